@@ -1,0 +1,612 @@
+//! The one clock of a house.
+//!
+//! Everything simulated goes by it: fault windows, delays, action timeouts, `exe_time`, values that
+//! change with time. What protects the process (header limits, idle connections, shutdown) goes by
+//! real time and says so where it does. A clock runs at a multiple of real time, or stands still
+//! until told to move: then a test decides when each thing happens, and nothing is slept for.
+
+mod motion;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+pub use self::motion::{Motion, Motions};
+use crate::limits;
+
+/// A point of virtual time: how long after the scenario's start, in nanoseconds (584 years).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualTime(u64);
+
+impl VirtualTime {
+    /// The scenario's start.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything that happens.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The point `nanos` nanoseconds after the start.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Seconds since the start.
+    #[must_use]
+    pub fn as_secs_f64(self) -> f64 {
+        Duration::from_nanos(self.0).as_secs_f64()
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub const fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// Time from `earlier` to this point; zero where `earlier` is the later one.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This point moved on by `duration`, at most to [`VirtualTime::MAX`].
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// How virtual time passes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// So many virtual seconds in a real one; above 0, at most [`Speed::FASTEST`].
+    Times(f64),
+    /// Only when [`Clock::advance`] or [`Clock::jump`] says so.
+    Manual,
+}
+
+impl Speed {
+    /// As fast as the wall clock.
+    pub const REAL: Self = Self::Times(1.0);
+    /// A year in some five minutes: beyond it timers of one simulated second crowd into microseconds.
+    pub const FASTEST: f64 = 100_000.0;
+
+    /// Whether the clock stands still by itself.
+    #[must_use]
+    pub fn is_manual(self) -> bool {
+        self == Self::Manual
+    }
+
+    /// The speed as a positive number, or why it is none.
+    ///
+    /// # Errors
+    /// A message naming the value where it is not in `0 < times <= FASTEST`.
+    pub fn times(times: f64) -> Result<Self, String> {
+        if times > 0.0 && times <= Self::FASTEST {
+            Ok(Self::Times(times))
+        } else {
+            Err(format!("speed {times}: expected a number above 0 and at most {}", Self::FASTEST))
+        }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Times(times) => write!(f, "{times}"),
+            Self::Manual => f.write_str("manual"),
+        }
+    }
+}
+
+/// A clock movement that did not come to rest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the clock stands at {reached:?}, but what it set in motion was still under way after {:?} of real time",
+    limits::SETTLE
+)]
+pub struct Unsettled {
+    /// How far the clock got.
+    pub reached: Duration,
+}
+
+/// The clock. Cheap to clone; all clones are the same clock.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    start: Timestamp,
+    motions: Motions,
+    state: Mutex<State>,
+    /// Tells [`Clock::drive`] that the earliest timer or the speed changed.
+    changed: Notify,
+    /// One movement at a time.
+    moving: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    speed: Speed,
+    /// A moment at which real and virtual time are known.
+    anchor: (Instant, VirtualTime),
+    sleepers: BTreeMap<TimerKey, Option<Waker>>,
+    /// Timers that went off and whose sleeper has not taken note yet.
+    fired: HashMap<TimerKey, Motion>,
+    next_timer: u64,
+}
+
+/// Timers go off by deadline, and within one deadline in the order they were set.
+type TimerKey = (VirtualTime, u64);
+
+impl Clock {
+    /// A clock that reads `start` now and goes on at `speed`.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
+    pub fn new(start: Timestamp, speed: Speed) -> Self {
+        Self(Arc::new(Shared {
+            start,
+            motions: Motions::default(),
+            state: Mutex::new(State {
+                speed,
+                anchor: (Instant::now(), VirtualTime::ZERO),
+                sleepers: BTreeMap::new(),
+                fired: HashMap::new(),
+                next_timer: 0,
+            }),
+            changed: Notify::new(),
+            moving: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// What is under way in the house.
+    #[must_use]
+    pub fn motions(&self) -> &Motions {
+        &self.0.motions
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> VirtualTime {
+        self.state().now()
+    }
+
+    /// The time as a civil one.
+    #[must_use]
+    pub fn timestamp(&self) -> Timestamp {
+        self.civil(self.now())
+    }
+
+    /// The civil time at a point of virtual time, at most the latest that can be written.
+    #[must_use]
+    pub fn civil(&self, time: VirtualTime) -> Timestamp {
+        SignedDuration::try_from(time.since_start())
+            .ok()
+            .and_then(|since| self.0.start.checked_add(since).ok())
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// How time passes.
+    #[must_use]
+    pub fn speed(&self) -> Speed {
+        self.state().speed
+    }
+
+    /// Lets time pass differently from now on.
+    pub fn set_speed(&self, speed: Speed) {
+        {
+            let mut state = self.state();
+            let now = state.now();
+            state.set(now, speed);
+        }
+        self.0.changed.notify_one();
+    }
+
+    /// Waits for `duration` of virtual time from now.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        let mut state = self.state();
+        let deadline = state.now().after(duration);
+        self.set_timer(&mut state, deadline)
+    }
+
+    /// Waits until `deadline`.
+    pub fn sleep_until(&self, deadline: VirtualTime) -> Sleep {
+        self.set_timer(&mut self.state(), deadline)
+    }
+
+    /// Waits for `future`, but not beyond `deadline`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when the deadline came first.
+    pub async fn timeout_at<F: Future>(
+        &self,
+        deadline: VirtualTime,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let mut sleep = pin!(self.sleep_until(deadline));
+        let mut future = pin!(future);
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            sleep.as_mut().poll(context).map(|()| Err(Elapsed))
+        })
+        .await
+    }
+
+    /// Moves time on by `duration`, stopping at every timer on the way, and returns when all that
+    /// was due has happened. A running clock goes on from there.
+    ///
+    /// # Errors
+    /// [`Unsettled`] when the house did not come to rest within [`limits::SETTLE`] of real time.
+    pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, Unsettled> {
+        self.travel(duration, |timer, _| timer).await
+    }
+
+    /// Moves time to the end of `duration` at once: every timer on the way goes off there, in its
+    /// order, and sees the later time.
+    ///
+    /// # Errors
+    /// [`Unsettled`], as [`Clock::advance`].
+    pub async fn jump(&self, duration: Duration) -> Result<VirtualTime, Unsettled> {
+        self.travel(duration, |_, target| target).await
+    }
+
+    /// The way of `advance` and `jump`, which differ in the time that a timer on the way sees.
+    async fn travel(
+        &self,
+        duration: Duration,
+        seen: impl Fn(VirtualTime, VirtualTime) -> VirtualTime,
+    ) -> Result<VirtualTime, Unsettled> {
+        let _one_at_a_time = self.0.moving.lock().await;
+        let (target, resume) = {
+            let mut state = self.state();
+            let (now, speed) = (state.now(), state.speed);
+            state.set(now, Speed::Manual);
+            (now.after(duration), Resume { clock: self, speed })
+        };
+        loop {
+            self.settle().await?;
+            let mut state = self.state();
+            let Some(deadline) = state.earliest().filter(|deadline| *deadline <= target) else {
+                let end = target.max(state.now());
+                state.set(end, Speed::Manual);
+                break;
+            };
+            let time = seen(deadline, target).max(state.now());
+            state.set(time, Speed::Manual);
+            state.fire_first(&self.0.motions);
+        }
+        self.settle().await?;
+        drop(resume);
+        Ok(target)
+    }
+
+    async fn settle(&self) -> Result<(), Unsettled> {
+        if self.0.motions.settled(limits::SETTLE).await {
+            Ok(())
+        } else {
+            Err(Unsettled { reached: self.now().since_start() })
+        }
+    }
+
+    /// Sets off the timers of a running clock, for as long as the house lives.
+    pub async fn drive(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            match self.fire_due() {
+                Some(real) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(real) => {}
+                        () = changed => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Fires what is due on a running clock, and says how long until the next timer.
+    fn fire_due(&self) -> Option<Duration> {
+        let mut state = self.state();
+        let Speed::Times(times) = state.speed else { return None };
+        let now = state.now();
+        while state.earliest().is_some_and(|deadline| deadline <= now) {
+            state.fire_first(&self.0.motions);
+        }
+        let wait = state.earliest()?.since(now).as_secs_f64() / times;
+        // A timer that never goes off still sits in the list: look again within the hour.
+        Some(Duration::from_secs_f64(wait.min(3600.0)))
+    }
+
+    /// Back to the start, at the given speed. Timers that are still set belong to tasks of the time
+    /// before, which the house has ended.
+    pub fn reset(&self, speed: Speed) {
+        {
+            let mut state = self.state();
+            state.sleepers.clear();
+            state.set(VirtualTime::ZERO, speed);
+        }
+        self.0.changed.notify_one();
+    }
+
+    fn set_timer(&self, state: &mut State, deadline: VirtualTime) -> Sleep {
+        if deadline <= state.now() {
+            return Sleep { clock: self.clone(), timer: None };
+        }
+        let key = (deadline, state.next_timer);
+        state.next_timer += 1;
+        let earliest = state.earliest().is_none_or(|earliest| deadline < earliest);
+        state.sleepers.insert(key, None);
+        if earliest && !state.speed.is_manual() {
+            self.0.changed.notify_one();
+        }
+        Sleep { clock: self.clone(), timer: Some(key) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the state whole: each change to it is a single statement.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a clock its speed back when a movement ends, also when its caller gave up on it.
+struct Resume<'a> {
+    clock: &'a Clock,
+    speed: Speed,
+}
+
+impl Drop for Resume<'_> {
+    fn drop(&mut self) {
+        if !self.speed.is_manual() {
+            self.clock.set_speed(self.speed);
+        }
+    }
+}
+
+impl State {
+    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
+    fn now(&self) -> VirtualTime {
+        let (real, virtual_time) = self.anchor;
+        match self.speed {
+            Speed::Manual => virtual_time,
+            Speed::Times(times) => virtual_time.after(real.elapsed().mul_f64(times)),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
+    fn set(&mut self, now: VirtualTime, speed: Speed) {
+        self.anchor = (Instant::now(), now);
+        self.speed = speed;
+    }
+
+    fn earliest(&self) -> Option<VirtualTime> {
+        self.sleepers.first_key_value().map(|((deadline, _), _)| *deadline)
+    }
+
+    fn fire_first(&mut self, motions: &Motions) {
+        if let Some((key, waker)) = self.sleepers.pop_first() {
+            self.fire(key, waker, motions);
+        }
+    }
+
+    fn fire(&mut self, key: TimerKey, waker: Option<Waker>, motions: &Motions) {
+        self.fired.insert(key, motions.enter());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The deadline came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("deadline reached")]
+pub struct Elapsed;
+
+/// Waits for a point of virtual time. The timer is set when this is made, not when first polled.
+#[derive(Debug)]
+#[must_use = "a sleep does nothing unless awaited"]
+pub struct Sleep {
+    clock: Clock,
+    /// None once there is nothing to wait for.
+    timer: Option<TimerKey>,
+}
+
+impl Sleep {
+    /// A handle that ends this sleep early.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm {
+        Alarm { clock: self.clock.clone(), timer: self.timer }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(key) = self.timer else { return Poll::Ready(()) };
+        let mut state = self.clock.state();
+        if let Some(waker) = state.sleepers.get_mut(&key) {
+            *waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        // It went off, and its motion lasts until this is dropped. Otherwise a reset cleared the
+        // list, and the house ends this task.
+        if state.fired.contains_key(&key) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.timer {
+            // Taken out under the lock, dropped after it: the motion may wake a waiting movement.
+            let motion = {
+                let mut state = self.clock.state();
+                state.sleepers.remove(&key);
+                state.fired.remove(&key)
+            };
+            drop(motion);
+        }
+    }
+}
+
+/// Ends one [`Sleep`] early.
+#[derive(Debug, Clone)]
+pub struct Alarm {
+    clock: Clock,
+    timer: Option<TimerKey>,
+}
+
+impl Alarm {
+    /// Whether the sleep has ended or was given up.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.timer.is_none_or(|key| !self.clock.state().sleepers.contains_key(&key))
+    }
+
+    /// Sets the timer off now; nothing happens where it went off already.
+    pub fn ring(&self) {
+        let Some(key) = self.timer else { return };
+        let mut state = self.clock.state();
+        if let Some(waker) = state.sleepers.remove(&key) {
+            state.fire(key, waker, &self.clock.0.motions);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn manual() -> Clock {
+        Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual)
+    }
+
+    /// Spawns a task that writes `name` and the time down when its timer goes off.
+    fn note(
+        clock: &Clock,
+        log: &Arc<Mutex<Vec<(u64, &'static str)>>>,
+        at: u64,
+        name: &'static str,
+    ) {
+        let (clock, log) = (clock.clone(), Arc::clone(log));
+        let sleep = clock.sleep(SECOND * u32::try_from(at).unwrap());
+        tokio::spawn(clock.motions().clone().track(async move {
+            sleep.await;
+            log.lock().unwrap().push((clock.now().since_start().as_secs(), name));
+        }));
+    }
+
+    #[tokio::test]
+    async fn advance_stops_at_every_timer_in_order() {
+        let (clock, log) = (manual(), Arc::default());
+        for (at, name) in [(3, "c"), (1, "a"), (2, "b"), (9, "late"), (2, "b2")] {
+            note(&clock, &log, at, name);
+        }
+        clock.advance(SECOND * 4).await.unwrap();
+        assert_eq!(*log.lock().unwrap(), [(1, "a"), (2, "b"), (2, "b2"), (3, "c")]);
+        assert_eq!(clock.now().since_start(), SECOND * 4);
+    }
+
+    #[tokio::test]
+    async fn jump_lets_every_timer_see_the_end() {
+        let (clock, log) = (manual(), Arc::default());
+        for (at, name) in [(3, "c"), (1, "a")] {
+            note(&clock, &log, at, name);
+        }
+        clock.jump(SECOND * 4).await.unwrap();
+        assert_eq!(*log.lock().unwrap(), [(4, "a"), (4, "c")]);
+    }
+
+    #[tokio::test]
+    async fn a_timer_set_on_the_way_goes_off_on_the_way() {
+        let clock = manual();
+        let inner = clock.clone();
+        let task = tokio::spawn(clock.motions().track(async move {
+            for _ in 0..5 {
+                inner.sleep(SECOND).await;
+            }
+            inner.now()
+        }));
+        clock.advance(SECOND * 10).await.unwrap();
+        assert!(task.is_finished(), "advance returned before what was due had happened");
+        assert_eq!(task.await.unwrap().since_start(), SECOND * 5);
+    }
+
+    #[tokio::test]
+    async fn timeout_ends_what_takes_longer() {
+        let clock = manual();
+        let inner = clock.clone();
+        let task = tokio::spawn(clock.motions().track(async move {
+            let deadline = inner.now().after(SECOND);
+            inner.timeout_at(deadline, std::future::pending::<()>()).await
+        }));
+        clock.advance(SECOND).await.unwrap();
+        assert_eq!(task.await.unwrap(), Err(Elapsed));
+    }
+
+    #[tokio::test]
+    async fn an_alarm_ends_a_sleep_early() {
+        let clock = manual();
+        let sleep = clock.sleep_until(VirtualTime::MAX);
+        let alarm = sleep.alarm();
+        let task = tokio::spawn(sleep);
+        alarm.ring();
+        task.await.unwrap();
+        alarm.ring();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_movement_says_so_when_the_house_does_not_come_to_rest() {
+        let clock = manual();
+        let _stuck = clock.motions().enter();
+        assert_eq!(clock.advance(SECOND).await, Err(Unsettled { reached: Duration::ZERO }));
+    }
+
+    #[tokio::test]
+    async fn a_running_clock_goes_on_by_itself_and_faster_when_told() {
+        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Times(1000.0));
+        let driver = clock.clone();
+        let drive = tokio::spawn(async move { driver.drive().await });
+        clock.sleep(SECOND * 10).await;
+        assert!(clock.now().since_start() >= SECOND * 10);
+        clock.set_speed(Speed::Manual);
+        let stopped = clock.now();
+        assert_eq!(clock.now(), stopped);
+        clock.advance(SECOND).await.unwrap();
+        assert_eq!(clock.now(), stopped.after(SECOND));
+        drive.abort();
+    }
+
+    #[tokio::test]
+    async fn moving_a_running_clock_leaves_it_running() {
+        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::REAL);
+        clock.jump(Duration::from_hours(24)).await.unwrap();
+        assert_eq!(clock.speed(), Speed::REAL);
+        assert!(clock.now().since_start() >= Duration::from_hours(24));
+    }
+
+    #[test]
+    fn civil_time_ends_where_writing_ends() {
+        assert_eq!(manual().civil(VirtualTime::ZERO), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            Clock::new(Timestamp::MAX, Speed::Manual).civil(VirtualTime::MAX),
+            Timestamp::MAX
+        );
+    }
+}

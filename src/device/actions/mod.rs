@@ -1,0 +1,15 @@
+//! Actions (contract §3): their definition, their constants, their values on the wire, and the
+//! places for requests in progress. Pure: no sockets, no clock of its own, no locks.
+
+mod definition;
+mod expand;
+mod queue;
+mod value;
+
+pub use self::definition::{
+    Action, Const, Definition, DefinitionError, HttpMethod, HttpRequest, ModbusFunction,
+    ModbusRequest, Request,
+};
+pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Scheme, Unprepared};
+pub use self::queue::{Capacity, Queue, Refusal, Status};
+pub use self::value::{ModbusWrite, ValueError, ValueType};

@@ -1,0 +1,147 @@
+//! Who a device is: its id, its firmware, its licence.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A device's id: twelve upper-case hexadecimal digits, its MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(Arc<str>);
+
+impl DeviceId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as shared text, for journal entries.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
+    /// The last six digits, which host names and mDNS names end in (contract §1, §7).
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[6..]
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Self(text.to_ascii_uppercase().into()))
+        } else {
+            Err(format!("device id `{text}`: expected 12 hexadecimal digits, as A842E39F8124"))
+        }
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A firmware version; what it can do follows from it (contract §2, "Firmware decides").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Firmware {
+    /// Major number.
+    pub major: u8,
+    /// Minor number.
+    pub minor: u8,
+    /// Release number.
+    pub release: u8,
+}
+
+impl Firmware {
+    /// The firmware of a device where the scenario names none.
+    pub const DEFAULT: Self = Self { major: 2, minor: 0, release: 2 };
+    /// The first one with actions.
+    pub const ACTIONS: Self = Self { major: 1, minor: 6, release: 1 };
+
+    /// Whether it has the actions API.
+    #[must_use]
+    pub fn has_actions(self) -> bool {
+        self >= Self::ACTIONS
+    }
+}
+
+impl FromStr for Firmware {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("firmware `{text}`: expected three numbers up to 255, as 2.0.2");
+        let mut numbers = text.split('.').map(|part| part.parse::<u8>().map_err(|_| wrong()));
+        let mut next = || numbers.next().ok_or_else(wrong)?;
+        let firmware = Self { major: next()?, minor: next()?, release: next()? };
+        if numbers.next().is_some() { Err(wrong()) } else { Ok(firmware) }
+    }
+}
+
+impl fmt::Display for Firmware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.release)
+    }
+}
+
+/// What the device is licensed for (contract §1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum License {
+    /// No actions, no reports over the API.
+    Free,
+    /// Everything the contract describes.
+    #[default]
+    Plus,
+    /// As PLUS.
+    Pro,
+}
+
+impl License {
+    /// All of them, by the words of scenarios; the device prints them in upper case.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("free", Self::Free), ("plus", Self::Plus), ("pro", Self::Pro)];
+}
+
+/// Who a device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Its licence.
+    pub license: License,
+}
+
+impl Identity {
+    /// The model this is the twin of.
+    pub const MODEL: &'static str = "WW_Go_1.2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_twelve_hexadecimal_digits() {
+        let id: DeviceId = "a842e39f8124".parse().unwrap();
+        assert_eq!((id.as_str(), id.short()), ("A842E39F8124", "9F8124"));
+        for wrong in ["", "A842E39F812", "A842E39F81240", "A842E39F812X", "ä842E39F812"] {
+            assert!(wrong.parse::<DeviceId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn firmware_decides_by_number_not_by_text() {
+        let firmware = |text: &str| text.parse::<Firmware>().unwrap();
+        assert!(firmware("1.10.0") > firmware("1.9.0"));
+        assert!(!firmware("1.6.0").has_actions() && firmware("1.6.1").has_actions());
+        for wrong in ["", "2", "2.0", "2.0.2.1", "2.0.x", "2.0.256"] {
+            assert!(wrong.parse::<Firmware>().is_err(), "{wrong}");
+        }
+    }
+}

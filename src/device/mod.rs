@@ -1,0 +1,11 @@
+//! The device: who it is and what it does, without sockets, async or locks inside its rules.
+//!
+//! [`Device`] is the handle that surfaces hold: a short lock over pure state. Nobody awaits or
+//! encodes while holding it; what has to happen outside is returned as a value.
+
+pub mod actions;
+mod handle;
+mod identity;
+
+pub use self::handle::{ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run};
+pub use self::identity::{DeviceId, Firmware, Identity, License};

@@ -1,0 +1,22 @@
+//! Faults: what may befall a house, when, and the one engine that decides.
+//!
+//! A [`Rule`] names a place, a moment and an effect. The [`Engine`] is asked at each seam (admission,
+//! connect, slave reply, HTTP service…), counts, decides and explains; the layer at the seam carries
+//! the verdict out. Code of the device and of the slaves knows nothing of it.
+
+mod delay;
+mod effect;
+mod engine;
+pub mod result;
+mod trigger;
+
+pub use self::delay::Delay;
+pub use self::effect::{
+    ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, Method, Moment,
+    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, WireFault,
+};
+pub use self::engine::{
+    ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, Peer, Refusing,
+    Rule, RuleStatus, SlaveRequest, TargetRequest, Verdict,
+};
+pub use self::trigger::{Trigger, TriggerState};

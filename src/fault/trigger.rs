@@ -1,0 +1,223 @@
+//! When a fault strikes.
+//!
+//! The conditions are asked in a fixed order: the rule is armed; the time lies in its window; the
+//! match is one of the first, or the nth; the draw falls below the probability. What counts as a
+//! match is the place's business ([`super::Fault`]).
+
+use std::time::Duration;
+
+use crate::clock::VirtualTime;
+use crate::rng::Draws;
+
+/// The conditions of a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trigger {
+    /// Whether the rule is armed when the house starts.
+    pub armed: bool,
+    /// How long after arming it begins.
+    pub after: Duration,
+    /// How long it lasts from there; for good where none.
+    pub lasts: Option<Duration>,
+    /// After how much time the window comes round again; needs `lasts`.
+    pub every: Option<Duration>,
+    /// Only the first so many matches since arming.
+    pub first: Option<u64>,
+    /// Only these matches since arming, counted from 1; any where empty.
+    pub nth: Vec<u64>,
+    /// How often a match that got this far is struck, `0.0..=1.0`.
+    pub probability: f64,
+}
+
+impl Default for Trigger {
+    fn default() -> Self {
+        Self {
+            armed: true,
+            after: Duration::ZERO,
+            lasts: None,
+            every: None,
+            first: None,
+            nth: Vec::new(),
+            probability: 1.0,
+        }
+    }
+}
+
+impl Trigger {
+    /// What makes this trigger one that can never fire, each with the key it concerns.
+    #[must_use]
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if !(0.0..=1.0).contains(&self.probability) {
+            let message = format!(
+                "probability {}: expected a number above 0 and at most 1",
+                self.probability
+            );
+            problems.push(("probability", message));
+        } else if self.probability == 0.0 {
+            problems.push((
+                "probability",
+                "probability 0 never fires; leave the rule out, or use `armed: false`".into(),
+            ));
+        }
+        if self.lasts.is_some_and(|lasts| lasts.is_zero()) {
+            problems.push((
+                "for",
+                "a window of no length never fires; leave `for` out to last for good".into(),
+            ));
+        }
+        match (self.every, self.lasts) {
+            (Some(_), None) => {
+                problems.push((
+                    "every",
+                    "`every` needs `for`: how long the window lasts each time".into(),
+                ));
+            }
+            (Some(every), Some(lasts)) if every < lasts => {
+                problems.push((
+                    "every",
+                    format!("every {every:?} is shorter than the window of {lasts:?}"),
+                ));
+            }
+            _ => {}
+        }
+        if self.first == Some(0) {
+            problems.push(("first", "the first 0 matches are none; expected 1 or more".into()));
+        }
+        if self.nth.contains(&0) {
+            problems.push(("nth", "matches are counted from 1; there is no match 0".into()));
+        } else if let Some(first) =
+            self.first.filter(|first| !self.nth.is_empty() && self.nth.iter().all(|n| n > first))
+        {
+            problems.push((
+                "nth",
+                format!("none of nth {:?} is among the first {first} matches", self.nth),
+            ));
+        }
+        problems
+    }
+
+    /// Whether `now` lies in the window of a rule armed at `armed_at`, and when that changes next.
+    #[must_use]
+    pub fn window(&self, armed_at: VirtualTime, now: VirtualTime) -> (bool, Option<VirtualTime>) {
+        let begin = armed_at.after(self.after);
+        if now < begin {
+            return (false, Some(begin));
+        }
+        let Some(lasts) = self.lasts else { return (true, None) };
+        let Some(every) = self.every else {
+            let end = begin.after(lasts);
+            return if now < end { (true, Some(end)) } else { (false, None) };
+        };
+        let period = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let round = now.since(begin).as_nanos() / u128::from(period);
+        let round_begin = begin
+            .as_nanos()
+            .saturating_add(u64::try_from(round).unwrap_or(u64::MAX).saturating_mul(period));
+        let end = VirtualTime::from_nanos(round_begin).after(lasts);
+        if now < end && lasts < every {
+            (true, Some(end))
+        } else if now < end {
+            (true, None)
+        } else {
+            (false, Some(VirtualTime::from_nanos(round_begin.saturating_add(period))))
+        }
+    }
+}
+
+/// What a trigger remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TriggerState {
+    /// Whether the rule is armed.
+    pub armed: bool,
+    /// Since when.
+    pub armed_at: VirtualTime,
+    /// Matches since then.
+    pub ordinal: u64,
+}
+
+impl TriggerState {
+    /// The state in which a rule begins at `now`.
+    #[must_use]
+    pub fn begin(trigger: &Trigger, now: VirtualTime) -> Self {
+        Self { armed: trigger.armed, armed_at: now, ordinal: 0 }
+    }
+
+    /// Counts a match and says whether it is struck. `draws` are those of this match.
+    pub fn strike(&mut self, trigger: &Trigger, now: VirtualTime, draws: &mut Draws) -> bool {
+        self.ordinal += 1;
+        self.armed
+            && trigger.window(self.armed_at, now).0
+            && trigger.first.is_none_or(|first| self.ordinal <= first)
+            && (trigger.nth.is_empty() || trigger.nth.contains(&self.ordinal))
+            && draws.chance(trigger.probability)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Stream;
+
+    fn at(seconds: u64) -> VirtualTime {
+        VirtualTime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_window_opens_closes_and_comes_round() {
+        let trigger = Trigger {
+            after: seconds(10),
+            lasts: Some(seconds(5)),
+            every: Some(seconds(60)),
+            ..Trigger::default()
+        };
+        let open: Vec<u64> = (0..140).filter(|t| trigger.window(at(0), at(*t)).0).collect();
+        let expected: Vec<u64> = (10..15).chain(70..75).chain(130..135).collect();
+        assert_eq!(open, expected);
+        assert_eq!(trigger.window(at(0), at(3)).1, Some(at(10)));
+        assert_eq!(trigger.window(at(0), at(12)).1, Some(at(15)));
+        assert_eq!(trigger.window(at(0), at(20)).1, Some(at(70)));
+    }
+
+    #[test]
+    fn a_window_counts_from_arming() {
+        let trigger = Trigger { after: seconds(10), ..Trigger::default() };
+        assert!(!trigger.window(at(100), at(105)).0);
+        assert!(trigger.window(at(100), at(110)).0);
+    }
+
+    #[test]
+    fn first_and_nth_count_the_matches() {
+        let struck = |trigger: Trigger| -> Vec<u64> {
+            let mut state = TriggerState::begin(&trigger, at(0));
+            (1..=6)
+                .filter(|n| {
+                    state.strike(&trigger, at(0), &mut Draws::new(0, Stream::named("t"), *n))
+                })
+                .collect()
+        };
+        assert_eq!(struck(Trigger { first: Some(2), ..Trigger::default() }), [1, 2]);
+        assert_eq!(struck(Trigger { nth: vec![2, 5], ..Trigger::default() }), [2, 5]);
+        assert_eq!(struck(Trigger { armed: false, ..Trigger::default() }), [0; 0]);
+    }
+
+    #[test]
+    fn triggers_that_cannot_fire_are_named() {
+        let keys = |trigger: Trigger| -> Vec<&str> {
+            trigger.problems().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(Trigger::default()), [""; 0]);
+        assert_eq!(keys(Trigger { probability: 0.0, ..Trigger::default() }), ["probability"]);
+        assert_eq!(keys(Trigger { probability: f64::NAN, ..Trigger::default() }), ["probability"]);
+        assert_eq!(keys(Trigger { lasts: Some(Duration::ZERO), ..Trigger::default() }), ["for"]);
+        assert_eq!(keys(Trigger { every: Some(seconds(1)), ..Trigger::default() }), ["every"]);
+        assert_eq!(
+            keys(Trigger { first: Some(0), nth: vec![0], ..Trigger::default() }),
+            ["first", "nth"]
+        );
+        assert_eq!(keys(Trigger { first: Some(2), nth: vec![3], ..Trigger::default() }), ["nth"]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The house's log of decisions: what was asked, what was decided, which rule struck.
+//!
+//! Bounded: the newest [`limits::JOURNAL_ENTRIES`] are kept and older ones are counted. Entries carry
+//! virtual time and no ports, so that two runs of the same scenario on a manual clock write the same
+//! bytes. Held high in the module order, because everything that decides writes here.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, VirtualTime};
+use crate::limits;
+
+/// Something that was decided or done.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields say it; the variants are explained")]
+pub enum Event {
+    /// An action definition replaced the one before.
+    DefinitionStored { device: Arc<str>, actions: usize },
+    /// The action definition was deleted.
+    DefinitionDeleted { device: Arc<str> },
+    /// A call was accepted and these requests queued.
+    CallAdmitted { device: Arc<str>, action: Arc<str>, status_ids: Vec<u64>, dropped: usize },
+    /// A call was refused with this HTTP status.
+    CallRefused { device: Arc<str>, action: Arc<str>, status: u16, reason: &'static str },
+    /// A request of an action started; `to` is its URL or `modbus host:port`.
+    RequestStarted { device: Arc<str>, action: Arc<str>, id: u64, to: String },
+    /// A request of an action ended. `cause` says what stands behind the code.
+    RequestFinished {
+        device: Arc<str>,
+        action: Arc<str>,
+        id: u64,
+        code: i32,
+        exe_time: f64,
+        cause: String,
+    },
+    /// The outbound policy kept a request in.
+    OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
+    /// A rule struck.
+    FaultFired { rule: Arc<str>, seam: &'static str, at: String },
+    /// A slave handled a request; `outcome` is `ok`, `exception n`, or what a fault made of it.
+    SlaveRequest {
+        slave: Arc<str>,
+        unit: u8,
+        function: u8,
+        address: u16,
+        quantity: u16,
+        outcome: String,
+    },
+    /// A slave received bytes that are no Modbus frame, and closed the connection.
+    SlaveGarbage { slave: Arc<str>, reason: String },
+    /// A slave closed or reopened its listener.
+    SlaveListening { slave: Arc<str>, listening: bool },
+    /// A target answered.
+    TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
+    /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
+    RuleChanged { rule: Arc<str>, change: &'static str },
+    /// The control plane wrote registers or coils.
+    RegistersSet { slave: Arc<str>, unit: u8, table: &'static str, address: u16, count: usize },
+    /// The clock was moved or its speed set.
+    ClockMoved { how: &'static str, value: String },
+    /// The house went back to its start.
+    Reset,
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// Counts from 1, also over entries no longer kept.
+    pub seq: u64,
+    /// Seconds of virtual time since the scenario's start.
+    pub t: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The journal. Written from everywhere, read by the control plane and by tests.
+#[derive(Debug)]
+pub struct Journal {
+    clock: Clock,
+    ring: Mutex<Ring>,
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    entries: VecDeque<Entry>,
+    written: u64,
+}
+
+impl Journal {
+    /// An empty journal that dates its entries by `clock`.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, ring: Mutex::default(), newest: watch::Sender::new(0) }
+    }
+
+    /// Writes an entry; the oldest gives way where the journal is full.
+    pub fn write(&self, event: Event) {
+        tracing::debug!(?event, "journal");
+        let mut ring = self.ring();
+        // Read under the lock, so that entries stand in the order of their times.
+        let t = self.clock.now().as_secs_f64();
+        ring.written += 1;
+        let seq = ring.written;
+        if ring.entries.len() == limits::JOURNAL_ENTRIES {
+            ring.entries.pop_front();
+        }
+        ring.entries.push_back(Entry { seq, t, event });
+        self.newest.send_replace(seq);
+    }
+
+    /// The kept entries after `seq` that `wanted` accepts, oldest first, at most `limit` of them.
+    pub fn after(&self, seq: u64, limit: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let ring = self.ring();
+        ring.entries
+            .iter()
+            .filter(|entry| entry.seq > seq && wanted(entry))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// The number of the newest entry, as a value that can be waited on.
+    #[must_use]
+    pub fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// How many entries were written, and how many of them are no longer kept.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let ring = self.ring();
+        (ring.written, ring.written - ring.entries.len() as u64)
+    }
+
+    /// Forgets everything and counts from 1 again.
+    pub fn clear(&self) {
+        *self.ring() = Ring::default();
+        self.newest.send_replace(0);
+    }
+
+    /// The time of the clock that dates the entries.
+    #[must_use]
+    pub fn now(&self) -> VirtualTime {
+        self.clock.now()
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::clock::Speed;
+
+    #[test]
+    fn the_oldest_gives_way_and_is_counted() {
+        let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
+        for _ in 0..limits::JOURNAL_ENTRIES + 5 {
+            journal.write(Event::Reset);
+        }
+        let kept = journal.after(0, usize::MAX, |_| true);
+        assert_eq!(kept.len(), limits::JOURNAL_ENTRIES);
+        assert_eq!(kept[0].seq, 6);
+        assert_eq!(journal.counts(), (limits::JOURNAL_ENTRIES as u64 + 5, 5));
+    }
+
+    #[test]
+    fn an_entry_is_one_flat_object() {
+        let event = Event::FaultFired { rule: "r".into(), seam: "slave", at: "pump unit 1".into() };
+        let entry = Entry { seq: 1, t: 0.5, event };
+        assert_eq!(
+            serde_json::to_string(&entry).unwrap(),
+            r#"{"seq":1,"t":0.5,"event":"fault_fired","rule":"r","seam":"slave","at":"pump unit 1"}"#
+        );
+    }
+}

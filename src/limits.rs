@@ -1,0 +1,114 @@
+//! Every number that bounds the device or the simulator, each with its source.
+//!
+//! "Contract §n" is a section of the device contract the project was built against; "vendor" is the
+//! public documentation of the whatwatt Go. Limits of the simulator itself say why they are what
+//! they are: they protect the process, and a client of a healthy house never meets them.
+
+use std::time::Duration;
+
+// ---------------------------------------------------------------------------------------------
+// The actions API (contract §3, `action_fields.csv`)
+// ---------------------------------------------------------------------------------------------
+
+/// Requests in progress at once, over all actions of a device (contract §3, call: 429).
+pub const REQUESTS_IN_PROGRESS: usize = 20;
+/// Status entries a device keeps (contract §3, status).
+pub const STATUS_ENTRIES: usize = 40;
+/// Bytes of a whole action definition (contract §1 and §3; larger is 413).
+pub const DEFINITION_BYTES: usize = 8191;
+/// Bytes of any other JSON body (contract §1, ruling).
+pub const JSON_BODY_BYTES: usize = 8192;
+/// Characters of an action id.
+pub const ACTION_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=15;
+/// Characters of `http.url`.
+pub const URL_CHARS: std::ops::RangeInclusive<usize> = 8..=255;
+/// Characters of `http.payload`.
+pub const PAYLOAD_CHARS: std::ops::RangeInclusive<usize> = 0..=1023;
+/// Headers of one HTTP request.
+pub const HEADERS: usize = 4;
+/// Characters of a header's name and value together.
+pub const HEADER_CHARS: usize = 253;
+/// Characters of `modbus.host`.
+pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
+/// Characters of `modbus.value`.
+pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
+/// Seconds of a request's `timeout`.
+pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+/// Seconds of `timeout` where none is given.
+pub const DEFAULT_TIMEOUT_SECONDS: f64 = 5.0;
+/// `modbus.port` where none is given.
+pub const DEFAULT_MODBUS_PORT: u16 = 502;
+/// `modbus.unit_id` where none is given.
+pub const DEFAULT_UNIT_ID: u8 = 0;
+/// The least `exe_time` of a finished request: 0 would read as "not finished" (contract §3, status).
+pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
+/// How much of a response body an HTTP request reads before its code is final (contract §3, ruling).
+pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
+
+// ---------------------------------------------------------------------------------------------
+// Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)
+// ---------------------------------------------------------------------------------------------
+
+/// Bytes of a protocol data unit at the most.
+pub const PDU_BYTES: usize = 253;
+/// Bytes of the MBAP header.
+pub const MBAP_BYTES: usize = 7;
+/// Bytes of a whole frame at the most.
+pub const ADU_BYTES: usize = MBAP_BYTES + PDU_BYTES;
+/// The MBAP length field counts the unit id and the PDU, so this much at the most.
+pub const MBAP_LENGTH: std::ops::RangeInclusive<u16> = 2..=254;
+/// Coils or discrete inputs one read may ask for.
+pub const READ_BITS: std::ops::RangeInclusive<u16> = 1..=2000;
+/// Registers one read may ask for.
+pub const READ_REGISTERS: std::ops::RangeInclusive<u16> = 1..=125;
+/// Coils one function 15 may write.
+pub const WRITE_BITS: std::ops::RangeInclusive<u16> = 1..=1968;
+/// Registers one function 16 may write.
+pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
+/// Registers the write half of function 23 may carry.
+pub const READ_WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=121;
+
+// ---------------------------------------------------------------------------------------------
+// The simulator: what keeps the process small whatever a client or a file does
+// ---------------------------------------------------------------------------------------------
+
+/// Bytes of a scenario file: the largest shipped one has some 10 KiB, a generated house of a
+/// hundred slaves some 300 KiB.
+pub const SCENARIO_BYTES: usize = 1024 * 1024;
+/// Nesting of a scenario file; the language itself needs 9.
+pub const SCENARIO_DEPTH: usize = 32;
+/// Nodes of a scenario file after its aliases are expanded: what stops an alias bomb.
+pub const SCENARIO_NODES: usize = 200_000;
+/// Mistakes reported at once; what follows is mostly an echo of the first ones.
+pub const SCENARIO_MISTAKES: usize = 100;
+/// Devices of one house.
+pub const DEVICES: usize = 1000;
+/// Fault rules, those of the file and those added while running.
+pub const FAULT_RULES: usize = 1000;
+/// Journal entries kept; at some 200 bytes each this is 2 MB when full.
+pub const JOURNAL_ENTRIES: usize = 10_000;
+/// Requests a target remembers, each with at most [`TARGET_BODY_BYTES`] of its body.
+pub const TARGET_REQUESTS: usize = 1000;
+/// Bytes of a request body that a target reads and remembers.
+pub const TARGET_BODY_BYTES: usize = 64 * 1024;
+/// Writes a register bank remembers.
+pub const BANK_CHANGES: usize = 1000;
+/// Reactions to writes that may be pending in one unit.
+pub const PENDING_REACTIONS: usize = 1000;
+/// Connections a slave serves at once where the scenario does not say.
+pub const SLAVE_CONNECTIONS: usize = 32;
+/// Requests outstanding on one slave connection before it is read no further.
+pub const SLAVE_PIPELINE: usize = 16;
+/// Real idle time after which a slave closes a connection where the scenario does not say.
+pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
+/// Connections the device's HTTP server, a target or the control plane serves at once.
+pub const HTTP_CONNECTIONS: usize = 1024;
+/// Real time an HTTP client has to send the head of its request.
+pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a control-plane request body.
+pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
+/// Real time a clock movement waits for everything it set in motion. A house that has not come to
+/// rest by then is stuck on something outside it.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// Real time that open connections get to end after a shutdown began.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);

@@ -1,0 +1,3 @@
+//! The scenario file: STUB body.
+mod model;
+pub use self::model::*;
