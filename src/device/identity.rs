@@ -21,6 +21,12 @@ impl DeviceId {
         Arc::clone(&self.0)
     }
 
+    /// The id of a MAC address as a number; of more than 48 bits the lower ones.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self(format!("{:012X}", number & 0xFFFF_FFFF_FFFF).into())
+    }
+
     /// The last six digits, which host names and mDNS names end in (contract §1, §7).
     #[must_use]
     pub fn short(&self) -> &str {
@@ -130,6 +136,7 @@ mod tests {
     fn ids_are_twelve_hexadecimal_digits() {
         let id: DeviceId = "a842e39f8124".parse().unwrap();
         assert_eq!((id.as_str(), id.short()), ("A842E39F8124", "9F8124"));
+        assert_eq!(DeviceId::from_number(0xA842_E39F_8124), id);
         for wrong in ["", "A842E39F812", "A842E39F81240", "A842E39F812X", "ä842E39F812"] {
             assert!(wrong.parse::<DeviceId>().is_err(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 //! Everything here is valid by construction of [`super::load`]: names are unique and known, no two
 //! listeners share a port, no rule is one that can never fire.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
-use crate::device::{ActionSettings, Identity};
+use crate::device::{ActionSettings, DeviceId, Firmware, Identity, License};
 use crate::fault::{Method, Rule};
 use crate::outbound::{HostAddress, Policy};
 
 /// A house.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// What it is called.
     pub name: String,
     /// What all its randomness comes from.
     pub seed: u64,
-    /// When it starts.
-    pub start: Timestamp,
+    /// When it starts; where none, at the real time at which the house is built.
+    pub start: Option<Timestamp>,
     /// How its time passes.
     pub speed: Speed,
     /// Where the control plane listens; loopback port 8090 unless the scenario says otherwise.
@@ -41,8 +41,35 @@ pub struct Scenario {
     pub faults: Vec<Rule>,
 }
 
+/// A healthy device without actions, and nothing around it: what an empty file means.
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            name: "house".into(),
+            seed: 0,
+            start: None,
+            speed: Speed::REAL,
+            control: loopback(Self::CONTROL_PORT),
+            outbound: Policy::default(),
+            devices: vec![DevicePlan::default()],
+            slaves: Vec::new(),
+            http_targets: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl Scenario {
+    /// The port of the control plane unless the scenario says otherwise.
+    pub const CONTROL_PORT: u16 = 8090;
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+}
+
 /// A device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
     /// Who it is.
     pub identity: Identity,
@@ -54,8 +81,41 @@ pub struct DevicePlan {
     pub actions: Option<Arc<Definition>>,
 }
 
+impl Default for DevicePlan {
+    fn default() -> Self {
+        let id = Self::default_id(0);
+        Self {
+            identity: Identity { id, firmware: Firmware::DEFAULT, license: License::default() },
+            http: loopback(Self::HTTP_PORT),
+            settings: ActionSettings::default(),
+            actions: None,
+        }
+    }
+}
+
+impl DevicePlan {
+    /// The port of the first device unless the scenario says otherwise; the next ones count up.
+    pub const HTTP_PORT: u16 = 8080;
+    /// The id of the first device unless the scenario says otherwise; the next ones count up.
+    const FIRST_ID: u64 = 0xA842_E39F_8124;
+
+    /// The id of the `index`-th device that has none of its own.
+    #[must_use]
+    pub fn default_id(index: u64) -> DeviceId {
+        DeviceId::from_number(Self::FIRST_ID.wrapping_add(index))
+    }
+
+    /// Where the `index`-th device listens where the scenario does not say; none where the ports
+    /// are used up.
+    #[must_use]
+    pub fn default_listener(index: usize) -> Option<SocketAddr> {
+        let offset = u16::try_from(index).ok()?;
+        Self::HTTP_PORT.checked_add(offset).map(loopback)
+    }
+}
+
 /// A Modbus slave: one listener, several units.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SlavePlan {
     /// Its name.
     pub name: Arc<str>,
@@ -76,8 +136,13 @@ pub struct SlavePlan {
     pub idle: Duration,
 }
 
+impl SlavePlan {
+    /// Where it listens where the scenario does not say: a free port.
+    pub const DEFAULT_LISTENER: SocketAddr = loopback(0);
+}
+
 /// An HTTP target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TargetPlan {
     /// Its name.
     pub name: Arc<str>,
@@ -89,6 +154,11 @@ pub struct TargetPlan {
     pub hosts: Vec<HostAddress>,
     /// What it answers, the first match; 404 where none matches.
     pub routes: Vec<Route>,
+}
+
+impl TargetPlan {
+    /// Where it listens where the scenario does not say: a free port.
+    pub const DEFAULT_LISTENER: SocketAddr = loopback(0);
 }
 
 /// One answer of a target.
@@ -103,6 +173,32 @@ pub struct Route {
     pub replies: Vec<Reply>,
 }
 
+impl Route {
+    /// Whether a request with this method and path, its query left away, is answered here.
+    #[must_use]
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        self.method.is_none_or(|own| own.as_str() == method) && self.matches_path(path)
+    }
+
+    /// Whether a path is answered here by some method.
+    #[must_use]
+    pub fn matches_path(&self, path: &str) -> bool {
+        match self.path.strip_suffix('*') {
+            Some(begin) => path.starts_with(begin),
+            None => path == self.path,
+        }
+    }
+
+    /// Whether everything that `later` matches is answered here.
+    #[must_use]
+    pub fn covers(&self, later: &Self) -> bool {
+        let exact = later.path.strip_suffix('*').map_or(self.matches_path(&later.path), |begin| {
+            self.path.strip_suffix('*').is_some_and(|own| begin.starts_with(own))
+        });
+        exact && (self.method.is_none() || self.method == later.method)
+    }
+}
+
 /// What a target answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
@@ -114,4 +210,10 @@ pub struct Reply {
     pub body: String,
     /// How long it takes.
     pub latency: Duration,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self { status: 200, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
+    }
 }

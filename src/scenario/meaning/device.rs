@@ -1,0 +1,227 @@
+//! The gateways of a house.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::model::DevicePlan;
+use super::super::path::Path;
+use super::super::raw;
+use super::Surroundings;
+use crate::device::actions::Definition;
+use crate::device::{
+    ActionSettings, Admission, CallRoute, DeviceId, Execution, Firmware, Identity, License,
+};
+use crate::limits;
+
+/// The devices, each with whether it is known in detail; none where the file names none.
+pub(super) fn devices(
+    raw: &raw::Scenario,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<(DevicePlan, bool)> {
+    let root = Path::root();
+    if raw.device.is_some() && raw.devices.is_some() {
+        let mistake = Mistake::new(root.key("devices"), "both `device` and `devices` are given")
+            .help("put the one among the others")
+            .related(root.key("device"), "device")
+            .on_key();
+        mistakes.push(mistake);
+    }
+    let (written, path_of): (&[raw::Device], Box<dyn Fn(usize) -> Path>) =
+        match (&raw.devices, &raw.device) {
+            (Some(several), _) => {
+                let base = root.key("devices");
+                (several, Box::new(move |index| base.index(index)))
+            }
+            (None, Some(one)) => (std::slice::from_ref(one), Box::new(move |_| root.key("device"))),
+            (None, None) => (&[], Box::new(|_| Path::root())),
+        };
+    if written.len() > limits::DEVICES {
+        let message = format!("{} devices; a house takes {}", written.len(), limits::DEVICES);
+        mistakes.push(Mistake::new(Path::root().key("devices"), message).on_key());
+        return Vec::new();
+    }
+    let ids = ids(written, &path_of, mistakes);
+    let plan = |(index, (device, id)): (usize, (&raw::Device, DeviceId))| {
+        self::device(device, id, index, &path_of(index), surroundings, mistakes)
+    };
+    written.iter().zip(ids).enumerate().map(plan).collect()
+}
+
+/// Each device's id: its own, or the next one that nobody has.
+fn ids(
+    written: &[raw::Device],
+    path_of: &dyn Fn(usize) -> Path,
+    mistakes: &mut Mistakes,
+) -> Vec<DeviceId> {
+    let mut taken: HashMap<DeviceId, usize> = HashMap::new();
+    for (index, device) in written.iter().enumerate() {
+        let Some(id) = &device.id else { continue };
+        if let Some(first) = taken.get(&id.0) {
+            let mistake = Mistake::new(path_of(index).key("id"), format!("two devices have the id {id}"))
+                .help("an id is a MAC address, each device has its own")
+                .related(path_of(*first).key("id"), "first");
+            mistakes.push(mistake);
+        } else {
+            taken.insert(id.0.clone(), index);
+        }
+    }
+    let mut counted = (0..).map(DevicePlan::default_id).filter(|id| !taken.contains_key(id));
+    let id = |device: &raw::Device| match &device.id {
+        Some(id) => id.0.clone(),
+        // Counting from the first default on, a free one always comes.
+        None => counted.next().unwrap_or_else(|| DevicePlan::default_id(0)),
+    };
+    written.iter().map(id).collect()
+}
+
+fn device(
+    raw: &raw::Device,
+    id: DeviceId,
+    index: usize,
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> (DevicePlan, bool) {
+    let known_before = mistakes.len();
+    if raw.first_status_id == Some(0) {
+        let mistake = Mistake::new(path.key("first_status_id"), "status ids count from 1");
+        mistakes.push(mistake);
+    }
+    let identity = Identity {
+        id,
+        firmware: raw.firmware.map_or(Firmware::DEFAULT, |firmware| firmware.0),
+        license: raw.license.map_or_else(License::default, license),
+    };
+    let settings = ActionSettings {
+        call_route: match raw.call_route {
+            None | Some(raw::CallRoute::Page) => CallRoute::Page,
+            Some(raw::CallRoute::Rest) => CallRoute::Rest,
+        },
+        admission: match raw.admission {
+            None | Some(raw::Admission::Fit) => Admission::Fit,
+            Some(raw::Admission::All) => Admission::All,
+        },
+        execution: match raw.execution {
+            None | Some(raw::Execution::Sequential) => Execution::Sequential,
+            Some(raw::Execution::Parallel) => Execution::Parallel,
+        },
+        first_status_id: raw.first_status_id,
+        http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
+    };
+    let plan = DevicePlan {
+        identity,
+        http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
+        settings,
+        actions: actions(raw, path, surroundings, mistakes),
+    };
+    let sound = mistakes.len() == known_before;
+    (plan, sound)
+}
+
+fn license(word: raw::License) -> License {
+    match word {
+        raw::License::Free => License::Free,
+        raw::License::Plus => License::Plus,
+        raw::License::Pro => License::Pro,
+    }
+}
+
+fn default_listener(index: usize, path: &Path, mistakes: &mut Mistakes) -> SocketAddr {
+    DevicePlan::default_listener(index).unwrap_or_else(|| {
+        let message = format!("device {} has no default port left", index + 1);
+        mistakes.push(Mistake::new(path.clone(), message).help("give it `http: 127.0.0.1:0`"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
+fn actions(
+    raw: &raw::Device,
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Arc<Definition>> {
+    match (&raw.actions, &raw.actions_file) {
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            let mistake = Mistake::new(path.key("actions_file"), "both `actions` and `actions_file` are given")
+                .help("remove one of them")
+                .related(path.key("actions"), "actions")
+                .on_key();
+            mistakes.push(mistake);
+            None
+        }
+        (Some(actions), None) => inline(&actions.0, &path.key("actions"), mistakes),
+        (None, Some(file)) => {
+            let path = path.key("actions_file");
+            match exported(file.as_str(), surroundings.base_dir) {
+                Ok(definition) => Some(definition),
+                Err(messages) => {
+                    for message in messages {
+                        mistakes.push(Mistake::new(path.clone(), message));
+                    }
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// Actions in the scenario itself; each mistake at its own place.
+fn inline(
+    value: &serde_json::Value,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<Arc<Definition>> {
+    if value.is_null() {
+        return None;
+    }
+    let bytes = value.to_string().len();
+    if bytes > limits::DEFINITION_BYTES {
+        let message = format!(
+            "the definition has {bytes} bytes as JSON, more than the {} the device takes",
+            limits::DEFINITION_BYTES
+        );
+        mistakes.push(Mistake::new(path.clone(), message).on_key());
+        return None;
+    }
+    match Definition::parse_value(value) {
+        Ok(definition) => Some(Arc::new(definition)),
+        Err(errors) => {
+            for error in errors {
+                mistakes.push(Mistake::new(path.join(&error.field), error.message));
+            }
+            None
+        }
+    }
+}
+
+/// Actions as a device exported them.
+fn exported(
+    name: &str,
+    base_dir: Option<&std::path::Path>,
+) -> Result<Arc<Definition>, Vec<String>> {
+    let shown = shortened(name);
+    let base = base_dir.ok_or_else(|| {
+        vec!["a scenario that is no file has no files beside it; write the actions inline".to_owned()]
+    })?;
+    let file = base.join(name);
+    // One byte more than allowed tells a file that is too large without reading all of it.
+    let mut bytes = Vec::new();
+    File::open(&file)
+        .and_then(|file| file.take(limits::DEFINITION_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| vec![format!("cannot read {}: {error}", file.display())])?;
+    if bytes.len() > limits::DEFINITION_BYTES {
+        let most = limits::DEFINITION_BYTES;
+        return Err(vec![format!("{shown} has more than the {most} bytes the device takes")]);
+    }
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|error| vec![format!("{shown} is not JSON: {error}")])?;
+    Definition::parse_value(&value).map(Arc::new).map_err(|errors| {
+        errors.into_iter().map(|error| format!("{shown}: {error}")).collect()
+    })
+}

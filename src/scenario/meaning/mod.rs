@@ -1,0 +1,282 @@
+//! From what is written to what it means: the mistakes that only sense can find.
+//!
+//! Unknown references, two listeners on one port, rules that can never fire. Every function goes on
+//! after a mistake and gives the best it can; the result counts only where none was found.
+
+mod back;
+mod device;
+mod fault;
+mod slave;
+mod target;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub(super) use self::back::rule_to_raw;
+use super::diagnostics::{Mistake, Mistakes, nearest, one_of};
+use super::model::{DevicePlan, Route, Scenario, SlavePlan, TargetPlan};
+use super::path::Path;
+use super::raw;
+use super::tree::{Content, Node};
+use crate::bank::UnitLayout;
+use crate::device::actions::Definition;
+use crate::fault::Rule;
+use crate::limits;
+use crate::outbound::{HostAddress, Policy};
+
+/// What is known beside the decoded file.
+pub(super) struct Surroundings<'a> {
+    /// Where the paths of the file start from; none for a text without a file.
+    pub base_dir: Option<&'a std::path::Path>,
+    /// The file's tree: the names of what was too wrong to be decoded are known all the same.
+    pub root: &'a Node,
+    /// Whether something at or below a path of the decoded file was found wrong before.
+    pub damaged: &'a dyn Fn(&Path) -> bool,
+}
+
+/// What rules can refer to. Where something is named but not known in detail, because it is wrong in
+/// itself, its details are `None`, and nothing about them is called a mistake.
+#[derive(Debug, Default)]
+pub(super) struct Known<'a> {
+    pub devices: Vec<(&'a str, Details<Option<&'a Definition>>)>,
+    /// Whether the ids of all devices are known.
+    pub devices_sound: bool,
+    pub slaves: Vec<(&'a str, Details<&'a [(u8, UnitLayout)]>)>,
+    pub targets: Vec<(&'a str, Details<&'a [Route]>)>,
+}
+
+pub(super) type Details<T> = Option<T>;
+
+impl<'a> Known<'a> {
+    /// What a sound house offers.
+    pub fn of(house: &'a Scenario) -> Self {
+        let device = |plan: &'a DevicePlan| (plan.identity.id.as_str(), Some(plan.actions.as_deref()));
+        Self {
+            devices: house.devices.iter().map(device).collect(),
+            devices_sound: true,
+            slaves: house.slaves.iter().map(|plan| (&*plan.name, Some(&*plan.units))).collect(),
+            targets: house.http_targets.iter().map(|plan| (&*plan.name, Some(&*plan.routes))).collect(),
+        }
+    }
+}
+
+/// The house that a file means.
+pub(super) fn house(
+    raw: &raw::Scenario,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Scenario {
+    let default = Scenario::default();
+    let root = Path::root();
+    let clock = raw.clock.clone().unwrap_or_default();
+    let mut devices = device::devices(raw, surroundings, mistakes);
+    let slaves = slave::slaves(raw, mistakes);
+    let targets = target::targets(raw, mistakes);
+
+    let slaves_path = root.key("slaves");
+    let targets_path = root.key("http_targets");
+    let mut known = Known {
+        devices: Vec::new(),
+        devices_sound: !(surroundings.damaged)(&root.key("device"))
+            && !(surroundings.damaged)(&root.key("devices")),
+        slaves: slaves
+            .iter()
+            .map(|(plan, sound)| {
+                let sound = *sound && !(surroundings.damaged)(&slaves_path.key(&plan.name));
+                (&*plan.name, sound.then_some(&*plan.units))
+            })
+            .collect(),
+        targets: targets
+            .iter()
+            .map(|(plan, sound)| {
+                let sound = *sound && !(surroundings.damaged)(&targets_path.key(&plan.name));
+                (&*plan.name, sound.then_some(&*plan.routes))
+            })
+            .collect(),
+    };
+    for (plan, sound) in &devices {
+        let sound = *sound && known.devices_sound;
+        known.devices.push((plan.identity.id.as_str(), sound.then_some(plan.actions.as_deref())));
+    }
+    add_names(surroundings.root, "slaves", &mut known.slaves);
+    add_names(surroundings.root, "http_targets", &mut known.targets);
+    let faults = rules(raw.faults.as_deref().unwrap_or_default(), &known, mistakes);
+    drop(known);
+
+    if devices.is_empty() {
+        devices.push((DevicePlan::default(), true));
+    }
+    let house = Scenario {
+        name: raw.name.as_ref().map_or(default.name, |name| name.0.clone()),
+        seed: raw.seed.unwrap_or(default.seed),
+        start: clock.start.map(|start| start.0),
+        speed: clock.speed.map_or(default.speed, |speed| speed.0),
+        control: raw.control.map_or(default.control, |control| control.0),
+        outbound: raw.outbound.map_or(default.outbound, policy),
+        devices: devices.into_iter().map(|(plan, _)| plan).collect(),
+        slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
+        http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
+        faults,
+    };
+    check_listeners(&house, raw, mistakes);
+    check_hosts(&house, mistakes);
+    house
+}
+
+/// Names of the file that were too wrong to be decoded.
+fn add_names<'a, T>(root: &'a Node, section: &str, known: &mut Vec<(&'a str, Details<T>)>) {
+    let Content::Map(entries) = &root.content else { return };
+    let Some(section) = entries.iter().find(|entry| &*entry.key == section) else { return };
+    let Content::Map(entries) = &section.value.content else { return };
+    // Only where something was lost: the names are looked up one by one.
+    if entries.len() > known.len() {
+        for entry in entries {
+            if !known.iter().any(|(name, _)| *name == &*entry.key) {
+                known.push((&entry.key, None));
+            }
+        }
+    }
+}
+
+/// The rules of a file.
+fn rules(raw: &[raw::Rule], known: &Known<'_>, mistakes: &mut Mistakes) -> Vec<Rule> {
+    let base = Path::root().key("faults");
+    if raw.len() > limits::FAULT_RULES {
+        let message = format!("{} rules; a house takes {}", raw.len(), limits::FAULT_RULES);
+        mistakes.push(Mistake::new(base, message).on_key());
+        return Vec::new();
+    }
+    let mut ids: HashMap<String, usize> = HashMap::new();
+    let mut rules = Vec::with_capacity(raw.len());
+    for (index, rule) in raw.iter().enumerate() {
+        let path = base.index(index);
+        let default_id = format!("fault-{}", index + 1);
+        let id = rule.id.as_ref().map_or(&*default_id, raw::Name::as_str).to_owned();
+        if let Some(first) = ids.get(&id) {
+            let mistake = Mistake::new(path.key("id"), format!("two rules are called `{id}`"))
+                .help("give each its own id")
+                .related(base.index(*first).key("id"), "first");
+            mistakes.push(mistake);
+        } else {
+            ids.insert(id, index);
+        }
+        rules.extend(fault::rule(rule, &default_id, &path, known, mistakes));
+    }
+    rules
+}
+
+/// A rule that came over the control plane.
+pub(super) fn single_rule(
+    raw: &raw::Rule,
+    default_id: &str,
+    house: &Scenario,
+    mistakes: &mut Mistakes,
+) -> Option<Rule> {
+    fault::rule(raw, default_id, &Path::root(), &Known::of(house), mistakes)
+}
+
+fn policy(word: raw::Outbound) -> Policy {
+    match word {
+        raw::Outbound::Deny => Policy::Deny,
+        raw::Outbound::Loopback => Policy::Loopback,
+        raw::Outbound::Allow => Policy::Allow,
+    }
+}
+
+/// A listener of the house: what it is, and where the file says so.
+struct Listener {
+    address: SocketAddr,
+    what: String,
+    path: Path,
+}
+
+/// No two on one port; port 0 takes any free one.
+fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistakes) {
+    let root = Path::root();
+    let mut listeners = vec![Listener {
+        address: house.control,
+        what: "the control plane".into(),
+        path: root.key("control"),
+    }];
+    for (index, plan) in house.devices.iter().enumerate() {
+        let path = if raw.devices.is_some() {
+            root.key("devices").index(index)
+        } else {
+            root.key("device")
+        };
+        let what = format!("device {}", plan.identity.id);
+        listeners.push(Listener { address: plan.http, what, path: path.key("http") });
+    }
+    for SlavePlan { name, listen, .. } in &house.slaves {
+        let path = root.key("slaves").key(name).key("listen");
+        listeners.push(Listener { address: *listen, what: format!("slave {name}"), path });
+    }
+    for TargetPlan { name, listen, .. } in &house.http_targets {
+        let path = root.key("http_targets").key(name).key("listen");
+        listeners.push(Listener { address: *listen, what: format!("target {name}"), path });
+    }
+    let mut by_port: HashMap<u16, Vec<&Listener>> = HashMap::new();
+    for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
+        let others = by_port.entry(listener.address.port()).or_default();
+        if let Some(other) = others.iter().find(|other| collide(other.address, listener.address)) {
+            let message = format!(
+                "{} and {} both listen on {}",
+                other.what, listener.what, listener.address
+            );
+            let mistake = Mistake::new(listener.path.clone(), message)
+                .help("give one of them another port, or port 0 for any free one")
+                .related(other.path.clone(), other.what.clone());
+            mistakes.push(mistake);
+        }
+        others.push(listener);
+    }
+}
+
+/// Whether both cannot be bound: the same port on one interface, or on all of them.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port()
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+/// A name leads to one place only.
+fn check_hosts(house: &Scenario, mistakes: &mut Mistakes) {
+    let slaves = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
+    let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
+    let mut by_host: HashMap<&str, Vec<(&HostAddress, Path, &Arc<str>)>> = HashMap::new();
+    for (section, name, hosts) in slaves.chain(targets) {
+        for (index, host) in hosts.iter().enumerate() {
+            let path = Path::root().key(section).key(name).key("hosts").index(index);
+            let others = by_host.entry(&host.host).or_default();
+            let same = |other: &HostAddress| {
+                other.port.is_none() || host.port.is_none() || other.port == host.port
+            };
+            if let Some((other, first, owner)) = others.iter().find(|(other, ..)| same(other)) {
+                let message = format!("`{host}` already leads to `{owner}` as `{other}`");
+                let mistake = Mistake::new(path.clone(), message)
+                    .help("a name and port leads to one place; give ports to tell them apart")
+                    .related(first.clone(), "first");
+                mistakes.push(mistake);
+            }
+            others.push((host, path, name));
+        }
+    }
+}
+
+/// A mistake about a name that nothing has.
+fn unknown<'a>(
+    path: Path,
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Mistake {
+    let known: Vec<_> = known.collect();
+    let help = match known.as_slice() {
+        [] => format!("the house has no {kind}"),
+        few if few.len() <= 10 => format!("the house has {}", one_of(few.iter().copied()).replace(" or ", " and ")),
+        many => format!("the house has {} of them", many.len()),
+    };
+    Mistake::new(path, format!("there is no {kind} `{}`", super::diagnostics::shortened(name)))
+        .suggest(nearest(name, known.iter().copied()))
+        .help(help)
+}

@@ -1,0 +1,437 @@
+//! Modbus slaves and what is in their registers.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::model::SlavePlan;
+use super::super::path::Path;
+use super::super::raw;
+use crate::bank::{
+    Access, Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, Source, Table,
+    UnitLayout, Value, ValueType, WordOrder,
+};
+use crate::limits;
+
+/// The slaves, each with whether it is known in detail.
+pub(super) fn slaves(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(SlavePlan, bool)> {
+    let base = Path::root().key("slaves");
+    let slave = |(name, raw): (&raw::Name, &raw::Slave)| {
+        let path = base.key(name.as_str());
+        if name.as_str() == raw::Name::ANY {
+            mistakes.push(Mistake::new(path.clone(), "`any` means every slave; use another name").on_key());
+        }
+        slave(name.as_str(), raw, &path, mistakes)
+    };
+    raw.slaves.iter().flatten().map(slave).collect()
+}
+
+fn slave(
+    name: &str,
+    raw: &raw::Slave,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> (SlavePlan, bool) {
+    let known_before = mistakes.len();
+    if raw.idle.is_some_and(|idle| idle.0.is_zero()) {
+        let mistake = Mistake::new(path.key("idle"), "an idle time of 0 closes every connection")
+            .help("leave it out for 5m");
+        mistakes.push(mistake);
+    }
+    let units_path = path.key("units");
+    let mut units = Vec::new();
+    for (id, unit) in raw.units.iter().flatten() {
+        let path = units_path.key(&id.to_string());
+        let before = mistakes.len();
+        let layout = unit_layout(unit, &path, mistakes);
+        // The bank's own check names places by position, and after a mistake positions are missing.
+        if mistakes.len() == before {
+            for error in Bank::check(&layout) {
+                let mistake = Mistake::new(path.join(&error.place), error.message);
+                mistakes.push(mistake);
+            }
+        }
+        units.push((id.0, layout));
+    }
+    let plan = SlavePlan {
+        name: name.into(),
+        listen: raw.listen.map_or(SlavePlan::DEFAULT_LISTENER, |listen| listen.0),
+        hosts: raw.hosts.iter().flatten().map(|host| host.0.clone()).collect(),
+        units,
+        unknown_unit: match raw.unknown_unit {
+            None | Some(raw::UnknownUnit::Silence) => None,
+            Some(raw::UnknownUnit::Exception(code)) => Some(code),
+        },
+        latency: raw.latency.map_or(Duration::ZERO, |latency| latency.0),
+        max_connections: raw.max_connections.map_or(limits::SLAVE_CONNECTIONS, |max| max as usize),
+        idle: raw.idle.map_or(limits::SLAVE_IDLE, |idle| idle.0),
+    };
+    (plan, mistakes.len() == known_before)
+}
+
+fn unit_layout(raw: &raw::Unit, path: &Path, mistakes: &mut Mistakes) -> UnitLayout {
+    UnitLayout {
+        coils: bits(raw.coils.as_deref(), Table::Coils, path, mistakes),
+        discrete: bits(raw.discrete.as_deref(), Table::DiscreteInputs, path, mistakes),
+        holding: registers(raw.holding.as_deref(), Table::HoldingRegisters, path, mistakes),
+        input: registers(raw.input.as_deref(), Table::InputRegisters, path, mistakes),
+    }
+}
+
+fn bits(
+    raw: Option<&[raw::Bits]>,
+    table: Table,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Vec<BitRange> {
+    let path = path.key(table.name());
+    let range = |(index, raw): (usize, &raw::Bits)| {
+        let path = path.index(index);
+        if table == Table::DiscreteInputs {
+            let given = [("read_only", raw.read_only.is_some()), ("write_exception", raw.write_exception.is_some())];
+            nobody_writes(&given, table, &path, mistakes);
+        }
+        BitRange {
+            addresses: raw.address.inclusive(),
+            name: raw.name.as_ref().map(|name| name.0.clone()),
+            value: raw.value.unwrap_or(false),
+            access: access(raw.read_only, raw.write_exception, false, &path, mistakes),
+        }
+    };
+    raw.unwrap_or_default().iter().enumerate().map(range).collect()
+}
+
+/// Keys about writing make no sense where no function writes.
+fn nobody_writes(given: &[(&str, bool)], table: Table, path: &Path, mistakes: &mut Mistakes) {
+    for (key, _) in given.iter().filter(|(_, given)| *given) {
+        let message = format!("`{key}` says nothing here: no function writes {} registers or bits", table.name());
+        mistakes.push(Mistake::new(path.key(key), message).on_key());
+    }
+}
+
+fn access(
+    read_only: Option<bool>,
+    exception: Option<u8>,
+    computed: bool,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Access {
+    match (read_only, exception) {
+        (Some(false), Some(_)) => {
+            let mistake = Mistake::new(path.key("write_exception"), "a register that can be written refuses no write")
+                .help("leave `read_only: false` out, or the exception");
+            mistakes.push(mistake);
+            Access::ReadWrite
+        }
+        (Some(false), None) if computed => {
+            let mistake = Mistake::new(path.key("read_only"), "a computed value cannot be written")
+                .help("use `value`, or leave `read_only` out");
+            mistakes.push(mistake);
+            Access::READ_ONLY
+        }
+        (_, Some(exception)) => Access::ReadOnly { exception },
+        (Some(true), None) => Access::READ_ONLY,
+        (None, None) if computed => Access::READ_ONLY,
+        (Some(false) | None, None) => Access::ReadWrite,
+    }
+}
+
+fn registers(
+    raw: Option<&[raw::Register]>,
+    table: Table,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Vec<Register> {
+    let path = path.key(table.name());
+    let mut registers = Vec::new();
+    for (index, raw) in raw.unwrap_or_default().iter().enumerate() {
+        registers.extend(register(raw, table, &path.index(index), mistakes));
+    }
+    registers
+}
+
+fn register(
+    raw: &raw::Register,
+    table: Table,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<Register> {
+    if table == Table::InputRegisters {
+        let given = [
+            ("read_only", raw.read_only.is_some()),
+            ("write_exception", raw.write_exception.is_some()),
+            ("min", raw.min.is_some()),
+            ("max", raw.max.is_some()),
+            ("on_write", raw.on_write.is_some()),
+        ];
+        nobody_writes(&given, table, path, mistakes);
+    }
+    let value_type = value_type(raw, path, mistakes)?;
+    let count = count(raw, value_type, path, mistakes)?;
+    let source = source(raw, value_type, path, mistakes)?;
+    let computed = matches!(source, Source::Computed(_));
+    let reactions = raw.on_write.iter().flatten().enumerate();
+    let reactions = reactions
+        .filter_map(|(index, raw)| reaction(raw, &path.key("on_write").index(index), mistakes))
+        .collect();
+    Some(Register {
+        address: raw.address.first,
+        count,
+        name: raw.name.as_ref().map(|name| name.0.clone()),
+        value_type,
+        word_order: match raw.word_order {
+            None | Some(raw::WordOrder::Msw) => WordOrder::Msw,
+            Some(raw::WordOrder::Lsw) => WordOrder::Lsw,
+        },
+        byte_order: match raw.byte_order {
+            None | Some(raw::ByteOrder::Big) => ByteOrder::Big,
+            Some(raw::ByteOrder::Little) => ByteOrder::Little,
+        },
+        source,
+        access: access(raw.read_only, raw.write_exception, computed, path, mistakes),
+        limits: limits_of(raw, path, mistakes),
+        reactions,
+    })
+}
+
+fn value_type(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Option<ValueType> {
+    let numeric = match raw.r#type.unwrap_or(raw::ValueType::Ushort) {
+        raw::ValueType::Short => ValueType::Short,
+        raw::ValueType::Ushort => ValueType::Ushort,
+        raw::ValueType::Int => ValueType::Int,
+        raw::ValueType::Uint => ValueType::Uint,
+        raw::ValueType::Long => ValueType::Long,
+        raw::ValueType::Float => ValueType::Float,
+        raw::ValueType::Double => ValueType::Double,
+        raw::ValueType::Hex => {
+            return words(raw, 2, path, mistakes).map(|words| ValueType::Hex { words });
+        }
+        raw::ValueType::String => {
+            return words(raw, 1, path, mistakes).map(|words| ValueType::String { words });
+        }
+    };
+    if raw.words.is_some() {
+        let mistake = Mistake::new(path.key("words"), "the type says how many registers a number takes")
+            .help("for several numbers one after another use `count`")
+            .on_key();
+        mistakes.push(mistake);
+    }
+    Some(numeric)
+}
+
+/// How many registers a text takes, of which so many characters make a byte.
+fn words(
+    raw: &raw::Register,
+    characters: usize,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<u16> {
+    if let Some(words) = raw.words {
+        return Some(words);
+    }
+    let Range { span, is_range } = range(raw);
+    if is_range && raw.count.is_none() {
+        return u16::try_from(span).ok();
+    }
+    if let Some(raw::RegisterValue::Text(text)) = &raw.value {
+        let bytes = text.len().div_ceil(characters);
+        return Some(u16::try_from(bytes.div_ceil(2)).unwrap_or(u16::MAX).max(1));
+    }
+    let mistake = Mistake::new(path.clone(), "how many registers does the text take?")
+        .help("give `words`, a range as `address`, or a `value` of that length");
+    mistakes.push(mistake);
+    None
+}
+
+struct Range {
+    span: u32,
+    is_range: bool,
+}
+
+fn range(raw: &raw::Register) -> Range {
+    let raw::Range { first, last } = raw.address;
+    Range { span: u32::from(last - first) + 1, is_range: last > first }
+}
+
+fn count(
+    raw: &raw::Register,
+    value_type: ValueType,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<u16> {
+    let Range { span, is_range } = range(raw);
+    let words = u32::from(value_type.words());
+    match raw.count {
+        Some(_) if is_range => {
+            let mistake = Mistake::new(path.key("count"), "both a range of addresses and `count` are given")
+                .help("give the first address and `count`, or only the range");
+            mistakes.push(mistake);
+            None
+        }
+        Some(count) => Some(count),
+        None if !is_range => Some(1),
+        None if span % words != 0 => {
+            let message = format!("{span} registers hold no whole number of values of {words} registers each");
+            mistakes.push(Mistake::new(path.key("address"), message));
+            None
+        }
+        None => u16::try_from(span / words).ok(),
+    }
+}
+
+fn source(
+    raw: &raw::Register,
+    value_type: ValueType,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<Source> {
+    let given = [
+        ("value", raw.value.is_some()),
+        ("ramp", raw.ramp.is_some()),
+        ("sine", raw.sine.is_some()),
+        ("counter", raw.counter.is_some()),
+        ("random_walk", raw.random_walk.is_some()),
+        ("uptime", raw.uptime == Some(true)),
+    ];
+    let mut keys = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
+    if let (Some(first), Some(second)) = (keys.next(), keys.next()) {
+        let message = format!("a register gets its value from `{first}` or from `{second}`, not from both");
+        mistakes.push(Mistake::new(path.key(second), message).related(path.key(first), first).on_key());
+        return None;
+    }
+    match computed(raw, path, mistakes) {
+        Some(computed) => Some(Source::Computed(computed)),
+        None => value(raw.value.as_ref(), value_type, &path.key("value"), mistakes).map(Source::Stored),
+    }
+}
+
+fn computed(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Option<Computed> {
+    let mut above_zero = |lapse: raw::Lapse, key: &str, field: &str| {
+        if lapse.0.is_zero() {
+            let mistake = Mistake::new(path.key(key).key(field), format!("`{field}` must be longer than 0"));
+            mistakes.push(mistake);
+        }
+        lapse.0
+    };
+    if let Some(ramp) = &raw.ramp {
+        let over = above_zero(ramp.over, "ramp", "over");
+        let repeat = ramp.repeat.unwrap_or(false);
+        return Some(Computed::Ramp { from: ramp.from, to: ramp.to, over, repeat });
+    }
+    if let Some(sine) = &raw.sine {
+        return Some(Computed::Sine {
+            mean: sine.mean,
+            amplitude: sine.amplitude,
+            period: above_zero(sine.period, "sine", "period"),
+            phase: sine.phase.map_or(Duration::ZERO, |phase| phase.0),
+        });
+    }
+    if let Some(counter) = &raw.counter {
+        return Some(Computed::Counter {
+            start: counter.start.unwrap_or(0.0),
+            step: counter.step.unwrap_or(1.0),
+            every: above_zero(counter.every, "counter", "every"),
+        });
+    }
+    if let Some(walk) = &raw.random_walk {
+        let every = above_zero(walk.every, "random_walk", "every");
+        let within = walk.min..=walk.max;
+        if !within.contains(&walk.start) {
+            let message = format!("start {} lies outside {}..{}", walk.start, walk.min, walk.max);
+            mistakes.push(Mistake::new(path.key("random_walk").key("start"), message));
+        }
+        return Some(Computed::RandomWalk { start: walk.start, step: walk.step, every, within });
+    }
+    (raw.uptime == Some(true)).then_some(Computed::Uptime)
+}
+
+fn value(
+    raw: Option<&raw::RegisterValue>,
+    value_type: ValueType,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<Value> {
+    let refused = match (raw, value_type) {
+        (None, ValueType::Hex { words }) => return Some(Value::Bytes(vec![0; usize::from(words) * 2])),
+        (None, ValueType::String { .. }) => return Some(Value::Text(String::new())),
+        (None, _) => return Some(Value::Integer(0)),
+        (Some(raw::RegisterValue::Text(digits)), ValueType::Hex { .. }) => match bytes(digits) {
+            Some(bytes) => return Some(Value::Bytes(bytes)),
+            None => format!(
+                "`{}`: expected an even number of hexadecimal digits",
+                shortened(digits)
+            ),
+        },
+        (Some(raw::RegisterValue::Text(text)), ValueType::String { .. }) => {
+            return Some(Value::Text(text.clone()));
+        }
+        (Some(_), ValueType::Hex { .. } | ValueType::String { .. }) => {
+            "a number, but the type takes text; put it into quotes".to_owned()
+        }
+        (Some(raw::RegisterValue::Integer(number)), _) => return Some(Value::Integer(*number)),
+        (Some(raw::RegisterValue::Number(number)), _) => return Some(Value::Number(*number)),
+        (Some(raw::RegisterValue::Text(text)), _) => {
+            format!("text `{}`, but the type takes a number", shortened(text))
+        }
+    };
+    mistakes.push(Mistake::new(path.clone(), refused));
+    None
+}
+
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    if digits.is_empty() || digits.len() % 2 != 0 {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    digits.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+}
+
+fn limits_of(
+    raw: &raw::Register,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Option<RangeInclusive<f64>> {
+    let (min, max) = match (raw.min, raw.max) {
+        (None, None) => return None,
+        (min, max) => (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY)),
+    };
+    if min > max {
+        let mistake = Mistake::new(path.key("min"), format!("min {min} is above max {max}"))
+            .help("no write would be accepted; for that use `read_only`");
+        mistakes.push(mistake);
+        return None;
+    }
+    Some(min..=max)
+}
+
+fn reaction(raw: &raw::OnWrite, path: &Path, mistakes: &mut Mistakes) -> Option<Reaction> {
+    let place = match (raw.holding, raw.input) {
+        (Some(address), None) => Some((Table::HoldingRegisters, address)),
+        (None, Some(address)) => Some((Table::InputRegisters, address)),
+        _ => {
+            let mistake = Mistake::new(path.clone(), "expected exactly one of `holding` and `input`")
+                .help("it names the register that changes: `input: 30`");
+            mistakes.push(mistake);
+            None
+        }
+    };
+    let change = match (&raw.set, raw.copy, raw.ramp_per_second) {
+        (Some(value), None, None) => Some(Change::Set(match value {
+            raw::RegisterValue::Integer(number) => Value::Integer(*number),
+            raw::RegisterValue::Number(number) => Value::Number(*number),
+            raw::RegisterValue::Text(text) => Value::Text(text.clone()),
+        })),
+        (None, Some(true), None) => Some(Change::Copy),
+        (None, None, Some(per_second)) => Some(Change::RampToWritten { per_second }),
+        _ => {
+            let mistake = Mistake::new(
+                path.clone(),
+                "expected exactly one of `set`, `copy: true` and `ramp_per_second`",
+            );
+            mistakes.push(mistake);
+            None
+        }
+    };
+    let ((table, address), change) = (place?, change?);
+    Some(Reaction { after: raw.after.map_or(Duration::ZERO, |after| after.0), table, address, change })
+}

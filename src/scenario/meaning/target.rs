@@ -1,0 +1,147 @@
+//! HTTP targets and what they answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::model::{Reply, Route, TargetPlan};
+use super::super::path::Path;
+use super::super::raw;
+
+/// The targets, each with whether it is known in detail.
+pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(TargetPlan, bool)> {
+    let base = Path::root().key("http_targets");
+    let target = |(name, raw): (&raw::Name, &raw::Target)| {
+        let path = base.key(name.as_str());
+        let known_before = mistakes.len();
+        if name.as_str() == raw::Name::ANY {
+            mistakes.push(Mistake::new(path.clone(), "`any` means every target; use another name").on_key());
+        }
+        let plan = TargetPlan {
+            name: name.as_str().into(),
+            listen: raw.listen.map_or(TargetPlan::DEFAULT_LISTENER, |listen| listen.0),
+            tls: raw.tls.unwrap_or(false),
+            hosts: raw.hosts.iter().flatten().map(|host| host.0.clone()).collect(),
+            routes: routes(raw, &path, mistakes),
+        };
+        (plan, mistakes.len() == known_before)
+    };
+    raw.http_targets.iter().flatten().map(target).collect()
+}
+
+fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route> {
+    let latency = raw.latency.map_or(Duration::ZERO, |latency| latency.0);
+    let Some(written) = &raw.routes else {
+        let replies = vec![Reply { latency, ..Reply::default() }];
+        return vec![Route { method: None, path: "/*".into(), replies }];
+    };
+    let base = path.key("routes");
+    let mut routes: Vec<Route> = Vec::with_capacity(written.len());
+    for (index, raw) in written.iter().enumerate() {
+        let path = base.index(index);
+        check_path(&raw.path, true, &path.key("path"), mistakes);
+        let route = Route {
+            method: raw.method.map(|method| method.0),
+            path: raw.path.clone(),
+            replies: replies(raw, latency, &path, mistakes),
+        };
+        if let Some(first) = routes.iter().position(|earlier| earlier.covers(&route)) {
+            let mistake = Mistake::new(path.key("path"), "an earlier route answers all of this already")
+                .help("put the more particular one first")
+                .related(base.index(first).key("path"), "earlier");
+            mistakes.push(mistake);
+        }
+        routes.push(route);
+    }
+    routes
+}
+
+/// Whether text is a path as requests have it.
+pub(super) fn check_path(text: &str, pattern: bool, path: &Path, mistakes: &mut Mistakes) {
+    let shown = shortened(text);
+    let star = text.trim_end_matches('*').contains('*') || text.ends_with("**");
+    let message = if !text.starts_with('/') {
+        format!("path `{shown}`: expected a path that begins with `/`")
+    } else if text.contains(['?', '#']) {
+        format!("path `{shown}`: expected a path without query; every query matches")
+    } else if text.chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
+        format!("path `{shown}`: expected no spaces and only ASCII; write %20 for a space")
+    } else if pattern && star {
+        format!("path `{shown}`: a `*` stands only at the end")
+    } else {
+        return;
+    };
+    mistakes.push(Mistake::new(path.clone(), message));
+}
+
+fn replies(
+    raw: &raw::Route,
+    latency: Duration,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Vec<Reply> {
+    let latency = raw.latency.map_or(latency, |latency| latency.0);
+    let Some(replies) = &raw.replies else {
+        let one = raw::Reply {
+            status: raw.status,
+            headers: raw.headers.clone(),
+            body: raw.body.clone(),
+            latency: None,
+        };
+        return vec![reply(&one, latency, path, mistakes)];
+    };
+    let beside = [
+        ("status", raw.status.is_some()),
+        ("headers", raw.headers.is_some()),
+        ("body", raw.body.is_some()),
+    ];
+    for (key, _) in beside.into_iter().filter(|(_, given)| *given) {
+        let message = format!("`{key}` stands beside `replies`, which say it each for itself");
+        mistakes.push(Mistake::new(path.key(key), message).help("move it into the replies").on_key());
+    }
+    let base = path.key("replies");
+    let reply = |(index, raw)| reply(raw, latency, &base.index(index), mistakes);
+    replies.iter().enumerate().map(reply).collect()
+}
+
+fn reply(raw: &raw::Reply, latency: Duration, path: &Path, mistakes: &mut Mistakes) -> Reply {
+    let status = raw.status.unwrap_or(200);
+    let body = raw.body.as_ref().map_or_else(String::new, |body| body.0.clone());
+    if matches!(status, 204 | 304) && !body.is_empty() {
+        let mistake = Mistake::new(path.key("body"), format!("a reply with status {status} has no body"));
+        mistakes.push(mistake);
+    }
+    Reply {
+        status,
+        headers: headers(raw.headers.as_ref(), &path.key("headers"), mistakes),
+        body,
+        latency: raw.latency.map_or(latency, |latency| latency.0),
+    }
+}
+
+fn headers(
+    raw: Option<&BTreeMap<String, raw::Text>>,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Vec<(String, String)> {
+    // Written by the server itself; a second one would make the reply invalid.
+    const OWN: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let mut headers = Vec::new();
+    for (name, value) in raw.into_iter().flatten() {
+        let path = path.key(name);
+        let shown = shortened(name);
+        if name.is_empty() || !name.chars().all(token) {
+            mistakes.push(Mistake::new(path, format!("`{shown}` is no header name")).on_key());
+        } else if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+            let message = format!("the target writes `{shown}` itself");
+            mistakes.push(Mistake::new(path, message).help("leave it out").on_key());
+        } else if !value.0.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
+            let message = format!("header {shown}: expected visible ASCII characters on one line");
+            mistakes.push(Mistake::new(path, message));
+        } else {
+            headers.push((name.clone(), value.0.clone()));
+        }
+    }
+    headers
+}

@@ -1,0 +1,182 @@
+//! The clock, the outbound policy and the gateways.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceIdText, FirmwareText, Instant, Listen, SpeedText, Text};
+
+/// When the house starts and how its time passes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// The moment at which the house starts; the real time of the start unless given.
+    pub start: Option<Instant>,
+    /// How fast time passes; 1 unless given.
+    pub speed: Option<SpeedText>,
+}
+
+/// What actions may reach beside the slaves and targets of the house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outbound {
+    /// Nothing.
+    Deny,
+    /// Loopback addresses.
+    Loopback,
+    /// Anything.
+    Allow,
+}
+
+/// A whatwatt Go.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its id; A842E39F8124 for the first, counting up for the next, unless given.
+    pub id: Option<DeviceIdText>,
+    /// Its firmware; 2.0.2 unless given.
+    pub firmware: Option<FirmwareText>,
+    /// Its licence; plus unless given.
+    pub license: Option<License>,
+    /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
+    /// given.
+    pub http: Option<Listen>,
+    /// How a call of an action is answered; page unless given.
+    pub call_route: Option<CallRoute>,
+    /// What happens to a call with fewer free places than requests; fit unless given.
+    pub admission: Option<Admission>,
+    /// How the requests of one action run; sequential unless given.
+    pub execution: Option<Execution>,
+    /// The first status id since boot; 1 unless given.
+    #[schemars(range(min = 1))]
+    pub first_status_id: Option<u64>,
+    /// How an HTTP request without a response ends; code unless given.
+    pub http_failure: Option<HttpFailure>,
+    /// The actions it starts with, in the device's own JSON shape; none unless given.
+    pub actions: Option<Actions>,
+    /// A JSON file with the actions, as a device exports them, relative to this file; in place of
+    /// `actions`.
+    pub actions_file: Option<Text>,
+}
+
+/// A licence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum License {
+    /// Without the actions API.
+    Free,
+    /// Everything.
+    Plus,
+    /// As plus.
+    Pro,
+}
+
+/// How a call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallRoute {
+    /// With a `Location` header and no body.
+    Page,
+    /// With `{"status_ids": [139]}`.
+    Rest,
+}
+
+/// What happens to a call with fewer free places than requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    /// As many as fit are queued, the rest is dropped.
+    Fit,
+    /// All or nothing.
+    All,
+}
+
+/// How the requests of one action run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Execution {
+    /// One after another.
+    Sequential,
+    /// Beside each other.
+    Parallel,
+}
+
+/// How an HTTP request without a response ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpFailure {
+    /// With the negative codes of the Modbus family, as -17.
+    Code,
+    /// With 0, whatever went wrong.
+    Zero,
+}
+
+/// Actions as the device's API takes them. Unknown keys are left to the device, which ignores them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Actions(pub serde_json::Value);
+
+impl JsonSchema for Actions {
+    fn schema_name() -> Cow<'static, str> {
+        "Actions".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let common = json_schema!({
+            "enable": { "type": "boolean", "description": "true unless given" },
+            "timeout": { "type": "number", "minimum": 0.1, "maximum": 10, "description": "Seconds; 5 unless given" },
+        });
+        let mut http = common.clone();
+        let mut modbus = common;
+        http.insert("url".into(), serde_json::json!({ "type": "string", "minLength": 8, "maxLength": 255 }));
+        http.insert("method".into(), serde_json::json!({ "enum": ["GET", "POST", "PUT", "DELETE"] }));
+        http.insert("payload".into(), serde_json::json!({ "type": "string", "maxLength": 1023 }));
+        http.insert(
+            "headers".into(),
+            serde_json::json!({ "type": "object", "maxProperties": 4, "additionalProperties": { "type": "string" } }),
+        );
+        let number = |max: u32| serde_json::json!({ "type": "integer", "minimum": 0, "maximum": max });
+        modbus.insert("host".into(), serde_json::json!({ "type": "string", "minLength": 4, "maxLength": 63 }));
+        modbus.insert("port".into(), number(65535));
+        modbus.insert("unit_id".into(), number(255));
+        modbus.insert("func".into(), serde_json::json!({ "enum": [5, 6, 15, 16] }));
+        modbus.insert("address".into(), number(65535));
+        modbus.insert(
+            "type".into(),
+            serde_json::json!({ "enum": ["hex", "short", "int", "long", "float", "double"] }),
+        );
+        modbus.insert("value".into(), serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 492 }));
+        json_schema!({
+            "description": "The device's own shape, as POST /api/v1/actions takes it.",
+            "type": "object",
+            "x-json": true,
+            "required": ["actions"],
+            "properties": {
+                "const": {
+                    "type": "object",
+                    "description": "Constants, written ${name} in url, payload, host and value",
+                    "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+                },
+                "actions": { "type": "array", "items": {
+                    "type": "object",
+                    "required": ["id", "requests"],
+                    "properties": {
+                        "id": { "type": "string", "minLength": 1, "maxLength": 15 },
+                        "enable": { "type": "boolean", "description": "true unless given" },
+                        "requests": { "type": "array", "items": {
+                            "type": "object",
+                            "properties": {
+                                "http": { "type": "object", "required": ["url"], "properties": http },
+                                "modbus": {
+                                    "type": "object",
+                                    "required": ["host", "func", "address", "value"],
+                                    "properties": modbus,
+                                },
+                            },
+                        } },
+                    },
+                } },
+            },
+        })
+    }
+}

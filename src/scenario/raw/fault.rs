@@ -1,0 +1,288 @@
+//! Fault rules: where, when, what.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Text};
+
+/// A fault: a place, a moment and an effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The name under which it is counted, armed and removed; fault-1, fault-2, … unless given.
+    pub id: Option<Name>,
+    /// Where: a word for all of a kind, or a mapping that says more.
+    pub at: At,
+    /// When; always unless given.
+    pub when: Option<When>,
+    /// What happens.
+    pub effect: Effect,
+}
+
+/// Where a fault strikes.
+pub type At = Choice<PlaceWord, Place>;
+
+/// All places of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaceWord {
+    /// Every call of a device's HTTP API.
+    Api,
+    /// Every run of an action.
+    Action,
+    /// The places for requests in progress.
+    Queue,
+    /// Every request to a slave.
+    Slave,
+    /// Every request to a target.
+    Target,
+}
+
+/// A place. One of `slave`, `target`, `api`, `queue` and `action` says which kind it is; `action`
+/// beside `slave` or `target` means the action that sent the request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Place {
+    /// Calls of the device's API: the path as /api/v1/actions/call, or any.
+    pub api: Option<Text>,
+    /// Runs of an action: its id, or any.
+    pub action: Option<Text>,
+    /// The places for requests in progress: any. With `device`, those of that device.
+    pub queue: Option<Any>,
+    /// Requests to a slave: its name, or any.
+    pub slave: Option<Text>,
+    /// Requests to a target: its name, or any.
+    pub target: Option<Text>,
+    /// The device, by id, where there are several (api, action, queue).
+    pub device: Option<DeviceIdText>,
+    /// The HTTP method (api, target).
+    pub method: Option<MethodWord>,
+    /// The path without its query (target).
+    #[schemars(regex(pattern = r"^/[^?#\s]*$"))]
+    pub path: Option<String>,
+    /// The unit id (slave).
+    pub unit: Option<u8>,
+    /// The function code (slave): 1 to 6, 15, 16, 17, 22 or 23.
+    pub function: Option<u8>,
+    /// Registers or coils of which the request touches at least one (slave).
+    pub address: Option<Range>,
+    /// A register value that the request writes, or a range of them (slave).
+    pub value: Option<Range>,
+}
+
+/// All of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Any {
+    /// All of them.
+    Any,
+}
+
+/// When a fault strikes. The conditions are asked in this order: armed; in the window; one of the
+/// first, or the nth; by chance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Whether the rule is armed at the start; true unless given.
+    pub armed: Option<bool>,
+    /// How long after arming it begins; 0 unless given.
+    pub after: Option<Lapse>,
+    /// How long it lasts from there; for good unless given.
+    pub r#for: Option<Lapse>,
+    /// After how much time that comes round again; needs `for`.
+    pub every: Option<Lapse>,
+    /// Only the first so many matches.
+    pub first: Option<u64>,
+    /// Only this match, or these, counted from 1.
+    pub nth: Option<OneOrMany<u64>>,
+    /// How often a match that got this far is struck, above 0 and at most 1; 1 unless given.
+    pub probability: Option<f64>,
+}
+
+/// What happens.
+pub type Effect = Choice<EffectWord, EffectOf>;
+
+/// An effect that needs no figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectWord {
+    /// action: refused as disabled (400).
+    Disable,
+    /// action: its requests keep running until the rule is released, disarmed or removed.
+    Hold,
+    /// api, target: never answered; an API call has no effect.
+    Hang,
+    /// slave: never answered, although carried out.
+    Silence,
+    /// slave: all its units refuse connections, open ones are reset.
+    Refuse,
+    /// api, slave, target: the connection is reset before the answer.
+    Reset,
+    /// slave: the connection is closed before the reply.
+    Close,
+    /// api: the response trickles out, 16 bytes every 100 ms.
+    Drip,
+    /// api: the JSON of the answer breaks off in the middle.
+    MalformedJson,
+    /// target: the answer's Content-Length is no number (-20).
+    BadContentLength,
+    /// slave: another transaction id (-9).
+    WrongTransactionId,
+    /// slave: the transaction id of the next request (-9).
+    OffByOne,
+    /// slave: the reply to an earlier request comes first (-9).
+    StaleReply,
+    /// slave: another unit id (-12).
+    WrongUnit,
+    /// slave: another function code (-10).
+    WrongFunction,
+    /// slave: a protocol id that is not 0 (-8).
+    ProtocolId,
+    /// slave: a length field under 2 (-5).
+    LengthTooShort,
+    /// slave: a length field over 254 (-2).
+    LengthTooLong,
+    /// slave: the last byte is missing (-13).
+    Truncated,
+    /// slave: one byte too many (-15).
+    ExtraBytes,
+    /// slave: an exception reply without its code (-11).
+    ExceptionWithoutCode,
+    /// slave: the echoed address, value or quantity differs (-14).
+    ChangedEcho,
+    /// slave: the reply comes byte by byte, every 50 ms; correct, but slow.
+    Dribble,
+    /// slave: the reply comes in two segments, 50 ms apart; correct.
+    Split,
+    /// slave: the reply comes twice; correct.
+    Duplicate,
+}
+
+/// An effect with its figures; exactly one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectOf {
+    /// api, slave, target: answered later.
+    Delay(DelayOf),
+    /// api, target: answered with this status.
+    Status(Choice<StatusCode, StatusOf>),
+    /// action, slave, target: whatever makes the request end with exactly this code.
+    Result(i32),
+    /// action: its requests keep running for this time.
+    Hold(Lapse),
+    /// queue: so many places are taken by someone else.
+    Occupy(#[schemars(range(min = 1, max = 20))] u8),
+    /// queue: there are only so many places.
+    Limit(#[schemars(range(min = 0, max = 19))] u8),
+    /// slave: answered with this exception, not carried out.
+    Exception(u8),
+    /// slave: the connection is reset at this moment.
+    Reset(Moment),
+    /// slave: the connection is closed at this moment.
+    Close(Moment),
+    /// api: the connection ends after so many bytes of the response.
+    Cut(#[schemars(range(max = 1_048_576))] u32),
+    /// api: the response trickles out.
+    Drip(Drip),
+    /// slave: this protocol id, which should be 0 (-8).
+    ProtocolId(#[schemars(range(min = 1))] u16),
+    /// slave: this length field, 0 or 1 (-5).
+    LengthTooShort(#[schemars(range(max = 1))] u16),
+    /// slave: this length field, above 254 (-2).
+    LengthTooLong(#[schemars(range(min = 255))] u16),
+    /// slave: so many bytes missing at the end (-13).
+    Truncated(#[schemars(range(min = 1, max = 252))] u8),
+    /// slave: so many bytes too many (-15).
+    ExtraBytes(#[schemars(range(min = 1, max = 240))] u8),
+    /// slave: so many bytes at a time; correct, but slow.
+    Dribble(Drip),
+    /// slave: two segments; correct.
+    Split(Split),
+}
+
+/// An HTTP status, 200 to 599; an API fault has 400 to 599.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StatusCode(#[schemars(range(min = 200, max = 599))] pub u16);
+
+/// A status with a `Retry-After` header (api).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusOf {
+    /// The status.
+    pub code: StatusCode,
+    /// What `Retry-After` says, in whole seconds.
+    pub retry_after: Option<Lapse>,
+}
+
+/// A delay: always the same, or drawn anew for each request.
+pub type DelayOf = Choice<Lapse, Distribution>;
+
+/// A delay's distribution; exactly one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// Always the same.
+    Fixed(Lapse),
+    /// Anything between the two, alike.
+    Uniform([Lapse; 2]),
+    /// Normal, cut off at zero.
+    Normal(Normal),
+    /// Log-normal: many near the median, few far above it.
+    Lognormal(Lognormal),
+}
+
+/// A normal distribution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Normal {
+    /// The middle.
+    pub mean: Lapse,
+    /// The standard deviation.
+    pub deviation: Lapse,
+}
+
+/// A log-normal distribution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lognormal {
+    /// Half of the delays are longer.
+    pub median: Lapse,
+    /// One in twenty is longer.
+    pub p95: Lapse,
+}
+
+/// When, relative to the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// Before its first byte; the request is not carried out.
+    Before,
+    /// Half of it is out.
+    Middle,
+    /// It is out.
+    After,
+}
+
+/// Bytes that come slowly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drip {
+    /// Bytes at a time; 1 unless given.
+    #[schemars(range(min = 1, max = 65536))]
+    pub bytes: Option<u32>,
+    /// The pause between them.
+    pub every: Lapse,
+}
+
+/// Two segments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Bytes of the first one.
+    #[schemars(range(min = 1, max = 259))]
+    pub at: u16,
+    /// The pause before the second one.
+    pub gap: Lapse,
+}

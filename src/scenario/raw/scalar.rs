@@ -1,0 +1,663 @@
+//! Scalars with a form of their own: times, ranges, addresses, names.
+//!
+//! Each is read by `FromStr` from the text as it stands in the file, whatever YAML makes of it (an
+//! id of digits only is a number to YAML), and its message says what to write instead. In the schema
+//! it carries `x-scalar`, by which the walk finds its reader in [`scalar_named`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::super::diagnostics::shortened;
+use crate::clock::Speed;
+use crate::device::{DeviceId, Firmware};
+use crate::fault::Method;
+use crate::outbound::HostAddress;
+
+/// Gives a type that reads by `FromStr` and writes by `Display` its serde and schema sides.
+macro_rules! scalar {
+    ($type:ident, $name:literal, $description:literal, $schema:tt) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serialize_scalar(self, serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_scalar(deserializer)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = json_schema!($schema);
+                schema.insert("description".into(), $description.into());
+                schema.insert("x-scalar".into(), $name.into());
+                schema
+            }
+        }
+    };
+}
+
+/// Whole numbers as numbers, everything else as text.
+fn serialize_scalar<S: Serializer>(
+    value: &impl fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let text = value.to_string();
+    match text.parse::<u64>() {
+        // Only where the number says the same: `007` and `+7` are texts.
+        Ok(number) if number.to_string() == text => serializer.serialize_u64(number),
+        _ => serializer.serialize_str(&text),
+    }
+}
+
+fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = String>,
+{
+    deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
+}
+
+struct ScalarVisitor<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = String>> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a word or a number")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<T, E> {
+        self.visit_str(&flag.to_string())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+/// Reads a scalar only to see whether it is right.
+pub type Check = fn(&str) -> Result<(), String>;
+
+fn check<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {
+    text.parse::<T>().map(drop)
+}
+
+/// The reader of a scalar, by its `x-scalar`.
+#[must_use]
+pub fn scalar_named(name: &str) -> Option<Check> {
+    Some(match name {
+        "Duration" => check::<Lapse>,
+        "Range" => check::<Range>,
+        "Speed" => check::<SpeedText>,
+        "Timestamp" => check::<Instant>,
+        "SocketAddress" => check::<Listen>,
+        "Host" => check::<Host>,
+        "Text" => check::<Text>,
+        "Name" => check::<Name>,
+        "DeviceId" => check::<DeviceIdText>,
+        "Firmware" => check::<FirmwareText>,
+        "Method" => check::<MethodWord>,
+        "UnitId" => check::<UnitId>,
+        _ => return None,
+    })
+}
+
+/// The reader of a mapping's keys: in the schema, a mapping knows its keys by their pattern.
+#[must_use]
+pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
+    match pattern {
+        Name::PATTERN => Some(check::<Name>),
+        UnitId::PATTERN => Some(check::<UnitId>),
+        _ => None,
+    }
+}
+
+/// A time: `250ms`, `30s`, `5m`, `2h`, `30d`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lapse(pub Duration);
+
+scalar!(
+    Lapse,
+    "Duration",
+    "A time with its unit: 250ms, 1.5s, 30s, 5m, 2h, 30d. Only 0 goes without.",
+    {
+        "type": ["string", "integer"],
+        "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$|^0$",
+        "minimum": 0,
+        "maximum": 0,
+        "examples": ["250ms", "30s", "5m"],
+    }
+);
+
+impl Lapse {
+    const UNITS: [(&'static str, u128); 5] = [
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60 * 1_000_000_000),
+        ("h", 3600 * 1_000_000_000),
+        ("d", 86400 * 1_000_000_000),
+    ];
+    /// Virtual time ends after 584 years; a hundred are enough for everyone.
+    const LONGEST: Duration = Duration::from_hours(24 * 36_525);
+}
+
+impl FromStr for Lapse {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = shortened(text);
+        let wrong = || format!("`{shown}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s");
+        if text == "0" {
+            return Ok(Self(Duration::ZERO));
+        }
+        let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+        let (number, unit) = text.split_at(digits);
+        if !number.is_empty() && unit.is_empty() {
+            return Err(format!("`{shown}` has no unit: write {shown}s for seconds, {shown}ms for milliseconds"));
+        }
+        let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        if whole.is_empty() || fraction.is_empty() || whole.len() > 18 || fraction.len() > 15 {
+            return Err(wrong());
+        }
+        let whole: u128 = whole.parse().map_err(|_| wrong())?;
+        let parts: u128 = fraction.parse().map_err(|_| wrong())?;
+        let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+        if (parts * nanos) % scale != 0 {
+            return Err(format!("`{shown}` is finer than a nanosecond"));
+        }
+        let total = whole * nanos + parts * nanos / scale;
+        u64::try_from(total)
+            .ok()
+            .map(Duration::from_nanos)
+            .filter(|lapse| *lapse <= Self::LONGEST)
+            .map(Self)
+            .ok_or_else(|| format!("`{shown}` is longer than 100 years"))
+    }
+}
+
+impl fmt::Display for Lapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.as_nanos();
+        if nanos == 0 {
+            return f.write_str("0");
+        }
+        let whole = Self::UNITS.iter().rev().find(|(_, unit)| nanos % unit == 0);
+        if let Some((name, unit)) = whole {
+            return write!(f, "{}{name}", nanos / unit);
+        }
+        let fraction = format!("{:06}", nanos % 1_000_000);
+        write!(f, "{}.{}ms", nanos / 1_000_000, fraction.trim_end_matches('0'))
+    }
+}
+
+/// One number or a range with both ends: `10`, `10..20`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first.
+    pub first: u16,
+    /// The last, included.
+    pub last: u16,
+}
+
+scalar!(
+    Range,
+    "Range",
+    "A number from 0 to 65535, or a range with both ends included: 10..20.",
+    {
+        "type": ["integer", "string"],
+        "minimum": 0,
+        "maximum": 65535,
+        "pattern": r"^[0-9]{1,5}(\.\.[0-9]{1,5})?$",
+        "examples": [10, "10..20"],
+    }
+);
+
+impl Range {
+    /// The numbers of the range.
+    #[must_use]
+    pub const fn inclusive(self) -> RangeInclusive<u16> {
+        self.first..=self.last
+    }
+}
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = shortened(text);
+        let wrong = || format!("`{shown}`: expected a number from 0 to 65535, or a range as 10..20");
+        let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
+        let (first, last) = match text.split_once("..") {
+            None => (text, text),
+            Some((_, last)) if last.starts_with('=') => {
+                return Err(format!("`{shown}`: ranges include both ends, write 10..20"));
+            }
+            Some(ends) => ends,
+        };
+        let (first, last) = (number(first).ok_or_else(wrong)?, number(last).ok_or_else(wrong)?);
+        if first > last {
+            return Err(format!("`{shown}` is empty: write the smaller number first, {last}..{first}"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        if self.first == self.last { Ok(()) } else { write!(f, "..{}", self.last) }
+    }
+}
+
+/// How fast time passes: a number, or `manual`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpeedText(pub Speed);
+
+scalar!(
+    SpeedText,
+    "Speed",
+    "Virtual seconds in a real one, above 0 and at most 100000; or manual, and time moves only when told to.",
+    {
+        "type": ["number", "string"],
+        "exclusiveMinimum": 0,
+        "maximum": Speed::FASTEST,
+        "pattern": "^manual$",
+        "examples": [1, 60, "manual"],
+    }
+);
+
+impl FromStr for SpeedText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "manual" {
+            return Ok(Self(Speed::Manual));
+        }
+        let times = text.parse().map_err(|_| {
+            format!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
+        })?;
+        Speed::times(times).map(Self)
+    }
+}
+
+impl fmt::Display for SpeedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant(pub Timestamp);
+
+scalar!(
+    Instant,
+    "Timestamp",
+    "A moment with its offset: 2026-01-15T18:00:00+01:00.",
+    { "type": "string", "format": "date-time", "examples": ["2026-01-15T18:00:00+01:00"] }
+);
+
+impl FromStr for Instant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| {
+            format!(
+                "`{}`: expected a date and time with offset, as 2026-01-15T18:00:00+01:00",
+                shortened(text)
+            )
+        })
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where something listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+scalar!(
+    Listen,
+    "SocketAddress",
+    "An IP address and a port: 127.0.0.1:8080. Port 0 is any free one; 0.0.0.0 is reached from outside.",
+    { "type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$", "examples": ["127.0.0.1:8080"] }
+);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| {
+            let shown = shortened(text);
+            // Other programs take a bare port for all interfaces; here one has to say so.
+            match text.trim_start_matches(':').parse::<u16>() {
+                Ok(port) => format!(
+                    "`{shown}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
+                ),
+                Err(_) => format!("`{shown}`: expected an IP address and a port, as 127.0.0.1:8080"),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A name or address that actions know something by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(pub HostAddress);
+
+scalar!(
+    Host,
+    "Host",
+    "A host name or address as actions write it, with or without port: heatpump.local:502. Without, all ports.",
+    { "type": "string", "pattern": r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$", "examples": ["heatpump.local:502", "192.168.99.101"] }
+);
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            let shown = shortened(text);
+            return Err(format!("host `{shown}`: expected no scheme and no path, as heatpump.local:502"));
+        }
+        shortened(text).parse().map(Self)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Text, also where YAML reads a number or a boolean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text(pub String);
+
+scalar!(
+    Text,
+    "Text",
+    "Text; a number or a boolean counts as the text it is written as.",
+    { "type": ["string", "number", "boolean"] }
+);
+
+impl Text {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Text {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a slave, a target or a rule, which is also part of the control plane's URLs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(pub String);
+
+scalar!(
+    Name,
+    "Name",
+    "A name: 1 to 64 letters, digits, `_`, `-` or `.`.",
+    { "type": "string", "pattern": Name::PATTERN }
+);
+
+impl Name {
+    const PATTERN: &'static str = "^[A-Za-z0-9_.-]{1,64}$";
+    /// What a place says that means all of its kind.
+    pub const ANY: &'static str = "any";
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "name `{}`: expected 1 to 64 letters, digits, `_`, `-` or `.`",
+                shortened(text)
+            ))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A device's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceIdText(pub DeviceId);
+
+scalar!(
+    DeviceIdText,
+    "DeviceId",
+    "Twelve hexadecimal digits, the MAC address: A842E39F8124.",
+    { "type": ["string", "integer"], "pattern": "^[0-9A-Fa-f]{12}$", "examples": ["A842E39F8124"] }
+);
+
+impl FromStr for DeviceIdText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        shortened(text).parse().map(Self)
+    }
+}
+
+impl fmt::Display for DeviceIdText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A firmware version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirmwareText(pub Firmware);
+
+scalar!(
+    FirmwareText,
+    "Firmware",
+    "Three numbers: 2.0.2. What the device can do follows from it.",
+    { "type": "string", "pattern": r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$", "examples": ["2.0.2", "1.6.1"] }
+);
+
+impl FromStr for FirmwareText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        shortened(text).parse().map(Self)
+    }
+}
+
+impl fmt::Display for FirmwareText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MethodWord(pub Method);
+
+scalar!(
+    MethodWord,
+    "Method",
+    "An HTTP method.",
+    {
+        "type": "string",
+        "enum": [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
+            "get", "head", "post", "put", "patch", "delete", "options"
+        ],
+    }
+);
+
+impl FromStr for MethodWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.to_ascii_lowercase();
+        Method::ALL
+            .into_iter()
+            .find(|method| method.as_str() == text || method.as_str().to_ascii_lowercase() == text)
+            .map(Self)
+            .ok_or_else(|| {
+                let known = Method::ALL.map(Method::as_str);
+                match Method::ALL.into_iter().find(|m| m.as_str().eq_ignore_ascii_case(&lower)) {
+                    Some(method) => format!("method `{text}`: write {}", method.as_str()),
+                    None => format!("method `{}`: expected one of {}", shortened(text), known.join(", ")),
+                }
+            })
+    }
+}
+
+impl fmt::Display for MethodWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+/// A unit id, as the key of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitId(pub u8);
+
+scalar!(
+    UnitId,
+    "UnitId",
+    "A Modbus unit id, 0 to 255.",
+    { "type": "string", "pattern": UnitId::PATTERN }
+);
+
+impl UnitId {
+    const PATTERN: &'static str = "^(0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$";
+}
+
+impl FromStr for UnitId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u8>()
+            .ok()
+            .filter(|id| id.to_string() == text)
+            .map(Self)
+            .ok_or_else(|| format!("unit `{}`: expected a number from 0 to 255", shortened(text)))
+    }
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lapse(text: &str) -> Result<Duration, String> {
+        text.parse::<Lapse>().map(|lapse| lapse.0)
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(lapse("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(lapse("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(lapse("0.000001ms"), Ok(Duration::from_nanos(1)));
+        assert_eq!(lapse("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(lapse("0"), Ok(Duration::ZERO));
+        for wrong in ["", "5", "s", "-1s", "1 s", "1S", "1.s", ".5s", "1..5s", "1e3s", "400000d", "0.0000001ms"] {
+            assert!(lapse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(lapse("5"), Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into()));
+    }
+
+    #[test]
+    fn times_are_written_in_the_largest_whole_unit() {
+        for text in ["250ms", "1500ms", "30s", "5m", "2h", "30d", "0", "0.25ms", "1.000001ms"] {
+            assert_eq!(text.parse::<Lapse>().unwrap().to_string(), text);
+        }
+        assert_eq!("90s".parse::<Lapse>().unwrap().to_string(), "90s");
+        assert_eq!("60s".parse::<Lapse>().unwrap().to_string(), "1m");
+    }
+
+    #[test]
+    fn ranges_include_both_ends() {
+        assert_eq!("10..20".parse(), Ok(Range { first: 10, last: 20 }));
+        assert_eq!("7".parse(), Ok(Range { first: 7, last: 7 }));
+        for wrong in ["", "20..10", "10..=20", "10..", "..5", "70000", "+5", "-1", "1.5"] {
+            assert!(wrong.parse::<Range>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn listeners_name_their_interface() {
+        assert!("127.0.0.1:0".parse::<Listen>().is_ok() && "[::1]:80".parse::<Listen>().is_ok());
+        for port in [":8080", "8080"] {
+            assert!(port.parse::<Listen>().unwrap_err().contains("127.0.0.1:8080"));
+        }
+        assert!("localhost:80".parse::<Listen>().is_err());
+    }
+}

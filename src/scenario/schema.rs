@@ -1,0 +1,74 @@
+//! The JSON Schema of the language, made from the raw types: for editors, and for the walk.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use super::raw;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    generator.into_root_schema_for::<raw::Scenario>().to_value()
+});
+
+/// The JSON Schema of scenario files, draft 2020-12, as it is committed in
+/// `schema/scenario.schema.json`.
+#[must_use]
+pub fn json_schema() -> String {
+    format!("{:#}\n", *SCHEMA)
+}
+
+/// The schema of a whole file.
+pub(super) fn root() -> &'static Value {
+    &SCHEMA
+}
+
+/// The schema of one of the types it is made of.
+pub(super) fn definition(name: &str) -> &'static Value {
+    &SCHEMA["$defs"][name]
+}
+
+/// The forms a value may have, references and alternatives resolved.
+pub(super) fn forms(schema: &'static Value) -> Vec<&'static Value> {
+    let mut forms = Vec::new();
+    collect(schema, &mut forms);
+    forms
+}
+
+fn collect(schema: &'static Value, forms: &mut Vec<&'static Value>) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+        collect(definition(name), forms);
+    } else if let Some(alternatives) =
+        schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array())
+    {
+        for alternative in alternatives {
+            collect(alternative, forms);
+        }
+    } else {
+        forms.push(schema);
+    }
+}
+
+/// Whether a form says that a value may be of this JSON type.
+pub(super) fn allows(form: &Value, kind: &str) -> bool {
+    match &form["type"] {
+        Value::String(one) => one == kind,
+        Value::Array(several) => several.iter().any(|one| one == kind),
+        _ => false,
+    }
+}
+
+/// The words of a form that is a word out of a list.
+pub(super) fn words(form: &'static Value) -> impl Iterator<Item = &'static str> {
+    let constant = form["const"].as_str();
+    let listed = form["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    constant.into_iter().chain(listed)
+}
+
+/// The key of a form that is a mapping with exactly this one key.
+pub(super) fn single_key(form: &'static Value) -> Option<&'static str> {
+    let [key] = form["required"].as_array()?.as_slice() else { return None };
+    let properties = form["properties"].as_object()?;
+    (properties.len() == 1).then_some(key.as_str()).flatten()
+}

@@ -1,0 +1,447 @@
+//! The walk over the tree that finds every structural mistake.
+//!
+//! It goes by the JSON Schema, so that there is one statement of what may be written, and gives what
+//! is right of the tree in the shape serde decodes. What is wrong is left out there: a mistake in
+//! one place does not hide those of another.
+
+use std::collections::HashMap;
+
+use serde_json::Value as Schema;
+use serde_yaml::{Mapping, Value};
+
+use super::diagnostics::{Mistake, Mistakes, nearest, one_of, shortened};
+use super::path::{Path, Segment};
+use super::raw::{scalar_named, scalar_with_pattern};
+use super::schema;
+use super::tree::{Content, Entry, Kind, Node, Scalar};
+
+/// What is right of a tree.
+pub(super) struct Walked {
+    pub value: Option<Value>,
+    dropped: Dropped,
+}
+
+/// For each list of which items were left out, the positions of those that were kept.
+type Dropped = HashMap<Path, Vec<usize>>;
+
+impl Walked {
+    /// The path in the file of what has this path among the decoded values.
+    pub fn path_in_file(&self, path: &Path) -> Path {
+        let mut real = Path::root();
+        for segment in path.segments() {
+            let segment = match segment {
+                Segment::Index(index) => {
+                    let kept = self.dropped.get(&real).and_then(|kept| kept.get(*index));
+                    Segment::Index(*kept.unwrap_or(index))
+                }
+                Segment::Key(_) => segment.clone(),
+            };
+            real.push(segment);
+        }
+        real
+    }
+}
+
+/// Walks over `node`, which should be as `schema` says.
+pub(super) fn walk(node: &Node, schema: &'static Schema, mistakes: &mut Mistakes) -> Walked {
+    let mut walk = Walk { path: Path::root(), mistakes, dropped: HashMap::new() };
+    let value = walk.node(node, schema);
+    Walked { value, dropped: walk.dropped }
+}
+
+struct Walk<'m> {
+    path: Path,
+    mistakes: &'m mut Mistakes,
+    dropped: Dropped,
+}
+
+type Forms = [&'static Schema];
+
+impl Walk<'_> {
+    fn mistake(&mut self, message: impl Into<String>) -> Mistake {
+        Mistake::new(self.path.clone(), message)
+    }
+
+    fn below<T>(&mut self, segment: Segment, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(segment);
+        let result = walk(self);
+        self.path.pop();
+        result
+    }
+
+    fn node(&mut self, node: &Node, schema: &'static Schema) -> Option<Value> {
+        let forms = schema::forms(schema);
+        if forms.iter().any(|form| form["x-json"] == true) {
+            return self.json(node);
+        }
+        match &node.content {
+            Content::Scalar(scalar) if scalar.kind == Kind::Null => self.nothing(&forms),
+            Content::Scalar(scalar) => self.scalar(scalar, &forms),
+            Content::List(items) => match forms.iter().find(|form| schema::allows(form, "array")) {
+                Some(form) => self.list(items, form),
+                None => self.unexpected("a list", &forms),
+            },
+            Content::Map(entries) => self.map(entries, &forms),
+        }
+    }
+
+    fn unexpected(&mut self, found: &str, forms: &Forms) -> Option<Value> {
+        let message = format!("expected {}, found {found}", expected(forms));
+        let mistake = self.mistake(message);
+        self.mistakes.push(mistake);
+        None
+    }
+
+    fn nothing(&mut self, forms: &Forms) -> Option<Value> {
+        if forms.iter().any(|form| schema::allows(form, "null")) || self.path.segments().is_empty() {
+            return Some(Value::Null);
+        }
+        self.unexpected("nothing", forms)
+    }
+
+    fn list(&mut self, items: &[Node], form: &'static Schema) -> Option<Value> {
+        let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let (least, most) = (form["minItems"].as_u64(), form["maxItems"].as_u64());
+        if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
+            let message = match (least, most) {
+                (Some(least), Some(most)) if least == most => {
+                    format!("expected {least} items, found {count}")
+                }
+                (Some(1), None) => "an empty list says nothing; leave it out".to_owned(),
+                _ => format!("{count} items are too few or too many"),
+            };
+            let mistake = self.mistake(message);
+            self.mistakes.push(mistake);
+            return None;
+        }
+        let mut kept = Vec::with_capacity(items.len());
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            if let Some(value) = self.below(Segment::Index(index), |walk| walk.node(item, &form["items"])) {
+                kept.push(index);
+                values.push(value);
+            }
+        }
+        if kept.len() < items.len() {
+            // A pair that lost one is no pair.
+            if least.is_some_and(|least| (kept.len() as u64) < least) {
+                return None;
+            }
+            self.dropped.insert(self.path.clone(), kept);
+        }
+        Some(Value::Sequence(values))
+    }
+
+    fn map(&mut self, entries: &[Entry], forms: &Forms) -> Option<Value> {
+        let objects: Vec<_> =
+            forms.iter().copied().filter(|form| schema::allows(form, "object")).collect();
+        match objects.as_slice() {
+            [] => self.unexpected("a mapping", forms),
+            [one] if schema::single_key(one).is_none() => self.object(entries, one),
+            several => self.variant(entries, several, forms),
+        }
+    }
+
+    /// A mapping of which the only key says what it is.
+    fn variant(
+        &mut self,
+        entries: &[Entry],
+        objects: &Forms,
+        forms: &Forms,
+    ) -> Option<Value> {
+        let keys = || objects.iter().filter_map(|form| schema::single_key(form));
+        let [entry] = entries else {
+            let found: Vec<_> = entries.iter().take(5).map(|entry| shortened(&entry.key)).collect();
+            let message = match found.as_slice() {
+                [] => "expected exactly one key, found none".to_owned(),
+                _ => format!("expected exactly one key, found `{}`", found.join("`, `")),
+            };
+            let mistake = self.mistake(message).help(format!("write one of {}", one_of(keys())));
+            self.mistakes.push(mistake);
+            return None;
+        };
+        let form = objects.iter().find(|form| schema::single_key(form) == Some(&entry.key));
+        if let Some(form) = form {
+            return self.object(entries, form);
+        }
+        let words = || forms.iter().flat_map(|form| schema::words(form));
+        let key = shortened(&entry.key);
+        let mistake = if words().any(|word| word == &*entry.key) {
+            self.mistake(format!("`{key}` takes nothing more"))
+                .help(format!("write the bare word `{key}`, without `:`"))
+        } else {
+            let known: Vec<_> = keys().chain(words()).collect();
+            self.mistake(format!("unknown `{key}`"))
+                .suggest(nearest(&entry.key, known.iter().copied()))
+                .help(format!("expected {}", one_of(keys())))
+        };
+        let path = self.path.key(&entry.key);
+        self.mistakes.push(Mistake { path, ..mistake }.on_key());
+        None
+    }
+
+    fn object(&mut self, entries: &[Entry], form: &'static Schema) -> Option<Value> {
+        let mut mapping = Mapping::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(schema) = self.schema_of_key(entry, form) {
+                let value = self.below(Segment::Key(entry.key.clone()), |walk| {
+                    walk.node(&entry.value, schema)
+                });
+                if let Some(value) = value {
+                    mapping.insert(Value::String(entry.key.to_string()), value);
+                }
+            }
+        }
+        let mut complete = true;
+        for key in form["required"].as_array().into_iter().flatten().filter_map(Schema::as_str) {
+            complete &= mapping.contains_key(key);
+            if !entries.iter().any(|entry| &*entry.key == key) {
+                let mistake = self.missing(key, form);
+                self.mistakes.push(mistake);
+            }
+        }
+        if form["minProperties"].as_u64().is_some_and(|least| least > entries.len() as u64) {
+            let mistake = self.mistake("an empty mapping says nothing");
+            self.mistakes.push(mistake);
+            return None;
+        }
+        complete.then_some(Value::Mapping(mapping))
+    }
+
+    fn missing(&mut self, key: &str, form: &'static Schema) -> Mistake {
+        let forms = schema::forms(&form["properties"][key]);
+        self.mistake(format!("the key `{key}` is missing"))
+            .help(format!("`{key}` is {}", expected(&forms)))
+    }
+
+    /// What may stand under a key; reports one that is unknown or badly formed.
+    fn schema_of_key(&mut self, entry: &Entry, form: &'static Schema) -> Option<&'static Schema> {
+        let properties = form["properties"].as_object();
+        if let Some(schema) = properties.and_then(|properties| properties.get(&*entry.key)) {
+            return Some(schema);
+        }
+        if let Some(patterns) = form["patternProperties"].as_object() {
+            let (pattern, schema) = patterns.iter().next()?;
+            return match scalar_with_pattern(pattern).map(|check| check(&entry.key)) {
+                Some(Err(message)) => {
+                    let path = self.path.key(&entry.key);
+                    self.mistakes.push(Mistake::new(path, message).on_key());
+                    None
+                }
+                _ => Some(schema),
+            };
+        }
+        if form["additionalProperties"].is_object() {
+            return Some(&form["additionalProperties"]);
+        }
+        let known = || properties.into_iter().flat_map(|all| all.keys().map(String::as_str));
+        let mistake = self
+            .mistake(format!("unknown key `{}`", shortened(&entry.key)))
+            .suggest(nearest(&entry.key, known()))
+            .help(format!("known here: {}", known().collect::<Vec<_>>().join(", ")))
+            .on_key();
+        let path = self.path.key(&entry.key);
+        self.mistakes.push(Mistake { path, ..mistake });
+        None
+    }
+
+    fn scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
+        let own = forms.iter().find_map(|form| scalar_named(form["x-scalar"].as_str()?));
+        if let Some(check) = own {
+            return match check(&scalar.text) {
+                Ok(()) => Some(Value::String(scalar.text.to_string())),
+                Err(message) => {
+                    let mistake = self.mistake(message);
+                    self.mistakes.push(mistake);
+                    None
+                }
+            };
+        }
+        let has = |kind: &str| forms.iter().find(|form| schema::allows(form, kind)).copied();
+        match scalar.kind {
+            Kind::Bool(flag) if has("boolean").is_some() => Some(flag.into()),
+            Kind::Unsigned(number) => match (has("integer"), has("number")) {
+                (Some(form), _) => self.in_range(number, number.into(), form),
+                (None, Some(form)) => self.in_range(number, number.into(), form),
+                (None, None) => self.not_this_scalar(scalar, forms),
+            },
+            Kind::Signed(number) => match has("integer").or_else(|| has("number")) {
+                Some(form) => self.in_range(number, number.into(), form),
+                None => self.not_this_scalar(scalar, forms),
+            },
+            Kind::Float(number) => match has("number") {
+                Some(_) if !number.is_finite() => {
+                    self.unexpected(&format!("`{}`", shortened(&scalar.text)), forms)
+                }
+                Some(form) => self.in_range(number, number.into(), form),
+                None => self.not_this_scalar(scalar, forms),
+            },
+            Kind::Text => self.text(scalar, forms),
+            Kind::Bool(_) | Kind::Null => self.not_this_scalar(scalar, forms),
+        }
+    }
+
+    fn text(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
+        let value = || Some(Value::String(scalar.text.to_string()));
+        let words: Vec<_> = forms.iter().flat_map(|form| schema::words(form)).collect();
+        if words.contains(&&*scalar.text) {
+            return value();
+        }
+        let free = forms.iter().find(|form| {
+            schema::allows(form, "string") && form["const"].is_null() && form["enum"].is_null()
+        });
+        if free.is_some() {
+            return value();
+        }
+        let shown = shortened(&scalar.text);
+        let keys: Vec<_> = forms.iter().filter_map(|form| schema::single_key(form)).collect();
+        if keys.contains(&&*scalar.text) {
+            let mistake = self
+                .mistake(format!("`{shown}` needs a value"))
+                .help(format!("write {{{shown}: …}}"));
+            self.mistakes.push(mistake);
+            return None;
+        }
+        if words.is_empty() {
+            return self.not_this_scalar(scalar, forms);
+        }
+        let mistake = self
+            .mistake(format!("unknown word `{shown}`"))
+            .suggest(nearest(&scalar.text, words.iter().chain(&keys).copied()))
+            .help(format!("expected {}", expected(forms)));
+        self.mistakes.push(mistake);
+        None
+    }
+
+    fn not_this_scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
+        let text = shortened(&scalar.text);
+        let found = match scalar.kind {
+            Kind::Null => "nothing".to_owned(),
+            Kind::Bool(_) => format!("the boolean {text}"),
+            Kind::Unsigned(_) | Kind::Signed(_) | Kind::Float(_) => format!("the number {text}"),
+            Kind::Text => format!("the text `{text}`"),
+        };
+        self.unexpected(&found, forms)
+    }
+
+    fn in_range<N>(&mut self, number: N, value: Value, form: &'static Schema) -> Option<Value>
+    where
+        N: std::fmt::Display + PartialOrd + Copy,
+        Bound: From<N>,
+    {
+        let bound = Bound::from(number);
+        let below = form["minimum"].as_f64().is_some_and(|least| bound.0 < least);
+        let above = form["maximum"].as_f64().is_some_and(|most| bound.0 > most);
+        // Integers of serde stop at 64 bits; the schema says so for the unsigned ones only.
+        if below || above {
+            let mistake = self.mistake(format!("expected {}, found {number}", expected(&[form])));
+            self.mistakes.push(mistake);
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A value in another's language, taken as it is.
+    fn json(&mut self, node: &Node) -> Option<Value> {
+        match &node.content {
+            Content::Scalar(scalar) => match scalar.kind {
+                Kind::Null => Some(Value::Null),
+                Kind::Bool(flag) => Some(flag.into()),
+                Kind::Unsigned(number) => Some(number.into()),
+                Kind::Signed(number) => Some(number.into()),
+                Kind::Float(number) if number.is_finite() => Some(number.into()),
+                Kind::Float(_) => {
+                    let mistake = self.mistake("JSON has no infinite numbers");
+                    self.mistakes.push(mistake);
+                    None
+                }
+                Kind::Text => Some(Value::String(scalar.text.to_string())),
+            },
+            Content::List(items) => {
+                let item = |(index, item)| self.below(Segment::Index(index), |walk| walk.json(item));
+                items.iter().enumerate().map(item).collect::<Option<_>>().map(Value::Sequence)
+            }
+            Content::Map(entries) => {
+                let member = |entry: &Entry| {
+                    let value = self
+                        .below(Segment::Key(entry.key.clone()), |walk| walk.json(&entry.value))?;
+                    Some((Value::String(entry.key.to_string()), value))
+                };
+                entries.iter().map(member).collect::<Option<_>>().map(Value::Mapping)
+            }
+        }
+    }
+}
+
+/// A number as the bounds of the schema are compared; near 2⁶⁴ only the type itself bounds it.
+struct Bound(f64);
+
+#[expect(clippy::cast_precision_loss, reason = "the bounds of the schema are small numbers")]
+impl From<u64> for Bound {
+    fn from(number: u64) -> Self {
+        Self(number as f64)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the bounds of the schema are small numbers")]
+impl From<i64> for Bound {
+    fn from(number: i64) -> Self {
+        Self(number as f64)
+    }
+}
+
+impl From<f64> for Bound {
+    fn from(number: f64) -> Self {
+        Self(number)
+    }
+}
+
+/// What may stand there, for people.
+fn expected(forms: &Forms) -> String {
+    let words: Vec<_> = forms.iter().flat_map(|form| schema::words(form)).collect();
+    let keys: Vec<_> = forms.iter().filter_map(|form| schema::single_key(form)).collect();
+    let mut parts: Vec<String> = Vec::new();
+    for form in forms.iter().filter(|form| schema::single_key(form).is_none()) {
+        if let Some(part) = expected_form(form)
+            && !parts.contains(&part)
+        {
+            parts.push(part);
+        }
+    }
+    if !words.is_empty() {
+        parts.insert(0, one_of(words));
+    }
+    if !keys.is_empty() {
+        parts.push(format!("a mapping with one of {}", one_of(keys)));
+    }
+    parts.join(", or ")
+}
+
+fn expected_form(form: &'static Schema) -> Option<String> {
+    if schema::words(form).next().is_some() && form["x-scalar"].is_null() {
+        return None;
+    }
+    if form["x-scalar"].is_string() {
+        let description = form["description"].as_str().unwrap_or_default();
+        let mut letters = description.trim_end_matches('.').chars();
+        let first = letters.next()?.to_lowercase();
+        return Some(format!("{first}{}", letters.as_str()));
+    }
+    let of = |kind| schema::allows(form, kind);
+    let range = || match (form["minimum"].as_f64(), form["maximum"].as_f64()) {
+        (Some(least), Some(most)) => format!(" from {least} to {most}"),
+        (Some(least), None) => format!(" of {least} or more"),
+        (None, Some(most)) => format!(" of at most {most}"),
+        (None, None) => String::new(),
+    };
+    Some(match () {
+        () if of("object") => "a mapping".to_owned(),
+        () if of("array") => "a list".to_owned(),
+        () if of("number") && of("string") => "a number or text".to_owned(),
+        () if of("integer") => format!("a whole number{}", range()),
+        () if of("number") => format!("a number{}", range()),
+        () if of("boolean") => "true or false".to_owned(),
+        () if of("string") => "text".to_owned(),
+        () => return None,
+    })
+}
