@@ -34,8 +34,8 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// Seconds of `timeout` where none is given.
-pub const DEFAULT_TIMEOUT_SECONDS: f64 = 5.0;
+/// `timeout` where none is given.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `modbus.port` where none is given.
 pub const DEFAULT_MODBUS_PORT: u16 = 502;
 /// `modbus.unit_id` where none is given.
