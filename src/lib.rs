@@ -15,6 +15,7 @@ pub mod bank;
 pub mod outbound;
 pub mod device;
 pub mod scenario;
+pub mod tasks;
 pub mod surface;
 pub mod outside;
 pub mod control;
