@@ -105,8 +105,26 @@ pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 pub const HTTP_CONNECTIONS: usize = 1024;
 /// Real time an HTTP client has to send the head of its request.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request's head, its URL with the query among them: some 8000 status ids, and far
+/// beyond every documented call.
+pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
+/// Real time an HTTP client has to send the body of its request.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Real time a connection is kept half open after a reply to a request that was not read to its end:
+/// closed at once, the rest of that request would make the kernel reset it and lose the reply.
+pub const HTTP_LINGER: Duration = Duration::from_secs(1);
+/// Bytes thrown away in that time; a client that goes on beyond them is reset.
+pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
+/// Registers or bits one control-plane read gives: a whole table.
+pub const CONTROL_READ: u32 = 65_536;
+/// Real time the control plane waits until every listener follows a change of the rules.
+pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
+/// Real time `journal/wait` waits at the most: below what proxies and clients give up after.
+pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
+/// Journal entries looked at under one lock, so that reading never holds up those who write.
+pub const JOURNAL_PAGE: usize = 256;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `wwsim` binary; see [`wwsim::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wwsim::cli::main()
+}

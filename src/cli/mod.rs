@@ -1,1 +1,68 @@
-//! STUB
+//! The command line.
+
+mod args;
+mod check;
+mod ready;
+mod run;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Arguments, Command};
+use crate::scenario;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// The scenario is wrong, or the house could not start.
+    Invalid,
+    /// The command line is wrong, or a file could not be read.
+    Usage,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Invalid => Self::from(1),
+            Outcome::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command.unwrap_or(Command::Run(args::RunArguments::default())) {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Schema => print(&scenario::json_schema()),
+        Command::List => print(&list()),
+    };
+    outcome.into()
+}
+
+fn list() -> String {
+    let names = scenario::builtins();
+    let width = names.iter().map(|builtin| builtin.name.len()).max().unwrap_or(0);
+    names
+        .iter()
+        .map(|builtin| format!("{:width$}  {}\n", builtin.name, builtin.purpose))
+        .collect()
+}
+
+/// Prints to standard output; a reader that has gone away is no mistake of ours.
+fn print(text: &str) -> Outcome {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("wwsim: cannot write to standard output: {error}");
+            Outcome::Usage
+        }
+        _ => Outcome::Done,
+    }
+}

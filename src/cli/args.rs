@@ -1,0 +1,131 @@
+//! What was typed. What it means is decided in the commands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::clock::Speed;
+use crate::outbound::Policy;
+
+/// The digital twin of the whatwatt Go energy gateway.
+#[derive(Debug, Parser)]
+#[command(name = "wwsim", version, about, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do; `run` where nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a house: a scenario file, or a built-in one by name
+    Run(RunArguments),
+    /// Check scenario files and report every mistake at once (exit code 1 if there are any)
+    Check(CheckArguments),
+    /// Print the JSON Schema of scenario files
+    Schema,
+    /// List the built-in houses
+    List,
+}
+
+/// `wwsim run`.
+#[derive(Debug, Default, Args)]
+pub struct RunArguments {
+    /// A scenario file, or the name of a built-in house [default: default]
+    pub scenario: Option<String>,
+    /// Where the device's API listens; further devices take the ports after it
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
+    /// Where the control plane listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub control: Option<SocketAddr>,
+    /// What all randomness comes from, in place of the scenario's seed
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Virtual seconds in a real one, or `manual`: time passes only through the control plane
+    #[arg(long, value_name = "NUMBER|manual", value_parser = parse_speed)]
+    pub speed: Option<Speed>,
+    /// Let every listener of the house take a free port
+    #[arg(long)]
+    pub any_port: bool,
+    /// What actions may reach beside the house itself
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub outbound: Option<PolicyArgument>,
+    /// Write a JSON file that says where everything listens, once it does
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// `wwsim check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// How mistakes are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people, with the line and a caret
+    Human,
+    /// One JSON array
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+/// [`Policy`], as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArgument {
+    /// Nothing
+    Deny,
+    /// Loopback addresses
+    Loopback,
+    /// Anything
+    Allow,
+}
+
+impl From<PolicyArgument> for Policy {
+    fn from(argument: PolicyArgument) -> Self {
+        match argument {
+            PolicyArgument::Deny => Self::Deny,
+            PolicyArgument::Loopback => Self::Loopback,
+            PolicyArgument::Allow => Self::Allow,
+        }
+    }
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    if text == "manual" {
+        return Ok(Speed::Manual);
+    }
+    let times: f64 = text.parse().map_err(|_| "expected a number or `manual`".to_owned())?;
+    Speed::times(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn speeds_are_numbers_or_manual() {
+        assert_eq!(parse_speed("60"), Ok(Speed::Times(60.0)));
+        assert_eq!(parse_speed("manual"), Ok(Speed::Manual));
+        for wrong in ["", "0", "-1", "NaN", "inf", "fast", "1e9"] {
+            assert!(parse_speed(wrong).is_err(), "{wrong}");
+        }
+    }
+}

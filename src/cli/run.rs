@@ -1,0 +1,199 @@
+//! `wwsim run`: starts a house, says where it listens, and ends it on Ctrl-C.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use tokio::signal;
+use tracing_subscriber::EnvFilter;
+
+use super::args::RunArguments;
+use super::{Outcome, print, ready};
+use crate::house::{Addresses, House};
+use crate::scenario::{self, Diagnostics, Scenario};
+
+/// The command.
+pub(super) fn run(arguments: &RunArguments) -> Outcome {
+    start_log();
+    let mut scenario = match load(arguments.scenario.as_deref().unwrap_or("default")) {
+        Ok(scenario) => scenario,
+        Err(Unloadable::Wrong(diagnostics)) => {
+            eprint!("{}", diagnostics.human(std::io::stderr().is_terminal()));
+            return Outcome::Invalid;
+        }
+        Err(Unloadable::Unreadable(message)) => {
+            eprintln!("wwsim: {message}");
+            return Outcome::Usage;
+        }
+    };
+    if let Err(message) = apply(arguments, &mut scenario) {
+        eprintln!("wwsim: {message}");
+        return Outcome::Usage;
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("wwsim: cannot start: {error}");
+            return Outcome::Invalid;
+        }
+    };
+    let outcome = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
+    // A name that is being looked up cannot be interrupted, and is not worth waiting for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Outcome {
+    let mut terminated = terminated();
+    let house = match House::start(scenario).await {
+        Ok(house) => house,
+        Err(error) => {
+            eprintln!("wwsim: {error}");
+            return Outcome::Invalid;
+        }
+    };
+    if let Some(path) = ready_file
+        && let Err(error) = ready::write(path, house.addresses())
+    {
+        eprintln!("wwsim: cannot write the ready file {}: {error}", path.display());
+        return Outcome::Usage;
+    }
+    let outcome = print(&welcome(&house));
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        () = terminated.recv() => {}
+    }
+    house.stop().await;
+    outcome
+}
+
+enum Unloadable {
+    /// It is no valid scenario.
+    Wrong(Diagnostics),
+    /// It is not there.
+    Unreadable(String),
+}
+
+/// A built-in house by name, else a file.
+fn load(name: &str) -> Result<Scenario, Unloadable> {
+    if let Some(builtin) = scenario::builtin(name) {
+        return builtin.load().map_err(Unloadable::Wrong);
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let names: Vec<&str> = scenario::builtins().iter().map(|builtin| builtin.name).collect();
+        return Err(Unloadable::Unreadable(format!(
+            "no scenario `{name}`: neither a file nor one of the built-in houses {}",
+            names.join(", ")
+        )));
+    }
+    match scenario::load_file(path) {
+        Ok(loaded) => loaded.map_err(Unloadable::Wrong),
+        Err(error) => Err(Unloadable::Unreadable(format!("cannot read {name}: {error}"))),
+    }
+}
+
+/// What the command line says overrides what the scenario says.
+fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), String> {
+    if let Some(seed) = arguments.seed {
+        scenario.seed = seed;
+    }
+    if let Some(speed) = arguments.speed {
+        scenario.speed = speed;
+    }
+    if let Some(policy) = arguments.outbound {
+        scenario.outbound = policy.into();
+    }
+    if arguments.any_port {
+        scenario.any_port();
+    }
+    if let Some(address) = arguments.http {
+        scenario.listen_http(address)?;
+    }
+    if let Some(address) = arguments.control {
+        scenario.control = address;
+    }
+    Ok(())
+}
+
+/// What a newcomer reads first.
+fn welcome(house: &House) -> String {
+    let addresses = house.addresses();
+    let mut text = format!("{}\n\n", house.name());
+    for device in &addresses.devices {
+        text.push_str(&line("device", &device.id, &device.http));
+    }
+    for (name, address) in &addresses.slaves {
+        text.push_str(&line("slave", name, &address.to_string()));
+    }
+    for (name, url) in &addresses.http_targets {
+        text.push_str(&line("target", name, url));
+    }
+    text.push_str(&line("control", "", &addresses.control));
+    text.push_str(&try_these(house, addresses));
+    text
+}
+
+fn line(kind: &str, name: &str, address: &str) -> String {
+    format!("  {kind:8} {name:16} {address}\n")
+}
+
+/// Three lines to try, with the first action of the first device.
+fn try_these(house: &House, addresses: &Addresses) -> String {
+    let Some(device) = addresses.devices.first() else { return String::new() };
+    let action = house.first_action().unwrap_or_else(|| "1".to_owned());
+    format!(
+        "\nTry:\n  curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
+         curl -s '{url}/api/v1/actions/status?id={id}'\n  \
+         curl -s {control}/control/v1/faults\n\nCtrl-C ends it.\n",
+        url = device.http,
+        id = house.next_status_id(),
+        control = addresses.control,
+    )
+}
+
+/// Logs to standard error, warnings and up where `WWSIM_LOG` says nothing else.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("WWSIM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Fails only where the process has a subscriber already, which then is the one to use.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+/// The signal that service managers and `kill` send.
+#[cfg(unix)]
+struct Terminated(Option<signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Terminated {
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn terminated() -> Terminated {
+    Terminated(signal::unix::signal(signal::unix::SignalKind::terminate()).ok())
+}
+
+#[cfg(not(unix))]
+struct Terminated;
+
+#[cfg(not(unix))]
+impl Terminated {
+    async fn recv(&mut self) {
+        std::future::pending().await
+    }
+}
+
+#[cfg(not(unix))]
+fn terminated() -> Terminated {
+    Terminated
+}
