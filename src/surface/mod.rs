@@ -1,1 +1,3 @@
-//! STUB
+//! Surfaces: what clients of a device see.
+
+pub mod http;

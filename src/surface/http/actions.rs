@@ -1,0 +1,188 @@
+//! `/api/v1/actions`, `/api/v1/actions/call`, `/api/v1/actions/status` (contract §3).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::LOCATION;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use super::{Call, Reply};
+use crate::device::actions::{Definition, Status};
+use crate::device::{CallRefused, CallRoute};
+
+/// The definition as it was stored.
+pub(super) fn definition(call: &Call<'_>) -> Reply {
+    match call.device().definition() {
+        Some(definition) => Reply::raw_json(StatusCode::OK, definition.to_json()),
+        None => Reply::error(StatusCode::NOT_FOUND, "no_actions", "no actions are defined"),
+    }
+}
+
+/// A new definition; a wrong one leaves the old one in place.
+pub(super) fn replace(call: &Call<'_>) -> Reply {
+    match Definition::parse(&call.body) {
+        Ok(definition) => {
+            let reply = Reply::raw_json(StatusCode::OK, definition.to_json());
+            call.device().store(Arc::new(definition));
+            reply
+        }
+        Err(error) => {
+            let details = json!({ "field": error.field });
+            let message =
+                if error.field.is_empty() { error.message.clone() } else { error.to_string() };
+            Reply::error_with(StatusCode::BAD_REQUEST, "invalid_definition", &message, &details)
+        }
+    }
+}
+
+/// No definition, whether there was one or not.
+pub(super) fn delete(call: &Call<'_>) -> Reply {
+    call.device().delete_definition();
+    Reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// A call of an action.
+pub(super) fn call(call: &Call<'_>) -> Reply {
+    let id = match id(call, "of the action to call, as ?id=1") {
+        Ok(id) => id,
+        Err(refused) => return refused,
+    };
+    let run = match call.device().call(&id) {
+        Ok(run) => run,
+        Err(refused) => return refusal(refused),
+    };
+    let ids: Vec<u64> = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
+    call.start(run);
+    match call.device().settings().call_route {
+        CallRoute::Page => {
+            let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+            let location = format!("/api/v1/actions/status?id={}", ids.join(","));
+            Reply::empty(StatusCode::ACCEPTED).with(LOCATION, &location)
+        }
+        CallRoute::Rest => Reply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
+    }
+}
+
+fn refusal(refused: CallRefused) -> Reply {
+    let key = match refused {
+        CallRefused::Unknown => "unknown_action",
+        CallRefused::Disabled => "action_disabled",
+        CallRefused::NothingEnabled => "no_enabled_request",
+        CallRefused::Busy => "action_running",
+        CallRefused::Full => "too_many_requests",
+    };
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    Reply::error(status, key, &refused.to_string())
+}
+
+/// What became of requests, in the order asked.
+pub(super) fn status(call: &Call<'_>) -> Reply {
+    let ids = match id(call, "of the requests to look up, as ?id=139,140") {
+        Ok(ids) => ids,
+        Err(refused) => return refused,
+    };
+    // The bound on the URL bounds their number.
+    let ids: Result<Vec<u64>, String> = ids.split(',').map(status_id).collect();
+    let entries = match ids {
+        Ok(ids) => call.device().status(&ids),
+        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, "invalid_id", &message),
+    };
+    if entries.is_empty() {
+        let message = "no request has this id, or it was too long ago";
+        return Reply::error(StatusCode::NOT_FOUND, "unknown_status", message);
+    }
+    let entries: Vec<Shown<'_>> = entries.iter().map(Shown::from).collect();
+    Reply::json(StatusCode::OK, &entries)
+}
+
+fn status_id(text: &str) -> Result<u64, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        format!("id `{text}`: expected status ids, whole numbers joined by commas, as 139,140")
+    })
+}
+
+/// The parameter `id`, which a call cannot do without.
+fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, Reply> {
+    match call.query().one("id") {
+        Ok(Some(id)) if !id.is_empty() => Ok(id),
+        Ok(_) => {
+            let message = format!("the id {what}, is missing");
+            Err(Reply::error(StatusCode::BAD_REQUEST, "missing_id", &message))
+        }
+        Err(repeated) => {
+            Err(Reply::error(StatusCode::BAD_REQUEST, "invalid_id", &repeated.to_string()))
+        }
+    }
+}
+
+/// A status entry as the device prints it.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    action_id: &'a str,
+    id: u64,
+    code: i32,
+    #[serde(serialize_with = "seconds")]
+    exe_time: Duration,
+}
+
+impl<'a> From<&'a Status> for Shown<'a> {
+    fn from(status: &'a Status) -> Self {
+        let Status { action, id, code, exe_time } = status;
+        Self { action_id: action, id: *id, code: *code, exe_time: *exe_time }
+    }
+}
+
+/// Seconds to the millisecond, without exponent and trailing zeros: 0, 1, 0.133.
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+    if millis == 0 {
+        serializer.serialize_u64(seconds)
+    } else {
+        // Three decimals survive the way through the shortest decimal form, which has an exponent
+        // only far above 2^32 seconds.
+        serializer.serialize_f64(Duration::new(seconds, millis * 1_000_000).as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_no_exponent_and_no_trailing_zeros() {
+        let shown = |millis| {
+            let status = Status {
+                action: "1".into(),
+                id: 139,
+                code: 200,
+                exe_time: Duration::from_millis(millis),
+            };
+            serde_json::to_string(&Shown::from(&status)).unwrap()
+        };
+        for (millis, printed) in [
+            (0, "0"),
+            (1, "0.001"),
+            (133, "0.133"),
+            (500, "0.5"),
+            (2000, "2"),
+            (12_340, "12.34"),
+            (86_400_001, "86400.001"),
+        ] {
+            let expected =
+                format!(r#"{{"action_id":"1","id":139,"code":200,"exe_time":{printed}}}"#);
+            assert_eq!(shown(millis), expected);
+        }
+    }
+
+    #[test]
+    fn status_ids_are_digits() {
+        assert_eq!(status_id("139"), Ok(139));
+        for wrong in ["", " 1", "+1", "-1", "1x", "0x1", "99999999999999999999999"] {
+            assert!(status_id(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

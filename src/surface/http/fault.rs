@@ -1,0 +1,89 @@
+//! The layer between the API and the socket that carries out faults at the place `api`.
+//!
+//! The engine is asked before anything else looks at a call. A delay holds back the answer, not the
+//! call: it is carried out in the order in which it came, and a client that gives up waiting learns
+//! nothing of what happened meanwhile, as with a slow device.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::RETRY_AFTER;
+use hyper::{Request, Response, StatusCode};
+
+use super::stream::{Ending, HandedOver, Plan, Wire};
+use super::{Api, Body, Reply, body};
+use crate::clock::VirtualTime;
+use crate::fault::{ApiCall, ApiEffect, Verdict};
+
+/// The connection ends in place of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is broken on purpose")]
+pub(super) struct Broken;
+
+/// Answers a request of one connection, with all that befalls it.
+pub(super) async fn answer(
+    api: Arc<Api>,
+    request: Request<Incoming>,
+    wire: Arc<Wire>,
+) -> Result<Response<Body<HandedOver>>, Broken> {
+    let Verdict { delay, effect } = api.engine.api(&ApiCall {
+        device: api.device.identity().id.as_str(),
+        method: request.method().as_str(),
+        path: request.uri().path(),
+    });
+    let due = api.clock.now().after(delay);
+    let (reply, plan) = match effect {
+        // The engine adds delays up; none comes as an effect.
+        None | Some(ApiEffect::Delay(_)) => (api.answer(request).await, Plan::Whole),
+        Some(ApiEffect::Cut { after }) => (api.answer(request).await, Plan::Cut { left: after }),
+        Some(ApiEffect::Drip { bytes, every }) => {
+            (api.answer(request).await, Plan::Drip { bytes, every })
+        }
+        Some(ApiEffect::MalformedJson) => (api.answer(request).await.malformed(), Plan::Whole),
+        Some(ApiEffect::Status { code, retry_after }) => {
+            (refuse(request, code, retry_after).await, Plan::Whole)
+        }
+        Some(ApiEffect::Reset) => {
+            wait(&api, delay, due).await;
+            wire.end(Ending::Reset);
+            return Err(Broken);
+        }
+        Some(ApiEffect::Hang) => return hang(request).await,
+    };
+    wait(&api, delay, due).await;
+    if reply.closes() {
+        wire.end(Ending::Linger);
+    }
+    let handed_over = wire.begin(plan).await;
+    Ok(reply.into_response(handed_over))
+}
+
+/// Waits for the end of the delay. The timer is set only now: one that goes off while a client is
+/// still sending its body would keep a manual clock waiting for that client.
+async fn wait(api: &Api, delay: Duration, due: VirtualTime) {
+    if !delay.is_zero() {
+        api.clock.sleep_until(due).await;
+    }
+}
+
+/// The status in place of the real answer, in the shape of the device's own errors.
+async fn refuse(request: Request<Incoming>, code: u16, retry_after: Option<u32>) -> Reply {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
+    let mut reply = Reply::error(status, &key, &reason.to_ascii_lowercase());
+    if let Some(seconds) = retry_after {
+        reply = reply.with(RETRY_AFTER, &seconds.to_string());
+    }
+    if body::discard(request.into_body()).await { reply } else { reply.closing() }
+}
+
+/// Never answers. The body is read past, because hyper notices that the client left only where
+/// nothing is left to read.
+async fn hang<T>(request: Request<Incoming>) -> T {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+    std::future::pending().await
+}

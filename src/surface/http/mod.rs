@@ -1,0 +1,21 @@
+//! The device's HTTP server (contract §1).
+//!
+//! [`router`] holds the table of what exists and the order of the checks, one file per group of
+//! endpoints what they do, [`reply`] the bytes they have in common. [`server`] puts an [`Api`] on a
+//! socket; between the two lies [`fault`], which breaks calls on demand and of which the handlers
+//! know nothing.
+
+mod actions;
+pub(crate) mod body;
+mod fault;
+mod page;
+pub(crate) mod query;
+mod reply;
+mod router;
+pub(crate) mod server;
+mod stream;
+
+pub use self::reply::{Body, Reply};
+pub(crate) use self::router::method_not_allowed;
+pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
+pub use self::server::Server;

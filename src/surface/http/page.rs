@@ -1,0 +1,57 @@
+//! The page at `/`, in place of the device's web interface (contract §1, ruling).
+
+use std::fmt::Write;
+
+use hyper::StatusCode;
+
+use super::{Call, ROUTES, Reply};
+use crate::device::{Identity, License};
+use crate::fault::Method;
+
+/// What this is, and what it has to offer.
+pub(super) fn show(call: &Call<'_>) -> Reply {
+    let identity = call.device().identity();
+    let license = match identity.license {
+        License::Free => "FREE",
+        License::Plus => "PLUS",
+        License::Pro => "PRO",
+    };
+    let html = TEMPLATE
+        .replace("{model}", &escape(Identity::MODEL))
+        .replace("{id}", &escape(identity.id.as_str()))
+        .replace("{firmware}", &escape(&identity.firmware.to_string()))
+        .replace("{license}", license)
+        .replace("{routes}", &routes(identity));
+    Reply::content(StatusCode::OK, "text/html; charset=utf-8", html)
+}
+
+fn routes(identity: &Identity) -> String {
+    let mut rows = String::new();
+    let existing = ROUTES.iter().filter(|route| route.exists(identity.firmware));
+    for route in existing {
+        let out_of_reach = route.licensed && identity.license == License::Free;
+        for endpoint in route.endpoints {
+            let path = escape(route.path);
+            let path = if endpoint.method == Method::Get && !out_of_reach {
+                format!("<a href=\"{path}\">{path}</a>")
+            } else {
+                path
+            };
+            let about = escape(endpoint.about);
+            let note = if out_of_reach { " <em>Needs a licence.</em>" } else { "" };
+            let method = endpoint.method.as_str();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                rows,
+                "<tr><td>{method}</td><td><code>{path}</code></td><td>{about}{note}</td></tr>"
+            );
+        }
+    }
+    rows
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+const TEMPLATE: &str = include_str!("page.html");

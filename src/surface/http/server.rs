@@ -1,0 +1,129 @@
+//! Connections: accepting them, serving them, dropping them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::stream::{FaultyStream, Wire};
+use super::{Api, fault};
+use crate::limits;
+use crate::tasks::Tasks;
+
+/// A device's API on a socket. Dropping it closes the listener and all connections.
+#[derive(Debug)]
+pub struct Server(Listening);
+
+impl Server {
+    /// Serves `api` on a bound listener, within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the listener does not tell its address.
+    pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
+        let motions = api.clock.motions().clone();
+        let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
+        Listening::start(listener, serve).map(Self)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.connections.count()
+    }
+
+    /// Drops all connections, and returns when they are gone; the listener stays.
+    pub async fn drop_connections(&self) {
+        self.0.connections.end_all().await;
+    }
+}
+
+/// Serves one connection to its end.
+async fn connection(stream: TcpStream, api: Arc<Api>) {
+    let wire = Arc::new(Wire::default());
+    let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
+    let service =
+        service_fn(move |request| fault::answer(Arc::clone(&api), request, Arc::clone(&wire)));
+    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+        // The client left or sent nonsense, or a fault broke the connection.
+        tracing::trace!(%error, "connection ended");
+    }
+}
+
+/// hyper's side of the bytes: the device sends neither `Date` nor `Server` (contract §1, ruling) and
+/// writes header names in title case, as in the published call reply.
+pub(crate) fn http() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // Real time, also between the requests of a connection: it guards the process.
+        .header_read_timeout(limits::HTTP_HEADER_TIMEOUT)
+        .max_buf_size(limits::HTTP_HEAD_BYTES)
+        .auto_date_header(false)
+        .title_case_headers(true);
+    builder
+}
+
+/// A listener and its connections; all end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<Tasks>,
+    _accepting: Tasks,
+}
+
+impl Listening {
+    /// Accepts connections and hands each to `serve`, at most [`limits::HTTP_CONNECTIONS`] at once:
+    /// further ones wait in the listener's backlog.
+    pub(crate) fn start<F>(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let address = listener.local_addr()?;
+        let (connections, accepting) = (Arc::new(Tasks::default()), Tasks::default());
+        accepting.spawn(accept(listener, Arc::clone(&connections), serve));
+        Ok(Self { address, connections, _accepting: accepting })
+    }
+}
+
+async fn accept<F>(listener: TcpListener, connections: Arc<Tasks>, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
+    // The semaphore is never closed.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Where it fails, the client is gone already.
+                let _ = stream.set_nodelay(true);
+                let connection = serve(stream);
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // The process is out of files, or the client left before it was accepted. Real time:
+                // it takes that to get files back.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}

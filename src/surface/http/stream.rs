@@ -1,0 +1,272 @@
+//! The byte stream of a connection, which can be made to break.
+//!
+//! The service decides what befalls a response before it returns it; this stream, between hyper and
+//! the socket, carries it out on the bytes. The two share a [`Wire`].
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::clock::{Clock, Sleep, VirtualTime};
+use crate::limits;
+
+/// What happens to the bytes of one response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// They go out as they are.
+    #[default]
+    Whole,
+    /// So many go out, then the connection ends; at the latest with the response.
+    Cut { left: usize },
+    /// So many at a time go out, with a pause between.
+    Drip { bytes: usize, every: Duration },
+}
+
+/// What the service and the stream of a connection know of each other.
+#[derive(Debug, Default)]
+pub(super) struct Wire(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    plan: Plan,
+    phase: Phase,
+    /// The next response, waiting for this one to be out.
+    next: Option<Waker>,
+    ending: Ending,
+}
+
+/// How far the response that `plan` belongs to is.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// It is out, or there was none yet.
+    #[default]
+    Out,
+    /// Its body is not complete.
+    Begun,
+    /// hyper has all of it.
+    HandedOver,
+}
+
+/// How the connection ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// As the two sides agree.
+    #[default]
+    Normal,
+    /// With a FIN, now.
+    Cut,
+    /// With a RST.
+    Reset,
+    /// With a FIN, but what the client still sends is thrown away for a moment.
+    Linger,
+}
+
+/// Held by the body of a response: dropped when hyper has all of it.
+#[derive(Debug)]
+pub(super) struct HandedOver(Arc<Wire>);
+
+impl Wire {
+    /// Gives the response that follows its plan, once the one before is out: pipelined requests
+    /// are answered while bytes of the answer before still wait.
+    pub(super) async fn begin(self: &Arc<Self>, plan: Plan) -> HandedOver {
+        std::future::poll_fn(|context| {
+            let mut state = self.state();
+            if state.phase == Phase::Out {
+                state.plan = plan;
+                state.phase = Phase::Begun;
+                return Poll::Ready(());
+            }
+            state.next = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        HandedOver(Arc::clone(self))
+    }
+
+    /// Says how the connection is to end.
+    pub(super) fn end(&self, ending: Ending) {
+        self.state().ending = ending;
+    }
+
+    /// All that hyper had was written; where it had the whole response, that is over.
+    fn flushed(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::HandedOver {
+            if matches!(state.plan, Plan::Cut { .. }) {
+                state.ending = Ending::Cut;
+            }
+            state.plan = Plan::Whole;
+            state.phase = Phase::Out;
+            if let Some(next) = state.next.take() {
+                next.wake();
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        self.0.state().phase = Phase::HandedOver;
+    }
+}
+
+/// A stream that can be closed with a RST in place of a FIN.
+pub(super) trait Resettable {
+    /// Makes the close that follows a reset.
+    fn reset_on_close(&self);
+}
+
+impl Resettable for TcpStream {
+    fn reset_on_close(&self) {
+        // Where it fails, the connection is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+/// The stream between hyper and the socket.
+#[derive(Debug)]
+pub(super) struct FaultyStream<S: Resettable> {
+    inner: S,
+    wire: Arc<Wire>,
+    clock: Clock,
+    drip: Drip,
+    linger: Option<Linger>,
+}
+
+/// When the next bytes may go. The timer is set only while bytes wait for it: one that goes off
+/// without anybody waiting would keep a manual clock from coming to rest.
+#[derive(Debug, Default)]
+struct Drip {
+    next: VirtualTime,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+struct Linger {
+    until: Pin<Box<tokio::time::Sleep>>,
+    bytes: usize,
+}
+
+impl<S: Resettable> FaultyStream<S> {
+    pub(super) fn new(inner: S, wire: Arc<Wire>, clock: Clock) -> Self {
+        Self { inner, wire, clock, drip: Drip::default(), linger: None }
+    }
+}
+
+impl Drip {
+    /// Waits until the next bytes may go.
+    fn poll_due(&mut self, clock: &Clock, context: &mut Context<'_>) -> Poll<()> {
+        if self.sleep.is_none() && clock.now() >= self.next {
+            return Poll::Ready(());
+        }
+        let next = self.next;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(clock.sleep_until(next)));
+        ready!(sleep.as_mut().poll(context));
+        self.sleep = None;
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Resettable + Unpin> AsyncRead for FaultyStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.wire.state().ending == Ending::Cut {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let plan = this.wire.state().plan;
+        let most = match plan {
+            Plan::Whole => bytes.len(),
+            Plan::Cut { left: 0 } => {
+                this.wire.end(Ending::Cut);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "cut")));
+            }
+            Plan::Cut { left } => left,
+            Plan::Drip { bytes, .. } => {
+                ready!(this.drip.poll_due(&this.clock, context));
+                bytes.max(1)
+            }
+        };
+        let piece = &bytes[..bytes.len().min(most)];
+        let written = ready!(Pin::new(&mut this.inner).poll_write(context, piece))?;
+        match plan {
+            Plan::Whole => {}
+            Plan::Cut { left } => this.wire.state().plan = Plan::Cut { left: left - written },
+            Plan::Drip { every, .. } => this.drip.next = this.clock.now().after(every),
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.inner).poll_flush(context))?;
+        self.wire.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
+        if this.wire.state().ending == Ending::Linger {
+            let linger = this.linger.get_or_insert_with(Linger::new);
+            ready!(linger.poll(&mut this.inner, context));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Linger {
+    fn new() -> Self {
+        // Real time: this is between the two kernels, nothing the device does.
+        let until = Box::pin(tokio::time::sleep(limits::HTTP_LINGER));
+        Self { until, bytes: limits::HTTP_LINGER_BYTES }
+    }
+
+    /// Throws away what comes, until the client leaves, the time is over, or it was too much.
+    fn poll(
+        &mut self,
+        inner: &mut (impl AsyncRead + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut scratch = [0; 2048];
+        while self.bytes > 0 && self.until.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(pin!(&mut *inner).poll_read(context, &mut buffer));
+            let count = buffer.filled().len();
+            if read.is_err() || count == 0 {
+                break;
+            }
+            self.bytes = self.bytes.saturating_sub(count);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: Resettable> Drop for FaultyStream<S> {
+    fn drop(&mut self) {
+        if self.wire.state().ending == Ending::Reset {
+            self.inner.reset_on_close();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Admission through the API: every refusal of contract §3, and racing calls.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::Twin;
+
+/// A house whose actions wait two seconds at a target: `a0`…`a29` with one request each, and a few
+/// special ones.
+fn house(device: &str) -> String {
+    let mut actions = String::new();
+    for n in 0..30 {
+        writeln!(actions, "      - {{id: a{n}, requests: [{{http: {{url: 'http://slow.local/{n}'}}}}]}}").unwrap();
+    }
+    let many = r"{http: {url: 'http://slow.local/many'}}, ".repeat(7);
+    format!(
+        r"
+device:
+{device}
+  actions:
+    actions:
+{actions}
+      - {{id: many, requests: [{many}]}}
+      - {{id: off, enable: false, requests: [{{http: {{url: 'http://slow.local/'}}}}]}}
+      - {{id: none, requests: [{{http: {{enable: false, url: 'http://slow.local/'}}}}]}}
+      - {{id: empty, requests: []}}
+http_targets:
+  slow: {{hosts: [slow.local], routes: [{{path: /*, status: 200, latency: 2s}}]}}
+"
+    )
+}
+
+#[tokio::test]
+async fn the_checks_come_in_the_stated_order() {
+    let twin = Twin::start(&house("  license: plus")).await;
+    assert_eq!(twin.post("/api/v1/actions/call", "").await.status, 400);
+    assert_eq!(twin.post("/api/v1/actions/call?id=", "").await.status, 400);
+    assert_eq!(twin.call("nobody").await.status, 404);
+    for disabled in ["off", "none", "empty"] {
+        assert_eq!(twin.call(disabled).await.status, 400, "{disabled}");
+    }
+    assert_eq!(twin.call("a0").await.status, 202);
+    assert_eq!(twin.call("a0").await.status, 409);
+    for n in 1..20 {
+        assert_eq!(twin.call(&format!("a{n}")).await.status, 202, "a{n}");
+    }
+    assert_eq!(twin.call("a20").await.status, 429);
+    assert_eq!(twin.call("a1").await.status, 409, "409 is checked before 429");
+    assert_eq!(twin.call("off").await.status, 400, "400 is checked before 429");
+    twin.advance(Duration::from_secs(2)).await;
+    assert_eq!(twin.call("a20").await.status, 202);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_dropped_or_refused_as_a_whole() {
+    for (device, expected) in [("  admission: fit", 202), ("  admission: all", 429)] {
+        let twin = Twin::start(&house(device)).await;
+        for n in 0..17 {
+            assert_eq!(twin.call(&format!("a{n}")).await.status, 202);
+        }
+        let answer = twin.call("many").await;
+        assert_eq!(answer.status, expected, "{device}");
+        if expected == 202 {
+            assert_eq!(answer.header("Location"), Some("/api/v1/actions/status?id=18,19,20"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rest_route_names_the_ids_in_its_body() {
+    let twin = Twin::start(&house("  call_route: rest\n  first_status_id: 139")).await;
+    let answer = twin.call("many").await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.header("Location"), None);
+    assert_eq!(answer.json(), json!({"status_ids": [139, 140, 141, 142, 143, 144, 145]}));
+}
+
+#[tokio::test]
+async fn requests_run_one_after_another_or_beside_each_other() {
+    for (device, seconds) in [("  execution: sequential", 14), ("  execution: parallel", 2)] {
+        let twin = Twin::start(&house(device)).await;
+        let ids = twin.ids("many").await;
+        twin.advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+        let last = twin.status("7").await;
+        assert_eq!(last[0]["code"], -1, "{device}");
+        twin.advance(Duration::from_millis(1)).await;
+        assert_eq!(twin.final_codes(&ids).await, [200; 7], "{device}");
+        assert_eq!(twin.status("7").await[0]["exe_time"], 2, "{device}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_forty_are_kept() {
+    let twin = Twin::start(&house("  license: pro")).await;
+    let running = twin.ids("a29").await;
+    twin.add_fault(json!({"id": "fast", "at": {"target": "slow"}, "effect": {"status": 200}})).await;
+    for n in 0..41 {
+        twin.ids(&format!("a{}", n % 20)).await;
+        twin.advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(twin.status(&running).await[0]["code"], -1, "one still running is never dropped");
+    assert_eq!(twin.get("/api/v1/actions/status?id=2").await.status, 404);
+    let known = twin.status("2,3,4,42").await;
+    let ids: Vec<_> = known.as_array().unwrap().iter().map(|entry| entry["id"].clone()).collect();
+    assert_eq!(ids, [4, 42], "41 requests and the running one, of which 40 are kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_racing_calls_never_pass_twenty_nor_run_an_action_twice() {
+    let twin = Arc::new(Twin::start(&house("  license: plus")).await);
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let twin = Arc::clone(&twin);
+        calls.spawn(async move { (n % 30, twin.call(&format!("a{}", n % 30)).await) });
+    }
+    let mut statuses: HashMap<u16, usize> = HashMap::new();
+    let (mut actions, mut ids) = (HashSet::new(), HashSet::new());
+    while let Some(call) = calls.join_next().await {
+        let (action, answer) = call.unwrap();
+        *statuses.entry(answer.status).or_default() += 1;
+        if answer.status == 202 {
+            assert!(actions.insert(action), "a{action} runs twice");
+            assert!(ids.insert(answer.header("Location").unwrap().to_owned()), "an id given out twice");
+        }
+    }
+    assert_eq!(statuses[&202], 20, "{statuses:?}");
+    assert_eq!(statuses[&409] + statuses[&429], 980, "{statuses:?}");
+    twin.advance(Duration::from_secs(2)).await;
+    let all = (1..=20).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+    assert_eq!(twin.final_codes(&all).await, [200; 20]);
+    let finished = twin.control_get("journal?event=request_finished").await;
+    assert_eq!(finished["entries"].as_array().unwrap().len(), 20, "each id ends once");
+}
+
+#[tokio::test]
+async fn queue_rules_give_429_without_racing() {
+    for effect in [json!({"occupy": 20}), json!({"limit": 0})] {
+        let twin = Twin::start(&house("  license: plus")).await;
+        twin.add_fault(json!({"id": "full", "at": "queue", "effect": effect})).await;
+        assert_eq!(twin.call("a0").await.status, 429, "{effect}");
+        twin.control_send("DELETE", "faults/full", &json!(null)).await;
+        assert_eq!(twin.call("a0").await.status, 202);
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_action_is_400_and_a_held_one_409() {
+    let twin = Twin::start(&house("  license: plus")).await;
+    twin.add_fault(json!({"id": "off", "at": {"action": "a0"}, "effect": "disable"})).await;
+    assert_eq!(twin.call("a0").await.status, 400);
+    twin.add_fault(json!({"id": "hold", "at": {"action": "a1"}, "effect": "hold"})).await;
+    let ids = twin.ids("a1").await;
+    twin.advance(Duration::from_secs(3600)).await;
+    assert_eq!(twin.call("a1").await.status, 409);
+    assert_eq!(twin.control_get("faults/hold").await["holding"], 1);
+    twin.control_send("PATCH", "faults/hold", &json!({"release": true})).await;
+    twin.advance(Duration::from_secs(2)).await;
+    assert_eq!(twin.final_codes(&ids).await, [200]);
+}
+
+#[tokio::test]
+async fn a_definition_replaced_meanwhile_changes_nothing_for_requests_under_way() {
+    let twin = Twin::start(&house("  license: plus")).await;
+    let ids = twin.ids("a0").await;
+    twin.define(json!([{"id": "a0", "requests": [{"http": {"url": "http://slow.local/new"}}]}])).await;
+    assert_eq!(twin.call("a0").await.status, 409, "409 follows the action's id");
+    twin.advance(Duration::from_secs(2)).await;
+    assert_eq!(twin.final_codes(&ids).await, [200]);
+    let requests = twin.control_get("targets/slow/requests").await;
+    assert_eq!(requests["requests"][0]["path"], "/0", "{requests}");
+}

@@ -1,0 +1,215 @@
+//! A house in a test, and the smallest HTTP client that shows every byte.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wwsim::house::House;
+use wwsim::journal::Entry;
+use wwsim::scenario;
+
+/// Real time after which a test is stuck. Far above what anything takes, since the house is on a
+/// manual clock: only a mistake gets here.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// A running house on free ports.
+pub struct Twin {
+    pub house: House,
+}
+
+/// A response, taken apart.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Status line and headers, as they came.
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+impl Twin {
+    /// Starts a scenario, every listener on a free port, its clock manual where it says nothing.
+    pub async fn start(yaml: &str) -> Self {
+        let yaml = if yaml.contains("clock:") {
+            yaml.to_owned()
+        } else {
+            format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
+        };
+        let mut scenario = match scenario::load(&yaml, "test.yaml", None) {
+            Ok(scenario) => scenario,
+            Err(diagnostics) => panic!("{diagnostics}"),
+        };
+        scenario.any_port();
+        Self { house: House::start(scenario).await.unwrap() }
+    }
+
+    /// The address of the first device's API.
+    pub fn device(&self) -> SocketAddr {
+        address(&self.house.addresses().devices[0].http)
+    }
+
+    /// The address of the control plane.
+    pub fn control(&self) -> SocketAddr {
+        address(&self.house.addresses().control)
+    }
+
+    /// The address of a slave.
+    pub fn slave(&self, name: &str) -> SocketAddr {
+        self.house.addresses().slaves[name]
+    }
+
+    /// The address of a target.
+    pub fn target(&self, name: &str) -> SocketAddr {
+        address(&self.house.addresses().http_targets[name])
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        http(self.device(), "GET", path, "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        http(self.device(), "POST", path, body).await
+    }
+
+    /// Calls an action.
+    pub async fn call(&self, action: &str) -> Answer {
+        self.post(&format!("/api/v1/actions/call?id={action}"), "").await
+    }
+
+    /// Calls an action that is admitted, and returns its status ids.
+    pub async fn ids(&self, action: &str) -> String {
+        let answer = self.call(action).await;
+        assert_eq!(answer.status, 202, "{action}: {}", answer.body);
+        let location = answer.header("Location").unwrap();
+        location.strip_prefix("/api/v1/actions/status?id=").unwrap().to_owned()
+    }
+
+    /// The entries of status ids.
+    pub async fn status(&self, ids: &str) -> Value {
+        self.get(&format!("/api/v1/actions/status?id={ids}")).await.json()
+    }
+
+    /// Calls an action and returns the final codes of its requests. Time stands still meanwhile.
+    pub async fn codes(&self, action: &str) -> Vec<i64> {
+        let ids = self.ids(action).await;
+        self.settle().await;
+        self.final_codes(&ids).await
+    }
+
+    /// Calls an action and returns the final codes of its requests after `duration`.
+    pub async fn codes_after(&self, action: &str, duration: Duration) -> Vec<i64> {
+        let ids = self.ids(action).await;
+        self.advance(duration).await;
+        self.final_codes(&ids).await
+    }
+
+    /// The codes of requests that have ended.
+    pub async fn final_codes(&self, ids: &str) -> Vec<i64> {
+        let status = self.status(ids).await;
+        let entries = status.as_array().unwrap();
+        assert!(entries.iter().all(|entry| entry["exe_time"] != 0), "not finished: {status}");
+        entries.iter().map(|entry| entry["code"].as_i64().unwrap()).collect()
+    }
+
+    /// Waits until nothing is under way.
+    pub async fn settle(&self) {
+        self.house.clock().advance(Duration::ZERO).await.unwrap();
+    }
+
+    /// Moves the clock on.
+    pub async fn advance(&self, duration: Duration) {
+        self.house.clock().advance(duration).await.unwrap();
+    }
+
+    /// Asks the control plane.
+    pub async fn control_get(&self, path: &str) -> Value {
+        let answer = http(self.control(), "GET", &format!("/control/v1/{path}"), "").await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Tells the control plane.
+    pub async fn control_send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        http(self.control(), method, &format!("/control/v1/{path}"), &body).await
+    }
+
+    /// Adds a fault rule through the control plane.
+    pub async fn add_fault(&self, rule: Value) {
+        let answer = self.control_send("POST", "faults", &rule).await;
+        assert!(answer.status < 300, "{}: {}", answer.status, answer.body);
+    }
+
+    /// How often a rule was evaluated and fired.
+    pub async fn counts(&self, rule: &str) -> (u64, u64) {
+        let rule = self.control_get(&format!("faults/{rule}")).await;
+        (rule["evaluated"].as_u64().unwrap(), rule["fired"].as_u64().unwrap())
+    }
+
+    /// Stores an action definition.
+    pub async fn define(&self, actions: Value) {
+        let body = json!({ "actions": actions }).to_string();
+        let answer = self.post("/api/v1/actions", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.house.journal().after(0, usize::MAX, |_| true)
+    }
+}
+
+/// Sends one request on a connection of its own and reads the answer to its end.
+pub async fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    parse(&String::from_utf8_lossy(&exchange(to, request.as_bytes()).await))
+}
+
+/// Sends bytes and reads all there is until the other side closes.
+pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut received = Vec::new();
+    within(stream.read_to_end(&mut received)).await.unwrap();
+    received
+}
+
+/// Takes a response apart.
+pub fn parse(text: &str) -> Answer {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no status: {head:?}")),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+/// Fails a test that is stuck, in place of hanging it.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(STUCK, future).await.expect("stuck")
+}
+
+fn address(url: &str) -> SocketAddr {
+    let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
+    authority.trim_end_matches('/').parse().unwrap_or_else(|error| panic!("{url}: {error}"))
+}

@@ -1,0 +1,152 @@
+//! The house as a whole: start, clock, reset, end.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use wwsim::house::House;
+use wwsim::scenario;
+
+use crate::harness::{Twin, http, within};
+
+const HOUSE: &str = r#"
+device:
+  actions:
+    actions:
+      - {id: write, requests: [{modbus: {host: pump.local, unit_id: 1, func: 6, address: 10, type: short, value: "7", timeout: 5}}]}
+slaves:
+  pump: {hosts: [pump.local], units: {1: {holding: [{address: 10, type: short, value: 1}]}}}
+http_targets:
+  bulb: {hosts: [bulb.local], routes: [{path: /toggle, replies: [{body: on}, {body: off}]}]}
+faults:
+  - {id: slow, at: {slave: pump}, when: {first: 1}, effect: {delay: 2s}}
+"#;
+
+#[tokio::test]
+async fn time_stands_still_until_told_otherwise() {
+    let twin = Twin::start(HOUSE).await;
+    let ids = twin.ids("write").await;
+    twin.advance(Duration::from_millis(1999)).await;
+    assert_eq!(twin.status(&ids).await[0]["code"], -1);
+    let advanced = twin.control_send("POST", "clock", &json!({"advance": "1ms"})).await;
+    assert_eq!(advanced.status, 200, "{}", advanced.body);
+    assert_eq!(twin.final_codes(&ids).await, [1]);
+    assert_eq!(twin.status(&ids).await[0]["exe_time"], 2);
+}
+
+#[tokio::test]
+async fn a_jump_lets_what_is_due_happen_at_the_end() {
+    let twin = Twin::start(HOUSE).await;
+    let ids = twin.ids("write").await;
+    twin.settle().await;
+    twin.control_send("POST", "clock", &json!({"jump": "30d"})).await;
+    // The reply and the deadline fell due together; the reply came first in time.
+    assert_eq!(twin.status(&ids).await[0]["exe_time"], 30 * 24 * 3600);
+    let clock = twin.control_get("clock").await;
+    assert_eq!(clock["speed"], "manual", "{clock}");
+}
+
+#[tokio::test]
+async fn a_reset_brings_everything_back_and_keeps_the_listeners() {
+    let twin = Twin::start(HOUSE).await;
+    let before = twin.control_get("state").await;
+    twin.codes_after("write", Duration::from_secs(2)).await;
+    twin.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
+    assert_eq!(http(twin.target("bulb"), "GET", "/toggle", "").await.body, "on");
+    twin.define(json!([])).await;
+    twin.add_fault(json!({"id": "extra", "at": "queue", "effect": {"limit": 0}})).await;
+    let mut open = TcpStream::connect(twin.slave("pump")).await.unwrap();
+
+    let answer = twin.control_send("POST", "reset", &Value::Null).await;
+    assert!(answer.status < 300, "{}", answer.body);
+
+    let ended = within(open.read(&mut [0; 1])).await;
+    assert!(matches!(ended, Ok(0) | Err(_)), "connections drop: {ended:?}");
+    let mut after = twin.control_get("state").await;
+    assert_ne!(before["epoch"], after["epoch"]);
+    after["epoch"] = before["epoch"].clone();
+    assert_eq!(before, after);
+    assert_eq!(http(twin.target("bulb"), "GET", "/toggle", "").await.body, "on", "states begin anew");
+    let register = twin.control_get("slaves/pump/units/1/holding/10").await;
+    assert_eq!(register["values"], json!([1]));
+    assert_eq!(twin.ids("write").await, "1", "status ids count anew");
+    twin.advance(Duration::from_secs(2)).await;
+    assert_eq!(twin.counts("slow").await, (1, 1), "counters begin anew");
+}
+
+#[tokio::test]
+async fn what_was_under_way_at_a_reset_leaves_no_trace() {
+    let twin = Twin::start(HOUSE).await;
+    let ids = twin.ids("write").await;
+    twin.control_send("POST", "reset", &Value::Null).await;
+    twin.advance(Duration::from_secs(60)).await;
+    let answer = twin.get(&format!("/api/v1/actions/status?id={ids}")).await;
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    let events = serde_json::to_string(&twin.journal()).unwrap();
+    assert!(!events.contains("request_finished"), "{events}");
+    assert_eq!(twin.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
+}
+
+#[tokio::test]
+async fn nobody_listens_any_more_when_a_house_is_dropped() {
+    let twin = Twin::start(HOUSE).await;
+    let addresses = [twin.device(), twin.control(), twin.slave("pump"), twin.target("bulb")];
+    twin.ids("write").await;
+    twin.house.stop().await;
+    for address in addresses {
+        assert!(TcpStream::connect(address).await.is_err(), "{address} is still there");
+    }
+}
+
+#[tokio::test]
+async fn a_house_that_cannot_listen_starts_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let yaml = format!("device: {{http: '{free}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{taken}'}}}}\n");
+    let scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
+    let held = std::net::TcpListener::bind(taken).unwrap();
+    let error = House::start(scenario).await.unwrap_err().to_string();
+    assert!(error.contains(&taken.to_string()) && error.contains("pump"), "{error}");
+    assert!(TcpStream::connect(free).await.is_err(), "a listener was left behind");
+    drop(held);
+}
+
+#[tokio::test]
+async fn devices_of_one_house_keep_their_own_queues() {
+    let action = "{id: a, requests: [{http: {url: 'http://slow.local/'}}]}";
+    let twin = Twin::start(&format!(
+        "
+devices:
+  - {{id: A842E39F8124, actions: {{actions: [{action}]}}}}
+  - {{id: A842E39F8125, license: free, actions: {{actions: [{action}]}}}}
+  - {{id: A842E39F8126, firmware: 1.6.0}}
+http_targets:
+  slow: {{hosts: [slow.local], routes: [{{path: /, latency: 1s}}]}}
+"
+    ))
+    .await;
+    let device = |n: usize| twin.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
+    let call = async |n: usize| http(device(n), "POST", "/api/v1/actions/call?id=a", "").await;
+    assert_eq!(call(0).await.status, 202);
+    assert_eq!(call(0).await.status, 409);
+    let free = call(1).await;
+    assert_eq!((free.status, free.body.as_str()), (404, "License required"));
+    let old = call(2).await;
+    assert_eq!(old.status, 404);
+    assert_ne!(old.body, "License required");
+}
+
+#[tokio::test]
+async fn every_built_in_house_starts() {
+    for builtin in scenario::builtins() {
+        let mut scenario = builtin.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        scenario.any_port();
+        let house = House::start(scenario).await.unwrap();
+        let device = house.addresses().devices[0].http.replace("http://", "").parse().unwrap();
+        let definition = http(device, "GET", "/api/v1/actions", "").await;
+        assert_eq!(definition.status, 200, "{}: {}", builtin.name, definition.body);
+        house.stop().await;
+    }
+}

@@ -1,0 +1,124 @@
+//! Every result code that can happen, provoked by a rule on the house's own slave or target and read
+//! back through the status endpoint. That the bytes on the wire are what they should be is shown in
+//! `outside_*`; here it is shown that the whole way works.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::Twin;
+
+const HOUSE: &str = r#"
+device:
+  actions:
+    actions:
+      - {id: write, requests: [{modbus: {host: pump.local, unit_id: 1, func: 6, address: 10, type: short, value: "7", timeout: 1}}]}
+      - {id: get, requests: [{http: {url: "http://bulb.local/light/0", timeout: 1}}]}
+slaves:
+  pump:
+    hosts: [pump.local]
+    units: {1: {holding: [{address: 10, type: short, value: 1}]}}
+http_targets:
+  bulb:
+    hosts: [bulb.local]
+    routes: [{path: /light/0, status: 200, body: on}]
+"#;
+
+/// Provokes `code` with a rule at `at` and returns what the status says, and how often the rule
+/// fired.
+async fn provoked(at: Value, action: &str, code: i64) -> (Vec<i64>, u64) {
+    let twin = Twin::start(HOUSE).await;
+    twin.add_fault(json!({"id": "it", "at": at, "effect": {"result": code}})).await;
+    let ids = twin.ids(action).await;
+    twin.advance(Duration::from_secs(1)).await;
+    (twin.final_codes(&ids).await, twin.counts("it").await.1)
+}
+
+#[tokio::test]
+async fn a_healthy_house_gives_1_and_the_http_status() {
+    let twin = Twin::start(HOUSE).await;
+    assert_eq!(twin.codes("write").await, [1]);
+    assert_eq!(twin.codes("get").await, [200]);
+}
+
+#[tokio::test]
+async fn a_rule_on_a_slave_provokes_each_modbus_code() {
+    let codes = [-1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19];
+    for code in codes.into_iter().chain(-111..=-101) {
+        let (codes, fired) = provoked(json!({"slave": "pump"}), "write", code).await;
+        assert_eq!((codes, fired), (vec![code], 1), "result {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_on_an_action_provokes_each_modbus_code() {
+    let codes = [-1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19];
+    for code in codes.into_iter().chain(-111..=-101) {
+        let (codes, fired) = provoked(json!({"action": "write"}), "write", code).await;
+        assert_eq!((codes, fired), (vec![code], 1), "result {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_on_a_target_or_an_action_provokes_each_http_code() {
+    for code in [-3, -4, -7, -16, -17, -18, -19, -20, 201, 404, 500] {
+        for at in [json!({"target": "bulb"}), json!({"action": "get"})] {
+            let (codes, fired) = provoked(at.clone(), "get", code).await;
+            assert_eq!((codes, fired), (vec![code], 1), "result {code} at {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_script_clients_way_gives_0_for_http_requests_without_response() {
+    let house = HOUSE.replace("device:\n", "device:\n  http_failure: zero\n");
+    let twin = Twin::start(&house).await;
+    twin.add_fault(json!({"id": "it", "at": {"target": "bulb"}, "effect": {"result": -17}})).await;
+    assert_eq!(twin.codes("get").await, [0]);
+}
+
+#[tokio::test]
+async fn a_name_nobody_knows_is_16_and_an_address_outside_is_17() {
+    let twin = Twin::start(HOUSE).await;
+    twin.define(json!([
+        {"id": "name", "requests": [{"modbus": {"host": "nobody.local", "func": 6, "address": 1, "type": "short", "value": "1"}}]},
+        {"id": "address", "requests": [{"modbus": {"host": "192.0.2.1", "func": 6, "address": 1, "type": "short", "value": "1"}}]},
+        {"id": "web", "requests": [{"http": {"url": "http://nobody.local/"}}, {"http": {"url": "http://192.0.2.1/"}}]},
+    ]))
+    .await;
+    assert_eq!(twin.codes("name").await, [-16]);
+    assert_eq!(twin.codes("address").await, [-17]);
+    assert_eq!(twin.codes("web").await, [-16, -17]);
+    let denied = twin.control_get("journal?event=outbound_denied").await;
+    assert_eq!(denied["entries"].as_array().unwrap().len(), 4, "{denied}");
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_once_expanded_fails_when_run() {
+    let twin = Twin::start(HOUSE).await;
+    let definition = json!({
+        "const": {"large": 70000, "nothing": null},
+        "actions": [
+            {"id": "large", "requests": [{"modbus": {"host": "pump.local", "func": 6, "address": 10, "type": "short", "value": "${large}"}}]},
+            {"id": "null", "requests": [{"modbus": {"host": "pump.local", "func": 6, "address": 10, "type": "short", "value": "${nothing}"}}]},
+            {"id": "unknown", "requests": [{"http": {"url": "http://${who}/"}}]},
+        ],
+    });
+    assert_eq!(twin.post("/api/v1/actions", &definition.to_string()).await.status, 200);
+    for action in ["large", "null", "unknown"] {
+        assert_eq!(twin.codes(action).await, [-1], "{action}");
+    }
+}
+
+#[tokio::test]
+async fn https_to_a_plain_target_is_18_and_to_a_tls_target_its_status() {
+    let house = format!("{HOUSE}  safe: {{hosts: [safe.local], tls: true, routes: [{{path: /, status: 204}}]}}\n");
+    let twin = Twin::start(&house).await;
+    twin.define(json!([
+        {"id": "plain", "requests": [{"http": {"url": "https://bulb.local/light/0"}}]},
+        {"id": "safe", "requests": [{"http": {"url": "https://safe.local/"}}]},
+    ]))
+    .await;
+    assert_eq!(twin.codes("plain").await, [-18]);
+    assert_eq!(twin.codes("safe").await, [204]);
+}

@@ -1,0 +1,261 @@
+//! Slaves as a Modbus client sees them, over sockets: tokio-modbus as the independent peer, raw
+//! bytes where a library refuses to be wrong.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_modbus::ExceptionCode;
+use tokio_modbus::client::Context;
+use tokio_modbus::client::tcp::connect_slave;
+use tokio_modbus::prelude::{Client as _, Reader as _, Request, Response, Slave, Writer as _};
+
+use crate::harness::{Twin, within};
+
+const HOUSE: &str = r#"
+slaves:
+  plc:
+    units:
+      1:
+        coils: [{address: 0..15, value: true}, {address: 20, read_only: true}]
+        discrete: [{address: 0..7}]
+        holding:
+          - {address: 0, type: short, value: -2}
+          - {address: 1, type: ushort, value: 65535}
+          - {address: 2, type: int, value: -70000}
+          - {address: 4, type: uint, value: 4000000000}
+          - {address: 6, type: long, value: -5000000000}
+          - {address: 10, type: float, value: 21.5}
+          - {address: 12, type: double, value: 3.25}
+          - {address: 16, type: string, words: 4, value: Wärme}
+          - {address: 20, type: hex, words: 2, value: "0A0B0C0D"}
+          - {address: 30, type: int, word_order: lsw, value: 70000}
+          - {address: 32, type: int, byte_order: little, value: 70000}
+          - {address: 40, type: short, value: 50, min: 20, max: 60}
+          - {address: 41, type: short, value: 7, read_only: true}
+          - {address: 50, type: short, value: 0, on_write: [{after: 2s, set: {input: 0}, value: 1}]}
+          - {address: 51, type: float, value: 20, on_write: [{after: 0s, ramp: {input: 1}, per_second: 0.5}]}
+        input:
+          - {address: 0, type: short, value: 0}
+          - {address: 1, type: float, value: 20}
+          - {address: 10, type: ushort, ramp: {from: 0, to: 100, over: 10s}}
+          - {address: 11, type: ushort, counter: {start: 65530, step: 2, every: 1s}}
+          - {address: 12, type: uint, uptime: true}
+          - {address: 14, type: float, sine: {mean: 10, amplitude: 5, period: 4s}}
+      2:
+        holding: [{address: 0..9, type: short, value: 0}]
+"#;
+
+async fn client(twin: &Twin, unit: u8) -> Context {
+    connect_slave(twin.slave("plc"), Slave(unit)).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_type_stands_on_the_wire_as_its_clients_read_it() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = client(&twin, 1).await;
+    let mut read = async |address, count| {
+        client.read_holding_registers(address, count).await.unwrap().unwrap()
+    };
+    assert_eq!(read(0, 2).await, [0xfffe, 0xffff]);
+    assert_eq!(read(2, 2).await, [0xfffe, 0xee90]);
+    assert_eq!(read(4, 2).await, [0xee6b, 0x2800]);
+    assert_eq!(read(6, 4).await, [0xffff, 0xfffe, 0xd5fa, 0x0e00]);
+    assert_eq!(read(10, 2).await, [0x41ac, 0x0000]);
+    assert_eq!(read(12, 4).await, [0x400a, 0, 0, 0]);
+    assert_eq!(read(16, 4).await, [0x57c3, 0xa472, 0x6d65, 0]);
+    assert_eq!(read(20, 2).await, [0x0a0b, 0x0c0d]);
+    assert_eq!(read(30, 2).await, [0x1170, 0x0001]);
+    assert_eq!(read(32, 2).await, [0x0100, 0x7011]);
+}
+
+#[tokio::test]
+async fn every_function_is_served() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = client(&twin, 1).await;
+    client.write_single_coil(3, false).await.unwrap().unwrap();
+    client.write_multiple_coils(8, &[false, true, false]).await.unwrap().unwrap();
+    let coils = client.read_coils(0, 12).await.unwrap().unwrap();
+    let t = true;
+    assert_eq!(coils, [t, t, t, false, t, t, t, t, false, t, false, t]);
+    assert_eq!(client.read_discrete_inputs(0, 8).await.unwrap().unwrap(), [false; 8]);
+    client.write_single_register(0, 5).await.unwrap().unwrap();
+    client.write_multiple_registers(2, &[1, 2]).await.unwrap().unwrap();
+    client.masked_write_register(0, 0x00f2, 0x0025).await.unwrap().unwrap();
+    assert_eq!(client.read_holding_registers(0, 4).await.unwrap().unwrap(), [0x05, 0xffff, 1, 2]);
+    let swapped = client.read_write_multiple_registers(0, 2, 1, &[9]).await.unwrap().unwrap();
+    assert_eq!(swapped, [5, 9], "function 23 writes before it reads");
+    assert_eq!(client.read_input_registers(0, 1).await.unwrap().unwrap(), [0]);
+    let id = client.call(Request::ReportServerId).await.unwrap().unwrap();
+    assert!(matches!(id, Response::ReportServerId(_, true, _)), "{id:?}");
+}
+
+#[tokio::test]
+async fn requests_are_checked_by_function_length_address_and_value() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = client(&twin, 1).await;
+    let mut exception = async |request: Request<'static>| client.call(request).await.unwrap().unwrap_err();
+    let custom = |function, data: &'static [u8]| Request::Custom(function, data.into());
+    use ExceptionCode::{IllegalDataAddress, IllegalDataValue, IllegalFunction};
+    assert_eq!(exception(custom(0x2b, &[0x0e, 1, 0])).await, IllegalFunction);
+    assert_eq!(exception(custom(3, &[0, 0])).await, IllegalDataValue);
+    assert_eq!(exception(custom(3, &[0, 0, 0, 126])).await, IllegalDataValue);
+    assert_eq!(exception(custom(3, &[0xff, 0xff, 0, 0])).await, IllegalDataValue);
+    assert_eq!(exception(custom(15, &[0, 0, 0, 9, 2, 0xff])).await, IllegalDataValue);
+    assert_eq!(exception(custom(5, &[0, 0, 0x12, 0x34])).await, IllegalDataValue);
+    assert_eq!(exception(Request::ReadHoldingRegisters(0, 125)).await, IllegalDataAddress);
+    assert_eq!(exception(Request::ReadHoldingRegisters(65535, 2)).await, IllegalDataAddress);
+    assert_eq!(exception(Request::WriteSingleCoil(20, true)).await, IllegalDataAddress);
+    assert_eq!(exception(Request::WriteSingleRegister(41, 1)).await, IllegalDataAddress);
+    assert_eq!(exception(Request::WriteSingleRegister(40, 61)).await, IllegalDataValue);
+    let both: Request<'static> = Request::WriteMultipleRegisters(40, vec![30, 1].into());
+    assert_eq!(exception(both).await, IllegalDataAddress);
+    assert_eq!(
+        client.read_holding_registers(40, 2).await.unwrap().unwrap(),
+        [50, 7],
+        "a refused write changes nothing"
+    );
+}
+
+#[tokio::test]
+async fn computed_values_follow_the_clock_not_the_reader() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = client(&twin, 1).await;
+    let mut at = async |advance: u64| {
+        twin.advance(Duration::from_secs(advance)).await;
+        let words = client.read_input_registers(10, 6).await.unwrap().unwrap();
+        let again = client.read_input_registers(10, 6).await.unwrap().unwrap();
+        assert_eq!(words, again, "reading changes nothing");
+        let sine = f32::from_bits(u32::from(words[4]) << 16 | u32::from(words[5]));
+        (words[0], words[1], words[3], sine)
+    };
+    assert_eq!(at(0).await, (0, 65530, 0, 10.0));
+    assert_eq!(at(1).await, (10, 65532, 1, 15.0));
+    assert_eq!(at(3).await, (40, 2, 4, 10.0), "the counter wraps as the register does");
+    assert_eq!(at(100).await.0, 100, "the ramp stays at its end");
+}
+
+#[tokio::test]
+async fn a_write_sets_off_its_reactions() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = client(&twin, 1).await;
+    client.write_single_register(50, 1).await.unwrap().unwrap();
+    twin.advance(Duration::from_millis(1999)).await;
+    assert_eq!(client.read_input_registers(0, 1).await.unwrap().unwrap(), [0]);
+    twin.advance(Duration::from_millis(1)).await;
+    assert_eq!(client.read_input_registers(0, 1).await.unwrap().unwrap(), [1]);
+
+    let bits = 25.0_f32.to_bits();
+    client.write_multiple_registers(51, &[(bits >> 16) as u16, bits as u16]).await.unwrap().unwrap();
+    twin.advance(Duration::from_secs(4)).await;
+    let words = client.read_input_registers(1, 2).await.unwrap().unwrap();
+    assert_eq!(f32::from_bits(u32::from(words[0]) << 16 | u32::from(words[1])), 22.0);
+    twin.advance(Duration::from_secs(60)).await;
+    let words = client.read_input_registers(1, 2).await.unwrap().unwrap();
+    assert_eq!(f32::from_bits(u32::from(words[0]) << 16 | u32::from(words[1])), 25.0);
+}
+
+/// Reads one frame and returns its transaction id and PDU.
+async fn frame(stream: &mut TcpStream) -> (u16, Vec<u8>) {
+    let mut header = [0; 7];
+    within(stream.read_exact(&mut header)).await.unwrap();
+    let mut pdu = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]])) - 1];
+    within(stream.read_exact(&mut pdu)).await.unwrap();
+    (u16::from_be_bytes([header[0], header[1]]), pdu)
+}
+
+fn read_one(transaction: u16, unit: u8) -> Vec<u8> {
+    let [high, low] = transaction.to_be_bytes();
+    vec![high, low, 0, 0, 0, 6, unit, 3, 0, 0, 0, 1]
+}
+
+async fn connect(to: SocketAddr) -> TcpStream {
+    within(TcpStream::connect(to)).await.unwrap()
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let twin = Twin::start(HOUSE).await;
+    let mut stream = connect(twin.slave("plc")).await;
+    let all: Vec<u8> = (1..=200).flat_map(|transaction| read_one(transaction, 1)).collect();
+    stream.write_all(&all).await.unwrap();
+    for transaction in 1..=200 {
+        assert_eq!(frame(&mut stream).await.0, transaction);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
+    let twin = Twin::start(HOUSE).await;
+    let slow = json!({"id": "slow", "at": {"slave": "plc", "unit": 1}, "effect": {"delay": "10s"}});
+    twin.add_fault(slow).await;
+    let mut one = connect(twin.slave("plc")).await;
+    one.write_all(&[read_one(1, 1), read_one(2, 2), read_one(3, 1)].concat()).await.unwrap();
+    assert_eq!(frame(&mut one).await.0, 2, "the other unit answers at once");
+    let mut other = connect(twin.slave("plc")).await;
+    other.write_all(&read_one(4, 2)).await.unwrap();
+    assert_eq!(frame(&mut other).await.0, 4, "and so does another connection");
+    twin.advance(Duration::from_secs(20)).await;
+    assert_eq!(frame(&mut one).await.0, 1);
+    assert_eq!(frame(&mut one).await.0, 3);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
+    let twin = Twin::start(HOUSE).await;
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 1, 0, 0, 0, 0, 1], &[0, 1, 0, 0, 1, 0, 1], &[0, 1, 0, 9, 0, 6, 1, 3]] {
+        let mut stream = connect(twin.slave("plc")).await;
+        stream.write_all(garbage).await.unwrap();
+        let mut rest = Vec::new();
+        // A reset is as good an end as a close: bytes were left unread.
+        let _ = within(stream.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty(), "{garbage:?} got {rest:?}");
+    }
+    let mut stream = connect(twin.slave("plc")).await;
+    stream.write_all(&read_one(1, 1)).await.unwrap();
+    assert_eq!(frame(&mut stream).await.0, 1);
+}
+
+#[tokio::test]
+async fn refusing_is_a_closed_port_that_comes_back() {
+    let twin = Twin::start(HOUSE).await;
+    let rule = json!({"id": "off", "at": {"slave": "plc"}, "when": {"after": "10s", "for": "5s"}, "effect": "refuse"});
+    twin.add_fault(rule).await;
+    let mut open = connect(twin.slave("plc")).await;
+    twin.advance(Duration::from_secs(10)).await;
+    let refused = TcpStream::connect(twin.slave("plc")).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let _ = within(open.read(&mut [0; 1])).await;
+    twin.advance(Duration::from_secs(5)).await;
+    let mut stream = connect(twin.slave("plc")).await;
+    stream.write_all(&read_one(1, 1)).await.unwrap();
+    assert_eq!(frame(&mut stream).await.0, 1);
+    assert_eq!(twin.counts("off").await.1, 1);
+}
+
+#[tokio::test]
+async fn refusing_is_in_force_when_the_rule_was_taken() {
+    let twin = Twin::start(HOUSE).await;
+    twin.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
+    assert!(TcpStream::connect(twin.slave("plc")).await.is_err());
+    twin.control_send("PATCH", "faults/off", &json!({"armed": false})).await;
+    connect(twin.slave("plc")).await;
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let house = HOUSE.replace("  plc:\n", "  plc:\n    max_connections: 2\n");
+    let twin = Twin::start(&house).await;
+    let mut open = Vec::new();
+    for transaction in 1..=2 {
+        let mut stream = connect(twin.slave("plc")).await;
+        stream.write_all(&read_one(transaction, 1)).await.unwrap();
+        assert_eq!(frame(&mut stream).await.0, transaction);
+        open.push(stream);
+    }
+    let mut third = connect(twin.slave("plc")).await;
+    let ended = within(third.read(&mut [0; 1])).await;
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+}
