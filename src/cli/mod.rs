@@ -50,10 +50,7 @@ pub fn main() -> ExitCode {
 fn list() -> String {
     let names = scenario::builtins();
     let width = names.iter().map(|builtin| builtin.name.len()).max().unwrap_or(0);
-    names
-        .iter()
-        .map(|builtin| format!("{:width$}  {}\n", builtin.name, builtin.purpose))
-        .collect()
+    names.iter().map(|builtin| format!("{:width$}  {}\n", builtin.name, builtin.purpose)).collect()
 }
 
 /// Prints to standard output; a reader that has gone away is no mistake of ours.

@@ -77,11 +77,7 @@ impl Plane {
         reply.unwrap_or_else(|refused| refused).into_response(())
     }
 
-    async fn answer(
-        &self,
-        request: hyper::Request<Incoming>,
-        own: IpAddr,
-    ) -> Result<Reply, Reply> {
+    async fn answer(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Result<Reply, Reply> {
         let (head, incoming) = request.into_parts();
         let resource = Resource::at(head.uri.path());
         // Who asks whether it is well learns nothing else, and needs no token.

@@ -37,18 +37,6 @@ pub struct Diagnostics {
     more: usize,
 }
 
-/// How mistakes are shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Drawn into the lines of the file.
-    #[default]
-    Human,
-    /// One array of objects.
-    Json,
-    /// Commands that GitHub turns into annotations.
-    Github,
-}
-
 impl Diagnostics {
     /// A file that could not be read at all.
     pub(super) fn unreadable(file: &str, place: Place, message: String) -> Self {
@@ -96,24 +84,17 @@ impl Diagnostics {
         &self.source
     }
 
-    /// The mistakes in a form for people or programs, each line ended.
+    /// The mistakes drawn into the lines of the file, for people; with colours where `styled`.
+    #[cfg(feature = "cli")]
     #[must_use]
-    pub fn render(&self, format: Format) -> String {
-        match format {
-            #[cfg(feature = "cli")]
-            Format::Human => super::draw::draw(self),
-            #[cfg(not(feature = "cli"))]
-            Format::Human => format!("{self}\n"),
-            Format::Json => format!("{:#}\n", self.to_json()),
-            Format::Github => self.to_github(),
-        }
+    pub fn human(&self, styled: bool) -> String {
+        super::draw::draw(self, styled)
     }
 
-    /// The mistakes as an array of objects with the keys `file`, `line`, `column`, `path`,
-    /// `message`, `help`, `suggestion`.
-    #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        let object = |mistake: &Diagnostic| {
+    /// The mistakes as objects with the keys `file`, `line`, `column`, `path`, `message`, `help` and
+    /// `suggestion`.
+    pub fn to_json(&self) -> impl Iterator<Item = serde_json::Value> {
+        self.mistakes.iter().map(|mistake| {
             json!({
                 "file": self.file,
                 "line": mistake.place.line,
@@ -123,12 +104,13 @@ impl Diagnostics {
                 "help": mistake.help,
                 "suggestion": mistake.suggestion,
             })
-        };
-        self.mistakes.iter().map(object).collect()
+        })
     }
 
-    /// Workflow commands, escaped as GitHub's own toolkit does it.
-    fn to_github(&self) -> String {
+    /// The mistakes as workflow commands that GitHub turns into annotations, escaped as its own
+    /// toolkit does it.
+    #[must_use]
+    pub fn github(&self) -> String {
         let mut text = String::new();
         for mistake in &self.mistakes {
             let Place { line, column, .. } = mistake.place;
@@ -152,7 +134,9 @@ impl Diagnostics {
     pub fn summary(&self) -> String {
         match self.mistakes.len() + self.more {
             1 => "1 mistake".to_owned(),
-            count if self.more > 0 => format!("{count} mistakes, of which the first {} are shown", self.mistakes.len()),
+            count if self.more > 0 => {
+                format!("{count} mistakes, of which the first {} are shown", self.mistakes.len())
+            }
             count => format!("{count} mistakes"),
         }
     }
@@ -313,12 +297,12 @@ impl Mistakes {
         self.list.is_empty()
     }
 
-    /// Whether something at or below `path` is wrong.
-    pub fn touch(&self, path: &Path) -> bool {
-        self.more > 0 || self.list.iter().any(|mistake| mistake.path.starts_with(path))
+    /// Where they are.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.list.iter().map(|mistake| &mistake.path)
     }
 
-    /// The paths of those found later than the first `known`, changed by `change`.
+    /// Changes the paths of those found later than the first `known`.
     pub fn rewrite_since(&mut self, known: usize, change: impl Fn(&Path) -> Path) {
         for mistake in self.list.iter_mut().skip(known) {
             mistake.path = change(&mistake.path);

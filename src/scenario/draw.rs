@@ -11,8 +11,8 @@ const CONTEXT: usize = 2;
 const SHOWN_BYTES: usize = 4096;
 
 /// All of them, then how many there are.
-pub(super) fn draw(diagnostics: &Diagnostics) -> String {
-    let renderer = Renderer::plain();
+pub(super) fn draw(diagnostics: &Diagnostics, styled: bool) -> String {
+    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for mistake in diagnostics.mistakes() {
         text.push_str(&draw_one(&renderer, diagnostics, mistake));
@@ -28,17 +28,15 @@ fn draw_one(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic
     let excerpt = excerpt(source, mistake.place);
     if excerpt.text.is_empty() || excerpt.text.len() > SHOWN_BYTES {
         let Place { line, column, .. } = mistake.place;
-        let mut text = format!("{}\n", renderer.render(&[title.into()]));
+        let mut text = format!("{}\n", renderer.render(&[Group::with_title(title)]));
         text.push_str(&format!(" --> {}:{line}:{column}: {}", diagnostics.file(), mistake.path));
         for advice in mistake.advice() {
             text.push_str(&format!("\n  = help: {advice}"));
         }
         return text;
     }
-    let mut snippet = Snippet::source(excerpt.text)
-        .line_start(excerpt.line)
-        .path(diagnostics.file())
-        .annotation(
+    let mut snippet =
+        Snippet::source(excerpt.text).line_start(excerpt.line).path(diagnostics.file()).annotation(
             AnnotationKind::Primary.span(excerpt.span(mistake.place)).label(mistake.path.as_str()),
         );
     if let Some((place, note)) = &mistake.related
@@ -91,5 +89,9 @@ fn excerpt(source: &str, place: Place) -> Excerpt<'_> {
         lines_before += 1;
     }
     let end = source[at..].find('\n').map_or(source.len(), |newline| at + newline);
-    Excerpt { text: &source[start..end], start, line: place.line.saturating_sub(lines_before).max(1) }
+    Excerpt {
+        text: &source[start..end],
+        start,
+        line: place.line.saturating_sub(lines_before).max(1),
+    }
 }

@@ -62,6 +62,35 @@ impl Default for Scenario {
 impl Scenario {
     /// The port of the control plane unless the scenario says otherwise.
     pub const CONTROL_PORT: u16 = 8090;
+
+    /// Lets every listener of the house take a free port.
+    pub fn any_port(&mut self) {
+        self.control.set_port(0);
+        self.devices.iter_mut().for_each(|device| device.http.set_port(0));
+        self.slaves.iter_mut().for_each(|slave| slave.listen.set_port(0));
+        self.http_targets.iter_mut().for_each(|target| target.listen.set_port(0));
+    }
+
+    /// Lets the first device listen at `address` and the others at the ports after it; with port 0
+    /// each takes a free one.
+    ///
+    /// # Errors
+    /// A message where there are more devices than ports.
+    pub fn listen_http(&mut self, address: SocketAddr) -> Result<(), String> {
+        let devices = self.devices.len();
+        for (index, device) in self.devices.iter_mut().enumerate() {
+            let port = match (address.port(), u16::try_from(index)) {
+                (0, _) => Some(0),
+                (first, Ok(index)) => first.checked_add(index),
+                (_, Err(_)) => None,
+            };
+            let port = port.ok_or_else(|| {
+                format!("{address}: {devices} devices do not fit between this port and 65535")
+            })?;
+            device.http = SocketAddr::new(address.ip(), port);
+        }
+        Ok(())
+    }
 }
 
 const fn loopback(port: u16) -> SocketAddr {

@@ -109,7 +109,9 @@ impl Node {
         for segment in path.segments() {
             match (segment, &node.content) {
                 (Segment::Key(name), Content::Map(entries)) => {
-                    let Some(entry) = entries.iter().find(|entry| entry.key == *name) else { break };
+                    let Some(entry) = entries.iter().find(|entry| entry.key == *name) else {
+                        break;
+                    };
                     (node, key) = (&entry.value, entry.key_place);
                 }
                 (Segment::Index(index), Content::List(items)) => {
@@ -267,7 +269,9 @@ impl<'a> Builder<'a> {
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             }
         }
-        let nothing = || Node::scalar(Place { line: 1, column: 1, ..Place::default() }, "".into(), Kind::Null);
+        let nothing = || {
+            Node::scalar(Place { line: 1, column: 1, ..Place::default() }, "".into(), Kind::Null)
+        };
         Ok(Tree { root: self.root.unwrap_or_else(nothing), duplicates: self.duplicates })
     }
 
@@ -526,12 +530,67 @@ mod tests {
     #[test]
     fn scalars_are_what_serde_yaml_makes_of_them() {
         let texts = [
-            "", "~", "null", "Null", "nUll", "true", "True", "TRUE", "yes", "on", "0", "-0", "+0",
-            "1", "+1", "-1", "++1", "-+1", "01", "-01", "00", "0x1F", "-0x1F", "+0x1f", "0x", "0x+1",
-            "0o17", "0b101", "0b2", "1_000", "18446744073709551615", "-9223372036854775808", "1.5",
-            "-1.5", "+1.5", "1e3", "1E-3", ".5", "5.", "1e400", ".inf", "-.inf", "+.Inf", ".nan",
-            "-.nan", "inf", "nan", "infinity", "2.0.2", "10..20", "250ms", "127.0.0.1:80", "-", "+",
-            ".", "1.0", "00.5", "0.5", "A842E39F8124", "123456789012", "2026-01-15",
+            "",
+            "~",
+            "null",
+            "Null",
+            "nUll",
+            "true",
+            "True",
+            "TRUE",
+            "yes",
+            "on",
+            "0",
+            "-0",
+            "+0",
+            "1",
+            "+1",
+            "-1",
+            "++1",
+            "-+1",
+            "01",
+            "-01",
+            "00",
+            "0x1F",
+            "-0x1F",
+            "+0x1f",
+            "0x",
+            "0x+1",
+            "0o17",
+            "0b101",
+            "0b2",
+            "1_000",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1.5",
+            "-1.5",
+            "+1.5",
+            "1e3",
+            "1E-3",
+            ".5",
+            "5.",
+            "1e400",
+            ".inf",
+            "-.inf",
+            "+.Inf",
+            ".nan",
+            "-.nan",
+            "inf",
+            "nan",
+            "infinity",
+            "2.0.2",
+            "10..20",
+            "250ms",
+            "127.0.0.1:80",
+            "-",
+            "+",
+            ".",
+            "1.0",
+            "00.5",
+            "0.5",
+            "A842E39F8124",
+            "123456789012",
+            "2026-01-15",
         ];
         for text in texts {
             use serde_yaml::Value;
@@ -585,7 +644,8 @@ mod tests {
         }
         assert!(refused(&bomb).starts_with("more than 200000 values"));
         // Few values, but long ones.
-        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 10_000].join(","));
+        let long =
+            format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 10_000].join(","));
         assert!(refused(&long).starts_with("more than 200000 values or"));
     }
 

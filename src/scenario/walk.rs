@@ -58,8 +58,12 @@ struct Walk<'m> {
 type Forms = [&'static Schema];
 
 impl Walk<'_> {
-    fn mistake(&mut self, message: impl Into<String>) -> Mistake {
+    fn mistake(&self, message: impl Into<String>) -> Mistake {
         Mistake::new(self.path.clone(), message)
+    }
+
+    fn key_mistake(&self, key: &str, message: impl Into<String>) -> Mistake {
+        Mistake::new(self.path.key(key), message).on_key()
     }
 
     fn below<T>(&mut self, segment: Segment, walk: impl FnOnce(&mut Self) -> T) -> T {
@@ -93,7 +97,8 @@ impl Walk<'_> {
     }
 
     fn nothing(&mut self, forms: &Forms) -> Option<Value> {
-        if forms.iter().any(|form| schema::allows(form, "null")) || self.path.segments().is_empty() {
+        if forms.iter().any(|form| schema::allows(form, "null")) || self.path.segments().is_empty()
+        {
             return Some(Value::Null);
         }
         self.unexpected("nothing", forms)
@@ -117,7 +122,9 @@ impl Walk<'_> {
         let mut kept = Vec::with_capacity(items.len());
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            if let Some(value) = self.below(Segment::Index(index), |walk| walk.node(item, &form["items"])) {
+            if let Some(value) =
+                self.below(Segment::Index(index), |walk| walk.node(item, &form["items"]))
+            {
                 kept.push(index);
                 values.push(value);
             }
@@ -143,12 +150,7 @@ impl Walk<'_> {
     }
 
     /// A mapping of which the only key says what it is.
-    fn variant(
-        &mut self,
-        entries: &[Entry],
-        objects: &Forms,
-        forms: &Forms,
-    ) -> Option<Value> {
+    fn variant(&mut self, entries: &[Entry], objects: &Forms, forms: &Forms) -> Option<Value> {
         let keys = || objects.iter().filter_map(|form| schema::single_key(form));
         let [entry] = entries else {
             let found: Vec<_> = entries.iter().take(5).map(|entry| shortened(&entry.key)).collect();
@@ -167,16 +169,15 @@ impl Walk<'_> {
         let words = || forms.iter().flat_map(|form| schema::words(form));
         let key = shortened(&entry.key);
         let mistake = if words().any(|word| word == &*entry.key) {
-            self.mistake(format!("`{key}` takes nothing more"))
+            self.key_mistake(&entry.key, format!("`{key}` takes nothing more"))
                 .help(format!("write the bare word `{key}`, without `:`"))
         } else {
             let known: Vec<_> = keys().chain(words()).collect();
-            self.mistake(format!("unknown `{key}`"))
+            self.key_mistake(&entry.key, format!("unknown `{key}`"))
                 .suggest(nearest(&entry.key, known.iter().copied()))
                 .help(format!("expected {}", one_of(keys())))
         };
-        let path = self.path.key(&entry.key);
-        self.mistakes.push(Mistake { path, ..mistake }.on_key());
+        self.mistakes.push(mistake);
         None
     }
 
@@ -184,9 +185,8 @@ impl Walk<'_> {
         let mut mapping = Mapping::with_capacity(entries.len());
         for entry in entries {
             if let Some(schema) = self.schema_of_key(entry, form) {
-                let value = self.below(Segment::Key(entry.key.clone()), |walk| {
-                    walk.node(&entry.value, schema)
-                });
+                let value = self
+                    .below(Segment::Key(entry.key.clone()), |walk| walk.node(&entry.value, schema));
                 if let Some(value) = value {
                     mapping.insert(Value::String(entry.key.to_string()), value);
                 }
@@ -224,8 +224,8 @@ impl Walk<'_> {
             let (pattern, schema) = patterns.iter().next()?;
             return match scalar_with_pattern(pattern).map(|check| check(&entry.key)) {
                 Some(Err(message)) => {
-                    let path = self.path.key(&entry.key);
-                    self.mistakes.push(Mistake::new(path, message).on_key());
+                    let mistake = self.key_mistake(&entry.key, message);
+                    self.mistakes.push(mistake);
                     None
                 }
                 _ => Some(schema),
@@ -236,12 +236,10 @@ impl Walk<'_> {
         }
         let known = || properties.into_iter().flat_map(|all| all.keys().map(String::as_str));
         let mistake = self
-            .mistake(format!("unknown key `{}`", shortened(&entry.key)))
+            .key_mistake(&entry.key, format!("unknown key `{}`", shortened(&entry.key)))
             .suggest(nearest(&entry.key, known()))
-            .help(format!("known here: {}", known().collect::<Vec<_>>().join(", ")))
-            .on_key();
-        let path = self.path.key(&entry.key);
-        self.mistakes.push(Mistake { path, ..mistake });
+            .help(format!("known here: {}", known().collect::<Vec<_>>().join(", ")));
+        self.mistakes.push(mistake);
         None
     }
 
@@ -358,7 +356,8 @@ impl Walk<'_> {
                 Kind::Text => Some(Value::String(scalar.text.to_string())),
             },
             Content::List(items) => {
-                let item = |(index, item)| self.below(Segment::Index(index), |walk| walk.json(item));
+                let item =
+                    |(index, item)| self.below(Segment::Index(index), |walk| walk.json(item));
                 items.iter().enumerate().map(item).collect::<Option<_>>().map(Value::Sequence)
             }
             Content::Map(entries) => {

@@ -62,9 +62,10 @@ fn ids(
     for (index, device) in written.iter().enumerate() {
         let Some(id) = &device.id else { continue };
         if let Some(first) = taken.get(&id.0) {
-            let mistake = Mistake::new(path_of(index).key("id"), format!("two devices have the id {id}"))
-                .help("an id is a MAC address, each device has its own")
-                .related(path_of(*first).key("id"), "first");
+            let mistake =
+                Mistake::new(path_of(index).key("id"), format!("two devices have the id {id}"))
+                    .help("an id is a MAC address, each device has its own")
+                    .related(path_of(*first).key("id"), "first");
             mistakes.push(mistake);
         } else {
             taken.insert(id.0.clone(), index);
@@ -148,10 +149,13 @@ fn actions(
     match (&raw.actions, &raw.actions_file) {
         (None, None) => None,
         (Some(_), Some(_)) => {
-            let mistake = Mistake::new(path.key("actions_file"), "both `actions` and `actions_file` are given")
-                .help("remove one of them")
-                .related(path.key("actions"), "actions")
-                .on_key();
+            let mistake = Mistake::new(
+                path.key("actions_file"),
+                "both `actions` and `actions_file` are given",
+            )
+            .help("remove one of them")
+            .related(path.key("actions"), "actions")
+            .on_key();
             mistakes.push(mistake);
             None
         }
@@ -207,7 +211,10 @@ fn exported(
 ) -> Result<Arc<Definition>, Vec<String>> {
     let shown = shortened(name);
     let base = base_dir.ok_or_else(|| {
-        vec!["a scenario that is no file has no files beside it; write the actions inline".to_owned()]
+        vec![
+            "a scenario that is no file has no files beside it; write the actions inline"
+                .to_owned(),
+        ]
     })?;
     let file = base.join(name);
     // One byte more than allowed tells a file that is too large without reading all of it.
@@ -221,7 +228,7 @@ fn exported(
     }
     let value = serde_json::from_slice(&bytes)
         .map_err(|error| vec![format!("{shown} is not JSON: {error}")])?;
-    Definition::parse_value(&value).map(Arc::new).map_err(|errors| {
-        errors.into_iter().map(|error| format!("{shown}: {error}")).collect()
-    })
+    Definition::parse_value(&value)
+        .map(Arc::new)
+        .map_err(|errors| errors.into_iter().map(|error| format!("{shown}: {error}")).collect())
 }

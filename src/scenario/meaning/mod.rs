@@ -51,12 +51,17 @@ pub(super) type Details<T> = Option<T>;
 impl<'a> Known<'a> {
     /// What a sound house offers.
     pub fn of(house: &'a Scenario) -> Self {
-        let device = |plan: &'a DevicePlan| (plan.identity.id.as_str(), Some(plan.actions.as_deref()));
+        let device =
+            |plan: &'a DevicePlan| (plan.identity.id.as_str(), Some(plan.actions.as_deref()));
         Self {
             devices: house.devices.iter().map(device).collect(),
             devices_sound: true,
             slaves: house.slaves.iter().map(|plan| (&*plan.name, Some(&*plan.units))).collect(),
-            targets: house.http_targets.iter().map(|plan| (&*plan.name, Some(&*plan.routes))).collect(),
+            targets: house
+                .http_targets
+                .iter()
+                .map(|plan| (&*plan.name, Some(&*plan.routes)))
+                .collect(),
         }
     }
 }
@@ -220,10 +225,8 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
     for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
         let others = by_port.entry(listener.address.port()).or_default();
         if let Some(other) = others.iter().find(|other| collide(other.address, listener.address)) {
-            let message = format!(
-                "{} and {} both listen on {}",
-                other.what, listener.what, listener.address
-            );
+            let message =
+                format!("{} and {} both listen on {}", other.what, listener.what, listener.address);
             let mistake = Mistake::new(listener.path.clone(), message)
                 .help("give one of them another port, or port 0 for any free one")
                 .related(other.path.clone(), other.what.clone());
@@ -235,8 +238,7 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
 
 /// Whether both cannot be bound: the same port on one interface, or on all of them.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port()
-        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
 /// A name leads to one place only.
@@ -273,7 +275,9 @@ fn unknown<'a>(
     let known: Vec<_> = known.collect();
     let help = match known.as_slice() {
         [] => format!("the house has no {kind}"),
-        few if few.len() <= 10 => format!("the house has {}", one_of(few.iter().copied()).replace(" or ", " and ")),
+        few if few.len() <= 10 => {
+            format!("the house has {}", one_of(few.iter().copied()).replace(" or ", " and "))
+        }
         many => format!("the house has {} of them", many.len()),
     };
     Mistake::new(path, format!("there is no {kind} `{}`", super::diagnostics::shortened(name)))

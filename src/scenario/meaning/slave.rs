@@ -19,19 +19,16 @@ pub(super) fn slaves(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(Slave
     let slave = |(name, raw): (&raw::Name, &raw::Slave)| {
         let path = base.key(name.as_str());
         if name.as_str() == raw::Name::ANY {
-            mistakes.push(Mistake::new(path.clone(), "`any` means every slave; use another name").on_key());
+            mistakes.push(
+                Mistake::new(path.clone(), "`any` means every slave; use another name").on_key(),
+            );
         }
         slave(name.as_str(), raw, &path, mistakes)
     };
     raw.slaves.iter().flatten().map(slave).collect()
 }
 
-fn slave(
-    name: &str,
-    raw: &raw::Slave,
-    path: &Path,
-    mistakes: &mut Mistakes,
-) -> (SlavePlan, bool) {
+fn slave(name: &str, raw: &raw::Slave, path: &Path, mistakes: &mut Mistakes) -> (SlavePlan, bool) {
     let known_before = mistakes.len();
     if raw.idle.is_some_and(|idle| idle.0.is_zero()) {
         let mistake = Mistake::new(path.key("idle"), "an idle time of 0 closes every connection")
@@ -88,7 +85,10 @@ fn bits(
     let range = |(index, raw): (usize, &raw::Bits)| {
         let path = path.index(index);
         if table == Table::DiscreteInputs {
-            let given = [("read_only", raw.read_only.is_some()), ("write_exception", raw.write_exception.is_some())];
+            let given = [
+                ("read_only", raw.read_only.is_some()),
+                ("write_exception", raw.write_exception.is_some()),
+            ];
             nobody_writes(&given, table, &path, mistakes);
         }
         BitRange {
@@ -104,7 +104,10 @@ fn bits(
 /// Keys about writing make no sense where no function writes.
 fn nobody_writes(given: &[(&str, bool)], table: Table, path: &Path, mistakes: &mut Mistakes) {
     for (key, _) in given.iter().filter(|(_, given)| *given) {
-        let message = format!("`{key}` says nothing here: no function writes {} registers or bits", table.name());
+        let message = format!(
+            "`{key}` says nothing here: no function writes {} registers or bits",
+            table.name()
+        );
         mistakes.push(Mistake::new(path.key(key), message).on_key());
     }
 }
@@ -118,8 +121,11 @@ fn access(
 ) -> Access {
     match (read_only, exception) {
         (Some(false), Some(_)) => {
-            let mistake = Mistake::new(path.key("write_exception"), "a register that can be written refuses no write")
-                .help("leave `read_only: false` out, or the exception");
+            let mistake = Mistake::new(
+                path.key("write_exception"),
+                "a register that can be written refuses no write",
+            )
+            .help("leave `read_only: false` out, or the exception");
             mistakes.push(mistake);
             Access::ReadWrite
         }
@@ -211,9 +217,10 @@ fn value_type(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Opti
         }
     };
     if raw.words.is_some() {
-        let mistake = Mistake::new(path.key("words"), "the type says how many registers a number takes")
-            .help("for several numbers one after another use `count`")
-            .on_key();
+        let mistake =
+            Mistake::new(path.key("words"), "the type says how many registers a number takes")
+                .help("for several numbers one after another use `count`")
+                .on_key();
         mistakes.push(mistake);
     }
     Some(numeric)
@@ -263,15 +270,18 @@ fn count(
     let words = u32::from(value_type.words());
     match raw.count {
         Some(_) if is_range => {
-            let mistake = Mistake::new(path.key("count"), "both a range of addresses and `count` are given")
-                .help("give the first address and `count`, or only the range");
+            let mistake =
+                Mistake::new(path.key("count"), "both a range of addresses and `count` are given")
+                    .help("give the first address and `count`, or only the range");
             mistakes.push(mistake);
             None
         }
         Some(count) => Some(count),
         None if !is_range => Some(1),
         None if span % words != 0 => {
-            let message = format!("{span} registers hold no whole number of values of {words} registers each");
+            let message = format!(
+                "{span} registers hold no whole number of values of {words} registers each"
+            );
             mistakes.push(Mistake::new(path.key("address"), message));
             None
         }
@@ -295,20 +305,25 @@ fn source(
     ];
     let mut keys = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
     if let (Some(first), Some(second)) = (keys.next(), keys.next()) {
-        let message = format!("a register gets its value from `{first}` or from `{second}`, not from both");
-        mistakes.push(Mistake::new(path.key(second), message).related(path.key(first), first).on_key());
+        let message =
+            format!("a register gets its value from `{first}` or from `{second}`, not from both");
+        mistakes
+            .push(Mistake::new(path.key(second), message).related(path.key(first), first).on_key());
         return None;
     }
     match computed(raw, path, mistakes) {
         Some(computed) => Some(Source::Computed(computed)),
-        None => value(raw.value.as_ref(), value_type, &path.key("value"), mistakes).map(Source::Stored),
+        None => {
+            value(raw.value.as_ref(), value_type, &path.key("value"), mistakes).map(Source::Stored)
+        }
     }
 }
 
 fn computed(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Option<Computed> {
     let mut above_zero = |lapse: raw::Lapse, key: &str, field: &str| {
         if lapse.0.is_zero() {
-            let mistake = Mistake::new(path.key(key).key(field), format!("`{field}` must be longer than 0"));
+            let mistake =
+                Mistake::new(path.key(key).key(field), format!("`{field}` must be longer than 0"));
             mistakes.push(mistake);
         }
         lapse.0
@@ -352,15 +367,16 @@ fn value(
     mistakes: &mut Mistakes,
 ) -> Option<Value> {
     let refused = match (raw, value_type) {
-        (None, ValueType::Hex { words }) => return Some(Value::Bytes(vec![0; usize::from(words) * 2])),
+        (None, ValueType::Hex { words }) => {
+            return Some(Value::Bytes(vec![0; usize::from(words) * 2]));
+        }
         (None, ValueType::String { .. }) => return Some(Value::Text(String::new())),
         (None, _) => return Some(Value::Integer(0)),
         (Some(raw::RegisterValue::Text(digits)), ValueType::Hex { .. }) => match bytes(digits) {
             Some(bytes) => return Some(Value::Bytes(bytes)),
-            None => format!(
-                "`{}`: expected an even number of hexadecimal digits",
-                shortened(digits)
-            ),
+            None => {
+                format!("`{}`: expected an even number of hexadecimal digits", shortened(digits))
+            }
         },
         (Some(raw::RegisterValue::Text(text)), ValueType::String { .. }) => {
             return Some(Value::Text(text.clone()));
@@ -383,7 +399,11 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    digits.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    digits
+        .as_bytes()
+        .chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
 }
 
 fn limits_of(
@@ -405,33 +425,47 @@ fn limits_of(
 }
 
 fn reaction(raw: &raw::OnWrite, path: &Path, mistakes: &mut Mistakes) -> Option<Reaction> {
-    let place = match (raw.holding, raw.input) {
-        (Some(address), None) => Some((Table::HoldingRegisters, address)),
-        (None, Some(address)) => Some((Table::InputRegisters, address)),
-        _ => {
-            let mistake = Mistake::new(path.clone(), "expected exactly one of `holding` and `input`")
-                .help("it names the register that changes: `input: 30`");
-            mistakes.push(mistake);
-            None
-        }
+    let mut refuse = |path: Path, message: &str| {
+        mistakes.push(Mistake::new(path, message));
+        None
     };
-    let change = match (&raw.set, raw.copy, raw.ramp_per_second) {
-        (Some(value), None, None) => Some(Change::Set(match value {
-            raw::RegisterValue::Integer(number) => Value::Integer(*number),
-            raw::RegisterValue::Number(number) => Value::Number(*number),
-            raw::RegisterValue::Text(text) => Value::Text(text.clone()),
-        })),
-        (None, Some(true), None) => Some(Change::Copy),
-        (None, None, Some(per_second)) => Some(Change::RampToWritten { per_second }),
-        _ => {
-            let mistake = Mistake::new(
-                path.clone(),
-                "expected exactly one of `set`, `copy: true` and `ramp_per_second`",
-            );
-            mistakes.push(mistake);
-            None
+    let (register, change) = match (raw.set, raw.copy, raw.ramp) {
+        (Some(register), None, None) => {
+            let Some(value) = &raw.value else {
+                return refuse(path.clone(), "`set` needs `value`: what the register becomes");
+            };
+            (register, Change::Set(plain_value(value)))
         }
+        (None, Some(register), None) => (register, Change::Copy),
+        (None, None, Some(register)) => {
+            let Some(per_second) = raw.per_second else {
+                return refuse(
+                    path.clone(),
+                    "`ramp` needs `per_second`: how far it moves in a second",
+                );
+            };
+            (register, Change::RampToWritten { per_second })
+        }
+        _ => return refuse(path.clone(), "expected exactly one of `set`, `copy` and `ramp`"),
     };
-    let ((table, address), change) = (place?, change?);
-    Some(Reaction { after: raw.after.map_or(Duration::ZERO, |after| after.0), table, address, change })
+    if raw.value.is_some() && raw.set.is_none() {
+        return refuse(path.key("value"), "`value` belongs to `set`");
+    }
+    if raw.per_second.is_some() && raw.ramp.is_none() {
+        return refuse(path.key("per_second"), "`per_second` belongs to `ramp`");
+    }
+    let (table, address) = match register {
+        raw::StoredRegister::Holding(address) => (Table::HoldingRegisters, address),
+        raw::StoredRegister::Input(address) => (Table::InputRegisters, address),
+    };
+    let after = raw.after.map_or(Duration::ZERO, |after| after.0);
+    Some(Reaction { after, table, address, change })
+}
+
+fn plain_value(raw: &raw::RegisterValue) -> Value {
+    match raw {
+        raw::RegisterValue::Integer(number) => Value::Integer(*number),
+        raw::RegisterValue::Number(number) => Value::Number(*number),
+        raw::RegisterValue::Text(text) => Value::Text(text.clone()),
+    }
 }

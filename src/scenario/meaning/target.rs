@@ -15,7 +15,9 @@ pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(Targ
         let path = base.key(name.as_str());
         let known_before = mistakes.len();
         if name.as_str() == raw::Name::ANY {
-            mistakes.push(Mistake::new(path.clone(), "`any` means every target; use another name").on_key());
+            mistakes.push(
+                Mistake::new(path.clone(), "`any` means every target; use another name").on_key(),
+            );
         }
         let plan = TargetPlan {
             name: name.as_str().into(),
@@ -46,9 +48,10 @@ fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route>
             replies: replies(raw, latency, &path, mistakes),
         };
         if let Some(first) = routes.iter().position(|earlier| earlier.covers(&route)) {
-            let mistake = Mistake::new(path.key("path"), "an earlier route answers all of this already")
-                .help("put the more particular one first")
-                .related(base.index(first).key("path"), "earlier");
+            let mistake =
+                Mistake::new(path.key("path"), "an earlier route answers all of this already")
+                    .help("put the more particular one first")
+                    .related(base.index(first).key("path"), "earlier");
             mistakes.push(mistake);
         }
         routes.push(route);
@@ -97,7 +100,8 @@ fn replies(
     ];
     for (key, _) in beside.into_iter().filter(|(_, given)| *given) {
         let message = format!("`{key}` stands beside `replies`, which say it each for itself");
-        mistakes.push(Mistake::new(path.key(key), message).help("move it into the replies").on_key());
+        mistakes
+            .push(Mistake::new(path.key(key), message).help("move it into the replies").on_key());
     }
     let base = path.key("replies");
     let reply = |(index, raw)| reply(raw, latency, &base.index(index), mistakes);
@@ -108,7 +112,8 @@ fn reply(raw: &raw::Reply, latency: Duration, path: &Path, mistakes: &mut Mistak
     let status = raw.status.unwrap_or(200);
     let body = raw.body.as_ref().map_or_else(String::new, |body| body.0.clone());
     if matches!(status, 204 | 304) && !body.is_empty() {
-        let mistake = Mistake::new(path.key("body"), format!("a reply with status {status} has no body"));
+        let mistake =
+            Mistake::new(path.key("body"), format!("a reply with status {status} has no body"));
         mistakes.push(mistake);
     }
     Reply {

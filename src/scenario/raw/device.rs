@@ -128,15 +128,25 @@ impl JsonSchema for Actions {
         });
         let mut http = common.clone();
         let mut modbus = common;
-        http.insert("url".into(), serde_json::json!({ "type": "string", "minLength": 8, "maxLength": 255 }));
-        http.insert("method".into(), serde_json::json!({ "enum": ["GET", "POST", "PUT", "DELETE"] }));
+        http.insert(
+            "url".into(),
+            serde_json::json!({ "type": "string", "minLength": 8, "maxLength": 255 }),
+        );
+        http.insert(
+            "method".into(),
+            serde_json::json!({ "enum": ["GET", "POST", "PUT", "DELETE"] }),
+        );
         http.insert("payload".into(), serde_json::json!({ "type": "string", "maxLength": 1023 }));
         http.insert(
             "headers".into(),
             serde_json::json!({ "type": "object", "maxProperties": 4, "additionalProperties": { "type": "string" } }),
         );
-        let number = |max: u32| serde_json::json!({ "type": "integer", "minimum": 0, "maximum": max });
-        modbus.insert("host".into(), serde_json::json!({ "type": "string", "minLength": 4, "maxLength": 63 }));
+        let number =
+            |max: u32| serde_json::json!({ "type": "integer", "minimum": 0, "maximum": max });
+        modbus.insert(
+            "host".into(),
+            serde_json::json!({ "type": "string", "minLength": 4, "maxLength": 63 }),
+        );
         modbus.insert("port".into(), number(65535));
         modbus.insert("unit_id".into(), number(255));
         modbus.insert("func".into(), serde_json::json!({ "enum": [5, 6, 15, 16] }));
@@ -145,7 +155,10 @@ impl JsonSchema for Actions {
             "type".into(),
             serde_json::json!({ "enum": ["hex", "short", "int", "long", "float", "double"] }),
         );
-        modbus.insert("value".into(), serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 492 }));
+        modbus.insert(
+            "value".into(),
+            serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 492 }),
+        );
         json_schema!({
             "description": "The device's own shape, as POST /api/v1/actions takes it.",
             "type": "object",

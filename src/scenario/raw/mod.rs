@@ -31,7 +31,7 @@ pub use self::scalar::{
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
-    Unit, UnknownUnit, ValueType, WordOrder,
+    StoredRegister, Unit, UnknownUnit, ValueType, WordOrder,
 };
 pub use self::target::{Reply, Route, Target};
 

@@ -174,14 +174,20 @@ impl FromStr for Lapse {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = shortened(text);
-        let wrong = || format!("`{shown}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s");
+        let wrong = || {
+            format!(
+                "`{shown}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s"
+            )
+        };
         if text == "0" {
             return Ok(Self(Duration::ZERO));
         }
         let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, unit) = text.split_at(digits);
         if !number.is_empty() && unit.is_empty() {
-            return Err(format!("`{shown}` has no unit: write {shown}s for seconds, {shown}ms for milliseconds"));
+            return Err(format!(
+                "`{shown}` has no unit: write {shown}s for seconds, {shown}ms for milliseconds"
+            ));
         }
         let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
@@ -254,7 +260,8 @@ impl FromStr for Range {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = shortened(text);
-        let wrong = || format!("`{shown}`: expected a number from 0 to 65535, or a range as 10..20");
+        let wrong =
+            || format!("`{shown}`: expected a number from 0 to 65535, or a range as 10..20");
         let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
         let (first, last) = match text.split_once("..") {
             None => (text, text),
@@ -265,7 +272,9 @@ impl FromStr for Range {
         };
         let (first, last) = (number(first).ok_or_else(wrong)?, number(last).ok_or_else(wrong)?);
         if first > last {
-            return Err(format!("`{shown}` is empty: write the smaller number first, {last}..{first}"));
+            return Err(format!(
+                "`{shown}` is empty: write the smaller number first, {last}..{first}"
+            ));
         }
         Ok(Self { first, last })
     }
@@ -396,7 +405,9 @@ impl FromStr for Host {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains("://") {
             let shown = shortened(text);
-            return Err(format!("host `{shown}`: expected no scheme and no path, as heatpump.local:502"));
+            return Err(format!(
+                "host `{shown}`: expected no scheme and no path, as heatpump.local:502"
+            ));
         }
         shortened(text).parse().map(Self)
     }
@@ -566,7 +577,11 @@ impl FromStr for MethodWord {
                 let known = Method::ALL.map(Method::as_str);
                 match Method::ALL.into_iter().find(|m| m.as_str().eq_ignore_ascii_case(&lower)) {
                     Some(method) => format!("method `{text}`: write {}", method.as_str()),
-                    None => format!("method `{}`: expected one of {}", shortened(text), known.join(", ")),
+                    None => format!(
+                        "method `{}`: expected one of {}",
+                        shortened(text),
+                        known.join(", ")
+                    ),
                 }
             })
     }
@@ -628,10 +643,26 @@ mod tests {
         assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
         assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
         assert_eq!(lapse("0"), Ok(Duration::ZERO));
-        for wrong in ["", "5", "s", "-1s", "1 s", "1S", "1.s", ".5s", "1..5s", "1e3s", "400000d", "0.0000001ms"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1 s",
+            "1S",
+            "1.s",
+            ".5s",
+            "1..5s",
+            "1e3s",
+            "400000d",
+            "0.0000001ms",
+        ] {
             assert!(lapse(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(lapse("5"), Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into()));
+        assert_eq!(
+            lapse("5"),
+            Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into())
+        );
     }
 
     #[test]

@@ -286,22 +286,31 @@ pub struct RandomWalk {
     pub max: f64,
 }
 
-/// What a write sets off: after a time, a stored register of the same unit (`holding` or `input`)
-/// takes a number (`set`), takes the number written (`copy: true`) or moves towards it
-/// (`ramp_per_second`).
+/// What a write sets off: after a time, another register of the same unit takes a value (`set` with
+/// `value`), takes the value written (`copy`), or moves towards it (`ramp` with `per_second`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnWrite {
     /// How long after the write; 0 unless given.
     pub after: Option<Lapse>,
-    /// The holding register that changes.
-    pub holding: Option<u16>,
-    /// The input register that changes.
-    pub input: Option<u16>,
-    /// What it becomes.
-    pub set: Option<RegisterValue>,
-    /// It becomes what was written.
-    pub copy: Option<bool>,
-    /// It moves to what was written, so much a second.
-    pub ramp_per_second: Option<f64>,
+    /// The register that takes `value`.
+    pub set: Option<StoredRegister>,
+    /// The register that takes what was written.
+    pub copy: Option<StoredRegister>,
+    /// The register that moves to what was written, by `per_second`.
+    pub ramp: Option<StoredRegister>,
+    /// What `set` sets.
+    pub value: Option<RegisterValue>,
+    /// How far `ramp` moves in a second.
+    pub per_second: Option<f64>,
+}
+
+/// A register with a `value` of its own; exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredRegister {
+    /// A holding register, by its first address.
+    Holding(u16),
+    /// An input register, by its first address.
+    Input(u16),
 }

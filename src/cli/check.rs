@@ -1,0 +1,41 @@
+//! `wwsim check`: every mistake of every file.
+
+use std::io::IsTerminal;
+
+use serde_json::Value;
+
+use super::args::{CheckArguments, Format};
+use super::{Outcome, print};
+use crate::scenario::{self, Diagnostics};
+
+/// The command.
+pub(super) fn check(arguments: &CheckArguments) -> Outcome {
+    let mut outcome = Outcome::Done;
+    let mut wrong: Vec<Diagnostics> = Vec::new();
+    let mut right = String::new();
+    for path in &arguments.files {
+        match scenario::load_file(path) {
+            Ok(Ok(_)) => right.push_str(&format!("{}: valid\n", path.display())),
+            Ok(Err(diagnostics)) => wrong.push(diagnostics),
+            Err(error) => {
+                eprintln!("wwsim: cannot read {}: {error}", path.display());
+                outcome = Outcome::Usage;
+            }
+        }
+    }
+    if outcome == Outcome::Done && !wrong.is_empty() {
+        outcome = Outcome::Invalid;
+    }
+    let styled = std::io::stdout().is_terminal();
+    let text = match arguments.format {
+        Format::Human => wrong.iter().map(|file| file.human(styled)).collect::<String>() + &right,
+        Format::Json => {
+            format!("{:#}\n", wrong.iter().flat_map(Diagnostics::to_json).collect::<Value>())
+        }
+        Format::Github => wrong.iter().map(Diagnostics::github).collect(),
+    };
+    match print(&text) {
+        Outcome::Done => outcome,
+        unprinted => unprinted,
+    }
+}

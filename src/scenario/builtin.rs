@@ -1,0 +1,55 @@
+//! The ready-made houses in the binary; their files are `scenarios/*.yaml`.
+
+use super::{Diagnostics, Scenario, load};
+
+/// A ready-made house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Builtin {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is for, in a line.
+    pub purpose: &'static str,
+    /// Its file.
+    pub text: &'static str,
+}
+
+impl Builtin {
+    /// The house.
+    ///
+    /// # Errors
+    /// Never in a released version: a test loads each of them.
+    pub fn load(&self) -> Result<Scenario, Diagnostics> {
+        load(self.text, &format!("scenarios/{}.yaml", self.name), None)
+    }
+}
+
+macro_rules! builtins {
+    ($($name:literal: $purpose:literal,)*) => {
+        [$(Builtin {
+            name: $name,
+            purpose: $purpose,
+            text: include_str!(concat!("../../scenarios/", $name, ".yaml")),
+        }),*]
+    };
+}
+
+static BUILTINS: [Builtin; 6] = builtins! {
+    "default": "a healthy house: every curl line of the action page works",
+    "disabled-actions": "actions that answer 400, for good and for a time",
+    "slow-slaves": "slaves that take their time: running statuses, 409, timeouts",
+    "queue-saturation": "20 requests in progress: 429, with and without load",
+    "flaky-modbus": "replies that are wrong now and then, as on a bad line",
+    "every-result-code": "one action for each result code that can happen",
+};
+
+/// The ready-made houses, the default one first.
+#[must_use]
+pub fn builtins() -> &'static [Builtin] {
+    &BUILTINS
+}
+
+/// A ready-made house, by its name.
+#[must_use]
+pub fn builtin(name: &str) -> Option<&'static Builtin> {
+    BUILTINS.iter().find(|builtin| builtin.name == name)
+}

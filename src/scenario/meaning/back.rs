@@ -1,0 +1,242 @@
+//! A rule in the form in which it could be written, for the control plane.
+
+use std::time::Duration;
+
+use super::super::raw::{
+    Any, At, Choice, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lapse, Lognormal,
+    MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Place, PlaceWord, Range,
+    Rule as RawRule, Split, StatusCode, StatusOf, Text, When,
+};
+use crate::fault::{
+    ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, QueueEffect, Rule, SlaveEffect,
+    TargetEffect, Trigger, WireFault, result,
+};
+
+/// The rule as it could be written. A shorthand (`result`) comes back as what it stands for, except
+/// where only the shorthand says it.
+pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
+    let (at, effect) = match &rule.fault {
+        Fault::Api(place, effect) => {
+            let map = Place {
+                api: name_or_any(place.route.as_ref()),
+                device: device(place.device.as_ref()),
+                method: place.method.map(MethodWord),
+                ..Place::default()
+            };
+            (at(PlaceWord::Api, map), api_effect(effect))
+        }
+        Fault::Action(place, effect) => {
+            let map = Place {
+                action: name_or_any(place.action.as_ref()),
+                device: device(place.device.as_ref()),
+                ..Place::default()
+            };
+            (at(PlaceWord::Action, map), action_effect(effect))
+        }
+        Fault::Queue { device: id, effect } => {
+            let map =
+                Place { queue: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Queue, map), queue_effect(*effect))
+        }
+        Fault::Slave(place, effect) => {
+            let range = |range: &std::ops::RangeInclusive<u16>| Range {
+                first: *range.start(),
+                last: *range.end(),
+            };
+            let map = Place {
+                slave: name_or_any(place.slave.as_ref()),
+                unit: place.unit,
+                function: place.function,
+                address: place.address.as_ref().map(range),
+                value: place.value.as_ref().map(range),
+                action: place.action.clone().map(Text),
+                ..Place::default()
+            };
+            (at(PlaceWord::Slave, map), slave_effect(effect))
+        }
+        Fault::Target(place, effect) => {
+            let map = Place {
+                target: name_or_any(place.target.as_ref()),
+                method: place.method.map(MethodWord),
+                path: place.path.clone(),
+                action: place.action.clone().map(Text),
+                ..Place::default()
+            };
+            (at(PlaceWord::Target, map), target_effect(effect))
+        }
+    };
+    RawRule { id: Some(Name(rule.id.to_string())), at, when: when(&rule.when), effect }
+}
+
+/// The bare word where the place says no more than `any`.
+fn at(word: PlaceWord, map: Place) -> At {
+    let any = || Some(Text(Name::ANY.to_owned()));
+    let bare = match word {
+        PlaceWord::Api => Place { api: any(), ..Place::default() },
+        PlaceWord::Action => Place { action: any(), ..Place::default() },
+        PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
+        PlaceWord::Slave => Place { slave: any(), ..Place::default() },
+        PlaceWord::Target => Place { target: any(), ..Place::default() },
+    };
+    if map == bare { Choice::Word(word) } else { Choice::Map(map) }
+}
+
+fn name_or_any(name: Option<&String>) -> Option<Text> {
+    Some(Text(name.map_or_else(|| Name::ANY.to_owned(), Clone::clone)))
+}
+
+fn device(id: Option<&String>) -> Option<super::super::raw::DeviceIdText> {
+    // An id in a rule was read as one.
+    id.and_then(|id| id.parse().ok())
+}
+
+fn when(trigger: &Trigger) -> Option<When> {
+    let default = Trigger::default();
+    if *trigger == default {
+        return None;
+    }
+    Some(When {
+        armed: (!trigger.armed).then_some(false),
+        after: (!trigger.after.is_zero()).then_some(Lapse(trigger.after)),
+        r#for: trigger.lasts.map(Lapse),
+        every: trigger.every.map(Lapse),
+        first: trigger.first,
+        nth: match trigger.nth.as_slice() {
+            [] => None,
+            [one] => Some(OneOrMany::One(*one)),
+            several => Some(OneOrMany::Many(several.to_vec())),
+        },
+        #[expect(clippy::float_cmp, reason = "1 is the value that is left out, not a result")]
+        probability: (trigger.probability != default.probability).then_some(trigger.probability),
+    })
+}
+
+fn delay(delay: Delay) -> Effect {
+    let of: DelayOf = match delay {
+        Delay::Fixed(fixed) => Choice::Word(Lapse(fixed)),
+        Delay::Uniform(low, high) => Choice::Map(Distribution::Uniform([Lapse(low), Lapse(high)])),
+        Delay::Normal { mean, deviation } => Choice::Map(Distribution::Normal(Normal {
+            mean: Lapse(mean),
+            deviation: Lapse(deviation),
+        })),
+        Delay::Lognormal { median, p95 } => Choice::Map(Distribution::Lognormal(Lognormal {
+            median: Lapse(median),
+            p95: Lapse(p95),
+        })),
+    };
+    Choice::Map(EffectOf::Delay(of))
+}
+
+fn drip(bytes: usize, every: Duration) -> Drip {
+    Drip { bytes: Some(u32::try_from(bytes).unwrap_or(u32::MAX)), every: Lapse(every) }
+}
+
+fn api_effect(effect: &ApiEffect) -> Effect {
+    Choice::Map(match effect {
+        ApiEffect::Delay(of) => return delay(*of),
+        ApiEffect::Reset => return Choice::Word(EffectWord::Reset),
+        ApiEffect::Hang => return Choice::Word(EffectWord::Hang),
+        ApiEffect::MalformedJson => return Choice::Word(EffectWord::MalformedJson),
+        ApiEffect::Status { code, retry_after: None } => {
+            EffectOf::Status(Choice::Word(StatusCode(*code)))
+        }
+        ApiEffect::Status { code, retry_after } => EffectOf::Status(Choice::Map(StatusOf {
+            code: StatusCode(*code),
+            retry_after: retry_after.map(|seconds| Lapse(Duration::from_secs(seconds.into()))),
+        })),
+        ApiEffect::Cut { after } => EffectOf::Cut(u32::try_from(*after).unwrap_or(u32::MAX)),
+        ApiEffect::Drip { bytes, every } => EffectOf::Drip(drip(*bytes, *every)),
+    })
+}
+
+fn action_effect(effect: &ActionEffect) -> Effect {
+    Choice::Map(match effect {
+        ActionEffect::Disable => return Choice::Word(EffectWord::Disable),
+        ActionEffect::Hold { lasts: None } => return Choice::Word(EffectWord::Hold),
+        ActionEffect::Hold { lasts: Some(lasts) } => EffectOf::Hold(Lapse(*lasts)),
+        ActionEffect::Connect(fault) => EffectOf::Result(code_of(*fault)),
+        // Only the shorthand makes one; the code is the one that gives it again.
+        ActionEffect::Reply { .. } => {
+            let codes = (-111..=-1).chain(200..=599);
+            let mut codes = codes.filter(|code| result::of_action(*code).as_ref() == Ok(effect));
+            EffectOf::Result(codes.next().unwrap_or(-1))
+        }
+    })
+}
+
+const fn code_of(fault: ConnectFault) -> i32 {
+    match fault {
+        ConnectFault::Resolve => -16,
+        ConnectFault::Refused => -17,
+        ConnectFault::NoSocket => -19,
+        ConnectFault::SendLost => -7,
+        ConnectFault::Tls => -18,
+    }
+}
+
+fn queue_effect(effect: QueueEffect) -> Effect {
+    let places = |places: usize| u8::try_from(places).unwrap_or(u8::MAX);
+    Choice::Map(match effect {
+        QueueEffect::Occupy(taken) => EffectOf::Occupy(places(taken)),
+        QueueEffect::Limit(all) => EffectOf::Limit(places(all)),
+    })
+}
+
+fn slave_effect(effect: &SlaveEffect) -> Effect {
+    let moment = |moment: &Moment| match moment {
+        Moment::Before => RawMoment::Before,
+        Moment::Middle => RawMoment::Middle,
+        Moment::After => RawMoment::After,
+    };
+    match effect {
+        SlaveEffect::Delay(of) => delay(*of),
+        SlaveEffect::Silence => Choice::Word(EffectWord::Silence),
+        SlaveEffect::Refuse => Choice::Word(EffectWord::Refuse),
+        SlaveEffect::Exception(code) => Choice::Map(EffectOf::Exception(*code)),
+        SlaveEffect::Close(at) => Choice::Map(EffectOf::Close(moment(at))),
+        SlaveEffect::Reset(at) => Choice::Map(EffectOf::Reset(moment(at))),
+        SlaveEffect::Connect(fault) => Choice::Map(EffectOf::Result(code_of(*fault))),
+        SlaveEffect::Wire(fault) => wire_fault(fault),
+    }
+}
+
+fn wire_fault(fault: &WireFault) -> Effect {
+    let word = match fault {
+        WireFault::WrongTransactionId => EffectWord::WrongTransactionId,
+        WireFault::TransactionIdOffByOne => EffectWord::OffByOne,
+        WireFault::StaleReply => EffectWord::StaleReply,
+        WireFault::WrongUnit => EffectWord::WrongUnit,
+        WireFault::WrongFunction => EffectWord::WrongFunction,
+        WireFault::ExceptionWithoutCode => EffectWord::ExceptionWithoutCode,
+        WireFault::ChangedEcho => EffectWord::ChangedEcho,
+        WireFault::Duplicate => EffectWord::Duplicate,
+        WireFault::ProtocolId(id) => return Choice::Map(EffectOf::ProtocolId(*id)),
+        WireFault::MbapLength(length) if *length < 2 => {
+            return Choice::Map(EffectOf::LengthTooShort(*length));
+        }
+        WireFault::MbapLength(length) => return Choice::Map(EffectOf::LengthTooLong(*length)),
+        WireFault::Truncated(bytes) => return Choice::Map(EffectOf::Truncated(*bytes)),
+        WireFault::ExtraBytes(bytes) => return Choice::Map(EffectOf::ExtraBytes(*bytes)),
+        WireFault::Dribble { bytes, every } => {
+            return Choice::Map(EffectOf::Dribble(drip(*bytes, *every)));
+        }
+        WireFault::Split { at, gap } => {
+            let at = u16::try_from(*at).unwrap_or(u16::MAX);
+            return Choice::Map(EffectOf::Split(Split { at, gap: Lapse(*gap) }));
+        }
+    };
+    Choice::Word(word)
+}
+
+fn target_effect(effect: &TargetEffect) -> Effect {
+    match effect {
+        TargetEffect::Delay(of) => delay(*of),
+        TargetEffect::Status(code) => {
+            Choice::Map(EffectOf::Status(Choice::Word(StatusCode(*code))))
+        }
+        TargetEffect::Reset => Choice::Word(EffectWord::Reset),
+        TargetEffect::Hang => Choice::Word(EffectWord::Hang),
+        TargetEffect::BadContentLength => Choice::Word(EffectWord::BadContentLength),
+        TargetEffect::Connect(fault) => Choice::Map(EffectOf::Result(code_of(*fault))),
+    }
+}
