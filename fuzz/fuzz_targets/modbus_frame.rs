@@ -2,7 +2,10 @@
 
 #![no_main]
 
-#[path = "../../tests/it/properties/modbus_frame.rs"]
-mod modbus_frame;
+use libfuzzer_sys::fuzz_target;
+use wwsim::{bank, clock, limits, rng, wire};
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| modbus_frame::holds(bytes));
+#[path = "../properties/modbus_frame.rs"]
+mod property;
+
+fuzz_target!(|bytes: &[u8]| property::holds(bytes));

@@ -1,15 +1,17 @@
 //! Whatever a client sends, a slave's bank answers with a PDU that fits and belongs to the request.
+//! Shared by the fuzz target and by the test that replays its corpus; each brings the crate's modules
+//! into scope.
 
 use std::time::Duration;
 
-use wwsim::bank::{
+use super::bank::{
     Access, Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, Source, Table,
     UnitLayout, Value, ValueType, WordOrder,
 };
-use wwsim::clock::VirtualTime;
-use wwsim::limits;
-use wwsim::rng::Stream;
-use wwsim::wire::{Reply, Request, split_frame, write_frame};
+use super::clock::VirtualTime;
+use super::limits;
+use super::rng::Stream;
+use super::wire::{Reply, Request, split_frame, write_frame};
 
 /// Serves all frames in `bytes`, a second apart, as one connection would.
 pub fn holds(bytes: &[u8]) {
