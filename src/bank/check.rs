@@ -109,8 +109,10 @@ impl Mistakes {
         let Some(limits) = &register.limits else { return };
         let (low, high) = (limits.start(), limits.end());
         if !Format::of(register).is_number() {
-            let message =
-                format!("limits on a {}: only numbers have any, leave them out", register.value_type);
+            let message = format!(
+                "limits on a {}: only numbers have any, leave them out",
+                register.value_type
+            );
             self.add(format!("{place}.min"), message);
         } else if low.is_nan() || high.is_nan() || low > high {
             let message = format!("{low} to {high}: expected min not above max");
@@ -119,8 +121,7 @@ impl Mistakes {
             && let Some(number) = value.as_number()
             && !limits.contains(&number)
         {
-            let message =
-                format!("{number} is outside its own limits: expected {low} to {high}");
+            let message = format!("{number} is outside its own limits: expected {low} to {high}");
             self.add(format!("{place}.value"), message);
         }
     }
@@ -135,8 +136,7 @@ impl Mistakes {
 
     fn computed(&mut self, place: &str, register: &Register, computed: &Computed) {
         if !Format::of(register).is_number() {
-            let message =
-                format!("a computed {}: expected a numeric type", register.value_type);
+            let message = format!("a computed {}: expected a numeric type", register.value_type);
             self.add(format!("{place}.type"), message);
         }
         if let Err(message) = computed::check(computed) {
@@ -168,11 +168,19 @@ impl Mistakes {
         let mut found = Vec::new();
         for next in taken {
             if next.first <= furthest.last {
-                let (early, late) =
-                    if next.index > furthest.index { (&furthest, &next) } else { (&next, &furthest) };
+                let (early, late) = if next.index > furthest.index {
+                    (&furthest, &next)
+                } else {
+                    (&next, &furthest)
+                };
                 let message = format!(
                     "{}..{} overlaps {}[{}], which has {}..{}",
-                    late.first, late.last, table.name(), early.index, early.first, early.last
+                    late.first,
+                    late.last,
+                    table.name(),
+                    early.index,
+                    early.first,
+                    early.last
                 );
                 found.push((late.index, message));
             }
@@ -257,7 +265,9 @@ fn agrees(source: &Register, change: &Change, target: &Register) -> Result<(), S
             if numbers || alike {
                 Ok(())
             } else {
-                Err(format!("a {from} cannot be copied to a {to}: expected numbers, text or bytes on both sides"))
+                Err(format!(
+                    "a {from} cannot be copied to a {to}: expected numbers, text or bytes on both sides"
+                ))
             }
         }
         Change::RampToWritten { .. } if !numbers => {

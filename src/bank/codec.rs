@@ -129,7 +129,11 @@ impl Scalar {
 
     /// The least and the greatest whole number of `bits` bits.
     const fn bounds(bits: u32, signed: bool) -> (i64, i64) {
-        if signed { (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits)) } else { (0, (1 << bits) - 1) }
+        if signed {
+            (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits))
+        } else {
+            (0, (1 << bits) - 1)
+        }
     }
 
     /// The bits of the number, or of the nearest that fits; a NaN is 0 as a whole number.
@@ -277,10 +281,12 @@ impl Format {
                 let whole = match number {
                     Number::Whole(whole) => whole,
                     // 2⁶³ as a float is just beyond the greatest long.
-                    Number::Real(real) if !(bounds.0..9_223_372_036_854_775_808.0).contains(&real) => {
+                    Number::Real(real)
+                        if !(bounds.0..9_223_372_036_854_775_808.0).contains(&real) =>
+                    {
                         return Err(out(bounds));
                     }
-                    Number::Real(real) if libm::trunc(real) != real => {
+                    Number::Real(real) if real.fract() != 0.0 => {
                         return Err(Misfit::Fraction { value: real, expected });
                     }
                     #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
@@ -304,7 +310,9 @@ impl Format {
         let bits = scalar.saturate(number);
         let count = words.len();
         for (index, word) in words.iter_mut().enumerate() {
-            *word = self.swapped((bits >> self.shift(index, count)) as u16);
+            #[expect(clippy::cast_possible_truncation, reason = "one word of them is wanted")]
+            let part = (bits >> self.shift(index, count)) as u16;
+            *word = self.swapped(part);
         }
     }
 
@@ -519,25 +527,20 @@ mod tests {
             let format = Format { value_type: ValueType::Int, word_order, byte_order };
             format.encode(&Value::Integer(0x0102_0304)).unwrap()
         });
-        assert_eq!(
-            words,
-            [[0x0102, 0x0304], [0x0304, 0x0102], [0x0201, 0x0403], [0x0403, 0x0201]]
-        );
+        assert_eq!(words, [[0x0102, 0x0304], [0x0304, 0x0102], [0x0201, 0x0403], [0x0403, 0x0201]]);
         let text = ORDERS.map(|(word_order, byte_order)| {
             let value_type = ValueType::String { words: 2 };
             Format { value_type, word_order, byte_order }
                 .encode(&Value::Text("abcd".into()))
                 .unwrap()
         });
-        assert_eq!(
-            text,
-            [[0x6162, 0x6364], [0x6162, 0x6364], [0x6261, 0x6463], [0x6261, 0x6463]]
-        );
+        assert_eq!(text, [[0x6162, 0x6364], [0x6162, 0x6364], [0x6261, 0x6463], [0x6261, 0x6463]]);
     }
 
     #[test]
     fn what_does_not_fit_says_what_would() {
-        let message = |value_type, value| format(value_type).encode(&value).unwrap_err().to_string();
+        let message =
+            |value_type, value| format(value_type).encode(&value).unwrap_err().to_string();
         assert_eq!(
             message(ValueType::Short, Value::Integer(40_000)),
             "40000 does not fit a short: expected -32768 to 32767"

@@ -6,8 +6,8 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use super::codec::{Format, Number};
 use super::Computed;
+use super::codec::{Format, Number};
 use crate::clock::VirtualTime;
 use crate::rng::{Draws, Stream};
 
@@ -56,7 +56,11 @@ pub(super) fn at(
 /// What makes this no function of time, if anything.
 pub(super) fn check(computed: &Computed) -> Result<(), String> {
     let time = |what: &str, duration: &Duration| {
-        if duration.is_zero() { Err(format!("{what} 0: expected a time above zero")) } else { Ok(()) }
+        if duration.is_zero() {
+            Err(format!("{what} 0: expected a time above zero"))
+        } else {
+            Ok(())
+        }
     };
     let finite = |what: &str, number: &f64| {
         if number.is_finite() {
@@ -119,7 +123,7 @@ fn fraction(part: u64, whole: u64) -> f64 {
 /// A counter after `ticks` steps: exact and going round in the integer types.
 fn count(start: f64, step: f64, ticks: u64, format: Format) -> Number {
     #[expect(clippy::cast_possible_truncation, reason = "casts from floats saturate")]
-    let whole = |number: f64| (libm::trunc(number) == number).then_some(number as i128);
+    let whole = |number: f64| (number.fract() == 0.0).then_some(number as i128);
     #[expect(clippy::cast_precision_loss, reason = "the nearest number is what is meant")]
     let real = start + step * ticks as f64;
     if !format.is_integer() {
@@ -157,7 +161,8 @@ fn walk(steps: u64, randomness: Randomness) -> f64 {
     let mut high = low + root(length) * normal(left.wrapping_add(length));
     while length > 1 {
         length /= 2;
-        let middle = (low + high) / 2.0 + root(length) / std::f64::consts::SQRT_2 * normal(left + length);
+        let spread = root(length) / std::f64::consts::SQRT_2;
+        let middle = low.midpoint(high) + spread * normal(left + length);
         if steps >= left + length {
             (left, low) = (left + length, middle);
         } else {
@@ -179,6 +184,7 @@ fn reflect(value: f64, low: f64, high: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what is computed must be the same to the last bit")]
 mod tests {
     use proptest::prelude::*;
 
@@ -251,9 +257,7 @@ mod tests {
         for distance in [1_u64, 7, 64] {
             let steps = 4000;
             let increments: Vec<f64> = (0..steps)
-                .map(|n| {
-                    walk((n + 1) * distance, randomness()) - walk(n * distance, randomness())
-                })
+                .map(|n| walk((n + 1) * distance, randomness()) - walk(n * distance, randomness()))
                 .collect();
             let count = fraction(steps, 1);
             let variance = increments.iter().map(|x| x * x).sum::<f64>() / count;
@@ -277,7 +281,10 @@ mod tests {
     #[test]
     fn the_walk_does_not_drift() {
         let walked = [1, 5, 1_000_000].map(|steps| walk(steps, randomness()).to_bits());
-        assert_eq!(walked, [13_835_338_204_680_372_917, 4_601_256_218_588_626_528, 13_847_517_413_207_410_339]);
+        assert_eq!(
+            walked,
+            [13_835_338_204_680_372_917, 4_601_256_218_588_626_528, 13_847_517_413_207_410_339]
+        );
     }
 
     proptest! {
@@ -306,7 +313,8 @@ mod tests {
     fn what_is_no_function_of_time_is_told() {
         let second = Duration::from_secs(1);
         let zero = Duration::ZERO;
-        let walk = |start, step, within| Computed::RandomWalk { start, step, every: second, within };
+        let walk =
+            |start, step, within| Computed::RandomWalk { start, step, every: second, within };
         let bad = [
             Computed::Ramp { from: 0.0, to: 1.0, over: zero, repeat: true },
             Computed::Ramp { from: 0.0, to: f64::NAN, over: second, repeat: true },

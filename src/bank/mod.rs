@@ -165,7 +165,9 @@ impl Bank {
         };
         let located = located.map_err(|_| missing())?;
         if self.is_computed(table, &located) {
-            return Err(format!("{name} {address}: a computed value follows the clock, it cannot be set"));
+            return Err(format!(
+                "{name} {address}: a computed value follows the clock, it cannot be set"
+            ));
         }
         self.store(table, address, &located, words.to_vec(), now);
         Ok(())
@@ -315,4 +317,5 @@ impl Bank {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values tested are exact in an f32")]
 mod tests;

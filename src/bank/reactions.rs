@@ -93,7 +93,12 @@ impl Reactions {
     }
 
     /// Notes what a write at `now` sets off.
-    pub(super) fn set_off(&mut self, consequence: Consequence, written: Written<'_>, now: VirtualTime) {
+    pub(super) fn set_off(
+        &mut self,
+        consequence: Consequence,
+        written: Written<'_>,
+        now: VirtualTime,
+    ) {
         let Consequence { after, target, effect } = consequence;
         let step = match effect {
             Effect::Set(words) => Step::Put(words),

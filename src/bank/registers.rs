@@ -225,9 +225,7 @@ impl Registers {
         let spans = self.spans.of(located).iter();
         spans
             .filter(|span| !span.what.consequences.is_empty())
-            .map(|span| {
-                span.values(located.stored.clone()).count() * span.what.consequences.len()
-            })
+            .map(|span| span.values(located.stored.clone()).count() * span.what.consequences.len())
             .sum()
     }
 
@@ -242,8 +240,7 @@ impl Registers {
             span.values(written).flat_map(move |value| {
                 let index = (value.start - span.offset) / row.format.words();
                 row.consequences.iter().map(move |consequence| {
-                    let written =
-                        Written { format: row.format, words: &self.words[value.clone()] };
+                    let written = Written { format: row.format, words: &self.words[value.clone()] };
                     (consequence.of_value(index), written)
                 })
             })

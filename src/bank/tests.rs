@@ -182,10 +182,8 @@ fn a_part_of_a_value_may_be_written_within_the_limits_of_the_whole() {
 
 #[test]
 fn a_register_with_float_limits_takes_no_nan() {
-    let mut bank = holding(vec![Register {
-        limits: Some(0.0..=100.0),
-        ..stored(0, ValueType::Float, 1)
-    }]);
+    let mut bank =
+        holding(vec![Register { limits: Some(0.0..=100.0), ..stored(0, ValueType::Float, 1) }]);
     assert_eq!(ask(&mut bank, &[16, 0, 0, 0, 2, 4, 0x7F, 0xC0, 0, 0]), [0x90, 3]);
     assert_eq!(ask(&mut bank, &[16, 0, 0, 0, 2, 4, 0x42, 0xC8, 0, 0]), [16, 0, 0, 0, 2]);
 }
@@ -593,7 +591,6 @@ fn all_mistakes_of_a_layout_are_told_at_once() {
 #[test]
 fn limits_are_for_numbers_and_bind_the_first_value_too() {
     let limited = |limits, register| Register { limits: Some(limits), ..register };
-    #[expect(clippy::reversed_empty_ranges, reason = "the mistake to be found")]
     let found = holding_mistakes(vec![
         limited(9.0..=1.0, shorts(0, 1)),
         limited(f64::NAN..=1.0, shorts(1, 1)),
@@ -738,10 +735,7 @@ async fn an_independent_client_understands_the_echoes_and_exceptions() {
             Ok(Response::WriteMultipleRegisters(0, 10)),
         ),
         (PeerRequest::MaskWriteRegister(2, 1, 2), Ok(Response::MaskWriteRegister(2, 1, 2))),
-        (
-            PeerRequest::Custom(0x41, vec![14, 1, 0].into()),
-            Err(ExceptionCode::IllegalFunction),
-        ),
+        (PeerRequest::Custom(0x41, vec![14, 1, 0].into()), Err(ExceptionCode::IllegalFunction)),
         (PeerRequest::ReadHoldingRegisters(99, 1), Err(ExceptionCode::IllegalDataAddress)),
         (PeerRequest::WriteSingleRegister(13, 1), Err(ExceptionCode::ServerDeviceFailure)),
         (PeerRequest::WriteSingleRegister(11, 61), Err(ExceptionCode::IllegalDataValue)),

@@ -62,8 +62,9 @@ pub fn reply_plan(
     let healthy = || ReplyPlan::at_once([frame.to_vec()], End::Keep);
     let Some(reply) = Mutable::of(frame) else { return healthy() };
     match effect {
-        None
-        | Some(SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_)) => healthy(),
+        None | Some(SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_)) => {
+            healthy()
+        }
         Some(SlaveEffect::Silence) => ReplyPlan::nothing(End::Keep),
         Some(SlaveEffect::Exception(code)) => {
             ReplyPlan::at_once([reply.exception(&[*code]).bytes], End::Keep)
@@ -84,12 +85,7 @@ fn cut(frame: &[u8], moment: Moment, end: End) -> ReplyPlan {
     ReplyPlan::at_once([frame[..sent].to_vec()], end)
 }
 
-fn wire(
-    fault: &WireFault,
-    frame: &[u8],
-    reply: Mutable,
-    previous: Option<&[u8]>,
-) -> ReplyPlan {
+fn wire(fault: &WireFault, frame: &[u8], reply: Mutable, previous: Option<&[u8]>) -> ReplyPlan {
     let changed = match *fault {
         WireFault::WrongTransactionId => {
             let id = reply.transaction_id();
@@ -294,7 +290,13 @@ mod tests {
                 1..=11 => -100 - i32::from(*code),
                 _ => -1,
             },
-            Some(pdu) if pdu[0] & 0x80 != 0 => if pdu.len() > 2 { -15 } else { -11 },
+            Some(pdu) if pdu[0] & 0x80 != 0 => {
+                if pdu.len() > 2 {
+                    -15
+                } else {
+                    -11
+                }
+            }
             Some(pdu) => {
                 let promised = match function {
                     5 | 6 | 15 | 16 => 5,
@@ -327,7 +329,10 @@ mod tests {
 
     #[test]
     fn silence_sends_nothing_and_keeps_the_connection() {
-        assert_eq!(plan(&SlaveEffect::Silence, &WRITE), ReplyPlan { steps: vec![], end: End::Keep });
+        assert_eq!(
+            plan(&SlaveEffect::Silence, &WRITE),
+            ReplyPlan { steps: vec![], end: End::Keep }
+        );
     }
 
     #[test]
