@@ -14,6 +14,9 @@ use std::time::Duration;
 pub const REQUESTS_IN_PROGRESS: usize = 20;
 /// Status entries a device keeps (contract §3, status).
 pub const STATUS_ENTRIES: usize = 40;
+/// The first status id a scenario may ask for. Every JSON client reads ids exactly up to 2⁵³; from
+/// here no device ever counts that far.
+pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (contract §1 and §3; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
 /// Bytes of any other JSON body (contract §1, ruling).

@@ -45,6 +45,13 @@ pub struct Action {
     pub requests: Vec<Arc<Request>>,
 }
 
+impl Action {
+    /// The requests that a call carries out, in order.
+    pub fn enabled(&self) -> impl Iterator<Item = &Arc<Request>> {
+        self.requests.iter().filter(|request| request.enable())
+    }
+}
+
 /// A request of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
