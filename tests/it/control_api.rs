@@ -140,7 +140,9 @@ impl Controls for House {
 
     fn parse_duration(&self, text: &str) -> Result<Duration, String> {
         let minutes = text.strip_suffix('m').and_then(|minutes| minutes.parse().ok());
-        minutes.map(Duration::from_mins).ok_or_else(|| format!("`{text}`: expected a duration"))
+        minutes
+            .map(|minutes: u64| Duration::from_secs(60 * minutes))
+            .ok_or_else(|| format!("`{text}`: expected a duration"))
     }
 
     fn follows(&self, _: u64) -> Pending<'_, ()> {
