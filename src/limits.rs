@@ -120,12 +120,10 @@ pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
-/// Registers or bits one control-plane read gives: a whole table.
-pub const CONTROL_READ: u32 = 65_536;
 /// Real time the control plane waits until every listener follows a change of the rules.
 pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 /// Real time `journal/wait` waits at the most: below what proxies and clients give up after.
-pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
+pub const JOURNAL_WAIT: Duration = Duration::from_secs(60);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to

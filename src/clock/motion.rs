@@ -3,7 +3,7 @@
 //! On a manual clock `advance` must return only when everything due has happened: the timer fired,
 //! the slave woke and wrote its reply, the requester read it, the status is final. Part of that
 //! chain crosses real sockets, where neither end can see the other. So everything that moves holds
-//! a [`Motion`]: a task while it is polled ([`Motions::track`]), a timer from its firing until the
+//! a [`Motion`]: a task from its wake through its poll ([`Motions::track`]), a timer from its firing until the
 //! sleeper took note, bytes between two ends inside the house from the write to the read, a connect
 //! until it is decided. No motion means that nothing happens before the next timer.
 //!
@@ -11,8 +11,9 @@
 
 use std::future::{self, Future};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -35,18 +36,23 @@ impl Motions {
         Motion(self.clone())
     }
 
-    /// Wraps a task, so that it is under way from now to its first poll and during every poll.
+    /// Wraps a task, so that it is under way from now to its first poll, during every poll, and from
+    /// every wake to the poll that follows: a task that wakes another through a channel, or itself,
+    /// leaves no gap in which the house would look at rest.
     pub fn track<F>(&self, future: F) -> impl Future<Output = F::Output> + use<F>
     where
         F: Future,
     {
-        let motions = self.clone();
-        let mut until_first_poll = Some(self.enter());
+        let tracked = Tracked(Arc::new(Wakes {
+            motions: self.clone(),
+            state: Mutex::new(WakeState { motion: Some(self.enter()), task: None, over: false }),
+        }));
+        let waker = Waker::from(Arc::clone(&tracked.0));
         async move {
             let mut future = pin!(future);
             future::poll_fn(move |context| {
-                let _motion = until_first_poll.take().unwrap_or_else(|| motions.enter());
-                future.as_mut().poll(context)
+                let _motion = tracked.begin(context.waker());
+                future.as_mut().poll(&mut Context::from_waker(&waker))
             })
             .await
         }
@@ -81,6 +87,75 @@ impl Drop for Motion {
     }
 }
 
+/// A task under [`Motions::track`], as its wakers see it.
+#[derive(Debug)]
+struct Wakes {
+    motions: Motions,
+    state: Mutex<WakeState>,
+}
+
+#[derive(Debug)]
+struct WakeState {
+    /// Held from a wake to the next poll.
+    motion: Option<Motion>,
+    /// The waker of the task itself, once it was polled.
+    task: Option<Waker>,
+    /// The task has ended or was dropped; a wake that comes later moves nothing.
+    over: bool,
+}
+
+impl Wakes {
+    fn state(&self) -> MutexGuard<'_, WakeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let task = {
+            let mut state = self.state();
+            if state.over {
+                return;
+            }
+            state.motion.get_or_insert_with(|| self.motions.enter());
+            state.task.clone()
+        };
+        // After the lock: the runtime may drop the task right here, which takes the lock again.
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+/// The task's own end of [`Wakes`]; whatever becomes of the task, its last wake ends with it.
+#[derive(Debug)]
+struct Tracked(Arc<Wakes>);
+
+impl Tracked {
+    /// A poll begins: it carries on the motion of the wake that caused it.
+    fn begin(&self, task: &Waker) -> Motion {
+        let mut state = self.0.state();
+        if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            state.task = Some(task.clone());
+        }
+        state.motion.take().unwrap_or_else(|| self.0.motions.enter())
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.over = true;
+        let ended = (state.motion.take(), state.task.take());
+        drop(state);
+        drop(ended);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +183,26 @@ mod tests {
         assert!(motions.settled(LONG).await, "polled, waiting for the channel");
         wake.send(()).unwrap();
         task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_woken_task_moves_until_it_was_polled_or_dropped() {
+        let motions = Motions::default();
+        let (wake, woken) = tokio::sync::oneshot::channel::<()>();
+        let task = tokio::spawn(motions.track(woken));
+        assert!(motions.settled(LONG).await);
+        wake.send(()).unwrap();
+        let count = || motions.0.count.load(Ordering::SeqCst);
+        assert_eq!(count(), 1, "woken, not yet polled");
+        task.await.unwrap().unwrap();
+        assert_eq!(count(), 0);
+
+        let (wake, woken) = tokio::sync::oneshot::channel::<()>();
+        let task = tokio::spawn(motions.track(woken));
+        assert!(motions.settled(LONG).await);
+        wake.send(()).unwrap();
+        task.abort();
+        let _ = task.await;
+        assert_eq!(count(), 0, "dropped with its wake still to come");
     }
 }

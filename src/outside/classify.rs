@@ -1,0 +1,497 @@
+//! Which result code a request ends with: pure functions over what was sent, what was received, and
+//! how it ended.
+//!
+//! Source: contract §3, "Modbus result codes", and `modbus_result_codes.csv`.
+
+use std::fmt;
+
+use crate::limits;
+
+/// How a request ended, as far as the connection goes. What the bytes say is not part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The host name did not resolve.
+    Unresolved,
+    /// There was no socket to be had on this side.
+    NoSocket,
+    /// The connection was refused, did not come about in time, or leads to where it may not.
+    NotConnected,
+    /// The TLS handshake failed.
+    NoTls,
+    /// The request could not be put into bytes.
+    Unsendable,
+    /// The connection was lost before the request was sent.
+    SendLost,
+    /// The time was up while the request was sent or the reply awaited.
+    TimedOut,
+    /// The other side closed the connection.
+    Closed,
+    /// The connection was reset.
+    Reset,
+    /// By itself: what was waited for is there.
+    Complete,
+}
+
+/// What a request of an action ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResultCode {
+    /// 1: the correct reply to a Modbus request.
+    Success,
+    /// The status of an HTTP response.
+    Status(u16),
+    /// −1: none of the others.
+    Generic,
+    /// −2: the MBAP length is over 254.
+    TooLong,
+    /// −3: not complete in time.
+    Timeout,
+    /// −4: closed or reset before the reply; for HTTP also in it.
+    ReceiveError,
+    /// −5: the MBAP length is under 2.
+    InvalidLength,
+    /// −7: lost before the request was sent.
+    SendError,
+    /// −8: the protocol id is not 0.
+    InvalidHeader,
+    /// −9: another transaction id.
+    TransactionMismatch,
+    /// −10: another function code.
+    FunctionMismatch,
+    /// −11: an exception frame without its code.
+    InvalidException,
+    /// −12: another unit id.
+    UnitMismatch,
+    /// −13: closed or reset in the middle, or fewer bytes than promised.
+    TooShort,
+    /// −14: echoed address, value or quantity differ.
+    BodyMismatch,
+    /// −15: surplus bytes inside the MBAP length.
+    Surplus,
+    /// −16: the name does not resolve.
+    Unresolved,
+    /// −17: refused, or not connected in time.
+    NotConnected,
+    /// −18: the TLS handshake failed.
+    TlsError,
+    /// −19: no socket.
+    NoSocket,
+    /// −20: an HTTP response whose `Content-Length` is no number.
+    InvalidContentLength,
+    /// −101…−111: a Modbus exception, 1..=11.
+    Exception(u8),
+}
+
+impl ResultCode {
+    /// The number, as `/api/v1/actions/status` shows it.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Success => 1,
+            Self::Status(status) => i32::from(status),
+            Self::Generic => -1,
+            Self::TooLong => -2,
+            Self::Timeout => -3,
+            Self::ReceiveError => -4,
+            Self::InvalidLength => -5,
+            Self::SendError => -7,
+            Self::InvalidHeader => -8,
+            Self::TransactionMismatch => -9,
+            Self::FunctionMismatch => -10,
+            Self::InvalidException => -11,
+            Self::UnitMismatch => -12,
+            Self::TooShort => -13,
+            Self::BodyMismatch => -14,
+            Self::Surplus => -15,
+            Self::Unresolved => -16,
+            Self::NotConnected => -17,
+            Self::TlsError => -18,
+            Self::NoSocket => -19,
+            Self::InvalidContentLength => -20,
+            Self::Exception(exception) => -100 - i32::from(exception),
+        }
+    }
+}
+
+/// In plain words, for the journal.
+impl fmt::Display for ResultCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Success => "correct reply",
+            Self::Status(_) => "response received",
+            Self::Generic => "an answer that fits none of the other codes",
+            Self::TooLong => "MBAP length over 254",
+            Self::Timeout => "not complete in time",
+            Self::ReceiveError => "connection lost before the reply was there",
+            Self::InvalidLength => "MBAP length under 2",
+            Self::SendError => "connection lost before the request was sent",
+            Self::InvalidHeader => "protocol id is not 0",
+            Self::TransactionMismatch => "transaction id of another request",
+            Self::FunctionMismatch => "another function code",
+            Self::InvalidException => "exception reply without its code",
+            Self::UnitMismatch => "another unit id",
+            Self::TooShort => "reply breaks off",
+            Self::BodyMismatch => "echoed address, value or quantity differ",
+            Self::Surplus => "surplus bytes in the reply",
+            Self::Unresolved => "name does not resolve",
+            Self::NotConnected => "no connection",
+            Self::TlsError => "TLS handshake failed",
+            Self::NoSocket => "no socket",
+            Self::InvalidContentLength => "content length is no number",
+            Self::Exception(exception) => return write!(f, "exception {exception}"),
+        })
+    }
+}
+
+/// The bit that marks an exception reply in its function code.
+const EXCEPTION_BIT: u8 = 0x80;
+/// The bytes of a frame up to and with its length field.
+const LENGTH_END: usize = 6;
+/// Replies to functions 5, 6, 15 and 16: the function, an address, a value or quantity.
+const ECHO_BYTES: usize = 5;
+
+/// What stands at the front of the received bytes.
+enum Front<'a> {
+    /// Not yet a frame.
+    Part,
+    /// A length field that no frame has.
+    Impossible(ResultCode),
+    /// A whole frame, by its own account.
+    Frame { header: &'a [u8], unit: u8, pdu: &'a [u8] },
+}
+
+impl<'a> Front<'a> {
+    fn of(received: &'a [u8]) -> Self {
+        let Some((header, rest)) = received.split_at_checked(LENGTH_END) else { return Self::Part };
+        let length = u16::from_be_bytes([header[4], header[5]]);
+        if length > *limits::MBAP_LENGTH.end() {
+            return Self::Impossible(ResultCode::TooLong);
+        }
+        if length < *limits::MBAP_LENGTH.start() {
+            return Self::Impossible(ResultCode::InvalidLength);
+        }
+        match rest.get(..usize::from(length)).and_then(<[u8]>::split_first) {
+            Some((unit, pdu)) => Self::Frame { header, unit: *unit, pdu },
+            None => Self::Part,
+        }
+    }
+}
+
+/// Whether nothing that could still arrive changes the code: a frame is complete, or its length is
+/// one that no frame has.
+#[must_use]
+pub fn is_decided(received: &[u8]) -> bool {
+    !matches!(Front::of(received), Front::Part)
+}
+
+/// The code of a Modbus request: one of functions 5, 6, 15 and 16.
+///
+/// `sent` and `received` are the bytes on the wire, MBAP headers included. What follows the first
+/// complete frame is ignored, and a complete frame counts however the connection ended after it.
+#[must_use]
+pub fn modbus(sent: &[u8], received: &[u8], ending: Ending) -> ResultCode {
+    if let Some(code) = before_reply(ending) {
+        return code;
+    }
+    match (Front::of(received), ending) {
+        (Front::Impossible(code), _) => code,
+        (Front::Frame { header, unit, pdu }, _) => frame(sent, header, unit, pdu),
+        (Front::Part, Ending::TimedOut) => ResultCode::Timeout,
+        (Front::Part, Ending::Closed | Ending::Reset) if received.is_empty() => {
+            ResultCode::ReceiveError
+        }
+        (Front::Part, Ending::Closed | Ending::Reset) => ResultCode::TooShort,
+        (Front::Part, _) => ResultCode::Generic,
+    }
+}
+
+/// The code of an ending that no reply can precede.
+fn before_reply(ending: Ending) -> Option<ResultCode> {
+    match ending {
+        Ending::Unresolved => Some(ResultCode::Unresolved),
+        Ending::NoSocket => Some(ResultCode::NoSocket),
+        Ending::NotConnected => Some(ResultCode::NotConnected),
+        Ending::NoTls => Some(ResultCode::TlsError),
+        Ending::SendLost => Some(ResultCode::SendError),
+        Ending::Unsendable => Some(ResultCode::Generic),
+        Ending::TimedOut | Ending::Closed | Ending::Reset | Ending::Complete => None,
+    }
+}
+
+/// A complete frame with a possible length: the first of these in contract §3's order.
+fn frame(sent: &[u8], header: &[u8], unit: u8, pdu: &[u8]) -> ResultCode {
+    let (Some(request), Some((&function, body))) = (Sent::of(sent), pdu.split_first()) else {
+        return ResultCode::Generic;
+    };
+    if header[2..4] != [0, 0] {
+        ResultCode::InvalidHeader
+    } else if header[..2] != request.transaction_id {
+        ResultCode::TransactionMismatch
+    } else if unit != request.unit {
+        ResultCode::UnitMismatch
+    } else if function & !EXCEPTION_BIT != request.pdu[0] {
+        ResultCode::FunctionMismatch
+    } else if function & EXCEPTION_BIT != 0 {
+        exception(body)
+    } else {
+        echo(&request, pdu)
+    }
+}
+
+fn exception(body: &[u8]) -> ResultCode {
+    match body {
+        [] => ResultCode::InvalidException,
+        [code @ 1..=11] => ResultCode::Exception(*code),
+        [_] => ResultCode::Generic,
+        [_, _, ..] => ResultCode::Surplus,
+    }
+}
+
+fn echo(request: &Sent<'_>, pdu: &[u8]) -> ResultCode {
+    if pdu.len() > ECHO_BYTES {
+        ResultCode::Surplus
+    } else if pdu.len() < ECHO_BYTES {
+        ResultCode::TooShort
+    } else if pdu == &request.pdu[..ECHO_BYTES] {
+        ResultCode::Success
+    } else {
+        ResultCode::BodyMismatch
+    }
+}
+
+/// A request as far as its reply repeats it.
+struct Sent<'a> {
+    transaction_id: [u8; 2],
+    unit: u8,
+    /// At least [`ECHO_BYTES`]: function, address, and value (5, 6) or quantity (15, 16).
+    pdu: &'a [u8],
+}
+
+impl<'a> Sent<'a> {
+    fn of(sent: &'a [u8]) -> Option<Self> {
+        let (header, pdu) = sent.split_at_checked(limits::MBAP_BYTES)?;
+        let transaction_id = [header[0], header[1]];
+        (pdu.len() >= ECHO_BYTES).then_some(Self { transaction_id, unit: header[6], pdu })
+    }
+}
+
+/// The code of an HTTP request that got no response, or none to its end.
+///
+/// `received` are the first bytes that came in, the whole head among them where it was complete.
+#[must_use]
+pub fn http(received: &[u8], ending: Ending) -> ResultCode {
+    match before_reply(ending) {
+        Some(code) => code,
+        None if ending == Ending::TimedOut => ResultCode::Timeout,
+        None if final_head(received).is_some_and(has_bad_length) => {
+            ResultCode::InvalidContentLength
+        }
+        None => ResultCode::ReceiveError,
+    }
+}
+
+/// The head of the first response that is not informational (1xx), where it is complete.
+fn final_head(mut received: &[u8]) -> Option<&[u8]> {
+    loop {
+        let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let (head, rest) = received.split_at(end);
+        let status = head.strip_prefix(b"HTTP/1.")?.get(1..)?;
+        if !status.starts_with(b" 1") {
+            return Some(head);
+        }
+        received = rest;
+    }
+}
+
+/// Whether a head's `Content-Length` is not one number: none at all, too large, or several.
+fn has_bad_length(head: &[u8]) -> bool {
+    let values = head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at(colon);
+        name.eq_ignore_ascii_case(b"content-length").then(|| &value[1..])
+    });
+    let numbers: Vec<Option<u64>> =
+        values.flat_map(|value| value.split(|byte| *byte == b',')).map(number).collect();
+    numbers.iter().any(Option::is_none) || numbers.windows(2).any(|pair| pair[0] != pair[1])
+}
+
+/// Digits only: `str::parse` would also take a sign.
+fn number(value: &[u8]) -> Option<u64> {
+    let digits = value.trim_ascii();
+    let text = std::str::from_utf8(digits).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Function 6, unit 17, transaction 0x0102: register 10 takes 0x1234.
+    const SENT: [u8; 12] = [1, 2, 0, 0, 0, 6, 17, 6, 0, 10, 0x12, 0x34];
+
+    fn code(received: &[u8], ending: Ending) -> i32 {
+        modbus(&SENT, received, ending).code()
+    }
+
+    /// The correct reply with some bytes changed.
+    fn changed(changes: &[(usize, u8)]) -> Vec<u8> {
+        let mut reply = SENT.to_vec();
+        for (index, byte) in changes {
+            reply[*index] = *byte;
+        }
+        reply
+    }
+
+    #[test]
+    fn the_correct_reply_is_1_whatever_comes_after() {
+        for ending in [Ending::Complete, Ending::Closed, Ending::Reset, Ending::TimedOut] {
+            assert_eq!(code(&SENT, ending), 1);
+            assert_eq!(code(&[&SENT[..], &[0xFF; 300]].concat(), ending), 1);
+        }
+    }
+
+    #[test]
+    fn multiple_writes_echo_address_and_quantity_only() {
+        let sent = [0, 1, 0, 0, 0, 11, 1, 16, 0, 5, 0, 2, 4, 0xAA, 0xBB, 0xCC, 0xDD];
+        let reply = [0, 1, 0, 0, 0, 6, 1, 16, 0, 5, 0, 2];
+        assert_eq!(modbus(&sent, &reply, Ending::Complete), ResultCode::Success);
+        let reply = [0, 1, 0, 0, 0, 6, 1, 16, 0, 5, 0, 3];
+        assert_eq!(modbus(&sent, &reply, Ending::Complete), ResultCode::BodyMismatch);
+    }
+
+    #[test]
+    fn endings_before_a_reply_have_their_codes() {
+        for (ending, expected) in [
+            (Ending::Unresolved, -16),
+            (Ending::NoSocket, -19),
+            (Ending::NotConnected, -17),
+            (Ending::NoTls, -18),
+            (Ending::SendLost, -7),
+            (Ending::Unsendable, -1),
+            (Ending::TimedOut, -3),
+            (Ending::Closed, -4),
+            (Ending::Reset, -4),
+        ] {
+            assert_eq!(code(&[], ending), expected, "{ending:?}");
+            assert_eq!(http(&[], ending).code(), expected, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_breaks_off_is_13_when_closed_and_3_when_late() {
+        for length in 1..SENT.len() {
+            assert_eq!(code(&SENT[..length], Ending::Closed), -13);
+            assert_eq!(code(&SENT[..length], Ending::Reset), -13);
+            assert_eq!(code(&SENT[..length], Ending::TimedOut), -3);
+        }
+    }
+
+    #[test]
+    fn one_wrong_field_has_its_code() {
+        for (index, byte, expected) in [
+            (4, 1, -2),
+            (5, 255, -2),
+            (5, 1, -5),
+            (5, 0, -5),
+            (2, 1, -8),
+            (3, 1, -8),
+            (0, 9, -9),
+            (1, 9, -9),
+            (6, 16, -12),
+            (7, 16, -10),
+            (8, 1, -14),
+            (9, 11, -14),
+            (10, 0, -14),
+            (11, 0, -14),
+        ] {
+            assert_eq!(code(&changed(&[(index, byte)]), Ending::Complete), expected, "byte {index}");
+        }
+    }
+
+    #[test]
+    fn an_impossible_length_needs_no_more_than_the_length_field() {
+        assert_eq!(code(&[1, 2, 0, 0, 0, 255], Ending::TimedOut), -2);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 1], Ending::TimedOut), -5);
+        assert!(is_decided(&[1, 2, 0, 0, 0, 255]) && is_decided(&[1, 2, 0, 0, 0, 0]));
+        assert!(!is_decided(&SENT[..11]) && is_decided(&SENT));
+    }
+
+    #[test]
+    fn the_first_match_in_the_contracts_order_counts() {
+        let mut wrong = vec![(5, 255), (2, 1), (0, 9), (6, 16), (7, 16)];
+        for expected in [-2, -8, -9, -12, -10] {
+            assert_eq!(code(&changed(&wrong), Ending::Complete), expected);
+            wrong.remove(0);
+        }
+        // The exception bit does not take part in the comparison of functions.
+        assert_eq!(code(&[1, 2, 0, 0, 0, 2, 17, 0x90], Ending::Complete), -10);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 2, 17, 0x86], Ending::Complete), -11);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 4, 17, 0x86, 2, 0], Ending::Complete), -15);
+    }
+
+    #[test]
+    fn bytes_that_lack_or_abound_inside_the_length_are_13_and_15() {
+        for pdu in 1..=4_u8 {
+            let reply = &changed(&[(5, pdu + 1)])[..7 + usize::from(pdu)];
+            assert_eq!(code(reply, Ending::Complete), -13, "{pdu} bytes");
+        }
+        let longer = [&changed(&[(5, 7)])[..], &[0]].concat();
+        assert_eq!(code(&longer, Ending::Complete), -15);
+    }
+
+    #[test]
+    fn exceptions_1_to_11_are_told_apart_and_others_are_generic() {
+        for exception in 0..=255_u8 {
+            let reply = [1, 2, 0, 0, 0, 3, 17, 0x86, exception];
+            let expected =
+                if (1..=11).contains(&exception) { -100 - i32::from(exception) } else { -1 };
+            assert_eq!(code(&reply, Ending::Complete), expected);
+        }
+    }
+
+    #[test]
+    fn a_content_length_that_is_no_number_is_20() {
+        let head = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Length:{length}\r\n\r\n");
+        for length in [" abc", "", " -1", " +1", " 1,2", " 1, x", " 99999999999999999999"] {
+            let code = http(head(length).as_bytes(), Ending::Complete).code();
+            assert_eq!(code, -20, "{length:?}");
+        }
+        for length in [" 5", "5", " 5, 5"] {
+            assert_eq!(http(head(length).as_bytes(), Ending::Closed).code(), -4, "{length:?}");
+        }
+        let late = format!("HTTP/1.1 103 Early\r\n\r\n{}", head(" x"));
+        assert_eq!(http(late.as_bytes(), Ending::Closed).code(), -20);
+        let cut = &head(" x").into_bytes()[..30];
+        assert_eq!(http(cut, Ending::Closed).code(), -4);
+        assert_eq!(http(b"garbage\r\n\r\n", Ending::Complete).code(), -4);
+    }
+
+    /// Every code of the table that a Modbus request can end with.
+    fn is_in_the_table(code: i32) -> bool {
+        matches!(code, 1 | -5..=-1 | -17..=-7 | -19 | -111..=-101)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_code_of_the_table(
+            sent in prop::collection::vec(any::<u8>(), 0..20),
+            received in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            for ending in [Ending::Complete, Ending::Closed, Ending::Reset, Ending::TimedOut] {
+                prop_assert!(is_in_the_table(modbus(&sent, &received, ending).code()));
+                prop_assert!(matches!(http(&received, ending).code(), -3 | -4 | -20));
+            }
+        }
+
+        #[test]
+        fn near_misses_give_a_code_of_the_table(
+            at in 0..12_usize, byte: u8, cut in 0..=12_usize, tail in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let mut reply = changed(&[(at, byte)]);
+            reply.truncate(cut);
+            reply.extend(tail);
+            prop_assert!(is_in_the_table(code(&reply, Ending::Closed)));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Carries one prepared request of an action out: from the host it names to its result code.
+//!
+//! The way is the same for both protocols: find the peer, ask the fault engine about the connector,
+//! resolve, connect on a socket of its own, exchange. Each step ends in an [`Ending`], of which
+//! [`super::classify`] makes the code.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::rustls::ClientConfig;
+
+use super::classify::{self, Ending, ResultCode};
+use super::link::{Caller, Linked, Links};
+use super::resolve::{Refused, Resolver, reachable};
+use super::{http, modbus};
+use crate::clock::{Clock, VirtualTime};
+use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
+use crate::fault::{self, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
+use crate::journal::{Event, Journal};
+use crate::outbound::{Peer, PeerKind};
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) code: ResultCode,
+    /// What stands behind the code, for the journal.
+    pub(super) cause: String,
+}
+
+impl From<ResultCode> for Outcome {
+    fn from(code: ResultCode) -> Self {
+        Self { code, cause: code.to_string() }
+    }
+}
+
+/// A request that ended before it was sent.
+#[derive(Debug)]
+struct Stopped {
+    ending: Ending,
+    cause: Option<String>,
+}
+
+impl From<Ending> for Stopped {
+    fn from(ending: Ending) -> Self {
+        Self { ending, cause: None }
+    }
+}
+
+impl Stopped {
+    fn because(ending: Ending, cause: impl Into<String>) -> Self {
+        Self { ending, cause: Some(cause.into()) }
+    }
+
+    fn outcome(self, classify: impl FnOnce(Ending) -> ResultCode) -> Outcome {
+        let code = classify(self.ending);
+        Outcome { code, cause: self.cause.unwrap_or_else(|| code.to_string()) }
+    }
+}
+
+/// A fresh connection on which nothing was sent yet.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: Linked,
+    /// A rule wants it lost before the request is sent.
+    pub(super) lost: bool,
+}
+
+/// What all requests of a house need.
+#[derive(Debug)]
+pub(super) struct Requester {
+    pub(super) clock: Clock,
+    pub(super) engine: Arc<Engine>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) resolver: Resolver,
+    pub(super) links: Links,
+    pub(super) tls: Arc<ClientConfig>,
+    /// The newest Modbus transaction id of each device.
+    pub(super) transactions: Mutex<HashMap<Arc<str>, u16>>,
+}
+
+impl Requester {
+    /// Sends a request and waits for what becomes of it, at most for its own timeout from now.
+    pub(super) async fn carry_out(&self, caller: &Caller, prepared: &Prepared) -> Outcome {
+        match prepared {
+            Prepared::Modbus(request) => self.modbus(caller, request).await,
+            Prepared::Http(request) => self.http(caller, request).await,
+        }
+    }
+
+    /// Back to the start: transaction ids count from 1 again.
+    pub(super) fn reset(&self) {
+        self.transactions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    async fn modbus(&self, caller: &Caller, request: &PreparedModbus) -> Outcome {
+        let deadline = self.clock.now().after(request.timeout);
+        let values = request.write.values();
+        let seam = |slave: &str| {
+            self.engine.connect(&Connect {
+                call: caller.call(),
+                peer: fault::Peer::Slave(SlaveRequest {
+                    slave,
+                    unit: request.unit_id,
+                    function: request.write.function(),
+                    address: request.write.address(),
+                    quantity: request.write.quantity(),
+                    values: &values,
+                    from: Some(caller.call()),
+                }),
+            })
+        };
+        let reached =
+            self.reach(caller, PeerKind::Slave, (&request.host, request.port), deadline, seam);
+        match reached.await {
+            Ok(connected) => {
+                let transaction_id = self.next_transaction(caller);
+                modbus::exchange(&self.clock, connected, request, transaction_id, deadline)
+                    .await
+                    .into()
+            }
+            Err(stopped) => stopped.outcome(|ending| classify::modbus(&[], &[], ending)),
+        }
+    }
+
+    async fn http(&self, caller: &Caller, request: &PreparedHttp) -> Outcome {
+        let deadline = self.clock.now().after(request.timeout);
+        let path = request.target.split('?').next().unwrap_or_default();
+        let seam = |target: &str| {
+            self.engine.connect(&Connect {
+                call: caller.call(),
+                peer: fault::Peer::Target(TargetRequest {
+                    target,
+                    method: request.method.as_str(),
+                    path,
+                    from: Some(caller.call()),
+                }),
+            })
+        };
+        let reached =
+            self.reach(caller, PeerKind::Target, (&request.host, request.port), deadline, seam);
+        match reached.await {
+            Ok(connected) => {
+                http::exchange(&self.clock, &self.tls, connected, request, deadline).await.into()
+            }
+            Err(stopped) => stopped.outcome(|ending| classify::http(&[], ending)),
+        }
+    }
+
+    /// Connects to the host of a request, by way of the fault engine, which is asked with the name
+    /// of the house's own peer where the host is one of the protocol.
+    async fn reach(
+        &self,
+        caller: &Caller,
+        kind: PeerKind,
+        (host, port): (&str, u16),
+        deadline: VirtualTime,
+        seam: impl Fn(&str) -> Option<ConnectFault>,
+    ) -> Result<Connected, Stopped> {
+        let peer = self.resolver.house(kind, host, port);
+        let fault = match peer {
+            Some(peer) if peer.kind == kind => seam(&peer.name),
+            _ => self
+                .engine
+                .connect(&Connect { call: caller.call(), peer: fault::Peer::Outside }),
+        };
+        let lost = match fault {
+            Some(ConnectFault::Resolve) => return Err(Ending::Unresolved.into()),
+            Some(ConnectFault::Refused) => return Err(Ending::NotConnected.into()),
+            Some(ConnectFault::NoSocket) => return Err(Ending::NoSocket.into()),
+            Some(ConnectFault::Tls) => return Err(Ending::NoTls.into()),
+            Some(ConnectFault::SendLost) => true,
+            None => false,
+        };
+        let stream = match peer {
+            Some(peer) => self.to_peer(caller, peer, deadline).await?,
+            None => self.to_outside(caller, host, port, deadline).await?,
+        };
+        Ok(Connected { stream, lost })
+    }
+
+    async fn to_peer(
+        &self,
+        caller: &Caller,
+        peer: &Peer,
+        deadline: VirtualTime,
+    ) -> Result<Linked, Stopped> {
+        // Until the link accounts for it: our own listener decides a connect without any timer.
+        let _motion = self.clock.motions().enter();
+        let stream = self.connect(&[reachable(peer.address)], deadline).await?;
+        Ok(self.links.requester(stream, caller.clone()))
+    }
+
+    async fn to_outside(
+        &self,
+        caller: &Caller,
+        host: &str,
+        port: u16,
+        deadline: VirtualTime,
+    ) -> Result<Linked, Stopped> {
+        let resolved = {
+            // A resolver of the host answers in real time, whatever this clock does.
+            let _motion = self.clock.motions().enter();
+            self.clock.timeout_at(deadline, self.resolver.outside(host, port)).await
+        };
+        let addresses = match resolved {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(refused)) => return Err(self.refused(caller, host, refused)),
+            Err(_) => {
+                return Err(Stopped::because(Ending::Unresolved, "name did not resolve in time"));
+            }
+        };
+        Ok(Linked::outside(self.connect(&addresses, deadline).await?))
+    }
+
+    fn refused(&self, caller: &Caller, host: &str, refused: Refused) -> Stopped {
+        let ending = match refused {
+            Refused::Unknown => return Ending::Unresolved.into(),
+            Refused::Name => Ending::Unresolved,
+            Refused::Address => Ending::NotConnected,
+        };
+        let policy = self.resolver.policy().name();
+        self.journal.write(Event::OutboundDenied {
+            device: Arc::clone(&caller.device),
+            host: host.to_owned(),
+            policy,
+        });
+        Stopped::because(ending, format!("{refused} (outbound: {policy})"))
+    }
+
+    /// Connects to the first of `addresses` that takes the connection.
+    async fn connect(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: VirtualTime,
+    ) -> Result<TcpStream, Stopped> {
+        let mut stopped = Stopped::from(Ending::NotConnected);
+        for address in addresses {
+            match self.clock.timeout_at(deadline, open(*address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(ending)) => stopped = ending.into(),
+                Err(_) => {
+                    return Err(Stopped::because(Ending::NotConnected, "not connected in time"));
+                }
+            }
+        }
+        Err(stopped)
+    }
+
+    fn next_transaction(&self, caller: &Caller) -> u16 {
+        let mut all = self.transactions.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = all.entry(Arc::clone(&caller.device)).or_default();
+        *id = id.wrapping_add(1);
+        *id
+    }
+}
+
+/// A connected socket.
+async fn open(address: SocketAddr) -> Result<TcpStream, Ending> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(|_| Ending::NoSocket)?;
+    let stream = socket.connect(address).await.map_err(|_| Ending::NotConnected)?;
+    // Requests are single small segments; where the option fails they are merely slower.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}

@@ -1,0 +1,103 @@
+//! Carries out what a device admitted: holds, sends and finishes the requests of a run.
+
+use std::sync::Arc;
+
+use super::classify::ResultCode;
+use super::link::Caller;
+use super::requester::{Outcome, Requester};
+use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
+use crate::device::{Execution, Run, Ticket};
+use crate::tasks::Tasks;
+
+/// Carries out runs of all devices of a house. Its tasks are bounded by the devices' places for
+/// requests in progress, and end with it.
+#[derive(Debug)]
+pub struct Runner {
+    requester: Arc<Requester>,
+    tasks: Tasks,
+}
+
+impl Runner {
+    pub(super) fn new(requester: Arc<Requester>) -> Self {
+        Self { requester, tasks: Tasks::default() }
+    }
+
+    /// Begins to carry out a run, and returns at once. Each of its tickets ends with exactly one
+    /// result; a request that fails does not keep the ones after it from being sent.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn run(&self, run: Run) {
+        let Run { definition, requests, .. } = run;
+        let device = requests.first().map(|(ticket, _)| Arc::clone(ticket.device()));
+        match device.map(|device| device.settings().execution) {
+            Some(Execution::Sequential) => self.spawn(definition, requests),
+            Some(Execution::Parallel) => {
+                for request in requests {
+                    self.spawn(Arc::clone(&definition), vec![request]);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn spawn(&self, definition: Arc<Definition>, requests: Vec<(Ticket, Arc<Request>)>) {
+        let requester = Arc::clone(&self.requester);
+        let motions = requester.clock.motions().clone();
+        self.tasks.spawn(motions.track(async move {
+            for (ticket, request) in requests {
+                requester.see_through(ticket, &definition, &request).await;
+            }
+        }));
+    }
+
+    /// Ends all runs, unfinished, and waits until nothing of them is left. Transaction ids count
+    /// from 1 again.
+    pub(super) async fn stop(&self) {
+        self.tasks.end_all().await;
+        self.requester.reset();
+    }
+}
+
+impl Requester {
+    /// One request from its ticket to its result.
+    async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &Request) {
+        let caller = Caller {
+            device: ticket.device().identity().id.shared(),
+            action: Arc::clone(ticket.action()),
+        };
+        if let Some(hold) = self.engine.hold(&caller.call()) {
+            hold.sleep.await;
+        }
+        let prepared = definition.prepare(request);
+        ticket.start(|| destination(&prepared, request));
+        let outcome = match &prepared {
+            Ok(prepared) => self.carry_out(&caller, prepared).await,
+            Err(unprepared) => not_sent(unprepared),
+        };
+        let zero = ticket.device().settings().http_failure_is_zero
+            && matches!(prepared, Ok(Prepared::Http(_)))
+            && !matches!(outcome.code, ResultCode::Status(_));
+        ticket.finish(if zero { 0 } else { outcome.code.code() }, outcome.cause);
+    }
+}
+
+fn not_sent(unprepared: &Unprepared) -> Outcome {
+    Outcome { code: ResultCode::Generic, cause: format!("not sent: {unprepared}") }
+}
+
+/// Where a request goes, as the journal has it: as it was typed where it cannot be sent.
+fn destination(prepared: &Result<Prepared, Unprepared>, request: &Request) -> String {
+    match (prepared, request) {
+        (Ok(Prepared::Http(http)), _) => {
+            let scheme = match http.scheme {
+                Scheme::Http => "http",
+                Scheme::Https => "https",
+            };
+            format!("{scheme}://{}{}", http.authority, http.target)
+        }
+        (Ok(Prepared::Modbus(modbus)), _) => format!("modbus {}:{}", modbus.host, modbus.port),
+        (Err(_), Request::Http(http)) => http.url.clone(),
+        (Err(_), Request::Modbus(modbus)) => format!("modbus {}:{}", modbus.host, modbus.port),
+    }
+}
