@@ -668,10 +668,12 @@ mod tests {
             for n in 0..Self::CALLS / Self::THREADS - Self::ACTIONS {
                 kept.extend(self.call((n * (thread + 1) + thread) % Self::ACTIONS));
                 if kept.len() > 1 {
-                    kept.pop_front().into_iter().for_each(|run| self.end(run));
+                    self.end(kept.pop_front().unwrap());
                 }
             }
-            kept.into_iter().for_each(|run| self.end(run));
+            for run in kept {
+                self.end(run);
+            }
             assert_eq!(full, 20);
         }
     }
@@ -693,7 +695,9 @@ mod tests {
             match entry.event {
                 Event::CallAdmitted { status_ids, .. } => {
                     calls += 1;
-                    status_ids.iter().for_each(|id| ends.entry(*id).or_default().0 += 1);
+                    for id in status_ids {
+                        ends.entry(id).or_default().0 += 1;
+                    }
                 }
                 Event::CallRefused { .. } => calls += 1,
                 Event::RequestFinished { id, code, .. } => {
