@@ -53,6 +53,11 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 struct Plane {

@@ -48,6 +48,11 @@ impl Server {
     pub async fn drop_connections(&self) {
         self.0.connections.end_all().await;
     }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 /// Serves one connection to its end.
@@ -81,7 +86,7 @@ pub(crate) fn http() -> http1::Builder {
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     pub(crate) connections: Arc<Tasks>,
-    _accepting: Tasks,
+    accepting: Tasks,
 }
 
 impl Listening {
@@ -102,7 +107,14 @@ impl Listening {
             Arc::clone(&connections),
             serve,
         ));
-        Ok(Self { address, connections, _accepting: accepting })
+        Ok(Self { address, connections, accepting })
+    }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub(crate) async fn close(&self) {
+        // The listener first: it adds to the connections.
+        self.accepting.end_all().await;
+        self.connections.end_all().await;
     }
 }
 
