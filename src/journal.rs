@@ -111,7 +111,10 @@ impl Journal {
             ring.entries.pop_front();
         }
         ring.entries.push_back(Entry { seq, t, event });
-        self.newest.send_replace(seq);
+        // Telling nobody would be half the cost of a write.
+        if self.newest.receiver_count() > 0 {
+            self.newest.send_replace(seq);
+        }
     }
 
     /// The kept entries after `seq` that `wanted` accepts, oldest first, at most `limit` of them.
@@ -128,6 +131,9 @@ impl Journal {
     /// The number of the newest entry, as a value that can be waited on.
     #[must_use]
     pub fn newest(&self) -> watch::Receiver<u64> {
+        // Under the lock, so that no write comes between the number and its first listener.
+        let ring = self.ring();
+        self.newest.send_replace(ring.written);
         self.newest.subscribe()
     }
 
@@ -172,6 +178,21 @@ mod tests {
         assert_eq!(kept.len(), limits::JOURNAL_ENTRIES);
         assert_eq!(kept[0].seq, 6);
         assert_eq!(journal.counts(), (limits::JOURNAL_ENTRIES as u64 + 5, 5));
+    }
+
+    #[test]
+    fn whoever_asks_for_the_newest_entry_is_told_of_later_ones() {
+        let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
+        journal.write(Event::Reset);
+        let mut newest = journal.newest();
+        assert!(!newest.has_changed().unwrap());
+        assert_eq!(*newest.borrow_and_update(), 1);
+        journal.write(Event::Reset);
+        assert!(newest.has_changed().unwrap());
+        assert_eq!(*newest.borrow_and_update(), 2);
+        drop(newest);
+        journal.write(Event::Reset);
+        assert_eq!(*journal.newest().borrow(), 3);
     }
 
     #[test]
