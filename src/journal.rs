@@ -62,8 +62,6 @@ pub enum Event {
     RegistersSet { slave: Arc<str>, unit: u8, table: &'static str, address: u16, count: usize },
     /// The clock was moved or its speed set.
     ClockMoved { how: &'static str, value: String },
-    /// The house went back to its start.
-    Reset,
 }
 
 /// One line of the journal.
@@ -168,11 +166,15 @@ mod tests {
     use super::*;
     use crate::clock::Speed;
 
+    fn change() -> Event {
+        Event::RuleChanged { rule: "r".into(), change: "armed" }
+    }
+
     #[test]
     fn the_oldest_gives_way_and_is_counted() {
         let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
         for _ in 0..limits::JOURNAL_ENTRIES + 5 {
-            journal.write(Event::Reset);
+            journal.write(change());
         }
         let kept = journal.after(0, usize::MAX, |_| true);
         assert_eq!(kept.len(), limits::JOURNAL_ENTRIES);
@@ -183,15 +185,15 @@ mod tests {
     #[test]
     fn whoever_asks_for_the_newest_entry_is_told_of_later_ones() {
         let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
-        journal.write(Event::Reset);
+        journal.write(change());
         let mut newest = journal.newest();
         assert!(!newest.has_changed().unwrap());
         assert_eq!(*newest.borrow_and_update(), 1);
-        journal.write(Event::Reset);
+        journal.write(change());
         assert!(newest.has_changed().unwrap());
         assert_eq!(*newest.borrow_and_update(), 2);
         drop(newest);
-        journal.write(Event::Reset);
+        journal.write(change());
         assert_eq!(*journal.newest().borrow(), 3);
     }
 

@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod admission;
+mod builtin;
 mod control_api;
+mod determinism;
+mod harness;
+mod house;
+mod result_codes;
+mod slaves;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
