@@ -1,6 +1,6 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -189,7 +189,7 @@ impl House {
         &self.inside.engine
     }
 
-    /// Its devices, in the order of the scenario.
+    /// Its devices, in the order of the scenario; at least one.
     pub fn devices(&self) -> impl Iterator<Item = &Arc<Device>> {
         self.inside.devices.iter().map(|(device, _)| device)
     }
@@ -388,7 +388,12 @@ impl Controls for Inside {
     }
 
     fn parse_rule(&self, rule: &Value) -> Result<Rule, Vec<String>> {
-        scenario::rule_from_json(rule, &self.scenario)
+        // Rules may name the actions that the devices have now.
+        let mut house = self.scenario.clone();
+        for (plan, (device, _)) in house.devices.iter_mut().zip(&self.devices) {
+            plan.actions = device.definition();
+        }
+        scenario::rule_from_json(rule, &house, &self.free_rule_id())
     }
 
     fn show_rule(&self, rule: &Rule) -> Value {
@@ -409,6 +414,15 @@ impl Controls for Inside {
 }
 
 impl Inside {
+    /// `fault-1`, or the next of its kind that no rule has.
+    fn free_rule_id(&self) -> String {
+        let ids: HashSet<Arc<str>> =
+            self.engine.list().into_iter().map(|status| status.rule.id).collect();
+        let names = (1..).map(|n| format!("fault-{n}"));
+        // There are fewer rules than numbers.
+        names.into_iter().find(|name| !ids.contains(name.as_str())).unwrap_or_default()
+    }
+
     fn slave_with(&self, at: &Registers) -> Result<&Arc<Slave>, RegisterError> {
         let slave = self.outside.slave(&at.slave).ok_or(RegisterError::NoSlave)?;
         if slave.units().any(|unit| unit == at.unit) { Ok(slave) } else { Err(RegisterError::NoUnit) }

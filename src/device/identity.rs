@@ -108,6 +108,16 @@ impl License {
     /// All of them, by the words of scenarios; the device prints them in upper case.
     pub const NAMES: [(&'static str, Self); 3] =
         [("free", Self::Free), ("plus", Self::Plus), ("pro", Self::Pro)];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Plus => "plus",
+            Self::Pro => "pro",
+        }
+    }
 }
 
 /// Who a device is.
