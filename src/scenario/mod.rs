@@ -19,6 +19,7 @@ mod walk;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Deserializer, Segment as Step, Track};
@@ -64,7 +65,7 @@ pub fn load(
     }
     let house = house(&tree.root, base_dir, &mut mistakes);
     match house {
-        Some(house) if mistakes.is_empty() => Ok(house),
+        Some(house) if mistakes.is_empty() => Ok(Scenario { source: text.into(), ..house }),
         _ => Err(Diagnostics::of(file_name, text, &tree.root, mistakes)),
     }
 }
@@ -123,6 +124,19 @@ fn not_utf8(name: &str, bytes: &[u8], valid: usize) -> Diagnostics {
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let message = "this is not UTF-8; save the file as UTF-8".to_owned();
     Diagnostics::unreadable(name, Place { line, column, ..Place::default() }, message)
+}
+
+/// A time as scenarios write it: `250ms`, `30s`, `5m`, `2h`, `30d`, or 0.
+///
+/// # Errors
+/// A message with the text and what was expected.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(wwsim::scenario::parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+/// ```
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    text.parse().map(|raw::Lapse(lapse)| lapse)
 }
 
 /// A rule as the control plane takes it, in the same form and with the same checks as in a file of

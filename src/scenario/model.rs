@@ -39,6 +39,8 @@ pub struct Scenario {
     pub http_targets: Vec<TargetPlan>,
     /// The faults, in the order of the file.
     pub faults: Vec<Rule>,
+    /// The text it was read from, for people who ask a running house what it is.
+    pub source: Arc<str>,
 }
 
 /// A healthy device without actions, and nothing around it: what an empty file means.
@@ -55,6 +57,7 @@ impl Default for Scenario {
             slaves: Vec::new(),
             http_targets: Vec::new(),
             faults: Vec::new(),
+            source: "".into(),
         }
     }
 }

@@ -1,3 +1,16 @@
-//! What the twin does, feature by feature, mostly over real sockets. One binary: linking is dear.
+//! What the house does, seen from outside: over real sockets, one module a feature.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod admission;
+mod builtin;
+mod control_api;
+mod determinism;
+mod harness;
+mod house;
+mod result_codes;
 mod scenario;
+mod slaves;
+mod surface_faults;
+mod surface_http;
+mod surface_kit;

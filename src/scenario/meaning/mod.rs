@@ -123,6 +123,7 @@ pub(super) fn house(
         slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
         http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
         faults,
+        source: default.source,
     };
     check_listeners(&house, raw, mistakes);
     check_hosts(&house, mistakes);
