@@ -70,16 +70,36 @@ pub fn load(
     }
 }
 
+/// Reads what is written in a scenario without asking what it means: for programs that write
+/// scenarios.
+///
+/// # Errors
+/// All structural mistakes of the text.
+pub fn read_raw(text: &str) -> Result<raw::Scenario, Diagnostics> {
+    let name = "scenario";
+    let tree = tree::parse(text).map_err(|refused| Diagnostics::refused(name, text, refused))?;
+    let mut mistakes = Mistakes::default();
+    let walked = walk::walk(&tree.root, schema::root(), &mut mistakes);
+    match decode_scenario(&walked, &mut mistakes) {
+        Some(raw) if mistakes.is_empty() => Ok(raw),
+        _ => Err(Diagnostics::of(name, text, &tree.root, mistakes)),
+    }
+}
+
+fn decode_scenario(walked: &Walked, mistakes: &mut Mistakes) -> Option<raw::Scenario> {
+    match walked.value {
+        Some(Value::Null) => Some(raw::Scenario::default()),
+        _ => decode(walked, mistakes),
+    }
+}
+
 fn house(
     root: &Node,
     base_dir: Option<&std::path::Path>,
     mistakes: &mut Mistakes,
 ) -> Option<Scenario> {
     let walked = walk::walk(root, schema::root(), mistakes);
-    let raw = match walked.value {
-        Some(Value::Null) => raw::Scenario::default(),
-        _ => decode(&walked, mistakes)?,
-    };
+    let raw = decode_scenario(&walked, mistakes)?;
     let structural = mistakes.len();
     let damaged: Vec<Path> = mistakes.paths().cloned().collect();
     let damaged = |path: &Path| {

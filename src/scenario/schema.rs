@@ -9,8 +9,26 @@ use super::raw;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    generator.into_root_schema_for::<raw::Scenario>().to_value()
+    let mut schema = generator.into_root_schema_for::<raw::Scenario>().to_value();
+    join_lines(&mut schema);
+    schema
 });
+
+/// Descriptions come from comments, which break their lines for the source.
+fn join_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for (key, member) in members {
+                match member {
+                    Value::String(text) if key == "description" => *text = text.replace('\n', " "),
+                    _ => join_lines(member),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        _ => {}
+    }
+}
 
 /// The JSON Schema of scenario files, draft 2020-12, as it is committed in
 /// `schema/scenario.schema.json`.

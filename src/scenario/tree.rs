@@ -651,9 +651,15 @@ mod tests {
 
     #[test]
     fn depth_is_bounded_through_aliases_too() {
-        assert!(refused(&"[".repeat(100_000)).starts_with("nested deeper"));
-        assert!(refused(&"- ".repeat(100_000)).starts_with("nested deeper"));
-        assert!(refused(&"{a: ".repeat(100_000)).starts_with("nested deeper"));
+        for opening in ["[", "- ", "{a: ", "? ", "- [", "[{"] {
+            let message = refused(&opening.repeat(100_000));
+            // The parser has a bound of its own for brackets, which may come first.
+            assert!(
+                message.starts_with("nested deeper") || message.starts_with("not YAML"),
+                "{opening}: {message}"
+            );
+        }
+        assert!(refused(&"[".repeat(40)).starts_with("nested deeper"));
         let mut chain = String::from("- &a0 x\n");
         for n in 1..200 {
             chain.push_str(&format!("- &a{n} [*a{}]\n", n - 1));

@@ -57,6 +57,9 @@ struct Walk<'m> {
 
 type Forms = [&'static Schema];
 
+/// As many words as are listed beside a suggestion.
+const FEW: usize = 8;
+
 impl Walk<'_> {
     fn mistake(&self, message: impl Into<String>) -> Mistake {
         Mistake::new(self.path.clone(), message)
@@ -172,10 +175,12 @@ impl Walk<'_> {
             self.key_mistake(&entry.key, format!("`{key}` takes nothing more"))
                 .help(format!("write the bare word `{key}`, without `:`"))
         } else {
-            let known: Vec<_> = keys().chain(words()).collect();
-            self.key_mistake(&entry.key, format!("unknown `{key}`"))
-                .suggest(nearest(&entry.key, known.iter().copied()))
-                .help(format!("expected {}", one_of(keys())))
+            let near = nearest(&entry.key, keys().chain(words()));
+            let mistake = self.key_mistake(&entry.key, format!("unknown `{key}`")).suggest(near);
+            match near {
+                Some(_) if objects.len() > FEW => mistake,
+                _ => mistake.help(format!("expected {}", one_of(keys()))),
+            }
         };
         self.mistakes.push(mistake);
         None
@@ -208,10 +213,15 @@ impl Walk<'_> {
         complete.then_some(Value::Mapping(mapping))
     }
 
-    fn missing(&mut self, key: &str, form: &'static Schema) -> Mistake {
-        let forms = schema::forms(&form["properties"][key]);
-        self.mistake(format!("the key `{key}` is missing"))
-            .help(format!("`{key}` is {}", expected(&forms)))
+    fn missing(&self, key: &str, form: &'static Schema) -> Mistake {
+        let property = &form["properties"][key];
+        let expected = expected(&schema::forms(property));
+        // Where there are too many forms to list, what it is for says more.
+        let help = match property["description"].as_str() {
+            Some(purpose) if expected.len() > 100 => purpose.trim_end_matches('.').to_owned(),
+            _ => format!("`{key}` is {expected}"),
+        };
+        self.mistake(format!("the key `{key}` is missing")).help(help)
     }
 
     /// What may stand under a key; reports one that is unknown or badly formed.
@@ -303,10 +313,11 @@ impl Walk<'_> {
         if words.is_empty() {
             return self.not_this_scalar(scalar, forms);
         }
-        let mistake = self
-            .mistake(format!("unknown word `{shown}`"))
-            .suggest(nearest(&scalar.text, words.iter().chain(&keys).copied()))
-            .help(format!("expected {}", expected(forms)));
+        let near = nearest(&scalar.text, words.iter().chain(&keys).copied());
+        let mut mistake = self.mistake(format!("unknown word `{shown}`")).suggest(near);
+        if near.is_none() || words.len() <= FEW {
+            mistake = mistake.help(format!("expected {}", expected(forms)));
+        }
         self.mistakes.push(mistake);
         None
     }
@@ -408,10 +419,11 @@ fn expected(forms: &Forms) -> String {
         }
     }
     if !words.is_empty() {
-        parts.insert(0, one_of(words));
+        parts.insert(0, one_of(words.iter().copied()));
     }
     if !keys.is_empty() {
-        parts.push(format!("a mapping with one of {}", one_of(keys)));
+        let more = keys.iter().copied().filter(|key| !words.contains(key));
+        parts.push(format!("a mapping with one of {}", one_of(more)));
     }
     parts.join(", or ")
 }

@@ -1,9 +1,563 @@
-use wwsim::scenario;
+//! Scenario files: what is right loads, what is wrong is reported, all of it at once and in the right
+//! place. `UPDATE_EXPECTED=1 cargo test scenario` writes the expected reports and the schema anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use wwsim::scenario::{self, Scenario, raw};
+
+#[path = "../../fuzz/properties/scenario.rs"]
+mod property;
+
+/// The files of a folder with this extension, by name.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| extension.is_empty() || file.extension().is_some_and(|e| e == extension));
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Compares with a file that is kept, or writes it.
+fn as_kept(actual: &str, kept: &Path) {
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(kept, actual).unwrap();
+    }
+    let expected = fs::read_to_string(kept).unwrap_or_default();
+    assert_eq!(actual, expected, "{} (UPDATE_EXPECTED=1 writes it anew)", kept.display());
+}
+
+/// A file as an editor's validator sees it, read by a parser that is not ours.
+fn as_json(file: &Path) -> Value {
+    json_of(serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap())
+}
+
+fn json_of(value: serde_yaml::Value) -> Value {
+    match value {
+        serde_yaml::Value::Sequence(items) => items.into_iter().map(json_of).collect(),
+        serde_yaml::Value::Mapping(members) => members
+            .into_iter()
+            .map(|(key, value)| {
+                let key = match key {
+                    serde_yaml::Value::String(key) => key,
+                    other => serde_yaml::to_string(&other).unwrap().trim().to_owned(),
+                };
+                (key, json_of(value))
+            })
+            .collect(),
+        scalar => serde_json::to_value(scalar).unwrap(),
+    }
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&serde_json::from_str(&scenario::json_schema()).unwrap()).unwrap()
+}
+
+fn loaded(text: &str) -> Scenario {
+    scenario::load(text, "test.yaml", None).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+/// The mistakes of a text, one line each.
+fn mistakes(text: &str) -> String {
+    scenario::load(text, "test.yaml", None).unwrap_err().to_string()
+}
+
 #[test]
-fn dbg() {
-    
-    for t in std::fs::read_dir("/tmp/sc").unwrap() {
-        let t = std::fs::read_to_string(t.unwrap().path()).unwrap();
-        match scenario::load(&t, "x.yaml", None) { Ok(s) => println!("ok {}", s.name), Err(d) => println!("{d}") }
+fn good_files_load_and_are_valid_by_the_schema() {
+    let schema = validator();
+    let mut all = files("fixtures/scenarios/good", "yaml");
+    all.extend(files("scenarios", "yaml"));
+    for file in all {
+        let scenario = scenario::load_file(&file).unwrap();
+        scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let json = as_json(&file);
+        // An empty file is null, which the schema of a mapping cannot say.
+        if !json.is_null() {
+            let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_mistake_of_a_bad_file_is_reported_in_its_place() {
+    for kind in ["syntax", "structure", "meaning"] {
+        for file in files(&format!("fixtures/scenarios/bad/{kind}"), "yaml") {
+            let name = file.file_name().unwrap().to_string_lossy();
+            let text = fs::read_to_string(&file).unwrap();
+            let report = match scenario::load(&text, &name, file.parent()) {
+                Ok(_) => panic!("{} is accepted", file.display()),
+                Err(mistakes) => format!("{mistakes}\n"),
+            };
+            // Where a file is not found, the system's words and the place's folder differ.
+            let report = report.replace(&*file.parent().unwrap().to_string_lossy(), ".");
+            as_kept(&report, &file.with_extension("txt"));
+        }
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_badly_formed_and_only_that() {
+    let schema = validator();
+    for file in files("fixtures/scenarios/bad/structure", "yaml") {
+        assert!(!schema.is_valid(&as_json(&file)), "{} is valid", file.display());
+    }
+    for file in files("fixtures/scenarios/bad/meaning", "yaml") {
+        let json = as_json(&file);
+        // Actions have the device's own rules; the schema knows some of them for editors.
+        if file.file_stem().unwrap() != "actions" {
+            let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
+        }
+    }
+}
+
+#[test]
+fn each_badly_formed_rule_is_refused_by_the_schema_too() {
+    let schema = validator();
+    let rules = as_json(Path::new("fixtures/scenarios/bad/structure/faults.yaml"));
+    for rule in rules["faults"].as_array().unwrap() {
+        let house = json!({ "faults": [rule] });
+        assert!(!schema.is_valid(&house), "{house}");
+    }
+}
+
+#[test]
+fn the_committed_schema_is_fresh() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/scenario.schema.json");
+    as_kept(&scenario::json_schema(), &kept);
+}
+
+#[test]
+fn an_empty_file_is_a_healthy_device() {
+    for text in ["", "# nothing\n", "{}", "device:\n", "\u{feff}"] {
+        let mut house = loaded(text);
+        assert_eq!(&*house.source, text);
+        house.source = "".into();
+        assert_eq!(house, Scenario::default(), "{text:?}");
+    }
+    let house = Scenario::default();
+    assert_eq!(house.devices[0].identity.id.as_str(), "A842E39F8124");
+    assert_eq!(house.devices[0].http, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(house.control, "127.0.0.1:8090".parse().unwrap());
+}
+
+#[test]
+fn devices_without_id_or_port_count_up_past_those_that_have_one() {
+    let house = loaded("devices: [{id: A842E39F8125}, {}, {}]");
+    let ids: Vec<_> = house.devices.iter().map(|device| device.identity.id.as_str()).collect();
+    assert_eq!(ids, ["A842E39F8125", "A842E39F8124", "A842E39F8126"]);
+    let ports: Vec<_> = house.devices.iter().map(|device| device.http.port()).collect();
+    assert_eq!(ports, [8080, 8081, 8082]);
+    let many = "{http: '127.0.0.1:0'}, ".repeat(1000);
+    assert_eq!(loaded(&format!("devices: [{many}]")).devices.len(), 1000);
+    assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("a house takes 1000"));
+}
+
+#[test]
+fn listeners_can_be_moved_from_the_command_line() {
+    let mut house = loaded("devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:1503'}}");
+    house.listen_http("127.0.0.1:9000".parse().unwrap()).unwrap();
+    assert_eq!(house.devices[1].http.port(), 9001);
+    assert!(house.listen_http("127.0.0.1:65535".parse().unwrap()).is_err());
+    house.any_port();
+    let ports = [house.devices[0].http, house.devices[1].http, house.slaves[0].listen, house.control];
+    assert_eq!(ports.map(|address| address.port()), [0; 4]);
+}
+
+#[test]
+fn mistakes_are_capped_and_the_rest_is_counted() {
+    let text: String = (0..150).map(|n| format!("key{n}: 1\n")).collect();
+    let report = scenario::load(&text, "test.yaml", None).unwrap_err();
+    assert_eq!((report.mistakes().len(), report.more()), (100, 50));
+    assert!(report.to_string().ends_with("and 50 more"));
+}
+
+#[test]
+fn reports_come_as_json_and_as_github_annotations() {
+    let text = "sede: 7\nfaults:\n  - {at: {slave: a}, effect: silence}\n";
+    let report = scenario::load(text, "a,b.yaml", None).unwrap_err();
+    let objects: Vec<_> = report.to_json().collect();
+    assert_eq!(
+        objects[0],
+        json!({
+            "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
+            "message": "unknown key `sede`", "suggestion": "seed",
+            "help": "known here: name, seed, clock, control, outbound, device, devices, slaves, http_targets, faults",
+        })
+    );
+    assert_eq!(objects[1]["path"], "faults[0].at.slave");
+    assert_eq!(
+        report.github().lines().nth(1).unwrap(),
+        "::error file=a%2Cb.yaml,line=3,col=18,title=faults[0].at.slave::there is no slave `a`%0Athe house has no slave"
+    );
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn people_see_the_lines_of_the_file() {
+    let text = "device:\n  id: A842E39F8124\n  licence: plus\nseed: 1\nseed: 2\n";
+    let drawn = scenario::load(text, "house.yaml", None).unwrap_err().human(false);
+    assert_eq!(
+        drawn,
+        "\
+error: unknown key `licence`
+ --> house.yaml:3:3
+  |
+1 | device:
+2 |   id: A842E39F8124
+3 |   licence: plus
+  |   ^^^^^^^ device.licence
+  |
+  = help: did you mean `license`?
+  = help: known here: id, firmware, license, http, call_route, admission, execution, first_status_id, http_failure, actions, actions_file
+
+error: the key stands here twice
+ --> house.yaml:5:1
+  |
+3 |   licence: plus
+4 | seed: 1
+  | ---- first
+5 | seed: 2
+  | ^^^^ seed
+  |
+  = help: remove one of them
+
+house.yaml: 2 mistakes
+"
+    );
+}
+
+#[test]
+fn hostile_files_end_in_an_error_at_once() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..20 {
+        let list = vec![format!("*a{}", n - 1); 10].join(", ");
+        bomb.push_str(&format!("a{n}: &a{n} [{list}]\n"));
+    }
+    let many_keys: String = (0..80_000).map(|n| format!("k{n}: 1\n")).collect();
+    let texts = [
+        bomb,
+        "x".repeat(10 << 20),
+        "[".repeat(1 << 20),
+        "- ".repeat(1 << 19),
+        "{a: ".repeat(1 << 18),
+        format!("seed: \"{}\"", "\\u00e4".repeat(150_000)),
+        format!("{}: 1", "k".repeat(1_000_000)),
+        many_keys,
+        format!("devices: [{}]", "5,".repeat(90_000)),
+        format!("faults: [{}]", "{at: x},".repeat(40_000)),
+        format!("slaves: {{{}}}", "a: {},".repeat(60_000)),
+    ];
+    for text in texts {
+        let begun = Instant::now();
+        let report = scenario::load(&text, "test.yaml", None).map(|_| ()).unwrap_err();
+        let shown = report.to_string();
+        assert!(shown.len() < 200_000, "{} bytes of report", shown.len());
+        let start: String = text.chars().take(20).collect();
+        eprintln!("{start:?} {:?}", begun.elapsed());
+        // Slow machines and debug builds included; what it guards against takes minutes.
+        assert!(begun.elapsed().as_secs() < 10, "{start}… took {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn what_is_no_text_is_refused_with_its_place() {
+    let file = std::env::temp_dir().join(format!("wwsim-latin1-{}.yaml", std::process::id()));
+    fs::write(&file, b"seed: 1\nname: W\xe4rme\n").unwrap();
+    let report = scenario::load_file(&file).unwrap().unwrap_err();
+    fs::remove_file(&file).unwrap();
+    let place = report.mistakes()[0].place;
+    assert_eq!((place.line, place.column), (2, 8));
+}
+
+#[test]
+fn rules_from_the_control_plane_are_checked_as_those_of_a_file() {
+    let house = loaded("slaves: {pump: {units: {1: {holding: [{address: 10}]}}}}");
+    let rule = |value: &Value| scenario::rule_from_json(value, &house, "fault-9");
+    let right = rule(&json!({"at": {"slave": "pump", "unit": 1}, "effect": {"result": -9}})).unwrap();
+    assert_eq!(&*right.id, "fault-9");
+    assert_eq!(
+        rule(&json!({"at": {"slave": "pmp"}, "effect": "silense", "when": {"probability": 2}})).unwrap_err(),
+        ["effect: unknown word `silense`; did you mean `silence`?"]
+    );
+    assert_eq!(
+        rule(&json!({"at": {"slave": "pmp"}, "effect": "silence", "when": {"probability": 2}})).unwrap_err().len(),
+        2
+    );
+    for nonsense in [json!(null), json!(5), json!([]), json!({}), json!("queue")] {
+        assert!(rule(&nonsense).is_err(), "{nonsense}");
+    }
+}
+
+#[test]
+fn rules_are_shown_in_a_form_that_reads_the_same_again() {
+    let text = fs::read_to_string("fixtures/scenarios/good/every_key.yaml").unwrap();
+    let base = Path::new("fixtures/scenarios/good");
+    let house = scenario::load(&text, "every_key.yaml", Some(base)).unwrap();
+    for rule in &house.faults {
+        let shown = scenario::rule_to_json(rule);
+        let again = scenario::rule_from_json(&shown, &house, "other").unwrap_or_else(|m| panic!("{shown}: {m:?}"));
+        assert_eq!(again, *rule, "{shown}");
+    }
+    let shown = scenario::rule_to_json(&house.faults[16]);
+    assert_eq!(
+        shown,
+        json!({
+            "id": "fault-17",
+            "at": {"slave": "pump", "unit": 1, "function": 16, "address": "10..11", "value": 16812, "action": "both"},
+            "when": {"nth": 3},
+            "effect": {"exception": 4},
+        })
+    );
+}
+
+#[test]
+fn built_in_houses_say_what_they_are_for() {
+    for builtin in scenario::builtins() {
+        builtin.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let mut lines = builtin.text.lines();
+        assert_eq!(lines.next(), Some("# yaml-language-server: $schema=../schema/scenario.schema.json"));
+        let comment: Vec<_> = lines.take_while(|line| line.starts_with('#')).collect();
+        assert!(comment.iter().any(|line| line.contains("curl")), "{}: nothing to try", builtin.name);
+        assert!(!builtin.purpose.is_empty());
+    }
+    assert_eq!(scenario::builtin("default").unwrap().name, "default");
+    assert!(scenario::builtin("nobody").is_none());
+}
+
+#[test]
+fn any_bytes_load_or_are_refused() {
+    for file in files("fuzz/corpus/scenario", "") {
+        property::holds(&fs::read(&file).unwrap());
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Raw scenarios, written and read again
+// ---------------------------------------------------------------------------------------------
+
+fn lapse() -> impl Strategy<Value = raw::Lapse> {
+    (0_u64..10_000_000_000_000).prop_map(|nanos| raw::Lapse(std::time::Duration::from_nanos(nanos)))
+}
+
+fn text() -> impl Strategy<Value = raw::Text> {
+    prop_oneof![
+        "\\PC{0,12}",
+        Just("true".to_owned()),
+        Just("1e3".to_owned()),
+        Just("007".to_owned()),
+        Just("null".to_owned()),
+        Just("~".to_owned()),
+        Just("- a: b".to_owned()),
+        Just("two\nlines\n".to_owned()),
+    ]
+    .prop_map(raw::Text)
+}
+
+fn name() -> impl Strategy<Value = raw::Name> {
+    prop_oneof!["[A-Za-z0-9_.-]{1,12}", Just("1".to_owned()), Just("null".to_owned())].prop_map(raw::Name)
+}
+
+fn range() -> impl Strategy<Value = raw::Range> {
+    (any::<u16>(), any::<u16>()).prop_map(|(a, b)| raw::Range { first: a.min(b), last: a.max(b) })
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![any::<i32>().prop_map(f64::from), -1e6_f64..1e6]
+}
+
+fn listen() -> impl Strategy<Value = raw::Listen> {
+    (any::<[u8; 4]>(), any::<u16>()).prop_map(|(ip, port)| raw::Listen((ip, port).into()))
+}
+
+fn register_value() -> impl Strategy<Value = raw::RegisterValue> {
+    prop_oneof![
+        any::<i64>().prop_map(raw::RegisterValue::Integer),
+        // A whole float is written as an integer would be, by JSON at least.
+        (-1e6_f64..1e6).prop_filter("whole", |n| n.fract() != 0.0).prop_map(raw::RegisterValue::Number),
+        text().prop_map(|text| raw::RegisterValue::Text(text.0)),
+    ]
+}
+
+prop_compose! {
+    fn register()(
+        address in range(),
+        count in any::<Option<u16>>(),
+        name in proptest::option::of(text()),
+        value in proptest::option::of(register_value()),
+        sine in proptest::option::of((number(), number(), lapse())),
+        kind in proptest::sample::select(vec![None, Some(raw::ValueType::Hex), Some(raw::ValueType::Double)]),
+        read_only in any::<Option<bool>>(),
+        min in proptest::option::of(number()),
+        reaction in proptest::option::of((lapse(), any::<u16>(), register_value())),
+    ) -> raw::Register {
+        raw::Register {
+            address, count, name, value, read_only, min,
+            r#type: kind,
+            words: None,
+            word_order: Some(raw::WordOrder::Lsw),
+            byte_order: None,
+            ramp: None,
+            sine: sine.map(|(mean, amplitude, period)| raw::Sine { mean, amplitude, period, phase: None }),
+            counter: None,
+            random_walk: None,
+            uptime: None,
+            write_exception: None,
+            max: None,
+            on_write: reaction.map(|(after, address, value)| vec![raw::OnWrite {
+                after: Some(after),
+                set: Some(raw::StoredRegister::Input(address)),
+                copy: None,
+                ramp: None,
+                value: Some(value),
+                per_second: None,
+            }]),
+        }
+    }
+}
+
+prop_compose! {
+    fn slave()(
+        listen in proptest::option::of(listen()),
+        latency in proptest::option::of(lapse()),
+        unknown in proptest::sample::select(vec![
+            None,
+            Some(raw::UnknownUnit::Silence),
+            Some(raw::UnknownUnit::Exception(11)),
+        ]),
+        units in proptest::collection::btree_map(
+            any::<u8>().prop_map(raw::UnitId),
+            proptest::collection::vec(register(), 0..3),
+            0..3,
+        ),
+    ) -> raw::Slave {
+        let unit = |holding| raw::Unit { holding: Some(holding), ..raw::Unit::default() };
+        raw::Slave {
+            listen, latency,
+            hosts: Some(vec!["pump.local:502".parse().unwrap()]),
+            units: Some(units.into_iter().map(|(id, holding)| (id, unit(holding))).collect()),
+            unknown_unit: unknown,
+            max_connections: Some(5),
+            idle: None,
+        }
+    }
+}
+
+fn delay() -> impl Strategy<Value = raw::DelayOf> {
+    prop_oneof![
+        lapse().prop_map(raw::Choice::Word),
+        [lapse(), lapse()].prop_map(|ends| raw::Choice::Map(raw::Distribution::Uniform(ends))),
+        (lapse(), lapse()).prop_map(|(median, p95)| {
+            raw::Choice::Map(raw::Distribution::Lognormal(raw::Lognormal { median, p95 }))
+        }),
+    ]
+}
+
+fn effect() -> impl Strategy<Value = raw::Effect> {
+    use raw::{Choice, EffectOf, EffectWord};
+    prop_oneof![
+        proptest::sample::select(vec![EffectWord::Hold, EffectWord::OffByOne, EffectWord::MalformedJson])
+            .prop_map(Choice::Word),
+        delay().prop_map(|delay| Choice::Map(EffectOf::Delay(delay))),
+        any::<i32>().prop_map(|code| Choice::Map(EffectOf::Result(code))),
+        lapse().prop_map(|lasts| Choice::Map(EffectOf::Hold(lasts))),
+        Just(Choice::Map(EffectOf::Close(raw::Moment::Middle))),
+        (200_u16..600, lapse()).prop_map(|(code, after)| {
+            let code = raw::StatusCode(code);
+            Choice::Map(EffectOf::Status(Choice::Map(raw::StatusOf { code, retry_after: Some(after) })))
+        }),
+        (200_u16..600).prop_map(|code| Choice::Map(EffectOf::Status(Choice::Word(raw::StatusCode(code))))),
+    ]
+}
+
+prop_compose! {
+    fn rule()(
+        id in proptest::option::of(name()),
+        word in any::<bool>(),
+        slave in text(),
+        address in proptest::option::of(range()),
+        nth in proptest::option::of(proptest::collection::vec(any::<u64>(), 1..3)),
+        probability in proptest::option::of(0.0_f64..1.0),
+        effect in effect(),
+    ) -> raw::Rule {
+        let place = raw::Place { slave: Some(slave), address, unit: Some(1), ..raw::Place::default() };
+        let nth = nth.map(|nth| match nth.as_slice() {
+            [one] => raw::OneOrMany::One(*one),
+            _ => raw::OneOrMany::Many(nth),
+        });
+        raw::Rule {
+            id,
+            at: if word { raw::Choice::Word(raw::PlaceWord::Queue) } else { raw::Choice::Map(place) },
+            when: Some(raw::When { nth, probability, ..raw::When::default() }),
+            effect,
+        }
+    }
+}
+
+prop_compose! {
+    fn house()(
+        name in proptest::option::of(text()),
+        seed in any::<Option<u64>>(),
+        device in proptest::option::of((listen(), proptest::option::of(text()))),
+        slaves in proptest::collection::btree_map(name_of_peer(), slave(), 0..3),
+        body in text(),
+        header in text(),
+        faults in proptest::collection::vec(rule(), 0..4),
+    ) -> raw::Scenario {
+        let route = raw::Route {
+            method: Some("POST".parse().unwrap()),
+            path: "/light/0".parse().unwrap(),
+            status: Some(201),
+            headers: Some([("X-A".to_owned(), header)].into()),
+            body: Some(body),
+            latency: None,
+            replies: None,
+        };
+        let target = raw::Target { routes: Some(vec![route]), ..raw::Target::default() };
+        raw::Scenario {
+            name, seed,
+            clock: Some(raw::Clock { start: None, speed: Some("manual".parse().unwrap()) }),
+            control: None,
+            outbound: Some(raw::Outbound::Loopback),
+            device: device.map(|(http, file)| raw::Device {
+                http: Some(http),
+                license: Some(raw::License::Pro),
+                actions: Some(raw::Actions(json!({"const": {"a": null, "b": 1.5}, "actions": []}))),
+                actions_file: file,
+                ..raw::Device::default()
+            }),
+            devices: None,
+            slaves: Some(slaves),
+            http_targets: Some([(raw::Name("bulb".into()), target)].into()),
+            faults: Some(faults),
+        }
+    }
+}
+
+fn name_of_peer() -> impl Strategy<Value = raw::Name> {
+    name()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_raw_scenario_written_as_yaml_reads_the_same(house in house()) {
+        let mut yaml = Vec::new();
+        let mut serializer = serde_yaml::Serializer::new(&mut yaml);
+        serde_yaml::with::singleton_map_recursive::serialize(&house, &mut serializer).unwrap();
+        let yaml = String::from_utf8(yaml).unwrap();
+        let again = scenario::read_raw(&yaml).map_err(|m| TestCaseError::fail(format!("{m}\n{yaml}")))?;
+        prop_assert_eq!(again, house, "{}", yaml);
+    }
+
+    #[test]
+    fn any_text_loads_or_is_refused(text in "(\\PC|[\n:{}\\[\\],&* -]|slaves|faults|at|effect){0,60}") {
+        property::holds(text.as_bytes());
     }
 }

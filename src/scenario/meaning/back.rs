@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::raw::{
     Any, At, Choice, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lapse, Lognormal,
     MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Place, PlaceWord, Range,
-    Rule as RawRule, Split, StatusCode, StatusOf, Text, When,
+    Rule as RawRule, Split, StatusCode, StatusOf, Text, UrlPath, When,
 };
 use crate::fault::{
     ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, QueueEffect, Rule, SlaveEffect,
@@ -58,7 +58,7 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             let map = Place {
                 target: name_or_any(place.target.as_ref()),
                 method: place.method.map(MethodWord),
-                path: place.path.clone(),
+                path: place.path.clone().map(UrlPath),
                 action: place.action.clone().map(Text),
                 ..Place::default()
             };

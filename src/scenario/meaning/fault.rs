@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::diagnostics::{Mistake, Mistakes, nearest, one_of, shortened};
 use super::super::path::Path;
 use super::super::raw::{self, EffectOf, EffectWord, PlaceWord};
-use super::{Known, target, unknown};
+use super::{Known, unknown};
 use crate::bank::UnitLayout;
 use crate::device::actions::{Definition, Request};
 use crate::fault::{
@@ -357,23 +357,21 @@ impl Judge<'_> {
             None if self.known.targets.is_empty() => return self.nothing_there("target"),
             None => candidates.extend(self.known.targets.iter().map(|(_, details)| *details)),
         }
-        if let Some(text) = &map.path {
-            target::check_path(text, false, &path.key("path"), self.mistakes);
-        }
+        let text = map.path.as_ref().map(raw::UrlPath::as_str);
         let method = map.method.map(|method| method.0);
         let reached = candidates.iter().any(|routes| {
             routes.is_none_or(|routes| {
                 routes.iter().any(|route| {
-                    map.path.as_ref().is_none_or(|path| route.matches_path(path))
+                    text.is_none_or(|path| route.matches_path(path))
                         && method.is_none_or(|method| route.method.is_none_or(|own| own == method))
                 })
             })
         });
-        if !reached && self.mistakes.len() == before && (map.path.is_some() || method.is_some()) {
-            let key = if map.path.is_some() { "path" } else { "method" };
+        if !reached && self.mistakes.len() == before && (text.is_some() || method.is_some()) {
+            let key = if text.is_some() { "path" } else { "method" };
             let routes = candidates.iter().flatten().flat_map(|routes| routes.iter());
             let paths: Vec<_> = routes.map(|route| route.path.as_str()).collect();
-            let near = map.path.as_ref().and_then(|path| nearest(path, paths.iter().copied()));
+            let near = text.and_then(|path| nearest(path, paths.iter().copied()));
             let mistake = self
                 .at(key, "this never fires: no route of the target answers this method and path")
                 .suggest(near.map(str::to_owned));
@@ -383,7 +381,7 @@ impl Judge<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        Some(Place::Target(TargetPlace { target: name, method, path: map.path.clone(), action }))
+        Some(Place::Target(TargetPlace { target: name, method, path: text.map(str::to_owned), action }))
     }
 
     /// The action beside a slave or a target: the one that sends the request.

@@ -41,10 +41,14 @@ fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route>
     let mut routes: Vec<Route> = Vec::with_capacity(written.len());
     for (index, raw) in written.iter().enumerate() {
         let path = base.index(index);
-        check_path(&raw.path, true, &path.key("path"), mistakes);
+        let text = raw.path.as_str();
+        if text.strip_suffix('*').unwrap_or(text).contains('*') {
+            let message = format!("path `{}`: a `*` stands only at the end", shortened(text));
+            mistakes.push(Mistake::new(path.key("path"), message));
+        }
         let route = Route {
             method: raw.method.map(|method| method.0),
-            path: raw.path.clone(),
+            path: text.to_owned(),
             replies: replies(raw, latency, &path, mistakes),
         };
         if let Some(first) = routes.iter().position(|earlier| earlier.covers(&route)) {
@@ -59,24 +63,6 @@ fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route>
     routes
 }
 
-/// Whether text is a path as requests have it.
-pub(super) fn check_path(text: &str, pattern: bool, path: &Path, mistakes: &mut Mistakes) {
-    let shown = shortened(text);
-    let star = text.trim_end_matches('*').contains('*') || text.ends_with("**");
-    let message = if !text.starts_with('/') {
-        format!("path `{shown}`: expected a path that begins with `/`")
-    } else if text.contains(['?', '#']) {
-        format!("path `{shown}`: expected a path without query; every query matches")
-    } else if text.chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
-        format!("path `{shown}`: expected no spaces and only ASCII; write %20 for a space")
-    } else if pattern && star {
-        format!("path `{shown}`: a `*` stands only at the end")
-    } else {
-        return;
-    };
-    mistakes.push(Mistake::new(path.clone(), message));
-}
-
 fn replies(
     raw: &raw::Route,
     latency: Duration,
@@ -84,31 +70,30 @@ fn replies(
     mistakes: &mut Mistakes,
 ) -> Vec<Reply> {
     let latency = raw.latency.map_or(latency, |latency| latency.0);
+    let common = headers(raw.headers.as_ref(), &path.key("headers"), mistakes);
     let Some(replies) = &raw.replies else {
-        let one = raw::Reply {
-            status: raw.status,
-            headers: raw.headers.clone(),
-            body: raw.body.clone(),
-            latency: None,
-        };
-        return vec![reply(&one, latency, path, mistakes)];
+        let (status, body) = (raw.status, raw.body.clone());
+        let one = raw::Reply { status, body, ..raw::Reply::default() };
+        return vec![reply(&one, &common, latency, path, mistakes)];
     };
-    let beside = [
-        ("status", raw.status.is_some()),
-        ("headers", raw.headers.is_some()),
-        ("body", raw.body.is_some()),
-    ];
+    let beside = [("status", raw.status.is_some()), ("body", raw.body.is_some())];
     for (key, _) in beside.into_iter().filter(|(_, given)| *given) {
         let message = format!("`{key}` stands beside `replies`, which say it each for itself");
         mistakes
             .push(Mistake::new(path.key(key), message).help("move it into the replies").on_key());
     }
     let base = path.key("replies");
-    let reply = |(index, raw)| reply(raw, latency, &base.index(index), mistakes);
+    let reply = |(index, raw)| reply(raw, &common, latency, &base.index(index), mistakes);
     replies.iter().enumerate().map(reply).collect()
 }
 
-fn reply(raw: &raw::Reply, latency: Duration, path: &Path, mistakes: &mut Mistakes) -> Reply {
+fn reply(
+    raw: &raw::Reply,
+    common: &[(String, String)],
+    latency: Duration,
+    path: &Path,
+    mistakes: &mut Mistakes,
+) -> Reply {
     let status = raw.status.unwrap_or(200);
     let body = raw.body.as_ref().map_or_else(String::new, |body| body.0.clone());
     if matches!(status, 204 | 304) && !body.is_empty() {
@@ -116,9 +101,13 @@ fn reply(raw: &raw::Reply, latency: Duration, path: &Path, mistakes: &mut Mistak
             Mistake::new(path.key("body"), format!("a reply with status {status} has no body"));
         mistakes.push(mistake);
     }
+    let mut headers = headers(raw.headers.as_ref(), &path.key("headers"), mistakes);
+    let own = |name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let common: Vec<_> = common.iter().filter(|(name, _)| !own(name)).cloned().collect();
+    headers.splice(..0, common);
     Reply {
         status,
-        headers: headers(raw.headers.as_ref(), &path.key("headers"), mistakes),
+        headers,
         body,
         latency: raw.latency.map_or(latency, |latency| latency.0),
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Text};
+use super::{Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Text, UrlPath};
 
 /// A fault: a place, a moment and an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,8 +59,7 @@ pub struct Place {
     /// The HTTP method (api, target).
     pub method: Option<MethodWord>,
     /// The path without its query (target).
-    #[schemars(regex(pattern = r"^/[^?#\s]*$"))]
-    pub path: Option<String>,
+    pub path: Option<UrlPath>,
     /// The unit id (slave).
     pub unit: Option<u8>,
     /// The function code (slave): 1 to 6, 15, 16, 17, 22 or 23.

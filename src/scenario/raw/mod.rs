@@ -27,7 +27,7 @@ pub use self::fault::{
 };
 pub use self::scalar::{
     DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, Range, SpeedText,
-    Text, UnitId, scalar_named, scalar_with_pattern,
+    Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,

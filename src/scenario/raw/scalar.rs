@@ -125,6 +125,7 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "DeviceId" => check::<DeviceIdText>,
         "Firmware" => check::<FirmwareText>,
         "Method" => check::<MethodWord>,
+        "UrlPath" => check::<UrlPath>,
         "UnitId" => check::<UnitId>,
         _ => return None,
     })
@@ -242,7 +243,7 @@ scalar!(
         "type": ["integer", "string"],
         "minimum": 0,
         "maximum": 65535,
-        "pattern": r"^[0-9]{1,5}(\.\.[0-9]{1,5})?$",
+        "pattern": r"^(0x[0-9A-Fa-f]{1,4}|[0-9]{1,5})(\.\.(0x[0-9A-Fa-f]{1,4}|[0-9]{1,5}))?$",
         "examples": [10, "10..20"],
     }
 );
@@ -262,7 +263,10 @@ impl FromStr for Range {
         let shown = shortened(text);
         let wrong =
             || format!("`{shown}`: expected a number from 0 to 65535, or a range as 10..20");
-        let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
+        let number = |text: &str| {
+            let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |hex| (hex, 16));
+            u16::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
+        };
         let (first, last) = match text.split_once("..") {
             None => (text, text),
             Some((_, last)) if last.starts_with('=') => {
@@ -593,6 +597,48 @@ impl fmt::Display for MethodWord {
     }
 }
 
+/// The path of a URL, without its query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlPath(pub String);
+
+scalar!(UrlPath, "UrlPath", "A path without its query: /light/0.", {
+    "type": "string",
+    // Visible ASCII but for `#` and `?`.
+    "pattern": r"^/[!-\x22$->@-~]*$",
+    "examples": ["/light/0"],
+});
+
+impl UrlPath {
+    /// The path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UrlPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = shortened(text);
+        if !text.starts_with('/') {
+            Err(format!("path `{shown}`: expected a path that begins with `/`"))
+        } else if text.contains(['?', '#']) {
+            Err(format!("path `{shown}`: expected a path without query; every query matches"))
+        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Err(format!("path `{shown}`: expected visible ASCII only; write %20 for a space"))
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for UrlPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A unit id, as the key of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnitId(pub u8);
@@ -678,6 +724,7 @@ mod tests {
     fn ranges_include_both_ends() {
         assert_eq!("10..20".parse(), Ok(Range { first: 10, last: 20 }));
         assert_eq!("7".parse(), Ok(Range { first: 7, last: 7 }));
+        assert_eq!("0x10..0xffff".parse(), Ok(Range { first: 16, last: 65535 }));
         for wrong in ["", "20..10", "10..=20", "10..", "..5", "70000", "+5", "-1", "1.5"] {
             assert!(wrong.parse::<Range>().is_err(), "{wrong}");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Lapse, Listen, MethodWord, Text};
+use super::{Host, Lapse, Listen, MethodWord, Text, UrlPath};
 
 /// A small HTTP server that actions call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,12 +32,11 @@ pub struct Route {
     /// The method; any unless given.
     pub method: Option<MethodWord>,
     /// The path without its query; a `*` at the end matches whatever follows.
-    #[schemars(regex(pattern = r"^/[^?#\s]*$"))]
-    pub path: String,
+    pub path: UrlPath,
     /// The status; 200 unless given.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
-    /// The headers.
+    /// The headers, of each of the replies where there are several.
     pub headers: Option<BTreeMap<String, Text>>,
     /// The body; empty unless given.
     pub body: Option<Text>,
@@ -55,7 +54,7 @@ pub struct Reply {
     /// The status; 200 unless given.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
-    /// The headers.
+    /// Its own headers, in place of those of the same name on the route.
     pub headers: Option<BTreeMap<String, Text>>,
     /// The body; empty unless given.
     pub body: Option<Text>,
