@@ -14,6 +14,9 @@ use std::time::Duration;
 pub const REQUESTS_IN_PROGRESS: usize = 20;
 /// Status entries a device keeps (contract §3, status).
 pub const STATUS_ENTRIES: usize = 40;
+/// The first status id a scenario may ask for. Every JSON client reads ids exactly up to 2⁵³; from
+/// here no device ever counts that far.
+pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (contract §1 and §3; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
 /// Bytes of any other JSON body (contract §1, ruling).
@@ -34,8 +37,8 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// Seconds of `timeout` where none is given.
-pub const DEFAULT_TIMEOUT_SECONDS: f64 = 5.0;
+/// `timeout` where none is given.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `modbus.port` where none is given.
 pub const DEFAULT_MODBUS_PORT: u16 = 502;
 /// `modbus.unit_id` where none is given.
@@ -117,12 +120,10 @@ pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
-/// Registers or bits one control-plane read gives: a whole table.
-pub const CONTROL_READ: u32 = 65_536;
 /// Real time the control plane waits until every listener follows a change of the rules.
 pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 /// Real time `journal/wait` waits at the most: below what proxies and clients give up after.
-pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
+pub const JOURNAL_WAIT: Duration = Duration::from_secs(60);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to

@@ -1,9 +1,10 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Identity;
-use super::actions::{Capacity, Definition, Queue, Refusal, Request, Status};
+use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use crate::clock::Clock;
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{Event, Journal};
@@ -109,7 +110,10 @@ pub struct Device {
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    // A std mutex: it is held for some hundred nanoseconds and never across an await.
+    // A std mutex: it is held for some hundred nanoseconds and never across an await. The rules are
+    // asked and the journal is written while it is held, so that both know the order in which things
+    // happened, and whoever sees a final status finds it in the journal. Neither of them ever calls
+    // a device.
     state: Mutex<State>,
 }
 
@@ -122,12 +126,9 @@ struct State {
 }
 
 impl State {
-    fn new(device: &Device, epoch: u64) -> Self {
-        Self {
-            definition: device.initial.clone(),
-            queue: Queue::new(device.settings.first_status_id.unwrap_or(1)),
-            epoch,
-        }
+    fn new(definition: Option<Arc<Definition>>, settings: ActionSettings, epoch: u64) -> Self {
+        let queue = Queue::new(settings.first_status_id.unwrap_or(1));
+        Self { definition, queue, epoch }
     }
 }
 
@@ -142,12 +143,8 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let state = State {
-            definition: initial.clone(),
-            queue: Queue::new(settings.first_status_id.unwrap_or(1)),
-            epoch: 0,
-        };
-        Arc::new(Self { identity, settings, initial, clock, engine, journal, state: state.into() })
+        let state = Mutex::new(State::new(initial.clone(), settings, 0));
+        Arc::new(Self { identity, settings, initial, clock, engine, journal, state })
     }
 
     /// Who it is.
@@ -171,14 +168,23 @@ impl Device {
     /// Replaces the action definition. Requests under way go on with the one they began with.
     pub fn store(&self, definition: Arc<Definition>) {
         let actions = definition.actions().len();
-        self.state().definition = Some(definition);
-        self.journal.write(Event::DefinitionStored { device: self.identity.id.shared(), actions });
+        let device = self.identity.id.shared();
+        self.replace(Some(definition), Event::DefinitionStored { device, actions });
     }
 
     /// Deletes the action definition. Requests under way go on.
     pub fn delete_definition(&self) {
-        self.state().definition = None;
-        self.journal.write(Event::DefinitionDeleted { device: self.identity.id.shared() });
+        let device = self.identity.id.shared();
+        self.replace(None, Event::DefinitionDeleted { device });
+    }
+
+    fn replace(&self, definition: Option<Arc<Definition>>, event: Event) {
+        let mut state = self.state();
+        let replaced = std::mem::replace(&mut state.definition, definition);
+        self.journal.write(event);
+        drop(state);
+        // Freed only now, as it may be large.
+        drop(replaced);
     }
 
     /// Calls an action: all of contract §3's checks in their order, and the admission, as one step.
@@ -186,68 +192,67 @@ impl Device {
     /// # Errors
     /// [`CallRefused`], with nothing changed.
     pub fn call(self: &Arc<Self>, id: &str) -> Result<Run, CallRefused> {
-        let verdict =
-            self.engine.admission(&ActionCall { device: self.identity.id.as_str(), action: id });
-        let capacity = Capacity {
-            limit: verdict.limit.saturating_sub(verdict.occupied),
-            all_or_nothing: self.settings.admission == Admission::All,
-        };
-        let result = self.admit(id, verdict.disabled, capacity);
-        self.journal.write(match &result {
-            Ok(run) => Event::CallAdmitted {
-                device: self.identity.id.shared(),
-                action: Arc::clone(&run.action),
-                status_ids: run.requests.iter().map(|(ticket, _)| ticket.id).collect(),
-                dropped: run.dropped,
-            },
-            Err(refused) => Event::CallRefused {
-                device: self.identity.id.shared(),
-                action: truncated(id).into(),
-                status: refused.status(),
-                reason: refused.reason(),
-            },
-        });
-        result
-    }
-
-    fn admit(
-        self: &Arc<Self>,
-        id: &str,
-        disabled: bool,
-        capacity: Capacity,
-    ) -> Result<Run, CallRefused> {
         let mut state = self.state();
-        let definition = state.definition.clone().ok_or(CallRefused::Unknown)?;
-        let action = definition.action(id).ok_or(CallRefused::Unknown)?;
-        if disabled || !action.enable {
-            return Err(CallRefused::Disabled);
-        }
-        let enabled: Vec<Arc<Request>> =
-            action.requests.iter().filter(|request| request.enable()).cloned().collect();
-        if enabled.is_empty() {
-            return Err(CallRefused::NothingEnabled);
-        }
+        let definition = state.definition.clone();
+        let action = definition.as_deref().and_then(|definition| definition.action(id));
+        let (Some(definition), Some(action)) = (&definition, action) else {
+            return Err(self.refused(id, CallRefused::Unknown));
+        };
         let ids =
-            state.queue.admit(&action.id, enabled.len(), capacity).map_err(
-                |refusal| match refusal {
-                    Refusal::Busy => CallRefused::Busy,
-                    Refusal::Full => CallRefused::Full,
-                },
-            )?;
+            self.admit(&mut state.queue, action).map_err(|refused| self.refused(id, refused))?;
+        let status_ids: Vec<u64> = ids.clone().collect();
+        let dropped = action.enabled().count() - status_ids.len();
+        self.journal.write(Event::CallAdmitted {
+            device: self.identity.id.shared(),
+            action: Arc::clone(&action.id),
+            status_ids,
+            dropped,
+        });
         let epoch = state.epoch;
+        // Before there is a ticket: dropping one takes the lock.
         drop(state);
-        let wanted = enabled.len();
-        let action = Arc::clone(&action.id);
         let ticket = |id| Ticket {
             device: Arc::clone(self),
-            action: Arc::clone(&action),
+            action: Arc::clone(&action.id),
             epoch,
             id,
             finished: false,
         };
-        let requests: Vec<_> = ids.map(ticket).zip(enabled).collect();
-        let dropped = wanted - requests.len();
-        Ok(Run { definition, action: Arc::clone(&action), requests, dropped })
+        let requests = ids.map(ticket).zip(action.enabled().cloned()).collect();
+        let definition = Arc::clone(definition);
+        Ok(Run { definition, action: Arc::clone(&action.id), requests, dropped })
+    }
+
+    /// The checks of a known action, and its admission. The rules are asked here, so that a call of
+    /// an unknown action counts for none of them.
+    fn admit(&self, queue: &mut Queue, action: &Action) -> Result<Range<u64>, CallRefused> {
+        let call = ActionCall { device: self.identity.id.as_str(), action: &action.id };
+        let verdict = self.engine.admission(&call);
+        if verdict.disabled || !action.enable {
+            return Err(CallRefused::Disabled);
+        }
+        let wanted = action.enabled().count();
+        if wanted == 0 {
+            return Err(CallRefused::NothingEnabled);
+        }
+        let capacity = Capacity {
+            limit: verdict.limit.saturating_sub(verdict.occupied),
+            all_or_nothing: self.settings.admission == Admission::All,
+        };
+        queue.admit(&action.id, wanted, capacity).map_err(|refusal| match refusal {
+            Refusal::Busy => CallRefused::Busy,
+            Refusal::Full => CallRefused::Full,
+        })
+    }
+
+    fn refused(&self, id: &str, refused: CallRefused) -> CallRefused {
+        self.journal.write(Event::CallRefused {
+            device: self.identity.id.shared(),
+            action: shortened(id).into(),
+            status: refused.status(),
+            reason: refused.reason(),
+        });
+        refused
     }
 
     /// The entries of these status ids, in the order asked; unknown ones are left out.
@@ -265,7 +270,7 @@ impl Device {
     /// Back to how it came up. What is still under way ends without a trace.
     pub fn reset(&self) {
         let mut state = self.state();
-        *state = State::new(self, state.epoch + 1);
+        *state = State::new(self.initial.clone(), self.settings, state.epoch + 1);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -319,20 +324,17 @@ impl Ticket {
 
     /// The request starts now: `exe_time` counts from here. `to` is where it goes.
     pub fn start(&self, to: impl FnOnce() -> String) {
+        let to = to();
         let now = self.device.clock.now();
-        {
-            let mut state = self.device.state();
-            if state.epoch != self.epoch {
-                return;
-            }
-            state.queue.start(self.id, now);
+        let mut state = self.device.state();
+        if state.epoch == self.epoch && state.queue.start(self.id, now) {
+            self.device.journal.write(Event::RequestStarted {
+                device: self.device.identity.id.shared(),
+                action: Arc::clone(&self.action),
+                id: self.id,
+                to,
+            });
         }
-        self.device.journal.write(Event::RequestStarted {
-            device: self.device.identity.id.shared(),
-            action: Arc::clone(&self.action),
-            id: self.id,
-            to: to(),
-        });
     }
 
     /// The request ended with `code`; `cause` says what stands behind it.
@@ -343,21 +345,20 @@ impl Ticket {
     fn end(&mut self, code: i32, cause: String) {
         self.finished = true;
         let now = self.device.clock.now();
-        let exe_time = {
-            let mut state = self.device.state();
-            if state.epoch != self.epoch {
-                return;
-            }
-            state.queue.finish(self.id, code, now)
-        };
-        self.device.journal.write(Event::RequestFinished {
-            device: self.device.identity.id.shared(),
-            action: Arc::clone(&self.action),
-            id: self.id,
-            code,
-            exe_time: exe_time.as_secs_f64(),
-            cause,
-        });
+        let mut state = self.device.state();
+        if state.epoch != self.epoch {
+            return;
+        }
+        if let Some(exe_time) = state.queue.finish(self.id, code, now) {
+            self.device.journal.write(Event::RequestFinished {
+                device: self.device.identity.id.shared(),
+                action: Arc::clone(&self.action),
+                id: self.id,
+                code,
+                exe_time: exe_time.as_secs_f64(),
+                cause,
+            });
+        }
     }
 }
 
@@ -369,7 +370,7 @@ impl Drop for Ticket {
     }
 }
 
-/// An id from a client, cut to what the journal is willing to carry.
-fn truncated(id: &str) -> String {
-    id.chars().take(*limits::ACTION_ID_CHARS.end() + 1).collect()
+/// An id from a client, cut to what the journal is willing to carry: no known id is longer.
+fn shortened(id: &str) -> &str {
+    id.char_indices().nth(*limits::ACTION_ID_CHARS.end() + 1).map_or(id, |(end, _)| &id[..end])
 }

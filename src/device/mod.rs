@@ -7,5 +7,7 @@ pub mod actions;
 mod handle;
 mod identity;
 
-pub use self::handle::{ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run};
+pub use self::handle::{
+    ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Ticket,
+};
 pub use self::identity::{DeviceId, Firmware, Identity, License};

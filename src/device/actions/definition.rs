@@ -1,105 +1,726 @@
-//! STUB (to be replaced): the definition.
-#![allow(missing_docs, unused)]
-use super::{Prepared, Unprepared, ValueType};
+//! What a device's actions do, as its owner posted it (contract §3, "Definition").
+//!
+//! A [`Definition`] is valid by construction: every limit of the contract was checked when it was
+//! read. It keeps beside its meaning the text that the API shows again: the keys that were given, in
+//! the contract's order, nothing filled in.
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Number, Value};
+
+use super::decode::{decode, shown};
+use super::{Prepared, Unprepared, ValueType, expand};
+use crate::limits;
+
+/// The actions of a device and their constants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
-    pub(super) consts: Vec<(String, Const)>,
-    pub(super) actions: Vec<Action>,
+    constants: Vec<(String, Const)>,
+    actions: Vec<Action>,
+    text: String,
 }
+
+/// The value of a constant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Const {
+    /// Expands to itself.
     Text(String),
-    Number(serde_json::Number),
+    /// Expands as JSON writes it.
+    Number(Number),
+    /// Expands to `true` or `false`.
     Bool(bool),
+    /// Does not expand: a request that names it fails when run.
     Null,
 }
+
+/// An action: requests under one id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Action {
+    /// Its id, 1 to 15 characters.
     pub id: Arc<str>,
+    /// Whether it can be called.
     pub enable: bool,
+    /// Its requests in order, disabled ones too.
     pub requests: Vec<Arc<Request>>,
 }
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    Http(HttpRequest),
-    Modbus(ModbusRequest),
-}
-impl Request {
-    pub fn enable(&self) -> bool {
-        todo!()
+
+impl Action {
+    /// The requests that a call carries out, in order.
+    pub fn enabled(&self) -> impl Iterator<Item = &Arc<Request>> {
+        self.requests.iter().filter(|request| request.enable())
     }
 }
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+
+/// A request of an action.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// To an HTTP target.
+    Http(HttpRequest),
+    /// To a Modbus slave.
+    Modbus(ModbusRequest),
+}
+
+impl Request {
+    /// Whether a call carries it out.
+    #[must_use]
+    pub const fn enable(&self) -> bool {
+        match self {
+            Self::Http(request) => request.enable,
+            Self::Modbus(request) => request.enable,
+        }
+    }
+}
+
+/// The methods of `http.method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is named as on the wire")]
 pub enum HttpMethod {
     Get,
     Post,
     Put,
     Delete,
 }
+
 impl HttpMethod {
+    /// All of them, by their names on the wire.
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("GET", Self::Get), ("POST", Self::Post), ("PUT", Self::Put), ("DELETE", Self::Delete)];
+
+    /// The name on the wire.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
-        ""
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Whether its requests carry a payload.
+    #[must_use]
+    pub const fn has_payload(self) -> bool {
+        matches!(self, Self::Post | Self::Put)
     }
 }
+
+/// An HTTP request as typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpRequest {
+    /// Whether a call carries it out.
     pub enable: bool,
+    /// 8 to 255 characters; may name constants.
     pub url: String,
+    /// GET where none was given.
     pub method: HttpMethod,
+    /// At most 1023 characters, empty where the method has none; may name constants.
     pub payload: Option<String>,
+    /// At most 4, in the order given; constants are not expanded.
     pub headers: Vec<(String, String)>,
+    /// 0.1 to 10 s, 5 s where none was given.
     pub timeout: Duration,
 }
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+
+/// The functions of `modbus.func`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModbusFunction {
+    /// 5.
     WriteSingleCoil,
+    /// 6.
     WriteSingleRegister,
+    /// 15.
     WriteMultipleCoils,
+    /// 16.
     WriteMultipleRegisters,
 }
+
+impl ModbusFunction {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::WriteSingleCoil,
+        Self::WriteSingleRegister,
+        Self::WriteMultipleCoils,
+        Self::WriteMultipleRegisters,
+    ];
+
+    /// The function code on the wire.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::WriteSingleCoil => 5,
+            Self::WriteSingleRegister => 6,
+            Self::WriteMultipleCoils => 15,
+            Self::WriteMultipleRegisters => 16,
+        }
+    }
+}
+
+/// A Modbus request as typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusRequest {
+    /// Whether a call carries it out.
     pub enable: bool,
+    /// 4 to 63 characters; may name constants.
     pub host: String,
+    /// 502 where none was given.
     pub port: u16,
+    /// 0 where none was given.
     pub unit_id: u8,
+    /// What to write with.
     pub function: ModbusFunction,
+    /// The first register or coil.
     pub address: u16,
+    /// How to read the value; `hex` where none was given.
     pub value_type: ValueType,
+    /// 1 to 492 characters; may name constants.
     pub value: String,
+    /// 0.1 to 10 s, 5 s where none was given.
     pub timeout: Duration,
 }
-/// Why a definition was refused: the field (`actions[0].requests[1].http.url`; empty for the whole) and the message.
+
+/// Why a definition was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
+#[error("{field}{}{message}", if .field.is_empty() { "" } else { ": " })]
 pub struct DefinitionError {
+    /// The field, as `actions[0].requests[1].http.url`; empty for the whole.
     pub field: String,
+    /// What is wrong with it and what was expected.
     pub message: String,
 }
+
 impl Definition {
-    /// From the body of a POST (size already checked by the caller against limits::DEFINITION_BYTES). First violation wins.
+    /// Reads the body of a POST. The caller has checked its size against
+    /// [`limits::DEFINITION_BYTES`], which is a 413 and none of these.
+    ///
+    /// # Errors
+    /// The first violation, in the order of the contract's fields.
     pub fn parse(json: &[u8]) -> Result<Self, DefinitionError> {
-        todo!()
+        let whole = |message| DefinitionError { field: String::new(), message };
+        let value: Value =
+            serde_json::from_slice(json).map_err(|error| whole(format!("no JSON: {error}")))?;
+        Self::parse_value(&value).map_err(|violations| {
+            // There is always a first one; the other branch is for the compiler.
+            violations.into_iter().next().unwrap_or_else(|| whole("refused".to_owned()))
+        })
     }
-    /// All violations, for the scenario loader.
-    pub fn parse_value(json: &serde_json::Value) -> Result<Self, Vec<DefinitionError>> {
-        todo!()
+
+    /// Reads a definition that is part of a scenario.
+    ///
+    /// # Errors
+    /// All violations, in the order of the fields, at most [`limits::SCENARIO_MISTAKES`] of them.
+    pub fn parse_value(json: &Value) -> Result<Self, Vec<DefinitionError>> {
+        let (constants, actions) = decode(json)?;
+        let text = shown(json).to_string();
+        // Numbers may take more room here than typed (`1e15`), and a scenario's definition was
+        // never measured: what the device shows must be something it takes back.
+        if text.len() > limits::DEFINITION_BYTES {
+            let message = format!(
+                "{} bytes as the device stores it: expected {} at the most",
+                text.len(),
+                limits::DEFINITION_BYTES
+            );
+            return Err(vec![DefinitionError { field: String::new(), message }]);
+        }
+        Ok(Self { constants, actions, text })
     }
-    /// The stored definition as the API shows it: what was given, nothing filled in, unknown keys left out.
+
+    /// The definition as the API shows it: JSON of what was given, unknown keys left out, nothing
+    /// filled in. Reading it gives the same definition.
+    #[must_use]
     pub fn to_json(&self) -> String {
-        todo!()
+        self.text.clone()
     }
+
+    /// Its actions, in the order given.
+    #[must_use]
     pub fn actions(&self) -> &[Action] {
         &self.actions
     }
+
+    /// The action of this id.
+    #[must_use]
     pub fn action(&self, id: &str) -> Option<&Action> {
-        self.actions.iter().find(|a| &*a.id == id)
+        self.actions.iter().find(|action| &*action.id == id)
     }
-    /// Expands the constants of a request and checks the limits again.
+
+    /// Expands the constants of one of its requests, and checks the limits again.
+    ///
+    /// # Errors
+    /// [`Unprepared`] where a constant is unknown or null, or the result breaks a limit; the request
+    /// then ends with −1.
     pub fn prepare(&self, request: &Request) -> Result<Prepared, Unprepared> {
-        todo!()
+        expand::prepare(request, &self.constants)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::property;
+    use super::*;
+
+    /// A definition of one action with this request.
+    fn with(request: &Value) -> Value {
+        json!({"actions": [{"id": "a", "requests": [request]}]})
+    }
+
+    fn with_http(field: &str, value: Value) -> Value {
+        let mut http = json!({"url": "http://host/"});
+        http[field] = value;
+        with(&json!({ "http": http }))
+    }
+
+    fn with_modbus(field: &str, value: Value) -> Value {
+        let mut modbus =
+            json!({"host": "pump", "func": 16, "address": 10, "type": "short", "value": "1"});
+        modbus[field] = value;
+        with(&json!({ "modbus": modbus }))
+    }
+
+    /// The only violation, which must be at `field` below the request where it begins with a dot.
+    fn refused(definition: &Value, field: &str) -> String {
+        let violations = match Definition::parse_value(definition) {
+            Err(violations) => violations,
+            Ok(_) => panic!("accepted: {definition}"),
+        };
+        let place = if field.starts_with('.') { "actions[0].requests[0]" } else { "" };
+        assert_eq!(violations.len(), 1, "{violations:?}");
+        assert_eq!(violations[0].field, format!("{place}{field}"), "{violations:?}");
+        violations[0].message.clone()
+    }
+
+    fn accepted(definition: &Value) -> Definition {
+        match Definition::parse_value(definition) {
+            Ok(definition) => definition,
+            Err(violations) => panic!("{violations:?}: {definition}"),
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_gets_its_default_and_is_not_shown() {
+        let http = with(&json!({"http": {"url": "http://a"}}));
+        let definition = accepted(&http);
+        assert_eq!(definition.to_json(), http.to_string());
+        let action = &definition.actions()[0];
+        assert!(action.enable && action.requests[0].enable());
+        let Request::Http(http) = &*action.requests[0] else { panic!("{action:?}") };
+        assert_eq!((http.method, http.timeout), (HttpMethod::Get, Duration::from_secs(5)));
+        let modbus = json!({"host": "pump", "func": 6, "address": 0, "value": "0001"});
+        let definition = accepted(&with(&json!({ "modbus": modbus })));
+        let Request::Modbus(modbus) = &*definition.actions()[0].requests[0] else { panic!() };
+        assert_eq!((modbus.port, modbus.unit_id, modbus.value_type), (502, 0, ValueType::Hex));
+        assert_eq!(modbus.timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_given_in_the_order_of_the_contract() {
+        let typed = r#"{"surplus": 1, "actions": [{"requests": [{"x": 2, "http": {"timeout": 2.50,
+            "headers": {"B": "1", "A": "2"}, "payload": "", "method": "GET", "note": [],
+            "url": "http://a", "enable": true}}, {"modbus": {"value": "1", "address": 5.0,
+            "type": "short", "func": 6, "host": "pump"}}], "enable": false, "id": "a"}],
+            "const": {"z": 1, "a": null, "m": 0.10}}"#;
+        let shown = concat!(
+            r#"{"const":{"z":1,"a":null,"m":0.1},"actions":[{"id":"a","enable":false,"requests":["#,
+            r#"{"http":{"enable":true,"url":"http://a","method":"GET","payload":"","headers":"#,
+            r#"{"B":"1","A":"2"},"timeout":2.5}},{"modbus":{"host":"pump","func":6,"#,
+            r#""address":5.0,"type":"short","value":"1"}}]}]}"#
+        );
+        assert_eq!(Definition::parse(typed.as_bytes()).unwrap().to_json(), shown);
+    }
+
+    #[test]
+    fn json_that_is_none_is_refused_with_its_place() {
+        for text in ["", "{", "{\"actions\": []} x", "\u{feff}{}", &"[".repeat(8000)] {
+            let error = Definition::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error.field, "");
+            assert!(error.to_string().starts_with("no JSON: "), "{error}");
+        }
+        assert!(Definition::parse(b"{\"actions\": [\xff]}").is_err());
+    }
+
+    #[test]
+    fn the_whole_is_an_object_with_actions() {
+        assert_eq!(refused(&json!([]), ""), "an array: expected an object");
+        assert_eq!(refused(&json!({}), "actions"), "missing: expected an array");
+        assert_eq!(refused(&json!({"actions": null}), "actions"), "null: expected an array");
+        assert_eq!(accepted(&json!({"actions": []})).to_json(), r#"{"actions":[]}"#);
+    }
+
+    #[test]
+    fn constants_are_texts_numbers_booleans_or_null() {
+        let of = |value: Value| json!({"const": {"name of it": value}, "actions": []});
+        for value in [json!("x"), json!(1), json!(-0.5), json!(false), json!(null)] {
+            accepted(&of(value));
+        }
+        let expected = "expected a string, a number, a boolean or null";
+        assert_eq!(refused(&of(json!({})), "const.name of it"), format!("an object: {expected}"));
+        assert_eq!(refused(&of(json!([])), "const.name of it"), format!("an array: {expected}"));
+        let constants = json!({"const": [], "actions": []});
+        assert_eq!(refused(&constants, "const"), "an array: expected an object");
+    }
+
+    #[test]
+    fn action_ids_are_short_and_unique() {
+        let of = |id: Value| json!({"actions": [{"id": id, "requests": []}]});
+        accepted(&of(json!("ü".repeat(15))));
+        for (id, message) in [
+            (json!(""), "0 characters: expected 1 to 15"),
+            (json!("x".repeat(16)), "16 characters: expected 1 to 15"),
+            (json!(1), "a number: expected a string"),
+        ] {
+            assert_eq!(refused(&of(id), "actions[0].id"), message);
+        }
+        let missing = json!({"actions": [{"requests": []}]});
+        assert_eq!(refused(&missing, "actions[0].id"), "missing: expected a string");
+        let twice = json!({"actions": [
+            {"id": "a", "requests": []}, {"id": "b", "requests": []}, {"id": "a", "requests": []}
+        ]});
+        assert_eq!(refused(&twice, "actions[2].id"), "`a` is the id of actions[0] already");
+    }
+
+    #[test]
+    fn an_action_has_requests_and_may_be_switched_off() {
+        let of = |field: &str, value: Value| {
+            let mut action = json!({"id": "a", "requests": []});
+            action[field] = value;
+            json!({"actions": [action]})
+        };
+        let definition = accepted(&of("enable", json!(false)));
+        assert!(!definition.action("a").unwrap().enable);
+        assert_eq!(
+            refused(&of("enable", json!(1)), "actions[0].enable"),
+            "a number: expected true or false"
+        );
+        assert_eq!(
+            refused(&of("requests", json!({})), "actions[0].requests"),
+            "an object: expected an array"
+        );
+        let missing = json!({"actions": [{"id": "a"}]});
+        assert_eq!(refused(&missing, "actions[0].requests"), "missing: expected an array");
+        let text = json!({"actions": ["a"]});
+        assert_eq!(refused(&text, "actions[0]"), "a string: expected an object");
+    }
+
+    #[test]
+    fn a_request_is_either_http_or_modbus() {
+        let http = json!({"url": "http://a"});
+        let both = json!({"http": http, "modbus": {}});
+        assert!(refused(&with(&both), "actions[0].requests[0]").starts_with("both"));
+        assert!(refused(&with(&json!({})), "actions[0].requests[0]").starts_with("neither"));
+        assert_eq!(refused(&with(&json!({"http": null})), ".http"), "null: expected an object");
+        assert_eq!(
+            refused(&with(&json!(7)), "actions[0].requests[0]"),
+            "a number: expected an object"
+        );
+    }
+
+    #[test]
+    fn every_limit_of_an_http_request_is_kept_to_its_last_character() {
+        let url = |chars: usize| json!(format!("http://{}", "a".repeat(chars - 7)));
+        let payload = |chars: usize| json!("ü".repeat(chars));
+        let post = |payload: Value| {
+            with(&json!({"http": {"url": "http://a", "method": "POST", "payload": payload}}))
+        };
+        accepted(&with_http("url", url(8)));
+        accepted(&with_http("url", url(255)));
+        accepted(&post(payload(1023)));
+        assert_eq!(
+            refused(&with_http("url", json!("http://")), ".http.url"),
+            "7 characters: expected 8 to 255"
+        );
+        assert_eq!(
+            refused(&with_http("url", url(256)), ".http.url"),
+            "256 characters: expected 8 to 255"
+        );
+        assert_eq!(refused(&with(&json!({"http": {}})), ".http.url"), "missing: expected a string");
+        assert_eq!(
+            refused(&post(payload(1024)), ".http.payload"),
+            "1024 characters: expected 0 to 1023"
+        );
+        assert_eq!(refused(&post(json!({})), ".http.payload"), "an object: expected a string");
+        assert!(
+            refused(&with_http("enable", json!("true")), ".http.enable").contains("true or false")
+        );
+        for timeout in [json!(0.1), json!(10), json!(2.5)] {
+            accepted(&with_http("timeout", timeout));
+        }
+        for timeout in [json!(0.09), json!(10.1), json!(0), json!(-1), json!("5"), json!(null)] {
+            assert!(refused(&with_http("timeout", timeout), ".http.timeout").contains("0.1 to 10"));
+        }
+    }
+
+    #[test]
+    fn methods_are_the_four_as_written() {
+        for (name, _) in HttpMethod::NAMES {
+            accepted(&with_http("method", json!(name)));
+        }
+        for method in ["get", "PATCH", ""] {
+            let message = refused(&with_http("method", json!(method)), ".http.method");
+            assert_eq!(message, format!("`{method}`: expected GET, POST, PUT or DELETE"));
+        }
+    }
+
+    #[test]
+    fn a_payload_needs_a_method_that_carries_it() {
+        for method in ["GET", "DELETE"] {
+            let of = |payload: &str| json!({"http": {"url": "http://a", "method": method, "payload": payload}});
+            accepted(&with(&of("")));
+            assert!(refused(&with(&of("x")), ".http.payload").contains(method));
+        }
+        assert!(refused(&with_http("payload", json!("x")), ".http.payload").contains("GET"));
+    }
+
+    #[test]
+    fn a_url_without_constants_must_be_one() {
+        accepted(&with_http("url", json!("ftp://${host}")));
+        assert!(refused(&with_http("url", json!("ftp://host")), ".http.url").contains("http://"));
+        assert!(refused(&with_http("url", json!("http://a b/${c")), ".http.url").contains("host"));
+    }
+
+    #[test]
+    fn headers_are_few_and_short_and_can_be_sent() {
+        let four = json!({"A": "", "B": "x", "C": "\t", "D": "ü"});
+        accepted(&with_http("headers", four.clone()));
+        accepted(&with_http("headers", json!({"A": "x".repeat(252)})));
+        let mut five = four;
+        five["E"] = json!("x");
+        assert_eq!(
+            refused(&with_http("headers", five), ".http.headers"),
+            "5 headers: expected 4 at the most"
+        );
+        assert_eq!(
+            refused(&with_http("headers", json!([])), ".http.headers"),
+            "an array: expected an object"
+        );
+        for (name, value, reason) in [
+            ("A", json!("x".repeat(253)), "254 characters"),
+            ("A", json!(1), "a number: expected a string"),
+            ("A", json!("x\r\nB: y"), "control character"),
+            ("A", json!("\u{7f}"), "control character"),
+            ("", json!("x"), "header name"),
+            ("A B", json!("x"), "header name"),
+            ("A:", json!("x"), "header name"),
+            ("Ü", json!("x"), "header name"),
+        ] {
+            let message = refused(
+                &with_http("headers", json!({ name: value })),
+                &format!(".http.headers.{name}"),
+            );
+            assert!(message.contains(reason), "{name}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_limit_of_a_modbus_request_is_kept_to_its_last_number() {
+        for (field, accepts, refuses, reason) in [
+            ("host", json!("pump"), json!("pum"), "3 characters: expected 4 to 63"),
+            (
+                "host",
+                json!("p".repeat(63)),
+                json!("p".repeat(64)),
+                "64 characters: expected 4 to 63",
+            ),
+            ("host", json!("fe80::1"), json!("pump/1"), "'/' in the host"),
+            ("host", json!("10.0.0.1"), json!("10.0.0 1"), "' ' in the host"),
+            ("port", json!(1), json!(0), "0: expected a whole number from 1 to 65535"),
+            ("port", json!(65535), json!(65536), "65536: expected a whole number from 1 to 65535"),
+            ("port", json!(502.0), json!(502.5), "502.5: expected a whole number"),
+            ("port", json!(502), json!("502"), "a string: expected a whole number"),
+            ("port", json!(502), json!(null), "null: expected a whole number"),
+            ("unit_id", json!(255), json!(256), "256: expected a whole number from 0 to 255"),
+            ("unit_id", json!(0), json!(-1), "-1: expected a whole number from 0 to 255"),
+            ("unit_id", json!(1e1), json!(1e300), "expected a whole number from 0 to 255"),
+            (
+                "address",
+                json!(65535),
+                json!(65536),
+                "65536: expected a whole number from 0 to 65535",
+            ),
+            ("func", json!(6), json!(3), "3: expected 5, 6, 15 or 16"),
+            ("func", json!(16.0), json!("16"), "a string: expected 5, 6, 15 or 16"),
+            (
+                "type",
+                json!("int"),
+                json!("INT"),
+                "`INT`: expected hex, short, int, long, float or double",
+            ),
+            ("value", json!("-1"), json!(""), "0 characters: expected 1 to 492"),
+            ("value", json!("1"), json!(1), "a number: expected a string"),
+            ("value", json!("1"), json!("x".repeat(493)), "493 characters: expected 1 to 492"),
+            (
+                "value",
+                json!("${x}"),
+                json!("65536"),
+                "`65536`: expected a whole number from -32768 to 65535",
+            ),
+            ("value", json!("${x}"), json!("${x"), "`${x`: expected a whole number"),
+            ("timeout", json!(0.1), json!(0.05), "0.05: expected 0.1 to 10 seconds"),
+        ] {
+            accepted(&with_modbus(field, accepts));
+            let message = refused(&with_modbus(field, refuses), &format!(".modbus.{field}"));
+            assert!(message.contains(reason), "{message}");
+        }
+        for field in ["host", "func", "address", "value"] {
+            let mut definition = with_modbus("port", json!(502));
+            let modbus = definition["actions"][0]["requests"][0]["modbus"].as_object_mut().unwrap();
+            modbus.shift_remove(field);
+            let message = refused(&definition, &format!(".modbus.{field}"));
+            assert!(message.starts_with("missing: expected"), "{message}");
+        }
+    }
+
+    #[test]
+    fn all_violations_are_found_and_the_api_shows_the_first() {
+        let definition = json!({"const": {"a": []}, "actions": [
+            {"id": "", "requests": [{"http": {"url": "", "method": "x"}}, {}, {"modbus": {"func": 7}}]},
+            7,
+        ]});
+        let violations = Definition::parse_value(&definition).unwrap_err();
+        let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        let first = "actions[0].requests[0].http";
+        let last = "actions[0].requests[2].modbus";
+        assert_eq!(
+            fields,
+            [
+                "const.a",
+                "actions[0].id",
+                &format!("{first}.url"),
+                &format!("{first}.method"),
+                "actions[0].requests[1]",
+                &format!("{last}.host"),
+                &format!("{last}.func"),
+                &format!("{last}.address"),
+                &format!("{last}.value"),
+                "actions[1]",
+            ]
+        );
+        assert_eq!(
+            Definition::parse(definition.to_string().as_bytes()).unwrap_err(),
+            violations[0]
+        );
+    }
+
+    #[test]
+    fn a_flood_of_violations_is_cut_short() {
+        let definition = json!({"actions": vec![7; 10_000]});
+        let violations = Definition::parse_value(&definition).unwrap_err();
+        assert_eq!(violations.len(), limits::SCENARIO_MISTAKES);
+    }
+
+    #[test]
+    fn what_the_device_could_not_take_back_is_refused() {
+        let numbers: serde_json::Map<_, _> =
+            (0..700).map(|n| (format!("{n:03}"), json!(1e15))).collect();
+        let definition = json!({"const": numbers, "actions": []});
+        assert!(refused(&definition, "").contains("expected 8191 at the most"));
+    }
+
+    #[test]
+    fn the_corpus_of_the_fuzzer_holds() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/action_definition");
+        let mut accepted = 0;
+        for entry in std::fs::read_dir(corpus).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            property::holds(&bytes);
+            accepted += usize::from(Definition::parse(&bytes).is_ok());
+        }
+        assert!(accepted > 5, "the corpus holds good definitions, too: {accepted}");
+    }
+
+    /// JSON that is nearly a definition, so that accepted ones are common.
+    fn nearly_a_definition() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            4 => "[a-z${}]{0,12}",
+            1 => "\\PC{0,20}",
+        ];
+        let number = prop_oneof![
+            any::<f64>().prop_map(|number| json!(number)),
+            (-2_i64..70_000).prop_map(|number| json!(number)),
+            any::<u64>().prop_map(|number| json!(number)),
+        ];
+        let scalar = prop_oneof![
+            text.clone().prop_map(Value::from),
+            number,
+            any::<bool>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        let http = (
+            prop::sample::select(vec!["http://a/", "http://${c}/", "https://[::1]:8/?q", "x"]),
+            prop::option::weighted(0.5, prop::sample::select(vec!["GET", "PUT", "POST", "DELETE"])),
+            prop::option::weighted(0.3, text.clone()),
+            prop::option::weighted(0.3, prop::collection::btree_map("[A-Z]{1,3}", text, 0..4)),
+            prop::option::weighted(0.3, 0.1..10.0),
+        )
+            .prop_map(|(url, method, payload, headers, timeout)| {
+                let fields = [
+                    ("timeout", timeout.map(Value::from)),
+                    ("headers", headers.map(|headers| json!(headers))),
+                    ("url", Some(json!(url))),
+                    ("payload", payload.map(Value::from)),
+                    ("method", method.map(Value::from)),
+                ];
+                json!({ "http": present(fields) })
+            });
+        let modbus = (
+            prop::sample::select(vec!["pump", "${c}", "10.0.0.1"]),
+            prop::sample::select(vec![5, 6, 15, 16]),
+            any::<u16>(),
+            prop::option::weighted(0.8, prop::sample::select(vec!["hex", "short", "double"])),
+            prop::sample::select(vec!["1", "0001", "${c}", "-1", "1e3"]),
+            prop::option::weighted(0.3, any::<u8>()),
+        )
+            .prop_map(|(host, function, address, value_type, value, unit_id)| {
+                let fields = [
+                    ("value", Some(json!(value))),
+                    ("unit_id", unit_id.map(Value::from)),
+                    ("host", Some(json!(host))),
+                    ("surplus", Some(json!(1))),
+                    ("func", Some(json!(function))),
+                    ("address", Some(json!(address))),
+                    ("type", value_type.map(Value::from)),
+                ];
+                json!({ "modbus": present(fields) })
+            });
+        let requests = prop::collection::vec(prop_oneof![http, modbus], 0..3);
+        let action = ("[a-z]{1,3}", prop::option::of(any::<bool>()), requests).prop_map(
+            |(id, enable, requests)| {
+                present([
+                    ("requests", Some(json!(requests))),
+                    ("enable", enable.map(Value::from)),
+                    ("id", Some(json!(id))),
+                ])
+            },
+        );
+        let constants = prop::collection::btree_map("[a-d]", scalar, 0..4);
+        (prop::option::of(constants), prop::collection::vec(action, 0..3)).prop_map(
+            |(constants, actions)| {
+                present([
+                    ("actions", Some(json!(actions))),
+                    ("const", constants.map(|constants| json!(constants))),
+                ])
+            },
+        )
+    }
+
+    fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+        let given = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        Value::Object(given.collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn posting_what_was_shown_changes_nothing(definition in nearly_a_definition()) {
+            property::holds(definition.to_string().as_bytes());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            property::holds(&bytes);
+        }
     }
 }

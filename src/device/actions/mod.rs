@@ -1,8 +1,10 @@
 //! Actions (contract §3): their definition, their constants, their values on the wire, and the
 //! places for requests in progress. Pure: no sockets, no clock of its own, no locks.
 
+mod decode;
 mod definition;
 mod expand;
+mod location;
 mod queue;
 mod value;
 
@@ -10,6 +12,12 @@ pub use self::definition::{
     Action, Const, Definition, DefinitionError, HttpMethod, HttpRequest, ModbusFunction,
     ModbusRequest, Request,
 };
-pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Scheme, Unprepared};
+pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Unprepared};
+pub use self::location::Scheme;
 pub use self::queue::{Capacity, Queue, Refusal, Status};
 pub use self::value::{ModbusWrite, ValueError, ValueType};
+
+/// What the fuzzer checks, for its corpus to be replayed by the tests.
+#[cfg(test)]
+#[path = "../../../fuzz/properties/action_definition.rs"]
+mod property;

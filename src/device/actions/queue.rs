@@ -63,18 +63,20 @@ pub struct Status {
 }
 
 impl Queue {
-    /// An empty queue whose first status id is `first_id`.
+    /// An empty queue whose first status id is `first_id`, moved into [`limits::FIRST_STATUS_ID`]
+    /// so that counting never ends.
     #[must_use]
     pub fn new(first_id: u64) -> Self {
+        let (least, most) = limits::FIRST_STATUS_ID.into_inner();
         Self {
-            next_id: first_id,
+            next_id: first_id.clamp(least, most),
             in_progress: 0,
             entries: VecDeque::with_capacity(limits::STATUS_ENTRIES + limits::REQUESTS_IN_PROGRESS),
         }
     }
 
-    /// Queues as many of `wanted` requests of `action` as there is room for, and gives out their
-    /// status ids, one or more.
+    /// Queues as many of `wanted` requests of `action`, one or more, as there is room for, and gives
+    /// out their status ids, one or more.
     ///
     /// # Errors
     /// [`Refusal`], with nothing changed.
@@ -113,21 +115,18 @@ impl Queue {
         }
     }
 
-    /// A queued request starts.
-    pub fn start(&mut self, id: u64, now: VirtualTime) {
-        if let Some(entry) = self.entry(id)
-            && entry.phase == Phase::Queued
-        {
-            entry.phase = Phase::Running { since: now };
-        }
+    /// A queued request starts; false, and nothing changes, where it was not waiting.
+    pub fn start(&mut self, id: u64, now: VirtualTime) -> bool {
+        let waiting = self.entry(id).filter(|entry| entry.phase == Phase::Queued);
+        waiting.map(|entry| entry.phase = Phase::Running { since: now }).is_some()
     }
 
     /// A request ends with `code`; returns its `exe_time`, whole milliseconds and at least one.
-    /// Nothing changes where it had ended before.
-    pub fn finish(&mut self, id: u64, code: i32, now: VirtualTime) -> Duration {
-        let Some(entry) = self.entry(id) else { return limits::LEAST_EXE_TIME };
+    /// None, and nothing changes, where it had ended before.
+    pub fn finish(&mut self, id: u64, code: i32, now: VirtualTime) -> Option<Duration> {
+        let entry = self.entry(id)?;
         let took = match entry.phase {
-            Phase::Finished { exe_time, .. } => return exe_time,
+            Phase::Finished { .. } => return None,
             Phase::Queued => Duration::ZERO,
             Phase::Running { since } => now.since(since),
         };
@@ -135,7 +134,7 @@ impl Queue {
         let exe_time = Duration::from_millis(millis).max(limits::LEAST_EXE_TIME);
         entry.phase = Phase::Finished { code, exe_time };
         self.in_progress -= 1;
-        exe_time
+        Some(exe_time)
     }
 
     /// The entries of these ids, in the order asked; unknown ones are left out.
@@ -168,5 +167,255 @@ impl Entry {
             Phase::Finished { code, exe_time } => (code, exe_time),
         };
         Status { action: Arc::clone(&self.action), id: self.id, code, exe_time }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL_PLACES: Capacity =
+        Capacity { limit: limits::REQUESTS_IN_PROGRESS, all_or_nothing: false };
+
+    fn ms(millis: u64) -> VirtualTime {
+        VirtualTime::from_nanos(millis * 1_000_000)
+    }
+
+    fn action(name: &str) -> Arc<str> {
+        name.into()
+    }
+
+    #[test]
+    fn ids_count_up_from_the_first_one() {
+        let mut queue = Queue::new(139);
+        assert_eq!(queue.admit(&action("a"), 2, ALL_PLACES), Ok(139..141));
+        assert_eq!(queue.admit(&action("b"), 1, ALL_PLACES), Ok(141..142));
+        assert_eq!(Queue::new(0).admit(&action("a"), 1, ALL_PLACES), Ok(1..2));
+        assert!(Queue::new(u64::MAX).admit(&action("a"), 20, ALL_PLACES).is_ok());
+    }
+
+    #[test]
+    fn an_action_is_busy_until_the_last_of_its_requests_ended() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("a"), 2, ALL_PLACES).unwrap();
+        queue.finish(1, 200, ms(0)).unwrap();
+        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(Refusal::Busy));
+        queue.finish(2, 200, ms(0)).unwrap();
+        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Ok(3..4));
+    }
+
+    #[test]
+    fn a_busy_action_is_told_so_before_a_full_queue() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("a"), 20, ALL_PLACES).unwrap();
+        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(Refusal::Busy));
+        assert_eq!(queue.admit(&action("b"), 1, ALL_PLACES), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn as_many_as_fit_are_queued_or_none() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("a"), 18, ALL_PLACES).unwrap();
+        let all = Capacity { all_or_nothing: true, ..ALL_PLACES };
+        assert_eq!(queue.admit(&action("b"), 3, all), Err(Refusal::Full));
+        assert_eq!(queue.admit(&action("b"), 3, ALL_PLACES), Ok(19..21));
+        assert_eq!(queue.in_progress(), 20);
+    }
+
+    #[test]
+    fn a_limit_below_what_is_in_progress_admits_nothing_and_ends_nothing() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("a"), 5, ALL_PLACES).unwrap();
+        let narrow = Capacity { limit: 3, all_or_nothing: false };
+        assert_eq!(queue.admit(&action("b"), 1, narrow), Err(Refusal::Full));
+        assert_eq!(queue.in_progress(), 5);
+    }
+
+    #[test]
+    fn exe_time_counts_from_the_start_in_whole_milliseconds_and_is_never_zero() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("a"), 3, ALL_PLACES).unwrap();
+        assert!(queue.start(1, ms(50)));
+        assert!(!queue.start(1, ms(60)), "it started already");
+        let end = ms(50).after(Duration::from_micros(133_999));
+        assert_eq!(queue.finish(1, 200, end), Some(Duration::from_millis(133)));
+        assert_eq!(queue.finish(1, 500, ms(999)), None, "it ended already");
+        queue.start(2, ms(70));
+        assert_eq!(queue.finish(2, 1, ms(70)), Some(limits::LEAST_EXE_TIME));
+        assert_eq!(queue.finish(3, -1, ms(900)), Some(limits::LEAST_EXE_TIME));
+        assert!(!queue.start(3, ms(950)), "it ended without having started");
+        let entries = queue.status(&[1, 2, 3]);
+        let seen: Vec<_> = entries.iter().map(|status| (status.code, status.exe_time)).collect();
+        let least = limits::LEAST_EXE_TIME;
+        assert_eq!(seen, [(200, Duration::from_millis(133)), (1, least), (-1, least)]);
+    }
+
+    #[test]
+    fn statuses_come_in_the_order_asked_without_the_unknown() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("a"), 3, ALL_PLACES).unwrap();
+        let ids = |asked: &[u64]| -> Vec<u64> {
+            queue.status(asked).iter().map(|status| status.id).collect()
+        };
+        assert_eq!(ids(&[3, 9, 1, 3, 0]), [3, 1, 3]);
+    }
+
+    #[test]
+    fn a_running_entry_outlives_forty_newer_ones() {
+        let mut queue = Queue::new(1);
+        queue.admit(&action("slow"), 1, ALL_PLACES).unwrap();
+        for id in 2..=100 {
+            queue.admit(&action("quick"), 1, ALL_PLACES).unwrap();
+            queue.finish(id, 200, ms(0)).unwrap();
+        }
+        let known: Vec<u64> = (1..=100).filter(|id| !queue.status(&[*id]).is_empty()).collect();
+        assert_eq!(known, std::iter::once(1).chain(62..=100).collect::<Vec<_>>());
+        assert_eq!(queue.status(&[1])[0].code, -1);
+        queue.finish(1, 200, ms(5)).unwrap();
+        assert_eq!(queue.status(&[1])[0].code, 200, "and it is known until it is the oldest");
+    }
+
+    /// What the contract says, told with a plain list of everything that ever happened.
+    #[derive(Default)]
+    struct Model {
+        requests: Vec<Told>,
+    }
+
+    #[derive(Clone)]
+    struct Told {
+        action: usize,
+        started: Option<u64>,
+        ended: Option<(i32, u64)>,
+        forgotten: bool,
+    }
+
+    impl Model {
+        fn running(&self) -> usize {
+            self.requests.iter().filter(|told| told.ended.is_none()).count()
+        }
+
+        fn admit(&mut self, action: usize, wanted: usize, capacity: Capacity) -> Option<Refusal> {
+            let mine = |told: &&Told| told.action == action && told.ended.is_none();
+            if self.requests.iter().any(|told| mine(&told)) {
+                return Some(Refusal::Busy);
+            }
+            let room = capacity.limit.min(20).saturating_sub(self.running());
+            if room == 0 || (capacity.all_or_nothing && wanted > room) {
+                return Some(Refusal::Full);
+            }
+            for _ in 0..wanted.min(room) {
+                self.requests.push(Told { action, started: None, ended: None, forgotten: false });
+                let kept = self.requests.iter().filter(|told| !told.forgotten).count();
+                let oldest = |told: &&mut Told| told.ended.is_some() && !told.forgotten;
+                if kept > 40 {
+                    self.requests.iter_mut().find(oldest).unwrap().forgotten = true;
+                }
+            }
+            None
+        }
+
+        fn finish(&mut self, index: usize, code: i32, now: u64) -> Option<u64> {
+            let told = &mut self.requests[index];
+            if told.ended.is_some() {
+                return None;
+            }
+            let took = (now - told.started.unwrap_or(now)).max(1);
+            told.ended = Some((code, took));
+            Some(took)
+        }
+
+        fn status(&self, index: usize, id: u64) -> Option<(u64, usize, i32, Duration)> {
+            let told = &self.requests[index];
+            let (code, took) = told.ended.unwrap_or((-1, 0));
+            (!told.forgotten).then_some((id, told.action, code, Duration::from_millis(took)))
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Admit { action: usize, wanted: usize, capacity: Capacity },
+        Start(prop::sample::Index),
+        Finish(prop::sample::Index, i32),
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let admit = (0..8_usize, 1..25_usize, prop_oneof![3 => Just(20_usize), 1 => 0..25_usize])
+            .prop_flat_map(|(action, wanted, limit)| {
+                any::<bool>().prop_map(move |all_or_nothing| Step::Admit {
+                    action,
+                    wanted: if limit % 2 == 0 { wanted % 5 + 1 } else { wanted },
+                    capacity: Capacity { limit, all_or_nothing },
+                })
+            });
+        prop_oneof![
+            4 => admit,
+            3 => any::<prop::sample::Index>().prop_map(Step::Start),
+            6 => (any::<prop::sample::Index>(), -111..600).prop_map(|(at, code)| Step::Finish(at, code)),
+            1 => (0..5_000_u64).prop_map(Step::Pass),
+        ]
+    }
+
+    /// Of the requests so far, mostly one of the newest 24, as old ones have ended.
+    fn pick(index: &prop::sample::Index, requests: usize) -> Option<usize> {
+        let recent = requests.min(24);
+        (recent > 0).then(|| requests - 1 - index.index(recent))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn the_queue_does_what_the_contract_tells(
+            first in 1..1_000_u64,
+            steps in prop::collection::vec(step(), 1..200),
+        ) {
+            let (mut queue, mut model, mut now) = (Queue::new(first), Model::default(), 0);
+            let id = |index: usize| first + index as u64;
+            for step in steps {
+                match step {
+                    Step::Admit { action: of, wanted, capacity } => {
+                        let before = model.requests.len();
+                        let expected = match model.admit(of, wanted, capacity) {
+                            Some(refusal) => Err(refusal),
+                            None => Ok(id(before)..id(model.requests.len())),
+                        };
+                        prop_assert_eq!(queue.admit(&action(&of.to_string()), wanted, capacity), expected);
+                    }
+                    Step::Start(index) => {
+                        let Some(index) = pick(&index, model.requests.len()) else { continue };
+                        let told = &mut model.requests[index];
+                        let waits = told.started.is_none() && told.ended.is_none();
+                        if waits {
+                            told.started = Some(now);
+                        }
+                        prop_assert_eq!(queue.start(id(index), ms(now)), waits);
+                    }
+                    Step::Finish(index, code) => {
+                        let Some(index) = pick(&index, model.requests.len()) else { continue };
+                        let expected = model.finish(index, code, now).map(Duration::from_millis);
+                        prop_assert_eq!(queue.finish(id(index), code, ms(now)), expected);
+                    }
+                    Step::Pass(millis) => now += millis,
+                }
+                prop_assert_eq!(queue.in_progress(), model.running());
+                prop_assert!(queue.in_progress() <= 20);
+                let asked: Vec<u64> = (0..model.requests.len()).map(id).collect();
+                let known = queue.status(&asked);
+                let known: Vec<_> = known
+                    .iter()
+                    .map(|status| {
+                        let action = status.action.parse().unwrap();
+                        (status.id, action, status.code, status.exe_time)
+                    })
+                    .collect();
+                let expected: Vec<_> =
+                    (0..asked.len()).filter_map(|index| model.status(index, id(index))).collect();
+                prop_assert!(known.len() <= 40);
+                prop_assert_eq!(known, expected);
+            }
+        }
     }
 }

@@ -1,48 +1,469 @@
-//! STUB (to be replaced): values.
-#![allow(missing_docs, unused)]
+//! The values that Modbus requests write: text as typed, registers or coils as sent (contract §3,
+//! "Modbus functions").
+//!
+//! Numbers are big-endian, most significant word first. Rulings where the contract leaves room:
+//! whole numbers are decimal, with or without sign, and both readings of their width are taken
+//! (`short` from −32768 to 65535); floats are finite also after rounding to their width; a write
+//! must not run past address 65535.
+
 use super::ModbusFunction;
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use super::decode::shortened;
+use crate::limits;
+
+/// How the text of a value is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ValueType {
+    /// Raw bytes, two digits each.
     #[default]
     Hex,
+    /// A whole number, 1 register.
     Short,
+    /// A whole number, 2 registers.
     Int,
+    /// A whole number, 4 registers.
     Long,
+    /// IEEE 754 single, 2 registers.
     Float,
+    /// IEEE 754 double, 4 registers.
     Double,
 }
+
+impl ValueType {
+    /// All of them, by the words of `modbus.type`.
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("hex", Self::Hex),
+        ("short", Self::Short),
+        ("int", Self::Int),
+        ("long", Self::Long),
+        ("float", Self::Float),
+        ("double", Self::Double),
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hex => "hex",
+            Self::Short => "short",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Float => "float",
+            Self::Double => "double",
+        }
+    }
+
+    /// The bytes of a value, first byte first on the wire.
+    fn bytes(self, value: &str) -> Result<Vec<u8>, ValueError> {
+        match self {
+            Self::Hex => hex(value),
+            Self::Short => integer(value, 2),
+            Self::Int => integer(value, 4),
+            Self::Long => integer(value, 8),
+            Self::Float => float(value, f32::is_finite, |number| number.to_be_bytes().to_vec()),
+            Self::Double => float(value, f64::is_finite, |number| number.to_be_bytes().to_vec()),
+        }
+    }
+}
+
 /// What a request writes, by function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModbusWrite {
-    SingleCoil { address: u16, on: bool },
-    SingleRegister { address: u16, word: u16 },
-    MultipleCoils { address: u16, coils: Vec<bool> },
-    MultipleRegisters { address: u16, words: Vec<u16> },
+    /// Function 5.
+    SingleCoil {
+        /// The coil.
+        address: u16,
+        /// 0xFF00 on the wire where set, 0x0000 where not.
+        on: bool,
+    },
+    /// Function 6.
+    SingleRegister {
+        /// The register.
+        address: u16,
+        /// Its value.
+        word: u16,
+    },
+    /// Function 15.
+    MultipleCoils {
+        /// The first coil.
+        address: u16,
+        /// 8 to 1968 of them, a multiple of 8.
+        coils: Vec<bool>,
+    },
+    /// Function 16.
+    MultipleRegisters {
+        /// The first register.
+        address: u16,
+        /// 1 to 123 of them.
+        words: Vec<u16>,
+    },
 }
+
+/// Why a value cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(pub String);
+
 impl ModbusWrite {
+    /// Reads `value` as `value_type` and fits it to `function`.
+    ///
+    /// # Errors
+    /// [`ValueError`] where the text is no such value, the function does not take the type or the
+    /// length, or the write would run past address 65535.
     pub fn encode(
         function: ModbusFunction,
         address: u16,
         value_type: ValueType,
         value: &str,
     ) -> Result<Self, ValueError> {
-        todo!()
+        fits(function, value_type)?;
+        let bytes = value_type.bytes(value)?;
+        let write = match function {
+            ModbusFunction::WriteSingleCoil => {
+                Self::SingleCoil { address, on: single(function, &bytes)? != 0 }
+            }
+            ModbusFunction::WriteSingleRegister => {
+                Self::SingleRegister { address, word: single(function, &bytes)? }
+            }
+            ModbusFunction::WriteMultipleCoils => {
+                Self::MultipleCoils { address, coils: coils(&bytes)? }
+            }
+            ModbusFunction::WriteMultipleRegisters => {
+                Self::MultipleRegisters { address, words: words(&bytes)? }
+            }
+        };
+        let last = u32::from(address) + u32::from(write.quantity()) - 1;
+        if last > u32::from(u16::MAX) {
+            return Err(ValueError(format!(
+                "{} values from address {address} on run to {last}: addresses end at 65535",
+                write.quantity()
+            )));
+        }
+        Ok(write)
     }
-    /// Function code on the wire.
-    pub fn function(&self) -> u8 {
-        todo!()
+
+    /// The function code on the wire.
+    #[must_use]
+    pub const fn function(&self) -> u8 {
+        match self {
+            Self::SingleCoil { .. } => 5,
+            Self::SingleRegister { .. } => 6,
+            Self::MultipleCoils { .. } => 15,
+            Self::MultipleRegisters { .. } => 16,
+        }
     }
-    pub fn address(&self) -> u16 {
-        todo!()
+
+    /// The first register or coil.
+    #[must_use]
+    pub const fn address(&self) -> u16 {
+        match self {
+            Self::SingleCoil { address, .. }
+            | Self::SingleRegister { address, .. }
+            | Self::MultipleCoils { address, .. }
+            | Self::MultipleRegisters { address, .. } => *address,
+        }
     }
+
+    /// How many registers or coils from [`ModbusWrite::address`] on.
+    #[must_use]
     pub fn quantity(&self) -> u16 {
-        todo!()
+        let quantity = match self {
+            Self::SingleCoil { .. } | Self::SingleRegister { .. } => 1,
+            Self::MultipleCoils { coils, .. } => coils.len(),
+            Self::MultipleRegisters { words, .. } => words.len(),
+        };
+        // Only a write put together by hand, beyond what Modbus carries, could have more.
+        u16::try_from(quantity).unwrap_or(u16::MAX)
     }
-    /// registers, or coils as 0 and 1
+
+    /// The registers, or the coils as 0 and 1.
+    #[must_use]
     pub fn values(&self) -> Vec<u16> {
-        todo!()
+        match self {
+            Self::SingleCoil { on, .. } => vec![u16::from(*on)],
+            Self::SingleRegister { word, .. } => vec![*word],
+            Self::MultipleCoils { coils, .. } => coils.iter().copied().map(u16::from).collect(),
+            Self::MultipleRegisters { words, .. } => words.clone(),
+        }
+    }
+}
+
+/// Which types a function takes at all.
+fn fits(function: ModbusFunction, value_type: ValueType) -> Result<(), ValueError> {
+    use ModbusFunction as F;
+    use ValueType as T;
+    let expected = match (function, value_type) {
+        (F::WriteSingleCoil | F::WriteSingleRegister, T::Hex | T::Short)
+        | (F::WriteMultipleCoils, T::Hex)
+        | (F::WriteMultipleRegisters, _) => return Ok(()),
+        (F::WriteSingleCoil | F::WriteSingleRegister, _) => "`short` or `hex`",
+        (F::WriteMultipleCoils, _) => "`hex`",
+    };
+    Err(ValueError(format!(
+        "type `{}` with function {}: expected {expected}",
+        value_type.name(),
+        function.code()
+    )))
+}
+
+/// The two bytes of functions 5 and 6.
+fn single(function: ModbusFunction, bytes: &[u8]) -> Result<u16, ValueError> {
+    let wrong = || {
+        ValueError(format!("{} bytes: function {} takes exactly 2", bytes.len(), function.code()))
+    };
+    Ok(u16::from_be_bytes(bytes.try_into().map_err(|_| wrong())?))
+}
+
+/// Eight coils a byte, the least significant bit first, as function 15 sends them.
+fn coils(bytes: &[u8]) -> Result<Vec<bool>, ValueError> {
+    let most = usize::from(*limits::WRITE_BITS.end());
+    if bytes.len() * 8 > most {
+        return Err(ValueError(format!(
+            "{} coils: function 15 takes {most} at the most",
+            bytes.len() * 8
+        )));
+    }
+    Ok(bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).collect())
+}
+
+fn words(bytes: &[u8]) -> Result<Vec<u16>, ValueError> {
+    let (pairs, rest) = bytes.as_chunks();
+    if !rest.is_empty() {
+        return Err(ValueError(format!(
+            "{} bytes: function 16 writes whole registers, 4 digits each",
+            bytes.len()
+        )));
+    }
+    let most = usize::from(*limits::WRITE_REGISTERS.end());
+    if pairs.len() > most {
+        return Err(ValueError(format!(
+            "{} registers: function 16 takes {most} at the most",
+            pairs.len()
+        )));
+    }
+    Ok(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
+}
+
+fn hex(value: &str) -> Result<Vec<u8>, ValueError> {
+    let wrong = || {
+        ValueError(format!(
+            "`{}`: expected hexadecimal digits, two for each byte, as 00FF",
+            shortened(value)
+        ))
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = value.as_bytes().as_chunks();
+    if pairs.is_empty() || !rest.is_empty() {
+        return Err(wrong());
+    }
+    let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    pairs.iter().map(byte).collect::<Option<_>>().ok_or_else(wrong)
+}
+
+/// A whole number of `width` bytes, read as signed or unsigned, whichever has it.
+fn integer(value: &str, width: usize) -> Result<Vec<u8>, ValueError> {
+    let bits = 8 * width;
+    let range = -(1_i128 << (bits - 1))..=(1_i128 << bits) - 1;
+    let number = value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        ValueError(format!(
+            "`{}`: expected a whole number from {} to {}",
+            shortened(value),
+            range.start(),
+            range.end()
+        ))
+    })?;
+    let bytes = number.to_be_bytes();
+    Ok(bytes[bytes.len() - width..].to_vec())
+}
+
+/// A number in floating point; `inf` and `nan`, which Rust would read, are none.
+fn float<F: std::str::FromStr + Copy>(
+    value: &str,
+    finite: impl Fn(F) -> bool,
+    bytes: impl Fn(F) -> Vec<u8>,
+) -> Result<Vec<u8>, ValueError> {
+    match value.parse().ok().filter(|number| finite(*number)) {
+        Some(number) => Ok(bytes(number)),
+        None => Err(ValueError(format!(
+            "`{}`: expected a finite number of {} bits, as -12.5",
+            shortened(value),
+            8 * size_of::<F>()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::ModbusFunction::{
+        WriteMultipleCoils, WriteMultipleRegisters, WriteSingleCoil, WriteSingleRegister,
+    };
+    use super::ValueType::{Double, Float, Hex, Int, Long, Short};
+    use super::*;
+
+    fn encode(
+        function: ModbusFunction,
+        value_type: ValueType,
+        value: &str,
+    ) -> Result<Vec<u16>, String> {
+        ModbusWrite::encode(function, 10, value_type, value)
+            .map(|write| write.values())
+            .map_err(|error| error.to_string())
+    }
+
+    fn registers(value_type: ValueType, value: &str) -> Vec<u16> {
+        encode(WriteMultipleRegisters, value_type, value).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_big_endian_with_the_most_significant_word_first() {
+        assert_eq!(registers(Hex, "0102a0B0"), [0x0102, 0xA0B0]);
+        assert_eq!(registers(Short, "20"), [20]);
+        assert_eq!(registers(Int, "-2"), [0xFFFF, 0xFFFE]);
+        assert_eq!(registers(Long, "4294967298"), [0, 1, 0, 2]);
+        assert_eq!(registers(Float, "1.5"), [0x3FC0, 0]);
+        assert_eq!(registers(Double, "-1.5"), [0xBFF8, 0, 0, 0]);
+    }
+
+    #[test]
+    fn whole_numbers_take_both_readings_of_their_width_and_no_more() {
+        assert_eq!(registers(Short, "-32768"), registers(Short, "+32768"));
+        assert_eq!(registers(Int, "-1"), registers(Int, "4294967295"));
+        assert_eq!(registers(Long, "-1"), registers(Long, "18446744073709551615"));
+        for (value_type, value) in [
+            (Short, "65536"),
+            (Short, "-32769"),
+            (Int, "4294967296"),
+            (Int, "-2147483649"),
+            (Long, "18446744073709551616"),
+            (Long, "-9223372036854775809"),
+            (Short, ""),
+            (Short, "-"),
+            (Short, " 1"),
+            (Short, "1 "),
+            (Short, "1.0"),
+            (Short, "0x10"),
+            (Short, "1_000"),
+            (Long, &"9".repeat(492)),
+        ] {
+            assert!(encode(WriteMultipleRegisters, value_type, value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn floats_stay_finite_at_their_own_width() {
+        assert_eq!(registers(Double, "1e39").len(), 4);
+        for (value_type, value) in
+            [(Float, "1e39"), (Double, "1e400"), (Float, "inf"), (Double, "NaN"), (Float, "1,5")]
+        {
+            assert!(encode(WriteMultipleRegisters, value_type, value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_coil_is_on_for_anything_but_zero() {
+        for (value_type, value, on) in [
+            (Short, "0", 0),
+            (Short, "1", 1),
+            (Short, "-7", 1),
+            (Hex, "0000", 0),
+            (Hex, "00FF", 1),
+            (Hex, "FF00", 1),
+            (Hex, "0001", 1),
+        ] {
+            assert_eq!(encode(WriteSingleCoil, value_type, value), Ok(vec![on]), "{value}");
+        }
+    }
+
+    #[test]
+    fn functions_5_and_6_take_exactly_two_bytes() {
+        assert_eq!(encode(WriteSingleRegister, Short, "-1"), Ok(vec![0xFFFF]));
+        assert_eq!(encode(WriteSingleRegister, Hex, "12ab"), Ok(vec![0x12AB]));
+        for function in [WriteSingleCoil, WriteSingleRegister] {
+            for (value_type, value) in
+                [(Hex, "FF"), (Hex, "00FF00"), (Int, "1"), (Long, "1"), (Float, "1"), (Double, "1")]
+            {
+                assert!(encode(function, value_type, value).is_err(), "{function:?} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn coils_leave_each_byte_least_significant_bit_first() {
+        let expected = [1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1, 1, 0];
+        // The example of the Modbus specification counts the same way: CD is 1100 1101.
+        assert_eq!(encode(WriteMultipleCoils, Hex, "CD6B"), Ok(expected.to_vec()));
+        assert_eq!(encode(WriteMultipleCoils, Short, "1").ok(), None);
+    }
+
+    #[test]
+    fn multiple_writes_end_at_their_largest_quantity() {
+        assert_eq!(registers(Hex, &"0001".repeat(123)).len(), 123);
+        assert_eq!(encode(WriteMultipleCoils, Hex, &"00".repeat(246)).unwrap().len(), 1968);
+        assert!(encode(WriteMultipleRegisters, Hex, &"0001".repeat(124)).is_err());
+        assert!(encode(WriteMultipleCoils, Hex, &"00".repeat(247)).is_err());
+        assert!(encode(WriteMultipleRegisters, Hex, "000102").is_err());
+    }
+
+    #[test]
+    fn hex_is_whole_bytes_of_hexadecimal_digits() {
+        for value in ["", "0", "000", "00g0", "0x00", "00 0", "ää"] {
+            let error = encode(WriteMultipleRegisters, Hex, value).unwrap_err();
+            assert!(error.contains("hexadecimal"), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_write_does_not_run_past_the_last_address() {
+        let at = |address, value| {
+            ModbusWrite::encode(WriteMultipleRegisters, address, ValueType::Int, value)
+        };
+        assert_eq!(at(65534, "1").unwrap().quantity(), 2);
+        assert_eq!(
+            at(65535, "1").unwrap_err().to_string(),
+            "2 values from address 65535 on run to 65536: addresses end at 65535"
+        );
+    }
+
+    #[test]
+    fn a_message_quotes_no_more_than_the_beginning_of_a_long_value() {
+        let error = encode(WriteMultipleRegisters, Float, &"ä".repeat(492)).unwrap_err();
+        assert!(error.starts_with(&format!("`{}…`", "ä".repeat(40))), "{error}");
+    }
+
+    /// The registers read back as one unsigned number.
+    fn joined(words: &[u16]) -> u64 {
+        words.iter().fold(0, |number, word| number << 16 | u64::from(*word))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn what_is_written_reads_back(number: i64, float: f32, double: f64) {
+            let written = |value_type, value: String| joined(&registers(value_type, &value));
+            prop_assert_eq!(written(Long, number.to_string()), number.cast_unsigned());
+            let int = i32::try_from(number >> 32).unwrap();
+            prop_assert_eq!(written(Int, int.to_string()), u64::from(int.cast_unsigned()));
+            let short = i16::try_from(number >> 48).unwrap();
+            prop_assert_eq!(written(Short, short.to_string()), u64::from(short.cast_unsigned()));
+            prop_assume!(float.is_finite() && double.is_finite());
+            prop_assert_eq!(written(Float, float.to_string()), u64::from(float.to_bits()));
+            prop_assert_eq!(written(Double, double.to_string()), double.to_bits());
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(
+            function in prop::sample::select(ModbusFunction::ALL.to_vec()),
+            (_, value_type) in prop::sample::select(ValueType::NAMES.to_vec()),
+            address: u16,
+            value in "\\PC{0,20}|[0-9a-fA-F]{0,500}|[-+.e0-9]{1,9}",
+        ) {
+            if let Ok(write) = ModbusWrite::encode(function, address, value_type, &value) {
+                prop_assert_eq!(write.function(), function.code());
+                prop_assert_eq!(usize::from(write.quantity()), write.values().len());
+                prop_assert!(u32::from(address) + u32::from(write.quantity()) <= 65_536);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, LOCATION};
+use hyper::header::LOCATION;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
@@ -60,9 +60,7 @@ pub(super) fn call(call: &Call<'_>) -> Reply {
         CallRoute::Page => {
             let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
             let location = format!("/api/v1/actions/status?id={}", ids.join(","));
-            let reply = Reply::empty(StatusCode::ACCEPTED);
-            // Digits and commas are header text.
-            HeaderValue::try_from(location).into_iter().fold(reply, |r, to| r.with(LOCATION, to))
+            Reply::empty(StatusCode::ACCEPTED).with(LOCATION, &location)
         }
         CallRoute::Rest => Reply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
     }
@@ -139,7 +137,6 @@ impl<'a> From<&'a Status> for Shown<'a> {
 }
 
 /// Seconds to the millisecond, without exponent and trailing zeros: 0, 1, 0.133.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     let (seconds, millis) = (time.as_secs(), time.subsec_millis());
     if millis == 0 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 
 use super::stream::{Ending, HandedOver, Plan, Wire};
@@ -35,7 +35,8 @@ pub(super) async fn answer(
     });
     let due = api.clock.now().after(delay);
     let (reply, plan) = match effect {
-        None => (api.answer(request).await, Plan::Whole),
+        // The engine adds delays up; none comes as an effect.
+        None | Some(ApiEffect::Delay(_)) => (api.answer(request).await, Plan::Whole),
         Some(ApiEffect::Cut { after }) => (api.answer(request).await, Plan::Cut { left: after }),
         Some(ApiEffect::Drip { bytes, every }) => {
             (api.answer(request).await, Plan::Drip { bytes, every })
@@ -50,8 +51,6 @@ pub(super) async fn answer(
             return Err(Broken);
         }
         Some(ApiEffect::Hang) => return hang(request).await,
-        // The engine adds delays up; none comes as an effect.
-        Some(ApiEffect::Delay(_)) => (api.answer(request).await, Plan::Whole),
     };
     wait(&api, delay, due).await;
     if reply.closes() {
@@ -76,7 +75,7 @@ async fn refuse(request: Request<Incoming>, code: u16, retry_after: Option<u32>)
     let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
     let mut reply = Reply::error(status, &key, &reason.to_ascii_lowercase());
     if let Some(seconds) = retry_after {
-        reply = reply.with(RETRY_AFTER, HeaderValue::from(seconds));
+        reply = reply.with(RETRY_AFTER, &seconds.to_string());
     }
     if body::discard(request.into_body()).await { reply } else { reply.closing() }
 }

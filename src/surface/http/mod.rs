@@ -16,5 +16,6 @@ pub(crate) mod server;
 mod stream;
 
 pub use self::reply::{Body, Reply};
+pub(crate) use self::router::method_not_allowed;
 pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
 pub use self::server::Server;

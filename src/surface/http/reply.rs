@@ -81,10 +81,12 @@ impl Reply {
         Self::json(status, &json!({ "error": key, "message": message, "details": details }))
     }
 
-    /// The same with a header of its own.
+    /// The same with a header of its own; `value` is visible ASCII.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
         self
     }
 

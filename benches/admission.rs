@@ -1,0 +1,83 @@
+//! What a call costs: the places for requests alone, and the whole device around them (rules asked,
+//! journal written, clock read) from the call to the final status.
+
+#![expect(missing_docs, reason = "criterion's macros make public items")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use jiff::Timestamp;
+use serde_json::json;
+use wwsim::clock::{Clock, Speed, VirtualTime};
+use wwsim::device::actions::{Capacity, Definition, Queue};
+use wwsim::device::{ActionSettings, Device, Firmware, Identity, License};
+use wwsim::fault::Engine;
+use wwsim::journal::Journal;
+use wwsim::limits;
+
+const CAPACITY: Capacity = Capacity { limit: limits::REQUESTS_IN_PROGRESS, all_or_nothing: false };
+
+/// Admission, start, end and status of one request, with so many others running all the while.
+fn queue(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("queue: admit, start, finish, status");
+    for others in [0, 19] {
+        group.bench_function(format!("{others} others running"), |bencher| {
+            let mut queue = Queue::new(1);
+            if others > 0 {
+                queue.admit(&"other".into(), others, CAPACITY).unwrap();
+            }
+            let action: Arc<str> = "light_toggle".into();
+            let end = VirtualTime::ZERO.after(Duration::from_millis(133));
+            bencher.iter(|| {
+                let id = queue.admit(&action, 1, CAPACITY).unwrap().start;
+                queue.start(id, VirtualTime::ZERO);
+                queue.finish(id, 200, end);
+                black_box(queue.status(&[id]))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The same by way of the device, without rules, by the real clock and by one that stands still.
+fn device(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("device: call, finish, status");
+    for (name, speed) in [("real clock", Speed::REAL), ("manual clock", Speed::Manual)] {
+        let device = healthy(speed);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let run = device.call("light_toggle").unwrap();
+                let mut last = 0;
+                for (ticket, _) in run.requests {
+                    last = ticket.id();
+                    ticket.finish(200, String::new());
+                }
+                black_box(device.status(&[last]))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn healthy(speed: Speed) -> Arc<Device> {
+    let clock = Clock::new(Timestamp::UNIX_EPOCH, speed);
+    let journal = Arc::new(Journal::new(clock.clone()));
+    let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new()));
+    let identity = Identity {
+        id: "A842E39F8124".parse().unwrap(),
+        firmware: Firmware::DEFAULT,
+        license: License::Plus,
+    };
+    let definition = Definition::parse_value(&json!({"actions": [
+        {"id": "1", "requests": []},
+        {"id": "light_toggle", "requests": [{"http": {"url": "http://lamp.local/toggle"}}]},
+    ]}));
+    let initial = Arc::new(definition.unwrap());
+    Device::new(identity, ActionSettings::default(), Some(initial), clock, engine, journal)
+}
+
+criterion_group!(benches, queue, device);
+criterion_main!(benches);

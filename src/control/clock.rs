@@ -1,0 +1,86 @@
+//! `clock`: reading it, moving it, setting its speed.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Controls;
+use super::request::{Request, bad};
+use crate::clock::{Clock, Speed, Unsettled, VirtualTime};
+use crate::journal::Event;
+use crate::surface::http::Reply;
+
+const EXPECTED: &str = r#"{"advance": "15m"}, {"jump": "30d"}, {"speed": 60} or {"speed": "manual"}"#;
+
+/// What is asked of the clock; exactly one of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    advance: Option<String>,
+    jump: Option<String>,
+    speed: Option<Value>,
+}
+
+/// The time and how it passes. `t` is in seconds since the scenario's start.
+pub(super) fn show(clock: &Clock) -> Value {
+    shown(clock, clock.now())
+}
+
+fn shown(clock: &Clock, now: VirtualTime) -> Value {
+    let speed = match clock.speed() {
+        Speed::Times(times) => json!(times),
+        Speed::Manual => json!("manual"),
+    };
+    json!({ "t": now.as_secs_f64(), "time": clock.civil(now).to_string(), "speed": speed })
+}
+
+/// Moves the clock, or sets its speed; answers when all that was due has happened.
+pub(super) async fn change(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
+    let clock = house.clock();
+    let reached = match request.json(EXPECTED)? {
+        Change { advance: Some(by), jump: None, speed: None } => {
+            let by = duration(house, "advance", &by)?;
+            clock.advance(by).await.map_err(|error| unsettled(&error))?
+        }
+        Change { advance: None, jump: Some(by), speed: None } => {
+            let by = duration(house, "jump", &by)?;
+            clock.jump(by).await.map_err(|error| unsettled(&error))?
+        }
+        Change { advance: None, jump: None, speed: Some(to) } => {
+            let to = speed(&to)?;
+            note(house, "speed", to.to_string());
+            clock.set_speed(to);
+            clock.now()
+        }
+        _ => return Err(bad(&format!("the body: expected exactly one of {EXPECTED}"))),
+    };
+    Ok(Reply::json(StatusCode::OK, &shown(clock, reached)))
+}
+
+fn duration(house: &dyn Controls, how: &'static str, text: &str) -> Result<Duration, Reply> {
+    let duration = house.parse_duration(text).map_err(|error| bad(&format!("`{how}`: {error}")))?;
+    note(house, how, text.to_owned());
+    Ok(duration)
+}
+
+fn note(house: &dyn Controls, how: &'static str, value: String) {
+    house.journal().write(Event::ClockMoved { how, value });
+}
+
+fn speed(value: &Value) -> Result<Speed, Reply> {
+    if value == "manual" {
+        return Ok(Speed::Manual);
+    }
+    let times = value.as_f64().ok_or_else(|| {
+        bad(&format!("`speed`: {value}: expected a number above 0, or \"manual\""))
+    })?;
+    Speed::times(times).map_err(|error| bad(&error))
+}
+
+fn unsettled(error: &Unsettled) -> Reply {
+    let details = json!({ "t": error.reached.as_secs_f64() });
+    let message = error.to_string();
+    Reply::error_with(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", &message, &details)
+}

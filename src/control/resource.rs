@@ -1,0 +1,144 @@
+//! What the paths of the control plane mean.
+
+use hyper::StatusCode;
+use percent_encoding::percent_decode_str;
+
+use super::Registers;
+use crate::bank::Table;
+use crate::fault::Method;
+use crate::surface::http::Reply;
+
+/// Something the control plane shows or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Resource {
+    Health,
+    State,
+    Scenario,
+    Faults,
+    Fault(String),
+    Registers(Registers),
+    Requests(String),
+    Journal,
+    JournalWait,
+    Clock,
+    Reset,
+}
+
+impl Resource {
+    /// What a path means.
+    ///
+    /// # Errors
+    /// A 404 for an unknown path, a 400 for one whose numbers make no sense.
+    pub(super) fn at(path: &str) -> Result<Self, Reply> {
+        let parts: Option<Vec<String>> =
+            path.split('/').skip(1).map(|part| Some(decode(part)?.to_string())).collect();
+        let parts = parts.unwrap_or_default();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts[..] {
+            ["healthz"] => Ok(Self::Health),
+            ["control", "v1", ref rest @ ..] => match *rest {
+                ["state"] => Ok(Self::State),
+                ["scenario"] => Ok(Self::Scenario),
+                ["faults"] => Ok(Self::Faults),
+                ["faults", id] => Ok(Self::Fault(id.to_owned())),
+                ["slaves", slave, "units", unit, table, address] => {
+                    registers(slave, unit, table, address).map(Self::Registers)
+                }
+                ["targets", target, "requests"] => Ok(Self::Requests(target.to_owned())),
+                ["journal"] => Ok(Self::Journal),
+                ["journal", "wait"] => Ok(Self::JournalWait),
+                ["clock"] => Ok(Self::Clock),
+                ["reset"] => Ok(Self::Reset),
+                _ => Err(unknown(path)),
+            },
+            _ => Err(unknown(path)),
+        }
+    }
+
+    /// What can be done with it.
+    pub(super) fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Health | Self::State | Self::Scenario | Self::Journal | Self::JournalWait => {
+                &[Method::Get]
+            }
+            Self::Faults | Self::Clock => &[Method::Get, Method::Post],
+            Self::Fault(_) => &[Method::Get, Method::Patch, Method::Delete],
+            Self::Registers(_) => &[Method::Get, Method::Put],
+            Self::Requests(_) => &[Method::Get, Method::Delete],
+            Self::Reset => &[Method::Post],
+        }
+    }
+}
+
+fn decode(part: &str) -> Option<std::borrow::Cow<'_, str>> {
+    percent_decode_str(part).decode_utf8().ok()
+}
+
+fn unknown(path: &str) -> Reply {
+    let message = format!(
+        "there is nothing at `{path}`; below /control/v1 there are state, scenario, faults, \
+         faults/{{id}}, slaves/{{name}}/units/{{unit}}/{{coils|discrete|holding|input}}/{{address}}, \
+         targets/{{name}}/requests, journal, journal/wait, clock and reset"
+    );
+    Reply::error(StatusCode::NOT_FOUND, "not_found", &message)
+}
+
+fn registers(slave: &str, unit: &str, table: &str, address: &str) -> Result<Registers, Reply> {
+    let wrong = |message: String| Reply::error(StatusCode::BAD_REQUEST, "invalid_path", &message);
+    let tables =
+        [Table::Coils, Table::DiscreteInputs, Table::HoldingRegisters, Table::InputRegisters];
+    let found = tables.into_iter().find(|known| known.name() == table);
+    Ok(Registers {
+        slave: slave.to_owned(),
+        unit: unit
+            .parse()
+            .map_err(|_| wrong(format!("unit `{unit}`: expected a unit id, 0 to 255")))?,
+        table: found.ok_or_else(|| {
+            wrong(format!("table `{table}`: expected coils, discrete, holding or input"))
+        })?,
+        address: address
+            .parse()
+            .map_err(|_| wrong(format!("address `{address}`: expected a number, 0 to 65535")))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &str) -> u16 {
+        Resource::at(path).unwrap_err().status().as_u16()
+    }
+
+    #[test]
+    fn paths_are_exact_and_their_names_decoded() {
+        assert_eq!(Resource::at("/healthz"), Ok(Resource::Health));
+        assert_eq!(Resource::at("/control/v1/state"), Ok(Resource::State));
+        assert_eq!(Resource::at("/control/v1/journal/wait"), Ok(Resource::JournalWait));
+        assert_eq!(
+            Resource::at("/control/v1/faults/a%2Fb%20c"),
+            Ok(Resource::Fault("a/b c".into()))
+        );
+        assert_eq!(
+            Resource::at("/control/v1/slaves/heat_pump/units/1/holding/10"),
+            Ok(Resource::Registers(Registers {
+                slave: "heat_pump".into(),
+                unit: 1,
+                table: Table::HoldingRegisters,
+                address: 10,
+            }))
+        );
+        for unknown in
+            ["", "/", "/control/v1", "/control/v1/", "/control/v1/state/", "/state", "/%ff"]
+        {
+            assert_eq!(refused(unknown), 404, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_is_named() {
+        for wrong in ["256/coils/0", "x/coils/0", "1/coil/0", "1/coils/65536", "1/coils/-1"] {
+            assert_eq!(refused(&format!("/control/v1/slaves/p/units/{wrong}")), 400, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Who may use the control plane.
+//!
+//! It has no password on loopback, so a page in the user's browser must not reach it: a `Host` that
+//! is no local name is a page that had its name point here (DNS rebinding), an `Origin` that is not
+//! local is a page from elsewhere. Beyond loopback there is a token on top.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{StatusCode, Uri};
+use subtle::ConstantTimeEq;
+use tokio_rustls::rustls::crypto::ring;
+
+use crate::surface::http::Reply;
+
+/// What `Authorization: Bearer` has to carry where the control plane is bound beyond loopback.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A new token of 128 random bits.
+    ///
+    /// # Errors
+    /// Where the system has no randomness to give.
+    pub fn random() -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        let random = ring::default_provider().secure_random;
+        random.fill(&mut bytes).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
+        let mut text = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ok(Self(text))
+    }
+
+    /// The token as the ready file carries it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a header carries it; takes as long for a wrong one as for the right one.
+    fn is_in(&self, header: &HeaderValue) -> bool {
+        let Some((scheme, given)) = header.as_bytes().split_at_checked(7) else { return false };
+        scheme.eq_ignore_ascii_case(b"bearer ") && given.ct_eq(self.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Refuses a request that does not come from who may use the control plane. `own` is the address
+/// its connection came in at.
+pub(super) fn check(head: &Parts, own: IpAddr, token: Option<&Token>) -> Result<(), Reply> {
+    check_host(head, own)?;
+    check_origin(head, own)?;
+    check_token(head, token)
+}
+
+fn check_host(head: &Parts, own: IpAddr) -> Result<(), Reply> {
+    let mut hosts = head.headers.get_all(HOST).iter().peekable();
+    // A request may also name the host in its first line, as through a proxy.
+    let in_line = head.uri.authority();
+    let named = hosts.peek().is_some() || in_line.is_some();
+    let local = |authority: &Authority| is_local(authority, own);
+    let all = hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| local(&host)));
+    if named && all && in_line.is_none_or(local) {
+        return Ok(());
+    }
+    Err(Reply::error(
+        StatusCode::FORBIDDEN,
+        "forbidden_host",
+        "the Host header must be localhost, a loopback address, or the address this listens on",
+    ))
+}
+
+fn check_origin(head: &Parts, own: IpAddr) -> Result<(), Reply> {
+    let mut origins = head.headers.get_all(ORIGIN).iter();
+    let local = origins.all(|origin| {
+        let origin = Uri::try_from(origin.as_bytes());
+        origin.is_ok_and(|origin| {
+            matches!(origin.scheme_str(), Some("http" | "https"))
+                && origin.authority().is_some_and(|authority| is_local(authority, own))
+        })
+    });
+    if local {
+        return Ok(());
+    }
+    Err(Reply::error(
+        StatusCode::FORBIDDEN,
+        "forbidden_origin",
+        "pages may use this only when they come from localhost, a loopback address, or here",
+    ))
+}
+
+fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), Reply> {
+    let Some(token) = token else { return Ok(()) };
+    if head.headers.get(AUTHORIZATION).is_some_and(|header| token.is_in(header)) {
+        return Ok(());
+    }
+    let reply = Reply::error(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "expected `Authorization: Bearer` with the token in the ready file",
+    );
+    Err(reply.with(WWW_AUTHENTICATE, "Bearer"))
+}
+
+/// Whether a `Host` or an origin means this machine as seen from itself, or the address the
+/// connection came in at.
+fn is_local(authority: &Authority, own: IpAddr) -> bool {
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = host.parse::<IpAddr>() {
+        let address = address.to_canonical();
+        return address.is_loopback() || address == own.to_canonical();
+    }
+    let host = host.to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 5));
+
+    fn status(headers: &[(&str, &str)], token: Option<&Token>) -> u16 {
+        let mut request = Request::builder().uri("/control/v1/state");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        check(&head, OWN, token).map_or_else(|reply| reply.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn only_local_hosts_pass() {
+        for host in [
+            "localhost",
+            "LocalHost:8090",
+            "wwsim.localhost",
+            "127.0.0.1:8090",
+            "127.9.9.9",
+            "[::1]:8090",
+            "[::ffff:127.0.0.1]",
+            "192.168.1.5:8090",
+        ] {
+            assert_eq!(status(&[("host", host)], None), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "192.168.1.6",
+            "127.0.0.1.nip.io",
+            "localhost@evil.example",
+            "evil@localhost",
+            "0.0.0.0",
+            "",
+        ] {
+            assert_eq!(status(&[("host", host)], None), 403, "{host}");
+        }
+        assert_eq!(status(&[], None), 403, "no Host at all");
+        assert_eq!(status(&[("host", "localhost"), ("host", "evil.example")], None), 403);
+    }
+
+    #[test]
+    fn only_local_origins_pass() {
+        let origin = |origin| status(&[("host", "localhost"), ("origin", origin)], None);
+        for local in
+            ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:1", "http://192.168.1.5"]
+        {
+            assert_eq!(origin(local), 200, "{local}");
+        }
+        for other in ["null", "http://evil.example", "file://localhost", "localhost", ""] {
+            assert_eq!(origin(other), 403, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_where_there_is_one() {
+        let token = Token::random().unwrap();
+        assert_eq!(token.as_str().len(), 32);
+        assert_ne!(token, Token::random().unwrap());
+        let given = |header: &str| {
+            status(&[("host", "localhost"), ("authorization", header)], Some(&token))
+        };
+        assert_eq!(given(&format!("Bearer {}", token.as_str())), 200);
+        assert_eq!(given(&format!("bearer {}", token.as_str())), 200);
+        for wrong in ["Bearer", "Bearer ", "Basic abc", "Bearer 0123", ""] {
+            assert_eq!(given(wrong), 401, "{wrong}");
+        }
+        assert_eq!(status(&[("host", "localhost")], Some(&token)), 401);
+    }
+}

@@ -1,0 +1,176 @@
+//! The control plane on a socket.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::request::{Request, missing};
+use super::resource::Resource;
+use super::{Controls, Token, clock, faults, journal, registers, security};
+use crate::fault::Method;
+use crate::limits;
+use crate::surface::http::server::{Listening, http};
+use crate::surface::http::{Body, Reply, body, method_not_allowed};
+
+/// The control plane of a house. Dropping it closes the listener and all connections.
+#[derive(Debug)]
+pub struct Server(Listening);
+
+impl Server {
+    /// Serves the control plane of `house` on a bound listener, within a tokio runtime. A `token`
+    /// is asked for where there is one.
+    ///
+    /// # Errors
+    /// Where others than this machine reach the listener and there is no token.
+    pub fn start(
+        listener: TcpListener,
+        house: Arc<dyn Controls>,
+        token: Option<Token>,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        if !address.ip().to_canonical().is_loopback() && token.is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("control plane on {address}: beyond loopback it needs a token"),
+            ));
+        }
+        let plane = Arc::new(Plane { house, token });
+        let serve = move |stream| connection(stream, Arc::clone(&plane));
+        Listening::start(listener, serve).map(Self)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+}
+
+struct Plane {
+    house: Arc<dyn Controls>,
+    token: Option<Token>,
+}
+
+async fn connection(stream: TcpStream, plane: Arc<Plane>) {
+    // Without an address the client is gone already.
+    let Ok(own) = stream.local_addr() else { return };
+    let service = service_fn(move |request| {
+        let plane = Arc::clone(&plane);
+        async move { Ok::<_, Infallible>(plane.serve(request, own.ip()).await) }
+    });
+    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+        tracing::trace!(%error, "control connection ended");
+    }
+}
+
+impl Plane {
+    async fn serve(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Response<Body> {
+        let reply = self.answer(request, own).await;
+        reply.unwrap_or_else(|refused| refused).into_response(())
+    }
+
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        own: IpAddr,
+    ) -> Result<Reply, Reply> {
+        let (head, incoming) = request.into_parts();
+        let resource = Resource::at(head.uri.path());
+        // Who asks whether it is well learns nothing else, and needs no token.
+        let token = self.token.as_ref().filter(|_| resource != Ok(Resource::Health));
+        security::check(&head, own, token)?;
+        let resource = resource?;
+        let methods = resource.methods();
+        let method = methods.iter().find(|method| method.as_str() == head.method.as_str());
+        let Some(&method) = method else {
+            let allowed: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+            return Err(method_not_allowed(head.method.as_str(), &allowed.join(", ")));
+        };
+        let body = body::read(incoming, limits::CONTROL_BODY_BYTES).await?;
+        self.act(&resource, method, &Request { uri: &head.uri, body }).await
+    }
+
+    async fn act(
+        &self,
+        resource: &Resource,
+        method: Method,
+        request: &Request<'_>,
+    ) -> Result<Reply, Reply> {
+        let house = &*self.house;
+        match (resource, method) {
+            (Resource::Health, _) => Ok(Reply::json(StatusCode::OK, &json!({ "status": "ok" }))),
+            (Resource::State, _) => Ok(Reply::json(StatusCode::OK, &state(house))),
+            (Resource::Scenario, _) => {
+                let text = house.scenario().to_owned();
+                Ok(Reply::content(StatusCode::OK, "application/yaml", text))
+            }
+            (Resource::Faults, Method::Post) => faults::add(house, request).await,
+            (Resource::Faults, _) => Ok(faults::list(house)),
+            (Resource::Fault(id), Method::Patch) => faults::patch(house, id, request).await,
+            (Resource::Fault(id), Method::Delete) => faults::remove(house, id).await,
+            (Resource::Fault(id), _) => faults::get(house, id),
+            (Resource::Registers(at), Method::Put) => registers::put(house, at, request),
+            (Resource::Registers(at), _) => registers::get(house, at, request),
+            (Resource::Requests(target), Method::Delete) => forget_requests(house, target),
+            (Resource::Requests(target), _) => requests(house, target),
+            (Resource::Journal, _) => journal::list(house, request),
+            (Resource::JournalWait, _) => journal::wait(house, request).await,
+            (Resource::Clock, Method::Post) => clock::change(house, request).await,
+            (Resource::Clock, _) => Ok(Reply::json(StatusCode::OK, &clock::show(house.clock()))),
+            (Resource::Reset, _) => {
+                house.reset().await;
+                Ok(Reply::json(StatusCode::OK, &state(house)))
+            }
+        }
+    }
+}
+
+/// What the house consists of, and how it is.
+fn state(house: &dyn Controls) -> Value {
+    let rules = house.engine().list();
+    let (written, forgotten) = house.journal().counts();
+    let mut state = json!({
+        "clock": clock::show(house.clock()),
+        "faults": {
+            "rules": rules.len(),
+            "armed": rules.iter().filter(|rule| rule.armed).count(),
+            "fired": rules.iter().map(|rule| rule.fired).sum::<u64>(),
+            "holding": rules.iter().map(|rule| rule.holding).sum::<usize>(),
+        },
+        "journal": { "written": written, "forgotten": forgotten },
+    });
+    // A summary is an object; its fields stand beside the others.
+    if let (Value::Object(state), Ok(Value::Object(summary))) =
+        (&mut state, serde_json::to_value(house.summary()))
+    {
+        state.extend(summary);
+    }
+    state
+}
+
+fn requests(house: &dyn Controls, target: &str) -> Result<Reply, Reply> {
+    let requests = house.requests(target).ok_or_else(|| no_target(house, target))?;
+    Ok(Reply::json(StatusCode::OK, &json!({ "target": target, "requests": requests })))
+}
+
+fn forget_requests(house: &dyn Controls, target: &str) -> Result<Reply, Reply> {
+    if house.forget_requests(target) {
+        Ok(Reply::empty(StatusCode::NO_CONTENT))
+    } else {
+        Err(no_target(house, target))
+    }
+}
+
+fn no_target(house: &dyn Controls, target: &str) -> Reply {
+    let targets = house.summary().http_targets;
+    let names: Vec<String> = targets.into_iter().map(|target| target.name).collect();
+    missing("target", target, &names)
+}
