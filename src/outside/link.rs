@@ -70,7 +70,7 @@ impl Links {
         // the first read or write says so at once.
         let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
         let tie = ends.map(|(local, peer)| self.tie((local, peer), Side::Requester, Some(caller)));
-        Linked { stream, tie }
+        Linked { tie, stream }
     }
 
     /// The server's end of an accepted connection.
@@ -320,7 +320,7 @@ impl Linked {
     /// A connection to somebody outside the house.
     #[must_use]
     pub fn outside(stream: TcpStream) -> Self {
-        Self { stream, tie: None }
+        Self { tie: None, stream }
     }
 
     /// Who is at the other end, also for those who do not hold the connection itself.

@@ -9,6 +9,7 @@ mod listener;
 mod outbox;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub struct Slave {
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
+    listening: AtomicBool,
     /// The generation of the rules that the listener follows.
     applied: watch::Sender<u64>,
 }
@@ -48,14 +50,7 @@ struct Unit {
     id: u8,
     layout: UnitLayout,
     /// Held for the length of one request, never across an await.
-    state: Mutex<UnitState>,
-}
-
-#[derive(Debug)]
-struct UnitState {
-    bank: Bank,
-    /// The newest correct reply, as it stands on the wire; empty before the first.
-    previous: Vec<u8>,
+    bank: Mutex<Bank>,
 }
 
 impl Slave {
@@ -69,8 +64,7 @@ impl Slave {
             let bank = bank(&plan.name, *id, layout, context.seed).map_err(|errors| {
                 OutsideError::Layout { slave: Arc::clone(&plan.name), unit: *id, errors }
             })?;
-            let state = Mutex::new(UnitState { bank, previous: Vec::new() });
-            Ok(Unit { id: *id, layout: layout.clone(), state })
+            Ok(Unit { id: *id, layout: layout.clone(), bank: Mutex::new(bank) })
         });
         Ok(Self {
             name: Arc::clone(&plan.name),
@@ -84,6 +78,7 @@ impl Slave {
             clock: context.clock.clone(),
             engine: Arc::clone(&context.engine),
             journal: Arc::clone(&context.journal),
+            listening: AtomicBool::new(false),
             applied: watch::Sender::new(0),
         })
     }
@@ -110,7 +105,7 @@ impl Slave {
     #[must_use]
     pub fn peek(&self, unit: u8, table: Table, address: u16, count: u16) -> Option<Vec<u16>> {
         let now = self.clock.now();
-        self.unit(unit)?.state().bank.peek(table, address, count, now)
+        self.unit(unit)?.bank().peek(table, address, count, now)
     }
 
     /// Sets registers from `address` on, or bits by 0 and 1, whatever access clients have.
@@ -126,13 +121,13 @@ impl Slave {
             )
         })?;
         let now = self.clock.now();
-        known.state().bank.poke(table, address, words, now)
+        known.bank().poke(table, address, words, now)
     }
 
     /// The newest writes to a unit, oldest first; none where there is no such unit.
     #[must_use]
     pub fn writes(&self, unit: u8) -> Option<Vec<WriteLog>> {
-        Some(self.unit(unit)?.state().bank.writes().cloned().collect())
+        Some(self.unit(unit)?.bank().writes().cloned().collect())
     }
 
     /// Waits until the listener follows the rules of this generation
@@ -147,9 +142,19 @@ impl Slave {
         for unit in &self.units {
             // A layout that made a bank once makes it again.
             if let Ok(bank) = bank(&self.name, unit.id, &unit.layout, self.seed) {
-                *unit.state() = UnitState { bank, previous: Vec::new() };
+                *unit.bank() = bank;
             }
         }
+    }
+
+    /// Whether it takes connections: false while a rule has it refuse.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     fn unit(&self, id: u8) -> Option<&Unit> {
@@ -159,8 +164,8 @@ impl Slave {
 }
 
 impl Unit {
-    fn state(&self) -> MutexGuard<'_, UnitState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bank(&self) -> MutexGuard<'_, Bank> {
+        self.bank.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
@@ -22,7 +23,7 @@ use super::Slave;
 use super::outbox::{Outbox, Sent};
 use crate::clock::Sleep;
 use crate::fault::{
-    ActionCall, Moment, PlanEnd, SlaveEffect, SlaveRequest, reply_plan,
+    End, Moment, SlaveEffect, SlaveRequest, Verdict, WireFault, reply_plan,
 };
 use crate::journal::Event;
 use crate::limits;
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     /// Buffers that are used again for every request.
     reply: wire::Reply,
     frame: Vec<u8>,
+    /// The correct reply before, as it stood on the wire.
+    previous: Vec<u8>,
     idle: Idle,
 }
 
@@ -113,6 +116,7 @@ impl Connection {
             outbox: Outbox::default(),
             reply: wire::Reply::default(),
             frame: Vec::with_capacity(limits::ADU_BYTES),
+            previous: Vec::new(),
             idle,
         }
     }
@@ -122,19 +126,19 @@ impl Connection {
         let end = tokio::select! {
             biased;
             // Also where the supervisor is gone: then the slave is, too.
-            _ = cut.changed() => PlanEnd::Rst,
+            _ = cut.changed() => End::Rst,
             end = poll_fn(|context| self.poll(context)) => end,
         };
-        if end == PlanEnd::Rst {
+        if end == End::Rst {
             self.stream.reset();
         }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<PlanEnd> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
             let moved = self.end_turns(context);
             let sent = match self.outbox.poll(&mut self.stream, &self.slave.clock, context) {
-                Poll::Ready(Sent::Ended(PlanEnd::Hang)) => {
+                Poll::Ready(Sent::Ended(End::Hang)) => {
                     self.ignore();
                     true
                 }
@@ -154,9 +158,9 @@ impl Connection {
                 continue;
             }
             if self.input == Input::Over && sent && self.turns.is_empty() {
-                return Poll::Ready(PlanEnd::Fin);
+                return Poll::Ready(End::Fin);
             }
-            return self.idle.poll(self.is_busy(), context).map(|()| PlanEnd::Fin);
+            return self.idle.poll(self.is_busy(), context).map(|()| End::Fin);
         }
     }
 
@@ -249,7 +253,7 @@ impl Connection {
         }
         let mut chunk = [0; INBOX_BYTES];
         let mut buffer = ReadBuf::new(&mut chunk[..room]);
-        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
         self.idle.touch();
         if read.is_err() || buffer.filled().is_empty() {
             self.input = Input::Over;
@@ -261,11 +265,7 @@ impl Connection {
 
     /// A request's turn: the rules are asked, and it is carried out after its delay.
     fn begin(&mut self, request: Request) {
-        let caller = self.line.caller();
-        let verdict = {
-            let from = caller.as_ref().map(Caller::call);
-            asked(&request, from, |asked| self.slave.engine.slave(&asked), &self.slave.name)
-        };
+        let verdict = self.ask(&request);
         let delay = self.slave.latency.saturating_add(verdict.delay);
         if delay.is_zero() {
             self.carry_out(&request, verdict.effect.as_ref());
@@ -275,47 +275,62 @@ impl Connection {
         }
     }
 
+    fn ask(&self, request: &Request) -> Verdict<SlaveEffect> {
+        let parsed = wire::Request::parse(request.pdu()).ok();
+        let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
+        let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
+        let caller = self.line.caller();
+        self.slave.engine.slave(&SlaveRequest {
+            slave: &self.slave.name,
+            unit: request.unit,
+            function: request.function(),
+            address,
+            quantity,
+            values: &values,
+            from: caller.as_ref().map(Caller::call),
+        })
+    }
+
     /// Carries out a request as far as the rules let it, and puts what follows into the outbox.
     fn carry_out(&mut self, request: &Request, effect: Option<&SlaveEffect>) {
-        let known = self.slave.unit(request.unit);
-        self.reply.clear();
+        self.execute(request, effect);
+        let silent = self.reply.pdu().is_empty();
+        let left = effect.filter(|_| silent).and_then(without_reply);
+        let effect = if silent { left.as_ref() } else { effect };
         self.frame.clear();
-        let mut plan = None;
-        match (effect, known) {
-            (Some(SlaveEffect::Exception(code)), _) => {
-                self.reply.exception(request.function(), Exception(*code));
-            }
-            (Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)), _) => {}
-            (_, Some(unit)) => {
-                let now = self.slave.clock.now();
-                unit.state().bank.handle(request.pdu(), now, &mut self.reply);
-            }
-            (_, None) => {
-                if let Some(code) = self.slave.unknown_unit {
-                    self.reply.exception(request.function(), Exception(code));
-                }
-            }
-        }
-        if !self.reply.pdu().is_empty() {
-            let pdu = self.reply.pdu();
-            wire::write_frame(request.transaction_id, request.unit, pdu, &mut self.frame);
-        }
-        if let Some(effect) = effect {
-            let previous = known.map(|unit| unit.state().previous.clone()).unwrap_or_default();
-            plan = Some(reply_plan(effect, &self.frame, &previous));
-        }
-        if let Some(unit) = known
-            && !self.frame.is_empty()
-        {
-            let mut state = unit.state();
-            state.previous.clear();
-            state.previous.extend_from_slice(&self.frame);
-        }
+        let pdu = if silent { request.pdu() } else { self.reply.pdu() };
+        wire::write_frame(request.transaction_id, request.unit, pdu, &mut self.frame);
         // Written down before a byte is out, so that it stands before what the reply sets off.
         self.explain(request, effect);
-        match plan {
-            Some(plan) => self.outbox.push_plan(plan),
+        match effect {
+            None if silent => {}
             None => self.outbox.push(&self.frame),
+            Some(_) => {
+                let previous = Some(&self.previous[..]).filter(|previous| !previous.is_empty());
+                self.outbox.push_plan(reply_plan(effect, &self.frame, previous));
+            }
+        }
+        if !silent {
+            std::mem::swap(&mut self.previous, &mut self.frame);
+        }
+    }
+
+    /// Leaves the reply in its buffer; none where nothing answers.
+    fn execute(&mut self, request: &Request, effect: Option<&SlaveEffect>) {
+        self.reply.clear();
+        match effect {
+            Some(SlaveEffect::Exception(code)) => {
+                self.reply.exception(request.function(), Exception(*code));
+            }
+            Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)) => {}
+            _ => match (self.slave.unit(request.unit), self.slave.unknown_unit) {
+                (Some(unit), _) => {
+                    let now = self.slave.clock.now();
+                    unit.bank().handle(request.pdu(), now, &mut self.reply);
+                }
+                (None, Some(code)) => self.reply.exception(request.function(), Exception(code)),
+                (None, None) => {}
+            },
         }
     }
 
@@ -336,5 +351,88 @@ impl Connection {
             quantity,
             outcome,
         });
+    }
+}
+
+/// What is left of an effect where there is no reply: because the effect itself keeps the request
+/// from being carried out, or because no such unit is there.
+fn without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
+    match effect {
+        SlaveEffect::Wire(_) => None,
+        SlaveEffect::Close(_) => Some(SlaveEffect::Close(Moment::Before)),
+        SlaveEffect::Reset(_) => Some(SlaveEffect::Reset(Moment::Before)),
+        other => Some(other.clone()),
+    }
+}
+
+/// What a rule made of a request, as the journal has it.
+fn outcome(effect: &SlaveEffect) -> String {
+    let moment = |moment: Moment| match moment {
+        Moment::Before => "before the reply",
+        Moment::Middle => "in the middle of the reply",
+        Moment::After => "after the reply",
+    };
+    match effect {
+        SlaveEffect::Silence => "no answer".to_owned(),
+        SlaveEffect::Exception(code) => Exception(*code).to_string(),
+        SlaveEffect::Wire(fault) => format!("reply with {}", named(fault)),
+        SlaveEffect::Close(at) => format!("closed {}", moment(*at)),
+        SlaveEffect::Reset(at) => format!("reset {}", moment(*at)),
+        // The engine adds delays up, and asks listener and connector about the others.
+        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => "ok".to_owned(),
+    }
+}
+
+fn named(fault: &WireFault) -> String {
+    match fault {
+        WireFault::WrongTransactionId => "a wrong transaction id".to_owned(),
+        WireFault::TransactionIdOffByOne => "the next transaction id".to_owned(),
+        WireFault::StaleReply => "an earlier reply before it".to_owned(),
+        WireFault::WrongUnit => "a wrong unit id".to_owned(),
+        WireFault::WrongFunction => "a wrong function".to_owned(),
+        WireFault::ProtocolId(id) => format!("protocol id {id}"),
+        WireFault::MbapLength(length) => format!("MBAP length {length}"),
+        WireFault::Truncated(bytes) => format!("{bytes} bytes missing"),
+        WireFault::ExtraBytes(bytes) => format!("{bytes} surplus bytes"),
+        WireFault::ExceptionWithoutCode => "an exception without its code".to_owned(),
+        WireFault::ChangedEcho => "a changed echo".to_owned(),
+        WireFault::Dribble { bytes, .. } => format!("{bytes} bytes at a time"),
+        WireFault::Split { at, .. } => format!("a pause after {at} bytes"),
+        WireFault::Duplicate => "a copy of it".to_owned(),
+    }
+}
+
+/// When a connection was last heard of. Real time: it guards the process against clients that keep
+/// connections they do not use.
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    last: Instant,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self { limit, last: Instant::now(), timer: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    fn touch(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Ready once nothing was heard for the whole limit; a busy connection is not idle.
+    fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            if busy {
+                self.touch();
+            }
+            // The timer is only moved when it goes off, not with every request.
+            let rest = self.limit.saturating_sub(self.last.elapsed());
+            if rest.is_zero() {
+                return Poll::Ready(());
+            }
+            self.timer.set(tokio::time::sleep(rest));
+        }
     }
 }

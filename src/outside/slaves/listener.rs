@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -127,6 +128,7 @@ impl Supervisor {
             self.open();
         }
         self.refusing = asked.refuse;
+        self.slave.listening.store(self.listener.is_some(), Ordering::Release);
         self.slave.applied.send_replace(asked.generation);
         asked
     }

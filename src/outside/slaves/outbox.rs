@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 use crate::clock::{Clock, Sleep};
-use crate::fault::{PlanEnd, ReplyPlan};
+use crate::fault::{End, ReplyPlan};
 
 /// Frames and plans, in the order in which they go out.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 struct Plan {
     steps: VecDeque<(Duration, Vec<u8>)>,
-    end: PlanEnd,
+    end: End,
     /// The pause before the next step.
     pause: Option<Sleep>,
 }
@@ -37,7 +37,7 @@ pub(super) enum Sent {
     /// It is out.
     All,
     /// It is out, and the connection ends this way.
-    Ended(PlanEnd),
+    Ended(End),
     /// It cannot be sent, the client is gone.
     Lost,
 }
@@ -49,7 +49,7 @@ impl Outbox {
             self.ready.extend_from_slice(frame);
         } else {
             let steps = VecDeque::from([(Duration::ZERO, frame.to_vec())]);
-            self.plans.push_back(Plan { steps, end: PlanEnd::Keep, pause: None });
+            self.plans.push_back(Plan { steps, end: End::Keep, pause: None });
         }
     }
 
@@ -86,7 +86,7 @@ impl Outbox {
                 continue;
             }
             match plan.end {
-                PlanEnd::Keep => drop(self.plans.pop_front()),
+                End::Keep => drop(self.plans.pop_front()),
                 end => return Poll::Ready(Sent::Ended(end)),
             }
         }

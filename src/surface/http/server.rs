@@ -81,7 +81,7 @@ pub(crate) fn http() -> http1::Builder {
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     pub(crate) connections: Arc<Tasks>,
-    _accepting: Tasks,
+    accepting: Tasks,
 }
 
 impl Listening {
@@ -97,7 +97,14 @@ impl Listening {
         let address = listener.local_addr()?;
         let (connections, accepting) = (Arc::new(Tasks::default()), Tasks::default());
         accepting.spawn(accept(listener, Arc::clone(&connections), serve));
-        Ok(Self { address, connections, _accepting: accepting })
+        Ok(Self { address, connections, accepting })
+    }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub(crate) async fn close(&self) {
+        // The listener first: it adds to the connections.
+        self.accepting.end_all().await;
+        self.connections.end_all().await;
     }
 }
 
