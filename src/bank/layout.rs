@@ -1,6 +1,7 @@
 //! What a register bank is made of, before it runs: the domain types that the scenario is decoded
 //! into and that [`super::Bank::new`] validates.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -80,11 +81,12 @@ pub struct Register {
     pub byte_order: ByteOrder,
     /// Where the value comes from.
     pub source: Source,
-    /// Whether a client may write it; computed ones never.
+    /// Whether a client may write it. Computed ones never: exception 2, or the one given here.
     pub access: Access,
-    /// Values a client may write (numbers only); outside is exception 3.
+    /// Values a client may write (numbers only); outside is exception 3. A write to a part of a value
+    /// is judged by the value that would result.
     pub limits: Option<RangeInclusive<f64>>,
-    /// What a write sets off.
+    /// What a client's write sets off, once for each value that it touches.
     pub reactions: Vec<Reaction>,
 }
 
@@ -128,9 +130,32 @@ impl ValueType {
             Self::Hex { words } | Self::String { words } => words,
         }
     }
+
+    /// The name in scenarios and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hex { .. } => "hex",
+            Self::Short => "short",
+            Self::Ushort => "ushort",
+            Self::Int => "int",
+            Self::Uint => "uint",
+            Self::Long => "long",
+            Self::Float => "float",
+            Self::Double => "double",
+            Self::String { .. } => "string",
+        }
+    }
 }
 
-/// Which word of a value comes first.
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which word of a number comes first. Raw bytes and text run from the first register to the last in
+/// either order (ruling).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum WordOrder {
     /// The most significant.
@@ -197,7 +222,7 @@ pub enum Computed {
         /// How far into the round it starts.
         phase: Duration,
     },
-    /// `start + step · ⌊t / every⌋`, wrapping as the register does.
+    /// `start + step · ⌊t / every⌋`, going round as the integer types do.
     Counter {
         /// The value at the start.
         start: f64,
@@ -207,7 +232,7 @@ pub enum Computed {
         every: Duration,
     },
     /// A random walk: every so often one step up or down, reflected at the bounds; a pure function
-    /// of (seed, place, time).
+    /// of (seed, place, time). The one value whose reading takes a few microseconds.
     RandomWalk {
         /// The value at the start.
         start: f64,
@@ -218,8 +243,22 @@ pub enum Computed {
         /// The bounds.
         within: RangeInclusive<f64>,
     },
-    /// Seconds since the start.
+    /// Seconds since the start; whole ones in the integer types.
     Uptime,
+}
+
+impl Computed {
+    /// The name in scenarios and messages.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ramp { .. } => "ramp",
+            Self::Sine { .. } => "sine",
+            Self::Counter { .. } => "counter",
+            Self::RandomWalk { .. } => "random_walk",
+            Self::Uptime => "uptime",
+        }
+    }
 }
 
 /// What a client's write gets.
@@ -241,7 +280,12 @@ impl Access {
     pub const READ_ONLY: Self = Self::ReadOnly { exception: 2 };
 }
 
-/// Something that follows a write to a register.
+/// Something that follows a client's write to a register.
+///
+/// Each write has its own consequences at its own time: writing again before they come does not put
+/// them off. They set off no further reactions, and neither does a write by the control plane
+/// (rulings). Of a register with a `count`, the first value acts on the value at `address`, the
+/// second on the one after it, and so on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reaction {
     /// How long after the write.
@@ -254,14 +298,18 @@ pub struct Reaction {
     pub change: Change,
 }
 
-/// How a reaction changes a register.
+/// How a reaction changes a register. Numbers that do not fit its type become the nearest that does;
+/// its limits are for clients and do not bind here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// It takes this value.
     Set(Value),
-    /// It takes the value that was written.
+    /// It takes the value that was written: numbers to numbers, text to text, bytes to bytes, cut or
+    /// filled up with zeros.
     Copy,
-    /// It moves from where it is to the value that was written, so much a second.
+    /// It moves from where it is to the value that was written (numbers only). A movement under way
+    /// gives way to the newer one, which goes on from the value reached; any other write to the
+    /// register ends it.
     RampToWritten {
         /// Units a second, above 0.
         per_second: f64,

@@ -15,3 +15,4 @@ pub use self::exception::Exception;
 pub use self::mbap::{Frame, FrameError, Header, split_frame, write_frame};
 pub use self::reply::Reply;
 pub use self::request::Request;
+pub(crate) use self::request::{bits, words};

@@ -187,8 +187,7 @@ struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Exception> {
-        let (taken, rest) =
-            self.0.split_at_checked(count).ok_or(Exception::ILLEGAL_DATA_VALUE)?;
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Exception::ILLEGAL_DATA_VALUE)?;
         self.0 = rest;
         Ok(taken)
     }
@@ -207,10 +206,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An address and a quantity within `allowed`.
-    fn range(
-        &mut self,
-        allowed: std::ops::RangeInclusive<u16>,
-    ) -> Result<(u16, u16), Exception> {
+    fn range(&mut self, allowed: std::ops::RangeInclusive<u16>) -> Result<(u16, u16), Exception> {
         let (address, quantity) = (self.word()?, self.word()?);
         if allowed.contains(&quantity) {
             Ok((address, quantity))

@@ -1,0 +1,96 @@
+//! A Modbus request to its reply in memory: split the frame, let the bank answer, write the frame into
+//! a buffer that is used again. The goal is under 1 µs for a healthy read; that it allocates nothing
+//! is a test (`bank::tests::a_read_allocates_nothing`).
+
+#![expect(missing_docs, reason = "criterion's macros write public items")]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use wwsim::bank::{
+    Access, Bank, BitRange, ByteOrder, Computed, Register, Source, UnitLayout, Value, ValueType,
+    WordOrder,
+};
+use wwsim::clock::VirtualTime;
+use wwsim::limits;
+use wwsim::rng::Stream;
+use wwsim::wire::{Reply, split_frame, write_frame};
+
+fn register(address: u16, value_type: ValueType, source: Source) -> Register {
+    Register {
+        address,
+        count: 1,
+        name: None,
+        value_type,
+        word_order: WordOrder::Msw,
+        byte_order: ByteOrder::Big,
+        source,
+        access: Access::ReadWrite,
+        limits: None,
+        reactions: Vec::new(),
+    }
+}
+
+/// A unit whose registers are all written one by one, the way that costs most to look up.
+fn bank() -> Bank {
+    let zero = || Source::Stored(Value::Integer(0));
+    let within = 0.0..=100.0;
+    let walk =
+        Computed::RandomWalk { start: 50.0, step: 1.0, every: Duration::from_secs(1), within };
+    let layout = UnitLayout {
+        coils: vec![BitRange {
+            addresses: 3..=2500,
+            name: None,
+            value: true,
+            access: Access::ReadWrite,
+        }],
+        holding: (0..1000)
+            .map(|index| register(index * 3, ValueType::Short, zero()))
+            .chain((5000..5125).map(|address| register(address, ValueType::Short, zero())))
+            .collect(),
+        input: vec![
+            register(0, ValueType::Float, Source::Computed(Computed::Uptime)),
+            register(2, ValueType::Float, Source::Computed(walk)),
+        ],
+        ..UnitLayout::default()
+    };
+    Bank::new(&layout, 7, Stream::named("bench")).expect("the layout has no mistakes")
+}
+
+fn requests(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("modbus");
+    let cases: [(&str, &[u8]); 8] = [
+        ("read 1 register", &[3, 0x05, 0xDC, 0, 1]),
+        ("read 10 registers", &[3, 0x13, 0x88, 0, 10]),
+        ("read 125 registers", &[3, 0x13, 0x88, 0, 125]),
+        ("read 2000 coils", &[1, 0, 5, 0x07, 0xD0]),
+        ("read a computed register", &[4, 0, 0, 0, 2]),
+        ("read a random walk after a month", &[4, 0, 2, 0, 2]),
+        ("write 1 register", &[6, 0x05, 0xDC, 0, 7]),
+        ("exception", &[3, 0xFF, 0, 0, 1]),
+    ];
+    let now = VirtualTime::ZERO.after(Duration::from_hours(24 * 30));
+    for (name, pdu) in cases {
+        let (mut bank, mut reply) = (bank(), Reply::default());
+        let mut received = Vec::new();
+        write_frame(1, 1, pdu, &mut received);
+        let mut out = Vec::with_capacity(limits::ADU_BYTES);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                if let Ok(Some((frame, _))) = split_frame(black_box(&received)) {
+                    bank.handle(frame.pdu, now, &mut reply);
+                    out.clear();
+                    let header = frame.header;
+                    write_frame(header.transaction_id, header.unit_id, reply.pdu(), &mut out);
+                }
+                black_box(out.last().copied())
+            });
+        });
+        assert_eq!(reply.as_exception().is_some(), name == "exception", "{name}: {reply:?}");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, requests);
+criterion_main!(benches);

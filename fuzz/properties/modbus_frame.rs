@@ -1,0 +1,87 @@
+//! Whatever a client sends, a slave's bank answers with a PDU that fits and belongs to the request.
+//! Shared by the fuzz target and by the test that replays its corpus; each brings the crate's modules
+//! into scope.
+
+use std::time::Duration;
+
+use super::bank::{
+    Access, Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, Source, Table,
+    UnitLayout, Value, ValueType, WordOrder,
+};
+use super::clock::VirtualTime;
+use super::limits;
+use super::rng::Stream;
+use super::wire::{Reply, Request, split_frame, write_frame};
+
+/// Serves all frames in `bytes`, a second apart, as one connection would.
+pub fn holds(bytes: &[u8]) {
+    let mut bank = bank();
+    let mut reply = Reply::default();
+    let mut rest = bytes;
+    let mut now = VirtualTime::ZERO;
+    while let Ok(Some((frame, taken))) = split_frame(rest) {
+        assert!((1..=limits::PDU_BYTES).contains(&frame.pdu.len()));
+        bank.handle(frame.pdu, now, &mut reply);
+        let pdu = reply.pdu();
+        assert!((2..=limits::PDU_BYTES).contains(&pdu.len()), "{pdu:?}");
+        let function = frame.pdu[0];
+        assert!(pdu[0] == function || pdu[0] == function | 0x80, "{pdu:?} to {function}");
+        match Request::parse(frame.pdu) {
+            Ok(request) => assert_eq!(request.function(), function),
+            Err(exception) => assert_eq!(reply.as_exception(), Some(exception)),
+        }
+        let mut out = Vec::new();
+        write_frame(frame.header.transaction_id, frame.header.unit_id, pdu, &mut out);
+        let (written, length) = split_frame(&out).unwrap().unwrap();
+        assert_eq!((written.pdu, length), (pdu, out.len()));
+        rest = &rest[taken..];
+        now = now.after(Duration::from_secs(1));
+    }
+    assert!(bank.writes().count() <= limits::BANK_CHANGES);
+}
+
+/// A small unit with every kind of register: gaps, limits, read-only, computed and reacting ones.
+fn bank() -> Bank {
+    let register = |address, value_type, source| Register {
+        address,
+        count: 1,
+        name: None,
+        value_type,
+        word_order: WordOrder::Lsw,
+        byte_order: ByteOrder::Little,
+        source,
+        access: Access::ReadWrite,
+        limits: None,
+        reactions: Vec::new(),
+    };
+    let zero = || Source::Stored(Value::Integer(0));
+    let bits = |addresses, access| BitRange { addresses, name: None, value: true, access };
+    let reaction = |after, table, address, change| Reaction {
+        after: Duration::from_millis(after),
+        table,
+        address,
+        change,
+    };
+    let reactions = vec![
+        reaction(0, Table::HoldingRegisters, 8, Change::RampToWritten { per_second: 0.5 }),
+        reaction(1500, Table::InputRegisters, 0, Change::Copy),
+        reaction(3000, Table::HoldingRegisters, 8, Change::Set(Value::Integer(-1))),
+    ];
+    let ramp = Computed::Ramp { from: -9.0, to: 9.0, over: Duration::from_secs(7), repeat: true };
+    let text = Source::Stored(Value::Text("wwsim".to_owned()));
+    let layout = UnitLayout {
+        coils: vec![bits(0..=10, Access::ReadWrite), bits(11..=2010, Access::READ_ONLY)],
+        discrete: vec![bits(3..=3, Access::ReadWrite)],
+        holding: vec![
+            Register { count: 4, ..register(0, ValueType::Short, zero()) },
+            Register { limits: Some(-5.0..=5.0), ..register(4, ValueType::Double, zero()) },
+            register(8, ValueType::Long, zero()),
+            Register { reactions, ..register(12, ValueType::Float, zero()) },
+            register(20, ValueType::String { words: 3 }, text),
+            register(23, ValueType::Int, Source::Computed(ramp)),
+            register(65_535, ValueType::Ushort, zero()),
+        ],
+        input: vec![Register { count: 130, ..register(0, ValueType::Short, zero()) }],
+    };
+    Bank::new(&layout, 7, Stream::named("fuzz")).unwrap()
+}

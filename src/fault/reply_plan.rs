@@ -1,0 +1,490 @@
+//! What goes out in place of a correct Modbus reply: a pure function over its bytes.
+//!
+//! The plan is carried out by whoever holds the connection; nothing here waits or sends. Each wire
+//! fault is made so that a client that classifies as contract §3 says comes to just the result code
+//! named at [`WireFault`].
+
+use std::time::Duration;
+
+use super::{Moment, SlaveEffect, WireFault};
+use crate::limits;
+use crate::wire::Exception;
+
+/// Bytes to send, and what becomes of the connection after them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyPlan {
+    /// What to send, in order, each after a pause of virtual time. None of them is empty.
+    pub steps: Vec<(Duration, Vec<u8>)>,
+    /// What follows the last step.
+    pub end: End,
+}
+
+/// What becomes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// It serves the next request.
+    Keep,
+    /// It is closed (FIN).
+    Fin,
+    /// It is reset (RST).
+    Rst,
+    /// It stays open and says nothing more: the frame promised bytes that never come, and those of
+    /// a later reply must not pass for them.
+    Hang,
+}
+
+impl ReplyPlan {
+    fn at_once(pieces: impl IntoIterator<Item = Vec<u8>>, end: End) -> Self {
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        Self { steps: pieces.map(|piece| (Duration::ZERO, piece)).collect(), end }
+    }
+
+    fn nothing(end: End) -> Self {
+        Self { steps: Vec::new(), end }
+    }
+}
+
+/// What goes out in place of `frame`, the correct reply with its MBAP header.
+///
+/// `previous` is the correct reply to the request before on this connection, if there was one.
+/// Where the effect keeps the request from being carried out ([`SlaveEffect::Exception`],
+/// [`Moment::Before`]) the request's own frame will do for `frame`: only its header and function
+/// count then. A `frame` without a function code goes out as it is.
+///
+/// [`SlaveEffect::Delay`], [`SlaveEffect::Refuse`] and [`SlaveEffect::Connect`] have had their effect
+/// elsewhere (before the reply, at the listener, in the connector); here they change nothing.
+#[must_use]
+pub fn reply_plan(
+    effect: Option<&SlaveEffect>,
+    frame: &[u8],
+    previous: Option<&[u8]>,
+) -> ReplyPlan {
+    let healthy = || ReplyPlan::at_once([frame.to_vec()], End::Keep);
+    let Some(reply) = Mutable::of(frame) else { return healthy() };
+    match effect {
+        None | Some(SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_)) => {
+            healthy()
+        }
+        Some(SlaveEffect::Silence) => ReplyPlan::nothing(End::Keep),
+        Some(SlaveEffect::Exception(code)) => {
+            ReplyPlan::at_once([reply.exception(&[*code]).bytes], End::Keep)
+        }
+        Some(SlaveEffect::Close(moment)) => cut(frame, *moment, End::Fin),
+        Some(SlaveEffect::Reset(moment)) => cut(frame, *moment, End::Rst),
+        Some(SlaveEffect::Wire(fault)) => wire(fault, frame, reply, previous),
+    }
+}
+
+/// The connection ends before, in the middle of, or after the reply.
+fn cut(frame: &[u8], moment: Moment, end: End) -> ReplyPlan {
+    let sent = match moment {
+        Moment::Before => 0,
+        Moment::Middle => frame.len() / 2,
+        Moment::After => frame.len(),
+    };
+    ReplyPlan::at_once([frame[..sent].to_vec()], end)
+}
+
+fn wire(fault: &WireFault, frame: &[u8], reply: Mutable, previous: Option<&[u8]>) -> ReplyPlan {
+    let changed = match *fault {
+        WireFault::WrongTransactionId => {
+            let id = reply.transaction_id();
+            reply.with_transaction_id(!id)
+        }
+        WireFault::TransactionIdOffByOne => {
+            let id = reply.transaction_id();
+            reply.with_transaction_id(id.wrapping_add(1))
+        }
+        WireFault::StaleReply => {
+            return ReplyPlan::at_once([stale(reply, previous), frame.to_vec()], End::Keep);
+        }
+        WireFault::WrongUnit => reply.with_unit_changed(),
+        WireFault::WrongFunction => reply.with_function_changed(),
+        WireFault::ProtocolId(id) => reply.with_word(PROTOCOL_ID, id),
+        WireFault::MbapLength(length) => {
+            let promised = LENGTH_END + usize::from(length) > frame.len();
+            let end = if promised { End::Hang } else { End::Keep };
+            return ReplyPlan::at_once([reply.with_word(LENGTH, length).bytes], end);
+        }
+        WireFault::Truncated(missing) => reply.truncated(missing.into()),
+        WireFault::ExtraBytes(surplus) => reply.extended(surplus.into()),
+        WireFault::ExceptionWithoutCode => reply.exception(&[]),
+        WireFault::ChangedEcho => reply.with_echo_changed(),
+        WireFault::Dribble { bytes, every } => {
+            return in_pieces(frame.chunks(bytes.max(1)), every);
+        }
+        WireFault::Split { at, gap } => {
+            // Two segments in any case: a split before the first byte or after the last is none.
+            let (first, second) = frame.split_at(at.clamp(1, frame.len() - 1));
+            return in_pieces([first, second].into_iter(), gap);
+        }
+        WireFault::Duplicate => {
+            return ReplyPlan::at_once([frame.to_vec(), frame.to_vec()], End::Keep);
+        }
+    };
+    ReplyPlan::at_once([changed.bytes], End::Keep)
+}
+
+/// The first piece at once, the others after a pause each.
+fn in_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, pause: Duration) -> ReplyPlan {
+    let pauses = std::iter::once(Duration::ZERO).chain(std::iter::repeat(pause));
+    ReplyPlan { steps: pauses.zip(pieces.map(<[u8]>::to_vec)).collect(), end: End::Keep }
+}
+
+/// The reply to the request before; this one's own under another id where there was none, or where a
+/// client that always uses the same id would take the old reply for its own.
+fn stale(reply: Mutable, previous: Option<&[u8]>) -> Vec<u8> {
+    let id = reply.transaction_id();
+    match previous.and_then(Mutable::of) {
+        Some(previous) if previous.transaction_id() != id => previous.bytes,
+        _ => reply.with_transaction_id(if id == 0xFFFF { 0xFFFE } else { 0xFFFF }).bytes,
+    }
+}
+
+/// Where the fields of a frame are.
+const TRANSACTION_ID: usize = 0;
+const PROTOCOL_ID: usize = 2;
+const LENGTH: usize = 4;
+const LENGTH_END: usize = 6;
+const UNIT_ID: usize = 6;
+const FUNCTION: usize = limits::MBAP_BYTES;
+
+/// A reply frame being changed; always with a header and a function code, and never longer than a
+/// frame can be.
+struct Mutable {
+    bytes: Vec<u8>,
+}
+
+impl Mutable {
+    fn of(frame: &[u8]) -> Option<Self> {
+        (FUNCTION + 1..=limits::ADU_BYTES)
+            .contains(&frame.len())
+            .then(|| Self { bytes: frame.to_vec() })
+    }
+
+    fn transaction_id(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[TRANSACTION_ID], self.bytes[TRANSACTION_ID + 1]])
+    }
+
+    fn with_transaction_id(self, id: u16) -> Self {
+        self.with_word(TRANSACTION_ID, id)
+    }
+
+    fn with_word(mut self, at: usize, word: u16) -> Self {
+        self.bytes[at..at + 2].copy_from_slice(&word.to_be_bytes());
+        self
+    }
+
+    /// The neighbour on the bus.
+    fn with_unit_changed(mut self) -> Self {
+        self.bytes[UNIT_ID] = self.bytes[UNIT_ID].wrapping_add(1);
+        self
+    }
+
+    /// The other function of a pair: 7 for 6, 14 for 15. Whether it is an exception stays.
+    fn with_function_changed(mut self) -> Self {
+        self.bytes[FUNCTION] ^= 1;
+        self
+    }
+
+    /// The last byte is of the value or quantity of a write, or of the data of a read. An exception
+    /// reply echoes nothing and stays as it is.
+    fn with_echo_changed(mut self) -> Self {
+        if !self.is_exception()
+            && let Some(last) = self.bytes[FUNCTION + 1..].last_mut()
+        {
+            *last ^= 1;
+        }
+        self
+    }
+
+    /// An exception reply with `code` behind its function.
+    fn exception(mut self, code: &[u8]) -> Self {
+        self.bytes.truncate(FUNCTION + 1);
+        self.bytes[FUNCTION] |= Exception::BIT;
+        self.bytes.extend_from_slice(code);
+        self.with_own_length()
+    }
+
+    /// So many bytes fewer, but never without a function code, which would be −5. An exception reply
+    /// that lost its code would be −11, so it loses its mark as well.
+    fn truncated(mut self, missing: usize) -> Self {
+        if missing > 0 && self.is_exception() {
+            self.bytes[FUNCTION] &= !Exception::BIT;
+        }
+        let kept = self.bytes.len().saturating_sub(missing).max(FUNCTION + 1);
+        self.bytes.truncate(kept);
+        self.with_own_length()
+    }
+
+    /// So many bytes more, but never more than a frame holds, which would be −2.
+    fn extended(mut self, surplus: usize) -> Self {
+        self.bytes.resize((self.bytes.len() + surplus).min(limits::ADU_BYTES), 0);
+        self.with_own_length()
+    }
+
+    fn is_exception(&self) -> bool {
+        self.bytes[FUNCTION] & Exception::BIT != 0
+    }
+
+    fn with_own_length(self) -> Self {
+        // A frame has 260 bytes at the most.
+        let length = u16::try_from(self.bytes.len() - LENGTH_END).unwrap_or(u16::MAX);
+        self.with_word(LENGTH, length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{ConnectFault, Delay, result};
+
+    /// The reply to "write 7 to register 10 of unit 17".
+    const WRITE: [u8; 12] = [0x12, 0x34, 0, 0, 0, 6, 17, 6, 0, 10, 0, 7];
+    /// The reply to "read two registers of unit 17".
+    const READ: [u8; 13] = [0x12, 0x34, 0, 0, 0, 7, 17, 3, 4, 1, 2, 3, 4];
+    /// An exception reply to a write.
+    const EXCEPTION: [u8; 9] = [0x12, 0x34, 0, 0, 0, 3, 17, 0x86, 2];
+
+    fn plan(effect: &SlaveEffect, frame: &[u8]) -> ReplyPlan {
+        reply_plan(Some(effect), frame, None)
+    }
+
+    /// The one segment that goes out on a connection that is kept.
+    fn sent(fault: WireFault, frame: &[u8]) -> Vec<u8> {
+        let ReplyPlan { mut steps, end } = plan(&SlaveEffect::Wire(fault), frame);
+        assert_eq!((steps.len(), end), (1, End::Keep), "{steps:?}");
+        let (pause, bytes) = steps.remove(0);
+        assert_eq!(pause, Duration::ZERO);
+        bytes
+    }
+
+    fn all_bytes(plan: &ReplyPlan) -> Vec<u8> {
+        plan.steps.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+    }
+
+    /// `frame` with the bytes from `at` on replaced.
+    fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+        [&frame[..at], bytes, &frame[at + bytes.len()..]].concat()
+    }
+
+    /// What the first frame of `bytes` means to who sent `expected`'s request, in the order of
+    /// contract §3; written apart from the device's own classifier, as its oracle.
+    fn code(bytes: &[u8], expected: &[u8]) -> i32 {
+        if bytes.len() < LENGTH_END {
+            return if bytes.is_empty() { -4 } else { -13 };
+        }
+        let length = usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+        let pdu = bytes.get(7..6 + length);
+        let function = expected[7] & 0x7F;
+        match pdu {
+            _ if length > 254 => -2,
+            _ if length < 2 => -5,
+            None => -13,
+            Some(_) if bytes[2..4] != [0, 0] => -8,
+            Some(_) if bytes[..2] != expected[..2] => -9,
+            Some(_) if bytes[6] != expected[6] => -12,
+            Some(pdu) if pdu[0] & 0x7F != function => -10,
+            Some([exception]) if exception & 0x80 != 0 => -11,
+            Some([exception, code]) if exception & 0x80 != 0 => match code {
+                1..=11 => -100 - i32::from(*code),
+                _ => -1,
+            },
+            Some(pdu) if pdu[0] & 0x80 != 0 => {
+                if pdu.len() > 2 {
+                    -15
+                } else {
+                    -11
+                }
+            }
+            Some(pdu) => {
+                let promised = match function {
+                    5 | 6 | 15 | 16 => 5,
+                    22 => 7,
+                    _ => 2 + usize::from(pdu.get(1).copied().unwrap_or(0)),
+                };
+                match pdu.len() {
+                    len if len > promised => -15,
+                    len if len < promised || len < 2 => -13,
+                    _ if expected[7] == function && pdu != &expected[7..] => -14,
+                    _ => 1,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_healthy_reply_goes_out_as_it_is() {
+        let healthy = ReplyPlan { steps: vec![(Duration::ZERO, WRITE.to_vec())], end: End::Keep };
+        assert_eq!(reply_plan(None, &WRITE, Some(&READ)), healthy);
+        let elsewhere = [
+            SlaveEffect::Delay(Delay::Fixed(Duration::from_secs(1))),
+            SlaveEffect::Refuse,
+            SlaveEffect::Connect(ConnectFault::Refused),
+        ];
+        for effect in elsewhere {
+            assert_eq!(plan(&effect, &WRITE), healthy);
+        }
+    }
+
+    #[test]
+    fn silence_sends_nothing_and_keeps_the_connection() {
+        assert_eq!(
+            plan(&SlaveEffect::Silence, &WRITE),
+            ReplyPlan { steps: vec![], end: End::Keep }
+        );
+    }
+
+    #[test]
+    fn an_exception_replaces_the_reply() {
+        for frame in [&WRITE[..], &EXCEPTION] {
+            let plan = plan(&SlaveEffect::Exception(4), frame);
+            let bytes = vec![0x12, 0x34, 0, 0, 0, 3, 17, 0x86, 4];
+            assert_eq!(plan.steps, [(Duration::ZERO, bytes)]);
+        }
+    }
+
+    #[test]
+    fn an_end_comes_before_in_or_after_the_reply() {
+        for (effect, end) in
+            [(SlaveEffect::Close as fn(Moment) -> _, End::Fin), (SlaveEffect::Reset, End::Rst)]
+        {
+            let nothing = ReplyPlan { steps: vec![], end };
+            assert_eq!(plan(&effect(Moment::Before), &WRITE), nothing);
+            let half = ReplyPlan { steps: vec![(Duration::ZERO, WRITE[..6].to_vec())], end };
+            assert_eq!(plan(&effect(Moment::Middle), &WRITE), half);
+            let whole = ReplyPlan { steps: vec![(Duration::ZERO, WRITE.to_vec())], end };
+            assert_eq!(plan(&effect(Moment::After), &WRITE), whole);
+        }
+    }
+
+    #[test]
+    fn each_wire_fault_changes_just_its_bytes() {
+        assert_eq!(sent(WireFault::WrongTransactionId, &WRITE), with(&WRITE, 0, &[0xED, 0xCB]));
+        assert_eq!(sent(WireFault::TransactionIdOffByOne, &WRITE), with(&WRITE, 1, &[0x35]));
+        assert_eq!(sent(WireFault::WrongUnit, &WRITE), with(&WRITE, 6, &[18]));
+        assert_eq!(sent(WireFault::WrongFunction, &WRITE), with(&WRITE, 7, &[7]));
+        assert_eq!(sent(WireFault::WrongFunction, &EXCEPTION), with(&EXCEPTION, 7, &[0x87]));
+        assert_eq!(sent(WireFault::ProtocolId(0x0102), &WRITE), with(&WRITE, 2, &[1, 2]));
+        assert_eq!(sent(WireFault::MbapLength(1), &WRITE), with(&WRITE, 4, &[0, 1]));
+        assert_eq!(sent(WireFault::MbapLength(5), &WRITE), with(&WRITE, 4, &[0, 5]));
+        assert_eq!(sent(WireFault::Truncated(1), &WRITE), with(&WRITE[..11], 4, &[0, 5]));
+        assert_eq!(
+            sent(WireFault::ExtraBytes(2), &WRITE),
+            with(&[&WRITE[..], &[0, 0]].concat(), 4, &[0, 8])
+        );
+        assert_eq!(
+            sent(WireFault::ExceptionWithoutCode, &WRITE),
+            [0x12, 0x34, 0, 0, 0, 2, 17, 0x86]
+        );
+        assert_eq!(sent(WireFault::ChangedEcho, &WRITE), with(&WRITE, 11, &[6]));
+        assert_eq!(sent(WireFault::ChangedEcho, &READ), with(&READ, 12, &[5]));
+        assert_eq!(sent(WireFault::ChangedEcho, &EXCEPTION), EXCEPTION);
+    }
+
+    #[test]
+    fn a_promise_of_more_bytes_is_not_kept_by_a_later_reply() {
+        let plan = plan(&SlaveEffect::Wire(WireFault::MbapLength(255)), &WRITE);
+        assert_eq!(plan.steps, [(Duration::ZERO, with(&WRITE, 4, &[0, 255]))]);
+        assert_eq!(plan.end, End::Hang);
+    }
+
+    #[test]
+    fn a_reply_loses_all_but_its_function_at_the_most() {
+        let bare = [0x12, 0x34, 0, 0, 0, 2, 17, 6];
+        assert_eq!(sent(WireFault::Truncated(255), &WRITE), bare);
+        assert_eq!(sent(WireFault::Truncated(1), &EXCEPTION), bare);
+        assert_eq!(sent(WireFault::Truncated(0), &EXCEPTION), EXCEPTION);
+    }
+
+    #[test]
+    fn a_reply_grows_to_a_whole_frame_at_the_most() {
+        let grown = sent(WireFault::ExtraBytes(255), &WRITE);
+        assert_eq!(grown.len(), limits::ADU_BYTES);
+        assert_eq!(grown[4..6], [0, 254]);
+        assert_eq!(code(&grown, &WRITE), -15);
+    }
+
+    #[test]
+    fn a_stale_reply_comes_before_the_right_one() {
+        let effect = SlaveEffect::Wire(WireFault::StaleReply);
+        let stale = |frame: &[u8], previous| {
+            let plan = reply_plan(Some(&effect), frame, previous);
+            assert_eq!((plan.steps.len(), plan.end), (2, End::Keep));
+            assert_eq!(plan.steps[1], (Duration::ZERO, frame.to_vec()));
+            plan.steps[0].1.clone()
+        };
+        let earlier = with(&READ, 0, &[0x12, 0x33]);
+        assert_eq!(stale(&WRITE, Some(&earlier)), earlier);
+        assert_eq!(stale(&WRITE, None), with(&WRITE, 0, &[0xFF, 0xFF]));
+        assert_eq!(
+            stale(&WRITE, Some(&READ)),
+            with(&WRITE, 0, &[0xFF, 0xFF]),
+            "an earlier reply with the same id would pass for the right one"
+        );
+        let last = with(&WRITE, 0, &[0xFF, 0xFF]);
+        assert_eq!(stale(&last, None), with(&WRITE, 0, &[0xFF, 0xFE]));
+    }
+
+    #[test]
+    fn slow_replies_keep_their_bytes() {
+        let every = Duration::from_millis(10);
+        let steps = |fault, frame: &[u8]| {
+            let plan = plan(&SlaveEffect::Wire(fault), frame);
+            assert_eq!((all_bytes(&plan).as_slice(), plan.end), (frame, End::Keep));
+            let (first, rest) = plan.steps.split_first().unwrap();
+            assert_eq!(first.0, Duration::ZERO);
+            assert!(rest.iter().all(|(pause, _)| *pause == every));
+            plan.steps.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(WireFault::Dribble { bytes: 5, every }, &WRITE), [5, 5, 2]);
+        assert_eq!(steps(WireFault::Dribble { bytes: 0, every }, &WRITE), [1; 12]);
+        assert_eq!(steps(WireFault::Dribble { bytes: 1000, every }, &WRITE), [12]);
+        assert_eq!(steps(WireFault::Split { at: 7, gap: every }, &WRITE), [7, 5]);
+        assert_eq!(steps(WireFault::Split { at: 0, gap: every }, &WRITE), [1, 11]);
+        assert_eq!(steps(WireFault::Split { at: 100, gap: every }, &WRITE), [11, 1]);
+    }
+
+    #[test]
+    fn a_duplicate_is_the_reply_twice() {
+        let plan = plan(&SlaveEffect::Wire(WireFault::Duplicate), &READ);
+        assert_eq!(plan.steps, [(Duration::ZERO, READ.to_vec()), (Duration::ZERO, READ.to_vec())]);
+    }
+
+    /// The replies to every function that an action may use, and exception replies to them.
+    #[test]
+    fn each_fault_provokes_just_the_code_it_is_there_for() {
+        let fifteen = [&WRITE[..7], &[15, 0, 19, 0, 10]].concat();
+        let sixteen = [&WRITE[..7], &[16, 0, 1, 0, 2]].concat();
+        let five = [&WRITE[..7], &[5, 0, 1, 0xFF, 0]].concat();
+        let codes = [-1, -2, -5, -8, -9, -10, -11, -12, -13, -14, -15];
+        for wanted in codes.into_iter().chain(-111..=-101) {
+            let effect = result::of_slave(wanted).unwrap();
+            for frame in [&WRITE[..], &five, &fifteen, &sixteen, &EXCEPTION] {
+                if wanted == -14 && frame == EXCEPTION {
+                    continue;
+                }
+                let bytes = all_bytes(&plan(&effect, frame));
+                assert_eq!(code(&bytes, frame), wanted, "{effect:?} made {bytes:?} of {frame:?}");
+            }
+        }
+        for frame in [&WRITE[..], &five, &fifteen, &sixteen] {
+            assert_eq!(code(frame, frame), 1);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_frame_go_out_as_they_are() {
+        let faults = [
+            WireFault::Truncated(3),
+            WireFault::Split { at: 1, gap: Duration::ZERO },
+            WireFault::WrongUnit,
+        ];
+        for fault in faults {
+            for frame in [&[][..], &WRITE[..7], &[1; 300]] {
+                let plan = plan(&SlaveEffect::Wire(fault.clone()), frame);
+                assert_eq!(all_bytes(&plan), frame);
+            }
+        }
+    }
+}
