@@ -85,7 +85,8 @@ impl Requester {
     pub(super) async fn carry_out(&self, caller: &Caller, prepared: &Prepared) -> Outcome {
         match prepared {
             Prepared::Modbus(request) => self.modbus(caller, request).await,
-            Prepared::Http(request) => self.http(caller, request).await,
+            // Boxed: a TLS session is large, and most requests have none.
+            Prepared::Http(request) => Box::pin(self.http(caller, request)).await,
         }
     }
 
