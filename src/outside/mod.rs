@@ -217,10 +217,18 @@ impl Outside {
     }
 
     /// Ends everything, and waits until no task, connection or listener is left.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.stop().await;
         for (_, server) in &self.targets {
             server.close().await;
+        }
+        self.lose_ports();
+    }
+
+    /// Closes the slaves' listeners; their supervisors, which hold them too, go with the tasks.
+    fn lose_ports(&self) {
+        for server in &self.slaves {
+            *server.port.lock().unwrap_or_else(PoisonError::into_inner) = Port::Lost;
         }
     }
 
@@ -269,10 +277,7 @@ impl Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        for server in &self.slaves {
-            // Its supervisor, which holds the listener too, goes with the tasks.
-            *server.port.lock().unwrap_or_else(PoisonError::into_inner) = Port::Lost;
-        }
+        self.lose_ports();
     }
 }
 

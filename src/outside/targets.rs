@@ -30,6 +30,7 @@ use crate::scenario::{Reply, Route, TargetPlan};
 pub struct Target {
     name: Arc<str>,
     address: SocketAddr,
+    tls: bool,
     routes: Vec<Route>,
     clock: Clock,
     engine: Arc<Engine>,
@@ -95,6 +96,7 @@ impl Target {
         Self {
             name: Arc::clone(&plan.name),
             address,
+            tls: plan.tls,
             routes: plan.routes.clone(),
             clock: context.clock.clone(),
             engine: Arc::clone(&context.engine),
@@ -113,6 +115,12 @@ impl Target {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its URL without a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
     /// The newest requests it received, at most [`limits::TARGET_REQUESTS`], oldest first.
