@@ -1,7 +1,6 @@
 //! What a call costs: the places for requests alone, and the whole device around them (rules asked,
 //! journal written, clock read) from the call to the final status.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::hint::black_box;
@@ -44,7 +43,7 @@ fn queue(criterion: &mut Criterion) {
 
 /// The same by way of the device, without rules, by the real clock and by one that stands still.
 fn device(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("device: call, finish, status");
+    let mut group = criterion.benchmark_group("device: call, start, finish, status");
     for (name, speed) in [("real clock", Speed::REAL), ("manual clock", Speed::Manual)] {
         let device = healthy(speed);
         group.bench_function(name, |bencher| {
@@ -53,6 +52,7 @@ fn device(criterion: &mut Criterion) {
                 let mut last = 0;
                 for (ticket, _) in run.requests {
                     last = ticket.id();
+                    ticket.start(String::new);
                     ticket.finish(200, String::new());
                 }
                 black_box(device.status(&[last]))

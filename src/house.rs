@@ -1,1 +1,471 @@
-//! STUB
+//! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+
+use crate::clock::{self, Clock};
+use crate::control::{
+    self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
+    TargetSummary, Token,
+};
+use crate::device::Device;
+use crate::device::actions::Definition;
+use crate::fault::{Engine, Rule};
+use crate::journal::Journal;
+use crate::outside::{self, Outside, OutsideError, Slave, Target};
+use crate::scenario::{self, DevicePlan, Scenario};
+use crate::surface::http;
+use crate::tasks::Tasks;
+
+/// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
+/// free again.
+pub struct House {
+    inside: Arc<Inside>,
+    control: control::Server,
+    addresses: Addresses,
+    /// Sets off the clock's timers.
+    driver: Tasks,
+}
+
+/// Why a house did not start. Nothing is left behind: no listener, no task.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener of the house itself cannot be bound.
+    #[error("{who} cannot listen on {address}: {source}; free the port, or give another (--any-port takes free ones)")]
+    Bind {
+        /// Whose listener.
+        who: String,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A slave or a target cannot be built.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
+    /// The control plane needs a token, and the system gives no random bytes.
+    #[error("no token for the control plane: {0}")]
+    Token(io::Error),
+}
+
+/// Where everything of a house listens: what the ready file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// The control plane's URL.
+    pub control: String,
+    /// The token that the control plane asks for, where others than this machine reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What the house's randomness comes from.
+    pub seed: u64,
+    /// The devices.
+    pub devices: Vec<DeviceAddress>,
+    /// The slaves, by name.
+    pub slaves: BTreeMap<String, SocketAddr>,
+    /// The URLs of the HTTP targets, by name.
+    pub http_targets: BTreeMap<String, String>,
+}
+
+/// Where a device listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceAddress {
+    /// Its id.
+    pub id: String,
+    /// The URL of its API.
+    pub http: String,
+}
+
+/// What a house consists of. The control plane holds it too, but not the other way round, so that a
+/// dropped house goes as a whole.
+struct Inside {
+    scenario: Scenario,
+    clock: Clock,
+    engine: Arc<Engine>,
+    journal: Arc<Journal>,
+    devices: Vec<(Arc<Device>, http::Server)>,
+    outside: Outside,
+    /// Counts the resets.
+    epoch: AtomicU64,
+    /// One reset at a time.
+    resetting: Mutex<()>,
+}
+
+/// The house's own listeners, bound before anything is served.
+struct Bound {
+    control: TcpListener,
+    devices: Vec<TcpListener>,
+}
+
+impl House {
+    /// Builds and starts a house. When this returns, every listener is bound and every rule of the
+    /// scenario in force.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left behind.
+    pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
+        let bound = Bound::bind(&scenario).await?;
+        let start = scenario.start.unwrap_or_else(clock::real_time);
+        let clock = Clock::new(start, scenario.speed);
+        let journal = Arc::new(Journal::new(clock.clone()));
+        let rules = scenario.faults.clone();
+        let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
+        let engine = Arc::new(engine);
+        let context = outside::Context {
+            clock: clock.clone(),
+            engine: Arc::clone(&engine),
+            journal: Arc::clone(&journal),
+            seed: scenario.seed,
+            policy: scenario.outbound,
+        };
+        let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context).await?;
+        let token = token(&bound.control)?;
+        outside.start().await;
+
+        let parts = Parts { clock: &clock, engine: &engine, journal: &journal, outside: &outside };
+        let devices = scenario.devices.iter().zip(bound.devices);
+        let devices = devices.map(|(plan, listener)| parts.serve(plan, listener));
+        let devices = devices.collect::<Result<Vec<_>, _>>()?;
+        let driver = Tasks::default();
+        driver.spawn({
+            let clock = clock.clone();
+            async move { clock.drive().await }
+        });
+        let (epoch, resetting) = (AtomicU64::new(0), Mutex::new(()));
+        let inside = Arc::new(Inside {
+            scenario,
+            clock,
+            engine,
+            journal,
+            devices,
+            outside,
+            epoch,
+            resetting,
+        });
+        let mut addresses = inside.addresses();
+        addresses.token = token.as_ref().map(|token| token.as_str().to_owned());
+        let control = control::Server::start(bound.control, inside.clone(), token);
+        let control = control.map_err(|source| inside.no_control(source))?;
+        addresses.control = url(control.address());
+        Ok(Self { inside, control, addresses, driver })
+    }
+
+    /// Where everything listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What the scenario calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inside.scenario.name
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inside.clock
+    }
+
+    /// Its log of decisions.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.inside.journal
+    }
+
+    /// Its fault engine. A rule that closes a slave's listener is in force a moment after it was
+    /// added here; the control plane waits for that.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.inside.engine
+    }
+
+    /// Its devices, in the order of the scenario; at least one.
+    pub fn devices(&self) -> impl Iterator<Item = &Arc<Device>> {
+        self.inside.devices.iter().map(|(device, _)| device)
+    }
+
+    /// A slave, by name.
+    #[must_use]
+    pub fn slave(&self, name: &str) -> Option<&Arc<Slave>> {
+        self.inside.outside.slave(name)
+    }
+
+    /// A target, by name.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
+        self.inside.outside.target(name)
+    }
+
+    /// Takes the house back to its start: connections drop, what is under way ends without a trace,
+    /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay.
+    pub async fn reset(&self) {
+        self.inside.reset().await;
+    }
+
+    /// Ends the house, and returns when all its ports are free again.
+    pub async fn stop(self) {
+        let Self { inside, control, driver, .. } = self;
+        control.close().await;
+        drop(control);
+        for (_, server) in &inside.devices {
+            server.close().await;
+        }
+        inside.outside.close().await;
+        driver.end_all().await;
+    }
+}
+
+impl Bound {
+    async fn bind(scenario: &Scenario) -> Result<Self, StartError> {
+        let control = listener("the control plane", scenario.control).await?;
+        let mut devices = Vec::with_capacity(scenario.devices.len());
+        for plan in &scenario.devices {
+            let who = format!("device {}", plan.identity.id);
+            devices.push(listener(&who, plan.http).await?);
+        }
+        Ok(Self { control, devices })
+    }
+}
+
+async fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind {
+        who: who.to_owned(),
+        address,
+        source,
+    })
+}
+
+/// A token where others than this machine reach the control plane.
+fn token(control: &TcpListener) -> Result<Option<Token>, StartError> {
+    let loopback = control.local_addr().is_ok_and(|own| own.ip().to_canonical().is_loopback());
+    if loopback { Ok(None) } else { Token::random().map(Some).map_err(StartError::Token) }
+}
+
+/// What a device is built from.
+struct Parts<'a> {
+    clock: &'a Clock,
+    engine: &'a Arc<Engine>,
+    journal: &'a Arc<Journal>,
+    outside: &'a Outside,
+}
+
+impl Parts<'_> {
+    fn serve(
+        &self,
+        plan: &DevicePlan,
+        listener: TcpListener,
+    ) -> Result<(Arc<Device>, http::Server), StartError> {
+        let device = Device::new(
+            plan.identity.clone(),
+            plan.settings,
+            plan.actions.clone(),
+            self.clock.clone(),
+            Arc::clone(self.engine),
+            Arc::clone(self.journal),
+        );
+        let runner = Arc::clone(self.outside.runner());
+        let api = http::Api::new(
+            Arc::clone(&device),
+            Arc::clone(self.engine),
+            self.clock.clone(),
+            move |run| runner.run(run),
+        );
+        let server = http::Server::start(listener, api).map_err(|source| StartError::Bind {
+            who: format!("device {}", plan.identity.id),
+            address: plan.http,
+            source,
+        })?;
+        Ok((device, server))
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+impl Inside {
+    /// Where everything but the control plane listens.
+    fn addresses(&self) -> Addresses {
+        let devices = self.devices.iter().map(|(device, server)| DeviceAddress {
+            id: device.identity().id.to_string(),
+            http: url(server.address()),
+        });
+        let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
+        let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
+        Addresses {
+            control: String::new(),
+            token: None,
+            seed: self.scenario.seed,
+            devices: devices.collect(),
+            slaves: slaves.collect(),
+            http_targets: targets.collect(),
+        }
+    }
+
+    fn no_control(&self, source: io::Error) -> StartError {
+        let address = self.scenario.control;
+        StartError::Bind { who: "the control plane".to_owned(), address, source }
+    }
+
+    async fn reset(&self) {
+        let _one_at_a_time = self.resetting.lock().await;
+        // What clients see of the house first, then what carries their calls out.
+        for (_, server) in &self.devices {
+            server.drop_connections().await;
+        }
+        self.outside.stop().await;
+        self.clock.reset(self.scenario.speed).await;
+        for (device, _) in &self.devices {
+            device.reset();
+        }
+        self.engine.replace(self.scenario.faults.clone());
+        self.journal.clear();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.outside.start().await;
+    }
+}
+
+impl Controls for Inside {
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            name: self.scenario.name.clone(),
+            seed: self.scenario.seed,
+            epoch: self.epoch.load(Ordering::Acquire),
+            devices: self.devices.iter().map(|(device, server)| show_device(device, server)).collect(),
+            slaves: self.outside.slaves().map(|slave| self.show_slave(slave)).collect(),
+            http_targets: self.outside.targets().map(|target| self.show_target(target)).collect(),
+        }
+    }
+
+    fn scenario(&self) -> &str {
+        &self.scenario.source
+    }
+
+    fn peek(&self, at: &Registers, count: u16) -> Result<Vec<u16>, RegisterError> {
+        let slave = self.slave_with(at)?;
+        slave.peek(at.unit, at.table, at.address, count).ok_or(RegisterError::NoRegister)
+    }
+
+    fn poke(&self, at: &Registers, values: &[u16]) -> Result<(), RegisterError> {
+        let slave = self.slave_with(at)?;
+        let count = u16::try_from(values.len()).map_err(|_| RegisterError::NoRegister)?;
+        if slave.peek(at.unit, at.table, at.address, count).is_none() {
+            return Err(RegisterError::NoRegister);
+        }
+        slave.poke(at.unit, at.table, at.address, values).map_err(RegisterError::Refused)
+    }
+
+    fn requests(&self, target: &str) -> Option<Vec<Value>> {
+        let received = self.outside.target(target)?.received();
+        // Texts and numbers always have a JSON form.
+        Some(received.iter().filter_map(|request| serde_json::to_value(request).ok()).collect())
+    }
+
+    fn forget_requests(&self, target: &str) -> bool {
+        self.outside.target(target).map(|target| target.forget()).is_some()
+    }
+
+    fn parse_rule(&self, rule: &Value) -> Result<Rule, Vec<String>> {
+        // Rules may name the actions that the devices have now.
+        let mut house = self.scenario.clone();
+        for (plan, (device, _)) in house.devices.iter_mut().zip(&self.devices) {
+            plan.actions = device.definition();
+        }
+        scenario::rule_from_json(rule, &house, &self.free_rule_id())
+    }
+
+    fn show_rule(&self, rule: &Rule) -> Value {
+        scenario::rule_to_json(rule)
+    }
+
+    fn parse_duration(&self, text: &str) -> Result<Duration, String> {
+        scenario::parse_duration(text)
+    }
+
+    fn follows(&self, generation: u64) -> Pending<'_, ()> {
+        Box::pin(self.outside.applied(generation))
+    }
+
+    fn reset(&self) -> Pending<'_, ()> {
+        Box::pin(self.reset())
+    }
+}
+
+impl Inside {
+    /// `fault-1`, or the next of its kind that no rule has.
+    fn free_rule_id(&self) -> String {
+        let ids: HashSet<Arc<str>> =
+            self.engine.list().into_iter().map(|status| status.rule.id).collect();
+        let names = (1..).map(|n| format!("fault-{n}"));
+        // There are fewer rules than numbers.
+        names.into_iter().find(|name| !ids.contains(name.as_str())).unwrap_or_default()
+    }
+
+    fn slave_with(&self, at: &Registers) -> Result<&Arc<Slave>, RegisterError> {
+        let slave = self.outside.slave(&at.slave).ok_or(RegisterError::NoSlave)?;
+        if slave.units().any(|unit| unit == at.unit) { Ok(slave) } else { Err(RegisterError::NoUnit) }
+    }
+
+    fn show_slave(&self, slave: &Slave) -> SlaveSummary {
+        SlaveSummary {
+            name: slave.name().to_owned(),
+            address: slave.address(),
+            hosts: self.hosts(slave.name(), slave.address()),
+            units: slave.units().collect(),
+            listening: slave.is_listening(),
+        }
+    }
+
+    fn show_target(&self, target: &Target) -> TargetSummary {
+        TargetSummary {
+            name: target.name().to_owned(),
+            address: target.address(),
+            hosts: self.hosts(target.name(), target.address()),
+            requests: target.remembered(),
+        }
+    }
+
+    /// What actions know a slave or target by. No two share an address.
+    fn hosts(&self, name: &str, address: SocketAddr) -> Vec<String> {
+        let peers = self.outside.peers().iter();
+        let peer = peers.filter(|peer| peer.address == address).find(|peer| peer.name == name);
+        peer.map(|peer| peer.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+}
+
+fn show_device(device: &Device, server: &http::Server) -> DeviceSummary {
+    let identity = device.identity();
+    let ids = |definition: &Definition| {
+        definition.actions().iter().map(|action| action.id.to_string()).collect()
+    };
+    DeviceSummary {
+        id: identity.id.to_string(),
+        firmware: identity.firmware.to_string(),
+        license: identity.license.name(),
+        http: server.address(),
+        in_progress: device.in_progress(),
+        actions: device.definition().map(|definition| ids(&definition)),
+    }
+}

@@ -62,8 +62,6 @@ pub enum Event {
     RegistersSet { slave: Arc<str>, unit: u8, table: &'static str, address: u16, count: usize },
     /// The clock was moved or its speed set.
     ClockMoved { how: &'static str, value: String },
-    /// The house went back to its start.
-    Reset,
 }
 
 /// One line of the journal.
@@ -111,7 +109,10 @@ impl Journal {
             ring.entries.pop_front();
         }
         ring.entries.push_back(Entry { seq, t, event });
-        self.newest.send_replace(seq);
+        // Telling nobody would be half the cost of a write.
+        if self.newest.receiver_count() > 0 {
+            self.newest.send_replace(seq);
+        }
     }
 
     /// The kept entries after `seq` that `wanted` accepts, oldest first, at most `limit` of them.
@@ -128,6 +129,9 @@ impl Journal {
     /// The number of the newest entry, as a value that can be waited on.
     #[must_use]
     pub fn newest(&self) -> watch::Receiver<u64> {
+        // Under the lock, so that no write comes between the number and its first listener.
+        let ring = self.ring();
+        self.newest.send_replace(ring.written);
         self.newest.subscribe()
     }
 
@@ -162,16 +166,35 @@ mod tests {
     use super::*;
     use crate::clock::Speed;
 
+    fn change() -> Event {
+        Event::RuleChanged { rule: "r".into(), change: "armed" }
+    }
+
     #[test]
     fn the_oldest_gives_way_and_is_counted() {
         let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
         for _ in 0..limits::JOURNAL_ENTRIES + 5 {
-            journal.write(Event::Reset);
+            journal.write(change());
         }
         let kept = journal.after(0, usize::MAX, |_| true);
         assert_eq!(kept.len(), limits::JOURNAL_ENTRIES);
         assert_eq!(kept[0].seq, 6);
         assert_eq!(journal.counts(), (limits::JOURNAL_ENTRIES as u64 + 5, 5));
+    }
+
+    #[test]
+    fn whoever_asks_for_the_newest_entry_is_told_of_later_ones() {
+        let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
+        journal.write(change());
+        let mut newest = journal.newest();
+        assert!(!newest.has_changed().unwrap());
+        assert_eq!(*newest.borrow_and_update(), 1);
+        journal.write(change());
+        assert!(newest.has_changed().unwrap());
+        assert_eq!(*newest.borrow_and_update(), 2);
+        drop(newest);
+        journal.write(change());
+        assert_eq!(*journal.newest().borrow(), 3);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub const SLAVE_CONNECTIONS: usize = 32;
 /// Requests outstanding on one slave connection before it is read no further.
 pub const SLAVE_PIPELINE: usize = 16;
 /// Real idle time after which a slave closes a connection where the scenario does not say.
-pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
+pub const SLAVE_IDLE: Duration = Duration::from_secs(300);
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
 /// Real time an HTTP client has to send the head of its request.

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::RunArguments;
 use super::{Outcome, print, ready};
 use crate::house::{Addresses, House};
+use crate::limits;
 use crate::scenario::{self, Diagnostics, Scenario};
 
 /// The command.
@@ -139,14 +140,19 @@ fn line(kind: &str, name: &str, address: &str) -> String {
 
 /// Three lines to try, with the first action of the first device.
 fn try_these(house: &House, addresses: &Addresses) -> String {
-    let Some(device) = addresses.devices.first() else { return String::new() };
-    let action = house.first_action().unwrap_or_else(|| "1".to_owned());
+    let (Some(device), Some(twin)) = (addresses.devices.first(), house.devices().next()) else {
+        return String::new();
+    };
+    let action = twin.definition().and_then(|definition| {
+        definition.actions().first().map(|action| action.id.to_string())
+    });
+    let action = action.unwrap_or_else(|| "1".to_owned());
     format!(
         "\nTry:\n  curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
          curl -s '{url}/api/v1/actions/status?id={id}'\n  \
          curl -s {control}/control/v1/faults\n\nCtrl-C ends it.\n",
         url = device.http,
-        id = house.next_status_id(),
+        id = twin.settings().first_status_id.unwrap_or(*limits::FIRST_STATUS_ID.start()),
         control = addresses.control,
     )
 }

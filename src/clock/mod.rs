@@ -123,6 +123,13 @@ pub struct Unsettled {
     pub reached: Duration,
 }
 
+/// The wall clock's time, for a scenario that does not say when it starts.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
+pub fn real_time() -> Timestamp {
+    Timestamp::now()
+}
+
 /// The clock. Cheap to clone; all clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Shared>);
@@ -332,9 +339,10 @@ impl Clock {
         Some(Duration::from_secs_f64(wait.min(3600.0)))
     }
 
-    /// Back to the start, at the given speed. Timers that are still set belong to tasks of the time
-    /// before, which the house has ended.
-    pub fn reset(&self, speed: Speed) {
+    /// Back to the start, at the given speed, once a movement under way has ended. Timers that are
+    /// still set belong to tasks of the time before, which the house has ended.
+    pub async fn reset(&self, speed: Speed) {
+        let _one_at_a_time = self.0.moving.lock().await;
         {
             let mut state = self.state();
             state.sleepers.clear();

@@ -12,7 +12,8 @@ use crate::clock::{Clock, Speed, Unsettled, VirtualTime};
 use crate::journal::Event;
 use crate::surface::http::Reply;
 
-const EXPECTED: &str = r#"{"advance": "15m"}, {"jump": "30d"}, {"speed": 60} or {"speed": "manual"}"#;
+const EXPECTED: &str =
+    r#"{"advance": "15m"}, {"jump": "30d"}, {"speed": 60} or {"speed": "manual"}"#;
 
 /// What is asked of the clock; exactly one of them.
 #[derive(Debug, Deserialize)]

@@ -16,8 +16,7 @@ use crate::limits;
 use crate::surface::http::Reply;
 
 /// The fields of entries that can be filtered by.
-const FILTERS: [&str; 8] =
-    ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];
+const FILTERS: [&str; 8] = ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];
 
 /// Which entries are wanted.
 #[derive(Debug)]
@@ -100,7 +99,9 @@ impl Wanted {
         let shown = serde_json::to_value(entry).ok()?;
         let has = |(name, wanted): &(String, String)| match shown.get(name) {
             Some(Value::String(text)) => text == wanted,
-            Some(Value::Number(number)) => wanted.parse().is_ok_and(|wanted: Number| wanted == *number),
+            Some(Value::Number(number)) => {
+                wanted.parse().is_ok_and(|wanted: Number| wanted == *number)
+            }
             _ => false,
         };
         self.filters.iter().all(has).then_some(shown)

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -52,6 +53,11 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 struct Plane {
@@ -77,25 +83,31 @@ impl Plane {
         reply.unwrap_or_else(|refused| refused).into_response(())
     }
 
-    async fn answer(
-        &self,
-        request: hyper::Request<Incoming>,
-        own: IpAddr,
-    ) -> Result<Reply, Reply> {
+    async fn answer(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Result<Reply, Reply> {
         let (head, incoming) = request.into_parts();
+        match self.check(&head, own) {
+            Ok((resource, method)) => {
+                let body = body::read(incoming, limits::CONTROL_BODY_BYTES).await?;
+                self.act(&resource, method, &Request { uri: &head.uri, body }).await
+            }
+            Err(refused) if body::discard(incoming).await => Err(refused),
+            Err(refused) => Err(refused.closing()),
+        }
+    }
+
+    /// All checks that need no body: who asks, for what, with which method.
+    fn check(&self, head: &Parts, own: IpAddr) -> Result<(Resource, Method), Reply> {
         let resource = Resource::at(head.uri.path());
         // Who asks whether it is well learns nothing else, and needs no token.
         let token = self.token.as_ref().filter(|_| resource != Ok(Resource::Health));
-        security::check(&head, own, token)?;
+        security::check(head, own, token)?;
         let resource = resource?;
         let methods = resource.methods();
         let method = methods.iter().find(|method| method.as_str() == head.method.as_str());
-        let Some(&method) = method else {
+        method.map(|method| (resource, *method)).ok_or_else(|| {
             let allowed: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
-            return Err(method_not_allowed(head.method.as_str(), &allowed.join(", ")));
-        };
-        let body = body::read(incoming, limits::CONTROL_BODY_BYTES).await?;
-        self.act(&resource, method, &Request { uri: &head.uri, body }).await
+            method_not_allowed(head.method.as_str(), &allowed.join(", "))
+        })
     }
 
     async fn act(
@@ -136,7 +148,6 @@ impl Plane {
 /// What the house consists of, and how it is.
 fn state(house: &dyn Controls) -> Value {
     let rules = house.engine().list();
-    let (written, forgotten) = house.journal().counts();
     let mut state = json!({
         "clock": clock::show(house.clock()),
         "faults": {
@@ -145,7 +156,6 @@ fn state(house: &dyn Controls) -> Value {
             "fired": rules.iter().map(|rule| rule.fired).sum::<u64>(),
             "holding": rules.iter().map(|rule| rule.holding).sum::<usize>(),
         },
-        "journal": { "written": written, "forgotten": forgotten },
     });
     // A summary is an object; its fields stand beside the others.
     if let (Value::Object(state), Ok(Value::Object(summary))) =

@@ -193,9 +193,10 @@ impl Device {
     /// [`CallRefused`], with nothing changed.
     pub fn call(self: &Arc<Self>, id: &str) -> Result<Run, CallRefused> {
         let mut state = self.state();
-        let definition = state.definition.clone();
-        let action = definition.as_deref().and_then(|definition| definition.action(id));
-        let (Some(definition), Some(action)) = (&definition, action) else {
+        let Some(definition) = state.definition.clone() else {
+            return Err(self.refused(id, CallRefused::Unknown));
+        };
+        let Some(action) = definition.action(id) else {
             return Err(self.refused(id, CallRefused::Unknown));
         };
         let ids =
@@ -211,16 +212,16 @@ impl Device {
         let epoch = state.epoch;
         // Before there is a ticket: dropping one takes the lock.
         drop(state);
+        let name = Arc::clone(&action.id);
         let ticket = |id| Ticket {
             device: Arc::clone(self),
-            action: Arc::clone(&action.id),
+            action: Arc::clone(&name),
             epoch,
             id,
             finished: false,
         };
         let requests = ids.map(ticket).zip(action.enabled().cloned()).collect();
-        let definition = Arc::clone(definition);
-        Ok(Run { definition, action: Arc::clone(&action.id), requests, dropped })
+        Ok(Run { definition, action: name, requests, dropped })
     }
 
     /// The checks of a known action, and its admission. The rules are asked here, so that a call of
@@ -373,4 +374,344 @@ impl Drop for Ticket {
 /// An id from a client, cut to what the journal is willing to carry: no known id is longer.
 fn shortened(id: &str) -> &str {
     id.char_indices().nth(*limits::ACTION_ID_CHARS.end() + 1).map_or(id, |(end, _)| &id[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, VecDeque};
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::Speed;
+    use crate::device::{DeviceId, Firmware, License};
+    use crate::fault::{ActionEffect, ActionPlace, Fault, QueueEffect, Rule, Trigger};
+
+    /// A device, and all that it needs around it.
+    struct Bench {
+        clock: Clock,
+        engine: Arc<Engine>,
+        journal: Arc<Journal>,
+        device: Arc<Device>,
+    }
+
+    impl Bench {
+        fn new(actions: &Value, settings: ActionSettings) -> Self {
+            let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
+            let journal = Arc::new(Journal::new(clock.clone()));
+            let engine = Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new());
+            let engine = Arc::new(engine);
+            let identity = Identity {
+                id: "A842E39F8124".parse::<DeviceId>().unwrap(),
+                firmware: Firmware::DEFAULT,
+                license: License::Plus,
+            };
+            let device = Device::new(
+                identity,
+                settings,
+                Some(definition(actions)),
+                clock.clone(),
+                Arc::clone(&engine),
+                Arc::clone(&journal),
+            );
+            Self { clock, engine, journal, device }
+        }
+
+        fn refused(&self, id: &str) -> CallRefused {
+            self.device.call(id).expect_err("the call is refused")
+        }
+
+        fn rule(&self, id: &str, fault: Fault) {
+            self.engine.add(Rule { id: id.into(), fault, when: Trigger::default() }).unwrap();
+        }
+
+        /// What the journal tells, by the names of its events.
+        fn told(&self) -> Vec<String> {
+            let entries = self.journal.after(0, usize::MAX, |_| true);
+            let name = |entry| {
+                let json = serde_json::to_value(entry).unwrap();
+                json["event"].as_str().map(str::to_owned)
+            };
+            entries.iter().filter_map(name).collect()
+        }
+
+        fn codes(&self, ids: &[u64]) -> Vec<(u64, i32)> {
+            self.device.status(ids).iter().map(|status| (status.id, status.code)).collect()
+        }
+    }
+
+    fn definition(actions: &Value) -> Arc<Definition> {
+        Arc::new(Definition::parse_value(&json!({ "actions": actions })).unwrap())
+    }
+
+    /// An action with so many requests.
+    fn action(id: &str, requests: usize) -> Value {
+        let request = json!({"http": {"url": "http://host/"}});
+        json!({"id": id, "requests": vec![request; requests]})
+    }
+
+    fn ids(run: &Run) -> Vec<u64> {
+        run.requests.iter().map(|(ticket, _)| ticket.id()).collect()
+    }
+
+    #[test]
+    fn a_call_is_checked_in_the_order_of_the_contract() {
+        let off = json!({"http": {"url": "http://host/", "enable": false}});
+        let actions = json!([
+            {"id": "off", "enable": false, "requests": [off]},
+            {"id": "all off", "requests": [off, off]},
+            {"id": "none", "requests": []},
+            action("a", 20),
+            action("b", 1),
+        ]);
+        let bench = Bench::new(&actions, ActionSettings::default());
+        let run = bench.device.call("a").unwrap();
+        for (id, refused, status) in [
+            ("nobody", CallRefused::Unknown, 404),
+            ("off", CallRefused::Disabled, 400),
+            ("all off", CallRefused::NothingEnabled, 400),
+            ("none", CallRefused::NothingEnabled, 400),
+            ("a", CallRefused::Busy, 409),
+            ("b", CallRefused::Full, 429),
+        ] {
+            assert_eq!((bench.refused(id), refused.status()), (refused, status), "{id}");
+        }
+        drop(run);
+        bench.device.delete_definition();
+        assert_eq!(bench.refused("a"), CallRefused::Unknown);
+    }
+
+    #[test]
+    fn only_enabled_requests_run_and_in_their_order() {
+        let request = |host: &str, enable: bool| json!({"http": {"url": format!("http://{host}/"), "enable": enable}});
+        let requests = json!([request("one", true), request("two", false), request("three", true)]);
+        let actions = json!([{"id": "a", "requests": requests}]);
+        let bench = Bench::new(&actions, ActionSettings::default());
+        let run = bench.device.call("a").unwrap();
+        assert_eq!((ids(&run), run.dropped), (vec![1, 2], 0));
+        let all = bench.device.definition().unwrap().actions()[0].requests.clone();
+        assert!(Arc::ptr_eq(&run.requests[0].1, &all[0]));
+        assert!(Arc::ptr_eq(&run.requests[1].1, &all[2]));
+    }
+
+    #[test]
+    fn a_call_that_does_not_fit_is_cut_or_refused_as_set() {
+        let actions = json!([action("a", 18), action("b", 3)]);
+        let fit = Bench::new(&actions, ActionSettings::default());
+        let _first = fit.device.call("a").unwrap();
+        let cut = fit.device.call("b").unwrap();
+        assert_eq!((ids(&cut), cut.dropped), (vec![19, 20], 1));
+        let settings = ActionSettings { admission: Admission::All, ..ActionSettings::default() };
+        let all = Bench::new(&actions, settings);
+        let _first = all.device.call("a").unwrap();
+        assert_eq!(all.refused("b"), CallRefused::Full);
+    }
+
+    #[test]
+    fn rules_disable_actions_and_occupy_places() {
+        let actions = json!([action("a", 3), action("b", 3)]);
+        let bench = Bench::new(&actions, ActionSettings::default());
+        let place = ActionPlace { action: Some("a".into()), ..ActionPlace::default() };
+        bench.rule("off", Fault::Action(place, ActionEffect::Disable));
+        assert_eq!(bench.refused("a"), CallRefused::Disabled);
+        let occupy = |places| Fault::Queue { device: None, effect: QueueEffect::Occupy(places) };
+        bench.rule("most", occupy(18));
+        assert_eq!(bench.device.call("b").unwrap().dropped, 1);
+        bench.rule("rest", occupy(2));
+        assert_eq!(bench.refused("b"), CallRefused::Full);
+    }
+
+    #[test]
+    fn a_call_of_an_unknown_action_counts_for_no_rule() {
+        let bench = Bench::new(&json!([]), ActionSettings::default());
+        bench.rule("off", Fault::Action(ActionPlace::default(), ActionEffect::Disable));
+        assert_eq!(bench.refused("nobody"), CallRefused::Unknown);
+        assert_eq!(bench.engine.get("off").unwrap().evaluated, 0);
+    }
+
+    #[tokio::test]
+    async fn exe_time_counts_from_the_start_of_the_request() {
+        let bench = Bench::new(&json!([action("a", 1)]), ActionSettings::default());
+        let mut run = bench.device.call("a").unwrap();
+        let (ticket, _) = run.requests.pop().unwrap();
+        bench.clock.advance(Duration::from_secs(3)).await.unwrap();
+        ticket.start(|| "http://host/".to_owned());
+        assert_eq!(bench.device.status(&[1])[0].exe_time, Duration::ZERO);
+        bench.clock.advance(Duration::from_millis(133)).await.unwrap();
+        ticket.finish(200, "answered");
+        let status = &bench.device.status(&[1])[0];
+        assert_eq!((status.code, status.exe_time), (200, Duration::from_millis(133)));
+        assert_eq!(bench.told(), ["call_admitted", "request_started", "request_finished"]);
+    }
+
+    #[test]
+    fn a_ticket_that_is_dropped_ends_its_request() {
+        let bench = Bench::new(&json!([action("a", 2)]), ActionSettings::default());
+        let run = bench.device.call("a").unwrap();
+        assert_eq!(bench.device.in_progress(), 2);
+        drop(run);
+        assert_eq!(bench.device.in_progress(), 0);
+        assert_eq!(bench.codes(&[1, 2]), [(1, -1), (2, -1)]);
+        assert!(bench.device.status(&[1]).iter().all(|status| !status.exe_time.is_zero()));
+    }
+
+    #[test]
+    fn a_new_definition_changes_nothing_for_requests_under_way() {
+        let bench = Bench::new(&json!([action("a", 1)]), ActionSettings::default());
+        let run = bench.device.call("a").unwrap();
+        bench.device.store(definition(&json!([action("a", 2), action("b", 1)])));
+        assert_eq!(run.definition.actions().len(), 1);
+        assert_eq!(bench.refused("a"), CallRefused::Busy, "409 follows the id");
+        assert!(bench.device.call("b").is_ok());
+        drop(run);
+        assert_eq!(bench.device.call("a").unwrap().requests.len(), 2);
+    }
+
+    #[test]
+    fn what_comes_from_before_a_reset_is_discarded() {
+        let settings = ActionSettings { first_status_id: Some(139), ..ActionSettings::default() };
+        let bench = Bench::new(&json!([action("a", 1)]), settings);
+        let mut before = bench.device.call("a").unwrap();
+        bench.device.delete_definition();
+        bench.device.reset();
+        bench.journal.clear();
+        let after = bench.device.call("a").unwrap();
+        assert_eq!(ids(&after), [139]);
+        let (ticket, _) = before.requests.pop().unwrap();
+        ticket.start(|| "http://host/".to_owned());
+        ticket.finish(200, "answered");
+        assert_eq!(bench.codes(&[139]), [(139, -1)]);
+        assert_eq!(bench.device.in_progress(), 1);
+        assert_eq!(bench.told(), ["call_admitted"]);
+    }
+
+    #[test]
+    fn an_id_from_a_client_is_cut_for_the_journal() {
+        let bench = Bench::new(&json!([]), ActionSettings::default());
+        bench.refused(&"ü".repeat(5_000));
+        let entries = bench.journal.after(0, 1, |_| true);
+        let Event::CallRefused { action, .. } = &entries[0].event else { panic!("{entries:?}") };
+        assert_eq!(&**action, "ü".repeat(16));
+    }
+
+    /// What the racing threads know of each other.
+    struct Race {
+        bench: Bench,
+        /// Runs under way of each action.
+        running: Vec<AtomicUsize>,
+        /// Requests under way, at least.
+        requests: AtomicUsize,
+        admitted: AtomicUsize,
+    }
+
+    impl Race {
+        const THREADS: usize = 8;
+        const ACTIONS: usize = 10;
+        const CALLS: usize = 1000;
+
+        fn new() -> Self {
+            let action = |n: usize| action(&n.to_string(), n % 5 + 1);
+            let actions: Vec<Value> = (0..Self::ACTIONS).map(action).collect();
+            Self {
+                bench: Bench::new(&json!(actions), ActionSettings::default()),
+                running: (0..Self::ACTIONS).map(|_| AtomicUsize::new(0)).collect(),
+                requests: AtomicUsize::new(0),
+                admitted: AtomicUsize::new(0),
+            }
+        }
+
+        fn call(&self, action: usize) -> Option<(usize, Run)> {
+            let run = match self.bench.device.call(&action.to_string()) {
+                Ok(run) => run,
+                Err(CallRefused::Busy | CallRefused::Full) => return None,
+                Err(other) => panic!("{other}"),
+            };
+            let others = self.running[action].fetch_add(1, Ordering::SeqCst);
+            assert_eq!(others, 0, "action {action} runs twice at once");
+            let requests = run.requests.len();
+            let before = self.requests.fetch_add(requests, Ordering::SeqCst);
+            assert!(before + requests <= 20, "{} requests in progress", before + requests);
+            assert!(self.bench.device.in_progress() <= 20);
+            self.admitted.fetch_add(requests, Ordering::SeqCst);
+            Some((action, run))
+        }
+
+        /// Ends a run; every third request by dropping its ticket.
+        fn end(&self, (action, mut run): (usize, Run)) {
+            while let Some((ticket, _)) = run.requests.pop() {
+                // Counted down before, so that whatever the device admits next finds it done.
+                self.requests.fetch_sub(1, Ordering::SeqCst);
+                if run.requests.is_empty() {
+                    self.running[action].fetch_sub(1, Ordering::SeqCst);
+                }
+                if ticket.id().is_multiple_of(3) {
+                    drop(ticket);
+                } else {
+                    ticket.start(|| "http://host/".to_owned());
+                    ticket.finish(200, "answered");
+                }
+            }
+        }
+
+        fn run(&self, thread: usize, together: &Barrier) {
+            // Everyone calls everything and keeps what it got: there is room for 20 of 30.
+            let order = (0..Self::ACTIONS).map(|n| (n + thread) % Self::ACTIONS);
+            let mut kept: VecDeque<_> = order.filter_map(|action| self.call(action)).collect();
+            together.wait();
+            let full = self.bench.device.in_progress();
+            together.wait();
+            for n in 0..Self::CALLS / Self::THREADS - Self::ACTIONS {
+                kept.extend(self.call((n * (thread + 1) + thread) % Self::ACTIONS));
+                if kept.len() > 1 {
+                    self.end(kept.pop_front().unwrap());
+                }
+            }
+            for run in kept {
+                self.end(run);
+            }
+            assert_eq!(full, 20);
+        }
+    }
+
+    #[test]
+    fn racing_calls_never_pass_20_never_overlap_and_every_id_ends_once() {
+        let race = Race::new();
+        let together = Barrier::new(Race::THREADS);
+        thread::scope(|scope| {
+            for thread in 0..Race::THREADS {
+                let (race, together) = (&race, &together);
+                scope.spawn(move || race.run(thread, together));
+            }
+        });
+        assert_eq!(race.bench.device.in_progress(), 0);
+        let mut calls = 0;
+        let mut ends: HashMap<u64, (u32, u32)> = HashMap::new();
+        for entry in race.bench.journal.after(0, usize::MAX, |_| true) {
+            match entry.event {
+                Event::CallAdmitted { status_ids, .. } => {
+                    calls += 1;
+                    for id in status_ids {
+                        ends.entry(id).or_default().0 += 1;
+                    }
+                }
+                Event::CallRefused { .. } => calls += 1,
+                Event::RequestFinished { id, code, .. } => {
+                    ends.entry(id).or_default().1 += 1;
+                    assert_eq!(code, if id.is_multiple_of(3) { -1 } else { 200 });
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(calls, Race::CALLS);
+        let handed_out = race.admitted.load(Ordering::SeqCst);
+        assert_eq!(ends.len(), handed_out);
+        for id in 1..=handed_out as u64 {
+            assert_eq!(ends.get(&id), Some(&(1, 1)), "id {id}: handed out and ended once each");
+        }
+    }
 }

@@ -75,6 +75,10 @@ impl FromStr for Firmware {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("firmware `{text}`: expected three numbers up to 255, as 2.0.2");
+        // `u8` would read a sign, too.
+        if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return Err(wrong());
+        }
         let mut numbers = text.split('.').map(|part| part.parse::<u8>().map_err(|_| wrong()));
         let mut next = || numbers.next().ok_or_else(wrong)?;
         let firmware = Self { major: next()?, minor: next()?, release: next()? };
@@ -104,6 +108,16 @@ impl License {
     /// All of them, by the words of scenarios; the device prints them in upper case.
     pub const NAMES: [(&'static str, Self); 3] =
         [("free", Self::Free), ("plus", Self::Plus), ("pro", Self::Pro)];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Plus => "plus",
+            Self::Pro => "pro",
+        }
+    }
 }
 
 /// Who a device is.
@@ -140,7 +154,7 @@ mod tests {
         let firmware = |text: &str| text.parse::<Firmware>().unwrap();
         assert!(firmware("1.10.0") > firmware("1.9.0"));
         assert!(!firmware("1.6.0").has_actions() && firmware("1.6.1").has_actions());
-        for wrong in ["", "2", "2.0", "2.0.2.1", "2.0.x", "2.0.256"] {
+        for wrong in ["", "2", "2.0", "2.0.2.1", "2.0.x", "2.0.256", "2..2", "+2.0.2", "2.0.2 "] {
             assert!(wrong.parse::<Firmware>().is_err(), "{wrong}");
         }
     }

@@ -348,7 +348,9 @@ impl Engine {
             }
             Fault::Queue { device, effect } if is(device, call.device) && strike.strikes(true) => {
                 match *effect {
-                    QueueEffect::Occupy(places) => verdict.occupied += places,
+                    QueueEffect::Occupy(places) => {
+                        verdict.occupied = verdict.occupied.saturating_add(places);
+                    }
                     QueueEffect::Limit(places) => verdict.limit = verdict.limit.min(places),
                 }
             }

@@ -22,10 +22,11 @@ use super::{
 };
 use crate::limits;
 
+/// Constants by name, and actions.
+type Decoded = (Vec<(String, Const)>, Vec<Action>);
+
 /// The constants and the actions of a definition, or all its violations.
-pub(super) fn decode(
-    json: &Value,
-) -> Result<(Vec<(String, Const)>, Vec<Action>), Vec<DefinitionError>> {
+pub(super) fn decode(json: &Value) -> Result<Decoded, Vec<DefinitionError>> {
     let mut violations = Violations::default();
     let decoded = Fields::of(json, String::new(), &mut violations).and_then(|mut whole| {
         let constants = constants(&mut whole);

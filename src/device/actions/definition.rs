@@ -282,9 +282,8 @@ mod tests {
 
     /// The only violation, which must be at `field` below the request where it begins with a dot.
     fn refused(definition: &Value, field: &str) -> String {
-        let violations = match Definition::parse_value(definition) {
-            Err(violations) => violations,
-            Ok(_) => panic!("accepted: {definition}"),
+        let Err(violations) = Definition::parse_value(definition) else {
+            panic!("accepted: {definition}");
         };
         let place = if field.starts_with('.') { "actions[0].requests[0]" } else { "" };
         assert_eq!(violations.len(), 1, "{violations:?}");

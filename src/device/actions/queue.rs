@@ -297,8 +297,8 @@ mod tests {
         }
 
         fn admit(&mut self, action: usize, wanted: usize, capacity: Capacity) -> Option<Refusal> {
-            let mine = |told: &&Told| told.action == action && told.ended.is_none();
-            if self.requests.iter().any(|told| mine(&told)) {
+            let mine = |told: &Told| told.action == action && told.ended.is_none();
+            if self.requests.iter().any(mine) {
                 return Some(Refusal::Busy);
             }
             let room = capacity.limit.min(20).saturating_sub(self.running());
@@ -359,7 +359,7 @@ mod tests {
     }
 
     /// Of the requests so far, mostly one of the newest 24, as old ones have ended.
-    fn pick(index: &prop::sample::Index, requests: usize) -> Option<usize> {
+    fn pick(index: prop::sample::Index, requests: usize) -> Option<usize> {
         let recent = requests.min(24);
         (recent > 0).then(|| requests - 1 - index.index(recent))
     }
@@ -385,7 +385,7 @@ mod tests {
                         prop_assert_eq!(queue.admit(&action(&of.to_string()), wanted, capacity), expected);
                     }
                     Step::Start(index) => {
-                        let Some(index) = pick(&index, model.requests.len()) else { continue };
+                        let Some(index) = pick(index, model.requests.len()) else { continue };
                         let told = &mut model.requests[index];
                         let waits = told.started.is_none() && told.ended.is_none();
                         if waits {
@@ -394,7 +394,7 @@ mod tests {
                         prop_assert_eq!(queue.start(id(index), ms(now)), waits);
                     }
                     Step::Finish(index, code) => {
-                        let Some(index) = pick(&index, model.requests.len()) else { continue };
+                        let Some(index) = pick(index, model.requests.len()) else { continue };
                         let expected = model.finish(index, code, now).map(Duration::from_millis);
                         prop_assert_eq!(queue.finish(id(index), code, ms(now)), expected);
                     }

@@ -1,8 +1,8 @@
 //! The device's HTTP server (contract §1).
 //!
-//! [`router`] holds the table of what exists and the order of the checks, one file per group of
-//! endpoints what they do, [`reply`] the bytes they have in common. [`server`] puts an [`Api`] on a
-//! socket; between the two lies [`fault`], which breaks calls on demand and of which the handlers
+//! `router` holds the table of what exists and the order of the checks, one file per group of
+//! endpoints what they do, `reply` the bytes they have in common. `server` puts an [`Api`] on a
+//! socket; between the two lies `fault`, which breaks calls on demand and of which the handlers
 //! know nothing.
 
 mod actions;

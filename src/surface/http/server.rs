@@ -48,6 +48,11 @@ impl Server {
     pub async fn drop_connections(&self) {
         self.0.connections.end_all().await;
     }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
 }
 
 /// Serves one connection to its end.
@@ -81,7 +86,7 @@ pub(crate) fn http() -> http1::Builder {
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     pub(crate) connections: Arc<Tasks>,
-    _accepting: Tasks,
+    accepting: Tasks,
 }
 
 impl Listening {
@@ -96,16 +101,32 @@ impl Listening {
     {
         let address = listener.local_addr()?;
         let (connections, accepting) = (Arc::new(Tasks::default()), Tasks::default());
-        accepting.spawn(accept(listener, Arc::clone(&connections), serve));
-        Ok(Self { address, connections, _accepting: accepting })
+        accepting.spawn(accept(
+            listener,
+            limits::HTTP_CONNECTIONS,
+            Arc::clone(&connections),
+            serve,
+        ));
+        Ok(Self { address, connections, accepting })
+    }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub(crate) async fn close(&self) {
+        // The listener first: it adds to the connections.
+        self.accepting.end_all().await;
+        self.connections.end_all().await;
     }
 }
 
-async fn accept<F>(listener: TcpListener, connections: Arc<Tasks>, serve: impl Fn(TcpStream) -> F)
-where
+async fn accept<F>(
+    listener: TcpListener,
+    most: usize,
+    connections: Arc<Tasks>,
+    serve: impl Fn(TcpStream) -> F,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(most));
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
@@ -125,5 +146,38 @@ where
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn above_the_limit_a_connection_waits_for_one_to_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, connections) = (listener.local_addr().unwrap(), Arc::new(Tasks::default()));
+        let echo = |mut stream: TcpStream| async move {
+            while let Ok(byte) = stream.read_u8().await {
+                stream.write_u8(byte).await.unwrap();
+            }
+        };
+        let accepting = Tasks::default();
+        accepting.spawn(accept(listener, 2, Arc::clone(&connections), echo));
+        let mut clients = Vec::new();
+        for byte in 0..3 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_u8(byte).await.unwrap();
+            clients.push(client);
+        }
+        let mut third = clients.pop().unwrap();
+        for (byte, client) in (0..).zip(&mut clients) {
+            assert_eq!(client.read_u8().await.unwrap(), byte);
+        }
+        assert_eq!(connections.count(), 2);
+        drop(clients.pop());
+        assert_eq!(third.read_u8().await.unwrap(), 2);
     }
 }

@@ -58,8 +58,6 @@ pub(super) enum Ending {
     /// As the two sides agree.
     #[default]
     Normal,
-    /// With a FIN, now.
-    Cut,
     /// With a RST.
     Reset,
     /// With a FIN, but what the client still sends is thrown away for a moment.
@@ -93,24 +91,32 @@ impl Wire {
         self.state().ending = ending;
     }
 
-    /// All that hyper had was written; where it had the whole response, that is over.
-    fn flushed(&self) {
+    /// All that hyper had was written; where it had the whole response, that is over, and with it a
+    /// connection that was to be cut.
+    fn flushed(&self) -> io::Result<()> {
         let mut state = self.state();
-        if state.phase == Phase::HandedOver {
-            if matches!(state.plan, Plan::Cut { .. }) {
-                state.ending = Ending::Cut;
-            }
-            state.plan = Plan::Whole;
-            state.phase = Phase::Out;
-            if let Some(next) = state.next.take() {
-                next.wake();
-            }
+        if state.phase != Phase::HandedOver {
+            return Ok(());
         }
+        if matches!(state.plan, Plan::Cut { .. }) {
+            return Err(cut());
+        }
+        state.plan = Plan::Whole;
+        state.phase = Phase::Out;
+        if let Some(next) = state.next.take() {
+            next.wake();
+        }
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What makes hyper give the connection up: it is dropped, which sends what was written and a FIN.
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the connection is cut on purpose")
 }
 
 impl Drop for HandedOver {
@@ -182,9 +188,6 @@ impl<S: AsyncRead + Resettable + Unpin> AsyncRead for FaultyStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.wire.state().ending == Ending::Cut {
-            return Poll::Ready(Ok(()));
-        }
         Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
@@ -199,10 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
         let plan = this.wire.state().plan;
         let most = match plan {
             Plan::Whole => bytes.len(),
-            Plan::Cut { left: 0 } => {
-                this.wire.end(Ending::Cut);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "cut")));
-            }
+            Plan::Cut { left: 0 } => return Poll::Ready(Err(cut())),
             Plan::Cut { left } => left,
             Plan::Drip { bytes, .. } => {
                 ready!(this.drip.poll_due(&this.clock, context));
@@ -221,8 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_flush(context))?;
-        self.wire.flushed();
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.wire.flushed())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,0 +1,15 @@
+//! What the house does, seen from outside: over real sockets, one module a feature.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod admission;
+mod builtin;
+mod control_api;
+mod determinism;
+mod harness;
+mod house;
+mod result_codes;
+mod slaves;
+mod surface_faults;
+mod surface_http;
+mod surface_kit;

@@ -1,0 +1,130 @@
+//! Faults at the place `api`, seen from the socket.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use serde_json::Value;
+use wwsim::fault::{ApiEffect, Delay, Trigger};
+
+use crate::surface_kit::{Bench, Client, Setup, body, eventually, header, request, status};
+
+const CALL: &str = "/api/v1/actions/call?id=1";
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn call(bench: &Bench) -> Client {
+    let mut client = bench.connect().await;
+    client.send(&request("POST", CALL, "")).await;
+    client
+}
+
+#[tokio::test]
+async fn a_status_of_its_own_replaces_the_call() {
+    let bench = Bench::with_fault(ApiEffect::Status { code: 429, retry_after: Some(5) }).await;
+    assert_eq!(
+        bench.post(CALL, "").await,
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n\
+         Content-Length: 59\r\nRetry-After: 5\r\nX-Content-Type-Options: nosniff\r\n\
+         Cache-Control: no-store, no-cache\r\n\r\n\
+         {\"error\":\"too_many_requests\",\"message\":\"too many requests\"}"
+    );
+    assert_eq!(bench.device.in_progress(), 0);
+}
+
+#[tokio::test]
+async fn a_delay_holds_back_the_answer_not_the_call() {
+    let bench = Bench::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
+    let mut client = call(&bench).await;
+    bench.evaluated(1).await;
+    assert_eq!(bench.device.in_progress(), 1);
+    bench.clock.advance(Duration::from_millis(999)).await.unwrap();
+    assert_eq!(client.arrived(), "");
+    bench.clock.advance(Duration::from_millis(1)).await.unwrap();
+    assert_eq!(status(&client.response().await), 202);
+}
+
+#[tokio::test]
+async fn a_reset_is_a_reset() {
+    let bench = Bench::with_fault(ApiEffect::Reset).await;
+    let mut client = call(&bench).await;
+    assert_eq!(client.rest().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(bench.device.in_progress(), 0);
+}
+
+#[tokio::test]
+async fn a_hang_lasts_until_the_client_leaves() {
+    let bench = Bench::with_fault(ApiEffect::Hang).await;
+    let mut client = bench.connect().await;
+    client.send(&request("POST", "/api/v1/actions", &"x".repeat(100_000))).await;
+    bench.evaluated(1).await;
+    bench.clock.advance(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(client.arrived(), "");
+    assert_eq!(bench.server.connections(), 1);
+    drop(client);
+    eventually(|| bench.server.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_cut_lets_so_many_bytes_out_and_ends_the_connection() {
+    for after in [0, 1, 12, 40] {
+        let bench = Bench::with_fault(ApiEffect::Cut { after }).await;
+        let received = call(&bench).await.rest().await.unwrap();
+        let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nLocation: /api";
+        assert_eq!(received, whole[..after]);
+        assert_eq!(bench.device.in_progress(), 1, "the call was carried out");
+    }
+    let bench = Bench::with_fault(ApiEffect::Cut { after: 100_000 }).await;
+    let received = call(&bench).await.rest().await.unwrap();
+    assert!(received.ends_with("no-cache\r\n\r\n"), "{received}");
+}
+
+#[tokio::test]
+async fn a_drip_goes_by_the_clock() {
+    let bench = Bench::start(Setup::default()).await;
+    let drip = ApiEffect::Drip { bytes: 5, every: SECOND };
+    bench.add_fault(drip, Trigger { first: Some(1), ..Trigger::default() });
+    let mut client = bench.connect().await;
+    // A second request, sent ahead, is not touched by the fault of the first.
+    client.send(&request("POST", CALL, "").repeat(2)).await;
+    let mut received = String::new();
+    bench.evaluated(1).await;
+    let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n";
+    for part in 1..=8 {
+        eventually(|| {
+            received.push_str(&client.arrived());
+            received.len() == 5 * part
+        })
+        .await;
+        assert_eq!(received, whole[..5 * part]);
+        bench.clock.advance(SECOND).await.unwrap();
+    }
+    bench.clock.advance(SECOND * 3600).await.unwrap();
+    received.push_str(&client.response().await);
+    assert_eq!(received.matches("HTTP/1.1").count(), 1, "{received}");
+    assert_eq!(status(&client.response().await), 409);
+    bench.clock.advance(SECOND * 3600).await.unwrap();
+}
+
+#[tokio::test]
+async fn malformed_json_breaks_off_and_says_it_is_whole() {
+    let bench = Bench::with_fault(ApiEffect::MalformedJson).await;
+    let mut client = bench.connect().await;
+    for (method, path) in [("GET", "/api/v1/actions"), ("GET", "/nowhere"), ("POST", CALL)] {
+        client.send(&request(method, path, "")).await;
+        let answer = client.response().await;
+        assert_eq!(header(&answer, "Content-Type"), Some("application/json; charset=utf-8"));
+        assert_eq!(header(&answer, "Content-Length").unwrap(), body(&answer).len().to_string());
+        assert!(!body(&answer).is_empty());
+        serde_json::from_str::<Value>(body(&answer)).unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_a_delay_leaves_the_call_done() {
+    let bench = Bench::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
+    let client = call(&bench).await;
+    bench.evaluated(1).await;
+    drop(client);
+    eventually(|| bench.server.connections() == 0).await;
+    assert_eq!(bench.device.in_progress(), 1);
+    bench.clock.advance(SECOND * 2).await.unwrap();
+}

@@ -1,0 +1,203 @@
+//! A device on a socket without a house around it, and a client that shows every byte.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use wwsim::clock::{Clock, Speed};
+use wwsim::device::actions::Definition;
+use wwsim::device::{ActionSettings, Device, Identity, License, Run};
+use wwsim::fault::{ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
+use wwsim::journal::Journal;
+use wwsim::surface::http::{Api, Server};
+
+/// Real time after which a test is stuck; only a mistake gets here.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// Two actions that can run, one that is disabled, one whose requests are, one with two requests.
+pub const ACTIONS: &str = r#"{"actions":[
+    {"id":"1","requests":[{"http":{"url":"http://bulb.local/"}}]},
+    {"id":"a b+c","requests":[{"http":{"url":"http://bulb.local/"}}]},
+    {"id":"off","enable":false,"requests":[{"http":{"url":"http://bulb.local/"}}]},
+    {"id":"none","requests":[{"http":{"enable":false,"url":"http://bulb.local/"}}]},
+    {"id":"two","requests":[{"http":{"url":"http://bulb.local/"}},{"http":{"url":"http://bulb.local/"}}]}
+]}"#;
+
+/// A device on a manual clock. What it admits is kept, not carried out.
+pub struct Bench {
+    pub server: Server,
+    pub device: Arc<Device>,
+    pub engine: Arc<Engine>,
+    pub clock: Clock,
+    pub runs: Arc<Mutex<Vec<Run>>>,
+}
+
+/// How the device is to be.
+pub struct Setup {
+    pub firmware: &'static str,
+    pub license: License,
+    pub settings: ActionSettings,
+    pub actions: Option<&'static str>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            firmware: "2.0.2",
+            license: License::Plus,
+            settings: ActionSettings { first_status_id: Some(139), ..ActionSettings::default() },
+            actions: Some(ACTIONS),
+        }
+    }
+}
+
+impl Bench {
+    pub async fn start(setup: Setup) -> Self {
+        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
+        let journal = Arc::new(Journal::new(clock.clone()));
+        let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
+        let identity = Identity {
+            id: "A842E39F8124".parse().unwrap(),
+            firmware: setup.firmware.parse().unwrap(),
+            license: setup.license,
+        };
+        let actions =
+            setup.actions.map(|json| Arc::new(Definition::parse(json.as_bytes()).unwrap()));
+        let device = Device::new(
+            identity,
+            setup.settings,
+            actions,
+            clock.clone(),
+            Arc::clone(&engine),
+            journal,
+        );
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&runs);
+        let api = Api::new(Arc::clone(&device), Arc::clone(&engine), clock.clone(), move |run| {
+            kept.lock().unwrap().push(run);
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::start(listener, api).unwrap();
+        Self { server, device, engine, clock, runs }
+    }
+
+    /// A device on which every call meets this effect.
+    pub async fn with_fault(effect: ApiEffect) -> Self {
+        let bench = Self::start(Setup::default()).await;
+        bench.add_fault(effect, Trigger::default());
+        bench
+    }
+
+    pub fn add_fault(&self, effect: ApiEffect, when: Trigger) {
+        let fault = Fault::Api(ApiPlace::default(), effect);
+        self.engine.add(Rule { id: "fault".into(), fault, when }).unwrap();
+    }
+
+    /// Waits until the rule met so many calls and nothing is under way.
+    pub async fn evaluated(&self, count: u64) {
+        eventually(|| self.engine.get("fault").unwrap().evaluated == count).await;
+        self.clock.advance(Duration::ZERO).await.unwrap();
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.server.address()).await.unwrap())
+    }
+
+    /// Sends bytes on a connection of their own and reads one response.
+    pub async fn exchange(&self, request: &str) -> String {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.response().await
+    }
+
+    pub async fn get(&self, path: &str) -> String {
+        self.exchange(&request("GET", path, "")).await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> String {
+        self.exchange(&request("POST", path, body)).await
+    }
+}
+
+/// One connection.
+pub struct Client(pub TcpStream);
+
+impl Client {
+    pub async fn send(&mut self, bytes: &str) {
+        self.0.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    /// One response, to the end of its body.
+    pub async fn response(&mut self) -> String {
+        let mut response = String::new();
+        while !response.ends_with("\r\n\r\n") {
+            response.push(char::from(within(self.0.read_u8()).await.unwrap()));
+        }
+        let length = header(&response, "Content-Length").map_or(0, |text| text.parse().unwrap());
+        let mut body = vec![0; length];
+        within(self.0.read_exact(&mut body)).await.unwrap();
+        response + std::str::from_utf8(&body).unwrap()
+    }
+
+    /// Everything up to the end of the connection.
+    pub async fn rest(&mut self) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        within(self.0.read_to_end(&mut bytes)).await?;
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    /// What has arrived by now.
+    pub fn arrived(&mut self) -> String {
+        let mut bytes = [0; 4096];
+        match self.0.try_read(&mut bytes) {
+            Ok(count) => String::from_utf8(bytes[..count].to_vec()).unwrap(),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                String::new()
+            }
+        }
+    }
+}
+
+pub fn request(method: &str, path: &str, body: &str) -> String {
+    if body.is_empty() {
+        return format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+    let head = response.split("\r\n\r\n").next().unwrap();
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+pub fn status(response: &str) -> u16 {
+    response.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+pub fn body(response: &str) -> &str {
+    response.split_once("\r\n\r\n").unwrap().1
+}
+
+/// The machine key of an error.
+pub fn error(response: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(body(response)).unwrap();
+    assert!(json["message"].is_string(), "{json}");
+    json["error"].as_str().unwrap().to_owned()
+}
+
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(STUCK, future).await.expect("stuck")
+}
+
+pub async fn eventually(mut condition: impl FnMut() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
