@@ -162,9 +162,7 @@ impl Requester {
         let peer = self.resolver.house(kind, host, port);
         let fault = match peer {
             Some(peer) if peer.kind == kind => seam(&peer.name),
-            _ => self
-                .engine
-                .connect(&Connect { call: caller.call(), peer: fault::Peer::Outside }),
+            _ => self.engine.connect(&Connect { call: caller.call(), peer: fault::Peer::Outside }),
         };
         let lost = match fault {
             Some(ConnectFault::Resolve) => return Err(Ending::Unresolved.into()),

@@ -156,7 +156,8 @@ impl Target {
         });
         let mut state = self.state();
         let route = self.routes.iter().position(|route| serves(route, &request.method, path));
-        let replaced = matches!(verdict.effect, Some(TargetEffect::Status(_) | TargetEffect::Reset));
+        let replaced =
+            matches!(verdict.effect, Some(TargetEffect::Status(_) | TargetEffect::Reset));
         let reply = route.map_or_else(not_found, |route| {
             let taken = state.taken_of(route);
             let replies = &self.routes[route].replies;

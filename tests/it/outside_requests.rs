@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::TcpListener;
 use wwsim::device::{ActionSettings, Execution};
-use wwsim::fault::{
-    ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect, WireFault,
-};
+use wwsim::fault::{ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect, WireFault};
 use wwsim::journal::Event;
 use wwsim::outbound::Policy;
 
@@ -161,9 +159,11 @@ async fn a_denied_name_is_16_a_denied_address_17_and_the_journal_names_the_polic
         rig.settle().await;
         assert_eq!(rig.codes(&ids), [-16, -17, -16, -17]);
         let name = policy.name();
-        let denied = rig.journal.after(0, 9, |entry| {
-            matches!(&entry.event, Event::OutboundDenied { policy, .. } if *policy == name)
-        });
+        let denied = rig.journal.after(
+            0,
+            9,
+            |entry| matches!(&entry.event, Event::OutboundDenied { policy, .. } if *policy == name),
+        );
         assert_eq!(denied.len(), 4);
         assert!(rig.cause(ids[0]).contains(name), "{}", rig.cause(ids[0]));
     }
@@ -216,8 +216,16 @@ async fn each_http_code_is_told_by_the_bytes_of_the_response() {
         ("HTTP/1.0 404 Not Found\r\n\r\nuntil it closes", End::Fin, 404),
         ("HTTP/1.1 204 No Content\r\n\r\n", End::Keep, 204),
         ("HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", End::Keep, 301),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", End::Keep, 503),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", End::Keep, 200),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+            End::Keep,
+            503,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            End::Keep,
+            200,
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", End::Fin, -4),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", End::Rst, -4),
         ("HTTP/1.1 200 OK\r\n\r\nuntil", End::Rst, -4),

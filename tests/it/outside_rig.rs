@@ -18,7 +18,9 @@ use wwsim::bank::{
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::{Definition, Status};
 use wwsim::device::{ActionSettings, Device, Firmware, Identity, License};
-use wwsim::fault::{Engine, Fault, Rule, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger};
+use wwsim::fault::{
+    Engine, Fault, Rule, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
+};
 use wwsim::journal::{Event, Journal};
 use wwsim::outbound::Policy;
 use wwsim::outside::{Context, Outside, OutsideError};
@@ -125,7 +127,8 @@ impl Rig {
     /// Waits until a request to somebody outside the house has ended, and returns its code.
     pub async fn finished(&self, wanted: u64) -> i32 {
         let mut newest = self.journal.newest();
-        let ended = |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == wanted);
+        let ended =
+            |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == wanted);
         within(async {
             while self.journal.after(0, 1, |entry| ended(&entry.event)).is_empty() {
                 newest.changed().await.unwrap();
@@ -186,8 +189,7 @@ pub fn slave(name: &str) -> SlavePlan {
         reactions: Vec::new(),
     };
     let coils = BitRange { addresses: 0..=99, name: None, value: false, access: Access::ReadWrite };
-    let layout =
-        UnitLayout { coils: vec![coils], holding: vec![zeros], ..UnitLayout::default() };
+    let layout = UnitLayout { coils: vec![coils], holding: vec![zeros], ..UnitLayout::default() };
     SlavePlan {
         name: name.into(),
         listen: loopback(),

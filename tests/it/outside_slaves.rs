@@ -155,12 +155,7 @@ async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
     let slow = SlaveEffect::Delay(Delay::Fixed(SECOND * 10));
     let rig = pump([Fault::Slave(place, slow)]).await;
     let mut one = connect(rig.slave("pump")).await;
-    let mixed = [
-        write_one(1, 1, 0, 1),
-        read_one(2, 2),
-        read_one(3, 1),
-        read_one(4, 2),
-    ];
+    let mixed = [write_one(1, 1, 0, 1), read_one(2, 2), read_one(3, 1), read_one(4, 2)];
     one.write_all(&mixed.concat()).await.unwrap();
     assert_eq!(read_frame(&mut one).await.0, 2);
     assert_eq!(read_frame(&mut one).await.0, 4, "the other unit does not wait");
@@ -304,7 +299,8 @@ async fn a_refusing_slave_closes_its_port_resets_what_is_open_and_comes_back() {
     rig.advance(SECOND * 5).await;
     assert!(!is_refused(&rig).await && door.is_listening());
     assert_eq!(rig.code(write("pump.local", 502, 1, 1)).await, 1);
-    let changes = rig.journal.after(0, 9, |entry| matches!(entry.event, Event::SlaveListening { .. }));
+    let changes =
+        rig.journal.after(0, 9, |entry| matches!(entry.event, Event::SlaveListening { .. }));
     assert_eq!(changes.iter().map(|entry| entry.t).collect::<Vec<_>>(), [10.0, 15.0]);
 }
 
@@ -381,7 +377,11 @@ async fn nothing_is_left_of_a_closed_house() {
     for port in ports {
         within(TcpListener::bind(port)).await.unwrap();
     }
-    assert_eq!(door.peek(1, Table::Coils, 0, 2), Some(vec![0, 0]), "its registers can be looked at");
+    assert_eq!(
+        door.peek(1, Table::Coils, 0, 2),
+        Some(vec![0, 0]),
+        "its registers can be looked at"
+    );
 }
 
 #[tokio::test]

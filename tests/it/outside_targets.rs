@@ -135,7 +135,8 @@ async fn a_rule_can_name_method_path_and_action() {
         path: Some("/a".into()),
         action: Some("it".into()),
     };
-    let rig = bulb(vec![route("*", 200, "")], [Fault::Target(place, TargetEffect::Status(418))]).await;
+    let rig =
+        bulb(vec![route("*", 200, "")], [Fault::Target(place, TargetEffect::Status(418))]).await;
     let post = json!({"http": {"url": "http://bulb.local/a", "method": "POST"}});
     let ids = rig.call(&[get("http://bulb.local/a?x"), get("http://bulb.local/b"), post]);
     rig.settle().await;
@@ -210,7 +211,10 @@ async fn a_connection_serves_several_requests_and_drops_with_a_stop() {
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\na") {
             use tokio::io::AsyncReadExt;
-            assert_ne!(crate::outside_rig::within(stream.read_buf(&mut response)).await.unwrap(), 0);
+            assert_ne!(
+                crate::outside_rig::within(stream.read_buf(&mut response)).await.unwrap(),
+                0
+            );
         }
     }
     let target = rig.outside.target("bulb").unwrap();

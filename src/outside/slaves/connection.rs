@@ -22,9 +22,7 @@ use tokio::time::Instant;
 use super::Slave;
 use super::outbox::{Outbox, Sent};
 use crate::clock::Sleep;
-use crate::fault::{
-    End, Moment, SlaveEffect, SlaveRequest, Verdict, WireFault, reply_plan,
-};
+use crate::fault::{End, Moment, SlaveEffect, SlaveRequest, Verdict, WireFault, reply_plan};
 use crate::journal::Event;
 use crate::limits;
 use crate::outside::link::{Caller, Line, Linked};

@@ -97,9 +97,8 @@ async fn serve<S>(stream: S, line: Line, target: Arc<Target>)
 where
     S: AsyncRead + AsyncWrite + Reset + Unpin,
 {
-    let service = service_fn(move |request| {
-        Box::pin(answer(Arc::clone(&target), line.clone(), request))
-    });
+    let service =
+        service_fn(move |request| Box::pin(answer(Arc::clone(&target), line.clone(), request)));
     let mut connection = http().serve_connection(TokioIo::new(stream), service);
     let Err(error) = (&mut connection).await else { return };
     let mut stream = connection.into_parts().io.into_inner();
@@ -146,11 +145,7 @@ async fn answer(
     }
 }
 
-fn taken_apart(
-    target: &Target,
-    line: &Line,
-    request: Request<Incoming>,
-) -> (Received, Incoming) {
+fn taken_apart(target: &Target, line: &Line, request: Request<Incoming>) -> (Received, Incoming) {
     let (head, content) = request.into_parts();
     let caller = line.caller();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
