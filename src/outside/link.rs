@@ -1,7 +1,7 @@
 //! Connections between the house's own requesters and its own slaves and targets.
 //!
 //! Between the two ends lies the kernel, where nobody sees the other. So that a clock movement can
-//! wait for what is on its way there, both ends are wrapped ([`Linked`]) and share a [`Link`], which
+//! wait for what is on its way there, both ends are wrapped ([`Linked`]) and share a link, which
 //! holds a [`Motion`] while bytes or an end (FIN, RST) were written on one side and not yet read on
 //! the other. The link also tells the server which action is asking, which nothing on the wire does.
 //!

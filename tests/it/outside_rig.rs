@@ -198,7 +198,7 @@ pub fn slave(name: &str) -> SlavePlan {
         unknown_unit: None,
         latency: Duration::ZERO,
         max_connections: 8,
-        idle: Duration::from_secs(300),
+        idle: wwsim::limits::SLAVE_IDLE,
     }
 }
 

@@ -91,7 +91,10 @@ pub(crate) struct Supervisor {
     /// Set while connections are taken.
     listener: Option<Arc<TcpListener>>,
     refusing: bool,
-    places: Arc<Semaphore>,
+    /// What the journal was told last; that a slave listens goes without saying.
+    announced: bool,
+    /// Places for connections, and how many there are in all.
+    places: (Arc<Semaphore>, u32),
     /// Tells open connections to reset themselves.
     cut: watch::Sender<()>,
 }
@@ -104,7 +107,9 @@ impl Supervisor {
         links: Links,
         connections: Arc<Tasks>,
     ) -> Self {
-        let places = slave.max_connections.min(Semaphore::MAX_PERMITS);
+        let all = slave.max_connections.min(Semaphore::MAX_PERMITS);
+        let all = u32::try_from(all).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(usize::MAX)));
         Self {
             slave,
             port,
@@ -112,7 +117,8 @@ impl Supervisor {
             connections,
             listener: None,
             refusing: false,
-            places: Arc::new(Semaphore::new(places)),
+            announced: true,
+            places: (places, all),
             cut: watch::Sender::new(()),
         }
     }
@@ -128,7 +134,7 @@ impl Supervisor {
             self.open();
         }
         self.refusing = asked.refuse;
-        self.slave.listening.store(self.listener.is_some(), Ordering::Release);
+        self.announce();
         self.slave.applied.send_replace(asked.generation);
         asked
     }
@@ -149,17 +155,21 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = &mut *until => return,
-                accepted = accept(self.listener.as_deref(), self.refusing) => match accepted {
-                    Some(stream) => self.admit(stream),
-                    None => self.open(),
-                },
+                accepted = accept(self.listener.as_deref(), self.refusing) => {
+                    if let Some(stream) = accepted {
+                        self.admit(stream);
+                    } else {
+                        self.open();
+                        self.announce();
+                    }
+                }
             }
         }
     }
 
     fn admit(&self, stream: TcpStream) {
         let stream = self.links.server(stream);
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let Ok(place) = Arc::clone(&self.places.0).try_acquire_owned() else { return };
         let connection = Connection::new(Arc::clone(&self.slave), stream);
         let cut = self.cut.subscribe();
         self.connections.spawn(self.slave.clock.motions().track(async move {
@@ -174,16 +184,10 @@ impl Supervisor {
         }
         let opened = self.port().open(self.slave.address);
         match opened {
-            Ok(listener) => {
-                self.listener = Some(listener);
-                if self.refusing {
-                    self.journal(true);
-                }
-            }
+            Ok(listener) => self.listener = Some(listener),
             Err(error) => {
                 let (slave, address) = (&self.slave.name, self.slave.address);
                 tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
-                self.journal(false);
             }
         }
     }
@@ -192,19 +196,24 @@ impl Supervisor {
         self.listener = None;
         self.port().close(self.slave.address);
         self.cut.send_replace(());
-        let all = u32::try_from(self.slave.max_connections).unwrap_or(u32::MAX);
+        let (places, all) = &self.places;
         // All places are free again once every connection is gone. The semaphore is never closed.
-        let _ = self.places.acquire_many(all).await;
-        self.journal(false);
+        let _ = places.acquire_many(*all).await;
+    }
+
+    /// Lets be known whether connections are taken.
+    fn announce(&mut self) {
+        let listening = self.listener.is_some();
+        self.slave.listening.store(listening, Ordering::Release);
+        if listening != self.announced {
+            self.announced = listening;
+            let slave = Arc::clone(&self.slave.name);
+            self.slave.journal.write(Event::SlaveListening { slave, listening });
+        }
     }
 
     fn port(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn journal(&self, listening: bool) {
-        let slave = Arc::clone(&self.slave.name);
-        self.slave.journal.write(Event::SlaveListening { slave, listening });
     }
 }
 
