@@ -1,6 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +41,9 @@ pub struct House {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener of the house itself cannot be bound.
-    #[error("{who} cannot listen on {address}: {source}; free the port, or give another (--any-port takes free ones)")]
+    #[error(
+        "{who} cannot listen on {address}: {source}; free the port, or give another (--any-port takes free ones)"
+    )]
     Bind {
         /// Whose listener.
         who: String,
@@ -225,6 +228,15 @@ impl House {
     }
 }
 
+impl fmt::Debug for House {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("House")
+            .field("name", &self.name())
+            .field("addresses", &self.addresses)
+            .finish()
+    }
+}
+
 impl Bound {
     async fn bind(scenario: &Scenario) -> Result<Self, StartError> {
         let control = listener("the control plane", scenario.control).await?;
@@ -353,7 +365,11 @@ impl Controls for Inside {
             name: self.scenario.name.clone(),
             seed: self.scenario.seed,
             epoch: self.epoch.load(Ordering::Acquire),
-            devices: self.devices.iter().map(|(device, server)| show_device(device, server)).collect(),
+            devices: self
+                .devices
+                .iter()
+                .map(|(device, server)| show_device(device, server))
+                .collect(),
             slaves: self.outside.slaves().map(|slave| self.show_slave(slave)).collect(),
             http_targets: self.outside.targets().map(|target| self.show_target(target)).collect(),
         }
@@ -425,7 +441,11 @@ impl Inside {
 
     fn slave_with(&self, at: &Registers) -> Result<&Arc<Slave>, RegisterError> {
         let slave = self.outside.slave(&at.slave).ok_or(RegisterError::NoSlave)?;
-        if slave.units().any(|unit| unit == at.unit) { Ok(slave) } else { Err(RegisterError::NoUnit) }
+        if slave.units().any(|unit| unit == at.unit) {
+            Ok(slave)
+        } else {
+            Err(RegisterError::NoUnit)
+        }
     }
 
     fn show_slave(&self, slave: &Slave) -> SlaveSummary {

@@ -232,7 +232,7 @@ pub enum Computed {
         every: Duration,
     },
     /// A random walk: every so often one step up or down, reflected at the bounds; a pure function
-    /// of (seed, place, time). The one value whose reading takes a few microseconds.
+    /// of (seed, place, time). The dearest to read: two draws for each bit of the number of steps.
     RandomWalk {
         /// The value at the start.
         start: f64,

@@ -143,9 +143,9 @@ fn try_these(house: &House, addresses: &Addresses) -> String {
     let (Some(device), Some(twin)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
-    let action = twin.definition().and_then(|definition| {
-        definition.actions().first().map(|action| action.id.to_string())
-    });
+    let action = twin
+        .definition()
+        .and_then(|definition| definition.actions().first().map(|action| action.id.to_string()));
     let action = action.unwrap_or_else(|| "1".to_owned());
     format!(
         "\nTry:\n  curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \

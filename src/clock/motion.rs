@@ -3,9 +3,9 @@
 //! On a manual clock `advance` must return only when everything due has happened: the timer fired,
 //! the slave woke and wrote its reply, the requester read it, the status is final. Part of that
 //! chain crosses real sockets, where neither end can see the other. So everything that moves holds
-//! a [`Motion`]: a task from its wake through its poll ([`Motions::track`]), a timer from its firing until the
-//! sleeper took note, bytes between two ends inside the house from the write to the read, a connect
-//! until it is decided. No motion means that nothing happens before the next timer.
+//! a [`Motion`]: a task from its wake through its poll ([`Motions::track`]), a timer from its firing
+//! until the sleeper took note, bytes between two ends inside the house from the write to the read, a
+//! connect until it is decided. No motion means that nothing happens before the next timer.
 //!
 //! What waits for a peer outside the house holds no motion: the clock cannot wait for strangers.
 

@@ -41,13 +41,17 @@ fn shown(clock: &Clock, now: VirtualTime) -> Value {
 pub(super) async fn change(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
     let clock = house.clock();
     let reached = match request.json(EXPECTED)? {
-        Change { advance: Some(by), jump: None, speed: None } => {
-            let by = duration(house, "advance", &by)?;
-            clock.advance(by).await.map_err(|error| unsettled(&error))?
+        Change { advance: Some(text), jump: None, speed: None } => {
+            let by = duration(house, "advance", &text)?;
+            let reached = clock.advance(by).await.map_err(|error| unsettled(&error))?;
+            note(house, "advance", text);
+            reached
         }
-        Change { advance: None, jump: Some(by), speed: None } => {
-            let by = duration(house, "jump", &by)?;
-            clock.jump(by).await.map_err(|error| unsettled(&error))?
+        Change { advance: None, jump: Some(text), speed: None } => {
+            let by = duration(house, "jump", &text)?;
+            let reached = clock.jump(by).await.map_err(|error| unsettled(&error))?;
+            note(house, "jump", text);
+            reached
         }
         Change { advance: None, jump: None, speed: Some(to) } => {
             let to = speed(&to)?;
@@ -61,11 +65,11 @@ pub(super) async fn change(house: &dyn Controls, request: &Request<'_>) -> Resul
 }
 
 fn duration(house: &dyn Controls, how: &'static str, text: &str) -> Result<Duration, Reply> {
-    let duration = house.parse_duration(text).map_err(|error| bad(&format!("`{how}`: {error}")))?;
-    note(house, how, text.to_owned());
-    Ok(duration)
+    house.parse_duration(text).map_err(|error| bad(&format!("`{how}`: {error}")))
 }
 
+/// Notes a movement behind everything it brought about: what was under way when it began comes to
+/// rest first, so that a replay writes the same lines in the same order.
 fn note(house: &dyn Controls, how: &'static str, value: String) {
     house.journal().write(Event::ClockMoved { how, value });
 }

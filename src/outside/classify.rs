@@ -405,7 +405,11 @@ mod tests {
             (10, 0, -14),
             (11, 0, -14),
         ] {
-            assert_eq!(code(&changed(&[(index, byte)]), Ending::Complete), expected, "byte {index}");
+            assert_eq!(
+                code(&changed(&[(index, byte)]), Ending::Complete),
+                expected,
+                "byte {index}"
+            );
         }
     }
 

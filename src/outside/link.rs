@@ -1,7 +1,7 @@
 //! Connections between the house's own requesters and its own slaves and targets.
 //!
 //! Between the two ends lies the kernel, where nobody sees the other. So that a clock movement can
-//! wait for what is on its way there, both ends are wrapped ([`Linked`]) and share a [`Link`], which
+//! wait for what is on its way there, both ends are wrapped ([`Linked`]) and share a link, which
 //! holds a [`Motion`] while bytes or an end (FIN, RST) were written on one side and not yet read on
 //! the other. The link also tells the server which action is asking, which nothing on the wire does.
 //!
@@ -70,14 +70,15 @@ impl Links {
         // the first read or write says so at once.
         let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
         let tie = ends.map(|(local, peer)| self.tie((local, peer), Side::Requester, Some(caller)));
-        Linked { stream, tie }
+        Linked { tie, stream }
     }
 
-    /// The server's end of a connection that was accepted from `peer`.
+    /// The server's end of an accepted connection.
     #[must_use]
-    pub fn server(&self, stream: TcpStream, peer: SocketAddr) -> Linked {
-        let tie = stream.local_addr().ok().map(|local| self.tie((peer, local), Side::Server, None));
-        Linked { stream, tie }
+    pub fn server(&self, stream: TcpStream) -> Linked {
+        let ends = stream.peer_addr().ok().zip(stream.local_addr().ok());
+        let tie = ends.map(|(peer, local)| self.tie((peer, local), Side::Server, None));
+        Linked { tie, stream }
     }
 
     /// Joins the link of a connection, which the side that comes first creates.
@@ -270,10 +271,6 @@ impl Tie {
     fn ends(&self) {
         self.change(|state| state.written_by(self.side).ended = true);
     }
-
-    fn caller(&self) -> Option<Caller> {
-        self.link.state().caller.clone()
-    }
 }
 
 impl Drop for Tie {
@@ -295,6 +292,19 @@ impl Drop for Tie {
     }
 }
 
+/// What a server asks about the connection that a request came on.
+#[derive(Debug, Clone)]
+pub struct Line(Option<Arc<Link>>);
+
+impl Line {
+    /// The action behind the connection, where one of the house's devices opened it. Known as soon
+    /// as a byte of its request was read.
+    #[must_use]
+    pub fn caller(&self) -> Option<Caller> {
+        self.0.as_ref().and_then(|link| link.state().caller.clone())
+    }
+}
+
 /// One end of a connection, with what is under way on it accounted for.
 ///
 /// Whoever holds one reads from it until it is done with the connection: bytes that wait in the
@@ -310,14 +320,13 @@ impl Linked {
     /// A connection to somebody outside the house.
     #[must_use]
     pub fn outside(stream: TcpStream) -> Self {
-        Self { stream, tie: None }
+        Self { tie: None, stream }
     }
 
-    /// The action behind the connection, where one of the house's devices opened it. Known as soon
-    /// as a byte of its request was read.
+    /// Who is at the other end, also for those who do not hold the connection itself.
     #[must_use]
-    pub fn caller(&self) -> Option<Caller> {
-        self.tie.as_ref().and_then(Tie::caller)
+    pub fn line(&self) -> Line {
+        Line(self.tie.as_ref().map(|tie| Arc::clone(&tie.link)))
     }
 
     /// Loses the connection: nothing can be sent or received any more.
@@ -375,17 +384,11 @@ impl AsyncWrite for Linked {
         result
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(tie) = &self.tie {
             tie.ends();
         }
@@ -425,8 +428,8 @@ mod tests {
         } else {
             Linked::outside(stream)
         };
-        let (stream, peer) = listener.accept().await.unwrap();
-        let server = links.server(stream, peer);
+        let (stream, _) = listener.accept().await.unwrap();
+        let server = links.server(stream);
         Pair { motions, links, requester, server }
     }
 
@@ -441,7 +444,7 @@ mod tests {
         assert!(!motions.settled(SOON).await, "one byte is left");
         server.read_exact(&mut bytes[..1]).await.unwrap();
         assert!(motions.settled(SOON).await);
-        assert_eq!(server.caller(), Some(caller()));
+        assert_eq!(server.line().caller(), Some(caller()));
     }
 
     #[tokio::test]
@@ -471,8 +474,8 @@ mod tests {
         let mut requester = links.requester(stream, caller());
         requester.write_all(b"abcd").await.unwrap();
         assert!(!motions.settled(SOON).await);
-        let (stream, peer) = listener.accept().await.unwrap();
-        let mut server = links.server(stream, peer);
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut server = links.server(stream);
         server.read_exact(&mut [0; 4]).await.unwrap();
         assert!(motions.settled(SOON).await);
     }
@@ -484,7 +487,7 @@ mod tests {
         server.write_all(b"efgh").await.unwrap();
         server.shutdown().await.unwrap();
         assert!(motions.settled(SOON).await);
-        assert_eq!(server.caller(), None);
+        assert_eq!(server.line().caller(), None);
         drop(server);
         assert!(links.0.links().is_empty());
     }

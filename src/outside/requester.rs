@@ -85,7 +85,8 @@ impl Requester {
     pub(super) async fn carry_out(&self, caller: &Caller, prepared: &Prepared) -> Outcome {
         match prepared {
             Prepared::Modbus(request) => self.modbus(caller, request).await,
-            Prepared::Http(request) => self.http(caller, request).await,
+            // Boxed: a TLS session is large, and most requests have none.
+            Prepared::Http(request) => Box::pin(self.http(caller, request)).await,
         }
     }
 
@@ -161,9 +162,7 @@ impl Requester {
         let peer = self.resolver.house(kind, host, port);
         let fault = match peer {
             Some(peer) if peer.kind == kind => seam(&peer.name),
-            _ => self
-                .engine
-                .connect(&Connect { call: caller.call(), peer: fault::Peer::Outside }),
+            _ => self.engine.connect(&Connect { call: caller.call(), peer: fault::Peer::Outside }),
         };
         let lost = match fault {
             Some(ConnectFault::Resolve) => return Err(Ending::Unresolved.into()),

@@ -60,12 +60,11 @@ impl Resolver {
             return if self.policy.allows(ip) { Ok(vec![address]) } else { Err(Refused::Address) };
         }
         match self.policy {
-            Policy::Deny => Err(Refused::Name),
             Policy::Loopback if host.eq_ignore_ascii_case(LOCALHOST) => {
                 let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
                 Ok(both.map(|ip| SocketAddr::new(ip, port)).to_vec())
             }
-            Policy::Loopback => Err(Refused::Name),
+            Policy::Deny | Policy::Loopback => Err(Refused::Name),
             Policy::Allow => {
                 let found = tokio::net::lookup_host((host, port)).await;
                 let addresses: Vec<SocketAddr> = found.map_err(|_| Refused::Unknown)?.collect();

@@ -144,10 +144,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         Poll::Ready(result)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.inner).poll_flush(context));
         if result.is_err() {
             lock(&self.tape).end.get_or_insert(StreamEnd::SendLost);
@@ -155,10 +152,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         Poll::Ready(result)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
@@ -186,7 +180,10 @@ mod tests {
         tap.read_exact(&mut bytes).await.unwrap();
         assert_eq!(bytes, [0, 0, 9, 1]);
         let tape = reader.tape();
-        assert_eq!((&tape.sent[..], &tape.received[..]), (&[0x12, 0x34, 7][..], &[0x12, 0x34, 9][..]));
+        assert_eq!(
+            (&tape.sent[..], &tape.received[..]),
+            (&[0x12, 0x34, 7][..], &[0x12, 0x34, 9][..])
+        );
         assert_eq!(tape.end, None);
     }
 

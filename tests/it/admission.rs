@@ -14,7 +14,11 @@ use crate::harness::Twin;
 fn house(device: &str) -> String {
     let mut actions = String::new();
     for n in 0..30 {
-        writeln!(actions, "      - {{id: a{n}, requests: [{{http: {{url: 'http://slow.local/{n}'}}}}]}}").unwrap();
+        writeln!(
+            actions,
+            "      - {{id: a{n}, requests: [{{http: {{url: 'http://slow.local/{n}'}}}}]}}"
+        )
+        .unwrap();
     }
     let many = r"{http: {url: 'http://slow.local/many'}}, ".repeat(7);
     format!(
@@ -96,11 +100,10 @@ async fn requests_run_one_after_another_or_beside_each_other() {
 #[tokio::test]
 async fn the_newest_forty_are_kept() {
     let twin = Twin::start(&house("  license: pro")).await;
+    twin.add_fault(json!({"id": "hold", "at": {"action": "a29"}, "effect": "hold"})).await;
     let running = twin.ids("a29").await;
-    twin.add_fault(json!({"id": "fast", "at": {"target": "slow"}, "effect": {"status": 200}})).await;
     for n in 0..41 {
-        twin.ids(&format!("a{}", n % 20)).await;
-        twin.advance(Duration::from_millis(1)).await;
+        twin.codes_after(&format!("a{}", n % 20), Duration::from_secs(2)).await;
     }
     assert_eq!(twin.status(&running).await[0]["code"], -1, "one still running is never dropped");
     assert_eq!(twin.get("/api/v1/actions/status?id=2").await.status, 404);
@@ -124,7 +127,10 @@ async fn a_thousand_racing_calls_never_pass_twenty_nor_run_an_action_twice() {
         *statuses.entry(answer.status).or_default() += 1;
         if answer.status == 202 {
             assert!(actions.insert(action), "a{action} runs twice");
-            assert!(ids.insert(answer.header("Location").unwrap().to_owned()), "an id given out twice");
+            assert!(
+                ids.insert(answer.header("Location").unwrap().to_owned()),
+                "an id given out twice"
+            );
         }
     }
     assert_eq!(statuses[&202], 20, "{statuses:?}");
@@ -166,7 +172,8 @@ async fn a_disabled_action_is_400_and_a_held_one_409() {
 async fn a_definition_replaced_meanwhile_changes_nothing_for_requests_under_way() {
     let twin = Twin::start(&house("  license: plus")).await;
     let ids = twin.ids("a0").await;
-    twin.define(json!([{"id": "a0", "requests": [{"http": {"url": "http://slow.local/new"}}]}])).await;
+    twin.define(json!([{"id": "a0", "requests": [{"http": {"url": "http://slow.local/new"}}]}]))
+        .await;
     assert_eq!(twin.call("a0").await.status, 409, "409 follows the action's id");
     twin.advance(Duration::from_secs(2)).await;
     assert_eq!(twin.final_codes(&ids).await, [200]);

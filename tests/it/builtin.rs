@@ -45,8 +45,14 @@ async fn default_runs_a_definition_as_on_the_vendors_page() {
     let twin = house("default").await;
     let definition = include_str!("../../fixtures/actions/page.json");
     assert_eq!(twin.post("/api/v1/actions", definition).await.status, 200);
-    for (action, expected) in [("1", vec![200, 200]), ("2", vec![200]), ("3", vec![200]), ("4", vec![1])] {
-        assert_eq!(twin.codes_after(action, Duration::from_secs(10)).await, expected, "action {action}");
+    for (action, expected) in
+        [("1", vec![200, 200]), ("2", vec![200]), ("3", vec![200]), ("4", vec![1])]
+    {
+        assert_eq!(
+            twin.codes_after(action, Duration::from_secs(10)).await,
+            expected,
+            "action {action}"
+        );
     }
 }
 

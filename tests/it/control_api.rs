@@ -155,7 +155,7 @@ impl Controls for House {
 
     fn reset(&self) -> Pending<'_, ()> {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { self.clock.reset(Speed::Manual) })
+        Box::pin(self.clock.reset(Speed::Manual))
     }
 }
 
@@ -200,6 +200,10 @@ impl Plane {
         let json: Value = serde_json::from_str(body(&answer)).unwrap();
         (status(&answer), json["message"].as_str().unwrap().to_owned())
     }
+}
+
+fn note() -> Event {
+    Event::RuleChanged { rule: "r".into(), change: "armed" }
 }
 
 #[tokio::test]
@@ -370,15 +374,16 @@ async fn the_journal_is_filtered_and_paged() {
         let device = if n % 2 == 0 { "A842E39F8124" } else { "A842E39F8125" };
         plane.house.journal.write(Event::DefinitionDeleted { device: device.into() });
     }
-    plane.house.journal.write(Event::Reset);
+    plane.house.journal.write(note());
     let page = plane.json("GET", "journal?device=A842E39F8125&after=300&limit=2", "").await;
     let seqs: Vec<&Value> =
         page["entries"].as_array().unwrap().iter().map(|entry| &entry["seq"]).collect();
     assert_eq!(seqs, [302, 304]);
     assert_eq!((&page["written"], &page["forgotten"]), (&json!(601), &json!(0)));
-    let resets = plane.json("GET", "journal?event=reset", "").await;
-    assert_eq!(resets["entries"].as_array().unwrap().len(), 1);
-    for wrong in ["journal?evnt=reset", "journal?after=x", "journal?limit=0", "journal?limit=10001"]
+    let changes = plane.json("GET", "journal?event=rule_changed", "").await;
+    assert_eq!(changes["entries"].as_array().unwrap().len(), 1);
+    for wrong in
+        ["journal?evnt=rule_changed", "journal?after=x", "journal?limit=0", "journal?limit=10001"]
     {
         assert_eq!(plane.refusal("GET", wrong, "").await.0, 400, "{wrong}");
     }
@@ -389,10 +394,10 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
     let plane = Plane::start().await;
     let mut client = Client(TcpStream::connect(plane.server.address()).await.unwrap());
     client
-        .send("GET /control/v1/journal/wait?event=reset HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .send("GET /control/v1/journal/wait?event=rule_changed HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     plane.house.journal.write(Event::DefinitionDeleted { device: "A842E39F8124".into() });
-    plane.house.journal.write(Event::Reset);
+    plane.house.journal.write(note());
     let answer = within(client.response()).await;
     let found: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(found["entries"][0]["seq"], 2);

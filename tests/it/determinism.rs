@@ -60,7 +60,8 @@ impl Process {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (mut device, mut control) = (None, None);
         while device.is_none() || control.is_none() {
-            let line = within(lines.next_line()).await.unwrap().expect("the house says where it is");
+            let line =
+                within(lines.next_line()).await.unwrap().expect("the house says where it is");
             let words: Vec<&str> = line.split_whitespace().collect();
             let address = words.last().and_then(|word| word.strip_prefix("http://")?.parse().ok());
             match words.first() {
@@ -84,7 +85,8 @@ async fn replay(scenario: &Path) -> String {
     let mut seen = String::new();
     for n in 0..20 {
         let action = if n % 3 == 0 { "both" } else { "write" };
-        let call = http(process.device, "POST", &format!("/api/v1/actions/call?id={action}"), "").await;
+        let call =
+            http(process.device, "POST", &format!("/api/v1/actions/call?id={action}"), "").await;
         let location = call.header("Location").unwrap_or_else(|| panic!("{call:?}")).to_owned();
         process.ask("POST", "clock", json!({"advance": "10s"})).await;
         seen += &http(process.device, "GET", &location, "").await.body;

@@ -67,7 +67,11 @@ async fn a_reset_brings_everything_back_and_keeps_the_listeners() {
     assert_ne!(before["epoch"], after["epoch"]);
     after["epoch"] = before["epoch"].clone();
     assert_eq!(before, after);
-    assert_eq!(http(twin.target("bulb"), "GET", "/toggle", "").await.body, "on", "states begin anew");
+    assert_eq!(
+        http(twin.target("bulb"), "GET", "/toggle", "").await.body,
+        "on",
+        "states begin anew"
+    );
     let register = twin.control_get("slaves/pump/units/1/holding/10").await;
     assert_eq!(register["values"], json!([1]));
     assert_eq!(twin.ids("write").await, "1", "status ids count anew");
@@ -101,12 +105,13 @@ async fn nobody_listens_any_more_when_a_house_is_dropped() {
 
 #[tokio::test]
 async fn a_house_that_cannot_listen_starts_nothing() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let yaml = format!("device: {{http: '{free}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{taken}'}}}}\n");
+    let yaml = format!(
+        "device: {{http: '{free}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{taken}'}}}}\n"
+    );
     let scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    let held = std::net::TcpListener::bind(taken).unwrap();
     let error = House::start(scenario).await.unwrap_err().to_string();
     assert!(error.contains(&taken.to_string()) && error.contains("pump"), "{error}");
     assert!(TcpStream::connect(free).await.is_err(), "a listener was left behind");
@@ -127,7 +132,8 @@ http_targets:
 "
     ))
     .await;
-    let device = |n: usize| twin.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
+    let device =
+        |n: usize| twin.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
     let call = async |n: usize| http(device(n), "POST", "/api/v1/actions/call?id=a", "").await;
     assert_eq!(call(0).await.status, 202);
     assert_eq!(call(0).await.status, 409);

@@ -112,7 +112,9 @@ async fn a_value_that_does_not_fit_once_expanded_fails_when_run() {
 
 #[tokio::test]
 async fn https_to_a_plain_target_is_18_and_to_a_tls_target_its_status() {
-    let house = format!("{HOUSE}  safe: {{hosts: [safe.local], tls: true, routes: [{{path: /, status: 204}}]}}\n");
+    let house = format!(
+        "{HOUSE}  safe: {{hosts: [safe.local], tls: true, routes: [{{path: /, status: 204}}]}}\n"
+    );
     let twin = Twin::start(&house).await;
     twin.define(json!([
         {"id": "plain", "requests": [{"http": {"url": "https://bulb.local/light/0"}}]},

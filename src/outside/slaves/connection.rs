@@ -1,0 +1,436 @@
+//! One connection to a slave.
+//!
+//! A single task reads requests, gives turns and sends replies, with nothing handed over between
+//! tasks. Requests to one unit are carried out one at a time, in their order, each at the end of its
+//! delay; units do not wait for each other, so replies of different units may overtake one another.
+//!
+//! Rulings where contract and specification are silent: what was asked is carried out also where the
+//! client has gone meanwhile, as behind a real gateway; bytes that are no Modbus frame end the
+//! connection after the replies that are still due.
+
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Slave;
+use super::outbox::{Outbox, Sent};
+use crate::clock::Sleep;
+use crate::fault::{End, Moment, SlaveEffect, SlaveRequest, Verdict, WireFault, reply_plan};
+use crate::journal::Event;
+use crate::limits;
+use crate::outside::link::{Caller, Line, Linked};
+use crate::wire::{self, Exception};
+
+/// Bytes read and not yet taken apart: a few frames, and always more than the longest one.
+const INBOX_BYTES: usize = 1024;
+/// Bytes of replies that the client has not taken before it is read no further.
+const UNSENT_BYTES: usize = limits::SLAVE_PIPELINE * limits::ADU_BYTES;
+
+/// A connection, from accept to its end.
+#[derive(Debug)]
+pub(super) struct Connection {
+    slave: Arc<Slave>,
+    stream: Linked,
+    line: Line,
+    input: Input,
+    inbox: Vec<u8>,
+    /// Requests behind an earlier one to the same unit.
+    waiting: VecDeque<Request>,
+    /// Requests in their delay, at most one of each unit.
+    turns: Vec<Turn>,
+    outbox: Outbox,
+    /// Buffers that are used again for every request.
+    reply: wire::Reply,
+    frame: Vec<u8>,
+    /// The correct reply before, as it stood on the wire.
+    previous: Vec<u8>,
+    idle: Idle,
+}
+
+/// What is still to be expected from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Requests.
+    Open,
+    /// Nothing: it has ended its side, or sent what is no Modbus.
+    Over,
+    /// Nothing that would be answered; read to notice when it leaves.
+    Ignored,
+}
+
+/// A request, in a buffer of its own.
+#[derive(Debug)]
+struct Request {
+    transaction_id: u16,
+    unit: u8,
+    pdu: [u8; limits::PDU_BYTES],
+    len: usize,
+}
+
+impl Request {
+    fn new(frame: &wire::Frame<'_>) -> Self {
+        let mut pdu = [0; limits::PDU_BYTES];
+        let len = frame.pdu.len().min(pdu.len());
+        pdu[..len].copy_from_slice(&frame.pdu[..len]);
+        let wire::Header { transaction_id, unit_id, .. } = frame.header;
+        Self { transaction_id, unit: unit_id, pdu, len }
+    }
+
+    fn pdu(&self) -> &[u8] {
+        &self.pdu[..self.len]
+    }
+
+    fn function(&self) -> u8 {
+        self.pdu[0]
+    }
+}
+
+/// A request whose turn has come, and what the rules make of it.
+#[derive(Debug)]
+struct Turn {
+    request: Request,
+    effect: Option<SlaveEffect>,
+    delay: Sleep,
+}
+
+impl Connection {
+    pub(super) fn new(slave: Arc<Slave>, stream: Linked) -> Self {
+        let idle = Idle::new(slave.idle);
+        Self {
+            line: stream.line(),
+            slave,
+            stream,
+            input: Input::Open,
+            inbox: Vec::with_capacity(INBOX_BYTES),
+            waiting: VecDeque::new(),
+            turns: Vec::new(),
+            outbox: Outbox::default(),
+            reply: wire::Reply::default(),
+            frame: Vec::with_capacity(limits::ADU_BYTES),
+            previous: Vec::new(),
+            idle,
+        }
+    }
+
+    /// Serves the connection until it ends, or resets it when `cut` says so.
+    pub(super) async fn serve(mut self, mut cut: watch::Receiver<()>) {
+        let end = tokio::select! {
+            biased;
+            // Also where the supervisor is gone: then the slave is, too.
+            _ = cut.changed() => End::Rst,
+            end = poll_fn(|context| self.poll(context)) => end,
+        };
+        if end == End::Rst {
+            self.stream.reset();
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let moved = self.end_turns(context);
+            let sent = match self.outbox.poll(&mut self.stream, &self.slave.clock, context) {
+                Poll::Ready(Sent::Ended(End::Hang)) => {
+                    self.ignore();
+                    true
+                }
+                Poll::Ready(Sent::Ended(end)) => return Poll::Ready(end),
+                Poll::Ready(Sent::Lost) => {
+                    // The next read says that the client is gone; nothing more is sent until then.
+                    self.outbox = Outbox::default();
+                    true
+                }
+                Poll::Ready(Sent::All) => true,
+                Poll::Pending => false,
+            };
+            if moved | self.take_requests() {
+                continue;
+            }
+            if self.poll_read(context).is_ready() {
+                continue;
+            }
+            if self.input == Input::Over && sent && self.turns.is_empty() {
+                return Poll::Ready(End::Fin);
+            }
+            return self.idle.poll(self.is_busy(), context).map(|()| End::Fin);
+        }
+    }
+
+    /// Requests that are not answered yet.
+    fn is_busy(&self) -> bool {
+        !self.turns.is_empty() || self.outbox.backlog() != (0, 0)
+    }
+
+    /// Whether another request may be taken. Where not, the client is read no further, and the
+    /// kernel makes it wait.
+    fn has_room(&self) -> bool {
+        let (plans, bytes) = self.outbox.backlog();
+        self.waiting.len() + self.turns.len() + plans < limits::SLAVE_PIPELINE
+            && bytes < UNSENT_BYTES
+    }
+
+    /// From here on nothing is answered.
+    fn ignore(&mut self) {
+        self.input = Input::Ignored;
+        self.outbox = Outbox::default();
+        self.waiting.clear();
+        self.turns.clear();
+        self.inbox.clear();
+    }
+
+    /// Carries out the requests whose delay is over; the next ones of their units have their turn.
+    fn end_turns(&mut self, context: &mut Context<'_>) -> bool {
+        let mut index = 0;
+        let mut any = false;
+        while let Some(turn) = self.turns.get_mut(index) {
+            if Pin::new(&mut turn.delay).poll(context).is_pending() {
+                index += 1;
+                continue;
+            }
+            let Turn { request, effect, delay } = self.turns.remove(index);
+            self.carry_out(&request, effect.as_ref());
+            drop(delay);
+            self.next_of(request.unit);
+            any = true;
+        }
+        any
+    }
+
+    /// Gives the waiting requests of a unit their turn, up to one that takes its time.
+    fn next_of(&mut self, unit: u8) {
+        while !self.is_taken(unit)
+            && let Some(index) = self.waiting.iter().position(|request| request.unit == unit)
+            && let Some(request) = self.waiting.remove(index)
+        {
+            self.begin(request);
+        }
+    }
+
+    fn is_taken(&self, unit: u8) -> bool {
+        self.turns.iter().any(|turn| turn.request.unit == unit)
+    }
+
+    /// Takes whole frames out of the inbox while there is room for them.
+    fn take_requests(&mut self) -> bool {
+        let mut taken = 0;
+        while self.input == Input::Open && self.has_room() {
+            match wire::split_frame(&self.inbox[taken..]) {
+                Ok(Some((frame, length))) => {
+                    let request = Request::new(&frame);
+                    taken += length;
+                    if self.is_taken(request.unit) {
+                        self.waiting.push_back(request);
+                    } else {
+                        self.begin(request);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.input = Input::Over;
+                    self.slave.journal.write(Event::SlaveGarbage {
+                        slave: Arc::clone(&self.slave.name),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        self.inbox.drain(..taken);
+        taken > 0
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let room = INBOX_BYTES - self.inbox.len();
+        if self.input == Input::Over || room == 0 || !self.has_room() {
+            return Poll::Pending;
+        }
+        let mut chunk = [0; INBOX_BYTES];
+        let mut buffer = ReadBuf::new(&mut chunk[..room]);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        self.idle.touch();
+        if read.is_err() || buffer.filled().is_empty() {
+            self.input = Input::Over;
+        } else if self.input == Input::Open {
+            self.inbox.extend_from_slice(buffer.filled());
+        }
+        Poll::Ready(())
+    }
+
+    /// A request's turn: the rules are asked, and it is carried out after its delay.
+    fn begin(&mut self, request: Request) {
+        let verdict = self.ask(&request);
+        let delay = self.slave.latency.saturating_add(verdict.delay);
+        if delay.is_zero() {
+            self.carry_out(&request, verdict.effect.as_ref());
+        } else {
+            let delay = self.slave.clock.sleep(delay);
+            self.turns.push(Turn { request, effect: verdict.effect, delay });
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Verdict<SlaveEffect> {
+        let parsed = wire::Request::parse(request.pdu()).ok();
+        let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
+        let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
+        let caller = self.line.caller();
+        self.slave.engine.slave(&SlaveRequest {
+            slave: &self.slave.name,
+            unit: request.unit,
+            function: request.function(),
+            address,
+            quantity,
+            values: &values,
+            from: caller.as_ref().map(Caller::call),
+        })
+    }
+
+    /// Carries out a request as far as the rules let it, and puts what follows into the outbox.
+    fn carry_out(&mut self, request: &Request, effect: Option<&SlaveEffect>) {
+        self.execute(request, effect);
+        let silent = self.reply.pdu().is_empty();
+        let left = effect.filter(|_| silent).and_then(without_reply);
+        let effect = if silent { left.as_ref() } else { effect };
+        self.frame.clear();
+        let pdu = if silent { request.pdu() } else { self.reply.pdu() };
+        wire::write_frame(request.transaction_id, request.unit, pdu, &mut self.frame);
+        // Written down before a byte is out, so that it stands before what the reply sets off.
+        self.explain(request, effect);
+        match effect {
+            None if silent => {}
+            None => self.outbox.push(&self.frame),
+            Some(_) => {
+                let previous = Some(&self.previous[..]).filter(|previous| !previous.is_empty());
+                self.outbox.push_plan(reply_plan(effect, &self.frame, previous));
+            }
+        }
+        if !silent {
+            std::mem::swap(&mut self.previous, &mut self.frame);
+        }
+    }
+
+    /// Leaves the reply in its buffer; none where nothing answers.
+    fn execute(&mut self, request: &Request, effect: Option<&SlaveEffect>) {
+        self.reply.clear();
+        match effect {
+            Some(SlaveEffect::Exception(code)) => {
+                self.reply.exception(request.function(), Exception(*code));
+            }
+            Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)) => {}
+            _ => match (self.slave.unit(request.unit), self.slave.unknown_unit) {
+                (Some(unit), _) => {
+                    let now = self.slave.clock.now();
+                    unit.bank().handle(request.pdu(), now, &mut self.reply);
+                }
+                (None, Some(code)) => self.reply.exception(request.function(), Exception(code)),
+                (None, None) => {}
+            },
+        }
+    }
+
+    fn explain(&self, request: &Request, effect: Option<&SlaveEffect>) {
+        let range = wire::Request::parse(request.pdu()).map(|parsed| parsed.range());
+        let (address, quantity) = range.unwrap_or_default();
+        let outcome = match (effect, self.reply.as_exception()) {
+            (Some(effect), _) => outcome(effect),
+            (None, Some(exception)) => exception.to_string(),
+            (None, None) if self.reply.pdu().is_empty() => "no such unit".to_owned(),
+            (None, None) => "ok".to_owned(),
+        };
+        self.slave.journal.write(Event::SlaveRequest {
+            slave: Arc::clone(&self.slave.name),
+            unit: request.unit,
+            function: request.function(),
+            address,
+            quantity,
+            outcome,
+        });
+    }
+}
+
+/// What is left of an effect where there is no reply: because the effect itself keeps the request
+/// from being carried out, or because no such unit is there.
+fn without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
+    match effect {
+        SlaveEffect::Wire(_) => None,
+        SlaveEffect::Close(_) => Some(SlaveEffect::Close(Moment::Before)),
+        SlaveEffect::Reset(_) => Some(SlaveEffect::Reset(Moment::Before)),
+        other => Some(other.clone()),
+    }
+}
+
+/// What a rule made of a request, as the journal has it.
+fn outcome(effect: &SlaveEffect) -> String {
+    let moment = |moment: Moment| match moment {
+        Moment::Before => "before the reply",
+        Moment::Middle => "in the middle of the reply",
+        Moment::After => "after the reply",
+    };
+    match effect {
+        SlaveEffect::Silence => "no answer".to_owned(),
+        SlaveEffect::Exception(code) => Exception(*code).to_string(),
+        SlaveEffect::Wire(fault) => format!("reply with {}", named(fault)),
+        SlaveEffect::Close(at) => format!("closed {}", moment(*at)),
+        SlaveEffect::Reset(at) => format!("reset {}", moment(*at)),
+        // The engine adds delays up, and asks listener and connector about the others.
+        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => "ok".to_owned(),
+    }
+}
+
+fn named(fault: &WireFault) -> String {
+    match fault {
+        WireFault::WrongTransactionId => "a wrong transaction id".to_owned(),
+        WireFault::TransactionIdOffByOne => "the next transaction id".to_owned(),
+        WireFault::StaleReply => "an earlier reply before it".to_owned(),
+        WireFault::WrongUnit => "a wrong unit id".to_owned(),
+        WireFault::WrongFunction => "a wrong function".to_owned(),
+        WireFault::ProtocolId(id) => format!("protocol id {id}"),
+        WireFault::MbapLength(length) => format!("MBAP length {length}"),
+        WireFault::Truncated(bytes) => format!("{bytes} bytes missing"),
+        WireFault::ExtraBytes(bytes) => format!("{bytes} surplus bytes"),
+        WireFault::ExceptionWithoutCode => "an exception without its code".to_owned(),
+        WireFault::ChangedEcho => "a changed echo".to_owned(),
+        WireFault::Dribble { bytes, .. } => format!("{bytes} bytes at a time"),
+        WireFault::Split { at, .. } => format!("a pause after {at} bytes"),
+        WireFault::Duplicate => "a copy of it".to_owned(),
+    }
+}
+
+/// When a connection was last heard of. Real time: it guards the process against clients that keep
+/// connections they do not use.
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    last: Instant,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self { limit, last: Instant::now(), timer: Box::pin(tokio::time::sleep(limit)) }
+    }
+
+    fn touch(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Ready once nothing was heard for the whole limit; a busy connection is not idle.
+    fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            if busy {
+                self.touch();
+            }
+            // The timer is only moved when it goes off, not with every request.
+            let rest = self.limit.saturating_sub(self.last.elapsed());
+            if rest.is_zero() {
+                return Poll::Ready(());
+            }
+            self.timer.set(tokio::time::sleep(rest));
+        }
+    }
+}

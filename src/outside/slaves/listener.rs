@@ -1,0 +1,243 @@
+//! The listener of a slave, which rules can close.
+//!
+//! A slave that refuses really closes its listening socket, so that a connect gets what the kernel
+//! says (ECONNREFUSED), and resets what is open. Its port stays reserved meanwhile: a socket that is
+//! bound and does not listen refuses just as well, and nobody else can take the port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::Slave;
+use super::connection::Connection;
+use crate::clock::Sleep;
+use crate::fault::Refusing;
+use crate::journal::Event;
+use crate::outside::link::Links;
+use crate::tasks::Tasks;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// Real time before another try after the system refused a socket; it takes that to get one back.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A slave's port. It outlives the tasks that serve it, so that a reset does not lose it.
+#[derive(Debug)]
+pub(crate) enum Port {
+    /// Connections are taken.
+    Open(Arc<TcpListener>),
+    /// Connections are refused, and the port is kept.
+    Reserved(TcpSocket),
+    /// Connections are refused, and the port could not be kept.
+    Lost,
+}
+
+impl Port {
+    /// An open port.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        let listener = reserve(address)?.listen(BACKLOG)?;
+        let bound = listener.local_addr()?;
+        Ok((Self::Open(Arc::new(listener)), bound))
+    }
+
+    fn open(&mut self, address: SocketAddr) -> io::Result<Arc<TcpListener>> {
+        let listener = match std::mem::replace(self, Self::Lost) {
+            Self::Open(listener) => listener,
+            Self::Reserved(socket) => Arc::new(socket.listen(BACKLOG)?),
+            Self::Lost => Arc::new(reserve(address)?.listen(BACKLOG)?),
+        };
+        *self = Self::Open(Arc::clone(&listener));
+        Ok(listener)
+    }
+
+    fn close(&mut self, address: SocketAddr) {
+        if let Self::Reserved(_) = self {
+            return;
+        }
+        *self = Self::Lost;
+        match reserve(address) {
+            Ok(socket) => *self = Self::Reserved(socket),
+            Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
+        }
+    }
+}
+
+/// A socket bound to `address`, which does not listen.
+fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of before may still linger on the port. Not on Windows, where the option lets
+    // another process take a port that is in use.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Serves a slave's port, and opens and closes it as the rules say.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    slave: Arc<Slave>,
+    port: Arc<Mutex<Port>>,
+    links: Links,
+    connections: Arc<Tasks>,
+    /// Set while connections are taken.
+    listener: Option<Arc<TcpListener>>,
+    refusing: bool,
+    /// What the journal was told last; that a slave listens goes without saying.
+    announced: bool,
+    /// Places for connections, and how many there are in all.
+    places: (Arc<Semaphore>, u32),
+    /// Tells open connections to reset themselves.
+    cut: watch::Sender<()>,
+}
+
+impl Supervisor {
+    /// A supervisor that follows no rules yet.
+    pub(crate) fn new(
+        slave: Arc<Slave>,
+        port: Arc<Mutex<Port>>,
+        links: Links,
+        connections: Arc<Tasks>,
+    ) -> Self {
+        let all = slave.max_connections.min(Semaphore::MAX_PERMITS);
+        let all = u32::try_from(all).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(usize::MAX)));
+        Self {
+            slave,
+            port,
+            links,
+            connections,
+            listener: None,
+            refusing: false,
+            announced: true,
+            places: (places, all),
+            cut: watch::Sender::new(()),
+        }
+    }
+
+    /// Asks the rules, and returns when what they say is in force.
+    pub(crate) async fn follow(&mut self) -> Refusing {
+        let asked = self.slave.engine.refusing(&self.slave.name, self.refusing);
+        if asked.refuse {
+            if !self.refusing {
+                self.close().await;
+            }
+        } else {
+            self.open();
+        }
+        self.refusing = asked.refuse;
+        self.announce();
+        self.slave.applied.send_replace(asked.generation);
+        asked
+    }
+
+    /// Serves for good, beginning with the rules as they were `asked`.
+    pub(crate) async fn run(mut self, mut asked: Refusing) {
+        loop {
+            self.serve(&mut asked.until).await;
+            // The answer before lives on until the new one is in force, and with it the motion of
+            // its timer.
+            asked = self.follow().await;
+        }
+    }
+
+    /// Takes connections until the rules are to be asked again.
+    async fn serve(&mut self, until: &mut Sleep) {
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut *until => return,
+                accepted = accept(self.listener.as_deref(), self.refusing) => {
+                    if let Some(stream) = accepted {
+                        self.admit(stream);
+                    } else {
+                        self.open();
+                        self.announce();
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream) {
+        let stream = self.links.server(stream);
+        let Ok(place) = Arc::clone(&self.places.0).try_acquire_owned() else { return };
+        let connection = Connection::new(Arc::clone(&self.slave), stream);
+        let cut = self.cut.subscribe();
+        self.connections.spawn(self.slave.clock.motions().track(async move {
+            connection.serve(cut).await;
+            drop(place);
+        }));
+    }
+
+    fn open(&mut self) {
+        if self.listener.is_some() {
+            return;
+        }
+        let opened = self.port().open(self.slave.address);
+        match opened {
+            Ok(listener) => self.listener = Some(listener),
+            Err(error) => {
+                let (slave, address) = (&self.slave.name, self.slave.address);
+                tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
+            }
+        }
+    }
+
+    async fn close(&mut self) {
+        self.listener = None;
+        self.port().close(self.slave.address);
+        self.cut.send_replace(());
+        let (places, all) = &self.places;
+        // All places are free again once every connection is gone. The semaphore is never closed.
+        let _ = places.acquire_many(*all).await;
+    }
+
+    /// Lets be known whether connections are taken.
+    fn announce(&mut self) {
+        let listening = self.listener.is_some();
+        self.slave.listening.store(listening, Ordering::Release);
+        if listening != self.announced {
+            self.announced = listening;
+            let slave = Arc::clone(&self.slave.name);
+            self.slave.journal.write(Event::SlaveListening { slave, listening });
+        }
+    }
+
+    fn port(&self) -> MutexGuard<'_, Port> {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The next connection; none where the port is to be opened, after a pause. Waits for good while
+/// the slave refuses.
+async fn accept(listener: Option<&TcpListener>, refusing: bool) -> Option<TcpStream> {
+    loop {
+        match listener {
+            None if refusing => return std::future::pending().await,
+            None => {
+                tokio::time::sleep(RETRY).await;
+                return None;
+            }
+            Some(listener) => match listener.accept().await {
+                Ok((stream, _)) => {
+                    // Where it fails, the client is gone already.
+                    let _ = stream.set_nodelay(true);
+                    return Some(stream);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(RETRY).await;
+                }
+            },
+        }
+    }
+}

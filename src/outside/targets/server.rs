@@ -1,0 +1,217 @@
+//! A target's listener and its connections.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{Answer, Answered, Received, Target};
+use crate::limits;
+use crate::outside::link::{Line, Linked, Links};
+use crate::scenario::Reply;
+use crate::surface::http::body::{self, Unread};
+use crate::surface::http::server::{Listening, http};
+
+/// A target on its socket. Dropping it closes the listener and all connections.
+#[derive(Debug)]
+pub(crate) struct TargetServer(Listening);
+
+impl TargetServer {
+    /// Serves a target on a bound listener.
+    pub(crate) fn start(
+        target: Arc<Target>,
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        links: Links,
+    ) -> io::Result<Self> {
+        let motions = target.clock.motions().clone();
+        let serve = move |stream: TcpStream| {
+            let stream = links.server(stream);
+            motions.track(accepted(stream, Arc::clone(&target), tls.clone()))
+        };
+        Listening::start(listener, serve).map(Self)
+    }
+
+    /// Drops all connections, and returns when they are gone; the listener stays.
+    pub(crate) async fn drop_connections(&self) {
+        self.0.connections.end_all().await;
+    }
+
+    /// Closes the listener and all connections, and returns when they are gone.
+    pub(crate) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// A stream whose connection can be ended with RST.
+trait Reset {
+    fn reset(self);
+}
+
+impl Reset for Linked {
+    fn reset(self) {
+        Linked::reset(self);
+    }
+}
+
+impl Reset for TlsStream<Linked> {
+    fn reset(self) {
+        self.into_inner().0.reset();
+    }
+}
+
+async fn accepted(stream: Linked, target: Arc<Target>, tls: Option<TlsAcceptor>) {
+    let line = stream.line();
+    let Some(tls) = tls else { return serve(stream, line, target).await };
+    // Real time: it guards the process against clients that never finish their handshake.
+    let handshake = tokio::time::timeout(limits::HTTP_HEADER_TIMEOUT, tls.accept(stream));
+    if let Ok(Ok(stream)) = handshake.await {
+        serve(stream, line, target).await;
+    }
+}
+
+/// Why a connection ends in place of a response.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    /// With RST.
+    #[error("reset")]
+    Reset,
+    /// With a head of our own, which hyper would not send.
+    #[error("bad content length")]
+    BadContentLength(Reply),
+}
+
+/// Serves one connection to its end.
+async fn serve<S>(stream: S, line: Line, target: Arc<Target>)
+where
+    S: AsyncRead + AsyncWrite + Reset + Unpin,
+{
+    let service =
+        service_fn(move |request| Box::pin(answer(Arc::clone(&target), line.clone(), request)));
+    let mut connection = http().serve_connection(TokioIo::new(stream), service);
+    let Err(error) = (&mut connection).await else { return };
+    let mut stream = connection.into_parts().io.into_inner();
+    match error.source().and_then(|source| source.downcast_ref()) {
+        Some(Broken::Reset) => stream.reset(),
+        Some(Broken::BadContentLength(reply)) => {
+            // Where the client has left meanwhile, nobody misses it.
+            let _ = stream.write_all(bad_length(reply).as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+        // The client left or sent nonsense.
+        None => {}
+    }
+}
+
+async fn answer(
+    target: Arc<Target>,
+    line: Line,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Broken> {
+    let (mut received, mut content) = taken_apart(&target, &line, request);
+    let (method, path) = (received.method.clone(), received.path.clone());
+    match body::read(&mut content, limits::TARGET_BODY_BYTES).await {
+        Ok(bytes) => received.body = String::from_utf8_lossy(&bytes).into_owned(),
+        Err(unread) => {
+            let status = refusal(unread, &mut content).await;
+            target.refuse(received, status.as_u16());
+            target.explain(method, path, status.as_u16());
+            return Ok(closing(status));
+        }
+    }
+    let Answer { delay, outcome } = target.receive(received, line.caller().as_ref());
+    if !delay.is_zero() {
+        target.clock.sleep(delay).await;
+    }
+    if let Some(status) = outcome.status() {
+        target.explain(method, path, status);
+    }
+    match outcome {
+        Answered::Reply(reply) => Ok(response(reply)),
+        Answered::Reset => Err(Broken::Reset),
+        Answered::BadContentLength(reply) => Err(Broken::BadContentLength(reply)),
+        Answered::Hang => std::future::pending().await,
+    }
+}
+
+fn taken_apart(target: &Target, line: &Line, request: Request<Incoming>) -> (Received, Incoming) {
+    let (head, content) = request.into_parts();
+    let caller = line.caller();
+    let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
+    let received = Received {
+        t: target.clock.now().as_secs_f64(),
+        method: head.method.to_string(),
+        path,
+        headers: texts(&head.headers),
+        body: String::new(),
+        status: None,
+        device: caller.as_ref().map(|caller| Arc::clone(&caller.device)),
+        action: caller.map(|caller| caller.action),
+    };
+    (received, content)
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+/// The status for a body that was not read to its end. The rest of it is thrown away for a moment:
+/// a connection closed on unread bytes is reset by the kernel, and the answer lost.
+async fn refusal(unread: Unread, content: &mut Incoming) -> StatusCode {
+    let rest = async {
+        let mut read = 0;
+        while read < limits::HTTP_LINGER_BYTES
+            && let Some(Ok(frame)) = content.frame().await
+        {
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    match unread {
+        Unread::TooLarge(_) => {
+            // Real time: this is between the two kernels.
+            let _ = tokio::time::timeout(limits::HTTP_LINGER, rest).await;
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Unread::Stalled => StatusCode::REQUEST_TIMEOUT,
+        Unread::Broken => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn closing(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A reply of the scenario as hyper sends it; 500 where a header is not one.
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(name, value);
+    }
+    response.body(Full::from(reply.body)).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a reply of the scenario cannot be sent");
+        closing(StatusCode::INTERNAL_SERVER_ERROR)
+    })
+}
+
+/// A response whose `Content-Length` is no number.
+fn bad_length(reply: &Reply) -> String {
+    let status = StatusCode::from_u16(reply.status).unwrap_or_default();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let code = reply.status;
+    format!("HTTP/1.1 {code} {reason}\r\nContent-Length: unknown\r\n\r\n{}", reply.body)
+}
