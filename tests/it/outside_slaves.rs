@@ -256,6 +256,31 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_gave_up_takes_no_place_from_the_next() {
+    let mut plan = slave("pump");
+    plan.max_connections = 1;
+    let slow = always("slow", on_slave(SlaveEffect::Delay(Delay::Fixed(SECOND * 60))));
+    let rig = Plan { slaves: vec![plan], rules: vec![slow], ..Plan::default() }.start().await;
+    let ids = rig.call(&[1, 2, 3].map(|address| write("pump.local", 502, address, 9)));
+    rig.advance(SECOND * 3).await;
+    assert_eq!(rig.codes(&ids), [-3, -3, -3]);
+    rig.advance(SECOND * 60).await;
+    assert_eq!([1, 2, 3].map(|address| rig.register(address)), [9, 9, 9]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_with_one_place_serves_requests_that_follow_each_other_at_once() {
+    let mut plan = slave("pump");
+    plan.max_connections = 1;
+    let rig = Plan { slaves: vec![plan], ..Plan::default() }.start().await;
+    for round in 0..20 {
+        let ids = rig.call(&[0; 10].map(|address| write("pump.local", 502, address, 9)));
+        rig.settle().await;
+        assert_eq!(rig.codes(&ids), [1; 10], "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_after_its_real_time() {
     let mut plan = slave("pump");
     plan.idle = Duration::from_millis(30);
