@@ -289,6 +289,30 @@ async fn an_idle_connection_is_closed_after_its_real_time() {
     assert!(read_to_end(&mut stream).await.is_empty());
 }
 
+#[tokio::test]
+async fn a_client_that_takes_no_replies_loses_its_place() {
+    let mut plan = slave("pump");
+    plan.idle = Duration::from_millis(30);
+    plan.max_connections = 1;
+    let rig = Plan { slaves: vec![plan], ..Plan::default() }.start().await;
+    let address = rig.slave("pump");
+    let mut greedy = connect(address).await;
+    let flood = tokio::spawn(async move {
+        // More replies than the kernel holds for a client that reads none.
+        let request = frame(1, 1, &[3, 0, 0, 0, 100]);
+        while greedy.write_all(&request).await.is_ok() {}
+    });
+    within(flood).await.unwrap();
+    loop {
+        let mut next = connect(address).await;
+        if next.write_all(&read_one(7, 1)).await.is_ok()
+            && read_to_end(&mut next).await == frame(7, 1, &[3, 2, 0, 0])
+        {
+            break;
+        }
+    }
+}
+
 fn refuse(when: Trigger) -> wwsim::fault::Rule {
     wwsim::fault::Rule { id: "off".into(), fault: on_slave(SlaveEffect::Refuse), when }
 }

@@ -149,6 +149,9 @@ impl Connection {
                 Poll::Ready(Sent::All) => true,
                 Poll::Pending => false,
             };
+            if self.outbox.has_moved() {
+                self.idle.touch();
+            }
             if moved | self.take_requests() {
                 continue;
             }
@@ -162,9 +165,10 @@ impl Connection {
         }
     }
 
-    /// Requests that are not answered yet.
+    /// Whether the client waits for the clock. One that only has to take what is there may not keep
+    /// its place for ever.
     fn is_busy(&self) -> bool {
-        !self.turns.is_empty() || self.outbox.backlog() != (0, 0)
+        !self.turns.is_empty() || self.outbox.is_pausing()
     }
 
     /// Whether another request may be taken. Where not, the client is read no further, and the
@@ -400,7 +404,7 @@ fn named(fault: &WireFault) -> String {
     }
 }
 
-/// When a connection was last heard of. Real time: it guards the process against clients that keep
+/// When a byte last moved on a connection. Real time: it guards the process against clients that keep
 /// connections they do not use.
 #[derive(Debug)]
 struct Idle {
@@ -418,7 +422,7 @@ impl Idle {
         self.last = Instant::now();
     }
 
-    /// Ready once nothing was heard for the whole limit; a busy connection is not idle.
+    /// Ready once nothing moved for the whole limit; a busy connection is not idle.
     fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));
