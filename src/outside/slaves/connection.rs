@@ -327,8 +327,10 @@ impl Connection {
             Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)) => {}
             _ => match (self.slave.unit(request.unit), self.slave.unknown_unit) {
                 (Some(unit), _) => {
+                    let mut bank = unit.bank();
+                    // Read under the lock, so that a bank never sees time go back.
                     let now = self.slave.clock.now();
-                    unit.bank().handle(request.pdu(), now, &mut self.reply);
+                    bank.handle(request.pdu(), now, &mut self.reply);
                 }
                 (None, Some(code)) => self.reply.exception(request.function(), Exception(code)),
                 (None, None) => {}
