@@ -118,13 +118,12 @@ impl Diagnostics {
             for extra in mistake.advice() {
                 let _ = write!(message, "\n{extra}");
             }
-            let _ = writeln!(
-                text,
-                "::error file={},line={line},col={column},title={}::{}",
-                github_property(&self.file),
-                github_property(&mistake.path),
-                github_data(&message),
-            );
+            let file = github_property(&self.file);
+            let _ = write!(text, "::error file={file},line={line},col={column}");
+            if !mistake.path.is_empty() {
+                let _ = write!(text, ",title={}", github_property(&mistake.path));
+            }
+            let _ = writeln!(text, "::{}", github_data(&message));
         }
         text
     }

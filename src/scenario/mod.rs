@@ -214,7 +214,7 @@ fn decode<T: DeserializeOwned>(walked: &Walked, mistakes: &mut Mistakes) -> Opti
         Ok(decoded) => Some(decoded),
         Err(error) => {
             let mut path = Path::root();
-            for step in track.path().iter() {
+            for step in &track.path() {
                 match step {
                     Step::Seq { index } => path = path.index(*index),
                     Step::Map { key } | Step::Enum { variant: key } => path = path.key(key),

@@ -280,10 +280,9 @@ impl Walk<'_> {
         let has = |kind: &str| forms.iter().find(|form| schema::allows(form, kind)).copied();
         match scalar.kind {
             Kind::Bool(flag) if has("boolean").is_some() => Some(flag.into()),
-            Kind::Unsigned(number) => match (has("integer"), has("number")) {
-                (Some(form), _) => self.in_range(number, number.into(), form),
-                (None, Some(form)) => self.in_range(number, number.into(), form),
-                (None, None) => self.not_this_scalar(scalar, forms),
+            Kind::Unsigned(number) => match has("integer").or_else(|| has("number")) {
+                Some(form) => self.in_range(number, number.into(), form),
+                None => self.not_this_scalar(scalar, forms),
             },
             Kind::Signed(number) => match has("integer").or_else(|| has("number")) {
                 Some(form) => self.in_range(number, number.into(), form),

@@ -1,6 +1,7 @@
 //! Scenario files: what is right loads, what is wrong is reported, all of it at once and in the right
 //! place. `UPDATE_EXPECTED=1 cargo test scenario` writes the expected reports and the schema anew.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -60,6 +61,11 @@ fn validator() -> jsonschema::Validator {
 
 fn loaded(text: &str) -> Scenario {
     scenario::load(text, "test.yaml", None).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+/// So many lines.
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The mistakes of a text, one line each.
@@ -173,7 +179,7 @@ fn listeners_can_be_moved_from_the_command_line() {
 
 #[test]
 fn mistakes_are_capped_and_the_rest_is_counted() {
-    let text: String = (0..150).map(|n| format!("key{n}: 1\n")).collect();
+    let text = lines(150, |n| format!("key{n}: 1"));
     let report = scenario::load(&text, "test.yaml", None).unwrap_err();
     assert_eq!((report.mistakes().len(), report.more()), (100, 50));
     assert!(report.to_string().ends_with("and 50 more"));
@@ -235,13 +241,14 @@ house.yaml: 2 mistakes
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how long it takes in real time is the question")]
 fn hostile_files_end_in_an_error_at_once() {
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for n in 1..20 {
         let list = vec![format!("*a{}", n - 1); 10].join(", ");
-        bomb.push_str(&format!("a{n}: &a{n} [{list}]\n"));
+        writeln!(bomb, "a{n}: &a{n} [{list}]").unwrap();
     }
-    let many_keys: String = (0..80_000).map(|n| format!("k{n}: 1\n")).collect();
+    let many_keys = lines(80_000, |n| format!("k{n}: 1"));
     let texts = [
         bomb,
         "x".repeat(10 << 20),

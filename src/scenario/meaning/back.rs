@@ -31,7 +31,7 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
         }
         Fault::Action(place, effect) => {
             let map = Place {
-                action: name_or_any(place.action.as_ref()),
+                action: Some(name_or_any(place.action.as_ref())),
                 device: device(place.device.as_ref()),
                 ..Place::default()
             };
@@ -48,7 +48,7 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
                 last: *range.end(),
             };
             let map = Place {
-                slave: name_or_any(place.slave.as_ref()),
+                slave: Some(name_or_any(place.slave.as_ref())),
                 unit: place.unit,
                 function: place.function,
                 address: place.address.as_ref().map(range),
@@ -60,7 +60,7 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
         }
         Fault::Target(place, effect) => {
             let map = Place {
-                target: name_or_any(place.target.as_ref()),
+                target: Some(name_or_any(place.target.as_ref())),
                 method: place.method.map(MethodWord),
                 path: place.path.clone().map(UrlPath),
                 action: place.action.clone().map(Text),
@@ -89,8 +89,8 @@ fn any() -> String {
     Name::ANY.to_owned()
 }
 
-fn name_or_any(name: Option<&String>) -> Option<Text> {
-    Some(Text(name.cloned().unwrap_or_else(any)))
+fn name_or_any(name: Option<&String>) -> Text {
+    Text(name.cloned().unwrap_or_else(any))
 }
 
 fn device(id: Option<&String>) -> Option<DeviceIdText> {

@@ -168,7 +168,7 @@ impl Lapse {
         ("d", 86400 * 1_000_000_000),
     ];
     /// Virtual time ends after 584 years; a hundred are enough for everyone.
-    const LONGEST: Duration = Duration::from_hours(24 * 36_525);
+    const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
 }
 
 impl FromStr for Lapse {
@@ -199,7 +199,7 @@ impl FromStr for Lapse {
         let whole: u128 = whole.parse().map_err(|_| wrong())?;
         let parts: u128 = fraction.parse().map_err(|_| wrong())?;
         let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-        if (parts * nanos) % scale != 0 {
+        if !(parts * nanos).is_multiple_of(scale) {
             return Err(format!("`{shown}` is finer than a nanosecond"));
         }
         let total = whole * nanos + parts * nanos / scale;
@@ -218,7 +218,7 @@ impl fmt::Display for Lapse {
         if nanos == 0 {
             return f.write_str("0");
         }
-        let whole = Self::UNITS.iter().rev().find(|(_, unit)| nanos % unit == 0);
+        let whole = Self::UNITS.iter().rev().find(|(_, unit)| nanos.is_multiple_of(*unit));
         if let Some((name, unit)) = whole {
             return write!(f, "{}{name}", nanos / unit);
         }
@@ -720,9 +720,9 @@ mod tests {
         assert_eq!(lapse("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(lapse("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(lapse("0.000001ms"), Ok(Duration::from_nanos(1)));
-        assert_eq!(lapse("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
-        assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(lapse("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(lapse("2h"), Ok(Duration::from_secs(7_200)));
+        assert_eq!(lapse("30d"), Ok(Duration::from_secs(2_592_000)));
         assert_eq!(lapse("0"), Ok(Duration::ZERO));
         for wrong in [
             "",
