@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::diagnostics::{Mistake, Mistakes, nearest, one_of, shortened};
+use super::super::diagnostics::{Mistake, Mistakes, all_of, nearest, one_of, shortened};
 use super::super::path::Path;
 use super::super::raw::{self, EffectOf, EffectWord, PlaceWord};
 use super::{Known, unknown};
@@ -20,7 +20,7 @@ const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
 const WRITING: [u8; 5] = [5, 6, 15, 16, 23];
 
 /// The paths of the device's API (contract §2).
-const ROUTES: [&str; 24] = [
+const ROUTES: [&str; 25] = [
     "/",
     "/api/v1/actions",
     "/api/v1/actions/call",
@@ -45,6 +45,7 @@ const ROUTES: [&str; 24] = [
     "/api/v1/wifi/scan",
     "/api/v1/wifi/sta/settings",
     "/api/v1/wifi/wps",
+    "/load",
 ];
 
 /// The rule that is meant.
@@ -100,6 +101,7 @@ impl Place {
                     "protocol_id",
                     "length_too_short",
                     "length_too_long",
+                    "mbap_length",
                     "truncated",
                     "extra_bytes",
                     "exception_without_code",
@@ -230,7 +232,7 @@ impl Judge<'_> {
                 ("slave", &["slave", "unit", "function", "address", "value", "action"])
             }
             (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
-            (Some("api"), None) => ("api", &["api", "method", "device"]),
+            (Some("api"), None) => ("api", &["api", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
@@ -272,20 +274,28 @@ impl Judge<'_> {
     }
 
     fn api_place(&mut self, map: &raw::Place) -> Option<Place> {
-        let route = named(map.api.as_ref());
+        let (route, method, path) = match &map.api {
+            Some(raw::Choice::Map(calls)) => {
+                let route = calls.route.as_ref().map(|route| route.0.clone());
+                let path = self.path.key("at").key("api").key("route");
+                (route, calls.method.map(|method| method.0), path)
+            }
+            Some(raw::Choice::Word(route)) => {
+                (named(Some(route)), None, self.path.key("at").key("api"))
+            }
+            None => (None, None, self.path.key("at")),
+        };
         if let Some(route) = &route
             && !ROUTES.contains(&route.as_str())
             && !route.starts_with("/sdcard")
-            && route != "/load"
         {
-            let mistake = self
-                .at("api", format!("the device has no path `{}`", shortened(route)))
+            let message = format!("the device has no path `{}`", shortened(route));
+            let mistake = Mistake::new(path, message)
                 .suggest(nearest(route, ROUTES))
                 .help("expected a path without query, as /api/v1/actions/call, or `any`");
             self.mistake(mistake);
             return None;
         }
-        let method = map.method.map(|method| method.0);
         Some(Place::Api(ApiPlace { device: self.device(map)?, route, method }))
     }
 
@@ -377,11 +387,16 @@ impl Judge<'_> {
                 .suggest(near.map(str::to_owned));
             self.mistake(mistake);
         }
-        let action = self.sender(map, "an HTTP request", |sends| sends.http);
+        let action = self.sender(map, "HTTP request", |sends| sends.http);
         if self.mistakes.len() > before {
             return None;
         }
-        Some(Place::Target(TargetPlace { target: name, method, path: text.map(str::to_owned), action }))
+        Some(Place::Target(TargetPlace {
+            target: name,
+            method,
+            path: text.map(str::to_owned),
+            action,
+        }))
     }
 
     /// The action beside a slave or a target: the one that sends the request.
@@ -424,7 +439,7 @@ impl Judge<'_> {
         if self.mistakes.len() == before {
             self.check_unit(map, &candidates);
         }
-        let action = self.sender(map, "a Modbus request", |sends| sends.modbus);
+        let action = self.sender(map, "Modbus request", |sends| sends.modbus);
         if self.mistakes.len() > before {
             return None;
         }
@@ -511,7 +526,7 @@ impl Judge<'_> {
         if !known.contains(&name.as_str()) {
             let mistake =
                 Mistake::new(self.path.key("effect"), format!("`{name}` does not befall {kind}"))
-                    .help(format!("{kind} knows {}", one_of(known.iter().copied())));
+                    .help(format!("{kind} knows {}", all_of(known.iter().copied())));
             self.mistake(mistake);
             return None;
         }
@@ -665,7 +680,7 @@ fn api_effect(effect: &raw::Effect) -> Result<ApiEffect, String> {
         raw::Choice::Map(EffectOf::Status(status)) => {
             let (code, retry_after) = match status {
                 raw::Choice::Word(code) => (code.0, None),
-                raw::Choice::Map(of) => (of.code.0, of.retry_after.map(whole_seconds).transpose()?),
+                raw::Choice::Map(of) => (of.code.0, of.retry_after.map(|seconds| seconds.0)),
             };
             if !(400..=599).contains(&code) {
                 return Err(format!("status {code}: expected an error, 400 to 599"));
@@ -682,13 +697,6 @@ fn api_effect(effect: &raw::Effect) -> Result<ApiEffect, String> {
         }
         _ => return Err(OTHER.to_owned()),
     })
-}
-
-fn whole_seconds(lapse: raw::Lapse) -> Result<u32, String> {
-    u32::try_from(lapse.0.as_secs())
-        .ok()
-        .filter(|_| lapse.0.subsec_nanos() == 0)
-        .ok_or_else(|| format!("Retry-After takes whole seconds, not {lapse}"))
 }
 
 fn pieces(drip: &raw::Drip) -> Result<(usize, Duration), String> {
@@ -786,9 +794,9 @@ fn slave_figures(of: &EffectOf) -> Result<SlaveEffect, String> {
         EffectOf::Reset(at) => return Ok(SlaveEffect::Reset(moment(*at))),
         EffectOf::Close(at) => return Ok(SlaveEffect::Close(moment(*at))),
         EffectOf::ProtocolId(id) => WireFault::ProtocolId(*id),
-        EffectOf::LengthTooShort(length) | EffectOf::LengthTooLong(length) => {
-            WireFault::MbapLength(*length)
-        }
+        EffectOf::LengthTooShort(length)
+        | EffectOf::LengthTooLong(length)
+        | EffectOf::MbapLength(length) => WireFault::MbapLength(*length),
         EffectOf::Truncated(bytes) => WireFault::Truncated(*bytes),
         EffectOf::ExtraBytes(bytes) => WireFault::ExtraBytes(*bytes),
         EffectOf::Dribble(drip) => {

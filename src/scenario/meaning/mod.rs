@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) use self::back::rule_to_raw;
-use super::diagnostics::{Mistake, Mistakes, nearest, one_of};
+use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
 use super::model::{DevicePlan, Route, Scenario, SlavePlan, TargetPlan};
 use super::path::Path;
 use super::raw;
@@ -33,6 +33,8 @@ pub(super) struct Surroundings<'a> {
     pub root: &'a Node,
     /// Whether something at or below a path of the decoded file was found wrong before.
     pub damaged: &'a dyn Fn(&Path) -> bool,
+    /// Whether items of a list at or below a path of the decoded file were left out.
+    pub shortened: &'a dyn Fn(&Path) -> bool,
 }
 
 /// What rules can refer to. Where something is named but not known in detail, because it is wrong in
@@ -76,7 +78,7 @@ pub(super) fn house(
     let root = Path::root();
     let clock = raw.clock.clone().unwrap_or_default();
     let mut devices = device::devices(raw, surroundings, mistakes);
-    let slaves = slave::slaves(raw, mistakes);
+    let slaves = slave::slaves(raw, surroundings, mistakes);
     let targets = target::targets(raw, mistakes);
 
     let slaves_path = root.key("slaves");
@@ -277,7 +279,7 @@ fn unknown<'a>(
     let help = match known.as_slice() {
         [] => format!("the house has no {kind}"),
         few if few.len() <= 10 => {
-            format!("the house has {}", one_of(few.iter().copied()).replace(" or ", " and "))
+            format!("the house has {}", all_of(few.iter().copied()))
         }
         many => format!("the house has {} of them", many.len()),
     };

@@ -126,6 +126,7 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "Firmware" => check::<FirmwareText>,
         "Method" => check::<MethodWord>,
         "UrlPath" => check::<UrlPath>,
+        "Seconds" => check::<Seconds>,
         "UnitId" => check::<UnitId>,
         _ => return None,
     })
@@ -223,6 +224,40 @@ impl fmt::Display for Lapse {
         }
         let fraction = format!("{:06}", nanos % 1_000_000);
         write!(f, "{}.{}ms", nanos / 1_000_000, fraction.trim_end_matches('0'))
+    }
+}
+
+/// Whole seconds, as HTTP's `Retry-After` has them: `30` or `30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub u32);
+
+scalar!(Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "maximum": u32::MAX,
+    "pattern": "^[0-9]+(s|m|h|d)?$",
+    "examples": [30, "30s"],
+});
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(seconds) = text.parse::<u32>() {
+            return Ok(Self(seconds));
+        }
+        let lapse = text.parse::<Lapse>()?.0;
+        u32::try_from(lapse.as_secs())
+            .ok()
+            .filter(|_| lapse.subsec_nanos() == 0)
+            .map(Self)
+            .ok_or_else(|| format!("`{}`: expected whole seconds, as 30 or 30s", shortened(text)))
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
