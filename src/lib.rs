@@ -1,4 +1,4 @@
-//! The digital twin of the whatwatt Go energy gateway (model WW_Go_1.2).
+//! The digital twin of the whatwatt Go energy gateway (model `WW_Go_1.2`).
 //!
 //! One process is a house: one or many gateways with their API, the Modbus slaves and HTTP targets
 //! that their *actions* reach, and the faults that befall all of it, written down in one scenario.
