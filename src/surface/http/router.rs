@@ -69,7 +69,10 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v1/actions/status",
         since: Firmware::ACTIONS,
         licensed: true,
-        endpoints: &[get("What became of the requests that ?id= names, one or several.", actions::status)],
+        endpoints: &[get(
+            "What became of the requests that ?id= names, one or several.",
+            actions::status,
+        )],
     },
 ];
 
