@@ -168,7 +168,7 @@ impl Lapse {
         ("d", 86400 * 1_000_000_000),
     ];
     /// Virtual time ends after 584 years; a hundred are enough for everyone.
-    const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+    const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 }
 
 impl FromStr for Lapse {
@@ -720,9 +720,9 @@ mod tests {
         assert_eq!(lapse("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(lapse("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(lapse("0.000001ms"), Ok(Duration::from_nanos(1)));
-        assert_eq!(lapse("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(lapse("2h"), Ok(Duration::from_secs(7_200)));
-        assert_eq!(lapse("30d"), Ok(Duration::from_secs(2_592_000)));
+        assert_eq!(lapse("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
         assert_eq!(lapse("0"), Ok(Duration::ZERO));
         for wrong in [
             "",
