@@ -153,9 +153,9 @@ impl Controls for House {
         }
     }
 
-    fn reset(&self) -> Pending<'_, ()> {
+    fn reset(self: Arc<Self>) -> Pending<'static, ()> {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        Box::pin(self.clock.reset(Speed::Manual))
+        Box::pin(async move { self.clock.reset(Speed::Manual).await })
     }
 }
 

@@ -15,7 +15,8 @@ mod property;
 /// The files of a folder with this extension, by name.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| extension.is_empty() || file.extension().is_some_and(|e| e == extension));
     files.sort();
     assert!(!files.is_empty());
@@ -165,7 +166,8 @@ fn listeners_can_be_moved_from_the_command_line() {
     assert_eq!(house.devices[1].http.port(), 9001);
     assert!(house.listen_http("127.0.0.1:65535".parse().unwrap()).is_err());
     house.any_port();
-    let ports = [house.devices[0].http, house.devices[1].http, house.slaves[0].listen, house.control];
+    let ports =
+        [house.devices[0].http, house.devices[1].http, house.slaves[0].listen, house.control];
     assert_eq!(ports.map(|address| address.port()), [0; 4]);
 }
 
@@ -279,14 +281,18 @@ fn what_is_no_text_is_refused_with_its_place() {
 fn rules_from_the_control_plane_are_checked_as_those_of_a_file() {
     let house = loaded("slaves: {pump: {units: {1: {holding: [{address: 10}]}}}}");
     let rule = |value: &Value| scenario::rule_from_json(value, &house, "fault-9");
-    let right = rule(&json!({"at": {"slave": "pump", "unit": 1}, "effect": {"result": -9}})).unwrap();
+    let right =
+        rule(&json!({"at": {"slave": "pump", "unit": 1}, "effect": {"result": -9}})).unwrap();
     assert_eq!(&*right.id, "fault-9");
     assert_eq!(
-        rule(&json!({"at": {"slave": "pmp"}, "effect": "silense", "when": {"probability": 2}})).unwrap_err(),
+        rule(&json!({"at": {"slave": "pmp"}, "effect": "silense", "when": {"probability": 2}}))
+            .unwrap_err(),
         ["effect: unknown word `silense`; did you mean `silence`?"]
     );
     assert_eq!(
-        rule(&json!({"at": {"slave": "pmp"}, "effect": "silence", "when": {"probability": 2}})).unwrap_err().len(),
+        rule(&json!({"at": {"slave": "pmp"}, "effect": "silence", "when": {"probability": 2}}))
+            .unwrap_err()
+            .len(),
         2
     );
     for nonsense in [json!(null), json!(5), json!([]), json!({}), json!("queue")] {
@@ -301,7 +307,8 @@ fn rules_are_shown_in_a_form_that_reads_the_same_again() {
     let house = scenario::load(&text, "every_key.yaml", Some(base)).unwrap();
     for rule in &house.faults {
         let shown = scenario::rule_to_json(rule);
-        let again = scenario::rule_from_json(&shown, &house, "other").unwrap_or_else(|m| panic!("{shown}: {m:?}"));
+        let again = scenario::rule_from_json(&shown, &house, "other")
+            .unwrap_or_else(|m| panic!("{shown}: {m:?}"));
         assert_eq!(again, *rule, "{shown}");
     }
     let shown = scenario::rule_to_json(&house.faults[16]);
@@ -321,9 +328,16 @@ fn built_in_houses_say_what_they_are_for() {
     for builtin in scenario::builtins() {
         builtin.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let mut lines = builtin.text.lines();
-        assert_eq!(lines.next(), Some("# yaml-language-server: $schema=../schema/scenario.schema.json"));
+        assert_eq!(
+            lines.next(),
+            Some("# yaml-language-server: $schema=../schema/scenario.schema.json")
+        );
         let comment: Vec<_> = lines.take_while(|line| line.starts_with('#')).collect();
-        assert!(comment.iter().any(|line| line.contains("curl")), "{}: nothing to try", builtin.name);
+        assert!(
+            comment.iter().any(|line| line.contains("curl")),
+            "{}: nothing to try",
+            builtin.name
+        );
         assert!(!builtin.purpose.is_empty());
     }
     assert_eq!(scenario::builtin("default").unwrap().name, "default");
@@ -360,7 +374,8 @@ fn text() -> impl Strategy<Value = raw::Text> {
 }
 
 fn name() -> impl Strategy<Value = raw::Name> {
-    prop_oneof!["[A-Za-z0-9_.-]{1,12}", Just("1".to_owned()), Just("null".to_owned())].prop_map(raw::Name)
+    prop_oneof!["[A-Za-z0-9_.-]{1,12}", Just("1".to_owned()), Just("null".to_owned())]
+        .prop_map(raw::Name)
 }
 
 fn range() -> impl Strategy<Value = raw::Range> {
@@ -379,7 +394,9 @@ fn register_value() -> impl Strategy<Value = raw::RegisterValue> {
     prop_oneof![
         any::<i64>().prop_map(raw::RegisterValue::Integer),
         // A whole float is written as an integer would be, by JSON at least.
-        (-1e6_f64..1e6).prop_filter("whole", |n| n.fract() != 0.0).prop_map(raw::RegisterValue::Number),
+        (-1e6_f64..1e6)
+            .prop_filter("whole", |n| n.fract() != 0.0)
+            .prop_map(raw::RegisterValue::Number),
         text().prop_map(|text| raw::RegisterValue::Text(text.0)),
     ]
 }
@@ -461,17 +478,25 @@ fn delay() -> impl Strategy<Value = raw::DelayOf> {
 fn effect() -> impl Strategy<Value = raw::Effect> {
     use raw::{Choice, EffectOf, EffectWord};
     prop_oneof![
-        proptest::sample::select(vec![EffectWord::Hold, EffectWord::OffByOne, EffectWord::MalformedJson])
-            .prop_map(Choice::Word),
+        proptest::sample::select(vec![
+            EffectWord::Hold,
+            EffectWord::OffByOne,
+            EffectWord::MalformedJson
+        ])
+        .prop_map(Choice::Word),
         delay().prop_map(|delay| Choice::Map(EffectOf::Delay(delay))),
         any::<i32>().prop_map(|code| Choice::Map(EffectOf::Result(code))),
         lapse().prop_map(|lasts| Choice::Map(EffectOf::Hold(lasts))),
         Just(Choice::Map(EffectOf::Close(raw::Moment::Middle))),
         (200_u16..600, lapse()).prop_map(|(code, after)| {
             let code = raw::StatusCode(code);
-            Choice::Map(EffectOf::Status(Choice::Map(raw::StatusOf { code, retry_after: Some(after) })))
+            Choice::Map(EffectOf::Status(Choice::Map(raw::StatusOf {
+                code,
+                retry_after: Some(after),
+            })))
         }),
-        (200_u16..600).prop_map(|code| Choice::Map(EffectOf::Status(Choice::Word(raw::StatusCode(code))))),
+        (200_u16..600)
+            .prop_map(|code| Choice::Map(EffectOf::Status(Choice::Word(raw::StatusCode(code))))),
     ]
 }
 

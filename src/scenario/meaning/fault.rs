@@ -381,7 +381,12 @@ impl Judge<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        Some(Place::Target(TargetPlace { target: name, method, path: text.map(str::to_owned), action }))
+        Some(Place::Target(TargetPlace {
+            target: name,
+            method,
+            path: text.map(str::to_owned),
+            action,
+        }))
     }
 
     /// The action beside a slave or a target: the one that sends the request.

@@ -105,12 +105,7 @@ fn reply(
     let own = |name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let common: Vec<_> = common.iter().filter(|(name, _)| !own(name)).cloned().collect();
     headers.splice(..0, common);
-    Reply {
-        status,
-        headers,
-        body,
-        latency: raw.latency.map_or(latency, |latency| latency.0),
-    }
+    Reply { status, headers, body, latency: raw.latency.map_or(latency, |latency| latency.0) }
 }
 
 fn headers(
