@@ -164,6 +164,20 @@ async fn a_house_that_cannot_listen_starts_nothing() {
     drop(held);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rules_without_a_name_never_take_the_same_one() {
+    let twin = Twin::start("").await;
+    let control = twin.control();
+    let mut adding = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let rule = r#"{"at":"api","effect":"hang"}"#;
+        adding.spawn(async move { http(control, "POST", "/control/v1/faults", rule).await });
+    }
+    for answer in within(adding.join_all()).await {
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+}
+
 #[tokio::test]
 async fn devices_of_one_house_keep_their_own_queues() {
     let action = "{id: a, requests: [{http: {url: 'http://slow.local/'}}]}";
