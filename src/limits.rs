@@ -105,6 +105,9 @@ pub const BANK_CHANGES: usize = 1000;
 pub const PENDING_REACTIONS: usize = 1000;
 /// Connections a slave serves at once where the scenario does not say.
 pub const SLAVE_CONNECTIONS: usize = 32;
+/// Connections of a slave whose client has left while what it asked is in its delay: that is carried
+/// out all the same, and takes no place from those who are there.
+pub const SLAVE_ABANDONED: usize = 1000;
 /// Requests outstanding on one slave connection before it is read no further.
 pub const SLAVE_PIPELINE: usize = 16;
 /// Real idle time after which a slave closes a connection where the scenario does not say.
