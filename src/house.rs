@@ -33,8 +33,8 @@ pub struct House {
     inside: Arc<Inside>,
     control: control::Server,
     addresses: Addresses,
-    /// Sets off the clock's timers.
-    driver: Tasks,
+    /// Sets off the clock's timers, and carries out resets.
+    tasks: Tasks,
 }
 
 /// Why a house did not start. Nothing is left behind: no listener, no task.
@@ -137,8 +137,8 @@ impl House {
         let devices = scenario.devices.iter().zip(bound.devices);
         let devices = devices.map(|(plan, listener)| parts.serve(plan, listener));
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
-        let driver = Tasks::default();
-        driver.spawn({
+        let tasks = Tasks::default();
+        tasks.spawn({
             let clock = clock.clone();
             async move { clock.drive().await }
         });
@@ -158,7 +158,7 @@ impl House {
         let control = control::Server::start(bound.control, inside.clone(), token);
         let control = control.map_err(|source| inside.no_control(source))?;
         addresses.control = url(control.address());
-        Ok(Self { inside, control, addresses, driver })
+        Ok(Self { inside, control, addresses, tasks })
     }
 
     /// Where everything listens.
@@ -210,30 +210,30 @@ impl House {
     }
 
     /// Takes the house back to its start: connections drop, what is under way ends without a trace,
-    /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay.
+    /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay. A
+    /// reset once begun goes on to its end, also where the caller gives up waiting.
     pub async fn reset(&self) {
-        self.inside.reset().await;
+        self.tasks.see_through(Arc::clone(&self.inside).reset()).await;
     }
 
     /// Ends the house, and returns when all its ports are free again.
     pub async fn stop(self) {
-        let Self { inside, control, driver, .. } = self;
+        let Self { inside, control, tasks, .. } = self;
         control.close().await;
+        // Before the listeners: a reset under way would open them again.
+        tasks.end_all().await;
         drop(control);
         for (_, server) in &inside.devices {
             server.close().await;
         }
         inside.outside.close().await;
-        driver.end_all().await;
     }
 }
 
 impl fmt::Debug for House {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("House")
-            .field("name", &self.name())
-            .field("addresses", &self.addresses)
-            .finish()
+        let addresses = &self.addresses;
+        f.debug_struct("House").field("addresses", addresses).finish_non_exhaustive()
     }
 }
 
@@ -329,13 +329,15 @@ impl Inside {
         StartError::Bind { who: "the control plane".to_owned(), address, source }
     }
 
-    async fn reset(&self) {
+    async fn reset(self: Arc<Self>) {
         let _one_at_a_time = self.resetting.lock().await;
-        // What clients see of the house first, then what carries their calls out.
+        // What clients see of the house first, then what carries their calls out. Who connects
+        // meanwhile waits for the new beginning.
+        let mut paused = Vec::with_capacity(self.devices.len());
         for (_, server) in &self.devices {
-            server.drop_connections().await;
+            paused.push(server.pause().await);
         }
-        self.outside.stop().await;
+        paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
         for (device, _) in &self.devices {
             device.reset();
@@ -424,7 +426,7 @@ impl Controls for Inside {
         Box::pin(self.outside.applied(generation))
     }
 
-    fn reset(&self) -> Pending<'_, ()> {
+    fn reset(self: Arc<Self>) -> Pending<'static, ()> {
         Box::pin(self.reset())
     }
 }

@@ -82,20 +82,36 @@ pub struct Entry {
 pub struct Journal {
     clock: Clock,
     ring: Mutex<Ring>,
-    newest: watch::Sender<u64>,
+    newest: watch::Sender<Newest>,
+}
+
+/// How far the journal is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// How often it began anew.
+    pub beginning: u64,
+    /// The number of the newest entry since then; 0 where there is none.
+    pub seq: u64,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
     entries: VecDeque<Entry>,
     written: u64,
+    beginning: u64,
+}
+
+impl Ring {
+    fn newest(&self) -> Newest {
+        Newest { beginning: self.beginning, seq: self.written }
+    }
 }
 
 impl Journal {
     /// An empty journal that dates its entries by `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, ring: Mutex::default(), newest: watch::Sender::new(0) }
+        Self { clock, ring: Mutex::default(), newest: watch::Sender::default() }
     }
 
     /// Writes an entry; the oldest gives way where the journal is full.
@@ -112,27 +128,30 @@ impl Journal {
         ring.entries.push_back(Entry { seq, t, event });
         // Telling nobody would be half the cost of a write.
         if self.newest.receiver_count() > 0 {
-            self.newest.send_replace(seq);
+            self.newest.send_replace(ring.newest());
         }
     }
 
     /// The kept entries after `seq` that `wanted` accepts, oldest first, at most `limit` of them.
     pub fn after(&self, seq: u64, limit: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let ring = self.ring();
+        // The kept entries are numbered without a gap.
+        let forgotten = ring.written - ring.entries.len() as u64;
+        let passed = usize::try_from(seq.saturating_sub(forgotten)).unwrap_or(usize::MAX);
         ring.entries
-            .iter()
-            .filter(|entry| entry.seq > seq && wanted(entry))
+            .range(passed.min(ring.entries.len())..)
+            .filter(|entry| wanted(entry))
             .take(limit)
             .cloned()
             .collect()
     }
 
-    /// The number of the newest entry, as a value that can be waited on.
+    /// How far the journal is, as a value that can be waited on.
     #[must_use]
-    pub fn newest(&self) -> watch::Receiver<u64> {
+    pub fn newest(&self) -> watch::Receiver<Newest> {
         // Under the lock, so that no write comes between the number and its first listener.
         let ring = self.ring();
-        self.newest.send_replace(ring.written);
+        self.newest.send_replace(ring.newest());
         self.newest.subscribe()
     }
 
@@ -145,8 +164,9 @@ impl Journal {
 
     /// Forgets everything and counts from 1 again.
     pub fn clear(&self) {
-        *self.ring() = Ring::default();
-        self.newest.send_replace(0);
+        let mut ring = self.ring();
+        *ring = Ring { beginning: ring.beginning + 1, ..Ring::default() };
+        self.newest.send_replace(ring.newest());
     }
 
     /// The time of the clock that dates the entries.
@@ -180,6 +200,19 @@ mod tests {
         let kept = journal.after(0, usize::MAX, |_| true);
         assert_eq!(kept.len(), limits::JOURNAL_ENTRIES);
         assert_eq!(kept[0].seq, 6);
+        let seqs = |seq| {
+            let entries = journal.after(seq, 2, |entry| entry.seq % 2 == 0);
+            entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (seqs(3), seqs(5), seqs(6), seqs(7)),
+            (vec![6, 8], vec![6, 8], vec![8, 10], vec![8, 10])
+        );
+        let newest = limits::JOURNAL_ENTRIES as u64 + 5;
+        assert_eq!(
+            (seqs(newest - 2), seqs(newest), seqs(u64::MAX)),
+            (vec![newest - 1], vec![], vec![])
+        );
         assert_eq!(journal.counts(), (limits::JOURNAL_ENTRIES as u64 + 5, 5));
     }
 
@@ -189,13 +222,15 @@ mod tests {
         journal.write(change());
         let mut newest = journal.newest();
         assert!(!newest.has_changed().unwrap());
-        assert_eq!(*newest.borrow_and_update(), 1);
+        assert_eq!(*newest.borrow_and_update(), Newest { beginning: 0, seq: 1 });
         journal.write(change());
         assert!(newest.has_changed().unwrap());
-        assert_eq!(*newest.borrow_and_update(), 2);
+        assert_eq!(newest.borrow_and_update().seq, 2);
+        journal.clear();
+        assert_eq!(*newest.borrow_and_update(), Newest { beginning: 1, seq: 0 });
         drop(newest);
         journal.write(change());
-        assert_eq!(*journal.newest().borrow(), 3);
+        assert_eq!(*journal.newest().borrow(), Newest { beginning: 1, seq: 1 });
     }
 
     #[test]

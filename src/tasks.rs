@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// Tasks that are aborted together, at the latest when this is dropped.
@@ -25,17 +26,26 @@ impl Tasks {
         set.spawn(task);
     }
 
+    /// Spawns a task and waits for its end. Where the caller gives up waiting, the task goes on.
+    ///
+    /// # Panics
+    /// As [`Tasks::spawn`].
+    pub async fn see_through(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let (running, ended) = oneshot::channel::<()>();
+        self.spawn(async move {
+            task.await;
+            drop(running);
+        });
+        // Nothing is ever sent: what tells is that the other end is gone.
+        let _ = ended.await;
+    }
+
     /// How many tasks have not ended.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut set = self.set();
         reap(&mut set);
         set.len()
-    }
-
-    /// Tells all tasks to end, without waiting for it. New ones can be spawned.
-    pub fn abort_all(&self) {
-        self.set().abort_all();
     }
 
     /// Aborts all tasks and waits until they are gone, and with them all they held. New ones can be
@@ -65,7 +75,7 @@ mod tests {
     #[tokio::test]
     async fn ended_tasks_are_forgotten() {
         let tasks = Tasks::default();
-        let (done, waits) = tokio::sync::oneshot::channel::<()>();
+        let (done, waits) = oneshot::channel::<()>();
         tasks.spawn(pending());
         tasks.spawn(async move { drop(done) });
         let _ = waits.await;
@@ -92,9 +102,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_task_goes_on_where_nobody_waits_for_it_any_more() {
+        let tasks = Tasks::default();
+        let (begin, begun) = oneshot::channel::<()>();
+        let (done, waits) = oneshot::channel();
+        let task = async move {
+            let _ = begun.await;
+            done.send(()).unwrap();
+        };
+        tokio::select! {
+            biased;
+            () = tasks.see_through(task) => panic!("it has not begun"),
+            () = std::future::ready(()) => {}
+        }
+        drop(begin);
+        waits.await.unwrap();
+        tasks.see_through(async {}).await;
+    }
+
+    #[tokio::test]
     async fn dropping_the_registry_ends_its_tasks() {
         let tasks = Tasks::default();
-        let (held, ended) = tokio::sync::oneshot::channel::<()>();
+        let (held, ended) = oneshot::channel::<()>();
         tasks.spawn(async move {
             pending::<()>().await;
             drop(held);

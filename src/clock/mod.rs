@@ -28,8 +28,10 @@ pub struct VirtualTime(u64);
 impl VirtualTime {
     /// The scenario's start.
     pub const ZERO: Self = Self(0);
-    /// Later than anything that happens.
+    /// Later than anything that happens: a timer set to it never goes off by itself.
     pub const MAX: Self = Self(u64::MAX);
+    /// Where the clock stops.
+    const LAST: Self = Self(u64::MAX - 1);
 
     /// The point `nanos` nanoseconds after the start.
     #[must_use]
@@ -147,7 +149,10 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
+    /// Manual during a movement, whatever the clock's own speed is.
     speed: Speed,
+    /// The clock's own speed during a movement, which it goes back to.
+    own_speed: Option<Speed>,
     /// A moment at which real and virtual time are known.
     anchor: (Instant, VirtualTime),
     sleepers: BTreeMap<TimerKey, Option<Waker>>,
@@ -169,6 +174,7 @@ impl Clock {
             motions: Motions::default(),
             state: Mutex::new(State {
                 speed,
+                own_speed: None,
                 anchor: (Instant::now(), VirtualTime::ZERO),
                 sleepers: BTreeMap::new(),
                 fired: HashMap::new(),
@@ -191,12 +197,6 @@ impl Clock {
         self.state().now()
     }
 
-    /// The time as a civil one.
-    #[must_use]
-    pub fn timestamp(&self) -> Timestamp {
-        self.civil(self.now())
-    }
-
     /// The civil time at a point of virtual time, at most the latest that can be written.
     #[must_use]
     pub fn civil(&self, time: VirtualTime) -> Timestamp {
@@ -206,18 +206,22 @@ impl Clock {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// How time passes.
+    /// How time passes, a movement under way aside.
     #[must_use]
     pub fn speed(&self) -> Speed {
-        self.state().speed
+        let state = self.state();
+        state.own_speed.unwrap_or(state.speed)
     }
 
-    /// Lets time pass differently from now on.
+    /// Lets time pass differently from now on, or from the end of a movement under way.
     pub fn set_speed(&self, speed: Speed) {
         {
             let mut state = self.state();
-            let now = state.now();
-            state.set(now, speed);
+            if let Some(own) = &mut state.own_speed {
+                *own = speed;
+            } else {
+                state.go_on(speed);
+            }
         }
         self.0.changed.notify_one();
     }
@@ -255,7 +259,8 @@ impl Clock {
     }
 
     /// Moves time on by `duration`, stopping at every timer on the way, and returns when all that
-    /// was due has happened. A running clock goes on from there.
+    /// was due has happened. A running clock goes on from there, as it does from wherever the time
+    /// stood when the caller gave up on this.
     ///
     /// # Errors
     /// [`Unsettled`] when the house did not come to rest within [`limits::SETTLE`] of real time.
@@ -281,21 +286,22 @@ impl Clock {
         let _one_at_a_time = self.0.moving.lock().await;
         let (target, resume) = {
             let mut state = self.state();
-            let (now, speed) = (state.now(), state.speed);
-            state.set(now, Speed::Manual);
-            (now.after(duration), Resume { clock: self, speed })
+            state.own_speed = Some(state.speed);
+            let now = state.go_on(Speed::Manual);
+            (now.after(duration).min(VirtualTime::LAST), Resume(self))
         };
         loop {
             self.settle().await?;
             let mut state = self.state();
             let Some(deadline) = state.earliest().filter(|deadline| *deadline <= target) else {
-                let end = target.max(state.now());
-                state.set(end, Speed::Manual);
+                state.set(target, Speed::Manual);
                 break;
             };
             let time = seen(deadline, target).max(state.now());
             state.set(time, Speed::Manual);
-            state.fire_first(&self.0.motions);
+            let waker = state.fire_first(&self.0.motions);
+            drop(state);
+            waker.map(Waker::wake);
         }
         self.settle().await?;
         drop(resume);
@@ -332,7 +338,10 @@ impl Clock {
         let Speed::Times(times) = state.speed else { return None };
         let now = state.now();
         while state.earliest().is_some_and(|deadline| deadline <= now) {
-            state.fire_first(&self.0.motions);
+            let waker = state.fire_first(&self.0.motions);
+            drop(state);
+            waker.map(Waker::wake);
+            state = self.state();
         }
         let wait = state.earliest()?.since(now).as_secs_f64() / times;
         // A timer that never goes off still sits in the list: look again within the hour.
@@ -372,26 +381,28 @@ impl Clock {
 }
 
 /// Gives a clock its speed back when a movement ends, also when its caller gave up on it.
-struct Resume<'a> {
-    clock: &'a Clock,
-    speed: Speed,
-}
+struct Resume<'a>(&'a Clock);
 
 impl Drop for Resume<'_> {
     fn drop(&mut self) {
-        if !self.speed.is_manual() {
-            self.clock.set_speed(self.speed);
+        {
+            let mut state = self.0.state();
+            if let Some(speed) = state.own_speed.take() {
+                state.go_on(speed);
+            }
         }
+        self.0.0.changed.notify_one();
     }
 }
 
 impl State {
-    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
     fn now(&self) -> VirtualTime {
         let (real, virtual_time) = self.anchor;
         match self.speed {
             Speed::Manual => virtual_time,
-            Speed::Times(times) => virtual_time.after(real.elapsed().mul_f64(times)),
+            Speed::Times(times) => {
+                virtual_time.after(real.elapsed().mul_f64(times)).min(VirtualTime::LAST)
+            }
         }
     }
 
@@ -401,21 +412,23 @@ impl State {
         self.speed = speed;
     }
 
+    /// Goes on from now at another speed.
+    fn go_on(&mut self, speed: Speed) -> VirtualTime {
+        let now = self.now();
+        self.set(now, speed);
+        now
+    }
+
     fn earliest(&self) -> Option<VirtualTime> {
         self.sleepers.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
-    fn fire_first(&mut self, motions: &Motions) {
-        if let Some((key, waker)) = self.sleepers.pop_first() {
-            self.fire(key, waker, motions);
-        }
-    }
-
-    fn fire(&mut self, key: TimerKey, waker: Option<Waker>, motions: &Motions) {
+    /// Sets off the earliest timer. Its waker is for the caller, without the lock: what waking runs
+    /// may come back to the clock.
+    fn fire_first(&mut self, motions: &Motions) -> Option<Waker> {
+        let (key, waker) = self.sleepers.pop_first()?;
         self.fired.insert(key, motions.enter());
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 }
 
@@ -489,9 +502,10 @@ impl Alarm {
     pub fn ring(&self) {
         let Some(key) = self.timer else { return };
         let mut state = self.clock.state();
-        if let Some(waker) = state.sleepers.remove(&key) {
-            state.fire(key, waker, &self.clock.0.motions);
-        }
+        let Some(waker) = state.sleepers.remove(&key) else { return };
+        state.fired.insert(key, self.clock.motions().enter());
+        drop(state);
+        waker.map(Waker::wake);
     }
 }
 
@@ -607,6 +621,42 @@ mod tests {
         clock.jump(Duration::from_hours(24)).await.unwrap();
         assert_eq!(clock.speed(), Speed::REAL);
         assert!(clock.now().since_start() >= Duration::from_hours(24));
+    }
+
+    #[tokio::test]
+    async fn a_speed_set_during_a_movement_counts_from_its_end() {
+        for (before, after) in [(Speed::REAL, Speed::Manual), (Speed::Manual, Speed::REAL)] {
+            let clock = Clock::new(Timestamp::UNIX_EPOCH, before);
+            let motion = clock.motions().enter();
+            let mut movement = pin!(clock.advance(SECOND));
+            tokio::select! {
+                biased;
+                _ = &mut movement => panic!("something is under way"),
+                () = std::future::ready(()) => {}
+            }
+            assert_eq!(clock.speed(), before);
+            clock.set_speed(after);
+            let stands = clock.now();
+            drop(motion);
+            assert_eq!(movement.await.unwrap(), stands.after(SECOND));
+            assert_eq!(clock.speed(), after);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_clock_stops_before_what_never_happens() {
+        let clock = manual();
+        let never = clock.sleep_until(VirtualTime::MAX);
+        clock.jump(Duration::MAX).await.unwrap();
+        clock.advance(Duration::MAX).await.unwrap();
+        let late = clock.sleep_until(VirtualTime::MAX);
+        for sleep in [never, late] {
+            tokio::select! {
+                biased;
+                () = sleep => panic!("it went off"),
+                () = std::future::ready(()) => {}
+            }
+        }
     }
 
     #[test]

@@ -43,15 +43,15 @@ pub(super) async fn change(house: &dyn Controls, request: &Request<'_>) -> Resul
     let reached = match request.json(EXPECTED)? {
         Change { advance: Some(text), jump: None, speed: None } => {
             let by = duration(house, "advance", &text)?;
-            let reached = clock.advance(by).await.map_err(|error| unsettled(&error))?;
+            let moved = clock.advance(by).await;
             note(house, "advance", text);
-            reached
+            moved.map_err(|error| unsettled(&error))?
         }
         Change { advance: None, jump: Some(text), speed: None } => {
             let by = duration(house, "jump", &text)?;
-            let reached = clock.jump(by).await.map_err(|error| unsettled(&error))?;
+            let moved = clock.jump(by).await;
             note(house, "jump", text);
-            reached
+            moved.map_err(|error| unsettled(&error))?
         }
         Change { advance: None, jump: None, speed: Some(to) } => {
             let to = speed(&to)?;

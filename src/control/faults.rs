@@ -40,15 +40,23 @@ pub(super) fn get(house: &dyn Controls, id: &str) -> Result<Reply, Reply> {
 
 /// A new rule, behind those there are.
 pub(super) async fn add(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
-    let rule: Value =
+    let written: Value =
         request.json(r#"a rule as in a scenario: {"id": …, "at": …, "when": …, "effect": …}"#)?;
-    let rule = house.parse_rule(&rule).map_err(|mistakes| {
-        let message = mistakes.join("; ");
-        let details = json!({ "mistakes": mistakes });
-        Reply::error_with(StatusCode::BAD_REQUEST, "invalid_rule", &message, &details)
-    })?;
-    let id = rule.id.clone();
-    house.engine().add(rule).map_err(refused)?;
+    let named = written.get("id").is_some_and(|id| !id.is_null());
+    let id = loop {
+        let rule = house.parse_rule(&written).map_err(|mistakes| {
+            let message = mistakes.join("; ");
+            let details = json!({ "mistakes": mistakes });
+            Reply::error_with(StatusCode::BAD_REQUEST, "invalid_rule", &message, &details)
+        })?;
+        let id = rule.id.clone();
+        match house.engine().add(rule) {
+            Ok(()) => break id,
+            // Somebody took the name that it was given just now; there are more names than rules.
+            Err(EngineError::Duplicate(_)) if !named => {}
+            Err(error) => return Err(refused(error)),
+        }
+    };
     effective(house).await?;
     let status = house.engine().get(&id).map_err(refused)?;
     let location = format!("/control/v1/faults/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
@@ -75,7 +83,7 @@ pub(super) async fn patch(
     get(house, id)
 }
 
-/// Removes a rule; what it holds goes on.
+/// Removes a rule, and releases what it holds.
 pub(super) async fn remove(house: &dyn Controls, id: &str) -> Result<Reply, Reply> {
     house.engine().remove(id).map_err(refused)?;
     effective(house).await?;

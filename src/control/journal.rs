@@ -11,7 +11,7 @@ use serde_json::{Number, Value, json};
 
 use super::Controls;
 use super::request::{Request, bad};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, Newest};
 use crate::limits;
 use crate::surface::http::Reply;
 
@@ -29,7 +29,7 @@ struct Wanted {
 /// The entries there are.
 pub(super) fn list(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
     let wanted = Wanted::read(request, &[])?;
-    Ok(shown(house.journal(), &wanted.entries(house.journal())))
+    Ok(shown(house.journal(), &wanted.entries_after(wanted.after, house.journal())))
 }
 
 /// The entries there are, or the first to come.
@@ -40,13 +40,17 @@ pub(super) async fn wait(house: &dyn Controls, request: &Request<'_>) -> Result<
     let journal = house.journal();
     let mut newest = journal.newest();
     let first = async {
+        // What was looked at is not looked at again, unless the journal has begun anew.
+        let mut seen = Newest::default();
         loop {
             // Marked as seen before it is looked at: what is written meanwhile wakes this again.
-            newest.borrow_and_update();
-            let entries = wanted.entries(journal);
+            let now = *newest.borrow_and_update();
+            let looked_at = if now.beginning == seen.beginning { seen.seq } else { 0 };
+            let entries = wanted.entries_after(wanted.after.max(looked_at), journal);
             if !entries.is_empty() || newest.changed().await.is_err() {
                 return entries;
             }
+            seen = now;
         }
     };
     // Real time: it is a client's patience.
@@ -77,10 +81,10 @@ impl Wanted {
         Ok(Self { after, limit, filters: filters.collect() })
     }
 
-    /// The wanted entries, in the form they are shown in. Looked at page by page, outside the
-    /// journal's lock.
-    fn entries(&self, journal: &Journal) -> Vec<Value> {
-        let (mut found, mut after) = (Vec::new(), self.after);
+    /// The wanted entries after a `seq`, in the form they are shown in. Looked at page by page,
+    /// outside the journal's lock.
+    fn entries_after(&self, mut after: u64, journal: &Journal) -> Vec<Value> {
+        let mut found = Vec::new();
         loop {
             let page = journal.after(after, limits::JOURNAL_PAGE, |_| true);
             let Some(last) = page.last() else { return found };

@@ -16,6 +16,7 @@ mod server;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -85,8 +86,9 @@ pub trait Controls: Send + Sync + 'static {
     fn follows(&self, generation: u64) -> Pending<'_, ()>;
 
     /// Goes back to the start: listeners stay, connections drop, what is under way ends without a
-    /// trace, clock and counters begin anew.
-    fn reset(&self) -> Pending<'_, ()>;
+    /// trace, clock and counters begin anew. A house must not be left half reset: whoever calls this
+    /// sees it through.
+    fn reset(self: Arc<Self>) -> Pending<'static, ()>;
 }
 
 /// What a house consists of.

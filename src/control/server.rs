@@ -20,10 +20,14 @@ use crate::fault::Method;
 use crate::limits;
 use crate::surface::http::server::{Listening, http};
 use crate::surface::http::{Body, Reply, body, method_not_allowed};
+use crate::tasks::Tasks;
 
 /// The control plane of a house. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub struct Server(Listening);
+pub struct Server {
+    listening: Listening,
+    resets: Arc<Tasks>,
+}
 
 impl Server {
     /// Serves the control plane of `house` on a bound listener, within a tokio runtime. A `token`
@@ -43,26 +47,31 @@ impl Server {
                 format!("control plane on {address}: beyond loopback it needs a token"),
             ));
         }
-        let plane = Arc::new(Plane { house, token });
+        let resets = Arc::default();
+        let plane = Arc::new(Plane { house, token, resets: Arc::clone(&resets) });
         let serve = move |stream| connection(stream, Arc::clone(&plane));
-        Listening::start(listener, serve).map(Self)
+        Ok(Self { listening: Listening::start(listener, serve)?, resets })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.listening.address
     }
 
-    /// Closes the listener and all connections, and returns when they are gone.
+    /// Closes the listener and all connections, gives up a reset under way, and returns when all of
+    /// it is gone.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.listening.close().await;
+        self.resets.end_all().await;
     }
 }
 
 struct Plane {
     house: Arc<dyn Controls>,
     token: Option<Token>,
+    /// Apart from the connections: a client that gives up must not leave the house half reset.
+    resets: Arc<Tasks>,
 }
 
 async fn connection(stream: TcpStream, plane: Arc<Plane>) {
@@ -138,7 +147,7 @@ impl Plane {
             (Resource::Clock, Method::Post) => clock::change(house, request).await,
             (Resource::Clock, _) => Ok(Reply::json(StatusCode::OK, &clock::show(house.clock()))),
             (Resource::Reset, _) => {
-                house.reset().await;
+                self.resets.see_through(Arc::clone(&self.house).reset()).await;
                 Ok(Reply::json(StatusCode::OK, &state(house)))
             }
         }

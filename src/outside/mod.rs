@@ -43,6 +43,7 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
+use crate::surface::http::Paused;
 use crate::tasks::Tasks;
 
 /// What everything outside shares with the rest of the house.
@@ -202,23 +203,26 @@ impl Outside {
 
     /// Ends everything under way and drops all connections, waits until nothing of it is left, and
     /// puts registers, routes, transaction ids and received requests back to the start. Listeners
-    /// stay. [`Outside::start`] goes on from there, once clock and rules are back at the start too.
-    pub async fn stop(&self) {
+    /// stay. [`Outside::start`] goes on from there, once clock and rules are back at the start too;
+    /// until the returned value is dropped, whoever connects to a target waits.
+    pub async fn stop(&self) -> Vec<Paused> {
         self.runner.stop().await;
         self.supervisors.end_all().await;
         self.connections.end_all().await;
         for server in &self.slaves {
             server.slave.reset();
         }
+        let mut paused = Vec::with_capacity(self.targets.len());
         for (target, server) in &self.targets {
-            server.drop_connections().await;
+            paused.push(server.pause().await);
             target.reset();
         }
+        paused
     }
 
     /// Ends everything, and waits until no task, connection or listener is left.
     pub async fn close(&self) {
-        self.stop().await;
+        let _paused = self.stop().await;
         for (_, server) in &self.targets {
             server.close().await;
         }

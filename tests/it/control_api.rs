@@ -153,9 +153,9 @@ impl Controls for House {
         }
     }
 
-    fn reset(&self) -> Pending<'_, ()> {
+    fn reset(self: Arc<Self>) -> Pending<'static, ()> {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        Box::pin(self.clock.reset(Speed::Manual))
+        Box::pin(async move { self.clock.reset(Speed::Manual).await })
     }
 }
 
@@ -402,7 +402,20 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
     let found: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(found["entries"][0]["seq"], 2);
 
-    let late = plane.json("GET", "journal/wait?after=2&timeout_ms=1", "").await;
+    client
+        .send("GET /control/v1/journal/wait?event=rule_changed&after=2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    plane.json("GET", "state", "").await;
+    plane.house.journal.clear();
+    for _ in 0..5 {
+        plane.house.journal.write(Event::DefinitionDeleted { device: "A842E39F8124".into() });
+    }
+    plane.house.journal.write(note());
+    let answer = within(client.response()).await;
+    let found: Value = serde_json::from_str(body(&answer)).unwrap();
+    assert_eq!(found["entries"][0]["seq"], 6, "also over a journal that begins anew");
+
+    let late = plane.json("GET", "journal/wait?after=6&timeout_ms=1", "").await;
     assert_eq!(late["entries"], json!([]));
     assert_eq!(plane.refusal("GET", "journal/wait?timeout_ms=60001", "").await.0, 400);
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use wwsim::clock::Motion;
 use wwsim::house::House;
 use wwsim::scenario;
 
@@ -92,6 +93,51 @@ async fn what_was_under_way_at_a_reset_leaves_no_trace() {
     assert_eq!(twin.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
 }
 
+/// A house whose reset has begun and cannot go on: it waits for a clock movement, which waits for
+/// the returned motion.
+async fn stuck_reset(twin: &Twin) -> (Motion, TcpStream) {
+    let mut client = TcpStream::connect(twin.device()).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    within(client.read_u8()).await.unwrap();
+    let motion = twin.house.clock().motions().enter();
+    let clock = twin.house.clock().clone();
+    tokio::spawn(async move { clock.advance(Duration::from_secs(1)).await });
+    let mut reset = TcpStream::connect(twin.control()).await.unwrap();
+    let request = b"POST /control/v1/reset HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    reset.write_all(request).await.unwrap();
+    // It has begun once the device's connections are gone.
+    let _ = within(client.read_to_end(&mut Vec::new())).await;
+    (motion, reset)
+}
+
+#[tokio::test]
+async fn a_call_that_comes_during_a_reset_is_answered_by_the_house_after_it() {
+    let twin = Twin::start(HOUSE).await;
+    let (motion, _reset) = stuck_reset(&twin).await;
+    let call = async { twin.ids("write").await };
+    let go_on = async {
+        twin.control_get("state").await;
+        drop(motion);
+    };
+    let (ids, ()) = tokio::join!(call, go_on);
+    twin.advance(Duration::from_secs(2)).await;
+    assert_eq!(twin.final_codes(&ids).await, [1]);
+    assert_eq!(twin.control_get("state").await["epoch"], 1);
+}
+
+#[tokio::test]
+async fn a_reset_goes_on_where_its_client_has_left() {
+    let twin = Twin::start(HOUSE).await;
+    let (motion, reset) = stuck_reset(&twin).await;
+    drop(reset);
+    for _ in 0..20 {
+        twin.control_get("state").await;
+    }
+    drop(motion);
+    within(async { while twin.control_get("state").await["epoch"] != 1 {} }).await;
+    assert_eq!(twin.codes_after("write", Duration::from_secs(2)).await, [1]);
+}
+
 #[tokio::test]
 async fn nobody_listens_any_more_when_a_house_is_dropped() {
     let twin = Twin::start(HOUSE).await;
@@ -116,6 +162,20 @@ async fn a_house_that_cannot_listen_starts_nothing() {
     assert!(error.contains(&taken.to_string()) && error.contains("pump"), "{error}");
     assert!(TcpStream::connect(free).await.is_err(), "a listener was left behind");
     drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rules_without_a_name_never_take_the_same_one() {
+    let twin = Twin::start("").await;
+    let control = twin.control();
+    let mut adding = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let rule = r#"{"at":"api","effect":"hang"}"#;
+        adding.spawn(async move { http(control, "POST", "/control/v1/faults", rule).await });
+    }
+    for answer in within(adding.join_all()).await {
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -377,7 +377,7 @@ async fn a_stopped_house_starts_again_on_its_ports_with_fresh_registers() {
     let mut open = connect(rig.slave("pump")).await;
     open.write_all(&read_one(1, 1)).await.unwrap();
     read_frame(&mut open).await;
-    rig.outside.stop().await;
+    let _paused = rig.outside.stop().await;
     assert!(read_to_end(&mut open).await.is_empty());
     let waiting = connect(rig.slave("pump")).await;
     rig.outside.start().await;
@@ -393,7 +393,7 @@ async fn requests_under_way_end_with_a_stop() {
     let rig = pump([on_slave(SlaveEffect::Delay(Delay::Fixed(SECOND)))]).await;
     let ids = rig.call(&[write("pump.local", 502, 10, 7)]);
     rig.settle().await;
-    rig.outside.stop().await;
+    let _paused = rig.outside.stop().await;
     assert_eq!(rig.codes(&ids), [-1]);
     rig.outside.start().await;
     rig.advance(SECOND * 2).await;

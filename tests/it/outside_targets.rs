@@ -230,9 +230,10 @@ async fn a_connection_serves_several_requests_and_drops_with_a_stop() {
     }
     let target = rig.outside.target("bulb").unwrap();
     assert_eq!(target.remembered(), 3);
-    rig.outside.stop().await;
+    let paused = rig.outside.stop().await;
     assert!(read_to_end(&mut stream).await.is_empty());
     assert_eq!(target.remembered(), 0);
     rig.outside.start().await;
+    drop(paused);
     assert_eq!(rig.code(get("http://bulb.local/")).await, 200);
 }

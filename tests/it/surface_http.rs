@@ -267,10 +267,14 @@ async fn connections_drop_on_demand_and_the_listener_stays() {
     let mut client = bench.connect().await;
     client.send(&request("GET", "/", "")).await;
     client.response().await;
-    bench.server.drop_connections().await;
+    let paused = bench.server.pause().await;
     assert_eq!(client.rest().await.unwrap(), "");
     assert_eq!(bench.server.connections(), 0);
-    assert_eq!(status(&bench.get("/").await), 200);
+    let mut waits = bench.connect().await;
+    waits.send(&request("GET", "/", "")).await;
+    assert_eq!(bench.server.connections(), 0, "new connections wait");
+    drop(paused);
+    assert_eq!(status(&waits.response().await), 200);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use super::{Answer, Answered, Received, Target};
 use crate::limits;
 use crate::outside::link::{Line, Linked, Links};
 use crate::scenario::Reply;
+use crate::surface::http::Paused;
 use crate::surface::http::body::{self, Unread};
 use crate::surface::http::server::{Listening, http};
 
@@ -43,9 +44,10 @@ impl TargetServer {
         Listening::start(listener, serve).map(Self)
     }
 
-    /// Drops all connections, and returns when they are gone; the listener stays.
-    pub(crate) async fn drop_connections(&self) {
-        self.0.connections.end_all().await;
+    /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
+    /// waits until the returned value is dropped.
+    pub(crate) async fn pause(&self) -> Paused {
+        self.0.pause().await
     }
 
     /// Closes the listener and all connections, and returns when they are gone.

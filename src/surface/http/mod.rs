@@ -18,4 +18,4 @@ mod stream;
 pub use self::reply::{Body, Reply};
 pub(crate) use self::router::method_not_allowed;
 pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
-pub use self::server::Server;
+pub use self::server::{Paused, Server};

@@ -10,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::stream::{FaultyStream, Wire};
 use super::{Api, fault};
@@ -44,9 +44,10 @@ impl Server {
         self.0.connections.count()
     }
 
-    /// Drops all connections, and returns when they are gone; the listener stays.
-    pub async fn drop_connections(&self) {
-        self.0.connections.end_all().await;
+    /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
+    /// waits until the returned value is dropped.
+    pub async fn pause(&self) -> Paused {
+        self.0.pause().await
     }
 
     /// Closes the listener and all connections, and returns when they are gone.
@@ -85,8 +86,17 @@ pub(crate) fn http() -> http1::Builder {
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
-    pub(crate) connections: Arc<Tasks>,
+    connections: Arc<Tasks>,
     accepting: Tasks,
+    /// Passed by every connection on its way in.
+    gate: Arc<Mutex<()>>,
+}
+
+/// A listener whose new connections wait until this is dropped.
+#[derive(Debug)]
+#[must_use = "connections are taken again once this is dropped"]
+pub struct Paused {
+    _gate: OwnedMutexGuard<()>,
 }
 
 impl Listening {
@@ -101,13 +111,23 @@ impl Listening {
     {
         let address = listener.local_addr()?;
         let (connections, accepting) = (Arc::new(Tasks::default()), Tasks::default());
+        let gate = Arc::default();
         accepting.spawn(accept(
             listener,
             limits::HTTP_CONNECTIONS,
+            Arc::clone(&gate),
             Arc::clone(&connections),
             serve,
         ));
-        Ok(Self { address, connections, accepting })
+        Ok(Self { address, connections, accepting, gate })
+    }
+
+    /// Drops all connections, and returns when they are gone; new ones wait at the gate.
+    pub(crate) async fn pause(&self) -> Paused {
+        // The gate first: a connection that has passed it is among those that are dropped.
+        let gate = Arc::clone(&self.gate).lock_owned().await;
+        self.connections.end_all().await;
+        Paused { _gate: gate }
     }
 
     /// Closes the listener and all connections, and returns when they are gone.
@@ -121,6 +141,7 @@ impl Listening {
 async fn accept<F>(
     listener: TcpListener,
     most: usize,
+    gate: Arc<Mutex<()>>,
     connections: Arc<Tasks>,
     serve: impl Fn(TcpStream) -> F,
 ) where
@@ -133,6 +154,7 @@ async fn accept<F>(
             Ok((stream, _)) => {
                 // Where it fails, the client is gone already.
                 let _ = stream.set_nodelay(true);
+                let _passing = gate.lock().await;
                 let connection = serve(stream);
                 connections.spawn(async move {
                     connection.await;
@@ -165,7 +187,7 @@ mod tests {
             }
         };
         let accepting = Tasks::default();
-        accepting.spawn(accept(listener, 2, Arc::clone(&connections), echo));
+        accepting.spawn(accept(listener, 2, Arc::default(), Arc::clone(&connections), echo));
         let mut clients = Vec::new();
         for byte in 0..3 {
             let mut client = TcpStream::connect(address).await.unwrap();
