@@ -655,8 +655,8 @@ mod tests {
 
     #[test]
     fn anchors_within_anchors_are_counted_each() {
-        let anchors: String = (0..20).map(|n| format!("&a{n} [")).collect();
-        let nested = format!("{anchors}{}{}", "x,".repeat(20_000), "]".repeat(20));
+        let anchored = |inner: String, n: usize| format!("&a{n} [{inner}]");
+        let nested = (0..20).fold("x,".repeat(20_000), anchored);
         assert!(refused(&nested).starts_with("more than 200000 values"));
     }
 

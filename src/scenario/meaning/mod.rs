@@ -249,13 +249,14 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
+/// Who has which port of a name; who has all of them, without a port, comes first.
+type Ports<'a> = BTreeMap<Option<u16>, (&'a HostAddress, Path, &'a str)>;
+
 /// A name leads to one place only.
 fn check_hosts(house: &Scenario, mistakes: &mut Mistakes) {
     let slaves = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
     let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
-    // Of each name, who has which port; without a port comes first.
-    let mut by_host: HashMap<&str, BTreeMap<Option<u16>, (&HostAddress, Path, &str)>> =
-        HashMap::new();
+    let mut by_host: HashMap<&str, Ports<'_>> = HashMap::new();
     for (section, name, hosts) in slaves.chain(targets) {
         for (index, host) in hosts.iter().enumerate() {
             let path = Path::root().key(section).key(name).key("hosts").index(index);
