@@ -232,10 +232,8 @@ impl House {
 
 impl fmt::Debug for House {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("House")
-            .field("name", &self.name())
-            .field("addresses", &self.addresses)
-            .finish()
+        let addresses = &self.addresses;
+        f.debug_struct("House").field("addresses", addresses).finish_non_exhaustive()
     }
 }
 

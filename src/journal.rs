@@ -4,6 +4,7 @@
 //! virtual time and no ports, so that two runs of the same scenario on a manual clock write the same
 //! bytes. Held high in the module order, because everything that decides writes here.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,7 +49,7 @@ pub enum Event {
         function: u8,
         address: u16,
         quantity: u16,
-        outcome: String,
+        outcome: Cow<'static, str>,
     },
     /// A slave received bytes that are no Modbus frame, and closed the connection.
     SlaveGarbage { slave: Arc<str>, reason: String },

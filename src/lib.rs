@@ -1,7 +1,20 @@
-//! The digital twin of the whatwatt Go energy gateway (model WW_Go_1.2).
+//! The digital twin of the whatwatt Go energy gateway (model `WW_Go_1.2`).
 //!
 //! One process is a house: one or many gateways with their API, the Modbus slaves and HTTP targets
 //! that their *actions* reach, and the faults that befall all of it, written down in one scenario.
+//!
+//! ```
+//! use wwsim::{house::House, scenario};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let mut scenario = scenario::builtin("default").unwrap().load().unwrap();
+//! scenario.any_port();
+//! let house = House::start(scenario).await?;
+//! println!("the device's API is at {}", house.addresses().devices[0].http);
+//! house.stop().await;
+//! # Ok::<(), wwsim::house::StartError>(())
+//! # }).unwrap();
+//! ```
 //!
 //! Modules import from their own level and those above it in this list.
 
@@ -22,3 +35,8 @@ pub mod control;
 pub mod house;
 #[cfg(feature = "cli")]
 pub mod cli;
+
+/// The examples of the guide for tests, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/test-fixture.md")]
+struct TestFixtureGuide;

@@ -105,10 +105,13 @@ pub const BANK_CHANGES: usize = 1000;
 pub const PENDING_REACTIONS: usize = 1000;
 /// Connections a slave serves at once where the scenario does not say.
 pub const SLAVE_CONNECTIONS: usize = 32;
+/// Connections of a slave whose client has left while what it asked is in its delay: that is carried
+/// out all the same, and takes no place from those who are there.
+pub const SLAVE_ABANDONED: usize = 1000;
 /// Requests outstanding on one slave connection before it is read no further.
 pub const SLAVE_PIPELINE: usize = 16;
 /// Real idle time after which a slave closes a connection where the scenario does not say.
-pub const SLAVE_IDLE: Duration = Duration::from_secs(300);
+pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
 /// Real time an HTTP client has to send the head of its request.
@@ -128,7 +131,7 @@ pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
 /// Real time the control plane waits until every listener follows a change of the rules.
 pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 /// Real time `journal/wait` waits at the most: below what proxies and clients give up after.
-pub const JOURNAL_WAIT: Duration = Duration::from_secs(60);
+pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to

@@ -100,7 +100,7 @@ impl rand::TryRng for Draws {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit.
+/// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014): every input bit reaches every output bit.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_formulae_do_not_drift() {
         let mut draws = Draws::new(7, Stream::named("slow-pump"), 3);
-        let drawn = [draws.bits(), draws.bits()];
-        assert_eq!(drawn, [14_619_638_125_236_293_997, 15_542_616_666_222_643_290]);
+        let first_two = [draws.bits(), draws.bits()];
+        assert_eq!(first_two, [14_619_638_125_236_293_997, 15_542_616_666_222_643_290]);
     }
 }

@@ -219,7 +219,7 @@ mod tests {
         let sine = Computed::Sine {
             mean: 230.0,
             amplitude: 10.0,
-            period: Duration::from_secs(60),
+            period: Duration::from_mins(1),
             phase: Duration::from_secs(75),
         };
         for (seconds, expected) in [(0.0, 240.0), (15.0, 230.0), (30.0, 220.0), (60.0, 240.0)] {

@@ -1,5 +1,6 @@
 //! `wwsim check`: every mistake of every file.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use serde_json::Value;
@@ -15,7 +16,10 @@ pub(super) fn check(arguments: &CheckArguments) -> Outcome {
     let mut right = String::new();
     for path in &arguments.files {
         match scenario::load_file(path) {
-            Ok(Ok(_)) => right.push_str(&format!("{}: valid\n", path.display())),
+            Ok(Ok(_)) => {
+                // Writing to a string cannot fail.
+                let _ = writeln!(right, "{}: valid", path.display());
+            }
             Ok(Err(diagnostics)) => wrong.push(diagnostics),
             Err(error) => {
                 eprintln!("wwsim: cannot read {}: {error}", path.display());

@@ -48,9 +48,10 @@ pub fn main() -> ExitCode {
 }
 
 fn list() -> String {
-    let names = scenario::builtins();
-    let width = names.iter().map(|builtin| builtin.name.len()).max().unwrap_or(0);
-    names.iter().map(|builtin| format!("{:width$}  {}\n", builtin.name, builtin.purpose)).collect()
+    let houses = scenario::builtins();
+    let width = houses.iter().map(|house| house.name.len()).max().unwrap_or(0);
+    let lines = houses.iter().map(|house| format!("{:width$}  {}\n", house.name, house.purpose));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Prints to standard output; a reader that has gone away is no mistake of ours.

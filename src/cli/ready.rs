@@ -1,6 +1,6 @@
 //! The ready file: where everything listens, once it does.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::house::Addresses;
 pub(super) fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
-    let written = File::create(&beside).and_then(|mut file| {
+    let written = create(Path::new(&beside)).and_then(|mut file| {
         file.write_all(serde_json::to_string(addresses)?.as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()
@@ -25,4 +25,13 @@ pub(super) fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     renamed
+}
+
+/// A new file that only its owner can read: it may carry the control plane's token.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }

@@ -396,7 +396,6 @@ impl Drop for Resume<'_> {
 }
 
 impl State {
-    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
     fn now(&self) -> VirtualTime {
         let (real, virtual_time) = self.anchor;
         match self.speed {

@@ -156,7 +156,7 @@ impl Drop for Tracked {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn rest_waits_for_the_last_motion() {

@@ -678,6 +678,7 @@ impl fmt::Display for ActionCall<'_> {
 }
 
 /// Whether `actual` is the one wanted; any is where none is.
+#[expect(clippy::ref_option, reason = "the fields of places are given as they are")]
 fn is(wanted: &Option<String>, actual: &str) -> bool {
     wanted.as_deref().is_none_or(|wanted| wanted == actual)
 }
@@ -769,10 +770,10 @@ mod tests {
     async fn a_hold_lasts_until_released() {
         let hold = Fault::Action(ActionPlace::default(), ActionEffect::Hold { lasts: None });
         let engine = engine(vec![rule("hold", hold, Trigger::default())]);
-        let held = engine.hold(&CALL).unwrap();
+        let hold = engine.hold(&CALL).unwrap();
         assert_eq!(engine.get("hold").unwrap().holding, 1);
         assert_eq!(engine.release("hold"), Ok(1));
-        held.sleep.await;
+        hold.sleep.await;
         assert_eq!(engine.get("hold").unwrap().holding, 0);
     }
 

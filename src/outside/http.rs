@@ -132,8 +132,6 @@ fn broken(tape: &TapeReader) -> ResultCode {
     let ending = match tape.end {
         // A target may answer and close before it has read everything.
         Some(StreamEnd::SendLost) if tape.received.is_empty() => Ending::SendLost,
-        // hyper looks for the end of the connection before it begins to send.
-        Some(_) if tape.sent.is_empty() => Ending::SendLost,
         Some(StreamEnd::Reset | StreamEnd::SendLost) => Ending::Reset,
         Some(StreamEnd::Closed) => Ending::Closed,
         // hyper gave up on what it read.

@@ -21,6 +21,7 @@ use std::task::{Context, Poll, ready};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::{Motion, Motions};
 use crate::fault::ActionCall;
@@ -122,6 +123,8 @@ struct State {
     server: Presence,
     to_server: Way,
     to_requester: Way,
+    /// See [`Linked::takes`].
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// One direction of a connection.
@@ -265,6 +268,9 @@ impl Tie {
             let way = state.read_by(self.side);
             way.bytes = 0;
             way.end_seen = true;
+            if self.side == Side::Server {
+                state.place = None;
+            }
         });
     }
 
@@ -278,6 +284,7 @@ impl Drop for Tie {
         self.change(|state| {
             *state.presence_mut(self.side) = Presence::Gone;
             state.written_by(self.side).ended = true;
+            state.place = None;
         });
         let over = {
             let state = self.link.state();
@@ -327,6 +334,17 @@ impl Linked {
     #[must_use]
     pub fn line(&self) -> Line {
         Line(self.tie.as_ref().map(|tie| Arc::clone(&tie.link)))
+    }
+
+    /// Keeps one of the server's places taken while the client is there: a requester of the house
+    /// until it drops its end, a stranger until its end was read. So a requester that comes back at
+    /// once finds its place free, however late the server looks at the connection before.
+    pub fn takes(&self, place: OwnedSemaphorePermit) {
+        if let Some(tie) = &self.tie {
+            tie.change(|state| {
+                state.place = Some(place).filter(|_| state.requester != Presence::Gone);
+            });
+        }
     }
 
     /// Loses the connection: nothing can be sent or received any more.

@@ -104,8 +104,8 @@ impl Slave {
     /// none where the unit or one of them does not exist.
     #[must_use]
     pub fn peek(&self, unit: u8, table: Table, address: u16, count: u16) -> Option<Vec<u16>> {
-        let now = self.clock.now();
-        self.unit(unit)?.bank().peek(table, address, count, now)
+        let mut bank = self.unit(unit)?.bank();
+        bank.peek(table, address, count, self.clock.now())
     }
 
     /// Sets registers from `address` on, or bits by 0 and 1, whatever access clients have.
@@ -120,8 +120,8 @@ impl Slave {
                 self.units().collect::<Vec<_>>()
             )
         })?;
-        let now = self.clock.now();
-        known.bank().poke(table, address, words, now)
+        let mut bank = known.bank();
+        bank.poke(table, address, words, self.clock.now())
     }
 
     /// The newest writes to a unit, oldest first; none where there is no such unit.

@@ -1,12 +1,14 @@
 //! A tap on a requester's byte stream: what went out, what came in, how it ended.
 //!
 //! Result codes come from these bytes alone ([`super::classify`]), never from what a client library
-//! made of them.
+//! made of them. Nothing is read before something was sent: a library that looks for the end of the
+//! connection first (hyper does) would find it or not as threads happen to run, and the same peer
+//! would be −7 now and −4 then.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -43,6 +45,8 @@ pub(super) struct Tap<S> {
     mask: [u8; 2],
     written: usize,
     read: usize,
+    /// Who tried to read before anything was sent.
+    early: Option<Waker>,
 }
 
 /// The tape of a [`Tap`], which outlives it.
@@ -72,7 +76,10 @@ impl<S> Tap<S> {
     pub(super) fn with_mask(inner: S, limit: usize, mask: [u8; 2]) -> (Self, TapeReader) {
         let tape = Tape { sent: Vec::new(), received: Vec::new(), end: None, limit };
         let tape = Arc::new(Mutex::new(tape));
-        (Self { inner, tape: Arc::clone(&tape), mask, written: 0, read: 0 }, TapeReader(tape))
+        (
+            Self { inner, tape: Arc::clone(&tape), mask, written: 0, read: 0, early: None },
+            TapeReader(tape),
+        )
     }
 }
 
@@ -94,6 +101,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.written == 0 {
+            self.early = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let result = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
         let read = &mut buffer.filled_mut()[before..];
@@ -136,6 +147,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
                 record(&mut tape.sent, limit, &bytes[..*written]);
                 drop(tape);
                 self.written += written;
+                if let Some(early) = self.early.take() {
+                    early.wake();
+                }
             }
             Err(_) => {
                 tape.end.get_or_insert(StreamEnd::SendLost);
@@ -189,8 +203,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_is_on_the_tape() {
-        let (near, far) = duplex(64);
+        let (near, mut far) = duplex(64);
         let (mut tap, reader) = Tap::new(near, 3);
+        tap.write_all(b"x").await.unwrap();
+        far.read_u8().await.unwrap();
         drop(far);
         assert_eq!(tap.read(&mut [0; 4]).await.unwrap(), 0);
         assert_eq!(reader.tape().end, Some(StreamEnd::Closed));
@@ -200,5 +216,18 @@ mod tests {
         drop(far);
         tap.write_all(b"x").await.unwrap_err();
         assert_eq!(reader.tape().end, Some(StreamEnd::SendLost));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_before_something_was_sent() {
+        let (near, mut far) = duplex(64);
+        far.write_all(b"early").await.unwrap();
+        let (tap, tape) = Tap::new(near, 9);
+        let (mut reader, mut writer) = tokio::io::split(tap);
+        let reading = tokio::spawn(async move { reader.read_u8().await.unwrap() });
+        tokio::task::yield_now().await;
+        assert!(tape.tape().received.is_empty());
+        writer.write_all(b"x").await.unwrap();
+        assert_eq!(reading.await.unwrap(), b'e');
     }
 }

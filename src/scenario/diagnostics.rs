@@ -72,7 +72,7 @@ impl Diagnostics {
         &self.mistakes
     }
 
-    /// Mistakes beyond those.
+    /// Mistakes beyond those, at least: after so many the rest is not looked at closely.
     #[must_use]
     pub fn more(&self) -> usize {
         self.more
@@ -118,13 +118,12 @@ impl Diagnostics {
             for extra in mistake.advice() {
                 let _ = write!(message, "\n{extra}");
             }
-            let _ = writeln!(
-                text,
-                "::error file={},line={line},col={column},title={}::{}",
-                github_property(&self.file),
-                github_property(&mistake.path),
-                github_data(&message),
-            );
+            let file = github_property(&self.file);
+            let _ = write!(text, "::error file={file},line={line},col={column}");
+            if !mistake.path.is_empty() {
+                let _ = write!(text, ",title={}", github_property(&mistake.path));
+            }
+            let _ = writeln!(text, "::{}", github_data(&message));
         }
         text
     }
@@ -293,6 +292,16 @@ impl Mistakes {
         }
     }
 
+    /// Whether no more are kept.
+    pub fn is_full(&self) -> bool {
+        self.list.len() >= limits::SCENARIO_MISTAKES
+    }
+
+    /// Counts one that is not kept.
+    pub fn miss(&mut self) {
+        self.more += 1;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -352,7 +361,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .take(limits::SUGGESTION_CANDIDATES)
         .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= 1.max(candidate.chars().count().min(word.chars().count()) / 3)
+            *distance <= (candidate.chars().count().min(word.chars().count()) + 1) / 3
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -360,11 +369,20 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// Words as a list for people: "`a`, `b` or `c`".
 pub(super) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "or")
+}
+
+/// Words as a list for people: "`a`, `b` and `c`".
+pub(super) fn all_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "and")
+}
+
+fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -> String {
     let quoted: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match quoted.as_slice() {
         [] => String::new(),
         [one] => one.clone(),
-        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+        [all @ .., end] => format!("{} {last} {end}", all.join(", ")),
     }
 }
 
@@ -378,7 +396,8 @@ mod tests {
         assert_eq!(nearest("slvae", known), Some("slave"));
         assert_eq!(nearest("Call-Route", known), Some("call_route"));
         assert_eq!(nearest("xyz", known), None);
-        assert_eq!(nearest("a", ["b"]), Some("b"));
+        assert_eq!(nearest("a", ["b"]), None);
+        assert_eq!(nearest("id", ["if"]), Some("if"));
     }
 
     #[test]

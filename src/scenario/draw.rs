@@ -1,5 +1,7 @@
 //! Mistakes drawn into the lines of the file, for the terminal.
 
+use std::fmt::Write as _;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::diagnostics::{Diagnostic, Diagnostics};
@@ -18,7 +20,7 @@ pub(super) fn draw(diagnostics: &Diagnostics, styled: bool) -> String {
         text.push_str(&draw_one(&renderer, diagnostics, mistake));
         text.push_str("\n\n");
     }
-    text.push_str(&format!("{}: {}\n", diagnostics.file(), diagnostics.summary()));
+    let _ = writeln!(text, "{}: {}", diagnostics.file(), diagnostics.summary());
     text
 }
 
@@ -29,16 +31,18 @@ fn draw_one(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic
     if excerpt.text.is_empty() || excerpt.text.len() > SHOWN_BYTES {
         let Place { line, column, .. } = mistake.place;
         let mut text = format!("{}\n", renderer.render(&[Group::with_title(title)]));
-        text.push_str(&format!(" --> {}:{line}:{column}: {}", diagnostics.file(), mistake.path));
+        let _ = write!(text, " --> {}:{line}:{column}: {}", diagnostics.file(), mistake.path);
         for advice in mistake.advice() {
-            text.push_str(&format!("\n  = help: {advice}"));
+            let _ = write!(text, "\n  = help: {advice}");
         }
         return text;
     }
-    let mut snippet =
-        Snippet::source(excerpt.text).line_start(excerpt.line).path(diagnostics.file()).annotation(
-            AnnotationKind::Primary.span(excerpt.span(mistake.place)).label(mistake.path.as_str()),
-        );
+    let place = excerpt.span(mistake.place);
+    let mut snippet = Snippet::source(excerpt.text)
+        .line_start(excerpt.line)
+        .path(diagnostics.file())
+        .annotation(AnnotationKind::Visible.span(0..place.start))
+        .annotation(AnnotationKind::Primary.span(place).label(mistake.path.as_str()));
     if let Some((place, note)) = &mistake.related
         && place.start >= excerpt.start
         && place.end <= excerpt.start + excerpt.text.len()

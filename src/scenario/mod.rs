@@ -99,6 +99,9 @@ fn house(
     mistakes: &mut Mistakes,
 ) -> Option<Scenario> {
     let walked = walk::walk(root, schema::root(), mistakes);
+    if mistakes.is_full() {
+        return None;
+    }
     let raw = decode_scenario(&walked, mistakes)?;
     let structural = mistakes.len();
     let damaged: Vec<Path> = mistakes.paths().cloned().collect();
@@ -106,7 +109,8 @@ fn house(
         let path = walked.path_in_file(path);
         damaged.iter().any(|mistake| mistake.starts_with(&path))
     };
-    let surroundings = Surroundings { base_dir, root, damaged: &damaged };
+    let shortened = |path: &Path| walked.is_shortened(&walked.path_in_file(path));
+    let surroundings = Surroundings { base_dir, root, damaged: &damaged, shortened: &shortened };
     let house = meaning::house(&raw, &surroundings, mistakes);
     mistakes.rewrite_since(structural, |path| walked.path_in_file(path));
     Some(house)
@@ -210,7 +214,7 @@ fn decode<T: DeserializeOwned>(walked: &Walked, mistakes: &mut Mistakes) -> Opti
         Ok(decoded) => Some(decoded),
         Err(error) => {
             let mut path = Path::root();
-            for step in track.path().iter() {
+            for step in &track.path() {
                 match step {
                     Step::Seq { index } => path = path.index(*index),
                     Step::Map { key } | Step::Enum { variant: key } => path = path.key(key),

@@ -25,6 +25,11 @@ pub(super) struct Walked {
 type Dropped = HashMap<Path, Vec<usize>>;
 
 impl Walked {
+    /// Whether items of a list at or below this path of the file were left out.
+    pub fn is_shortened(&self, path: &Path) -> bool {
+        self.dropped.keys().any(|list| list.starts_with(path))
+    }
+
     /// The path in the file of what has this path among the decoded values.
     pub fn path_in_file(&self, path: &Path) -> Path {
         let mut real = Path::root();
@@ -77,6 +82,9 @@ impl Walk<'_> {
     }
 
     fn node(&mut self, node: &Node, schema: &'static Schema) -> Option<Value> {
+        if self.mistakes.is_full() {
+            return None;
+        }
         let forms = schema::forms(schema);
         if forms.iter().any(|form| form["x-json"] == true) {
             return self.json(node);
@@ -244,6 +252,10 @@ impl Walk<'_> {
         if form["additionalProperties"].is_object() {
             return Some(&form["additionalProperties"]);
         }
+        if self.mistakes.is_full() {
+            self.mistakes.miss();
+            return None;
+        }
         let known = || properties.into_iter().flat_map(|all| all.keys().map(String::as_str));
         let mistake = self
             .key_mistake(&entry.key, format!("unknown key `{}`", shortened(&entry.key)))
@@ -268,10 +280,9 @@ impl Walk<'_> {
         let has = |kind: &str| forms.iter().find(|form| schema::allows(form, kind)).copied();
         match scalar.kind {
             Kind::Bool(flag) if has("boolean").is_some() => Some(flag.into()),
-            Kind::Unsigned(number) => match (has("integer"), has("number")) {
-                (Some(form), _) => self.in_range(number, number.into(), form),
-                (None, Some(form)) => self.in_range(number, number.into(), form),
-                (None, None) => self.not_this_scalar(scalar, forms),
+            Kind::Unsigned(number) => match has("integer").or_else(|| has("number")) {
+                Some(form) => self.in_range(number, number.into(), form),
+                None => self.not_this_scalar(scalar, forms),
             },
             Kind::Signed(number) => match has("integer").or_else(|| has("number")) {
                 Some(form) => self.in_range(number, number.into(), form),

@@ -157,7 +157,7 @@ impl Rig {
     pub fn outcomes(&self) -> Vec<String> {
         let events = self.journal.after(0, usize::MAX, |_| true);
         let outcome = |event| match event {
-            Event::SlaveRequest { outcome, .. } => Some(outcome),
+            Event::SlaveRequest { outcome, .. } => Some(outcome.into_owned()),
             _ => None,
         };
         events.into_iter().filter_map(|entry| outcome(entry.event)).collect()

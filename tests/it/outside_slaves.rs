@@ -256,12 +256,61 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_gave_up_takes_no_place_from_the_next() {
+    let mut plan = slave("pump");
+    plan.max_connections = 1;
+    let slow = always("slow", on_slave(SlaveEffect::Delay(Delay::Fixed(SECOND * 60))));
+    let rig = Plan { slaves: vec![plan], rules: vec![slow], ..Plan::default() }.start().await;
+    let ids = rig.call(&[1, 2, 3].map(|address| write("pump.local", 502, address, 9)));
+    rig.advance(SECOND * 3).await;
+    assert_eq!(rig.codes(&ids), [-3, -3, -3]);
+    rig.advance(SECOND * 60).await;
+    assert_eq!([1, 2, 3].map(|address| rig.register(address)), [9, 9, 9]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_with_one_place_serves_requests_that_follow_each_other_at_once() {
+    let mut plan = slave("pump");
+    plan.max_connections = 1;
+    let rig = Plan { slaves: vec![plan], ..Plan::default() }.start().await;
+    for round in 0..20 {
+        let ids = rig.call(&[0; 10].map(|address| write("pump.local", 502, address, 9)));
+        rig.settle().await;
+        assert_eq!(rig.codes(&ids), [1; 10], "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_after_its_real_time() {
     let mut plan = slave("pump");
     plan.idle = Duration::from_millis(30);
     let rig = Plan { slaves: vec![plan], ..Plan::default() }.start().await;
     let mut stream = connect(rig.slave("pump")).await;
     assert!(read_to_end(&mut stream).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_replies_loses_its_place() {
+    let mut plan = slave("pump");
+    plan.idle = Duration::from_millis(30);
+    plan.max_connections = 1;
+    let rig = Plan { slaves: vec![plan], ..Plan::default() }.start().await;
+    let address = rig.slave("pump");
+    let mut greedy = connect(address).await;
+    let flood = tokio::spawn(async move {
+        // More replies than the kernel holds for a client that reads none.
+        let request = frame(1, 1, &[3, 0, 0, 0, 100]);
+        while greedy.write_all(&request).await.is_ok() {}
+    });
+    within(flood).await.unwrap();
+    loop {
+        let mut next = connect(address).await;
+        if next.write_all(&read_one(7, 1)).await.is_ok()
+            && read_to_end(&mut next).await == frame(7, 1, &[3, 2, 0, 0])
+        {
+            break;
+        }
+    }
 }
 
 fn refuse(when: Trigger) -> wwsim::fault::Rule {

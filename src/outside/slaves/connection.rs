@@ -8,6 +8,7 @@
 //! client has gone meanwhile, as behind a real gateway; bytes that are no Modbus frame end the
 //! connection after the replies that are still due.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -149,6 +150,9 @@ impl Connection {
                 Poll::Ready(Sent::All) => true,
                 Poll::Pending => false,
             };
+            if self.outbox.has_moved() {
+                self.idle.touch();
+            }
             if moved | self.take_requests() {
                 continue;
             }
@@ -162,9 +166,10 @@ impl Connection {
         }
     }
 
-    /// Requests that are not answered yet.
+    /// Whether the client waits for the clock. One that only has to take what is there may not keep
+    /// its place for ever.
     fn is_busy(&self) -> bool {
-        !self.turns.is_empty() || self.outbox.backlog() != (0, 0)
+        !self.turns.is_empty() || self.outbox.is_pausing()
     }
 
     /// Whether another request may be taken. Where not, the client is read no further, and the
@@ -323,8 +328,10 @@ impl Connection {
             Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)) => {}
             _ => match (self.slave.unit(request.unit), self.slave.unknown_unit) {
                 (Some(unit), _) => {
+                    let mut bank = unit.bank();
+                    // Read under the lock, so that a bank never sees time go back.
                     let now = self.slave.clock.now();
-                    unit.bank().handle(request.pdu(), now, &mut self.reply);
+                    bank.handle(request.pdu(), now, &mut self.reply);
                 }
                 (None, Some(code)) => self.reply.exception(request.function(), Exception(code)),
                 (None, None) => {}
@@ -337,9 +344,9 @@ impl Connection {
         let (address, quantity) = range.unwrap_or_default();
         let outcome = match (effect, self.reply.as_exception()) {
             (Some(effect), _) => outcome(effect),
-            (None, Some(exception)) => exception.to_string(),
-            (None, None) if self.reply.pdu().is_empty() => "no such unit".to_owned(),
-            (None, None) => "ok".to_owned(),
+            (None, Some(exception)) => exception.to_string().into(),
+            (None, None) if self.reply.pdu().is_empty() => "no such unit".into(),
+            (None, None) => "ok".into(),
         };
         self.slave.journal.write(Event::SlaveRequest {
             slave: Arc::clone(&self.slave.name),
@@ -364,43 +371,43 @@ fn without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
 }
 
 /// What a rule made of a request, as the journal has it.
-fn outcome(effect: &SlaveEffect) -> String {
+fn outcome(effect: &SlaveEffect) -> Cow<'static, str> {
     let moment = |moment: Moment| match moment {
         Moment::Before => "before the reply",
         Moment::Middle => "in the middle of the reply",
         Moment::After => "after the reply",
     };
     match effect {
-        SlaveEffect::Silence => "no answer".to_owned(),
-        SlaveEffect::Exception(code) => Exception(*code).to_string(),
-        SlaveEffect::Wire(fault) => format!("reply with {}", named(fault)),
-        SlaveEffect::Close(at) => format!("closed {}", moment(*at)),
-        SlaveEffect::Reset(at) => format!("reset {}", moment(*at)),
+        SlaveEffect::Silence => "no answer".into(),
+        SlaveEffect::Exception(code) => Exception(*code).to_string().into(),
+        SlaveEffect::Wire(fault) => format!("reply with {}", named(fault)).into(),
+        SlaveEffect::Close(at) => format!("closed {}", moment(*at)).into(),
+        SlaveEffect::Reset(at) => format!("reset {}", moment(*at)).into(),
         // The engine adds delays up, and asks listener and connector about the others.
-        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => "ok".to_owned(),
+        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => "ok".into(),
     }
 }
 
-fn named(fault: &WireFault) -> String {
+fn named(fault: &WireFault) -> Cow<'static, str> {
     match fault {
-        WireFault::WrongTransactionId => "a wrong transaction id".to_owned(),
-        WireFault::TransactionIdOffByOne => "the next transaction id".to_owned(),
-        WireFault::StaleReply => "an earlier reply before it".to_owned(),
-        WireFault::WrongUnit => "a wrong unit id".to_owned(),
-        WireFault::WrongFunction => "a wrong function".to_owned(),
-        WireFault::ProtocolId(id) => format!("protocol id {id}"),
-        WireFault::MbapLength(length) => format!("MBAP length {length}"),
-        WireFault::Truncated(bytes) => format!("{bytes} bytes missing"),
-        WireFault::ExtraBytes(bytes) => format!("{bytes} surplus bytes"),
-        WireFault::ExceptionWithoutCode => "an exception without its code".to_owned(),
-        WireFault::ChangedEcho => "a changed echo".to_owned(),
-        WireFault::Dribble { bytes, .. } => format!("{bytes} bytes at a time"),
-        WireFault::Split { at, .. } => format!("a pause after {at} bytes"),
-        WireFault::Duplicate => "a copy of it".to_owned(),
+        WireFault::WrongTransactionId => "a wrong transaction id".into(),
+        WireFault::TransactionIdOffByOne => "the next transaction id".into(),
+        WireFault::StaleReply => "an earlier reply before it".into(),
+        WireFault::WrongUnit => "a wrong unit id".into(),
+        WireFault::WrongFunction => "a wrong function".into(),
+        WireFault::ProtocolId(id) => format!("protocol id {id}").into(),
+        WireFault::MbapLength(length) => format!("MBAP length {length}").into(),
+        WireFault::Truncated(bytes) => format!("{bytes} bytes missing").into(),
+        WireFault::ExtraBytes(bytes) => format!("{bytes} surplus bytes").into(),
+        WireFault::ExceptionWithoutCode => "an exception without its code".into(),
+        WireFault::ChangedEcho => "a changed echo".into(),
+        WireFault::Dribble { bytes, .. } => format!("{bytes} bytes at a time").into(),
+        WireFault::Split { at, .. } => format!("a pause after {at} bytes").into(),
+        WireFault::Duplicate => "a copy of it".into(),
     }
 }
 
-/// When a connection was last heard of. Real time: it guards the process against clients that keep
+/// When a byte last moved on a connection. Real time: it guards the process against clients that keep
 /// connections they do not use.
 #[derive(Debug)]
 struct Idle {
@@ -418,7 +425,7 @@ impl Idle {
         self.last = Instant::now();
     }
 
-    /// Ready once nothing was heard for the whole limit; a busy connection is not idle.
+    /// Ready once nothing moved for the whole limit; a busy connection is not idle.
     fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));

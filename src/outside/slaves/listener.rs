@@ -18,6 +18,7 @@ use super::connection::Connection;
 use crate::clock::Sleep;
 use crate::fault::Refusing;
 use crate::journal::Event;
+use crate::limits;
 use crate::outside::link::Links;
 use crate::tasks::Tasks;
 
@@ -93,8 +94,11 @@ pub(crate) struct Supervisor {
     refusing: bool,
     /// What the journal was told last; that a slave listens goes without saying.
     announced: bool,
-    /// Places for connections, and how many there are in all.
-    places: (Arc<Semaphore>, u32),
+    /// One for each client that may be there at once.
+    places: Arc<Semaphore>,
+    /// One for each connection that may be alive, those without a client among them; and how many
+    /// there are in all.
+    lives: (Arc<Semaphore>, u32),
     /// Tells open connections to reset themselves.
     cut: watch::Sender<()>,
 }
@@ -107,9 +111,11 @@ impl Supervisor {
         links: Links,
         connections: Arc<Tasks>,
     ) -> Self {
-        let all = slave.max_connections.min(Semaphore::MAX_PERMITS);
-        let all = u32::try_from(all).unwrap_or(u32::MAX);
-        let places = Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(usize::MAX)));
+        let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let places = semaphore(slave.max_connections);
+        let alive = slave.max_connections.saturating_add(limits::SLAVE_ABANDONED);
+        let all = u32::try_from(alive.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let lives = semaphore(usize::try_from(all).unwrap_or(usize::MAX));
         Self {
             slave,
             port,
@@ -118,7 +124,8 @@ impl Supervisor {
             listener: None,
             refusing: false,
             announced: true,
-            places: (places, all),
+            places,
+            lives: (lives, all),
             cut: watch::Sender::new(()),
         }
     }
@@ -169,12 +176,18 @@ impl Supervisor {
 
     fn admit(&self, stream: TcpStream) {
         let stream = self.links.server(stream);
-        let Ok(place) = Arc::clone(&self.places.0).try_acquire_owned() else { return };
+        let (Ok(place), Ok(life)) = (
+            Arc::clone(&self.places).try_acquire_owned(),
+            Arc::clone(&self.lives.0).try_acquire_owned(),
+        ) else {
+            return;
+        };
+        stream.takes(place);
         let connection = Connection::new(Arc::clone(&self.slave), stream);
         let cut = self.cut.subscribe();
         self.connections.spawn(self.slave.clock.motions().track(async move {
             connection.serve(cut).await;
-            drop(place);
+            drop(life);
         }));
     }
 
@@ -196,9 +209,9 @@ impl Supervisor {
         self.listener = None;
         self.port().close(self.slave.address);
         self.cut.send_replace(());
-        let (places, all) = &self.places;
-        // All places are free again once every connection is gone. The semaphore is never closed.
-        let _ = places.acquire_many(*all).await;
+        let (lives, all) = &self.lives;
+        // All are free again once every connection is gone. The semaphore is never closed.
+        let _ = lives.acquire_many(*all).await;
     }
 
     /// Lets be known whether connections are taken.

@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     ready: Vec<u8>,
     sent: usize,
     plans: VecDeque<Plan>,
+    /// Bytes went out since this was last asked.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,16 @@ impl Outbox {
         (self.plans.len(), self.ready.len())
     }
 
+    /// Whether it waits for the clock, and not for the client.
+    pub(super) fn is_pausing(&self) -> bool {
+        self.plans.front().is_some_and(|plan| plan.pause.is_some())
+    }
+
+    /// Whether the client took bytes since this was last asked.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Sends what may go out now.
     pub(super) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
@@ -101,7 +113,10 @@ impl Outbox {
             let bytes = &self.ready[self.sent..];
             match ready!(Pin::new(&mut *stream).poll_write(context, bytes)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => self.sent += written,
+                Ok(written) => {
+                    self.sent += written;
+                    self.moved = true;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }

@@ -3,31 +3,35 @@
 use std::time::Duration;
 
 use super::super::raw::{
-    Any, At, Choice, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lapse, Lognormal,
-    MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Place, PlaceWord, Range,
-    Rule as RawRule, Split, StatusCode, StatusOf, Text, UrlPath, When,
+    Any, At, Calls, Choice, DelayOf, DeviceIdText, Distribution, Drip, Effect, EffectOf,
+    EffectWord, Lapse, Lognormal, MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Place,
+    PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath, When,
 };
 use crate::fault::{
     ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, QueueEffect, Rule, SlaveEffect,
     TargetEffect, Trigger, WireFault, result,
 };
+use crate::limits;
 
 /// The rule as it could be written. A shorthand (`result`) comes back as what it stands for, except
 /// where only the shorthand says it.
 pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
     let (at, effect) = match &rule.fault {
         Fault::Api(place, effect) => {
-            let map = Place {
-                api: name_or_any(place.route.as_ref()),
-                device: device(place.device.as_ref()),
-                method: place.method.map(MethodWord),
-                ..Place::default()
+            let api = match (&place.route, place.method) {
+                (route, None) => Choice::Word(Text(route.clone().unwrap_or_else(any))),
+                (route, method) => Choice::Map(Calls {
+                    route: route.clone().map(UrlPath),
+                    method: method.map(MethodWord),
+                }),
             };
+            let device = device(place.device.as_ref());
+            let map = Place { api: Some(api), device, ..Place::default() };
             (at(PlaceWord::Api, map), api_effect(effect))
         }
         Fault::Action(place, effect) => {
             let map = Place {
-                action: name_or_any(place.action.as_ref()),
+                action: Some(name_or_any(place.action.as_ref())),
                 device: device(place.device.as_ref()),
                 ..Place::default()
             };
@@ -44,7 +48,7 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
                 last: *range.end(),
             };
             let map = Place {
-                slave: name_or_any(place.slave.as_ref()),
+                slave: Some(name_or_any(place.slave.as_ref())),
                 unit: place.unit,
                 function: place.function,
                 address: place.address.as_ref().map(range),
@@ -56,7 +60,7 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
         }
         Fault::Target(place, effect) => {
             let map = Place {
-                target: name_or_any(place.target.as_ref()),
+                target: Some(name_or_any(place.target.as_ref())),
                 method: place.method.map(MethodWord),
                 path: place.path.clone().map(UrlPath),
                 action: place.action.clone().map(Text),
@@ -70,22 +74,26 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
 
 /// The bare word where the place says no more than `any`.
 fn at(word: PlaceWord, map: Place) -> At {
-    let any = || Some(Text(Name::ANY.to_owned()));
+    let any = Text(any());
     let bare = match word {
-        PlaceWord::Api => Place { api: any(), ..Place::default() },
-        PlaceWord::Action => Place { action: any(), ..Place::default() },
+        PlaceWord::Api => Place { api: Some(Choice::Word(any)), ..Place::default() },
+        PlaceWord::Action => Place { action: Some(any), ..Place::default() },
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
-        PlaceWord::Slave => Place { slave: any(), ..Place::default() },
-        PlaceWord::Target => Place { target: any(), ..Place::default() },
+        PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
+        PlaceWord::Target => Place { target: Some(any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
 }
 
-fn name_or_any(name: Option<&String>) -> Option<Text> {
-    Some(Text(name.map_or_else(|| Name::ANY.to_owned(), Clone::clone)))
+fn any() -> String {
+    Name::ANY.to_owned()
 }
 
-fn device(id: Option<&String>) -> Option<super::super::raw::DeviceIdText> {
+fn name_or_any(name: Option<&String>) -> Text {
+    Text(name.cloned().unwrap_or_else(any))
+}
+
+fn device(id: Option<&String>) -> Option<DeviceIdText> {
     // An id in a rule was read as one.
     id.and_then(|id| id.parse().ok())
 }
@@ -142,7 +150,7 @@ fn api_effect(effect: &ApiEffect) -> Effect {
         }
         ApiEffect::Status { code, retry_after } => EffectOf::Status(Choice::Map(StatusOf {
             code: StatusCode(*code),
-            retry_after: retry_after.map(|seconds| Lapse(Duration::from_secs(seconds.into()))),
+            retry_after: retry_after.map(Seconds),
         })),
         ApiEffect::Cut { after } => EffectOf::Cut(u32::try_from(*after).unwrap_or(u32::MAX)),
         ApiEffect::Drip { bytes, every } => EffectOf::Drip(drip(*bytes, *every)),
@@ -211,10 +219,13 @@ fn wire_fault(fault: &WireFault) -> Effect {
         WireFault::ChangedEcho => EffectWord::ChangedEcho,
         WireFault::Duplicate => EffectWord::Duplicate,
         WireFault::ProtocolId(id) => return Choice::Map(EffectOf::ProtocolId(*id)),
-        WireFault::MbapLength(length) if *length < 2 => {
+        WireFault::MbapLength(length) if length < limits::MBAP_LENGTH.start() => {
             return Choice::Map(EffectOf::LengthTooShort(*length));
         }
-        WireFault::MbapLength(length) => return Choice::Map(EffectOf::LengthTooLong(*length)),
+        WireFault::MbapLength(length) if *length > *limits::MBAP_LENGTH.end() => {
+            return Choice::Map(EffectOf::LengthTooLong(*length));
+        }
+        WireFault::MbapLength(length) => return Choice::Map(EffectOf::MbapLength(*length)),
         WireFault::Truncated(bytes) => return Choice::Map(EffectOf::Truncated(*bytes)),
         WireFault::ExtraBytes(bytes) => return Choice::Map(EffectOf::ExtraBytes(*bytes)),
         WireFault::Dribble { bytes, every } => {

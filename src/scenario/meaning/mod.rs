@@ -5,16 +5,17 @@
 
 mod back;
 mod device;
+mod effect;
 mod fault;
+mod place;
 mod slave;
 mod target;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 pub(super) use self::back::rule_to_raw;
-use super::diagnostics::{Mistake, Mistakes, nearest, one_of};
+use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
 use super::model::{DevicePlan, Route, Scenario, SlavePlan, TargetPlan};
 use super::path::Path;
 use super::raw;
@@ -33,20 +34,26 @@ pub(super) struct Surroundings<'a> {
     pub root: &'a Node,
     /// Whether something at or below a path of the decoded file was found wrong before.
     pub damaged: &'a dyn Fn(&Path) -> bool,
+    /// Whether items of a list at or below a path of the decoded file were left out.
+    pub shortened: &'a dyn Fn(&Path) -> bool,
 }
 
 /// What rules can refer to. Where something is named but not known in detail, because it is wrong in
 /// itself, its details are `None`, and nothing about them is called a mistake.
 #[derive(Debug, Default)]
 pub(super) struct Known<'a> {
-    pub devices: Vec<(&'a str, Details<Option<&'a Definition>>)>,
+    pub devices: Vec<Named<'a, Option<&'a Definition>>>,
     /// Whether the ids of all devices are known.
     pub devices_sound: bool,
-    pub slaves: Vec<(&'a str, Details<&'a [(u8, UnitLayout)]>)>,
-    pub targets: Vec<(&'a str, Details<&'a [Route]>)>,
+    pub slaves: Vec<Named<'a, Units<'a>>>,
+    pub targets: Vec<Named<'a, &'a [Route]>>,
 }
 
-pub(super) type Details<T> = Option<T>;
+/// A name, and what is known of what has it.
+pub(super) type Named<'a, T> = (&'a str, Option<T>);
+
+/// The units of a slave, by unit id.
+pub(super) type Units<'a> = &'a [(u8, UnitLayout)];
 
 impl<'a> Known<'a> {
     /// What a sound house offers.
@@ -76,7 +83,7 @@ pub(super) fn house(
     let root = Path::root();
     let clock = raw.clock.clone().unwrap_or_default();
     let mut devices = device::devices(raw, surroundings, mistakes);
-    let slaves = slave::slaves(raw, mistakes);
+    let slaves = slave::slaves(raw, surroundings, mistakes);
     let targets = target::targets(raw, mistakes);
 
     let slaves_path = root.key("slaves");
@@ -131,7 +138,7 @@ pub(super) fn house(
 }
 
 /// Names of the file that were too wrong to be decoded.
-fn add_names<'a, T>(root: &'a Node, section: &str, known: &mut Vec<(&'a str, Details<T>)>) {
+fn add_names<'a, T>(root: &'a Node, section: &str, known: &mut Vec<Named<'a, T>>) {
     let Content::Map(entries) = &root.content else { return };
     let Some(section) = entries.iter().find(|entry| &*entry.key == section) else { return };
     let Content::Map(entries) = &section.value.content else { return };
@@ -246,7 +253,7 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 fn check_hosts(house: &Scenario, mistakes: &mut Mistakes) {
     let slaves = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
     let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
-    let mut by_host: HashMap<&str, Vec<(&HostAddress, Path, &Arc<str>)>> = HashMap::new();
+    let mut by_host: HashMap<&str, Vec<(&HostAddress, Path, &str)>> = HashMap::new();
     for (section, name, hosts) in slaves.chain(targets) {
         for (index, host) in hosts.iter().enumerate() {
             let path = Path::root().key(section).key(name).key("hosts").index(index);
@@ -261,7 +268,7 @@ fn check_hosts(house: &Scenario, mistakes: &mut Mistakes) {
                     .related(first.clone(), "first");
                 mistakes.push(mistake);
             }
-            others.push((host, path, name));
+            others.push((host, path, name.as_ref()));
         }
     }
 }
@@ -277,7 +284,7 @@ fn unknown<'a>(
     let help = match known.as_slice() {
         [] => format!("the house has no {kind}"),
         few if few.len() <= 10 => {
-            format!("the house has {}", one_of(few.iter().copied()).replace(" or ", " and "))
+            format!("the house has {}", all_of(few.iter().copied()))
         }
         many => format!("the house has {} of them", many.len()),
     };

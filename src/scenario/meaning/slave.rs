@@ -7,6 +7,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::SlavePlan;
 use super::super::path::Path;
 use super::super::raw;
+use super::Surroundings;
 use crate::bank::{
     Access, Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, Source, Table,
     UnitLayout, Value, ValueType, WordOrder,
@@ -14,7 +15,11 @@ use crate::bank::{
 use crate::limits;
 
 /// The slaves, each with whether it is known in detail.
-pub(super) fn slaves(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(SlavePlan, bool)> {
+pub(super) fn slaves(
+    raw: &raw::Scenario,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<(SlavePlan, bool)> {
     let base = Path::root().key("slaves");
     let slave = |(name, raw): (&raw::Name, &raw::Slave)| {
         let path = base.key(name.as_str());
@@ -23,12 +28,18 @@ pub(super) fn slaves(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(Slave
                 Mistake::new(path.clone(), "`any` means every slave; use another name").on_key(),
             );
         }
-        slave(name.as_str(), raw, &path, mistakes)
+        slave(name.as_str(), raw, &path, surroundings, mistakes)
     };
     raw.slaves.iter().flatten().map(slave).collect()
 }
 
-fn slave(name: &str, raw: &raw::Slave, path: &Path, mistakes: &mut Mistakes) -> (SlavePlan, bool) {
+fn slave(
+    name: &str,
+    raw: &raw::Slave,
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    mistakes: &mut Mistakes,
+) -> (SlavePlan, bool) {
     let known_before = mistakes.len();
     if raw.idle.is_some_and(|idle| idle.0.is_zero()) {
         let mistake = Mistake::new(path.key("idle"), "an idle time of 0 closes every connection")
@@ -39,13 +50,12 @@ fn slave(name: &str, raw: &raw::Slave, path: &Path, mistakes: &mut Mistakes) -> 
     let mut units = Vec::new();
     for (id, unit) in raw.units.iter().flatten() {
         let path = units_path.key(&id.to_string());
-        let before = mistakes.len();
         let layout = unit_layout(unit, &path, mistakes);
-        // The bank's own check names places by position, and after a mistake positions are missing.
-        if mistakes.len() == before {
+        // The bank's own check names registers by their position, which has to be that of the file.
+        let whole = !(surroundings.shortened)(&path) && as_written(unit, &layout);
+        if whole {
             for error in Bank::check(&layout) {
-                let mistake = Mistake::new(path.join(&error.place), error.message);
-                mistakes.push(mistake);
+                mistakes.push(Mistake::new(path.join(&error.place), error.message));
             }
         }
         units.push((id.0, layout));
@@ -64,6 +74,12 @@ fn slave(name: &str, raw: &raw::Slave, path: &Path, mistakes: &mut Mistakes) -> 
         idle: raw.idle.map_or(limits::SLAVE_IDLE, |idle| idle.0),
     };
     (plan, mistakes.len() == known_before)
+}
+
+/// Whether every register that is written has become one.
+fn as_written(raw: &raw::Unit, layout: &UnitLayout) -> bool {
+    let written = |registers: &Option<Vec<raw::Register>>| registers.as_ref().map_or(0, Vec::len);
+    written(&raw.holding) == layout.holding.len() && written(&raw.input) == layout.input.len()
 }
 
 fn unit_layout(raw: &raw::Unit, path: &Path, mistakes: &mut Mistakes) -> UnitLayout {
@@ -244,6 +260,10 @@ fn words(
         let bytes = text.len().div_ceil(characters);
         return Some(u16::try_from(bytes.div_ceil(2)).unwrap_or(u16::MAX).max(1));
     }
+    if raw.value.is_some() {
+        // Said again, and better, where the value itself is looked at.
+        return Some(1);
+    }
     let mistake = Mistake::new(path.clone(), "how many registers does the text take?")
         .help("give `words`, a range as `address`, or a `value` of that length");
     mistakes.push(mistake);
@@ -395,7 +415,7 @@ fn value(
 }
 
 fn bytes(digits: &str) -> Option<Vec<u8>> {
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Text, UrlPath};
+use super::{
+    Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Seconds, Text, UrlPath,
+};
 
 /// A fault: a place, a moment and an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -11,11 +13,11 @@ use super::{Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Tex
 pub struct Rule {
     /// The name under which it is counted, armed and removed; fault-1, fault-2, … unless given.
     pub id: Option<Name>,
-    /// Where: a word for all of a kind, or a mapping that says more.
+    /// Where: a word for all of a kind, as slave, or a mapping that says more, as {slave: pump}.
     pub at: At,
     /// When; always unless given.
     pub when: Option<When>,
-    /// What happens.
+    /// What happens: a word, as silence, or a mapping with figures, as {delay: 250ms}.
     pub effect: Effect,
 }
 
@@ -44,8 +46,9 @@ pub enum PlaceWord {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct Place {
-    /// Calls of the device's API: the path as /api/v1/actions/call, or any.
-    pub api: Option<Text>,
+    /// Calls of the device's API: any, the path as /api/v1/actions/call, or a mapping with `route` and
+    /// `method`.
+    pub api: Option<Choice<Text, Calls>>,
     /// Runs of an action: its id, or any.
     pub action: Option<Text>,
     /// The places for requests in progress: any. With `device`, those of that device.
@@ -56,7 +59,7 @@ pub struct Place {
     pub target: Option<Text>,
     /// The device, by id, where there are several (api, action, queue).
     pub device: Option<DeviceIdText>,
-    /// The HTTP method (api, target).
+    /// The HTTP method (target).
     pub method: Option<MethodWord>,
     /// The path without its query (target).
     pub path: Option<UrlPath>,
@@ -68,6 +71,17 @@ pub struct Place {
     pub address: Option<Range>,
     /// A register value that the request writes, or a range of them (slave).
     pub value: Option<Range>,
+}
+
+/// Calls of the device's API.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Calls {
+    /// The path without its query, as /api/v1/actions/call; any unless given.
+    pub route: Option<UrlPath>,
+    /// The HTTP method; any unless given.
+    pub method: Option<MethodWord>,
 }
 
 /// All of a kind.
@@ -190,6 +204,8 @@ pub enum EffectOf {
     LengthTooShort(#[schemars(range(max = 1))] u16),
     /// slave: this length field, above 254 (-2).
     LengthTooLong(#[schemars(range(min = 255))] u16),
+    /// slave: this number in the length field, the bytes themselves unchanged.
+    MbapLength(u16),
     /// slave: so many bytes missing at the end (-13).
     Truncated(#[schemars(range(min = 1, max = 252))] u8),
     /// slave: so many bytes too many (-15).
@@ -212,7 +228,7 @@ pub struct StatusOf {
     /// The status.
     pub code: StatusCode,
     /// What `Retry-After` says, in whole seconds.
-    pub retry_after: Option<Lapse>,
+    pub retry_after: Option<Seconds>,
 }
 
 /// A delay: always the same, or drawn anew for each request.

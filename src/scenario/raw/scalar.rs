@@ -126,6 +126,7 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "Firmware" => check::<FirmwareText>,
         "Method" => check::<MethodWord>,
         "UrlPath" => check::<UrlPath>,
+        "Seconds" => check::<Seconds>,
         "UnitId" => check::<UnitId>,
         _ => return None,
     })
@@ -167,7 +168,7 @@ impl Lapse {
         ("d", 86400 * 1_000_000_000),
     ];
     /// Virtual time ends after 584 years; a hundred are enough for everyone.
-    const LONGEST: Duration = Duration::from_hours(24 * 36_525);
+    const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 }
 
 impl FromStr for Lapse {
@@ -198,7 +199,7 @@ impl FromStr for Lapse {
         let whole: u128 = whole.parse().map_err(|_| wrong())?;
         let parts: u128 = fraction.parse().map_err(|_| wrong())?;
         let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-        if (parts * nanos) % scale != 0 {
+        if !(parts * nanos).is_multiple_of(scale) {
             return Err(format!("`{shown}` is finer than a nanosecond"));
         }
         let total = whole * nanos + parts * nanos / scale;
@@ -217,12 +218,46 @@ impl fmt::Display for Lapse {
         if nanos == 0 {
             return f.write_str("0");
         }
-        let whole = Self::UNITS.iter().rev().find(|(_, unit)| nanos % unit == 0);
+        let whole = Self::UNITS.iter().rev().find(|(_, unit)| nanos.is_multiple_of(*unit));
         if let Some((name, unit)) = whole {
             return write!(f, "{}{name}", nanos / unit);
         }
         let fraction = format!("{:06}", nanos % 1_000_000);
         write!(f, "{}.{}ms", nanos / 1_000_000, fraction.trim_end_matches('0'))
+    }
+}
+
+/// Whole seconds, as HTTP's `Retry-After` has them: `30` or `30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub u32);
+
+scalar!(Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "maximum": u32::MAX,
+    "pattern": "^[0-9]+(s|m|h|d)?$",
+    "examples": [30, "30s"],
+});
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(seconds) = text.parse::<u32>() {
+            return Ok(Self(seconds));
+        }
+        let lapse = text.parse::<Lapse>()?.0;
+        u32::try_from(lapse.as_secs())
+            .ok()
+            .filter(|_| lapse.subsec_nanos() == 0)
+            .map(Self)
+            .ok_or_else(|| format!("`{}`: expected whole seconds, as 30 or 30s", shortened(text)))
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

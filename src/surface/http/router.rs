@@ -63,13 +63,16 @@ pub static ROUTES: &[Route] = &[
         path: "/api/v1/actions/call",
         since: Firmware::ACTIONS,
         licensed: true,
-        endpoints: &[post("Runs the action `id`.", actions::call)],
+        endpoints: &[post("Runs the action that ?id= names.", actions::call)],
     },
     Route {
         path: "/api/v1/actions/status",
         since: Firmware::ACTIONS,
         licensed: true,
-        endpoints: &[get("What became of the requests `id`, one or several.", actions::status)],
+        endpoints: &[get(
+            "What became of the requests that ?id= names, one or several.",
+            actions::status,
+        )],
     },
 ];
 

@@ -1,0 +1,276 @@
+//! The effects of fault rules: which befall which place, and what their figures mean.
+
+use std::time::Duration;
+
+use super::super::raw::{self, EffectOf, EffectWord};
+use super::place::{Place, Sends};
+use crate::fault::{
+    ActionEffect, ApiEffect, Delay, Fault, Moment, QueueEffect, SlaveEffect, TargetEffect,
+    WireFault, result,
+};
+use crate::limits;
+
+/// The kind of a place, and the effects that befall it.
+pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'static str]) {
+    match place {
+        Place::Api(_) => {
+            ("the API", &["delay", "status", "reset", "hang", "cut", "drip", "malformed_json"])
+        }
+        Place::Action(_) => ("an action", &["disable", "hold", "result"]),
+        Place::Queue(_) => ("the queue", &["occupy", "limit"]),
+        Place::Slave(_) => (
+            "a slave",
+            &[
+                "delay",
+                "silence",
+                "exception",
+                "result",
+                "refuse",
+                "close",
+                "reset",
+                "wrong_transaction_id",
+                "off_by_one",
+                "stale_reply",
+                "wrong_unit",
+                "wrong_function",
+                "protocol_id",
+                "length_too_short",
+                "length_too_long",
+                "mbap_length",
+                "truncated",
+                "extra_bytes",
+                "exception_without_code",
+                "changed_echo",
+                "dribble",
+                "split",
+                "duplicate",
+            ],
+        ),
+        Place::Target(_) => {
+            ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
+        }
+    }
+}
+
+/// The word an effect is written with.
+pub(super) fn name_of(effect: &raw::Effect) -> String {
+    // The names are serde's; both forms are a word or a mapping with one key.
+    match serde_json::to_value(effect) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(serde_json::Value::Object(map)) => map.keys().next().cloned().unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// The fault of an effect at a place. The caller has checked that the effect's name fits the place.
+///
+/// # Errors
+/// What is wrong with its figures.
+pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Result<Fault, String> {
+    Ok(match place {
+        Place::Api(place) => Fault::Api(place, api_effect(effect)?),
+        Place::Action(place) => Fault::Action(place, action_effect(effect, sends)?),
+        Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
+        Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
+        Place::Target(place) => Fault::Target(place, target_effect(effect)?),
+    })
+}
+
+fn delay(raw: &raw::DelayOf) -> Result<Delay, String> {
+    let delay = match raw {
+        raw::Choice::Word(fixed) | raw::Choice::Map(raw::Distribution::Fixed(fixed)) => {
+            Delay::Fixed(fixed.0)
+        }
+        raw::Choice::Map(raw::Distribution::Uniform([low, high])) => Delay::Uniform(low.0, high.0),
+        raw::Choice::Map(raw::Distribution::Normal(normal)) => {
+            Delay::Normal { mean: normal.mean.0, deviation: normal.deviation.0 }
+        }
+        raw::Choice::Map(raw::Distribution::Lognormal(lognormal)) => {
+            Delay::Lognormal { median: lognormal.median.0, p95: lognormal.p95.0 }
+        }
+    };
+    delay.check()?;
+    match delay {
+        Delay::Fixed(Duration::ZERO) => Err("a delay of 0 is none".to_owned()),
+        Delay::Fixed(fixed) if fixed > Delay::LONGEST => {
+            Err("longer than a day; for an answer that never comes use `hang` or `silence`"
+                .to_owned())
+        }
+        _ => Ok(delay),
+    }
+}
+
+/// The caller has checked that the effect's name fits; a word and a mapping of one name may still
+/// differ in what they mean at a place.
+const OTHER: &str = "this form of the effect does not fit here";
+
+fn api_effect(effect: &raw::Effect) -> Result<ApiEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Reset) => ApiEffect::Reset,
+        raw::Choice::Word(EffectWord::Hang) => ApiEffect::Hang,
+        raw::Choice::Word(EffectWord::Drip) => {
+            ApiEffect::Drip { bytes: 16, every: Duration::from_millis(100) }
+        }
+        raw::Choice::Word(EffectWord::MalformedJson) => ApiEffect::MalformedJson,
+        raw::Choice::Map(EffectOf::Delay(raw)) => ApiEffect::Delay(delay(raw)?),
+        raw::Choice::Map(EffectOf::Status(status)) => {
+            let (code, retry_after) = match status {
+                raw::Choice::Word(code) => (code.0, None),
+                raw::Choice::Map(of) => (of.code.0, of.retry_after.map(|seconds| seconds.0)),
+            };
+            if !(400..=599).contains(&code) {
+                return Err(format!("status {code}: expected an error, 400 to 599"));
+            }
+            ApiEffect::Status { code, retry_after }
+        }
+        raw::Choice::Map(EffectOf::Cut(after)) => ApiEffect::Cut { after: *after as usize },
+        raw::Choice::Map(EffectOf::Drip(drip)) => {
+            let (bytes, every) = pieces(drip)?;
+            ApiEffect::Drip { bytes, every }
+        }
+        raw::Choice::Map(EffectOf::Reset(_)) => {
+            return Err("a moment is known to slaves only; write the bare word `reset`".to_owned());
+        }
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
+fn pieces(drip: &raw::Drip) -> Result<(usize, Duration), String> {
+    if drip.every.0.is_zero() {
+        return Err("`every` must be longer than 0".to_owned());
+    }
+    Ok((drip.bytes.unwrap_or(1) as usize, drip.every.0))
+}
+
+fn action_effect(effect: &raw::Effect, sends: Sends) -> Result<ActionEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Disable) => ActionEffect::Disable,
+        raw::Choice::Word(EffectWord::Hold) => ActionEffect::Hold { lasts: None },
+        raw::Choice::Map(EffectOf::Hold(lasts)) if lasts.0.is_zero() => {
+            return Err(
+                "a hold of 0 is none; the bare word `hold` lasts until it is released".to_owned()
+            );
+        }
+        raw::Choice::Map(EffectOf::Hold(lasts)) => ActionEffect::Hold { lasts: Some(lasts.0) },
+        raw::Choice::Map(EffectOf::Result(code)) => {
+            let effect = result::of_action(*code)?;
+            match (result::of_slave(*code), result::of_target(*code)) {
+                (Err(message), _) if !sends.http => return Err(message),
+                (_, Err(message)) if !sends.modbus => return Err(message),
+                _ => effect,
+            }
+        }
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
+fn queue_effect(effect: &raw::Effect) -> Result<QueueEffect, String> {
+    let most = limits::REQUESTS_IN_PROGRESS;
+    match effect {
+        raw::Choice::Map(EffectOf::Occupy(places))
+            if (1..=most).contains(&usize::from(*places)) =>
+        {
+            Ok(QueueEffect::Occupy(usize::from(*places)))
+        }
+        raw::Choice::Map(EffectOf::Limit(places)) if usize::from(*places) < most => {
+            Ok(QueueEffect::Limit(usize::from(*places)))
+        }
+        _ => Err(OTHER.to_owned()),
+    }
+}
+
+fn slave_effect(effect: &raw::Effect) -> Result<SlaveEffect, String> {
+    match effect {
+        raw::Choice::Word(word) => slave_word(*word),
+        raw::Choice::Map(of) => slave_figures(of),
+    }
+}
+
+fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
+    let pause = Duration::from_millis(50);
+    Ok(SlaveEffect::Wire(match word {
+        EffectWord::Silence => return Ok(SlaveEffect::Silence),
+        EffectWord::Refuse => return Ok(SlaveEffect::Refuse),
+        EffectWord::Reset => return Ok(SlaveEffect::Reset(Moment::Before)),
+        EffectWord::Close => return Ok(SlaveEffect::Close(Moment::Before)),
+        EffectWord::WrongTransactionId => WireFault::WrongTransactionId,
+        EffectWord::OffByOne => WireFault::TransactionIdOffByOne,
+        EffectWord::StaleReply => WireFault::StaleReply,
+        EffectWord::WrongUnit => WireFault::WrongUnit,
+        EffectWord::WrongFunction => WireFault::WrongFunction,
+        EffectWord::ProtocolId => WireFault::ProtocolId(1),
+        EffectWord::LengthTooShort => WireFault::MbapLength(1),
+        EffectWord::LengthTooLong => WireFault::MbapLength(255),
+        EffectWord::Truncated => WireFault::Truncated(1),
+        EffectWord::ExtraBytes => WireFault::ExtraBytes(1),
+        EffectWord::ExceptionWithoutCode => WireFault::ExceptionWithoutCode,
+        EffectWord::ChangedEcho => WireFault::ChangedEcho,
+        EffectWord::Dribble => WireFault::Dribble { bytes: 1, every: pause },
+        EffectWord::Split => WireFault::Split { at: limits::MBAP_BYTES, gap: pause },
+        EffectWord::Duplicate => WireFault::Duplicate,
+        EffectWord::Disable
+        | EffectWord::Hold
+        | EffectWord::Hang
+        | EffectWord::Drip
+        | EffectWord::MalformedJson
+        | EffectWord::BadContentLength => return Err(OTHER.to_owned()),
+    }))
+}
+
+fn slave_figures(of: &EffectOf) -> Result<SlaveEffect, String> {
+    let moment = |moment: raw::Moment| match moment {
+        raw::Moment::Before => Moment::Before,
+        raw::Moment::Middle => Moment::Middle,
+        raw::Moment::After => Moment::After,
+    };
+    Ok(SlaveEffect::Wire(match of {
+        EffectOf::Delay(raw) => return Ok(SlaveEffect::Delay(delay(raw)?)),
+        EffectOf::Result(code) => return result::of_slave(*code),
+        EffectOf::Exception(code) => return Ok(SlaveEffect::Exception(*code)),
+        EffectOf::Reset(at) => return Ok(SlaveEffect::Reset(moment(*at))),
+        EffectOf::Close(at) => return Ok(SlaveEffect::Close(moment(*at))),
+        EffectOf::ProtocolId(id) => WireFault::ProtocolId(*id),
+        EffectOf::LengthTooShort(length)
+        | EffectOf::LengthTooLong(length)
+        | EffectOf::MbapLength(length) => WireFault::MbapLength(*length),
+        EffectOf::Truncated(bytes) => WireFault::Truncated(*bytes),
+        EffectOf::ExtraBytes(bytes) => WireFault::ExtraBytes(*bytes),
+        EffectOf::Dribble(drip) => {
+            let (bytes, every) = pieces(drip)?;
+            WireFault::Dribble { bytes, every }
+        }
+        EffectOf::Split(split) => WireFault::Split { at: usize::from(split.at), gap: split.gap.0 },
+        EffectOf::Status(_)
+        | EffectOf::Hold(_)
+        | EffectOf::Occupy(_)
+        | EffectOf::Limit(_)
+        | EffectOf::Cut(_)
+        | EffectOf::Drip(_) => return Err(OTHER.to_owned()),
+    }))
+}
+
+fn target_effect(effect: &raw::Effect) -> Result<TargetEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Reset) => TargetEffect::Reset,
+        raw::Choice::Word(EffectWord::Hang) => TargetEffect::Hang,
+        raw::Choice::Word(EffectWord::BadContentLength) => TargetEffect::BadContentLength,
+        raw::Choice::Map(EffectOf::Delay(raw)) => TargetEffect::Delay(delay(raw)?),
+        raw::Choice::Map(EffectOf::Result(code)) => return result::of_target(*code),
+        raw::Choice::Map(EffectOf::Status(status)) => {
+            let code = match status {
+                raw::Choice::Word(code) => code,
+                raw::Choice::Map(of) if of.retry_after.is_none() => &of.code,
+                raw::Choice::Map(_) => {
+                    let message =
+                        "Retry-After is known to the API only; for a target write a route";
+                    return Err(message.to_owned());
+                }
+            };
+            TargetEffect::Status(code.0)
+        }
+        raw::Choice::Map(EffectOf::Reset(_)) => {
+            return Err("a moment is known to slaves only; write the bare word `reset`".to_owned());
+        }
+        _ => return Err(OTHER.to_owned()),
+    })
+}

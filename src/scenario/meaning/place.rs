@@ -1,0 +1,448 @@
+//! The places of fault rules: they exist, and something can happen there.
+
+use super::super::diagnostics::{Mistake, nearest, one_of, shortened};
+use super::super::raw::{self, PlaceWord};
+use super::fault::Judge;
+use super::{Named, Units, unknown};
+use crate::bank::UnitLayout;
+use crate::device::actions::{Definition, Request};
+use crate::fault::{ActionPlace, ApiPlace, SlavePlace, TargetPlace};
+
+/// The functions a slave answers.
+const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
+/// Those that carry values which a rule can name. Function 22 carries masks.
+const WRITING: [u8; 5] = [5, 6, 15, 16, 23];
+
+/// The paths of the device's API (contract §2).
+const ROUTES: [&str; 25] = [
+    "/",
+    "/api/v1/actions",
+    "/api/v1/actions/call",
+    "/api/v1/actions/status",
+    "/api/v1/berry",
+    "/api/v1/berry/console",
+    "/api/v1/eth/settings",
+    "/api/v1/live",
+    "/api/v1/meter/scalers/current",
+    "/api/v1/meter/scalers/custom",
+    "/api/v1/meter/settings",
+    "/api/v1/modbus",
+    "/api/v1/mqtt/settings",
+    "/api/v1/reboot",
+    "/api/v1/report",
+    "/api/v1/report/objects",
+    "/api/v1/restore",
+    "/api/v1/settings",
+    "/api/v1/system",
+    "/api/v1/template/test",
+    "/api/v1/variables",
+    "/api/v1/wifi/scan",
+    "/api/v1/wifi/sta/settings",
+    "/api/v1/wifi/wps",
+    "/load",
+];
+
+/// A place, before it is known what happens there.
+pub(super) enum Place {
+    Api(ApiPlace),
+    Action(ActionPlace),
+    Queue(Option<String>),
+    Slave(SlavePlace),
+    Target(TargetPlace),
+}
+
+/// Which kinds of requests an action sends.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sends {
+    pub modbus: bool,
+    pub http: bool,
+}
+
+impl Sends {
+    pub const ANYTHING: Self = Self { modbus: true, http: true };
+}
+
+impl Judge<'_> {
+    pub fn place(&mut self, at: &raw::At) -> Option<Place> {
+        let place = match at {
+            raw::Choice::Word(PlaceWord::Api) => Place::Api(ApiPlace::default()),
+            raw::Choice::Word(PlaceWord::Action) => Place::Action(ActionPlace::default()),
+            raw::Choice::Word(PlaceWord::Queue) => Place::Queue(None),
+            raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
+            raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
+            raw::Choice::Map(map) => return self.place_of_map(map),
+        };
+        match &place {
+            Place::Slave(_) if self.known.slaves.is_empty() => self.nothing_there("slave"),
+            Place::Target(_) if self.known.targets.is_empty() => self.nothing_there("target"),
+            _ => Some(place),
+        }
+    }
+
+    fn nothing_there(&mut self, kind: &str) -> Option<Place> {
+        let message = format!("this never fires: the house has no {kind}");
+        self.mistake(Mistake::new(self.path.key("at"), message));
+        None
+    }
+
+    fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
+        const KINDS: [&str; 4] = ["slave", "target", "api", "queue"];
+        let given = keys(map);
+        let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
+        let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
+            (Some(first), Some(second)) => {
+                let message = format!("a place is a {first} or a {second}, not both");
+                self.mistake(self.at(second, message).help("write two rules").on_key());
+                return None;
+            }
+            (Some("slave"), None) => {
+                ("slave", &["slave", "unit", "function", "address", "value", "action"])
+            }
+            (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
+            (Some("api"), None) => ("api", &["api", "device"]),
+            (Some(_), None) => ("queue", &["queue", "device"]),
+            (None, _) if map.action.is_some() => ("action", &["action", "device"]),
+            (None, _) => {
+                let mistake = Mistake::new(self.path.key("at"), "this names no place")
+                    .help("add one of `slave`, `target`, `api`, `queue` and `action`; `any` means all of them");
+                self.mistake(mistake);
+                return None;
+            }
+        };
+        let mut fits = true;
+        for key in given.iter().filter(|key| !allowed.contains(key)) {
+            let message = format!("`{key}` says nothing about `{kind}`");
+            let help =
+                format!("beside `{kind}` may stand {}", one_of(allowed[1..].iter().copied()));
+            self.mistake(self.at(key, message).help(help).on_key());
+            fits = false;
+        }
+        let place = match kind {
+            "slave" => self.slave_place(map),
+            "target" => self.target_place(map),
+            "api" => self.api_place(map),
+            "queue" => self.device(map).map(Place::Queue),
+            _ => self.action_place(map),
+        };
+        place.filter(|_| fits)
+    }
+
+    /// The device that a place names; `None` where it names one that is not there.
+    #[expect(clippy::option_option, reason = "no such device; any device; this one")]
+    fn device(&mut self, map: &raw::Place) -> Option<Option<String>> {
+        let Some(id) = &map.device else { return Some(None) };
+        let id = id.to_string();
+        if self.known.devices_sound && !self.known.devices.iter().any(|(known, _)| *known == id) {
+            let ids = self.known.devices.iter().map(|(id, _)| *id);
+            self.mistakes.push(unknown(self.path.key("at").key("device"), "device", &id, ids));
+            return None;
+        }
+        Some(Some(id))
+    }
+
+    fn api_place(&mut self, map: &raw::Place) -> Option<Place> {
+        let (route, method, path) = match &map.api {
+            Some(raw::Choice::Map(calls)) => {
+                let route = calls.route.as_ref().map(|route| route.0.clone());
+                let path = self.path.key("at").key("api").key("route");
+                (route, calls.method.map(|method| method.0), path)
+            }
+            Some(raw::Choice::Word(route)) => {
+                (named(Some(route)), None, self.path.key("at").key("api"))
+            }
+            None => (None, None, self.path.key("at")),
+        };
+        if let Some(route) = &route
+            && !ROUTES.contains(&route.as_str())
+            && !route.starts_with("/sdcard")
+        {
+            let message = format!("the device has no path `{}`", shortened(route));
+            let mistake = Mistake::new(path, message)
+                .suggest(nearest(route, ROUTES))
+                .help("expected a path without query, as /api/v1/actions/call, or `any`");
+            self.mistake(mistake);
+            return None;
+        }
+        Some(Place::Api(ApiPlace { device: self.device(map)?, route, method }))
+    }
+
+    fn action_place(&mut self, map: &raw::Place) -> Option<Place> {
+        let device = self.device(map)?;
+        let action = named(map.action.as_ref());
+        if let Some(id) = &action {
+            self.action(id, device.as_deref())?;
+        }
+        Some(Place::Action(ActionPlace { device, action }))
+    }
+
+    /// What is known of an action; reports one that is not there, or that cannot be called.
+    fn action(&mut self, id: &str, device: Option<&str>) -> Option<Sends> {
+        let devices = self.known.devices.iter();
+        let devices = devices.filter(|(known, _)| device.is_none_or(|device| device == *known));
+        let mut ids = Vec::new();
+        let (mut found, mut callable, mut certain) = (false, false, self.known.devices_sound);
+        let mut sends = Sends::default();
+        for (_, details) in devices {
+            let Some(definition) = details else {
+                certain = false;
+                continue;
+            };
+            let actions = definition.map_or(&[][..], Definition::actions);
+            ids.extend(actions.iter().map(|action| &*action.id));
+            for action in actions.iter().filter(|action| &*action.id == id) {
+                found = true;
+                callable |= action.enable && action.enabled().next().is_some();
+                for request in action.enabled() {
+                    sends.modbus |= matches!(**request, Request::Modbus(_));
+                    sends.http |= matches!(**request, Request::Http(_));
+                }
+            }
+        }
+        if !certain {
+            return Some(Sends::ANYTHING);
+        }
+        if found && callable {
+            return Some(sends);
+        }
+        let path = self.path.key("at").key("action");
+        let mistake = if found {
+            Mistake::new(
+                path,
+                format!("this never fires: action `{id}` is disabled as it is defined"),
+            )
+            .help("enable it, or one of its requests; a rule with `disable` disables it for a time")
+        } else {
+            unknown(path, "action", id, ids.into_iter())
+        };
+        self.mistake(mistake);
+        None
+    }
+
+    /// What is known of the slaves or targets that a place means; reports a name nobody has. None
+    /// where the house has none at all.
+    fn peers<T: Copy>(
+        &mut self,
+        kind: &str,
+        name: Option<&str>,
+        known: &[Named<'_, T>],
+    ) -> Option<Vec<Option<T>>> {
+        let Some(name) = name else {
+            if known.is_empty() {
+                self.nothing_there(kind);
+                return None;
+            }
+            return Some(known.iter().map(|(_, details)| *details).collect());
+        };
+        let found = known.iter().find(|(known, _)| *known == name);
+        if found.is_none() {
+            let names = known.iter().map(|(name, _)| *name);
+            self.mistakes.push(unknown(self.path.key("at").key(kind), kind, name, names));
+        }
+        Some(found.iter().map(|(_, details)| *details).collect())
+    }
+
+    fn target_place(&mut self, map: &raw::Place) -> Option<Place> {
+        let name = named(map.target.as_ref());
+        let before = self.mistakes.len();
+        let candidates = self.peers("target", name.as_deref(), &self.known.targets)?;
+        let text = map.path.as_ref().map(raw::UrlPath::as_str);
+        let method = map.method.map(|method| method.0);
+        let reached = candidates.iter().any(|routes| {
+            routes.is_none_or(|routes| {
+                routes.iter().any(|route| {
+                    text.is_none_or(|path| route.matches_path(path))
+                        && method.is_none_or(|method| route.method.is_none_or(|own| own == method))
+                })
+            })
+        });
+        if !reached && self.mistakes.len() == before && (text.is_some() || method.is_some()) {
+            let key = if text.is_some() { "path" } else { "method" };
+            let routes = candidates.iter().flatten().flat_map(|routes| routes.iter());
+            let paths: Vec<_> = routes.map(|route| route.path.as_str()).collect();
+            let near = text.and_then(|path| nearest(path, paths.iter().copied()));
+            let mistake = self
+                .at(key, "this never fires: no route of the target answers this method and path")
+                .suggest(near.map(str::to_owned));
+            self.mistake(mistake);
+        }
+        let action = self.sender(map, "HTTP request", |sends| sends.http);
+        if self.mistakes.len() > before {
+            return None;
+        }
+        Some(Place::Target(TargetPlace {
+            target: name,
+            method,
+            path: text.map(str::to_owned),
+            action,
+        }))
+    }
+
+    /// The action beside a slave or a target: the one that sends the request.
+    fn sender(
+        &mut self,
+        map: &raw::Place,
+        what: &str,
+        kind: impl Fn(Sends) -> bool,
+    ) -> Option<String> {
+        let id = named(map.action.as_ref())?;
+        let sends = self.action(&id, None)?;
+        if !kind(sends) {
+            let message = format!(
+                "this never fires: action `{id}` sends no {}",
+                what.trim_start_matches("an ")
+            );
+            self.mistake(self.at("action", message));
+            return None;
+        }
+        Some(id)
+    }
+
+    fn slave_place(&mut self, map: &raw::Place) -> Option<Place> {
+        let name = named(map.slave.as_ref());
+        let before = self.mistakes.len();
+        let candidates = self.peers("slave", name.as_deref(), &self.known.slaves)?;
+        self.check_function(map);
+        if self.mistakes.len() == before {
+            self.check_unit(map, &candidates);
+        }
+        let action = self.sender(map, "Modbus request", |sends| sends.modbus);
+        if self.mistakes.len() > before {
+            return None;
+        }
+        Some(Place::Slave(SlavePlace {
+            slave: name,
+            unit: map.unit,
+            function: map.function,
+            address: map.address.map(raw::Range::inclusive),
+            value: map.value.map(raw::Range::inclusive),
+            action,
+        }))
+    }
+
+    /// The function is one that slaves answer, and carries what else is named.
+    fn check_function(&mut self, map: &raw::Place) {
+        let Some(function) = map.function else { return };
+        if !FUNCTIONS.contains(&function) {
+            let mistake = self
+                .at("function", format!("this never fires: slaves have no function {function}"))
+                .help("expected 1 to 6, 15, 16, 17, 22 or 23");
+            self.mistake(mistake);
+            return;
+        }
+        if function == 17 && map.address.is_some() {
+            let message = "this never fires: function 17 names no address";
+            self.mistake(self.at("address", message).on_key());
+        }
+        let Some(value) = map.value else { return };
+        if !WRITING.contains(&function) {
+            let message = format!("this never fires: function {function} writes no values");
+            let help = "values are written by functions 5, 6, 15, 16 and 23";
+            self.mistake(self.at("value", message).help(help).on_key());
+        } else if matches!(function, 5 | 15) && value.first > 1 {
+            let message = "this never fires: a coil's value is 0 or 1";
+            self.mistake(self.at("value", message));
+        }
+    }
+
+    /// The unit is there, and has something at the address.
+    fn check_unit(&mut self, map: &raw::Place, slaves: &[Option<Units<'_>>]) {
+        if slaves.iter().any(Option::is_none) {
+            return;
+        }
+        let units = slaves.iter().flatten().flat_map(|units| units.iter());
+        let units: Vec<_> =
+            units.filter(|(id, _)| map.unit.is_none_or(|unit| unit == *id)).collect();
+        if units.is_empty() {
+            let mut ids: Vec<_> =
+                slaves.iter().flatten().flat_map(|units| units.iter()).map(|(id, _)| *id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let Some(unit) = map.unit else { return };
+            let ids: Vec<_> = ids.iter().map(u8::to_string).collect();
+            let help = match ids.as_slice() {
+                [] => "it has no units".to_owned(),
+                _ => format!("it has {}", ids.join(", ")),
+            };
+            self.mistake(
+                self.at("unit", format!("this never fires: there is no unit {unit}")).help(help),
+            );
+            return;
+        }
+        let Some(address) = map.address else { return };
+        if !units.iter().any(|(_, unit)| has(unit, map.function, address)) {
+            let which = match map.function {
+                Some(1 | 5 | 15) => "coils",
+                Some(2) => "discrete inputs",
+                Some(4) => "input registers",
+                Some(_) => "holding registers",
+                None => "coils, inputs or registers",
+            };
+            let message = format!("this never fires: there are no {which} at {address}");
+            self.mistake(self.at("address", message));
+        }
+    }
+
+    /// What the named action sends; anything where none is named.
+    pub fn sends(&mut self, place: &ActionPlace) -> Sends {
+        let Some(action) = &place.action else { return Sends::ANYTHING };
+        self.action(action, place.device.as_deref()).unwrap_or(Sends::ANYTHING)
+    }
+}
+
+/// The name in a place; none where it says `any`.
+fn named(text: Option<&raw::Text>) -> Option<String> {
+    text.map(|text| text.0.clone()).filter(|name| name != raw::Name::ANY)
+}
+
+/// The keys that a place has.
+fn keys(map: &raw::Place) -> Vec<&'static str> {
+    let given = [
+        ("slave", map.slave.is_some()),
+        ("target", map.target.is_some()),
+        ("api", map.api.is_some()),
+        ("queue", map.queue.is_some()),
+        ("action", map.action.is_some()),
+        ("device", map.device.is_some()),
+        ("method", map.method.is_some()),
+        ("path", map.path.is_some()),
+        ("unit", map.unit.is_some()),
+        ("function", map.function.is_some()),
+        ("address", map.address.is_some()),
+        ("value", map.value.is_some()),
+    ];
+    given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
+}
+
+/// Whether a unit has something at an address that the function reaches.
+fn has(unit: &UnitLayout, function: Option<u8>, address: raw::Range) -> bool {
+    let overlaps = |first: u16, count: u32| {
+        let first = u32::from(first);
+        first <= u32::from(address.last) && u32::from(address.first) < first + count
+    };
+    let bits = |bits: &[crate::bank::BitRange]| {
+        bits.iter().any(|range| {
+            let (first, last) = (*range.addresses.start(), *range.addresses.end());
+            overlaps(first, u32::from(last.saturating_sub(first)) + 1)
+        })
+    };
+    let registers = |registers: &[crate::bank::Register]| {
+        registers.iter().any(|register| {
+            overlaps(
+                register.address,
+                u32::from(register.count) * u32::from(register.value_type.words()),
+            )
+        })
+    };
+    match function {
+        Some(1 | 5 | 15) => bits(&unit.coils),
+        Some(2) => bits(&unit.discrete),
+        Some(4) => registers(&unit.input),
+        Some(_) => registers(&unit.holding),
+        None => {
+            bits(&unit.coils)
+                || bits(&unit.discrete)
+                || registers(&unit.holding)
+                || registers(&unit.input)
+        }
+    }
+}
