@@ -70,7 +70,7 @@ fn requests(criterion: &mut Criterion) {
         ("write 1 register", &[6, 0x05, 0xDC, 0, 7]),
         ("exception", &[3, 0xFF, 0, 0, 1]),
     ];
-    let now = VirtualTime::ZERO.after(Duration::from_secs(30 * 24 * 3600));
+    let now = VirtualTime::ZERO.after(Duration::from_hours(30 * 24));
     for (name, pdu) in cases {
         let (mut bank, mut reply) = (bank(), Reply::default());
         let mut received = Vec::new();
