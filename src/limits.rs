@@ -137,5 +137,5 @@ pub const JOURNAL_PAGE: usize = 256;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);
-/// Real time that open connections get to end after a shutdown began.
+/// Real time that a house gets to end in after Ctrl-C, before the process ends without waiting.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);

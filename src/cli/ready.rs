@@ -27,6 +27,12 @@ pub(super) fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
     renamed
 }
 
+/// Takes away the file of a house before, which would pass for this one's while it starts.
+pub(super) fn forget(path: &Path) {
+    // Where it cannot be taken away, it cannot be written either, and then that is said.
+    let _ = fs::remove_file(path);
+}
+
 /// A new file that only its owner can read: it may carry the control plane's token.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

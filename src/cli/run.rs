@@ -15,6 +15,9 @@ use crate::scenario::{self, Diagnostics, Scenario};
 /// The command.
 pub(super) fn run(arguments: &RunArguments) -> Outcome {
     start_log();
+    if let Some(path) = &arguments.ready_file {
+        ready::forget(path);
+    }
     let mut scenario = match load(arguments.scenario.as_deref().unwrap_or("default")) {
         Ok(scenario) => scenario,
         Err(Unloadable::Wrong(diagnostics)) => {
@@ -63,7 +66,8 @@ async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Outcome {
         _ = signal::ctrl_c() => {}
         () = terminated.recv() => {}
     }
-    house.stop().await;
+    // Real time: a process that is told to end ends, whatever the house is busy with.
+    let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, house.stop()).await;
     outcome
 }
 
@@ -130,6 +134,9 @@ fn welcome(house: &House) -> String {
         text.push_str(&line("target", name, url));
     }
     text.push_str(&line("control", "", &addresses.control));
+    if let Some(token) = &addresses.token {
+        text.push_str(&line("token", "", token));
+    }
     text.push_str(&try_these(house, addresses));
     text
 }
@@ -147,10 +154,13 @@ fn try_these(house: &House, addresses: &Addresses) -> String {
         .definition()
         .and_then(|definition| definition.actions().first().map(|action| action.id.to_string()));
     let action = action.unwrap_or_else(|| "1".to_owned());
+    let token = addresses.token.as_ref();
+    let authorization =
+        token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
     format!(
         "\nTry:\n  curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
          curl -s '{url}/api/v1/actions/status?id={id}'\n  \
-         curl -s {control}/control/v1/faults\n\nCtrl-C ends it.\n",
+         curl -s {authorization}{control}/control/v1/faults\n\nCtrl-C ends it.\n",
         url = device.http,
         id = twin.settings().first_status_id.unwrap_or(*limits::FIRST_STATUS_ID.start()),
         control = addresses.control,

@@ -301,7 +301,7 @@ impl Clock {
             state.set(time, Speed::Manual);
             let waker = state.fire_first(&self.0.motions);
             drop(state);
-            waker.map(Waker::wake);
+            wake(waker);
         }
         self.settle().await?;
         drop(resume);
@@ -340,7 +340,7 @@ impl Clock {
         while state.earliest().is_some_and(|deadline| deadline <= now) {
             let waker = state.fire_first(&self.0.motions);
             drop(state);
-            waker.map(Waker::wake);
+            wake(waker);
             state = self.state();
         }
         let wait = state.earliest()?.since(now).as_secs_f64() / times;
@@ -484,6 +484,12 @@ impl Drop for Sleep {
     }
 }
 
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 /// Ends one [`Sleep`] early.
 #[derive(Debug, Clone)]
 pub struct Alarm {
@@ -505,7 +511,7 @@ impl Alarm {
         let Some(waker) = state.sleepers.remove(&key) else { return };
         state.fired.insert(key, self.clock.motions().enter());
         drop(state);
-        waker.map(Waker::wake);
+        wake(waker);
     }
 }
 

@@ -108,7 +108,7 @@ fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), Reply> {
     let reply = Reply::error(
         StatusCode::UNAUTHORIZED,
         "unauthorized",
-        "expected `Authorization: Bearer` with the token in the ready file",
+        "expected `Authorization: Bearer` with the token that the start printed",
     );
     Err(reply.with(WWW_AUTHENTICATE, "Bearer"))
 }

@@ -4,6 +4,7 @@
 
 mod admission;
 mod builtin;
+mod cli;
 mod control_api;
 mod determinism;
 mod harness;
