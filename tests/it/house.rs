@@ -85,7 +85,7 @@ async fn what_was_under_way_at_a_reset_leaves_no_trace() {
     let twin = Twin::start(HOUSE).await;
     let ids = twin.ids("write").await;
     twin.control_send("POST", "reset", &Value::Null).await;
-    twin.advance(Duration::from_secs(60)).await;
+    twin.advance(Duration::from_mins(1)).await;
     let answer = twin.get(&format!("/api/v1/actions/status?id={ids}")).await;
     assert_eq!(answer.status, 404, "{}", answer.body);
     let events = serde_json::to_string(&twin.journal()).unwrap();
