@@ -42,13 +42,16 @@ pub enum Event {
     OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
     /// A rule struck.
     FaultFired { rule: Arc<str>, seam: &'static str, at: String },
-    /// A slave handled a request; `outcome` is `ok`, `exception n`, or what a fault made of it.
+    /// A slave handled a request. `values` are what it writes, registers or bits as 0 and 1;
+    /// `outcome` is `ok`, `exception n`, or what a fault made of it.
     SlaveRequest {
         slave: Arc<str>,
         unit: u8,
         function: u8,
         address: u16,
         quantity: u16,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        values: Vec<u16>,
         outcome: Cow<'static, str>,
     },
     /// A slave received bytes that are no Modbus frame, and closed the connection.

@@ -189,6 +189,7 @@ impl Target {
 
     fn explain(&self, method: String, path: String, status: u16) {
         let target = Arc::clone(&self.name);
+        let (method, path) = (shown(method), shown(path));
         self.journal.write(Event::TargetRequest { target, method, path, status });
     }
 
@@ -220,6 +221,13 @@ fn serves(route: &Route, method: &str, path: &str) -> bool {
             Some(prefix) => path.starts_with(prefix),
             None => path == route.path,
         }
+}
+
+/// A text as the journal has it: whole where an action sent it, and cut where a stranger's is longer
+/// than anything an action can say.
+fn shown(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(*limits::URL_CHARS.end()));
+    text
 }
 
 fn plain(status: u16) -> Reply {

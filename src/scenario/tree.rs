@@ -265,7 +265,7 @@ impl<'a> Builder<'a> {
                     let map = Open::Map { entries, known, key: None };
                     self.open(map, anchor, tag.as_deref(), place)?;
                 }
-                Event::SequenceEnd | Event::MappingEnd => self.close(),
+                Event::SequenceEnd | Event::MappingEnd => self.close()?,
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             }
         }
@@ -294,8 +294,7 @@ impl<'a> Builder<'a> {
         if self.wants_key() {
             return self.take_key(text, place);
         }
-        self.finish(Node::scalar(place, text, kind), anchor);
-        Ok(())
+        self.finish(Node::scalar(place, text, kind), anchor)
     }
 
     fn open(
@@ -314,13 +313,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn close(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
+    fn close(&mut self) -> Result<(), Refused> {
+        let Some(frame) = self.frames.pop() else { return Ok(()) };
         let content = match frame.content {
             Open::List(items) => Content::List(items),
             Open::Map { entries, .. } => Content::Map(entries),
         };
-        self.finish(Node { place: frame.place, content }, frame.anchor);
+        self.finish(Node { place: frame.place, content }, frame.anchor)
     }
 
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Refused> {
@@ -332,8 +331,7 @@ impl<'a> Builder<'a> {
         // Charged before it is copied.
         self.charge(weight, place)?;
         let node = self.anchors[&anchor].0.clone();
-        self.finish(node, 0);
-        Ok(())
+        self.finish(node, 0)
     }
 
     /// Counts what is about to be added, and refuses what would be too much.
@@ -379,9 +377,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Puts a complete value where it belongs.
-    fn finish(&mut self, mut node: Node, anchor: usize) {
+    fn finish(&mut self, mut node: Node, anchor: usize) -> Result<(), Refused> {
         if anchor != 0 {
             let weight = Weight::of(&node);
+            // What an anchor keeps is there twice, and within other anchors once more for each.
+            self.charge(Weight { height: 0, ..weight }, node.place)?;
             self.anchors.insert(anchor, (node.clone(), weight));
         }
         let path = || -> Path {
@@ -407,7 +407,7 @@ impl<'a> Builder<'a> {
             None => self.root = Some(node),
             Some(Open::List(items)) => items.push(node),
             Some(Open::Map { entries, known, key }) => {
-                let Some((key, key_place)) = key.take() else { return };
+                let Some((key, key_place)) = key.take() else { return Ok(()) };
                 if node.is_nothing() {
                     node.place = key_place;
                 }
@@ -420,6 +420,7 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -650,6 +651,13 @@ mod tests {
         let long =
             format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 10_000].join(","));
         assert!(refused(&long).starts_with("more than 200000 values or"));
+    }
+
+    #[test]
+    fn anchors_within_anchors_are_counted_each() {
+        let anchors: String = (0..20).map(|n| format!("&a{n} [")).collect();
+        let nested = format!("{anchors}{}{}", "x,".repeat(20_000), "]".repeat(20));
+        assert!(refused(&nested).starts_with("more than 200000 values"));
     }
 
     #[test]

@@ -235,6 +235,21 @@ async fn each_http_code_is_told_by_the_bytes_of_the_response() {
         ("220 mail.example ESMTP\r\n\r\n", End::Keep, -4),
         ("", End::Fin, -4),
         ("", End::Rst, -4),
+        ("HTTP/1.1 100 Continue\r\n\r\n", End::Fin, -4),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", End::Rst, 200),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", End::Keep, 200),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", End::Keep, 204),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", End::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok", End::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", End::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\nok", End::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n", End::Keep, -20),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            End::Keep,
+            -20,
+        ),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", End::Keep, 101),
         ("HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok", End::Keep, -20),
         ("HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", End::Fin, -20),
     ] {
@@ -389,4 +404,41 @@ async fn two_runs_of_the_same_requests_write_the_same_journal() {
     }
     assert!(journals[0].len() > 12);
     assert_eq!(journals[0], journals[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_house_comes_to_rest_whoever_is_asked_for_what_he_does_not_speak() {
+    let (mut full, mut safe) = (slave("full"), target("safe", vec![route("/", 200, "")]));
+    full.max_connections = 0;
+    safe.tls = true;
+    let large = "x".repeat(3_000_000);
+    let plan = Plan {
+        slaves: vec![slave("pump"), full],
+        targets: vec![target("bulb", vec![route("/", 200, &large)]), safe],
+        ..Plan::default()
+    };
+    let rig = plan.start().await;
+    let (pump, full) = (rig.slave("pump").port(), rig.slave("full").port());
+    let (bulb, safe) = (rig.target("bulb").port(), rig.target("safe").port());
+    let post = |port: u16| {
+        let url = format!("http://127.0.0.1:{port}/{}", "p".repeat(200));
+        json!({"http": {"url": url, "method": "POST", "payload": "y".repeat(1023), "timeout": 1}})
+    };
+    let https = |port: u16| get(&format!("https://127.0.0.1:{port}/"));
+    for (request, code) in [
+        (write("127.0.0.1", bulb, 1, 1), -2),
+        (write("127.0.0.1", safe, 1, 1), -2),
+        (write("127.0.0.1", full, 1, 1), -4),
+        (post(pump), -4),
+        (post(full), -4),
+        (post(safe), -4),
+        (https(pump), -18),
+        (https(full), -18),
+        (https(bulb), -18),
+        (get("http://bulb.local/"), 200),
+    ] {
+        for round in 0..5 {
+            assert_eq!(rig.code(request.clone()).await, code, "{request}, round {round}");
+        }
+    }
 }

@@ -181,6 +181,17 @@ async fn a_body_beyond_the_limit_is_413_and_not_remembered() {
 }
 
 #[tokio::test]
+async fn the_journal_holds_no_more_of_a_request_than_an_action_can_say() {
+    let rig = bulb(vec![route("*", 200, "")], []).await;
+    let (method, path) = ("M".repeat(5_000), "p".repeat(5_000));
+    let request = format!("{method} /{path} HTTP/1.1\r\nHost: bulb\r\nConnection: close\r\n\r\n");
+    assert!(exchange(&rig, &request).await.starts_with("HTTP/1.1 200 "));
+    let noted = rig.journal.after(0, 9, |_| true).remove(0).event;
+    let Event::TargetRequest { method, path, .. } = noted else { panic!("{noted:?}") };
+    assert_eq!((method.len(), path.len()), (255, 255));
+}
+
+#[tokio::test]
 async fn https_reaches_a_tls_target_by_all_its_names_and_fails_everywhere_else() {
     let mut safe = target("safe", vec![route("/", 200, "")]);
     safe.tls = true;

@@ -93,6 +93,28 @@ async fn every_function_is_served() {
 }
 
 #[tokio::test]
+async fn what_a_slave_received_can_be_read() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = client(&twin, 1).await;
+    client.write_multiple_registers(2, &[1, 2]).await.unwrap().unwrap();
+    client.read_holding_registers(2, 2).await.unwrap().unwrap();
+    let received = twin.control_get("journal?event=slave_request").await;
+    let expected = json!([
+        {"function": 16, "address": 2, "quantity": 2, "values": [1, 2], "outcome": "ok"},
+        {"function": 3, "address": 2, "quantity": 2, "outcome": "ok"},
+    ]);
+    for (entry, expected) in
+        received["entries"].as_array().unwrap().iter().zip(expected.as_array().unwrap())
+    {
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(entry[key], *value, "{entry}");
+        }
+    }
+    let written: Vec<_> = twin.house.slave("plc").unwrap().writes(1).unwrap();
+    assert_eq!(written[0].words, [1, 2]);
+}
+
+#[tokio::test]
 async fn requests_are_checked_by_function_length_address_and_value() {
     let twin = Twin::start(HOUSE).await;
     // A library refuses to send these, so the bytes are written by hand.

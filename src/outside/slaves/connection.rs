@@ -340,8 +340,9 @@ impl Connection {
     }
 
     fn explain(&self, request: &Request, effect: Option<&SlaveEffect>) {
-        let range = wire::Request::parse(request.pdu()).map(|parsed| parsed.range());
-        let (address, quantity) = range.unwrap_or_default();
+        let parsed = wire::Request::parse(request.pdu());
+        let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
+        let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
         let outcome = match (effect, self.reply.as_exception()) {
             (Some(effect), _) => outcome(effect),
             (None, Some(exception)) => exception.to_string().into(),
@@ -354,6 +355,7 @@ impl Connection {
             function: request.function(),
             address,
             quantity,
+            values,
             outcome,
         });
     }

@@ -11,7 +11,7 @@ mod place;
 mod slave;
 mod target;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 pub(super) use self::back::rule_to_raw;
@@ -253,22 +253,25 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 fn check_hosts(house: &Scenario, mistakes: &mut Mistakes) {
     let slaves = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
     let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
-    let mut by_host: HashMap<&str, Vec<(&HostAddress, Path, &str)>> = HashMap::new();
+    // Of each name, who has which port; without a port comes first.
+    let mut by_host: HashMap<&str, BTreeMap<Option<u16>, (&HostAddress, Path, &str)>> =
+        HashMap::new();
     for (section, name, hosts) in slaves.chain(targets) {
         for (index, host) in hosts.iter().enumerate() {
             let path = Path::root().key(section).key(name).key("hosts").index(index);
             let others = by_host.entry(&host.host).or_default();
-            let same = |other: &HostAddress| {
-                other.port.is_none() || host.port.is_none() || other.port == host.port
+            let taken = match host.port {
+                None => others.values().next(),
+                port => others.get(&None).or_else(|| others.get(&port)),
             };
-            if let Some((other, first, owner)) = others.iter().find(|(other, ..)| same(other)) {
+            if let Some((other, first, owner)) = taken {
                 let message = format!("`{host}` already leads to `{owner}` as `{other}`");
                 let mistake = Mistake::new(path.clone(), message)
                     .help("a name and port leads to one place; give ports to tell them apart")
                     .related(first.clone(), "first");
                 mistakes.push(mistake);
             }
-            others.push((host, path, name.as_ref()));
+            others.entry(host.port).or_insert((host, path, name.as_ref()));
         }
     }
 }
