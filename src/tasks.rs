@@ -104,10 +104,10 @@ mod tests {
     #[tokio::test]
     async fn a_task_goes_on_where_nobody_waits_for_it_any_more() {
         let tasks = Tasks::default();
-        let (begin, begun) = oneshot::channel::<()>();
+        let (begin, waiting) = oneshot::channel::<()>();
         let (done, waits) = oneshot::channel();
         let task = async move {
-            let _ = begun.await;
+            let _ = waiting.await;
             done.send(()).unwrap();
         };
         tokio::select! {

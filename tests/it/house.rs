@@ -1,5 +1,6 @@
 //! The house as a whole: start, clock, reset, end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use wwsim::house::House;
 use wwsim::scenario;
 
 use crate::harness::{Twin, http, within};
+use crate::surface_kit::eventually;
 
 const HOUSE: &str = r#"
 device:
@@ -85,7 +87,7 @@ async fn what_was_under_way_at_a_reset_leaves_no_trace() {
     let twin = Twin::start(HOUSE).await;
     let ids = twin.ids("write").await;
     twin.control_send("POST", "reset", &Value::Null).await;
-    twin.advance(Duration::from_secs(60)).await;
+    twin.advance(Duration::from_mins(1)).await;
     let answer = twin.get(&format!("/api/v1/actions/status?id={ids}")).await;
     assert_eq!(answer.status, 404, "{}", answer.body);
     let events = serde_json::to_string(&twin.journal()).unwrap();
@@ -139,7 +141,32 @@ async fn a_reset_goes_on_where_its_client_has_left() {
 }
 
 #[tokio::test]
-async fn nobody_listens_any_more_when_a_house_is_dropped() {
+async fn nothing_is_left_of_a_house_that_is_dropped() {
+    let twin = Twin::start(HOUSE).await;
+    let addresses = [twin.device(), twin.control(), twin.slave("pump"), twin.target("bulb")];
+    twin.ids("write").await;
+    twin.settle().await;
+    let mut clients = Vec::new();
+    for address in addresses {
+        clients.push(TcpStream::connect(address).await.unwrap());
+    }
+    let (motion, reset) = stuck_reset(&twin).await;
+    clients.push(reset);
+    let device = Arc::downgrade(twin.house.devices().next().unwrap());
+    let slave = Arc::downgrade(twin.house.slave("pump").unwrap());
+    let target = Arc::downgrade(twin.house.target("bulb").unwrap());
+    drop(twin);
+    for mut client in clients {
+        let _ = within(client.read_to_end(&mut Vec::new())).await;
+    }
+    eventually(|| addresses.iter().all(|at| std::net::TcpStream::connect(at).is_err())).await;
+    let left = || (device.strong_count(), slave.strong_count(), target.strong_count());
+    eventually(|| left() == (0, 0, 0)).await;
+    drop(motion);
+}
+
+#[tokio::test]
+async fn nobody_listens_any_more_when_a_house_has_stopped() {
     let twin = Twin::start(HOUSE).await;
     let addresses = [twin.device(), twin.control(), twin.slave("pump"), twin.target("bulb")];
     twin.ids("write").await;

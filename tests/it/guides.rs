@@ -1,0 +1,84 @@
+//! What the guides show is what the house takes.
+
+use serde_json::{Value, json};
+use wwsim::house::House;
+use wwsim::scenario;
+
+use crate::harness::Twin;
+
+const FAULTS: &str = include_str!("../../docs/faults.md");
+const FRONTEND: &str = include_str!("../../docs/frontend.md");
+const README: &str = include_str!("../../README.md");
+
+/// What the examples name.
+const HOUSE: &str = "
+device:
+  actions:
+    actions:
+      - {id: light_toggle, requests: [{http: {url: 'http://bulb.local/light/0'}}]}
+      - {id: write, requests: [{modbus: {host: pump.local, func: 6, address: 10, value: '0001'}}]}
+slaves: {heat_pump: {hosts: [pump.local], units: {1: {holding: [{address: 10..20}]}}}}
+http_targets: {bulb: {hosts: [bulb.local]}}
+";
+
+/// The code of a line, between its backquotes.
+fn code(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// The mistakes of a house with this rule.
+fn mistakes(at: &str, effect: &str) -> Option<String> {
+    // In a table an effect with figures stands without its braces.
+    let figures = effect.contains(": ") && !effect.starts_with('{');
+    let effect = if figures { format!("{{{effect}}}") } else { effect.to_owned() };
+    let yaml = format!("{HOUSE}faults: [{{at: {at}, effect: {effect}}}]\n");
+    scenario::load(&yaml, "guide", None).err().map(|mistakes| format!("{at} {effect}: {mistakes}"))
+}
+
+#[test]
+fn every_place_and_effect_of_the_fault_guide_can_be_written_like_that() {
+    let (mut at, mut tried) = (None, 0);
+    for line in FAULTS.lines() {
+        if let Some(place) = line.strip_prefix("**`at: ") {
+            at = place.split_once("`**").map(|(place, _)| place);
+        }
+        let (Some(at), Some(cell)) = (at, line.strip_prefix("| `")) else { continue };
+        let effects = format!("`{}", cell.split(" | ").next().unwrap_or_default());
+        for effect in code(&effects).filter(|effect| !effect.contains('…')) {
+            let at = if effect == "refuse" { "{slave: heat_pump}" } else { at };
+            assert_eq!(mistakes(at, effect), None);
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "{tried} effects found");
+}
+
+#[test]
+fn the_examples_of_the_fault_guide_are_a_house() {
+    let yaml = FAULTS.split("```yaml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    if let Err(mistakes) = scenario::load(&format!("{HOUSE}{yaml}"), "guide", None) {
+        panic!("{mistakes}");
+    }
+}
+
+#[tokio::test]
+async fn the_rules_of_the_other_guides_are_taken_by_the_built_in_house() {
+    let mut scenario = scenario::builtin("default").unwrap().load().unwrap();
+    scenario.any_port();
+    let twin = Twin { house: House::start(scenario).await.unwrap() };
+    let rules = FRONTEND.lines().flat_map(code).chain(README.split('\''));
+    let rules: Vec<Value> = rules
+        .filter(|text| text.starts_with("{\"id\":"))
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")))
+        .collect();
+    assert!(rules.len() >= 5, "{rules:?}");
+    for rule in rules {
+        twin.add_fault(rule).await;
+    }
+    let parts = FRONTEND.lines().flat_map(code).filter_map(|text| text.strip_prefix("\"effect\":"));
+    for (n, effect) in parts.enumerate() {
+        let effect: Value = serde_json::from_str(effect).unwrap();
+        let at = if effect == "disable" { "action" } else { "api" };
+        twin.add_fault(json!({"id": format!("part-{n}"), "at": at, "effect": effect})).await;
+    }
+}
