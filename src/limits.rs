@@ -95,6 +95,9 @@ pub const DEVICES: usize = 1000;
 pub const FAULT_RULES: usize = 1000;
 /// Journal entries kept; at some 200 bytes each this is 2 MB when full.
 pub const JOURNAL_ENTRIES: usize = 10_000;
+/// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of
+/// the device's own.
+pub const JOURNAL_TEXT: usize = 255;
 /// Requests a target remembers, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and remembers.

@@ -547,7 +547,7 @@ impl Engine {
             if strike.struck {
                 entry.fired += 1;
                 let rule = Arc::clone(&entry.rule.id);
-                self.journal.write(Event::FaultFired { rule, seam, at: at() });
+                self.journal.write(Event::FaultFired { rule, seam, at: shortened(at()) });
             }
         }
     }
@@ -675,6 +675,13 @@ impl fmt::Display for ActionCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} action {}", self.device, self.action)
     }
+}
+
+/// A place as the journal carries it: paths come from strangers, too.
+fn shortened(mut at: String) -> String {
+    let end = at.floor_char_boundary(limits::JOURNAL_TEXT);
+    at.truncate(end);
+    at
 }
 
 /// Whether `actual` is the one wanted; any is where none is.

@@ -226,7 +226,7 @@ fn serves(route: &Route, method: &str, path: &str) -> bool {
 /// A text as the journal has it: whole where an action sent it, and cut where a stranger's is longer
 /// than anything an action can say.
 fn shown(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(*limits::URL_CHARS.end()));
+    text.truncate(text.floor_char_boundary(limits::JOURNAL_TEXT));
     text
 }
 

@@ -85,10 +85,10 @@ async fn the_rest_route_names_the_ids_in_its_body() {
 
 #[tokio::test]
 async fn requests_run_one_after_another_or_beside_each_other() {
-    for (device, seconds) in [("  execution: sequential", 14), ("  execution: parallel", 2)] {
+    for (device, millis) in [("  execution: sequential", 14_000), ("  execution: parallel", 2000)] {
         let twin = Twin::start(&house(device)).await;
         let ids = twin.ids("many").await;
-        twin.advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+        twin.advance(Duration::from_millis(millis - 1)).await;
         let last = twin.status("7").await;
         assert_eq!(last[0]["code"], -1, "{device}");
         twin.advance(Duration::from_millis(1)).await;
@@ -160,7 +160,7 @@ async fn a_disabled_action_is_400_and_a_held_one_409() {
     assert_eq!(twin.call("a0").await.status, 400);
     twin.add_fault(json!({"id": "hold", "at": {"action": "a1"}, "effect": "hold"})).await;
     let ids = twin.ids("a1").await;
-    twin.advance(Duration::from_secs(3600)).await;
+    twin.advance(Duration::from_hours(1)).await;
     assert_eq!(twin.call("a1").await.status, 409);
     assert_eq!(twin.control_get("faults/hold").await["holding"], 1);
     twin.control_send("PATCH", "faults/hold", &json!({"release": true})).await;

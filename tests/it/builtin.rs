@@ -72,7 +72,7 @@ async fn slow_slaves_are_slow() {
     let mut slowest = 0.0_f64;
     for action in actions(&twin).await {
         let ids = twin.ids(&action).await;
-        twin.advance(Duration::from_secs(60)).await;
+        twin.advance(Duration::from_mins(1)).await;
         let status = twin.status(&ids).await;
         for entry in status.as_array().unwrap() {
             slowest = slowest.max(entry["exe_time"].as_f64().unwrap());

@@ -52,6 +52,12 @@ async fn client(twin: &Twin, unit: u8) -> Context {
     connect_slave(twin.slave("plc"), Slave(unit)).await.unwrap()
 }
 
+/// A `float` on the wire.
+fn words_of(number: f32) -> [u16; 2] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
+}
+
 #[tokio::test]
 async fn every_type_stands_on_the_wire_as_its_clients_read_it() {
     let twin = Twin::start(HOUSE).await;
@@ -132,17 +138,31 @@ async fn requests_are_checked_by_function_length_address_and_value() {
         assert_eq!(frame(&mut stream).await.1, reply, "{pdu:?}");
     }
 
-    use ExceptionCode::{IllegalDataAddress, IllegalDataValue};
     let mut client = client(&twin, 1).await;
     let mut exception =
         async |request: Request<'static>| client.call(request).await.unwrap().unwrap_err();
-    assert_eq!(exception(Request::ReadHoldingRegisters(0, 125)).await, IllegalDataAddress);
-    assert_eq!(exception(Request::ReadHoldingRegisters(65535, 2)).await, IllegalDataAddress);
-    assert_eq!(exception(Request::WriteSingleCoil(20, true)).await, IllegalDataAddress);
-    assert_eq!(exception(Request::WriteSingleRegister(41, 1)).await, IllegalDataAddress);
-    assert_eq!(exception(Request::WriteSingleRegister(40, 61)).await, IllegalDataValue);
+    assert_eq!(
+        exception(Request::ReadHoldingRegisters(0, 125)).await,
+        ExceptionCode::IllegalDataAddress
+    );
+    assert_eq!(
+        exception(Request::ReadHoldingRegisters(65535, 2)).await,
+        ExceptionCode::IllegalDataAddress
+    );
+    assert_eq!(
+        exception(Request::WriteSingleCoil(20, true)).await,
+        ExceptionCode::IllegalDataAddress
+    );
+    assert_eq!(
+        exception(Request::WriteSingleRegister(41, 1)).await,
+        ExceptionCode::IllegalDataAddress
+    );
+    assert_eq!(
+        exception(Request::WriteSingleRegister(40, 61)).await,
+        ExceptionCode::IllegalDataValue
+    );
     let both: Request<'static> = Request::WriteMultipleRegisters(40, vec![30, 1].into());
-    assert_eq!(exception(both).await, IllegalDataAddress);
+    assert_eq!(exception(both).await, ExceptionCode::IllegalDataAddress);
     assert_eq!(
         client.read_holding_registers(40, 2).await.unwrap().unwrap(),
         [50, 7],
@@ -178,18 +198,13 @@ async fn a_write_sets_off_its_reactions() {
     twin.advance(Duration::from_millis(1)).await;
     assert_eq!(client.read_input_registers(0, 1).await.unwrap().unwrap(), [1]);
 
-    let bits = 25.0_f32.to_bits();
-    client
-        .write_multiple_registers(51, &[(bits >> 16) as u16, bits as u16])
-        .await
-        .unwrap()
-        .unwrap();
+    client.write_multiple_registers(51, &words_of(25.0)).await.unwrap().unwrap();
     twin.advance(Duration::from_secs(4)).await;
     let words = client.read_input_registers(1, 2).await.unwrap().unwrap();
-    assert_eq!(f32::from_bits(u32::from(words[0]) << 16 | u32::from(words[1])), 22.0);
-    twin.advance(Duration::from_secs(60)).await;
+    assert_eq!(words, words_of(22.0));
+    twin.advance(Duration::from_mins(1)).await;
     let words = client.read_input_registers(1, 2).await.unwrap().unwrap();
-    assert_eq!(f32::from_bits(u32::from(words[0]) << 16 | u32::from(words[1])), 25.0);
+    assert_eq!(words, words_of(25.0));
 }
 
 /// Reads one frame and returns its transaction id and PDU.
