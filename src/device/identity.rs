@@ -68,12 +68,6 @@ impl Firmware {
     pub const DEFAULT: Self = Self { major: 2, minor: 0, release: 2 };
     /// The first one with actions.
     pub const ACTIONS: Self = Self { major: 1, minor: 6, release: 1 };
-
-    /// Whether it has the actions API.
-    #[must_use]
-    pub fn has_actions(self) -> bool {
-        self >= Self::ACTIONS
-    }
 }
 
 impl FromStr for Firmware {
@@ -160,7 +154,7 @@ mod tests {
     fn firmware_decides_by_number_not_by_text() {
         let firmware = |text: &str| text.parse::<Firmware>().unwrap();
         assert!(firmware("1.10.0") > firmware("1.9.0"));
-        assert!(!firmware("1.6.0").has_actions() && firmware("1.6.1").has_actions());
+        assert!(firmware("1.6.0") < Firmware::ACTIONS && firmware("1.6.1") == Firmware::ACTIONS);
         for wrong in ["", "2", "2.0", "2.0.2.1", "2.0.x", "2.0.256", "2..2", "+2.0.2", "2.0.2 "] {
             assert!(wrong.parse::<Firmware>().is_err(), "{wrong}");
         }
