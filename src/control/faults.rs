@@ -77,6 +77,8 @@ pub(super) async fn patch(
         house.engine().arm(id, armed).map_err(refused)?;
     }
     if release.is_some() {
+        // A request whose call was answered a moment ago may be on its way into the hold still.
+        let _ = house.clock().motions().settled(limits::RULES_EFFECTIVE).await;
         house.engine().release(id).map_err(refused)?;
     }
     effective(house).await?;
