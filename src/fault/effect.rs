@@ -158,6 +158,8 @@ pub enum ActionEffect {
     Connect(ConnectFault),
     /// Whoever it reaches answers so that the run ends with a certain result.
     Reply {
+        /// The result code.
+        code: i32,
         /// What a slave does; nothing where none.
         slave: Option<Box<SlaveEffect>>,
         /// What a target does; nothing where none.
@@ -178,6 +180,9 @@ pub enum ConnectFault {
     SendLost,
     /// The TLS handshake fails (−18).
     Tls,
+    /// Whoever is asked lies outside the house, so that no wrong answer can be had from him: the
+    /// request ends with this code, unsent; with −3 when its time is up.
+    Unsent(i32),
 }
 
 /// What may befall the places for requests in progress.

@@ -121,8 +121,10 @@ pub enum Peer<'a> {
     Slave(SlaveRequest<'a>),
     /// A target of the house.
     Target(TargetRequest<'a>),
-    /// Someone outside.
-    Outside,
+    /// Someone outside, asked over Modbus.
+    OutsideSlave,
+    /// Someone outside, asked over HTTP.
+    OutsideTarget,
 }
 
 /// A request to a slave.
@@ -390,6 +392,16 @@ impl Engine {
                     if is(&place.device, call.device) && is(&place.action, call.action) =>
                 {
                     *fault
+                }
+                (
+                    Fault::Action(place, ActionEffect::Reply { code, slave: Some(_), .. }),
+                    Peer::OutsideSlave,
+                )
+                | (
+                    Fault::Action(place, ActionEffect::Reply { code, target: Some(_), .. }),
+                    Peer::OutsideTarget,
+                ) if is(&place.device, call.device) && is(&place.action, call.action) => {
+                    ConnectFault::Unsent(*code)
                 }
                 (Fault::Slave(place, SlaveEffect::Connect(fault)), Peer::Slave(request))
                     if place.matches(&request) =>

@@ -90,6 +90,7 @@ pub fn of_action(code: i32) -> Result<ActionEffect, String> {
     match (of_slave(code), of_target(code)) {
         (Err(message), Err(_)) => Err(message),
         (slave, target) => Ok(ActionEffect::Reply {
+            code,
             slave: slave.ok().map(Box::new),
             target: target.ok().map(Box::new),
         }),

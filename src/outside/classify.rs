@@ -30,6 +30,8 @@ pub enum Ending {
     Reset,
     /// By itself: what was waited for is there.
     Complete,
+    /// By a rule, with this code.
+    Provoked(ResultCode),
 }
 
 /// What a request of an action ends with.
@@ -82,6 +84,40 @@ pub enum ResultCode {
 }
 
 impl ResultCode {
+    /// What a number of the status endpoint means; −1 where it means nothing else.
+    #[must_use]
+    pub fn of(code: i32) -> Self {
+        let exceptions = (1..=11).map(Self::Exception);
+        let named = Self::NAMED.into_iter().chain(exceptions);
+        match u16::try_from(code) {
+            Ok(1) => Self::Success,
+            Ok(status) => Self::Status(status),
+            Err(_) => named.into_iter().find(|named| named.code() == code).unwrap_or(Self::Generic),
+        }
+    }
+
+    /// The codes that stand for themselves.
+    const NAMED: [Self; 18] = [
+        Self::TooLong,
+        Self::Timeout,
+        Self::ReceiveError,
+        Self::InvalidLength,
+        Self::SendError,
+        Self::InvalidHeader,
+        Self::TransactionMismatch,
+        Self::FunctionMismatch,
+        Self::InvalidException,
+        Self::UnitMismatch,
+        Self::TooShort,
+        Self::BodyMismatch,
+        Self::Surplus,
+        Self::Unresolved,
+        Self::NotConnected,
+        Self::TlsError,
+        Self::NoSocket,
+        Self::InvalidContentLength,
+    ];
+
     /// The number, as `/api/v1/actions/status` shows it.
     #[must_use]
     pub fn code(self) -> i32 {
@@ -213,6 +249,7 @@ fn before_reply(ending: Ending) -> Option<ResultCode> {
         Ending::NoTls => Some(ResultCode::TlsError),
         Ending::SendLost => Some(ResultCode::SendError),
         Ending::Unsendable => Some(ResultCode::Generic),
+        Ending::Provoked(code) => Some(code),
         Ending::TimedOut | Ending::Closed | Ending::Reset | Ending::Complete => None,
     }
 }

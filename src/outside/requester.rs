@@ -162,21 +162,39 @@ impl Requester {
         let peer = self.resolver.house(kind, host, port);
         let fault = match peer {
             Some(peer) if peer.kind == kind => seam(&peer.name),
-            _ => self.engine.connect(&Connect { call: caller.call(), peer: fault::Peer::Outside }),
+            _ => {
+                let peer = match kind {
+                    PeerKind::Slave => fault::Peer::OutsideSlave,
+                    PeerKind::Target => fault::Peer::OutsideTarget,
+                };
+                self.engine.connect(&Connect { call: caller.call(), peer })
+            }
         };
         let lost = match fault {
             Some(ConnectFault::Resolve) => return Err(Ending::Unresolved.into()),
             Some(ConnectFault::Refused) => return Err(Ending::NotConnected.into()),
             Some(ConnectFault::NoSocket) => return Err(Ending::NoSocket.into()),
             Some(ConnectFault::Tls) => return Err(Ending::NoTls.into()),
+            Some(ConnectFault::Unsent(code)) => {
+                let code = ResultCode::of(code);
+                if code == ResultCode::Timeout {
+                    self.clock.sleep_until(deadline).await;
+                }
+                return Err(Ending::Provoked(code).into());
+            }
             Some(ConnectFault::SendLost) => true,
             None => false,
         };
         let stream = match peer {
-            Some(peer) => self.to_peer(caller, peer, deadline).await?,
-            None => self.to_outside(caller, host, port, deadline).await?,
+            Some(peer) => self.to_peer(caller, peer, deadline).await,
+            None => self.to_outside(caller, host, port, deadline).await,
         };
-        Ok(Connected { stream, lost })
+        match stream {
+            Ok(stream) => Ok(Connected { stream, lost }),
+            // What a rule says is certain, also where there was no connection to lose.
+            Err(_) if lost => Err(Ending::SendLost.into()),
+            Err(stopped) => Err(stopped),
+        }
     }
 
     async fn to_peer(

@@ -94,6 +94,24 @@ async fn a_name_nobody_knows_is_16_and_an_address_outside_is_17() {
 }
 
 #[tokio::test]
+async fn a_rule_on_an_action_that_leaves_the_house_gives_its_code_too() {
+    let twin = Twin::start(HOUSE).await;
+    let outside = json!({"modbus": {"host": "192.0.2.1", "func": 6, "address": 1, "type": "short", "value": "1"}});
+    let web = json!({"http": {"url": "http://192.0.2.1/", "timeout": 2}});
+    twin.define(json!([{"id": "modbus", "requests": [outside]}, {"id": "web", "requests": [web]}]))
+        .await;
+    for (action, code) in
+        [("modbus", -9), ("modbus", -102), ("modbus", -7), ("web", -3), ("web", 503), ("web", -20)]
+    {
+        let rule = json!({"id": "it", "at": {"action": action}, "effect": {"result": code}});
+        twin.add_fault(rule).await;
+        assert_eq!(twin.codes_after(action, Duration::from_secs(5)).await, [code], "{action}");
+        assert_eq!(twin.counts("it").await.1, 1, "{action} {code}");
+        twin.control_send("DELETE", "faults/it", &Value::Null).await;
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_does_not_fit_once_expanded_fails_when_run() {
     let twin = Twin::start(HOUSE).await;
     let definition = json!({

@@ -9,7 +9,7 @@ use super::super::raw::{
 };
 use crate::fault::{
     ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, QueueEffect, Rule, SlaveEffect,
-    TargetEffect, Trigger, WireFault, result,
+    TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -164,11 +164,7 @@ fn action_effect(effect: &ActionEffect) -> Effect {
         ActionEffect::Hold { lasts: Some(lasts) } => EffectOf::Hold(Lapse(*lasts)),
         ActionEffect::Connect(fault) => EffectOf::Result(code_of(*fault)),
         // Only the shorthand makes one; the code is the one that gives it again.
-        ActionEffect::Reply { .. } => {
-            let codes = (-111..=-1).chain(200..=599);
-            let mut codes = codes.filter(|code| result::of_action(*code).as_ref() == Ok(effect));
-            EffectOf::Result(codes.next().unwrap_or(-1))
-        }
+        ActionEffect::Reply { code, .. } => EffectOf::Result(*code),
     })
 }
 
@@ -179,6 +175,7 @@ const fn code_of(fault: ConnectFault) -> i32 {
         ConnectFault::NoSocket => -19,
         ConnectFault::SendLost => -7,
         ConnectFault::Tls => -18,
+        ConnectFault::Unsent(code) => code,
     }
 }
 
