@@ -24,7 +24,7 @@ use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, DevicePlan, Scenario};
-use crate::surface::http;
+use crate::surface::http::{self, server::bind};
 use crate::tasks::Tasks;
 
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
@@ -115,7 +115,7 @@ impl House {
     /// # Errors
     /// [`StartError`], with nothing left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
-        let bound = Bound::bind(&scenario).await?;
+        let bound = Bound::bind(&scenario)?;
         let start = scenario.start.unwrap_or_else(clock::real_time);
         let clock = Clock::new(start, scenario.speed);
         let journal = Arc::new(Journal::new(clock.clone()));
@@ -129,7 +129,7 @@ impl House {
             seed: scenario.seed,
             policy: scenario.outbound,
         };
-        let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context).await?;
+        let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
         let token = token(&bound.control)?;
         outside.start().await;
 
@@ -238,23 +238,19 @@ impl fmt::Debug for House {
 }
 
 impl Bound {
-    async fn bind(scenario: &Scenario) -> Result<Self, StartError> {
-        let control = listener("the control plane", scenario.control).await?;
+    fn bind(scenario: &Scenario) -> Result<Self, StartError> {
+        let control = listener("the control plane", scenario.control)?;
         let mut devices = Vec::with_capacity(scenario.devices.len());
         for plan in &scenario.devices {
             let who = format!("device {}", plan.identity.id);
-            devices.push(listener(&who, plan.http).await?);
+            devices.push(listener(&who, plan.http)?);
         }
         Ok(Self { control, devices })
     }
 }
 
-async fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind {
-        who: who.to_owned(),
-        address,
-        source,
-    })
+fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address).map_err(|source| StartError::Bind { who: who.to_owned(), address, source })
 }
 
 /// A token where others than this machine reach the control plane.

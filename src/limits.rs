@@ -117,6 +117,9 @@ pub const SLAVE_PIPELINE: usize = 16;
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
+/// Connections that may wait to be accepted: as many as a load test opens at once. With fewer, the
+/// kernel drops what is one too many, and the client tries again a second later.
+pub const HTTP_BACKLOG: u32 = 4096;
 /// Real time an HTTP client has to send the head of its request.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, its URL with the query among them: some 8000 status ids, and far

@@ -10,7 +10,13 @@ use crate::outbound::Policy;
 
 /// The digital twin of the whatwatt Go energy gateway.
 #[derive(Debug, Parser)]
-#[command(name = "wwsim", version, about, disable_help_subcommand = true)]
+#[command(
+    name = "wwsim",
+    version,
+    about,
+    disable_help_subcommand = true,
+    after_help = "Without a command, the built-in house `default` is started."
+)]
 pub struct Arguments {
     /// What to do; `run` where nothing is said.
     #[command(subcommand)]

@@ -44,6 +44,7 @@ use crate::journal::Journal;
 use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
 use crate::surface::http::Paused;
+use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
 
 /// What everything outside shares with the rest of the house.
@@ -141,7 +142,7 @@ impl Outside {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn bind(
+    pub fn bind(
         slaves: &[SlavePlan],
         targets: &[TargetPlan],
         context: Context,
@@ -161,7 +162,7 @@ impl Outside {
             let certificate = certificate.map_err(OutsideError::Certificate)?;
             roots.extend(certificate.as_ref().map(|certificate| certificate.root.clone()));
             let tls = certificate.map(|certificate| certificate.acceptor);
-            let target = BoundTarget::bind(plan, tls, &context).await?;
+            let target = BoundTarget::bind(plan, tls, &context)?;
             let address = target.target.address();
             peers.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
             bound.push(target);
@@ -297,7 +298,7 @@ impl SlaveServer {
 }
 
 impl BoundTarget {
-    async fn bind(
+    fn bind(
         plan: &TargetPlan,
         tls: Option<TlsAcceptor>,
         context: &Context,
@@ -307,7 +308,7 @@ impl BoundTarget {
             address: plan.listen,
             source,
         };
-        let listener = TcpListener::bind(plan.listen).await.map_err(failed)?;
+        let listener = bind(plan.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { target: Arc::new(Target::new(plan, address, context)), listener, tls })
     }

@@ -162,7 +162,7 @@ impl Node {
 pub(super) fn parse(text: &str) -> Result<Tree, Refused> {
     if text.len() > limits::SCENARIO_BYTES {
         let message = format!(
-            "the file has {} bytes, more than the {} a scenario may have",
+            "the text has {} bytes, more than the {} a scenario may have",
             text.len(),
             limits::SCENARIO_BYTES
         );

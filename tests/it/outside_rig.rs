@@ -66,7 +66,7 @@ impl Plan {
             seed: 1,
             policy: self.policy,
         };
-        let outside = Outside::bind(&self.slaves, &self.targets, context).await?;
+        let outside = Outside::bind(&self.slaves, &self.targets, context)?;
         outside.start().await;
         let identity = Identity {
             id: "A842E39F8124".parse().unwrap(),

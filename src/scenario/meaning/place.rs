@@ -289,7 +289,7 @@ impl Judge<'_> {
         if !kind(sends) {
             let message = format!(
                 "this never fires: action `{id}` sends no {}",
-                what.trim_start_matches("an ")
+                what.trim_start_matches("an ").trim_start_matches("a ")
             );
             self.mistake(self.at("action", message));
             return None;

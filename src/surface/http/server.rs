@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::stream::{FaultyStream, Wire};
@@ -80,6 +80,19 @@ pub(crate) fn http() -> http1::Builder {
         .auto_date_header(false)
         .title_case_headers(true);
     builder
+}
+
+/// A listener on `address`, with room for a crowd of clients that come at once.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of an earlier house may linger; they do not keep the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits::HTTP_BACKLOG)
 }
 
 /// A listener and its connections; all end when it is dropped.
