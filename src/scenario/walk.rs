@@ -226,7 +226,9 @@ impl Walk<'_> {
         let expected = expected(&schema::forms(property));
         // Where there are too many forms to list, what it is for says more.
         let help = match property["description"].as_str() {
-            Some(purpose) if expected.len() > 100 => purpose.trim_end_matches('.').to_owned(),
+            Some(purpose) if expected.len() > 100 => {
+                format!("`{key}` says: {}", purpose.trim_end_matches('.').to_lowercase())
+            }
             _ => format!("`{key}` is {expected}"),
         };
         self.mistake(format!("the key `{key}` is missing")).help(help)
