@@ -86,8 +86,8 @@ impl Walk<'_> {
             return None;
         }
         let forms = schema::forms(schema);
-        if forms.iter().any(|form| form["x-json"] == true) {
-            return self.json(node);
+        if let Some(form) = forms.iter().find(|form| form["x-json"] == true) {
+            return self.json(node, form);
         }
         match &node.content {
             Content::Scalar(scalar) if scalar.kind == Kind::Null => self.nothing(&forms),
@@ -364,7 +364,7 @@ impl Walk<'_> {
     }
 
     /// A value in another's language, taken as it is.
-    fn json(&mut self, node: &Node) -> Option<Value> {
+    fn json(&mut self, node: &Node, form: &'static Schema) -> Option<Value> {
         match &node.content {
             Content::Scalar(scalar) => match scalar.kind {
                 Kind::Null => Some(Value::Null),
@@ -380,19 +380,39 @@ impl Walk<'_> {
                 Kind::Text => Some(Value::String(scalar.text.to_string())),
             },
             Content::List(items) => {
-                let item =
-                    |(index, item)| self.below(Segment::Index(index), |walk| walk.json(item));
+                let item = |(index, item)| {
+                    self.below(Segment::Index(index), |walk| walk.json(item, &form["items"]))
+                };
                 items.iter().enumerate().map(item).collect::<Option<_>>().map(Value::Sequence)
             }
             Content::Map(entries) => {
                 let member = |entry: &Entry| {
-                    let value = self
-                        .below(Segment::Key(entry.key.clone()), |walk| walk.json(&entry.value))?;
+                    let form = self.json_schema_of_key(entry, form);
+                    let segment = Segment::Key(entry.key.clone());
+                    let value = self.below(segment, |walk| walk.json(&entry.value, form))?;
                     Some((Value::String(entry.key.to_string()), value))
                 };
                 entries.iter().map(member).collect::<Option<_>>().map(Value::Mapping)
             }
         }
+    }
+
+    /// What may stand under a key of the device's own JSON. The device ignores keys it does not know,
+    /// and what a device exported may have some; one that is nearly a known one is a mistake.
+    fn json_schema_of_key(&mut self, entry: &Entry, form: &'static Schema) -> &'static Schema {
+        let Some(properties) = form["properties"].as_object() else {
+            return &form["additionalProperties"];
+        };
+        if let Some(schema) = properties.get(&*entry.key) {
+            return schema;
+        }
+        if let Some(meant) = nearest(&entry.key, properties.keys().map(String::as_str)) {
+            let message =
+                format!("unknown key `{}`, which the device ignores", shortened(&entry.key));
+            let mistake = self.key_mistake(&entry.key, message).suggest(Some(meant));
+            self.mistakes.push(mistake);
+        }
+        &Schema::Null
     }
 }
 
