@@ -31,7 +31,10 @@ fn draw_one(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic
     if excerpt.text.is_empty() || excerpt.text.len() > SHOWN_BYTES {
         let Place { line, column, .. } = mistake.place;
         let mut text = format!("{}\n", renderer.render(&[Group::with_title(title)]));
-        let _ = write!(text, " --> {}:{line}:{column}: {}", diagnostics.file(), mistake.path);
+        let _ = write!(text, " --> {}:{line}:{column}", diagnostics.file());
+        if !mistake.path.is_empty() {
+            let _ = write!(text, ": {}", mistake.path);
+        }
         for advice in mistake.advice() {
             let _ = write!(text, "\n  = help: {advice}");
         }
