@@ -183,6 +183,14 @@ impl Journal {
     }
 }
 
+/// A text as an entry carries it: whole where an action sent it, and cut where a stranger's is longer
+/// than anything an action can say.
+#[must_use]
+pub fn shortened(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::JOURNAL_TEXT));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;

@@ -29,6 +29,7 @@ pub mod outbound;
 pub mod device;
 pub mod scenario;
 pub mod tasks;
+mod sockets;
 pub mod surface;
 pub mod outside;
 pub mod control;

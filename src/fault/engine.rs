@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Method, QueueEffect, SlaveEffect,
-    SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
+    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Fault, Method, QueueEffect,
+    SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
-use crate::journal::{Event, Journal};
+use crate::journal::{Event, Journal, shortened};
 use crate::limits;
 use crate::rng::{Draws, Stream};
 
@@ -343,9 +343,7 @@ impl Engine {
         let mut verdict =
             AdmissionVerdict { disabled: false, occupied: 0, limit: limits::REQUESTS_IN_PROGRESS };
         self.ask("admission", &|| call.to_string(), |fault, strike| match fault {
-            Fault::Action(place, ActionEffect::Disable)
-                if is(&place.device, call.device) && is(&place.action, call.action) =>
-            {
+            Fault::Action(place, ActionEffect::Disable) if place.matches(call) => {
                 verdict.disabled |= strike.strikes(true);
             }
             Fault::Queue { device, effect } if is(device, call.device) && strike.strikes(true) => {
@@ -367,8 +365,7 @@ impl Engine {
         let mut hold = None;
         self.ask("run", &|| call.to_string(), |fault, strike| {
             if let Fault::Action(place, ActionEffect::Hold { lasts }) = fault
-                && is(&place.device, call.device)
-                && is(&place.action, call.action)
+                && place.matches(call)
                 && strike.strikes(hold.is_none())
             {
                 let until = lasts.map_or(VirtualTime::MAX, |lasts| strike.now.after(lasts));
@@ -388,9 +385,7 @@ impl Engine {
         let call = &connect.call;
         self.ask("connect", &|| call.to_string(), |fault, strike| {
             let fault = match (fault, connect.peer) {
-                (Fault::Action(place, ActionEffect::Connect(fault)), _)
-                    if is(&place.device, call.device) && is(&place.action, call.action) =>
-                {
+                (Fault::Action(place, ActionEffect::Connect(fault)), _) if place.matches(call) => {
                     *fault
                 }
                 (
@@ -400,9 +395,7 @@ impl Engine {
                 | (
                     Fault::Action(place, ActionEffect::Reply { code, target: Some(_), .. }),
                     Peer::OutsideTarget,
-                ) if is(&place.device, call.device) && is(&place.action, call.action) => {
-                    ConnectFault::Unsent(*code)
-                }
+                ) if place.matches(call) => ConnectFault::Unsent(*code),
                 (Fault::Slave(place, SlaveEffect::Connect(fault)), Peer::Slave(request))
                     if place.matches(&request) =>
                 {
@@ -434,12 +427,9 @@ impl Engine {
                 {
                     Some(effect)
                 }
-                Fault::Action(place, ActionEffect::Reply { slave: Some(effect), .. }) => request
-                    .from
-                    .is_some_and(|from| {
-                        is(&place.device, from.device) && is(&place.action, from.action)
-                    })
-                    .then_some(&**effect),
+                Fault::Action(place, ActionEffect::Reply { slave: Some(effect), .. }) => {
+                    request.from.is_some_and(|from| place.matches(&from)).then_some(&**effect)
+                }
                 _ => None,
             },
             |effect| match effect {
@@ -461,12 +451,9 @@ impl Engine {
                 {
                     Some(effect)
                 }
-                Fault::Action(place, ActionEffect::Reply { target: Some(effect), .. }) => request
-                    .from
-                    .is_some_and(|from| {
-                        is(&place.device, from.device) && is(&place.action, from.action)
-                    })
-                    .then_some(&**effect),
+                Fault::Action(place, ActionEffect::Reply { target: Some(effect), .. }) => {
+                    request.from.is_some_and(|from| place.matches(&from)).then_some(&**effect)
+                }
                 _ => None,
             },
             |effect| match effect {
@@ -646,6 +633,14 @@ impl Entry {
     }
 }
 
+impl ActionPlace {
+    /// Whether a call or a request of an action comes to this place.
+    #[must_use]
+    pub fn matches(&self, call: &ActionCall<'_>) -> bool {
+        is(&self.device, call.device) && is(&self.action, call.action)
+    }
+}
+
 impl SlavePlace {
     /// Whether a request comes to this place.
     #[must_use]
@@ -687,13 +682,6 @@ impl fmt::Display for ActionCall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} action {}", self.device, self.action)
     }
-}
-
-/// A place as the journal carries it: paths come from strangers, too.
-fn shortened(mut at: String) -> String {
-    let end = at.floor_char_boundary(limits::JOURNAL_TEXT);
-    at.truncate(end);
-    at
 }
 
 /// Whether `actual` is the one wanted; any is where none is.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::classify::{self, Ending, ResultCode};
@@ -20,6 +20,7 @@ use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
 use crate::fault::{self, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
 use crate::journal::{Event, Journal};
 use crate::outbound::{Peer, PeerKind};
+use crate::sockets;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,11 +276,7 @@ impl Requester {
 
 /// A connected socket.
 async fn open(address: SocketAddr) -> Result<TcpStream, Ending> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    };
-    let socket = socket.map_err(|_| Ending::NoSocket)?;
+    let socket = sockets::for_address(address).map_err(|_| Ending::NoSocket)?;
     let stream = socket.connect(address).await.map_err(|_| Ending::NotConnected)?;
     // Requests are single small segments; where the option fails they are merely slower.
     let _ = stream.set_nodelay(true);

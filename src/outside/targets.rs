@@ -21,7 +21,7 @@ use super::Context;
 use super::link::Caller;
 use crate::clock::Clock;
 use crate::fault::{Engine, TargetEffect, TargetRequest};
-use crate::journal::{Event, Journal};
+use crate::journal::{Event, Journal, shortened};
 use crate::limits;
 use crate::scenario::{Reply, Route, TargetPlan};
 
@@ -155,7 +155,7 @@ impl Target {
             from: caller.map(Caller::call),
         });
         let mut state = self.state();
-        let route = self.routes.iter().position(|route| serves(route, &request.method, path));
+        let route = self.routes.iter().position(|route| route.matches(&request.method, path));
         let replaced =
             matches!(verdict.effect, Some(TargetEffect::Status(_) | TargetEffect::Reset));
         let reply = route.map_or_else(not_found, |route| {
@@ -189,7 +189,7 @@ impl Target {
 
     fn explain(&self, method: String, path: String, status: u16) {
         let target = Arc::clone(&self.name);
-        let (method, path) = (shown(method), shown(path));
+        let (method, path) = (shortened(method), shortened(path));
         self.journal.write(Event::TargetRequest { target, method, path, status });
     }
 
@@ -214,42 +214,10 @@ impl State {
     }
 }
 
-/// Whether a route is meant by a method and a path without its query.
-fn serves(route: &Route, method: &str, path: &str) -> bool {
-    route.method.is_none_or(|wanted| wanted.as_str() == method)
-        && match route.path.strip_suffix('*') {
-            Some(prefix) => path.starts_with(prefix),
-            None => path == route.path,
-        }
-}
-
-/// A text as the journal has it: whole where an action sent it, and cut where a stranger's is longer
-/// than anything an action can say.
-fn shown(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(limits::JOURNAL_TEXT));
-    text
-}
-
 fn plain(status: u16) -> Reply {
     Reply { status, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
 }
 
 fn not_found() -> Reply {
     plain(404)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fault::Method;
-
-    #[test]
-    fn a_route_serves_its_path_and_a_star_what_follows() {
-        let route = |method, path: &str| Route { method, path: path.into(), replies: vec![] };
-        assert!(serves(&route(None, "/light/0"), "PUT", "/light/0"));
-        assert!(!serves(&route(None, "/light/0"), "PUT", "/light/01"));
-        assert!(serves(&route(None, "/light/*"), "GET", "/light/"));
-        assert!(serves(&route(None, "*"), "GET", "/"));
-        assert!(!serves(&route(Some(Method::Put), "*"), "GET", "/"));
-    }
 }

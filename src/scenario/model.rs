@@ -249,3 +249,18 @@ impl Default for Reply {
         Self { status: 200, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_serves_its_path_and_a_star_what_follows() {
+        let route = |method, path: &str| Route { method, path: path.into(), replies: vec![] };
+        assert!(route(None, "/light/0").matches("PUT", "/light/0"));
+        assert!(!route(None, "/light/0").matches("PUT", "/light/01"));
+        assert!(route(None, "/light/*").matches("GET", "/light/"));
+        assert!(route(None, "*").matches("GET", "/"));
+        assert!(!route(Some(Method::Put), "*").matches("GET", "/"));
+    }
+}

@@ -20,6 +20,7 @@ use crate::fault::Refusing;
 use crate::journal::Event;
 use crate::limits;
 use crate::outside::link::Links;
+use crate::sockets;
 use crate::tasks::Tasks;
 
 /// Connections that wait to be accepted.
@@ -41,7 +42,7 @@ pub(crate) enum Port {
 impl Port {
     /// An open port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
-        let listener = reserve(address)?.listen(BACKLOG)?;
+        let listener = sockets::bound(address)?.listen(BACKLOG)?;
         let bound = listener.local_addr()?;
         Ok((Self::Open(Arc::new(listener)), bound))
     }
@@ -50,7 +51,7 @@ impl Port {
         let listener = match std::mem::replace(self, Self::Lost) {
             Self::Open(listener) => listener,
             Self::Reserved(socket) => Arc::new(socket.listen(BACKLOG)?),
-            Self::Lost => Arc::new(reserve(address)?.listen(BACKLOG)?),
+            Self::Lost => Arc::new(sockets::bound(address)?.listen(BACKLOG)?),
         };
         *self = Self::Open(Arc::clone(&listener));
         Ok(listener)
@@ -61,25 +62,11 @@ impl Port {
             return;
         }
         *self = Self::Lost;
-        match reserve(address) {
+        match sockets::bound(address) {
             Ok(socket) => *self = Self::Reserved(socket),
             Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
         }
     }
-}
-
-/// A socket bound to `address`, which does not listen.
-fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Connections of before may still linger on the port. Not on Windows, where the option lets
-    // another process take a port that is in use.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 /// Serves a slave's port, and opens and closes it as the rules say.

@@ -9,12 +9,13 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::stream::{FaultyStream, Wire};
 use super::{Api, fault};
 use crate::limits;
+use crate::sockets;
 use crate::tasks::Tasks;
 
 /// A device's API on a socket. Dropping it closes the listener and all connections.
@@ -84,15 +85,7 @@ pub(crate) fn http() -> http1::Builder {
 
 /// A listener on `address`, with room for a crowd of clients that come at once.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Connections of an earlier house may linger; they do not keep the port.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(limits::HTTP_BACKLOG)
+    sockets::bound(address)?.listen(limits::HTTP_BACKLOG)
 }
 
 /// A listener and its connections; all end when it is dropped.
