@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use wwsim::clock::{Clock, Speed, VirtualTime};
 use wwsim::device::actions::{Capacity, Definition, Queue};
-use wwsim::device::{ActionSettings, Device, Firmware, Identity, License};
+use wwsim::device::{Device, Firmware, Identity, License, Setup};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
 use wwsim::limits;
@@ -76,7 +76,8 @@ fn healthy(speed: Speed) -> Arc<Device> {
         {"id": "light_toggle", "requests": [{"http": {"url": "http://lamp.local/toggle"}}]},
     ]}));
     let initial = Arc::new(definition.unwrap());
-    Device::new(identity, ActionSettings::default(), Some(initial), clock, engine, journal)
+    let setup = Setup { definition: Some(initial), ..Setup::of(identity) };
+    Device::new(setup, clock, engine, journal)
 }
 
 criterion_group!(benches, queue, device);

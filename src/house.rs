@@ -133,7 +133,9 @@ impl House {
         let token = token(&bound.control)?;
         outside.start().await;
 
-        let parts = Parts { clock: &clock, engine: &engine, journal: &journal, outside: &outside };
+        let seed = scenario.seed;
+        let parts =
+            Parts { seed, clock: &clock, engine: &engine, journal: &journal, outside: &outside };
         let devices = scenario.devices.iter().zip(bound.devices);
         let devices = devices.map(|(plan, listener)| parts.serve(plan, listener));
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
@@ -261,6 +263,7 @@ fn token(control: &TcpListener) -> Result<Option<Token>, StartError> {
 
 /// What a device is built from.
 struct Parts<'a> {
+    seed: u64,
     clock: &'a Clock,
     engine: &'a Arc<Engine>,
     journal: &'a Arc<Journal>,
@@ -274,9 +277,7 @@ impl Parts<'_> {
         listener: TcpListener,
     ) -> Result<(Arc<Device>, http::Server), StartError> {
         let device = Device::new(
-            plan.identity.clone(),
-            plan.settings,
-            plan.actions.clone(),
+            plan.setup(self.seed),
             self.clock.clone(),
             Arc::clone(self.engine),
             Arc::clone(self.journal),

@@ -29,6 +29,12 @@ impl Stream {
         Self(mix(hash))
     }
 
+    /// The stream as a number, to derive another from by [`Stream::child`].
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
     /// A stream derived from this one, as a register's from its unit's.
     #[must_use]
     pub fn child(self, index: u64) -> Self {

@@ -3,12 +3,15 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Identity;
+use tokio::sync::watch;
+
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use crate::clock::Clock;
+use super::{Boot, Config, Firmware, Identity, Snapshot};
+use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{Event, Journal};
 use crate::limits;
+use crate::meter::{Link, Meter, MeterPlan};
 
 /// How a device's actions behave where the contract leaves a choice (contract §3, rulings).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,12 +104,57 @@ impl CallRefused {
     }
 }
 
+/// A device as it comes up for the first time.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Who it is.
+    pub identity: Identity,
+    /// How its actions behave.
+    pub actions: ActionSettings,
+    /// The actions it starts with.
+    pub definition: Option<Arc<Definition>>,
+    /// What it is set to.
+    pub config: Arc<Config>,
+    /// Its meter.
+    pub meter: MeterPlan,
+    /// What all its randomness comes from.
+    pub seed: u64,
+}
+
+impl Setup {
+    /// A device out of the box.
+    #[must_use]
+    pub fn of(identity: Identity) -> Self {
+        Self {
+            actions: ActionSettings::default(),
+            definition: None,
+            config: Arc::new(Config::factory(&identity.id)),
+            meter: MeterPlan::default(),
+            seed: 0,
+            identity,
+        }
+    }
+}
+
+/// What a device is at one moment, its meter aside; cheap to take.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What it is set to.
+    pub config: Arc<Config>,
+    /// The firmware it runs.
+    pub firmware: Firmware,
+    /// Since when and under which number it has been up.
+    pub boot: Boot,
+}
+
 /// A device of the house.
 #[derive(Debug)]
 pub struct Device {
     identity: Identity,
     settings: ActionSettings,
-    initial: Option<Arc<Definition>>,
+    initial: Initial,
+    meter: Meter,
+    seed: u64,
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
@@ -115,39 +163,71 @@ pub struct Device {
     // happened, and whoever sees a final status finds it in the journal. Neither of them ever calls
     // a device.
     state: Mutex<State>,
+    /// Counts the changes of what lasts: configuration, firmware, boots.
+    changes: watch::Sender<u64>,
+}
+
+/// What a reset goes back to.
+#[derive(Debug)]
+struct Initial {
+    definition: Option<Arc<Definition>>,
+    config: Arc<Config>,
 }
 
 #[derive(Debug)]
 struct State {
     definition: Option<Arc<Definition>>,
+    config: Arc<Config>,
+    firmware: Firmware,
+    boot: Boot,
     queue: Queue,
     /// Counts the resets; what comes from before one is discarded.
     epoch: u64,
 }
 
 impl State {
-    fn new(definition: Option<Arc<Definition>>, settings: ActionSettings, epoch: u64) -> Self {
-        let queue = Queue::new(settings.first_status_id.unwrap_or(1));
-        Self { definition, queue, epoch }
+    fn new(
+        initial: &Initial,
+        identity: &Identity,
+        settings: ActionSettings,
+        seed: u64,
+        epoch: u64,
+    ) -> Self {
+        Self {
+            definition: initial.definition.clone(),
+            config: Arc::clone(&initial.config),
+            firmware: identity.firmware,
+            boot: Boot::first(&identity.id, seed),
+            queue: Queue::new(settings.first_status_id.unwrap_or(1)),
+            epoch,
+        }
     }
 }
 
 impl Device {
-    /// A device as it comes up, with the actions it starts with.
+    /// A device as it comes up.
     #[must_use]
-    pub fn new(
-        identity: Identity,
-        settings: ActionSettings,
-        initial: Option<Arc<Definition>>,
-        clock: Clock,
-        engine: Arc<Engine>,
-        journal: Arc<Journal>,
-    ) -> Arc<Self> {
-        let state = Mutex::new(State::new(initial.clone(), settings, 0));
-        Arc::new(Self { identity, settings, initial, clock, engine, journal, state })
+    pub fn new(setup: Setup, clock: Clock, engine: Arc<Engine>, journal: Arc<Journal>) -> Arc<Self> {
+        let Setup { identity, actions: settings, definition, config, meter, seed } = setup;
+        let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
+        let initial = Initial { definition, config };
+        let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
+        let changes = watch::Sender::new(0);
+        Arc::new(Self {
+            identity,
+            settings,
+            initial,
+            meter,
+            seed,
+            clock,
+            engine,
+            journal,
+            state,
+            changes,
+        })
     }
 
-    /// Who it is.
+    /// Who it is; the firmware is the one it first came up with, see [`View::firmware`].
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -157,6 +237,67 @@ impl Device {
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
         self.settings
+    }
+
+    /// What it is at this moment, its meter aside.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let state = self.state();
+        View { config: Arc::clone(&state.config), firmware: state.firmware, boot: state.boot }
+    }
+
+    /// What it is at this moment, with what it knows of its meter: what every surface shows of one
+    /// instant.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.clock.now();
+        let view = self.view();
+        let meter = self.meter.observe(now, &self.link(&view));
+        Snapshot { now, time: self.clock.civil(now), view, meter }
+    }
+
+    /// When the next reading of the meter comes; none where none will come.
+    #[must_use]
+    pub fn next_reading(&self) -> Option<VirtualTime> {
+        let view = self.view();
+        self.meter.next_reading(self.clock.now(), &self.link(&view))
+    }
+
+    /// What lies between the meter and the device now.
+    #[expect(clippy::unused_self, reason = "faults of the meter are asked for here")]
+    fn link(&self, view: &View) -> Link {
+        Link { up_since: view.boot.at }
+    }
+
+    /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
+    /// where it succeeds.
+    ///
+    /// # Errors
+    /// What `change` says, with nothing changed.
+    pub fn configure<T, E>(
+        &self,
+        change: impl FnOnce(&mut Config) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut state = self.state();
+        let mut config = Config::clone(&state.config);
+        let result = change(&mut config)?;
+        let replaced = std::mem::replace(&mut state.config, Arc::new(config));
+        drop(state);
+        drop(replaced);
+        self.changed();
+        Ok(result)
+    }
+
+    /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be
+    /// waited on: what has to follow them, a listener or a connection to a broker, looks at
+    /// [`Device::view`] after each and acts on the newest state alone.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// The action definition in force; none where none was set or it was deleted.
@@ -271,7 +412,10 @@ impl Device {
     /// Back to how it came up. What is still under way ends without a trace.
     pub fn reset(&self) {
         let mut state = self.state();
-        *state = State::new(self.initial.clone(), self.settings, state.epoch + 1);
+        let epoch = state.epoch + 1;
+        *state = State::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
+        drop(state);
+        self.changed();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -411,14 +555,13 @@ mod tests {
                 firmware: Firmware::DEFAULT,
                 license: License::Plus,
             };
-            let device = Device::new(
-                identity,
-                settings,
-                Some(definition(actions)),
-                clock.clone(),
-                Arc::clone(&engine),
-                Arc::clone(&journal),
-            );
+            let setup = Setup {
+                actions: settings,
+                definition: Some(definition(actions)),
+                ..Setup::of(identity)
+            };
+            let (rules, log) = (Arc::clone(&engine), Arc::clone(&journal));
+            let device = Device::new(setup, clock.clone(), rules, log);
             Self { clock, engine, journal, device }
         }
 

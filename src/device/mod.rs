@@ -4,10 +4,14 @@
 //! encodes while holding it; what has to happen outside is returned as a value.
 
 pub mod actions;
+pub mod config;
 mod handle;
 mod identity;
+mod snapshot;
 
+pub use self::config::Config;
 pub use self::handle::{
-    ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Ticket,
+    ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::snapshot::{Boot, BootId, Snapshot};

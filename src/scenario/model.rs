@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
-use crate::device::{ActionSettings, DeviceId, Firmware, Identity, License};
+use crate::device::{ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
 use crate::fault::{Method, Rule};
+use crate::meter::MeterPlan;
 use crate::outbound::{HostAddress, Policy};
 
 /// A house.
@@ -111,16 +112,23 @@ pub struct DevicePlan {
     pub settings: ActionSettings,
     /// The actions it starts with; none is as deleted.
     pub actions: Option<Arc<Definition>>,
+    /// What it is set to at the start.
+    pub config: Arc<Config>,
+    /// Its meter.
+    pub meter: MeterPlan,
 }
 
 impl Default for DevicePlan {
     fn default() -> Self {
         let id = Self::default_id(0);
+        let config = Arc::new(Config::factory(&id));
         Self {
             identity: Identity { id, firmware: Firmware::DEFAULT, license: License::default() },
             http: loopback(Self::HTTP_PORT),
             settings: ActionSettings::default(),
             actions: None,
+            config,
+            meter: MeterPlan::default(),
         }
     }
 }
@@ -130,6 +138,19 @@ impl DevicePlan {
     pub const HTTP_PORT: u16 = 8080;
     /// The id of the first device unless the scenario says otherwise; the next ones count up.
     const FIRST_ID: u64 = 0xA842_E39F_8124;
+
+    /// The device as it comes up in a house of this seed.
+    #[must_use]
+    pub fn setup(&self, seed: u64) -> Setup {
+        Setup {
+            identity: self.identity.clone(),
+            actions: self.settings,
+            definition: self.actions.clone(),
+            config: Arc::clone(&self.config),
+            meter: self.meter.clone(),
+            seed,
+        }
+    }
 
     /// The id of the `index`-th device that has none of its own.
     #[must_use]

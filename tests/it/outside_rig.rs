@@ -17,7 +17,7 @@ use wwsim::bank::{
 };
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::{Definition, Status};
-use wwsim::device::{ActionSettings, Device, Firmware, Identity, License};
+use wwsim::device::{ActionSettings, Device, Firmware, Identity, License, Setup};
 use wwsim::fault::{
     Engine, Fault, Rule, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
 };
@@ -73,14 +73,9 @@ impl Plan {
             firmware: Firmware::DEFAULT,
             license: License::Plus,
         };
-        let device = Device::new(
-            identity,
-            self.settings,
-            None,
-            clock.clone(),
-            Arc::clone(&engine),
-            Arc::clone(&journal),
-        );
+        let setup = Setup { actions: self.settings, ..Setup::of(identity) };
+        let (rules, log) = (Arc::clone(&engine), Arc::clone(&journal));
+        let device = Device::new(setup, clock.clone(), rules, log);
         Ok(Rig { clock, engine, journal, device, outside })
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::Definition;
-use wwsim::device::{ActionSettings, Device, Identity, License, Run};
+use wwsim::device::{self, ActionSettings, Device, Identity, License, Run};
 use wwsim::fault::{ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
 use wwsim::journal::Journal;
 use wwsim::surface::http::{Api, Server};
@@ -66,14 +66,12 @@ impl Bench {
         };
         let actions =
             setup.actions.map(|json| Arc::new(Definition::parse(json.as_bytes()).unwrap()));
-        let device = Device::new(
-            identity,
-            setup.settings,
-            actions,
-            clock.clone(),
-            Arc::clone(&engine),
-            journal,
-        );
+        let device = device::Setup {
+            actions: setup.settings,
+            definition: actions,
+            ..device::Setup::of(identity)
+        };
+        let device = Device::new(device, clock.clone(), Arc::clone(&engine), journal);
         let runs = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&runs);
         let api = Api::new(Arc::clone(&device), Arc::clone(&engine), clock.clone(), move |run| {

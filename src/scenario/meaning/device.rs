@@ -13,9 +13,10 @@ use super::super::raw;
 use super::Surroundings;
 use crate::device::actions::Definition;
 use crate::device::{
-    ActionSettings, Admission, CallRoute, DeviceId, Execution, Firmware, Identity, License,
+    ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Identity, License,
 };
 use crate::limits;
+use crate::meter::MeterPlan;
 
 /// The devices, each with whether it is known in detail; none where the file names none.
 pub(super) fn devices(
@@ -115,6 +116,8 @@ fn device(
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
     let plan = DevicePlan {
+        config: Arc::new(Config::factory(&identity.id)),
+        meter: MeterPlan::default(),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,

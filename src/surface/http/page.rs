@@ -10,7 +10,7 @@ use crate::fault::Method;
 
 /// What this is, and what it has to offer.
 pub(super) fn show(call: &Call<'_>) -> Reply {
-    let identity = call.device().identity();
+    let identity = &Identity { firmware: call.view.firmware, ..call.device().identity().clone() };
     let license = match identity.license {
         License::Free => "FREE",
         License::Plus => "PLUS",

@@ -1,22 +1,25 @@
 //! What the API consists of, and the order in which a call is checked (contract §1).
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::ALLOW;
+use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
 use super::query::Query;
 use super::{Reply, actions, body, page};
 use crate::clock::Clock;
-use crate::device::{Device, Firmware, License, Run};
+use crate::device::{Device, Firmware, License, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
 
 /// A path and all that is known of it.
 #[derive(Debug)]
 pub struct Route {
-    /// The path, exactly.
+    /// The path, exactly; with `/*` at its end also everything below it.
     pub path: &'static str,
     /// The first firmware that has it.
     pub since: Firmware,
@@ -38,7 +41,14 @@ pub struct Endpoint {
     handler: Handler,
 }
 
-type Handler = fn(&Call<'_>) -> Reply;
+/// What answers a call that passed all checks.
+#[derive(Debug, Clone, Copy)]
+enum Handler {
+    /// At once.
+    Now(fn(&Call<'_>) -> Reply),
+    /// With waiting.
+    Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
+}
 
 /// Every path of the device.
 pub static ROUTES: &[Route] = &[
@@ -78,19 +88,34 @@ pub static ROUTES: &[Route] = &[
 
 const ANY: Firmware = Firmware { major: 0, minor: 0, release: 0 };
 
-const fn get(about: &'static str, handler: Handler) -> Endpoint {
-    Endpoint { method: Method::Get, about, body_limit: limits::JSON_BODY_BYTES, handler }
+const fn get(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+    Endpoint {
+        method: Method::Get,
+        about,
+        body_limit: limits::JSON_BODY_BYTES,
+        handler: Handler::Now(handler),
+    }
 }
 
-const fn post(about: &'static str, handler: Handler) -> Endpoint {
+const fn post(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
     Endpoint { method: Method::Post, ..get(about, handler) }
 }
 
-const fn delete(about: &'static str, handler: Handler) -> Endpoint {
+const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
     Endpoint { method: Method::Delete, ..get(about, handler) }
 }
 
 impl Endpoint {
+    /// The same with a handler that waits.
+    #[allow(dead_code, reason = "uploads and scans come next")]
+    const fn later(
+        mut self,
+        handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
+    ) -> Self {
+        self.handler = Handler::Later(handler);
+        self
+    }
+
     const fn up_to(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
@@ -98,6 +123,17 @@ impl Endpoint {
 }
 
 impl Route {
+    /// Whether this path is the route's.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        match self.path.strip_suffix("/*") {
+            Some(base) => {
+                path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            None => path == self.path,
+        }
+    }
+
     /// Whether a device of this firmware has it.
     #[must_use]
     pub fn exists(&self, firmware: Firmware) -> bool {
@@ -124,7 +160,9 @@ pub struct Api {
 /// A call that passed all checks.
 pub struct Call<'a> {
     api: &'a Api,
-    uri: &'a hyper::Uri,
+    head: &'a Parts,
+    /// The device as it was when the call was checked.
+    pub view: View,
     /// The request's body.
     pub body: Bytes,
 }
@@ -146,9 +184,16 @@ impl Api {
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
-        match self.check(head.method.as_str(), head.uri.path()) {
+        let view = self.device.view();
+        match self.check(&head, &view) {
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
-                Ok(body) => (endpoint.handler)(&Call { api: self, uri: &head.uri, body }),
+                Ok(body) => {
+                    let call = Call { api: self, head: &head, view, body };
+                    match endpoint.handler {
+                        Handler::Now(handler) => handler(&call),
+                        Handler::Later(handler) => handler(&call).await,
+                    }
+                }
                 Err(unread) => unread.into(),
             },
             Err(refused) if body::discard(body).await => refused,
@@ -158,19 +203,11 @@ impl Api {
 
     /// All checks that need no body, in the order of contract §1: origin, preflight and
     /// authentication stand before the path; path, method and licence follow.
-    fn check(&self, method: &str, path: &str) -> Result<&'static Endpoint, Reply> {
-        let route = self.route(path)?;
-        let endpoint = route.endpoint(method)?;
+    fn check(&self, head: &Parts, view: &View) -> Result<&'static Endpoint, Reply> {
+        let route = route(head.uri.path(), view.firmware)?;
+        let endpoint = route.endpoint(head.method.as_str())?;
         self.check_license(route)?;
         Ok(endpoint)
-    }
-
-    fn route(&self, path: &str) -> Result<&'static Route, Reply> {
-        let firmware = self.device.identity().firmware;
-        let found = ROUTES.iter().find(|route| route.path == path && route.exists(firmware));
-        found.ok_or_else(|| {
-            Reply::error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
-        })
     }
 
     fn check_license(&self, route: &Route) -> Result<(), Reply> {
@@ -184,6 +221,14 @@ impl Api {
         }
         Ok(())
     }
+}
+
+/// The route of a path on a device of this firmware.
+fn route(path: &str, firmware: Firmware) -> Result<&'static Route, Reply> {
+    let found = ROUTES.iter().find(|route| route.matches(path) && route.exists(firmware));
+    found.ok_or_else(|| {
+        Reply::error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+    })
 }
 
 impl Route {
@@ -208,7 +253,25 @@ impl Call<'_> {
     }
 
     pub(super) fn query(&self) -> Query<'_> {
-        Query::of(self.uri)
+        Query::of(&self.head.uri)
+    }
+
+    /// The path as it was asked for, percent-encoded.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// The head of the request.
+    #[must_use]
+    pub fn head(&self) -> &Parts {
+        self.head
+    }
+
+    /// The scenario's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.api.clock
     }
 
     /// Has an admitted call carried out.

@@ -1,0 +1,60 @@
+//! Everything that a user sets on a device and that outlives a reboot (contract §2): one typed model.
+//!
+//! A [`Config`] is replaced as a whole, never changed in place, so that every surface works with one
+//! that fits together.
+
+mod meter;
+mod modbus_map;
+mod mqtt;
+mod network;
+mod settings;
+
+use std::sync::Arc;
+
+pub use self::meter::{
+    CustomScaler, InterfaceMode, InterfaceType, Key, MeterProtocol, MeterSettings, Parity,
+    ScalersSet, StopBits,
+};
+pub use self::modbus_map::{NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
+pub use self::mqtt::MqttSettings;
+pub use self::network::{EthSettings, StaticIp, TxPower, WifiSettings};
+pub use self::settings::{Cloud, ModbusService, SdService, Services, Settings, System};
+use crate::device::DeviceId;
+
+/// The configuration of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `/api/v1/settings`.
+    pub settings: Settings,
+    /// `/api/v1/meter/settings`.
+    pub meter: MeterSettings,
+    /// `/api/v1/meter/scalers/custom`.
+    pub custom_scalers: Vec<CustomScaler>,
+    /// `/api/v1/mqtt/settings`.
+    pub mqtt: MqttSettings,
+    /// `/api/v1/wifi/sta/settings`.
+    pub wifi: WifiSettings,
+    /// `/api/v1/eth/settings`.
+    pub eth: EthSettings,
+    /// `/api/v1/modbus`; the default map where none.
+    pub modbus: Option<Arc<RegisterMap>>,
+    /// `/api/v1/berry`: the stored script; none where there is none.
+    pub script: Option<Arc<str>>,
+}
+
+impl Config {
+    /// What a device leaves the factory with, and goes back to by `/api/v1/restore`.
+    #[must_use]
+    pub fn factory(id: &DeviceId) -> Self {
+        Self {
+            settings: Settings::factory(id),
+            meter: MeterSettings::default(),
+            custom_scalers: Vec::new(),
+            mqtt: MqttSettings::default(),
+            wifi: WifiSettings::default(),
+            eth: EthSettings::default(),
+            modbus: None,
+            script: None,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a meter can send: one table, from which every surface takes its names.
+//!
+//! Sources: `report_fields.csv`, `template_variables.csv`, `live_fields.csv`, `sd_csv_columns.csv`
+//! and `modbus_identifiers.csv` of the device contract, joined by OBIS code.
+
+use std::fmt;
+
+/// What a number is measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// kWh.
+    KilowattHour,
+    /// kvarh.
+    KilovarHour,
+    /// kW.
+    Kilowatt,
+    /// kvar.
+    Kilovar,
+    /// kVA.
+    KilovoltAmpere,
+    /// V.
+    Volt,
+    /// A.
+    Ampere,
+    /// A ratio.
+    Ratio,
+}
+
+impl Unit {
+    /// The symbol.
+    #[must_use]
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::KilowattHour => "kWh",
+            Self::KilovarHour => "kvarh",
+            Self::Kilowatt => "kW",
+            Self::Kilovar => "kvar",
+            Self::KilovoltAmpere => "kVA",
+            Self::Volt => "V",
+            Self::Ampere => "A",
+            Self::Ratio => "",
+        }
+    }
+
+    /// Whether the device multiplies it by `conv_factor`: power, energy, current and maximum demand,
+    /// neither voltage nor power factor (contract §4).
+    #[must_use]
+    pub const fn converts(self) -> bool {
+        !matches!(self, Self::Volt | Self::Ratio)
+    }
+}
+
+macro_rules! quantities {
+    ($($name:ident $obis:literal $unit:ident $live:expr, $sd:literal $report:literal $about:literal)*) => {
+        /// A number that a meter can send, by its OBIS code; in the order of the SD log's columns
+        /// where that names them by code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Quantity {
+            $(#[doc = concat!("`", $obis, "`: ", $about, ".")] $name,)*
+        }
+
+        impl Quantity {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The OBIS code, as the Modbus map names it: `1.8.0`. The variable is the same with
+            /// underscores.
+            #[must_use]
+            pub const fn obis(self) -> &'static str {
+                match self { $(Self::$name => $obis,)* }
+            }
+
+            /// What it is measured in, before any scaler.
+            #[must_use]
+            pub const fn unit(self) -> Unit {
+                match self { $(Self::$name => Unit::$unit,)* }
+            }
+
+            /// Its field in live events; none where they do not carry it.
+            #[must_use]
+            pub const fn live(self) -> Option<&'static str> {
+                match self { $(Self::$name => $live,)* }
+            }
+
+            /// Its column in the SD log.
+            #[must_use]
+            pub const fn sd_column(self) -> &'static str {
+                match self { $(Self::$name => $sd,)* }
+            }
+
+            /// Its path in `/report`, below `report`.
+            #[must_use]
+            pub const fn report(self) -> &'static str {
+                match self { $(Self::$name => $report,)* }
+            }
+        }
+    };
+}
+
+quantities! {
+    ActiveImportEnergy "1.8.0" KilowattHour Some("E_In"), "EAP_T" "energy.active.positive.total" "imported active energy"
+    ActiveImportEnergyT1 "1.8.1" KilowattHour Some("E_In_T1"), "EAP_T1" "energy.active.positive.t1" "imported active energy, tariff 1"
+    ActiveImportEnergyT2 "1.8.2" KilowattHour Some("E_In_T2"), "EAP_T2" "energy.active.positive.t2" "imported active energy, tariff 2"
+    ActiveExportEnergy "2.8.0" KilowattHour Some("E_Out"), "EAN_T" "energy.active.negative.total" "exported active energy"
+    ActiveExportEnergyT1 "2.8.1" KilowattHour Some("E_Out_T1"), "EAN_T1" "energy.active.negative.t1" "exported active energy, tariff 1"
+    ActiveExportEnergyT2 "2.8.2" KilowattHour Some("E_Out_T2"), "EAN_T2" "energy.active.negative.t2" "exported active energy, tariff 2"
+    ReactiveImportEnergy "3.8.0" KilovarHour Some("rE_In"), "ERP_T" "energy.reactive.positive.total" "imported reactive energy"
+    ReactiveImportEnergyT1 "3.8.1" KilovarHour None, "ERP_T1" "energy.reactive.positive.t1" "imported reactive energy, tariff 1"
+    ReactiveImportEnergyT2 "3.8.2" KilovarHour None, "ERP_T2" "energy.reactive.positive.t2" "imported reactive energy, tariff 2"
+    ReactiveExportEnergy "4.8.0" KilovarHour Some("rE_Out"), "ERN_T" "energy.reactive.negative.total" "exported reactive energy"
+    ReactiveExportEnergyT1 "4.8.1" KilovarHour None, "ERN_T1" "energy.reactive.negative.t1" "exported reactive energy, tariff 1"
+    ReactiveExportEnergyT2 "4.8.2" KilovarHour None, "ERN_T2" "energy.reactive.negative.t2" "exported reactive energy, tariff 2"
+    InductiveImportEnergy "5.8.0" KilovarHour Some("rEii"), "ERII_T" "energy.reactive.imported.inductive.total" "inductive reactive energy while importing"
+    InductiveImportEnergyT1 "5.8.1" KilovarHour None, "ERII_T1" "energy.reactive.imported.inductive.t1" "inductive reactive energy while importing, tariff 1"
+    InductiveImportEnergyT2 "5.8.2" KilovarHour None, "ERII_T2" "energy.reactive.imported.inductive.t2" "inductive reactive energy while importing, tariff 2"
+    CapacitiveImportEnergy "6.8.0" KilovarHour Some("rEic"), "ERIC_T" "energy.reactive.imported.capacitive.total" "capacitive reactive energy while importing"
+    CapacitiveImportEnergyT1 "6.8.1" KilovarHour None, "ERIC_T1" "energy.reactive.imported.capacitive.t1" "capacitive reactive energy while importing, tariff 1"
+    CapacitiveImportEnergyT2 "6.8.2" KilovarHour None, "ERIC_T2" "energy.reactive.imported.capacitive.t2" "capacitive reactive energy while importing, tariff 2"
+    InductiveExportEnergy "7.8.0" KilovarHour Some("rEei"), "EREI_T" "energy.reactive.exported.inductive.total" "inductive reactive energy while exporting"
+    InductiveExportEnergyT1 "7.8.1" KilovarHour None, "EREI_T1" "energy.reactive.exported.inductive.t1" "inductive reactive energy while exporting, tariff 1"
+    InductiveExportEnergyT2 "7.8.2" KilovarHour None, "EREI_T2" "energy.reactive.exported.inductive.t2" "inductive reactive energy while exporting, tariff 2"
+    CapacitiveExportEnergy "8.8.0" KilovarHour Some("rEec"), "EREC_T" "energy.reactive.exported.capacitive.total" "capacitive reactive energy while exporting"
+    CapacitiveExportEnergyT1 "8.8.1" KilovarHour None, "EREC_T1" "energy.reactive.exported.capacitive.t1" "capacitive reactive energy while exporting, tariff 1"
+    CapacitiveExportEnergyT2 "8.8.2" KilovarHour None, "EREC_T2" "energy.reactive.exported.capacitive.t2" "capacitive reactive energy while exporting, tariff 2"
+    ImportDemand "1.6.0" Kilowatt None, "MDAP_T" "max_demand.active.positive.total" "maximum demand of import"
+    ImportDemandT1 "1.6.1" Kilowatt None, "MDAP_T1" "max_demand.active.positive.t1" "maximum demand of import, tariff 1"
+    ImportDemandT2 "1.6.2" Kilowatt None, "MDAP_T2" "max_demand.active.positive.t2" "maximum demand of import, tariff 2"
+    ExportDemand "2.6.0" Kilowatt None, "MDAN_T" "max_demand.active.negative.total" "maximum demand of export"
+    ExportDemandT1 "2.6.1" Kilowatt None, "MDAN_T1" "max_demand.active.negative.t1" "maximum demand of export, tariff 1"
+    ExportDemandT2 "2.6.2" Kilowatt None, "MDAN_T2" "max_demand.active.negative.t2" "maximum demand of export, tariff 2"
+    ImportPower "1.7.0" Kilowatt Some("P_In"), "IPAP_T" "instantaneous_power.active.positive.total" "imported active power"
+    ImportPowerL1 "21.7.0" Kilowatt Some("P_P1_In"), "IPAP_L1" "instantaneous_power.active.positive.l1" "imported active power, phase 1"
+    ImportPowerL2 "41.7.0" Kilowatt Some("P_P2_In"), "IPAP_L2" "instantaneous_power.active.positive.l2" "imported active power, phase 2"
+    ImportPowerL3 "61.7.0" Kilowatt Some("P_P3_In"), "IPAP_L3" "instantaneous_power.active.positive.l3" "imported active power, phase 3"
+    ExportPower "2.7.0" Kilowatt Some("P_Out"), "IPAN_T" "instantaneous_power.active.negative.total" "exported active power"
+    ExportPowerL1 "22.7.0" Kilowatt Some("P_P1_Out"), "IPAN_L1" "instantaneous_power.active.negative.l1" "exported active power, phase 1"
+    ExportPowerL2 "42.7.0" Kilowatt Some("P_P2_Out"), "IPAN_L2" "instantaneous_power.active.negative.l2" "exported active power, phase 2"
+    ExportPowerL3 "62.7.0" Kilowatt Some("P_P3_Out"), "IPAN_L3" "instantaneous_power.active.negative.l3" "exported active power, phase 3"
+    ReactiveImportPower "3.7.0" Kilovar Some("rP_In"), "IPRP_T" "instantaneous_power.reactive.positive.total" "imported reactive power"
+    ReactiveImportPowerL1 "23.7.0" Kilovar Some("rP_P1_In"), "IPRP_L1" "instantaneous_power.reactive.positive.l1" "imported reactive power, phase 1"
+    ReactiveImportPowerL2 "43.7.0" Kilovar Some("rP_P2_In"), "IPRP_L2" "instantaneous_power.reactive.positive.l2" "imported reactive power, phase 2"
+    ReactiveImportPowerL3 "63.7.0" Kilovar Some("rP_P3_In"), "IPRP_L3" "instantaneous_power.reactive.positive.l3" "imported reactive power, phase 3"
+    ReactiveExportPower "4.7.0" Kilovar Some("rP_Out"), "IPRN_T" "instantaneous_power.reactive.negative.total" "exported reactive power"
+    ReactiveExportPowerL1 "24.7.0" Kilovar Some("rP_P1_Out"), "IPRN_L1" "instantaneous_power.reactive.negative.l1" "exported reactive power, phase 1"
+    ReactiveExportPowerL2 "44.7.0" Kilovar Some("rP_P2_Out"), "IPRN_L2" "instantaneous_power.reactive.negative.l2" "exported reactive power, phase 2"
+    ReactiveExportPowerL3 "64.7.0" Kilovar Some("rP_P3_Out"), "IPRN_L3" "instantaneous_power.reactive.negative.l3" "exported reactive power, phase 3"
+    ApparentPower "9.7.0" KilovoltAmpere None, "IPA_T" "instantaneous_power.apparent.total" "apparent power"
+    VoltageL1 "32.7.0" Volt Some("V_P1"), "V_L1" "voltage.l1" "voltage, phase 1"
+    VoltageL2 "52.7.0" Volt Some("V_P2"), "V_L2" "voltage.l2" "voltage, phase 2"
+    VoltageL3 "72.7.0" Volt Some("V_P3"), "V_L3" "voltage.l3" "voltage, phase 3"
+    CurrentL1 "31.7.0" Ampere Some("I_P1"), "I_L1" "current.l1" "current, phase 1, unsigned"
+    CurrentL2 "51.7.0" Ampere Some("I_P2"), "I_L2" "current.l2" "current, phase 2, unsigned"
+    CurrentL3 "71.7.0" Ampere Some("I_P3"), "I_L3" "current.l3" "current, phase 3, unsigned"
+    PowerFactor "13.7.0" Ratio Some("PF"), "PF" "power_factor" "power factor"
+}
+
+impl Quantity {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Its place in [`Quantity::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The quantity of an OBIS code written with dots: `1.8.0`.
+    #[must_use]
+    pub fn of_obis(obis: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|quantity| quantity.obis() == obis)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.obis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_leads_to_one_quantity() {
+        let distinct = |names: Vec<&str>| names.iter().collect::<HashSet<_>>().len() == names.len();
+        let all = Quantity::ALL.iter();
+        assert!(distinct(all.clone().map(|quantity| quantity.obis()).collect()));
+        assert!(distinct(all.clone().map(|quantity| quantity.sd_column()).collect()));
+        assert!(distinct(all.clone().map(|quantity| quantity.report()).collect()));
+        assert!(distinct(all.clone().filter_map(|quantity| quantity.live()).collect()));
+        for (index, quantity) in all.enumerate() {
+            assert_eq!(quantity.index(), index);
+            assert_eq!(Quantity::of_obis(quantity.obis()), Some(*quantity));
+        }
+        assert_eq!(Quantity::of_obis("1_8_0"), None);
+    }
+}
