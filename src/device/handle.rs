@@ -207,7 +207,12 @@ impl State {
 impl Device {
     /// A device as it comes up.
     #[must_use]
-    pub fn new(setup: Setup, clock: Clock, engine: Arc<Engine>, journal: Arc<Journal>) -> Arc<Self> {
+    pub fn new(
+        setup: Setup,
+        clock: Clock,
+        engine: Arc<Engine>,
+        journal: Arc<Journal>,
+    ) -> Arc<Self> {
         let Setup { identity, actions: settings, definition, config, meter, seed } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };

@@ -80,7 +80,8 @@ pub enum Parity {
 
 impl Parity {
     /// All of them, by the words of the API.
-    pub const NAMES: &[(&'static str, Self)] = &[("none", Self::None), ("odd", Self::Odd), ("even", Self::Even)];
+    pub const NAMES: &[(&'static str, Self)] =
+        &[("none", Self::None), ("odd", Self::Odd), ("even", Self::Even)];
 }
 
 /// `stop_bits`.
@@ -95,7 +96,8 @@ pub enum StopBits {
 
 impl StopBits {
     /// All of them, by the words of the API.
-    pub const NAMES: &[(&'static str, Self)] = &[("1", Self::One), ("1.5", Self::OneAndHalf), ("2", Self::Two)];
+    pub const NAMES: &[(&'static str, Self)] =
+        &[("1", Self::One), ("1.5", Self::OneAndHalf), ("2", Self::Two)];
 }
 
 /// `if_type`.
@@ -116,7 +118,17 @@ pub enum InterfaceType {
 
 impl InterfaceType {
     /// All of them, by the words of the API.
-    pub const NAMES: &[(&'static str, Self)] = &[("auto", Self::Auto), ("p1", Self::P1), ("mbus", Self::Mbus), ("ttl", Self::Ttl), ("mep", Self::Mep), ("irda", Self::Irda), ("uart", Self::Uart), ("p1_adapter", Self::P1Adapter), ("ttl_push", Self::TtlPush)];
+    pub const NAMES: &[(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("p1", Self::P1),
+        ("mbus", Self::Mbus),
+        ("ttl", Self::Ttl),
+        ("mep", Self::Mep),
+        ("irda", Self::Irda),
+        ("uart", Self::Uart),
+        ("p1_adapter", Self::P1Adapter),
+        ("ttl_push", Self::TtlPush),
+    ];
 }
 
 /// `protocol`.
@@ -135,7 +147,15 @@ pub enum MeterProtocol {
 
 impl MeterProtocol {
     /// All of them, by the words of the API.
-    pub const NAMES: &[(&'static str, Self)] = &[("auto", Self::Auto), ("dsmr", Self::Dsmr), ("hdlc", Self::Hdlc), ("kmp", Self::Kmp), ("mep", Self::Mep), ("mbus", Self::Mbus), ("mbtr", Self::Mbtr)];
+    pub const NAMES: &[(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("dsmr", Self::Dsmr),
+        ("hdlc", Self::Hdlc),
+        ("kmp", Self::Kmp),
+        ("mep", Self::Mep),
+        ("mbus", Self::Mbus),
+        ("mbtr", Self::Mbtr),
+    ];
 }
 
 /// `if_mode`.
@@ -150,7 +170,8 @@ pub enum InterfaceMode {
 
 impl InterfaceMode {
     /// All of them, by the words of the API.
-    pub const NAMES: &[(&'static str, Self)] = &[("auto", Self::Auto), ("push", Self::Push), ("pull", Self::Pull)];
+    pub const NAMES: &[(&'static str, Self)] =
+        &[("auto", Self::Auto), ("push", Self::Push), ("pull", Self::Pull)];
 }
 
 /// `scalers_set`.
@@ -165,5 +186,6 @@ pub enum ScalersSet {
 
 impl ScalersSet {
     /// All of them, by the words of the API.
-    pub const NAMES: &[(&'static str, Self)] = &[("default", Self::Default), ("custom", Self::Custom), ("lge570", Self::Lge570)];
+    pub const NAMES: &[(&'static str, Self)] =
+        &[("default", Self::Default), ("custom", Self::Custom), ("lge570", Self::Lge570)];
 }

@@ -1,5 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
+mod gateway;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
@@ -13,6 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
+use self::gateway::{Gateway, Parts};
 use crate::clock::{self, Clock};
 use crate::control::{
     self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
@@ -23,8 +26,8 @@ use crate::device::actions::Definition;
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
-use crate::scenario::{self, DevicePlan, Scenario};
-use crate::surface::http::{self, server::bind};
+use crate::scenario::{self, Scenario};
+use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
 
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
@@ -94,7 +97,7 @@ struct Inside {
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    devices: Vec<(Arc<Device>, http::Server)>,
+    devices: Vec<Gateway>,
     outside: Outside,
     /// Counts the resets.
     epoch: AtomicU64,
@@ -137,7 +140,7 @@ impl House {
         let parts =
             Parts { seed, clock: &clock, engine: &engine, journal: &journal, outside: &outside };
         let devices = scenario.devices.iter().zip(bound.devices);
-        let devices = devices.map(|(plan, listener)| parts.serve(plan, listener));
+        let devices = devices.map(|(plan, listener)| Gateway::start(plan, listener, &parts));
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
         let tasks = Tasks::default();
         tasks.spawn({
@@ -196,7 +199,7 @@ impl House {
 
     /// Its devices, in the order of the scenario; at least one.
     pub fn devices(&self) -> impl Iterator<Item = &Arc<Device>> {
-        self.inside.devices.iter().map(|(device, _)| device)
+        self.inside.devices.iter().map(|gateway| &gateway.device)
     }
 
     /// A slave, by name.
@@ -225,8 +228,8 @@ impl House {
         // Before the listeners: a reset under way would open them again.
         tasks.end_all().await;
         drop(control);
-        for (_, server) in &inside.devices {
-            server.close().await;
+        for gateway in &inside.devices {
+            gateway.close().await;
         }
         inside.outside.close().await;
     }
@@ -261,43 +264,6 @@ fn token(control: &TcpListener) -> Result<Option<Token>, StartError> {
     if loopback { Ok(None) } else { Token::random().map(Some).map_err(StartError::Token) }
 }
 
-/// What a device is built from.
-struct Parts<'a> {
-    seed: u64,
-    clock: &'a Clock,
-    engine: &'a Arc<Engine>,
-    journal: &'a Arc<Journal>,
-    outside: &'a Outside,
-}
-
-impl Parts<'_> {
-    fn serve(
-        &self,
-        plan: &DevicePlan,
-        listener: TcpListener,
-    ) -> Result<(Arc<Device>, http::Server), StartError> {
-        let device = Device::new(
-            plan.setup(self.seed),
-            self.clock.clone(),
-            Arc::clone(self.engine),
-            Arc::clone(self.journal),
-        );
-        let runner = Arc::clone(self.outside.runner());
-        let api = http::Api::new(
-            Arc::clone(&device),
-            Arc::clone(self.engine),
-            self.clock.clone(),
-            move |run| runner.run(run),
-        );
-        let server = http::Server::start(listener, api).map_err(|source| StartError::Bind {
-            who: format!("device {}", plan.identity.id),
-            address: plan.http,
-            source,
-        })?;
-        Ok((device, server))
-    }
-}
-
 fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
@@ -305,9 +271,9 @@ fn url(address: SocketAddr) -> String {
 impl Inside {
     /// Where everything but the control plane listens.
     fn addresses(&self) -> Addresses {
-        let devices = self.devices.iter().map(|(device, server)| DeviceAddress {
-            id: device.identity().id.to_string(),
-            http: url(server.address()),
+        let devices = self.devices.iter().map(|gateway| DeviceAddress {
+            id: gateway.device.identity().id.to_string(),
+            http: url(gateway.http.address()),
         });
         let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
         let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
@@ -331,18 +297,22 @@ impl Inside {
         // What clients see of the house first, then what carries their calls out. Who connects
         // meanwhile waits for the new beginning.
         let mut paused = Vec::with_capacity(self.devices.len());
-        for (_, server) in &self.devices {
-            paused.push(server.pause().await);
+        for gateway in &self.devices {
+            paused.push(gateway.http.pause().await);
+            gateway.stop_services().await;
         }
         paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
-        for (device, _) in &self.devices {
-            device.reset();
+        for gateway in &self.devices {
+            gateway.device.reset();
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.outside.start().await;
+        for gateway in &self.devices {
+            gateway.start_services();
+        }
     }
 }
 
@@ -364,11 +334,7 @@ impl Controls for Inside {
             name: self.scenario.name.clone(),
             seed: self.scenario.seed,
             epoch: self.epoch.load(Ordering::Acquire),
-            devices: self
-                .devices
-                .iter()
-                .map(|(device, server)| show_device(device, server))
-                .collect(),
+            devices: self.devices.iter().map(show_device).collect(),
             slaves: self.outside.slaves().map(|slave| self.show_slave(slave)).collect(),
             http_targets: self.outside.targets().map(|target| self.show_target(target)).collect(),
         }
@@ -405,8 +371,8 @@ impl Controls for Inside {
     fn parse_rule(&self, rule: &Value) -> Result<Rule, Vec<String>> {
         // Rules may name the actions that the devices have now.
         let mut house = self.scenario.clone();
-        for (plan, (device, _)) in house.devices.iter_mut().zip(&self.devices) {
-            plan.actions = device.definition();
+        for (plan, gateway) in house.devices.iter_mut().zip(&self.devices) {
+            plan.actions = gateway.device.definition();
         }
         scenario::rule_from_json(rule, &house, &self.free_rule_id())
     }
@@ -474,16 +440,16 @@ impl Inside {
     }
 }
 
-fn show_device(device: &Device, server: &http::Server) -> DeviceSummary {
+fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
     let identity = device.identity();
     let ids = |definition: &Definition| {
         definition.actions().iter().map(|action| action.id.to_string()).collect()
     };
     DeviceSummary {
         id: identity.id.to_string(),
-        firmware: identity.firmware.to_string(),
+        firmware: device.view().firmware.to_string(),
         license: identity.license.name(),
-        http: server.address(),
+        http: http.address(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
     }
