@@ -66,6 +66,8 @@ pub enum Event {
     Started { device: Arc<str>, firmware: String, boot_id: String },
     /// A device forgot what its user had set.
     Restored { device: Arc<str> },
+    /// Something that is to outlive the process could not be written down.
+    StateNotWritten { what: Arc<str>, error: String },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

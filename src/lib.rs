@@ -30,6 +30,7 @@ pub mod outbound;
 pub mod meter;
 pub mod device;
 pub mod scenario;
+pub mod state;
 pub mod tasks;
 mod sockets;
 pub mod surface;

@@ -145,3 +145,11 @@ pub const JOURNAL_PAGE: usize = 256;
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Real time that a house gets to end in after Ctrl-C, before the process ends without waiting.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// Bytes of a document in a state directory; the largest that this writes, with every text of a
+/// device at its longest, has some 100 KiB.
+pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
+/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
+pub const STATE_BROKEN_FILES: u32 = 100;
+/// Status ids passed over after a process that ended without a word: more than a device gives out
+/// between two writes of its state.
+pub const STATUS_ID_LEAP: u64 = 1000;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use super::{Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
+use super::{Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{Event, Journal};
@@ -121,6 +121,8 @@ pub struct Setup {
     pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
+    /// Where it goes on from; none where it comes up for the first time.
+    pub resumed: Option<Resumed>,
 }
 
 impl Setup {
@@ -134,6 +136,7 @@ impl Setup {
             meter: MeterPlan::default(),
             hardware: Hardware::default(),
             seed: 0,
+            resumed: None,
             identity,
         }
     }
@@ -167,8 +170,10 @@ pub struct Device {
     // happened, and whoever sees a final status finds it in the journal. Neither of them ever calls
     // a device.
     state: Mutex<State>,
-    /// Counts the changes of what lasts: configuration, firmware, boots.
+    /// Counts the changes of what lasts: configuration, actions, firmware, boots.
     changes: watch::Sender<u64>,
+    /// The count of them that is known to outlive the process; none where nothing does.
+    kept: watch::Sender<Option<u64>>,
 }
 
 /// What a reset goes back to.
@@ -219,12 +224,24 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, meter, hardware, seed } =
-            setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            meter,
+            hardware,
+            seed,
+            resumed,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
-        let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
-        let changes = watch::Sender::new(0);
+        let mut state = State::new(&initial, &identity, settings, seed, 0);
+        if let Some(resumed) = resumed {
+            resumed.apply(&mut state, &identity.id, seed);
+        }
+        let state = Mutex::new(state);
+        let (changes, kept) = (watch::Sender::new(0), watch::Sender::new(None));
         Arc::new(Self {
             identity,
             settings,
@@ -237,6 +254,7 @@ impl Device {
             journal,
             state,
             changes,
+            kept,
         })
     }
 
@@ -266,6 +284,11 @@ impl Device {
     /// The house's log of decisions.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Up to which count of changes everything outlives the process.
+    pub(super) fn kept_changes(&self) -> &watch::Sender<Option<u64>> {
+        &self.kept
     }
 
     /// What all its randomness comes from.
@@ -322,8 +345,8 @@ impl Device {
         Ok(result)
     }
 
-    /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be
-    /// waited on: what has to follow them, a listener or a connection to a broker, looks at
+    /// Counts the changes of what lasts (configuration, actions, firmware, boots), as a value that
+    /// can be waited on: what has to follow them, a listener or a connection to a broker, looks at
     /// [`Device::view`] after each and acts on the newest state alone.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -360,6 +383,7 @@ impl Device {
         drop(state);
         // Freed only now, as it may be large.
         drop(replaced);
+        self.changed();
     }
 
     /// Calls an action: all of contract §3's checks in their order, and the admission, as one step.

@@ -9,6 +9,7 @@ mod handle;
 mod hardware;
 mod identity;
 mod power;
+mod saved;
 mod snapshot;
 
 pub use self::config::Config;
@@ -18,4 +19,5 @@ pub use self::handle::{
 pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
+pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::StartError;
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{Device, Power};
+use crate::device::{Device, Power, Resumed, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
@@ -48,11 +48,12 @@ struct Supervision {
 impl Gateway {
     pub(super) fn start(
         plan: &DevicePlan,
+        resumed: Option<Resumed>,
         listener: TcpListener,
         parts: &Parts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
-            plan.setup(parts.seed),
+            Setup { resumed, ..plan.setup(parts.seed) },
             parts.clock.clone(),
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),

@@ -18,6 +18,7 @@ mod power;
 mod result_codes;
 mod scenario;
 mod slaves;
+mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;

@@ -1,10 +1,12 @@
 //! `/api/v1/meter/settings` and `/api/v1/meter/scalers/custom` (contract §2,
 //! `meter_settings_fields.csv`).
 
+use serde::{Deserialize, Serialize};
+
 use crate::decimal::Decimal;
 
 /// How the device talks to its meter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct MeterSettings {
@@ -32,11 +34,11 @@ pub struct MeterSettings {
 }
 
 /// A key of 128 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key(pub [u8; 16]);
 
 /// A scaler of the user's own for an OBIS code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomScaler {
     /// `A.B.C` of the code, each 0..=254 but the last, which is 0..=255.
     pub obis: [u8; 3],
@@ -69,7 +71,7 @@ impl Default for MeterSettings {
 }
 
 /// `parity`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum Parity {
     #[default]
@@ -85,7 +87,7 @@ impl Parity {
 }
 
 /// `stop_bits`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum StopBits {
     #[default]
@@ -101,7 +103,7 @@ impl StopBits {
 }
 
 /// `if_type`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceType {
     #[default]
@@ -132,7 +134,7 @@ impl InterfaceType {
 }
 
 /// `protocol`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum MeterProtocol {
     #[default]
@@ -159,7 +161,7 @@ impl MeterProtocol {
 }
 
 /// `if_mode`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceMode {
     #[default]
@@ -175,7 +177,7 @@ impl InterfaceMode {
 }
 
 /// `scalers_set`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum ScalersSet {
     #[default]

@@ -11,6 +11,8 @@ mod settings;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::meter::{
     CustomScaler, InterfaceMode, InterfaceType, Key, MeterProtocol, MeterSettings, Parity,
     ScalersSet, StopBits,
@@ -22,7 +24,7 @@ pub use self::settings::{Cloud, ModbusService, SdService, Services, Settings, Sy
 use crate::device::DeviceId;
 
 /// The configuration of a device.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// `/api/v1/settings`.
     pub settings: Settings,

@@ -1,17 +1,19 @@
 //! `/api/v1/modbus`: the register map of the device's own Modbus server (contract §6,
 //! `modbus_identifiers.csv`).
 
+use serde::{Deserialize, Serialize};
+
 use crate::meter::Quantity;
 
 /// A register map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterMap {
     /// Its sets, as given.
     pub sets: Vec<RegisterSet>,
 }
 
 /// Registers that follow each other from one address on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterSet {
     /// 0..=9998.
     pub start_address: u16,
@@ -22,7 +24,7 @@ pub struct RegisterSet {
 }
 
 /// The order of the words of a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WordOrder {
     /// `msw`: most significant word first.
     #[default]
@@ -32,7 +34,7 @@ pub enum WordOrder {
 }
 
 /// A value in the map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// What it shows.
     pub id: RegisterId,
@@ -43,7 +45,7 @@ pub struct Register {
 }
 
 /// How a number is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum NumberType {
     Short,
@@ -55,7 +57,7 @@ pub enum NumberType {
 }
 
 /// What a register shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterId {
     /// `0`: all bits zero.
     Zeros,

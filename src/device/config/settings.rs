@@ -1,9 +1,11 @@
 //! `/api/v1/settings` (contract §2, `settings_fields.csv`).
 
+use serde::{Deserialize, Serialize};
+
 use crate::device::DeviceId;
 
 /// The device's settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct Settings {
     pub system: System,
@@ -11,7 +13,7 @@ pub struct Settings {
 }
 
 /// `system`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct System {
@@ -27,7 +29,7 @@ pub struct System {
 }
 
 /// `services`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct Services {
@@ -50,7 +52,7 @@ pub struct Services {
 }
 
 /// `services.cloud`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct Cloud {
@@ -61,7 +63,7 @@ pub struct Cloud {
 }
 
 /// `services.sd`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct SdService {
     pub enable: bool,
@@ -71,7 +73,7 @@ pub struct SdService {
 }
 
 /// `services.modbus`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct ModbusService {
     pub enable: bool,

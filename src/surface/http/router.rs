@@ -204,10 +204,15 @@ impl Api {
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
                 Ok(body) => {
                     let call = Call { api: self, head: &head, view, body };
-                    match endpoint.handler {
+                    let reply = match endpoint.handler {
                         Handler::Now(handler) => handler(&call),
                         Handler::Later(handler) => handler(&call).await,
+                    };
+                    if endpoint.method != Method::Get {
+                        // Whoever is told that something is set finds it set, come what may.
+                        self.device.kept().await;
                     }
+                    reply
                 }
                 Err(unread) => unread.into(),
             },
