@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use super::{Boot, Config, Firmware, Identity, Snapshot};
+use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{Event, Journal};
@@ -115,6 +115,8 @@ pub struct Setup {
     pub definition: Option<Arc<Definition>>,
     /// What it is set to.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
     /// What all its randomness comes from.
@@ -129,6 +131,7 @@ impl Setup {
             actions: ActionSettings::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
+            access: Access::default(),
             meter: MeterPlan::default(),
             seed: 0,
             identity,
@@ -152,6 +155,7 @@ pub struct View {
 pub struct Device {
     identity: Identity,
     settings: ActionSettings,
+    access: Access,
     initial: Initial,
     meter: Meter,
     seed: u64,
@@ -213,7 +217,7 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, meter, seed } = setup;
+        let Setup { identity, actions: settings, definition, config, access, meter, seed } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -221,6 +225,7 @@ impl Device {
         Arc::new(Self {
             identity,
             settings,
+            access,
             initial,
             meter,
             seed,
@@ -242,6 +247,12 @@ impl Device {
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
         self.settings
+    }
+
+    /// Who gets in.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// What it is at this moment, its meter aside.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
-use crate::device::{ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::outbound::{HostAddress, Policy};
@@ -114,6 +114,8 @@ pub struct DevicePlan {
     pub actions: Option<Arc<Definition>>,
     /// What it is set to at the start.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
 }
@@ -128,6 +130,7 @@ impl Default for DevicePlan {
             settings: ActionSettings::default(),
             actions: None,
             config,
+            access: Access::default(),
             meter: MeterPlan::default(),
         }
     }
@@ -147,6 +150,7 @@ impl DevicePlan {
             actions: self.settings,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
+            access: self.access.clone(),
             meter: self.meter.clone(),
             seed,
         }

@@ -6,7 +6,10 @@
 //! know nothing.
 
 mod actions;
+mod auth;
 pub(crate) mod body;
+mod cors;
+pub mod digest;
 mod fault;
 mod page;
 pub(crate) mod query;

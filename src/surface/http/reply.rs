@@ -83,10 +83,17 @@ impl Reply {
 
     /// The same with a header of its own; `value` is visible ASCII.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+    pub fn with(self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.with_value(name, value),
+            Err(_) => self,
         }
+    }
+
+    /// The same with a header of its own.
+    #[must_use]
+    pub(super) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -107,6 +114,11 @@ impl Reply {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.content.as_ref().map(|content| content.bytes.clone()).unwrap_or_default()
+    }
+
+    /// The headers that it alone has, by name and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (name, value))
     }
 
     /// Whether its connection ends with it.
