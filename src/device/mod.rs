@@ -7,6 +7,7 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
+mod json;
 mod snapshot;
 
 pub use self::config::Config;

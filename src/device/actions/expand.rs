@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::decode::check_length;
+use crate::device::json::check_length;
 use super::location::{Location, Scheme};
 use super::{Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite, Request};
 use crate::limits;
