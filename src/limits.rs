@@ -98,6 +98,9 @@ pub const JOURNAL_ENTRIES: usize = 10_000;
 /// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of
 /// the device's own.
 pub const JOURNAL_TEXT: usize = 255;
+/// Keys a write named that the device does not know, as its journal entry lists them; more are left
+/// out.
+pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
 /// Requests a target remembers, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and remembers.

@@ -8,6 +8,8 @@ pub mod config;
 mod handle;
 mod identity;
 mod json;
+pub mod network;
+mod profile;
 mod snapshot;
 
 pub use self::config::Config;
@@ -15,4 +17,5 @@ pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -8,6 +8,7 @@ mod modbus_map;
 mod mqtt;
 mod network;
 mod settings;
+pub mod table;
 
 use std::sync::Arc;
 
