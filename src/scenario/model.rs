@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
@@ -116,6 +117,8 @@ pub struct DevicePlan {
     pub config: Arc<Config>,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
 }
 
 impl Default for DevicePlan {
@@ -129,6 +132,7 @@ impl Default for DevicePlan {
             actions: None,
             config,
             meter: MeterPlan::default(),
+            site: Site::default(),
         }
     }
 }
@@ -148,6 +152,7 @@ impl DevicePlan {
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
             meter: self.meter.clone(),
+            site: self.site.clone(),
             seed,
         }
     }

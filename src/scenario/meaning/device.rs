@@ -12,6 +12,7 @@ use super::super::path::Path;
 use super::super::raw;
 use super::Surroundings;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{
     ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Identity, License,
 };
@@ -118,6 +119,7 @@ fn device(
     let plan = DevicePlan {
         config: Arc::new(Config::factory(&identity.id)),
         meter: MeterPlan::default(),
+        site: Site::default(),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Around, Field, LeftOut, Object};
+use super::{Around, Field, Kind, LeftOut, Object};
 use crate::device::config::Config;
 use crate::device::{Firmware, json};
 use crate::journal;
@@ -171,6 +171,10 @@ impl<T: Clone> Walk<T> {
 
     fn field(&mut self, index: usize, named: Named, path: String, value: &Value) {
         let field = &self.fields[index];
+        if matches!(field.kind, Kind::Key(_)) && value == "" {
+            // What a client sends back that was never shown the key: as if it were not named.
+            return;
+        }
         // What is wrong under one name stays wrong where the other has its way.
         let outdone = named == Named::ByAlias && self.named[index] == Named::ByPath;
         let result = if outdone {

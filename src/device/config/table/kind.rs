@@ -52,7 +52,7 @@ pub enum Kind<T: 'static> {
     },
     /// An IPv4 address.
     Address(Lens<T, Ipv4Addr>),
-    /// 32 hexadecimal digits; zeros and the empty string clear it.
+    /// 32 hexadecimal digits; zeros clear it. An empty string is as if it were not named.
     Key(Lens<T, Option<Key>>),
     /// The one word that there is.
     Constant(&'static str),
@@ -97,11 +97,7 @@ impl TextRule {
 
     /// The same where also `check` holds, which `expected` puts in words.
     #[must_use]
-    pub const fn that(
-        self,
-        check: fn(&str) -> Result<(), String>,
-        expected: &'static str,
-    ) -> Self {
+    pub const fn that(self, check: fn(&str) -> Result<(), String>, expected: &'static str) -> Self {
         // Its length is taken apart because a range has a destructor as far as constants go.
         Self { length: *self.length.start()..=*self.length.end(), unit: self.unit, check, expected }
     }
@@ -208,9 +204,7 @@ impl<T> Kind<T> {
 }
 
 /// All words of a field of words.
-pub(super) fn words(
-    word: fn(usize) -> Option<&'static str>,
-) -> impl Iterator<Item = &'static str> {
+pub(super) fn words(word: fn(usize) -> Option<&'static str>) -> impl Iterator<Item = &'static str> {
     (0..).map_while(word)
 }
 
@@ -242,9 +236,6 @@ fn address(value: &Value) -> Result<Ipv4Addr, String> {
 fn key(value: &Value) -> Result<Option<Key>, String> {
     const EXPECTED: &str = "32 hexadecimal digits; zeros clear the key";
     let text = value.as_str().ok_or_else(|| json::unexpected(value, EXPECTED))?;
-    if text.is_empty() {
-        return Ok(None);
-    }
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(format!("{} characters: expected {EXPECTED}", text.chars().count()));
     }

@@ -13,8 +13,8 @@ mod schema;
 
 use super::Config;
 use crate::device::DeviceId;
+use crate::device::Feature;
 use crate::device::network::Site;
-use crate::device::profile::Feature;
 
 pub use self::apply::{Applied, FieldError, Write};
 pub use self::kind::{Kind, TextRule, Unit};
