@@ -8,6 +8,8 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
+mod json;
+pub mod network;
 mod profile;
 mod snapshot;
 

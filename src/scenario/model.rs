@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
@@ -118,6 +119,8 @@ pub struct DevicePlan {
     pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
 }
 
 impl Default for DevicePlan {
@@ -132,6 +135,7 @@ impl Default for DevicePlan {
             config,
             access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
         }
     }
 }
@@ -152,6 +156,7 @@ impl DevicePlan {
             config: Arc::clone(&self.config),
             access: self.access.clone(),
             meter: self.meter.clone(),
+            site: self.site.clone(),
             seed,
         }
     }

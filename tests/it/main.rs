@@ -18,6 +18,7 @@ mod outside_slaves;
 mod outside_targets;
 mod result_codes;
 mod scenario;
+mod settings;
 mod slaves;
 mod surface_faults;
 mod surface_http;

@@ -12,6 +12,7 @@ use super::super::path::Path;
 use super::super::raw;
 use super::Surroundings;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{
     Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
     Firmware, Identity, License,
@@ -120,6 +121,7 @@ fn device(
         config: Arc::new(Config::factory(&identity.id)),
         access: access(raw),
         meter: MeterPlan::default(),
+        site: Site::default(),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,

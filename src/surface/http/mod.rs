@@ -16,6 +16,7 @@ pub(crate) mod query;
 mod reply;
 mod router;
 pub(crate) mod server;
+mod settings;
 mod stream;
 
 pub use self::reply::{Body, Reply};
