@@ -15,7 +15,7 @@ mod router;
 pub(crate) mod server;
 mod stream;
 
-pub use self::reply::{Body, Reply};
+pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;
 pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
 pub use self::server::{Paused, Server};
