@@ -19,7 +19,7 @@ pub(crate) mod server;
 mod settings;
 mod stream;
 
-pub use self::reply::{Body, Reply};
+pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;
 pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
 pub use self::server::{Paused, Server};
