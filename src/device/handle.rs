@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -123,6 +123,8 @@ pub struct Setup {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -138,6 +140,7 @@ impl Setup {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
             seed: 0,
             identity,
         }
@@ -161,6 +164,7 @@ pub struct Device {
     identity: Identity,
     settings: ActionSettings,
     access: Access,
+    hardware: Hardware,
     initial: Initial,
     meter: Meter,
     site: Site,
@@ -185,14 +189,15 @@ struct Initial {
 }
 
 #[derive(Debug)]
-struct State {
-    definition: Option<Arc<Definition>>,
-    config: Arc<Config>,
-    firmware: Firmware,
-    boot: Boot,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+pub(super) struct State {
+    pub(super) definition: Option<Arc<Definition>>,
+    pub(super) config: Arc<Config>,
+    pub(super) firmware: Firmware,
+    pub(super) boot: Boot,
+    pub(super) power: Power,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -208,6 +213,7 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            power: Power::Up,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
@@ -223,8 +229,17 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
-            setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            access,
+            meter,
+            site,
+            hardware,
+            seed,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -233,6 +248,7 @@ impl Device {
             identity,
             settings,
             access,
+            hardware,
             initial,
             meter,
             site,
@@ -267,6 +283,26 @@ impl Device {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What it is built of.
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What it is at this moment, its meter aside.
@@ -384,7 +420,7 @@ impl Device {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -506,7 +542,7 @@ impl Device {
         self.changed();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
