@@ -3,15 +3,20 @@
 //! [`Device`] is the handle that surfaces hold: a short lock over pure state. Nobody awaits or
 //! encodes while holding it; what has to happen outside is returned as a value.
 
+mod access;
 pub mod actions;
 pub mod config;
 mod handle;
 mod hardware;
 mod identity;
+mod json;
+pub mod network;
+mod profile;
 mod power;
 mod saved;
 mod snapshot;
 
+pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
@@ -19,5 +24,6 @@ pub use self::handle::{
 pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
+pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};
