@@ -4,11 +4,13 @@
 //! encodes while holding it; what has to happen outside is returned as a value.
 
 pub mod actions;
+mod civil;
 pub mod config;
 mod handle;
 mod identity;
 mod snapshot;
 
+pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
