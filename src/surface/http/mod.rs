@@ -6,13 +6,17 @@
 //! know nothing.
 
 mod actions;
+mod auth;
 pub(crate) mod body;
+mod cors;
+pub mod digest;
 mod fault;
 mod page;
 pub(crate) mod query;
 mod reply;
 mod router;
 pub(crate) mod server;
+mod settings;
 mod stream;
 
 pub use self::reply::{Body, BrokenOff, Reply};

@@ -123,10 +123,17 @@ impl Reply {
 
     /// The same with a header of its own; `value` is visible ASCII.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+    pub fn with(self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.with_value(name, value),
+            Err(_) => self,
         }
+    }
+
+    /// The same with a header of its own.
+    #[must_use]
+    pub(super) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -150,6 +157,11 @@ impl Reply {
             Content::Whole { bytes, .. } => bytes.clone(),
             Content::Nothing | Content::Events(_) => Bytes::new(),
         }
+    }
+
+    /// The headers that it alone has, by name and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (name, value))
     }
 
     /// Whether its connection ends with it.
