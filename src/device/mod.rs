@@ -7,6 +7,7 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
+mod reception;
 mod snapshot;
 
 pub use self::config::Config;
@@ -14,4 +15,5 @@ pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::reception::ReadingKey;
 pub use self::snapshot::{Boot, BootId, Snapshot};
