@@ -688,15 +688,18 @@ impl Entry {
         }
     }
 
-    /// What a rule over meters has to say until `until`; nothing where it is disarmed, or none.
+    /// What a rule over meters has to say until `until`; nothing where it is disarmed, or none. Both
+    /// ends lie just after the moment of the change: what happened at that moment happened before
+    /// it, whether or not somebody looked in between.
     fn episode(&self, until: VirtualTime) -> Option<Episode> {
+        const JUST_AFTER: Duration = Duration::from_nanos(1);
         let Fault::Meter { device, effect } = &self.rule.fault else { return None };
         self.state.armed.then(|| Episode {
             device: device.clone(),
             effect: *effect,
             when: self.rule.when.clone(),
-            armed_at: self.state.armed_at,
-            until,
+            armed_at: self.state.armed_at.after(JUST_AFTER),
+            until: until.after(JUST_AFTER),
         })
     }
 

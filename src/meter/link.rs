@@ -103,9 +103,7 @@ impl Link {
         if let Some(silence) = state.silent {
             self.silent = Some(silence);
             self.ready = VirtualTime::MAX;
-            if silence != Silence::NoData && silence != Silence::Recognition {
-                self.newest = None;
-            }
+            self.newest = self.newest.filter(|_| !forgets(silence));
         } else if begins {
             self.silent = None;
             self.listening = self.through;
@@ -131,26 +129,30 @@ impl Link {
         self.newest = Some(Delivered { n, id: self.ids, before });
     }
 
-    /// How the device gets on with its meter at the moment it was followed to.
-    pub(super) fn status(&self, cadence: &Cadence) -> Status {
-        if let Some(silence) = self.silent {
-            return silence.into();
+    /// How the device gets on with its meter right after the moment it was followed to, and what it
+    /// has of it. A change at that very moment shows here before the link takes it in.
+    pub(super) fn seen(&self, line: &Line<'_>) -> (Status, Option<Delivered>) {
+        match line.at(self.through).silent {
+            Some(silence) => (silence.into(), self.newest.filter(|_| !forgets(silence))),
+            None => (self.status(line.cadence), self.newest),
         }
+    }
+
+    /// The status of a link through which the meter is heard.
+    fn status(&self, cadence: &Cadence) -> Status {
         let heard = |since: VirtualTime| {
             let first = cadence.next_from(cadence.first_from(since));
             cadence.time(first) < self.through
         };
-        if heard(self.ready) {
+        if self.silent.is_some() {
+            Status::NoData
+        } else if heard(self.ready) {
             Status::Ok
         } else if heard(self.listening) {
             Status::Recognition
         } else {
             Status::NoData
         }
-    }
-
-    pub(super) fn newest(&self) -> Option<Delivered> {
-        self.newest
     }
 
     /// When the next reading after the moment that it was followed to comes. Where none comes before
@@ -175,6 +177,11 @@ impl Link {
         }
         Some(self.through)
     }
+}
+
+/// Whether the device does not know any more who its meter is and what it said.
+fn forgets(silence: Silence) -> bool {
+    !matches!(silence, Silence::NoData | Silence::Recognition)
 }
 
 impl From<Silence> for Status {
@@ -241,6 +248,10 @@ mod tests {
             }
         }
 
+        fn status(&self, now: VirtualTime) -> Status {
+            self.at(now).seen(&self.line()).0
+        }
+
         fn at(&self, now: VirtualTime) -> Link {
             let mut link = Link::new(VirtualTime::ZERO);
             link.follow(&self.line(), now);
@@ -254,16 +265,13 @@ mod tests {
         let healthy = Bench::new(Kind::Ensor, 1, vec![]);
         let bench = Bench::new(Kind::Ensor, 1, vec![silent]);
         let before = bench.at(at(100));
-        assert_eq!(before.newest().unwrap().id, healthy.at(at(100)).newest().unwrap().id);
+        assert_eq!(before.newest.unwrap().id, healthy.at(at(100)).newest.unwrap().id);
         let during = bench.at(at(149));
-        assert_eq!(
-            (during.newest(), during.status(&bench.cadence)),
-            (before.newest(), Status::NoData)
-        );
-        assert_eq!(bench.at(at(152)).status(&bench.cadence), Status::Recognition);
+        assert_eq!((during.newest, bench.status(at(149))), (before.newest, Status::NoData));
+        assert_eq!(bench.status(at(152)), Status::Recognition);
         let after = bench.at(at(200));
-        assert_eq!(after.status(&bench.cadence), Status::Ok);
-        let missed = healthy.at(at(200)).newest().unwrap().id - after.newest().unwrap().id;
+        assert_eq!(bench.status(at(200)), Status::Ok);
+        let missed = healthy.at(at(200)).newest.unwrap().id - after.newest.unwrap().id;
         assert!((52..=54).contains(&missed), "{missed}: the silence, and 3 s of recognition");
     }
 
@@ -272,10 +280,10 @@ mod tests {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
         let bench = Bench::new(Kind::Ensor, 1, vec![silent]);
         let mut link = bench.at(at(152));
-        let heard = link.newest().unwrap().n;
+        let heard = link.newest.unwrap().n;
         let next = link.next(&bench.line()).unwrap();
         link.follow(&bench.line(), next);
-        let newest = link.newest().unwrap();
+        let newest = link.newest.unwrap();
         assert_eq!((newest.before, bench.cadence.time(newest.n)), (Some(heard), next));
     }
 
@@ -284,16 +292,16 @@ mod tests {
         let out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
         let bench = Bench::new(Kind::Ensor, 1, vec![out]);
         for seconds in [101, 149, 152] {
-            assert_eq!(bench.at(at(seconds)).newest(), None, "{seconds}");
+            assert_eq!(bench.at(at(seconds)).newest, None, "{seconds}");
         }
-        assert!(bench.at(at(160)).newest().unwrap().id > 90);
+        assert!(bench.at(at(160)).newest.unwrap().id > 90);
     }
 
     #[test]
     fn ids_restart_with_the_window() {
         let bench = Bench::new(Kind::Ensor, 1, vec![window(MeterEffect::RestartIds, 100, 10)]);
-        let before = bench.at(at(99)).newest().unwrap();
-        let after = bench.at(at(103)).newest().unwrap();
+        let before = bench.at(at(99)).newest.unwrap();
+        let after = bench.at(at(103)).newest.unwrap();
         assert!(before.id > 90 && after.id < 5, "{before:?} {after:?}");
         assert!(after.n > before.n);
     }
@@ -314,7 +322,7 @@ mod tests {
         let bench = Bench::new(Kind::LandisGyr, 1, vec![often]);
         let next = bench.at(at(10)).next(&bench.line()).unwrap();
         assert!(next > at(60), "{next:?}");
-        assert_eq!(bench.at(next).newest(), None);
+        assert_eq!(bench.at(next).newest, None);
     }
 
     proptest! {
@@ -356,11 +364,11 @@ mod tests {
             let mut ids = 0;
             while let Some(next) = link.next(&bench.line()).filter(|next| *next < at(300)) {
                 link.follow(&bench.line(), next);
-                let newest = link.newest().unwrap();
+                let newest = link.newest.unwrap();
                 prop_assert_eq!((newest.id, bench.cadence.time(newest.n)), (ids + 1, next));
                 ids += 1;
             }
-            prop_assert_eq!(bench.at(at(300)).newest().map(|newest| newest.id), Some(ids));
+            prop_assert_eq!(bench.at(at(300)).newest.map(|newest| newest.id), Some(ids));
         }
     }
 }

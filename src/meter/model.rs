@@ -156,8 +156,8 @@ impl Meter {
     /// What the device knows of it at the moment that the link was brought up to.
     #[must_use]
     pub fn observe(&self, link: &Link, listener: Listener<'_>) -> Observation {
-        let status = link.status(&self.cadence);
-        let reading = link.newest().map(|of| self.reading(of, listener.episodes));
+        let (status, newest) = link.seen(&self.line(listener));
+        let reading = newest.map(|of| self.reading(of, listener.episodes));
         let meter = reading.as_ref().map(|_| Arc::clone(&self.identity));
         Observation { status, meter, reading }
     }
