@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Identity};
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -123,6 +123,8 @@ pub struct Setup {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -138,6 +140,7 @@ impl Setup {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
             seed: 0,
             identity,
         }
@@ -161,6 +164,7 @@ pub struct Device {
     pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
+    hardware: Hardware,
     initial: Initial,
     pub(super) meter: Meter,
     site: Site,
@@ -186,15 +190,16 @@ struct Initial {
 
 #[derive(Debug)]
 pub(super) struct State {
-    definition: Option<Arc<Definition>>,
+    pub(super) definition: Option<Arc<Definition>>,
     pub(super) config: Arc<Config>,
-    firmware: Firmware,
+    pub(super) firmware: Firmware,
     pub(super) boot: Boot,
+    pub(super) power: Power,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -211,6 +216,7 @@ impl State {
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
             link: Link::new(VirtualTime::ZERO),
+            power: Power::Up,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
@@ -230,8 +236,17 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
-            setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            access,
+            meter,
+            site,
+            hardware,
+            seed,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -240,6 +255,7 @@ impl Device {
             identity,
             settings,
             access,
+            hardware,
             initial,
             meter,
             site,
@@ -274,6 +290,26 @@ impl Device {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What it is built of.
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What it is at this moment, its meter aside.
@@ -369,7 +405,7 @@ impl Device {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 

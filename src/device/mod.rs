@@ -8,10 +8,12 @@ pub mod actions;
 mod civil;
 pub mod config;
 mod handle;
+mod hardware;
 mod identity;
 mod json;
 pub mod network;
 mod profile;
+mod power;
 mod reception;
 mod snapshot;
 
@@ -21,7 +23,9 @@ pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
+pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::reception::ReadingKey;
 pub use self::snapshot::{Boot, BootId, Snapshot};
