@@ -5,6 +5,7 @@
 
 mod access;
 pub mod actions;
+mod civil;
 pub mod config;
 mod handle;
 mod hardware;
@@ -13,10 +14,12 @@ mod json;
 pub mod network;
 mod profile;
 mod power;
+mod reception;
 mod saved;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
+pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
@@ -25,5 +28,6 @@ pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
+pub use self::reception::ReadingKey;
 pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};
