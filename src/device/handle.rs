@@ -1,6 +1,7 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -8,6 +9,9 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::Site;
+use super::power::{self, Charge};
+use super::script::Console;
+use super::sd::SdCard;
 use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Resumed};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
@@ -129,6 +133,8 @@ pub struct Setup {
     pub seed: u64,
     /// Where it goes on from; none where it comes up for the first time.
     pub resumed: Option<Resumed>,
+    /// The directory that is its SD card; in memory where none.
+    pub sd_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -145,6 +151,7 @@ impl Setup {
             hardware: Hardware::default(),
             seed: 0,
             resumed: None,
+            sd_dir: None,
             identity,
         }
     }
@@ -171,6 +178,8 @@ pub struct Device {
     initial: Initial,
     pub(super) meter: Meter,
     site: Site,
+    sd: Option<SdCard>,
+    console: Console,
     seed: u64,
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
@@ -200,6 +209,13 @@ pub(super) struct State {
     pub(super) firmware: Firmware,
     pub(super) boot: Boot,
     pub(super) power: Power,
+    /// The firmware that it comes up with, where that is another one.
+    pub(super) upgrade: Option<Firmware>,
+    /// Whether it has no network until its next start (`services.sd.recorder_mode`).
+    pub(super) offline: bool,
+    pub(super) charge: Charge,
+    /// Whether the Berry script runs.
+    pub(super) script_runs: bool,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
     pub(super) queue: Queue,
@@ -222,6 +238,10 @@ impl State {
             boot: Boot::first(&identity.id, seed),
             link: Link::new(VirtualTime::ZERO),
             power: Power::Up,
+            upgrade: None,
+            offline: false,
+            charge: Charge::default(),
+            script_runs: false,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
@@ -252,6 +272,7 @@ impl Device {
             hardware,
             seed,
             resumed,
+            sd_dir,
         } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
@@ -259,7 +280,9 @@ impl Device {
         if let Some(resumed) = resumed {
             resumed.apply(&mut state, &identity.id, seed);
         }
+        state.offline = power::records_alone(&state.config, state.firmware, &site);
         let state = Mutex::new(state);
+        let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, sd_dir));
         let (changes, kept) = (watch::Sender::new(0), watch::Sender::new(None));
         Arc::new(Self {
             identity,
@@ -269,6 +292,8 @@ impl Device {
             initial,
             meter,
             site,
+            sd,
+            console: Console::default(),
             seed,
             clock,
             engine,
@@ -306,6 +331,17 @@ impl Device {
     /// What it is built of.
     pub fn hardware(&self) -> &Hardware {
         &self.hardware
+    }
+
+    /// Its SD card; none where the slot is empty.
+    #[must_use]
+    pub fn sd(&self) -> Option<&SdCard> {
+        self.sd.as_ref()
+    }
+
+    /// Where its script prints.
+    pub(super) fn console(&self) -> &Console {
+        &self.console
     }
 
     /// The house's clock.
@@ -540,6 +576,7 @@ impl Device {
         let mut state = self.state();
         let epoch = state.epoch + 1;
         *state = State::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
+        state.offline = power::records_alone(&state.config, state.firmware, &self.site);
         drop(state);
         self.changed();
     }

@@ -16,6 +16,8 @@ mod profile;
 mod power;
 mod reception;
 mod saved;
+mod script;
+pub mod sd;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
@@ -24,7 +26,7 @@ pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
-pub use self::hardware::Hardware;
+pub use self::hardware::{Hardware, Image};
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};

@@ -27,6 +27,9 @@ pub struct Saved {
     config: Value,
     /// The action definition, as it was given.
     actions: Option<String>,
+    /// Whether the script runs.
+    #[serde(default)]
+    script_runs: bool,
 }
 
 /// [`Saved`], read and found right.
@@ -38,6 +41,7 @@ pub struct Resumed {
     pub(super) next_status_id: u64,
     pub(super) config: Arc<Config>,
     pub(super) definition: Option<Arc<Definition>>,
+    pub(super) script_runs: bool,
 }
 
 impl Saved {
@@ -66,6 +70,7 @@ impl Saved {
             next_status_id: self.next_status_id,
             config: Arc::new(config),
             definition: definition.map(Arc::new),
+            script_runs: self.script_runs,
         })
     }
 }
@@ -86,6 +91,7 @@ impl Resumed {
         state.queue = super::actions::Queue::new(self.next_status_id);
         state.config = self.config;
         state.definition = self.definition;
+        state.script_runs = self.script_runs;
     }
 }
 
@@ -114,12 +120,14 @@ impl Device {
             let state = self.state();
             let saved = Saved {
                 at: self.clock().now().as_nanos(),
-                firmware: state.firmware.to_string(),
+                // What was uploaded is there, whether it came to the reboot or not.
+                firmware: state.upgrade.unwrap_or(state.firmware).to_string(),
                 booted_at: state.boot.at.as_nanos(),
                 boots: state.boot.ordinal,
                 next_status_id: state.queue.next_id(),
                 config: Value::Null,
                 actions: None,
+                script_runs: state.script_runs,
             };
             (Arc::clone(&state.config), state.definition.clone(), saved)
         };
@@ -176,6 +184,7 @@ mod tests {
             next_status_id: 139,
             config,
             actions: Some(r#"{"actions":[]}"#.into()),
+            script_runs: true,
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use self::gateway::{Gateway, Parts};
+use self::gateway::{Gateway, Kept, Parts};
 use self::keeping::Keeper;
 use crate::clock::{self, Clock};
 use crate::control::{
@@ -151,7 +151,10 @@ impl House {
         let mut resumed = going_on.devices;
         let devices = scenario.devices.iter().zip(bound.devices);
         let devices = devices.map(|(plan, listener)| {
-            Gateway::start(plan, resumed.remove(&plan.identity.id), listener, &parts)
+            let id = &plan.identity.id;
+            let sd_dir = dir.as_ref().map(|dir| dir.sd_card(id));
+            let kept = Kept { resumed: resumed.remove(id), sd_dir };
+            Gateway::start(plan, kept, listener, &parts)
         });
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
         let keeper = match dir {
@@ -350,7 +353,7 @@ impl Inside {
         paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
         for gateway in &self.devices {
-            gateway.device.reset();
+            gateway.reset().await;
         }
         if let Some(keeper) = &self.keeper {
             keeper.restart().await;

@@ -169,6 +169,7 @@ impl DevicePlan {
             hardware: self.hardware.clone(),
             seed,
             resumed: None,
+            sd_dir: None,
         }
     }
 

@@ -20,6 +20,7 @@ mod power;
 mod result_codes;
 mod scenario;
 mod settings;
+mod sd_card;
 mod slaves;
 mod state;
 mod surface_faults;
