@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -161,16 +161,16 @@ pub struct View {
 /// A device of the house.
 #[derive(Debug)]
 pub struct Device {
-    identity: Identity,
+    pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
     hardware: Hardware,
     initial: Initial,
-    meter: Meter,
+    pub(super) meter: Meter,
     site: Site,
     seed: u64,
-    clock: Clock,
-    engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) engine: Arc<Engine>,
     journal: Arc<Journal>,
     // A std mutex: it is held for some hundred nanoseconds and never across an await. The rules are
     // asked and the journal is written while it is held, so that both know the order in which things
@@ -195,6 +195,8 @@ pub(super) struct State {
     pub(super) firmware: Firmware,
     pub(super) boot: Boot,
     pub(super) power: Power,
+    /// How far it has come in listening to its meter.
+    pub(super) link: Link,
     pub(super) queue: Queue,
     /// Counts the resets and reboots; what comes from before one is discarded.
     pub(super) epoch: u64,
@@ -214,9 +216,14 @@ impl State {
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
             power: Power::Up,
+            link: Link::new(VirtualTime::ZERO),
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View { config: Arc::clone(&self.config), firmware: self.firmware, boot: self.boot }
     }
 }
 
@@ -308,31 +315,7 @@ impl Device {
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
-        let state = self.state();
-        View { config: Arc::clone(&state.config), firmware: state.firmware, boot: state.boot }
-    }
-
-    /// What it is at this moment, with what it knows of its meter: what every surface shows of one
-    /// instant.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
-        let view = self.view();
-        let meter = self.meter.observe(now, &self.link(&view));
-        Snapshot { now, time: self.clock.civil(now), view, meter }
-    }
-
-    /// When the next reading of the meter comes; none where none will come.
-    #[must_use]
-    pub fn next_reading(&self) -> Option<VirtualTime> {
-        let view = self.view();
-        self.meter.next_reading(self.clock.now(), &self.link(&view))
-    }
-
-    /// What lies between the meter and the device now.
-    #[expect(clippy::unused_self, reason = "faults of the meter are asked for here")]
-    fn link(&self, view: &View) -> Link {
-        Link { up_since: view.boot.at }
+        self.state().view()
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -347,6 +330,8 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
+        // Up to here the old keys were in force.
+        self.follow(&mut state);
         let replaced = std::mem::replace(&mut state.config, Arc::new(config));
         drop(state);
         drop(replaced);

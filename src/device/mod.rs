@@ -13,6 +13,7 @@ mod json;
 pub mod network;
 mod profile;
 mod power;
+mod reception;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
@@ -24,4 +25,5 @@ pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
+pub use self::reception::ReadingKey;
 pub use self::snapshot::{Boot, BootId, Snapshot};
