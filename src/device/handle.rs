@@ -330,13 +330,18 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        // Up to here the old keys were in force.
-        self.follow(&mut state);
-        let replaced = std::mem::replace(&mut state.config, Arc::new(config));
+        let replaced = self.put_in_force(&mut state, config);
         drop(state);
         drop(replaced);
         self.changed();
         Ok(result)
+    }
+
+    /// Every change of the configuration goes this way; gives back the one before.
+    fn put_in_force(&self, state: &mut State, config: Config) -> Arc<Config> {
+        // What the meter said up to now was read with the keys of the old one.
+        self.follow(state);
+        std::mem::replace(&mut state.config, Arc::new(config))
     }
 
     /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
@@ -369,7 +374,7 @@ impl Device {
         }
         let mut config = Config::clone(&before);
         (object.of.get_mut)(&mut config).clone_from(&value);
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         let (device, object) = (device(), object.name);
         self.journal.write(Event::SettingsChanged { device, object, fields: changed });
         drop(state);
@@ -383,7 +388,7 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         *(part.get_mut)(&mut config) = value;
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         let (device, fields) = (self.identity.id.shared(), Vec::new());
         self.journal.write(Event::SettingsChanged { device, object: name, fields });
         drop(state);
