@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
+use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
-use super::network::Site;
+use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
+use super::power::PlugVoltages;
 use super::{Boot, Config, Firmware, Identity, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
@@ -150,6 +152,8 @@ pub struct View {
     pub firmware: Firmware,
     /// Since when and under which number it has been up.
     pub boot: Boot,
+    /// The WPS pairing under way.
+    pub pairing: Option<Pairing>,
 }
 
 /// A device of the house.
@@ -186,6 +190,8 @@ struct State {
     config: Arc<Config>,
     firmware: Firmware,
     boot: Boot,
+    /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
+    pairing: Option<Pairing>,
     queue: Queue,
     /// Counts the resets; what comes from before one is discarded.
     epoch: u64,
@@ -204,6 +210,7 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
@@ -261,7 +268,12 @@ impl Device {
     #[must_use]
     pub fn view(&self) -> View {
         let state = self.state();
-        View { config: Arc::clone(&state.config), firmware: state.firmware, boot: state.boot }
+        View {
+            config: Arc::clone(&state.config),
+            firmware: state.firmware,
+            boot: state.boot,
+            pairing: state.pairing,
+        }
     }
 
     /// What it is at this moment, with what it knows of its meter: what every surface shows of one
@@ -272,6 +284,68 @@ impl Device {
         let view = self.view();
         let meter = self.meter.observe(now, &self.link(&view));
         Snapshot { now, time: self.clock.civil(now), view, meter }
+    }
+
+    /// Its network as it is in `snapshot`.
+    #[must_use]
+    pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
+        NetworkState::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// The voltages on its plugs as they are in `snapshot`.
+    #[must_use]
+    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+        PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Sighting> {
+        let (id, site, seed) = (&self.identity.id, &self.site, self.seed);
+        let wifi = &self.view().config.wifi;
+        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    }
+
+    /// Opens the window of a WPS pairing, anew where one is open.
+    pub fn start_pairing(&self) {
+        let mut state = self.state();
+        state.pairing = Some(Pairing { since: self.clock.now() });
+        self.pairing_told("started");
+        drop(state);
+        self.changed();
+    }
+
+    /// Ends `pairing` where it is still under way: with the router's network where that took part,
+    /// else with the earlier settings, or with Wi-Fi off where the device was an access point
+    /// (contract §2).
+    pub fn end_pairing(&self, pairing: Pairing) {
+        let mut state = self.state();
+        if state.pairing != Some(pairing) {
+            return;
+        }
+        state.pairing = None;
+        let mut config = Config::clone(&state.config);
+        let (_, paired) = pairing.end(&self.site);
+        match self.site.wps.as_ref().filter(|_| paired) {
+            Some(router) => {
+                config.wifi = WifiSettings {
+                    enable: true,
+                    name: router.network.clone(),
+                    password: router.password.clone(),
+                    max_tx_power: config.wifi.max_tx_power,
+                    ..WifiSettings::default()
+                };
+            }
+            None => config.wifi.access_point = false,
+        }
+        state.config = Arc::new(config);
+        self.pairing_told(if paired { "paired" } else { "timed out" });
+        drop(state);
+        self.changed();
+    }
+
+    fn pairing_told(&self, outcome: &'static str) {
+        self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
     }
 
     /// When the next reading of the meter comes; none where none will come.
@@ -299,9 +373,8 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        let replaced = std::mem::replace(&mut state.config, Arc::new(config));
+        self.adopt(&mut state, config);
         drop(state);
-        drop(replaced);
         self.changed();
         Ok(result)
     }
@@ -336,7 +409,7 @@ impl Device {
         }
         let mut config = Config::clone(&before);
         (object.of.get_mut)(&mut config).clone_from(&value);
-        state.config = Arc::new(config);
+        self.adopt(&mut state, config);
         let (device, object) = (device(), object.name);
         self.journal.write(Event::SettingsChanged { device, object, fields: changed });
         drop(state);
@@ -350,11 +423,19 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         *(part.get_mut)(&mut config) = value;
-        state.config = Arc::new(config);
+        self.adopt(&mut state, config);
         let (device, fields) = (self.identity.id.shared(), Vec::new());
         self.journal.write(Event::SettingsChanged { device, object: name, fields });
         drop(state);
         self.changed();
+    }
+
+    /// Puts a configuration into force. Other settings of Wi-Fi put an end to a pairing.
+    fn adopt(&self, state: &mut State, config: Config) {
+        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
+            self.pairing_told("given up");
+        }
+        state.config = Arc::new(config);
     }
 
     /// Tells the journal of a write that changed nothing.

@@ -8,8 +8,10 @@ pub mod config;
 mod handle;
 mod identity;
 mod json;
+pub mod power;
 pub mod network;
 mod profile;
+pub mod scalers;
 mod snapshot;
 
 pub use self::config::Config;

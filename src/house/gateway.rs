@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::StartError;
+use super::{StartError, pairing};
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::fault::Engine;
@@ -64,7 +64,8 @@ impl Gateway {
 
     /// Starts what the device does by itself; the API is served all along.
     pub(super) fn start_services(&self) {
-        let _ = (&self.clock, &self.device);
+        let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
+        self.services.spawn(self.clock.motions().track(pairing));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.

@@ -12,9 +12,11 @@ mod page;
 pub(crate) mod query;
 mod reply;
 mod router;
+mod scalers;
 pub(crate) mod server;
 mod settings;
 mod stream;
+mod wifi;
 
 pub use self::reply::{Body, Reply};
 pub(crate) use self::router::method_not_allowed;
