@@ -173,6 +173,26 @@ pub const SLAVE_ABANDONED: usize = 1000;
 pub const SLAVE_PIPELINE: usize = 16;
 /// Real idle time after which a slave closes a connection where the scenario does not say.
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
+/// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
+/// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
+pub const NONCE_LIFE: Duration = Duration::from_mins(5);
+/// Nonces of a device whose counters are remembered: one a client at work, so as many as there can be
+/// connections. One more, and the oldest counts as expired.
+pub const NONCES: usize = HTTP_CONNECTIONS;
+/// How far behind the highest counter of its nonce a request may arrive: requests sent on several
+/// connections overtake each other.
+pub const NONCE_REORDER: u32 = 128;
+/// Parameters of an `Authorization` header; RFC 7616 knows 13.
+pub const AUTHORIZATION_PARAMETERS: usize = 32;
+/// Characters of a client's `cnonce`; real ones have 8 to 44.
+pub const CNONCE_CHARS: usize = 255;
+/// Bytes of a body that are read to check its `auth-int` hash, also where its endpoint takes fewer:
+/// who is in is told 413, who is not never learns the limit.
+pub const AUTH_INT_BYTES: usize = HTTP_LINGER_BYTES;
+/// Characters of an `Origin`: the longest host name, with its scheme and port.
+pub const ORIGIN_CHARS: usize = 300;
+/// Origins whose refusal is told in the log, once each; a scenario with more is no accident.
+pub const REFUSED_ORIGINS: usize = 64;
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
 /// Connections that may wait to be accepted: as many as a load test opens at once. With fewer, the

@@ -10,7 +10,7 @@ use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::power::PlugVoltages;
-use super::{Boot, Config, Firmware, Identity, Snapshot};
+use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -119,6 +119,8 @@ pub struct Setup {
     pub definition: Option<Arc<Definition>>,
     /// What it is set to.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
@@ -135,6 +137,7 @@ impl Setup {
             actions: ActionSettings::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
+            access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
             seed: 0,
@@ -161,6 +164,7 @@ pub struct View {
 pub struct Device {
     identity: Identity,
     settings: ActionSettings,
+    access: Access,
     initial: Initial,
     meter: Meter,
     site: Site,
@@ -226,7 +230,8 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, meter, site, seed } = setup;
+        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
+            setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -234,6 +239,7 @@ impl Device {
         Arc::new(Self {
             identity,
             settings,
+            access,
             initial,
             meter,
             site,
@@ -262,6 +268,12 @@ impl Device {
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
         self.settings
+    }
+
+    /// Who gets in.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// What it is at this moment, its meter aside.

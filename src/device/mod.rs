@@ -3,6 +3,7 @@
 //! [`Device`] is the handle that surfaces hold: a short lock over pure state. Nobody awaits or
 //! encodes while holding it; what has to happen outside is returned as a value.
 
+mod access;
 pub mod actions;
 pub mod config;
 mod handle;
@@ -14,6 +15,7 @@ mod profile;
 pub mod scalers;
 mod snapshot;
 
+pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod admission;
 mod builtin;
 mod cli;
 mod control_api;
+mod cors;
 mod determinism;
 mod guides;
 mod harness;

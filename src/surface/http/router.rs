@@ -9,6 +9,8 @@ use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
+use super::auth::{Gate, Guard, Refusal};
+use super::cors::{self, Caller, Strangers};
 use super::query::Query;
 use super::{Reply, actions, body, page, scalers, settings, wifi};
 use crate::clock::Clock;
@@ -237,6 +239,8 @@ pub struct Api {
     pub(super) device: Arc<Device>,
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
+    guard: Guard,
+    strangers: Strangers,
     run: Box<dyn Fn(Run) + Send + Sync>,
 }
 
@@ -258,34 +262,91 @@ impl Api {
         clock: Clock,
         run: impl Fn(Run) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { device, engine, clock, run: Box::new(run) })
+        let guard = Guard::new(device.access().digest);
+        let strangers = Strangers::default();
+        Arc::new(Self { device, engine, clock, guard, strangers, run: Box::new(run) })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
+    ///
+    /// The order of the checks is that of contract §1: origin, preflight, authentication, path,
+    /// method, licence, body.
     pub async fn answer<B>(&self, request: Request<B>) -> Reply
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
-        match self.check(&head, &view) {
+        let from = Caller::of(&head, &self.device, &view);
+        if from == Caller::Stranger {
+            self.strangers.tell(&head, &self.device);
+            return refuse(cors::refusal(), body).await;
+        }
+        if let Some(reply) = from.preflight(&head) {
+            return refuse(reply, body).await;
+        }
+        from.open(self.answer_anyone(&head, view, body).await)
+    }
+
+    /// A reply of the fault layer, with what a page needs to be let to see it.
+    pub(super) fn open(&self, head: &Parts, reply: Reply) -> Reply {
+        Caller::of(head, &self.device, &self.device.view()).open(reply)
+    }
+
+    /// The reply, for whoever may ask.
+    async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> Reply
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        match self.guard.check(head, &view) {
+            Gate::Open => {}
+            Gate::Closed(refusal) => return refuse(self.unauthorized(&view, refusal), body).await,
+            Gate::Body => return self.answer_with_body(head, view, body).await,
+        }
+        match self.check(head, &view) {
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
-                Ok(body) => {
-                    let call = Call { api: self, head: &head, view, body };
-                    match endpoint.handler {
-                        Handler::Now(handler) => handler(&call),
-                        Handler::Later(handler) => handler(&call).await,
-                    }
-                }
+                Ok(body) => self.handle(endpoint, head, view, body).await,
                 Err(unread) => unread.into(),
             },
-            Err(refused) if body::discard(body).await => refused,
-            Err(refused) => refused.closing(),
+            Err(refused) => refuse(refused, body).await,
         }
     }
 
-    /// All checks that need no body, in the order of contract §1: origin, preflight and
-    /// authentication stand before the path; path, method and licence follow.
+    /// The reply where authentication needs the body: it is read first, but what is wrong with it or
+    /// with anything else is told only to who is in.
+    async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> Reply
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let endpoint = self.check(head, &view);
+        let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
+        let Ok(body) = body::read(body, limit.max(limits::AUTH_INT_BYTES)).await else {
+            return self.unauthorized(&view, Refusal::NoBody).closing();
+        };
+        if let Err(refusal) = self.guard.settle(head, &view, &body) {
+            return self.unauthorized(&view, refusal);
+        }
+        match endpoint {
+            Ok(_) if body.len() > limit => body::Unread::TooLarge(limit).into(),
+            Ok(endpoint) => self.handle(endpoint, head, view, body).await,
+            Err(refused) => refused,
+        }
+    }
+
+    async fn handle(&self, endpoint: &Endpoint, head: &Parts, view: View, body: Bytes) -> Reply {
+        let call = Call { api: self, head, view, body };
+        match endpoint.handler {
+            Handler::Now(handler) => handler(&call),
+            Handler::Later(handler) => handler(&call).await,
+        }
+    }
+
+    fn unauthorized(&self, view: &View, refusal: Refusal) -> Reply {
+        tracing::debug!(device = self.device.identity().id.as_str(), %refusal, "unauthorized");
+        self.guard.challenge(view, refusal)
+    }
+
+    /// Path, method and licence.
     fn check(&self, head: &Parts, view: &View) -> Result<&'static Endpoint, Reply> {
         let route = route(head.uri.path(), view.firmware)?;
         let endpoint = route.endpoint(head.method.as_str())?;
@@ -304,6 +365,14 @@ impl Api {
         }
         Ok(())
     }
+}
+
+/// A reply that does not depend on the body. Its connection goes on where the body can be read past.
+async fn refuse<B>(reply: Reply, body: B) -> Reply
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    if body::discard(body).await { reply } else { reply.closing() }
 }
 
 /// The route of a path on a device of this firmware.
