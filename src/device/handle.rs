@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
+use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
+use super::network::Site;
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
-use crate::journal::{Event, Journal};
+use crate::journal::{self, Event, Journal};
 use crate::limits;
 use crate::meter::{Link, Meter, MeterPlan};
 
@@ -119,6 +121,10 @@ pub struct Setup {
     pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -133,6 +139,8 @@ impl Setup {
             config: Arc::new(Config::factory(&identity.id)),
             access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
+            hardware: Hardware::default(),
             seed: 0,
             identity,
         }
@@ -156,8 +164,10 @@ pub struct Device {
     identity: Identity,
     settings: ActionSettings,
     access: Access,
+    hardware: Hardware,
     initial: Initial,
     meter: Meter,
+    site: Site,
     seed: u64,
     clock: Clock,
     engine: Arc<Engine>,
@@ -179,14 +189,15 @@ struct Initial {
 }
 
 #[derive(Debug)]
-struct State {
-    definition: Option<Arc<Definition>>,
-    config: Arc<Config>,
-    firmware: Firmware,
-    boot: Boot,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+pub(super) struct State {
+    pub(super) definition: Option<Arc<Definition>>,
+    pub(super) config: Arc<Config>,
+    pub(super) firmware: Firmware,
+    pub(super) boot: Boot,
+    pub(super) power: Power,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -202,6 +213,7 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            power: Power::Up,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
@@ -217,7 +229,17 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, access, meter, seed } = setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            access,
+            meter,
+            site,
+            hardware,
+            seed,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -226,8 +248,10 @@ impl Device {
             identity,
             settings,
             access,
+            hardware,
             initial,
             meter,
+            site,
             seed,
             clock,
             engine,
@@ -243,6 +267,12 @@ impl Device {
         &self.identity
     }
 
+    /// What it is plugged into and what is around it.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// How its actions behave.
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
@@ -253,6 +283,26 @@ impl Device {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What it is built of.
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What it is at this moment, its meter aside.
@@ -304,6 +354,64 @@ impl Device {
         Ok(result)
     }
 
+    /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
+    /// is then. The journal is told, without values.
+    ///
+    /// # Errors
+    /// Every field that was refused, with nothing changed.
+    pub fn write<T: Clone>(
+        &self,
+        object: &Object<T>,
+        given: &serde_json::Value,
+        write: Write,
+    ) -> Result<T, Vec<FieldError>> {
+        let mut state = self.state();
+        let before = Arc::clone(&state.config);
+        let around = Around { before: Some(&before), id: &self.identity.id, site: &self.site };
+        let now = (object.of.get)(&before);
+        let applied = object.apply(now, given, write, state.firmware, &around);
+        let Applied { value, changed, unknown } = match applied {
+            Ok(applied) => applied,
+            Err(errors) => {
+                self.write_refused(object.name, &errors);
+                return Err(errors);
+            }
+        };
+        let device = || self.identity.id.shared();
+        if !unknown.is_empty() {
+            let (device, object) = (device(), object.name);
+            self.journal.write(Event::KeysIgnored { device, object, keys: unknown });
+        }
+        let mut config = Config::clone(&before);
+        (object.of.get_mut)(&mut config).clone_from(&value);
+        state.config = Arc::new(config);
+        let (device, object) = (device(), object.name);
+        self.journal.write(Event::SettingsChanged { device, object, fields: changed });
+        drop(state);
+        self.changed();
+        Ok(value)
+    }
+
+    /// Puts another value in place of one part of the configuration, which `name` is what the journal
+    /// calls; the rules of a write do not hold here.
+    pub fn replace_part<T>(&self, name: &'static str, part: Lens<Config, T>, value: T) {
+        let mut state = self.state();
+        let mut config = Config::clone(&state.config);
+        *(part.get_mut)(&mut config) = value;
+        state.config = Arc::new(config);
+        let (device, fields) = (self.identity.id.shared(), Vec::new());
+        self.journal.write(Event::SettingsChanged { device, object: name, fields });
+        drop(state);
+        self.changed();
+    }
+
+    /// Tells the journal of a write that changed nothing.
+    pub fn write_refused(&self, object: &'static str, errors: &[FieldError]) {
+        let field = errors.first().map_or_else(String::new, |error| error.field.clone());
+        let (device, field) = (self.identity.id.shared(), journal::shortened(field));
+        self.journal.write(Event::SettingsRefused { device, object, field });
+    }
+
     /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be
     /// waited on: what has to follow them, a listener or a connection to a broker, looks at
     /// [`Device::view`] after each and acts on the newest state alone.
@@ -312,7 +420,7 @@ impl Device {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -434,7 +542,7 @@ impl Device {
         self.changed();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,8 +7,12 @@ mod access;
 pub mod actions;
 pub mod config;
 mod handle;
+mod hardware;
 mod identity;
+mod json;
+pub mod network;
 mod profile;
+mod power;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
@@ -16,6 +20,8 @@ pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
+pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
-use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::network::Site;
+use crate::device::{
+    Access, ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::outbound::{HostAddress, Policy};
@@ -118,6 +121,10 @@ pub struct DevicePlan {
     pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
 }
 
 impl Default for DevicePlan {
@@ -132,6 +139,8 @@ impl Default for DevicePlan {
             config,
             access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
+            hardware: Hardware::default(),
         }
     }
 }
@@ -152,6 +161,8 @@ impl DevicePlan {
             config: Arc::clone(&self.config),
             access: self.access.clone(),
             meter: self.meter.clone(),
+            site: self.site.clone(),
+            hardware: self.hardware.clone(),
             seed,
         }
     }

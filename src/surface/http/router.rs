@@ -12,8 +12,9 @@ use hyper::{Request, StatusCode};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, body, page};
+use super::{Reply, actions, body, page, power, settings};
 use crate::clock::Clock;
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
@@ -86,6 +87,62 @@ pub static ROUTES: &[Route] = &[
             actions::status,
         )],
     },
+    Route {
+        path: "/api/v1/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings.", |call| settings::show(call, &SETTINGS)),
+            put("Changes the settings it names.", |call| settings::merge(call, &SETTINGS)),
+            post("Replaces the settings.", |call| settings::replace(call, &SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/meter/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("How the device talks to its meter.", |call| settings::show(call, &METER_SETTINGS)),
+            put("Changes what it names of that.", |call| settings::merge(call, &METER_SETTINGS)),
+            post("Replaces all of that.", |call| settings::replace(call, &METER_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/wifi/sta/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of the Wi-Fi client.", |call| settings::show(call, &WIFI_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &WIFI_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &WIFI_SETTINGS)),
+            delete("Forgets them; the client is off.", settings::forget_wifi),
+        ],
+    },
+    Route {
+        path: "/api/v1/eth/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of Ethernet.", |call| settings::show(call, &ETH_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &ETH_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &ETH_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/reboot",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Reboots the device.", power::reboot)],
+    },
+    Route {
+        path: "/api/v1/restore",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post(
+            "Puts everything back to what it was from the factory, and reboots.",
+            power::restore,
+        )],
+    },
 ];
 
 const ANY: Firmware = Firmware { major: 0, minor: 0, release: 0 };
@@ -101,6 +158,10 @@ const fn get(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
 
 const fn post(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
     Endpoint { method: Method::Post, ..get(about, handler) }
+}
+
+const fn put(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+    Endpoint { method: Method::Put, ..get(about, handler) }
 }
 
 const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
