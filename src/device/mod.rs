@@ -5,6 +5,7 @@
 
 mod access;
 pub mod actions;
+mod civil;
 pub mod config;
 mod handle;
 mod hardware;
@@ -19,6 +20,7 @@ pub mod scalers;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
+pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
