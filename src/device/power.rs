@@ -59,12 +59,12 @@ impl Default for Charge {
 }
 
 impl Charge {
-    /// Volts of a full one, as in the vendor's sample of `/system`.
-    const FULL: f64 = 4.87;
+    /// Volts that a meter's plug holds it at ([seen]).
+    const FULL: f64 = 3.76;
     /// Volts at which the device goes down ([seen]).
     const EMPTY: f64 = 3.2;
-    /// Volts at which it comes up again (ruling: what the vendor wants it to stay above).
-    const ENOUGH: f64 = 4.5;
+    /// Volts at which it comes up again (ruling).
+    const ENOUGH: f64 = 3.5;
     /// Volts that a byte of a download costs: 3.76 to 3.2 V for 265 KB ([seen]).
     const PER_BYTE: f64 = (3.76 - 3.2) / 265_000.0;
     /// Volts in a second that the meter's plug gives back (ruling).
@@ -85,11 +85,13 @@ pub(super) fn records_alone(config: &Config, firmware: Firmware, site: &Site) ->
 }
 
 impl Device {
-    /// Volts of the supercapacitor (`device.plug.v_scap`), to the hundredth.
+    /// Volts of the supercapacitor, where the scenario wants it modelled and the meter alone feeds
+    /// the device.
     #[must_use]
-    pub fn v_scap(&self) -> f64 {
+    pub fn v_scap(&self) -> Option<f64> {
+        let modelled = self.hardware().power_model && !self.site().usb;
         let now = self.clock().now();
-        (self.state().charge.volts(now) * 100.0).round() / 100.0
+        modelled.then(|| self.state().charge.volts(now))
     }
 
     /// Whether it has no network until it starts again with power on USB, because it only records.
@@ -112,7 +114,7 @@ impl Device {
     /// Takes from the supercapacitor what sending so many bytes of a download costs, where the
     /// scenario wants that and the meter alone feeds the device; without power it reboots.
     pub fn drain(&self, bytes: usize) {
-        if !self.hardware().power_model || self.site().usb {
+        if self.v_scap().is_none() {
             return;
         }
         let now = self.clock().now();
@@ -184,21 +186,17 @@ impl Device {
     /// Firmware, identity and the SD card stay. A reboot is to follow.
     pub fn restore(&self) {
         let mut state = self.state();
-        // What the meter said so far was heard with the keys so far.
-        self.follow(&mut state);
-        let config = std::mem::replace(
-            &mut state.config,
-            std::sync::Arc::new(Config::factory(&self.identity().id)),
-        );
+        self.put_in_force(&mut state, Config::factory(&self.identity().id));
         let definition = state.definition.take();
         self.journal().write(Event::Restored { device: self.identity().id.shared() });
         drop(state);
-        // Freed only now, as they may be large.
-        drop((config, definition));
+        // Freed only now, as it may be large.
+        drop(definition);
         self.changed();
     }
 
     fn forget_runs(&self, state: &mut State) {
+        state.pairing = None;
         state.epoch += 1;
         state.script_runs = false;
         state.queue = Queue::new(self.settings().first_status_id.unwrap_or(1));

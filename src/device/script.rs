@@ -64,6 +64,13 @@ impl Device {
         runs
     }
 
+    /// Whether nobody listens to the console.
+    #[must_use]
+    pub fn console_is_free(&self) -> bool {
+        let console = self.console().0.lock().unwrap_or_else(PoisonError::into_inner);
+        console.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
     /// Takes a client to the console; none where there is one already.
     #[must_use]
     pub fn listen_to_console(&self) -> Option<mpsc::Receiver<Bytes>> {

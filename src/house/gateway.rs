@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::StartError;
+use super::{StartError, pairing};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::{Device, Power, Resumed, Setup};
 use crate::fault::Engine;
@@ -111,6 +111,7 @@ impl Gateway {
             return;
         }
         self.service(Arc::clone(&self.device).run_script_after_boot());
+        self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
     }
 
     fn service(&self, service: impl Future<Output = ()> + Send + 'static) {

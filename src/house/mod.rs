@@ -2,6 +2,7 @@
 
 mod gateway;
 mod keeping;
+mod pairing;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod berry;
 mod builtin;
 mod cli;
 mod control_api;
@@ -12,6 +13,7 @@ mod determinism;
 mod guides;
 mod harness;
 mod house;
+mod load;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;

@@ -166,7 +166,7 @@ fn sd_card(raw: &raw::SdCard, path: &Path, mistakes: &mut Mistakes) -> CardPlan 
         mistakes.push(Mistake::new(path, message).on_key());
         return plan;
     }
-    for (name, content) in files {
+    for (name, content) in files.clone() {
         let folder = |other: &String| {
             other.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'))
         };
