@@ -75,6 +75,18 @@ impl Decimal {
         Self { mantissa: self.mantissa.saturating_neg(), places: self.places }
     }
 
+    /// The number less `other`, with the places of whichever has more of them.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        let places = self.places.max(other.places);
+        let scaled = |number: Self| {
+            i128::from(number.mantissa) * 10_i128.pow(u32::from(places - number.places))
+        };
+        let difference = scaled(self) - scaled(other);
+        let end = if difference < 0 { i64::MIN } else { i64::MAX };
+        Self { mantissa: i64::try_from(difference).unwrap_or(end), places }
+    }
+
     /// The same value without trailing zeros.
     #[must_use]
     pub const fn shortest(self) -> Self {
@@ -159,6 +171,7 @@ mod tests {
         assert_ne!(Decimal::new(50, 2), Decimal::new(5, 2));
         assert_eq!(Decimal::rounded(0.0149, 3), Decimal::new(15, 3));
         assert_eq!(Decimal::rounded(-2.5, 0), Decimal::new(-3, 0));
+        assert_eq!(Decimal::new(25, 2).minus(Decimal::new(15, 1)), Decimal::new(-125, 2));
         assert_eq!(Decimal::rounded(f64::NAN, 3), Decimal::ZERO);
         assert_eq!(Decimal::new(123_456_789_012_345, 12), Decimal::new(123_456_789_012, 9));
     }

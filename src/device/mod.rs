@@ -7,6 +7,7 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
+pub mod registers;
 mod snapshot;
 
 pub use self::config::Config;

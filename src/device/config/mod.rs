@@ -15,7 +15,11 @@ pub use self::meter::{
     CustomScaler, InterfaceMode, InterfaceType, Key, MeterProtocol, MeterSettings, Parity,
     ScalersSet, StopBits,
 };
-pub use self::modbus_map::{NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
+pub use self::modbus_map::{
+    AddressFormat, Listing, MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet,
+    WordOrder,
+};
+pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
 pub use self::mqtt::MqttSettings;
 pub use self::network::{EthSettings, StaticIp, TxPower, WifiSettings};
 pub use self::settings::{Cloud, ModbusService, SdService, Services, Settings, System};
@@ -56,5 +60,11 @@ impl Config {
             modbus: None,
             script: None,
         }
+    }
+
+    /// The register map in force.
+    #[must_use]
+    pub fn register_map(&self) -> &Arc<RegisterMap> {
+        self.modbus.as_ref().unwrap_or_else(|| RegisterMap::factory())
     }
 }
