@@ -7,6 +7,8 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
+
+mod profile;
 pub mod registers;
 mod snapshot;
 
@@ -15,4 +17,5 @@ pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use super::query::Query;
 use super::{Reply, actions, body, page};
 use crate::clock::Clock;
-use crate::device::{Device, Firmware, License, Run, View};
+use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
 
@@ -23,7 +23,7 @@ pub struct Route {
     pub path: &'static str,
     /// The first firmware that has it.
     pub since: Firmware,
-    /// Whether the licence `FREE` leaves it out.
+    /// Whether it takes a licence.
     pub licensed: bool,
     /// What can be done with it.
     pub endpoints: &'static [Endpoint],
@@ -60,7 +60,7 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/v1/actions",
-        since: Firmware::ACTIONS,
+        since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[
             get("The action definition.", actions::definition),
@@ -71,13 +71,13 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/v1/actions/call",
-        since: Firmware::ACTIONS,
+        since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[post("Runs the action that ?id= names.", actions::call)],
     },
     Route {
         path: "/api/v1/actions/status",
-        since: Firmware::ACTIONS,
+        since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[get(
             "What became of the requests that ?id= names, one or several.",
@@ -138,6 +138,12 @@ impl Route {
     #[must_use]
     pub fn exists(&self, firmware: Firmware) -> bool {
         self.since <= firmware
+    }
+
+    /// Whether this licence is enough for it.
+    #[must_use]
+    pub fn open_to(&self, license: License) -> bool {
+        !self.licensed || license.includes(Licensed::Routes)
     }
 
     /// The names of its methods, as in an `Allow` header.
@@ -211,7 +217,7 @@ impl Api {
     }
 
     fn check_license(&self, route: &Route) -> Result<(), Reply> {
-        if route.licensed && self.device.identity().license == License::Free {
+        if !route.open_to(self.device.identity().license) {
             // The one error without JSON (contract §1, seen).
             return Err(Reply::content(
                 StatusCode::NOT_FOUND,
