@@ -7,7 +7,6 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
-
 mod profile;
 pub mod registers;
 mod snapshot;

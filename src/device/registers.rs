@@ -426,9 +426,7 @@ mod tests {
         );
         let number = |id: &str| {
             let words = one(json!({"id": id, "type": "int", "scaler": 3}), "msw", &at);
-            i32::from_be_bytes(
-                (u32::from(words[0]) << 16 | u32::from(words[1])).to_be_bytes(),
-            )
+            i32::from_be_bytes((u32::from(words[0]) << 16 | u32::from(words[1])).to_be_bytes())
         };
         assert_eq!(number("power.active"), -1500);
         assert_eq!(number("power.active.l1"), 250);
@@ -447,13 +445,19 @@ mod tests {
     fn before_the_first_reading_the_meters_registers_are_zero() {
         let mut at = snapshot(WINTER, &[]);
         at.meter = Observation { status: Status::NoData, meter: None, reading: None };
-        for id in ["1.8.0", "power.active", "current.l1", "96.14.0", "report.timestamp", "96.1.0",
-            "report.date_time"]
-        {
+        for id in [
+            "1.8.0",
+            "power.active",
+            "current.l1",
+            "96.14.0",
+            "report.timestamp",
+            "96.1.0",
+            "report.date_time",
+        ] {
             assert!(one(json!({"id": id}), "msw", &at).iter().all(|word| *word == 0), "{id}");
         }
         let time = one(json!({"id": "sys.timestamp", "type": "int"}), "msw", &at);
-        assert_eq!(time, [0x67D8, 0x5D8C]);
+        assert_eq!(time, [0x67D8, 0x5D1C]);
     }
 
     #[test]

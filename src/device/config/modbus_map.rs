@@ -428,7 +428,8 @@ mod tests {
 
     #[test]
     fn registers_do_not_overlap_whatever_order_their_sets_are_in() {
-        let sets = |first, second| vec![set(first, vec![DOUBLE, DOUBLE]), set(second, vec![DOUBLE])];
+        let sets =
+            |first, second| vec![set(first, vec![DOUBLE, DOUBLE]), set(second, vec![DOUBLE])];
         assert!(RegisterMap::new(sets(0, 8)).is_ok());
         assert!(RegisterMap::new(sets(4, 0)).is_ok());
         let expected = "[1].registers[0]: it overlaps [0].registers[1] at address 7";

@@ -8,6 +8,7 @@
 mod actions;
 pub(crate) mod body;
 mod fault;
+mod modbus;
 mod page;
 pub(crate) mod query;
 mod reply;

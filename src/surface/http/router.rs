@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
 use super::query::Query;
-use super::{Reply, actions, body, page};
+use super::{Reply, actions, body, modbus, page};
 use crate::clock::Clock;
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
@@ -83,6 +83,19 @@ pub static ROUTES: &[Route] = &[
             "What became of the requests that ?id= names, one or several.",
             actions::status,
         )],
+    },
+    Route {
+        path: "/api/v1/modbus",
+        since: Feature::ModbusServer.since(),
+        licensed: false,
+        endpoints: &[
+            get(
+                "The register map, as POST takes it; with ?address_format=dec or hex, where each register stands.",
+                modbus::show,
+            ),
+            post("Replaces the register map.", modbus::replace),
+            delete("Goes back to the map of a device out of the box.", modbus::delete),
+        ],
     },
 ];
 

@@ -70,7 +70,8 @@ impl Walk {
         let field = format!("{field}.registers");
         let registers = match object.get("registers") {
             Some(Value::Array(registers)) => {
-                let register = |(index, register)| self.register(&format!("{field}[{index}]"), register);
+                let register =
+                    |(index, register)| self.register(&format!("{field}[{index}]"), register);
                 Some(registers.iter().enumerate().filter_map(register).collect())
             }
             Some(_) => self.wrong(field, "expected an array of registers"),

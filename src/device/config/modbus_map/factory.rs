@@ -2,9 +2,7 @@
 //! registers of a Siemens PAC2200: what that meter has and a whatwatt Go does not is padding.
 
 use super::NumberType::{Double, Float, Int};
-use super::RegisterId::{
-    ActivePower, Current, Quantity as Of, ReactivePower, Tariff, Zeros,
-};
+use super::RegisterId::{ActivePower, Current, Quantity as Of, ReactivePower, Tariff, Zeros};
 use super::{NumberType, Register, RegisterId, RegisterSet, WordOrder};
 use crate::meter::Quantity;
 
