@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::classify::ResultCode;
-use super::link::Caller;
 use super::requester::{Outcome, Requester};
 use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
 use crate::device::{Execution, Run, Ticket};
+use crate::link::Caller;
 use crate::tasks::Tasks;
 
 /// Carries out runs of all devices of a house. Its tasks are bounded by the devices' places for
