@@ -6,12 +6,16 @@
 pub mod actions;
 pub mod config;
 mod handle;
+mod hardware;
 mod identity;
+mod power;
 mod snapshot;
 
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
+pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::power::{Power, RebootCause};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -9,6 +9,7 @@ mod actions;
 pub(crate) mod body;
 mod fault;
 mod page;
+mod power;
 pub(crate) mod query;
 mod reply;
 mod router;

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
 use super::query::Query;
-use super::{Reply, actions, body, page};
+use super::{Reply, actions, body, page, power};
 use crate::clock::Clock;
 use crate::device::{Device, Firmware, License, Run, View};
 use crate::fault::{Engine, Method};
@@ -82,6 +82,21 @@ pub static ROUTES: &[Route] = &[
         endpoints: &[get(
             "What became of the requests that ?id= names, one or several.",
             actions::status,
+        )],
+    },
+    Route {
+        path: "/api/v1/reboot",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Reboots the device.", power::reboot)],
+    },
+    Route {
+        path: "/api/v1/restore",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post(
+            "Puts everything back to what it was from the factory, and reboots.",
+            power::restore,
         )],
     },
 ];
