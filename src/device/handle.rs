@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use super::{Boot, Config, Firmware, Identity, Snapshot};
+use super::{Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{Event, Journal};
@@ -117,6 +117,8 @@ pub struct Setup {
     pub config: Arc<Config>,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -130,6 +132,7 @@ impl Setup {
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
             meter: MeterPlan::default(),
+            hardware: Hardware::default(),
             seed: 0,
             identity,
         }
@@ -152,6 +155,7 @@ pub struct View {
 pub struct Device {
     identity: Identity,
     settings: ActionSettings,
+    hardware: Hardware,
     initial: Initial,
     meter: Meter,
     seed: u64,
@@ -175,14 +179,15 @@ struct Initial {
 }
 
 #[derive(Debug)]
-struct State {
-    definition: Option<Arc<Definition>>,
-    config: Arc<Config>,
-    firmware: Firmware,
-    boot: Boot,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+pub(super) struct State {
+    pub(super) definition: Option<Arc<Definition>>,
+    pub(super) config: Arc<Config>,
+    pub(super) firmware: Firmware,
+    pub(super) boot: Boot,
+    pub(super) power: Power,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -198,6 +203,7 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            power: Power::Up,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
@@ -213,7 +219,8 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, meter, seed } = setup;
+        let Setup { identity, actions: settings, definition, config, meter, hardware, seed } =
+            setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -221,6 +228,7 @@ impl Device {
         Arc::new(Self {
             identity,
             settings,
+            hardware,
             initial,
             meter,
             seed,
@@ -242,6 +250,27 @@ impl Device {
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
         self.settings
+    }
+
+    /// What it is built of.
+    #[must_use]
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What it is at this moment, its meter aside.
@@ -301,7 +330,7 @@ impl Device {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -423,7 +452,7 @@ impl Device {
         self.changed();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

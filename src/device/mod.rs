@@ -6,7 +6,9 @@
 pub mod actions;
 pub mod config;
 mod handle;
+mod hardware;
 mod identity;
+mod power;
 mod profile;
 pub mod registers;
 mod snapshot;
@@ -15,6 +17,8 @@ pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
+pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -1,81 +1,27 @@
 //! A port that opens and closes.
 //!
 //! A server that refuses really closes its listening socket, so that a connect gets what the kernel
-//! says (ECONNREFUSED), and resets what is open. Its port may stay reserved meanwhile: a socket that
-//! is bound and does not listen refuses just as well, and nobody else can take the port.
+//! says (ECONNREFUSED), and resets what is open. Its port may stay reserved meanwhile.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, Service};
 use crate::clock::Motions;
 use crate::limits;
 use crate::link::Linked;
-use crate::sockets;
+use crate::sockets::Port;
 use crate::tasks::Tasks;
 
 /// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
+pub(crate) const BACKLOG: u32 = 1024;
 /// Real time before another try after the system refused a socket; it takes that to get one back.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// A port. It outlives the tasks that serve it, so that a reset does not lose it.
-#[derive(Debug, Default)]
-pub(crate) enum Port {
-    /// Connections are taken.
-    Open(Arc<TcpListener>),
-    /// Connections are refused, and the port is kept.
-    Reserved(TcpSocket),
-    /// Connections are refused, and the port is not kept.
-    #[default]
-    Lost,
-}
-
-impl Port {
-    /// An open port.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
-        let listener = sockets::bound(address)?.listen(BACKLOG)?;
-        let bound = listener.local_addr()?;
-        Ok((Self::Open(Arc::new(listener)), bound))
-    }
-
-    /// A port that is kept and refuses.
-    pub(crate) fn reserve(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
-        let socket = sockets::bound(address)?;
-        let bound = socket.local_addr()?;
-        Ok((Self::Reserved(socket), bound))
-    }
-
-    fn open(&mut self, address: SocketAddr) -> io::Result<Arc<TcpListener>> {
-        let listener = match std::mem::take(self) {
-            Self::Open(listener) => listener,
-            Self::Reserved(socket) => Arc::new(socket.listen(BACKLOG)?),
-            Self::Lost => Arc::new(sockets::bound(address)?.listen(BACKLOG)?),
-        };
-        *self = Self::Open(Arc::clone(&listener));
-        Ok(listener)
-    }
-
-    /// Refuses from now on; the port is kept where `keep` says so and the system lets it.
-    pub(crate) fn close(&mut self, address: SocketAddr, keep: bool) {
-        if keep && matches!(self, Self::Reserved(_)) {
-            return;
-        }
-        *self = Self::Lost;
-        if !keep {
-            return;
-        }
-        match Self::reserve(address) {
-            Ok((port, _)) => *self = port,
-            Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
-        }
-    }
-}
 
 /// A port with its connections.
 #[derive(Debug)]
@@ -125,7 +71,7 @@ impl Door {
     /// Takes connections at `address`, where it does not do so already.
     pub(crate) fn open(&mut self, address: SocketAddr) -> io::Result<()> {
         if self.listener.is_none() {
-            self.listener = Some(port(&self.port).open(address)?);
+            self.listener = Some(port(&self.port).open(address, BACKLOG)?);
         }
         Ok(())
     }
@@ -143,7 +89,14 @@ impl Door {
     /// Closes the port, resets all connections, and returns when they are gone.
     pub(crate) async fn close(&mut self, address: SocketAddr, keep: bool) {
         self.listener = None;
-        port(&self.port).close(address, keep);
+        {
+            let mut port = port(&self.port);
+            if keep {
+                port.close(address);
+            } else {
+                *port = Port::Lost;
+            }
+        }
         self.reset_connections().await;
     }
 

@@ -8,4 +8,4 @@ mod door;
 mod outbox;
 
 pub(crate) use self::connection::{Connection, OK, Request, Service};
-pub(crate) use self::door::{Door, Port};
+pub(crate) use self::door::{BACKLOG, Door};

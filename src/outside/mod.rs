@@ -40,9 +40,10 @@ use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::link::Links;
-use crate::modbus::Port;
+use crate::modbus::BACKLOG;
 use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
+use crate::sockets::Port;
 use crate::surface::http::Paused;
 use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
@@ -294,7 +295,7 @@ impl Drop for Outside {
 
 impl SlaveServer {
     fn bind(plan: &SlavePlan, context: &Context) -> Result<Self, OutsideError> {
-        let (port, address) = Port::bind(plan.listen).map_err(|source| {
+        let (port, address) = Port::bind(plan.listen, BACKLOG).map_err(|source| {
             let (name, address) = (Arc::clone(&plan.name), plan.listen);
             OutsideError::BindSlave { name, address, source }
         })?;

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
-use crate::device::{ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::{
+    ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::outbound::{HostAddress, Policy};
@@ -116,6 +118,8 @@ pub struct DevicePlan {
     pub config: Arc<Config>,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is built of.
+    pub hardware: Hardware,
 }
 
 impl Default for DevicePlan {
@@ -129,6 +133,7 @@ impl Default for DevicePlan {
             actions: None,
             config,
             meter: MeterPlan::default(),
+            hardware: Hardware::default(),
         }
     }
 }
@@ -148,6 +153,7 @@ impl DevicePlan {
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
             meter: self.meter.clone(),
+            hardware: self.hardware.clone(),
             seed,
         }
     }

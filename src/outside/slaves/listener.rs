@@ -12,7 +12,8 @@ use crate::clock::Sleep;
 use crate::fault::Refusing;
 use crate::journal::Event;
 use crate::link::Links;
-use crate::modbus::{Door, Port};
+use crate::modbus::Door;
+use crate::sockets::Port;
 use crate::tasks::Tasks;
 
 /// Serves a slave's port, and opens and closes it as the rules say.

@@ -13,7 +13,8 @@ use super::super::raw;
 use super::Surroundings;
 use crate::device::actions::Definition;
 use crate::device::{
-    ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Identity, License,
+    ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Hardware,
+    Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -118,6 +119,7 @@ fn device(
     let plan = DevicePlan {
         config: Arc::new(Config::factory(&identity.id)),
         meter: MeterPlan::default(),
+        hardware: hardware(raw),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,
@@ -125,6 +127,10 @@ fn device(
     };
     let sound = mistakes.len() == known_before;
     (plan, sound)
+}
+
+fn hardware(raw: &raw::Device) -> Hardware {
+    Hardware { reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0) }
 }
 
 fn license(word: raw::License) -> License {

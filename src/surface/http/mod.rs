@@ -10,6 +10,7 @@ pub(crate) mod body;
 mod fault;
 mod modbus;
 mod page;
+mod power;
 pub(crate) mod query;
 mod reply;
 mod router;

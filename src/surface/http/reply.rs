@@ -17,13 +17,16 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::stream::Afterwards;
+
 /// A reply: its status, its body, and the headers that it alone has.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Reply {
     status: StatusCode,
     content: Option<Content>,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes: bool,
+    afterwards: Option<Afterwards>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +41,7 @@ impl Reply {
     /// A reply without a body: `Content-Length: 0`, and not even that for a 204.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, content: None, headers: Vec::new(), closes: false }
+        Self { status, content: None, headers: Vec::new(), closes: false, afterwards: None }
     }
 
     /// A reply of this media type.
@@ -95,6 +98,18 @@ impl Reply {
     pub fn closing(mut self) -> Self {
         self.closes = true;
         self
+    }
+
+    /// The same, and `effect` follows once it is out, or cannot go out any more.
+    #[must_use]
+    pub(super) fn then(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.afterwards = Some(Afterwards::new(effect));
+        self
+    }
+
+    /// What follows once this is out.
+    pub(super) fn take_afterwards(&mut self) -> Option<Afterwards> {
+        self.afterwards.take()
     }
 
     /// The status.

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
 use super::query::Query;
-use super::{Reply, actions, body, modbus, page};
+use super::{Reply, actions, body, modbus, page, power};
 use crate::clock::Clock;
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
@@ -96,6 +96,21 @@ pub static ROUTES: &[Route] = &[
             post("Replaces the register map.", modbus::replace),
             delete("Goes back to the map of a device out of the box.", modbus::delete),
         ],
+    },
+    Route {
+        path: "/api/v1/reboot",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Reboots the device.", power::reboot)],
+    },
+    Route {
+        path: "/api/v1/restore",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post(
+            "Puts everything back to what it was from the factory, and reboots.",
+            power::restore,
+        )],
     },
 ];
 
