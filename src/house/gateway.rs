@@ -13,7 +13,7 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
-use crate::surface::http;
+use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
@@ -29,6 +29,7 @@ pub(super) struct Parts<'a> {
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    pub modbus: modbus::Server,
     clock: Clock,
     runner: Arc<Runner>,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
@@ -57,6 +58,22 @@ impl Gateway {
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        let modbus = modbus::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            links: parts.outside.links().clone(),
+        };
+        // What a scenario says of the port stands for what it says of the address.
+        let first_port = plan.config.settings.services.modbus.port;
+        let modbus = modbus::Server::bind(&plan.modbus, first_port, modbus).map_err(|source| {
+            StartError::Bind {
+                who: format!("the Modbus server of device {}", plan.identity.id),
+                address: plan.modbus.listen,
+                source,
+            }
+        })?;
         let runner = Arc::clone(parts.outside.runner());
         let api = http::Api::new(
             Arc::clone(&device),
@@ -72,6 +89,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             device,
             http,
+            modbus,
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.outside.runner()),
             services: Tasks::default(),
@@ -94,12 +112,13 @@ impl Gateway {
 
     /// Starts what the device does by itself; the API is served all along.
     fn start_services(&self) {
-        let _ = (&self.clock, &self.device);
+        self.modbus.start(&self.services);
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.
     async fn stop_services(&self) {
         self.services.end_all().await;
+        self.modbus.drop_connections().await;
     }
 
     /// Ends what the device does by itself and drops its connections, and returns when all of it is
@@ -127,6 +146,7 @@ impl Gateway {
     async fn go_down(&self) {
         self.http.shut().await;
         self.stop_services().await;
+        self.modbus.shut().await;
         self.runner.end(&self.device.identity().id).await;
     }
 
@@ -149,6 +169,7 @@ impl Gateway {
         self.end_supervision().await;
         self.http.close().await;
         self.stop_services().await;
+        self.modbus.close().await;
     }
 }
 

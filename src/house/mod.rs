@@ -88,6 +88,8 @@ pub struct DeviceAddress {
     pub id: String,
     /// The URL of its API.
     pub http: String,
+    /// Where its own Modbus server listens, or will once the device's settings switch it on.
+    pub modbus: SocketAddr,
 }
 
 /// What a house consists of. The control plane holds it too, but not the other way round, so that a
@@ -274,6 +276,7 @@ impl Inside {
         let devices = self.devices.iter().map(|gateway| DeviceAddress {
             id: gateway.device.identity().id.to_string(),
             http: url(gateway.http.address()),
+            modbus: gateway.modbus.home(),
         });
         let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
         let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
@@ -385,7 +388,12 @@ impl Controls for Inside {
     }
 
     fn follows(&self, generation: u64) -> Pending<'_, ()> {
-        Box::pin(self.outside.applied(generation))
+        Box::pin(async move {
+            self.outside.applied(generation).await;
+            for gateway in &self.devices {
+                gateway.modbus.applied(generation).await;
+            }
+        })
     }
 
     fn reset(self: Arc<Self>) -> Pending<'static, ()> {
@@ -450,6 +458,7 @@ fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
         firmware: device.view().firmware.to_string(),
         license: identity.license.name(),
         http: http.address(),
+        modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
     }

@@ -1,11 +1,10 @@
-//! A port that opens and closes.
+//! A listener that opens and closes, with its connections.
 //!
 //! A server that refuses really closes its listening socket, so that a connect gets what the kernel
-//! says (ECONNREFUSED), and resets what is open. Its port may stay reserved meanwhile.
+//! says (ECONNREFUSED), and resets what is open. What becomes of the port meanwhile is its owner's to
+//! say ([`crate::sockets::Port`]).
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -15,18 +14,16 @@ use super::{Connection, Service};
 use crate::clock::Motions;
 use crate::limits;
 use crate::link::Linked;
-use crate::sockets::Port;
 use crate::tasks::Tasks;
 
 /// Connections that wait to be accepted.
 pub(crate) const BACKLOG: u32 = 1024;
 /// Real time before another try after the system refused a socket; it takes that to get one back.
-const RETRY: Duration = Duration::from_millis(50);
+pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
-/// A port with its connections.
+/// A listener with its connections.
 #[derive(Debug)]
 pub(crate) struct Door {
-    port: Arc<Mutex<Port>>,
     connections: Arc<Tasks>,
     motions: Motions,
     /// Set while connections are taken.
@@ -41,19 +38,13 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A door that is not open yet.
-    pub(crate) fn new(
-        port: Arc<Mutex<Port>>,
-        connections: Arc<Tasks>,
-        motions: Motions,
-        most: usize,
-    ) -> Self {
+    /// A door that is shut, for so many clients at once.
+    pub(crate) fn new(connections: Arc<Tasks>, motions: Motions, most: usize) -> Self {
         let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let alive = most.saturating_add(limits::SLAVE_ABANDONED);
         let all = u32::try_from(alive.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         let lives = semaphore(usize::try_from(all).unwrap_or(usize::MAX));
         Self {
-            port,
             connections,
             motions,
             listener: None,
@@ -68,54 +59,30 @@ impl Door {
         self.listener.is_some()
     }
 
-    /// Takes connections at `address`, where it does not do so already.
-    pub(crate) fn open(&mut self, address: SocketAddr) -> io::Result<()> {
-        if self.listener.is_none() {
-            self.listener = Some(port(&self.port).open(address, BACKLOG)?);
-        }
-        Ok(())
+    /// Takes the connections of `listener`.
+    pub(crate) fn open(&mut self, listener: Arc<TcpListener>) {
+        self.listener = Some(listener);
     }
 
-    /// Goes over to a port that was opened beside this one; connections to this one are reset.
-    pub(crate) async fn replace(&mut self, opened: Port) {
-        self.listener = match &opened {
-            Port::Open(listener) => Some(Arc::clone(listener)),
-            Port::Reserved(_) | Port::Lost => None,
-        };
-        *port(&self.port) = opened;
-        self.reset_connections().await;
-    }
-
-    /// Closes the port, resets all connections, and returns when they are gone.
-    pub(crate) async fn close(&mut self, address: SocketAddr, keep: bool) {
+    /// Lets go of the listener and tells all connections to reset themselves.
+    pub(crate) fn shut(&mut self) {
         self.listener = None;
-        {
-            let mut port = port(&self.port);
-            if keep {
-                port.close(address);
-            } else {
-                *port = Port::Lost;
-            }
-        }
-        self.reset_connections().await;
+        self.cut.send_replace(());
     }
 
-    /// Resets all connections, and returns when they are gone.
-    async fn reset_connections(&self) {
-        self.cut.send_replace(());
+    /// Returns when no connection is left.
+    pub(crate) async fn emptied(&self) {
         let (lives, all) = &self.lives;
         // All are free again once every connection is gone. The semaphore is never closed.
         let _ = lives.acquire_many(*all).await;
     }
 
-    /// The next connection; none where the port is to be opened, after a pause. Waits for good where
-    /// it is `closed` on purpose.
-    pub(crate) async fn accept(&self, closed: bool) -> Option<TcpStream> {
+    /// The next connection. While the door is shut, none after `again`, where it is to be opened
+    /// then, and waits for good where not.
+    pub(crate) async fn accept(&self, again: Option<Duration>) -> Option<TcpStream> {
         let Some(listener) = self.listener.as_deref() else {
-            if closed {
-                return std::future::pending().await;
-            }
-            tokio::time::sleep(RETRY).await;
+            let Some(again) = again else { return std::future::pending().await };
+            tokio::time::sleep(again).await;
             return None;
         };
         loop {
@@ -152,8 +119,4 @@ impl Door {
             drop(life);
         }));
     }
-}
-
-fn port(port: &Mutex<Port>) -> MutexGuard<'_, Port> {
-    port.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,4 +8,4 @@ mod door;
 mod outbox;
 
 pub(crate) use self::connection::{Connection, OK, Request, Service};
-pub(crate) use self::door::{BACKLOG, Door};
+pub(crate) use self::door::{BACKLOG, Door, RETRY};

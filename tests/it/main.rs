@@ -7,6 +7,7 @@ mod builtin;
 mod cli;
 mod control_api;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;

@@ -1,18 +1,17 @@
 //! The listener of a slave, which rules can close.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 
 use super::Slave;
 use super::session::Session;
 use crate::clock::Sleep;
-use crate::fault::Refusing;
+use crate::fault::{Listener, Refusing};
 use crate::journal::Event;
 use crate::link::Links;
-use crate::modbus::Door;
+use crate::modbus::{BACKLOG, Door, RETRY};
 use crate::sockets::Port;
 use crate::tasks::Tasks;
 
@@ -20,6 +19,7 @@ use crate::tasks::Tasks;
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     slave: Arc<Slave>,
+    port: Arc<Mutex<Port>>,
     door: Door,
     links: Links,
     refusing: bool,
@@ -36,16 +36,18 @@ impl Supervisor {
         connections: Arc<Tasks>,
     ) -> Self {
         let motions = slave.clock().motions().clone();
-        let door = Door::new(port, connections, motions, slave.max_connections);
-        Self { slave, door, links, refusing: false, announced: true }
+        let door = Door::new(connections, motions, slave.max_connections);
+        Self { slave, port, door, links, refusing: false, announced: true }
     }
 
     /// Asks the rules, and returns when what they say is in force.
     pub(crate) async fn follow(&mut self) -> Refusing {
-        let asked = self.slave.engine.refusing(&self.slave.name, self.refusing);
+        let asked = self.slave.engine.refusing(Listener::Slave(&self.slave.name), self.refusing);
         if asked.refuse {
             if !self.refusing {
-                self.door.close(self.address(), true).await;
+                self.door.shut();
+                self.port().close(self.slave.address);
+                self.door.emptied().await;
             }
         } else {
             self.open();
@@ -72,7 +74,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = &mut *until => return,
-                accepted = self.door.accept(self.refusing) => {
+                accepted = self.door.accept((!self.refusing).then_some(RETRY)) => {
                     if let Some(stream) = accepted {
                         self.admit(stream);
                     } else {
@@ -91,10 +93,16 @@ impl Supervisor {
     }
 
     fn open(&mut self) {
-        let address = self.address();
-        if let Err(error) = self.door.open(address) {
-            let slave = &self.slave.name;
-            tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
+        if self.door.is_open() {
+            return;
+        }
+        let opened = self.port().open(self.slave.address, BACKLOG);
+        match opened {
+            Ok(listener) => self.door.open(listener),
+            Err(error) => {
+                let (slave, address) = (&self.slave.name, self.slave.address);
+                tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
+            }
         }
     }
 
@@ -109,7 +117,7 @@ impl Supervisor {
         }
     }
 
-    fn address(&self) -> SocketAddr {
-        self.slave.address
+    fn port(&self) -> MutexGuard<'_, Port> {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -65,14 +65,23 @@ impl Judge<'_> {
     /// Some effects are states of a thing, not events of a request: they have a time, but nothing
     /// that is counted or drawn.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        let Fault::Slave(place, SlaveEffect::Refuse) = fault else { return };
-        let given = [
-            ("unit", place.unit.is_some()),
-            ("function", place.function.is_some()),
-            ("address", place.address.is_some()),
-            ("value", place.value.is_some()),
-            ("action", place.action.is_some()),
-        ];
+        let given = match fault {
+            Fault::Slave(place, SlaveEffect::Refuse) => [
+                ("unit", place.unit.is_some()),
+                ("function", place.function.is_some()),
+                ("address", place.address.is_some()),
+                ("value", place.value.is_some()),
+                ("action", place.action.is_some()),
+            ],
+            Fault::Modbus(place, SlaveEffect::Refuse) => [
+                ("unit", place.unit.is_some()),
+                ("function", place.function.is_some()),
+                ("address", place.address.is_some()),
+                ("value", false),
+                ("action", false),
+            ],
+            _ => return,
+        };
         for (key, _) in given.into_iter().filter(|(_, given)| *given) {
             let mistake = self
                 .at(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
@@ -88,7 +97,7 @@ impl Judge<'_> {
         ];
         for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
             let message = format!(
-                "`refuse` is a state of the slave: no request is there for `{key}` to count"
+                "`refuse` is a state of the listener: no request is there for `{key}` to count"
             );
             let path = self.path.key("when").key(key);
             self.mistake(

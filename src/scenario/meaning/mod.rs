@@ -7,6 +7,7 @@ mod back;
 mod device;
 mod effect;
 mod fault;
+mod modbus;
 mod place;
 mod slave;
 mod target;
@@ -220,6 +221,14 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
         };
         let what = format!("device {}", plan.identity.id);
         listeners.push(Listener { address: plan.http, what, path: path.key("http") });
+        let written = raw.devices.as_ref().and_then(|devices| devices.get(index));
+        let written = written.or(raw.device.as_ref()).is_some_and(|device| device.modbus.is_some());
+        // One that is off and that nobody gave an address is in nobody's way.
+        if written || plan.config.settings.services.modbus.enable {
+            let what = format!("the Modbus server of device {}", plan.identity.id);
+            let address = plan.modbus.listen;
+            listeners.push(Listener { address, what, path: path.key("modbus") });
+        }
     }
     for SlavePlan { name, listen, .. } in &house.slaves {
         let path = root.key("slaves").key(name).key("listen");

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceIdText, FirmwareText, Instant, Lapse, Listen, SpeedText, Text};
+use super::{
+    DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, RegisterMapText, SpeedText,
+    Text,
+};
 
 /// When the house starts and how its time passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +45,12 @@ pub struct Device {
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
+    /// Its own Modbus server: where it listens once the device's settings switch it on, or a mapping
+    /// that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless given.
+    pub modbus: Option<DeviceModbus>,
+    /// The registers of that server, in the device's own JSON shape; those of a device out of the box
+    /// unless given.
+    pub modbus_map: Option<RegisterMapText>,
     /// How a call of an action is answered; page unless given.
     pub call_route: Option<CallRoute>,
     /// What happens to a call with fewer free places than requests; fit unless given.

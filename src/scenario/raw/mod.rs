@@ -8,6 +8,7 @@
 mod choice;
 mod device;
 mod fault;
+mod modbus;
 mod scalar;
 mod slave;
 mod target;
@@ -25,6 +26,7 @@ pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lognormal, Moment,
     Normal, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
+pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
     DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, Range, Seconds,
     SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
