@@ -3,16 +3,20 @@
 //! [`Device`] is the handle that surfaces hold: a short lock over pure state. Nobody awaits or
 //! encodes while holding it; what has to happen outside is returned as a value.
 
+mod access;
 pub mod actions;
 pub mod config;
 mod handle;
 mod hardware;
 mod identity;
+mod json;
+pub mod network;
 mod power;
 mod profile;
 pub mod registers;
 mod snapshot;
 
+pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,

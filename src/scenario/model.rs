@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{
-    ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+    Access, ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
 };
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
@@ -135,8 +136,12 @@ pub struct DevicePlan {
     pub actions: Option<Arc<Definition>>,
     /// What it is set to at the start.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
     /// What it is built of.
     pub hardware: Hardware,
 }
@@ -152,7 +157,9 @@ impl Default for DevicePlan {
             settings: ActionSettings::default(),
             actions: None,
             config,
+            access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
             hardware: Hardware::default(),
         }
     }
@@ -175,7 +182,9 @@ impl DevicePlan {
             actions: self.settings,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
+            access: self.access.clone(),
             meter: self.meter.clone(),
+            site: self.site.clone(),
             hardware: self.hardware.clone(),
             seed,
         }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod admission;
 mod builtin;
 mod cli;
 mod control_api;
+mod cors;
 mod determinism;
 mod device_modbus;
 mod guides;
@@ -18,6 +20,7 @@ mod outside_targets;
 mod power;
 mod result_codes;
 mod scenario;
+mod settings;
 mod slaves;
 mod surface_faults;
 mod surface_http;

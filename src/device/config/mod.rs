@@ -8,12 +8,13 @@ mod modbus_map;
 mod mqtt;
 mod network;
 mod settings;
+pub mod table;
 
 use std::sync::Arc;
 
 pub use self::meter::{
-    CustomScaler, InterfaceMode, InterfaceType, Key, MeterProtocol, MeterSettings, Parity,
-    ScalersSet, StopBits,
+    CustomScaler, InterfaceMode, InterfaceType, Key, METER_SETTINGS, MeterProtocol, MeterSettings,
+    Parity, ScalersSet, StopBits,
 };
 pub use self::modbus_map::{
     AddressFormat, Listing, MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet,
@@ -21,8 +22,10 @@ pub use self::modbus_map::{
 };
 pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
 pub use self::mqtt::MqttSettings;
-pub use self::network::{EthSettings, StaticIp, TxPower, WifiSettings};
-pub use self::settings::{Cloud, ModbusService, SdService, Services, Settings, System};
+pub use self::network::{
+    ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
+};
+pub use self::settings::{Cloud, ModbusService, SETTINGS, SdService, Services, Settings, System};
 use crate::device::DeviceId;
 
 /// The configuration of a device.

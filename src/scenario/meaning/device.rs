@@ -12,9 +12,10 @@ use super::super::path::Path;
 use super::super::raw;
 use super::{Surroundings, modbus};
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{
-    ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Hardware,
-    Identity, License,
+    Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
+    Firmware, Hardware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -121,7 +122,9 @@ fn device(
     config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
+        access: access(raw),
         meter: MeterPlan::default(),
+        site: Site::default(),
         hardware: hardware(raw),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
@@ -131,6 +134,15 @@ fn device(
     };
     let sound = mistakes.len() == known_before;
     (plan, sound)
+}
+
+fn access(raw: &raw::Device) -> Access {
+    let digest = match raw.digest {
+        None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
+        Some(raw::Digest::Strict) => DigestMode::Strict,
+    };
+    let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
+    Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
 }
 
 fn hardware(raw: &raw::Device) -> Hardware {

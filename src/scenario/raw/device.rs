@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, RegisterMapText, SpeedText,
-    Text,
+    DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, OriginText, RegisterMapText,
+    SpeedText, Text,
 };
 
 /// When the house starts and how its time passes.
@@ -51,6 +51,10 @@ pub struct Device {
     /// The registers of that server, in the device's own JSON shape; those of a device out of the box
     /// unless given.
     pub modbus_map: Option<RegisterMapText>,
+    /// How strictly Digest authentication is read; tolerant unless given.
+    pub digest: Option<Digest>,
+    /// Which pages may use its API from a browser, beside its own.
+    pub cors: Option<Cors>,
     /// How a call of an action is answered; page unless given.
     pub call_route: Option<CallRoute>,
     /// What happens to a call with fewer free places than requests; fit unless given.
@@ -81,6 +85,24 @@ pub enum License {
     Plus,
     /// As plus.
     Pro,
+}
+
+/// How strictly Digest authentication is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Digest {
+    /// As client libraries write it, too: plain MD5, values in quotes or not, counts from anywhere.
+    Tolerant,
+    /// RFC 7616 with exactly what the device offers.
+    Strict,
+}
+
+/// Pages in a browser.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// The origins of these pages.
+    pub origins: Option<Vec<OriginText>>,
 }
 
 /// How a call is answered.
