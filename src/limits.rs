@@ -63,6 +63,11 @@ pub const MODBUS_CONNECTIONS: usize = 128;
 pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
 /// Real time before another try to bind a port that was in use.
 pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
+/// Real time before another try where the mDNS library's queue is full, which a house of many devices
+/// fills at its start.
+pub const MDNS_RETRY: Duration = Duration::from_millis(250);
+/// Real time that the mDNS library gets to say goodbye in.
+pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
 
 // ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)

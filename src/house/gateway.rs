@@ -13,6 +13,8 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
 use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
@@ -23,6 +25,8 @@ pub(super) struct Parts<'a> {
     pub engine: &'a Arc<Engine>,
     pub journal: &'a Arc<Journal>,
     pub outside: &'a Outside,
+    #[cfg(feature = "mdns")]
+    pub announcer: &'a Arc<mdns::Announcer>,
 }
 
 /// A device with its surfaces.
@@ -30,6 +34,8 @@ pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
     pub modbus: modbus::Server,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     clock: Clock,
     runner: Arc<Runner>,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
@@ -90,6 +96,8 @@ impl Gateway {
             device,
             http,
             modbus,
+            #[cfg(feature = "mdns")]
+            announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.outside.runner()),
             services: Tasks::default(),
@@ -113,6 +121,12 @@ impl Gateway {
     /// Starts what the device does by itself; the API is served all along.
     fn start_services(&self) {
         self.modbus.start(&self.services);
+        #[cfg(feature = "mdns")]
+        self.services.spawn(self.clock.motions().track(Arc::clone(&self.announcer).follow(
+            Arc::clone(&self.device),
+            self.http.address(),
+            self.modbus.place(),
+        )));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.

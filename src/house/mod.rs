@@ -28,6 +28,8 @@ use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, Scenario};
 use crate::surface::http::server::bind;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
 use crate::tasks::Tasks;
 
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
@@ -101,6 +103,8 @@ struct Inside {
     journal: Arc<Journal>,
     devices: Vec<Arc<Gateway>>,
     outside: Outside,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
     epoch: AtomicU64,
     /// One reset at a time.
@@ -139,8 +143,21 @@ impl House {
         outside.start().await;
 
         let seed = scenario.seed;
-        let parts =
-            Parts { seed, clock: &clock, engine: &engine, journal: &journal, outside: &outside };
+        #[cfg(not(feature = "mdns"))]
+        if scenario.mdns == scenario::Mdns::Loopback {
+            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
+        }
+        #[cfg(feature = "mdns")]
+        let announcer = mdns::Announcer::new(scenario.mdns);
+        let parts = Parts {
+            seed,
+            clock: &clock,
+            engine: &engine,
+            journal: &journal,
+            outside: &outside,
+            #[cfg(feature = "mdns")]
+            announcer: &announcer,
+        };
         let devices = scenario.devices.iter().zip(bound.devices);
         let devices = devices.map(|(plan, listener)| Gateway::start(plan, listener, &parts));
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
@@ -157,6 +174,8 @@ impl House {
             journal,
             devices,
             outside,
+            #[cfg(feature = "mdns")]
+            announcer,
             epoch,
             resetting,
         });
@@ -234,6 +253,8 @@ impl House {
             gateway.close().await;
         }
         inside.outside.close().await;
+        #[cfg(feature = "mdns")]
+        inside.announcer.close().await;
     }
 }
 

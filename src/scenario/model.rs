@@ -35,6 +35,8 @@ pub struct Scenario {
     pub control: SocketAddr,
     /// What the actions may reach beside the house itself.
     pub outbound: Policy,
+    /// What the devices announce on the network.
+    pub mdns: Mdns,
     /// The devices, one or more.
     pub devices: Vec<DevicePlan>,
     /// The Modbus slaves.
@@ -47,6 +49,18 @@ pub struct Scenario {
     pub source: Arc<str>,
 }
 
+/// What the devices of a house announce on the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    #[default]
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
+}
+
 /// A healthy device without actions, and nothing around it: what an empty file means.
 impl Default for Scenario {
     fn default() -> Self {
@@ -57,6 +71,7 @@ impl Default for Scenario {
             speed: Speed::REAL,
             control: loopback(Self::CONTROL_PORT),
             outbound: Policy::default(),
+            mdns: Mdns::default(),
             devices: vec![DevicePlan::default()],
             slaves: Vec::new(),
             http_targets: Vec::new(),

@@ -13,6 +13,8 @@ mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 pub(super) use self::back::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
-use super::model::{DevicePlan, Route, Scenario, SlavePlan, TargetPlan};
+use super::model::{DevicePlan, Mdns, Route, Scenario, SlavePlan, TargetPlan};
 use super::path::Path;
 use super::raw;
 use super::tree::{Content, Node};
@@ -127,6 +127,7 @@ pub(super) fn house(
         speed: clock.speed.map_or(default.speed, |speed| speed.0),
         control: raw.control.map_or(default.control, |control| control.0),
         outbound: raw.outbound.map_or(default.outbound, policy),
+        mdns: raw.mdns.map_or(default.mdns, mdns),
         devices: devices.into_iter().map(|(plan, _)| plan).collect(),
         slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
         http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
@@ -195,6 +196,14 @@ fn policy(word: raw::Outbound) -> Policy {
         raw::Outbound::Deny => Policy::Deny,
         raw::Outbound::Loopback => Policy::Loopback,
         raw::Outbound::Allow => Policy::Allow,
+    }
+}
+
+fn mdns(word: raw::Mdns) -> Mdns {
+    match word {
+        raw::Mdns::Off => Mdns::Off,
+        raw::Mdns::Auto => Mdns::Auto,
+        raw::Mdns::Loopback => Mdns::Loopback,
     }
 }
 

@@ -32,6 +32,18 @@ pub enum Outbound {
     Allow,
 }
 
+/// What the devices announce on the network by mDNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
+}
+
 /// A whatwatt Go.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::session::Session;
-use super::{Shared, wanted};
+use super::{Place, Shared, wanted};
 use crate::clock::{Sleep, VirtualTime};
 use crate::fault::Listener;
 use crate::journal::Event;
@@ -189,12 +189,7 @@ impl Follower {
     fn tell(&mut self, note: Option<String>) {
         let listening = self.door.is_open();
         let address = self.at.unwrap_or(self.shared.home);
-        {
-            let mut state = self.shared.state();
-            state.address = address;
-            state.listening = listening;
-            state.note = note;
-        }
+        self.shared.tell(|place| *place = Place { address, listening, note });
         if listening != self.announced {
             self.announced = listening;
             let device = self.shared.parts.device.identity().id.shared();

@@ -60,16 +60,24 @@ struct Shared {
     /// The device's port that `home` stands for.
     first_port: u16,
     port: Mutex<Port>,
-    state: Mutex<State>,
+    place: watch::Sender<Place>,
     /// The generation of the rules that the listener follows.
     applied: watch::Sender<u64>,
 }
 
-#[derive(Debug)]
-struct State {
+/// Where a server listens, and how it came to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
     address: SocketAddr,
     listening: bool,
     note: Option<String>,
+}
+
+impl Place {
+    /// Where connections are taken; none while none are.
+    pub(crate) fn listening(&self) -> Option<SocketAddr> {
+        self.listening.then_some(self.address)
+    }
 }
 
 /// What the control plane shows of it.
@@ -120,7 +128,7 @@ impl Server {
             keeps_home,
             first_port,
             port: Mutex::new(port),
-            state: Mutex::new(State { address: home, listening: false, note: None }),
+            place: watch::Sender::new(Place { address: home, listening: false, note: None }),
             applied: watch::Sender::new(0),
         });
         Ok(Self { shared, connections: Arc::default() })
@@ -144,7 +152,7 @@ impl Server {
     pub(crate) async fn shut(&self) {
         self.drop_connections().await;
         self.shared.close_home();
-        self.shared.state().listening = false;
+        self.shared.tell(|place| place.listening = false);
     }
 
     /// Ends it for good.
@@ -159,18 +167,18 @@ impl Server {
         self.shared.home
     }
 
+    /// Where it listens, as a value that can be waited on.
+    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "what announces it asks"))]
+    pub(crate) fn place(&self) -> watch::Receiver<Place> {
+        self.shared.place.subscribe()
+    }
+
     /// What the control plane shows.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let service = self.shared.parts.device.view().config.settings.services.modbus;
-        let state = self.shared.state();
-        Summary {
-            enabled: service.enable,
-            port: service.port,
-            address: state.address,
-            listening: state.listening,
-            note: state.note.clone(),
-        }
+        let Place { address, listening, note } = self.shared.place.borrow().clone();
+        Summary { enabled: service.enable, port: service.port, address, listening, note }
     }
 
     /// Waits until the listener follows the rules of this generation
@@ -186,8 +194,13 @@ impl Shared {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lets a change of the place be known, where it is one.
+    fn tell(&self, change: impl FnOnce(&mut Place)) {
+        self.place.send_if_modified(|place| {
+            let before = place.clone();
+            change(place);
+            *place != before
+        });
     }
 
     fn close_home(&self) {
