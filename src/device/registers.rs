@@ -6,16 +6,11 @@
 //! fractions: an integer register is the decimal × 10^scaler, rounded half away from zero, and cut
 //! to what the type holds.
 
-use std::sync::LazyLock;
-
-use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
-
 use super::config::{NumberType, RegisterId, RegisterMap, Span, TEXT_BYTES, WordOrder};
-use super::{DeviceId, Firmware, Snapshot};
+use super::{CivilTime, DeviceId, Firmware, Snapshot};
 use crate::decimal::Decimal;
 use crate::limits;
-use crate::meter::{MeterIdentity, Quantity, Reading};
+use crate::meter::MeterIdentity;
 
 /// Words of the largest register.
 const WORDS: usize = TEXT_BYTES as usize / 2;
@@ -67,9 +62,13 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
         RegisterId::Zeros => return [0; WORDS],
         RegisterId::Ones => return [u16::MAX; WORDS],
         RegisterId::ReportDateTime => {
-            return words(&reading(snapshot).map_or([0; 8], |reading| date(reading.meter_time)));
+            return words(
+                &snapshot
+                    .reading()
+                    .map_or([0; 8], |reading| date(CivilTime::of(reading.meter_time))),
+            );
         }
-        RegisterId::SystemDateTime => return words(&date(snapshot.time)),
+        RegisterId::SystemDateTime => return words(&date(CivilTime::of(snapshot.time))),
         RegisterId::MeterId => return text(snapshot, |meter| &meter.id),
         RegisterId::MeterModel => return text(snapshot, |meter| &meter.model),
         RegisterId::MeterType => return text(snapshot, |meter| &meter.logical_name),
@@ -79,21 +78,16 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
             return words(&[major, minor, release, 0, 0, 0]);
         }
         RegisterId::Quantity(quantity) => snapshot.value(quantity),
-        RegisterId::ActivePower(phase) => {
-            let [import, export] = ACTIVE[usize::from(phase.min(3))];
-            net(snapshot, import, export)
-        }
-        RegisterId::ReactivePower(phase) => {
-            let [import, export] = REACTIVE[usize::from(phase.min(3))];
-            net(snapshot, import, export)
-        }
-        RegisterId::Current(phase) => current(snapshot, usize::from(phase.clamp(1, 3))),
-        RegisterId::Tariff => reading(snapshot)
+        RegisterId::ActivePower(phase) => snapshot.active_power(phase),
+        RegisterId::ReactivePower(phase) => snapshot.reactive_power(phase),
+        RegisterId::Current(phase) => snapshot.signed_current(phase),
+        RegisterId::Tariff => snapshot
+            .reading()
             .and_then(|reading| reading.tariff)
             .map(|tariff| Decimal::new(tariff.into(), 0)),
         RegisterId::ConversionFactor => Some(snapshot.view.config.meter.conv_factor),
         RegisterId::ReportTimestamp => {
-            reading(snapshot).map(|reading| Decimal::new(reading.meter_time.as_second(), 0))
+            snapshot.reading().map(|reading| Decimal::new(reading.meter_time.as_second(), 0))
         }
         RegisterId::SystemTimestamp => Some(Decimal::new(snapshot.time.as_second(), 0)),
     };
@@ -105,51 +99,6 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
         words[..len / 2].reverse();
     }
     words
-}
-
-impl Snapshot {
-    /// Stands in until the real one is merged.
-    fn value(&self, quantity: Quantity) -> Option<Decimal> {
-        reading(self)?.get(quantity)
-    }
-}
-
-fn reading(snapshot: &Snapshot) -> Option<&Reading> {
-    snapshot.meter.reading.as_deref()
-}
-
-const ACTIVE: [[Quantity; 2]; 4] = [
-    [Quantity::ImportPower, Quantity::ExportPower],
-    [Quantity::ImportPowerL1, Quantity::ExportPowerL1],
-    [Quantity::ImportPowerL2, Quantity::ExportPowerL2],
-    [Quantity::ImportPowerL3, Quantity::ExportPowerL3],
-];
-
-const REACTIVE: [[Quantity; 2]; 4] = [
-    [Quantity::ReactiveImportPower, Quantity::ReactiveExportPower],
-    [Quantity::ReactiveImportPowerL1, Quantity::ReactiveExportPowerL1],
-    [Quantity::ReactiveImportPowerL2, Quantity::ReactiveExportPowerL2],
-    [Quantity::ReactiveImportPowerL3, Quantity::ReactiveExportPowerL3],
-];
-
-/// Import less export; what the meter does not send of them counts as 0.
-fn net(snapshot: &Snapshot, import: Quantity, export: Quantity) -> Option<Decimal> {
-    let (import, export) = (snapshot.value(import), snapshot.value(export));
-    match (import, export) {
-        (import, None) => import,
-        (None, Some(export)) => Some(export.negated()),
-        (Some(import), Some(export)) => Some(import.minus(export)),
-    }
-}
-
-/// The current of a phase, negative while the phase exports; unsigned where the meter sends no
-/// powers of single phases.
-fn current(snapshot: &Snapshot, phase: usize) -> Option<Decimal> {
-    const CURRENTS: [Quantity; 3] = [Quantity::CurrentL1, Quantity::CurrentL2, Quantity::CurrentL3];
-    let current = snapshot.value(CURRENTS[phase - 1])?;
-    let [import, export] = ACTIVE[phase];
-    let exports = net(snapshot, import, export).is_some_and(|power| power.mantissa() < 0);
-    Some(if exports { current.negated() } else { current })
 }
 
 fn text(snapshot: &Snapshot, of: impl Fn(&MeterIdentity) -> &String) -> [u16; WORDS] {
@@ -167,13 +116,8 @@ fn words(bytes: &[u8]) -> [u16; WORDS] {
 }
 
 /// Year, month, day, hour, minute, second and whether summer time is in force; local time.
-fn date(time: Timestamp) -> [u8; 8] {
-    static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
-        // The zone is in the bundled database; without it the time would be an hour or two off.
-        TimeZone::get("Europe/Zurich").unwrap_or(TimeZone::fixed(Offset::constant(1)))
-    });
-    let info = ZONE.to_offset_info(time);
-    let local = info.offset().to_datetime(time);
+fn date(time: CivilTime) -> [u8; 8] {
+    let local = time.local();
     let [high, low] = local.year().to_be_bytes();
     // jiff's fields are small and never negative.
     let field = |field: i8| field.unsigned_abs();
@@ -185,7 +129,7 @@ fn date(time: Timestamp) -> [u8; 8] {
         field(local.hour()),
         field(local.minute()),
         field(local.second()),
-        u8::from(info.dst().is_dst()),
+        u8::from(time.is_summer()),
     ]
 }
 
@@ -276,13 +220,14 @@ bounded! { i16 i32 i64 }
 mod tests {
     use std::sync::Arc;
 
+    use jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::clock::VirtualTime;
     use crate::device::{Boot, Config, View};
-    use crate::meter::{Interface, Observation, Protocol, Status};
+    use crate::meter::{Interface, Observation, Protocol, Quantity, Reading, Status};
 
     fn id() -> DeviceId {
         "A842E39F8124".parse().unwrap()
@@ -312,7 +257,7 @@ mod tests {
         Snapshot {
             now,
             time,
-            view: View { config, firmware, boot: Boot::first(&id, 0) },
+            view: View { config, firmware, boot: Boot::first(&id, 0), pairing: None },
             meter: Observation {
                 status: Status::Ok,
                 meter: Some(Arc::new(meter)),
@@ -492,7 +437,7 @@ mod tests {
         let (map, id) = (RegisterMap::factory(), id());
         let mut words = [0; 125];
         // The time zone is looked up once.
-        let _ = date(at.time);
+        let _ = date(CivilTime::of(at.time));
         let counted = allocation_counter::measure(|| {
             map.read(&id, &at, 801, &mut words).unwrap();
             map.read(&id, &at, 1, &mut words[..42]).unwrap();

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::StartError;
+use super::{StartError, pairing};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::{Device, Power};
 use crate::fault::Engine;
@@ -127,6 +127,8 @@ impl Gateway {
             self.http.address(),
             self.modbus.place(),
         )));
+        let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
+        self.services.spawn(self.clock.motions().track(pairing));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.

@@ -7,6 +7,7 @@ use super::Known;
 use super::effect::{effect_at, known_effects, name_of};
 use super::place::{Place, Sends};
 use crate::fault::{Fault, Rule, SlaveEffect, Trigger};
+use crate::limits;
 
 /// The rule that is meant.
 pub(super) fn rule(
@@ -65,30 +66,52 @@ impl Judge<'_> {
     /// Some effects are states of a thing, not events of a request: they have a time, but nothing
     /// that is counted or drawn.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        let given = match fault {
-            Fault::Slave(place, SlaveEffect::Refuse) => [
-                ("unit", place.unit.is_some()),
-                ("function", place.function.is_some()),
-                ("address", place.address.is_some()),
-                ("value", place.value.is_some()),
-                ("action", place.action.is_some()),
-            ],
-            Fault::Modbus(place, SlaveEffect::Refuse) => [
-                ("unit", place.unit.is_some()),
-                ("function", place.function.is_some()),
-                ("address", place.address.is_some()),
-                ("value", false),
-                ("action", false),
-            ],
-            _ => return,
-        };
-        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+        match fault {
+            Fault::Slave(place, SlaveEffect::Refuse) => {
+                self.check_refuse(&[
+                    ("unit", place.unit.is_some()),
+                    ("function", place.function.is_some()),
+                    ("address", place.address.is_some()),
+                    ("value", place.value.is_some()),
+                    ("action", place.action.is_some()),
+                ]);
+                self.check_window(when, "`refuse` is a state of the listener");
+            }
+            Fault::Modbus(place, SlaveEffect::Refuse) => {
+                self.check_refuse(&[
+                    ("unit", place.unit.is_some()),
+                    ("function", place.function.is_some()),
+                    ("address", place.address.is_some()),
+                ]);
+                self.check_window(when, "`refuse` is a state of the listener");
+            }
+            Fault::Meter { .. } => {
+                self.check_window(when, "what befalls a meter is a state of it");
+                let often = when.and_then(|when| when.every);
+                if often.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY) {
+                    let message = format!(
+                        "a meter's window comes round after {} at the soonest",
+                        raw::Lapse(limits::METER_FAULT_EVERY)
+                    );
+                    self.mistake(Mistake::new(self.path.key("when").key("every"), message));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_refuse(&mut self, given: &[(&str, bool)]) {
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
             let mistake = self
                 .at(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
                 .help("leave it out; to fail single requests use another effect, as `reset`")
                 .on_key();
             self.mistake(mistake);
         }
+    }
+
+    /// A state has a window, and nothing that counts.
+    fn check_window(&mut self, when: Option<&raw::When>, what: &str) {
         let Some(when) = when else { return };
         let counted = [
             ("first", when.first.is_some()),
@@ -96,9 +119,7 @@ impl Judge<'_> {
             ("probability", when.probability.is_some()),
         ];
         for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
-            let message = format!(
-                "`refuse` is a state of the listener: no request is there for `{key}` to count"
-            );
+            let message = format!("{what}: no request is there for `{key}` to count");
             let path = self.path.key("when").key(key);
             self.mistake(
                 Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),

@@ -51,6 +51,7 @@ pub(super) enum Place {
     Slave(SlavePlace),
     Target(TargetPlace),
     Modbus(ModbusPlace),
+    Meter(Option<String>),
 }
 
 /// Which kinds of requests an action sends.
@@ -73,6 +74,7 @@ impl Judge<'_> {
             raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
             raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
             raw::Choice::Word(PlaceWord::Modbus) => Place::Modbus(ModbusPlace::default()),
+            raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
@@ -89,7 +91,7 @@ impl Judge<'_> {
     }
 
     fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
-        const KINDS: [&str; 5] = ["slave", "target", "api", "queue", "modbus"];
+        const KINDS: [&str; 6] = ["slave", "target", "api", "queue", "modbus", "meter"];
         let given = keys(map);
         let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
@@ -106,11 +108,12 @@ impl Judge<'_> {
             (Some("modbus"), None) => {
                 ("modbus", &["modbus", "device", "unit", "function", "address"])
             }
+            (Some("meter"), None) => ("meter", &["meter", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
-                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus` and `action`; `any` means all of them");
+                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter` and `action`; `any` means all of them");
                 self.mistake(mistake);
                 return None;
             }
@@ -129,6 +132,7 @@ impl Judge<'_> {
             "api" => self.api_place(map),
             "queue" => self.device(map).map(Place::Queue),
             "modbus" => self.modbus_place(map),
+            "meter" => self.device(map).map(Place::Meter),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
@@ -430,6 +434,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("api", map.api.is_some()),
         ("queue", map.queue.is_some()),
         ("modbus", map.modbus.is_some()),
+        ("meter", map.meter.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
         ("method", map.method.is_some()),
