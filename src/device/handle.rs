@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
+use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
-use super::network::Site;
+use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
+use super::plug::PlugVoltages;
 use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
@@ -156,21 +158,23 @@ pub struct View {
     pub firmware: Firmware,
     /// Since when and under which number it has been up.
     pub boot: Boot,
+    /// The WPS pairing under way.
+    pub pairing: Option<Pairing>,
 }
 
 /// A device of the house.
 #[derive(Debug)]
 pub struct Device {
-    identity: Identity,
+    pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
     hardware: Hardware,
     initial: Initial,
-    meter: Meter,
+    pub(super) meter: Meter,
     site: Site,
     seed: u64,
-    clock: Clock,
-    engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) engine: Arc<Engine>,
     journal: Arc<Journal>,
     // A std mutex: it is held for some hundred nanoseconds and never across an await. The rules are
     // asked and the journal is written while it is held, so that both know the order in which things
@@ -195,6 +199,10 @@ pub(super) struct State {
     pub(super) firmware: Firmware,
     pub(super) boot: Boot,
     pub(super) power: Power,
+    /// How far it has come in listening to its meter.
+    pub(super) link: Link,
+    /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
+    pub(super) pairing: Option<Pairing>,
     pub(super) queue: Queue,
     /// Counts the resets and reboots; what comes from before one is discarded.
     pub(super) epoch: u64,
@@ -214,8 +222,19 @@ impl State {
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
             power: Power::Up,
+            link: Link::new(VirtualTime::ZERO),
+            pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
+        }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View {
+            config: Arc::clone(&self.config),
+            firmware: self.firmware,
+            boot: self.boot,
+            pairing: self.pairing,
         }
     }
 }
@@ -308,31 +327,69 @@ impl Device {
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
-        let state = self.state();
-        View { config: Arc::clone(&state.config), firmware: state.firmware, boot: state.boot }
+        self.state().view()
     }
 
-    /// What it is at this moment, with what it knows of its meter: what every surface shows of one
-    /// instant.
+    /// Its network as it is in `snapshot`.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
-        let view = self.view();
-        let meter = self.meter.observe(now, &self.link(&view));
-        Snapshot { now, time: self.clock.civil(now), view, meter }
+    pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
+        NetworkState::of(snapshot, &self.identity.id, &self.site, self.seed)
     }
 
-    /// When the next reading of the meter comes; none where none will come.
+    /// The voltages on its plugs as they are in `snapshot`.
     #[must_use]
-    pub fn next_reading(&self) -> Option<VirtualTime> {
-        let view = self.view();
-        self.meter.next_reading(self.clock.now(), &self.link(&view))
+    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+        PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed)
     }
 
-    /// What lies between the meter and the device now.
-    #[expect(clippy::unused_self, reason = "faults of the meter are asked for here")]
-    fn link(&self, view: &View) -> Link {
-        Link { up_since: view.boot.at }
+    /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Sighting> {
+        let (id, site, seed) = (&self.identity.id, &self.site, self.seed);
+        let wifi = &self.view().config.wifi;
+        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    }
+
+    /// Opens the window of a WPS pairing, anew where one is open.
+    pub fn start_pairing(&self) {
+        let mut state = self.state();
+        state.pairing = Some(Pairing { since: self.clock.now() });
+        self.pairing_told("started");
+        drop(state);
+        self.changed();
+    }
+
+    /// Ends `pairing` where it is still under way: with the router's network where that took part,
+    /// else with the earlier settings, or with Wi-Fi off where the device was an access point
+    /// (contract §2).
+    pub fn end_pairing(&self, pairing: Pairing) {
+        let mut state = self.state();
+        if state.pairing != Some(pairing) {
+            return;
+        }
+        state.pairing = None;
+        let mut config = Config::clone(&state.config);
+        let (_, paired) = pairing.end(&self.site);
+        match self.site.wps.as_ref().filter(|_| paired) {
+            Some(router) => {
+                config.wifi = WifiSettings {
+                    enable: true,
+                    name: router.network.clone(),
+                    password: router.password.clone(),
+                    max_tx_power: config.wifi.max_tx_power,
+                    ..WifiSettings::default()
+                };
+            }
+            None => config.wifi.access_point = false,
+        }
+        state.config = Arc::new(config);
+        self.pairing_told(if paired { "paired" } else { "timed out" });
+        drop(state);
+        self.changed();
+    }
+
+    fn pairing_told(&self, outcome: &'static str) {
+        self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -347,11 +404,21 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        let replaced = std::mem::replace(&mut state.config, Arc::new(config));
+        self.put_in_force(&mut state, config);
         drop(state);
-        drop(replaced);
         self.changed();
         Ok(result)
+    }
+
+    /// Every change of the configuration goes this way.
+    pub(super) fn put_in_force(&self, state: &mut State, config: Config) {
+        // What the meter said up to now was read with the keys of the old one.
+        self.follow(state);
+        // Other settings of Wi-Fi put an end to a pairing.
+        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
+            self.pairing_told("given up");
+        }
+        state.config = Arc::new(config);
     }
 
     /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
@@ -384,7 +451,7 @@ impl Device {
         }
         let mut config = Config::clone(&before);
         (object.of.get_mut)(&mut config).clone_from(&value);
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         let (device, object) = (device(), object.name);
         self.journal.write(Event::SettingsChanged { device, object, fields: changed });
         drop(state);
@@ -398,7 +465,7 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         *(part.get_mut)(&mut config) = value;
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         let (device, fields) = (self.identity.id.shared(), Vec::new());
         self.journal.write(Event::SettingsChanged { device, object: name, fields });
         drop(state);
