@@ -32,6 +32,8 @@ use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, Scenario};
 use crate::state::{self, Continuation, HouseState, StateDir, StateError};
 use crate::surface::http::server::bind;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
 use crate::tasks::Tasks;
 
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
@@ -95,6 +97,8 @@ pub struct DeviceAddress {
     pub id: String,
     /// The URL of its API.
     pub http: String,
+    /// Where its own Modbus server listens, or will once the device's settings switch it on.
+    pub modbus: SocketAddr,
 }
 
 /// What a house consists of. The control plane holds it too, but not the other way round, so that a
@@ -108,6 +112,8 @@ struct Inside {
     outside: Outside,
     /// Keeps the state directory, where there is one.
     keeper: Option<Keeper>,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
     epoch: AtomicU64,
     /// One reset at a time.
@@ -147,8 +153,21 @@ impl House {
         outside.start().await;
 
         let seed = scenario.seed;
-        let parts =
-            Parts { seed, clock: &clock, engine: &engine, journal: &journal, outside: &outside };
+        #[cfg(not(feature = "mdns"))]
+        if scenario.mdns == scenario::Mdns::Loopback {
+            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
+        }
+        #[cfg(feature = "mdns")]
+        let announcer = mdns::Announcer::new(scenario.mdns);
+        let parts = Parts {
+            seed,
+            clock: &clock,
+            engine: &engine,
+            journal: &journal,
+            outside: &outside,
+            #[cfg(feature = "mdns")]
+            announcer: &announcer,
+        };
         let mut resumed = going_on.devices;
         let devices = scenario.devices.iter().zip(bound.devices);
         let devices = devices.map(|(plan, listener)| {
@@ -187,6 +206,8 @@ impl House {
             devices,
             outside,
             keeper,
+            #[cfg(feature = "mdns")]
+            announcer,
             epoch,
             resetting,
         });
@@ -264,6 +285,8 @@ impl House {
             gateway.close().await;
         }
         inside.outside.close().await;
+        #[cfg(feature = "mdns")]
+        inside.announcer.close().await;
         if let Some(keeper) = &inside.keeper {
             keeper.close().await;
         }
@@ -325,6 +348,7 @@ impl Inside {
         let devices = self.devices.iter().map(|gateway| DeviceAddress {
             id: gateway.device.identity().id.to_string(),
             http: url(gateway.http.address()),
+            modbus: gateway.modbus.home(),
         });
         let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
         let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
@@ -439,7 +463,12 @@ impl Controls for Inside {
     }
 
     fn follows(&self, generation: u64) -> Pending<'_, ()> {
-        Box::pin(self.outside.applied(generation))
+        Box::pin(async move {
+            self.outside.applied(generation).await;
+            for gateway in &self.devices {
+                gateway.modbus.applied(generation).await;
+            }
+        })
     }
 
     fn reset(self: Arc<Self>) -> Pending<'static, ()> {
@@ -504,6 +533,7 @@ fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
         firmware: device.view().firmware.to_string(),
         license: identity.license.name(),
         http: http.address(),
+        modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
     }

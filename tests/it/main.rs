@@ -10,10 +10,13 @@ mod cli;
 mod control_api;
 mod cors;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;
 mod load;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;

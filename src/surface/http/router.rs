@@ -13,7 +13,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, berry, body, load, page, power, scalers, sd, settings, wifi};
+use super::{
+    Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, wifi,
+};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
@@ -93,6 +95,19 @@ pub static ROUTES: &[Route] = &[
             "What became of the requests that ?id= names, one or several.",
             actions::status,
         )],
+    },
+    Route {
+        path: "/api/v1/modbus",
+        since: Feature::ModbusServer.since(),
+        licensed: false,
+        endpoints: &[
+            get(
+                "The register map, as POST takes it; with ?address_format=dec or hex, where each register stands.",
+                modbus::show,
+            ),
+            post("Replaces the register map.", modbus::replace),
+            delete("Goes back to the map of a device out of the box.", modbus::delete),
+        ],
     },
     Route {
         path: "/api/v1/settings",
