@@ -53,12 +53,19 @@ pub(super) struct Line<'a> {
     pub episodes: &'a Episodes,
     /// Why the device cannot read what the meter sends, with the keys that it has now.
     pub locked: Option<Silence>,
+    /// From here on the meter says nothing more.
+    pub ends: VirtualTime,
 }
 
 impl Line<'_> {
     fn at(&self, at: VirtualTime) -> MeterState {
         let mut state = self.episodes.at(self.device, at);
         state.silent = state.silent.or(self.locked);
+        if at >= self.ends {
+            state.silent = state.silent.or(Some(Silence::NoData));
+        } else {
+            state.until = state.until.min(self.ends);
+        }
         state
     }
 }
@@ -245,6 +252,7 @@ mod tests {
                 device: "A",
                 episodes: &self.episodes,
                 locked: None,
+                ends: VirtualTime::MAX,
             }
         }
 
