@@ -370,7 +370,7 @@ mod tests {
             let mut link = Link::new(VirtualTime::ZERO);
             link.follow(&bench.line(), VirtualTime::ZERO);
             let mut ids = 0;
-            while let Some(next) = link.next(&bench.line()).filter(|next| *next < at(300)) {
+            while let Some(next) = link.next(&bench.line()).filter(|next| *next <= at(300)) {
                 link.follow(&bench.line(), next);
                 let newest = link.newest.unwrap();
                 prop_assert_eq!((newest.id, bench.cadence.time(newest.n)), (ids + 1, next));

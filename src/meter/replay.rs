@@ -129,7 +129,22 @@ impl Recording {
         if recording.columns.is_empty() {
             return Err(whole("no column with a number in it".to_owned()));
         }
+        recording.align().ok_or_else(|| whole("the numbers are too large".to_owned()))?;
         Ok(recording)
+    }
+
+    /// What is measured in one unit gets the same places, so that sums and differences are exact.
+    fn align(&mut self) -> Option<()> {
+        let places: Vec<u8> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let unit = column.quantity.unit();
+                let same = self.columns.iter().filter(|other| other.quantity.unit() == unit);
+                same.map(|other| other.places).max().unwrap_or(column.places)
+            })
+            .collect();
+        self.columns.iter_mut().zip(places).try_for_each(|(column, places)| column.refine(places))
     }
 
     /// The kind of meter that it is a recording of, where it says so.
@@ -401,11 +416,14 @@ impl Played<'_> {
         }
         if let Some(other) = quantity.counterpart()
             && let (Some(own), Some(other)) = (self.column(quantity), self.column(other))
-            && own.places == other.places
         {
-            // Only one of the two directions is above zero, also on the way from one to the other.
-            let net = self.between(own)?.saturating_sub(self.between(other)?);
-            return Some(Decimal::new(net.max(0), own.places));
+            // Only one of the two directions is above zero, also on the way from one to the other;
+            // both look at the same net, which counts import.
+            let imports = own.quantity < other.quantity;
+            let (import, export) = if imports { (own, other) } else { (other, own) };
+            let net = |row: usize| net(import.values[row], export.values[row]);
+            let net = self.way(net(self.row)?, net(self.next));
+            return Some(Decimal::new(if imports { net } else { -net }.max(0), own.places));
         }
         let column = self.column(quantity)?;
         Some(Decimal::new(self.between(column)?, column.places))
@@ -415,13 +433,12 @@ impl Played<'_> {
     fn sum(&self, total: Quantity, first: Quantity, second: Quantity) -> Option<Decimal> {
         let columns = [self.column(total)?, self.column(first)?, self.column(second)?];
         let [total, first, second] = columns;
-        let same = total.places == first.places && total.places == second.places;
         let exact = |row: usize| {
             let [total, first, second] = columns.map(|column| column.values[row]);
             total != NOTHING && first.checked_add(second) == Some(total)
         };
         let ends = [0, self.row, self.next, self.recording.times.len() - 1];
-        if !same || !ends.into_iter().all(exact) {
+        if !ends.into_iter().all(exact) {
             return None;
         }
         let sum = self.between(first)?.checked_add(self.between(second)?)?;
@@ -432,21 +449,183 @@ impl Played<'_> {
         self.recording.columns.iter().find(|column| column.quantity == quantity)
     }
 
-    /// Between the two rows, rounded down, and a counter with what the rounds before have added.
+    /// A column between the two rows, and a counter with what the rounds before have added.
     fn between(&self, column: &Column) -> Option<i64> {
-        let (from, to) = (column.values[self.row], column.values[self.next]);
-        if from == NOTHING {
-            return None;
-        }
-        let to = if to == NOTHING { from } else { to };
-        let (done, of) = (i128::from(self.way.0), i128::from(self.way.1));
-        let gone = (i128::from(to) - i128::from(from)) * done;
-        let value = i128::from(from) + gone.div_euclid(of);
+        let known = |row: usize| Some(column.values[row]).filter(|value| *value != NOTHING);
+        let value = self.way(known(self.row)?, known(self.next));
         let added = if column.quantity.is_counter() {
-            i128::from(column.gain()) * i128::from(self.rounds)
+            column.gain().saturating_mul(self.rounds)
         } else {
             0
         };
-        i64::try_from(value + added).ok()
+        Some(value.saturating_add(added))
+    }
+
+    /// On the way from one row to the next, rounded down; the first one where the next says nothing.
+    fn way(&self, from: i64, to: Option<i64>) -> i64 {
+        let (done, of) = (i128::from(self.way.0), i128::from(self.way.1));
+        let whole = i128::from(to.unwrap_or(from)) - i128::from(from);
+        let value = i128::from(from) + (whole * done).div_euclid(of);
+        // It lies between the two.
+        i64::try_from(value).unwrap_or(from)
+    }
+}
+
+/// Import less export of a row.
+fn net(import: i64, export: i64) -> Option<i64> {
+    if import == NOTHING || export == NOTHING { None } else { import.checked_sub(export) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEAD: &str = "RID,TIME,MSTAT,TARIFF,EAP_T,EAP_T1,EAP_T2,IPAP_T,IPAN_T,V_L1,NEW,MPROT";
+
+    fn text(rows: &[&str]) -> String {
+        format!("{HEAD}\n{}\n", rows.join("\n"))
+    }
+
+    fn three_rows() -> Recording {
+        Recording::parse(&text(&[
+            r#"1,"2026-06-10T11:00:00Z","OK",1,10.5,10.25,0.25,0.4,0,233,x,"KMP""#,
+            r#"5,"2026-06-10T11:00:10Z","OK",1,10.501,10.251,0.25,0,0.2,234,x,"KMP""#,
+            r#"9,"2026-06-10T11:00:20Z","OK",2,11,10.5,0.5,0,1,235.5,,"KMP""#,
+        ]))
+        .unwrap()
+    }
+
+    fn values(played: Played<'_>) -> [String; 5] {
+        use Quantity as Q;
+        [
+            Q::ActiveImportEnergy,
+            Q::ActiveImportEnergyT1,
+            Q::ImportPower,
+            Q::ExportPower,
+            Q::VoltageL1,
+        ]
+        .map(|quantity| played.value(quantity).unwrap().to_string())
+    }
+
+    #[test]
+    fn rows_stand_where_they_were_and_values_lie_between_them() {
+        let recording = three_rows();
+        assert_eq!((recording.kind(), recording.lasts()), (Some(Kind::Kamstrup), 20_000));
+        let at = |ms| values(recording.at(ms, ReplayMode::Loop, true));
+        assert_eq!(at(0), ["10.5", "10.25", "0.4", "0", "233"]);
+        assert_eq!(at(5000), ["10.5", "10.25", "0.1", "0", "233.5"]);
+        assert_eq!(at(7500), ["10.5", "10.25", "0", "0.1", "233.7"]);
+        assert_eq!(at(10_000), ["10.501", "10.251", "0", "0.2", "234"]);
+        assert_eq!(at(15_000), ["10.75", "10.375", "0", "0.6", "234.7"]);
+        let held = |ms| values(recording.at(ms, ReplayMode::Loop, false));
+        assert_eq!(held(9999), at(0));
+    }
+
+    #[test]
+    fn a_loop_goes_on_counting_and_an_end_stands_still() {
+        let recording = three_rows();
+        let at = |ms| values(recording.at(ms, ReplayMode::Loop, true));
+        // The last row has its ten seconds, too.
+        assert_eq!(at(29_999), ["11", "10.5", "0", "1", "235.5"]);
+        assert_eq!(at(30_000), ["11", "10.5", "0.4", "0", "233"]);
+        assert_eq!(at(3 * 30_000 + 10_000), ["12.001", "11.001", "0", "0.2", "234"]);
+        let end = recording.at(1_000_000, ReplayMode::End, true);
+        assert_eq!(values(end), at(20_000));
+        assert_eq!(end.tariff(), Some(2));
+    }
+
+    #[test]
+    fn the_hour_that_comes_twice_is_told_apart_by_order() {
+        let row = |time: &str, energy: u32| format!("1,{time},OK,1,{energy},,,0,0,230,,");
+        let rows: Vec<String> =
+            ["2026-10-25T02:59:50Z", "2026-10-25T02:00:00Z", "2026-10-25T03:00:00Z"]
+                .into_iter()
+                .zip(0..)
+                .map(|(time, n)| row(time, n))
+                .collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let recording = Recording::parse(&text(&rows)).unwrap();
+        assert_eq!(recording.times, [0, 10_000, 3_610_000]);
+    }
+
+    #[test]
+    fn the_devices_own_sample_is_read() {
+        let recording = Recording::parse(&text(&[
+            r#"3093,"2025-10-07T20:21:11Z","OK",2,75.133,,,0,0,234,,"DLMS""#,
+            r#"3094,"2025-10-07T20:21:18Z","NO DATA",2,,,,,,,,"DLMS""#,
+            r#"3096,"2025-10-07T20:21:31Z","OK",2,75.133,,,0,0,235,,"DLMS""#,
+        ]))
+        .unwrap();
+        assert_eq!((recording.kind(), recording.lasts()), (Some(Kind::LandisGyr), 20_000));
+        let quantities: Vec<Quantity> = recording.quantities().collect();
+        assert!(!quantities.contains(&Quantity::ActiveImportEnergyT1), "it is empty throughout");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line_and_column() {
+        let good = "1,2026-06-10T11:00:00Z,OK,1,1,,,0,0,230,,";
+        let message = |rows: &[&str]| Recording::parse(&text(rows)).unwrap_err().to_string();
+        for (row, expected) in [
+            (
+                "1,2026-06-10T11:00:10Z,OK,1,x,,,0,0,230,,",
+                "line 3: column EAP_T: `x`: expected a decimal number, as 75.133",
+            ),
+            (
+                "1,2026-06-10T11:00:10,OK,1,1,,,0,0,230,,",
+                "line 3: column TIME: `2026-06-10T11:00:10`: expected a time as 2025-10-07T20:21:11Z",
+            ),
+            (
+                "1,2026-06-10T11:00:00Z,OK,1,1,,,0,0,230,,",
+                "line 3: column TIME: 2026-06-10T11:00:00Z is not later than the row before",
+            ),
+            (
+                "1,2026-06-10T11:00:10Z,OK,7,1,,,0,0,230,,",
+                "line 3: column TARIFF: `7`: expected 1 or 2",
+            ),
+            (
+                "1,2026-06-10T11:00:10Z,OK,1,1,,,0,0,1e3,,",
+                "line 3: column V_L1: `1e3`: expected a decimal number, as 75.133",
+            ),
+            (
+                "1,2026-06-10T11:00:10Z,OK,1,99999999999999999999,,,0,0,1,,",
+                "line 3: column EAP_T: `99999999999999999999`: expected a decimal number, as 75.133",
+            ),
+            ("1,2026-06-10T11:00:10Z,OK", "line 3: 3 fields; the header has 12"),
+        ] {
+            assert_eq!(message(&[good, row]), expected);
+        }
+        assert!(message(&[good]).starts_with("1 rows with MSTAT OK"));
+        let parse = |text: &str| Recording::parse(text).unwrap_err().to_string();
+        assert!(parse("A,B\n1,2\n").starts_with("line 1: there is no column TIME"));
+        assert_eq!(parse("TIME,EAP_T,EAP_T\n"), "line 1: column EAP_T: this column is there twice");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(RID|TIME|MSTAT|EAP_T|IPAP_T|[,\"\n0-9.TZ:-]|2026-06-10T11:00:0|OK){0,200}") {
+            let _ = Recording::parse(&text);
+        }
+
+        #[test]
+        fn counters_never_fall_and_tariffs_sum_up(
+            ms in prop::collection::vec(0..200_000_i64, 2..40),
+            interpolate: bool,
+        ) {
+            let recording = three_rows();
+            let mut ms = ms;
+            ms.sort_unstable();
+            let mut last = 0;
+            for ms in ms {
+                let played = recording.at(ms, ReplayMode::Loop, interpolate);
+                let value = |quantity| played.value(quantity).unwrap().mantissa();
+                let total = value(Quantity::ActiveImportEnergy);
+                prop_assert!(total >= last);
+                prop_assert_eq!(total, value(Quantity::ActiveImportEnergyT1) + value(Quantity::ActiveImportEnergyT2));
+                prop_assert!(value(Quantity::ImportPower) == 0 || value(Quantity::ExportPower) == 0);
+                last = total;
+            }
+        }
     }
 }
