@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::link::{Delivered, Line};
-use super::signal::{Energies, Energy, Moment, Signal, SignalPlan};
+use super::measured::{Measured, Measurement, Replayed, without};
+use super::signal::{Signal, SignalPlan};
 use super::{
-    Cadence, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading, Volume,
+    Cadence, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading, Recording,
+    RegisterCut, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
@@ -28,6 +30,8 @@ pub struct MeterPlan {
     pub registers: RegisterCut,
     /// What it encrypts its readings with, where it does.
     pub encryption_key: Option<[u8; 16]>,
+    /// What it measures in place of the signal.
+    pub replay: Option<ReplayPlan>,
 }
 
 impl Default for MeterPlan {
@@ -38,6 +42,7 @@ impl Default for MeterPlan {
             texts: MeterTexts::default(),
             registers: RegisterCut::default(),
             encryption_key: None,
+            replay: None,
         }
     }
 }
@@ -51,14 +56,22 @@ pub struct MeterTexts {
     pub model: Option<String>,
 }
 
-/// How the tariff registers of a meter are cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum RegisterCut {
-    /// To Wh, and the total is their sum.
-    #[default]
-    Together,
-    /// To 10 Wh each, the total to Wh: together they miss it by up to 0.019 kWh, as real meters do.
-    Separately,
+/// A recording that drives a meter in place of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplayPlan {
+    /// What was recorded. Meters share it.
+    pub recording: Arc<Recording>,
+    /// What comes after its last row.
+    pub mode: ReplayMode,
+    /// Whether values between two rows lie between theirs, in place of the earlier row's.
+    pub interpolate: bool,
+}
+
+/// What a meter measures.
+#[derive(Debug)]
+enum Source {
+    Model(Box<Signal>),
+    Replay(ReplayPlan),
 }
 
 /// A meter. Cheap to ask, at any moment, in any order.
@@ -67,7 +80,7 @@ pub struct Meter {
     facts: &'static KindFacts,
     plugged: bool,
     identity: Arc<MeterIdentity>,
-    signal: Signal,
+    source: Source,
     registers: RegisterCut,
     encryption_key: Option<[u8; 16]>,
     cadence: Cadence,
@@ -129,11 +142,18 @@ impl Meter {
         let facts = plan.kind.unwrap_or_default().facts();
         let stream = Stream::named("meter").child(Stream::named(device).number());
         let number = Draws::new(seed, stream.child(Stream::named("number").number()), 0).bits();
+        let (source, recorded) = match &plan.replay {
+            Some(replay) => (Source::Replay(replay.clone()), replay.recording.texts()),
+            None => {
+                let signal = Signal::new(&plan.signal, seed, device, start);
+                (Source::Model(Box::new(signal)), MeterTexts::default())
+            }
+        };
         Self {
             facts,
             plugged: plan.kind.is_some(),
-            identity: Arc::new(identity(facts, &plan.texts, number)),
-            signal: Signal::new(&plan.signal, seed, device, start),
+            identity: Arc::new(identity(facts, &plan.texts.clone().or(recorded), number)),
+            source,
             registers: plan.registers,
             encryption_key: plan.encryption_key,
             cadence: Cadence::new(facts, seed, stream),
@@ -183,6 +203,7 @@ impl Meter {
             device: &self.device,
             episodes: listener.episodes,
             locked,
+            ends: self.ends(),
         }
     }
 
@@ -208,26 +229,83 @@ impl Meter {
         let measured = state.frozen.unwrap_or(at);
         let interval = of.before.map_or(self.cadence.period(), |n| at.since(self.cadence.time(n)));
         let mut reading = Reading::new(of.id, at, interval, self.meter_time(at, &state));
+        let still = state.frozen.map(|since| self.cadence.first_from(since));
+        let unused = self.unused_phases(still.unwrap_or(of.n));
+        let measurement = self.measurement(measured, &state);
         if self.facts.tariff {
-            reading.tariff = Some(self.signal.tariff(measured));
+            reading.tariff = self.tariff(measured);
+        }
+        match &self.source {
+            Source::Model(_) => {
+                for (quantity, places) in self.facts.sends {
+                    reading.set(*quantity, measurement.value(*quantity, *places, unused));
+                }
+            }
+            Source::Replay(replay) => {
+                for quantity in replay.recording.quantities() {
+                    reading.set(quantity, measurement.value(quantity, Decimal::PLACES, unused));
+                }
+            }
         }
         if self.facts.volume_bus {
             let meter_id = Arc::clone(&self.volume_meter);
             reading.volumes.push(Volume { bus: 1, meter_id, meter_time: None, cumulative: None });
         }
-        let shown = Shown {
-            moment: without(self.signal.at(measured), state.missing),
-            energies: self.signal.energy(measured),
-            missing: state.missing,
-            lost: state.lost,
-            cut: self.registers,
-        };
-        let still = state.frozen.map(|since| self.cadence.first_from(since));
-        let unused = self.unused_phases(still.unwrap_or(of.n));
-        for (quantity, places) in self.facts.sends {
-            reading.set(*quantity, shown.value(*quantity, *places, unused));
-        }
         reading
+    }
+
+    /// What is measured at `at`, with what befalls the meter.
+    fn measurement(&self, at: VirtualTime, state: &MeterState) -> Measurement<'_> {
+        match &self.source {
+            Source::Model(signal) => Measurement::Model(Measured {
+                moment: without(signal.at(at), state.missing),
+                energies: signal.energy(at),
+                missing: state.missing,
+                lost: state.lost,
+                cut: self.registers,
+            }),
+            Source::Replay(ReplayPlan { recording, mode, interpolate }) => {
+                Measurement::Replay(Replayed {
+                    played: recording.at(millis(at), *mode, *interpolate),
+                    missing: state.missing,
+                    lost: state.lost,
+                })
+            }
+        }
+    }
+
+    /// The tariff in force at `at`; none where nobody knows.
+    #[must_use]
+    pub fn tariff(&self, at: VirtualTime) -> Option<u8> {
+        match &self.source {
+            Source::Model(signal) => Some(signal.tariff(at)),
+            Source::Replay(ReplayPlan { recording, mode, interpolate }) => {
+                recording.at(millis(at), *mode, *interpolate).tariff()
+            }
+        }
+    }
+
+    /// What could be measured at `at`: every quantity in its finest places, in the order of
+    /// [`Quantity::ALL`], whether this kind of meter sends it or not, and whatever befalls it.
+    #[must_use]
+    pub fn trace(&self, at: VirtualTime) -> [Option<Decimal>; Quantity::COUNT] {
+        let measurement = self.measurement(at, &MeterState::default());
+        let mut values = [None; Quantity::COUNT];
+        for (value, quantity) in values.iter_mut().zip(Quantity::ALL) {
+            *value = measurement.value(*quantity, 6, [0; 3]);
+        }
+        values
+    }
+
+    /// When there is nothing more to measure.
+    fn ends(&self) -> VirtualTime {
+        match &self.source {
+            Source::Replay(ReplayPlan { recording, mode: ReplayMode::End, .. }) => {
+                let lasts = u64::try_from(recording.lasts()).unwrap_or(u64::MAX);
+                VirtualTime::ZERO.after(Duration::from_millis(lasts))
+            }
+            _ => VirtualTime::MAX,
+        }
     }
 
     /// The time by the meter's clock, which has whole seconds.
@@ -250,6 +328,22 @@ impl Meter {
             Draws::new(self.seed, self.stream.child(Stream::named("unused").number()), n);
         let spread = u64::from(most - least) + 1;
         [(); 3].map(|()| least + u32::try_from(draws.bits() % spread).unwrap_or(0))
+    }
+}
+
+/// ms since the start.
+fn millis(at: VirtualTime) -> i64 {
+    i64::try_from(at.since_start().as_millis()).unwrap_or(i64::MAX)
+}
+
+impl MeterTexts {
+    /// These, and `others` where one is missing.
+    fn or(self, others: Self) -> Self {
+        Self {
+            logical_name: self.logical_name.or(others.logical_name),
+            id: self.id.or(others.id),
+            model: self.model.or(others.model),
+        }
     }
 }
 
@@ -277,167 +371,4 @@ fn filled(pattern: &str, mut number: u64) -> String {
         number /= 10;
     }
     digits.into_iter().collect()
-}
-
-/// What a meter measured at one moment, as it is going to show it.
-struct Shown {
-    moment: Moment,
-    energies: Energies,
-    missing: [bool; 3],
-    lost: u64,
-    cut: RegisterCut,
-}
-
-impl Shown {
-    /// A quantity to so many places.
-    fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Decimal {
-        use Quantity as Q;
-        let positive = |value: i64| decimal(value.max(0), places);
-        let negative = |value: i64| decimal(value.saturating_neg().max(0), places);
-        let (active, reactive) = (&self.moment.active, &self.moment.reactive);
-        match quantity {
-            Q::ImportPower => positive(net(active, places)),
-            Q::ImportPowerL1 => positive(phase(active[0], places)),
-            Q::ImportPowerL2 => positive(phase(active[1], places)),
-            Q::ImportPowerL3 => positive(phase(active[2], places)),
-            Q::ExportPower => negative(net(active, places)),
-            Q::ExportPowerL1 => negative(phase(active[0], places)),
-            Q::ExportPowerL2 => negative(phase(active[1], places)),
-            Q::ExportPowerL3 => negative(phase(active[2], places)),
-            Q::ReactiveImportPower => positive(net(reactive, places)),
-            Q::ReactiveImportPowerL1 => positive(phase(reactive[0], places)),
-            Q::ReactiveImportPowerL2 => positive(phase(reactive[1], places)),
-            Q::ReactiveImportPowerL3 => positive(phase(reactive[2], places)),
-            Q::ReactiveExportPower => negative(net(reactive, places)),
-            Q::ReactiveExportPowerL1 => negative(phase(reactive[0], places)),
-            Q::ReactiveExportPowerL2 => negative(phase(reactive[1], places)),
-            Q::ReactiveExportPowerL3 => negative(phase(reactive[2], places)),
-            Q::ApparentPower => milli_of_kilo(self.moment.total_apparent(), places),
-            Q::VoltageL1 => self.voltage(0, places, unused),
-            Q::VoltageL2 => self.voltage(1, places, unused),
-            Q::VoltageL3 => self.voltage(2, places, unused),
-            Q::CurrentL1 => thousandths(self.moment.current(0), places),
-            Q::CurrentL2 => thousandths(self.moment.current(1), places),
-            Q::CurrentL3 => thousandths(self.moment.current(2), places),
-            Q::PowerFactor => thousandths(self.moment.power_factor(), places),
-            Q::ImportDemand => demand(self.energies.import_demand, places),
-            Q::ImportDemandT1 => demand([self.energies.import_demand[0]; 2], places),
-            Q::ImportDemandT2 => demand([self.energies.import_demand[1]; 2], places),
-            Q::ExportDemand => demand(self.energies.export_demand, places),
-            Q::ExportDemandT1 => demand([self.energies.export_demand[0]; 2], places),
-            Q::ExportDemandT2 => demand([self.energies.export_demand[1]; 2], places),
-            _ => self.register(quantity, places),
-        }
-    }
-
-    fn voltage(&self, phase: usize, places: u8, unused: [u32; 3]) -> Decimal {
-        let used = phase < self.moment.phases && !self.missing[phase];
-        let milli = if used { self.moment.voltage[phase] } else { unused[phase] };
-        thousandths(milli.into(), places)
-    }
-
-    /// A counter, in Wh or varh.
-    fn register(&self, quantity: Quantity, places: u8) -> Decimal {
-        use Quantity as Q;
-        let energies = &self.energies;
-        let (tariffs, which) = match quantity {
-            Q::ActiveImportEnergy => (energies.import, None),
-            Q::ActiveImportEnergyT1 => (energies.import, Some(0)),
-            Q::ActiveImportEnergyT2 => (energies.import, Some(1)),
-            Q::ActiveExportEnergy => (energies.export, None),
-            Q::ActiveExportEnergyT1 => (energies.export, Some(0)),
-            Q::ActiveExportEnergyT2 => (energies.export, Some(1)),
-            Q::ReactiveImportEnergy => (energies.reactive_import(), None),
-            Q::ReactiveImportEnergyT1 => (energies.reactive_import(), Some(0)),
-            Q::ReactiveImportEnergyT2 => (energies.reactive_import(), Some(1)),
-            Q::ReactiveExportEnergy => (energies.reactive_export(), None),
-            Q::ReactiveExportEnergyT1 => (energies.reactive_export(), Some(0)),
-            Q::ReactiveExportEnergyT2 => (energies.reactive_export(), Some(1)),
-            Q::InductiveImportEnergy => (energies.quadrants[0], None),
-            Q::InductiveImportEnergyT1 => (energies.quadrants[0], Some(0)),
-            Q::InductiveImportEnergyT2 => (energies.quadrants[0], Some(1)),
-            Q::CapacitiveImportEnergy => (energies.quadrants[1], None),
-            Q::CapacitiveImportEnergyT1 => (energies.quadrants[1], Some(0)),
-            Q::CapacitiveImportEnergyT2 => (energies.quadrants[1], Some(1)),
-            Q::InductiveExportEnergy => (energies.quadrants[2], None),
-            Q::InductiveExportEnergyT1 => (energies.quadrants[2], Some(0)),
-            Q::InductiveExportEnergyT2 => (energies.quadrants[2], Some(1)),
-            Q::CapacitiveExportEnergy => (energies.quadrants[3], None),
-            Q::CapacitiveExportEnergyT1 => (energies.quadrants[3], Some(0)),
-            Q::CapacitiveExportEnergyT2 => (energies.quadrants[3], Some(1)),
-            _ => return Decimal::ZERO,
-        };
-        let imported = matches!(
-            quantity,
-            Q::ActiveImportEnergy | Q::ActiveImportEnergyT1 | Q::ActiveImportEnergyT2
-        );
-        let tariffs = if imported { jumped_back(tariffs, self.lost) } else { tariffs };
-        let wh = match (self.cut, which) {
-            (RegisterCut::Together, None) => tariffs[0].wh() + tariffs[1].wh(),
-            (RegisterCut::Together, Some(tariff)) => tariffs[tariff].wh(),
-            (RegisterCut::Separately, None) => (tariffs[0] + tariffs[1]).wh(),
-            (RegisterCut::Separately, Some(tariff)) => tariffs[tariff].wh() / 10 * 10,
-        };
-        let wh = i64::try_from(wh).unwrap_or(i64::MAX);
-        decimal(wh / 10_i64.pow(u32::from(3 - places.min(3))), places.min(3))
-    }
-}
-
-/// What is measured without these phases.
-fn without(mut moment: Moment, missing: [bool; 3]) -> Moment {
-    for phase in (0..3).filter(|phase| missing[*phase]) {
-        moment.active[phase] = 0;
-        moment.reactive[phase] = 0;
-    }
-    moment
-}
-
-/// The active or reactive power of a phase, in steps of the last place.
-fn phase(milli: i64, places: u8) -> i64 {
-    rounded(milli, power_step(places))
-}
-
-/// The net over the phases: the sum of what they show.
-fn net(milli: &[i64; 3], places: u8) -> i64 {
-    milli.iter().map(|milli| phase(*milli, places)).sum()
-}
-
-/// Tariff 1 gives first, what is left tariff 2.
-fn jumped_back(tariffs: [Energy; 2], lost: u64) -> [Energy; 2] {
-    let lost = Energy::from_wh(lost).mw_ms();
-    let [first, second] = tariffs.map(Energy::mw_ms);
-    let rest = lost.saturating_sub(first);
-    [first.saturating_sub(lost), second.saturating_sub(rest)].map(Energy::from_mw_ms)
-}
-
-const fn decimal(mantissa: i64, places: u8) -> Decimal {
-    Decimal::new(mantissa, places)
-}
-
-/// mW in a step of the last of so many places of a kW.
-fn power_step(places: u8) -> i64 {
-    10_i64.pow(6_u32.saturating_sub(places.into()))
-}
-
-/// To the nearest step, halves away from zero.
-fn rounded(value: i64, step: i64) -> i64 {
-    let half = step / 2 * value.signum();
-    value.saturating_add(half) / step
-}
-
-fn milli_of_kilo(milli: u64, places: u8) -> Decimal {
-    let milli = i64::try_from(milli).unwrap_or(i64::MAX);
-    decimal(rounded(milli, power_step(places)), places)
-}
-
-/// A number of thousandths, rounded.
-fn thousandths(milli: u64, places: u8) -> Decimal {
-    let milli = i64::try_from(milli).unwrap_or(i64::MAX);
-    decimal(rounded(milli, 10_i64.pow(3_u32.saturating_sub(places.into()))), places.min(3))
-}
-
-/// The higher of two demands, in mW, cut.
-fn demand(milliwatts: [u64; 2], places: u8) -> Decimal {
-    let highest = i64::try_from(milliwatts[0].max(milliwatts[1])).unwrap_or(i64::MAX);
-    decimal(highest / power_step(places), places)
 }

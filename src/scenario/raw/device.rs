@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Choice, DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, OriginText,
+    Choice, DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, Meter, OriginText,
     RegisterMapText, SpeedText, Text,
 };
 
@@ -79,6 +79,8 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
+    /// Its meter, in place of the house's `meter` as a whole.
+    pub meter: Option<Meter>,
     /// How long it is gone for when it reboots; 3s unless given.
     pub reboot_time: Option<Lapse>,
     /// Its SD card; false for none, an empty one of 7618 MiB unless given.

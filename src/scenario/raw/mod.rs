@@ -8,6 +8,7 @@
 mod choice;
 mod device;
 mod fault;
+mod meter;
 mod modbus;
 mod scalar;
 mod slave;
@@ -27,10 +28,15 @@ pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
     Moment, Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
+pub use self::meter::{
+    Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
+    PhaseWord, Pv, Replay, ReplayMode, Sky, TariffOf, TariffRegisters, TariffWord, Window,
+};
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, OriginText, Range,
-    Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, MeterText, MethodWord, Name,
+    OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
+    scalar_with_pattern,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
@@ -57,6 +63,9 @@ pub struct Scenario {
     pub outbound: Option<Outbound>,
     /// What the devices announce on the network by mDNS; `auto` unless given.
     pub mdns: Option<Mdns>,
+    /// The meter of every device that has none of its own, each with its own number and its own
+    /// household; a healthy kamstrup unless given.
+    pub meter: Option<Meter>,
     /// The gateway, where the house has one.
     pub device: Option<Device>,
     /// The gateways, where the house has several; in place of `device`.

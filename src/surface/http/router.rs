@@ -13,9 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{
-    Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, wifi,
-};
+use super::{Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, wifi};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
