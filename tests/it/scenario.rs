@@ -210,26 +210,26 @@ fn reports_come_as_json_and_as_github_annotations() {
 #[cfg(feature = "cli")]
 #[test]
 fn people_see_the_lines_of_the_file() {
-    let text = "device:\n  id: A842E39F8124\n  licence: plus\nseed: 1\nseed: 2\n";
+    let text = "clock:\n  start: 2026-01-15T18:00:00Z\n  sped: 60\nseed: 1\nseed: 2\n";
     let drawn = scenario::load(text, "house.yaml", None).unwrap_err().human(false);
     assert_eq!(
         drawn,
         "\
-error: unknown key `licence`
+error: unknown key `sped`
  --> house.yaml:3:3
   |
-1 | device:
-2 |   id: A842E39F8124
-3 |   licence: plus
-  |   ^^^^^^^ device.licence
+1 | clock:
+2 |   start: 2026-01-15T18:00:00Z
+3 |   sped: 60
+  |   ^^^^ clock.sped
   |
-  = help: did you mean `license`?
-  = help: known here: id, firmware, license, http, modbus, modbus_map, digest, cors, call_route, admission, execution, first_status_id, http_failure, reboot_time, actions, actions_file
+  = help: did you mean `speed`?
+  = help: known here: start, speed
 
 error: the key stands here twice
  --> house.yaml:5:1
   |
-3 |   licence: plus
+3 |   sped: 60
 4 | seed: 1
   | ---- first
 5 | seed: 2

@@ -12,19 +12,22 @@ mod show;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::show::{AddressFormat, Listing};
 use crate::limits;
 use crate::meter::Quantity;
 
 /// A register map: valid, and laid out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Vec<RegisterSet>", into = "Vec<RegisterSet>")]
 pub struct RegisterMap {
     sets: Vec<RegisterSet>,
     spans: Vec<Span>,
 }
 
 /// Registers that follow each other from one address on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterSet {
     /// 0..=9998.
     pub start_address: u16,
@@ -35,7 +38,7 @@ pub struct RegisterSet {
 }
 
 /// The order of the words of a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WordOrder {
     /// `msw`: most significant word first.
     #[default]
@@ -45,7 +48,7 @@ pub enum WordOrder {
 }
 
 /// A value in the map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// What it shows.
     pub id: RegisterId,
@@ -56,7 +59,7 @@ pub struct Register {
 }
 
 /// How a number is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum NumberType {
     Short,
@@ -68,7 +71,7 @@ pub enum NumberType {
 }
 
 /// What a register shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterId {
     /// `0`: all bits zero.
     Zeros,
@@ -230,6 +233,22 @@ impl RegisterMap {
     /// Its registers in the order of their addresses.
     pub(in crate::device) fn spans(&self) -> &[Span] {
         &self.spans
+    }
+}
+
+impl From<RegisterMap> for Vec<RegisterSet> {
+    fn from(map: RegisterMap) -> Self {
+        map.sets
+    }
+}
+
+impl TryFrom<Vec<RegisterSet>> for RegisterMap {
+    type Error = String;
+
+    fn try_from(sets: Vec<RegisterSet>) -> Result<Self, String> {
+        let lines =
+            |errors: Vec<MapError>| errors.iter().map(MapError::to_string).collect::<Vec<_>>();
+        Self::new(sets).map_err(|errors| lines(errors).join("; "))
     }
 }
 

@@ -132,6 +132,7 @@ pub(super) fn house(
         slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
         http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
         faults,
+        state_dir: None,
         source: default.source,
     };
     check_listeners(&house, raw, mistakes);

@@ -1,13 +1,14 @@
 //! The clock, the outbound policy and the gateways.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, OriginText, RegisterMapText,
-    SpeedText, Text,
+    Choice, DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, OriginText,
+    RegisterMapText, SpeedText, Text,
 };
 
 /// When the house starts and how its time passes.
@@ -80,11 +81,44 @@ pub struct Device {
     pub http_failure: Option<HttpFailure>,
     /// How long it is gone for when it reboots; 3s unless given.
     pub reboot_time: Option<Lapse>,
+    /// Its SD card; false for none, an empty one of 7618 MiB unless given.
+    pub sd_card: Option<Choice<bool, SdCard>>,
+    /// Which firmware the images are that are uploaded to it. The first that fits counts; with any
+    /// other image the device reboots as it was.
+    pub images: Option<Vec<Image>>,
+    /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
+    /// device, until it reboots; false unless given.
+    pub power_model: Option<bool>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of
     /// `actions`.
     pub actions_file: Option<Text>,
+}
+
+/// An SD card.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SdCard {
+    /// Its size in MiB; 7618 unless given.
+    #[schemars(range(min = 1))]
+    pub size: Option<u32>,
+    /// Files on it, by their paths, with what is in them.
+    pub files: Option<BTreeMap<String, Text>>,
+}
+
+/// A firmware image, known by its name, its size or its MD5 sum; all that are given have to fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The name of its file, as upgrade.bin.
+    pub name: Option<Text>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// Its MD5 sum, 32 hexadecimal digits.
+    pub md5: Option<Text>,
+    /// The firmware that it is.
+    pub firmware: FirmwareText,
 }
 
 /// A licence.

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
-    Mdns, Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
+    License, Mdns, Outbound, SdCard,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
