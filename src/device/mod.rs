@@ -8,7 +8,7 @@ pub mod actions;
 pub mod config;
 mod handle;
 mod identity;
-mod json;
+pub(crate) mod json;
 pub mod power;
 pub mod network;
 mod profile;

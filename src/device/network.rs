@@ -107,6 +107,16 @@ pub struct Network {
     pub password: Option<String>,
 }
 
+impl Network {
+    /// A network of which only the name is known, the `index`-th of those around a device.
+    #[must_use]
+    pub fn near(ssid: String, index: usize) -> Self {
+        let stream = Stream::named("network").child(hash(&ssid));
+        let mut draws = Draws::new(0, stream, u64::try_from(index).unwrap_or(0));
+        network(ssid, &mut draws)
+    }
+}
+
 /// `ht`: the width of the channel and where its other half lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as in the API")]
@@ -372,7 +382,7 @@ impl Neighbourhood<'_> {
         }
         let mut networks = made_up(self.seed);
         if let Some(router) = &self.site.wps {
-            networks.insert(0, self.known(&router.network, true));
+            networks.insert(0, Network { wps: true, ..self.known(&router.network, true) });
         }
         let wanted = &self.wifi.name;
         if !wanted.is_empty() && !networks.iter().any(|network| network.ssid == *wanted) {

@@ -139,7 +139,14 @@ fn obis(text: &str) -> Result<[u8; 3], String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock::VirtualTime;
+    use crate::decimal::Decimal;
+    use crate::device::{Boot, Firmware, View};
+    use crate::meter::{Interface, MeterIdentity, Observation, Reading, Status};
 
     fn with(set: ScalersSet, scalers: Value) -> Config {
         let mut config = Config::factory(&"A842E39F8124".parse().unwrap());
@@ -167,6 +174,59 @@ mod tests {
         assert_eq!(shifts(ScalersSet::Custom), [3, 1, -1, 0]);
         assert_eq!(shifts(ScalersSet::Default), [0; 4]);
         assert_eq!(shifts(ScalersSet::Lge570), [0; 4]);
+    }
+
+    /// What a device knows that reads a meter of this protocol.
+    fn snapshot(protocol: Protocol, config: Config) -> Snapshot {
+        let id = "A842E39F8124".parse().unwrap();
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let mut reading = Reading::new(1, VirtualTime::ZERO, Duration::ZERO, time);
+        for quantity in [Quantity::CurrentL1, Quantity::ActiveImportEnergy, Quantity::VoltageL1] {
+            reading.set(quantity, Decimal::new(1, 0));
+        }
+        let text = String::new;
+        let meter = MeterIdentity {
+            interface: Interface::Mbus,
+            protocol,
+            protocol_version: text(),
+            logical_name: text(),
+            id: text(),
+            model: text(),
+            vendor: text(),
+            prefix: text(),
+        };
+        Snapshot {
+            now: VirtualTime::ZERO,
+            time,
+            view: View {
+                config: Arc::new(config),
+                firmware: Firmware::DEFAULT,
+                boot: Boot::first(&id, 0),
+                pairing: None,
+            },
+            meter: Observation {
+                status: Status::Ok,
+                meter: Some(Arc::new(meter)),
+                reading: Some(Arc::new(reading)),
+            },
+        }
+    }
+
+    #[test]
+    fn a_dlms_meter_has_a_scaler_for_each_number_it_sends_and_others_have_none() {
+        let config = || with(ScalersSet::Custom, json!([{"obis": "32.7.0", "scaler": -1}]));
+        assert_eq!(
+            current(&snapshot(Protocol::Dlms, config())),
+            [
+                (Quantity::ActiveImportEnergy, 0),
+                (Quantity::VoltageL1, -1),
+                (Quantity::CurrentL1, -2)
+            ]
+        );
+        assert_eq!(current(&snapshot(Protocol::Kmp, config())), []);
+        let mut unread = snapshot(Protocol::Dlms, config());
+        unread.meter.reading = None;
+        assert_eq!(current(&unread), []);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod determinism;
 mod guides;
 mod harness;
 mod house;
+mod network;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;

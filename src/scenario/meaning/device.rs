@@ -10,12 +10,11 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::Surroundings;
+use super::{Surroundings, site};
 use crate::device::actions::Definition;
-use crate::device::network::Site;
 use crate::device::{
-    Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
-    Firmware, Identity, License,
+    Access, ActionSettings, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
+    Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -117,11 +116,12 @@ fn device(
         first_status_id: raw.first_status_id,
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
+    let site = site::site(raw, path, mistakes);
     let plan = DevicePlan {
-        config: Arc::new(Config::factory(&identity.id)),
+        config: Arc::new(site::config(raw, &identity, &site, path, mistakes)),
         access: access(raw),
         meter: MeterPlan::default(),
-        site: Site::default(),
+        site,
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,

@@ -8,6 +8,7 @@ mod device;
 mod effect;
 mod fault;
 mod place;
+mod site;
 mod slave;
 mod target;
 

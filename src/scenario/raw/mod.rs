@@ -9,6 +9,7 @@ mod choice;
 mod device;
 mod fault;
 mod scalar;
+mod site;
 mod slave;
 mod target;
 
@@ -27,8 +28,12 @@ pub use self::fault::{
     Normal, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, OriginText, Range,
-    Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, Mac, MethodWord, Name, OriginText,
+    Range, Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+};
+pub use self::site::{
+    AuthText, EthSettings, HtText, MeterSettings, Network, Power, Scalers, Settings, WifiSettings,
+    Wps,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
