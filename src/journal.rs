@@ -68,6 +68,12 @@ pub enum Event {
     SlaveListening { slave: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
+    /// A device goes down, to come up again.
+    Rebooting { device: Arc<str>, cause: &'static str },
+    /// A device came up.
+    Started { device: Arc<str>, firmware: String, boot_id: String },
+    /// A device forgot what its user had set.
+    Restored { device: Arc<str> },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

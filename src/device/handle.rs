@@ -9,8 +9,8 @@ use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Stat
 use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
-use super::power::PlugVoltages;
-use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
+use super::plug::PlugVoltages;
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -125,6 +125,8 @@ pub struct Setup {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -140,6 +142,7 @@ impl Setup {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
             seed: 0,
             identity,
         }
@@ -162,15 +165,16 @@ pub struct View {
 /// A device of the house.
 #[derive(Debug)]
 pub struct Device {
-    identity: Identity,
+    pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
+    hardware: Hardware,
     initial: Initial,
-    meter: Meter,
+    pub(super) meter: Meter,
     site: Site,
     seed: u64,
-    clock: Clock,
-    engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) engine: Arc<Engine>,
     journal: Arc<Journal>,
     // A std mutex: it is held for some hundred nanoseconds and never across an await. The rules are
     // asked and the journal is written while it is held, so that both know the order in which things
@@ -189,16 +193,19 @@ struct Initial {
 }
 
 #[derive(Debug)]
-struct State {
-    definition: Option<Arc<Definition>>,
-    config: Arc<Config>,
-    firmware: Firmware,
-    boot: Boot,
+pub(super) struct State {
+    pub(super) definition: Option<Arc<Definition>>,
+    pub(super) config: Arc<Config>,
+    pub(super) firmware: Firmware,
+    pub(super) boot: Boot,
+    pub(super) power: Power,
+    /// How far it has come in listening to its meter.
+    pub(super) link: Link,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
-    pairing: Option<Pairing>,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+    pub(super) pairing: Option<Pairing>,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -214,9 +221,20 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            power: Power::Up,
+            link: Link::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
+        }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View {
+            config: Arc::clone(&self.config),
+            firmware: self.firmware,
+            boot: self.boot,
+            pairing: self.pairing,
         }
     }
 }
@@ -230,8 +248,17 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
-            setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            access,
+            meter,
+            site,
+            hardware,
+            seed,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -240,6 +267,7 @@ impl Device {
             identity,
             settings,
             access,
+            hardware,
             initial,
             meter,
             site,
@@ -276,26 +304,30 @@ impl Device {
         &self.access
     }
 
+    /// What it is built of.
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
-        let state = self.state();
-        View {
-            config: Arc::clone(&state.config),
-            firmware: state.firmware,
-            boot: state.boot,
-            pairing: state.pairing,
-        }
-    }
-
-    /// What it is at this moment, with what it knows of its meter: what every surface shows of one
-    /// instant.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
-        let view = self.view();
-        let meter = self.meter.observe(now, &self.link(&view));
-        Snapshot { now, time: self.clock.civil(now), view, meter }
+        self.state().view()
     }
 
     /// Its network as it is in `snapshot`.
@@ -360,19 +392,6 @@ impl Device {
         self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
     }
 
-    /// When the next reading of the meter comes; none where none will come.
-    #[must_use]
-    pub fn next_reading(&self) -> Option<VirtualTime> {
-        let view = self.view();
-        self.meter.next_reading(self.clock.now(), &self.link(&view))
-    }
-
-    /// What lies between the meter and the device now.
-    #[expect(clippy::unused_self, reason = "faults of the meter are asked for here")]
-    fn link(&self, view: &View) -> Link {
-        Link { up_since: view.boot.at }
-    }
-
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
     /// where it succeeds.
     ///
@@ -385,10 +404,21 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        self.adopt(&mut state, config);
+        self.put_in_force(&mut state, config);
         drop(state);
         self.changed();
         Ok(result)
+    }
+
+    /// Every change of the configuration goes this way.
+    pub(super) fn put_in_force(&self, state: &mut State, config: Config) {
+        // What the meter said up to now was read with the keys of the old one.
+        self.follow(state);
+        // Other settings of Wi-Fi put an end to a pairing.
+        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
+            self.pairing_told("given up");
+        }
+        state.config = Arc::new(config);
     }
 
     /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
@@ -421,7 +451,7 @@ impl Device {
         }
         let mut config = Config::clone(&before);
         (object.of.get_mut)(&mut config).clone_from(&value);
-        self.adopt(&mut state, config);
+        self.put_in_force(&mut state, config);
         let (device, object) = (device(), object.name);
         self.journal.write(Event::SettingsChanged { device, object, fields: changed });
         drop(state);
@@ -435,19 +465,11 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         *(part.get_mut)(&mut config) = value;
-        self.adopt(&mut state, config);
+        self.put_in_force(&mut state, config);
         let (device, fields) = (self.identity.id.shared(), Vec::new());
         self.journal.write(Event::SettingsChanged { device, object: name, fields });
         drop(state);
         self.changed();
-    }
-
-    /// Puts a configuration into force. Other settings of Wi-Fi put an end to a pairing.
-    fn adopt(&self, state: &mut State, config: Config) {
-        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
-            self.pairing_told("given up");
-        }
-        state.config = Arc::new(config);
     }
 
     /// Tells the journal of a write that changed nothing.
@@ -465,7 +487,7 @@ impl Device {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -587,7 +609,7 @@ impl Device {
         self.changed();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -210,7 +210,7 @@ impl Sighting {
     /// Percent. The line through the pairs of the vendor's API description (−51 is 86, −71 is 56).
     #[must_use]
     pub fn signal(&self) -> u8 {
-        let percent = (i32::from(self.rssi) * 3 + 325) / 2;
+        let percent = i32::midpoint(i32::from(self.rssi) * 3, 325);
         u8::try_from(percent.clamp(0, 100)).unwrap_or(0)
     }
 }
@@ -447,7 +447,7 @@ fn made_up(seed: u64) -> Vec<Network> {
             _ => (format!("internet-{number:04X}"), modes[at(&mut draws, modes.len())]),
         };
         let rssi = between(&mut draws, -89, -62);
-        Network { auth_mode, rssi, ..network(ssid, &mut draws) }
+        Network { rssi, auth_mode, ..network(ssid, &mut draws) }
     };
     (1..=count).map(neighbour).collect()
 }

@@ -1,57 +1,103 @@
-//! The voltages on the device's plugs (`device.plug` of `/system`, `plug.voltage` of the variables).
-//!
-//! Levels are those of published samples; what has no power floats, and says so by a small figure.
+//! Reboots and factory resets.
 
-use super::network::Site;
-use super::{DeviceId, Snapshot};
+use super::actions::Queue;
+use super::handle::{Device, State};
+use super::{Boot, Config};
 use crate::clock::VirtualTime;
-use crate::decimal::Decimal;
-use crate::limits;
-use crate::meter::Interface;
-use crate::rng::{Draws, Stream};
+use crate::journal::Event;
 
-/// Volts, to the millivolt.
+/// Whether a device is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as in the API")]
-pub struct PlugVoltages {
-    pub usb: Decimal,
-    pub mbus: Decimal,
-    pub p1: Decimal,
-    /// Of the supercapacitor.
-    pub scap: Decimal,
+pub enum Power {
+    /// It is.
+    Up,
+    /// It reboots.
+    Down {
+        /// When it comes up again.
+        until: VirtualTime,
+    },
 }
 
-impl PlugVoltages {
-    /// The voltages of a device that is `id`, stands at `site` and whose randomness comes from
-    /// `seed`, as they are in `snapshot`.
+/// Why a device reboots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RebootCause {
+    /// `/api/v1/reboot`.
+    Asked,
+    /// `/api/v1/restore`.
+    Restored,
+}
+
+impl RebootCause {
+    /// As the journal has it.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, id: &DeviceId, site: &Site, seed: u64) -> Self {
-        let meter = snapshot.meter.meter.as_ref().map(|meter| meter.interface);
-        let noise = Noise { id, seed, now: snapshot.now };
-        let mbus = if meter == Some(Interface::Mbus) { 13.9 } else { 0.05 };
-        let p1 = if meter == Some(Interface::P1) { 5.02 } else { 2.84 };
-        Self {
-            usb: noise.about("usb", if site.usb { 5.16 } else { 0.02 }),
-            mbus: noise.about("mbus", mbus),
-            p1: noise.about("p1", p1),
-            // Charged to the full on USB; a meter's plug holds it lower (seen, contract §9).
-            scap: noise.about("scap", if site.usb { 4.87 } else { 3.76 }),
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked to",
+            Self::Restored => "factory reset",
         }
     }
 }
 
-struct Noise<'a> {
-    id: &'a DeviceId,
-    seed: u64,
-    now: VirtualTime,
-}
+impl Device {
+    /// Whether it is up.
+    #[must_use]
+    pub fn power(&self) -> Power {
+        self.state().power
+    }
 
-impl Noise<'_> {
-    /// A voltage about `level`: within half a percent, another one each second.
-    fn about(&self, plug: &str, level: f64) -> Decimal {
-        let second = self.now.since_start().as_secs();
-        let stream = Stream::named(self.id.as_str()).child(Stream::named(plug).number());
-        let share = Draws::new(self.seed, stream, second).uniform(-1.0, 1.0);
-        Decimal::rounded(level * (1.0 + limits::PLUG_NOISE * share), 3)
+    /// Goes down, for the hardware's reboot time. All that is known of actions is forgotten, what is
+    /// under way ends without a trace. Whoever serves the device follows [`Device::changes`] and
+    /// calls [`Device::come_up`]. Nothing happens while it is down already.
+    pub fn reboot(&self, cause: RebootCause) {
+        let mut state = self.state();
+        if state.power != Power::Up {
+            return;
+        }
+        let until = self.clock().now().after(self.hardware().reboot_time);
+        state.power = Power::Down { until };
+        self.forget_runs(&mut state);
+        self.journal()
+            .write(Event::Rebooting { device: self.identity().id.shared(), cause: cause.as_str() });
+        drop(state);
+        self.changed();
+    }
+
+    /// Comes up after a reboot: a new start, the same configuration. Nothing happens while it is up.
+    pub fn come_up(&self) {
+        let mut state = self.state();
+        if state.power == Power::Up {
+            return;
+        }
+        state.power = Power::Up;
+        // Whoever still was connected may have called an action on the way down.
+        self.forget_runs(&mut state);
+        let ordinal = state.boot.ordinal + 1;
+        state.boot = Boot::new(&self.identity().id, self.seed(), ordinal, self.clock().now());
+        self.journal().write(Event::Started {
+            device: self.identity().id.shared(),
+            firmware: state.firmware.to_string(),
+            boot_id: state.boot.id.to_string(),
+        });
+        drop(state);
+        self.changed();
+    }
+
+    /// Forgets everything a user has set, as the factory left it: configuration, actions, script.
+    /// Firmware, identity and the SD card stay. A reboot is to follow.
+    pub fn restore(&self) {
+        let mut state = self.state();
+        self.put_in_force(&mut state, Config::factory(&self.identity().id));
+        let definition = state.definition.take();
+        self.journal().write(Event::Restored { device: self.identity().id.shared() });
+        drop(state);
+        // Freed only now, as it may be large.
+        drop(definition);
+        self.changed();
+    }
+
+    fn forget_runs(&self, state: &mut State) {
+        state.pairing = None;
+        state.epoch += 1;
+        state.queue = Queue::new(self.settings().first_status_id.unwrap_or(1));
     }
 }

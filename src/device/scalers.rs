@@ -148,10 +148,10 @@ mod tests {
     use crate::device::{Boot, Firmware, View};
     use crate::meter::{Interface, MeterIdentity, Observation, Reading, Status};
 
-    fn with(set: ScalersSet, scalers: Value) -> Config {
+    fn with(set: ScalersSet, scalers: &Value) -> Config {
         let mut config = Config::factory(&"A842E39F8124".parse().unwrap());
         config.meter.scalers_set = set;
-        config.custom_scalers = parse(&scalers).unwrap();
+        config.custom_scalers = parse(scalers).unwrap();
         config
     }
 
@@ -168,7 +168,7 @@ mod tests {
             Quantity::VoltageL1,
         );
         let shifts = |set| {
-            let config = with(set, scalers.clone());
+            let config = with(set, &scalers);
             [energy, t1, current, volts].map(|quantity| shift(&config, quantity))
         };
         assert_eq!(shifts(ScalersSet::Custom), [3, 1, -1, 0]);
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_dlms_meter_has_a_scaler_for_each_number_it_sends_and_others_have_none() {
-        let config = || with(ScalersSet::Custom, json!([{"obis": "32.7.0", "scaler": -1}]));
+        let config = || with(ScalersSet::Custom, &json!([{"obis": "32.7.0", "scaler": -1}]));
         assert_eq!(
             current(&snapshot(Protocol::Dlms, config())),
             [

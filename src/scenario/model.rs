@@ -13,7 +13,9 @@ use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
-use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::{
+    Access, ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::outbound::{HostAddress, Policy};
@@ -121,6 +123,8 @@ pub struct DevicePlan {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
 }
 
 impl Default for DevicePlan {
@@ -136,6 +140,7 @@ impl Default for DevicePlan {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
         }
     }
 }
@@ -157,6 +162,7 @@ impl DevicePlan {
             access: self.access.clone(),
             meter: self.meter.clone(),
             site: self.site.clone(),
+            hardware: self.hardware.clone(),
             seed,
         }
     }

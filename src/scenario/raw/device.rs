@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceIdText, EthSettings, FirmwareText, Instant, Listen, MeterSettings, Network, OriginText,
-    Power, Scalers, Settings, SpeedText, Text, WifiSettings, Wps,
+    DeviceIdText, EthSettings, FirmwareText, Instant, Lapse, Listen, MeterSettings, Network,
+    OriginText, Power, Scalers, Settings, SpeedText, Text, WifiSettings, Wps,
 };
 
 /// When the house starts and how its time passes.
@@ -81,6 +81,8 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
+    /// How long it is gone for when it reboots; 3s unless given.
+    pub reboot_time: Option<Lapse>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of

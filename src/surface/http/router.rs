@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, body, page, scalers, settings, wifi};
+use super::{Reply, actions, body, page, power, scalers, settings, wifi};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
@@ -154,6 +154,21 @@ pub static ROUTES: &[Route] = &[
             put("Changes what it names of them.", |call| settings::merge(call, &ETH_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &ETH_SETTINGS)),
         ],
+    },
+    Route {
+        path: "/api/v1/reboot",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Reboots the device.", power::reboot)],
+    },
+    Route {
+        path: "/api/v1/restore",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post(
+            "Puts everything back to what it was from the factory, and reboots.",
+            power::restore,
+        )],
     },
 ];
 
