@@ -21,6 +21,7 @@ mod power;
 mod result_codes;
 mod scenario;
 mod settings;
+mod settings_properties;
 mod slaves;
 mod surface_faults;
 mod surface_http;
