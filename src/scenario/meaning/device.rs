@@ -10,7 +10,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::Surroundings;
+use super::{Surroundings, modbus};
 use crate::device::actions::Definition;
 use crate::device::network::Site;
 use crate::device::{
@@ -117,14 +117,18 @@ fn device(
         first_status_id: raw.first_status_id,
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
+    let mut config = Config::factory(&identity.id);
+    let map = raw.modbus_map.as_ref();
+    config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
     let plan = DevicePlan {
-        config: Arc::new(Config::factory(&identity.id)),
+        config: Arc::new(config),
         access: access(raw),
         meter: MeterPlan::default(),
         site: Site::default(),
         hardware: hardware(raw),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
+        modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
         settings,
         actions: actions(raw, path, surroundings, mistakes),
     };
