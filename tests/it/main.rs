@@ -17,6 +17,7 @@ mod house;
 #[cfg(feature = "mdns")]
 mod mdns;
 mod load;
+mod network;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
@@ -26,6 +27,7 @@ mod result_codes;
 mod scenario;
 mod settings;
 mod sd_card;
+mod settings_properties;
 mod slaves;
 mod state;
 mod surface_faults;

@@ -9,6 +9,7 @@ mod effect;
 mod fault;
 mod modbus;
 mod place;
+mod site;
 mod slave;
 mod target;
 
