@@ -15,6 +15,7 @@ mod harness;
 mod house;
 #[cfg(feature = "mdns")]
 mod mdns;
+mod openapi;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
