@@ -88,6 +88,16 @@ pub enum Event {
     Started { device: Arc<str>, firmware: String, boot_id: String },
     /// A device forgot what its user had set.
     Restored { device: Arc<str> },
+    /// Rows of the SD log cannot be written, from this one on.
+    SdNotWritten { device: Arc<str>, error: String },
+    /// Rows of the SD log are written again.
+    SdGoesOn { device: Arc<str> },
+    /// A firmware image was uploaded; `firmware` is what it is, where the scenario says so.
+    FirmwareUploaded { device: Arc<str>, name: String, size: u64, firmware: Option<String> },
+    /// A Berry script was started or stopped.
+    ScriptRuns { device: Arc<str>, running: bool },
+    /// Something that is to outlive the process could not be written down.
+    StateNotWritten { what: Arc<str>, error: String },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

@@ -254,3 +254,38 @@ pub const JOURNAL_PAGE: usize = 256;
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Real time that a house gets to end in after Ctrl-C, before the process ends without waiting.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// Bytes of a document in a state directory; the largest that this writes, with every text of a
+/// device at its longest, has some 100 KiB.
+pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
+/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
+pub const STATE_BROKEN_FILES: u32 = 100;
+/// Status ids passed over after a process that ended without a word: more than a device gives out
+/// between two writes of its state.
+pub const STATUS_ID_LEAP: u64 = 1000;
+/// Bytes on an SD card that is in memory: a day of rows every second.
+pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of a file that are read and sent at a time.
+pub const SD_PIECE_BYTES: usize = 64 * 1024;
+/// Folders within each other on an SD card.
+pub const SD_DEPTH: usize = 16;
+/// Bytes of a name on an SD card (long names of FAT have 255 characters).
+pub const SD_NAME_BYTES: usize = 255;
+/// Entries of a folder that a listing shows: three years of log files in one are some thousand.
+pub const SD_LISTED: usize = 4096;
+/// Files that a scenario puts on a card.
+pub const SD_FILES: usize = 1000;
+/// Bytes of a firmware image (ruling: an application partition of the device's flash).
+pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of an upload beside the image: the heads of its parts, and small fields.
+pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
+/// Bytes of a whole upload.
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
+pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
+/// Real time an upload may take in all.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// Images that a scenario knows.
+pub const IMAGES: usize = 100;
+/// Bytes of a Berry script (contract §2; larger is 413).
+pub const SCRIPT_BYTES: usize = 8191;
+/// Lines that wait for a client of the Berry console; as many as a script of that size can have.
+pub const CONSOLE_LINES: usize = 1024;

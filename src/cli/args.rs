@@ -65,6 +65,9 @@ pub struct RunArguments {
     /// What actions may reach beside the house itself
     #[arg(long, value_enum, value_name = "POLICY")]
     pub outbound: Option<PolicyArgument>,
+    /// Keep what is set and stored in this directory, and go on from there at the next start
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
     /// Write a JSON file that says where everything listens, once it does
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! listeners share a port, no rule is one that can never fire.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Scenario {
     pub http_targets: Vec<TargetPlan>,
     /// The faults, in the order of the file.
     pub faults: Vec<Rule>,
+    /// Where what a user has set and stored outlives the process; it ends with it where none.
+    pub state_dir: Option<PathBuf>,
     /// The text it was read from, for people who ask a running house what it is.
     pub source: Arc<str>,
 }
@@ -76,6 +79,7 @@ impl Default for Scenario {
             slaves: Vec::new(),
             http_targets: Vec::new(),
             faults: Vec::new(),
+            state_dir: None,
             source: "".into(),
         }
     }
@@ -202,6 +206,8 @@ impl DevicePlan {
             site: self.site.clone(),
             hardware: self.hardware.clone(),
             seed,
+            resumed: None,
+            sd_dir: None,
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod berry;
 mod builtin;
 mod cli;
 mod control_api;
@@ -15,6 +16,8 @@ mod harness;
 mod house;
 #[cfg(feature = "mdns")]
 mod mdns;
+mod load;
+mod network;
 mod openapi;
 mod outside_requests;
 mod outside_rig;
@@ -24,7 +27,10 @@ mod power;
 mod result_codes;
 mod scenario;
 mod settings;
+mod sd_card;
+mod settings_properties;
 mod slaves;
+mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;

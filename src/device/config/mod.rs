@@ -12,6 +12,8 @@ pub mod table;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::meter::{
     CustomScaler, InterfaceMode, InterfaceType, Key, METER_SETTINGS, MeterProtocol, MeterSettings,
     Parity, ScalersSet, StopBits,
@@ -29,7 +31,7 @@ pub use self::settings::{Cloud, ModbusService, SETTINGS, SdService, Services, Se
 use crate::device::DeviceId;
 
 /// The configuration of a device.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// `/api/v1/settings`.
     pub settings: Settings,

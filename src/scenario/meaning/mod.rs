@@ -9,6 +9,7 @@ mod effect;
 mod fault;
 mod modbus;
 mod place;
+mod site;
 mod slave;
 mod target;
 
@@ -132,6 +133,7 @@ pub(super) fn house(
         slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
         http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
         faults,
+        state_dir: None,
         source: default.source,
     };
     check_listeners(&house, raw, mistakes);

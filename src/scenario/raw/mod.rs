@@ -10,6 +10,7 @@ mod device;
 mod fault;
 mod modbus;
 mod scalar;
+mod site;
 mod slave;
 mod target;
 
@@ -20,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
-    Mdns, Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
+    License, Mdns, Outbound, SdCard,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
@@ -29,8 +30,12 @@ pub use self::fault::{
 };
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, OriginText, Range,
-    Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, Mac, MethodWord, Name, OriginText,
+    Range, Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+};
+pub use self::site::{
+    AuthText, EthSettings, HtText, MeterSettings, Network, Power, Scalers, Settings, WifiSettings,
+    Wps,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
