@@ -18,6 +18,7 @@ mod house;
 mod mdns;
 mod load;
 mod network;
+mod openapi;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;

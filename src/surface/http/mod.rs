@@ -12,6 +12,7 @@ mod cors;
 pub mod digest;
 mod fault;
 mod modbus;
+pub mod openapi;
 mod page;
 mod power;
 mod sd;

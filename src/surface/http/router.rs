@@ -403,7 +403,7 @@ impl Api {
     {
         let endpoint = self.check(head, &view);
         let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
-        let Ok(body) = body::read(body, limit.max(limits::AUTH_INT_BYTES)).await else {
+        let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
             return self.unauthorized(&view, Refusal::NoBody).closing();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
