@@ -66,6 +66,20 @@ pub enum Event {
     SlaveGarbage { slave: Arc<str>, reason: String },
     /// A slave closed or reopened its listener.
     SlaveListening { slave: Arc<str>, listening: bool },
+    /// The device's own Modbus server answered otherwise than with registers: `exception n`, or what
+    /// a fault made of it.
+    ModbusRequest {
+        device: Arc<str>,
+        unit: u8,
+        function: u8,
+        address: u16,
+        quantity: u16,
+        outcome: Cow<'static, str>,
+    },
+    /// The device's Modbus server received bytes that are no Modbus frame, and closed the connection.
+    ModbusGarbage { device: Arc<str>, reason: String },
+    /// The device's Modbus server opened or closed its listener.
+    ModbusListening { device: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
     /// A device goes down, to come up again.

@@ -49,6 +49,27 @@ pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
+// The device's own Modbus server (contract §6)
+// ---------------------------------------------------------------------------------------------
+
+/// Addresses a register map may use.
+pub const MODBUS_ADDRESSES: std::ops::RangeInclusive<u16> = 0..=9998;
+/// `scaler` of a register.
+pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Connections it serves at once; the vendor names no number. As many as a load test opens, and a
+/// fraction of what an idle HTTP server takes.
+pub const MODBUS_CONNECTIONS: usize = 128;
+/// Real idle time after which it closes a connection, as a slave does.
+pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
+/// Real time before another try to bind a port that was in use.
+pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
+/// Real time before another try where the mDNS library's queue is full, which a house of many devices
+/// fills at its start.
+pub const MDNS_RETRY: Duration = Duration::from_millis(250);
+/// Real time that the mDNS library gets to say goodbye in.
+pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
+
+// ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
 // ---------------------------------------------------------------------------------------------
 

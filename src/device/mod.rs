@@ -15,6 +15,7 @@ pub mod network;
 pub mod plug;
 mod power;
 mod profile;
+pub mod registers;
 mod reception;
 pub mod scalers;
 mod snapshot;

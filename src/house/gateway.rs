@@ -13,7 +13,9 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
-use crate::surface::http;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
+use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
@@ -23,12 +25,17 @@ pub(super) struct Parts<'a> {
     pub engine: &'a Arc<Engine>,
     pub journal: &'a Arc<Journal>,
     pub outside: &'a Outside,
+    #[cfg(feature = "mdns")]
+    pub announcer: &'a Arc<mdns::Announcer>,
 }
 
 /// A device with its surfaces.
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    pub modbus: modbus::Server,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     clock: Clock,
     runner: Arc<Runner>,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
@@ -57,6 +64,22 @@ impl Gateway {
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        let modbus = modbus::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            links: parts.outside.links().clone(),
+        };
+        // What a scenario says of the port stands for what it says of the address.
+        let first_port = plan.config.settings.services.modbus.port;
+        let modbus = modbus::Server::bind(&plan.modbus, first_port, modbus).map_err(|source| {
+            StartError::Bind {
+                who: format!("the Modbus server of device {}", plan.identity.id),
+                address: plan.modbus.listen,
+                source,
+            }
+        })?;
         let runner = Arc::clone(parts.outside.runner());
         let api = http::Api::new(
             Arc::clone(&device),
@@ -72,6 +95,9 @@ impl Gateway {
         let gateway = Arc::new(Self {
             device,
             http,
+            modbus,
+            #[cfg(feature = "mdns")]
+            announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.outside.runner()),
             services: Tasks::default(),
@@ -94,6 +120,13 @@ impl Gateway {
 
     /// Starts what the device does by itself; the API is served all along.
     fn start_services(&self) {
+        self.modbus.start(&self.services);
+        #[cfg(feature = "mdns")]
+        self.services.spawn(self.clock.motions().track(Arc::clone(&self.announcer).follow(
+            Arc::clone(&self.device),
+            self.http.address(),
+            self.modbus.place(),
+        )));
         let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
         self.services.spawn(self.clock.motions().track(pairing));
     }
@@ -101,6 +134,7 @@ impl Gateway {
     /// Ends what the device does by itself, and returns when all of it is gone.
     async fn stop_services(&self) {
         self.services.end_all().await;
+        self.modbus.drop_connections().await;
     }
 
     /// Ends what the device does by itself and drops its connections, and returns when all of it is
@@ -128,6 +162,7 @@ impl Gateway {
     async fn go_down(&self) {
         self.http.shut().await;
         self.stop_services().await;
+        self.modbus.shut().await;
         self.runner.end(&self.device.identity().id).await;
     }
 
@@ -150,6 +185,7 @@ impl Gateway {
         self.end_supervision().await;
         self.http.close().await;
         self.stop_services().await;
+        self.modbus.close().await;
     }
 }
 

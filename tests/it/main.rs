@@ -9,9 +9,12 @@ mod cli;
 mod control_api;
 mod cors;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod network;
 mod outside_requests;
 mod outside_rig;

@@ -10,7 +10,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::{Surroundings, site};
+use super::{Surroundings, modbus, site};
 use crate::device::actions::Definition;
 use crate::device::{
     Access, ActionSettings, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
@@ -117,14 +117,18 @@ fn device(
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
     let site = site::site(raw, path, mistakes);
+    let mut config = site::config(raw, &identity, &site, path, mistakes);
+    let map = raw.modbus_map.as_ref();
+    config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
     let plan = DevicePlan {
-        config: Arc::new(site::config(raw, &identity, &site, path, mistakes)),
+        config: Arc::new(config),
         access: access(raw),
         meter: MeterPlan::default(),
         site,
         hardware: hardware(raw),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
+        modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
         settings,
         actions: actions(raw, path, surroundings, mistakes),
     };

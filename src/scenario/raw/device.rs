@@ -6,8 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceIdText, EthSettings, FirmwareText, Instant, Lapse, Listen, MeterSettings, Network,
-    OriginText, Power, Scalers, Settings, SpeedText, Text, WifiSettings, Wps,
+    DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, MeterSettings,
+    Network, OriginText, Power, RegisterMapText, Scalers, Settings, SpeedText, Text, WifiSettings,
+    Wps,
 };
 
 /// When the house starts and how its time passes.
@@ -32,6 +33,18 @@ pub enum Outbound {
     Allow,
 }
 
+/// What the devices announce on the network by mDNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
+}
+
 /// A whatwatt Go.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +58,12 @@ pub struct Device {
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
+    /// Its own Modbus server: where it listens once the device's settings switch it on, or a mapping
+    /// that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless given.
+    pub modbus: Option<DeviceModbus>,
+    /// The registers of that server, in the device's own JSON shape; those of a device out of the box
+    /// unless given.
+    pub modbus_map: Option<RegisterMapText>,
     /// How strictly Digest authentication is read; tolerant unless given.
     pub digest: Option<Digest>,
     /// Which pages may use its API from a browser, beside its own.

@@ -11,6 +11,7 @@ pub(crate) mod body;
 mod cors;
 pub mod digest;
 mod fault;
+mod modbus;
 mod page;
 mod power;
 pub(crate) mod query;

@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, body, page, power, scalers, settings, wifi};
+use super::{Reply, actions, body, modbus, page, power, scalers, settings, wifi};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
@@ -86,6 +86,19 @@ pub static ROUTES: &[Route] = &[
             "What became of the requests that ?id= names, one or several.",
             actions::status,
         )],
+    },
+    Route {
+        path: "/api/v1/modbus",
+        since: Feature::ModbusServer.since(),
+        licensed: false,
+        endpoints: &[
+            get(
+                "The register map, as POST takes it; with ?address_format=dec or hex, where each register stands.",
+                modbus::show,
+            ),
+            post("Replaces the register map.", modbus::replace),
+            delete("Goes back to the map of a device out of the box.", modbus::delete),
+        ],
     },
     Route {
         path: "/api/v1/settings",
