@@ -19,6 +19,9 @@ pub const STATUS_ENTRIES: usize = 40;
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (contract §1 and §3; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
+/// Characters of `publish.template`, and of what `/api/v1/template/test` takes
+/// (`mqtt_settings_fields.csv`).
+pub const TEMPLATE_CHARS: usize = 1023;
 /// Bytes of any other JSON body (contract §1, ruling).
 pub const JSON_BODY_BYTES: usize = 8192;
 /// Characters of an action id.
@@ -140,6 +143,9 @@ pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
+/// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
+/// consists of variables alone, none of which shows more than some forty characters.
+pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);

@@ -8,6 +8,8 @@ pub mod config;
 mod handle;
 mod identity;
 mod snapshot;
+pub mod template;
+pub mod variables;
 
 pub use self::config::Config;
 pub use self::handle::{

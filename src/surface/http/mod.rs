@@ -14,6 +14,7 @@ mod reply;
 mod router;
 pub(crate) mod server;
 mod stream;
+mod variables;
 
 pub use self::reply::{Body, Reply};
 pub(crate) use self::router::method_not_allowed;

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
 use super::query::Query;
-use super::{Reply, actions, body, page};
+use super::{Reply, actions, body, page, variables};
 use crate::clock::Clock;
 use crate::device::{Device, Firmware, License, Run, View};
 use crate::fault::{Engine, Method};
@@ -83,6 +83,18 @@ pub static ROUTES: &[Route] = &[
             "What became of the requests that ?id= names, one or several.",
             actions::status,
         )],
+    },
+    Route {
+        path: "/api/v1/variables",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The template variables with their values.", variables::list)],
+    },
+    Route {
+        path: "/api/v1/template/test",
+        since: ANY,
+        licensed: true,
+        endpoints: &[post("Renders the template in the body.", variables::render)],
     },
 ];
 
