@@ -143,6 +143,21 @@ pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
+/// Real time between two signs of life to a broker. The vendor names none; brokers drop a client
+/// after one and a half of it.
+pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Real time until a broker has to have taken a client, with all of name, connect and TLS.
+pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
+/// Real time of a connect that a clock movement waits for: a broker beside the house answers within
+/// it, and one that does not must not hold the clock up until [`SETTLE`].
+pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
+/// Real time that a broker has to take a message; one that does not read is dropped.
+pub const MQTT_WRITE: Duration = Duration::from_secs(2);
+/// Real time before the first try after one that failed, and the longest after many.
+pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(250)..=Duration::from_secs(10);
+/// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
+pub const MQTT_PACKET_BYTES: usize = 1024;
 /// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
 /// consists of variables alone, none of which shows more than some forty characters.
 pub const RENDERED_BYTES: usize = 64 * 1024;

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Fault, Method, QueueEffect,
-    SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
+    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Fault, Method, MqttEffect,
+    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -154,6 +154,14 @@ pub struct TargetRequest<'a> {
     pub from: Option<ActionCall<'a>>,
 }
 
+/// A message that a device's MQTT client is about to publish.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are what a rule can name")]
+pub struct MqttMessage<'a> {
+    pub device: &'a str,
+    pub topic: &'a str,
+}
+
 /// A request that is held. Await [`Hold::sleep`]; it ends by time or by release.
 #[derive(Debug)]
 pub struct Hold {
@@ -163,10 +171,10 @@ pub struct Hold {
     pub sleep: Sleep,
 }
 
-/// Whether a slave refuses connections now.
+/// Whether a slave, or a device's broker, refuses connections now.
 #[derive(Debug)]
 pub struct Refusing {
-    /// Whether its listener is to be closed.
+    /// Whether it does.
     pub refuse: bool,
     /// The rules this is true for; see [`Engine::generation`].
     pub generation: u64,
@@ -464,16 +472,63 @@ impl Engine {
         )
     }
 
+    /// A message of a device's MQTT client.
+    #[must_use]
+    pub fn mqtt(&self, message: &MqttMessage<'_>) -> Verdict<MqttEffect> {
+        self.verdict(
+            "mqtt",
+            |fault| match fault {
+                Fault::Mqtt { device, effect }
+                    if *effect != MqttEffect::Refuse && is(device, message.device) =>
+                {
+                    Some(effect)
+                }
+                _ => None,
+            },
+            |effect| match effect {
+                MqttEffect::Delay(delay) => Some(*delay),
+                _ => None,
+            },
+            &|| format!("{} {}", message.device, message.topic),
+        )
+    }
+
     /// Whether a slave's listener is to be closed now. This is a state, not a request: it follows the
     /// windows alone, and [`RuleStatus::fired`] counts how often the listener was closed.
     #[must_use]
     pub fn refusing(&self, slave: &str, before: bool) -> Refusing {
+        self.state_of("listener", slave, before, |fault| {
+            matches!(
+                fault,
+                Fault::Slave(place, SlaveEffect::Refuse) if is(&place.slave, slave)
+            )
+        })
+    }
+
+    /// Whether the broker of a device is to refuse connections now, in the same way.
+    #[must_use]
+    pub fn broker_refusing(&self, device: &str, before: bool) -> Refusing {
+        self.state_of("broker", device, before, |fault| {
+            matches!(
+                fault,
+                Fault::Mqtt { device: at, effect: MqttEffect::Refuse } if is(at, device)
+            )
+        })
+    }
+
+    /// The way of the two: `befalls` says which rules are about `whom`, `before` how it was.
+    fn state_of(
+        &self,
+        seam: &'static str,
+        whom: &str,
+        before: bool,
+        befalls: impl Fn(&Fault) -> bool,
+    ) -> Refusing {
         let now = self.clock.now();
         let mut inner = self.inner();
         let (mut refuse, mut next) = (false, VirtualTime::MAX);
         for entry in &mut inner.rules {
-            let Fault::Slave(place, SlaveEffect::Refuse) = &entry.rule.fault else { continue };
-            if !is(&place.slave, slave) || !entry.state.armed {
+            if !befalls(&entry.rule.fault) || !entry.state.armed {
                 continue;
             }
             let (open, change) = entry.rule.when.window(entry.state.armed_at, now);
@@ -482,11 +537,7 @@ impl Engine {
                 entry.evaluated += 1;
                 entry.fired += 1;
                 let rule = Arc::clone(&entry.rule.id);
-                self.journal.write(Event::FaultFired {
-                    rule,
-                    seam: "listener",
-                    at: slave.to_owned(),
-                });
+                self.journal.write(Event::FaultFired { rule, seam, at: whom.to_owned() });
             }
             refuse |= open;
         }
@@ -496,7 +547,7 @@ impl Engine {
         Refusing { refuse, generation: inner.generation, until }
     }
 
-    /// The way of `api`, `slave` and `target`: delays add up, the first decisive effect wins.
+    /// The way of `api`, `slave`, `target` and `mqtt`: delays add up, the first decisive effect wins.
     fn verdict<E: Clone>(
         &self,
         seam: &'static str,

@@ -14,11 +14,11 @@ mod trigger;
 pub use self::delay::Delay;
 pub use self::effect::{
     ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, Method, Moment,
-    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, WireFault,
+    MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, WireFault,
 };
 pub use self::engine::{
-    ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, Peer, Refusing,
-    Rule, RuleStatus, SlaveRequest, TargetRequest, Verdict,
+    ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, MqttMessage, Peer,
+    Refusing, Rule, RuleStatus, SlaveRequest, TargetRequest, Verdict,
 };
 pub use self::reply_plan::{End, ReplyPlan, reply_plan};
 pub use self::trigger::{Trigger, TriggerState};

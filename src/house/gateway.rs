@@ -12,6 +12,8 @@ use crate::journal::Journal;
 use crate::outside::Outside;
 use crate::scenario::DevicePlan;
 use crate::surface::http;
+#[cfg(feature = "mqtt")]
+use crate::surface::mqtt;
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
@@ -27,6 +29,8 @@ pub(super) struct Parts<'a> {
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    #[cfg(feature = "mqtt")]
+    pub mqtt: Arc<mqtt::Client>,
     clock: Clock,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
     /// looks at the newest state after each, and acts on that alone.
@@ -57,14 +61,32 @@ impl Gateway {
             address: plan.http,
             source,
         })?;
-        let gateway = Self { device, http, clock: parts.clock.clone(), services: Tasks::default() };
+        #[cfg(feature = "mqtt")]
+        let mqtt = mqtt::Client::new(mqtt::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            dial: parts.outside.dialer(),
+        });
+        let gateway = Self {
+            device,
+            http,
+            #[cfg(feature = "mqtt")]
+            mqtt,
+            clock: parts.clock.clone(),
+            services: Tasks::default(),
+        };
         gateway.start_services();
         Ok(gateway)
     }
 
     /// Starts what the device does by itself; the API is served all along.
     pub(super) fn start_services(&self) {
-        let _ = (&self.clock, &self.device);
+        let motions = self.clock.motions();
+        #[cfg(feature = "mqtt")]
+        self.services.spawn(motions.track(Arc::clone(&self.mqtt).run()));
+        let _ = motions;
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.

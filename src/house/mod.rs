@@ -131,6 +131,7 @@ impl House {
             journal: Arc::clone(&journal),
             seed: scenario.seed,
             policy: scenario.outbound,
+            brokers: scenario.mqtt_brokers.clone(),
         };
         let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
         let token = token(&bound.control)?;

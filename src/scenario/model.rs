@@ -15,7 +15,7 @@ use crate::device::actions::Definition;
 use crate::device::{ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
-use crate::outbound::{HostAddress, Policy};
+use crate::outbound::{Broker, HostAddress, Policy};
 
 /// A house.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Scenario {
     pub slaves: Vec<SlavePlan>,
     /// The HTTP targets.
     pub http_targets: Vec<TargetPlan>,
+    /// The MQTT brokers beside it.
+    pub mqtt_brokers: Vec<Broker>,
     /// The faults, in the order of the file.
     pub faults: Vec<Rule>,
     /// The text it was read from, for people who ask a running house what it is.
@@ -57,6 +59,7 @@ impl Default for Scenario {
             devices: vec![DevicePlan::default()],
             slaves: Vec::new(),
             http_targets: Vec::new(),
+            mqtt_brokers: Vec::new(),
             faults: Vec::new(),
             source: "".into(),
         }

@@ -1,3 +1,5 @@
 //! Surfaces: what clients of a device see.
 
 pub mod http;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;

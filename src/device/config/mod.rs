@@ -7,6 +7,7 @@ mod meter;
 mod modbus_map;
 mod mqtt;
 mod network;
+pub mod pem;
 mod settings;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub use self::meter::{
     ScalersSet, StopBits,
 };
 pub use self::modbus_map::{NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
-pub use self::mqtt::MqttSettings;
+pub use self::mqtt::{BrokerUrl, MqttSettings};
 pub use self::network::{EthSettings, StaticIp, TxPower, WifiSettings};
 pub use self::settings::{Cloud, ModbusService, SdService, Services, Settings, System};
 use crate::device::DeviceId;

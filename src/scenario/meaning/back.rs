@@ -8,8 +8,8 @@ use super::super::raw::{
     PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath, When,
 };
 use crate::fault::{
-    ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, QueueEffect, Rule, SlaveEffect,
-    TargetEffect, Trigger, WireFault,
+    ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, MqttEffect, QueueEffect, Rule,
+    SlaveEffect, TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -68,6 +68,11 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             };
             (at(PlaceWord::Target, map), target_effect(effect))
         }
+        Fault::Mqtt { device: id, effect } => {
+            let map =
+                Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
+        }
     };
     RawRule { id: Some(Name(rule.id.to_string())), at, when: when(&rule.when), effect }
 }
@@ -81,6 +86,7 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
+        PlaceWord::Mqtt => Place { mqtt: Some(Any::Any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
 }
@@ -184,6 +190,15 @@ fn queue_effect(effect: QueueEffect) -> Effect {
     Choice::Map(match effect {
         QueueEffect::Occupy(taken) => EffectOf::Occupy(places(taken)),
         QueueEffect::Limit(all) => EffectOf::Limit(places(all)),
+    })
+}
+
+fn mqtt_effect(effect: MqttEffect) -> Effect {
+    Choice::Word(match effect {
+        MqttEffect::Delay(of) => return delay(of),
+        MqttEffect::Lose => EffectWord::Lose,
+        MqttEffect::Drop => EffectWord::Drop,
+        MqttEffect::Refuse => EffectWord::Refuse,
     })
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::raw::{self, EffectOf, EffectWord};
 use super::place::{Place, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, Delay, Fault, Moment, QueueEffect, SlaveEffect, TargetEffect,
-    WireFault, result,
+    ActionEffect, ApiEffect, Delay, Fault, Moment, MqttEffect, QueueEffect, SlaveEffect,
+    TargetEffect, WireFault, result,
 };
 use crate::limits;
 
@@ -49,6 +49,7 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
+        Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
     }
 }
 
@@ -73,6 +74,7 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
+        Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
     })
 }
 
@@ -213,7 +215,9 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::Hang
         | EffectWord::Drip
         | EffectWord::MalformedJson
-        | EffectWord::BadContentLength => return Err(OTHER.to_owned()),
+        | EffectWord::BadContentLength
+        | EffectWord::Lose
+        | EffectWord::Drop => return Err(OTHER.to_owned()),
     }))
 }
 
@@ -271,6 +275,16 @@ fn target_effect(effect: &raw::Effect) -> Result<TargetEffect, String> {
         raw::Choice::Map(EffectOf::Reset(_)) => {
             return Err("a moment is known to slaves only; write the bare word `reset`".to_owned());
         }
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
+fn mqtt_effect(effect: &raw::Effect) -> Result<MqttEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Lose) => MqttEffect::Lose,
+        raw::Choice::Word(EffectWord::Drop) => MqttEffect::Drop,
+        raw::Choice::Word(EffectWord::Refuse) => MqttEffect::Refuse,
+        raw::Choice::Map(EffectOf::Delay(raw)) => MqttEffect::Delay(delay(raw)?),
         _ => return Err(OTHER.to_owned()),
     })
 }

@@ -6,7 +6,7 @@ use super::super::raw;
 use super::Known;
 use super::effect::{effect_at, known_effects, name_of};
 use super::place::{Place, Sends};
-use crate::fault::{Fault, Rule, SlaveEffect, Trigger};
+use crate::fault::{Fault, MqttEffect, Rule, SlaveEffect, SlavePlace, Trigger};
 
 /// The rule that is meant.
 pub(super) fn rule(
@@ -65,7 +65,33 @@ impl Judge<'_> {
     /// Some effects are states of a thing, not events of a request: they have a time, but nothing
     /// that is counted or drawn.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        let Fault::Slave(place, SlaveEffect::Refuse) = fault else { return };
+        let whose = match fault {
+            Fault::Slave(place, SlaveEffect::Refuse) => {
+                self.check_listener(place);
+                "slave"
+            }
+            Fault::Mqtt { effect: MqttEffect::Refuse, .. } => "broker",
+            _ => return,
+        };
+        let Some(when) = when else { return };
+        let counted = [
+            ("first", when.first.is_some()),
+            ("nth", when.nth.is_some()),
+            ("probability", when.probability.is_some()),
+        ];
+        for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
+            let message = format!(
+                "`refuse` is a state of the {whose}: no request is there for `{key}` to count"
+            );
+            let path = self.path.key("when").key(key);
+            self.mistake(
+                Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),
+            );
+        }
+    }
+
+    /// What a listener that is closed cannot know.
+    fn check_listener(&mut self, place: &SlavePlace) {
         let given = [
             ("unit", place.unit.is_some()),
             ("function", place.function.is_some()),
@@ -79,21 +105,6 @@ impl Judge<'_> {
                 .help("leave it out; to fail single requests use another effect, as `reset`")
                 .on_key();
             self.mistake(mistake);
-        }
-        let Some(when) = when else { return };
-        let counted = [
-            ("first", when.first.is_some()),
-            ("nth", when.nth.is_some()),
-            ("probability", when.probability.is_some()),
-        ];
-        for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
-            let message = format!(
-                "`refuse` is a state of the slave: no request is there for `{key}` to count"
-            );
-            let path = self.path.key("when").key(key);
-            self.mistake(
-                Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),
-            );
         }
     }
 

@@ -38,9 +38,11 @@ pub enum PlaceWord {
     Slave,
     /// Every request to a target.
     Target,
+    /// The device's MQTT client.
+    Mqtt,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue` and `action` says which kind it is; `action`
+/// A place. One of `slave`, `target`, `api`, `queue`, `mqtt` and `action` says which kind it is; `action`
 /// beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +59,9 @@ pub struct Place {
     pub slave: Option<Text>,
     /// Requests to a target: its name, or any.
     pub target: Option<Text>,
-    /// The device, by id, where there are several (api, action, queue).
+    /// The device's MQTT client: any. With `device`, that of that device.
+    pub mqtt: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, mqtt).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -128,8 +132,12 @@ pub enum EffectWord {
     Hang,
     /// slave: never answered, although carried out.
     Silence,
-    /// slave: all its units refuse connections, open ones are reset.
+    /// slave: all its units refuse connections, open ones are reset. mqtt: so does the broker.
     Refuse,
+    /// mqtt: a message never goes out, and nobody notices.
+    Lose,
+    /// mqtt: the connection is lost in place of a message.
+    Drop,
     /// api, slave, target: the connection is reset before the answer.
     Reset,
     /// slave: the connection is closed before the reply.
@@ -176,7 +184,7 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, target: answered later.
+    /// api, slave, target: answered later. mqtt: a message goes out later.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),

@@ -1,0 +1,306 @@
+//! What the client trusts, and what it shows, under `mqtts://`.
+//!
+//! Rulings: `broker.certificate` is all that is trusted where it is given, an authority or the
+//! broker's own; else what the host's system trusts. `skip_cn_check` leaves out the name and nothing
+//! else. A certificate without alternative names goes by its common name. Validity goes by real time, as the
+//! broker's certificate does.
+
+use std::sync::{Arc, LazyLock};
+
+use pkcs8::EncryptedPrivateKeyInfo;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature,
+    verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SignatureVerificationAlgorithm,
+    SubjectPublicKeyInfoDer, UnixTime,
+};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use super::x509::{Certificate, Key};
+use crate::device::config::MqttSettings;
+use crate::device::config::pem::{self, PemKey};
+
+/// TLS as the settings want it.
+///
+/// # Errors
+/// What makes them unusable, for the journal.
+pub(super) fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier::new(settings, &provider)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match identity(settings, &provider)? {
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(identity)),
+        None => builder.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+/// What the client shows; nothing without both a certificate and its key.
+fn identity(
+    settings: &MqttSettings,
+    provider: &CryptoProvider,
+) -> Result<Option<SingleCertAndKey>, String> {
+    let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key)
+    else {
+        return Ok(None);
+    };
+    let certificates = pem::certificates(certificate)
+        .map_err(|message| format!("client.certificate: {message}"))?;
+    let key = pem::key(key).map_err(|message| format!("client.key: {message}"))?;
+    let key = match key {
+        PemKey::Plain(key) => key,
+        PemKey::Encrypted(der) => decrypt(&der, settings.client_key_password.as_deref())?,
+    };
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| format!("client.key: {error}"))?;
+    // Not checked against the certificate, which rustls does not read where it is of version 1: a
+    // pair that does not belong together is found out by the broker.
+    Ok(Some(SingleCertAndKey::from(CertifiedKey::new(certificates, key))))
+}
+
+fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+    let password = password.filter(|password| !password.is_empty());
+    let password =
+        password.ok_or("client.key is encrypted, and there is no client.key_password")?;
+    let unusable = |error: pkcs8::Error| {
+        format!("client.key cannot be decrypted with client.key_password: {error}")
+    };
+    let info = EncryptedPrivateKeyInfo::try_from(der).map_err(|error| unusable(error.into()))?;
+    let plain = info.decrypt(password).map_err(unusable)?;
+    Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into())
+}
+
+/// Decides about the broker's certificate.
+#[derive(Debug)]
+struct Verifier {
+    roots: RootCertStore,
+    /// Certificates that are trusted as they stand, whatever they say of themselves: a broker's own
+    /// may be one that, by its extensions, could only sign others.
+    known: Vec<CertificateDer<'static>>,
+    check_name: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// What the system trusts; read once, since it is some hundred files.
+static SYSTEM: LazyLock<Vec<CertificateDer<'static>>> =
+    LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
+
+impl Verifier {
+    fn new(settings: &MqttSettings, provider: &CryptoProvider) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        let known = match &settings.broker_certificate {
+            Some(text) => {
+                let wrong = |message: String| format!("broker.certificate: {message}");
+                let known = pem::certificates(text).map_err(wrong)?;
+                for certificate in &known {
+                    roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
+                }
+                known
+            }
+            None => {
+                roots.add_parsable_certificates(SYSTEM.iter().cloned());
+                Vec::new()
+            }
+        };
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { roots, known, check_name: !settings.skip_cn_check, algorithms })
+    }
+
+    /// The chain of a certificate that rustls reads.
+    fn check_chain(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )
+    }
+
+    /// The chain of one of version 1: signed by what is trusted, and nothing between.
+    fn check_first_version(
+        &self,
+        certificate: &Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let (first, last) = certificate.validity;
+        if now.as_secs() < first.as_secs() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        if now.as_secs() > last.as_secs() {
+            return Err(CertificateError::Expired.into());
+        }
+        let signs = |key: Key<'_>| {
+            let algorithms = self.algorithms.all.iter();
+            let mut fitting = algorithms.filter(|algorithm| {
+                algorithm.signature_alg_id().as_ref() == certificate.algorithm
+                    && fits(**algorithm, key)
+            });
+            fitting.any(|algorithm| {
+                let Certificate { signed, signature, .. } = certificate;
+                algorithm.verify_signature(key.bits, signed, signature).is_ok()
+            })
+        };
+        let issuers = self.roots.roots.iter();
+        let mut issuers = issuers.filter(|root| root.subject.as_ref() == certificate.issuer);
+        let signed =
+            issuers.any(|root| Key::of_contents(&root.subject_public_key_info).is_some_and(signs));
+        if signed { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
+    }
+}
+
+fn fits(algorithm: &dyn SignatureVerificationAlgorithm, key: Key<'_>) -> bool {
+    algorithm.public_key_alg_id().as_ref() == key.algorithm
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
+    Certificate::parse(der).ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+/// Whether a certificate is one for this name: by its alternative names or, where it has none, by
+/// its common name.
+fn check_name(
+    der: &CertificateDer<'_>,
+    certificate: &Certificate<'_>,
+    name: &ServerName<'_>,
+) -> Result<(), Error> {
+    let by_alternatives = if certificate.first_version {
+        Err(CertificateError::NotValidForName.into())
+    } else {
+        verify_server_name(&ParsedCertificate::try_from(der)?, name)
+    };
+    match by_alternatives {
+        Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            presented,
+            ..
+        })) if !presented.is_empty() => Err(Error::General(format!(
+            "the certificate is for {}, not for {}",
+            presented.join(", "),
+            name.to_str()
+        ))),
+        Err(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => {
+            let common = certificate.common_name().unwrap_or_default();
+            if is_named(common, &name.to_str()) {
+                return Ok(());
+            }
+            Err(Error::General(format!(
+                "the certificate is for `{common}`, not for {}",
+                name.to_str()
+            )))
+        }
+        decided => decided,
+    }
+}
+
+/// Whether a common name, which may begin with `*.`, is this name.
+fn is_named(common: &str, name: &str) -> bool {
+    let by_star = common.strip_prefix("*.").zip(name.split_once('.'));
+    common.eq_ignore_ascii_case(name)
+        || by_star.is_some_and(|(domain, (_, own))| domain.eq_ignore_ascii_case(own))
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        der: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = parse(der)?;
+        if !self.known.contains(der) {
+            if certificate.first_version {
+                self.check_first_version(&certificate, now)?;
+            } else {
+                self.check_chain(der, intermediates, now)?;
+            }
+        }
+        if self.check_name {
+            check_name(der, &certificate, name)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        der: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let certificate = parse(der)?;
+        if !certificate.first_version {
+            return verify_tls12_signature(message, der, signed, &self.algorithms);
+        }
+        let key = certificate.key;
+        let mapping = self.algorithms.mapping.iter();
+        let of_scheme = mapping.filter(|(scheme, _)| *scheme == signed.scheme);
+        let mut fitting =
+            of_scheme.flat_map(|(_, all)| all.iter()).filter(|algorithm| fits(**algorithm, key));
+        let valid = fitting.any(|algorithm| {
+            algorithm.verify_signature(key.bits, message, signed.signature()).is_ok()
+        });
+        if valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        der: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let certificate = parse(der)?;
+        if !certificate.first_version {
+            return verify_tls13_signature(message, der, signed, &self.algorithms);
+        }
+        let key = SubjectPublicKeyInfoDer::from(certificate.key.whole);
+        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_common_name_may_stand_for_a_whole_domain() {
+        assert!(is_named("mqtt.lab.local", "MQTT.lab.local"));
+        assert!(is_named("*.lab.local", "mqtt.lab.local"));
+        assert!(is_named("192.168.99.186", "192.168.99.186"));
+        assert!(!is_named("*.lab.local", "a.mqtt.lab.local"));
+        assert!(!is_named("*.lab.local", "lab.local"));
+        assert!(!is_named("", "lab.local"));
+    }
+}
