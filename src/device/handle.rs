@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use super::{Boot, Config, Firmware, Identity, Snapshot};
+use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
+use super::network::Site;
+use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
-use crate::journal::{Event, Journal};
+use crate::journal::{self, Event, Journal};
 use crate::limits;
 use crate::meter::{Link, Meter, MeterPlan};
 
@@ -115,8 +117,12 @@ pub struct Setup {
     pub definition: Option<Arc<Definition>>,
     /// What it is set to.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -129,7 +135,9 @@ impl Setup {
             actions: ActionSettings::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
+            access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
             seed: 0,
             identity,
         }
@@ -152,8 +160,10 @@ pub struct View {
 pub struct Device {
     identity: Identity,
     settings: ActionSettings,
+    access: Access,
     initial: Initial,
     meter: Meter,
+    site: Site,
     seed: u64,
     clock: Clock,
     engine: Arc<Engine>,
@@ -213,7 +223,8 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, meter, seed } = setup;
+        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
+            setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -221,8 +232,10 @@ impl Device {
         Arc::new(Self {
             identity,
             settings,
+            access,
             initial,
             meter,
+            site,
             seed,
             clock,
             engine,
@@ -238,10 +251,22 @@ impl Device {
         &self.identity
     }
 
+    /// What it is plugged into and what is around it.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// How its actions behave.
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
         self.settings
+    }
+
+    /// Who gets in.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// What it is at this moment, its meter aside.
@@ -291,6 +316,64 @@ impl Device {
         drop(replaced);
         self.changed();
         Ok(result)
+    }
+
+    /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
+    /// is then. The journal is told, without values.
+    ///
+    /// # Errors
+    /// Every field that was refused, with nothing changed.
+    pub fn write<T: Clone>(
+        &self,
+        object: &Object<T>,
+        given: &serde_json::Value,
+        write: Write,
+    ) -> Result<T, Vec<FieldError>> {
+        let mut state = self.state();
+        let before = Arc::clone(&state.config);
+        let around = Around { before: Some(&before), id: &self.identity.id, site: &self.site };
+        let now = (object.of.get)(&before);
+        let applied = object.apply(now, given, write, state.firmware, &around);
+        let Applied { value, changed, unknown } = match applied {
+            Ok(applied) => applied,
+            Err(errors) => {
+                self.write_refused(object.name, &errors);
+                return Err(errors);
+            }
+        };
+        let device = || self.identity.id.shared();
+        if !unknown.is_empty() {
+            let (device, object) = (device(), object.name);
+            self.journal.write(Event::KeysIgnored { device, object, keys: unknown });
+        }
+        let mut config = Config::clone(&before);
+        (object.of.get_mut)(&mut config).clone_from(&value);
+        state.config = Arc::new(config);
+        let (device, object) = (device(), object.name);
+        self.journal.write(Event::SettingsChanged { device, object, fields: changed });
+        drop(state);
+        self.changed();
+        Ok(value)
+    }
+
+    /// Puts another value in place of one part of the configuration, which `name` is what the journal
+    /// calls; the rules of a write do not hold here.
+    pub fn replace_part<T>(&self, name: &'static str, part: Lens<Config, T>, value: T) {
+        let mut state = self.state();
+        let mut config = Config::clone(&state.config);
+        *(part.get_mut)(&mut config) = value;
+        state.config = Arc::new(config);
+        let (device, fields) = (self.identity.id.shared(), Vec::new());
+        self.journal.write(Event::SettingsChanged { device, object: name, fields });
+        drop(state);
+        self.changed();
+    }
+
+    /// Tells the journal of a write that changed nothing.
+    pub fn write_refused(&self, object: &'static str, errors: &[FieldError]) {
+        let field = errors.first().map_or_else(String::new, |error| error.field.clone());
+        let (device, field) = (self.identity.id.shared(), journal::shortened(field));
+        self.journal.write(Event::SettingsRefused { device, object, field });
     }
 
     /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be

@@ -331,7 +331,7 @@ impl Engine {
                 Fault::Api(place, effect)
                     if is(&place.device, call.device)
                         && is(&place.route, call.path)
-                        && place.method.is_none_or(|method| method.as_str() == call.method) =>
+                        && is_meant(place.method, call.method) =>
                 {
                     Some(effect)
                 }
@@ -739,6 +739,12 @@ impl fmt::Display for ActionCall<'_> {
 #[expect(clippy::ref_option, reason = "the fields of places are given as they are")]
 fn is(wanted: &Option<String>, actual: &str) -> bool {
     wanted.as_deref().is_none_or(|wanted| wanted == actual)
+}
+
+/// Whether a rule is about calls of this method. OPTIONS it has to name: with it a browser asks
+/// whether its page may call, and a rule is to do to a page's calls what it does to a program's.
+fn is_meant(wanted: Option<Method>, actual: &str) -> bool {
+    wanted.map_or(actual != Method::Options.as_str(), |wanted| wanted.as_str() == actual)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod model;
 mod quantity;
 mod reading;
+pub mod signal;
 
 pub use self::model::{Link, Meter, MeterPlan};
 pub use self::quantity::{Quantity, Unit};

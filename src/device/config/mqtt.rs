@@ -3,6 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::pem;
+use super::table::{Field, Kind, LeftOut, Object, TextRule, lens};
+use crate::device::json::shortened;
+use crate::limits;
+
 /// The MQTT client's settings. Secrets never come back over the API, only their lengths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the API")]
@@ -26,6 +31,149 @@ pub struct MqttSettings {
     pub client_key: Option<String>,
     /// `client.key_password`; a secret.
     pub client_key_password: Option<String>,
+}
+
+/// `/api/v1/mqtt/settings`, field by field.
+pub static MQTT_SETTINGS: Object<MqttSettings> = Object {
+    name: "mqtt/settings",
+    fields: FIELDS,
+    left_out: LeftOut::Zero,
+    of: lens!(mqtt),
+    rules: |settings, _| {
+        settings.forget_empty();
+        Ok(())
+    },
+};
+
+type Row = Field<MqttSettings>;
+
+const FIELDS: &[Row] = &[
+    Row::new("enable", Kind::Flag(lens!(enable)), "Whether the MQTT client is on."),
+    Row::new(
+        "url",
+        Kind::Text(
+            lens!(url),
+            TextRule::up_to(limits::MQTT_TEXT_CHARS)
+                .that(url, "empty, mqtt://host[:port] or mqtts://host[:port]"),
+        ),
+        "The broker, over TLS with mqtts.",
+    ),
+    Row::new("username", text(lens!(username)), "The user's name; none where empty."),
+    Row::new(
+        "password",
+        Kind::OptionalText(lens!(password), TextRule::up_to(limits::MQTT_TEXT_CHARS)),
+        "The user's password; not sent without a name.",
+    )
+    .secret(),
+    Row::new(
+        "client_id",
+        Kind::Text(lens!(client_id), TextRule::up_to(limits::MQTT_CLIENT_ID_CHARS)),
+        "Who the client is to the broker; made from the device's id where empty.",
+    ),
+    Row::new(
+        "skip_cn_check",
+        Kind::Flag(lens!(skip_cn_check)),
+        "Whether the broker's certificate may be for another name.",
+    ),
+    Row::new("publish.topic", text(lens!(topic)), "What messages are published under."),
+    Row::new(
+        "publish.template",
+        Kind::Text(lens!(template), TextRule::up_to(limits::TEMPLATE_CHARS)),
+        "What a message says, with ${variable} for values.",
+    ),
+    Row::new(
+        "broker.certificate",
+        certificates(lens!(broker_certificate)),
+        "The authority behind the broker's certificate, or that certificate itself.",
+    ),
+    Row::new(
+        "client.certificate",
+        certificates(lens!(client_certificate)),
+        "The client's certificate; shown where `client.key` is there too.",
+    ),
+    Row::new(
+        "client.key",
+        Kind::OptionalText(
+            lens!(client_key),
+            TextRule::up_to_bytes(limits::JSON_BODY_BYTES).that(key, "a private key in PEM"),
+        ),
+        "The key of the client's certificate.",
+    )
+    .secret(),
+    Row::new(
+        "client.key_password",
+        Kind::OptionalText(
+            lens!(client_key_password),
+            TextRule::up_to(limits::MQTT_KEY_PASSWORD_CHARS),
+        ),
+        "The password of an encrypted `client.key`.",
+    )
+    .secret(),
+    Row::new(
+        "client.key_len",
+        Kind::Length(|settings| settings.client_key.as_ref().map(String::len)),
+        "The length of `client.key`.",
+    ),
+    Row::new(
+        "client.key_password_len",
+        Kind::Length(|settings| length(settings.client_key_password.as_ref())),
+        "The length of `client.key_password`.",
+    ),
+    Row::new(
+        "password_len",
+        Kind::Length(|settings| Some(length(settings.password.as_ref()).unwrap_or(0))),
+        "The length of the password; 0 where there is none.",
+    ),
+];
+
+const fn text(lens: super::table::Lens<MqttSettings, String>) -> Kind<MqttSettings> {
+    Kind::Text(lens, TextRule::up_to(limits::MQTT_TEXT_CHARS))
+}
+
+const fn certificates(
+    lens: super::table::Lens<MqttSettings, Option<String>>,
+) -> Kind<MqttSettings> {
+    let rule = TextRule::up_to_bytes(limits::JSON_BODY_BYTES);
+    Kind::OptionalText(lens, rule.that(certificate, "certificates in PEM"))
+}
+
+fn url(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let parsed = text.parse::<BrokerUrl>();
+    parsed.map(drop).map_err(|message| format!("`{}`: {message}", shortened(text)))
+}
+
+/// Empty is none, see [`MqttSettings::forget_empty`].
+fn certificate(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { pem::certificates(text).map(drop) }
+}
+
+fn key(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { pem::key(text).map(drop) }
+}
+
+/// In characters, as the ranges count.
+fn length(secret: Option<&String>) -> Option<usize> {
+    secret.map(|secret| secret.chars().count())
+}
+
+impl MqttSettings {
+    /// What was set to nothing is not set.
+    fn forget_empty(&mut self) {
+        for text in [
+            &mut self.password,
+            &mut self.broker_certificate,
+            &mut self.client_certificate,
+            &mut self.client_key,
+            &mut self.client_key_password,
+        ] {
+            if text.as_deref() == Some("") {
+                *text = None;
+            }
+        }
+    }
 }
 
 /// Where a broker is: `mqtt://host[:port]` or `mqtts://host[:port]`; what follows a `/` is nothing

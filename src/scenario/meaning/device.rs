@@ -12,8 +12,10 @@ use super::super::path::Path;
 use super::super::raw;
 use super::Surroundings;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{
-    ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Identity, License,
+    Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
+    Firmware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -117,7 +119,9 @@ fn device(
     };
     let plan = DevicePlan {
         config: Arc::new(Config::factory(&identity.id)),
+        access: access(raw),
         meter: MeterPlan::default(),
+        site: Site::default(),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,
@@ -125,6 +129,15 @@ fn device(
     };
     let sound = mistakes.len() == known_before;
     (plan, sound)
+}
+
+fn access(raw: &raw::Device) -> Access {
+    let digest = match raw.digest {
+        None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
+        Some(raw::Digest::Strict) => DigestMode::Strict,
+    };
+    let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
+    Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
 }
 
 fn license(word: raw::License) -> License {

@@ -21,15 +21,16 @@ use serde::{Deserialize, Serialize};
 pub use self::broker::Broker;
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Device, Execution, HttpFailure, License, Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
+    Outbound,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lognormal, Moment,
     Normal, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, Range, Seconds,
-    SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, OriginText, Range,
+    Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::diagnostics::shortened;
 use crate::clock::Speed;
-use crate::device::{DeviceId, Firmware};
+use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
 use crate::outbound::HostAddress;
 
@@ -124,6 +124,7 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "Name" => check::<Name>,
         "DeviceId" => check::<DeviceIdText>,
         "Firmware" => check::<FirmwareText>,
+        "Origin" => check::<OriginText>,
         "Method" => check::<MethodWord>,
         "UrlPath" => check::<UrlPath>,
         "Seconds" => check::<Seconds>,
@@ -581,6 +582,36 @@ impl FromStr for FirmwareText {
 }
 
 impl fmt::Display for FirmwareText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An origin, or several that differ by their port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginText(pub OriginPattern);
+
+scalar!(
+    OriginText,
+    "Origin",
+    "Where a page comes from: http://localhost:5173, with `*` for any port; `null` for pages from a \
+     file, `*` for all pages.",
+    {
+        "type": "string",
+        "pattern": r"^(\*|null|[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:([0-9]{1,5}|\*))?)$",
+        "examples": ["http://localhost:5173", "http://localhost:*"],
+    }
+);
+
+impl FromStr for OriginText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for OriginText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

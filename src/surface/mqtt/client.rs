@@ -16,7 +16,7 @@ use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::Facts;
-use crate::device::{Device, License, Snapshot, View};
+use crate::device::{Device, Licensed, Snapshot, View};
 use crate::fault::{Engine, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
@@ -149,10 +149,7 @@ impl Client {
                     }
                 }
                 Err(reason) => {
-                    let mut status = self.lock();
-                    status.state = State::Off;
-                    (status.broker, status.reason) = (None, Some(reason));
-                    drop(status);
+                    self.off(reason);
                     // The sender lives as long as the device.
                     let _ = changes.changed().await;
                 }
@@ -167,7 +164,7 @@ impl Client {
         if !settings.enable {
             return Err("switched off".to_owned());
         }
-        if identity.license == License::Free {
+        if !identity.license.includes(Licensed::Mqtt) {
             return Err("the licence does not cover MQTT".to_owned());
         }
         if settings.url.is_empty() {
@@ -421,6 +418,12 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    fn off(&self, reason: String) {
+        let mut status = self.lock();
+        status.state = State::Off;
+        (status.broker, status.reason) = (None, Some(reason));
     }
 
     /// An attempt begins; what the last one came to still stands.
