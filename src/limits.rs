@@ -142,6 +142,16 @@ pub const SUGGESTION_CANDIDATES: usize = 1000;
 pub const DEVICES: usize = 1000;
 /// Fault rules, those of the file and those added while running.
 pub const FAULT_RULES: usize = 1000;
+/// How often a meter rule's window may come round: a device that looks again after a year walks
+/// through half a million of them, which takes it some 0.1 s.
+pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
+/// Changes of what befalls a meter that are looked through for its next reading, before the one who
+/// waits is told to ask again: more than a day of the busiest rule.
+pub const METER_CHANGES_AHEAD: usize = 4000;
+/// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
+/// as rules. What befell a meter before the oldest of them is in the count of a device that was
+/// looked at since.
+pub const PAST_EPISODES: usize = FAULT_RULES;
 /// Journal entries kept; at some 200 bytes each this is 2 MB when full.
 pub const JOURNAL_ENTRIES: usize = 10_000;
 /// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Identity, Snapshot};
+use super::{Access, Boot, Config, Firmware, Identity};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -158,15 +158,15 @@ pub struct View {
 /// A device of the house.
 #[derive(Debug)]
 pub struct Device {
-    identity: Identity,
+    pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
     initial: Initial,
-    meter: Meter,
+    pub(super) meter: Meter,
     site: Site,
     seed: u64,
-    clock: Clock,
-    engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) engine: Arc<Engine>,
     journal: Arc<Journal>,
     // A std mutex: it is held for some hundred nanoseconds and never across an await. The rules are
     // asked and the journal is written while it is held, so that both know the order in which things
@@ -185,11 +185,13 @@ struct Initial {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     definition: Option<Arc<Definition>>,
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     firmware: Firmware,
-    boot: Boot,
+    pub(super) boot: Boot,
+    /// How far it has come in listening to its meter.
+    pub(super) link: Link,
     queue: Queue,
     /// Counts the resets; what comes from before one is discarded.
     epoch: u64,
@@ -208,9 +210,14 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            link: Link::new(VirtualTime::ZERO),
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View { config: Arc::clone(&self.config), firmware: self.firmware, boot: self.boot }
     }
 }
 
@@ -272,31 +279,7 @@ impl Device {
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
-        let state = self.state();
-        View { config: Arc::clone(&state.config), firmware: state.firmware, boot: state.boot }
-    }
-
-    /// What it is at this moment, with what it knows of its meter: what every surface shows of one
-    /// instant.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
-        let view = self.view();
-        let meter = self.meter.observe(now, &self.link(&view));
-        Snapshot { now, time: self.clock.civil(now), view, meter }
-    }
-
-    /// When the next reading of the meter comes; none where none will come.
-    #[must_use]
-    pub fn next_reading(&self) -> Option<VirtualTime> {
-        let view = self.view();
-        self.meter.next_reading(self.clock.now(), &self.link(&view))
-    }
-
-    /// What lies between the meter and the device now.
-    #[expect(clippy::unused_self, reason = "faults of the meter are asked for here")]
-    fn link(&self, view: &View) -> Link {
-        Link { up_since: view.boot.at }
+        self.state().view()
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -311,6 +294,8 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
+        // Up to here the old keys were in force.
+        self.follow(&mut state);
         let replaced = std::mem::replace(&mut state.config, Arc::new(config));
         drop(state);
         drop(replaced);
@@ -506,7 +491,7 @@ impl Device {
         self.changed();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ mod identity;
 mod json;
 pub mod network;
 mod profile;
+mod reception;
 mod snapshot;
 pub mod template;
 pub mod variables;
@@ -22,4 +23,5 @@ pub use self::handle::{
 };
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
+pub use self::reception::ReadingKey;
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Delay;
+use super::{Delay, MeterEffect};
 
 /// A place and what befalls it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,13 @@ pub enum Fault {
         device: Option<String>,
         /// What befalls it.
         effect: MqttEffect,
+    },
+    /// The meter.
+    Meter {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls it.
+        effect: MeterEffect,
     },
 }
 

@@ -5,14 +5,18 @@
 //! rules add up; the first effect that decides the outcome wins, and a later one that would have
 //! struck is counted as overruled.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{
-    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Fault, Method, MqttEffect,
-    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
+    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault, Method,
+    MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
+    TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -191,6 +195,8 @@ pub struct Engine {
     inner: Mutex<Inner>,
     /// Rules in all: the healthy house asks nothing but this.
     rules: AtomicUsize,
+    /// What ever befell a meter: a house with healthy meters asks nothing but this.
+    episodes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -199,6 +205,12 @@ struct Inner {
     generation: u64,
     /// Sleepers of [`Engine::refusing`], woken by each change of the rules.
     watchers: Vec<Alarm>,
+    /// Tells the generation to [`Engine::changes`].
+    told: watch::Sender<u64>,
+    /// Episodes of meter rules that were disarmed or removed.
+    past: VecDeque<Episode>,
+    /// Those, and the ones of the rules that are armed.
+    episodes: Arc<Episodes>,
 }
 
 #[derive(Debug)]
@@ -210,28 +222,36 @@ struct Entry {
     fired: u64,
     overruled: u64,
     holds: Vec<Alarm>,
+    /// The beginning of the window of a meter rule that was told last.
+    window: Option<VirtualTime>,
 }
 
 impl Engine {
     /// An engine with the rules of a scenario.
     #[must_use]
     pub fn new(seed: u64, clock: Clock, journal: Arc<Journal>, rules: Vec<Rule>) -> Self {
-        let engine =
-            Self { seed, clock, journal, inner: Mutex::default(), rules: AtomicUsize::new(0) };
+        let engine = Self {
+            seed,
+            clock,
+            journal,
+            inner: Mutex::default(),
+            rules: AtomicUsize::new(0),
+            episodes: AtomicUsize::new(0),
+        };
         engine.replace(rules);
         engine
     }
 
     /// Replaces all rules and counts; what was held is released.
     pub fn replace(&self, rules: Vec<Rule>) {
-        let now = self.clock.now();
         let mut inner = self.inner();
+        let now = self.clock.now();
         for entry in &mut inner.rules {
             entry.release();
         }
-        self.rules.store(rules.len(), Ordering::Release);
+        inner.past.clear();
         inner.rules = rules.into_iter().map(|rule| Entry::new(rule, now)).collect();
-        inner.changed();
+        self.changed(&mut inner);
     }
 
     /// Adds a rule, effective for the next request.
@@ -239,8 +259,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Duplicate`] or [`EngineError::Full`].
     pub fn add(&self, rule: Rule) -> Result<(), EngineError> {
-        let now = self.clock.now();
         let mut inner = self.inner();
+        // Read under the lock: whoever asked about a meter before knew an earlier time.
+        let now = self.clock.now();
         if inner.rules.iter().any(|entry| entry.rule.id == rule.id) {
             return Err(EngineError::Duplicate(rule.id));
         }
@@ -249,8 +270,7 @@ impl Engine {
         }
         self.explain(&rule.id, "added");
         inner.rules.push(Entry::new(rule, now));
-        self.rules.store(inner.rules.len(), Ordering::Release);
-        inner.changed();
+        self.changed(&mut inner);
         Ok(())
     }
 
@@ -260,12 +280,13 @@ impl Engine {
     /// [`EngineError::Unknown`].
     pub fn remove(&self, id: &str) -> Result<(), EngineError> {
         let mut inner = self.inner();
+        let now = self.clock.now();
         let index = inner.index(id)?;
         let mut entry = inner.rules.remove(index);
         entry.release();
+        inner.remember(entry.episode(now));
         self.explain(&entry.rule.id, "removed");
-        self.rules.store(inner.rules.len(), Ordering::Release);
-        inner.changed();
+        self.changed(&mut inner);
         Ok(())
     }
 
@@ -274,16 +295,18 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unknown`].
     pub fn arm(&self, id: &str, armed: bool) -> Result<(), EngineError> {
-        let now = self.clock.now();
         let mut inner = self.inner();
+        let now = self.clock.now();
         let index = inner.index(id)?;
+        let ended = inner.rules[index].episode(now);
+        inner.remember(ended);
         let entry = &mut inner.rules[index];
         entry.state = TriggerState { armed, armed_at: now, ordinal: 0 };
         if !armed {
             entry.release();
         }
         self.explain(&entry.rule.id, if armed { "armed" } else { "disarmed" });
-        inner.changed();
+        self.changed(&mut inner);
         Ok(())
     }
 
@@ -320,6 +343,44 @@ impl Engine {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner().generation
+    }
+
+    /// Counts the changes of the rules, as a value that can be waited on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner().told.subscribe()
+    }
+
+    fn changed(&self, inner: &mut Inner) {
+        inner.changed();
+        self.rules.store(inner.rules.len(), Ordering::Release);
+        self.episodes.store(inner.past.len() + inner.meter_rules(), Ordering::Release);
+    }
+
+    /// What befell and befalls the meter of a device, which looks at it at `now`. This is a state,
+    /// not a request: it follows the windows alone, and [`RuleStatus::fired`] counts the windows in
+    /// which somebody looked.
+    #[must_use]
+    pub fn meter(&self, device: &str, now: VirtualTime) -> Arc<Episodes> {
+        if self.episodes.load(Ordering::Acquire) == 0 {
+            return Episodes::none();
+        }
+        let mut inner = self.inner();
+        for entry in &mut inner.rules {
+            let Fault::Meter { device: place, .. } = &entry.rule.fault else { continue };
+            if !is(place, device) || !entry.state.armed {
+                continue;
+            }
+            entry.evaluated += 1;
+            let since = entry.rule.when.window_since(entry.state.armed_at, now).0;
+            if since.is_some() && since != entry.window {
+                entry.window = since;
+                entry.fired += 1;
+                let (rule, at) = (Arc::clone(&entry.rule.id), device.to_owned());
+                self.journal.write(Event::FaultFired { rule, seam: "meter", at });
+            }
+        }
+        Arc::clone(&inner.episodes)
     }
 
     /// A call of the API, before anything else looks at it.
@@ -647,6 +708,21 @@ impl Inner {
         for watcher in self.watchers.drain(..) {
             watcher.ring();
         }
+        let armed = self.rules.iter().filter_map(|entry| entry.episode(VirtualTime::MAX));
+        self.episodes = Episodes::new(self.past.iter().cloned().chain(armed).collect());
+        self.told.send_replace(self.generation);
+    }
+
+    fn meter_rules(&self) -> usize {
+        self.rules.iter().filter(|entry| matches!(entry.rule.fault, Fault::Meter { .. })).count()
+    }
+
+    fn remember(&mut self, ended: Option<Episode>) {
+        let Some(ended) = ended else { return };
+        if self.past.len() == limits::PAST_EPISODES {
+            self.past.pop_front();
+        }
+        self.past.push_back(ended);
     }
 }
 
@@ -660,7 +736,23 @@ impl Entry {
             fired: 0,
             overruled: 0,
             holds: Vec::new(),
+            window: None,
         }
+    }
+
+    /// What a rule over meters has to say until `until`; nothing where it is disarmed, or none. Both
+    /// ends lie just after the moment of the change: what happened at that moment happened before
+    /// it, whether or not somebody looked in between.
+    fn episode(&self, until: VirtualTime) -> Option<Episode> {
+        const JUST_AFTER: Duration = Duration::from_nanos(1);
+        let Fault::Meter { device, effect } = &self.rule.fault else { return None };
+        self.state.armed.then(|| Episode {
+            device: device.clone(),
+            effect: *effect,
+            when: self.rule.when.clone(),
+            armed_at: self.state.armed_at.after(JUST_AFTER),
+            until: until.after(JUST_AFTER),
+        })
     }
 
     fn release(&mut self) -> usize {

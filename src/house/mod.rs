@@ -441,7 +441,8 @@ impl Inside {
     }
 }
 
-fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
+fn show_device(gateway: &Gateway) -> DeviceSummary {
+    let Gateway { device, http, .. } = gateway;
     let identity = device.identity();
     let ids = |definition: &Definition| {
         definition.actions().iter().map(|action| action.id.to_string()).collect()
@@ -453,5 +454,7 @@ fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
         http: http.address(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
+        #[cfg(feature = "mqtt")]
+        mqtt: gateway.mqtt.status(),
     }
 }

@@ -42,6 +42,12 @@ impl Unit {
         }
     }
 
+    /// Whether it is a thousand of what DLMS counts in.
+    #[must_use]
+    pub const fn is_kilo(self) -> bool {
+        !matches!(self, Self::Volt | Self::Ampere | Self::Ratio)
+    }
+
     /// Whether the device multiplies it by `conv_factor`: power, energy, current and maximum demand,
     /// neither voltage nor power factor (contract §4).
     #[must_use]

@@ -7,6 +7,7 @@ use super::Known;
 use super::effect::{effect_at, known_effects, name_of};
 use super::place::{Place, Sends};
 use crate::fault::{Fault, MqttEffect, Rule, SlaveEffect, SlavePlace, Trigger};
+use crate::limits;
 
 /// The rule that is meant.
 pub(super) fn rule(
@@ -65,33 +66,30 @@ impl Judge<'_> {
     /// Some effects are states of a thing, not events of a request: they have a time, but nothing
     /// that is counted or drawn.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        let whose = match fault {
+        match fault {
             Fault::Slave(place, SlaveEffect::Refuse) => {
-                self.check_listener(place);
-                "slave"
+                self.check_refuse(place);
+                self.check_window(when, "`refuse` is a state of the slave");
             }
-            Fault::Mqtt { effect: MqttEffect::Refuse, .. } => "broker",
-            _ => return,
-        };
-        let Some(when) = when else { return };
-        let counted = [
-            ("first", when.first.is_some()),
-            ("nth", when.nth.is_some()),
-            ("probability", when.probability.is_some()),
-        ];
-        for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
-            let message = format!(
-                "`refuse` is a state of the {whose}: no request is there for `{key}` to count"
-            );
-            let path = self.path.key("when").key(key);
-            self.mistake(
-                Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),
-            );
+            Fault::Meter { .. } => {
+                self.check_window(when, "what befalls a meter is a state of it");
+                let often = when.and_then(|when| when.every);
+                if often.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY) {
+                    let message = format!(
+                        "a meter's window comes round after {} at the soonest",
+                        raw::Lapse(limits::METER_FAULT_EVERY)
+                    );
+                    self.mistake(Mistake::new(self.path.key("when").key("every"), message));
+                }
+            }
+            Fault::Mqtt { effect: MqttEffect::Refuse, .. } => {
+                self.check_window(when, "`refuse` is a state of the broker");
+            }
+            _ => {}
         }
     }
 
-    /// What a listener that is closed cannot know.
-    fn check_listener(&mut self, place: &SlavePlace) {
+    fn check_refuse(&mut self, place: &SlavePlace) {
         let given = [
             ("unit", place.unit.is_some()),
             ("function", place.function.is_some()),
@@ -105,6 +103,23 @@ impl Judge<'_> {
                 .help("leave it out; to fail single requests use another effect, as `reset`")
                 .on_key();
             self.mistake(mistake);
+        }
+    }
+
+    /// A state has a window, and nothing that counts.
+    fn check_window(&mut self, when: Option<&raw::When>, what: &str) {
+        let Some(when) = when else { return };
+        let counted = [
+            ("first", when.first.is_some()),
+            ("nth", when.nth.is_some()),
+            ("probability", when.probability.is_some()),
+        ];
+        for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
+            let message = format!("{what}: no request is there for `{key}` to count");
+            let path = self.path.key("when").key(key);
+            self.mistake(
+                Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),
+            );
         }
     }
 

@@ -25,8 +25,8 @@ pub use self::device::{
     Outbound,
 };
 pub use self::fault::{
-    Any, At, Calls, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lognormal, Moment,
-    Normal, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
+    Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
+    Moment, Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
 pub use self::scalar::{
     DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, OriginText, Range,
