@@ -12,6 +12,11 @@ mod determinism;
 mod guides;
 mod harness;
 mod house;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_broker;
+mod mqtt_settings;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
@@ -23,3 +28,4 @@ mod slaves;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
+mod variables;

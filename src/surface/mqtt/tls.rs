@@ -186,34 +186,21 @@ fn check_name(
     certificate: &Certificate<'_>,
     name: &ServerName<'_>,
 ) -> Result<(), Error> {
-    let by_alternatives = if certificate.first_version {
-        Err(CertificateError::NotValidForName.into())
-    } else {
-        verify_server_name(&ParsedCertificate::try_from(der)?, name)
-    };
-    match by_alternatives {
-        Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-            presented,
-            ..
-        })) if !presented.is_empty() => Err(Error::General(format!(
-            "the certificate is for {}, not for {}",
-            presented.join(", "),
-            name.to_str()
-        ))),
-        Err(Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => {
-            let common = certificate.common_name().unwrap_or_default();
-            if is_named(common, &name.to_str()) {
-                return Ok(());
-            }
-            Err(Error::General(format!(
-                "the certificate is for `{common}`, not for {}",
-                name.to_str()
-            )))
+    if !certificate.first_version {
+        match verify_server_name(&ParsedCertificate::try_from(der)?, name) {
+            Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                presented,
+                ..
+            })) if presented.is_empty() => {}
+            decided => return decided,
         }
-        decided => decided,
     }
+    let common = certificate.common_name().unwrap_or_default();
+    if is_named(common, &name.to_str()) {
+        return Ok(());
+    }
+    let (expected, presented) = (name.to_owned(), vec![common.to_owned()]);
+    Err(CertificateError::NotValidForNameContext { expected, presented }.into())
 }
 
 /// Whether a common name, which may begin with `*.`, is this name.
