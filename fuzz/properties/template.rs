@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::clock::VirtualTime;
 use super::decimal::Decimal;
+use super::device::network::{NetworkState, Site};
+use super::device::plug::PlugVoltages;
 use super::device::template::Template;
 use super::device::variables::{self, Facts};
 use super::device::{Boot, Config, DeviceId, Firmware, Identity, License, Snapshot, View};
@@ -21,7 +23,7 @@ pub fn holds(bytes: &[u8]) {
     let template = Template::parse(text);
     for snapshot in [snapshot(false), snapshot(true)] {
         let identity = identity();
-        let facts = Facts { identity: &identity, snapshot: &snapshot };
+        let facts = facts(&identity, &snapshot);
         let rendered = template.render(&facts);
         assert!(rendered.len() <= limits::RENDERED_BYTES);
         let expected = plainly(text, &facts);
@@ -66,6 +68,17 @@ pub fn identity() -> Identity {
     Identity { id, firmware: Firmware::DEFAULT, license: License::Plus }
 }
 
+/// All that is known of the device, which stands where devices do.
+pub fn facts<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Facts<'a> {
+    let site = Site::default();
+    Facts {
+        identity,
+        snapshot,
+        network: NetworkState::of(snapshot, &identity.id, &site, 0),
+        plug: PlugVoltages::of(snapshot, &identity.id, &site, 0),
+    }
+}
+
 /// A device, with or without a meter that it has read.
 pub fn snapshot(metered: bool) -> Snapshot {
     let identity = identity();
@@ -75,6 +88,7 @@ pub fn snapshot(metered: bool) -> Snapshot {
         config: Arc::new(config),
         firmware: Firmware::DEFAULT,
         boot: Boot::first(&identity.id, 0),
+        pairing: None,
     };
     let (now, time) = (VirtualTime::from_nanos(60_000_000_000), jiff::Timestamp::UNIX_EPOCH);
     let meter = if metered {

@@ -82,7 +82,7 @@ mod tests {
 
     fn rendered(text: &str, metered: bool) -> String {
         let (identity, snapshot) = (property::identity(), property::snapshot(metered));
-        Template::parse(text).render(&Facts { identity: &identity, snapshot: &snapshot })
+        Template::parse(text).render(&property::facts(&identity, &snapshot))
     }
 
     #[test]

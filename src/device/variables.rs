@@ -5,18 +5,34 @@
 //! kin. Meters behind the meter follow at the end, as far as there are any.
 
 use std::fmt::{self, Write};
+use std::net::Ipv4Addr;
 
-use super::{Identity, Snapshot};
+use super::network::{Address, NetworkState, Sighting};
+use super::plug::PlugVoltages;
+use super::{CivilTime, Device, Identity, Snapshot};
 use crate::decimal::Decimal;
-use crate::meter::{MeterIdentity, Quantity as Q, Volume};
+use crate::meter::{MeterIdentity, Quantity as Q, Status, Volume};
 
 /// What variables are taken from: a device at one instant.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Facts<'a> {
     /// Who it is.
     pub identity: &'a Identity,
     /// What it and its meter are at the instant.
     pub snapshot: &'a Snapshot,
+    /// Its network.
+    pub network: NetworkState,
+    /// The voltages on its plugs.
+    pub plug: PlugVoltages,
+}
+
+impl<'a> Facts<'a> {
+    /// The facts about a device as it is in `snapshot`, one of its own.
+    #[must_use]
+    pub fn of(device: &'a Device, snapshot: &'a Snapshot) -> Self {
+        let (network, plug) = (device.network(snapshot), device.plug_voltages(snapshot));
+        Self { identity: device.identity(), snapshot, network, plug }
+    }
 }
 
 /// A variable that has a name of its own.
@@ -84,9 +100,9 @@ pub static VARIABLES: &[Variable] = &[
     text("sys.name", |facts, out| out.write_str(&facts.config().settings.system.name)),
     text("sys.id", |facts, out| out.write_str(facts.identity.id.as_str())),
     text("sys.firmware", |facts, out| write!(out, "{}", facts.snapshot.view.firmware)),
-    text("sys.date_time", |facts, out| facts.system_time(out, civil::local_as_utc)),
-    text("sys.date_time_local", |facts, out| facts.system_time(out, civil::local)),
-    text("sys.date_time_utc", |facts, out| facts.system_time(out, civil::utc)),
+    text("sys.date_time", |facts, out| write!(out, "{}", facts.time().date_time())),
+    text("sys.date_time_local", |facts, out| write!(out, "{}", facts.time().date_time_local())),
+    text("sys.date_time_utc", |facts, out| write!(out, "{}", facts.time().date_time_utc())),
     quantity("1_8_0", Q::ActiveImportEnergy),
     quantity("energy.in", Q::ActiveImportEnergy),
     quantity("1_8_1", Q::ActiveImportEnergyT1),
@@ -141,25 +157,29 @@ pub static VARIABLES: &[Variable] = &[
     quantity("31_7_0", Q::CurrentL1),
     quantity("51_7_0", Q::CurrentL2),
     quantity("71_7_0", Q::CurrentL3),
-    number("s31_7_0", |facts| facts.signed(Q::CurrentL1, Q::ExportPowerL1)),
-    number("s51_7_0", |facts| facts.signed(Q::CurrentL2, Q::ExportPowerL2)),
-    number("s71_7_0", |facts| facts.signed(Q::CurrentL3, Q::ExportPowerL3)),
+    number("s31_7_0", |facts| facts.snapshot.signed_current(1)),
+    number("s51_7_0", |facts| facts.snapshot.signed_current(2)),
+    number("s71_7_0", |facts| facts.snapshot.signed_current(3)),
     quantity("32_7_0", Q::VoltageL1),
     quantity("52_7_0", Q::VoltageL2),
     quantity("72_7_0", Q::VoltageL3),
     quantity("13_7_0", Q::PowerFactor),
     number("tariff", |facts| {
-        let reading = facts.snapshot.meter.reading.as_ref()?;
-        reading.tariff.map(|tariff| Decimal::new(tariff.into(), 0))
+        let tariff = facts.snapshot.reading()?.tariff?;
+        Some(Decimal::new(tariff.into(), 0))
     }),
     number("conv_factor", |facts| Some(facts.config().meter.conv_factor)),
     number("timestamp", |facts| {
-        let reading = facts.snapshot.meter.reading.as_ref()?;
-        Some(Decimal::new(reading.meter_time.as_second(), 0))
+        let time = facts.snapshot.meter_time()?;
+        Some(Decimal::new(time.timestamp().as_second(), 0))
     }),
-    text("meter.date_time", |facts, out| facts.meter_time(out, civil::local_as_utc)),
-    text("meter.date_time_local", |facts, out| facts.meter_time(out, civil::local)),
-    text("meter.date_time_utc", |facts, out| facts.meter_time(out, civil::utc)),
+    text("meter.date_time", |facts, out| facts.read_at(out, |time| time.date_time().to_string())),
+    text("meter.date_time_local", |facts, out| {
+        facts.read_at(out, |time| time.date_time_local().to_string())
+    }),
+    text("meter.date_time_utc", |facts, out| {
+        facts.read_at(out, |time| time.date_time_utc().to_string())
+    }),
     text("meter.id", |facts, out| facts.meter(out, |meter| &meter.id)),
     text("meter.type", |facts, out| facts.meter(out, |meter| &meter.logical_name)),
     text("meter.vendor", |facts, out| facts.meter(out, |meter| &meter.vendor)),
@@ -168,7 +188,49 @@ pub static VARIABLES: &[Variable] = &[
     text("meter.protocol", |facts, out| facts.meter(out, |meter| meter.protocol.as_str())),
     text("meter.protocol_ver", |facts, out| facts.meter(out, |meter| &meter.protocol_version)),
     text("meter.status", |facts, out| out.write_str(facts.snapshot.meter.status.as_str())),
+    text("plug.interface", |facts, out| {
+        let connected = facts.snapshot.meter.status != Status::NotConnected;
+        let meter = facts.snapshot.meter.meter.as_ref().filter(|_| connected);
+        out.write_str(meter.map_or("NONE", |meter| meter.interface.as_str()))
+    }),
+    number("plug.voltage.usb", |facts| Some(facts.plug.usb)),
+    number("plug.voltage.p1", |facts| Some(facts.plug.p1)),
+    number("plug.voltage.mbus", |facts| Some(facts.plug.mbus)),
+    text("wifi.mode", |facts, out| write!(out, "{}", facts.network.wifi.mode)),
+    text("wifi.sta.status", |facts, out| {
+        out.write_str(&facts.network.wifi.status.as_str().to_ascii_lowercase())
+    }),
+    text("wifi.sta.ssid", |facts, out| {
+        out.write_str(facts.access_point().map_or("", |seen| &seen.network.ssid))
+    }),
+    text("wifi.sta.bssid", |facts, out| {
+        out.write_str(facts.access_point().map_or("", |seen| seen.network.bssid.as_str()))
+    }),
+    number("wifi.sta.rssi", |facts| {
+        facts.access_point().map(|seen| Decimal::new(seen.rssi.into(), 0))
+    }),
+    number("wifi.sta.channel", |facts| {
+        facts.access_point().map(|seen| Decimal::new(seen.network.channel.into(), 0))
+    }),
+    text("wifi.sta.mac", |facts, out| out.write_str(facts.network.wifi.mac.as_str())),
+    text("wifi.sta.ip", |facts, out| show(facts.network.wifi.address, |at| at.ip, out)),
+    text("wifi.sta.mask", |facts, out| show(facts.network.wifi.address, |at| at.mask, out)),
+    text("wifi.sta.gw", |facts, out| show(facts.network.wifi.address, |at| at.gateway, out)),
+    text("wifi.sta.dns", |facts, out| show(facts.network.wifi.address, |at| at.dns, out)),
+    text("eth.state", |facts, out| {
+        out.write_str(if facts.network.eth.is_up() { "up" } else { "down" })
+    }),
+    text("eth.mac", |facts, out| out.write_str(facts.network.eth.mac.as_str())),
+    text("eth.ip", |facts, out| show(facts.network.eth.address, |at| at.ip, out)),
+    text("eth.mask", |facts, out| show(facts.network.eth.address, |at| at.mask, out)),
+    text("eth.gw", |facts, out| show(facts.network.eth.address, |at| at.gateway, out)),
+    text("eth.dns", |facts, out| show(facts.network.eth.address, |at| at.dns, out)),
 ];
+
+/// A part of an address; nothing where there is none.
+fn show(address: Option<Address>, part: fn(Address) -> Ipv4Addr, out: &mut String) -> fmt::Result {
+    address.map_or(Ok(()), |address| write!(out, "{}", part(address)))
+}
 
 /// The variable of this name; none where there is none.
 #[must_use]
@@ -207,7 +269,7 @@ impl Reference {
     pub fn write(self, facts: &Facts<'_>, out: &mut String) {
         let number = match self {
             Self::Named(Variable { shows: Shows::Quantity(quantity), .. }) => {
-                facts.value(*quantity)
+                facts.snapshot.value(*quantity)
             }
             Self::Named(Variable { shows: Shows::Number(value), .. }) => value(facts),
             Self::Named(Variable { shows: Shows::Text(value), .. }) => {
@@ -226,7 +288,8 @@ impl Reference {
                     }
                     VolumeField::DateTime => {
                         let time = volume.and_then(|volume| volume.meter_time);
-                        let _ = time.map_or(Ok(()), |time| civil::utc(time, out));
+                        let utc = |time| CivilTime::of(time).date_time_utc();
+                        let _ = time.map_or(Ok(()), |time| write!(out, "{}", utc(time)));
                         return;
                     }
                 }
@@ -246,61 +309,26 @@ impl Facts<'_> {
         &self.snapshot.view.config
     }
 
-    fn value(&self, quantity: Q) -> Option<Decimal> {
-        self.snapshot.meter.reading.as_ref()?.get(quantity)
-    }
-
-    /// A current, negative while its phase exports.
-    fn signed(&self, current: Q, export: Q) -> Option<Decimal> {
-        let current = self.value(current)?;
-        let exports = self.value(export).is_some_and(|power| power.mantissa() > 0);
-        Some(if exports { current.negated() } else { current })
-    }
-
     fn volumes(&self) -> &[Volume] {
-        self.snapshot.meter.reading.as_ref().map_or(&[], |reading| &reading.volumes)
+        self.snapshot.reading().map_or(&[], |reading| &reading.volumes)
     }
 
     fn meter(&self, out: &mut String, text: fn(&MeterIdentity) -> &str) -> fmt::Result {
         out.write_str(self.snapshot.meter.meter.as_deref().map_or("", text))
     }
 
-    fn system_time(&self, out: &mut String, form: civil::Form) -> fmt::Result {
-        form(self.snapshot.time, out)
+    fn time(&self) -> CivilTime {
+        self.snapshot.system_time()
     }
 
-    fn meter_time(&self, out: &mut String, form: civil::Form) -> fmt::Result {
-        let reading = self.snapshot.meter.reading.as_ref();
-        reading.map_or(Ok(()), |reading| form(reading.meter_time, out))
-    }
-}
-
-/// The three forms of a time (contract §4).
-mod civil {
-    use std::fmt::{self, Write};
-    use std::sync::LazyLock;
-
-    use jiff::Timestamp;
-    use jiff::tz::TimeZone;
-
-    pub(super) type Form = fn(Timestamp, &mut String) -> fmt::Result;
-
-    static ZONE: LazyLock<TimeZone> =
-        LazyLock::new(|| TimeZone::get("Europe/Zurich").unwrap_or(TimeZone::UTC));
-
-    /// Local time that ends in `Z` all the same.
-    pub(super) fn local_as_utc(time: Timestamp, out: &mut String) -> fmt::Result {
-        write!(out, "{}", time.to_zoned_datetime(ZONE.clone()).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    /// When the newest reading was, by the meter's clock.
+    fn read_at(&self, out: &mut String, form: fn(CivilTime) -> String) -> fmt::Result {
+        self.snapshot.meter_time().map_or(Ok(()), |time| out.write_str(&form(time)))
     }
 
-    /// Local time with its offset.
-    pub(super) fn local(time: Timestamp, out: &mut String) -> fmt::Result {
-        write!(out, "{}", time.to_zoned_datetime(ZONE.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z"))
-    }
-
-    /// UTC.
-    pub(super) fn utc(time: Timestamp, out: &mut String) -> fmt::Result {
-        write!(out, "{}", time.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    /// The network that the Wi-Fi client is connected to.
+    fn access_point(&self) -> Option<&Sighting> {
+        self.network.wifi.network.as_ref()
     }
 }
 
@@ -314,7 +342,7 @@ mod tests {
     fn listed(metered: bool) -> Vec<(String, String)> {
         let (identity, snapshot) = (property::identity(), property::snapshot(metered));
         let mut pairs = Vec::new();
-        each(&Facts { identity: &identity, snapshot: &snapshot }, |name, value| {
+        each(&property::facts(&identity, &snapshot), |name, value| {
             pairs.push((name.to_owned(), value.to_owned()));
         });
         pairs

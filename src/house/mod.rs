@@ -1,6 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
 mod gateway;
+mod pairing;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -97,7 +98,7 @@ struct Inside {
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    devices: Vec<Gateway>,
+    devices: Vec<Arc<Gateway>>,
     outside: Outside,
     /// Counts the resets.
     epoch: AtomicU64,
@@ -299,8 +300,7 @@ impl Inside {
         // meanwhile waits for the new beginning.
         let mut paused = Vec::with_capacity(self.devices.len());
         for gateway in &self.devices {
-            paused.push(gateway.http.pause().await);
-            gateway.stop_services().await;
+            paused.push(gateway.pause().await);
         }
         paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
@@ -312,7 +312,7 @@ impl Inside {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.outside.start().await;
         for gateway in &self.devices {
-            gateway.start_services();
+            gateway.begin();
         }
     }
 }
@@ -441,8 +441,8 @@ impl Inside {
     }
 }
 
-fn show_device(gateway: &Gateway) -> DeviceSummary {
-    let Gateway { device, http, .. } = gateway;
+fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
+    let Gateway { device, http, .. } = &**gateway;
     let identity = device.identity();
     let ids = |definition: &Definition| {
         definition.actions().iter().map(|action| action.id.to_string()).collect()

@@ -36,7 +36,7 @@ use self::requester::Requester;
 use self::resolve::Resolver;
 pub use self::runner::Runner;
 pub use self::slaves::Slave;
-use self::slaves::{Port, Supervisor};
+use self::slaves::{BACKLOG, Supervisor};
 use self::targets::{Certificate, TargetServer};
 pub use self::targets::{Received, Target};
 use crate::bank::LayoutError;
@@ -45,6 +45,7 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outbound::{Broker, Dial, HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
+use crate::sockets::Port;
 use crate::surface::http::Paused;
 use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
@@ -302,7 +303,7 @@ impl Drop for Outside {
 
 impl SlaveServer {
     fn bind(plan: &SlavePlan, context: &Context) -> Result<Self, OutsideError> {
-        let (port, address) = Port::bind(plan.listen).map_err(|source| {
+        let (port, address) = Port::bind(plan.listen, BACKLOG).map_err(|source| {
             let (name, address) = (Arc::clone(&plan.name), plan.listen);
             OutsideError::BindSlave { name, address, source }
         })?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(super) use self::listener::{Port, Supervisor};
+pub(super) use self::listener::{BACKLOG, Supervisor};
 use super::{Context, OutsideError};
 use crate::bank::{Bank, Table, UnitLayout, WriteLog};
 use crate::clock::Clock;

@@ -13,7 +13,9 @@ use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
-use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::{
+    Access, ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::outbound::{Broker, HostAddress, Policy};
@@ -124,6 +126,8 @@ pub struct DevicePlan {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
 }
 
 impl Default for DevicePlan {
@@ -139,6 +143,7 @@ impl Default for DevicePlan {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
         }
     }
 }
@@ -160,6 +165,7 @@ impl DevicePlan {
             access: self.access.clone(),
             meter: self.meter.clone(),
             site: self.site.clone(),
+            hardware: self.hardware.clone(),
             seed,
         }
     }

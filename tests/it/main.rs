@@ -21,6 +21,7 @@ mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
 mod outside_targets;
+mod power;
 mod result_codes;
 mod scenario;
 mod settings;

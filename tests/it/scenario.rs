@@ -222,7 +222,7 @@ error: unknown key `licence`
   |   ^^^^^^^ device.licence
   |
   = help: did you mean `license`?
-  = help: known here: id, firmware, license, http, call_route, admission, execution, first_status_id, http_failure, actions, actions_file
+  = help: known here: id, firmware, license, http, call_route, admission, execution, first_status_id, http_failure, reboot_time, actions, actions_file
 
 error: the key stands here twice
  --> house.yaml:5:1

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Twin;
 
@@ -78,8 +78,24 @@ async fn variables_are_pairs_of_texts_in_the_vendors_order() {
         "meter.protocol",
         "meter.protocol_ver",
         "meter.status",
+        "plug.interface",
+        "plug.voltage.usb",
+        "plug.voltage.p1",
+        "plug.voltage.mbus",
+        "wifi.mode",
+        "wifi.sta.status",
+        "wifi.sta.ssid",
+        "wifi.sta.bssid",
+        "wifi.sta.rssi",
+        "wifi.sta.channel",
+        "wifi.sta.mac",
+        "wifi.sta.ip",
+        "wifi.sta.mask",
+        "wifi.sta.gw",
+        "wifi.sta.dns",
     ];
     assert!(sample.map(place).is_sorted(), "{names:?}");
+    assert_eq!(names.len(), 103, "all that are documented");
 }
 
 #[tokio::test]
@@ -106,6 +122,56 @@ async fn before_the_first_reading_numbers_are_null_and_texts_empty() {
     assert_eq!(twin.variable("tariff").await.as_deref(), Some("null"));
     assert_eq!(twin.variable("meter.vendor").await.as_deref(), Some(""));
     assert_eq!(twin.rendered("${1_8_0}|${meter.vendor}|").await, "null||");
+}
+
+#[tokio::test]
+async fn the_network_shows_in_them() {
+    let twin = Twin::start("device: {id: A842E39F8124}").await;
+    for (name, value) in [
+        ("wifi.mode", "off"),
+        ("wifi.sta.status", "disabled"),
+        ("wifi.sta.ssid", ""),
+        ("wifi.sta.rssi", "null"),
+        ("wifi.sta.mac", "A842E39F8124"),
+        ("wifi.sta.ip", ""),
+        ("eth.state", "up"),
+        ("eth.mac", "A842E39F8127"),
+        ("plug.interface", "NONE"),
+    ] {
+        assert_eq!(twin.variable(name).await.as_deref(), Some(value), "{name}");
+    }
+    let settings = json!({
+        "enable": true, "name": "sjj", "static_ip": true, "ip": "192.168.99.176",
+        "netmask": "255.255.255.0", "gateway": "192.168.99.1", "dns": "192.168.99.2",
+    });
+    twin.set("PUT", "/api/v1/wifi/sta/settings", &settings).await;
+    twin.set("PUT", "/api/v1/eth/settings", &json!({"enable": false})).await;
+    twin.advance(Duration::from_secs(10)).await;
+    assert_eq!(
+        twin.rendered("${wifi.mode} ${wifi.sta.status} ${wifi.sta.ssid} ${wifi.sta.ip}").await,
+        "sta ok sjj 192.168.99.176"
+    );
+    assert_eq!(
+        twin.rendered("${wifi.sta.mask} ${wifi.sta.gw} ${wifi.sta.dns} ${eth.state}|${eth.ip}|")
+            .await,
+        "255.255.255.0 192.168.99.1 192.168.99.2 down||"
+    );
+    let signal: i32 = twin.variable("wifi.sta.rssi").await.unwrap().parse().unwrap();
+    assert!((-127..0).contains(&signal));
+    let usb: f64 = twin.variable("plug.voltage.usb").await.unwrap().parse().unwrap();
+    assert!((4.5..5.5).contains(&usb));
+    assert_ne!(twin.variable("plug.interface").await.as_deref(), Some("NONE"));
+}
+
+#[tokio::test]
+async fn the_factor_of_the_meter_is_in_them() {
+    let twin = Twin::start("").await;
+    twin.advance(Duration::from_secs(10)).await;
+    let energy = async || twin.variable("1_8_0").await.unwrap().parse::<f64>().unwrap();
+    let before = energy().await;
+    twin.set("PUT", "/api/v1/meter/settings", &json!({"conv_factor": 40})).await;
+    assert!((energy().await - 40.0 * before).abs() < 1e-6);
+    assert_eq!(twin.variable("conv_factor").await.as_deref(), Some("40"));
 }
 
 #[tokio::test]

@@ -1,16 +1,13 @@
 //! The listener of a slave, which rules can close.
 //!
 //! A slave that refuses really closes its listening socket, so that a connect gets what the kernel
-//! says (ECONNREFUSED), and resets what is open. Its port stays reserved meanwhile: a socket that is
-//! bound and does not listen refuses just as well, and nobody else can take the port.
+//! says (ECONNREFUSED), and resets what is open. Its port stays reserved meanwhile, see [`Port`].
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::Slave;
@@ -20,54 +17,13 @@ use crate::fault::Refusing;
 use crate::journal::Event;
 use crate::limits;
 use crate::outside::link::Links;
-use crate::sockets;
+use crate::sockets::Port;
 use crate::tasks::Tasks;
 
 /// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
+pub(crate) const BACKLOG: u32 = 1024;
 /// Real time before another try after the system refused a socket; it takes that to get one back.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// A slave's port. It outlives the tasks that serve it, so that a reset does not lose it.
-#[derive(Debug)]
-pub(crate) enum Port {
-    /// Connections are taken.
-    Open(Arc<TcpListener>),
-    /// Connections are refused, and the port is kept.
-    Reserved(TcpSocket),
-    /// Connections are refused, and the port could not be kept.
-    Lost,
-}
-
-impl Port {
-    /// An open port.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
-        let listener = sockets::bound(address)?.listen(BACKLOG)?;
-        let bound = listener.local_addr()?;
-        Ok((Self::Open(Arc::new(listener)), bound))
-    }
-
-    fn open(&mut self, address: SocketAddr) -> io::Result<Arc<TcpListener>> {
-        let listener = match std::mem::replace(self, Self::Lost) {
-            Self::Open(listener) => listener,
-            Self::Reserved(socket) => Arc::new(socket.listen(BACKLOG)?),
-            Self::Lost => Arc::new(sockets::bound(address)?.listen(BACKLOG)?),
-        };
-        *self = Self::Open(Arc::clone(&listener));
-        Ok(listener)
-    }
-
-    fn close(&mut self, address: SocketAddr) {
-        if let Self::Reserved(_) = self {
-            return;
-        }
-        *self = Self::Lost;
-        match sockets::bound(address) {
-            Ok(socket) => *self = Self::Reserved(socket),
-            Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
-        }
-    }
-}
 
 /// Serves a slave's port, and opens and closes it as the rules say.
 #[derive(Debug)]
@@ -182,7 +138,7 @@ impl Supervisor {
         if self.listener.is_some() {
             return;
         }
-        let opened = self.port().open(self.slave.address);
+        let opened = self.port().open(self.slave.address, BACKLOG);
         match opened {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => {

@@ -15,7 +15,7 @@ use crate::device::actions::Definition;
 use crate::device::network::Site;
 use crate::device::{
     Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
-    Firmware, Identity, License,
+    Firmware, Hardware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -122,6 +122,7 @@ fn device(
         access: access(raw),
         meter: MeterPlan::default(),
         site: Site::default(),
+        hardware: hardware(raw),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,
@@ -138,6 +139,10 @@ fn access(raw: &raw::Device) -> Access {
     };
     let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
     Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
+}
+
+fn hardware(raw: &raw::Device) -> Hardware {
+    Hardware { reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0) }
 }
 
 fn license(word: raw::License) -> License {

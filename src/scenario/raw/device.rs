@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceIdText, FirmwareText, Instant, Listen, OriginText, SpeedText, Text};
+use super::{DeviceIdText, FirmwareText, Instant, Lapse, Listen, OriginText, SpeedText, Text};
 
 /// When the house starts and how its time passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,8 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
+    /// How long it is gone for when it reboots; 3s unless given.
+    pub reboot_time: Option<Lapse>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of

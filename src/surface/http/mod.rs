@@ -12,13 +12,16 @@ mod cors;
 pub mod digest;
 mod fault;
 mod page;
+mod power;
 pub(crate) mod query;
 mod reply;
 mod router;
+mod scalers;
 pub(crate) mod server;
 mod settings;
 mod stream;
 mod variables;
+mod wifi;
 
 pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;

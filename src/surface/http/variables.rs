@@ -11,9 +11,9 @@ use crate::limits;
 
 /// Every variable as a pair of its own, in the order of the table.
 pub(super) fn list(call: &Call<'_>) -> Reply {
-    let (identity, snapshot) = (call.device().identity(), call.device().snapshot());
+    let snapshot = call.device().snapshot();
     let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
-    variables::each(&Facts { identity, snapshot: &snapshot }, |name, value| {
+    variables::each(&Facts::of(call.device(), &snapshot), |name, value| {
         pairs.push(Pair(name.to_owned(), value.to_owned()));
     });
     Reply::json(StatusCode::OK, &pairs)
@@ -33,8 +33,8 @@ pub(super) fn render(call: &Call<'_>) -> Reply {
         );
         return Reply::error(StatusCode::BAD_REQUEST, "invalid_template", &message);
     }
-    let (identity, snapshot) = (call.device().identity(), call.device().snapshot());
-    let rendered = Template::parse(text).render(&Facts { identity, snapshot: &snapshot });
+    let snapshot = call.device().snapshot();
+    let rendered = Template::parse(text).render(&Facts::of(call.device(), &snapshot));
     Reply::content(StatusCode::OK, "text/plain; charset=utf-8", rendered)
 }
 

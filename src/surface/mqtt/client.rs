@@ -56,7 +56,7 @@ pub struct Status {
     /// Why it is off, or what the last try to connect came to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Messages handed over since the house started.
+    /// Messages handed over since the device came up.
     pub published: u64,
 }
 
@@ -107,6 +107,15 @@ enum Failed {
     Session(#[from] Lost),
 }
 
+/// Says that the client is down, once it is.
+struct Down<'a>(&'a Client);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        self.0.off("the device is down".to_owned());
+    }
+}
+
 /// How a connection, or the attempt at one, ended.
 enum Ended {
     /// There was none.
@@ -130,9 +139,11 @@ impl Client {
         self.lock().clone()
     }
 
-    /// Follows the settings for as long as it is polled.
+    /// Follows the settings for as long as it is polled. Dropped, it has lost its connection, as a
+    /// device has that goes down.
     pub async fn run(self: Arc<Self>) {
         *self.lock() = Status::default();
+        let _down = Down(&self);
         let mut changes = self.parts.device.changes();
         loop {
             changes.borrow_and_update();
@@ -342,12 +353,12 @@ impl Client {
     /// The next message, when it is due, and after what rules hold it up.
     async fn message(&self, plan: &Plan, last: Option<VirtualTime>) -> Message {
         let (snapshot, read_at) = self.due(last).await;
-        let identity = self.parts.device.identity();
-        let payload = plan.template.render(&Facts { identity, snapshot: &snapshot });
-        let verdict = self
-            .parts
-            .engine
-            .mqtt(&MqttMessage { device: identity.id.as_str(), topic: &plan.settings.topic });
+        let device = &self.parts.device;
+        let payload = plan.template.render(&Facts::of(device, &snapshot));
+        let verdict = self.parts.engine.mqtt(&MqttMessage {
+            device: device.identity().id.as_str(),
+            topic: &plan.settings.topic,
+        });
         if !verdict.delay.is_zero() {
             self.parts.clock.sleep(verdict.delay).await;
         }
