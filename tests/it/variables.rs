@@ -95,7 +95,7 @@ async fn variables_are_pairs_of_texts_in_the_vendors_order() {
         "wifi.sta.dns",
     ];
     assert!(sample.map(place).is_sorted(), "{names:?}");
-    assert_eq!(names.len(), 103, "all that are documented");
+    assert_eq!(names.len(), 102, "all that are documented");
 }
 
 #[tokio::test]
