@@ -279,7 +279,204 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
+    use pkcs8::PrivateKeyInfo;
+    use pkcs8::der::pem::LineEnding;
+    use pkcs8::pkcs5::pbes2;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SigningKey,
+    };
+    use tokio::io::duplex;
+    use tokio_rustls::rustls::sign::SingleCertAndKey;
+    use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion, version};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
     use super::*;
+
+    /// A name that consists of a common name.
+    fn named(common: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params
+    }
+
+    struct Lab {
+        authority: CertifiedIssuer<'static, KeyPair>,
+        key: KeyPair,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let mut params = named("Lab ECC Root CA");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
+            Self { authority: authority.unwrap(), key: KeyPair::generate().unwrap() }
+        }
+
+        /// The broker's certificate without alternative names.
+        fn third_version(&self, common: &str) -> CertificateDer<'static> {
+            named(common).signed_by(&self.key, &self.authority).unwrap().der().clone()
+        }
+
+        /// The same of version 1: what is left of it without version and extensions, signed anew.
+        fn first_version(&self, common: &str) -> CertificateDer<'static> {
+            let der = self.third_version(common);
+            let Certificate { signed, algorithm, .. } = Certificate::parse(&der).unwrap();
+            let (mut rest, mut parts) = (contents(signed), Vec::new());
+            while !rest.is_empty() {
+                let (_, behind) = rest.split_at(length(rest));
+                // The explicit tags 0 and 3.
+                if !matches!(rest[0], 0xA0 | 0xA3) {
+                    parts.extend_from_slice(&rest[..length(rest)]);
+                }
+                rest = behind;
+            }
+            let signed = wrapped(0x30, &parts);
+            let signature = self.authority.key().sign(&signed).unwrap();
+            let bits = wrapped(0x03, &[&[0][..], &signature].concat());
+            let whole = [&signed[..], &wrapped(0x30, algorithm), &bits].concat();
+            CertificateDer::from(wrapped(0x30, &whole))
+        }
+
+        fn settings(&self) -> MqttSettings {
+            MqttSettings {
+                broker_certificate: Some(self.authority.pem()),
+                ..MqttSettings::default()
+            }
+        }
+    }
+
+    fn wrapped(tag: u8, contents: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, high, low][..], contents].concat()
+    }
+
+    /// Tag, length and contents of the first of them.
+    fn length(der: &[u8]) -> usize {
+        match der[1] {
+            short @ 0..=0x7F => 2 + usize::from(short),
+            0x81 => 3 + usize::from(der[2]),
+            _ => 4 + usize::from(u16::from_be_bytes([der[2], der[3]])),
+        }
+    }
+
+    fn contents(der: &[u8]) -> &[u8] {
+        &der[match der[1] {
+            0..=0x7F => 2,
+            0x81 => 3,
+            _ => 4,
+        }..length(der)]
+    }
+
+    /// What becomes of a handshake with a broker that shows this certificate and has this key.
+    async fn handshake(
+        settings: &MqttSettings,
+        shown: CertificateDer<'static>,
+        key: &KeyPair,
+        host: &str,
+        version: &'static SupportedProtocolVersion,
+    ) -> Result<(), String> {
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(vec![shown], key));
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(shown));
+        let (ours, theirs) = duplex(16 * 1024);
+        let accept = TlsAcceptor::from(Arc::new(server)).accept(theirs);
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let connect = TlsConnector::from(config(settings).unwrap()).connect(name, ours);
+        let (_server, client) = tokio::join!(accept, connect);
+        client.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn certificates_of_the_vendors_page_are_taken_whichever_version_they_have() {
+        let lab = Lab::new();
+        let settings = lab.settings();
+        for version in [&version::TLS12, &version::TLS13] {
+            for shown in [lab.first_version("mqtt.lab.local"), lab.third_version("mqtt.lab.local")]
+            {
+                let with = async |host: &str, key: &KeyPair| {
+                    handshake(&settings, shown.clone(), key, host, version).await
+                };
+                assert_eq!(with("mqtt.lab.local", &lab.key).await, Ok(()));
+                let said = with("other.lab.local", &lab.key).await.unwrap_err();
+                assert!(said.contains("only valid for mqtt.lab.local"), "{said}");
+                let stranger = KeyPair::generate().unwrap();
+                assert!(with("mqtt.lab.local", &stranger).await.is_err(), "the key is not its own");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_version_1_has_to_be_signed_by_what_is_trusted() {
+        let lab = Lab::new();
+        let take = async |settings: &MqttSettings, shown| {
+            handshake(settings, shown, &lab.key, "mqtt.lab.local", &version::TLS13).await
+        };
+        let good = lab.first_version("mqtt.lab.local");
+        let said = take(&Lab::new().settings(), good.clone()).await.unwrap_err();
+        assert!(said.contains("UnknownIssuer"), "{said}");
+        let mut forged = good.to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        assert!(take(&lab.settings(), forged.into()).await.is_err());
+        let mut name = lab.settings();
+        name.skip_cn_check = true;
+        assert_eq!(take(&name, lab.first_version("other")).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_broker_may_be_trusted_by_its_own_certificate() {
+        let mut params = CertificateParams::new(vec!["mqtt.lab.local".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let own = params.self_signed(&key).unwrap();
+        let settings =
+            MqttSettings { broker_certificate: Some(own.pem()), ..MqttSettings::default() };
+        let with =
+            async |host| handshake(&settings, own.der().clone(), &key, host, &version::TLS13).await;
+        assert_eq!(with("mqtt.lab.local").await, Ok(()));
+        assert!(with("other.lab.local").await.is_err(), "its name counts all the same");
+    }
+
+    #[test]
+    fn an_encrypted_key_needs_its_password() {
+        let pair = KeyPair::generate().unwrap();
+        let der = pair.serialize_der();
+        let parameters =
+            pbes2::Parameters::pbkdf2_sha256_aes256cbc(10, &[7; 16], &[9; 16]).unwrap();
+        let encrypted = PrivateKeyInfo::try_from(&*der)
+            .unwrap()
+            .encrypt_with_params(parameters, "geheim")
+            .unwrap()
+            .to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)
+            .unwrap();
+        let with = |password: Option<&str>| {
+            let settings = MqttSettings {
+                client_certificate: Some(named("x").self_signed(&pair).unwrap().pem()),
+                client_key: Some(encrypted.to_string()),
+                client_key_password: password.map(str::to_owned),
+                ..MqttSettings::default()
+            };
+            config(&settings).map(|config| config.client_auth_cert_resolver.has_certs())
+        };
+        assert_eq!(with(Some("geheim")), Ok(true));
+        assert!(with(Some("falsch")).unwrap_err().contains("cannot be decrypted"));
+        assert!(with(None).unwrap_err().contains("no client.key_password"));
+    }
+
+    #[test]
+    fn without_its_key_a_certificate_is_not_shown() {
+        let pair = KeyPair::generate().unwrap();
+        let certificate = named("x").self_signed(&pair).unwrap().pem();
+        let settings =
+            MqttSettings { client_certificate: Some(certificate), ..MqttSettings::default() };
+        assert!(!config(&settings).unwrap().client_auth_cert_resolver.has_certs());
+    }
 
     #[test]
     fn a_common_name_may_stand_for_a_whole_domain() {
