@@ -4,19 +4,25 @@
 
 mod access;
 mod admission;
+mod berry;
 mod builtin;
 mod cli;
 mod control_api;
 mod cors;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+mod load;
+#[cfg(feature = "mdns")]
+mod mdns;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(feature = "mqtt")]
 mod mqtt_broker;
 mod mqtt_settings;
+mod network;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
@@ -25,7 +31,10 @@ mod power;
 mod result_codes;
 mod scenario;
 mod settings;
+mod sd_card;
+mod settings_properties;
 mod slaves;
+mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::pem;
 use super::table::{Field, Kind, LeftOut, Object, TextRule, lens};
 use crate::device::json::shortened;
 use crate::limits;
 
 /// The MQTT client's settings. Secrets never come back over the API, only their lengths.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct MqttSettings {
     pub enable: bool,

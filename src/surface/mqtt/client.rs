@@ -17,7 +17,7 @@ use crate::device::config::{BrokerUrl, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::Facts;
 use crate::device::{Device, Licensed, Snapshot, View};
-use crate::fault::{Engine, MqttEffect, MqttMessage};
+use crate::fault::{Engine, Listener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
 use crate::meter;
@@ -222,7 +222,7 @@ impl Client {
         let (mut last, mut pause) = (None, *limits::MQTT_RETRY.start());
         let mut refused = false;
         loop {
-            let mut asked = self.parts.engine.broker_refusing(device, refused);
+            let mut asked = self.parts.engine.refusing(Listener::Broker(device), refused);
             refused = asked.refuse;
             if refused {
                 self.failed(plan, "refused by a rule");
@@ -237,7 +237,7 @@ impl Client {
                         ended = &mut attempt => break Some(ended),
                         () = &mut asked.until => {}
                     }
-                    asked = self.parts.engine.broker_refusing(device, false);
+                    asked = self.parts.engine.refusing(Listener::Broker(device), false);
                     if asked.refuse {
                         break None;
                     }
