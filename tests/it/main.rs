@@ -14,9 +14,14 @@ mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+mod load;
 #[cfg(feature = "mdns")]
 mod mdns;
-mod load;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_broker;
+mod mqtt_settings;
 mod network;
 mod openapi;
 mod outside_requests;
@@ -34,3 +39,4 @@ mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
+mod variables;

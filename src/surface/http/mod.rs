@@ -25,6 +25,7 @@ mod scalers;
 pub(crate) mod server;
 mod settings;
 mod stream;
+mod variables;
 mod wifi;
 
 pub use self::reply::{Body, BrokenOff, Reply};

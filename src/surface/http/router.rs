@@ -13,9 +13,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, wifi};
+use super::{
+    Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, variables, wifi,
+};
 use crate::clock::Clock;
-use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
@@ -225,6 +227,28 @@ pub static ROUTES: &[Route] = &[
             "Puts everything back to what it was from the factory, and reboots.",
             power::restore,
         )],
+    },
+    Route {
+        path: "/api/v1/mqtt/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of the MQTT client.", |call| settings::show(call, &MQTT_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &MQTT_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &MQTT_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/variables",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The template variables with their values.", variables::list)],
+    },
+    Route {
+        path: "/api/v1/template/test",
+        since: ANY,
+        licensed: true,
+        endpoints: &[post("Renders the template in the body.", variables::render)],
     },
 ];
 
