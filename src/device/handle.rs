@@ -307,6 +307,11 @@ impl Device {
         &self.journal
     }
 
+    /// Tells the journal of something that a surface did.
+    pub fn tell(&self, event: impl FnOnce(Arc<str>) -> Event) {
+        self.journal.write(event(self.identity.id.shared()));
+    }
+
     /// What all its randomness comes from.
     pub(super) fn seed(&self) -> u64 {
         self.seed

@@ -24,6 +24,13 @@ pub enum Fault {
     Slave(SlavePlace, SlaveEffect),
     /// An HTTP target.
     Target(TargetPlace, TargetEffect),
+    /// The live stream.
+    Live {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls its events.
+        effect: LiveEffect,
+    },
     /// The meter.
     Meter {
         /// The device, by id; any where none.
@@ -275,6 +282,27 @@ pub enum WireFault {
     },
     /// The reply twice (the second one is ignored by a device that closes after the first).
     Duplicate,
+}
+
+/// What may befall an event of the live stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LiveEffect {
+    /// Sent later, with those after it behind it.
+    Delay(Delay),
+    /// It and those after it are held back: for a time, or until released.
+    Stall {
+        /// How long; until released where none.
+        lasts: Option<Duration>,
+    },
+    /// The connection ends after so many bytes of it.
+    Cut {
+        /// Bytes that still get out.
+        after: usize,
+    },
+    /// Sent twice.
+    Duplicate,
+    /// The client is thrown out in its place, as if another had connected.
+    Takeover,
 }
 
 /// What may befall a request to a target.

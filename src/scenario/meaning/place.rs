@@ -50,6 +50,7 @@ pub(super) enum Place {
     Slave(SlavePlace),
     Target(TargetPlace),
     Meter(Option<String>),
+    Live(Option<String>),
 }
 
 /// Which kinds of requests an action sends.
@@ -72,6 +73,7 @@ impl Judge<'_> {
             raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
             raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
             raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
+            raw::Choice::Word(PlaceWord::Live) => Place::Live(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
@@ -88,7 +90,7 @@ impl Judge<'_> {
     }
 
     fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
-        const KINDS: [&str; 5] = ["slave", "target", "api", "queue", "meter"];
+        const KINDS: [&str; 6] = ["slave", "target", "api", "queue", "meter", "live"];
         let given = keys(map);
         let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
@@ -103,11 +105,12 @@ impl Judge<'_> {
             (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
             (Some("api"), None) => ("api", &["api", "device"]),
             (Some("meter"), None) => ("meter", &["meter", "device"]),
+            (Some("live"), None) => ("live", &["live", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
-                    .help("add one of `slave`, `target`, `api`, `queue`, `meter` and `action`; `any` means all of them");
+                    .help("add one of `slave`, `target`, `api`, `queue`, `meter`, `live` and `action`; `any` means all of them");
                 self.mistake(mistake);
                 return None;
             }
@@ -126,6 +129,7 @@ impl Judge<'_> {
             "api" => self.api_place(map),
             "queue" => self.device(map).map(Place::Queue),
             "meter" => self.device(map).map(Place::Meter),
+            "live" => self.device(map).map(Place::Live),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
@@ -406,6 +410,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("api", map.api.is_some()),
         ("queue", map.queue.is_some()),
         ("meter", map.meter.is_some()),
+        ("live", map.live.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
         ("method", map.method.is_some()),

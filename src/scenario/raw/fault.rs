@@ -40,10 +40,12 @@ pub enum PlaceWord {
     Target,
     /// The meter of every device.
     Meter,
+    /// Every event of a live stream.
+    Live,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue`, `meter` and `action` says which kind it is; `action`
-/// beside `slave` or `target` means the action that sent the request.
+/// A place. One of `slave`, `target`, `api`, `queue`, `meter`, `live` and `action` says which kind it is;
+/// `action` beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -61,7 +63,9 @@ pub struct Place {
     pub target: Option<Text>,
     /// The meter: any. With `device`, the one of that device.
     pub meter: Option<Any>,
-    /// The device, by id, where there are several (api, action, queue, meter).
+    /// The events of the live stream: any. With `device`, those of that device.
+    pub live: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, meter, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -172,8 +176,12 @@ pub enum EffectWord {
     Dribble,
     /// slave: the reply comes in two segments, 50 ms apart; correct.
     Split,
-    /// slave: the reply comes twice; correct.
+    /// slave: the reply comes twice; correct. live: the event comes twice.
     Duplicate,
+    /// live: the event and those after it are held back until the rule is released, disarmed or removed.
+    Stall,
+    /// live: the client is thrown out in place of the event, as if another had connected.
+    Takeover,
     /// meter: nothing is plugged in.
     NotConnected,
     /// meter: plugged in, and silent.
@@ -196,7 +204,7 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, target: answered later.
+    /// api, slave, target: answered later. live: sent later, with the events after it behind it.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),
@@ -214,7 +222,9 @@ pub enum EffectOf {
     Reset(Moment),
     /// slave: the connection is closed at this moment.
     Close(Moment),
-    /// api: the connection ends after so many bytes of the response.
+    /// live: the event and those after it are held back for this time.
+    Stall(Lapse),
+    /// api: the connection ends after so many bytes of the response. live: after so many of the event.
     Cut(#[schemars(range(max = 1_048_576))] u32),
     /// api: the response trickles out.
     Drip(Drip),

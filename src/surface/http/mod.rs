@@ -11,14 +11,18 @@ pub(crate) mod body;
 mod cors;
 pub mod digest;
 mod fault;
+mod json;
+mod live;
 mod page;
 mod power;
 pub(crate) mod query;
 mod reply;
+mod report;
 mod router;
 pub(crate) mod server;
 mod settings;
 mod stream;
+mod system;
 
 pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;
