@@ -40,6 +40,8 @@ pub enum Event {
     },
     /// A write changed these fields of an object of the API; none where all stayed as it was.
     SettingsChanged { device: Arc<str>, object: &'static str, fields: Vec<&'static str> },
+    /// A WPS pairing was started, or ended: `started`, `paired`, `timed out`, `given up`.
+    Wps { device: Arc<str>, outcome: &'static str },
     /// A write was refused for this field, empty for the whole.
     SettingsRefused { device: Arc<str>, object: &'static str, field: String },
     /// A write named keys that the device does not know; they had no effect.

@@ -1,14 +1,17 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
+use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
-use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power};
+use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
+use super::plug::PlugVoltages;
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -156,6 +159,8 @@ pub struct View {
     pub firmware: Firmware,
     /// Since when and under which number it has been up.
     pub boot: Boot,
+    /// The WPS pairing under way.
+    pub pairing: Option<Pairing>,
 }
 
 /// A device of the house.
@@ -179,6 +184,8 @@ pub struct Device {
     state: Mutex<State>,
     /// Counts the changes of what lasts: configuration, firmware, boots.
     changes: watch::Sender<u64>,
+    /// Whether its MQTT client has a broker, as that client says.
+    broker: AtomicBool,
 }
 
 /// What a reset goes back to.
@@ -197,6 +204,8 @@ pub(super) struct State {
     pub(super) power: Power,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
+    /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
+    pub(super) pairing: Option<Pairing>,
     pub(super) queue: Queue,
     /// Counts the resets and reboots; what comes from before one is discarded.
     pub(super) epoch: u64,
@@ -215,15 +224,21 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
-            link: Link::new(VirtualTime::ZERO),
             power: Power::Up,
+            link: Link::new(VirtualTime::ZERO),
+            pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
     }
 
     pub(super) fn view(&self) -> View {
-        View { config: Arc::clone(&self.config), firmware: self.firmware, boot: self.boot }
+        View {
+            config: Arc::clone(&self.config),
+            firmware: self.firmware,
+            boot: self.boot,
+            pairing: self.pairing,
+        }
     }
 }
 
@@ -265,6 +280,7 @@ impl Device {
             journal,
             state,
             changes,
+            broker: AtomicBool::new(false),
         })
     }
 
@@ -307,6 +323,17 @@ impl Device {
         &self.journal
     }
 
+    /// Whether its MQTT client is connected to a broker.
+    #[must_use]
+    pub fn broker_connected(&self) -> bool {
+        self.broker.load(Ordering::Acquire)
+    }
+
+    /// Said by the MQTT client, with each change.
+    pub fn set_broker_connected(&self, connected: bool) {
+        self.broker.store(connected, Ordering::Release);
+    }
+
     /// Tells the journal of something that a surface did.
     pub fn tell(&self, event: impl FnOnce(Arc<str>) -> Event) {
         self.journal.write(event(self.identity.id.shared()));
@@ -323,6 +350,68 @@ impl Device {
         self.state().view()
     }
 
+    /// Its network as it is in `snapshot`.
+    #[must_use]
+    pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
+        NetworkState::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// The voltages on its plugs as they are in `snapshot`.
+    #[must_use]
+    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+        PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Sighting> {
+        let (id, site, seed) = (&self.identity.id, &self.site, self.seed);
+        let wifi = &self.view().config.wifi;
+        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    }
+
+    /// Opens the window of a WPS pairing, anew where one is open.
+    pub fn start_pairing(&self) {
+        let mut state = self.state();
+        state.pairing = Some(Pairing { since: self.clock.now() });
+        self.pairing_told("started");
+        drop(state);
+        self.changed();
+    }
+
+    /// Ends `pairing` where it is still under way: with the router's network where that took part,
+    /// else with the earlier settings, or with Wi-Fi off where the device was an access point
+    /// (contract §2).
+    pub fn end_pairing(&self, pairing: Pairing) {
+        let mut state = self.state();
+        if state.pairing != Some(pairing) {
+            return;
+        }
+        state.pairing = None;
+        let mut config = Config::clone(&state.config);
+        let (_, paired) = pairing.end(&self.site);
+        match self.site.wps.as_ref().filter(|_| paired) {
+            Some(router) => {
+                config.wifi = WifiSettings {
+                    enable: true,
+                    name: router.network.clone(),
+                    password: router.password.clone(),
+                    max_tx_power: config.wifi.max_tx_power,
+                    ..WifiSettings::default()
+                };
+            }
+            None => config.wifi.access_point = false,
+        }
+        state.config = Arc::new(config);
+        self.pairing_told(if paired { "paired" } else { "timed out" });
+        drop(state);
+        self.changed();
+    }
+
+    fn pairing_told(&self, outcome: &'static str) {
+        self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
+    }
+
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
     /// where it succeeds.
     ///
@@ -335,13 +424,21 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        // Up to here the old keys were in force.
-        self.follow(&mut state);
-        let replaced = std::mem::replace(&mut state.config, Arc::new(config));
+        self.put_in_force(&mut state, config);
         drop(state);
-        drop(replaced);
         self.changed();
         Ok(result)
+    }
+
+    /// Every change of the configuration goes this way.
+    pub(super) fn put_in_force(&self, state: &mut State, config: Config) {
+        // What the meter said up to now was read with the keys of the old one.
+        self.follow(state);
+        // Other settings of Wi-Fi put an end to a pairing.
+        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
+            self.pairing_told("given up");
+        }
+        state.config = Arc::new(config);
     }
 
     /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
@@ -374,7 +471,7 @@ impl Device {
         }
         let mut config = Config::clone(&before);
         (object.of.get_mut)(&mut config).clone_from(&value);
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         let (device, object) = (device(), object.name);
         self.journal.write(Event::SettingsChanged { device, object, fields: changed });
         drop(state);
@@ -388,7 +485,7 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         *(part.get_mut)(&mut config) = value;
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         let (device, fields) = (self.identity.id.shared(), Vec::new());
         self.journal.write(Event::SettingsChanged { device, object: name, fields });
         drop(state);

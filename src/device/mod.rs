@@ -11,10 +11,12 @@ mod handle;
 mod hardware;
 mod identity;
 mod json;
+pub mod plug;
 pub mod network;
 mod profile;
 mod power;
 mod reception;
+pub mod scalers;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};

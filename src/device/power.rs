@@ -86,19 +86,17 @@ impl Device {
     /// Firmware, identity and the SD card stay. A reboot is to follow.
     pub fn restore(&self) {
         let mut state = self.state();
-        let config = std::mem::replace(
-            &mut state.config,
-            std::sync::Arc::new(Config::factory(&self.identity().id)),
-        );
+        self.put_in_force(&mut state, Config::factory(&self.identity().id));
         let definition = state.definition.take();
         self.journal().write(Event::Restored { device: self.identity().id.shared() });
         drop(state);
-        // Freed only now, as they may be large.
-        drop((config, definition));
+        // Freed only now, as it may be large.
+        drop(definition);
         self.changed();
     }
 
     fn forget_runs(&self, state: &mut State) {
+        state.pairing = None;
         state.epoch += 1;
         state.queue = Queue::new(self.settings().first_status_id.unwrap_or(1));
     }

@@ -222,6 +222,7 @@ mod tests {
                 config: Arc::new(config),
                 firmware: Firmware::DEFAULT,
                 boot: Boot::first(&id, 0),
+                pairing: None,
             },
             meter: Observation {
                 status: Status::Ok,

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::StartError;
+use super::{StartError, pairing};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::{Device, Power};
 use crate::fault::Engine;
@@ -94,7 +94,8 @@ impl Gateway {
 
     /// Starts what the device does by itself; the API is served all along.
     fn start_services(&self) {
-        let _ = (&self.clock, &self.device);
+        let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
+        self.services.spawn(self.clock.motions().track(pairing));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.

@@ -1,6 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
 mod gateway;
+mod pairing;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

@@ -142,7 +142,11 @@ fn access(raw: &raw::Device) -> Access {
 }
 
 fn hardware(raw: &raw::Device) -> Hardware {
-    Hardware { reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0) }
+    Hardware {
+        reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0),
+        build: raw.build.as_ref().map(|build| build.0.clone()),
+        activated: raw.activation_date.map_or(Hardware::ACTIVATED, |at| at.0),
+    }
 }
 
 fn license(word: raw::License) -> License {

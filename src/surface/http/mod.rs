@@ -19,10 +19,12 @@ pub(crate) mod query;
 mod reply;
 mod report;
 mod router;
+mod scalers;
 pub(crate) mod server;
 mod settings;
 mod stream;
 mod system;
+mod wifi;
 
 pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;

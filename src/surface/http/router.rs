@@ -13,7 +13,7 @@ use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::live::Seat;
 use super::query::Query;
-use super::{Reply, actions, body, live, page, power, report, settings, system};
+use super::{Reply, actions, body, live, page, power, report, scalers, settings, system, wifi};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
@@ -141,8 +141,35 @@ pub static ROUTES: &[Route] = &[
             get("The settings of the Wi-Fi client.", |call| settings::show(call, &WIFI_SETTINGS)),
             put("Changes what it names of them.", |call| settings::merge(call, &WIFI_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &WIFI_SETTINGS)),
-            delete("Forgets them; the client is off.", settings::forget_wifi),
+            delete("Forgets them; the client is off.", wifi::forget),
         ],
+    },
+    Route {
+        path: "/api/v1/meter/scalers/current",
+        since: Feature::CurrentScalers.since(),
+        licensed: false,
+        endpoints: &[get("The scalers in force, of a DLMS meter.", scalers::current)],
+    },
+    Route {
+        path: "/api/v1/meter/scalers/custom",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The user's own scalers.", scalers::custom),
+            post("Replaces the user's own scalers.", scalers::replace),
+        ],
+    },
+    Route {
+        path: "/api/v1/wifi/scan",
+        since: ANY,
+        licensed: false,
+        endpoints: &[later(Method::Get, "The Wi-Fi networks around.", wifi::scan)],
+    },
+    Route {
+        path: "/api/v1/wifi/wps",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Opens the window of a WPS pairing.", wifi::pair)],
     },
     Route {
         path: "/api/v1/eth/settings",
@@ -194,17 +221,21 @@ const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoin
     Endpoint { method: Method::Delete, ..get(about, handler) }
 }
 
-impl Endpoint {
-    /// The same with a handler that waits.
-    #[allow(dead_code, reason = "uploads and scans come next")]
-    const fn later(
-        mut self,
-        handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
-    ) -> Self {
-        self.handler = Handler::Later(handler);
-        self
+/// A handler that waits.
+const fn later(
+    method: Method,
+    about: &'static str,
+    handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
+) -> Endpoint {
+    Endpoint {
+        method,
+        about,
+        body_limit: limits::JSON_BODY_BYTES,
+        handler: Handler::Later(handler),
     }
+}
 
+impl Endpoint {
     const fn up_to(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
