@@ -26,3 +26,4 @@ mod slaves;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
+mod system;
