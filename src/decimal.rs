@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A decimal number: `mantissa` × 10^−`places`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -162,6 +162,14 @@ impl Serialize for Decimal {
     }
 }
 
+impl<'de> Deserialize<'de> for Decimal {
+    /// The decimal number nearest to a JSON number, which is the one that was written wherever that
+    /// has at most 15 digits.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(|value| Self::rounded(value, Self::PLACES).shortest())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +190,9 @@ mod tests {
             let number = Decimal::new(mantissa, places);
             assert_eq!(number.to_string(), printed);
             assert_eq!(serde_json::to_string(&number).unwrap(), printed);
+            if mantissa != i64::MIN {
+                assert_eq!(serde_json::from_str::<Decimal>(printed).unwrap(), number);
+            }
         }
     }
 

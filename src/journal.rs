@@ -66,6 +66,20 @@ pub enum Event {
     SlaveGarbage { slave: Arc<str>, reason: String },
     /// A slave closed or reopened its listener.
     SlaveListening { slave: Arc<str>, listening: bool },
+    /// The device's own Modbus server answered otherwise than with registers: `exception n`, or what
+    /// a fault made of it.
+    ModbusRequest {
+        device: Arc<str>,
+        unit: u8,
+        function: u8,
+        address: u16,
+        quantity: u16,
+        outcome: Cow<'static, str>,
+    },
+    /// The device's Modbus server received bytes that are no Modbus frame, and closed the connection.
+    ModbusGarbage { device: Arc<str>, reason: String },
+    /// The device's Modbus server opened or closed its listener.
+    ModbusListening { device: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
     /// A client follows the live stream of a device.
@@ -78,6 +92,16 @@ pub enum Event {
     Started { device: Arc<str>, firmware: String, boot_id: String },
     /// A device forgot what its user had set.
     Restored { device: Arc<str> },
+    /// Rows of the SD log cannot be written, from this one on.
+    SdNotWritten { device: Arc<str>, error: String },
+    /// Rows of the SD log are written again.
+    SdGoesOn { device: Arc<str> },
+    /// A firmware image was uploaded; `firmware` is what it is, where the scenario says so.
+    FirmwareUploaded { device: Arc<str>, name: String, size: u64, firmware: Option<String> },
+    /// A Berry script was started or stopped.
+    ScriptRuns { device: Arc<str>, running: bool },
+    /// Something that is to outlive the process could not be written down.
+    StateNotWritten { what: Arc<str>, error: String },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

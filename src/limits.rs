@@ -49,6 +49,27 @@ pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
+// The device's own Modbus server (contract §6)
+// ---------------------------------------------------------------------------------------------
+
+/// Addresses a register map may use.
+pub const MODBUS_ADDRESSES: std::ops::RangeInclusive<u16> = 0..=9998;
+/// `scaler` of a register.
+pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Connections it serves at once; the vendor names no number. As many as a load test opens, and a
+/// fraction of what an idle HTTP server takes.
+pub const MODBUS_CONNECTIONS: usize = 128;
+/// Real idle time after which it closes a connection, as a slave does.
+pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
+/// Real time before another try to bind a port that was in use.
+pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
+/// Real time before another try where the mDNS library's queue is full, which a house of many devices
+/// fills at its start.
+pub const MDNS_RETRY: Duration = Duration::from_millis(250);
+/// Real time that the mDNS library gets to say goodbye in.
+pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
+
+// ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
 // ---------------------------------------------------------------------------------------------
 
@@ -241,3 +262,38 @@ pub const JOURNAL_PAGE: usize = 256;
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Real time that a house gets to end in after Ctrl-C, before the process ends without waiting.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// Bytes of a document in a state directory; the largest that this writes, with every text of a
+/// device at its longest, has some 100 KiB.
+pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
+/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
+pub const STATE_BROKEN_FILES: u32 = 100;
+/// Status ids passed over after a process that ended without a word: more than a device gives out
+/// between two writes of its state.
+pub const STATUS_ID_LEAP: u64 = 1000;
+/// Bytes on an SD card that is in memory: a day of rows every second.
+pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of a file that are read and sent at a time.
+pub const SD_PIECE_BYTES: usize = 64 * 1024;
+/// Folders within each other on an SD card.
+pub const SD_DEPTH: usize = 16;
+/// Bytes of a name on an SD card (long names of FAT have 255 characters).
+pub const SD_NAME_BYTES: usize = 255;
+/// Entries of a folder that a listing shows: three years of log files in one are some thousand.
+pub const SD_LISTED: usize = 4096;
+/// Files that a scenario puts on a card.
+pub const SD_FILES: usize = 1000;
+/// Bytes of a firmware image (ruling: an application partition of the device's flash).
+pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of an upload beside the image: the heads of its parts, and small fields.
+pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
+/// Bytes of a whole upload.
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
+pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
+/// Real time an upload may take in all.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// Images that a scenario knows.
+pub const IMAGES: usize = 100;
+/// Bytes of a Berry script (contract §2; larger is 413).
+pub const SCRIPT_BYTES: usize = 8191;
+/// Lines that wait for a client of the Berry console; as many as a script of that size can have.
+pub const CONSOLE_LINES: usize = 1024;

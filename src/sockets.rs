@@ -45,6 +45,13 @@ impl Port {
         Ok((Self::Open(Arc::new(listener)), bound))
     }
 
+    /// A port that is kept and refuses.
+    pub(crate) fn reserve(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
+        let socket = bound(address)?;
+        let bound = socket.local_addr()?;
+        Ok((Self::Reserved(socket), bound))
+    }
+
     /// Takes connections, again or still.
     pub(crate) fn open(
         &mut self,
@@ -66,8 +73,8 @@ impl Port {
             return;
         }
         *self = Self::Lost;
-        match bound(address) {
-            Ok(socket) => *self = Self::Reserved(socket),
+        match Self::reserve(address) {
+            Ok((port, _)) => *self = port,
             Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
         }
     }

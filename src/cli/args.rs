@@ -44,6 +44,9 @@ pub struct RunArguments {
     /// Where the device's API listens; further devices take the ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<SocketAddr>,
+    /// Where the device's own Modbus server listens; further devices take the ports after it
+    #[arg(long, value_name = "ADDRESS")]
+    pub modbus: Option<SocketAddr>,
     /// Where the control plane listens
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
@@ -59,6 +62,9 @@ pub struct RunArguments {
     /// What actions may reach beside the house itself
     #[arg(long, value_enum, value_name = "POLICY")]
     pub outbound: Option<PolicyArgument>,
+    /// Keep what is set and stored in this directory, and go on from there at the next start
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
     /// Write a JSON file that says where everything listens, once it does
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

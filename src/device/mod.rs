@@ -13,10 +13,14 @@ mod identity;
 mod json;
 pub mod plug;
 pub mod network;
-mod profile;
 mod power;
+mod profile;
+pub mod registers;
 mod reception;
+mod saved;
 pub mod scalers;
+mod script;
+pub mod sd;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
@@ -25,9 +29,10 @@ pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
-pub use self::hardware::Hardware;
+pub use self::hardware::{Hardware, Image};
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::reception::ReadingKey;
+pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -1,5 +1,6 @@
 //! One gateway of the house: the device, its API on a socket, and what it does by itself.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::net::TcpListener;
@@ -8,12 +9,14 @@ use tokio::task::JoinHandle;
 
 use super::{StartError, pairing};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{Device, Power};
+use crate::device::{Device, Power, Resumed, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
-use crate::surface::http;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
+use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
@@ -23,12 +26,26 @@ pub(super) struct Parts<'a> {
     pub engine: &'a Arc<Engine>,
     pub journal: &'a Arc<Journal>,
     pub outside: &'a Outside,
+    #[cfg(feature = "mdns")]
+    pub announcer: &'a Arc<mdns::Announcer>,
+}
+
+/// What of a device outlives the process.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Where it goes on from.
+    pub resumed: Option<Resumed>,
+    /// The directory that is its SD card.
+    pub sd_dir: Option<PathBuf>,
 }
 
 /// A device with its surfaces.
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    pub modbus: modbus::Server,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     clock: Clock,
     runner: Arc<Runner>,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
@@ -48,15 +65,32 @@ struct Supervision {
 impl Gateway {
     pub(super) fn start(
         plan: &DevicePlan,
+        kept: Kept,
         listener: TcpListener,
         parts: &Parts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
-            plan.setup(parts.seed),
+            Setup { resumed: kept.resumed, sd_dir: kept.sd_dir, ..plan.setup(parts.seed) },
             parts.clock.clone(),
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        let modbus = modbus::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            links: parts.outside.links().clone(),
+        };
+        // What a scenario says of the port stands for what it says of the address.
+        let first_port = plan.config.settings.services.modbus.port;
+        let modbus = modbus::Server::bind(&plan.modbus, first_port, modbus).map_err(|source| {
+            StartError::Bind {
+                who: format!("the Modbus server of device {}", plan.identity.id),
+                address: plan.modbus.listen,
+                source,
+            }
+        })?;
         let runner = Arc::clone(parts.outside.runner());
         let api = http::Api::new(
             Arc::clone(&device),
@@ -72,6 +106,9 @@ impl Gateway {
         let gateway = Arc::new(Self {
             device,
             http,
+            modbus,
+            #[cfg(feature = "mdns")]
+            announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.outside.runner()),
             services: Tasks::default(),
@@ -92,15 +129,32 @@ impl Gateway {
             Some(Supervision { halt, task });
     }
 
-    /// Starts what the device does by itself; the API is served all along.
+    /// Starts what the device does by itself; the API is served all along. A device that only
+    /// records does nothing else.
     fn start_services(&self) {
-        let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
-        self.services.spawn(self.clock.motions().track(pairing));
+        self.service(Arc::clone(&self.device).log_to_sd());
+        if self.device.is_offline() {
+            return;
+        }
+        self.modbus.start(&self.services);
+        #[cfg(feature = "mdns")]
+        self.service(Arc::clone(&self.announcer).follow(
+            Arc::clone(&self.device),
+            self.http.address(),
+            self.modbus.place(),
+        ));
+        self.service(Arc::clone(&self.device).run_script_after_boot());
+        self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
+    }
+
+    fn service(&self, service: impl Future<Output = ()> + Send + 'static) {
+        self.services.spawn(self.clock.motions().track(service));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.
     async fn stop_services(&self) {
         self.services.end_all().await;
+        self.modbus.drop_connections().await;
     }
 
     /// Ends what the device does by itself and drops its connections, and returns when all of it is
@@ -111,8 +165,18 @@ impl Gateway {
         let paused = self.http.pause().await;
         self.stop_services().await;
         // It may have been down.
-        self.open();
+        self.listen();
         paused
+    }
+
+    /// Takes the device back to how it came up, its SD card among it.
+    pub(super) async fn reset(&self) {
+        if let Some(card) = self.device.sd()
+            && let Err(error) = card.reset().await
+        {
+            tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
+        }
+        self.device.reset();
     }
 
     async fn end_supervision(&self) {
@@ -128,6 +192,7 @@ impl Gateway {
     async fn go_down(&self) {
         self.http.shut().await;
         self.stop_services().await;
+        self.modbus.shut().await;
         self.runner.end(&self.device.identity().id).await;
     }
 
@@ -138,7 +203,14 @@ impl Gateway {
         self.open();
     }
 
+    /// Takes connections, where the device has a network.
     fn open(&self) {
+        if !self.device.is_offline() {
+            self.listen();
+        }
+    }
+
+    fn listen(&self) {
         if let Err(error) = self.http.open() {
             let (device, address) = (&self.device.identity().id, self.http.address());
             tracing::error!(%device, %address, %error, "the device's API cannot listen again");
@@ -150,6 +222,7 @@ impl Gateway {
         self.end_supervision().await;
         self.http.close().await;
         self.stop_services().await;
+        self.modbus.close().await;
     }
 }
 
@@ -161,6 +234,10 @@ async fn supervise(
     mut halted: watch::Receiver<bool>,
 ) {
     let mut changes = device.changes();
+    if device.is_offline() {
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.http.shut().await;
+    }
     loop {
         changes.borrow_and_update();
         if let Power::Down { until } = device.power() {

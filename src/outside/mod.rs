@@ -4,7 +4,7 @@
 //! A [`Runner`] carries out what a device admitted: it [`resolve`]s the host (the house's own peers
 //! first, then what the outbound policy allows), sends the request on a connection of its own, and
 //! has the result code from [`classify`], a pure function over the bytes. [`Slave`]s and [`Target`]s
-//! are real listeners. Between the two, [`link`] accounts for what is on its way through the kernel.
+//! are real listeners. Between the two, [`crate::link`] accounts for what is on its way through the kernel.
 //!
 //! ```text
 //! Run ─► runner ─► requester ─► resolve ─► modbus | http ─► tap ─► link ═ link ─► slaves | targets
@@ -13,7 +13,6 @@
 
 pub mod classify;
 mod http;
-pub mod link;
 mod modbus;
 mod requester;
 pub mod resolve;
@@ -29,18 +28,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use self::link::Links;
 use self::requester::Requester;
 use self::resolve::Resolver;
 pub use self::runner::Runner;
 pub use self::slaves::Slave;
-use self::slaves::{BACKLOG, Supervisor};
+use self::slaves::Supervisor;
 use self::targets::{Certificate, TargetServer};
 pub use self::targets::{Received, Target};
 use crate::bank::LayoutError;
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
+use crate::link::Links;
+use crate::modbus::BACKLOG;
 use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
 use crate::sockets::Port;
@@ -242,6 +242,12 @@ impl Outside {
     #[must_use]
     pub fn runner(&self) -> &Arc<Runner> {
         &self.runner
+    }
+
+    /// The connections between ends of the house.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Its slaves and targets, as actions know them.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::classify::ResultCode;
-use super::link::Caller;
 use super::requester::{Outcome, Requester};
 use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
 use crate::device::{DeviceId, Execution, Run, Ticket};
+use crate::link::Caller;
 use crate::tasks::Tasks;
 
 /// Carries out runs of all devices of a house. Its tasks are bounded by the devices' places for

@@ -4,15 +4,20 @@
 
 mod access;
 mod admission;
+mod berry;
 mod builtin;
 mod cli;
 mod control_api;
 mod cors;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;
 mod live;
+mod load;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
@@ -22,7 +27,9 @@ mod report;
 mod result_codes;
 mod scenario;
 mod settings;
+mod sd_card;
 mod slaves;
+mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;

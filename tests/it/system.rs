@@ -111,6 +111,33 @@ async fn wifi_shows_the_network_it_is_on() {
 }
 
 #[tokio::test]
+async fn card_and_script_show_as_they_are() {
+    let twin = Twin::start("device: {sd_card: {size: 1024}}").await;
+    let now = system(&twin).await;
+    assert_eq!(
+        now["sd_card"],
+        json!({ "installed": true, "type": "SDHC/SDXC", "size": 1024, "speed": 20 })
+    );
+    assert_eq!(twin.post("/api/v1/berry", "print('on')").await.status, 200);
+    assert_eq!(http(twin.device(), "PUT", "/api/v1/berry?run=true", "").await.status, 200);
+    let state = system(&twin).await["services"]["berry"]["execution_status"]["state"].clone();
+    assert_eq!(state, "RUNNING");
+    let without = Twin::start("device: {sd_card: false}").await;
+    assert_eq!(system(&without).await["sd_card"], json!({ "installed": false }));
+}
+
+#[tokio::test]
+async fn the_start_is_the_one_of_the_last_reboot() {
+    let twin = Twin::start("device: {reboot_time: 40s}").await;
+    twin.house.clock().advance(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
+    twin.house.clock().advance(Duration::from_secs(100)).await.unwrap();
+    let device = system(&twin).await["device"].clone();
+    assert_eq!(device["time_since_boot"], 60);
+    assert_eq!(device["last_reboot"], json!({ "date": "2026-01-15", "time": "18:01:00" }));
+}
+
+#[tokio::test]
 async fn without_licence_there_is_no_date_and_no_mystrom() {
     let twin = Twin::start("device: {license: free, firmware: 1.9.0}").await;
     let now = system(&twin).await;

@@ -1,7 +1,9 @@
 //! `/api/v1/mqtt/settings` (contract §2 and §8, `mqtt_settings_fields.csv`).
 
+use serde::{Deserialize, Serialize};
+
 /// The MQTT client's settings. Secrets never come back over the API, only their lengths.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct MqttSettings {
     pub enable: bool,

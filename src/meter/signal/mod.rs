@@ -1,85 +1,163 @@
 //! What flows at the meter: one coherent signal, a pure function of (seed, device, virtual time).
 //!
-//! Power is piecewise constant on a grid of whole seconds, in integer milliwatts; energy is its
-//! exact sum in mW·ms. Nothing here depends on what was asked before.
+//! Power is piecewise constant on a grid of whole seconds, in integer milliwatts; energy is its exact
+//! sum in mW·ms. A house is a sum of rectangles (`household`, `loads`) less the ramps of the sun
+//! (`pv`), which a battery follows (`battery`). A `day` is made at once, from draws that depend on its
+//! date alone, and walked along its edges; `history` keeps what was made. Nothing depends on what was
+//! asked before.
+//!
+//! The same house at the same civil time draws the same power, whenever its scenario started; the
+//! registers count from the start. Weather hangs on the seed alone, so that all devices of a house
+//! stand under one sky. Figures and their sources: `docs/signal-model.md`.
 
+mod battery;
+mod calendar;
+mod count;
+mod day;
 mod energy;
+mod history;
+mod house;
 mod household;
 mod loads;
 mod moment;
+mod noise;
 pub mod plan;
+mod pulse;
+mod pv;
+mod rhythm;
+mod voltage;
+mod weather;
 
-use jiff::{SignedDuration, Timestamp};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use self::history::{History, Sample};
+use self::house::House;
+use crate::clock::VirtualTime;
 
 pub use self::energy::{Energies, Energy};
 pub use self::moment::Moment;
 pub use self::plan::SignalPlan;
-use crate::clock::VirtualTime;
 
-/// The signal of one house. Cheap to ask, at any moment, in any order.
+/// The signal of one house. Cheap to ask, at any moment, in any order: a day that was not asked for
+/// yet costs about a tenth of a millisecond once, as does every day on the way there.
 #[derive(Debug)]
 pub struct Signal {
-    plan: SignalPlan,
+    house: House,
     start: Timestamp,
+    registers: Energies,
+    /// Made when first asked, so that an idle device costs nothing. The lock is short: whoever waits
+    /// for it waits for a day that would have to be made for them as well.
+    history: Mutex<Option<History>>,
+}
+
+/// Everything about one moment, from one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// What flows, and the voltage.
+    pub moment: Moment,
+    /// What the registers have counted.
+    pub energies: Energies,
+    /// The tariff in force: 1 or 2.
+    pub tariff: u8,
 }
 
 impl Signal {
     /// The signal of a house that starts at `start`; all its randomness comes from `seed` and
-    /// `device`. The same house at the same civil time draws the same power, whenever it started;
-    /// its registers count from the start.
+    /// `device`.
     #[must_use]
-    pub fn new(plan: &SignalPlan, _seed: u64, _device: &str, start: Timestamp) -> Self {
-        Self { plan: plan.clone(), start }
+    pub fn new(plan: &SignalPlan, seed: u64, device: &str, start: Timestamp) -> Self {
+        Self {
+            house: House::new(plan, seed, device),
+            start,
+            registers: Energies::of(plan),
+            history: Mutex::new(None),
+        }
     }
 
     /// What flows at `now`, and the voltage.
     #[must_use]
-    pub fn at(&self, _now: VirtualTime) -> Moment {
-        let phases = self.plan.connection.phases.count();
-        let mut moment = Moment { phases, ..Moment::default() };
-        moment.active[0] = self.base();
-        moment.voltage[..phases].fill(self.volts());
-        moment
+    pub fn at(&self, now: VirtualTime) -> Moment {
+        self.sample(now).moment
     }
 
     /// What the registers have counted at `now`.
     #[must_use]
     pub fn energy(&self, now: VirtualTime) -> Energies {
-        let mut energies = Energies::of(&self.plan);
-        let ms = now.since_start().as_millis();
-        energies.import[0] += Energy::from_mw_ms(u128::from(self.base().unsigned_abs()) * ms);
-        energies
+        self.counted(&self.sample(now))
     }
 
     /// The tariff in force at `now`: 1 or 2.
     #[must_use]
     pub fn tariff(&self, now: VirtualTime) -> u8 {
-        let zone = jiff::tz::TimeZone::get("Europe/Zurich").unwrap_or(jiff::tz::TimeZone::UTC);
-        let civil = zone.to_datetime(self.civil(now));
-        let minute =
-            u16::try_from(i32::from(civil.hour()) * 60 + i32::from(civil.minute())).unwrap_or(0);
-        let high = self.plan.tariff.windows();
-        if high.iter().any(|window| window.holds(civil.weekday(), minute)) { 1 } else { 2 }
+        number_of(self.sample(now).tariff)
     }
 
-    fn civil(&self, now: VirtualTime) -> Timestamp {
-        SignedDuration::try_from(now.since_start())
-            .ok()
-            .and_then(|since| self.start.checked_add(since).ok())
-            .unwrap_or(Timestamp::MAX)
+    /// All of it at `now`, at the price of one.
+    #[must_use]
+    pub fn state(&self, now: VirtualTime) -> State {
+        let sample = self.sample(now);
+        State {
+            moment: sample.moment,
+            energies: self.counted(&sample),
+            tariff: number_of(sample.tariff),
+        }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
-    fn base(&self) -> i64 {
-        (self.plan.household.base_watts * 1000.0) as i64
+    /// Bytes of memory that it takes, with all that it keeps.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let history = self.history();
+        size_of::<Self>()
+            + self.house.heap_bytes()
+            + history.as_ref().map_or(0, History::heap_bytes)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a cast from f64 saturates"
-    )]
-    fn volts(&self) -> u32 {
-        (self.plan.connection.volts * 1000.0) as u32
+    fn sample(&self, now: VirtualTime) -> Sample {
+        let start = self.start.as_nanosecond();
+        let now = (start + i128::from(now.as_nanos())).min(Timestamp::MAX.as_nanosecond());
+        let milliseconds =
+            |nanos: i128| i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
+        self.history()
+            .get_or_insert_with(|| History::new(&self.house, milliseconds(start)))
+            .sample(&self.house, milliseconds(now))
+    }
+
+    fn history(&self) -> MutexGuard<'_, Option<History>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counted(&self, sample: &Sample) -> Energies {
+        let Sample { earlier, today, before, walk, .. } = sample;
+        let add = |register: Energy, earlier: u64, today: u64, before: u64| {
+            let counted = u128::from(earlier) * 1000 + u128::from(today) - u128::from(before);
+            register + Energy::from_mw_ms(counted)
+        };
+        let mut energies = self.registers;
+        for tariff in 0..2 {
+            let import = &mut energies.import[tariff];
+            *import =
+                add(*import, earlier.import[tariff], today.import[tariff], before.import[tariff]);
+            let export = &mut energies.export[tariff];
+            *export =
+                add(*export, earlier.export[tariff], today.export[tariff], before.export[tariff]);
+            for (index, quadrant) in energies.quadrants.iter_mut().enumerate() {
+                let [earlier, today, before] =
+                    [earlier, today, before].map(|counters| counters.quadrants[index][tariff]);
+                quadrant[tariff] = add(quadrant[tariff], earlier, today, before);
+            }
+        }
+        energies.import_demand = walk.demand.import;
+        energies.export_demand = walk.demand.export;
+        energies
     }
 }
+
+/// Tariffs are numbered from 1.
+fn number_of(tariff: usize) -> u8 {
+    if tariff == 0 { 1 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,8 +38,7 @@ impl SignalPlan {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.connection.phases == Phases::One {
-            let beyond =
-                |place: Placement| matches!(place, Placement::L2 | Placement::L3 | Placement::All);
+            let beyond = |place: Placement| matches!(place, Placement::L2 | Placement::L3);
             for load in self.loads.iter().filter(|load| beyond(load.placement)) {
                 problems.push((
                     "loads",
@@ -62,7 +61,7 @@ impl SignalPlan {
 /// Loads of a house at the most: what a day of it may take of memory is bounded.
 pub const LOADS: usize = 16;
 /// Appliances of a household at the most, for the same reason.
-pub const APPLIANCES: usize = 32;
+pub const APPLIANCES: usize = 24;
 /// Steps of a program at the most, for the same reason.
 pub const STEPS: usize = 16;
 /// Windows of a week at the most, for the same reason.
@@ -237,7 +236,7 @@ pub struct Appliance {
     /// What it draws from its start to its end; at most [`STEPS`] steps and 12 hours.
     pub program: Vec<Step>,
     /// When it starts.
-    pub use_: Use,
+    pub runs: Runs,
     /// Its phase; an appliance on all three is there in equal parts.
     pub placement: Placement,
     /// Power factor, above 0 and at most 1; see [`Appliance::capacitive`].
@@ -257,7 +256,7 @@ pub struct Step {
 
 /// What starts an appliance.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Use {
+pub enum Runs {
     /// Someone does, so often a year at the default consumption, between these hours of the day, by
     /// the rhythm of the household.
     Started {
@@ -300,8 +299,8 @@ impl Appliance {
         if whole > Duration::from_hours(12) {
             problems.add("program", format!("a program of {whole:?}; expected at most 12 hours"));
         }
-        match self.use_ {
-            Use::Started { a_year, from_hour, until_hour } => {
+        match self.runs {
+            Runs::Started { a_year, from_hour, until_hour } => {
                 problems.range("a_year", a_year, 0.0, 20_000.0, "starts");
                 if from_hour >= until_hour || until_hour > 24 {
                     problems.add(
@@ -312,10 +311,10 @@ impl Appliance {
                     );
                 }
             }
-            Use::InTheDark { a_year } => {
+            Runs::InTheDark { a_year } => {
                 problems.range("a_year", a_year, 0.0, 20_000.0, "starts");
             }
-            Use::Cycling { pause } => {
+            Runs::Cycling { pause } => {
                 // A day of such cycles has to fit into what a day may take of memory.
                 if whole + pause < Duration::from_mins(10) || pause > Duration::from_hours(12) {
                     problems.add(
@@ -344,12 +343,12 @@ impl Appliance {
 
     /// What it draws on average where nobody starts it, in W.
     fn cycling_watts(&self) -> f64 {
-        match self.use_ {
-            Use::Cycling { pause } => {
+        match self.runs {
+            Runs::Cycling { pause } => {
                 let hours = (self.program_lasts() + pause).as_secs_f64() / 3600.0;
                 if hours > 0.0 { self.program_wh() / hours } else { 0.0 }
             }
-            Use::Started { .. } | Use::InTheDark { .. } => 0.0,
+            Runs::Started { .. } | Runs::InTheDark { .. } => 0.0,
         }
     }
 }

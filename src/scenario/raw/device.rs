@@ -1,11 +1,15 @@
 //! The clock, the outbound policy and the gateways.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceIdText, FirmwareText, Instant, Lapse, Listen, OriginText, SpeedText, Text};
+use super::{
+    Choice, DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, OriginText,
+    RegisterMapText, SpeedText, Text,
+};
 
 /// When the house starts and how its time passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +33,18 @@ pub enum Outbound {
     Allow,
 }
 
+/// What the devices announce on the network by mDNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
+}
+
 /// A whatwatt Go.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +62,12 @@ pub struct Device {
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
+    /// Its own Modbus server: where it listens once the device's settings switch it on, or a mapping
+    /// that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless given.
+    pub modbus: Option<DeviceModbus>,
+    /// The registers of that server, in the device's own JSON shape; those of a device out of the box
+    /// unless given.
+    pub modbus_map: Option<RegisterMapText>,
     /// How strictly Digest authentication is read; tolerant unless given.
     pub digest: Option<Digest>,
     /// Which pages may use its API from a browser, beside its own.
@@ -63,11 +85,44 @@ pub struct Device {
     pub http_failure: Option<HttpFailure>,
     /// How long it is gone for when it reboots; 3s unless given.
     pub reboot_time: Option<Lapse>,
+    /// Its SD card; false for none, an empty one of 7618 MiB unless given.
+    pub sd_card: Option<Choice<bool, SdCard>>,
+    /// Which firmware the images are that are uploaded to it. The first that fits counts; with any
+    /// other image the device reboots as it was.
+    pub images: Option<Vec<Image>>,
+    /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
+    /// device, until it reboots; false unless given.
+    pub power_model: Option<bool>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of
     /// `actions`.
     pub actions_file: Option<Text>,
+}
+
+/// An SD card.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SdCard {
+    /// Its size in MiB; 7618 unless given.
+    #[schemars(range(min = 1))]
+    pub size: Option<u32>,
+    /// Files on it, by their paths, with what is in them.
+    pub files: Option<BTreeMap<String, Text>>,
+}
+
+/// A firmware image, known by its name, its size or its MD5 sum; all that are given have to fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The name of its file, as upgrade.bin.
+    pub name: Option<Text>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// Its MD5 sum, 32 hexadecimal digits.
+    pub md5: Option<Text>,
+    /// The firmware that it is.
+    pub firmware: FirmwareText,
 }
 
 /// A licence.

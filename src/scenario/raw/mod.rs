@@ -8,6 +8,7 @@
 mod choice;
 mod device;
 mod fault;
+mod modbus;
 mod scalar;
 mod slave;
 mod target;
@@ -19,13 +20,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
-    Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
+    License, Mdns, Outbound, SdCard,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
     Moment, Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
+pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
     DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, OriginText, Range,
     Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
@@ -53,6 +55,8 @@ pub struct Scenario {
     pub control: Option<Listen>,
     /// What actions may reach beside the slaves and targets of the house; `deny` unless given.
     pub outbound: Option<Outbound>,
+    /// What the devices announce on the network by mDNS; `auto` unless given.
+    pub mdns: Option<Mdns>,
     /// The gateway, where the house has one.
     pub device: Option<Device>,
     /// The gateways, where the house has several; in place of `device`.

@@ -8,12 +8,16 @@ use bytes::Bytes;
 use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::live::Seat;
 use super::query::Query;
-use super::{Reply, actions, body, live, page, power, report, scalers, settings, system, wifi};
+use super::{
+    Reply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd, settings,
+    system, wifi,
+};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
@@ -53,7 +57,13 @@ enum Handler {
     Now(fn(&Call<'_>) -> Reply),
     /// With waiting.
     Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
+    /// With waiting, and it reads the body itself.
+    Streaming(Streaming),
 }
+
+/// A handler that reads the body itself.
+type Streaming =
+    for<'a> fn(&'a Call<'a>, body::Upload) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
 /// Every path of the device.
 pub static ROUTES: &[Route] = &[
@@ -112,6 +122,19 @@ pub static ROUTES: &[Route] = &[
         since: ANY,
         licensed: false,
         endpoints: &[get("Each reading of the meter as an event, for one client.", live::follow)],
+    },
+    Route {
+        path: "/api/v1/modbus",
+        since: Feature::ModbusServer.since(),
+        licensed: false,
+        endpoints: &[
+            get(
+                "The register map, as POST takes it; with ?address_format=dec or hex, where each register stands.",
+                modbus::show,
+            ),
+            post("Replaces the register map.", modbus::replace),
+            delete("Goes back to the map of a device out of the box.", modbus::delete),
+        ],
     },
     Route {
         path: "/api/v1/settings",
@@ -182,6 +205,42 @@ pub static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        path: "/sdcard/*",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            later(Method::Get, "What is on the SD card: a folder's listing, or a file.", sd::get),
+            later(Method::Delete, "Deletes a file or folder of the SD card.", sd::delete),
+        ],
+    },
+    Route {
+        path: "/api/v1/berry",
+        since: Feature::Berry.since(),
+        licensed: false,
+        endpoints: &[
+            get("The stored Berry script.", berry::show),
+            post("Replaces the script.", berry::store).up_to(limits::SCRIPT_BYTES),
+            put("Whether the script runs; ?run=true starts it, ?run=false stops it.", berry::run),
+            delete("Deletes the script; one that runs goes on.", berry::delete),
+        ],
+    },
+    Route {
+        path: "/api/v1/berry/console",
+        since: Feature::Berry.since(),
+        licensed: false,
+        endpoints: &[get("What the script prints, as events.", berry::console)],
+    },
+    Route {
+        path: "/load",
+        since: ANY,
+        licensed: false,
+        endpoints: &[streaming(
+            "Takes a firmware image, and reboots.",
+            limits::UPLOAD_BYTES,
+            load::upload,
+        )],
+    },
+    Route {
         path: "/api/v1/reboot",
         since: ANY,
         licensed: false,
@@ -235,6 +294,11 @@ const fn later(
     }
 }
 
+/// An endpoint whose handler reads the body itself.
+const fn streaming(about: &'static str, body_limit: usize, handler: Streaming) -> Endpoint {
+    Endpoint { method: Method::Post, about, body_limit, handler: Handler::Streaming(handler) }
+}
+
 impl Endpoint {
     const fn up_to(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
@@ -286,6 +350,8 @@ pub struct Api {
     guard: Guard,
     strangers: Strangers,
     run: Box<dyn Fn(Run) + Send + Sync>,
+    /// One upload at a time.
+    upload: Semaphore,
 }
 
 /// A call that passed all checks.
@@ -308,8 +374,9 @@ impl Api {
     ) -> Arc<Self> {
         let guard = Guard::new(device.access().digest);
         let strangers = Strangers::default();
-        let (live, streams, run) = (Seat::default(), Arc::default(), Box::new(run));
-        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, run })
+        let (live, streams, upload) = (Seat::default(), Arc::default(), Semaphore::new(1));
+        let run = Box::new(run);
+        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, run, upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
@@ -318,7 +385,7 @@ impl Api {
     /// method, licence, body.
     pub async fn answer<B>(&self, request: Request<B>) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
@@ -341,7 +408,7 @@ impl Api {
     /// The reply, for whoever may ask.
     async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         match self.guard.check(head, &view) {
             Gate::Open => {}
@@ -349,6 +416,10 @@ impl Api {
             Gate::Body => return self.answer_with_body(head, view, body).await,
         }
         match self.check(head, &view) {
+            Ok(endpoint) if matches!(endpoint.handler, Handler::Streaming(_)) => {
+                let call = Call { api: self, head, view, body: Bytes::new() };
+                self.finish(endpoint, &call, body::upload(body)).await
+            }
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
                 Ok(body) => self.handle(endpoint, head, view, body).await,
                 Err(unread) => unread.into(),
@@ -361,7 +432,7 @@ impl Api {
     /// with anything else is told only to who is in.
     async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let endpoint = self.check(head, &view);
         let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
@@ -379,11 +450,25 @@ impl Api {
     }
 
     async fn handle(&self, endpoint: &Endpoint, head: &Parts, view: View, body: Bytes) -> Reply {
+        let upload = match endpoint.handler {
+            Handler::Streaming(_) => body.clone(),
+            _ => Bytes::new(),
+        };
         let call = Call { api: self, head, view, body };
-        match endpoint.handler {
-            Handler::Now(handler) => handler(&call),
-            Handler::Later(handler) => handler(&call).await,
+        self.finish(endpoint, &call, body::uploaded(upload)).await
+    }
+
+    async fn finish(&self, endpoint: &Endpoint, call: &Call<'_>, upload: body::Upload) -> Reply {
+        let reply = match endpoint.handler {
+            Handler::Now(handler) => handler(call),
+            Handler::Later(handler) => handler(call).await,
+            Handler::Streaming(handler) => handler(call, upload).await,
+        };
+        if endpoint.method != Method::Get {
+            // Whoever is told that something is set finds it set, come what may.
+            self.device.kept().await;
         }
+        reply
     }
 
     fn unauthorized(&self, view: &View, refusal: Refusal) -> Reply {
@@ -474,6 +559,11 @@ impl Call<'_> {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.api.clock
+    }
+
+    /// Keeps other uploads away until the returned value is dropped; none where there is one.
+    pub(super) fn begin_upload(&self) -> Option<SemaphorePermit<'_>> {
+        self.api.upload.try_acquire().ok()
     }
 
     /// Has an admitted call carried out.

@@ -27,7 +27,7 @@ fn system(device: &Device, snapshot: &Snapshot) -> String {
         json.object("services");
         json.object("berry");
         json.object("execution_status");
-        json.word("state", "IDLE");
+        json.word("state", if device.script_runs() { "RUNNING" } else { "IDLE" });
         json.end();
         json.end();
         json.end();
@@ -40,7 +40,13 @@ fn system(device: &Device, snapshot: &Snapshot) -> String {
     write_address(&mut json, network.eth.address.as_ref());
     json.end();
     json.object("sd_card");
-    json.plain("installed", false);
+    json.plain("installed", device.sd().is_some());
+    if let Some(card) = device.sd() {
+        let card = card.summary();
+        json.word("type", card.kind);
+        json.plain("size", card.size);
+        json.plain("speed", card.speed);
+    }
     json.end();
     json.end();
     json.into_string()

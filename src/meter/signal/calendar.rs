@@ -1,0 +1,197 @@
+//! Local days: where they begin, how long they are, and what the clock on the wall says in them.
+
+use std::sync::LazyLock;
+
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use super::plan::Window;
+
+/// The zone of the device (contract §4). It is bundled; UTC could only stand in for a broken build.
+static ZONE: LazyLock<TimeZone> =
+    LazyLock::new(|| TimeZone::get("Europe/Zurich").unwrap_or(TimeZone::UTC));
+
+/// Seconds of a usual day.
+pub(super) const DAY: i64 = 86_400;
+
+/// A local day. Moments in it are seconds since its midnight that have really passed, so that a day
+/// on which clocks change has 82 800 or 90 000 of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LocalDay {
+    pub date: Date,
+    /// Its midnight, in seconds since 1970.
+    pub begin: i64,
+    /// How many seconds it has.
+    pub length: u32,
+    /// Where the clock changes in it, and by how many seconds it is put forward.
+    change: Option<(u32, i64)>,
+}
+
+impl LocalDay {
+    /// The day in which `second` since 1970 falls.
+    pub(super) fn of(second: i64) -> Self {
+        Self::on(ZONE.to_datetime(timestamp(second)).date())
+    }
+
+    /// The day of this date.
+    pub(super) fn on(date: Date) -> Self {
+        let begin = midnight(date);
+        let end = date.tomorrow().map_or(begin + DAY, midnight);
+        let length = u32::try_from(end - begin).unwrap_or(86_400);
+        let change = (i64::from(length) != DAY).then(|| change_in(begin, end)).flatten();
+        Self { date, begin, length, change }
+    }
+
+    /// The day after.
+    pub(super) fn next(&self) -> Self {
+        Self::on(self.date.saturating_add(1.day()))
+    }
+
+    /// The day before.
+    pub(super) fn previous(&self) -> Self {
+        Self::on(self.date.saturating_sub(1.day()))
+    }
+
+    /// Whether `second` since 1970 falls in it.
+    pub(super) fn contains(&self, second: i64) -> bool {
+        (self.begin..self.begin + i64::from(self.length)).contains(&second)
+    }
+
+    /// Its number: days since 1970-01-01 by the calendar.
+    pub(super) fn number(&self) -> i64 {
+        // Local noon falls on the same date in UTC.
+        (self.begin + DAY / 2).div_euclid(DAY)
+    }
+
+    /// Its number in the year, from 1, as a number to compute with.
+    pub(super) fn of_year(&self) -> f64 {
+        f64::from(self.date.day_of_year())
+    }
+
+    pub(super) fn weekday(&self) -> Weekday {
+        self.date.weekday()
+    }
+
+    /// How many seconds have passed since midnight when the wall clock shows `local` seconds: the
+    /// first time where it shows that twice, an hour later where it never does.
+    pub(super) fn passed(&self, local: i64) -> i64 {
+        match self.change {
+            Some((at, shift)) if local >= i64::from(at) + shift.max(0) => local - shift,
+            _ => local,
+        }
+    }
+
+    /// Calls `found` with each stretch of this day that lies within `window` by the wall clock.
+    pub(super) fn stretches(&self, window: &Window, mut found: impl FnMut(u32, u32)) {
+        let (from, to) = (i64::from(window.from) * 60, i64::from(window.to) * 60);
+        let today = window.days.contain(self.weekday());
+        let yesterday = window.days.contain(self.weekday().previous());
+        let overnight = from >= to;
+        let local = [
+            (today && !overnight).then_some((from, to)),
+            (today && overnight).then_some((from, 2 * DAY)),
+            (yesterday && overnight).then_some((0, to)),
+        ];
+        // The day as stretches in which the wall clock runs evenly: passed = local − shift.
+        let length = i64::from(self.length);
+        let (at, shift) = self.change.map_or((length, 0), |(at, shift)| (i64::from(at), shift));
+        for (from, to) in local.into_iter().flatten() {
+            for (begin, end, shift) in [(0, at, 0), (at, length, shift)] {
+                let first = (from - shift).clamp(begin, end);
+                let last = (to - shift).clamp(begin, end);
+                if let (Ok(first), Ok(last)) = (u32::try_from(first), u32::try_from(last))
+                    && first < last
+                {
+                    found(first, last);
+                }
+            }
+        }
+    }
+}
+
+/// A second since 1970 as a timestamp, within what can be written.
+fn timestamp(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or(if second < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+fn midnight(date: Date) -> i64 {
+    ZONE.to_timestamp(date.at(0, 0, 0, 0)).map_or_else(
+        // Only the last hours of year 9999 have no timestamp.
+        |_| Timestamp::MAX.as_second(),
+        Timestamp::as_second,
+    )
+}
+
+/// Where the clock changes between two moments, and by how much.
+fn change_in(begin: i64, end: i64) -> Option<(u32, i64)> {
+    let change = ZONE.following(timestamp(begin)).next()?;
+    let at = change.timestamp().as_second();
+    if at >= end {
+        return None;
+    }
+    let before = ZONE.to_offset(timestamp(begin)).seconds();
+    let shift = i64::from(change.offset().seconds()) - i64::from(before);
+    Some((u32::try_from(at - begin).ok()?, shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::meter::signal::plan::Days;
+
+    #[test]
+    fn days_on_which_clocks_change_have_92_and_100_quarters() {
+        for (date, quarters) in [
+            (date(2026, 3, 29), 92),
+            (date(2026, 10, 25), 100),
+            (date(2026, 10, 26), 96),
+            (date(2024, 2, 29), 96),
+        ] {
+            let day = LocalDay::on(date);
+            assert_eq!(day.length / 900, quarters, "{date}");
+            assert_eq!(day.next().begin, day.begin + i64::from(day.length));
+            assert_eq!(day.next().previous(), day);
+            assert_eq!(LocalDay::of(day.begin), day);
+            assert_eq!(LocalDay::of(day.begin - 1), day.previous());
+            assert_eq!(day.next().number(), day.number() + 1);
+        }
+    }
+
+    #[test]
+    fn a_window_follows_the_wall_clock_through_its_changes() {
+        let window = |from, to| Window { days: Days::ALL, from, to };
+        let stretches = |date, window: Window| {
+            let mut found = Vec::new();
+            LocalDay::on(date).stretches(&window, |from, to| found.push((from, to)));
+            found
+        };
+        let (spring, autumn) = (date(2026, 3, 29), date(2026, 10, 25));
+        // 07:00 is six hours after midnight in spring, eight in autumn.
+        assert_eq!(stretches(spring, window(420, 480)), [(21_600, 25_200)]);
+        assert_eq!(stretches(autumn, window(420, 480)), [(28_800, 32_400)]);
+        // 02:15 to 02:45 never comes in spring, and twice in autumn.
+        assert_eq!(stretches(spring, window(135, 165)), []);
+        assert_eq!(stretches(autumn, window(135, 165)), [(8_100, 9_900), (11_700, 13_500)]);
+        // Overnight, and the whole day.
+        assert_eq!(
+            stretches(date(2026, 1, 15), window(1320, 360)),
+            [(79_200, 86_400), (0, 21_600)]
+        );
+        assert_eq!(stretches(autumn, window(0, 1440)), [(0, 10_800), (10_800, 90_000)]);
+    }
+
+    #[test]
+    fn wall_clock_times_find_their_moment() {
+        let spring = LocalDay::on(date(2026, 3, 29));
+        assert_eq!([3600, 9000, 10_800].map(|local| spring.passed(local)), [3600, 9000, 7200]);
+        let autumn = LocalDay::on(date(2026, 10, 25));
+        assert_eq!([3600, 9000, 10_800].map(|local| autumn.passed(local)), [3600, 9000, 14_400]);
+    }
+}
