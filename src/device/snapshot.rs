@@ -1,10 +1,11 @@
 //! A device at one instant.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CivilTime, DeviceId, View};
+use super::{CivilTime, DeviceId, View, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
@@ -35,8 +36,8 @@ impl Snapshot {
         self.meter.reading.as_deref()
     }
 
-    /// A number of the newest reading as the device shows it, in the quantity's unit, with
-    /// `conv_factor` in it; none where the meter does not send it (contract §4).
+    /// A number of the newest reading as the device shows it, in the quantity's unit, with the user's
+    /// scalers and `conv_factor` in it; none where the meter does not send it (contract §4).
     #[must_use]
     pub fn value(&self, quantity: Quantity) -> Option<Decimal> {
         self.value_in(self.reading()?, quantity)
@@ -45,7 +46,7 @@ impl Snapshot {
     /// The same of any reading.
     #[must_use]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
-        let value = reading.get(quantity)?;
+        let value = reading.get(quantity)?.shifted(scalers::shift(self, quantity));
         let factor = self.view.config.meter.conv_factor;
         if !quantity.unit().converts() || factor == Decimal::ONE {
             return Some(value);
@@ -105,6 +106,12 @@ impl Snapshot {
             (None, None) => None,
             (import, export) => Some(import.unwrap_or_default().less(export.unwrap_or_default())),
         }
+    }
+
+    /// How long the device has been up.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.now.since(self.view.boot.at)
     }
 
     /// The time by the device's clock.
@@ -176,7 +183,6 @@ impl fmt::Display for BootId {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::device::{Config, Firmware};
