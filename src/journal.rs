@@ -40,6 +40,8 @@ pub enum Event {
     },
     /// A write changed these fields of an object of the API; none where all stayed as it was.
     SettingsChanged { device: Arc<str>, object: &'static str, fields: Vec<&'static str> },
+    /// A WPS pairing was started, or ended: `started`, `paired`, `timed out`, `given up`.
+    Wps { device: Arc<str>, outcome: &'static str },
     /// A write was refused for this field, empty for the whole.
     SettingsRefused { device: Arc<str>, object: &'static str, field: String },
     /// A write named keys that the device does not know; they had no effect.
@@ -64,8 +66,28 @@ pub enum Event {
     SlaveGarbage { slave: Arc<str>, reason: String },
     /// A slave closed or reopened its listener.
     SlaveListening { slave: Arc<str>, listening: bool },
+    /// The device's own Modbus server answered otherwise than with registers: `exception n`, or what
+    /// a fault made of it.
+    ModbusRequest {
+        device: Arc<str>,
+        unit: u8,
+        function: u8,
+        address: u16,
+        quantity: u16,
+        outcome: Cow<'static, str>,
+    },
+    /// The device's Modbus server received bytes that are no Modbus frame, and closed the connection.
+    ModbusGarbage { device: Arc<str>, reason: String },
+    /// The device's Modbus server opened or closed its listener.
+    ModbusListening { device: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
+    /// A device goes down, to come up again.
+    Rebooting { device: Arc<str>, cause: &'static str },
+    /// A device came up.
+    Started { device: Arc<str>, firmware: String, boot_id: String },
+    /// A device forgot what its user had set.
+    Restored { device: Arc<str> },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

@@ -49,6 +49,27 @@ pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
+// The device's own Modbus server (contract §6)
+// ---------------------------------------------------------------------------------------------
+
+/// Addresses a register map may use.
+pub const MODBUS_ADDRESSES: std::ops::RangeInclusive<u16> = 0..=9998;
+/// `scaler` of a register.
+pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Connections it serves at once; the vendor names no number. As many as a load test opens, and a
+/// fraction of what an idle HTTP server takes.
+pub const MODBUS_CONNECTIONS: usize = 128;
+/// Real idle time after which it closes a connection, as a slave does.
+pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
+/// Real time before another try to bind a port that was in use.
+pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
+/// Real time before another try where the mDNS library's queue is full, which a house of many devices
+/// fills at its start.
+pub const MDNS_RETRY: Duration = Duration::from_millis(250);
+/// Real time that the mDNS library gets to say goodbye in.
+pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
+
+// ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
 // ---------------------------------------------------------------------------------------------
 
@@ -78,6 +99,8 @@ pub const CONVERSION_FACTOR_PLACES: u8 = 6;
 pub const TIME_OFFSET: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
 /// The scaler of an OBIS code, a power of ten (contract §2).
 pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Scalers of the user's own: more than a body of [`JSON_BODY_BYTES`] has room for.
+pub const CUSTOM_SCALERS: usize = 300;
 /// Bytes of a Wi-Fi network's name (IEEE 802.11, SSID element).
 pub const SSID_BYTES: usize = 32;
 /// Bytes of a Wi-Fi password; 64 hexadecimal digits are a raw key.
@@ -86,6 +109,20 @@ pub const WIFI_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
 /// dBm.
 pub const TX_POWER_STEP: f64 = 0.5;
+/// How long a scan for Wi-Fi networks takes: some 240 ms on each of 13 channels (vendor: seconds).
+pub const WIFI_SCAN: Duration = Duration::from_secs(3);
+/// How long a WPS pairing waits for the router's button (contract §2).
+pub const WPS_WINDOW: Duration = Duration::from_mins(2);
+/// How long it takes from a WPS router's button to the connection unless the scenario says.
+pub const WPS_PAIRING: Duration = Duration::from_secs(15);
+/// dB by which the signal of a Wi-Fi network wavers either way.
+pub const RSSI_WAVER: u8 = 4;
+/// How often that takes another direction.
+pub const RSSI_PERIOD: Duration = Duration::from_mins(1);
+/// The share by which the voltages of the plugs waver either way.
+pub const PLUG_NOISE: f64 = 0.005;
+/// Wi-Fi networks that a scenario may put around a device; a scan shows them all.
+pub const NETWORKS: usize = 64;
 
 // ---------------------------------------------------------------------------------------------
 // Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)

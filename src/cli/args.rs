@@ -47,6 +47,9 @@ pub struct RunArguments {
     /// Where the device's API listens; further devices take the ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<SocketAddr>,
+    /// Where the device's own Modbus server listens; further devices take the ports after it
+    #[arg(long, value_name = "ADDRESS")]
+    pub modbus: Option<SocketAddr>,
     /// Where the control plane listens
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,

@@ -89,6 +89,9 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), String
     if let Some(address) = arguments.http {
         scenario.listen_http(address)?;
     }
+    if let Some(address) = arguments.modbus {
+        scenario.listen_modbus(address)?;
+    }
     if let Some(address) = arguments.control {
         scenario.control = address;
     }

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
+use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
-use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Identity};
+use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
+use super::plug::PlugVoltages;
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
@@ -123,6 +125,8 @@ pub struct Setup {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -138,6 +142,7 @@ impl Setup {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
             seed: 0,
             identity,
         }
@@ -153,6 +158,8 @@ pub struct View {
     pub firmware: Firmware,
     /// Since when and under which number it has been up.
     pub boot: Boot,
+    /// The WPS pairing under way.
+    pub pairing: Option<Pairing>,
 }
 
 /// A device of the house.
@@ -161,6 +168,7 @@ pub struct Device {
     pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
+    hardware: Hardware,
     initial: Initial,
     pub(super) meter: Meter,
     site: Site,
@@ -186,15 +194,18 @@ struct Initial {
 
 #[derive(Debug)]
 pub(super) struct State {
-    definition: Option<Arc<Definition>>,
+    pub(super) definition: Option<Arc<Definition>>,
     pub(super) config: Arc<Config>,
-    firmware: Firmware,
+    pub(super) firmware: Firmware,
     pub(super) boot: Boot,
+    pub(super) power: Power,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+    /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
+    pub(super) pairing: Option<Pairing>,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -210,14 +221,21 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            power: Power::Up,
             link: Link::new(VirtualTime::ZERO),
+            pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
     }
 
     pub(super) fn view(&self) -> View {
-        View { config: Arc::clone(&self.config), firmware: self.firmware, boot: self.boot }
+        View {
+            config: Arc::clone(&self.config),
+            firmware: self.firmware,
+            boot: self.boot,
+            pairing: self.pairing,
+        }
     }
 }
 
@@ -230,8 +248,17 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
-            setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            access,
+            meter,
+            site,
+            hardware,
+            seed,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -240,6 +267,7 @@ impl Device {
             identity,
             settings,
             access,
+            hardware,
             initial,
             meter,
             site,
@@ -276,10 +304,92 @@ impl Device {
         &self.access
     }
 
+    /// What it is built of.
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
         self.state().view()
+    }
+
+    /// Its network as it is in `snapshot`.
+    #[must_use]
+    pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
+        NetworkState::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// The voltages on its plugs as they are in `snapshot`.
+    #[must_use]
+    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+        PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Sighting> {
+        let (id, site, seed) = (&self.identity.id, &self.site, self.seed);
+        let wifi = &self.view().config.wifi;
+        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    }
+
+    /// Opens the window of a WPS pairing, anew where one is open.
+    pub fn start_pairing(&self) {
+        let mut state = self.state();
+        state.pairing = Some(Pairing { since: self.clock.now() });
+        self.pairing_told("started");
+        drop(state);
+        self.changed();
+    }
+
+    /// Ends `pairing` where it is still under way: with the router's network where that took part,
+    /// else with the earlier settings, or with Wi-Fi off where the device was an access point
+    /// (contract §2).
+    pub fn end_pairing(&self, pairing: Pairing) {
+        let mut state = self.state();
+        if state.pairing != Some(pairing) {
+            return;
+        }
+        state.pairing = None;
+        let mut config = Config::clone(&state.config);
+        let (_, paired) = pairing.end(&self.site);
+        match self.site.wps.as_ref().filter(|_| paired) {
+            Some(router) => {
+                config.wifi = WifiSettings {
+                    enable: true,
+                    name: router.network.clone(),
+                    password: router.password.clone(),
+                    max_tx_power: config.wifi.max_tx_power,
+                    ..WifiSettings::default()
+                };
+            }
+            None => config.wifi.access_point = false,
+        }
+        state.config = Arc::new(config);
+        self.pairing_told(if paired { "paired" } else { "timed out" });
+        drop(state);
+        self.changed();
+    }
+
+    fn pairing_told(&self, outcome: &'static str) {
+        self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -294,18 +404,21 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        let replaced = self.put_in_force(&mut state, config);
+        self.put_in_force(&mut state, config);
         drop(state);
-        drop(replaced);
         self.changed();
         Ok(result)
     }
 
-    /// Every change of the configuration goes this way; gives back the one before.
-    fn put_in_force(&self, state: &mut State, config: Config) -> Arc<Config> {
+    /// Every change of the configuration goes this way.
+    pub(super) fn put_in_force(&self, state: &mut State, config: Config) {
         // What the meter said up to now was read with the keys of the old one.
         self.follow(state);
-        std::mem::replace(&mut state.config, Arc::new(config))
+        // Other settings of Wi-Fi put an end to a pairing.
+        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
+            self.pairing_told("given up");
+        }
+        state.config = Arc::new(config);
     }
 
     /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
@@ -374,7 +487,7 @@ impl Device {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 

@@ -5,21 +5,30 @@
 
 mod access;
 pub mod actions;
+mod civil;
 pub mod config;
 mod handle;
+mod hardware;
 mod identity;
 mod json;
+pub mod plug;
 pub mod network;
+mod power;
 mod profile;
+pub mod registers;
 mod reception;
+pub mod scalers;
 mod snapshot;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
+pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
+pub use self::hardware::Hardware;
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::reception::ReadingKey;
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -22,6 +22,8 @@ pub enum Fault {
     },
     /// A Modbus slave.
     Slave(SlavePlace, SlaveEffect),
+    /// The device's own Modbus server.
+    Modbus(ModbusPlace, SlaveEffect),
     /// An HTTP target.
     Target(TargetPlace, TargetEffect),
     /// The meter.
@@ -101,6 +103,19 @@ pub struct SlavePlace {
     pub value: Option<RangeInclusive<u16>>,
     /// The action that sent the request, by id; anyone, outsiders too, where none.
     pub action: Option<String>,
+}
+
+/// Requests to a device's own Modbus server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModbusPlace {
+    /// The device, by id; any where none.
+    pub device: Option<String>,
+    /// The unit id, of which the device answers all; any where none.
+    pub unit: Option<u8>,
+    /// The function code; any where none.
+    pub function: Option<u8>,
+    /// Registers of which the request touches at least one; any where none.
+    pub address: Option<Address>,
 }
 
 /// A range of addresses.
@@ -201,7 +216,7 @@ pub enum QueueEffect {
     Limit(usize),
 }
 
-/// What may befall a request to a slave.
+/// What may befall a request to a slave, or to the device's own Modbus server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SlaveEffect {
     /// Answered later; requests to the same unit on that connection wait behind it.

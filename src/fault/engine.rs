@@ -15,7 +15,8 @@ use tokio::sync::watch;
 
 use super::{
     ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault, Method,
-    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
+    ModbusPlace, QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
+    TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -146,6 +147,27 @@ pub struct SlaveRequest<'a> {
     pub from: Option<ActionCall<'a>>,
 }
 
+/// A request to a device's own Modbus server.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are what a rule can name")]
+pub struct ModbusRequest<'a> {
+    pub device: &'a str,
+    pub unit: u8,
+    pub function: u8,
+    pub address: u16,
+    /// Registers from `address` on that the request touches.
+    pub quantity: u16,
+}
+
+/// Whose listener a rule may close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener<'a> {
+    /// That of a slave, by name.
+    Slave(&'a str),
+    /// That of a device's own Modbus server, by the device's id.
+    Modbus(&'a str),
+}
+
 /// A request to a target.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the fields are what a rule can name")]
@@ -166,7 +188,7 @@ pub struct Hold {
     pub sleep: Sleep,
 }
 
-/// Whether a slave refuses connections now.
+/// Whether a Modbus server refuses connections now.
 #[derive(Debug)]
 pub struct Refusing {
     /// Whether its listener is to be closed.
@@ -500,6 +522,28 @@ impl Engine {
         )
     }
 
+    /// A request that a device's own Modbus server received.
+    #[must_use]
+    pub fn modbus(&self, request: &ModbusRequest<'_>) -> Verdict<SlaveEffect> {
+        self.verdict(
+            "modbus",
+            |fault| match fault {
+                Fault::Modbus(place, effect)
+                    if !matches!(effect, SlaveEffect::Refuse | SlaveEffect::Connect(_))
+                        && place.matches(request) =>
+                {
+                    Some(effect)
+                }
+                _ => None,
+            },
+            |effect| match effect {
+                SlaveEffect::Delay(delay) => Some(*delay),
+                _ => None,
+            },
+            &|| format!("{} unit {} function {}", request.device, request.unit, request.function),
+        )
+    }
+
     /// A request that a target received.
     #[must_use]
     pub fn target(&self, request: &TargetRequest<'_>) -> Verdict<TargetEffect> {
@@ -524,16 +568,24 @@ impl Engine {
         )
     }
 
-    /// Whether a slave's listener is to be closed now. This is a state, not a request: it follows the
+    /// Whether a Modbus server's listener is to be closed now. This is a state, not a request: it follows the
     /// windows alone, and [`RuleStatus::fired`] counts how often the listener was closed.
     #[must_use]
-    pub fn refusing(&self, slave: &str, before: bool) -> Refusing {
+    pub fn refusing(&self, listener: Listener<'_>, before: bool) -> Refusing {
         let now = self.clock.now();
         let mut inner = self.inner();
         let (mut refuse, mut next) = (false, VirtualTime::MAX);
         for entry in &mut inner.rules {
-            let Fault::Slave(place, SlaveEffect::Refuse) = &entry.rule.fault else { continue };
-            if !is(&place.slave, slave) || !entry.state.armed {
+            let meant = match (&entry.rule.fault, listener) {
+                (Fault::Slave(place, SlaveEffect::Refuse), Listener::Slave(slave)) => {
+                    is(&place.slave, slave)
+                }
+                (Fault::Modbus(place, SlaveEffect::Refuse), Listener::Modbus(device)) => {
+                    is(&place.device, device)
+                }
+                _ => false,
+            };
+            if !meant || !entry.state.armed {
                 continue;
             }
             let (open, change) = entry.rule.when.window(entry.state.armed_at, now);
@@ -545,7 +597,7 @@ impl Engine {
                 self.journal.write(Event::FaultFired {
                     rule,
                     seam: "listener",
-                    at: slave.to_owned(),
+                    at: listener.name().to_owned(),
                 });
             }
             refuse |= open;
@@ -724,6 +776,28 @@ impl Entry {
     }
 }
 
+impl Listener<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Slave(name) | Self::Modbus(name) => name,
+        }
+    }
+}
+
+impl ModbusPlace {
+    /// Whether a request comes to this place.
+    #[must_use]
+    pub fn matches(&self, request: &ModbusRequest<'_>) -> bool {
+        let last = request.address.saturating_add(request.quantity.saturating_sub(1));
+        is(&self.device, request.device)
+            && self.unit.is_none_or(|unit| unit == request.unit)
+            && self.function.is_none_or(|function| function == request.function)
+            && self.address.as_ref().is_none_or(|range| {
+                request.quantity > 0 && *range.start() <= last && request.address <= *range.end()
+            })
+    }
+}
+
 impl ActionPlace {
     /// Whether a call or a request of an action comes to this place.
     #[must_use]
@@ -884,12 +958,12 @@ mod tests {
     #[tokio::test]
     async fn a_change_of_the_rules_wakes_who_asked_about_refusing() {
         let engine = engine(vec![]);
-        let before = engine.refusing("pump", false);
+        let before = engine.refusing(Listener::Slave("pump"), false);
         assert!(!before.refuse);
         let refuse = Fault::Slave(SlavePlace::default(), SlaveEffect::Refuse);
         engine.add(rule("off", refuse, Trigger::default())).unwrap();
         before.until.await;
-        let after = engine.refusing("pump", false);
+        let after = engine.refusing(Listener::Slave("pump"), false);
         assert!(after.refuse);
         assert_eq!(after.generation, engine.generation());
         assert_eq!(counts(&engine, "off"), (1, 1, 0));

@@ -1,17 +1,21 @@
 //! One gateway of the house: the device, its API on a socket, and what it does by itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::StartError;
-use crate::clock::Clock;
-use crate::device::Device;
+use super::{StartError, pairing};
+use crate::clock::{Clock, VirtualTime};
+use crate::device::{Device, Power};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::outside::Outside;
+use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
-use crate::surface::http;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
+use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
@@ -21,16 +25,31 @@ pub(super) struct Parts<'a> {
     pub engine: &'a Arc<Engine>,
     pub journal: &'a Arc<Journal>,
     pub outside: &'a Outside,
+    #[cfg(feature = "mdns")]
+    pub announcer: &'a Arc<mdns::Announcer>,
 }
 
 /// A device with its surfaces.
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    pub modbus: modbus::Server,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     clock: Clock,
+    runner: Arc<Runner>,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
     /// looks at the newest state after each, and acts on that alone.
     services: Tasks,
+    supervision: Mutex<Option<Supervision>>,
+}
+
+/// The task that takes the surfaces of a device away while it reboots. It holds its gateway only
+/// while it acts, and it is not aborted but told to end: what it has begun, it ends.
+struct Supervision {
+    /// Ends the task, as does its being dropped.
+    halt: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -38,13 +57,29 @@ impl Gateway {
         plan: &DevicePlan,
         listener: TcpListener,
         parts: &Parts<'_>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
             plan.setup(parts.seed),
             parts.clock.clone(),
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        let modbus = modbus::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            links: parts.outside.links().clone(),
+        };
+        // What a scenario says of the port stands for what it says of the address.
+        let first_port = plan.config.settings.services.modbus.port;
+        let modbus = modbus::Server::bind(&plan.modbus, first_port, modbus).map_err(|source| {
+            StartError::Bind {
+                who: format!("the Modbus server of device {}", plan.identity.id),
+                address: plan.modbus.listen,
+                source,
+            }
+        })?;
         let runner = Arc::clone(parts.outside.runner());
         let api = http::Api::new(
             Arc::clone(&device),
@@ -57,24 +92,138 @@ impl Gateway {
             address: plan.http,
             source,
         })?;
-        let gateway = Self { device, http, clock: parts.clock.clone(), services: Tasks::default() };
-        gateway.start_services();
+        let gateway = Arc::new(Self {
+            device,
+            http,
+            modbus,
+            #[cfg(feature = "mdns")]
+            announcer: Arc::clone(parts.announcer),
+            clock: parts.clock.clone(),
+            runner: Arc::clone(parts.outside.runner()),
+            services: Tasks::default(),
+            supervision: Mutex::default(),
+        });
+        gateway.begin();
         Ok(gateway)
     }
 
+    /// Starts what the device does by itself, and what follows its reboots.
+    pub(super) fn begin(self: &Arc<Self>) {
+        self.start_services();
+        let (halt, halted) = watch::channel(false);
+        let supervise =
+            supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);
+        let task = tokio::spawn(self.clock.motions().track(supervise));
+        *self.supervision.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Supervision { halt, task });
+    }
+
     /// Starts what the device does by itself; the API is served all along.
-    pub(super) fn start_services(&self) {
-        let _ = (&self.clock, &self.device);
+    fn start_services(&self) {
+        self.modbus.start(&self.services);
+        #[cfg(feature = "mdns")]
+        self.services.spawn(self.clock.motions().track(Arc::clone(&self.announcer).follow(
+            Arc::clone(&self.device),
+            self.http.address(),
+            self.modbus.place(),
+        )));
+        let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
+        self.services.spawn(self.clock.motions().track(pairing));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.
-    pub(super) async fn stop_services(&self) {
+    async fn stop_services(&self) {
         self.services.end_all().await;
+        self.modbus.drop_connections().await;
+    }
+
+    /// Ends what the device does by itself and drops its connections, and returns when all of it is
+    /// gone; whoever connects waits until the returned value is dropped. [`Gateway::begin`] goes on
+    /// from there, once the device is as it is to be.
+    pub(super) async fn pause(&self) -> http::Paused {
+        self.end_supervision().await;
+        let paused = self.http.pause().await;
+        self.stop_services().await;
+        // It may have been down.
+        self.open();
+        paused
+    }
+
+    async fn end_supervision(&self) {
+        let supervision = self.supervision.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Supervision { halt, task }) = supervision {
+            halt.send_replace(true);
+            // What a panic had to say, the panic hook has said.
+            let _ = task.await;
+        }
+    }
+
+    /// Takes all of it away, as power does when it fails.
+    async fn go_down(&self) {
+        self.http.shut().await;
+        self.stop_services().await;
+        self.modbus.shut().await;
+        self.runner.end(&self.device.identity().id).await;
+    }
+
+    /// Brings all of it back.
+    fn come_up(&self) {
+        self.device.come_up();
+        self.start_services();
+        self.open();
+    }
+
+    fn open(&self) {
+        if let Err(error) = self.http.open() {
+            let (device, address) = (&self.device.identity().id, self.http.address());
+            tracing::error!(%device, %address, %error, "the device's API cannot listen again");
+        }
     }
 
     /// Ends all of it, and returns when its ports are free.
     pub(super) async fn close(&self) {
+        self.end_supervision().await;
         self.http.close().await;
         self.stop_services().await;
+        self.modbus.close().await;
+    }
+}
+
+/// Follows the reboots of a device until it is told to end.
+async fn supervise(
+    gateway: Weak<Gateway>,
+    device: Arc<Device>,
+    clock: Clock,
+    mut halted: watch::Receiver<bool>,
+) {
+    let mut changes = device.changes();
+    loop {
+        changes.borrow_and_update();
+        if let Power::Down { until } = device.power() {
+            let Some(gateway) = gateway.upgrade() else { return };
+            gateway.go_down().await;
+            drop(gateway);
+            if !passes(&clock, until, &mut halted).await {
+                return;
+            }
+        } else {
+            tokio::select! {
+                biased;
+                _ = halted.changed() => return,
+                seen = changes.changed() => if seen.is_err() { return },
+            }
+            continue;
+        }
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.come_up();
+    }
+}
+
+/// Waits for a moment; false where the wait was broken off.
+async fn passes(clock: &Clock, until: VirtualTime, halted: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        _ = halted.changed() => false,
+        () = clock.sleep_until(until) => true,
     }
 }

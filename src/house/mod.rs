@@ -1,6 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
 mod gateway;
+mod pairing;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -28,6 +29,8 @@ use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, Scenario};
 use crate::surface::http::server::bind;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
 use crate::tasks::Tasks;
 
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
@@ -88,6 +91,8 @@ pub struct DeviceAddress {
     pub id: String,
     /// The URL of its API.
     pub http: String,
+    /// Where its own Modbus server listens, or will once the device's settings switch it on.
+    pub modbus: SocketAddr,
 }
 
 /// What a house consists of. The control plane holds it too, but not the other way round, so that a
@@ -97,8 +102,10 @@ struct Inside {
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    devices: Vec<Gateway>,
+    devices: Vec<Arc<Gateway>>,
     outside: Outside,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
     epoch: AtomicU64,
     /// One reset at a time.
@@ -137,8 +144,21 @@ impl House {
         outside.start().await;
 
         let seed = scenario.seed;
-        let parts =
-            Parts { seed, clock: &clock, engine: &engine, journal: &journal, outside: &outside };
+        #[cfg(not(feature = "mdns"))]
+        if scenario.mdns == scenario::Mdns::Loopback {
+            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
+        }
+        #[cfg(feature = "mdns")]
+        let announcer = mdns::Announcer::new(scenario.mdns);
+        let parts = Parts {
+            seed,
+            clock: &clock,
+            engine: &engine,
+            journal: &journal,
+            outside: &outside,
+            #[cfg(feature = "mdns")]
+            announcer: &announcer,
+        };
         let devices = scenario.devices.iter().zip(bound.devices);
         let devices = devices.map(|(plan, listener)| Gateway::start(plan, listener, &parts));
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
@@ -155,6 +175,8 @@ impl House {
             journal,
             devices,
             outside,
+            #[cfg(feature = "mdns")]
+            announcer,
             epoch,
             resetting,
         });
@@ -232,6 +254,8 @@ impl House {
             gateway.close().await;
         }
         inside.outside.close().await;
+        #[cfg(feature = "mdns")]
+        inside.announcer.close().await;
     }
 }
 
@@ -274,6 +298,7 @@ impl Inside {
         let devices = self.devices.iter().map(|gateway| DeviceAddress {
             id: gateway.device.identity().id.to_string(),
             http: url(gateway.http.address()),
+            modbus: gateway.modbus.home(),
         });
         let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
         let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
@@ -298,8 +323,7 @@ impl Inside {
         // meanwhile waits for the new beginning.
         let mut paused = Vec::with_capacity(self.devices.len());
         for gateway in &self.devices {
-            paused.push(gateway.http.pause().await);
-            gateway.stop_services().await;
+            paused.push(gateway.pause().await);
         }
         paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
@@ -311,7 +335,7 @@ impl Inside {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.outside.start().await;
         for gateway in &self.devices {
-            gateway.start_services();
+            gateway.begin();
         }
     }
 }
@@ -386,7 +410,12 @@ impl Controls for Inside {
     }
 
     fn follows(&self, generation: u64) -> Pending<'_, ()> {
-        Box::pin(self.outside.applied(generation))
+        Box::pin(async move {
+            self.outside.applied(generation).await;
+            for gateway in &self.devices {
+                gateway.modbus.applied(generation).await;
+            }
+        })
     }
 
     fn reset(self: Arc<Self>) -> Pending<'static, ()> {
@@ -440,7 +469,8 @@ impl Inside {
     }
 }
 
-fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
+fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
+    let Gateway { device, http, .. } = &**gateway;
     let identity = device.identity();
     let ids = |definition: &Definition| {
         definition.actions().iter().map(|action| action.id.to_string()).collect()
@@ -450,6 +480,7 @@ fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
         firmware: device.view().firmware.to_string(),
         license: identity.license.name(),
         http: http.address(),
+        modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
     }

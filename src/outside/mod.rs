@@ -4,7 +4,7 @@
 //! A [`Runner`] carries out what a device admitted: it [`resolve`]s the host (the house's own peers
 //! first, then what the outbound policy allows), sends the request on a connection of its own, and
 //! has the result code from [`classify`], a pure function over the bytes. [`Slave`]s and [`Target`]s
-//! are real listeners. Between the two, [`link`] accounts for what is on its way through the kernel.
+//! are real listeners. Between the two, [`crate::link`] accounts for what is on its way through the kernel.
 //!
 //! ```text
 //! Run ─► runner ─► requester ─► resolve ─► modbus | http ─► tap ─► link ═ link ─► slaves | targets
@@ -13,7 +13,6 @@
 
 pub mod classify;
 mod http;
-pub mod link;
 mod modbus;
 mod requester;
 pub mod resolve;
@@ -29,20 +28,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use self::link::Links;
 use self::requester::Requester;
 use self::resolve::Resolver;
 pub use self::runner::Runner;
 pub use self::slaves::Slave;
-use self::slaves::{Port, Supervisor};
+use self::slaves::Supervisor;
 use self::targets::{Certificate, TargetServer};
 pub use self::targets::{Received, Target};
 use crate::bank::LayoutError;
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
+use crate::link::Links;
+use crate::modbus::BACKLOG;
 use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
+use crate::sockets::Port;
 use crate::surface::http::Paused;
 use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
@@ -243,6 +244,12 @@ impl Outside {
         &self.runner
     }
 
+    /// The connections between ends of the house.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Its slaves and targets, as actions know them.
     #[must_use]
     pub fn peers(&self) -> &[Peer] {
@@ -288,7 +295,7 @@ impl Drop for Outside {
 
 impl SlaveServer {
     fn bind(plan: &SlavePlan, context: &Context) -> Result<Self, OutsideError> {
-        let (port, address) = Port::bind(plan.listen).map_err(|source| {
+        let (port, address) = Port::bind(plan.listen, BACKLOG).map_err(|source| {
             let (name, address) = (Arc::clone(&plan.name), plan.listen);
             OutsideError::BindSlave { name, address, source }
         })?;

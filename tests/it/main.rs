@@ -9,13 +9,17 @@ mod cli;
 mod control_api;
 mod cors;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
 mod outside_targets;
+mod power;
 mod result_codes;
 mod scenario;
 mod settings;

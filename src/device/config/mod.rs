@@ -16,7 +16,11 @@ pub use self::meter::{
     CustomScaler, InterfaceMode, InterfaceType, Key, METER_SETTINGS, MeterProtocol, MeterSettings,
     Parity, ScalersSet, StopBits,
 };
-pub use self::modbus_map::{NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
+pub use self::modbus_map::{
+    AddressFormat, Listing, MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet,
+    WordOrder,
+};
+pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
 pub use self::mqtt::MqttSettings;
 pub use self::network::{
     ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
@@ -59,5 +63,11 @@ impl Config {
             modbus: None,
             script: None,
         }
+    }
+
+    /// The register map in force.
+    #[must_use]
+    pub fn register_map(&self) -> &Arc<RegisterMap> {
+        self.modbus.as_ref().unwrap_or_else(|| RegisterMap::factory())
     }
 }

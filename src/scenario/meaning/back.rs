@@ -45,10 +45,6 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             (at(PlaceWord::Queue, map), queue_effect(*effect))
         }
         Fault::Slave(place, effect) => {
-            let range = |range: &std::ops::RangeInclusive<u16>| Range {
-                first: *range.start(),
-                last: *range.end(),
-            };
             let map = Place {
                 slave: Some(name_or_any(place.slave.as_ref())),
                 unit: place.unit,
@@ -59,6 +55,17 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
                 ..Place::default()
             };
             (at(PlaceWord::Slave, map), slave_effect(effect))
+        }
+        Fault::Modbus(place, effect) => {
+            let map = Place {
+                modbus: Some(Any::Any),
+                device: device(place.device.as_ref()),
+                unit: place.unit,
+                function: place.function,
+                address: place.address.as_ref().map(range),
+                ..Place::default()
+            };
+            (at(PlaceWord::Modbus, map), slave_effect(effect))
         }
         Fault::Target(place, effect) => {
             let map = Place {
@@ -88,9 +95,14 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
+        PlaceWord::Modbus => Place { modbus: Some(Any::Any), ..Place::default() },
         PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
+}
+
+fn range(range: &std::ops::RangeInclusive<u16>) -> Range {
+    Range { first: *range.start(), last: *range.end() }
 }
 
 fn any() -> String {

@@ -10,12 +10,12 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::Surroundings;
+use super::{Surroundings, modbus};
 use crate::device::actions::Definition;
 use crate::device::network::Site;
 use crate::device::{
     Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
-    Firmware, Identity, License,
+    Firmware, Hardware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -123,13 +123,18 @@ fn device(
         first_status_id: raw.first_status_id,
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
+    let mut config = Config::factory(&identity.id);
+    let map = raw.modbus_map.as_ref();
+    config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
     let plan = DevicePlan {
-        config: Arc::new(Config::factory(&identity.id)),
+        config: Arc::new(config),
         access: access(raw),
         meter: MeterPlan::default(),
         site: Site::default(),
+        hardware: hardware(raw),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
+        modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
         settings,
         actions: actions(raw, path, surroundings, mistakes),
     };
@@ -144,6 +149,10 @@ fn access(raw: &raw::Device) -> Access {
     };
     let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
     Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
+}
+
+fn hardware(raw: &raw::Device) -> Hardware {
+    Hardware { reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0) }
 }
 
 fn license(word: raw::License) -> License {

@@ -46,6 +46,33 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
                 "duplicate",
             ],
         ),
+        Place::Modbus(_) => (
+            "the device's Modbus server",
+            &[
+                "delay",
+                "silence",
+                "exception",
+                "refuse",
+                "close",
+                "reset",
+                "wrong_transaction_id",
+                "off_by_one",
+                "stale_reply",
+                "wrong_unit",
+                "wrong_function",
+                "protocol_id",
+                "length_too_short",
+                "length_too_long",
+                "mbap_length",
+                "truncated",
+                "extra_bytes",
+                "exception_without_code",
+                "changed_echo",
+                "dribble",
+                "split",
+                "duplicate",
+            ],
+        ),
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
@@ -89,6 +116,7 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
+        Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
         Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
 }

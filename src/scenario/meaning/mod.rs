@@ -8,6 +8,7 @@ mod device;
 mod effect;
 mod fault;
 mod meter;
+mod modbus;
 mod place;
 mod slave;
 mod target;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 
 pub(super) use self::back::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
-use super::model::{DevicePlan, Route, Scenario, SlavePlan, TargetPlan};
+use super::model::{DevicePlan, Mdns, Route, Scenario, SlavePlan, TargetPlan};
 use super::path::Path;
 use super::raw;
 use super::tree::{Content, Node};
@@ -132,6 +133,7 @@ pub(super) fn house(
         speed: clock.speed.map_or(default.speed, |speed| speed.0),
         control: raw.control.map_or(default.control, |control| control.0),
         outbound: raw.outbound.map_or(default.outbound, policy),
+        mdns: raw.mdns.map_or(default.mdns, mdns),
         devices: devices.into_iter().map(|(plan, _)| plan).collect(),
         slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
         http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
@@ -203,6 +205,14 @@ fn policy(word: raw::Outbound) -> Policy {
     }
 }
 
+fn mdns(word: raw::Mdns) -> Mdns {
+    match word {
+        raw::Mdns::Off => Mdns::Off,
+        raw::Mdns::Auto => Mdns::Auto,
+        raw::Mdns::Loopback => Mdns::Loopback,
+    }
+}
+
 /// A listener of the house: what it is, and where the file says so.
 struct Listener {
     address: SocketAddr,
@@ -226,6 +236,14 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
         };
         let what = format!("device {}", plan.identity.id);
         listeners.push(Listener { address: plan.http, what, path: path.key("http") });
+        let written = raw.devices.as_ref().and_then(|devices| devices.get(index));
+        let written = written.or(raw.device.as_ref()).is_some_and(|device| device.modbus.is_some());
+        // One that is off and that nobody gave an address is in nobody's way.
+        if written || plan.config.settings.services.modbus.enable {
+            let what = format!("the Modbus server of device {}", plan.identity.id);
+            let address = plan.modbus.listen;
+            listeners.push(Listener { address, what, path: path.key("modbus") });
+        }
     }
     for SlavePlan { name, listen, .. } in &house.slaves {
         let path = root.key("slaves").key(name).key("listen");

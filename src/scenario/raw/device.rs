@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceIdText, FirmwareText, Instant, Listen, Meter, OriginText, SpeedText, Text};
+use super::{
+    DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, Meter, OriginText,
+    RegisterMapText, SpeedText, Text,
+};
 
 /// When the house starts and how its time passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +32,18 @@ pub enum Outbound {
     Allow,
 }
 
+/// What the devices announce on the network by mDNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
+}
+
 /// A whatwatt Go.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +57,12 @@ pub struct Device {
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
+    /// Its own Modbus server: where it listens once the device's settings switch it on, or a mapping
+    /// that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless given.
+    pub modbus: Option<DeviceModbus>,
+    /// The registers of that server, in the device's own JSON shape; those of a device out of the box
+    /// unless given.
+    pub modbus_map: Option<RegisterMapText>,
     /// How strictly Digest authentication is read; tolerant unless given.
     pub digest: Option<Digest>,
     /// Which pages may use its API from a browser, beside its own.
@@ -57,6 +78,8 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
+    /// How long it is gone for when it reboots; 3s unless given.
+    pub reboot_time: Option<Lapse>,
     /// Its meter, in place of the house's `meter` as a whole.
     pub meter: Option<Meter>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.

@@ -9,6 +9,7 @@ mod choice;
 mod device;
 mod fault;
 mod meter;
+mod modbus;
 mod scalar;
 mod slave;
 mod target;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
     Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
-    Outbound,
+    Mdns, Outbound,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
@@ -31,6 +32,7 @@ pub use self::meter::{
     Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
     PhaseWord, Pv, Replay, ReplayMode, Sky, TariffOf, TariffRegisters, TariffWord, Window,
 };
+pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
     DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, MeterText, MethodWord, Name,
     OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
@@ -62,6 +64,8 @@ pub struct Scenario {
     /// The meter of every device that has none of its own, each with its own number and its own
     /// household; a healthy kamstrup unless given.
     pub meter: Option<Meter>,
+    /// What the devices announce on the network by mDNS; `auto` unless given.
+    pub mdns: Option<Mdns>,
     /// The gateway, where the house has one.
     pub device: Option<Device>,
     /// The gateways, where the house has several; in place of `device`.

@@ -11,13 +11,17 @@ pub(crate) mod body;
 mod cors;
 pub mod digest;
 mod fault;
+mod modbus;
 mod page;
+mod power;
 pub(crate) mod query;
 mod reply;
 mod router;
+mod scalers;
 pub(crate) mod server;
 mod settings;
 mod stream;
+mod wifi;
 
 pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;

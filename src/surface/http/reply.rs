@@ -19,6 +19,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::stream::Afterwards;
+
 /// A reply: its status, its body, and the headers that it alone has.
 #[derive(Debug)]
 pub struct Reply {
@@ -26,6 +28,7 @@ pub struct Reply {
     content: Content,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes: bool,
+    afterwards: Option<Afterwards>,
 }
 
 /// What a reply has for a body.
@@ -63,7 +66,13 @@ impl Reply {
     /// A reply without a body: `Content-Length: 0`, and not even that for a 204.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, content: Content::Nothing, headers: Vec::new(), closes: false }
+        Self {
+            status,
+            content: Content::Nothing,
+            headers: Vec::new(),
+            closes: false,
+            afterwards: None,
+        }
     }
 
     /// A reply of this media type.
@@ -142,6 +151,18 @@ impl Reply {
     pub fn closing(mut self) -> Self {
         self.closes = true;
         self
+    }
+
+    /// The same, and `effect` follows once it is out, or cannot go out any more.
+    #[must_use]
+    pub(super) fn then(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.afterwards = Some(Afterwards::new(effect));
+        self
+    }
+
+    /// What follows once this is out.
+    pub(super) fn take_afterwards(&mut self) -> Option<Afterwards> {
+        self.afterwards.take()
     }
 
     /// The status.
@@ -327,7 +348,7 @@ mod tests {
         let service = service_fn(move |_| {
             let reply = reply.lock().unwrap().take().unwrap();
             let wire = Arc::clone(&wire);
-            async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan).await)) }
+            async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan, None).await)) }
         });
         tokio::spawn(async move {
             let _ = http().serve_connection(TokioIo::new(accepted), service).await;

@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, body, page, settings};
+use super::{Reply, actions, body, modbus, page, power, scalers, settings, wifi};
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
@@ -88,6 +88,19 @@ pub static ROUTES: &[Route] = &[
         )],
     },
     Route {
+        path: "/api/v1/modbus",
+        since: Feature::ModbusServer.since(),
+        licensed: false,
+        endpoints: &[
+            get(
+                "The register map, as POST takes it; with ?address_format=dec or hex, where each register stands.",
+                modbus::show,
+            ),
+            post("Replaces the register map.", modbus::replace),
+            delete("Goes back to the map of a device out of the box.", modbus::delete),
+        ],
+    },
+    Route {
         path: "/api/v1/settings",
         since: ANY,
         licensed: false,
@@ -115,8 +128,35 @@ pub static ROUTES: &[Route] = &[
             get("The settings of the Wi-Fi client.", |call| settings::show(call, &WIFI_SETTINGS)),
             put("Changes what it names of them.", |call| settings::merge(call, &WIFI_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &WIFI_SETTINGS)),
-            delete("Forgets them; the client is off.", settings::forget_wifi),
+            delete("Forgets them; the client is off.", wifi::forget),
         ],
+    },
+    Route {
+        path: "/api/v1/meter/scalers/current",
+        since: Feature::CurrentScalers.since(),
+        licensed: false,
+        endpoints: &[get("The scalers in force, of a DLMS meter.", scalers::current)],
+    },
+    Route {
+        path: "/api/v1/meter/scalers/custom",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The user's own scalers.", scalers::custom),
+            post("Replaces the user's own scalers.", scalers::replace),
+        ],
+    },
+    Route {
+        path: "/api/v1/wifi/scan",
+        since: ANY,
+        licensed: false,
+        endpoints: &[later(Method::Get, "The Wi-Fi networks around.", wifi::scan)],
+    },
+    Route {
+        path: "/api/v1/wifi/wps",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Opens the window of a WPS pairing.", wifi::pair)],
     },
     Route {
         path: "/api/v1/eth/settings",
@@ -127,6 +167,21 @@ pub static ROUTES: &[Route] = &[
             put("Changes what it names of them.", |call| settings::merge(call, &ETH_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &ETH_SETTINGS)),
         ],
+    },
+    Route {
+        path: "/api/v1/reboot",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Reboots the device.", power::reboot)],
+    },
+    Route {
+        path: "/api/v1/restore",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post(
+            "Puts everything back to what it was from the factory, and reboots.",
+            power::restore,
+        )],
     },
 ];
 
@@ -153,17 +208,21 @@ const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoin
     Endpoint { method: Method::Delete, ..get(about, handler) }
 }
 
-impl Endpoint {
-    /// The same with a handler that waits.
-    #[allow(dead_code, reason = "uploads and scans come next")]
-    const fn later(
-        mut self,
-        handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
-    ) -> Self {
-        self.handler = Handler::Later(handler);
-        self
+/// A handler that waits.
+const fn later(
+    method: Method,
+    about: &'static str,
+    handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
+) -> Endpoint {
+    Endpoint {
+        method,
+        about,
+        body_limit: limits::JSON_BODY_BYTES,
+        handler: Handler::Later(handler),
     }
+}
 
+impl Endpoint {
     const fn up_to(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
