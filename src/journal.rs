@@ -38,6 +38,12 @@ pub enum Event {
         exe_time: f64,
         cause: String,
     },
+    /// A write changed these fields of an object of the API; none where all stayed as it was.
+    SettingsChanged { device: Arc<str>, object: &'static str, fields: Vec<&'static str> },
+    /// A write was refused for this field, empty for the whole.
+    SettingsRefused { device: Arc<str>, object: &'static str, field: String },
+    /// A write named keys that the device does not know; they had no effect.
+    KeysIgnored { device: Arc<str>, object: &'static str, keys: Vec<String> },
     /// The outbound policy kept a request in.
     OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
     /// A rule struck.

@@ -49,6 +49,45 @@ pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
+// Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
+// ---------------------------------------------------------------------------------------------
+
+/// Characters of `system.name`, `system.host_name` and `system.password`.
+pub const NAME_CHARS: usize = 31;
+/// Characters of `system.custom_ntp_server`.
+pub const NTP_SERVER_CHARS: usize = 127;
+/// Characters of one label of a host name (RFC 1035, §2.3.4).
+pub const HOST_LABEL_CHARS: usize = 63;
+/// Seconds of `services.report_interval`.
+pub const REPORT_INTERVAL: std::ops::RangeInclusive<i64> = 1..=3600;
+/// Seconds of `services.sd.frequency`.
+pub const SD_FREQUENCY: std::ops::RangeInclusive<i64> = 1..=1440;
+/// TCP ports.
+pub const PORTS: std::ops::RangeInclusive<i64> = 1..=65_535;
+/// Seconds of `services.berry.run_delay`.
+pub const BERRY_RUN_DELAY: std::ops::RangeInclusive<i64> = 60..=86_400;
+/// Bits a second of `baudrate`.
+pub const BAUDRATE: std::ops::RangeInclusive<i64> = 300..=115_200;
+/// Bytes of `buffer_size`.
+pub const METER_BUFFER: std::ops::RangeInclusive<i64> = 1..=128;
+/// `conv_factor`.
+pub const CONVERSION_FACTOR: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
+/// Decimal places of `conv_factor` that are kept (ruling).
+pub const CONVERSION_FACTOR_PLACES: u8 = 6;
+/// Seconds of `time_offset`.
+pub const TIME_OFFSET: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
+/// The scaler of an OBIS code, a power of ten (contract §2).
+pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Bytes of a Wi-Fi network's name (IEEE 802.11, SSID element).
+pub const SSID_BYTES: usize = 32;
+/// Bytes of a Wi-Fi password; 64 hexadecimal digits are a raw key.
+pub const WIFI_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
+/// dBm of `max_tx_power`, in steps of [`TX_POWER_STEP`].
+pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
+/// dBm.
+pub const TX_POWER_STEP: f64 = 0.5;
+
+// ---------------------------------------------------------------------------------------------
 // Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)
 // ---------------------------------------------------------------------------------------------
 
@@ -93,11 +132,33 @@ pub const SUGGESTION_CANDIDATES: usize = 1000;
 pub const DEVICES: usize = 1000;
 /// Fault rules, those of the file and those added while running.
 pub const FAULT_RULES: usize = 1000;
+/// How often a meter rule's window may come round: a device that looks again after a year walks
+/// through half a million of them, which takes it some 0.1 s.
+pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
+/// Bytes of a recording of the SD card: some days at the least frequency, a quarter of an hour's rows
+/// of a year.
+pub const RECORDING_BYTES: usize = 16 * 1024 * 1024;
+/// Rows of a recording; a year of quarter-hours has 35 040.
+pub const RECORDING_ROWS: usize = 100_000;
+/// Characters of a text of the meter: as many as the device's Modbus map has room for (contract §6).
+pub const METER_TEXT: usize = 24;
+/// The device's time zone (contract §4).
+pub const ZONE: &str = "Europe/Zurich";
+/// Changes of what befalls a meter that are looked through for its next reading, before the one who
+/// waits is told to ask again: more than a day of the busiest rule.
+pub const METER_CHANGES_AHEAD: usize = 4000;
+/// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
+/// as rules. What befell a meter before the oldest of them is in the count of a device that was
+/// looked at since.
+pub const PAST_EPISODES: usize = FAULT_RULES;
 /// Journal entries kept; at some 200 bytes each this is 2 MB when full.
 pub const JOURNAL_ENTRIES: usize = 10_000;
 /// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of
 /// the device's own.
 pub const JOURNAL_TEXT: usize = 255;
+/// Keys a write named that the device does not know, as its journal entry lists them; more are left
+/// out.
+pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
 /// Requests a target remembers, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and remembers.
@@ -115,6 +176,26 @@ pub const SLAVE_ABANDONED: usize = 1000;
 pub const SLAVE_PIPELINE: usize = 16;
 /// Real idle time after which a slave closes a connection where the scenario does not say.
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
+/// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
+/// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
+pub const NONCE_LIFE: Duration = Duration::from_mins(5);
+/// Nonces of a device whose counters are remembered: one a client at work, so as many as there can be
+/// connections. One more, and the oldest counts as expired.
+pub const NONCES: usize = HTTP_CONNECTIONS;
+/// How far behind the highest counter of its nonce a request may arrive: requests sent on several
+/// connections overtake each other.
+pub const NONCE_REORDER: u32 = 128;
+/// Parameters of an `Authorization` header; RFC 7616 knows 13.
+pub const AUTHORIZATION_PARAMETERS: usize = 32;
+/// Characters of a client's `cnonce`; real ones have 8 to 44.
+pub const CNONCE_CHARS: usize = 255;
+/// Bytes of a body that are read to check its `auth-int` hash, also where its endpoint takes fewer:
+/// who is in is told 413, who is not never learns the limit.
+pub const AUTH_INT_BYTES: usize = HTTP_LINGER_BYTES;
+/// Characters of an `Origin`: the longest host name, with its scheme and port.
+pub const ORIGIN_CHARS: usize = 300;
+/// Origins whose refusal is told in the log, once each; a scenario with more is no accident.
+pub const REFUSED_ORIGINS: usize = 64;
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
 /// Connections that may wait to be accepted: as many as a load test opens at once. With fewer, the

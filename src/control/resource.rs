@@ -112,21 +112,19 @@ mod tests {
 
     #[test]
     fn paths_are_exact_and_their_names_decoded() {
-        assert_eq!(Resource::at("/healthz"), Ok(Resource::Health));
-        assert_eq!(Resource::at("/control/v1/state"), Ok(Resource::State));
-        assert_eq!(Resource::at("/control/v1/journal/wait"), Ok(Resource::JournalWait));
+        let at = |path| Resource::at(path).unwrap();
+        assert_eq!(at("/healthz"), Resource::Health);
+        assert_eq!(at("/control/v1/state"), Resource::State);
+        assert_eq!(at("/control/v1/journal/wait"), Resource::JournalWait);
+        assert_eq!(at("/control/v1/faults/a%2Fb%20c"), Resource::Fault("a/b c".into()));
         assert_eq!(
-            Resource::at("/control/v1/faults/a%2Fb%20c"),
-            Ok(Resource::Fault("a/b c".into()))
-        );
-        assert_eq!(
-            Resource::at("/control/v1/slaves/heat_pump/units/1/holding/10"),
-            Ok(Resource::Registers(Registers {
+            at("/control/v1/slaves/heat_pump/units/1/holding/10"),
+            Resource::Registers(Registers {
                 slave: "heat_pump".into(),
                 unit: 1,
                 table: Table::HoldingRegisters,
                 address: 10,
-            }))
+            })
         );
         for unknown in
             ["", "/", "/control/v1", "/control/v1/", "/control/v1/state/", "/state", "/%ff"]

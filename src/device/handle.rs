@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
-use super::{Boot, Config, Firmware, Identity, Snapshot};
+use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
+use super::network::Site;
+use super::{Access, Boot, Config, Firmware, Identity};
 use crate::clock::{Clock, VirtualTime};
 use crate::fault::{ActionCall, Engine};
-use crate::journal::{Event, Journal};
+use crate::journal::{self, Event, Journal};
 use crate::limits;
 use crate::meter::{Link, Meter, MeterPlan};
 
@@ -115,8 +117,12 @@ pub struct Setup {
     pub definition: Option<Arc<Definition>>,
     /// What it is set to.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
     /// What all its randomness comes from.
     pub seed: u64,
 }
@@ -129,7 +135,9 @@ impl Setup {
             actions: ActionSettings::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
+            access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
             seed: 0,
             identity,
         }
@@ -150,13 +158,15 @@ pub struct View {
 /// A device of the house.
 #[derive(Debug)]
 pub struct Device {
-    identity: Identity,
+    pub(super) identity: Identity,
     settings: ActionSettings,
+    access: Access,
     initial: Initial,
-    meter: Meter,
+    pub(super) meter: Meter,
+    site: Site,
     seed: u64,
-    clock: Clock,
-    engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) engine: Arc<Engine>,
     journal: Arc<Journal>,
     // A std mutex: it is held for some hundred nanoseconds and never across an await. The rules are
     // asked and the journal is written while it is held, so that both know the order in which things
@@ -175,11 +185,13 @@ struct Initial {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     definition: Option<Arc<Definition>>,
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     firmware: Firmware,
-    boot: Boot,
+    pub(super) boot: Boot,
+    /// How far it has come in listening to its meter.
+    pub(super) link: Link,
     queue: Queue,
     /// Counts the resets; what comes from before one is discarded.
     epoch: u64,
@@ -198,9 +210,14 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            link: Link::new(VirtualTime::ZERO),
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View { config: Arc::clone(&self.config), firmware: self.firmware, boot: self.boot }
     }
 }
 
@@ -213,7 +230,8 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, meter, seed } = setup;
+        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
+            setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
@@ -221,8 +239,10 @@ impl Device {
         Arc::new(Self {
             identity,
             settings,
+            access,
             initial,
             meter,
+            site,
             seed,
             clock,
             engine,
@@ -238,40 +258,28 @@ impl Device {
         &self.identity
     }
 
+    /// What it is plugged into and what is around it.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// How its actions behave.
     #[must_use]
     pub fn settings(&self) -> ActionSettings {
         self.settings
     }
 
+    /// Who gets in.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
-        let state = self.state();
-        View { config: Arc::clone(&state.config), firmware: state.firmware, boot: state.boot }
-    }
-
-    /// What it is at this moment, with what it knows of its meter: what every surface shows of one
-    /// instant.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
-        let view = self.view();
-        let meter = self.meter.observe(now, &self.link(&view));
-        Snapshot { now, time: self.clock.civil(now), view, meter }
-    }
-
-    /// When the next reading of the meter comes; none where none will come.
-    #[must_use]
-    pub fn next_reading(&self) -> Option<VirtualTime> {
-        let view = self.view();
-        self.meter.next_reading(self.clock.now(), &self.link(&view))
-    }
-
-    /// What lies between the meter and the device now.
-    #[expect(clippy::unused_self, reason = "faults of the meter are asked for here")]
-    fn link(&self, view: &View) -> Link {
-        Link { up_since: view.boot.at }
+        self.state().view()
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -286,11 +294,76 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        let replaced = std::mem::replace(&mut state.config, Arc::new(config));
+        let replaced = self.put_in_force(&mut state, config);
         drop(state);
         drop(replaced);
         self.changed();
         Ok(result)
+    }
+
+    /// Every change of the configuration goes this way; gives back the one before.
+    fn put_in_force(&self, state: &mut State, config: Config) -> Arc<Config> {
+        // What the meter said up to now was read with the keys of the old one.
+        self.follow(state);
+        std::mem::replace(&mut state.config, Arc::new(config))
+    }
+
+    /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
+    /// is then. The journal is told, without values.
+    ///
+    /// # Errors
+    /// Every field that was refused, with nothing changed.
+    pub fn write<T: Clone>(
+        &self,
+        object: &Object<T>,
+        given: &serde_json::Value,
+        write: Write,
+    ) -> Result<T, Vec<FieldError>> {
+        let mut state = self.state();
+        let before = Arc::clone(&state.config);
+        let around = Around { before: Some(&before), id: &self.identity.id, site: &self.site };
+        let now = (object.of.get)(&before);
+        let applied = object.apply(now, given, write, state.firmware, &around);
+        let Applied { value, changed, unknown } = match applied {
+            Ok(applied) => applied,
+            Err(errors) => {
+                self.write_refused(object.name, &errors);
+                return Err(errors);
+            }
+        };
+        let device = || self.identity.id.shared();
+        if !unknown.is_empty() {
+            let (device, object) = (device(), object.name);
+            self.journal.write(Event::KeysIgnored { device, object, keys: unknown });
+        }
+        let mut config = Config::clone(&before);
+        (object.of.get_mut)(&mut config).clone_from(&value);
+        self.put_in_force(&mut state, config);
+        let (device, object) = (device(), object.name);
+        self.journal.write(Event::SettingsChanged { device, object, fields: changed });
+        drop(state);
+        self.changed();
+        Ok(value)
+    }
+
+    /// Puts another value in place of one part of the configuration, which `name` is what the journal
+    /// calls; the rules of a write do not hold here.
+    pub fn replace_part<T>(&self, name: &'static str, part: Lens<Config, T>, value: T) {
+        let mut state = self.state();
+        let mut config = Config::clone(&state.config);
+        *(part.get_mut)(&mut config) = value;
+        self.put_in_force(&mut state, config);
+        let (device, fields) = (self.identity.id.shared(), Vec::new());
+        self.journal.write(Event::SettingsChanged { device, object: name, fields });
+        drop(state);
+        self.changed();
+    }
+
+    /// Tells the journal of a write that changed nothing.
+    pub fn write_refused(&self, object: &'static str, errors: &[FieldError]) {
+        let field = errors.first().map_or_else(String::new, |error| error.field.clone());
+        let (device, field) = (self.identity.id.shared(), journal::shortened(field));
+        self.journal.write(Event::SettingsRefused { device, object, field });
     }
 
     /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be
@@ -423,7 +496,7 @@ impl Device {
         self.changed();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

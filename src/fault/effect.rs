@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Delay;
+use super::{Delay, MeterEffect};
 
 /// A place and what befalls it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,13 @@ pub enum Fault {
     Slave(SlavePlace, SlaveEffect),
     /// An HTTP target.
     Target(TargetPlace, TargetEffect),
+    /// The meter.
+    Meter {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls it.
+        effect: MeterEffect,
+    },
 }
 
 /// Calls of the device's HTTP API.

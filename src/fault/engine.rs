@@ -5,14 +5,17 @@
 //! rules add up; the first effect that decides the outcome wins, and a later one that would have
 //! struck is counted as overruled.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{
-    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Fault, Method, QueueEffect,
-    SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
+    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault, Method,
+    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -183,6 +186,8 @@ pub struct Engine {
     inner: Mutex<Inner>,
     /// Rules in all: the healthy house asks nothing but this.
     rules: AtomicUsize,
+    /// What ever befell a meter: a house with healthy meters asks nothing but this.
+    episodes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +196,12 @@ struct Inner {
     generation: u64,
     /// Sleepers of [`Engine::refusing`], woken by each change of the rules.
     watchers: Vec<Alarm>,
+    /// Tells the generation to [`Engine::changes`].
+    told: watch::Sender<u64>,
+    /// Episodes of meter rules that were disarmed or removed.
+    past: VecDeque<Episode>,
+    /// Those, and the ones of the rules that are armed.
+    episodes: Arc<Episodes>,
 }
 
 #[derive(Debug)]
@@ -202,28 +213,36 @@ struct Entry {
     fired: u64,
     overruled: u64,
     holds: Vec<Alarm>,
+    /// The beginning of the window of a meter rule that was told last.
+    window: Option<VirtualTime>,
 }
 
 impl Engine {
     /// An engine with the rules of a scenario.
     #[must_use]
     pub fn new(seed: u64, clock: Clock, journal: Arc<Journal>, rules: Vec<Rule>) -> Self {
-        let engine =
-            Self { seed, clock, journal, inner: Mutex::default(), rules: AtomicUsize::new(0) };
+        let engine = Self {
+            seed,
+            clock,
+            journal,
+            inner: Mutex::default(),
+            rules: AtomicUsize::new(0),
+            episodes: AtomicUsize::new(0),
+        };
         engine.replace(rules);
         engine
     }
 
     /// Replaces all rules and counts; what was held is released.
     pub fn replace(&self, rules: Vec<Rule>) {
-        let now = self.clock.now();
         let mut inner = self.inner();
+        let now = self.clock.now();
         for entry in &mut inner.rules {
             entry.release();
         }
-        self.rules.store(rules.len(), Ordering::Release);
+        inner.past.clear();
         inner.rules = rules.into_iter().map(|rule| Entry::new(rule, now)).collect();
-        inner.changed();
+        self.changed(&mut inner);
     }
 
     /// Adds a rule, effective for the next request.
@@ -231,8 +250,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Duplicate`] or [`EngineError::Full`].
     pub fn add(&self, rule: Rule) -> Result<(), EngineError> {
-        let now = self.clock.now();
         let mut inner = self.inner();
+        // Read under the lock: whoever asked about a meter before knew an earlier time.
+        let now = self.clock.now();
         if inner.rules.iter().any(|entry| entry.rule.id == rule.id) {
             return Err(EngineError::Duplicate(rule.id));
         }
@@ -241,8 +261,7 @@ impl Engine {
         }
         self.explain(&rule.id, "added");
         inner.rules.push(Entry::new(rule, now));
-        self.rules.store(inner.rules.len(), Ordering::Release);
-        inner.changed();
+        self.changed(&mut inner);
         Ok(())
     }
 
@@ -252,12 +271,13 @@ impl Engine {
     /// [`EngineError::Unknown`].
     pub fn remove(&self, id: &str) -> Result<(), EngineError> {
         let mut inner = self.inner();
+        let now = self.clock.now();
         let index = inner.index(id)?;
         let mut entry = inner.rules.remove(index);
         entry.release();
+        inner.remember(entry.episode(now));
         self.explain(&entry.rule.id, "removed");
-        self.rules.store(inner.rules.len(), Ordering::Release);
-        inner.changed();
+        self.changed(&mut inner);
         Ok(())
     }
 
@@ -266,16 +286,18 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unknown`].
     pub fn arm(&self, id: &str, armed: bool) -> Result<(), EngineError> {
-        let now = self.clock.now();
         let mut inner = self.inner();
+        let now = self.clock.now();
         let index = inner.index(id)?;
+        let ended = inner.rules[index].episode(now);
+        inner.remember(ended);
         let entry = &mut inner.rules[index];
         entry.state = TriggerState { armed, armed_at: now, ordinal: 0 };
         if !armed {
             entry.release();
         }
         self.explain(&entry.rule.id, if armed { "armed" } else { "disarmed" });
-        inner.changed();
+        self.changed(&mut inner);
         Ok(())
     }
 
@@ -314,6 +336,44 @@ impl Engine {
         self.inner().generation
     }
 
+    /// Counts the changes of the rules, as a value that can be waited on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner().told.subscribe()
+    }
+
+    fn changed(&self, inner: &mut Inner) {
+        inner.changed();
+        self.rules.store(inner.rules.len(), Ordering::Release);
+        self.episodes.store(inner.past.len() + inner.meter_rules(), Ordering::Release);
+    }
+
+    /// What befell and befalls the meter of a device, which looks at it at `now`. This is a state,
+    /// not a request: it follows the windows alone, and [`RuleStatus::fired`] counts the windows in
+    /// which somebody looked.
+    #[must_use]
+    pub fn meter(&self, device: &str, now: VirtualTime) -> Arc<Episodes> {
+        if self.episodes.load(Ordering::Acquire) == 0 {
+            return Episodes::none();
+        }
+        let mut inner = self.inner();
+        for entry in &mut inner.rules {
+            let Fault::Meter { device: place, .. } = &entry.rule.fault else { continue };
+            if !is(place, device) || !entry.state.armed {
+                continue;
+            }
+            entry.evaluated += 1;
+            let since = entry.rule.when.window_since(entry.state.armed_at, now).0;
+            if since.is_some() && since != entry.window {
+                entry.window = since;
+                entry.fired += 1;
+                let (rule, at) = (Arc::clone(&entry.rule.id), device.to_owned());
+                self.journal.write(Event::FaultFired { rule, seam: "meter", at });
+            }
+        }
+        Arc::clone(&inner.episodes)
+    }
+
     /// A call of the API, before anything else looks at it.
     #[must_use]
     pub fn api(&self, call: &ApiCall<'_>) -> Verdict<ApiEffect> {
@@ -323,7 +383,7 @@ impl Engine {
                 Fault::Api(place, effect)
                     if is(&place.device, call.device)
                         && is(&place.route, call.path)
-                        && place.method.is_none_or(|method| method.as_str() == call.method) =>
+                        && is_meant(place.method, call.method) =>
                 {
                     Some(effect)
                 }
@@ -596,6 +656,21 @@ impl Inner {
         for watcher in self.watchers.drain(..) {
             watcher.ring();
         }
+        let armed = self.rules.iter().filter_map(|entry| entry.episode(VirtualTime::MAX));
+        self.episodes = Episodes::new(self.past.iter().cloned().chain(armed).collect());
+        self.told.send_replace(self.generation);
+    }
+
+    fn meter_rules(&self) -> usize {
+        self.rules.iter().filter(|entry| matches!(entry.rule.fault, Fault::Meter { .. })).count()
+    }
+
+    fn remember(&mut self, ended: Option<Episode>) {
+        let Some(ended) = ended else { return };
+        if self.past.len() == limits::PAST_EPISODES {
+            self.past.pop_front();
+        }
+        self.past.push_back(ended);
     }
 }
 
@@ -609,7 +684,23 @@ impl Entry {
             fired: 0,
             overruled: 0,
             holds: Vec::new(),
+            window: None,
         }
+    }
+
+    /// What a rule over meters has to say until `until`; nothing where it is disarmed, or none. Both
+    /// ends lie just after the moment of the change: what happened at that moment happened before
+    /// it, whether or not somebody looked in between.
+    fn episode(&self, until: VirtualTime) -> Option<Episode> {
+        const JUST_AFTER: Duration = Duration::from_nanos(1);
+        let Fault::Meter { device, effect } = &self.rule.fault else { return None };
+        self.state.armed.then(|| Episode {
+            device: device.clone(),
+            effect: *effect,
+            when: self.rule.when.clone(),
+            armed_at: self.state.armed_at.after(JUST_AFTER),
+            until: until.after(JUST_AFTER),
+        })
     }
 
     fn release(&mut self) -> usize {
@@ -688,6 +779,12 @@ impl fmt::Display for ActionCall<'_> {
 #[expect(clippy::ref_option, reason = "the fields of places are given as they are")]
 fn is(wanted: &Option<String>, actual: &str) -> bool {
     wanted.as_deref().is_none_or(|wanted| wanted == actual)
+}
+
+/// Whether a rule is about calls of this method. OPTIONS it has to name: with it a browser asks
+/// whether its page may call, and a rule is to do to a page's calls what it does to a program's.
+fn is_meant(wanted: Option<Method>, actual: &str) -> bool {
+    wanted.map_or(actual != Method::Options.as_str(), |wanted| wanted.as_str() == actual)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod delay;
 mod effect;
 mod engine;
+mod meter;
 mod reply_plan;
 pub mod result;
 mod trigger;
@@ -20,5 +21,6 @@ pub use self::engine::{
     ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, Peer, Refusing,
     Rule, RuleStatus, SlaveRequest, TargetRequest, Verdict,
 };
+pub use self::meter::{ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence};
 pub use self::reply_plan::{End, ReplyPlan, reply_plan};
 pub use self::trigger::{Trigger, TriggerState};

@@ -99,27 +99,40 @@ impl Trigger {
     /// Whether `now` lies in the window of a rule armed at `armed_at`, and when that changes next.
     #[must_use]
     pub fn window(&self, armed_at: VirtualTime, now: VirtualTime) -> (bool, Option<VirtualTime>) {
+        let (since, change) = self.window_since(armed_at, now);
+        (since.is_some(), change)
+    }
+
+    /// Since when the window that `now` lies in has been open, where it lies in one, and when that
+    /// changes next.
+    #[must_use]
+    pub fn window_since(
+        &self,
+        armed_at: VirtualTime,
+        now: VirtualTime,
+    ) -> (Option<VirtualTime>, Option<VirtualTime>) {
         let begin = armed_at.after(self.after);
         if now < begin {
-            return (false, Some(begin));
+            return (None, Some(begin));
         }
-        let Some(lasts) = self.lasts else { return (true, None) };
+        let Some(lasts) = self.lasts else { return (Some(begin), None) };
         let Some(every) = self.every else {
             let end = begin.after(lasts);
-            return if now < end { (true, Some(end)) } else { (false, None) };
+            return if now < end { (Some(begin), Some(end)) } else { (None, None) };
         };
+        if lasts >= every {
+            return (Some(begin), None);
+        }
         let period = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
         let round = now.since(begin).as_nanos() / u128::from(period);
         let round_begin = begin
             .as_nanos()
             .saturating_add(u64::try_from(round).unwrap_or(u64::MAX).saturating_mul(period));
         let end = VirtualTime::from_nanos(round_begin).after(lasts);
-        if now < end && lasts < every {
-            (true, Some(end))
-        } else if now < end {
-            (true, None)
+        if now < end {
+            (Some(VirtualTime::from_nanos(round_begin)), Some(end))
         } else {
-            (false, Some(VirtualTime::from_nanos(round_begin.saturating_add(period))))
+            (None, Some(VirtualTime::from_nanos(round_begin.saturating_add(period))))
         }
     }
 }

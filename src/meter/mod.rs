@@ -1,13 +1,25 @@
 //! The meter that the device reads: a pure function of the seed and virtual time.
 //!
 //! [`Quantity`] is the one table of what a meter can send, by which report, variables, live stream,
-//! Modbus map and SD log find their numbers; a [`Reading`] is what a meter sent at one moment.
+//! Modbus map and SD log find their numbers; a [`Reading`] is what a meter sent at one moment. What a
+//! house uses and makes is the [`signal`]; a [`Kind`] says what of it a meter sends, a [`Cadence`]
+//! when, a [`Link`] which of that reaches the device.
 
+mod cadence;
+mod kind;
+mod link;
+mod measured;
 mod model;
 mod quantity;
 mod reading;
+mod replay;
 pub mod signal;
 
-pub use self::model::{Link, Meter, MeterPlan};
+pub use self::cadence::Cadence;
+pub use self::kind::{DlmsObject, Kind, KindFacts, ObjectValue, objects};
+pub use self::link::Link;
+pub use self::measured::RegisterCut;
+pub use self::model::{Listener, Meter, MeterPlan, MeterTexts, ReplayPlan};
 pub use self::quantity::{Quantity, Unit};
 pub use self::reading::{Interface, MeterIdentity, Observation, Protocol, Reading, Status, Volume};
+pub use self::replay::{Recording, RecordingError, ReplayMode};

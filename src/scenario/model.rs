@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
-use crate::device::{ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::network::Site;
+use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::outbound::{HostAddress, Policy};
@@ -114,8 +115,12 @@ pub struct DevicePlan {
     pub actions: Option<Arc<Definition>>,
     /// What it is set to at the start.
     pub config: Arc<Config>,
+    /// Who gets in.
+    pub access: Access,
     /// Its meter.
     pub meter: MeterPlan,
+    /// What it is plugged into and what is around it.
+    pub site: Site,
 }
 
 impl Default for DevicePlan {
@@ -128,7 +133,9 @@ impl Default for DevicePlan {
             settings: ActionSettings::default(),
             actions: None,
             config,
+            access: Access::default(),
             meter: MeterPlan::default(),
+            site: Site::default(),
         }
     }
 }
@@ -147,7 +154,9 @@ impl DevicePlan {
             actions: self.settings,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
+            access: self.access.clone(),
             meter: self.meter.clone(),
+            site: self.site.clone(),
             seed,
         }
     }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod admission;
 mod builtin;
 mod cli;
 mod control_api;
+mod cors;
 mod determinism;
 mod guides;
 mod harness;
@@ -16,6 +18,7 @@ mod outside_slaves;
 mod outside_targets;
 mod result_codes;
 mod scenario;
+mod settings;
 mod slaves;
 mod surface_faults;
 mod surface_http;

@@ -195,7 +195,7 @@ fn reports_come_as_json_and_as_github_annotations() {
         json!({
             "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
             "message": "unknown key `sede`", "suggestion": "seed",
-            "help": "known here: name, seed, clock, control, outbound, device, devices, slaves, http_targets, faults",
+            "help": "known here: name, seed, clock, control, outbound, meter, device, devices, slaves, http_targets, faults",
         })
     );
     assert_eq!(objects[1]["path"], "faults[0].at.slave");
@@ -222,7 +222,7 @@ error: unknown key `licence`
   |   ^^^^^^^ device.licence
   |
   = help: did you mean `license`?
-  = help: known here: id, firmware, license, http, call_route, admission, execution, first_status_id, http_failure, actions, actions_file
+  = help: known here: id, firmware, license, http, digest, cors, call_route, admission, execution, first_status_id, http_failure, meter, actions, actions_file
 
 error: the key stands here twice
  --> house.yaml:5:1
@@ -555,6 +555,7 @@ prop_compose! {
             clock: Some(raw::Clock { start: None, speed: Some("manual".parse().unwrap()) }),
             control: None,
             outbound: Some(raw::Outbound::Loopback),
+            meter: None,
             device: device.map(|(http, file)| raw::Device {
                 http: Some(http),
                 license: Some(raw::License::Pro),

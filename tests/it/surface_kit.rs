@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::Definition;
-use wwsim::device::{self, ActionSettings, Device, Identity, License, Run};
+use wwsim::device::{self, Access, ActionSettings, Device, Identity, License, Run};
 use wwsim::fault::{ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
 use wwsim::journal::Journal;
 use wwsim::surface::http::{Api, Server};
@@ -41,6 +41,7 @@ pub struct Setup {
     pub license: License,
     pub settings: ActionSettings,
     pub actions: Option<&'static str>,
+    pub access: Access,
 }
 
 impl Default for Setup {
@@ -50,6 +51,7 @@ impl Default for Setup {
             license: License::Plus,
             settings: ActionSettings { first_status_id: Some(139), ..ActionSettings::default() },
             actions: Some(ACTIONS),
+            access: Access::default(),
         }
     }
 }
@@ -69,6 +71,7 @@ impl Bench {
         let device = device::Setup {
             actions: setup.settings,
             definition: actions,
+            access: setup.access,
             ..device::Setup::of(identity)
         };
         let device = Device::new(device, clock.clone(), Arc::clone(&engine), journal);
@@ -161,10 +164,19 @@ impl Client {
 }
 
 pub fn request(method: &str, path: &str, body: &str) -> String {
-    if body.is_empty() {
-        return format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    request_with(method, path, &[], body)
+}
+
+/// A request with these headers beside the usual ones.
+pub fn request_with(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
     }
-    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    if !body.is_empty() {
+        head += &format!("Content-Length: {}\r\n", body.len());
+    }
+    head + "\r\n" + body
 }
 
 pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {

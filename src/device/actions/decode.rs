@@ -6,8 +6,6 @@
 //! (`5.0`); an empty payload is none and goes with any method.
 
 use std::collections::HashMap;
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +18,7 @@ use super::{
     Action, Const, DefinitionError, HttpMethod, HttpRequest, ModbusFunction, ModbusRequest,
     ModbusWrite, Request, ValueType,
 };
+use crate::device::json::{array, boolean, integer, object, text, unexpected, whole, word};
 use crate::limits;
 
 /// Constants by name, and actions.
@@ -231,81 +230,12 @@ fn modbus(fields: &mut Fields<'_, '_>) -> Option<ModbusRequest> {
 
 const FUNCTIONS: &str = "5, 6, 15 or 16";
 
-fn object(value: &Value) -> Result<&Map<String, Value>, String> {
-    value.as_object().ok_or_else(|| unexpected(value, "an object"))
-}
-
-fn array(value: &Value) -> Result<&Vec<Value>, String> {
-    value.as_array().ok_or_else(|| unexpected(value, "an array"))
-}
-
-fn boolean(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| unexpected(value, "true or false"))
-}
-
-fn text(value: &Value, chars: RangeInclusive<usize>) -> Result<&str, String> {
-    let text = value.as_str().ok_or_else(|| unexpected(value, "a string"))?;
-    check_length(text, &chars)?;
-    Ok(text)
-}
-
-/// Whether `text` has as many characters (Unicode scalar values) as its field may have.
-pub(super) fn check_length(text: &str, chars: &RangeInclusive<usize>) -> Result<(), String> {
-    let count = text.chars().count();
-    if chars.contains(&count) {
-        Ok(())
-    } else {
-        Err(format!("{count} characters: expected {} to {}", chars.start(), chars.end()))
-    }
-}
-
-fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
-    let expected = || {
-        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        match words.split_last() {
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-            None => String::new(),
-        }
-    };
-    let typed = value.as_str().ok_or_else(|| unexpected(value, &expected()))?;
-    words
-        .iter()
-        .find_map(|(word, meaning)| (*word == typed).then_some(*meaning))
-        .ok_or_else(|| format!("`{}`: expected {}", shortened(typed), expected()))
-}
-
-/// A whole number; `5.0` is one.
-fn integer<T: Copy + Display + PartialOrd + TryFrom<u64>>(
-    value: &Value,
-    range: RangeInclusive<T>,
-) -> Result<T, String> {
-    let expected = || format!("a whole number from {} to {}", range.start(), range.end());
-    let Value::Number(number) = value else { return Err(unexpected(value, &expected())) };
-    whole(number)
-        .and_then(|number| T::try_from(number).ok())
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("{number}: expected {}", expected()))
-}
-
-fn whole(number: &serde_json::Number) -> Option<u64> {
-    let integral = |number: f64| {
-        let small = (0.0..=f64::from(u32::MAX)).contains(&number) && number.fract() == 0.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole and between 0 and 2³²"
-        )]
-        small.then_some(number as u64)
-    };
-    number.as_u64().or_else(|| integral(number.as_f64()?))
-}
-
 fn function(value: &Value) -> Result<ModbusFunction, String> {
     let Value::Number(number) = value else { return Err(unexpected(value, FUNCTIONS)) };
     let code = whole(number);
     ModbusFunction::ALL
         .into_iter()
-        .find(|function| code == Some(function.code().into()))
+        .find(|function| code == Some(i64::from(function.code())))
         .ok_or_else(|| format!("{number}: expected {FUNCTIONS}"))
 }
 
@@ -317,27 +247,6 @@ fn timeout(value: &Value) -> Result<Duration, String> {
         .filter(|seconds| limits::TIMEOUT_SECONDS.contains(seconds))
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| format!("{seconds}: expected {expected}"))
-}
-
-fn unexpected(value: &Value, expected: &str) -> String {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    };
-    format!("{kind}: expected {expected}")
-}
-
-/// A value as a message quotes it: its first 40 characters.
-pub(super) fn shortened(value: &str) -> String {
-    const SHOWN: usize = 40;
-    match value.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
 }
 
 // ---------------------------------------------------------------------------------------------

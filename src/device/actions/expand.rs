@@ -7,9 +7,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::decode::check_length;
 use super::location::{Location, Scheme};
 use super::{Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite, Request};
+use crate::device::json::check_length;
 use crate::limits;
 
 /// A request as it goes out.

@@ -7,7 +7,7 @@
 //! must not run past address 65535.
 
 use super::ModbusFunction;
-use super::decode::shortened;
+use crate::device::json::shortened;
 use crate::limits;
 
 /// How the text of a value is to be read.

@@ -1,7 +1,11 @@
 //! `/api/v1/meter/settings` and `/api/v1/meter/scalers/custom` (contract §2,
 //! `meter_settings_fields.csv`).
 
+use std::fmt;
+
+use super::table::{Field, Kind, LeftOut, Object, lens, whole, word};
 use crate::decimal::Decimal;
+use crate::limits;
 
 /// How the device talks to its meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +36,15 @@ pub struct MeterSettings {
 }
 
 /// A key of 128 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub [u8; 16]);
+
+/// A secret: logs and failed assertions do not show it.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
 
 /// A scaler of the user's own for an OBIS code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,3 +200,75 @@ impl ScalersSet {
     pub const NAMES: &[(&'static str, Self)] =
         &[("default", Self::Default), ("custom", Self::Custom), ("lge570", Self::Lge570)];
 }
+
+/// `/api/v1/meter/settings`, field by field.
+pub static METER_SETTINGS: Object<MeterSettings> = Object {
+    name: "meter/settings",
+    fields: FIELDS,
+    left_out: LeftOut::Default,
+    of: lens!(meter),
+    rules: |_, _| Ok(()),
+};
+
+type Row = Field<MeterSettings>;
+
+const FIELDS: &[Row] = &[
+    Row::new("baudrate", whole!(baudrate, limits::BAUDRATE), "Bits a second on the serial line."),
+    Row::new("parity", word!(parity, Parity), "Parity on the serial line."),
+    Row::new("stop_bits", word!(stop_bits, StopBits), "Stop bits on the serial line, a string."),
+    Row::new(
+        "buffer_size",
+        whole!(buffer_size, limits::METER_BUFFER),
+        "Bytes of the serial receive buffer.",
+    ),
+    Row::new("method", Kind::Constant("Passive Push"), "How data is acquired."),
+    Row::new("encryption", Kind::Flag(lens!(encryption)), "Whether the meter's data is encrypted."),
+    Row::new(
+        "encryption_key",
+        Kind::Key(lens!(encryption_key)),
+        "The key of the encryption; 32 zeros clear it.",
+    )
+    .secret(),
+    Row::new(
+        "authentication_key",
+        Kind::Key(lens!(authentication_key)),
+        "The key that the meter's data is authenticated with; 32 zeros clear it.",
+    )
+    .secret(),
+    Row::new("rx_invert", Kind::Flag(lens!(rx_invert)), "Inverts the receiving line."),
+    Row::new("tx_invert", Kind::Flag(lens!(tx_invert)), "Inverts the sending line."),
+    Row::new(
+        "auto_baudrate",
+        Kind::Flag(lens!(auto_baudrate)),
+        "Whether the parameters of the serial line are found out.",
+    ),
+    Row::new("if_type", word!(if_type, InterfaceType), "The plug that the meter is on."),
+    Row::new("protocol", word!(protocol, MeterProtocol), "What the meter speaks."),
+    Row::new("if_mode", word!(if_mode, InterfaceMode), "Whether the meter sends or is asked."),
+    Row::new(
+        "conv_factor",
+        Kind::Number {
+            get: |settings| settings.conv_factor,
+            set: |settings, factor| settings.conv_factor = factor,
+            range: limits::CONVERSION_FACTOR,
+            step: 0.0,
+            places: limits::CONVERSION_FACTOR_PLACES,
+        },
+        "Multiplies power, energy, current and maximum demand.",
+    ),
+    Row::new(
+        "time_offset",
+        whole!(time_offset, limits::TIME_OFFSET),
+        "Seconds that the meter's clock is corrected by.",
+    ),
+    Row::new(
+        "sync_time_offset_with_ntp",
+        Kind::Flag(lens!(sync_time_offset_with_ntp)),
+        "Whether that correction follows NTP.",
+    ),
+    Row::new(
+        "scalers_set",
+        word!(scalers_set, ScalersSet),
+        "Where the scalers of a DLMS meter's values come from.",
+    ),
+];

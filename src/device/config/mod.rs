@@ -8,17 +8,20 @@ mod modbus_map;
 mod mqtt;
 mod network;
 mod settings;
+pub mod table;
 
 use std::sync::Arc;
 
 pub use self::meter::{
-    CustomScaler, InterfaceMode, InterfaceType, Key, MeterProtocol, MeterSettings, Parity,
-    ScalersSet, StopBits,
+    CustomScaler, InterfaceMode, InterfaceType, Key, METER_SETTINGS, MeterProtocol, MeterSettings,
+    Parity, ScalersSet, StopBits,
 };
 pub use self::modbus_map::{NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
 pub use self::mqtt::MqttSettings;
-pub use self::network::{EthSettings, StaticIp, TxPower, WifiSettings};
-pub use self::settings::{Cloud, ModbusService, SdService, Services, Settings, System};
+pub use self::network::{
+    ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
+};
+pub use self::settings::{Cloud, ModbusService, SETTINGS, SdService, Services, Settings, System};
 use crate::device::DeviceId;
 
 /// The configuration of a device.

@@ -2,6 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use super::table::{Field, FieldError, Kind, LeftOut, Object, TextRule, Unit, lens};
+use crate::decimal::Decimal;
+use crate::device::json;
+use crate::limits;
+
 /// The Wi-Fi client (`wifi_sta_settings_fields.csv`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the API")]
@@ -12,6 +17,17 @@ pub struct WifiSettings {
     pub password: String,
     pub address: StaticIp,
     pub max_tx_power: TxPower,
+    /// Whether the device is an access point of its own, as before its first setup; the client being
+    /// on ends it. No field of the API.
+    pub access_point: bool,
+}
+
+impl WifiSettings {
+    /// Whether the client has a network to look for.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.enable && !self.name.is_empty()
+    }
 }
 
 /// dBm in halves, so that steps of 0.5 are whole: 0..=42.
@@ -54,5 +70,114 @@ impl Default for StaticIp {
     fn default() -> Self {
         let none = Ipv4Addr::UNSPECIFIED;
         Self { static_ip: false, ip: none, netmask: none, gateway: none, dns: none }
+    }
+}
+
+/// `/api/v1/wifi/sta/settings`, field by field.
+pub static WIFI_SETTINGS: Object<WifiSettings> = Object {
+    name: "wifi/sta/settings",
+    fields: WIFI_FIELDS,
+    left_out: LeftOut::Zero,
+    of: lens!(wifi),
+    rules: |wifi, _| settle_wifi(wifi),
+};
+
+type WifiRow = Field<WifiSettings>;
+
+const WIFI_FIELDS: &[WifiRow] = &[
+    WifiRow::new("enable", Kind::Flag(lens!(enable)), "Whether the Wi-Fi client is on."),
+    WifiRow::new(
+        "name",
+        Kind::Text(lens!(name), TextRule::up_to_bytes(limits::SSID_BYTES)),
+        "The network; not empty while the client is on.",
+    ),
+    WifiRow::new(
+        "password",
+        Kind::Text(
+            lens!(password),
+            TextRule {
+                length: 0..=*limits::WIFI_PASSWORD_BYTES.end(),
+                unit: Unit::Bytes,
+                check: password,
+                expected: "empty for an open network, 8 to 64 bytes, or 64 hexadecimal digits as a raw key",
+            },
+        ),
+        "The password of the network.",
+    )
+    .secret(),
+    WifiRow::new("static_ip", Kind::Flag(lens!(address.static_ip)), STATIC_IP),
+    WifiRow::new("ip", Kind::Address(lens!(address.ip)), IP),
+    WifiRow::new("netmask", Kind::Address(lens!(address.netmask)), NETMASK),
+    WifiRow::new("gateway", Kind::Address(lens!(address.gateway)), GATEWAY),
+    WifiRow::new("dns", Kind::Address(lens!(address.dns)), DNS),
+    WifiRow::new(
+        "max_tx_power",
+        Kind::Number {
+            get: |wifi| Decimal::new(i64::from(wifi.max_tx_power.0) * 5, 1),
+            set: |wifi, power| wifi.max_tx_power = TxPower::of(power),
+            range: limits::TX_POWER,
+            step: limits::TX_POWER_STEP,
+            places: 1,
+        },
+        "dBm that are sent with at the most.",
+    )
+    .or_called("max_power"),
+];
+
+const STATIC_IP: &str = "Whether the address is set here, in place of DHCP.";
+const IP: &str = "The address; needed where `static_ip` is true.";
+const NETMASK: &str = "The mask of its network; needed where `static_ip` is true.";
+const GATEWAY: &str = "The router; needed where `static_ip` is true.";
+const DNS: &str = "The name server; needed where `static_ip` is true.";
+
+/// `/api/v1/eth/settings`, field by field.
+pub static ETH_SETTINGS: Object<EthSettings> = Object {
+    name: "eth/settings",
+    fields: &[
+        Field::new("enable", Kind::Flag(lens!(enable)), "Whether Ethernet is on."),
+        Field::new("static_ip", Kind::Flag(lens!(address.static_ip)), STATIC_IP),
+        Field::new("ip", Kind::Address(lens!(address.ip)), IP),
+        Field::new("netmask", Kind::Address(lens!(address.netmask)), NETMASK),
+        Field::new("gateway", Kind::Address(lens!(address.gateway)), GATEWAY),
+        Field::new("dns", Kind::Address(lens!(address.dns)), DNS),
+    ],
+    left_out: LeftOut::Zero,
+    of: lens!(eth),
+    rules: |eth, _| check_static(&eth.address),
+};
+
+fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), FieldError> {
+    if wifi.enable && wifi.name.is_empty() {
+        let message = "empty: expected the name of a network while `enable` is true";
+        return Err(FieldError::new("name", message));
+    }
+    check_static(&wifi.address)?;
+    wifi.access_point &= !wifi.enable;
+    Ok(())
+}
+
+/// A static address is whole or none (vendor, Wi-Fi and Ethernet pages).
+fn check_static(address: &StaticIp) -> Result<(), FieldError> {
+    let StaticIp { static_ip, ip, netmask, gateway, dns } = *address;
+    let parts = [("ip", ip), ("netmask", netmask), ("gateway", gateway), ("dns", dns)];
+    match parts.iter().find(|(_, part)| part.is_unspecified()) {
+        Some((field, _)) if static_ip => {
+            let message = "0.0.0.0: expected an address while `static_ip` is true";
+            Err(FieldError::new(*field, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn password(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { json::check_bytes(text, &limits::WIFI_PASSWORD_BYTES) }
+}
+
+impl TxPower {
+    /// The step that is nearest to `dbm`.
+    #[must_use]
+    pub fn of(dbm: Decimal) -> Self {
+        let halves = Decimal::rounded(dbm.to_f64() / limits::TX_POWER_STEP, 0).mantissa();
+        Self(u8::try_from(halves).unwrap_or(0))
     }
 }

@@ -1,6 +1,11 @@
 //! `/api/v1/settings` (contract §2, `settings_fields.csv`).
 
-use crate::device::DeviceId;
+use std::net::IpAddr;
+
+use super::Config;
+use super::table::{Around, Field, FieldError, Kind, LeftOut, Object, TextRule, lens, whole};
+use crate::device::{DeviceId, Feature, json};
+use crate::limits;
 
 /// The device's settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,13 +84,19 @@ pub struct ModbusService {
 }
 
 impl Settings {
+    /// The host name of a device that was given none (contract §1, ruling).
+    #[must_use]
+    pub fn default_host_name(id: &DeviceId) -> String {
+        format!("whatwatt-{}", id.short())
+    }
+
     /// What a device leaves the factory with.
     #[must_use]
     pub fn factory(id: &DeviceId) -> Self {
         Self {
             system: System {
                 name: String::new(),
-                host_name: format!("whatwatt-{}", id.short()),
+                host_name: Self::default_host_name(id),
                 protection: false,
                 password: String::new(),
                 power_save: false,
@@ -115,4 +126,204 @@ impl Settings {
             },
         }
     }
+}
+
+/// `/api/v1/settings`, field by field.
+pub static SETTINGS: Object<Settings> = Object {
+    name: "settings",
+    fields: FIELDS,
+    left_out: LeftOut::Zero,
+    of: lens!(settings),
+    rules: settle,
+};
+
+type Row = Field<Settings>;
+
+const FIELDS: &[Row] = &[
+    Row::new(
+        "system.name",
+        Kind::Text(lens!(system.name), TextRule::up_to(limits::NAME_CHARS)),
+        "What the device is called, for people; shown in `/api/v1/system`.",
+    ),
+    Row::new(
+        "system.host_name",
+        Kind::Text(
+            lens!(system.host_name),
+            TextRule::up_to(limits::NAME_CHARS)
+                .that(host_label, "a host name; empty for the default"),
+        ),
+        "Its name on the network, the realm of its authentication and the host of allowed origins.",
+    )
+    .or_default(),
+    Row::new(
+        "system.protection",
+        Kind::Flag(lens!(system.protection)),
+        "Whether the API asks for the password; only where there is one.",
+    ),
+    Row::new(
+        "system.password",
+        Kind::Text(lens!(system.password), TextRule::up_to(limits::NAME_CHARS)),
+        "The password of the API.",
+    )
+    .secret(),
+    Row::new(
+        "system.power_save",
+        Kind::Flag(lens!(system.power_save)),
+        "Saves power: Wi-Fi sleeps between beacons, Ethernet is off. Refused while the Ethernet link is up.",
+    ),
+    Row::new(
+        "system.p1_wifi_boost",
+        Kind::Flag(lens!(system.p1_wifi_boost)),
+        "Whether Wi-Fi stays awake while a P1 plug feeds the device.",
+    ),
+    Row::new(
+        "system.use_dhcp_ntp_server",
+        Kind::Flag(lens!(system.use_dhcp_ntp_server)),
+        "Whether the time server that DHCP names is asked, too.",
+    ),
+    Row::new(
+        "system.custom_ntp_server",
+        Kind::Text(lens!(system.custom_ntp_server), TextRule::up_to(limits::NTP_SERVER_CHARS)),
+        "A time server, a host name or an IP address. What is neither is dropped, and `use_custom_ntp_server` switched off.",
+    ),
+    Row::new(
+        "system.use_custom_ntp_server",
+        Kind::Flag(lens!(system.use_custom_ntp_server)),
+        "Whether `custom_ntp_server` is asked, where there is one.",
+    ),
+    Row::new(
+        "system.password_len",
+        Kind::Length(|settings| Some(settings.system.password.chars().count())),
+        "How many characters `system.password` has.",
+    ),
+    Row::new(
+        "services.cloud.what_watt",
+        Kind::Flag(lens!(services.cloud.what_watt)),
+        "The whatwatt cloud.",
+    ),
+    Row::new(
+        "services.cloud.solar_manager",
+        Kind::Flag(lens!(services.cloud.solar_manager)),
+        "The Solar Manager cloud.",
+    ),
+    Row::new(
+        "services.cloud.mystrom",
+        Kind::Flag(lens!(services.cloud.mystrom)),
+        "The myStrom cloud; off with the licence FREE.",
+    ),
+    Row::new(
+        "services.cloud.stromkonto",
+        Kind::Flag(lens!(services.cloud.stromkonto)),
+        "The Stromkonto cloud.",
+    ),
+    Row::new(
+        "services.local.solar_manager",
+        Kind::Flag(lens!(services.local_solar_manager)),
+        "The local API for Solar Manager.",
+    ),
+    Row::new("services.broadcast", Kind::Flag(lens!(services.broadcast)), "Discovery by mDNS."),
+    Row::new(
+        "services.other_energy_provider",
+        Kind::Flag(lens!(services.other_energy_provider)),
+        "Features for other energy providers.",
+    ),
+    Row::new(
+        "services.report_interval",
+        whole!(services.report_interval, limits::REPORT_INTERVAL),
+        "Seconds between two reports to clouds and MQTT.",
+    ),
+    Row::new(
+        "services.low_power_report",
+        Kind::Flag(lens!(services.low_power_report)),
+        "Reports in the low-power way, where `if_type` of the meter is not `auto`.",
+    ),
+    Row::new("services.log", Kind::Flag(lens!(services.log)), "The internal log."),
+    Row::new(
+        "services.meter_proxy",
+        Kind::Flag(lens!(services.meter_proxy)),
+        "The meter proxy; off with the licence FREE.",
+    ),
+    Row::new(
+        "services.sd.enable",
+        Kind::Flag(lens!(services.sd.enable)),
+        "Whether readings are written to the SD card.",
+    ),
+    Row::new(
+        "services.sd.frequency",
+        whole!(services.sd.frequency, limits::SD_FREQUENCY),
+        "Seconds between two rows on the SD card.",
+    ),
+    Row::new(
+        "services.sd.recorder_mode",
+        Kind::Flag(lens!(services.sd.recorder_mode)),
+        "The device as a recorder without a network.",
+    )
+    .needs(Feature::RecorderMode),
+    Row::new(
+        "services.modbus.enable",
+        Kind::Flag(lens!(services.modbus.enable)),
+        "The Modbus TCP server; off with the licence FREE.",
+    )
+    .needs(Feature::ModbusServer),
+    Row::new(
+        "services.modbus.port",
+        whole!(services.modbus.port, limits::PORTS),
+        "The port of the Modbus TCP server.",
+    )
+    .needs(Feature::ModbusServer),
+    Row::new(
+        "services.berry.auto_run",
+        Kind::Flag(lens!(services.berry_auto_run)),
+        "Whether the stored script starts after a boot; not with the licence FREE.",
+    )
+    .needs(Feature::Berry),
+    Row::new(
+        "services.berry.run_delay",
+        whole!(services.berry_run_delay, limits::BERRY_RUN_DELAY),
+        "Seconds after a boot until then.",
+    )
+    .needs(Feature::Berry),
+];
+
+/// The rules of the settings page: an empty host name is the default one, an unusable time server is
+/// dropped, and Ethernet has to be down before power is saved.
+fn settle(settings: &mut Settings, around: &Around<'_>) -> Result<(), FieldError> {
+    let system = &mut settings.system;
+    if system.host_name.is_empty() {
+        system.host_name = Settings::default_host_name(around.id);
+    }
+    if !system.custom_ntp_server.is_empty() && !is_server(&system.custom_ntp_server) {
+        system.custom_ntp_server.clear();
+        system.use_custom_ntp_server = false;
+    }
+    let up = |config: &Config| around.site.ethernet_up(config);
+    if system.power_save && around.before.is_some_and(up) {
+        return Err(FieldError::new(
+            "system.power_save",
+            "true: expected false while the Ethernet link is up; switch Ethernet off first",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a text is one label of a host name; `.local` is added where the name is used, and `_` is
+/// taken because the vendor's own default has one (contract §1).
+fn host_label(text: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-') {
+        Ok(())
+    } else {
+        let shown = json::shortened(text);
+        Err(format!("`{shown}`: expected letters, digits, - and _, and no - at either end"))
+    }
+}
+
+/// Whether a text names a server: an IP address, or labels joined by dots.
+fn is_server(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=limits::HOST_LABEL_CHARS).contains(&label.len()) && host_label(label).is_ok()
+    };
+    // Digits and dots alone are an IPv4 address or nothing.
+    let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse::<IpAddr>().is_ok() || (!numeric && text.split('.').all(label))
 }

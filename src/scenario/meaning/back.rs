@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::super::raw::{
-    Any, At, Calls, Choice, DelayOf, DeviceIdText, Distribution, Drip, Effect, EffectOf,
-    EffectWord, Lapse, Lognormal, MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Place,
-    PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath, When,
+    Any, At, Calls, Choice, DelayOf, DeviceIdText, Distribution, Drift, Drip, Effect, EffectOf,
+    EffectWord, Lapse, Lognormal, MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Phase,
+    Place, PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath,
+    When,
 };
+use super::effect::SILENCES;
 use crate::fault::{
-    ActionEffect, ApiEffect, ConnectFault, Delay, Fault, Moment, QueueEffect, Rule, SlaveEffect,
-    TargetEffect, Trigger, WireFault,
+    ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, MeterEffect, Moment,
+    QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -68,6 +70,11 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             };
             (at(PlaceWord::Target, map), target_effect(effect))
         }
+        Fault::Meter { device: id, effect } => {
+            let map =
+                Place { meter: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Meter, map), meter_effect(*effect))
+        }
     };
     RawRule { id: Some(Name(rule.id.to_string())), at, when: when(&rule.when), effect }
 }
@@ -81,6 +88,7 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
+        PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
 }
@@ -184,6 +192,35 @@ fn queue_effect(effect: QueueEffect) -> Effect {
     Choice::Map(match effect {
         QueueEffect::Occupy(taken) => EffectOf::Occupy(places(taken)),
         QueueEffect::Limit(all) => EffectOf::Limit(places(all)),
+    })
+}
+
+fn meter_effect(effect: MeterEffect) -> Effect {
+    Choice::Map(match effect {
+        MeterEffect::Silent(silence) => {
+            let word = SILENCES.iter().find(|(_, own)| *own == silence).map(|(word, _)| *word);
+            // Every silence has its word.
+            return Choice::Word(word.unwrap_or(EffectWord::NoData));
+        }
+        MeterEffect::Frozen => return Choice::Word(EffectWord::Frozen),
+        MeterEffect::RestartIds => return Choice::Word(EffectWord::RestartIds),
+        #[expect(clippy::cast_precision_loss, reason = "it was read from an f64")]
+        MeterEffect::JumpBack(watt_hours) => EffectOf::JumpBack(watt_hours as f64 / 1000.0),
+        MeterEffect::ClockDrift(ClockDrift { offset, per_day }) => {
+            let lapse = |millis: i64| {
+                (millis != 0).then(|| Lapse(Duration::from_millis(millis.unsigned_abs())))
+            };
+            let (ahead, behind) =
+                if offset.min(per_day) < 0 { (None, lapse(offset)) } else { (lapse(offset), None) };
+            // Behind is said even where it begins at 0: it gives `per_day` its direction.
+            let behind = behind.or((per_day < 0).then_some(Lapse(Duration::ZERO)));
+            EffectOf::ClockDrift(Choice::Map(Drift { ahead, behind, per_day: lapse(per_day) }))
+        }
+        MeterEffect::MissingPhases(missing) => {
+            let phases = [Phase::L1, Phase::L2, Phase::L3].into_iter().zip(missing);
+            let phases = phases.filter(|(_, missing)| *missing).map(|(phase, _)| phase).collect();
+            EffectOf::MissingPhase(OneOrMany::Many(phases))
+        }
     })
 }
 

@@ -12,8 +12,10 @@ use super::super::path::Path;
 use super::super::raw;
 use super::Surroundings;
 use crate::device::actions::Definition;
+use crate::device::network::Site;
 use crate::device::{
-    ActionSettings, Admission, CallRoute, Config, DeviceId, Execution, Firmware, Identity, License,
+    Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
+    Firmware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -21,6 +23,7 @@ use crate::meter::MeterPlan;
 /// The devices, each with whether it is known in detail; none where the file names none.
 pub(super) fn devices(
     raw: &raw::Scenario,
+    meter: &MeterPlan,
     surroundings: &Surroundings<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<(DevicePlan, bool)> {
@@ -48,7 +51,12 @@ pub(super) fn devices(
     }
     let ids = ids(written, &path_of, mistakes);
     let plan = |(index, (device, id)): (usize, (&raw::Device, DeviceId))| {
-        self::device(device, id, index, &path_of(index), surroundings, mistakes)
+        let path = path_of(index);
+        let own = device.meter.as_ref().map(|own| {
+            super::meter::meter(own, &path.key("meter"), surroundings.base_dir, mistakes)
+        });
+        let (plan, sound) = self::device(device, id, index, &path, surroundings, mistakes);
+        (DevicePlan { meter: own.unwrap_or_else(|| meter.clone()), ..plan }, sound)
     };
     written.iter().zip(ids).enumerate().map(plan).collect()
 }
@@ -117,7 +125,9 @@ fn device(
     };
     let plan = DevicePlan {
         config: Arc::new(Config::factory(&identity.id)),
+        access: access(raw),
         meter: MeterPlan::default(),
+        site: Site::default(),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         settings,
@@ -125,6 +135,15 @@ fn device(
     };
     let sound = mistakes.len() == known_before;
     (plan, sound)
+}
+
+fn access(raw: &raw::Device) -> Access {
+    let digest = match raw.digest {
+        None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
+        Some(raw::Digest::Strict) => DigestMode::Strict,
+    };
+    let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
+    Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
 }
 
 fn license(word: raw::License) -> License {

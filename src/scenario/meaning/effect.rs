@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::raw::{self, EffectOf, EffectWord};
 use super::place::{Place, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, Delay, Fault, Moment, QueueEffect, SlaveEffect, TargetEffect,
-    WireFault, result,
+    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, MeterEffect, Moment, QueueEffect, Silence,
+    SlaveEffect, TargetEffect, WireFault, result,
 };
 use crate::limits;
 
@@ -49,6 +49,22 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
+        Place::Meter(_) => (
+            "a meter",
+            &[
+                "not_connected",
+                "no_data",
+                "recognition",
+                "key_required",
+                "encryption_key",
+                "not_recognized",
+                "frozen",
+                "jump_back",
+                "clock_drift",
+                "missing_phase",
+                "restart_ids",
+            ],
+        ),
     }
 }
 
@@ -73,6 +89,7 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
+        Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
 }
 
@@ -186,6 +203,60 @@ fn slave_effect(effect: &raw::Effect) -> Result<SlaveEffect, String> {
     }
 }
 
+/// The words for a meter from which no reading gets through.
+pub(super) const SILENCES: [(EffectWord, Silence); 6] = [
+    (EffectWord::NotConnected, Silence::NotConnected),
+    (EffectWord::NoData, Silence::NoData),
+    (EffectWord::Recognition, Silence::Recognition),
+    (EffectWord::KeyRequired, Silence::KeyRequired),
+    (EffectWord::EncryptionKey, Silence::EncryptionKey),
+    (EffectWord::NotRecognized, Silence::NotRecognized),
+];
+
+fn meter_effect(effect: &raw::Effect) -> Result<MeterEffect, String> {
+    match effect {
+        raw::Choice::Word(EffectWord::Frozen) => Ok(MeterEffect::Frozen),
+        raw::Choice::Word(EffectWord::RestartIds) => Ok(MeterEffect::RestartIds),
+        raw::Choice::Word(word) => {
+            let silence = SILENCES.iter().find(|(own, _)| own == word);
+            silence.map(|(_, silence)| MeterEffect::Silent(*silence)).ok_or_else(|| OTHER.into())
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+        raw::Choice::Map(EffectOf::JumpBack(kwh)) if (0.001..=1e6).contains(kwh) => {
+            Ok(MeterEffect::JumpBack((kwh * 1000.0).round() as u64))
+        }
+        raw::Choice::Map(EffectOf::ClockDrift(drift)) => clock_drift(drift),
+        raw::Choice::Map(EffectOf::MissingPhase(phases)) => {
+            let missing = |phase| phases.as_slice().contains(&phase);
+            let missing = [raw::Phase::L1, raw::Phase::L2, raw::Phase::L3].map(missing);
+            Ok(MeterEffect::MissingPhases(missing))
+        }
+        raw::Choice::Map(_) => Err(OTHER.to_owned()),
+    }
+}
+
+fn clock_drift(raw: &raw::Choice<raw::Lapse, raw::Drift>) -> Result<MeterEffect, String> {
+    let millis = |lapse: Option<raw::Lapse>| {
+        lapse.map_or(0, |lapse| i64::try_from(lapse.0.as_millis()).unwrap_or(i64::MAX))
+    };
+    let drift = match raw {
+        raw::Choice::Word(ahead) => ClockDrift { offset: millis(Some(*ahead)), per_day: 0 },
+        raw::Choice::Map(raw::Drift { ahead: Some(_), behind: Some(_), .. }) => {
+            return Err("a clock is `ahead` or `behind`, not both".to_owned());
+        }
+        raw::Choice::Map(raw::Drift { ahead, behind: None, per_day }) => {
+            ClockDrift { offset: millis(*ahead), per_day: millis(*per_day) }
+        }
+        raw::Choice::Map(raw::Drift { behind, per_day, .. }) => {
+            ClockDrift { offset: -millis(*behind), per_day: -millis(*per_day) }
+        }
+    };
+    if drift == ClockDrift::default() {
+        return Err("a clock that is off by 0 is right; say by how much, as 90s".to_owned());
+    }
+    Ok(MeterEffect::ClockDrift(drift))
+}
+
 fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
     let pause = Duration::from_millis(50);
     Ok(SlaveEffect::Wire(match word {
@@ -213,7 +284,15 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::Hang
         | EffectWord::Drip
         | EffectWord::MalformedJson
-        | EffectWord::BadContentLength => return Err(OTHER.to_owned()),
+        | EffectWord::BadContentLength
+        | EffectWord::NotConnected
+        | EffectWord::NoData
+        | EffectWord::Recognition
+        | EffectWord::KeyRequired
+        | EffectWord::EncryptionKey
+        | EffectWord::NotRecognized
+        | EffectWord::Frozen
+        | EffectWord::RestartIds => return Err(OTHER.to_owned()),
     }))
 }
 
@@ -245,7 +324,10 @@ fn slave_figures(of: &EffectOf) -> Result<SlaveEffect, String> {
         | EffectOf::Occupy(_)
         | EffectOf::Limit(_)
         | EffectOf::Cut(_)
-        | EffectOf::Drip(_) => return Err(OTHER.to_owned()),
+        | EffectOf::Drip(_)
+        | EffectOf::JumpBack(_)
+        | EffectOf::ClockDrift(_)
+        | EffectOf::MissingPhase(_) => return Err(OTHER.to_owned()),
     }))
 }
 

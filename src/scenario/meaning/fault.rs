@@ -6,7 +6,8 @@ use super::super::raw;
 use super::Known;
 use super::effect::{effect_at, known_effects, name_of};
 use super::place::{Place, Sends};
-use crate::fault::{Fault, Rule, SlaveEffect, Trigger};
+use crate::fault::{Fault, Rule, SlaveEffect, SlavePlace, Trigger};
+use crate::limits;
 
 /// The rule that is meant.
 pub(super) fn rule(
@@ -65,7 +66,27 @@ impl Judge<'_> {
     /// Some effects are states of a thing, not events of a request: they have a time, but nothing
     /// that is counted or drawn.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        let Fault::Slave(place, SlaveEffect::Refuse) = fault else { return };
+        match fault {
+            Fault::Slave(place, SlaveEffect::Refuse) => {
+                self.check_refuse(place);
+                self.check_window(when, "`refuse` is a state of the slave");
+            }
+            Fault::Meter { .. } => {
+                self.check_window(when, "what befalls a meter is a state of it");
+                let often = when.and_then(|when| when.every);
+                if often.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY) {
+                    let message = format!(
+                        "a meter's window comes round after {} at the soonest",
+                        raw::Lapse(limits::METER_FAULT_EVERY)
+                    );
+                    self.mistake(Mistake::new(self.path.key("when").key("every"), message));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_refuse(&mut self, place: &SlavePlace) {
         let given = [
             ("unit", place.unit.is_some()),
             ("function", place.function.is_some()),
@@ -80,6 +101,10 @@ impl Judge<'_> {
                 .on_key();
             self.mistake(mistake);
         }
+    }
+
+    /// A state has a window, and nothing that counts.
+    fn check_window(&mut self, when: Option<&raw::When>, what: &str) {
         let Some(when) = when else { return };
         let counted = [
             ("first", when.first.is_some()),
@@ -87,9 +112,7 @@ impl Judge<'_> {
             ("probability", when.probability.is_some()),
         ];
         for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
-            let message = format!(
-                "`refuse` is a state of the slave: no request is there for `{key}` to count"
-            );
+            let message = format!("{what}: no request is there for `{key}` to count");
             let path = self.path.key("when").key(key);
             self.mistake(
                 Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),

@@ -49,6 +49,7 @@ pub(super) enum Place {
     Queue(Option<String>),
     Slave(SlavePlace),
     Target(TargetPlace),
+    Meter(Option<String>),
 }
 
 /// Which kinds of requests an action sends.
@@ -70,6 +71,7 @@ impl Judge<'_> {
             raw::Choice::Word(PlaceWord::Queue) => Place::Queue(None),
             raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
             raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
+            raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
@@ -86,7 +88,7 @@ impl Judge<'_> {
     }
 
     fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
-        const KINDS: [&str; 4] = ["slave", "target", "api", "queue"];
+        const KINDS: [&str; 5] = ["slave", "target", "api", "queue", "meter"];
         let given = keys(map);
         let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
@@ -100,11 +102,12 @@ impl Judge<'_> {
             }
             (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
             (Some("api"), None) => ("api", &["api", "device"]),
+            (Some("meter"), None) => ("meter", &["meter", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
-                    .help("add one of `slave`, `target`, `api`, `queue` and `action`; `any` means all of them");
+                    .help("add one of `slave`, `target`, `api`, `queue`, `meter` and `action`; `any` means all of them");
                 self.mistake(mistake);
                 return None;
             }
@@ -122,6 +125,7 @@ impl Judge<'_> {
             "target" => self.target_place(map),
             "api" => self.api_place(map),
             "queue" => self.device(map).map(Place::Queue),
+            "meter" => self.device(map).map(Place::Meter),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
@@ -401,6 +405,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("target", map.target.is_some()),
         ("api", map.api.is_some()),
         ("queue", map.queue.is_some()),
+        ("meter", map.meter.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
         ("method", map.method.is_some()),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceIdText, FirmwareText, Instant, Listen, SpeedText, Text};
+use super::{DeviceIdText, FirmwareText, Instant, Listen, Meter, OriginText, SpeedText, Text};
 
 /// When the house starts and how its time passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,10 @@ pub struct Device {
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
+    /// How strictly Digest authentication is read; tolerant unless given.
+    pub digest: Option<Digest>,
+    /// Which pages may use its API from a browser, beside its own.
+    pub cors: Option<Cors>,
     /// How a call of an action is answered; page unless given.
     pub call_route: Option<CallRoute>,
     /// What happens to a call with fewer free places than requests; fit unless given.
@@ -53,6 +57,8 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
+    /// Its meter, in place of the house's `meter` as a whole.
+    pub meter: Option<Meter>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of
@@ -70,6 +76,24 @@ pub enum License {
     Plus,
     /// As plus.
     Pro,
+}
+
+/// How strictly Digest authentication is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Digest {
+    /// As client libraries write it, too: plain MD5, values in quotes or not, counts from anywhere.
+    Tolerant,
+    /// RFC 7616 with exactly what the device offers.
+    Strict,
+}
+
+/// Pages in a browser.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// The origins of these pages.
+    pub origins: Option<Vec<OriginText>>,
 }
 
 /// How a call is answered.

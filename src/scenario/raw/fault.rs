@@ -38,9 +38,11 @@ pub enum PlaceWord {
     Slave,
     /// Every request to a target.
     Target,
+    /// The meter of every device.
+    Meter,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue` and `action` says which kind it is; `action`
+/// A place. One of `slave`, `target`, `api`, `queue`, `meter` and `action` says which kind it is; `action`
 /// beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +59,9 @@ pub struct Place {
     pub slave: Option<Text>,
     /// Requests to a target: its name, or any.
     pub target: Option<Text>,
-    /// The device, by id, where there are several (api, action, queue).
+    /// The meter: any. With `device`, the one of that device.
+    pub meter: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, meter).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -170,6 +174,22 @@ pub enum EffectWord {
     Split,
     /// slave: the reply comes twice; correct.
     Duplicate,
+    /// meter: nothing is plugged in.
+    NotConnected,
+    /// meter: plugged in, and silent.
+    NoData,
+    /// meter: the device does not get beyond finding out what it hears.
+    Recognition,
+    /// meter: what it sends is encrypted, and the device has no key.
+    KeyRequired,
+    /// meter: what it sends is encrypted with another key.
+    EncryptionKey,
+    /// meter: what it sends is nothing that the device knows.
+    NotRecognized,
+    /// meter: its values stand still, its readings go on.
+    Frozen,
+    /// meter: report.id begins again at 1.
+    RestartIds,
 }
 
 /// An effect with its figures; exactly one.
@@ -214,6 +234,35 @@ pub enum EffectOf {
     Dribble(Drip),
     /// slave: two segments; correct.
     Split(Split),
+    /// meter: the counter of imported energy stands so many kWh too low.
+    JumpBack(#[schemars(range(min = 0.001, max = 1_000_000))] f64),
+    /// meter: its clock is ahead by so much, or off as a mapping says.
+    ClockDrift(Choice<Lapse, Drift>),
+    /// meter: this phase, or these, are not measured.
+    MissingPhase(OneOrMany<Phase>),
+}
+
+/// How far a clock is off.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Drift {
+    /// Ahead by so much.
+    pub ahead: Option<Lapse>,
+    /// Behind by so much; in place of `ahead`.
+    pub behind: Option<Lapse>,
+    /// By so much more with each day, in the same direction; 0 unless given.
+    pub per_day: Option<Lapse>,
+}
+
+/// A phase of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is named as on the terminals")]
+pub enum Phase {
+    L1,
+    L2,
+    L3,
 }
 
 /// An HTTP status, 200 to 599; an API fault has 400 to 599.

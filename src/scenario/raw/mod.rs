@@ -8,6 +8,7 @@
 mod choice;
 mod device;
 mod fault;
+mod meter;
 mod scalar;
 mod slave;
 mod target;
@@ -19,15 +20,21 @@ use serde::{Deserialize, Serialize};
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Device, Execution, HttpFailure, License, Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
+    Outbound,
 };
 pub use self::fault::{
-    Any, At, Calls, DelayOf, Distribution, Drip, Effect, EffectOf, EffectWord, Lognormal, Moment,
-    Normal, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
+    Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
+    Moment, Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
+};
+pub use self::meter::{
+    Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
+    PhaseWord, Pv, Replay, ReplayMode, Sky, TariffOf, TariffRegisters, TariffWord, Window,
 };
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, MethodWord, Name, Range, Seconds,
-    SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, MeterText, MethodWord, Name,
+    OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
+    scalar_with_pattern,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
@@ -52,6 +59,9 @@ pub struct Scenario {
     pub control: Option<Listen>,
     /// What actions may reach beside the slaves and targets of the house; `deny` unless given.
     pub outbound: Option<Outbound>,
+    /// The meter of every device that has none of its own, each with its own number and its own
+    /// household; a healthy kamstrup unless given.
+    pub meter: Option<Meter>,
     /// The gateway, where the house has one.
     pub device: Option<Device>,
     /// The gateways, where the house has several; in place of `device`.

@@ -43,7 +43,7 @@ pub(super) async fn answer(
         }
         Some(ApiEffect::MalformedJson) => (api.answer(request).await.malformed(), Plan::Whole),
         Some(ApiEffect::Status { code, retry_after }) => {
-            (refuse(request, code, retry_after).await, Plan::Whole)
+            (refuse(&api, request, code, retry_after).await, Plan::Whole)
         }
         Some(ApiEffect::Reset) => {
             wait(&api, delay, due).await;
@@ -69,7 +69,13 @@ async fn wait(api: &Api, delay: Duration, due: VirtualTime) {
 }
 
 /// The status in place of the real answer, in the shape of the device's own errors.
-async fn refuse(request: Request<Incoming>, code: u16, retry_after: Option<u32>) -> Reply {
+async fn refuse(
+    api: &Api,
+    request: Request<Incoming>,
+    code: u16,
+    retry_after: Option<u32>,
+) -> Reply {
+    let (head, body) = request.into_parts();
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reason = status.canonical_reason().unwrap_or("Error");
     let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
@@ -77,7 +83,8 @@ async fn refuse(request: Request<Incoming>, code: u16, retry_after: Option<u32>)
     if let Some(seconds) = retry_after {
         reply = reply.with(RETRY_AFTER, &seconds.to_string());
     }
-    if body::discard(request.into_body()).await { reply } else { reply.closing() }
+    let reply = api.open(&head, reply);
+    if body::discard(body).await { reply } else { reply.closing() }
 }
 
 /// Never answers. The body is read past, because hyper notices that the client left only where

@@ -6,16 +6,20 @@
 //! know nothing.
 
 mod actions;
+mod auth;
 pub(crate) mod body;
+mod cors;
+pub mod digest;
 mod fault;
 mod page;
 pub(crate) mod query;
 mod reply;
 mod router;
 pub(crate) mod server;
+mod settings;
 mod stream;
 
-pub use self::reply::{Body, Reply};
+pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;
 pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
 pub use self::server::{Paused, Server};

@@ -29,7 +29,7 @@ fn routes(identity: &Identity) -> String {
     let mut rows = String::new();
     let existing = ROUTES.iter().filter(|route| route.exists(identity.firmware));
     for route in existing {
-        let out_of_reach = route.licensed && identity.license == License::Free;
+        let out_of_reach = !route.open_to(identity.license);
         for endpoint in route.endpoints {
             let path = escape(route.path);
             let path = if endpoint.method == Method::Get && !out_of_reach {

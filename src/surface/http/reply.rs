@@ -3,9 +3,10 @@
 //! The order of the headers is that of the vendor's published call reply: what describes the body,
 //! what belongs to this reply, then the two that every reply carries.
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -16,36 +17,75 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 /// A reply: its status, its body, and the headers that it alone has.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Reply {
     status: StatusCode,
-    content: Option<Content>,
+    content: Content,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct Content {
-    kind: &'static str,
-    bytes: Bytes,
+/// What a reply has for a body.
+#[derive(Debug)]
+enum Content {
+    /// None.
+    Nothing,
+    /// One piece, known as a whole.
+    Whole { kind: &'static str, bytes: Bytes },
+    /// Server-Sent Events, each when it comes.
+    Events(Events),
+}
+
+#[derive(Debug)]
+struct Events {
+    queue: mpsc::Receiver<Bytes>,
+    breaks: Breaks,
+}
+
+/// How a stream of events ends once its sender is gone: properly, unless it was told to break.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Breaks(Arc<AtomicBool>);
+
+impl Breaks {
+    /// The connection drops behind the last event, and the client can tell that something is missing.
+    pub(super) fn off(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 const JSON: &str = "application/json; charset=utf-8";
+const EVENTS: &str = "text/event-stream";
 
 impl Reply {
     /// A reply without a body: `Content-Length: 0`, and not even that for a 204.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, content: None, headers: Vec::new(), closes: false }
+        Self { status, content: Content::Nothing, headers: Vec::new(), closes: false }
     }
 
     /// A reply of this media type.
     #[must_use]
     pub fn content(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
-        let content = Content { kind, bytes: bytes.into() };
-        Self { content: Some(content), ..Self::empty(status) }
+        let content = Content::Whole { kind, bytes: bytes.into() };
+        Self { content, ..Self::empty(status) }
+    }
+
+    /// A stream of Server-Sent Events: whatever comes out of `queue` is sent as it is and at once,
+    /// one chunk each. It ends, and the connection with it, when the sender is dropped; the receiver
+    /// is dropped when the client leaves, which [`mpsc::Sender::closed`] tells.
+    #[must_use]
+    pub fn events(queue: mpsc::Receiver<Bytes>) -> Self {
+        Self::breakable_events(queue, Breaks::default())
+    }
+
+    /// The same, and it can be broken off.
+    #[must_use]
+    pub(super) fn breakable_events(queue: mpsc::Receiver<Bytes>, breaks: Breaks) -> Self {
+        let content = Content::Events(Events { queue, breaks });
+        Self { content, closes: true, ..Self::empty(StatusCode::OK) }
     }
 
     /// A reply whose body is JSON already.
@@ -83,10 +123,17 @@ impl Reply {
 
     /// The same with a header of its own; `value` is visible ASCII.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+    pub fn with(self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.with_value(name, value),
+            Err(_) => self,
         }
+    }
+
+    /// The same with a header of its own.
+    #[must_use]
+    pub(super) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -103,10 +150,18 @@ impl Reply {
         self.status
     }
 
-    /// The body; empty where there is none.
+    /// The body; empty where there is none or it is a stream.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
-        self.content.as_ref().map(|content| content.bytes.clone()).unwrap_or_default()
+        match &self.content {
+            Content::Whole { bytes, .. } => bytes.clone(),
+            Content::Nothing | Content::Events(_) => Bytes::new(),
+        }
+    }
+
+    /// The headers that it alone has, by name and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (name, value))
     }
 
     /// Whether its connection ends with it.
@@ -124,24 +179,28 @@ impl Reply {
         }
         let bytes = match self.content {
             // Every JSON body is an object or an array: no beginning of one is valid.
-            Some(Content { kind: JSON, bytes }) => bytes.slice(..bytes.len().div_ceil(2)),
+            Content::Whole { kind: JSON, bytes } => bytes.slice(..bytes.len().div_ceil(2)),
             _ => Bytes::from_static(b"{\""),
         };
-        self.content = Some(Content { kind: JSON, bytes });
+        self.content = Content::Whole { kind: JSON, bytes };
         self
     }
 
     /// The reply as hyper sends it; `handed_over` is dropped when hyper has all of its body.
     pub(crate) fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
-        let mut response = Response::new(Body { rest: None, _handed_over: handed_over });
+        let (kind, rest) = match self.content {
+            Content::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
+            Content::Events(events) => (Some(EVENTS), Rest::Events(events)),
+            Content::Nothing if self.status == StatusCode::NO_CONTENT => (None, Rest::Over),
+            Content::Nothing => (None, Rest::Piece(Bytes::new())),
+        };
+        let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        let mut rest = Some(Bytes::new()).filter(|_| self.status != StatusCode::NO_CONTENT);
-        if let Some(content) = self.content {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content.kind));
-            rest = Some(content.bytes);
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        if let Some(bytes) = &rest {
+        if let Rest::Piece(bytes) = &rest {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
         headers.extend(self.headers);
@@ -150,44 +209,90 @@ impl Reply {
         if self.closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.body_mut().rest = rest;
-        response
+        response.map(|()| Body { rest, _handed_over: handed_over })
     }
 }
 
-/// The body of a [`Reply`], one piece.
-///
-/// hyper drops a `Content-Length: 0` from its place and writes it behind all other headers where the
-/// body says that it has ended before it was asked. So this one, though empty, has not.
+/// The body of a [`Reply`].
 #[derive(Debug)]
 pub struct Body<G = ()> {
-    rest: Option<Bytes>,
+    rest: Rest,
     _handed_over: G,
 }
 
+/// What of a body is still to be sent.
+///
+/// hyper drops a `Content-Length: 0` from its place and writes it behind all other headers where the
+/// body says that it has ended before it was asked. So a piece, though empty, has not.
+#[derive(Debug)]
+enum Rest {
+    Piece(Bytes),
+    /// What has no length is sent in chunks, to HTTP/1.0 up to the end of the connection.
+    Events(Events),
+    /// Nothing, and the end of the body is missing.
+    Broken,
+    Over,
+}
+
+/// A stream of events that was told to break off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream is broken off on purpose")]
+pub struct BrokenOff;
+
 impl<G: Unpin> hyper::body::Body for Body<G> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.rest.take().map(|bytes| Ok(Frame::data(bytes))))
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Rest::Events(Events { queue, breaks }) = &mut self.rest {
+            if let Some(event) = ready!(queue.poll_recv(context)) {
+                return Poll::Ready(Some(Ok(Frame::data(event))));
+            }
+            if breaks.0.load(Ordering::Acquire) {
+                // hyper writes what it has only when there is nothing more for the moment, and
+                // throws it away on an error: so the error comes with the next poll.
+                self.rest = Rest::Broken;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(match std::mem::replace(&mut self.rest, Rest::Over) {
+            Rest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
+            Rest::Broken => Some(Err(BrokenOff)),
+            Rest::Events(_) | Rest::Over => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none()
+        matches!(self.rest, Rest::Over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        match &self.rest {
+            Rest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Rest::Over => SizeHint::with_exact(0),
+            Rest::Events(_) | Rest::Broken => SizeHint::default(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use jiff::Timestamp;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::server::http;
+    use super::super::stream::{FaultyStream, Plan, Wire};
     use super::*;
+    use crate::clock::{Clock, Speed};
 
     #[test]
     fn a_malformed_body_is_never_json() {
@@ -201,5 +306,120 @@ mod tests {
         assert_eq!(broken(Reply::raw_json(StatusCode::OK, "{\"a\":1}")), "{\"a\"");
         assert_eq!(broken(Reply::empty(StatusCode::NO_CONTENT)), "{\"");
         assert_eq!(broken(Reply::content(StatusCode::OK, "text/html", "<p>")), "{\"");
+    }
+
+    /// Serves one connection whose every request gets the events of `queue`.
+    async fn stream(plan: Plan) -> (TcpStream, mpsc::Sender<Bytes>, Breaks) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let (sender, queue) = mpsc::channel(4);
+        let breaks = Breaks::default();
+        let reply = Reply::breakable_events(queue, breaks.clone());
+        let wire = Arc::new(Wire::default());
+        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::REAL);
+        tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.drive().await }
+        });
+        let accepted = FaultyStream::new(accepted, Arc::clone(&wire), clock);
+        let reply = std::sync::Mutex::new(Some(reply));
+        let service = service_fn(move |_| {
+            let reply = reply.lock().unwrap().take().unwrap();
+            let wire = Arc::clone(&wire);
+            async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan).await)) }
+        });
+        tokio::spawn(async move {
+            let _ = http().serve_connection(TokioIo::new(accepted), service).await;
+        });
+        (client, sender, breaks)
+    }
+
+    async fn read(client: &mut TcpStream, expected: &str) {
+        let mut bytes = vec![0; expected.len()];
+        client.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    }
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+        X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-cache\r\n\
+        Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    #[tokio::test]
+    async fn events_go_out_at_once_and_end_with_their_sender() {
+        let (mut client, events, _) = stream(Plan::Whole).await;
+        client.write_all(GET).await.unwrap();
+        read(&mut client, HEAD).await;
+        events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
+        read(&mut client, "A\r\nevent: a\n\n\r\n").await;
+        events.send(Bytes::from_static(b"event: b\n\n")).await.unwrap();
+        read(&mut client, "A\r\nevent: b\n\n\r\n").await;
+        drop(events);
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "0\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn an_old_client_gets_events_without_chunks() {
+        let (mut client, events, _) = stream(Plan::Whole).await;
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
+        drop(events);
+        let mut all = String::new();
+        client.read_to_string(&mut all).await.unwrap();
+        assert!(all.ends_with("close\r\n\r\nevent: a\n\n"), "{all}");
+    }
+
+    #[tokio::test]
+    async fn the_sender_knows_at_once_that_the_client_left() {
+        let (mut client, events, _) = stream(Plan::Whole).await;
+        client.write_all(GET).await.unwrap();
+        read(&mut client, HEAD).await;
+        assert!(!events.is_closed());
+        drop(client);
+        events.closed().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_has_no_end() {
+        let (mut client, events, breaks) = stream(Plan::Whole).await;
+        client.write_all(GET).await.unwrap();
+        read(&mut client, HEAD).await;
+        events.send(Bytes::from_static(b"eve")).await.unwrap();
+        breaks.off();
+        drop(events);
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "3\r\neve\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_stream_can_be_cut_and_can_drip() {
+        let (mut client, events, _) = stream(Plan::Cut { left: HEAD.len() + 4 }).await;
+        client.write_all(GET).await.unwrap();
+        read(&mut client, HEAD).await;
+        events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "A\r\ne");
+
+        let drip = Plan::Drip { bytes: 100, every: Duration::from_millis(1) };
+        let (mut client, events, _) = stream(drip).await;
+        client.write_all(GET).await.unwrap();
+        events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
+        read(&mut client, HEAD).await;
+        read(&mut client, "A\r\nevent: a\n\n\r\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_cut_where_it_has_no_more_to_say() {
+        let (mut client, events, _) = stream(Plan::Cut { left: HEAD.len() }).await;
+        client.write_all(GET).await.unwrap();
+        let mut all = String::new();
+        client.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, HEAD);
+        events.closed().await;
     }
 }

@@ -9,10 +9,13 @@ use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
+use super::auth::{Gate, Guard, Refusal};
+use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, body, page};
+use super::{Reply, actions, body, page, settings};
 use crate::clock::Clock;
-use crate::device::{Device, Firmware, License, Run, View};
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
 
@@ -23,7 +26,7 @@ pub struct Route {
     pub path: &'static str,
     /// The first firmware that has it.
     pub since: Firmware,
-    /// Whether the licence `FREE` leaves it out.
+    /// Whether it takes a licence.
     pub licensed: bool,
     /// What can be done with it.
     pub endpoints: &'static [Endpoint],
@@ -60,7 +63,7 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/v1/actions",
-        since: Firmware::ACTIONS,
+        since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[
             get("The action definition.", actions::definition),
@@ -71,18 +74,59 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/v1/actions/call",
-        since: Firmware::ACTIONS,
+        since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[post("Runs the action that ?id= names.", actions::call)],
     },
     Route {
         path: "/api/v1/actions/status",
-        since: Firmware::ACTIONS,
+        since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[get(
             "What became of the requests that ?id= names, one or several.",
             actions::status,
         )],
+    },
+    Route {
+        path: "/api/v1/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings.", |call| settings::show(call, &SETTINGS)),
+            put("Changes the settings it names.", |call| settings::merge(call, &SETTINGS)),
+            post("Replaces the settings.", |call| settings::replace(call, &SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/meter/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("How the device talks to its meter.", |call| settings::show(call, &METER_SETTINGS)),
+            put("Changes what it names of that.", |call| settings::merge(call, &METER_SETTINGS)),
+            post("Replaces all of that.", |call| settings::replace(call, &METER_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/wifi/sta/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of the Wi-Fi client.", |call| settings::show(call, &WIFI_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &WIFI_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &WIFI_SETTINGS)),
+            delete("Forgets them; the client is off.", settings::forget_wifi),
+        ],
+    },
+    Route {
+        path: "/api/v1/eth/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of Ethernet.", |call| settings::show(call, &ETH_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &ETH_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &ETH_SETTINGS)),
+        ],
     },
 ];
 
@@ -99,6 +143,10 @@ const fn get(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
 
 const fn post(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
     Endpoint { method: Method::Post, ..get(about, handler) }
+}
+
+const fn put(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+    Endpoint { method: Method::Put, ..get(about, handler) }
 }
 
 const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
@@ -140,6 +188,12 @@ impl Route {
         self.since <= firmware
     }
 
+    /// Whether this licence is enough for it.
+    #[must_use]
+    pub fn open_to(&self, license: License) -> bool {
+        !self.licensed || license.includes(Licensed::Routes)
+    }
+
     /// The names of its methods, as in an `Allow` header.
     #[must_use]
     pub fn methods(&self) -> String {
@@ -154,6 +208,8 @@ pub struct Api {
     pub(super) device: Arc<Device>,
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
+    guard: Guard,
+    strangers: Strangers,
     run: Box<dyn Fn(Run) + Send + Sync>,
 }
 
@@ -175,34 +231,91 @@ impl Api {
         clock: Clock,
         run: impl Fn(Run) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { device, engine, clock, run: Box::new(run) })
+        let guard = Guard::new(device.access().digest);
+        let strangers = Strangers::default();
+        Arc::new(Self { device, engine, clock, guard, strangers, run: Box::new(run) })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
+    ///
+    /// The order of the checks is that of contract §1: origin, preflight, authentication, path,
+    /// method, licence, body.
     pub async fn answer<B>(&self, request: Request<B>) -> Reply
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
-        match self.check(&head, &view) {
+        let from = Caller::of(&head, &self.device, &view);
+        if from == Caller::Stranger {
+            self.strangers.tell(&head, &self.device);
+            return refuse(cors::refusal(), body).await;
+        }
+        if let Some(reply) = from.preflight(&head) {
+            return refuse(reply, body).await;
+        }
+        from.open(self.answer_anyone(&head, view, body).await)
+    }
+
+    /// A reply of the fault layer, with what a page needs to be let to see it.
+    pub(super) fn open(&self, head: &Parts, reply: Reply) -> Reply {
+        Caller::of(head, &self.device, &self.device.view()).open(reply)
+    }
+
+    /// The reply, for whoever may ask.
+    async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> Reply
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        match self.guard.check(head, &view) {
+            Gate::Open => {}
+            Gate::Closed(refusal) => return refuse(self.unauthorized(&view, refusal), body).await,
+            Gate::Body => return self.answer_with_body(head, view, body).await,
+        }
+        match self.check(head, &view) {
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
-                Ok(body) => {
-                    let call = Call { api: self, head: &head, view, body };
-                    match endpoint.handler {
-                        Handler::Now(handler) => handler(&call),
-                        Handler::Later(handler) => handler(&call).await,
-                    }
-                }
+                Ok(body) => self.handle(endpoint, head, view, body).await,
                 Err(unread) => unread.into(),
             },
-            Err(refused) if body::discard(body).await => refused,
-            Err(refused) => refused.closing(),
+            Err(refused) => refuse(refused, body).await,
         }
     }
 
-    /// All checks that need no body, in the order of contract §1: origin, preflight and
-    /// authentication stand before the path; path, method and licence follow.
+    /// The reply where authentication needs the body: it is read first, but what is wrong with it or
+    /// with anything else is told only to who is in.
+    async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> Reply
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let endpoint = self.check(head, &view);
+        let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
+        let Ok(body) = body::read(body, limit.max(limits::AUTH_INT_BYTES)).await else {
+            return self.unauthorized(&view, Refusal::NoBody).closing();
+        };
+        if let Err(refusal) = self.guard.settle(head, &view, &body) {
+            return self.unauthorized(&view, refusal);
+        }
+        match endpoint {
+            Ok(_) if body.len() > limit => body::Unread::TooLarge(limit).into(),
+            Ok(endpoint) => self.handle(endpoint, head, view, body).await,
+            Err(refused) => refused,
+        }
+    }
+
+    async fn handle(&self, endpoint: &Endpoint, head: &Parts, view: View, body: Bytes) -> Reply {
+        let call = Call { api: self, head, view, body };
+        match endpoint.handler {
+            Handler::Now(handler) => handler(&call),
+            Handler::Later(handler) => handler(&call).await,
+        }
+    }
+
+    fn unauthorized(&self, view: &View, refusal: Refusal) -> Reply {
+        tracing::debug!(device = self.device.identity().id.as_str(), %refusal, "unauthorized");
+        self.guard.challenge(view, refusal)
+    }
+
+    /// Path, method and licence.
     fn check(&self, head: &Parts, view: &View) -> Result<&'static Endpoint, Reply> {
         let route = route(head.uri.path(), view.firmware)?;
         let endpoint = route.endpoint(head.method.as_str())?;
@@ -211,7 +324,7 @@ impl Api {
     }
 
     fn check_license(&self, route: &Route) -> Result<(), Reply> {
-        if route.licensed && self.device.identity().license == License::Free {
+        if !route.open_to(self.device.identity().license) {
             // The one error without JSON (contract §1, seen).
             return Err(Reply::content(
                 StatusCode::NOT_FOUND,
@@ -221,6 +334,14 @@ impl Api {
         }
         Ok(())
     }
+}
+
+/// A reply that does not depend on the body. Its connection goes on where the body can be read past.
+async fn refuse<B>(reply: Reply, body: B) -> Reply
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    if body::discard(body).await { reply } else { reply.closing() }
 }
 
 /// The route of a path on a device of this firmware.

@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
+use super::cors::Local;
 use super::stream::{FaultyStream, Wire};
 use super::{Api, fault};
 use crate::limits;
@@ -59,10 +62,16 @@ impl Server {
 
 /// Serves one connection to its end.
 async fn connection(stream: TcpStream, api: Arc<Api>) {
+    // Where the socket does not tell, the client is gone already.
+    let local = stream.local_addr().ok().map(Local);
     let wire = Arc::new(Wire::default());
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
-    let service =
-        service_fn(move |request| fault::answer(Arc::clone(&api), request, Arc::clone(&wire)));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(local) = local {
+            request.extensions_mut().insert(local);
+        }
+        fault::answer(Arc::clone(&api), request, Arc::clone(&wire))
+    });
     if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
         // The client left or sent nonsense, or a fault broke the connection.
         tracing::trace!(%error, "connection ended");

@@ -92,9 +92,12 @@ impl Wire {
     }
 
     /// All that hyper had was written; where it had the whole response, that is over, and with it a
-    /// connection that was to be cut.
+    /// connection that was to be cut. A stream may have no more to write for long: it is cut here.
     fn flushed(&self) -> io::Result<()> {
         let mut state = self.state();
+        if matches!(state.plan, Plan::Cut { left: 0 }) {
+            return Err(cut());
+        }
         if state.phase != Phase::HandedOver {
             return Ok(());
         }

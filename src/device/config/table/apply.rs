@@ -1,0 +1,203 @@
+//! The way from a PUT or POST to an object: one walk that collects every mistake with its field.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::{Around, Field, Kind, LeftOut, Object};
+use crate::device::config::Config;
+use crate::device::{Firmware, json};
+use crate::journal;
+use crate::limits;
+
+/// How much of an object a write changes (contract §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Write {
+    /// PUT: what it names.
+    Merge,
+    /// POST: all of it.
+    Replace,
+}
+
+/// An object after a write.
+#[derive(Debug)]
+pub struct Applied<T> {
+    /// The object.
+    pub value: T,
+    /// The fields that are not as before, in the order of the table.
+    pub changed: Vec<&'static str>,
+    /// What the write named that the device does not know, at most
+    /// [`limits::JOURNAL_UNKNOWN_KEYS`].
+    pub unknown: Vec<String>,
+}
+
+/// A field that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct FieldError {
+    /// The field, as `services.sd.enable`; empty for the whole.
+    pub field: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl FieldError {
+    /// A refusal of `field`.
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl<T: Clone> Object<T> {
+    /// The object as a write makes it; `now` is not touched.
+    ///
+    /// # Errors
+    /// Every field that was refused, at most [`limits::SCENARIO_MISTAKES`].
+    pub fn apply(
+        &self,
+        now: &T,
+        given: &Value,
+        write: Write,
+        firmware: Firmware,
+        around: &Around<'_>,
+    ) -> Result<Applied<T>, Vec<FieldError>> {
+        let top = json::object(given).map_err(|message| vec![FieldError::new("", message)])?;
+        let mut walk = Walk {
+            fields: self.fields,
+            firmware,
+            value: now.clone(),
+            named: vec![Named::Not; self.fields.len()],
+            unknown: Vec::new(),
+            errors: Vec::new(),
+        };
+        walk.object(top, "");
+        let Walk { mut value, named, unknown, errors, .. } = walk;
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        if write == Write::Replace {
+            let factory = Config::factory(around.id);
+            self.leave_out(&mut value, (self.of.get)(&factory), &named, firmware);
+        }
+        (self.rules)(&mut value, around).map_err(|error| vec![error])?;
+        let changed = self.fields.iter().filter(|field| !field.kind.same(&value, now));
+        let changed = changed.map(|field| field.path).collect();
+        Ok(Applied { value, changed, unknown })
+    }
+
+    /// Sets what a POST did not name.
+    fn leave_out(&self, value: &mut T, factory: &T, named: &[Named], firmware: Firmware) {
+        for (field, named) in self.fields.iter().zip(named) {
+            if *named != Named::Not || !field.exists(firmware) {
+                continue;
+            }
+            let left_out = field.left_out.unwrap_or(self.left_out);
+            if left_out == LeftOut::Default || !field.kind.clear(value) {
+                field.kind.copy(value, factory);
+            }
+        }
+    }
+}
+
+/// Whether a write named a field, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Not,
+    ByAlias,
+    ByPath,
+}
+
+struct Walk<T: 'static> {
+    fields: &'static [Field<T>],
+    firmware: Firmware,
+    value: T,
+    named: Vec<Named>,
+    unknown: Vec<String>,
+    errors: Vec<FieldError>,
+}
+
+impl<T: Clone> Walk<T> {
+    /// Depth is bounded by that of the table.
+    fn object(&mut self, given: &Map<String, Value>, place: &str) {
+        for (key, value) in given {
+            // A key with a dot in it is no way into a group.
+            let path = if key.contains('.') {
+                None
+            } else if place.is_empty() {
+                Some(key.clone())
+            } else {
+                Some(format!("{place}.{key}"))
+            };
+            match path {
+                Some(path) => self.member(path, value),
+                None => self.unknown(place, key),
+            }
+        }
+    }
+
+    fn member(&mut self, path: String, value: &Value) {
+        let (fields, firmware) = (self.fields, self.firmware);
+        let known = fields.iter().enumerate().filter(|(_, field)| field.exists(firmware));
+        for (index, field) in known.clone() {
+            let named = if field.path == path {
+                Named::ByPath
+            } else if field.alias == Some(&*path) {
+                Named::ByAlias
+            } else {
+                continue;
+            };
+            return self.field(index, named, path, value);
+        }
+        let in_group = |field: &Field<T>| {
+            field.path.strip_prefix(&*path).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if !known.clone().any(|(_, field)| in_group(field)) {
+            return self.unknown("", &path);
+        }
+        match json::object(value) {
+            Ok(group) => self.object(group, &path),
+            Err(message) => self.error(path, message),
+        }
+    }
+
+    fn field(&mut self, index: usize, named: Named, path: String, value: &Value) {
+        let field = &self.fields[index];
+        if matches!(field.kind, Kind::Key(_)) && value == "" {
+            // What a client sends back that was never shown the key: as if it were not named.
+            return;
+        }
+        // What is wrong under one name stays wrong where the other has its way.
+        let outdone = named == Named::ByAlias && self.named[index] == Named::ByPath;
+        let result = if outdone {
+            field.kind.read(&mut self.value.clone(), value)
+        } else {
+            self.named[index] = named;
+            field.kind.read(&mut self.value, value)
+        };
+        if let Err(message) = result {
+            self.error(path, message);
+        }
+    }
+
+    fn error(&mut self, field: String, message: String) {
+        if self.errors.len() < limits::SCENARIO_MISTAKES {
+            self.errors.push(FieldError { field, message });
+        }
+    }
+
+    fn unknown(&mut self, place: &str, key: &str) {
+        if self.unknown.len() < limits::JOURNAL_UNKNOWN_KEYS {
+            let path = if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+            self.unknown.push(journal::shortened(path));
+        }
+    }
+}

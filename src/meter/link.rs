@@ -1,0 +1,382 @@
+//! What lies between the meter and the device: which telegrams become readings, and how the device
+//! counts them.
+//!
+//! A [`Link`] goes forward through the changes of what befalls the meter, one at a time, and counts
+//! the telegrams between two of them by arithmetic. It remembers no more than where it stands, so
+//! that a moment costs what has changed since the last one, and a healthy house costs nothing.
+
+use std::time::Duration;
+
+use super::{Cadence, Status};
+use crate::clock::VirtualTime;
+use crate::fault::{Episodes, MeterState, Silence};
+use crate::limits;
+
+/// How far the device has come in listening to its meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The device has been up since then.
+    up_since: VirtualTime,
+    /// All telegrams before this moment are accounted for.
+    through: VirtualTime,
+    /// Why nothing gets through, where it is so.
+    silent: Option<Silence>,
+    /// Telegrams from here on are readings; before, the device finds out what it hears.
+    ready: VirtualTime,
+    /// Since when it has been listening.
+    listening: VirtualTime,
+    /// Readings so far, since the boot or since the ids restarted.
+    ids: u64,
+    newest: Option<Delivered>,
+}
+
+/// A telegram that became a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delivered {
+    /// Its number.
+    pub n: u64,
+    /// `report.id`.
+    pub id: u64,
+    /// The telegram that became the reading before; the one just before it where there was none.
+    pub before: Option<u64>,
+}
+
+/// What a link is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub cadence: &'a Cadence,
+    /// How long the device takes to find out what it hears.
+    pub recognition: Duration,
+    /// The device, by id.
+    pub device: &'a str,
+    /// What befalls its meter.
+    pub episodes: &'a Episodes,
+    /// Why the device cannot read what the meter sends, with the keys that it has now.
+    pub locked: Option<Silence>,
+    /// From here on the meter says nothing more.
+    pub ends: VirtualTime,
+}
+
+impl Line<'_> {
+    fn at(&self, at: VirtualTime) -> MeterState {
+        let mut state = self.episodes.at(self.device, at);
+        state.silent = state.silent.or(self.locked);
+        if at >= self.ends {
+            state.silent = state.silent.or(Some(Silence::NoData));
+        } else {
+            state.until = state.until.min(self.ends);
+        }
+        state
+    }
+}
+
+impl Link {
+    /// The link of a device that came up at `up_since`.
+    #[must_use]
+    pub fn new(up_since: VirtualTime) -> Self {
+        Self {
+            up_since,
+            through: up_since,
+            silent: None,
+            // Known once the line is.
+            ready: VirtualTime::MAX,
+            listening: up_since,
+            ids: 0,
+            newest: None,
+        }
+    }
+
+    /// When the device came up.
+    #[must_use]
+    pub fn up_since(&self) -> VirtualTime {
+        self.up_since
+    }
+
+    /// Accounts for all that came up to `now`, with `now`.
+    pub(super) fn follow(&mut self, line: &Line<'_>, now: VirtualTime) {
+        let end = now.after(Duration::from_nanos(1));
+        while self.through < end {
+            let state = line.at(self.through);
+            self.pass(line, &state, state.until.min(end));
+        }
+    }
+
+    /// Accounts for the telegrams from where it stands to before `end`, during which nothing changes.
+    fn pass(&mut self, line: &Line<'_>, state: &MeterState, end: VirtualTime) {
+        if state.restart {
+            self.ids = 0;
+        }
+        let begins = self.ready == VirtualTime::MAX;
+        if let Some(silence) = state.silent {
+            self.silent = Some(silence);
+            self.ready = VirtualTime::MAX;
+            self.newest = self.newest.filter(|_| !forgets(silence));
+        } else if begins {
+            self.silent = None;
+            self.listening = self.through;
+            self.ready = self.through.after(line.recognition);
+        }
+        let from = self.through.max(self.ready);
+        self.through = end;
+        if self.silent.is_none() && from < end {
+            self.deliver(line.cadence, from, end);
+        }
+    }
+
+    fn deliver(&mut self, cadence: &Cadence, from: VirtualTime, end: VirtualTime) {
+        let (first, beyond) = (cadence.first_from(from), cadence.first_from(end));
+        let earlier = cadence.come_before(first);
+        let count = cadence.come_before(beyond) - earlier;
+        let Some(n) = cadence.last_before(beyond).filter(|_| count > 0) else { return };
+        let before = match (count, self.newest) {
+            (1, Some(newest)) => Some(newest.n),
+            _ => cadence.last_before(n),
+        };
+        self.ids += count;
+        self.newest = Some(Delivered { n, id: self.ids, before });
+    }
+
+    /// How the device gets on with its meter right after the moment it was followed to, and what it
+    /// has of it. A change at that very moment shows here before the link takes it in.
+    pub(super) fn seen(&self, line: &Line<'_>) -> (Status, Option<Delivered>) {
+        match line.at(self.through).silent {
+            Some(silence) => (silence.into(), self.newest.filter(|_| !forgets(silence))),
+            None => (self.status(line.cadence), self.newest),
+        }
+    }
+
+    /// The status of a link through which the meter is heard.
+    fn status(&self, cadence: &Cadence) -> Status {
+        let heard = |since: VirtualTime| {
+            let first = cadence.next_from(cadence.first_from(since));
+            cadence.time(first) < self.through
+        };
+        if self.silent.is_some() {
+            Status::NoData
+        } else if heard(self.ready) {
+            Status::Ok
+        } else if heard(self.listening) {
+            Status::Recognition
+        } else {
+            Status::NoData
+        }
+    }
+
+    /// When the next reading after the moment that it was followed to comes. Where none comes before
+    /// [`limits::METER_CHANGES_AHEAD`] changes of what befalls the meter, the time of the last of
+    /// them, at which one may ask again; none where none will ever come.
+    pub(super) fn next(mut self, line: &Line<'_>) -> Option<VirtualTime> {
+        for _ in 0..limits::METER_CHANGES_AHEAD {
+            let state = line.at(self.through);
+            self.pass(line, &state, self.through);
+            if self.silent.is_none() {
+                let from = self.through.max(self.ready);
+                let next = line.cadence.next_from(line.cadence.first_from(from));
+                let next = line.cadence.time(next);
+                if next < state.until {
+                    return Some(next);
+                }
+            }
+            if state.until == VirtualTime::MAX {
+                return None;
+            }
+            self.pass(line, &state, state.until);
+        }
+        Some(self.through)
+    }
+}
+
+/// Whether the device does not know any more who its meter is and what it said.
+fn forgets(silence: Silence) -> bool {
+    !matches!(silence, Silence::NoData | Silence::Recognition)
+}
+
+impl From<Silence> for Status {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::NotConnected => Self::NotConnected,
+            Silence::NoData => Self::NoData,
+            Silence::Recognition => Self::Recognition,
+            Silence::KeyRequired => Self::KeyRequired,
+            Silence::EncryptionKey => Self::EncryptionKey,
+            Silence::NotRecognized => Self::NotRecognized,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fault::{Episode, MeterEffect, Trigger};
+    use crate::meter::Kind;
+    use crate::rng::Stream;
+
+    fn at(seconds: u64) -> VirtualTime {
+        VirtualTime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn window(effect: MeterEffect, after: u64, lasts: u64) -> Episode {
+        Episode {
+            device: None,
+            effect,
+            when: Trigger {
+                after: Duration::from_secs(after),
+                lasts: Some(Duration::from_secs(lasts)),
+                ..Trigger::default()
+            },
+            armed_at: at(0),
+            until: VirtualTime::MAX,
+        }
+    }
+
+    /// A line without faults; tests add theirs.
+    struct Bench {
+        cadence: Cadence,
+        episodes: Arc<Episodes>,
+    }
+
+    impl Bench {
+        fn new(kind: Kind, seed: u64, episodes: Vec<Episode>) -> Self {
+            let cadence = Cadence::new(kind.facts(), seed, Stream::named("A"));
+            Self { cadence, episodes: Episodes::new(episodes) }
+        }
+
+        fn line(&self) -> Line<'_> {
+            Line {
+                cadence: &self.cadence,
+                recognition: Duration::from_secs(3),
+                device: "A",
+                episodes: &self.episodes,
+                locked: None,
+                ends: VirtualTime::MAX,
+            }
+        }
+
+        fn status(&self, now: VirtualTime) -> Status {
+            self.at(now).seen(&self.line()).0
+        }
+
+        fn at(&self, now: VirtualTime) -> Link {
+            let mut link = Link::new(VirtualTime::ZERO);
+            link.follow(&self.line(), now);
+            link
+        }
+    }
+
+    #[test]
+    fn ids_count_what_was_heard_and_go_on_after_a_silence() {
+        let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
+        let healthy = Bench::new(Kind::Ensor, 1, vec![]);
+        let bench = Bench::new(Kind::Ensor, 1, vec![silent]);
+        let before = bench.at(at(100));
+        assert_eq!(before.newest.unwrap().id, healthy.at(at(100)).newest.unwrap().id);
+        let during = bench.at(at(149));
+        assert_eq!((during.newest, bench.status(at(149))), (before.newest, Status::NoData));
+        assert_eq!(bench.status(at(152)), Status::Recognition);
+        let after = bench.at(at(200));
+        assert_eq!(bench.status(at(200)), Status::Ok);
+        let missed = healthy.at(at(200)).newest.unwrap().id - after.newest.unwrap().id;
+        assert!((52..=54).contains(&missed), "{missed}: the silence, and 3 s of recognition");
+    }
+
+    #[test]
+    fn the_interval_after_a_silence_spans_it() {
+        let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
+        let bench = Bench::new(Kind::Ensor, 1, vec![silent]);
+        let mut link = bench.at(at(152));
+        let heard = link.newest.unwrap().n;
+        let next = link.next(&bench.line()).unwrap();
+        link.follow(&bench.line(), next);
+        let newest = link.newest.unwrap();
+        assert_eq!((newest.before, bench.cadence.time(newest.n)), (Some(heard), next));
+    }
+
+    #[test]
+    fn a_meter_that_was_unplugged_is_not_known_any_more() {
+        let out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
+        let bench = Bench::new(Kind::Ensor, 1, vec![out]);
+        for seconds in [101, 149, 152] {
+            assert_eq!(bench.at(at(seconds)).newest, None, "{seconds}");
+        }
+        assert!(bench.at(at(160)).newest.unwrap().id > 90);
+    }
+
+    #[test]
+    fn ids_restart_with_the_window() {
+        let bench = Bench::new(Kind::Ensor, 1, vec![window(MeterEffect::RestartIds, 100, 10)]);
+        let before = bench.at(at(99)).newest.unwrap();
+        let after = bench.at(at(103)).newest.unwrap();
+        assert!(before.id > 90 && after.id < 5, "{before:?} {after:?}");
+        assert!(after.n > before.n);
+    }
+
+    #[test]
+    fn a_silence_for_good_has_no_next_reading() {
+        let mut out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
+        out.when.lasts = None;
+        let bench = Bench::new(Kind::Kamstrup, 1, vec![out]);
+        assert!(bench.at(at(90)).next(&bench.line()).is_some());
+        assert_eq!(bench.at(at(100)).next(&bench.line()), None);
+    }
+
+    #[test]
+    fn a_year_of_windows_that_leave_no_room_is_walked_in_bounded_steps() {
+        let mut often = window(MeterEffect::Silent(Silence::NoData), 0, 59);
+        often.when.every = Some(Duration::from_mins(1));
+        let bench = Bench::new(Kind::LandisGyr, 1, vec![often]);
+        let next = bench.at(at(10)).next(&bench.line()).unwrap();
+        assert!(next > at(60), "{next:?}");
+        assert_eq!(bench.at(next).newest, None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_asked_before_the_answer_is_the_same(
+            seed: u64,
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            silence in 0..400_u64, silent_for in 1..100_u64,
+            restart in 0..400_u64,
+            every in 60..200_u64,
+            mut asked in prop::collection::vec(0..1000_u64, 0..20),
+            last in 1000..1100_u64,
+        ) {
+            let mut silent = window(MeterEffect::Silent(Silence::NotRecognized), silence, silent_for);
+            silent.when.every = Some(Duration::from_secs(every.max(silent_for + 1)));
+            let bench = Bench::new(kind, seed, vec![silent, window(MeterEffect::RestartIds, restart, 10)]);
+            let straight = bench.at(at(last));
+            asked.sort_unstable();
+            let mut stepwise = Link::new(VirtualTime::ZERO);
+            for moment in asked {
+                stepwise.follow(&bench.line(), at(moment));
+                prop_assert_eq!(stepwise, bench.at(at(moment)));
+            }
+            stepwise.follow(&bench.line(), at(last));
+            prop_assert_eq!(stepwise, straight);
+            prop_assert_eq!(stepwise.next(&bench.line()), straight.next(&bench.line()));
+        }
+
+        #[test]
+        fn waiting_for_the_next_reading_meets_every_one(
+            seed: u64,
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            silence in 0..100_u64, silent_for in 1..100_u64,
+        ) {
+            let silent = window(MeterEffect::Silent(Silence::NoData), silence, silent_for);
+            let bench = Bench::new(kind, seed, vec![silent]);
+            let mut link = Link::new(VirtualTime::ZERO);
+            link.follow(&bench.line(), VirtualTime::ZERO);
+            let mut ids = 0;
+            while let Some(next) = link.next(&bench.line()).filter(|next| *next <= at(300)) {
+                link.follow(&bench.line(), next);
+                let newest = link.newest.unwrap();
+                prop_assert_eq!((newest.id, bench.cadence.time(newest.n)), (ids + 1, next));
+                ids += 1;
+            }
+            prop_assert_eq!(bench.at(at(300)).newest.map(|newest| newest.id), Some(ids));
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Authentication: Digest from firmware 1.10.0 on, Basic before (contract §1).
+//!
+//! A challenge leaves nothing behind: a nonce carries its time of issue, its number and a proof that
+//! this device made it. What is remembered is the counters of the nonces that a holder of the
+//! password used, at most [`limits::NONCES`] of them; where there would be one more, the oldest is
+//! given up, and it and all older ones count as expired. So nobody without the password can take
+//! room, and no request counts twice.
+//!
+//! Whatever is wrong with a request, the same sums are made and compared before it is refused.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use md5::{Digest as _, Md5};
+use subtle::{Choice, ConstantTimeEq};
+use tokio::time::Instant;
+
+use super::Reply;
+use super::digest::{self, Claim, Credentials, Malformed, Qop, Sum};
+use crate::device::{DigestMode, Feature, Profile, View};
+use crate::limits;
+
+/// Who watches the API of one device.
+pub(super) struct Guard {
+    mode: DigestMode,
+    key: Key,
+    opaque: String,
+    /// Real time: it guards the device, it is nothing that is simulated.
+    started: Instant,
+    nonces: Mutex<Nonces>,
+}
+
+/// What is to become of a request.
+#[derive(Debug)]
+pub(super) enum Gate {
+    /// It may pass.
+    Open,
+    /// Only its body can tell.
+    Body,
+    /// It may not, for this reason.
+    Closed(Refusal),
+}
+
+/// Why a request may not pass: for the journal. A client learns of a stale nonce, nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("no credentials")]
+    None,
+    #[error("several Authorization headers")]
+    Several,
+    #[error("unreadable Digest: {0}")]
+    Malformed(Malformed),
+    #[error("not Basic with a user name and a password")]
+    NotBasic,
+    #[error("wrong user name, realm, uri or password")]
+    Wrong,
+    #[error("the nonce has expired or is of another start")]
+    Expired,
+    #[error("the nonce counter was used before")]
+    Replayed,
+    #[error("the body could not be read")]
+    NoBody,
+}
+
+impl Refusal {
+    fn is_stale(self) -> bool {
+        matches!(self, Self::Expired | Self::Replayed)
+    }
+}
+
+impl Guard {
+    pub(super) fn new(mode: DigestMode) -> Self {
+        let key = Key::random();
+        // Nobody can make a nonce from it: its message is longer than theirs.
+        let opaque = text(digest::hex(key.sum(b"opaque, told to everyone")));
+        let (started, nonces) = (Instant::now(), Mutex::default());
+        Self { mode, key, opaque, started, nonces }
+    }
+
+    /// Looks at the head of a request; where that has to be [`Gate::Body`], [`Guard::settle`] is
+    /// asked with the body.
+    pub(super) fn check(&self, head: &Parts, view: &View) -> Gate {
+        match self.examine(head, view, None) {
+            Ok(true) => Gate::Open,
+            Ok(false) => Gate::Body,
+            Err(refusal) => Gate::Closed(refusal),
+        }
+    }
+
+    /// Looks at a request whose body is needed.
+    pub(super) fn settle(&self, head: &Parts, view: &View, body: &[u8]) -> Result<(), Refusal> {
+        self.examine(head, view, Some(digest::body_sum(body))).map(drop)
+    }
+
+    /// The answer to who may not pass: a challenge.
+    pub(super) fn challenge(&self, view: &View, refusal: Refusal) -> Reply {
+        let realm = escaped(&view.config.settings.system.host_name);
+        let challenge = if is_digest(view) {
+            let nonce = self.nonce(view).text(&self.key);
+            let stale = if refusal.is_stale() { ", stale=true" } else { "" };
+            format!(
+                "Digest realm=\"{realm}\", qop=\"auth,auth-int\", algorithm=MD5-sess, \
+                 nonce=\"{nonce}\", opaque=\"{}\"{stale}",
+                self.opaque
+            )
+        } else {
+            format!("Basic realm=\"{realm}\"")
+        };
+        let message = "this device is protected; authenticate with its password, without user name";
+        Reply::error(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .with(WWW_AUTHENTICATE, &challenge)
+    }
+
+    /// Whether a request may pass; false where its body has to be known first.
+    fn examine(&self, head: &Parts, view: &View, body: Option<Sum>) -> Result<bool, Refusal> {
+        let system = &view.config.settings.system;
+        if !system.protection || system.password.is_empty() {
+            return Ok(true);
+        }
+        let mut headers = head.headers.get_all(AUTHORIZATION).iter();
+        let header = match (headers.next(), headers.next()) {
+            (None, _) => return Err(Refusal::None),
+            (Some(header), None) => Ok(header),
+            (Some(_), Some(_)) => Err(Refusal::Several),
+        };
+        if is_digest(view) {
+            let given = header.and_then(|header| {
+                digest::parse(header.as_bytes(), self.mode).map_err(Refusal::Malformed)
+            });
+            self.examine_digest(head, view, given, body)
+        } else {
+            let given = header.and_then(|header| basic(header).ok_or(Refusal::NotBasic));
+            let wanted = [b":", system.password.as_bytes()].concat();
+            // Sums of equal length: the comparison of the texts would tell the password's.
+            let same =
+                self.key.sum(given.as_deref().unwrap_or_default()).ct_eq(&self.key.sum(&wanted));
+            given.and_then(|_| if same.into() { Ok(true) } else { Err(Refusal::Wrong) })
+        }
+    }
+
+    fn examine_digest(
+        &self,
+        head: &Parts,
+        view: &View,
+        given: Result<Credentials<'_>, Refusal>,
+        body: Option<Sum>,
+    ) -> Result<bool, Refusal> {
+        let system = &view.config.settings.system;
+        let credentials = given.as_ref().unwrap_or(&Credentials::NONE);
+        if credentials.qop == Qop::AuthInt && body.is_none() {
+            return Ok(false);
+        }
+        let nonce = Nonce::read(credentials.nonce, &self.key);
+        // Held over the sums, some microseconds, so that of two requests that begin a session or
+        // use the same count exactly one does.
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let claim = Claim {
+            realm: &system.host_name,
+            password: &system.password,
+            method: head.method.as_str(),
+            body: body.unwrap_or_default(),
+            session: nonce.and_then(|nonce| nonces.session(nonce)),
+        };
+        let right = credentials.proves(&claim, self.mode)
+            & credentials.username.as_bytes().ct_eq(b"")
+            & credentials.realm.as_bytes().ct_eq(system.host_name.as_bytes())
+            & Choice::from(u8::from(is_target(credentials.uri, head)));
+        let credentials = given?;
+        if !bool::from(right) {
+            return Err(Refusal::Wrong);
+        }
+        // From here on it is known to be a holder of the password.
+        let opaque = credentials.opaque.is_none_or(|opaque| opaque == self.opaque);
+        let nonce = nonce.filter(|nonce| opaque && self.is_fresh(*nonce, view));
+        nonces.count(nonce.ok_or(Refusal::Expired)?, &credentials, self.mode).map(|()| true)
+    }
+
+    /// A new nonce.
+    fn nonce(&self, view: &View) -> Nonce {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        nonces.issued += 1;
+        Nonce { number: nonces.issued, at: self.now(), boot: view.boot.ordinal }
+    }
+
+    /// Whether a nonce is of this start of the device and not too old.
+    fn is_fresh(&self, nonce: Nonce, view: &View) -> bool {
+        let life = u64::try_from(limits::NONCE_LIFE.as_millis()).unwrap_or(u64::MAX);
+        nonce.boot == view.boot.ordinal && self.now().saturating_sub(nonce.at) < life
+    }
+
+    /// Milliseconds of real time.
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn is_digest(view: &View) -> bool {
+    Profile::of(view.firmware).has(Feature::Digest)
+}
+
+/// Whether what the client says it asks for is what it asks for: the path and query of the request,
+/// or the whole URL of it.
+fn is_target(uri: &str, head: &Parts) -> bool {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let relative = uri.split_once("://").map_or(uri, |(_, rest)| {
+        let path = rest.find(['/', '?']).unwrap_or(rest.len());
+        if path == rest.len() { "/" } else { &rest[path..] }
+    });
+    relative == target
+}
+
+/// The decoded credentials of a Basic header, `user:password`.
+fn basic(header: &HeaderValue) -> Option<Vec<u8>> {
+    let (scheme, encoded) = header.as_bytes().split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    BASE64.decode(encoded.trim_ascii()).ok()
+}
+
+/// A host name in quotes. None that the device takes needs an escape; this holds whatever it takes.
+fn escaped(realm: &str) -> String {
+    realm.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+fn text(hex: [u8; 32]) -> String {
+    hex.iter().copied().map(char::from).collect()
+}
+
+/// What a nonce says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Nonce {
+    /// Counts the nonces of the device.
+    number: u64,
+    /// Milliseconds of real time since the guard began.
+    at: u64,
+    /// The start of the device that it belongs to.
+    boot: u64,
+}
+
+impl Nonce {
+    const PLAIN: usize = 24;
+
+    fn bytes(self) -> [u8; Self::PLAIN] {
+        let mut bytes = [0; Self::PLAIN];
+        for (place, number) in [self.number, self.at, self.boot].into_iter().enumerate() {
+            bytes[8 * place..][..8].copy_from_slice(&number.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// What it says and the proof, in base64.
+    fn text(self, key: &Key) -> String {
+        let plain = self.bytes();
+        BASE64.encode([plain.as_slice(), &key.sum(&plain)].concat())
+    }
+
+    /// None where this device did not make it; the proof is made also where there is nothing to
+    /// prove.
+    fn read(text: &str, key: &Key) -> Option<Self> {
+        let mut bytes = [0; Self::PLAIN + 16];
+        let length = BASE64.decode_slice(text, &mut bytes).unwrap_or(0);
+        let (plain, proof) = bytes.split_at(Self::PLAIN);
+        let genuine: bool = key.sum(plain).as_slice().ct_eq(proof).into();
+        if !genuine || length != bytes.len() {
+            return None;
+        }
+        let number = |place: usize| {
+            let mut number = [0; 8];
+            number.copy_from_slice(&plain[8 * place..][..8]);
+            u64::from_be_bytes(number)
+        };
+        Some(Self { number: number(0), at: number(1), boot: number(2) })
+    }
+}
+
+/// The counters of the nonces that were used rightly.
+#[derive(Debug, Default)]
+struct Nonces {
+    /// How many were handed out.
+    issued: u64,
+    /// By their numbers, so that the oldest is the first.
+    used: BTreeMap<u64, Used>,
+    /// Nonces up to this number count as expired.
+    given_up: u64,
+}
+
+#[derive(Debug)]
+struct Used {
+    /// The client nonce that the session began with.
+    cnonce: Box<str>,
+    highest: u32,
+    /// Which counts were seen: bit n is `highest` − n.
+    seen: u128,
+}
+
+impl Nonces {
+    fn session(&self, nonce: Nonce) -> Option<&str> {
+        self.used.get(&nonce.number).map(|used| &*used.cnonce)
+    }
+
+    /// Takes note of a right use of a nonce.
+    fn count(
+        &mut self,
+        nonce: Nonce,
+        credentials: &Credentials<'_>,
+        mode: DigestMode,
+    ) -> Result<(), Refusal> {
+        if nonce.number <= self.given_up {
+            return Err(Refusal::Expired);
+        }
+        if let Some(used) = self.used.get_mut(&nonce.number) {
+            return if used.count(credentials.count) { Ok(()) } else { Err(Refusal::Replayed) };
+        }
+        if mode == DigestMode::Strict && credentials.count != 1 {
+            return Err(Refusal::Replayed);
+        }
+        if self.used.len() >= limits::NONCES
+            && let Some((number, _)) = self.used.pop_first()
+        {
+            self.given_up = self.given_up.max(number);
+            if nonce.number <= self.given_up {
+                return Err(Refusal::Expired);
+            }
+        }
+        let used = Used { cnonce: credentials.cnonce.into(), highest: credentials.count, seen: 1 };
+        self.used.insert(nonce.number, used);
+        Ok(())
+    }
+}
+
+impl Used {
+    /// Whether the count was not seen before. One too far behind the highest counts as seen.
+    fn count(&mut self, count: u32) -> bool {
+        if let Some(ahead) = count.checked_sub(self.highest).filter(|ahead| *ahead > 0) {
+            self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
+            self.highest = count;
+            return true;
+        }
+        let behind = self.highest - count;
+        let bit = if behind < limits::NONCE_REORDER { 1_u128 << behind } else { 0 };
+        let new = bit != 0 && self.seen & bit == 0;
+        self.seen |= bit;
+        new
+    }
+}
+
+/// HMAC-MD5 (RFC 2104) with a key that only this process has.
+struct Key {
+    inner: Md5,
+    outer: Md5,
+}
+
+impl Key {
+    /// 256 bits from the system's randomness, by way of the standard library's hash keys: nonces
+    /// have to be unguessable for the length of a test, not for ever.
+    fn random() -> Self {
+        let mut key = [0; 32];
+        for part in key.chunks_exact_mut(8) {
+            part.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
+        }
+        Self::new(key)
+    }
+
+    fn new(key: [u8; 32]) -> Self {
+        let padded = |pad: u8| {
+            let mut block = [pad; 64];
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            Md5::new_with_prefix(block)
+        };
+        Self { inner: padded(0x36), outer: padded(0x5c) }
+    }
+
+    fn sum(&self, message: &[u8]) -> Sum {
+        let inner = self.inner.clone().chain_update(message).finalize();
+        self.outer.clone().chain_update(inner).finalize().into()
+    }
+}

@@ -1,0 +1,152 @@
+//! Pages in a browser: which may use the API, and what their browsers need to be told (contract §1).
+//!
+//! `Vary: Origin` is left out: every reply is `no-store`, so that no cache can give one page's reply
+//! to another.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+
+use super::Reply;
+use crate::device::{Device, Origin, View};
+use crate::limits;
+
+/// Where a connection came in at: what pages of the device itself have as their origin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Local(pub(super) SocketAddr);
+
+/// Where a request comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Not from a page of another origin.
+    NoPage,
+    /// From a page that may use the API.
+    Page(HeaderValue),
+    /// From one that may not.
+    Stranger,
+}
+
+/// The request headers of a private-network preflight and its answer.
+const REQUEST_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-allow-private-network");
+
+/// What a page may read beside the headers that every page may: where a call's status is, what to
+/// authenticate with, when to come back.
+const EXPOSED: &str = "Location, WWW-Authenticate, Retry-After";
+/// The methods of the API, whatever the path: a preflight is answered before it is looked at.
+const METHODS: &str = "GET, POST, PUT, DELETE";
+/// What a page may send where its browser does not say what it wants to.
+const HEADERS: &str = "Authorization, Content-Type";
+/// Seconds that a browser may remember a preflight; a scenario changed meanwhile is met by then.
+const MAX_AGE: &str = "600";
+
+impl Caller {
+    /// Where a request to this device comes from.
+    pub(super) fn of(head: &Parts, device: &Device, view: &View) -> Self {
+        let mut origins = head.headers.get_all(ORIGIN).iter();
+        let Some(header) = origins.next() else { return Self::NoPage };
+        let local = head.extensions.get::<Local>();
+        let allowed = origins.next().is_none()
+            && header.to_str().is_ok_and(|origin| {
+                is_own(origin, &view.config.settings.system.host_name, local)
+                    || device.access().origins.iter().any(|pattern| pattern.matches(origin))
+            });
+        if allowed { Self::Page(header.clone()) } else { Self::Stranger }
+    }
+
+    /// The reply with what a browser has to find in it to let its page see it.
+    pub(super) fn open(&self, reply: Reply) -> Reply {
+        let Self::Page(origin) = self else { return reply };
+        reply
+            .with_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+            .with(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+    }
+
+    /// The answer to a preflight; none where the request is not one.
+    pub(super) fn preflight(&self, head: &Parts) -> Option<Reply> {
+        let Self::Page(origin) = self else { return None };
+        let asks = head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        if head.method != Method::OPTIONS || !asks {
+            return None;
+        }
+        let mut reply = Reply::empty(StatusCode::NO_CONTENT)
+            .with_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+            .with(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        reply = match head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            Some(wanted) => reply.with_value(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone()),
+            None => reply.with(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+        };
+        if head.headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|asks| asks == "true") {
+            reply = reply.with(ALLOW_PRIVATE_NETWORK, "true");
+        }
+        Some(reply.with(ACCESS_CONTROL_MAX_AGE, MAX_AGE))
+    }
+}
+
+/// Whether a page is the device's own: from its host name, with or without `.local`, or from the
+/// address that the request came in at; on the port it has here or, as on hardware, on HTTP's own.
+fn is_own(origin: &str, host_name: &str, local: Option<&Local>) -> bool {
+    let Some(origin) = Origin::parse(origin) else { return false };
+    let port = origin.effective_port();
+    if !origin.scheme.eq_ignore_ascii_case("http")
+        || (port != Some(80) && port != local.map(|local| local.0.port()))
+    {
+        return false;
+    }
+    // Both sides may have it: the documents write the host name with `.local` in places.
+    let bare = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.strip_suffix(".local").map_or_else(|| name.clone(), str::to_owned)
+    };
+    if !host_name.is_empty() && bare(origin.host) == bare(host_name) {
+        return true;
+    }
+    let host = origin.host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>();
+    address.is_ok_and(|address| {
+        local.is_some_and(|local| address.to_canonical() == local.0.ip().to_canonical())
+    })
+}
+
+/// The 404 of a page that may not use the API: without CORS headers, so that the browser keeps it
+/// from the page.
+pub(super) fn refusal() -> Reply {
+    Reply::error(StatusCode::NOT_FOUND, "not_found", "pages of this origin have no access")
+}
+
+/// Origins that were refused, so that each is told once.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(Mutex<HashSet<String>>);
+
+impl Strangers {
+    /// Tells the log what to do about a refused origin, the first time it is.
+    pub(super) fn tell(&self, head: &Parts, device: &Device) {
+        let text = |header: &HeaderValue| {
+            let text: String = String::from_utf8_lossy(header.as_bytes()).into_owned();
+            text.chars().filter(|c| !c.is_control()).take(limits::ORIGIN_CHARS).collect::<String>()
+        };
+        let Some(origin) = head.headers.get(ORIGIN).map(text) else { return };
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= limits::REFUSED_ORIGINS || !told.insert(origin.clone()) {
+            return;
+        }
+        drop(told);
+        let device = device.identity().id.as_str();
+        tracing::warn!(
+            device,
+            origin,
+            "refused a page of this origin, as the device does; to let it in, write \
+             `cors: {{origins: [\"{origin}\"]}}` under the device in the scenario"
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! HTTP Digest (RFC 7616) with MD5 and MD5-sess: reading what a client sends, and what it should have
+//! sent. No I/O, no clock, no state.
+//!
+//! Parsing is bounded and copies nothing. Values are taken as they stand between their quotes: that
+//! is what RFC 7616 hashes, and none of ours needs an escape.
+
+use md5::{Digest as _, Md5};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::device::DigestMode;
+use crate::limits;
+
+/// An MD5 sum.
+pub type Sum = [u8; 16];
+
+/// What a client says about itself in `Authorization: Digest …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials<'a> {
+    /// `username`; the device's users have none.
+    pub username: &'a str,
+    /// `realm`.
+    pub realm: &'a str,
+    /// `nonce`.
+    pub nonce: &'a str,
+    /// `uri`: what is asked for, as the client sees it.
+    pub uri: &'a str,
+    /// `cnonce`: the client's own nonce.
+    pub cnonce: &'a str,
+    /// `nc`: how often the client has used the nonce, as written.
+    pub nc: &'a str,
+    /// The same as a number.
+    pub count: u32,
+    /// `qop`: whether the body counts.
+    pub qop: Qop,
+    /// `opaque`.
+    pub opaque: Option<&'a str>,
+    /// `response`: the proof.
+    pub response: Sum,
+}
+
+/// The quality of protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qop {
+    /// Method and URL are protected.
+    Auth,
+    /// The body, too.
+    AuthInt,
+}
+
+/// Why an `Authorization` header is not one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Malformed {
+    #[error("the scheme is not Digest")]
+    Scheme,
+    #[error("it is not a list of name=value")]
+    Syntax,
+    #[error("it has more than {} parameters", limits::AUTHORIZATION_PARAMETERS)]
+    TooMany,
+    #[error("`{0}` is given twice")]
+    Twice(&'static str),
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` has a value that it cannot have")]
+    Value(&'static str),
+    #[error("`{0}` is quoted and must not be, or is not and must be")]
+    Quoting(&'static str),
+}
+
+/// A parameter's value as it stands in the header.
+#[derive(Debug, Clone, Copy)]
+struct Value<'a> {
+    text: &'a str,
+    quoted: bool,
+}
+
+/// The parameters that are read, and whether RFC 7616 §3.4 wants their values in quotes. What else
+/// there is must be ignored.
+const NAMES: [(&str, bool); 11] = [
+    ("username", true),
+    ("realm", true),
+    ("nonce", true),
+    ("uri", true),
+    ("response", true),
+    ("cnonce", true),
+    ("opaque", true),
+    ("algorithm", false),
+    ("qop", false),
+    ("nc", false),
+    ("userhash", false),
+];
+
+/// Reads the value of an `Authorization` header.
+///
+/// # Errors
+/// [`Malformed`] where it is no Digest, or not complete; with [`DigestMode::Strict`] also where it is
+/// not exactly what RFC 7616 says and the challenge offered.
+pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, Malformed> {
+    let header = std::str::from_utf8(header).map_err(|_| Malformed::Syntax)?;
+    let (scheme, list) = header.split_once(' ').ok_or(Malformed::Scheme)?;
+    if !scheme.eq_ignore_ascii_case("digest") {
+        return Err(Malformed::Scheme);
+    }
+    let found = parameters(list)?;
+    let strict = mode == DigestMode::Strict;
+    let find = |wanted: &'static str| {
+        let place = NAMES.iter().position(|(name, _)| *name == wanted);
+        place.and_then(|place| Some((found[place]?, NAMES[place].1)))
+    };
+    let optional = |name: &'static str| match find(name) {
+        Some((value, quotes)) if strict && value.quoted != quotes => Err(Malformed::Quoting(name)),
+        found => Ok(found.map(|(value, _)| value.text)),
+    };
+    let required = |name: &'static str| optional(name)?.ok_or(Malformed::Missing(name));
+
+    check_algorithm(optional("algorithm")?, strict)?;
+    let qop = match required("qop")? {
+        "auth" => Qop::Auth,
+        "auth-int" => Qop::AuthInt,
+        _ => return Err(Malformed::Value("qop")),
+    };
+    if optional("userhash")?.is_some_and(|hashed| !hashed.eq_ignore_ascii_case("false")) {
+        return Err(Malformed::Value("userhash"));
+    }
+    let opaque = optional("opaque")?;
+    if strict && opaque.is_none() {
+        return Err(Malformed::Missing("opaque"));
+    }
+    let nc = required("nc")?;
+    let cnonce = required("cnonce")?;
+    if cnonce.len() > limits::CNONCE_CHARS {
+        return Err(Malformed::Value("cnonce"));
+    }
+    Ok(Credentials {
+        username: required("username")?,
+        realm: required("realm")?,
+        nonce: required("nonce")?,
+        uri: required("uri")?,
+        cnonce,
+        nc,
+        count: count(nc, strict).ok_or(Malformed::Value("nc"))?,
+        qop,
+        opaque,
+        response: sum(required("response")?, strict).ok_or(Malformed::Value("response"))?,
+    })
+}
+
+/// MD5-sess was offered. Libraries that send plain MD5 all the same say so, or say nothing, or say
+/// what they were offered: so what they say is not what decides, see [`Credentials::proves`].
+fn check_algorithm(algorithm: Option<&str>, strict: bool) -> Result<(), Malformed> {
+    match algorithm {
+        None if strict => Err(Malformed::Missing("algorithm")),
+        Some("MD5-sess") | None => Ok(()),
+        Some(_) if strict => Err(Malformed::Value("algorithm")),
+        Some(name) if ["MD5-sess", "MD5"].iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+            Ok(())
+        }
+        Some(_) => Err(Malformed::Value("algorithm")),
+    }
+}
+
+/// `name=value` or `name="value"`, with commas between them; empty elements are skipped (RFC 9110
+/// §5.6.1).
+fn parameters(list: &str) -> Result<[Option<Value<'_>>; NAMES.len()], Malformed> {
+    let mut found = [None; NAMES.len()];
+    let mut rest = list.trim_matches(BLANK);
+    for _ in 0..limits::AUTHORIZATION_PARAMETERS {
+        rest = rest.trim_start_matches(|c| c == ',' || BLANK.contains(&c));
+        if rest.is_empty() {
+            return Ok(found);
+        }
+        let (name, after) = rest.split_once('=').ok_or(Malformed::Syntax)?;
+        let name = name.trim_end_matches(BLANK);
+        if name.is_empty() || !name.bytes().all(is_token_byte) {
+            return Err(Malformed::Syntax);
+        }
+        let (value, after) = value(after.trim_start_matches(BLANK))?;
+        rest = after.trim_start_matches(BLANK);
+        if !rest.is_empty() && !rest.starts_with(',') {
+            return Err(Malformed::Syntax);
+        }
+        let place = NAMES.iter().position(|(known, _)| name.eq_ignore_ascii_case(known));
+        let Some(place) = place else { continue };
+        if found[place].replace(value).is_some() {
+            return Err(Malformed::Twice(NAMES[place].0));
+        }
+    }
+    if rest.is_empty() { Ok(found) } else { Err(Malformed::TooMany) }
+}
+
+const BLANK: [char; 2] = [' ', '\t'];
+
+/// A value, and what follows it.
+fn value(text: &str) -> Result<(Value<'_>, &str), Malformed> {
+    let Some(inside) = text.strip_prefix('"') else {
+        // An unquoted value is a token; the bytes of a URL or of base64 are let through, too.
+        let end = text.find(|c: char| c == ',' || c == '"' || BLANK.contains(&c));
+        let (text, rest) = text.split_at(end.unwrap_or(text.len()));
+        return Ok((Value { text, quoted: false }, rest));
+    };
+    let mut escaped = false;
+    let end = inside.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    let end = end.ok_or(Malformed::Syntax)?;
+    Ok((Value { text: &inside[..end], quoted: true }, &inside[end + 1..]))
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `nc`: eight lower-case hexadecimal digits; where not strict, up to eight in any case.
+fn count(text: &str, strict: bool) -> Option<u32> {
+    let digits = text.bytes().all(|byte| is_hex(byte, strict));
+    let length = if strict { text.len() == 8 } else { (1..=8).contains(&text.len()) };
+    (digits && length).then(|| u32::from_str_radix(text, 16).ok())?
+}
+
+/// 32 hexadecimal digits, lower-case where strict.
+fn sum(text: &str, strict: bool) -> Option<Sum> {
+    if text.len() != 32 || !text.bytes().all(|byte| is_hex(byte, strict)) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+fn is_hex(byte: u8, strict: bool) -> bool {
+    byte.is_ascii_digit()
+        || (b'a'..=b'f').contains(&byte)
+        || (!strict && (b'A'..=b'F').contains(&byte))
+}
+
+/// What the proof is about, beside what the client says.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The realm in force.
+    pub realm: &'a str,
+    /// The password in force.
+    pub password: &'a str,
+    /// The request's method.
+    pub method: &'a str,
+    /// The sum of the request's body; for `auth-int`.
+    pub body: Sum,
+    /// The client nonce that the session of this nonce began with (RFC 7616 §3.4.2, `cnonce-prime`);
+    /// none where it begins now.
+    pub session: Option<&'a str>,
+}
+
+impl Credentials<'_> {
+    /// Credentials that prove nothing, to be checked in place of unreadable ones.
+    pub const NONE: Credentials<'static> = Credentials {
+        username: "",
+        realm: "",
+        nonce: "",
+        uri: "/",
+        cnonce: "",
+        nc: "00000001",
+        count: 1,
+        qop: Qop::Auth,
+        opaque: None,
+        response: [0; 16],
+    };
+
+    /// Whether the response is right. Takes as long where it is wrong.
+    ///
+    /// Strict is RFC 7616: MD5-sess, its key from the client nonce that the session began with.
+    /// Libraries also make the key from the client nonce of each request, or use plain MD5: tolerant
+    /// takes these as well, whatever the client calls them.
+    #[must_use]
+    pub fn proves(&self, claim: &Claim<'_>, mode: DigestMode) -> Choice {
+        let user = hex(md5(&[b"", claim.realm.as_bytes(), claim.password.as_bytes()]));
+        let key = |cnonce: &str| hex(md5(&[&user, self.nonce.as_bytes(), cnonce.as_bytes()]));
+        let what = self.what(claim);
+        let right =
+            |key: &[u8; 32]| self.answer(key, &what).as_slice().ct_eq(self.response.as_slice());
+        let by_session = right(&key(claim.session.unwrap_or(self.cnonce)));
+        match mode {
+            DigestMode::Strict => by_session,
+            DigestMode::Tolerant => by_session | right(&key(self.cnonce)) | right(&user),
+        }
+    }
+
+    /// `H(A2)`.
+    fn what(&self, claim: &Claim<'_>) -> [u8; 32] {
+        let (method, uri) = (claim.method.as_bytes(), self.uri.as_bytes());
+        hex(match self.qop {
+            Qop::Auth => md5(&[method, uri]),
+            Qop::AuthInt => md5(&[method, uri, &hex(claim.body)]),
+        })
+    }
+
+    /// `KD(H(A1), …)`.
+    fn answer(&self, key: &[u8; 32], what: &[u8; 32]) -> Sum {
+        let qop: &[u8] = match self.qop {
+            Qop::Auth => b"auth",
+            Qop::AuthInt => b"auth-int",
+        };
+        md5(&[key, self.nonce.as_bytes(), self.nc.as_bytes(), self.cnonce.as_bytes(), qop, what])
+    }
+}
+
+/// The sum of a body.
+#[must_use]
+pub fn body_sum(body: &[u8]) -> Sum {
+    Md5::digest(body).into()
+}
+
+/// The sum of the parts with colons between them.
+fn md5(parts: &[&[u8]]) -> Sum {
+    let mut hasher = Md5::new();
+    for (place, part) in parts.iter().enumerate() {
+        if place > 0 {
+            hasher.update(b":");
+        }
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A sum as it is hashed and written.
+#[must_use]
+pub fn hex(sum: Sum) -> [u8; 32] {
+    std::array::from_fn(|place| {
+        let byte = sum[place / 2];
+        HEX[usize::from(if place % 2 == 0 { byte >> 4 } else { byte & 15 })]
+    })
+}

@@ -1,0 +1,65 @@
+//! The objects of the configuration that have a field table: GET shows one, PUT changes what it names,
+//! POST replaces all of it (contract §1 and §2).
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Call, Reply};
+use crate::device::config::table::{FieldError, Object, Write};
+use crate::device::config::{WIFI_SETTINGS, WifiSettings};
+
+/// The object as it is.
+pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> Reply {
+    shown(call, object, (object.of.get)(&call.view.config))
+}
+
+/// PUT.
+pub(super) fn merge<T: Clone>(call: &Call<'_>, object: &Object<T>) -> Reply {
+    write(call, object, Write::Merge)
+}
+
+/// POST.
+pub(super) fn replace<T: Clone>(call: &Call<'_>, object: &Object<T>) -> Reply {
+    write(call, object, Write::Replace)
+}
+
+fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> Reply {
+    let given = match body(call) {
+        Ok(given) => given,
+        Err(error) => {
+            call.device().write_refused(object.name, std::slice::from_ref(&error));
+            return refused(&[error]);
+        }
+    };
+    match call.device().write(object, &given, write) {
+        Ok(now) => shown(call, object, &now),
+        Err(errors) => refused(&errors),
+    }
+}
+
+fn shown<T>(call: &Call<'_>, object: &Object<T>, value: &T) -> Reply {
+    Reply::raw_json(StatusCode::OK, object.print(value, call.view.firmware))
+}
+
+/// The body as JSON, whatever its `Content-Type`.
+pub(super) fn body(call: &Call<'_>) -> Result<Value, FieldError> {
+    serde_json::from_slice(&call.body)
+        .map_err(|error| FieldError::new("", format!("no JSON: {error}")))
+}
+
+/// 400, naming the first field that was refused.
+pub(super) fn refused(errors: &[FieldError]) -> Reply {
+    let Some(first) = errors.first() else {
+        // There is always a first one.
+        return Reply::error(StatusCode::BAD_REQUEST, "invalid_settings", "refused");
+    };
+    let details = json!({ "field": first.field });
+    Reply::error_with(StatusCode::BAD_REQUEST, "invalid_settings", &first.to_string(), &details)
+}
+
+/// DELETE of the Wi-Fi client's settings: the client is off.
+pub(super) fn forget_wifi(call: &Call<'_>) -> Reply {
+    let object = &WIFI_SETTINGS;
+    call.device().replace_part(object.name, object.of, WifiSettings::default());
+    Reply::empty(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,492 @@
+//! Authentication over sockets: what a client is asked, and who gets in (contract §1). The client
+//! side is the `digest_auth` crate.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod, WwwAuthenticateHeader};
+use http_body_util::Full;
+use wwsim::device::{Access, DigestMode};
+use wwsim::surface::http::Api;
+
+use crate::surface_kit::{Bench, Setup, body, error, header, request, request_with, status};
+
+const ACTIONS: &str = "/api/v1/actions";
+const PASSWORD: &str = "geheim: \"grün\"";
+
+async fn protected(setup: Setup) -> Bench {
+    let bench = Bench::start(setup).await;
+    set(&bench, true, PASSWORD);
+    bench
+}
+
+async fn strict() -> Bench {
+    let access = Access { digest: DigestMode::Strict, ..Access::default() };
+    protected(Setup { access, ..Setup::default() }).await
+}
+
+fn set(bench: &Bench, protection: bool, password: &str) {
+    let changed: Result<(), Infallible> = bench.device.configure(|config| {
+        config.settings.system.protection = protection;
+        config.settings.system.password = password.to_owned();
+        Ok(())
+    });
+    changed.unwrap();
+}
+
+fn challenge(response: &str) -> &str {
+    header(response, "Www-Authenticate").unwrap()
+}
+
+fn is_stale(response: &str) -> bool {
+    assert_eq!(status(response), 401, "{response}");
+    challenge(response).ends_with(", stale=true")
+}
+
+/// What a client keeps between its requests.
+struct Session(WwwAuthenticateHeader);
+
+impl Session {
+    async fn begin(bench: &Bench) -> Self {
+        let challenge = bench.get(ACTIONS).await;
+        Self(digest_auth::parse(self::challenge(&challenge)).unwrap())
+    }
+
+    fn header(&mut self, context: &AuthContext<'_>) -> AuthorizationHeader {
+        self.0.respond(context).unwrap()
+    }
+
+    fn get(&mut self, path: &str) -> AuthorizationHeader {
+        self.header(&AuthContext::new("", PASSWORD, path))
+    }
+}
+
+async fn get(bench: &Bench, path: &str, authorization: &str) -> String {
+    bench.exchange(&request_with("GET", path, &[("Authorization", authorization)], "")).await
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_asked_in_the_words_of_the_rfc() {
+    let bench = protected(Setup::default()).await;
+    let answer = bench.get(ACTIONS).await;
+    assert_eq!((status(&answer), &*error(&answer)), (401, "unauthorized"));
+    let challenge = challenge(&answer);
+    let (before, rest) = challenge.split_once(", nonce=\"").unwrap();
+    assert_eq!(
+        before,
+        "Digest realm=\"whatwatt-9F8124\", qop=\"auth,auth-int\", algorithm=MD5-sess"
+    );
+    let (nonce, opaque) = rest.split_once("\", opaque=\"").unwrap();
+    assert!(nonce.len() >= 32 && opaque.len() == 33 && opaque.ends_with('"'), "{challenge}");
+    let lines: Vec<&str> = answer.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(
+        lines[1..6],
+        [
+            "Content-Type",
+            "Content-Length",
+            "Www-Authenticate",
+            "X-Content-Type-Options",
+            "Cache-Control"
+        ]
+    );
+    let again = bench.get(ACTIONS).await;
+    assert_ne!(self::challenge(&again), challenge, "each nonce is handed out once");
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_its_nonce() {
+    for bench in [protected(Setup::default()).await, strict().await] {
+        let mut session = Session::begin(&bench).await;
+        let mut context = AuthContext::new("", PASSWORD, ACTIONS);
+        context.set_custom_cnonce("0a4f113b");
+        for count in 1..=3 {
+            let header = session.header(&context);
+            assert_eq!(header.nc, count);
+            assert_eq!(status(&get(&bench, ACTIONS, &header.to_string()).await), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn protection_takes_effect_with_the_next_request() {
+    let bench = Bench::start(Setup::default()).await;
+    let mut client = bench.connect().await;
+    let ask = request("GET", ACTIONS, "");
+    for (protection, password, expected) in
+        [(true, "", 200), (false, "x", 200), (true, "x", 401), (false, "x", 200)]
+    {
+        set(&bench, protection, password);
+        client.send(&ask).await;
+        assert_eq!(status(&client.response().await), expected, "{protection} {password}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_password_or_host_name_ends_a_session() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+    set(&bench, true, "another");
+    assert!(!is_stale(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await));
+
+    set(&bench, true, PASSWORD);
+    let renamed: Result<(), Infallible> = bench.device.configure(|config| {
+        config.settings.system.host_name = "meter_1".to_owned();
+        Ok(())
+    });
+    renamed.unwrap();
+    let answer = get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await;
+    assert!(challenge(&answer).starts_with("Digest realm=\"meter_1\", "), "{answer}");
+    let mut session = Session::begin(&bench).await;
+    assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+}
+
+#[tokio::test]
+async fn a_body_can_be_protected_too() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    let definition = r#"{"actions":[]}"#;
+    let context =
+        |body| AuthContext::new_with_method("", PASSWORD, ACTIONS, Some(body), HttpMethod::POST);
+    let good = session.header(&context(definition.as_bytes())).to_string();
+    assert!(good.contains("qop=auth-int"), "{good}");
+    let post = |header: String, body: &'static str| {
+        request_with("POST", ACTIONS, &[("Authorization", &header)], body)
+    };
+    assert_eq!(status(&bench.exchange(&post(good, definition)).await), 200);
+
+    let other = session.header(&context(definition.as_bytes())).to_string();
+    let answer = bench.exchange(&post(other, r#"{"actions":{}}"#)).await;
+    assert!(!is_stale(&answer), "another body than the one that was signed");
+    // No body is an empty one.
+    let empty = session.header(&context(b"")).to_string();
+    assert_eq!(status(&bench.exchange(&post(empty, "")).await), 400);
+}
+
+#[tokio::test]
+async fn a_body_too_large_tells_its_limit_only_to_who_is_in() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    let signed = |session: &mut Session, password: &'static str, body: &str| {
+        let context = AuthContext::new_with_method(
+            "",
+            password,
+            ACTIONS,
+            Some(body.as_bytes()),
+            HttpMethod::POST,
+        );
+        let header = session.header(&context).to_string();
+        request_with("POST", ACTIONS, &[("Authorization", &header)], body)
+    };
+    let large = "x".repeat(8192);
+    let answer = bench.exchange(&signed(&mut session, PASSWORD, &large)).await;
+    assert_eq!((status(&answer), &*error(&answer)), (413, "payload_too_large"));
+    assert!(!is_stale(&bench.exchange(&signed(&mut session, "wrong", &large)).await));
+    assert_eq!(status(&bench.post(ACTIONS, &large).await), 401, "nothing said at all");
+
+    // So large that it is not even read to be checked.
+    let mut client = bench.connect().await;
+    client.send(&signed(&mut session, PASSWORD, &"x".repeat(64 * 1024 + 1))).await;
+    let answer = client.rest().await.unwrap();
+    assert_eq!((status(&answer), header(&answer, "Connection")), (401, Some("close")));
+
+    let mut session = Session::begin(&bench).await;
+    session.0.qop = Some(vec![digest_auth::Qop::AUTH]);
+    let answer = bench.exchange(&signed(&mut session, PASSWORD, &large)).await;
+    assert_eq!(status(&answer), 413, "with qop=auth the size is all that is wrong");
+}
+
+#[tokio::test]
+async fn a_signed_body_that_breaks_off_does_not_get_in() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    let context = AuthContext::new_with_method(
+        "",
+        PASSWORD,
+        ACTIONS,
+        Some(b"{}".as_slice()),
+        HttpMethod::POST,
+    );
+    let header = session.header(&context).to_string();
+    let mut client = bench.connect().await;
+    client
+        .send(&format!(
+            "POST {ACTIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\nnonsense\r\n"
+        ))
+        .await;
+    let answer = client.rest().await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert!(!answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(bench.device.definition().is_some_and(|definition| !definition.actions().is_empty()));
+}
+
+#[tokio::test]
+async fn nothing_but_the_right_proof_gets_in_and_nobody_learns_what_was_wrong() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    let wrong_password = session.header(&AuthContext::new("", "wrong", ACTIONS)).to_string();
+    let wrong_user = session.header(&AuthContext::new("admin", PASSWORD, ACTIONS)).to_string();
+    let wrong_uri = session.get("/api/v1/system").to_string();
+    let right = session.get(ACTIONS);
+    let claimed_user = right.to_string().replace("username=\"\"", "username=\"admin\"");
+    let wrong_realm = right.to_string().replace("realm=\"whatwatt-", "realm=\"whatwatt_");
+    let sha = right.to_string().replace("MD5-sess", "SHA-256-sess");
+    let no_proof = right.to_string().replace("response=", "x-response=");
+    let twice = format!("{right}, nc=00000009");
+    let hashed = format!("{right}, userhash=true");
+    let mut bodies = Vec::new();
+    for header in [
+        &*wrong_password,
+        &wrong_user,
+        &wrong_uri,
+        &claimed_user,
+        &wrong_realm,
+        &sha,
+        &no_proof,
+        &twice,
+        &hashed,
+        "Digest",
+        "Digest ",
+        "Digest username",
+        "Digest username=\"",
+        "Basic OmdlaGVpbQ==",
+        "Bearer token",
+        "",
+    ] {
+        let answer = get(&bench, ACTIONS, header).await;
+        assert!(!is_stale(&answer), "{header}: {answer}");
+        bodies.push(body(&answer).to_owned());
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    let right = right.to_string();
+    let two =
+        request_with("GET", ACTIONS, &[("Authorization", &right), ("Authorization", &right)], "");
+    assert!(!is_stale(&bench.exchange(&two).await));
+    assert_eq!(status(&get(&bench, ACTIONS, &right).await), 200, "nothing of it was used up");
+}
+
+#[tokio::test]
+async fn a_count_is_good_once_and_may_overtake() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    let headers: Vec<String> = (0..4).map(|_| session.get(ACTIONS).to_string()).collect();
+    for (place, stale) in
+        [(2, false), (0, false), (3, false), (3, true), (0, true), (1, false), (2, true)]
+    {
+        let answer = get(&bench, ACTIONS, &headers[place]).await;
+        assert_eq!(status(&answer), if stale { 401 } else { 200 }, "count {}", place + 1);
+        if stale {
+            assert!(is_stale(&answer));
+        }
+    }
+    // What stale says is true: with the new challenge the same request gets in.
+    let answer = get(&bench, ACTIONS, &headers[0]).await;
+    let mut session = Session(digest_auth::parse(challenge(&answer)).unwrap());
+    assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+}
+
+#[tokio::test]
+async fn a_nonce_of_another_device_or_opaque_is_stale_for_who_knows_the_password() {
+    let (bench, other) = (protected(Setup::default()).await, protected(Setup::default()).await);
+    let mut foreign = Session::begin(&other).await;
+    let header = foreign.get(ACTIONS).to_string();
+    assert!(is_stale(&get(&bench, ACTIONS, &header).await));
+    let wrong = foreign.header(&AuthContext::new("", "wrong", ACTIONS)).to_string();
+    assert!(!is_stale(&get(&bench, ACTIONS, &wrong).await));
+
+    let mut session = Session::begin(&bench).await;
+    session.0.opaque = Some("0123".to_owned());
+    assert!(is_stale(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await));
+}
+
+/// In memory, so that real time can be moved.
+#[tokio::test(start_paused = true)]
+async fn a_nonce_lives_for_five_minutes_of_real_time() {
+    let bench = protected(Setup::default()).await;
+    let api =
+        Api::new(Arc::clone(&bench.device), Arc::clone(&bench.engine), bench.clock.clone(), |_| {});
+    let ask = async |authorization: Option<String>| {
+        let mut request = hyper::Request::builder().uri(ACTIONS);
+        if let Some(header) = authorization {
+            request = request.header("authorization", header);
+        }
+        let reply = api.answer(request.body(Full::<bytes::Bytes>::default()).unwrap()).await;
+        let response = reply.headers().find(|(name, _)| name.as_str() == "www-authenticate");
+        (reply.status().as_u16(), response.map(|(_, value)| value.to_str().unwrap().to_owned()))
+    };
+    let (_, challenge) = ask(None).await;
+    let mut session = Session(digest_auth::parse(&challenge.unwrap()).unwrap());
+    tokio::time::advance(Duration::from_secs(299)).await;
+    assert_eq!(ask(Some(session.get(ACTIONS).to_string())).await.0, 200);
+    bench.clock.advance(Duration::from_hours(1)).await.unwrap();
+    assert_eq!(ask(Some(session.get(ACTIONS).to_string())).await.0, 200, "virtual time is another");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let (status, challenge) = ask(Some(session.get(ACTIONS).to_string())).await;
+    assert!(status == 401 && challenge.unwrap().ends_with(", stale=true"));
+}
+
+/// What client libraries are known to write otherwise than the RFC.
+fn variants(session: &mut Session) -> Vec<(&'static str, String)> {
+    let mut next = |name: &'static str, change: &dyn Fn(String) -> String| {
+        (name, change(session.get(ACTIONS).to_string()))
+    };
+    let reversed = |header: String| {
+        let list = header.strip_prefix("Digest ").unwrap().to_owned();
+        let mut parts: Vec<&str> = list.split(", ").collect();
+        parts.reverse();
+        format!("Digest {}", parts.join(", "))
+    };
+    vec![
+        next("quoted qop", &|header| header.replace("qop=auth", "qop=\"auth\"")),
+        next("quoted algorithm", &|header| {
+            header.replace("algorithm=MD5-sess", "algorithm=\"MD5-sess\"")
+        }),
+        next("algorithm in another case", &|header| header.replace("MD5-sess", "MD5-SESS")),
+        next("quoted count", &|header| {
+            let (before, rest) = header.split_once("nc=").unwrap();
+            format!("{before}nc=\"{}\"{}", &rest[..8], &rest[8..])
+        }),
+        next("no algorithm", &|header| header.replace(", algorithm=MD5-sess", "")),
+        next("no opaque", &|header| {
+            let (before, rest) = header.split_once(", opaque=\"").unwrap();
+            before.to_owned() + &rest[rest.find('"').unwrap() + 1..]
+        }),
+        next("upper-case response", &|header| {
+            let (before, rest) = header.split_once("response=\"").unwrap();
+            format!("{before}response=\"{}{}", rest[..32].to_uppercase(), &rest[32..])
+        }),
+        next("unquoted realm, in another order", &|header| {
+            reversed(header.replace("\"whatwatt-9F8124\"", "whatwatt-9F8124"))
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn tolerant_takes_what_libraries_send_and_strict_does_not() {
+    let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
+    let mut session = Session::begin(&tolerant).await;
+    for (name, header) in variants(&mut session) {
+        assert_eq!(status(&get(&tolerant, ACTIONS, &header).await), 200, "{name}: {header}");
+    }
+    let mut session = Session::begin(&strict).await;
+    for (name, header) in variants(&mut session) {
+        assert!(!is_stale(&get(&strict, ACTIONS, &header).await), "{name}: {header}");
+    }
+}
+
+#[tokio::test]
+async fn both_take_the_fields_in_any_order_and_close_together() {
+    for bench in [protected(Setup::default()).await, strict().await] {
+        let header = Session::begin(&bench).await.get(ACTIONS).to_string();
+        let mut parts: Vec<&str> = header.strip_prefix("Digest ").unwrap().split(", ").collect();
+        parts.reverse();
+        let header = format!("digest  {} ,, unknown=\"a, b\\\"c\"", parts.join(","));
+        assert_eq!(status(&get(&bench, ACTIONS, &header).await), 200, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn tolerant_takes_plain_md5_whatever_it_is_called() {
+    let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
+    for (bench, expected) in [(&tolerant, 200), (&strict, 401)] {
+        for name in ["MD5", "MD5-sess"] {
+            let mut session = Session::begin(bench).await;
+            session.0.algorithm = "MD5".parse().unwrap();
+            let header = session.get(ACTIONS).to_string();
+            let header = header.replace("algorithm=MD5", &format!("algorithm={name}"));
+            assert_eq!(status(&get(bench, ACTIONS, &header).await), expected, "{header}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tolerant_takes_a_count_from_anywhere_and_a_client_nonce_per_request() {
+    let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
+    let mut session = Session::begin(&tolerant).await;
+    session.0.nc = 41;
+    for _ in 0..3 {
+        // The oracle draws a new client nonce for each, and makes its key from it.
+        let header = session.get(ACTIONS).to_string();
+        assert_eq!(status(&get(&tolerant, ACTIONS, &header).await), 200, "{header}");
+    }
+    let mut session = Session::begin(&strict).await;
+    session.0.nc = 41;
+    assert!(is_stale(&get(&strict, ACTIONS, &session.get(ACTIONS).to_string()).await));
+    let mut session = Session::begin(&strict).await;
+    assert_eq!(status(&get(&strict, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+    let other_key = session.get(ACTIONS).to_string();
+    assert!(!is_stale(&get(&strict, ACTIONS, &other_key).await), "the session has its key");
+}
+
+#[tokio::test]
+async fn the_whole_url_is_a_uri_too() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    for (uri, expected) in [
+        ("http://x/api/v1/actions?a=1", 200),
+        ("/api/v1/actions?a=1", 200),
+        ("/api/v1/actions", 401),
+        ("http://x/api/v1/actions", 401),
+        ("http://x", 401),
+        ("", 401),
+    ] {
+        let header = session.get(uri).to_string();
+        let answer = get(&bench, "/api/v1/actions?a=1", &header).await;
+        assert_eq!(status(&answer), expected, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn old_firmware_asks_for_basic() {
+    let bench = protected(Setup { firmware: "1.9.0", ..Setup::default() }).await;
+    let answer = bench.get(ACTIONS).await;
+    assert_eq!((status(&answer), &*error(&answer)), (401, "unauthorized"));
+    assert_eq!(challenge(&answer), "Basic realm=\"whatwatt-9F8124\"");
+    let encode = |text: &str| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(text)
+    };
+    let right = encode(&format!(":{PASSWORD}"));
+    for header in [format!("Basic {right}"), format!("basic  {right}")] {
+        assert_eq!(status(&get(&bench, ACTIONS, &header).await), 200, "{header}");
+    }
+    for wrong in [
+        format!("Basic {}", encode(&format!("admin:{PASSWORD}"))),
+        format!("Basic {}", encode(":wrong")),
+        format!("Basic {}", encode(PASSWORD)),
+        format!("Basic {}", encode(&format!(":{PASSWORD}x"))),
+        format!("Basic{right}"),
+        format!("Bearer {right}"),
+        "Basic".to_owned(),
+        "Basic !".to_owned(),
+        String::new(),
+    ] {
+        let answer = get(&bench, ACTIONS, &wrong).await;
+        assert_eq!(challenge(&answer), "Basic realm=\"whatwatt-9F8124\"", "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn authentication_comes_before_path_method_and_licence() {
+    let bench =
+        protected(Setup { license: wwsim::device::License::Free, ..Setup::default() }).await;
+    let requests =
+        [("GET", "/nowhere"), ("PUT", ACTIONS), ("GET", ACTIONS), ("OPTIONS", "/"), ("GET", "/")];
+    for (method, path) in requests {
+        let answer = bench.exchange(&request(method, path, "")).await;
+        assert_eq!(status(&answer), 401, "{method} {path}");
+    }
+    let mut session = Session::begin(&bench).await;
+    for ((method, path), expected) in requests.into_iter().zip([404, 405, 404, 405, 200]) {
+        let method_name = HttpMethod::from(method);
+        let context =
+            AuthContext::new_with_method("", PASSWORD, path, Option::<&[u8]>::None, method_name);
+        let header = session.header(&context).to_string();
+        let answer =
+            bench.exchange(&request_with(method, path, &[("Authorization", &header)], "")).await;
+        assert_eq!(status(&answer), expected, "{method} {path}");
+    }
+}

@@ -1,0 +1,550 @@
+//! The settings of a device: shown, merged, replaced, refused (contract §2).
+
+use serde_json::{Map, Value, json};
+use wwsim::device::Config;
+use wwsim::device::config::table::{Object, Side};
+use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use wwsim::journal::Event;
+
+use crate::harness::{Twin, http};
+
+const SETTINGS_PATH: &str = "/api/v1/settings";
+const METER: &str = "/api/v1/meter/settings";
+const WIFI: &str = "/api/v1/wifi/sta/settings";
+const ETH: &str = "/api/v1/eth/settings";
+
+impl Twin {
+    /// What a GET shows.
+    async fn shown(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Writes what is taken, and returns what a GET shows then, which the write has answered, too.
+    async fn set(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = http(self.device(), method, path, &body.to_string()).await;
+        assert_eq!(answer.status, 200, "{method} {path} {body}: {}", answer.body);
+        let shown = self.shown(path).await;
+        assert_eq!(answer.json(), shown, "{method} {path} answers what it is now");
+        shown
+    }
+
+    /// Writes what is refused, and returns the field it is refused for; nothing has changed.
+    async fn refused(&self, method: &str, path: &str, body: &str) -> String {
+        let before = self.get(path).await.body;
+        let answer = http(self.device(), method, path, body).await;
+        assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.body);
+        let error = answer.json();
+        assert!(error["error"].is_string() && error["message"].is_string(), "{error}");
+        assert_eq!(self.get(path).await.body, before, "{method} {path} {body} changes nothing");
+        error["details"]["field"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A value where a path leads to: `{"a":{"b":value}}`.
+fn nested(path: &str, value: Value) -> Value {
+    path.rsplit('.').fold(value, |inner, key| {
+        let mut object = Map::new();
+        object.insert(key.to_owned(), inner);
+        Value::Object(object)
+    })
+}
+
+/// The same as a JSON pointer.
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
+}
+
+#[tokio::test]
+async fn a_device_out_of_the_box_shows_the_documented_defaults_in_the_documented_order() {
+    let twin = Twin::start("").await;
+    let expected = concat!(
+        r#"{"system":{"name":"","host_name":"whatwatt-9F8124","protection":false,"#,
+        r#""power_save":false,"p1_wifi_boost":true,"use_dhcp_ntp_server":false,"#,
+        r#""custom_ntp_server":"","use_custom_ntp_server":false,"password_len":0},"#,
+        r#""services":{"cloud":{"what_watt":true,"solar_manager":false,"mystrom":true,"#,
+        r#""stromkonto":false},"local":{"solar_manager":false},"broadcast":true,"#,
+        r#""other_energy_provider":false,"report_interval":30,"low_power_report":false,"#,
+        r#""log":false,"meter_proxy":false,"sd":{"enable":false,"frequency":15,"#,
+        r#""recorder_mode":false},"modbus":{"enable":false,"port":502},"#,
+        r#""berry":{"auto_run":false,"run_delay":300}}}"#,
+    );
+    let answer = twin.get(SETTINGS_PATH).await;
+    assert_eq!((answer.status, &*answer.body), (200, expected));
+    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
+
+    let expected = concat!(
+        r#"{"baudrate":115200,"parity":"none","stop_bits":"1","buffer_size":64,"#,
+        r#""method":"Passive Push","encryption":false,"rx_invert":false,"tx_invert":false,"#,
+        r#""auto_baudrate":true,"if_type":"auto","protocol":"auto","if_mode":"auto","#,
+        r#""conv_factor":1,"time_offset":0,"sync_time_offset_with_ntp":false,"#,
+        r#""scalers_set":"default"}"#,
+    );
+    assert_eq!(twin.get(METER).await.body, expected);
+
+    let none = r#""static_ip":false,"ip":"0.0.0.0","netmask":"0.0.0.0","gateway":"0.0.0.0","dns":"0.0.0.0""#;
+    let expected = format!(r#"{{"enable":false,"name":"",{none},"max_tx_power":17}}"#);
+    assert_eq!(twin.get(WIFI).await.body, expected);
+    assert_eq!(twin.get(ETH).await.body, format!(r#"{{"enable":true,{none}}}"#));
+}
+
+#[tokio::test]
+async fn a_put_changes_what_it_names_and_nothing_else() {
+    let twin = Twin::start("").await;
+    let before = twin.shown(SETTINGS_PATH).await;
+    let change = json!({"system": {"name": "Küche"}, "services": {"sd": {"frequency": 60}}});
+    let after = twin.set("PUT", SETTINGS_PATH, &change).await;
+    let mut expected = before;
+    expected["system"]["name"] = "Küche".into();
+    expected["services"]["sd"]["frequency"] = 60.into();
+    assert_eq!(after, expected);
+    assert_eq!(twin.set("PUT", SETTINGS_PATH, &json!({})).await, expected);
+}
+
+#[tokio::test]
+async fn a_post_sets_what_it_leaves_out_to_zero_or_where_that_is_out_of_range_to_the_default() {
+    let twin = Twin::start("").await;
+    let all = json!({"system": {
+        "name": "a", "host_name": "b", "p1_wifi_boost": true, "password": "secret12", "protection": false}});
+    twin.set("PUT", SETTINGS_PATH, &all).await;
+    let after = twin.set("POST", SETTINGS_PATH, &json!({"services": {"log": true}})).await;
+    assert_eq!(
+        after,
+        json!({
+            "system": {
+                "name": "", "host_name": "whatwatt-9F8124", "protection": false,
+                "power_save": false, "p1_wifi_boost": false, "use_dhcp_ntp_server": false,
+                "custom_ntp_server": "", "use_custom_ntp_server": false, "password_len": 0,
+            },
+            "services": {
+                "cloud": {
+                    "what_watt": false, "solar_manager": false, "mystrom": false,
+                    "stromkonto": false,
+                },
+                "local": {"solar_manager": false}, "broadcast": false,
+                "other_energy_provider": false, "report_interval": 30, "low_power_report": false,
+                "log": true, "meter_proxy": false,
+                "sd": {"enable": false, "frequency": 15, "recorder_mode": false},
+                "modbus": {"enable": false, "port": 502},
+                "berry": {"auto_run": false, "run_delay": 300},
+            },
+        })
+    );
+
+    let changed = json!({"baudrate": 9600, "auto_baudrate": false, "conv_factor": 40,
+        "encryption": true, "encryption_key": "0123456789abcdef0123456789ABCDEF"});
+    let before = twin.shown(METER).await;
+    let after = twin.set("PUT", METER, &changed).await;
+    assert_eq!((&after["baudrate"], &after["conv_factor"]), (&json!(9600), &json!(40)));
+    let after = twin.set("POST", METER, &json!({"parity": "even"})).await;
+    let mut expected = before;
+    expected["parity"] = "even".into();
+    assert_eq!(after, expected, "all of the meter's settings go to their defaults");
+
+    twin.set("PUT", ETH, &json!({"enable": true})).await;
+    assert_eq!(twin.set("POST", ETH, &json!({})).await["enable"], false);
+    twin.set("PUT", WIFI, &json!({"enable": true, "name": "home", "password": "12345678"})).await;
+    let after = twin.set("POST", WIFI, &json!({"name": "home"})).await;
+    assert_eq!((&after["enable"], &after["max_tx_power"]), (&json!(false), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_secret_never_comes_back() {
+    let twin = Twin::start("").await;
+    let key = "0123456789abcdef0123456789abcdef";
+    twin.set("PUT", SETTINGS_PATH, &json!({"system": {"password": "grüezi"}})).await;
+    twin.set("PUT", METER, &json!({"encryption_key": key, "authentication_key": key})).await;
+    twin.set("PUT", WIFI, &json!({"name": "home", "password": "wpa-secret"})).await;
+    for path in [SETTINGS_PATH, METER, WIFI] {
+        let text = twin.get(path).await.body;
+        for secret in ["grüezi", "0123456789", "wpa-secret", "\"password\"", "_key"] {
+            assert!(!text.contains(secret), "{path}: {text}");
+        }
+    }
+    assert_eq!(twin.shown(SETTINGS_PATH).await["system"]["password_len"], 6);
+    let journal = serde_json::to_string(&twin.journal()).unwrap();
+    assert!(!journal.contains("grüezi") && !journal.contains(key) && !journal.contains("wpa-"));
+}
+
+#[tokio::test]
+async fn thirty_two_zeros_clear_a_key_and_an_empty_one_leaves_it() {
+    let twin = Twin::start("").await;
+    let key = || {
+        let config = twin.house.devices().next().unwrap().view().config;
+        config.meter.encryption_key.map(|key| key.0)
+    };
+    let set = "00112233445566778899AABBCCDDEEFF";
+    twin.set("PUT", METER, &json!({"encryption_key": set})).await;
+    let held = Some(u128::from_str_radix(set, 16).unwrap().to_be_bytes());
+    assert_eq!(key(), held);
+    twin.set("PUT", METER, &json!({"encryption_key": "", "parity": "odd"})).await;
+    assert_eq!(key(), held);
+    twin.set("PUT", METER, &json!({"encryption_key": "0".repeat(32)})).await;
+    assert_eq!(key(), None);
+    twin.set("PUT", METER, &json!({"encryption_key": set})).await;
+    twin.set("POST", METER, &json!({"encryption_key": ""})).await;
+    assert_eq!(key(), None, "a POST that says nothing of a key clears it");
+    for wrong in ["0", "g0112233445566778899AABBCCDDEEFF", "00112233445566778899AABBCCDDEEFF0"] {
+        let body = json!({"encryption_key": wrong}).to_string();
+        assert_eq!(twin.refused("PUT", METER, &body).await, "encryption_key");
+    }
+}
+
+/// Every leaf of a schema, with its path.
+fn leaves(schema: &Value, place: &str, found: &mut Vec<(String, Value)>) {
+    for (key, member) in schema["properties"].as_object().unwrap() {
+        let path = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+        if member["type"] == "object" {
+            leaves(member, &path, found);
+        } else {
+            found.push((path, member.clone()));
+        }
+    }
+}
+
+/// Values that a field must not take, each in another way.
+fn breaking(schema: &Value) -> Vec<Value> {
+    let mut bad = vec![Value::Null, json!([]), json!({}), json!([1])];
+    let kind = schema["type"].as_str().unwrap_or("string");
+    if kind != "boolean" {
+        bad.push(json!(true));
+    }
+    if kind != "string" {
+        bad.extend([json!("1"), json!("true"), json!("")]);
+    }
+    if kind == "string" || kind == "boolean" {
+        bad.extend([json!(0), json!(1), json!(1.5)]);
+    }
+    if let (Some(least), Some(most)) = (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
+        bad.extend([json!(most + 1.0), json!(least - 1.0), json!(1e300), json!(-1e300)]);
+    }
+    if kind == "integer" {
+        bad.extend([json!(1.5), json!(u64::MAX), json!(i64::MIN)]);
+    }
+    if let Some(step) = schema["multipleOf"].as_f64() {
+        bad.push(json!(step / 2.0));
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        let word = words[0].as_str().unwrap();
+        bad.extend([json!(""), json!(word.to_uppercase()), json!(format!("{word} "))]);
+    }
+    if let Some(most) = schema["maxLength"].as_u64() {
+        bad.push(json!("x".repeat(usize::try_from(most).unwrap() + 1)));
+    }
+    if schema["format"] == "ipv4" {
+        bad.extend(
+            ["", "1.2.3", "1.2.3.256", "1.2.3.4.5", "01.2.3.4", "::1", "host", " 1.2.3.4"]
+                .map(Value::from),
+        );
+    }
+    if schema["pattern"].is_string() {
+        bad.extend([json!("0".repeat(31)), json!("g".repeat(32))]);
+    }
+    // An upper-case word is itself where it has no letters.
+    bad.retain(|value| !schema["enum"].as_array().is_some_and(|words| words.contains(value)));
+    bad
+}
+
+/// Breaks each field in each way, by PUT and by POST.
+async fn break_all<T: Clone>(path: &str, object: &Object<T>) {
+    let twin = Twin::start("").await;
+    let id = "A842E39F8124".parse().unwrap();
+    let factory = Config::factory(&id);
+    let mut fields = Vec::new();
+    leaves(&object.schema(Side::Write, (object.of.get)(&factory)), "", &mut fields);
+    for (field, schema) in &fields {
+        for value in breaking(schema) {
+            let body = nested(field, value.clone()).to_string();
+            for method in ["PUT", "POST"] {
+                assert_eq!(&twin.refused(method, path, &body).await, field, "{method} {body}");
+            }
+        }
+        let group = field.rsplit_once('.').map(|(group, _)| group);
+        if let Some(group) = group {
+            let body = nested(group, json!(1)).to_string();
+            assert_eq!(twin.refused("PUT", path, &body).await, group);
+        }
+    }
+    for body in ["", "{", "[]", "1", "null", "\"x\"", "{\"a\":1}}", "\u{feff}{}"] {
+        assert_eq!(twin.refused("PUT", path, body).await, "", "{body}");
+        assert_eq!(twin.refused("POST", path, body).await, "", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn each_settings_field_is_refused_in_each_way_it_can_be_wrong() {
+    break_all(SETTINGS_PATH, &SETTINGS).await;
+}
+
+#[tokio::test]
+async fn each_meter_field_is_refused_in_each_way_it_can_be_wrong() {
+    break_all(METER, &METER_SETTINGS).await;
+}
+
+#[tokio::test]
+async fn each_wifi_field_is_refused_in_each_way_it_can_be_wrong() {
+    break_all(WIFI, &WIFI_SETTINGS).await;
+}
+
+#[tokio::test]
+async fn each_ethernet_field_is_refused_in_each_way_it_can_be_wrong() {
+    break_all(ETH, &ETH_SETTINGS).await;
+}
+
+/// The least and the most, and every word: what the schema allows at its edges is taken.
+async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
+    let twin = Twin::start("").await;
+    // So that power may be saved.
+    twin.set("PUT", ETH, &json!({"enable": false})).await;
+    let id = "A842E39F8124".parse().unwrap();
+    let factory = Config::factory(&id);
+    let mut fields = Vec::new();
+    leaves(&object.schema(Side::Write, (object.of.get)(&factory)), "", &mut fields);
+    for (field, schema) in &fields {
+        let mut good = vec![schema["default"].clone()];
+        good.extend(["minimum", "maximum"].iter().filter_map(|bound| schema.get(*bound).cloned()));
+        good.extend(schema["enum"].as_array().into_iter().flatten().cloned());
+        if schema["type"] == "boolean" {
+            good.extend([json!(true), json!(false)]);
+        }
+        if schema["format"] == "ipv4" {
+            good.push(json!("255.255.255.255"));
+        }
+        if let Some(most) = schema["maxLength"].as_u64() {
+            good.push(json!("x".repeat(usize::try_from(most).unwrap())));
+        }
+        for value in good {
+            let mut body = with.clone();
+            merge(&mut body, nested(field, value.clone()));
+            let after = twin.set("PUT", path, &body).await;
+            if schema["writeOnly"] != true && field != "max_power" && field != "system.host_name"
+                // A name that is no host is dropped.
+                && field != "system.custom_ntp_server"
+            {
+                let shown = after.pointer(&pointer(field)).unwrap();
+                assert!(same(shown, &value), "{field}: {value} is shown as {shown}");
+            }
+        }
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn same(one: &Value, other: &Value) -> bool {
+    match (one.as_f64(), other.as_f64()) {
+        (Some(one), Some(other)) => one.to_bits() == other.to_bits(),
+        _ => one == other,
+    }
+}
+
+#[tokio::test]
+async fn each_field_takes_what_is_at_the_edges_of_its_range() {
+    take_all(SETTINGS_PATH, &SETTINGS, &json!({})).await;
+    take_all(METER, &METER_SETTINGS, &json!({})).await;
+    let address = json!({"ip": "1.1.1.1", "netmask": "1.1.1.1", "gateway": "1.1.1.1", "dns": "1.1.1.1", "static_ip": false});
+    take_all(ETH, &ETH_SETTINGS, &address).await;
+    let mut wifi = address;
+    wifi["name"] = "home".into();
+    take_all(WIFI, &WIFI_SETTINGS, &wifi).await;
+}
+
+#[tokio::test]
+async fn unknown_keys_have_no_effect_and_are_told_to_the_journal() {
+    let twin = Twin::start("").await;
+    let before = twin.shown(SETTINGS_PATH).await;
+    let body = json!({"system": {"colour": 1, "password_len": 7}, "x.y": 1, "services": {"sd": {"z": {}}},
+        "system.name": "dotted"});
+    assert_eq!(twin.set("PUT", SETTINGS_PATH, &body).await, before);
+    let keys: Vec<_> = twin
+        .journal()
+        .into_iter()
+        .filter_map(|entry| match entry.event {
+            Event::KeysIgnored { object, keys, .. } => Some((object, keys)),
+            _ => None,
+        })
+        .collect();
+    let expected = ["system.colour", "x.y", "services.sd.z", "system.name"].map(String::from);
+    assert_eq!(keys, [("settings", expected.to_vec())]);
+    let many: Map<String, Value> = (0..200).map(|n| (format!("k{n}"), json!(0))).collect();
+    twin.set("PUT", SETTINGS_PATH, &Value::Object(many)).await;
+    let last = twin.journal().into_iter().rev().find_map(|entry| match entry.event {
+        Event::KeysIgnored { keys, .. } => Some(keys.len()),
+        _ => None,
+    });
+    assert_eq!(last, Some(16));
+}
+
+#[tokio::test]
+async fn the_journal_names_what_a_write_changed_or_was_refused_for() {
+    let twin = Twin::start("").await;
+    let body = json!({"system": {"password": "x", "protection": false}, "services": {"log": true}});
+    twin.set("PUT", SETTINGS_PATH, &body).await;
+    twin.refused("PUT", ETH, r#"{"enable": 1}"#).await;
+    let told: Vec<_> = twin.journal().into_iter().map(|entry| entry.event).collect();
+    let device = || "A842E39F8124".into();
+    let (fields, field) = (vec!["system.password", "services.log"], "enable".into());
+    assert!(told.contains(&Event::SettingsChanged {
+        device: device(),
+        object: "settings",
+        fields
+    }));
+    assert!(told.contains(&Event::SettingsRefused {
+        device: device(),
+        object: "eth/settings",
+        field
+    }));
+}
+
+#[tokio::test]
+async fn a_host_name_is_one_label_and_an_empty_one_the_default() {
+    let twin = Twin::start("").await;
+    for good in ["a", "whatwatt_9F8124", "Go-1", "0", &"x".repeat(31)] {
+        let body = json!({"system": {"host_name": good}});
+        assert_eq!(twin.set("PUT", SETTINGS_PATH, &body).await["system"]["host_name"], *good);
+    }
+    for bad in ["-a", "a-", "a b", "a.b", "ü", "a\u{0}", &"x".repeat(32), "a/b", "_ "] {
+        let body = json!({"system": {"host_name": bad}}).to_string();
+        assert_eq!(twin.refused("PUT", SETTINGS_PATH, &body).await, "system.host_name", "{bad:?}");
+    }
+    let after = twin.set("PUT", SETTINGS_PATH, &json!({"system": {"host_name": ""}})).await;
+    assert_eq!(after["system"]["host_name"], "whatwatt-9F8124");
+}
+
+#[tokio::test]
+async fn an_unusable_time_server_is_dropped_and_its_switch_cleared() {
+    let twin = Twin::start("").await;
+    let server = async |name: &str| {
+        let body = json!({"system": {"custom_ntp_server": name, "use_custom_ntp_server": true}});
+        let after = twin.set("PUT", SETTINGS_PATH, &body).await;
+        let system = &after["system"];
+        (system["custom_ntp_server"].clone(), system["use_custom_ntp_server"].clone())
+    };
+    for good in ["time.cloudflare.com", "10.0.0.1", "2001:db8::1", "ntp", "0.ch.pool.ntp.org"] {
+        assert_eq!(server(good).await, (json!(good), json!(true)));
+    }
+    for bad in ["a b", "-x.ch", "1.2.3.456", "x..y", "http://time.ch", &"y".repeat(64)] {
+        assert_eq!(server(bad).await, (json!(""), json!(false)), "{bad}");
+    }
+    let long = json!({"system": {"custom_ntp_server": "y".repeat(128)}}).to_string();
+    assert_eq!(twin.refused("PUT", SETTINGS_PATH, &long).await, "system.custom_ntp_server");
+}
+
+#[tokio::test]
+async fn power_is_not_saved_while_ethernet_is_up() {
+    let twin = Twin::start("").await;
+    let save = json!({"system": {"power_save": true}});
+    let field = twin.refused("PUT", SETTINGS_PATH, &save.to_string()).await;
+    assert_eq!(field, "system.power_save");
+    assert_eq!(twin.refused("POST", SETTINGS_PATH, &save.to_string()).await, field);
+    twin.set("PUT", ETH, &json!({"enable": false})).await;
+    assert_eq!(twin.set("PUT", SETTINGS_PATH, &save).await["system"]["power_save"], true);
+    // Ethernet may be switched on, but stays down while power is saved.
+    twin.set("PUT", ETH, &json!({"enable": true})).await;
+    twin.set("PUT", SETTINGS_PATH, &save).await;
+}
+
+#[tokio::test]
+async fn a_static_address_is_whole_or_none() {
+    let whole = json!({"static_ip": true, "ip": "192.168.1.2", "netmask": "255.255.255.0",
+        "gateway": "192.168.1.1", "dns": "8.8.8.8"});
+    for path in [WIFI, ETH] {
+        let twin = Twin::start("").await;
+        assert_eq!(twin.refused("PUT", path, r#"{"static_ip":true}"#).await, "ip");
+        for part in ["ip", "netmask", "gateway", "dns"] {
+            let mut holed = whole.clone();
+            holed[part] = "0.0.0.0".into();
+            assert_eq!(twin.refused("POST", path, &holed.to_string()).await, part);
+        }
+        let after = twin.set("PUT", path, &whole).await;
+        assert_eq!((&after["static_ip"], &after["ip"]), (&json!(true), &json!("192.168.1.2")));
+        let field = twin.refused("PUT", path, r#"{"dns":"0.0.0.0"}"#).await;
+        assert_eq!(field, "dns", "also where only one of them is named");
+    }
+}
+
+#[tokio::test]
+async fn the_wifi_client_needs_a_network_and_a_password_of_a_length_that_there_is() {
+    let twin = Twin::start("").await;
+    assert_eq!(twin.refused("PUT", WIFI, r#"{"enable":true}"#).await, "name");
+    // 17 times two bytes: an SSID is counted in bytes.
+    let long = json!({"name": "é".repeat(17)}).to_string();
+    assert_eq!(twin.refused("PUT", WIFI, &long).await, "name");
+    for bad in ["1234567", &"x".repeat(65)] {
+        let body = json!({"password": bad}).to_string();
+        assert_eq!(twin.refused("PUT", WIFI, &body).await, "password");
+    }
+    for good in ["", "12345678", &"f".repeat(64)] {
+        let body = json!({"enable": true, "name": "home", "password": good});
+        assert_eq!(twin.set("PUT", WIFI, &body).await["name"], "home");
+    }
+    let after = twin.set("PUT", WIFI, &json!({"max_power": 20.5})).await;
+    assert_eq!(after["max_tx_power"], 20.5);
+    let after = twin.set("PUT", WIFI, &json!({"max_tx_power": 10, "max_power": 20})).await;
+    assert_eq!(after["max_tx_power"], 10, "the field's own name has its way");
+    let after = twin.set("PUT", WIFI, &json!({"max_power": 20, "max_tx_power": 11})).await;
+    assert_eq!(after["max_tx_power"], 11);
+    let field = twin.refused("PUT", WIFI, r#"{"max_tx_power":1,"max_power":99}"#).await;
+    assert_eq!(field, "max_power");
+}
+
+#[tokio::test]
+async fn deleting_the_wifi_settings_switches_the_client_off() {
+    let twin = Twin::start("").await;
+    let factory = twin.get(WIFI).await.body;
+    twin.set("PUT", WIFI, &json!({"enable": true, "name": "home", "max_tx_power": 3})).await;
+    let answer = http(twin.device(), "DELETE", WIFI, "").await;
+    assert_eq!((answer.status, &*answer.body), (204, ""));
+    assert_eq!(twin.get(WIFI).await.body, factory);
+}
+
+#[tokio::test]
+async fn other_methods_are_405_and_large_bodies_413() {
+    let twin = Twin::start("").await;
+    for (path, allowed) in [
+        (SETTINGS_PATH, "GET, PUT, POST"),
+        (METER, "GET, PUT, POST"),
+        (WIFI, "GET, PUT, POST, DELETE"),
+        (ETH, "GET, PUT, POST"),
+    ] {
+        for method in ["DELETE", "PATCH", "HEAD"] {
+            if allowed.contains(method) {
+                continue;
+            }
+            let answer = http(twin.device(), method, path, "").await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method}");
+        }
+        let before = twin.get(path).await.body;
+        let padded = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
+        for method in ["PUT", "POST"] {
+            let answer = http(twin.device(), method, path, &padded(8193)).await;
+            assert_eq!(answer.status, 413, "{method} {path}");
+        }
+        assert_eq!(twin.get(path).await.body, before);
+        assert_eq!(http(twin.device(), "PUT", path, &padded(8192)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_the_firmware_does_not_have_is_neither_shown_nor_taken() {
+    let old = Twin::start("device: {firmware: 2.0.0}").await;
+    let body = json!({"services": {"sd": {"recorder_mode": true, "enable": true}}});
+    let after = old.set("PUT", SETTINGS_PATH, &body).await;
+    assert_eq!(after["services"]["sd"], json!({"enable": true, "frequency": 15}));
+    let wrong = json!({"services": {"sd": {"recorder_mode": "what"}}});
+    old.set("PUT", SETTINGS_PATH, &wrong).await;
+
+    let older = Twin::start("device: {firmware: 1.2.15}").await;
+    let shown = older.shown(SETTINGS_PATH).await;
+    assert!(shown["services"]["modbus"].is_null() && shown["services"]["berry"].is_null());
+    older.set("PUT", SETTINGS_PATH, &json!({"services": {"modbus": 1}})).await;
+}
