@@ -110,10 +110,10 @@ struct Inside {
     journal: Arc<Journal>,
     devices: Vec<Arc<Gateway>>,
     outside: Outside,
-    #[cfg(feature = "mdns")]
-    announcer: Arc<mdns::Announcer>,
     /// Keeps the state directory, where there is one.
     keeper: Option<Keeper>,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
     epoch: AtomicU64,
     /// One reset at a time.
@@ -147,6 +147,7 @@ impl House {
             journal: Arc::clone(&journal),
             seed: scenario.seed,
             policy: scenario.outbound,
+            brokers: scenario.mqtt_brokers.clone(),
         };
         let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
         let token = token(&bound.control)?;
@@ -205,9 +206,9 @@ impl House {
             journal,
             devices,
             outside,
+            keeper,
             #[cfg(feature = "mdns")]
             announcer,
-            keeper,
             epoch,
             resetting,
         });
@@ -536,5 +537,7 @@ fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
         modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
+        #[cfg(feature = "mqtt")]
+        mqtt: gateway.mqtt.status(),
     }
 }

@@ -18,6 +18,13 @@ mod live;
 mod load;
 #[cfg(feature = "mdns")]
 mod mdns;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_broker;
+mod mqtt_settings;
+mod network;
+mod openapi;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
@@ -28,9 +35,11 @@ mod result_codes;
 mod scenario;
 mod settings;
 mod sd_card;
+mod settings_properties;
 mod slaves;
 mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
 mod system;
+mod variables;

@@ -11,7 +11,7 @@ use super::super::raw::{
 use super::effect::SILENCES;
 use crate::fault::{
     ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, LiveEffect, MeterEffect,
-    Moment, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
+    Moment, MqttEffect, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -82,6 +82,11 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
                 Place { live: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
             (at(PlaceWord::Live, map), live_effect(*effect))
         }
+        Fault::Mqtt { device: id, effect } => {
+            let map =
+                Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
+        }
         Fault::Meter { device: id, effect } => {
             let map =
                 Place { meter: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
@@ -100,6 +105,7 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
+        PlaceWord::Mqtt => Place { mqtt: Some(Any::Any), ..Place::default() },
         PlaceWord::Modbus => Place { modbus: Some(Any::Any), ..Place::default() },
         PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
         PlaceWord::Live => Place { live: Some(Any::Any), ..Place::default() },
@@ -221,6 +227,15 @@ fn live_effect(effect: LiveEffect) -> Effect {
         LiveEffect::Cut { after } => EffectOf::Cut(u32::try_from(after).unwrap_or(u32::MAX)),
         LiveEffect::Duplicate => return Choice::Word(EffectWord::Duplicate),
         LiveEffect::Takeover => return Choice::Word(EffectWord::Takeover),
+    })
+}
+
+fn mqtt_effect(effect: MqttEffect) -> Effect {
+    Choice::Word(match effect {
+        MqttEffect::Delay(of) => return delay(of),
+        MqttEffect::Lose => EffectWord::Lose,
+        MqttEffect::Drop => EffectWord::Drop,
+        MqttEffect::Refuse => EffectWord::Refuse,
     })
 }
 

@@ -10,14 +10,13 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::{Surroundings, modbus};
+use super::{Surroundings, modbus, site};
 use crate::device::Image;
 use crate::device::actions::Definition;
-use crate::device::network::Site;
 use crate::device::sd::CardPlan;
 use crate::device::{
-    Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
-    Firmware, Hardware, Identity, License,
+    Access, ActionSettings, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
+    Hardware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -119,14 +118,15 @@ fn device(
         first_status_id: raw.first_status_id,
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
-    let mut config = Config::factory(&identity.id);
+    let site = site::site(raw, path, mistakes);
+    let mut config = site::config(raw, &identity, &site, path, mistakes);
     let map = raw.modbus_map.as_ref();
     config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
         access: access(raw),
         meter: MeterPlan::default(),
-        site: Site::default(),
+        site,
         hardware: hardware(raw, path, mistakes),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),

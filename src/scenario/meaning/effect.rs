@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::raw::{self, EffectOf, EffectWord};
 use super::place::{Place, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, LiveEffect, MeterEffect, Moment,
+    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, LiveEffect, MeterEffect, Moment, MqttEffect,
     QueueEffect, Silence, SlaveEffect, TargetEffect, WireFault, result,
 };
 use crate::limits;
@@ -77,6 +77,7 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
         Place::Live(_) => ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"]),
+        Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
         Place::Meter(_) => (
             "a meter",
             &[
@@ -118,6 +119,7 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
         Place::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
+        Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
         Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
         Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
@@ -334,6 +336,8 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::BadContentLength
         | EffectWord::Stall
         | EffectWord::Takeover
+        | EffectWord::Lose
+        | EffectWord::Drop
         | EffectWord::NotConnected
         | EffectWord::NoData
         | EffectWord::Recognition
@@ -403,6 +407,16 @@ fn target_effect(effect: &raw::Effect) -> Result<TargetEffect, String> {
         raw::Choice::Map(EffectOf::Reset(_)) => {
             return Err("a moment is known to slaves only; write the bare word `reset`".to_owned());
         }
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
+fn mqtt_effect(effect: &raw::Effect) -> Result<MqttEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Lose) => MqttEffect::Lose,
+        raw::Choice::Word(EffectWord::Drop) => MqttEffect::Drop,
+        raw::Choice::Word(EffectWord::Refuse) => MqttEffect::Refuse,
+        raw::Choice::Map(EffectOf::Delay(raw)) => MqttEffect::Delay(delay(raw)?),
         _ => return Err(OTHER.to_owned()),
     })
 }

@@ -7,8 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Choice, DeviceIdText, DeviceModbus, FirmwareText, Instant, Lapse, Listen, OriginText,
-    RegisterMapText, SpeedText, Text,
+    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen,
+    MeterSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings, SpeedText, Text,
+    WifiSettings, Wps,
 };
 
 /// When the house starts and how its time passes.
@@ -72,6 +73,27 @@ pub struct Device {
     pub digest: Option<Digest>,
     /// Which pages may use its API from a browser, beside its own.
     pub cors: Option<Cors>,
+    /// What it is set to at the start; as out of the box unless given.
+    pub settings: Option<Settings>,
+    /// How it is set to talk to its meter at the start; as out of the box unless given.
+    pub meter_settings: Option<MeterSettings>,
+    /// The user's own scalers at the start; none unless given.
+    pub scalers: Option<Scalers>,
+    /// What its Wi-Fi client is set to at the start; off unless given.
+    pub wifi: Option<WifiSettings>,
+    /// Whether it starts as an access point, as a new device waits to be set up; false unless given.
+    pub access_point: Option<bool>,
+    /// What Ethernet is set to at the start; on, with DHCP, unless given.
+    pub eth: Option<EthSettings>,
+    /// Where its power comes from; USB unless given.
+    pub power: Option<Power>,
+    /// Whether an Ethernet cable is plugged in; true unless given.
+    pub cable: Option<bool>,
+    /// The Wi-Fi networks around it, and no others; unless given some are made up, and the one that
+    /// its client is set to is there.
+    pub networks: Option<Vec<Network>>,
+    /// The router whose button is pressed when a WPS pairing is started; nobody does unless given.
+    pub wps: Option<Wps>,
     /// How a call of an action is answered; page unless given.
     pub call_route: Option<CallRoute>,
     /// What happens to a call with fewer free places than requests; fit unless given.

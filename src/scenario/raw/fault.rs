@@ -44,9 +44,11 @@ pub enum PlaceWord {
     Meter,
     /// Every event of a live stream.
     Live,
+    /// The MQTT client of every device.
+    Mqtt,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `live` and `action` says which
+/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action` says which
 /// kind it is; `action` beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,8 +71,9 @@ pub struct Place {
     pub meter: Option<Any>,
     /// The events of the live stream: any. With `device`, those of that device.
     pub live: Option<Any>,
-    /// The device, by id, where there are several (api, action, queue, modbus, meter,
-    /// live).
+    /// The MQTT client: any. With `device`, the one of that device.
+    pub mqtt: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -141,8 +144,12 @@ pub enum EffectWord {
     Hang,
     /// slave, modbus: never answered, although carried out.
     Silence,
-    /// slave, modbus: all its units refuse connections, open ones are reset.
+    /// slave, modbus: all its units refuse connections, open ones are reset. mqtt: so does the broker.
     Refuse,
+    /// mqtt: a message never goes out, and nobody notices.
+    Lose,
+    /// mqtt: the connection is lost in place of a message.
+    Drop,
     /// api, slave, modbus, target: the connection is reset before the answer.
     Reset,
     /// slave, modbus: the connection is closed before the reply.
@@ -209,8 +216,8 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, modbus, target: answered later. live: sent later, with the events after it behind
-    /// it.
+    /// api, slave, modbus, target: answered later. mqtt: a message goes out later. live: an event does,
+    /// with those after it behind it.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),

@@ -14,6 +14,7 @@ mod fault;
 mod json;
 mod live;
 mod modbus;
+pub mod openapi;
 mod page;
 mod power;
 mod sd;
@@ -28,6 +29,7 @@ pub(crate) mod server;
 mod settings;
 mod stream;
 mod system;
+mod variables;
 mod wifi;
 
 pub use self::reply::{Body, BrokenOff, Reply};

@@ -16,10 +16,10 @@ use super::live::Seat;
 use super::query::Query;
 use super::{
     Reply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd, settings,
-    system, wifi,
+    system, variables, wifi,
 };
 use crate::clock::Clock;
-use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
@@ -255,6 +255,28 @@ pub static ROUTES: &[Route] = &[
             power::restore,
         )],
     },
+    Route {
+        path: "/api/v1/mqtt/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of the MQTT client.", |call| settings::show(call, &MQTT_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &MQTT_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &MQTT_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/variables",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The template variables with their values.", variables::list)],
+    },
+    Route {
+        path: "/api/v1/template/test",
+        since: ANY,
+        licensed: true,
+        endpoints: &[post("Renders the template in the body.", variables::render)],
+    },
 ];
 
 const ANY: Firmware = Firmware { major: 0, minor: 0, release: 0 };
@@ -436,7 +458,7 @@ impl Api {
     {
         let endpoint = self.check(head, &view);
         let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
-        let Ok(body) = body::read(body, limit.max(limits::AUTH_INT_BYTES)).await else {
+        let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
             return self.unauthorized(&view, Refusal::NoBody).closing();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
