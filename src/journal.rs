@@ -48,6 +48,16 @@ pub enum Event {
     KeysIgnored { device: Arc<str>, object: &'static str, keys: Vec<String> },
     /// The outbound policy kept a request in.
     OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
+    /// A device's MQTT client was taken by its broker.
+    MqttConnected { device: Arc<str>, broker: String },
+    /// It got no connection; said once, however many tries come to the same.
+    MqttNotConnected { device: Arc<str>, broker: String, reason: String },
+    /// Its connection ended.
+    MqttDisconnected { device: Arc<str>, broker: String, reason: String },
+    /// It published a message of so many bytes.
+    MqttPublished { device: Arc<str>, topic: String, bytes: usize },
+    /// A message that was due did not go out.
+    MqttNotPublished { device: Arc<str>, topic: String, reason: &'static str },
     /// A rule struck.
     FaultFired { rule: Arc<str>, seam: &'static str, at: String },
     /// A slave handled a request. `values` are what it writes, registers or bits as 0 and 1;
@@ -82,6 +92,10 @@ pub enum Event {
     ModbusListening { device: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
+    /// A client follows the live stream of a device.
+    LiveFollowed { device: Arc<str> },
+    /// The device ended a live stream: `taken over`, `thrown out`, `cut` or `not read`.
+    LiveEnded { device: Arc<str>, cause: &'static str },
     /// A device goes down, to come up again.
     Rebooting { device: Arc<str>, cause: &'static str },
     /// A device came up.

@@ -19,6 +19,16 @@ pub const STATUS_ENTRIES: usize = 40;
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (contract §1 and §3; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
+/// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`
+/// (`mqtt_settings_fields.csv`).
+pub const MQTT_TEXT_CHARS: usize = 127;
+/// Characters of the MQTT settings' `client_id`.
+pub const MQTT_CLIENT_ID_CHARS: usize = 63;
+/// Characters of the MQTT settings' `client.key_password`.
+pub const MQTT_KEY_PASSWORD_CHARS: usize = 255;
+/// Characters of `publish.template`, and of what `/api/v1/template/test` takes
+/// (`mqtt_settings_fields.csv`).
+pub const TEMPLATE_CHARS: usize = 1023;
 /// Bytes of any other JSON body (contract §1, ruling).
 pub const JSON_BODY_BYTES: usize = 8192;
 /// Characters of an action id.
@@ -241,6 +251,14 @@ pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away in that time; a client that goes on beyond them is reset.
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
+/// Live events that wait for a client to read them, about 600 bytes each, after the kernel's buffers
+/// are full.
+pub const LIVE_QUEUE: usize = 64;
+/// Real time that a live client gets to read on when its queue is full, before it is dropped: so much
+/// that a client that reads is never dropped for a clock that is moved fast.
+pub const LIVE_GRACE: Duration = Duration::from_secs(1);
+/// Live events that faults hold back; of more the oldest are lost.
+pub const LIVE_HELD: usize = 1000;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
 /// Real time the control plane waits until every listener follows a change of the rules.
@@ -249,6 +267,24 @@ pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
+/// Real time between two signs of life to a broker. The vendor names none; brokers drop a client
+/// after one and a half of it.
+pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Real time until a broker has to have taken a client, with all of name, connect and TLS.
+pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
+/// Real time of a connect that a clock movement waits for: a broker beside the house answers within
+/// it, and one that does not must not hold the clock up until [`SETTLE`].
+pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
+/// Real time that a broker has to take a message; one that does not read is dropped.
+pub const MQTT_WRITE: Duration = Duration::from_secs(2);
+/// Real time before the first try after one that failed, and the longest after many.
+pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(250)..=Duration::from_secs(10);
+/// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
+pub const MQTT_PACKET_BYTES: usize = 1024;
+/// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
+/// consists of variables alone, none of which shows more than some forty characters.
+pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use clap::Parser;
 
 use self::args::{Arguments, Command};
 use crate::scenario;
+use crate::surface::http::openapi;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Schema => print(&scenario::json_schema()),
         Command::List => print(&list()),
+        Command::Openapi => print(&openapi::text()),
     };
     outcome.into()
 }

@@ -22,6 +22,8 @@ pub mod scalers;
 mod script;
 pub mod sd;
 mod snapshot;
+pub mod template;
+pub mod variables;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
 pub use self::civil::CivilTime;

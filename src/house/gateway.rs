@@ -16,6 +16,8 @@ use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
+#[cfg(feature = "mqtt")]
+use crate::surface::mqtt;
 use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
@@ -43,6 +45,8 @@ pub(super) struct Kept {
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    #[cfg(feature = "mqtt")]
+    pub mqtt: Arc<mqtt::Client>,
     pub modbus: modbus::Server,
     #[cfg(feature = "mdns")]
     announcer: Arc<mdns::Announcer>,
@@ -103,9 +107,19 @@ impl Gateway {
             address: plan.http,
             source,
         })?;
+        #[cfg(feature = "mqtt")]
+        let mqtt = mqtt::Client::new(mqtt::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            dial: parts.outside.dialer(),
+        });
         let gateway = Arc::new(Self {
             device,
             http,
+            #[cfg(feature = "mqtt")]
+            mqtt,
             modbus,
             #[cfg(feature = "mdns")]
             announcer: Arc::clone(parts.announcer),
@@ -143,6 +157,8 @@ impl Gateway {
             self.http.address(),
             self.modbus.place(),
         ));
+        #[cfg(feature = "mqtt")]
+        self.service(Arc::clone(&self.mqtt).run());
         self.service(Arc::clone(&self.device).run_script_after_boot());
         self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
     }

@@ -147,6 +147,7 @@ impl House {
             journal: Arc::clone(&journal),
             seed: scenario.seed,
             policy: scenario.outbound,
+            brokers: scenario.mqtt_brokers.clone(),
         };
         let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
         let token = token(&bound.control)?;
@@ -536,5 +537,7 @@ fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
         modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
+        #[cfg(feature = "mqtt")]
+        mqtt: gateway.mqtt.status(),
     }
 }

@@ -19,7 +19,7 @@ use crate::device::{
 };
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
-use crate::outbound::{HostAddress, Policy};
+use crate::outbound::{Broker, HostAddress, Policy};
 
 /// A house.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,8 @@ pub struct Scenario {
     pub slaves: Vec<SlavePlan>,
     /// The HTTP targets.
     pub http_targets: Vec<TargetPlan>,
+    /// The MQTT brokers beside it.
+    pub mqtt_brokers: Vec<Broker>,
     /// The faults, in the order of the file.
     pub faults: Vec<Rule>,
     /// Where what a user has set and stored outlives the process; it ends with it where none.
@@ -78,6 +80,7 @@ impl Default for Scenario {
             devices: vec![DevicePlan::default()],
             slaves: Vec::new(),
             http_targets: Vec::new(),
+            mqtt_brokers: Vec::new(),
             faults: Vec::new(),
             state_dir: None,
             source: "".into(),

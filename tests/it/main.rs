@@ -14,15 +14,23 @@ mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+mod load;
 #[cfg(feature = "mdns")]
 mod mdns;
-mod load;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_broker;
+mod mqtt_settings;
 mod network;
+mod openapi;
+mod live;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
 mod outside_targets;
 mod power;
+mod report;
 mod result_codes;
 mod scenario;
 mod settings;
@@ -33,3 +41,5 @@ mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
+mod variables;
+mod system;

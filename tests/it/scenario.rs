@@ -570,6 +570,13 @@ prop_compose! {
             devices: None,
             slaves: Some(slaves),
             http_targets: Some([(raw::Name("bulb".into()), target)].into()),
+            mqtt_brokers: Some(
+                [(raw::Name("lab".into()), raw::Broker {
+                    address: "127.0.0.1:1883".parse().unwrap(),
+                    hosts: Some(vec!["broker.example.com".parse().unwrap()]),
+                })]
+                .into(),
+            ),
             faults: Some(faults),
         }
     }

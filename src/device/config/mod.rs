@@ -7,6 +7,7 @@ mod meter;
 mod modbus_map;
 mod mqtt;
 mod network;
+pub mod pem;
 mod settings;
 pub mod table;
 
@@ -23,7 +24,7 @@ pub use self::modbus_map::{
     WordOrder,
 };
 pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
-pub use self::mqtt::MqttSettings;
+pub use self::mqtt::{BrokerUrl, MQTT_SETTINGS, MqttSettings};
 pub use self::network::{
     ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
 };

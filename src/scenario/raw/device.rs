@@ -54,8 +54,12 @@ pub struct Device {
     pub id: Option<DeviceIdText>,
     /// Its firmware; 2.0.2 unless given.
     pub firmware: Option<FirmwareText>,
+    /// What /api/v1/system gives as the build of its firmware; made up from the firmware unless given.
+    pub build: Option<Text>,
     /// Its licence; plus unless given.
     pub license: Option<License>,
+    /// When its licence was activated; 2025-01-15T09:00:00Z unless given.
+    pub activation_date: Option<Instant>,
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,

@@ -5,6 +5,7 @@
 //! mean is [`super::model`]. Every key is optional unless its type is not an `Option`; null counts
 //! as left out. The comments are what editors show.
 
+mod broker;
 mod choice;
 mod device;
 mod fault;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::broker::Broker;
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
     Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
@@ -71,6 +73,8 @@ pub struct Scenario {
     pub slaves: Option<BTreeMap<Name, Slave>>,
     /// The HTTP targets, by name.
     pub http_targets: Option<BTreeMap<Name, Target>>,
+    /// The MQTT brokers beside the house, by name.
+    pub mqtt_brokers: Option<BTreeMap<Name, Broker>>,
     /// What befalls the house. Rules are asked in this order: delays of several add up, the first
     /// effect that decides the outcome wins.
     pub faults: Option<Vec<Rule>>,
