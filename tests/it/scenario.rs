@@ -557,8 +557,8 @@ prop_compose! {
             clock: Some(raw::Clock { start: None, speed: Some("manual".parse().unwrap()) }),
             control: None,
             outbound: Some(raw::Outbound::Loopback),
-            mdns: Some(raw::Mdns::Off),
             meter: None,
+            mdns: Some(raw::Mdns::Off),
             device: device.map(|(http, file)| raw::Device {
                 http: Some(http),
                 license: Some(raw::License::Pro),

@@ -105,8 +105,6 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
-    /// Its meter, in place of the house's `meter` as a whole.
-    pub meter: Option<Meter>,
     /// How long it is gone for when it reboots; 3s unless given.
     pub reboot_time: Option<Lapse>,
     /// Its SD card; false for none, an empty one of 7618 MiB unless given.
@@ -117,6 +115,8 @@ pub struct Device {
     /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
     /// device, until it reboots; false unless given.
     pub power_model: Option<bool>,
+    /// Its meter, in place of the house's `meter` as a whole.
+    pub meter: Option<Meter>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of

@@ -68,11 +68,11 @@ pub struct Scenario {
     pub control: Option<Listen>,
     /// What actions may reach beside the slaves and targets of the house; `deny` unless given.
     pub outbound: Option<Outbound>,
-    /// What the devices announce on the network by mDNS; `auto` unless given.
-    pub mdns: Option<Mdns>,
     /// The meter of every device that has none of its own, each with its own number and its own
     /// household; a healthy kamstrup unless given.
     pub meter: Option<Meter>,
+    /// What the devices announce on the network by mDNS; `auto` unless given.
+    pub mdns: Option<Mdns>,
     /// The gateway, where the house has one.
     pub device: Option<Device>,
     /// The gateways, where the house has several; in place of `device`.
