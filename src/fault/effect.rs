@@ -26,19 +26,19 @@ pub enum Fault {
     Modbus(ModbusPlace, SlaveEffect),
     /// An HTTP target.
     Target(TargetPlace, TargetEffect),
-    /// The live stream.
-    Live {
-        /// The device, by id; any where none.
-        device: Option<String>,
-        /// What befalls its events.
-        effect: LiveEffect,
-    },
     /// The device's MQTT client.
     Mqtt {
         /// The device, by id; any where none.
         device: Option<String>,
         /// What befalls it.
         effect: MqttEffect,
+    },
+    /// The live stream.
+    Live {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls its events.
+        effect: LiveEffect,
     },
     /// The meter.
     Meter {
@@ -306,6 +306,19 @@ pub enum WireFault {
     Duplicate,
 }
 
+/// What may befall the device's MQTT client.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MqttEffect {
+    /// A message goes out later; none is made meanwhile.
+    Delay(Delay),
+    /// A message never goes out, and nobody notices.
+    Lose,
+    /// The connection is lost in place of a message; the client connects anew at once.
+    Drop,
+    /// The broker refuses connections; an open one is lost.
+    Refuse,
+}
+
 /// What may befall an event of the live stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LiveEffect {
@@ -325,19 +338,6 @@ pub enum LiveEffect {
     Duplicate,
     /// The client is thrown out in its place, as if another had connected.
     Takeover,
-}
-
-/// What may befall the device's MQTT client.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MqttEffect {
-    /// A message goes out later; none is made meanwhile.
-    Delay(Delay),
-    /// A message never goes out, and nobody notices.
-    Lose,
-    /// The connection is lost in place of a message; the client connects anew at once.
-    Drop,
-    /// The broker refuses connections; an open one is lost.
-    Refuse,
 }
 
 /// What may befall a request to a target.

@@ -77,15 +77,15 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             };
             (at(PlaceWord::Target, map), target_effect(effect))
         }
-        Fault::Live { device: id, effect } => {
-            let map =
-                Place { live: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
-            (at(PlaceWord::Live, map), live_effect(*effect))
-        }
         Fault::Mqtt { device: id, effect } => {
             let map =
                 Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
             (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
+        }
+        Fault::Live { device: id, effect } => {
+            let map =
+                Place { live: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Live, map), live_effect(*effect))
         }
         Fault::Meter { device: id, effect } => {
             let map =
@@ -219,6 +219,15 @@ fn queue_effect(effect: QueueEffect) -> Effect {
     })
 }
 
+fn mqtt_effect(effect: MqttEffect) -> Effect {
+    Choice::Word(match effect {
+        MqttEffect::Delay(of) => return delay(of),
+        MqttEffect::Lose => EffectWord::Lose,
+        MqttEffect::Drop => EffectWord::Drop,
+        MqttEffect::Refuse => EffectWord::Refuse,
+    })
+}
+
 fn live_effect(effect: LiveEffect) -> Effect {
     Choice::Map(match effect {
         LiveEffect::Delay(of) => return delay(of),
@@ -227,15 +236,6 @@ fn live_effect(effect: LiveEffect) -> Effect {
         LiveEffect::Cut { after } => EffectOf::Cut(u32::try_from(after).unwrap_or(u32::MAX)),
         LiveEffect::Duplicate => return Choice::Word(EffectWord::Duplicate),
         LiveEffect::Takeover => return Choice::Word(EffectWord::Takeover),
-    })
-}
-
-fn mqtt_effect(effect: MqttEffect) -> Effect {
-    Choice::Word(match effect {
-        MqttEffect::Delay(of) => return delay(of),
-        MqttEffect::Lose => EffectWord::Lose,
-        MqttEffect::Drop => EffectWord::Drop,
-        MqttEffect::Refuse => EffectWord::Refuse,
     })
 }
 

@@ -24,6 +24,7 @@ use crate::meter::MeterPlan;
 /// The devices, each with whether it is known in detail; none where the file names none.
 pub(super) fn devices(
     raw: &raw::Scenario,
+    meter: &MeterPlan,
     surroundings: &Surroundings<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<(DevicePlan, bool)> {
@@ -51,7 +52,12 @@ pub(super) fn devices(
     }
     let ids = ids(written, &path_of, mistakes);
     let plan = |(index, (device, id)): (usize, (&raw::Device, DeviceId))| {
-        self::device(device, id, index, &path_of(index), surroundings, mistakes)
+        let path = path_of(index);
+        let own = device.meter.as_ref().map(|own| {
+            super::meter::meter(own, &path.key("meter"), surroundings.base_dir, mistakes)
+        });
+        let (plan, sound) = self::device(device, id, index, &path, surroundings, mistakes);
+        (DevicePlan { meter: own.unwrap_or_else(|| meter.clone()), ..plan }, sound)
     };
     written.iter().zip(ids).enumerate().map(plan).collect()
 }

@@ -76,8 +76,8 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
-        Place::Live(_) => ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"]),
         Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
+        Place::Live(_) => ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"]),
         Place::Meter(_) => (
             "a meter",
             &[
@@ -118,8 +118,8 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
-        Place::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
         Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
+        Place::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
         Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
         Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
@@ -334,10 +334,10 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::Drip
         | EffectWord::MalformedJson
         | EffectWord::BadContentLength
-        | EffectWord::Stall
-        | EffectWord::Takeover
         | EffectWord::Lose
         | EffectWord::Drop
+        | EffectWord::Stall
+        | EffectWord::Takeover
         | EffectWord::NotConnected
         | EffectWord::NoData
         | EffectWord::Recognition

@@ -114,8 +114,8 @@ impl Judge<'_> {
                 ("modbus", &["modbus", "device", "unit", "function", "address"])
             }
             (Some("meter"), None) => ("meter", &["meter", "device"]),
-            (Some("live"), None) => ("live", &["live", "device"]),
             (Some("mqtt"), None) => ("mqtt", &["mqtt", "device"]),
+            (Some("live"), None) => ("live", &["live", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {

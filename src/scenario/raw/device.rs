@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen,
+    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, Meter,
     MeterSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings, SpeedText, Text,
     WifiSettings, Wps,
 };
@@ -115,6 +115,8 @@ pub struct Device {
     /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
     /// device, until it reboots; false unless given.
     pub power_model: Option<bool>,
+    /// Its meter, in place of the house's `meter` as a whole.
+    pub meter: Option<Meter>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of

@@ -42,14 +42,14 @@ pub enum PlaceWord {
     Modbus,
     /// The meter of every device.
     Meter,
-    /// Every event of a live stream.
-    Live,
     /// The MQTT client of every device.
     Mqtt,
+    /// Every event of a live stream.
+    Live,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action` says which
-/// kind it is; `action` beside `slave` or `target` means the action that sent the request.
+/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`
+/// says which kind it is; `action` beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -69,10 +69,10 @@ pub struct Place {
     pub modbus: Option<Any>,
     /// The meter: any. With `device`, the one of that device.
     pub meter: Option<Any>,
-    /// The events of the live stream: any. With `device`, those of that device.
-    pub live: Option<Any>,
     /// The MQTT client: any. With `device`, the one of that device.
     pub mqtt: Option<Any>,
+    /// The events of the live stream: any. With `device`, those of that device.
+    pub live: Option<Any>,
     /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
@@ -216,8 +216,8 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, modbus, target: answered later. mqtt: a message goes out later. live: an event does,
-    /// with those after it behind it.
+    /// api, slave, modbus, target: answered later. mqtt: a message goes out later. live: sent
+    /// later, with the events after it behind it.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),

@@ -28,8 +28,8 @@ mod scalers;
 pub(crate) mod server;
 mod settings;
 mod stream;
-mod system;
 mod variables;
+mod system;
 mod wifi;
 
 pub use self::reply::{Body, BrokenOff, Reply};
