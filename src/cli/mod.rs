@@ -2,8 +2,10 @@
 
 mod args;
 mod check;
+mod load;
 mod ready;
 mod run;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use clap::Parser;
 
 use self::args::{Arguments, Command};
 use crate::scenario;
+use crate::surface::http::openapi;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,10 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command.unwrap_or(Command::Run(args::RunArguments::default())) {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Trace(arguments) => trace::trace(&arguments),
         Command::Schema => print(&scenario::json_schema()),
         Command::List => print(&list()),
+        Command::Openapi => print(&openapi::text()),
     };
     outcome.into()
 }

@@ -202,7 +202,7 @@ mod tests {
         let registers = [RegisterId::Quantity(Quantity::VoltageL2), RegisterId::ActivePower(3)];
         let registers =
             registers.map(|id| Register { id, number: NumberType::Float, scaler: 3 }).to_vec();
-        let set = RegisterSet { start_address: 9998, word_order: WordOrder::Lsw, registers };
+        let set = RegisterSet { start_address: 9000, word_order: WordOrder::Lsw, registers };
         config.modbus = Some(Arc::new(RegisterMap::new(vec![set]).unwrap()));
         config.script = Some("print(1)\n".into());
         let json = serde_json::to_string(&saved(serde_json::to_value(&config).unwrap())).unwrap();

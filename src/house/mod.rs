@@ -110,10 +110,10 @@ struct Inside {
     journal: Arc<Journal>,
     devices: Vec<Arc<Gateway>>,
     outside: Outside,
-    #[cfg(feature = "mdns")]
-    announcer: Arc<mdns::Announcer>,
     /// Keeps the state directory, where there is one.
     keeper: Option<Keeper>,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
     epoch: AtomicU64,
     /// One reset at a time.
@@ -206,9 +206,9 @@ impl House {
             journal,
             devices,
             outside,
+            keeper,
             #[cfg(feature = "mdns")]
             announcer,
-            keeper,
             epoch,
             resetting,
         });

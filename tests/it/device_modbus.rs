@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
@@ -53,7 +53,7 @@ fn home(twin: &Twin) -> SocketAddr {
 async fn on(scenario: &str) -> Twin {
     let twin = Twin::start(scenario).await;
     serve(&twin, true, None).await;
-    twin.advance(Duration::from_secs(60)).await;
+    twin.advance(Duration::from_mins(1)).await;
     twin
 }
 
@@ -166,12 +166,10 @@ async fn the_default_map_is_read_in_one_request_by_any_unit() {
 async fn what_cannot_be_read_is_the_exception_that_says_why() {
     let twin = on("").await;
     let mut client = client(home(&twin), 1).await;
-    let function = Err(ExceptionCode::IllegalFunction);
-    assert_eq!(client.read_holding_registers(1, 2).await.unwrap(), function);
-    assert_eq!(
-        client.write_single_register(1, 2).await.unwrap().unwrap_err(),
-        function.unwrap_err()
-    );
+    let holding = client.read_holding_registers(1, 2).await.unwrap().unwrap_err();
+    assert_eq!(holding, ExceptionCode::IllegalFunction);
+    let written = client.write_single_register(1, 2).await.unwrap().unwrap_err();
+    assert_eq!(written, ExceptionCode::IllegalFunction);
     let coils = client.read_coils(1, 1).await.unwrap().unwrap_err();
     assert_eq!(coils, ExceptionCode::IllegalFunction);
     for (address, quantity) in [(0, 1), (42, 2), (43, 1), (961, 1), (9998, 1), (65535, 125)] {
@@ -312,10 +310,21 @@ async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
     assert_eq!(home(&twin), address);
 }
 
-/// A port that nobody has, or had a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port that nobody else gets while this is held: bound, so that the system gives it to nobody, and
+/// not listening, so that a house can take it.
+pub struct FreePort(TcpSocket);
+
+impl FreePort {
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
 }
 
 #[tokio::test]
@@ -325,7 +334,8 @@ async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
     serve(&twin, true, None).await;
     let mut before = client(address, 1).await;
     before.read_input_registers(211, 2).await.unwrap().unwrap();
-    let port = free_port();
+    let free = FreePort::new();
+    let port = free.number();
     serve(&twin, true, Some(port)).await;
     let moved = SocketAddr::new(address.ip(), port);
     let shown =
@@ -418,7 +428,9 @@ async fn a_reset_puts_server_and_map_back_to_the_start() {
     let twin = on("").await;
     let address = home(&twin);
     set_map(&twin, r#"[{"start_address": 5, "registers": [{"id": "1"}]}]"#).await;
-    serve(&twin, true, Some(free_port())).await;
+    let free = FreePort::new();
+    serve(&twin, true, Some(free.number())).await;
+    assert_eq!(state(&twin).await["note"], Value::Null);
     twin.house.reset().await;
     twin.settle().await;
     assert!(refused(address).await, "off as at the start");
@@ -558,7 +570,7 @@ async fn the_map_is_there_without_licence() {
 // ---- faults ----
 
 /// A rule at the device's server.
-fn rule(id: &str, at: Value, effect: Value) -> Value {
+fn rule(id: &str, at: &Value, effect: &Value) -> Value {
     json!({"id": id, "at": at, "effect": effect})
 }
 
@@ -566,7 +578,7 @@ fn rule(id: &str, at: Value, effect: Value) -> Value {
 async fn faults_strike_the_requests_they_name() {
     let twin = on("").await;
     let at = json!({"modbus": "any", "unit": 7, "function": 4, "address": "211..212"});
-    twin.add_fault(rule("busy", at.clone(), json!({"exception": 6}))).await;
+    twin.add_fault(rule("busy", &at, &json!({"exception": 6}))).await;
     let shown = twin.control_get("faults/busy").await;
     assert_eq!(shown["rule"]["at"], at);
     let mut seven = client(home(&twin), 7).await;
@@ -582,7 +594,7 @@ async fn faults_strike_the_requests_they_name() {
 #[tokio::test]
 async fn a_delay_goes_by_the_clock_of_the_house() {
     let twin = on("").await;
-    twin.add_fault(rule("slow", json!("modbus"), json!({"delay": "3s"}))).await;
+    twin.add_fault(rule("slow", &json!("modbus"), &json!({"delay": "3s"}))).await;
     let mut stream = TcpStream::connect(home(&twin)).await.unwrap();
     stream.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
     within(async {
@@ -615,7 +627,7 @@ async fn wire_faults_change_just_their_bytes() {
         (json!({"close": "before"}), vec![]),
     ] {
         let twin = on("").await;
-        twin.add_fault(rule("wire", json!({"modbus": "any"}), effect.clone())).await;
+        twin.add_fault(rule("wire", &json!({"modbus": "any"}), &effect)).await;
         assert_eq!(raw(home(&twin), &request).await, expected, "{effect}");
         assert_eq!(twin.counts("wire").await, (1, 1));
     }
@@ -626,7 +638,7 @@ async fn refusing_closes_the_listener_for_its_time_and_resets_what_is_open() {
     let twin = on("").await;
     let mut before = client(home(&twin), 1).await;
     before.read_input_registers(211, 2).await.unwrap().unwrap();
-    let mut refuse = rule("off", json!("modbus"), json!("refuse"));
+    let mut refuse = rule("off", &json!("modbus"), &json!("refuse"));
     refuse["when"] = json!({"for": "10s"});
     twin.add_fault(refuse).await;
     assert!(refused(home(&twin)).await);

@@ -12,15 +12,14 @@ mod show;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::show::{AddressFormat, Listing};
 use crate::limits;
 use crate::meter::Quantity;
 
 /// A register map: valid, and laid out.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "Vec<RegisterSet>", into = "Vec<RegisterSet>")]
+#[derive(Debug, Clone)]
 pub struct RegisterMap {
     sets: Vec<RegisterSet>,
     spans: Vec<Span>,
@@ -143,6 +142,22 @@ impl PartialEq for RegisterMap {
 
 impl Eq for RegisterMap {}
 
+/// As its sets.
+impl Serialize for RegisterMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sets.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RegisterMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::deserialize(deserializer)?).map_err(|errors| {
+            let error = errors.first().map_or_else(String::new, ToString::to_string);
+            serde::de::Error::custom(error)
+        })
+    }
+}
+
 impl RegisterMap {
     /// The map of these sets.
     ///
@@ -233,22 +248,6 @@ impl RegisterMap {
     /// Its registers in the order of their addresses.
     pub(in crate::device) fn spans(&self) -> &[Span] {
         &self.spans
-    }
-}
-
-impl From<RegisterMap> for Vec<RegisterSet> {
-    fn from(map: RegisterMap) -> Self {
-        map.sets
-    }
-}
-
-impl TryFrom<Vec<RegisterSet>> for RegisterMap {
-    type Error = String;
-
-    fn try_from(sets: Vec<RegisterSet>) -> Result<Self, String> {
-        let lines =
-            |errors: Vec<MapError>| errors.iter().map(MapError::to_string).collect::<Vec<_>>();
-        Self::new(sets).map_err(|errors| lines(errors).join("; "))
     }
 }
 
