@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use wwsim::device::Config;
 use wwsim::device::config::table::{Object, Side};
-use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::journal::Event;
 
 use crate::harness::{Twin, http};
@@ -290,6 +290,11 @@ async fn each_wifi_field_is_refused_in_each_way_it_can_be_wrong() {
 #[tokio::test]
 async fn each_ethernet_field_is_refused_in_each_way_it_can_be_wrong() {
     break_all(ETH, &ETH_SETTINGS).await;
+}
+
+#[tokio::test]
+async fn each_mqtt_field_is_refused_in_each_way_it_can_be_wrong() {
+    break_all(crate::mqtt_settings::MQTT, &MQTT_SETTINGS).await;
 }
 
 /// The least and the most, and every word: what the schema allows at its edges is taken.

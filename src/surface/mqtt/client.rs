@@ -252,8 +252,8 @@ impl Client {
                     self.disconnected(plan, "refused by a rule");
                 }
                 Some(Ended::Dropped) => self.disconnected(plan, "dropped by a rule"),
-                Some(Ended::Lost(lost)) => {
-                    self.disconnected(plan, &lost.to_string());
+                Some(Ended::Lost(why)) => {
+                    self.disconnected(plan, &why.to_string());
                     self.wait(&mut pause).await;
                 }
                 Some(Ended::Failed(failed)) => {
@@ -294,12 +294,11 @@ impl Client {
     async fn connected(&self, plan: &Plan) -> Result<Session, Failed> {
         let motion = self.parts.clock.motions().enter();
         let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan)));
-        let connected = match timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await {
+        let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
+        drop(motion);
+        let connected = match settled {
             Ok(connected) => connected,
-            Err(_) => {
-                drop(motion);
-                connecting.await
-            }
+            Err(_) => connecting.await,
         };
         connected.unwrap_or(Err(Failed::Session(Lost::Stalled("take the client"))))
     }
@@ -332,10 +331,10 @@ impl Client {
         loop {
             tokio::select! {
                 biased;
-                lost = session.listen() => return Ended::Lost(lost),
+                why = session.listen() => return Ended::Lost(why),
                 () = &mut ping => {
-                    if let Err(lost) = session.ping().await {
-                        return Ended::Lost(lost);
+                    if let Err(why) = session.ping().await {
+                        return Ended::Lost(why);
                     }
                     ping.set(sleep(limits::MQTT_KEEP_ALIVE));
                 }
