@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A decimal number: `mantissa` × 10^−`places`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,6 +107,25 @@ impl Decimal {
         Self { mantissa: i64::try_from(difference).unwrap_or(most), places }
     }
 
+    /// The number × 10^`by`; what does not fit is cut.
+    #[must_use]
+    pub const fn shifted(self, by: i8) -> Self {
+        let Self { mut mantissa, mut places } = self;
+        if by < 0 {
+            return Self::new(mantissa, places.saturating_add(by.unsigned_abs()));
+        }
+        let mut left = by;
+        while left > 0 {
+            if places > 0 {
+                places -= 1;
+            } else {
+                mantissa = mantissa.saturating_mul(10);
+            }
+            left -= 1;
+        }
+        Self { mantissa, places }
+    }
+
     /// The same value without trailing zeros.
     #[must_use]
     pub const fn shortest(self) -> Self {
@@ -162,6 +181,14 @@ impl Serialize for Decimal {
     }
 }
 
+impl<'de> Deserialize<'de> for Decimal {
+    /// The decimal number nearest to a JSON number, which is the one that was written wherever that
+    /// has at most 15 digits.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(|value| Self::rounded(value, Self::PLACES).shortest())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +209,20 @@ mod tests {
             let number = Decimal::new(mantissa, places);
             assert_eq!(number.to_string(), printed);
             assert_eq!(serde_json::to_string(&number).unwrap(), printed);
+            if mantissa != i64::MIN {
+                assert_eq!(serde_json::from_str::<Decimal>(printed).unwrap(), number);
+            }
         }
+    }
+
+    #[test]
+    fn shifting_moves_the_point() {
+        for (by, printed) in
+            [(0, "12.34"), (1, "123.4"), (3, "12340"), (-2, "0.1234"), (-9, "0.000000012")]
+        {
+            assert_eq!(Decimal::new(1234, 2).shifted(by).to_string(), printed);
+        }
+        assert_eq!(Decimal::new(i64::MAX, 0).shifted(6).mantissa(), i64::MAX);
     }
 
     #[test]

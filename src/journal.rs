@@ -48,6 +48,16 @@ pub enum Event {
     KeysIgnored { device: Arc<str>, object: &'static str, keys: Vec<String> },
     /// The outbound policy kept a request in.
     OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
+    /// A device's MQTT client was taken by its broker.
+    MqttConnected { device: Arc<str>, broker: String },
+    /// It got no connection; said once, however many tries come to the same.
+    MqttNotConnected { device: Arc<str>, broker: String, reason: String },
+    /// Its connection ended.
+    MqttDisconnected { device: Arc<str>, broker: String, reason: String },
+    /// It published a message of so many bytes.
+    MqttPublished { device: Arc<str>, topic: String, bytes: usize },
+    /// A message that was due did not go out.
+    MqttNotPublished { device: Arc<str>, topic: String, reason: &'static str },
     /// A rule struck.
     FaultFired { rule: Arc<str>, seam: &'static str, at: String },
     /// A slave handled a request. `values` are what it writes, registers or bits as 0 and 1;
@@ -88,6 +98,16 @@ pub enum Event {
     Started { device: Arc<str>, firmware: String, boot_id: String },
     /// A device forgot what its user had set.
     Restored { device: Arc<str> },
+    /// Rows of the SD log cannot be written, from this one on.
+    SdNotWritten { device: Arc<str>, error: String },
+    /// Rows of the SD log are written again.
+    SdGoesOn { device: Arc<str> },
+    /// A firmware image was uploaded; `firmware` is what it is, where the scenario says so.
+    FirmwareUploaded { device: Arc<str>, name: String, size: u64, firmware: Option<String> },
+    /// A Berry script was started or stopped.
+    ScriptRuns { device: Arc<str>, running: bool },
+    /// Something that is to outlive the process could not be written down.
+    StateNotWritten { what: Arc<str>, error: String },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

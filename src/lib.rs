@@ -31,6 +31,7 @@ pub mod link;
 pub mod meter;
 pub mod device;
 pub mod scenario;
+pub mod state;
 pub mod tasks;
 mod sockets;
 mod modbus;

@@ -19,6 +19,16 @@ pub const STATUS_ENTRIES: usize = 40;
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (contract §1 and §3; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
+/// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`
+/// (`mqtt_settings_fields.csv`).
+pub const MQTT_TEXT_CHARS: usize = 127;
+/// Characters of the MQTT settings' `client_id`.
+pub const MQTT_CLIENT_ID_CHARS: usize = 63;
+/// Characters of the MQTT settings' `client.key_password`.
+pub const MQTT_KEY_PASSWORD_CHARS: usize = 255;
+/// Characters of `publish.template`, and of what `/api/v1/template/test` takes
+/// (`mqtt_settings_fields.csv`).
+pub const TEMPLATE_CHARS: usize = 1023;
 /// Bytes of any other JSON body (contract §1, ruling).
 pub const JSON_BODY_BYTES: usize = 8192;
 /// Characters of an action id.
@@ -258,8 +268,61 @@ pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
+/// Real time between two signs of life to a broker. The vendor names none; brokers drop a client
+/// after one and a half of it.
+pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Real time until a broker has to have taken a client, with all of name, connect and TLS.
+pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
+/// Real time of a connect that a clock movement waits for: a broker beside the house answers within
+/// it, and one that does not must not hold the clock up until [`SETTLE`].
+pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
+/// Real time that a broker has to take a message; one that does not read is dropped.
+pub const MQTT_WRITE: Duration = Duration::from_secs(2);
+/// Real time before the first try after one that failed, and the longest after many.
+pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(250)..=Duration::from_secs(10);
+/// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
+pub const MQTT_PACKET_BYTES: usize = 1024;
+/// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
+/// consists of variables alone, none of which shows more than some forty characters.
+pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Real time that a house gets to end in after Ctrl-C, before the process ends without waiting.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// Bytes of a document in a state directory; the largest that this writes, with every text of a
+/// device at its longest, has some 100 KiB.
+pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
+/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
+pub const STATE_BROKEN_FILES: u32 = 100;
+/// Status ids passed over after a process that ended without a word: more than a device gives out
+/// between two writes of its state.
+pub const STATUS_ID_LEAP: u64 = 1000;
+/// Bytes on an SD card that is in memory: a day of rows every second.
+pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of a file that are read and sent at a time.
+pub const SD_PIECE_BYTES: usize = 64 * 1024;
+/// Folders within each other on an SD card.
+pub const SD_DEPTH: usize = 16;
+/// Bytes of a name on an SD card (long names of FAT have 255 characters).
+pub const SD_NAME_BYTES: usize = 255;
+/// Entries of a folder that a listing shows: three years of log files in one are some thousand.
+pub const SD_LISTED: usize = 4096;
+/// Files that a scenario puts on a card.
+pub const SD_FILES: usize = 1000;
+/// Bytes of a firmware image (ruling: an application partition of the device's flash).
+pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of an upload beside the image: the heads of its parts, and small fields.
+pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
+/// Bytes of a whole upload.
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
+pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
+/// Real time an upload may take in all.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// Images that a scenario knows.
+pub const IMAGES: usize = 100;
+/// Bytes of a Berry script (contract §2; larger is 413).
+pub const SCRIPT_BYTES: usize = 8191;
+/// Lines that wait for a client of the Berry console; as many as a script of that size can have.
+pub const CONSOLE_LINES: usize = 1024;

@@ -83,6 +83,9 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), String
     if let Some(policy) = arguments.outbound {
         scenario.outbound = policy.into();
     }
+    if let Some(dir) = &arguments.state_dir {
+        scenario.state_dir = Some(dir.clone());
+    }
     if arguments.any_port {
         scenario.any_port();
     }

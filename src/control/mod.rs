@@ -126,6 +126,9 @@ pub struct DeviceSummary {
     pub in_progress: usize,
     /// The ids of its actions; none where no definition is set.
     pub actions: Option<Vec<String>>,
+    /// How its MQTT client is doing.
+    #[cfg(feature = "mqtt")]
+    pub mqtt: crate::surface::mqtt::Status,
 }
 
 /// A slave of a house.

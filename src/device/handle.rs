@@ -1,6 +1,7 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -10,8 +11,12 @@ use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
-use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Snapshot};
+use super::power::{self, Charge};
+use super::script::Console;
+use super::sd::SdCard;
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
 use crate::clock::{Clock, VirtualTime};
+use crate::decimal::Decimal;
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
 use crate::limits;
@@ -129,6 +134,10 @@ pub struct Setup {
     pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
+    /// Where it goes on from; none where it comes up for the first time.
+    pub resumed: Option<Resumed>,
+    /// The directory that is its SD card; in memory where none.
+    pub sd_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -144,6 +153,8 @@ impl Setup {
             site: Site::default(),
             hardware: Hardware::default(),
             seed: 0,
+            resumed: None,
+            sd_dir: None,
             identity,
         }
     }
@@ -172,6 +183,8 @@ pub struct Device {
     initial: Initial,
     pub(super) meter: Meter,
     site: Site,
+    sd: Option<SdCard>,
+    console: Console,
     seed: u64,
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
@@ -181,8 +194,10 @@ pub struct Device {
     // happened, and whoever sees a final status finds it in the journal. Neither of them ever calls
     // a device.
     state: Mutex<State>,
-    /// Counts the changes of what lasts: configuration, firmware, boots.
+    /// Counts the changes of what lasts: configuration, actions, firmware, boots.
     changes: watch::Sender<u64>,
+    /// The count of them that is known to outlive the process; none where nothing does.
+    kept: watch::Sender<Option<u64>>,
 }
 
 /// What a reset goes back to.
@@ -199,6 +214,13 @@ pub(super) struct State {
     pub(super) firmware: Firmware,
     pub(super) boot: Boot,
     pub(super) power: Power,
+    /// The firmware that it comes up with, where that is another one.
+    pub(super) upgrade: Option<Firmware>,
+    /// Whether it has no network until its next start (`services.sd.recorder_mode`).
+    pub(super) offline: bool,
+    pub(super) charge: Charge,
+    /// Whether the Berry script runs.
+    pub(super) script_runs: bool,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
@@ -222,6 +244,10 @@ impl State {
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
             power: Power::Up,
+            upgrade: None,
+            offline: false,
+            charge: Charge::default(),
+            script_runs: false,
             link: Link::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
@@ -258,11 +284,19 @@ impl Device {
             site,
             hardware,
             seed,
+            resumed,
+            sd_dir,
         } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
-        let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
-        let changes = watch::Sender::new(0);
+        let mut state = State::new(&initial, &identity, settings, seed, 0);
+        if let Some(resumed) = resumed {
+            resumed.apply(&mut state, &identity.id, seed);
+        }
+        state.offline = power::records_alone(&state.config, state.firmware, &site);
+        let state = Mutex::new(state);
+        let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, sd_dir));
+        let (changes, kept) = (watch::Sender::new(0), watch::Sender::new(None));
         Arc::new(Self {
             identity,
             settings,
@@ -271,12 +305,15 @@ impl Device {
             initial,
             meter,
             site,
+            sd,
+            console: Console::default(),
             seed,
             clock,
             engine,
             journal,
             state,
             changes,
+            kept,
         })
     }
 
@@ -309,6 +346,17 @@ impl Device {
         &self.hardware
     }
 
+    /// Its SD card; none where the slot is empty.
+    #[must_use]
+    pub fn sd(&self) -> Option<&SdCard> {
+        self.sd.as_ref()
+    }
+
+    /// Where its script prints.
+    pub(super) fn console(&self) -> &Console {
+        &self.console
+    }
+
     /// The house's clock.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
@@ -317,6 +365,11 @@ impl Device {
     /// The house's log of decisions.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Up to which count of changes everything outlives the process.
+    pub(super) fn kept_changes(&self) -> &watch::Sender<Option<u64>> {
+        &self.kept
     }
 
     /// What all its randomness comes from.
@@ -339,7 +392,11 @@ impl Device {
     /// The voltages on its plugs as they are in `snapshot`.
     #[must_use]
     pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
-        PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed)
+        let plug = PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed);
+        match self.v_scap() {
+            Some(volts) => PlugVoltages { scap: Decimal::rounded(volts, 3), ..plug },
+            None => plug,
+        }
     }
 
     /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
@@ -479,8 +536,8 @@ impl Device {
         self.journal.write(Event::SettingsRefused { device, object, field });
     }
 
-    /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be
-    /// waited on: what has to follow them, a listener or a connection to a broker, looks at
+    /// Counts the changes of what lasts (configuration, actions, firmware, boots), as a value that
+    /// can be waited on: what has to follow them, a listener or a connection to a broker, looks at
     /// [`Device::view`] after each and acts on the newest state alone.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -517,6 +574,7 @@ impl Device {
         drop(state);
         // Freed only now, as it may be large.
         drop(replaced);
+        self.changed();
     }
 
     /// Calls an action: all of contract §3's checks in their order, and the admission, as one step.
@@ -605,6 +663,7 @@ impl Device {
         let mut state = self.state();
         let epoch = state.epoch + 1;
         *state = State::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
+        state.offline = power::records_alone(&state.config, state.firmware, &self.site);
         drop(state);
         self.changed();
     }

@@ -107,6 +107,16 @@ pub struct Network {
     pub password: Option<String>,
 }
 
+impl Network {
+    /// A network of which only the name is known, the `index`-th of those around a device.
+    #[must_use]
+    pub fn near(ssid: String, index: usize) -> Self {
+        let stream = Stream::named("network").child(hash(&ssid));
+        let mut draws = Draws::new(0, stream, u64::try_from(index).unwrap_or(0));
+        network(ssid, &mut draws)
+    }
+}
+
 /// `ht`: the width of the channel and where its other half lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as in the API")]
@@ -200,7 +210,7 @@ impl Sighting {
     /// Percent. The line through the pairs of the vendor's API description (−51 is 86, −71 is 56).
     #[must_use]
     pub fn signal(&self) -> u8 {
-        let percent = (i32::from(self.rssi) * 3 + 325) / 2;
+        let percent = i32::midpoint(i32::from(self.rssi) * 3, 325);
         u8::try_from(percent.clamp(0, 100)).unwrap_or(0)
     }
 }
@@ -372,7 +382,7 @@ impl Neighbourhood<'_> {
         }
         let mut networks = made_up(self.seed);
         if let Some(router) = &self.site.wps {
-            networks.insert(0, self.known(&router.network, true));
+            networks.insert(0, Network { wps: true, ..self.known(&router.network, true) });
         }
         let wanted = &self.wifi.name;
         if !wanted.is_empty() && !networks.iter().any(|network| network.ssid == *wanted) {
@@ -437,7 +447,7 @@ fn made_up(seed: u64) -> Vec<Network> {
             _ => (format!("internet-{number:04X}"), modes[at(&mut draws, modes.len())]),
         };
         let rssi = between(&mut draws, -89, -62);
-        Network { auth_mode, rssi, ..network(ssid, &mut draws) }
+        Network { rssi, auth_mode, ..network(ssid, &mut draws) }
     };
     (1..=count).map(neighbour).collect()
 }

@@ -20,17 +20,26 @@ pub const NAME: &str = "meter/scalers/custom";
 /// or was not read yet.
 #[must_use]
 pub fn current(snapshot: &Snapshot) -> Vec<(Quantity, i8)> {
-    let dlms = snapshot.meter.meter.as_ref().is_some_and(|meter| meter.protocol == Protocol::Dlms);
-    let Some(reading) = snapshot.meter.reading.as_ref().filter(|_| dlms) else { return Vec::new() };
+    let Some(reading) = snapshot.reading().filter(|_| is_dlms(snapshot)) else { return Vec::new() };
     let sent = Quantity::ALL.iter().copied().filter(|quantity| reading.get(*quantity).is_some());
     sent.map(|quantity| (quantity, in_force(&snapshot.view.config, quantity))).collect()
 }
 
-/// By how many powers of ten a DLMS meter's value is off what the meter meant, because the user's
-/// scalers say something else than the device found.
+/// By how many powers of ten a value is off what the meter meant, because the user's scalers say
+/// something else than the device found; 0 for a meter that does not speak DLMS.
 #[must_use]
-pub fn shift(config: &Config, quantity: Quantity) -> i8 {
-    in_force(config, quantity) - detected(quantity)
+pub fn shift(snapshot: &Snapshot, quantity: Quantity) -> i8 {
+    let config = &snapshot.view.config;
+    // Most devices leave their meter's scalers alone, and every number passes here.
+    if config.meter.scalers_set == ScalersSet::Custom && is_dlms(snapshot) {
+        in_force(config, quantity) - detected(quantity)
+    } else {
+        0
+    }
+}
+
+fn is_dlms(snapshot: &Snapshot) -> bool {
+    snapshot.meter.meter.as_ref().is_some_and(|meter| meter.protocol == Protocol::Dlms)
 }
 
 fn in_force(config: &Config, quantity: Quantity) -> i8 {
@@ -139,12 +148,19 @@ fn obis(text: &str) -> Result<[u8; 3], String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    fn with(set: ScalersSet, scalers: Value) -> Config {
+    use super::*;
+    use crate::clock::VirtualTime;
+    use crate::decimal::Decimal;
+    use crate::device::{Boot, Firmware, View};
+    use crate::meter::{Interface, MeterIdentity, Observation, Reading, Status};
+
+    fn with(set: ScalersSet, scalers: &Value) -> Config {
         let mut config = Config::factory(&"A842E39F8124".parse().unwrap());
         config.meter.scalers_set = set;
-        config.custom_scalers = parse(&scalers).unwrap();
+        config.custom_scalers = parse(scalers).unwrap();
         config
     }
 
@@ -160,13 +176,72 @@ mod tests {
             Quantity::CurrentL1,
             Quantity::VoltageL1,
         );
-        let shifts = |set| {
-            let config = with(set, scalers.clone());
-            [energy, t1, current, volts].map(|quantity| shift(&config, quantity))
+        let shifts = |protocol, set| {
+            let snapshot = snapshot(protocol, with(set, &scalers));
+            [energy, t1, current, volts].map(|quantity| shift(&snapshot, quantity))
         };
-        assert_eq!(shifts(ScalersSet::Custom), [3, 1, -1, 0]);
-        assert_eq!(shifts(ScalersSet::Default), [0; 4]);
-        assert_eq!(shifts(ScalersSet::Lge570), [0; 4]);
+        assert_eq!(shifts(Protocol::Dlms, ScalersSet::Custom), [3, 1, -1, 0]);
+        assert_eq!(shifts(Protocol::Dlms, ScalersSet::Default), [0; 4]);
+        assert_eq!(shifts(Protocol::Dlms, ScalersSet::Lge570), [0; 4]);
+        assert_eq!(shifts(Protocol::Kmp, ScalersSet::Custom), [0; 4]);
+        let snapshot = snapshot(Protocol::Dlms, with(ScalersSet::Custom, &scalers));
+        // The readings of these tests are 1 all over.
+        assert_eq!(snapshot.value(energy), Some(Decimal::new(1000, 0)));
+        assert_eq!(snapshot.value(current), Some(Decimal::new(1, 1)));
+        assert_eq!(snapshot.value(volts), Some(Decimal::new(1, 0)));
+    }
+
+    /// What a device knows that reads a meter of this protocol.
+    fn snapshot(protocol: Protocol, config: Config) -> Snapshot {
+        let id = "A842E39F8124".parse().unwrap();
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let mut reading = Reading::new(1, VirtualTime::ZERO, Duration::ZERO, time);
+        for quantity in [Quantity::CurrentL1, Quantity::ActiveImportEnergy, Quantity::VoltageL1] {
+            reading.set(quantity, Decimal::new(1, 0));
+        }
+        let text = String::new;
+        let meter = MeterIdentity {
+            interface: Interface::Mbus,
+            protocol,
+            protocol_version: text(),
+            logical_name: text(),
+            id: text(),
+            model: text(),
+            vendor: text(),
+            prefix: text(),
+        };
+        Snapshot {
+            now: VirtualTime::ZERO,
+            time,
+            view: View {
+                config: Arc::new(config),
+                firmware: Firmware::DEFAULT,
+                boot: Boot::first(&id, 0),
+                pairing: None,
+            },
+            meter: Observation {
+                status: Status::Ok,
+                meter: Some(Arc::new(meter)),
+                reading: Some(Arc::new(reading)),
+            },
+        }
+    }
+
+    #[test]
+    fn a_dlms_meter_has_a_scaler_for_each_number_it_sends_and_others_have_none() {
+        let config = || with(ScalersSet::Custom, &json!([{"obis": "32.7.0", "scaler": -1}]));
+        assert_eq!(
+            current(&snapshot(Protocol::Dlms, config())),
+            [
+                (Quantity::ActiveImportEnergy, 0),
+                (Quantity::VoltageL1, -1),
+                (Quantity::CurrentL1, -2)
+            ]
+        );
+        assert_eq!(current(&snapshot(Protocol::Kmp, config())), []);
+        let mut unread = snapshot(Protocol::Dlms, config());
+        unread.meter.reading = None;
+        assert_eq!(current(&unread), []);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CivilTime, DeviceId, View};
+use super::{CivilTime, DeviceId, View, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
@@ -35,8 +35,8 @@ impl Snapshot {
         self.meter.reading.as_deref()
     }
 
-    /// A number of the newest reading as the device shows it, in the quantity's unit, with
-    /// `conv_factor` in it; none where the meter does not send it (contract §4).
+    /// A number of the newest reading as the device shows it, in the quantity's unit, with the user's
+    /// scalers and `conv_factor` in it; none where the meter does not send it (contract §4).
     #[must_use]
     pub fn value(&self, quantity: Quantity) -> Option<Decimal> {
         self.value_in(self.reading()?, quantity)
@@ -45,7 +45,7 @@ impl Snapshot {
     /// The same of any reading.
     #[must_use]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
-        let value = reading.get(quantity)?;
+        let value = reading.get(quantity)?.shifted(scalers::shift(self, quantity));
         let factor = self.view.config.meter.conv_factor;
         if !quantity.unit().converts() || factor == Decimal::ONE {
             return Some(value);

@@ -26,6 +26,13 @@ pub enum Fault {
     Modbus(ModbusPlace, SlaveEffect),
     /// An HTTP target.
     Target(TargetPlace, TargetEffect),
+    /// The device's MQTT client.
+    Mqtt {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls it.
+        effect: MqttEffect,
+    },
     /// The meter.
     Meter {
         /// The device, by id; any where none.
@@ -290,6 +297,19 @@ pub enum WireFault {
     },
     /// The reply twice (the second one is ignored by a device that closes after the first).
     Duplicate,
+}
+
+/// What may befall the device's MQTT client.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MqttEffect {
+    /// A message goes out later; none is made meanwhile.
+    Delay(Delay),
+    /// A message never goes out, and nobody notices.
+    Lose,
+    /// The connection is lost in place of a message; the client connects anew at once.
+    Drop,
+    /// The broker refuses connections; an open one is lost.
+    Refuse,
 }
 
 /// What may befall a request to a target.

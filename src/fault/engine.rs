@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::{
     ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault, Method,
-    ModbusPlace, QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
-    TriggerState,
+    ModbusPlace, MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace,
+    Trigger, TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -166,6 +166,8 @@ pub enum Listener<'a> {
     Slave(&'a str),
     /// That of a device's own Modbus server, by the device's id.
     Modbus(&'a str),
+    /// That of the broker of a device, by the device's id.
+    Broker(&'a str),
 }
 
 /// A request to a target.
@@ -179,6 +181,14 @@ pub struct TargetRequest<'a> {
     pub from: Option<ActionCall<'a>>,
 }
 
+/// A message that a device's MQTT client is about to publish.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are what a rule can name")]
+pub struct MqttMessage<'a> {
+    pub device: &'a str,
+    pub topic: &'a str,
+}
+
 /// A request that is held. Await [`Hold::sleep`]; it ends by time or by release.
 #[derive(Debug)]
 pub struct Hold {
@@ -188,10 +198,10 @@ pub struct Hold {
     pub sleep: Sleep,
 }
 
-/// Whether a Modbus server refuses connections now.
+/// Whether a Modbus server, or a device's broker, refuses connections now.
 #[derive(Debug)]
 pub struct Refusing {
-    /// Whether its listener is to be closed.
+    /// Whether it does.
     pub refuse: bool,
     /// The rules this is true for; see [`Engine::generation`].
     pub generation: u64,
@@ -568,6 +578,27 @@ impl Engine {
         )
     }
 
+    /// A message of a device's MQTT client.
+    #[must_use]
+    pub fn mqtt(&self, message: &MqttMessage<'_>) -> Verdict<MqttEffect> {
+        self.verdict(
+            "mqtt",
+            |fault| match fault {
+                Fault::Mqtt { device, effect }
+                    if *effect != MqttEffect::Refuse && is(device, message.device) =>
+                {
+                    Some(effect)
+                }
+                _ => None,
+            },
+            |effect| match effect {
+                MqttEffect::Delay(delay) => Some(*delay),
+                _ => None,
+            },
+            &|| format!("{} {}", message.device, message.topic),
+        )
+    }
+
     /// Whether a Modbus server's listener is to be closed now. This is a state, not a request: it follows the
     /// windows alone, and [`RuleStatus::fired`] counts how often the listener was closed.
     #[must_use]
@@ -583,6 +614,10 @@ impl Engine {
                 (Fault::Modbus(place, SlaveEffect::Refuse), Listener::Modbus(device)) => {
                     is(&place.device, device)
                 }
+                (
+                    Fault::Mqtt { device: at, effect: MqttEffect::Refuse },
+                    Listener::Broker(device),
+                ) => is(at, device),
                 _ => false,
             };
             if !meant || !entry.state.armed {
@@ -608,7 +643,7 @@ impl Engine {
         Refusing { refuse, generation: inner.generation, until }
     }
 
-    /// The way of `api`, `slave` and `target`: delays add up, the first decisive effect wins.
+    /// The way of `api`, `slave`, `target` and `mqtt`: delays add up, the first decisive effect wins.
     fn verdict<E: Clone>(
         &self,
         seam: &'static str,
@@ -779,7 +814,7 @@ impl Entry {
 impl Listener<'_> {
     fn name(&self) -> &str {
         match self {
-            Self::Slave(name) | Self::Modbus(name) => name,
+            Self::Slave(name) | Self::Modbus(name) | Self::Broker(name) => name,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One gateway of the house: the device, its API on a socket, and what it does by itself.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::net::TcpListener;
@@ -8,13 +9,15 @@ use tokio::task::JoinHandle;
 
 use super::{StartError, pairing};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{Device, Power};
+use crate::device::{Device, Power, Resumed, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
+#[cfg(feature = "mqtt")]
+use crate::surface::mqtt;
 use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
@@ -29,10 +32,21 @@ pub(super) struct Parts<'a> {
     pub announcer: &'a Arc<mdns::Announcer>,
 }
 
+/// What of a device outlives the process.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Where it goes on from.
+    pub resumed: Option<Resumed>,
+    /// The directory that is its SD card.
+    pub sd_dir: Option<PathBuf>,
+}
+
 /// A device with its surfaces.
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    #[cfg(feature = "mqtt")]
+    pub mqtt: Arc<mqtt::Client>,
     pub modbus: modbus::Server,
     #[cfg(feature = "mdns")]
     announcer: Arc<mdns::Announcer>,
@@ -55,11 +69,12 @@ struct Supervision {
 impl Gateway {
     pub(super) fn start(
         plan: &DevicePlan,
+        kept: Kept,
         listener: TcpListener,
         parts: &Parts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
-            plan.setup(parts.seed),
+            Setup { resumed: kept.resumed, sd_dir: kept.sd_dir, ..plan.setup(parts.seed) },
             parts.clock.clone(),
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
@@ -92,9 +107,19 @@ impl Gateway {
             address: plan.http,
             source,
         })?;
+        #[cfg(feature = "mqtt")]
+        let mqtt = mqtt::Client::new(mqtt::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            dial: parts.outside.dialer(),
+        });
         let gateway = Arc::new(Self {
             device,
             http,
+            #[cfg(feature = "mqtt")]
+            mqtt,
             modbus,
             #[cfg(feature = "mdns")]
             announcer: Arc::clone(parts.announcer),
@@ -118,17 +143,35 @@ impl Gateway {
             Some(Supervision { halt, task });
     }
 
-    /// Starts what the device does by itself; the API is served all along.
+    /// Starts what the device does by itself; the API is served all along. A device that only
+    /// records does nothing else.
     fn start_services(&self) {
+        self.service(Arc::clone(&self.device).log_to_sd());
+        if self.device.is_offline() {
+            return;
+        }
         self.modbus.start(&self.services);
         #[cfg(feature = "mdns")]
-        self.services.spawn(self.clock.motions().track(Arc::clone(&self.announcer).follow(
+        self.service(Arc::clone(&self.announcer).follow(
             Arc::clone(&self.device),
             self.http.address(),
             self.modbus.place(),
-        )));
-        let pairing = pairing::follow(Arc::clone(&self.device), self.clock.clone());
-        self.services.spawn(self.clock.motions().track(pairing));
+        ));
+        #[cfg(feature = "mqtt")]
+        self.service(Arc::clone(&self.mqtt).run());
+        self.service(Arc::clone(&self.device).run_script_after_boot());
+        self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
+        self.modbus.start(&self.services);
+        #[cfg(feature = "mdns")]
+        self.service(Arc::clone(&self.announcer).follow(
+            Arc::clone(&self.device),
+            self.http.address(),
+            self.modbus.place(),
+        ));
+    }
+
+    fn service(&self, service: impl Future<Output = ()> + Send + 'static) {
+        self.services.spawn(self.clock.motions().track(service));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.
@@ -145,8 +188,18 @@ impl Gateway {
         let paused = self.http.pause().await;
         self.stop_services().await;
         // It may have been down.
-        self.open();
+        self.listen();
         paused
+    }
+
+    /// Takes the device back to how it came up, its SD card among it.
+    pub(super) async fn reset(&self) {
+        if let Some(card) = self.device.sd()
+            && let Err(error) = card.reset().await
+        {
+            tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
+        }
+        self.device.reset();
     }
 
     async fn end_supervision(&self) {
@@ -173,7 +226,14 @@ impl Gateway {
         self.open();
     }
 
+    /// Takes connections, where the device has a network.
     fn open(&self) {
+        if !self.device.is_offline() {
+            self.listen();
+        }
+    }
+
+    fn listen(&self) {
         if let Err(error) = self.http.open() {
             let (device, address) = (&self.device.identity().id, self.http.address());
             tracing::error!(%device, %address, %error, "the device's API cannot listen again");
@@ -197,6 +257,10 @@ async fn supervise(
     mut halted: watch::Receiver<bool>,
 ) {
     let mut changes = device.changes();
+    if device.is_offline() {
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.http.shut().await;
+    }
     loop {
         changes.borrow_and_update();
         if let Power::Down { until } = device.power() {

@@ -1,6 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
 mod gateway;
+mod keeping;
 mod pairing;
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +17,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use self::gateway::{Gateway, Parts};
+use self::gateway::{Gateway, Kept, Parts};
+use self::keeping::Keeper;
 use crate::clock::{self, Clock};
 use crate::control::{
     self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
@@ -28,6 +30,7 @@ use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, Scenario};
+use crate::state::{self, Continuation, HouseState, StateDir, StateError};
 use crate::surface::http::server::bind;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
@@ -61,6 +64,9 @@ pub enum StartError {
     /// A slave or a target cannot be built.
     #[error(transparent)]
     Outside(#[from] OutsideError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The control plane needs a token, and the system gives no random bytes.
     #[error("no token for the control plane: {0}")]
     Token(io::Error),
@@ -104,6 +110,8 @@ struct Inside {
     journal: Arc<Journal>,
     devices: Vec<Arc<Gateway>>,
     outside: Outside,
+    /// Keeps the state directory, where there is one.
+    keeper: Option<Keeper>,
     #[cfg(feature = "mdns")]
     announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
@@ -125,9 +133,10 @@ impl House {
     /// # Errors
     /// [`StartError`], with nothing left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
+        let (dir, going_on) = open_state(&scenario).await?;
         let bound = Bound::bind(&scenario)?;
-        let start = scenario.start.unwrap_or_else(clock::real_time);
-        let clock = Clock::new(start, scenario.speed);
+        let start = going_on.start.or(scenario.start).unwrap_or_else(clock::real_time);
+        let clock = Clock::resume(start, scenario.speed, going_on.at);
         let journal = Arc::new(Journal::new(clock.clone()));
         let rules = scenario.faults.clone();
         let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
@@ -138,6 +147,7 @@ impl House {
             journal: Arc::clone(&journal),
             seed: scenario.seed,
             policy: scenario.outbound,
+            brokers: scenario.mqtt_brokers.clone(),
         };
         let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
         let token = token(&bound.control)?;
@@ -159,9 +169,30 @@ impl House {
             #[cfg(feature = "mdns")]
             announcer: &announcer,
         };
+        let mut resumed = going_on.devices;
         let devices = scenario.devices.iter().zip(bound.devices);
-        let devices = devices.map(|(plan, listener)| Gateway::start(plan, listener, &parts));
+        let devices = devices.map(|(plan, listener)| {
+            let id = &plan.identity.id;
+            let sd_dir = dir.as_ref().map(|dir| dir.sd_card(id));
+            let kept = Kept { resumed: resumed.remove(id), sd_dir };
+            Gateway::start(plan, kept, listener, &parts)
+        });
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
+        let keeper = match dir {
+            Some(dir) => {
+                let state = HouseState {
+                    seed,
+                    start,
+                    devices: state::ids(&scenario),
+                    at: going_on.at.as_nanos(),
+                    // So that it is written at once.
+                    ended: true,
+                };
+                let devices = devices.iter().map(|gateway| Arc::clone(&gateway.device));
+                Some(Keeper::start(dir, state, &clock, &journal, devices).await)
+            }
+            None => None,
+        };
         let tasks = Tasks::default();
         tasks.spawn({
             let clock = clock.clone();
@@ -175,6 +206,7 @@ impl House {
             journal,
             devices,
             outside,
+            keeper,
             #[cfg(feature = "mdns")]
             announcer,
             epoch,
@@ -256,6 +288,9 @@ impl House {
         inside.outside.close().await;
         #[cfg(feature = "mdns")]
         inside.announcer.close().await;
+        if let Some(keeper) = &inside.keeper {
+            keeper.close().await;
+        }
     }
 }
 
@@ -276,6 +311,22 @@ impl Bound {
         }
         Ok(Self { control, devices })
     }
+}
+
+/// The state directory of a house, and where it goes on from.
+async fn open_state(
+    scenario: &Scenario,
+) -> Result<(Option<Arc<StateDir>>, Continuation), StateError> {
+    let Some(root) = scenario.state_dir.clone() else { return Ok((None, Continuation::default())) };
+    let (scenario, dir) = (scenario.clone(), root.display().to_string());
+    let opened = tokio::task::spawn_blocking(move || {
+        let dir = StateDir::open(&root)?;
+        let going_on = dir.load(&scenario)?;
+        Ok((Some(Arc::new(dir)), going_on))
+    });
+    opened.await.unwrap_or_else(|error| {
+        Err(StateError::Io { dir, source: io::Error::other(error.to_string()) })
+    })
 }
 
 fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -328,7 +379,10 @@ impl Inside {
         paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
         for gateway in &self.devices {
-            gateway.device.reset();
+            gateway.reset().await;
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.restart().await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
@@ -483,5 +537,7 @@ fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
         modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
+        #[cfg(feature = "mqtt")]
+        mqtt: gateway.mqtt.status(),
     }
 }

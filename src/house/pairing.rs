@@ -10,12 +10,12 @@ pub(super) async fn follow(device: Arc<Device>, clock: Clock) {
     let mut changes = device.changes();
     loop {
         changes.borrow_and_update();
-        let changed = match device.view().pairing {
+        let told = match device.view().pairing {
             None => changes.changed().await,
             Some(pairing) => {
                 let (end, _) = pairing.end(device.site());
                 tokio::select! {
-                    changed = changes.changed() => changed,
+                    told = changes.changed() => told,
                     () = clock.sleep_until(end) => {
                         device.end_pairing(pairing);
                         Ok(())
@@ -23,7 +23,7 @@ pub(super) async fn follow(device: Arc<Device>, clock: Clock) {
                 }
             }
         };
-        if changed.is_err() {
+        if told.is_err() {
             return;
         }
     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// What a number is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
@@ -227,6 +229,21 @@ impl Quantity {
     #[must_use]
     pub fn of_obis(obis: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|quantity| quantity.obis() == obis)
+    }
+}
+
+/// By its OBIS code.
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.obis())
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let obis = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::of_obis(&obis)
+            .ok_or_else(|| serde::de::Error::custom(format!("no quantity `{obis}`")))
     }
 }
 

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod classify;
+mod dial;
 mod http;
 mod modbus;
 mod requester;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use self::dial::Dialer;
 use self::requester::Requester;
 use self::resolve::Resolver;
 pub use self::runner::Runner;
@@ -41,7 +43,7 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::link::Links;
 use crate::modbus::BACKLOG;
-use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
+use crate::outbound::{Broker, Dial, HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
 use crate::sockets::Port;
 use crate::surface::http::Paused;
@@ -59,8 +61,10 @@ pub struct Context {
     pub journal: Arc<Journal>,
     /// What the house's randomness comes from.
     pub seed: u64,
-    /// What actions may reach beside the house itself.
+    /// What actions and MQTT clients may reach beside the house itself.
     pub policy: Policy,
+    /// The brokers that MQTT clients reach whatever the policy.
+    pub brokers: Vec<Broker>,
 }
 
 /// Why nothing outside could be built. Nothing is left behind: no listener, no task.
@@ -115,6 +119,7 @@ pub struct Outside {
     targets: Vec<(Arc<Target>, TargetServer)>,
     peers: Vec<Peer>,
     runner: Arc<Runner>,
+    dialer: Arc<Dialer>,
     links: Links,
     /// The slaves' listeners; ended before the connections, which they add to.
     supervisors: Tasks,
@@ -171,11 +176,13 @@ impl Outside {
         let links = Links::new(context.clock.motions().clone());
         let targets = bound.into_iter().map(|target| target.serve(&links));
         let targets = targets.collect::<Result<_, _>>()?;
+        let resolver = Resolver::new(peers.clone(), context.policy).with_brokers(context.brokers);
+        let resolver = Arc::new(resolver);
         let requester = Requester {
             clock: context.clock,
             engine: context.engine,
             journal: context.journal,
-            resolver: Resolver::new(peers.clone(), context.policy),
+            resolver: Arc::clone(&resolver),
             links: links.clone(),
             tls: targets::client_config(roots).map_err(OutsideError::Certificate)?,
             transactions: Mutex::default(),
@@ -185,6 +192,7 @@ impl Outside {
             targets,
             peers,
             runner: Arc::new(Runner::new(Arc::new(requester))),
+            dialer: Arc::new(Dialer(resolver)),
             links,
             supervisors: Tasks::default(),
             connections: Arc::default(),
@@ -242,6 +250,12 @@ impl Outside {
     #[must_use]
     pub fn runner(&self) -> &Arc<Runner> {
         &self.runner
+    }
+
+    /// Connects the devices' MQTT clients.
+    #[must_use]
+    pub fn dialer(&self) -> Arc<dyn Dial> {
+        self.dialer.clone()
     }
 
     /// The connections between ends of the house.

@@ -74,7 +74,7 @@ pub(super) struct Requester {
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
     pub(super) journal: Arc<Journal>,
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) links: Links,
     pub(super) tls: Arc<ClientConfig>,
     /// The newest Modbus transaction id of each device.

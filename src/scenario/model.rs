@@ -4,6 +4,7 @@
 //! listeners share a port, no rule is one that can never fire.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::device::{
 };
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
-use crate::outbound::{HostAddress, Policy};
+use crate::outbound::{Broker, HostAddress, Policy};
 
 /// A house.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +44,12 @@ pub struct Scenario {
     pub slaves: Vec<SlavePlan>,
     /// The HTTP targets.
     pub http_targets: Vec<TargetPlan>,
+    /// The MQTT brokers beside it.
+    pub mqtt_brokers: Vec<Broker>,
     /// The faults, in the order of the file.
     pub faults: Vec<Rule>,
+    /// Where what a user has set and stored outlives the process; it ends with it where none.
+    pub state_dir: Option<PathBuf>,
     /// The text it was read from, for people who ask a running house what it is.
     pub source: Arc<str>,
 }
@@ -75,7 +80,9 @@ impl Default for Scenario {
             devices: vec![DevicePlan::default()],
             slaves: Vec::new(),
             http_targets: Vec::new(),
+            mqtt_brokers: Vec::new(),
             faults: Vec::new(),
+            state_dir: None,
             source: "".into(),
         }
     }
@@ -202,6 +209,8 @@ impl DevicePlan {
             site: self.site.clone(),
             hardware: self.hardware.clone(),
             seed,
+            resumed: None,
+            sd_dir: None,
         }
     }
 

@@ -122,8 +122,8 @@ impl Announcer {
             let failed = self.reconcile(&mut announced, offered);
             tokio::select! {
                 biased;
-                changed = changes.changed() => if changed.is_err() { return },
-                changed = modbus.changed() => if changed.is_err() { return },
+                seen = changes.changed() => if seen.is_err() { return },
+                seen = modbus.changed() => if seen.is_err() { return },
                 () = tokio::time::sleep(limits::MDNS_RETRY), if failed => {}
             }
         }

@@ -4,3 +4,5 @@ pub mod http;
 #[cfg(feature = "mdns")]
 pub mod mdns;
 pub mod modbus;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;

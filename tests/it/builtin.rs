@@ -169,8 +169,8 @@ async fn pv_and_battery_exports_at_noon_and_rests_in_the_evening() {
     assert!(value(&noon, Quantity::ExportPower) > 2.0, "the battery is full by then");
     assert!(value(&noon, Quantity::ImportPower) == 0.0);
     let evening = at(22).await;
-    let imported = value(&evening, Quantity::ActiveImportEnergy)
-        - value(&noon, Quantity::ActiveImportEnergy);
+    let imported =
+        value(&evening, Quantity::ActiveImportEnergy) - value(&noon, Quantity::ActiveImportEnergy);
     assert!(imported < 1.5, "{imported} kWh: the battery feeds the house");
     assert!(
         value(&evening, Quantity::ActiveExportEnergy)
@@ -242,14 +242,8 @@ async fn meter_trouble_shows_every_trouble_once_an_hour() {
         restarted += usize::from(reading.id < id);
         (energy, id) = (next, reading.id);
     }
-    let expected = [
-        "ENCRYPTION KEY",
-        "KEY REQUIRED",
-        "NO DATA",
-        "NOT CONNECTED",
-        "NOT RECOGNIZED",
-        "OK",
-    ];
+    let expected =
+        ["ENCRYPTION KEY", "KEY REQUIRED", "NO DATA", "NOT CONNECTED", "NOT RECOGNIZED", "OK"];
     for status in expected {
         assert!(statuses.contains(status), "{status}: {statuses:?}");
     }

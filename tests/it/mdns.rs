@@ -1,9 +1,10 @@
 //! What devices announce, as a browser of the same library finds it on loopback.
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent};
+use tokio::time::Instant;
 use wwsim::device::Config;
 
 use crate::harness::Twin;

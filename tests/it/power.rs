@@ -168,7 +168,7 @@ async fn a_factory_reset_erases_what_a_user_has_set_and_reboots() {
         .configure(|config| {
             config.settings.system.name = "cellar".into();
             config.settings.services.modbus.port = 1502;
-            config.mqtt.password = "secret".into();
+            config.mqtt.password = Some("secret".into());
             config.script = Some("print(1)".into());
             config.wifi.name = "home".into();
             Ok::<_, ()>(())

@@ -12,6 +12,8 @@ mod show;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 pub use self::show::{AddressFormat, Listing};
 use crate::limits;
 use crate::meter::Quantity;
@@ -24,7 +26,7 @@ pub struct RegisterMap {
 }
 
 /// Registers that follow each other from one address on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterSet {
     /// 0..=9998.
     pub start_address: u16,
@@ -35,7 +37,7 @@ pub struct RegisterSet {
 }
 
 /// The order of the words of a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WordOrder {
     /// `msw`: most significant word first.
     #[default]
@@ -45,7 +47,7 @@ pub enum WordOrder {
 }
 
 /// A value in the map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// What it shows.
     pub id: RegisterId,
@@ -56,7 +58,7 @@ pub struct Register {
 }
 
 /// How a number is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum NumberType {
     Short,
@@ -68,7 +70,7 @@ pub enum NumberType {
 }
 
 /// What a register shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterId {
     /// `0`: all bits zero.
     Zeros,
@@ -139,6 +141,22 @@ impl PartialEq for RegisterMap {
 }
 
 impl Eq for RegisterMap {}
+
+/// As its sets.
+impl Serialize for RegisterMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sets.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RegisterMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::deserialize(deserializer)?).map_err(|errors| {
+            let error = errors.first().map_or_else(String::new, ToString::to_string);
+            serde::de::Error::custom(error)
+        })
+    }
+}
 
 impl RegisterMap {
     /// The map of these sets.

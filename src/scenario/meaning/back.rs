@@ -11,7 +11,7 @@ use super::super::raw::{
 use super::effect::SILENCES;
 use crate::fault::{
     ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, MeterEffect, Moment,
-    QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
+    MqttEffect, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -77,6 +77,11 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             };
             (at(PlaceWord::Target, map), target_effect(effect))
         }
+        Fault::Mqtt { device: id, effect } => {
+            let map =
+                Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
+        }
         Fault::Meter { device: id, effect } => {
             let map =
                 Place { meter: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
@@ -95,6 +100,7 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
+        PlaceWord::Mqtt => Place { mqtt: Some(Any::Any), ..Place::default() },
         PlaceWord::Modbus => Place { modbus: Some(Any::Any), ..Place::default() },
         PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
     };
@@ -204,6 +210,15 @@ fn queue_effect(effect: QueueEffect) -> Effect {
     Choice::Map(match effect {
         QueueEffect::Occupy(taken) => EffectOf::Occupy(places(taken)),
         QueueEffect::Limit(all) => EffectOf::Limit(places(all)),
+    })
+}
+
+fn mqtt_effect(effect: MqttEffect) -> Effect {
+    Choice::Word(match effect {
+        MqttEffect::Delay(of) => return delay(of),
+        MqttEffect::Lose => EffectWord::Lose,
+        MqttEffect::Drop => EffectWord::Drop,
+        MqttEffect::Refuse => EffectWord::Refuse,
     })
 }
 

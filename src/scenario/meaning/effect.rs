@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::raw::{self, EffectOf, EffectWord};
 use super::place::{Place, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, MeterEffect, Moment, QueueEffect, Silence,
-    SlaveEffect, TargetEffect, WireFault, result,
+    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, MeterEffect, Moment, MqttEffect,
+    QueueEffect, Silence, SlaveEffect, TargetEffect, WireFault, result,
 };
 use crate::limits;
 
@@ -76,6 +76,7 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
+        Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
         Place::Meter(_) => (
             "a meter",
             &[
@@ -116,6 +117,7 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
+        Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
         Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
         Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
@@ -313,6 +315,8 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::Drip
         | EffectWord::MalformedJson
         | EffectWord::BadContentLength
+        | EffectWord::Lose
+        | EffectWord::Drop
         | EffectWord::NotConnected
         | EffectWord::NoData
         | EffectWord::Recognition
@@ -381,6 +385,16 @@ fn target_effect(effect: &raw::Effect) -> Result<TargetEffect, String> {
         raw::Choice::Map(EffectOf::Reset(_)) => {
             return Err("a moment is known to slaves only; write the bare word `reset`".to_owned());
         }
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
+fn mqtt_effect(effect: &raw::Effect) -> Result<MqttEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Lose) => MqttEffect::Lose,
+        raw::Choice::Word(EffectWord::Drop) => MqttEffect::Drop,
+        raw::Choice::Word(EffectWord::Refuse) => MqttEffect::Refuse,
+        raw::Choice::Map(EffectOf::Delay(raw)) => MqttEffect::Delay(delay(raw)?),
         _ => return Err(OTHER.to_owned()),
     })
 }

@@ -6,7 +6,7 @@ use super::super::raw;
 use super::Known;
 use super::effect::{effect_at, known_effects, name_of};
 use super::place::{Place, Sends};
-use crate::fault::{Fault, Rule, SlaveEffect, Trigger};
+use crate::fault::{Fault, MqttEffect, Rule, SlaveEffect, Trigger};
 use crate::limits;
 
 /// The rule that is meant.
@@ -95,6 +95,9 @@ impl Judge<'_> {
                     );
                     self.mistake(Mistake::new(self.path.key("when").key("every"), message));
                 }
+            }
+            Fault::Mqtt { effect: MqttEffect::Refuse, .. } => {
+                self.check_window(when, "`refuse` is a state of the broker");
             }
             _ => {}
         }

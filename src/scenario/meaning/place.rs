@@ -50,6 +50,7 @@ pub(super) enum Place {
     Queue(Option<String>),
     Slave(SlavePlace),
     Target(TargetPlace),
+    Mqtt(Option<String>),
     Modbus(ModbusPlace),
     Meter(Option<String>),
 }
@@ -73,6 +74,7 @@ impl Judge<'_> {
             raw::Choice::Word(PlaceWord::Queue) => Place::Queue(None),
             raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
             raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
+            raw::Choice::Word(PlaceWord::Mqtt) => Place::Mqtt(None),
             raw::Choice::Word(PlaceWord::Modbus) => Place::Modbus(ModbusPlace::default()),
             raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
@@ -91,7 +93,7 @@ impl Judge<'_> {
     }
 
     fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
-        const KINDS: [&str; 6] = ["slave", "target", "api", "queue", "modbus", "meter"];
+        const KINDS: [&str; 7] = ["slave", "target", "api", "queue", "modbus", "meter", "mqtt"];
         let given = keys(map);
         let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
@@ -109,11 +111,12 @@ impl Judge<'_> {
                 ("modbus", &["modbus", "device", "unit", "function", "address"])
             }
             (Some("meter"), None) => ("meter", &["meter", "device"]),
+            (Some("mqtt"), None) => ("mqtt", &["mqtt", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
-                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter` and `action`; `any` means all of them");
+                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt` and `action`; `any` means all of them");
                 self.mistake(mistake);
                 return None;
             }
@@ -131,6 +134,7 @@ impl Judge<'_> {
             "target" => self.target_place(map),
             "api" => self.api_place(map),
             "queue" => self.device(map).map(Place::Queue),
+            "mqtt" => self.device(map).map(Place::Mqtt),
             "modbus" => self.modbus_place(map),
             "meter" => self.device(map).map(Place::Meter),
             _ => self.action_place(map),
@@ -433,6 +437,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("target", map.target.is_some()),
         ("api", map.api.is_some()),
         ("queue", map.queue.is_some()),
+        ("mqtt", map.mqtt.is_some()),
         ("modbus", map.modbus.is_some()),
         ("meter", map.meter.is_some()),
         ("action", map.action.is_some()),

@@ -42,11 +42,12 @@ pub enum PlaceWord {
     Modbus,
     /// The meter of every device.
     Meter,
+    /// The MQTT client of every device.
+    Mqtt,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter` and `action` says which kind it
-/// is; `action`
-/// beside `slave` or `target` means the action that sent the request.
+/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt` and `action` says which
+/// kind it is; `action` beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -66,7 +67,9 @@ pub struct Place {
     pub modbus: Option<Any>,
     /// The meter: any. With `device`, the one of that device.
     pub meter: Option<Any>,
-    /// The device, by id, where there are several (api, action, queue, modbus, meter).
+    /// The MQTT client: any. With `device`, the one of that device.
+    pub mqtt: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -137,8 +140,12 @@ pub enum EffectWord {
     Hang,
     /// slave, modbus: never answered, although carried out.
     Silence,
-    /// slave, modbus: all its units refuse connections, open ones are reset.
+    /// slave, modbus: all its units refuse connections, open ones are reset. mqtt: so does the broker.
     Refuse,
+    /// mqtt: a message never goes out, and nobody notices.
+    Lose,
+    /// mqtt: the connection is lost in place of a message.
+    Drop,
     /// api, slave, modbus, target: the connection is reset before the answer.
     Reset,
     /// slave, modbus: the connection is closed before the reply.
@@ -201,7 +208,7 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, modbus, target: answered later.
+    /// api, slave, modbus, target: answered later. mqtt: a message goes out later.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),

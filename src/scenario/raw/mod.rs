@@ -5,12 +5,14 @@
 //! mean is [`super::model`]. Every key is optional unless its type is not an `Option`; null counts
 //! as left out. The comments are what editors show.
 
+mod broker;
 mod choice;
 mod device;
 mod fault;
 mod meter;
 mod modbus;
 mod scalar;
+mod site;
 mod slave;
 mod target;
 
@@ -19,10 +21,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::broker::Broker;
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
-    Mdns, Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
+    License, Mdns, Outbound, SdCard,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
@@ -34,9 +37,13 @@ pub use self::meter::{
 };
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, MeterText, MethodWord, Name,
-    OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
+    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, Mac, MeterText, MethodWord,
+    Name, OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
     scalar_with_pattern,
+};
+pub use self::site::{
+    AuthText, EthSettings, HtText, MeterSettings, Network, Power, Scalers, Settings, WifiSettings,
+    Wps,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
@@ -75,6 +82,8 @@ pub struct Scenario {
     pub slaves: Option<BTreeMap<Name, Slave>>,
     /// The HTTP targets, by name.
     pub http_targets: Option<BTreeMap<Name, Target>>,
+    /// The MQTT brokers beside the house, by name.
+    pub mqtt_brokers: Option<BTreeMap<Name, Broker>>,
     /// What befalls the house. Rules are asked in this order: delays of several add up, the first
     /// effect that decides the outcome wins.
     pub faults: Option<Vec<Rule>>,

@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as NONCE_TEXT};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
@@ -255,17 +255,18 @@ impl Nonce {
         bytes
     }
 
-    /// What it says and the proof, in base64.
+    /// What it says and the proof, in base64 that has none of the characters at which simple clients
+    /// take a challenge apart.
     fn text(self, key: &Key) -> String {
         let plain = self.bytes();
-        BASE64.encode([plain.as_slice(), &key.sum(&plain)].concat())
+        NONCE_TEXT.encode([plain.as_slice(), &key.sum(&plain)].concat())
     }
 
     /// None where this device did not make it; the proof is made also where there is nothing to
     /// prove.
     fn read(text: &str, key: &Key) -> Option<Self> {
         let mut bytes = [0; Self::PLAIN + 16];
-        let length = BASE64.decode_slice(text, &mut bytes).unwrap_or(0);
+        let length = NONCE_TEXT.decode_slice(text, &mut bytes).unwrap_or(0);
         let (plain, proof) = bytes.split_at(Self::PLAIN);
         let genuine: bool = key.sum(plain).as_slice().ct_eq(proof).into();
         if !genuine || length != bytes.len() {

@@ -38,8 +38,16 @@ enum Content {
     Nothing,
     /// One piece, known as a whole.
     Whole { kind: &'static str, bytes: Bytes },
+    /// So many bytes, each piece when it comes.
+    Pieces { kind: &'static str, pieces: Pieces },
     /// Server-Sent Events, each when it comes.
     Events(Events),
+}
+
+#[derive(Debug)]
+struct Pieces {
+    left: u64,
+    queue: mpsc::Receiver<Bytes>,
 }
 
 #[derive(Debug)]
@@ -80,6 +88,14 @@ impl Reply {
     pub fn content(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
         let content = Content::Whole { kind, bytes: bytes.into() };
         Self { content, ..Self::empty(status) }
+    }
+
+    /// A reply of this media type whose `size` bytes come out of `queue` piece by piece. Where the
+    /// sender is dropped before, the connection breaks off.
+    #[must_use]
+    pub(super) fn file(kind: &'static str, size: u64, queue: mpsc::Receiver<Bytes>) -> Self {
+        let content = Content::Pieces { kind, pieces: Pieces { left: size, queue } };
+        Self { content, ..Self::empty(StatusCode::OK) }
     }
 
     /// A stream of Server-Sent Events: whatever comes out of `queue` is sent as it is and at once,
@@ -176,7 +192,7 @@ impl Reply {
     pub fn bytes(&self) -> Bytes {
         match &self.content {
             Content::Whole { bytes, .. } => bytes.clone(),
-            Content::Nothing | Content::Events(_) => Bytes::new(),
+            Content::Nothing | Content::Pieces { .. } | Content::Events(_) => Bytes::new(),
         }
     }
 
@@ -211,6 +227,7 @@ impl Reply {
     pub(crate) fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
         let (kind, rest) = match self.content {
             Content::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
+            Content::Pieces { kind, pieces } => (Some(kind), Rest::Pieces(pieces)),
             Content::Events(events) => (Some(EVENTS), Rest::Events(events)),
             Content::Nothing if self.status == StatusCode::NO_CONTENT => (None, Rest::Over),
             Content::Nothing => (None, Rest::Piece(Bytes::new())),
@@ -221,8 +238,14 @@ impl Reply {
         if let Some(kind) = kind {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        if let Rest::Piece(bytes) = &rest {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        match &rest {
+            Rest::Piece(bytes) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            }
+            Rest::Pieces(pieces) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.left));
+            }
+            Rest::Events(_) | Rest::Broken | Rest::Over => {}
         }
         headers.extend(self.headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -248,6 +271,7 @@ pub struct Body<G = ()> {
 #[derive(Debug)]
 enum Rest {
     Piece(Bytes),
+    Pieces(Pieces),
     /// What has no length is sent in chunks, to HTTP/1.0 up to the end of the connection.
     Events(Events),
     /// Nothing, and the end of the body is missing.
@@ -255,10 +279,24 @@ enum Rest {
     Over,
 }
 
-/// A stream of events that was told to break off.
+/// A body that was told to break off, or has no source any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the stream is broken off on purpose")]
+#[error("the body breaks off")]
 pub struct BrokenOff;
+
+impl<G> Body<G> {
+    /// The next piece of what has a length; none came where it breaks off.
+    fn take(&mut self, piece: Option<Bytes>) -> Result<Frame<Bytes>, BrokenOff> {
+        if let (Rest::Pieces(pieces), Some(mut piece)) = (&mut self.rest, piece) {
+            // More than was promised would be taken for the next reply.
+            piece.truncate(usize::try_from(pieces.left).unwrap_or(usize::MAX));
+            pieces.left -= piece.len() as u64;
+            return Ok(Frame::data(piece));
+        }
+        self.rest = Rest::Over;
+        Err(BrokenOff)
+    }
+}
 
 impl<G: Unpin> hyper::body::Body for Body<G> {
     type Data = Bytes;
@@ -268,6 +306,10 @@ impl<G: Unpin> hyper::body::Body for Body<G> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Rest::Pieces(Pieces { left: 1.., queue }) = &mut self.rest {
+            let piece = ready!(queue.poll_recv(context));
+            return Poll::Ready(Some(self.take(piece)));
+        }
         if let Rest::Events(Events { queue, breaks }) = &mut self.rest {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
@@ -283,17 +325,18 @@ impl<G: Unpin> hyper::body::Body for Body<G> {
         Poll::Ready(match std::mem::replace(&mut self.rest, Rest::Over) {
             Rest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
             Rest::Broken => Some(Err(BrokenOff)),
-            Rest::Events(_) | Rest::Over => None,
+            Rest::Pieces(_) | Rest::Events(_) | Rest::Over => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.rest, Rest::Over)
+        matches!(self.rest, Rest::Over | Rest::Pieces(Pieces { left: 0, .. }))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.rest {
             Rest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Rest::Pieces(pieces) => SizeHint::with_exact(pieces.left),
             Rest::Over => SizeHint::with_exact(0),
             Rest::Events(_) | Rest::Broken => SizeHint::default(),
         }

@@ -8,13 +8,16 @@ use bytes::Bytes;
 use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
 use super::query::Query;
-use super::{Reply, actions, body, modbus, page, power, scalers, settings, wifi};
+use super::{
+    Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, variables, wifi,
+};
 use crate::clock::Clock;
-use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
@@ -51,7 +54,13 @@ enum Handler {
     Now(fn(&Call<'_>) -> Reply),
     /// With waiting.
     Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
+    /// With waiting, and it reads the body itself.
+    Streaming(Streaming),
 }
+
+/// A handler that reads the body itself.
+type Streaming =
+    for<'a> fn(&'a Call<'a>, body::Upload) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
 /// Every path of the device.
 pub static ROUTES: &[Route] = &[
@@ -169,6 +178,42 @@ pub static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        path: "/sdcard/*",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            later(Method::Get, "What is on the SD card: a folder's listing, or a file.", sd::get),
+            later(Method::Delete, "Deletes a file or folder of the SD card.", sd::delete),
+        ],
+    },
+    Route {
+        path: "/api/v1/berry",
+        since: Feature::Berry.since(),
+        licensed: false,
+        endpoints: &[
+            get("The stored Berry script.", berry::show),
+            post("Replaces the script.", berry::store).up_to(limits::SCRIPT_BYTES),
+            put("Whether the script runs; ?run=true starts it, ?run=false stops it.", berry::run),
+            delete("Deletes the script; one that runs goes on.", berry::delete),
+        ],
+    },
+    Route {
+        path: "/api/v1/berry/console",
+        since: Feature::Berry.since(),
+        licensed: false,
+        endpoints: &[get("What the script prints, as events.", berry::console)],
+    },
+    Route {
+        path: "/load",
+        since: ANY,
+        licensed: false,
+        endpoints: &[streaming(
+            "Takes a firmware image, and reboots.",
+            limits::UPLOAD_BYTES,
+            load::upload,
+        )],
+    },
+    Route {
         path: "/api/v1/reboot",
         since: ANY,
         licensed: false,
@@ -182,6 +227,28 @@ pub static ROUTES: &[Route] = &[
             "Puts everything back to what it was from the factory, and reboots.",
             power::restore,
         )],
+    },
+    Route {
+        path: "/api/v1/mqtt/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of the MQTT client.", |call| settings::show(call, &MQTT_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &MQTT_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &MQTT_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/variables",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The template variables with their values.", variables::list)],
+    },
+    Route {
+        path: "/api/v1/template/test",
+        since: ANY,
+        licensed: true,
+        endpoints: &[post("Renders the template in the body.", variables::render)],
     },
 ];
 
@@ -220,6 +287,11 @@ const fn later(
         body_limit: limits::JSON_BODY_BYTES,
         handler: Handler::Later(handler),
     }
+}
+
+/// An endpoint whose handler reads the body itself.
+const fn streaming(about: &'static str, body_limit: usize, handler: Streaming) -> Endpoint {
+    Endpoint { method: Method::Post, about, body_limit, handler: Handler::Streaming(handler) }
 }
 
 impl Endpoint {
@@ -270,6 +342,8 @@ pub struct Api {
     guard: Guard,
     strangers: Strangers,
     run: Box<dyn Fn(Run) + Send + Sync>,
+    /// One upload at a time.
+    upload: Semaphore,
 }
 
 /// A call that passed all checks.
@@ -292,7 +366,8 @@ impl Api {
     ) -> Arc<Self> {
         let guard = Guard::new(device.access().digest);
         let strangers = Strangers::default();
-        Arc::new(Self { device, engine, clock, guard, strangers, run: Box::new(run) })
+        let upload = Semaphore::new(1);
+        Arc::new(Self { device, engine, clock, guard, strangers, run: Box::new(run), upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
@@ -301,7 +376,7 @@ impl Api {
     /// method, licence, body.
     pub async fn answer<B>(&self, request: Request<B>) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
@@ -324,7 +399,7 @@ impl Api {
     /// The reply, for whoever may ask.
     async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         match self.guard.check(head, &view) {
             Gate::Open => {}
@@ -332,6 +407,10 @@ impl Api {
             Gate::Body => return self.answer_with_body(head, view, body).await,
         }
         match self.check(head, &view) {
+            Ok(endpoint) if matches!(endpoint.handler, Handler::Streaming(_)) => {
+                let call = Call { api: self, head, view, body: Bytes::new() };
+                self.finish(endpoint, &call, body::upload(body)).await
+            }
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
                 Ok(body) => self.handle(endpoint, head, view, body).await,
                 Err(unread) => unread.into(),
@@ -344,11 +423,11 @@ impl Api {
     /// with anything else is told only to who is in.
     async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let endpoint = self.check(head, &view);
         let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
-        let Ok(body) = body::read(body, limit.max(limits::AUTH_INT_BYTES)).await else {
+        let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
             return self.unauthorized(&view, Refusal::NoBody).closing();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
@@ -362,11 +441,25 @@ impl Api {
     }
 
     async fn handle(&self, endpoint: &Endpoint, head: &Parts, view: View, body: Bytes) -> Reply {
+        let upload = match endpoint.handler {
+            Handler::Streaming(_) => body.clone(),
+            _ => Bytes::new(),
+        };
         let call = Call { api: self, head, view, body };
-        match endpoint.handler {
-            Handler::Now(handler) => handler(&call),
-            Handler::Later(handler) => handler(&call).await,
+        self.finish(endpoint, &call, body::uploaded(upload)).await
+    }
+
+    async fn finish(&self, endpoint: &Endpoint, call: &Call<'_>, upload: body::Upload) -> Reply {
+        let reply = match endpoint.handler {
+            Handler::Now(handler) => handler(call),
+            Handler::Later(handler) => handler(call).await,
+            Handler::Streaming(handler) => handler(call, upload).await,
+        };
+        if endpoint.method != Method::Get {
+            // Whoever is told that something is set finds it set, come what may.
+            self.device.kept().await;
         }
+        reply
     }
 
     fn unauthorized(&self, view: &View, refusal: Refusal) -> Reply {
@@ -452,6 +545,11 @@ impl Call<'_> {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.api.clock
+    }
+
+    /// Keeps other uploads away until the returned value is dropped; none where there is one.
+    pub(super) fn begin_upload(&self) -> Option<SemaphorePermit<'_>> {
+        self.api.upload.try_acquire().ok()
     }
 
     /// Has an admitted call carried out.

@@ -52,8 +52,8 @@ impl Follower {
             until: shared.parts.clock.sleep_until(VirtualTime::MAX),
             shared,
         };
-        let followed = follower.follow();
-        follower.shared.applied.send_replace(followed.generation);
+        let rules = follower.follow();
+        follower.shared.applied.send_replace(rules.generation);
         follower
     }
 
@@ -66,7 +66,7 @@ impl Follower {
             let again = self.failed.then_some(limits::MODBUS_BIND_RETRY);
             tokio::select! {
                 biased;
-                changed = changes.changed() => if changed.is_err() { return },
+                seen = changes.changed() => if seen.is_err() { return },
                 () = &mut self.until => {}
                 accepted = self.door.accept(again) => {
                     if let Some(stream) = accepted {
@@ -76,11 +76,11 @@ impl Follower {
                 }
             }
             let before = self.at;
-            let followed = self.follow();
+            let rules = self.follow();
             if before.is_some() && before != self.at {
                 self.door.emptied().await;
             }
-            self.shared.applied.send_replace(followed.generation);
+            self.shared.applied.send_replace(rules.generation);
         }
     }
 

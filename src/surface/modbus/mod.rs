@@ -75,6 +75,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// Where connections are taken; none while none are.
+    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "what announces it asks"))]
     pub(crate) fn listening(&self) -> Option<SocketAddr> {
         self.listening.then_some(self.address)
     }

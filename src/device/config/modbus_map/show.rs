@@ -93,7 +93,7 @@ fn compact(set: &RegisterSet) -> Set<'static, Shown<'static>> {
         start_address: Address(set.start_address.into(), AddressFormat::Dec),
         word_order: (set.word_order != WordOrder::default()).then(|| set.word_order.name()),
         extent: None,
-        registers: set.registers.iter().map(shown).collect(),
+        registers: set.registers.iter().copied().map(shown).collect(),
     }
 }
 
@@ -108,7 +108,7 @@ fn detailed(
         let address = Some(Address(next, format));
         let words = register.words();
         next += u32::from(words);
-        Shown { address, size: Some(words), ..shown(register) }
+        Shown { address, size: Some(words), ..shown(*register) }
     });
     Set {
         start_address: Address(start, format),
@@ -122,7 +122,7 @@ fn detailed(
 }
 
 /// Type and scaler belong to numbers alone.
-fn shown(register: &Register) -> Shown<'static> {
+fn shown(register: Register) -> Shown<'static> {
     let is_number = register.id.bytes().is_none();
     Shown {
         id: register.id.name(),
