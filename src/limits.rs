@@ -260,6 +260,14 @@ pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away in that time; a client that goes on beyond them is reset.
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
+/// Live events that wait for a client to read them, about 600 bytes each, after the kernel's buffers
+/// are full.
+pub const LIVE_QUEUE: usize = 64;
+/// Real time that a live client gets to read on when its queue is full, before it is dropped: so much
+/// that a client that reads is never dropped for a clock that is moved fast.
+pub const LIVE_GRACE: Duration = Duration::from_secs(1);
+/// Live events that faults hold back; of more the oldest are lost.
+pub const LIVE_HELD: usize = 1000;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
 /// Real time the control plane waits until every listener follows a change of the rules.

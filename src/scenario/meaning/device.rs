@@ -161,6 +161,8 @@ fn hardware(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Hardware
     };
     Hardware {
         reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0),
+        build: raw.build.as_ref().map(|build| build.0.clone()),
+        activated: raw.activation_date.map_or(Hardware::ACTIVATED, |at| at.0),
         sd_card,
         images: images(raw, &path.key("images"), mistakes),
         power_model: raw.power_model.unwrap_or(false),

@@ -132,12 +132,12 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "UrlPath" => check::<UrlPath>,
         "Seconds" => check::<Seconds>,
         "UnitId" => check::<UnitId>,
-        "TimeOfDay" => check::<TimeOfDay>,
-        "Key" => check::<KeyText>,
-        "MeterText" => check::<MeterText>,
         "Mac" => check::<Mac>,
         "Ht" => check::<HtText>,
         "AuthMode" => check::<AuthText>,
+        "TimeOfDay" => check::<TimeOfDay>,
+        "Key" => check::<KeyText>,
+        "MeterText" => check::<MeterText>,
         _ => return None,
     })
 }
