@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A decimal number: `mantissa` × 10^−`places`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +17,8 @@ pub struct Decimal {
 impl Decimal {
     /// 0.
     pub const ZERO: Self = Self { mantissa: 0, places: 0 };
+    /// 1.
+    pub const ONE: Self = Self { mantissa: 1, places: 0 };
     /// Decimal places at the most: what a power of ten in an `i64` leaves room for.
     pub const PLACES: u8 = 9;
 
@@ -75,6 +77,55 @@ impl Decimal {
         Self { mantissa: self.mantissa.saturating_neg(), places: self.places }
     }
 
+    /// The product, rounded to so many places (half away from zero) and cut to what fits.
+    #[must_use]
+    pub fn times(self, factor: Self, places: u8) -> Self {
+        let places = places.min(Self::PLACES);
+        // Two `i64` and a power of ten up to 10^9 stay within an `i128`; more places than a `Decimal`
+        // has do not exist.
+        let product = i128::from(self.mantissa) * i128::from(factor.mantissa);
+        let exact = self.places + factor.places;
+        let scaled = if exact <= places {
+            product.saturating_mul(10_i128.pow(u32::from(places - exact)))
+        } else {
+            let unit = 10_i128.pow(u32::from(exact - places));
+            (product + product.signum() * (unit / 2)) / unit
+        };
+        let most = if scaled < 0 { i64::MIN } else { i64::MAX };
+        Self { mantissa: i64::try_from(scaled).unwrap_or(most), places }
+    }
+
+    /// This less `other`, with the places of the finer one; cut to what fits.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        let places = self.places.max(other.places);
+        let scaled = |number: Self| {
+            i128::from(number.mantissa) * 10_i128.pow(u32::from(places - number.places))
+        };
+        let difference = scaled(self) - scaled(other);
+        let most = if difference < 0 { i64::MIN } else { i64::MAX };
+        Self { mantissa: i64::try_from(difference).unwrap_or(most), places }
+    }
+
+    /// The number × 10^`by`; what does not fit is cut.
+    #[must_use]
+    pub const fn shifted(self, by: i8) -> Self {
+        let Self { mut mantissa, mut places } = self;
+        if by < 0 {
+            return Self::new(mantissa, places.saturating_add(by.unsigned_abs()));
+        }
+        let mut left = by;
+        while left > 0 {
+            if places > 0 {
+                places -= 1;
+            } else {
+                mantissa = mantissa.saturating_mul(10);
+            }
+            left -= 1;
+        }
+        Self { mantissa, places }
+    }
+
     /// The same value without trailing zeros.
     #[must_use]
     pub const fn shortest(self) -> Self {
@@ -130,6 +181,14 @@ impl Serialize for Decimal {
     }
 }
 
+impl<'de> Deserialize<'de> for Decimal {
+    /// The decimal number nearest to a JSON number, which is the one that was written wherever that
+    /// has at most 15 digits.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(|value| Self::rounded(value, Self::PLACES).shortest())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +209,20 @@ mod tests {
             let number = Decimal::new(mantissa, places);
             assert_eq!(number.to_string(), printed);
             assert_eq!(serde_json::to_string(&number).unwrap(), printed);
+            if mantissa != i64::MIN {
+                assert_eq!(serde_json::from_str::<Decimal>(printed).unwrap(), number);
+            }
         }
+    }
+
+    #[test]
+    fn shifting_moves_the_point() {
+        for (by, printed) in
+            [(0, "12.34"), (1, "123.4"), (3, "12340"), (-2, "0.1234"), (-9, "0.000000012")]
+        {
+            assert_eq!(Decimal::new(1234, 2).shifted(by).to_string(), printed);
+        }
+        assert_eq!(Decimal::new(i64::MAX, 0).shifted(6).mantissa(), i64::MAX);
     }
 
     #[test]
@@ -161,5 +233,22 @@ mod tests {
         assert_eq!(Decimal::rounded(-2.5, 0), Decimal::new(-3, 0));
         assert_eq!(Decimal::rounded(f64::NAN, 3), Decimal::ZERO);
         assert_eq!(Decimal::new(123_456_789_012_345, 12), Decimal::new(123_456_789_012, 9));
+    }
+
+    #[test]
+    fn products_and_differences_are_exact_up_to_their_last_place() {
+        let product = |a, b, places| Decimal::times(a, b, places).to_string();
+        let number = Decimal::new;
+        assert_eq!(product(number(75_133, 3), number(40, 0), 3), "3005.32");
+        assert_eq!(product(number(15, 3), number(1, 3), 3), "0");
+        assert_eq!(product(number(1500, 3), number(1, 3), 3), "0.002");
+        assert_eq!(product(number(-1500, 3), number(1, 3), 3), "-0.002");
+        assert_eq!(product(number(1499, 3), number(1, 3), 3), "0.001");
+        assert_eq!(product(number(26, 2), number(333, 2), 3), "0.866");
+        assert_eq!(product(number(3, 0), number(3, 0), 9), "9");
+        assert_eq!(product(number(i64::MAX, 0), number(i64::MIN, 0), 9), "-9223372036.854775808");
+        assert_eq!(number(36, 3).less(number(1, 1)).to_string(), "-0.064");
+        assert_eq!(number(5, 0).less(number(25, 2)).to_string(), "4.75");
+        assert_eq!(number(i64::MIN, 0).less(number(1, 0)), number(i64::MIN, 0));
     }
 }

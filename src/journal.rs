@@ -40,12 +40,24 @@ pub enum Event {
     },
     /// A write changed these fields of an object of the API; none where all stayed as it was.
     SettingsChanged { device: Arc<str>, object: &'static str, fields: Vec<&'static str> },
+    /// A WPS pairing was started, or ended: `started`, `paired`, `timed out`, `given up`.
+    Wps { device: Arc<str>, outcome: &'static str },
     /// A write was refused for this field, empty for the whole.
     SettingsRefused { device: Arc<str>, object: &'static str, field: String },
     /// A write named keys that the device does not know; they had no effect.
     KeysIgnored { device: Arc<str>, object: &'static str, keys: Vec<String> },
     /// The outbound policy kept a request in.
     OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
+    /// A device's MQTT client was taken by its broker.
+    MqttConnected { device: Arc<str>, broker: String },
+    /// It got no connection; said once, however many tries come to the same.
+    MqttNotConnected { device: Arc<str>, broker: String, reason: String },
+    /// Its connection ended.
+    MqttDisconnected { device: Arc<str>, broker: String, reason: String },
+    /// It published a message of so many bytes.
+    MqttPublished { device: Arc<str>, topic: String, bytes: usize },
+    /// A message that was due did not go out.
+    MqttNotPublished { device: Arc<str>, topic: String, reason: &'static str },
     /// A rule struck.
     FaultFired { rule: Arc<str>, seam: &'static str, at: String },
     /// A slave handled a request. `values` are what it writes, registers or bits as 0 and 1;
@@ -64,8 +76,42 @@ pub enum Event {
     SlaveGarbage { slave: Arc<str>, reason: String },
     /// A slave closed or reopened its listener.
     SlaveListening { slave: Arc<str>, listening: bool },
+    /// The device's own Modbus server answered otherwise than with registers: `exception n`, or what
+    /// a fault made of it.
+    ModbusRequest {
+        device: Arc<str>,
+        unit: u8,
+        function: u8,
+        address: u16,
+        quantity: u16,
+        outcome: Cow<'static, str>,
+    },
+    /// The device's Modbus server received bytes that are no Modbus frame, and closed the connection.
+    ModbusGarbage { device: Arc<str>, reason: String },
+    /// The device's Modbus server opened or closed its listener.
+    ModbusListening { device: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
+    /// A client follows the live stream of a device.
+    LiveFollowed { device: Arc<str> },
+    /// The device ended a live stream: `taken over`, `thrown out`, `cut` or `not read`.
+    LiveEnded { device: Arc<str>, cause: &'static str },
+    /// A device goes down, to come up again.
+    Rebooting { device: Arc<str>, cause: &'static str },
+    /// A device came up.
+    Started { device: Arc<str>, firmware: String, boot_id: String },
+    /// A device forgot what its user had set.
+    Restored { device: Arc<str> },
+    /// Rows of the SD log cannot be written, from this one on.
+    SdNotWritten { device: Arc<str>, error: String },
+    /// Rows of the SD log are written again.
+    SdGoesOn { device: Arc<str> },
+    /// A firmware image was uploaded; `firmware` is what it is, where the scenario says so.
+    FirmwareUploaded { device: Arc<str>, name: String, size: u64, firmware: Option<String> },
+    /// A Berry script was started or stopped.
+    ScriptRuns { device: Arc<str>, running: bool },
+    /// Something that is to outlive the process could not be written down.
+    StateNotWritten { what: Arc<str>, error: String },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

@@ -19,6 +19,16 @@ pub const STATUS_ENTRIES: usize = 40;
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (contract §1 and §3; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
+/// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`
+/// (`mqtt_settings_fields.csv`).
+pub const MQTT_TEXT_CHARS: usize = 127;
+/// Characters of the MQTT settings' `client_id`.
+pub const MQTT_CLIENT_ID_CHARS: usize = 63;
+/// Characters of the MQTT settings' `client.key_password`.
+pub const MQTT_KEY_PASSWORD_CHARS: usize = 255;
+/// Characters of `publish.template`, and of what `/api/v1/template/test` takes
+/// (`mqtt_settings_fields.csv`).
+pub const TEMPLATE_CHARS: usize = 1023;
 /// Bytes of any other JSON body (contract §1, ruling).
 pub const JSON_BODY_BYTES: usize = 8192;
 /// Characters of an action id.
@@ -47,6 +57,27 @@ pub const DEFAULT_UNIT_ID: u8 = 0;
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 /// How much of a response body an HTTP request reads before its code is final (contract §3, ruling).
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
+
+// ---------------------------------------------------------------------------------------------
+// The device's own Modbus server (contract §6)
+// ---------------------------------------------------------------------------------------------
+
+/// Addresses a register map may use.
+pub const MODBUS_ADDRESSES: std::ops::RangeInclusive<u16> = 0..=9998;
+/// `scaler` of a register.
+pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Connections it serves at once; the vendor names no number. As many as a load test opens, and a
+/// fraction of what an idle HTTP server takes.
+pub const MODBUS_CONNECTIONS: usize = 128;
+/// Real idle time after which it closes a connection, as a slave does.
+pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
+/// Real time before another try to bind a port that was in use.
+pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
+/// Real time before another try where the mDNS library's queue is full, which a house of many devices
+/// fills at its start.
+pub const MDNS_RETRY: Duration = Duration::from_millis(250);
+/// Real time that the mDNS library gets to say goodbye in.
+pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
 
 // ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
@@ -78,6 +109,8 @@ pub const CONVERSION_FACTOR_PLACES: u8 = 6;
 pub const TIME_OFFSET: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
 /// The scaler of an OBIS code, a power of ten (contract §2).
 pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
+/// Scalers of the user's own: more than a body of [`JSON_BODY_BYTES`] has room for.
+pub const CUSTOM_SCALERS: usize = 300;
 /// Bytes of a Wi-Fi network's name (IEEE 802.11, SSID element).
 pub const SSID_BYTES: usize = 32;
 /// Bytes of a Wi-Fi password; 64 hexadecimal digits are a raw key.
@@ -86,6 +119,20 @@ pub const WIFI_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
 /// dBm.
 pub const TX_POWER_STEP: f64 = 0.5;
+/// How long a scan for Wi-Fi networks takes: some 240 ms on each of 13 channels (vendor: seconds).
+pub const WIFI_SCAN: Duration = Duration::from_secs(3);
+/// How long a WPS pairing waits for the router's button (contract §2).
+pub const WPS_WINDOW: Duration = Duration::from_mins(2);
+/// How long it takes from a WPS router's button to the connection unless the scenario says.
+pub const WPS_PAIRING: Duration = Duration::from_secs(15);
+/// dB by which the signal of a Wi-Fi network wavers either way.
+pub const RSSI_WAVER: u8 = 4;
+/// How often that takes another direction.
+pub const RSSI_PERIOD: Duration = Duration::from_mins(1);
+/// The share by which the voltages of the plugs waver either way.
+pub const PLUG_NOISE: f64 = 0.005;
+/// Wi-Fi networks that a scenario may put around a device; a scan shows them all.
+pub const NETWORKS: usize = 64;
 
 // ---------------------------------------------------------------------------------------------
 // Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)
@@ -213,6 +260,14 @@ pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away in that time; a client that goes on beyond them is reset.
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
+/// Live events that wait for a client to read them, about 600 bytes each, after the kernel's buffers
+/// are full.
+pub const LIVE_QUEUE: usize = 64;
+/// Real time that a live client gets to read on when its queue is full, before it is dropped: so much
+/// that a client that reads is never dropped for a clock that is moved fast.
+pub const LIVE_GRACE: Duration = Duration::from_secs(1);
+/// Live events that faults hold back; of more the oldest are lost.
+pub const LIVE_HELD: usize = 1000;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
 /// Real time the control plane waits until every listener follows a change of the rules.
@@ -221,6 +276,24 @@ pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
+/// Real time between two signs of life to a broker. The vendor names none; brokers drop a client
+/// after one and a half of it.
+pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Real time until a broker has to have taken a client, with all of name, connect and TLS.
+pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
+/// Real time of a connect that a clock movement waits for: a broker beside the house answers within
+/// it, and one that does not must not hold the clock up until [`SETTLE`].
+pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
+/// Real time that a broker has to take a message; one that does not read is dropped.
+pub const MQTT_WRITE: Duration = Duration::from_secs(2);
+/// Real time before the first try after one that failed, and the longest after many.
+pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(250)..=Duration::from_secs(10);
+/// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
+pub const MQTT_PACKET_BYTES: usize = 1024;
+/// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
+/// consists of variables alone, none of which shows more than some forty characters.
+pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);
@@ -243,3 +316,38 @@ pub const CLOUD_POINTS: u32 = 1000;
 /// Openings of earlier days that a meter keeps. When there are more, every other one goes: a year is
 /// kept by every 16th day, ten years by every 128th.
 pub const DAYS_KEPT: usize = 31;
+/// Bytes of a document in a state directory; the largest that this writes, with every text of a
+/// device at its longest, has some 100 KiB.
+pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
+/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
+pub const STATE_BROKEN_FILES: u32 = 100;
+/// Status ids passed over after a process that ended without a word: more than a device gives out
+/// between two writes of its state.
+pub const STATUS_ID_LEAP: u64 = 1000;
+/// Bytes on an SD card that is in memory: a day of rows every second.
+pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of a file that are read and sent at a time.
+pub const SD_PIECE_BYTES: usize = 64 * 1024;
+/// Folders within each other on an SD card.
+pub const SD_DEPTH: usize = 16;
+/// Bytes of a name on an SD card (long names of FAT have 255 characters).
+pub const SD_NAME_BYTES: usize = 255;
+/// Entries of a folder that a listing shows: three years of log files in one are some thousand.
+pub const SD_LISTED: usize = 4096;
+/// Files that a scenario puts on a card.
+pub const SD_FILES: usize = 1000;
+/// Bytes of a firmware image (ruling: an application partition of the device's flash).
+pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of an upload beside the image: the heads of its parts, and small fields.
+pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
+/// Bytes of a whole upload.
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
+pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
+/// Real time an upload may take in all.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// Images that a scenario knows.
+pub const IMAGES: usize = 100;
+/// Bytes of a Berry script (contract §2; larger is 413).
+pub const SCRIPT_BYTES: usize = 8191;
+/// Lines that wait for a client of the Berry console; as many as a script of that size can have.
+pub const CONSOLE_LINES: usize = 1024;

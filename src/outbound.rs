@@ -2,8 +2,13 @@
 //! that real definitions use, and beyond them what the outbound policy lets through.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
 
 /// What actions may reach beside the slaves and targets of the house.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -99,6 +104,40 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What it is known by.
     pub hosts: Vec<HostAddress>,
+}
+
+/// An MQTT broker beside the house, which its devices may reach whatever the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Its name in the scenario.
+    pub name: Arc<str>,
+    /// Where it is; on the port of the device's own URL where it says none.
+    pub address: HostAddress,
+    /// What devices know it by.
+    pub hosts: Vec<HostAddress>,
+}
+
+/// Connects the devices of a house to brokers, the house's own and those the policy lets through.
+pub trait Dial: fmt::Debug + Send + Sync {
+    /// Connects to a host and port as a device's settings have them.
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> Dialing<'a>;
+}
+
+/// A connect under way.
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<TcpStream, Unreached>> + Send + 'a>>;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreached {
+    /// The policy keeps it in.
+    #[error("the outbound policy keeps it in (outbound: {})", .0.name())]
+    Denied(Policy),
+    /// Nobody knows the name.
+    #[error("the name does not resolve")]
+    Unknown,
+    /// Nobody takes the connection.
+    #[error("{0}")]
+    Refused(#[from] io::Error),
 }
 
 /// What a peer speaks.

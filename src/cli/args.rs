@@ -37,6 +37,9 @@ pub enum Command {
     Schema,
     /// List the built-in houses
     List,
+    /// Print the OpenAPI description of the device, for scripts/regenerate; the control plane serves it
+    #[command(hide = true)]
+    Openapi,
 }
 
 /// `wwsim run`.
@@ -47,6 +50,9 @@ pub struct RunArguments {
     /// Where the device's API listens; further devices take the ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<SocketAddr>,
+    /// Where the device's own Modbus server listens; further devices take the ports after it
+    #[arg(long, value_name = "ADDRESS")]
+    pub modbus: Option<SocketAddr>,
     /// Where the control plane listens
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
@@ -62,6 +68,9 @@ pub struct RunArguments {
     /// What actions may reach beside the house itself
     #[arg(long, value_enum, value_name = "POLICY")]
     pub outbound: Option<PolicyArgument>,
+    /// Keep what is set and stored in this directory, and go on from there at the next start
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
     /// Write a JSON file that says where everything listens, once it does
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -14,6 +14,7 @@ use clap::Parser;
 
 use self::args::{Arguments, Command};
 use crate::scenario;
+use crate::surface::http::openapi;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Trace(arguments) => trace::trace(&arguments),
         Command::Schema => print(&scenario::json_schema()),
         Command::List => print(&list()),
+        Command::Openapi => print(&openapi::text()),
     };
     outcome.into()
 }

@@ -83,11 +83,17 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), String
     if let Some(policy) = arguments.outbound {
         scenario.outbound = policy.into();
     }
+    if let Some(dir) = &arguments.state_dir {
+        scenario.state_dir = Some(dir.clone());
+    }
     if arguments.any_port {
         scenario.any_port();
     }
     if let Some(address) = arguments.http {
         scenario.listen_http(address)?;
+    }
+    if let Some(address) = arguments.modbus {
+        scenario.listen_modbus(address)?;
     }
     if let Some(address) = arguments.control {
         scenario.control = address;

@@ -120,9 +120,10 @@ impl Trace {
 
     fn csv(&self, out: &mut impl Write, at: VirtualTime) -> io::Result<()> {
         let [time, local, t] = self.times(at);
-        let tariff = self.meter.tariff(at).map_or_else(String::new, |tariff| tariff.to_string());
+        let (tariff, values) = self.meter.trace(at);
+        let tariff = tariff.map_or_else(String::new, |tariff| tariff.to_string());
         write!(out, "{time},{local},{t},{tariff}")?;
-        for value in self.meter.trace(at) {
+        for value in values {
             match value {
                 Some(value) => write!(out, ",{value}")?,
                 None => write!(out, ",")?,
@@ -133,9 +134,10 @@ impl Trace {
 
     fn json(&self, out: &mut impl Write, at: VirtualTime) -> io::Result<()> {
         let [time, local, t] = self.times(at);
-        let tariff = self.meter.tariff(at).map_or_else(|| "null".to_owned(), |t| t.to_string());
+        let (tariff, values) = self.meter.trace(at);
+        let tariff = tariff.map_or_else(|| "null".to_owned(), |tariff| tariff.to_string());
         write!(out, r#"{{"time":"{time}","local":"{local}","t":{t},"tariff":{tariff}"#)?;
-        for (quantity, value) in Quantity::ALL.iter().zip(self.meter.trace(at)) {
+        for (quantity, value) in Quantity::ALL.iter().zip(values) {
             let value = value.map_or_else(|| "null".to_owned(), |value| value.to_string());
             write!(out, r#","{}":{value}"#, quantity.sd_column())?;
         }

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use self::motion::{Motion, Motions};
 use crate::limits;
@@ -136,16 +136,31 @@ pub fn real_time() -> Timestamp {
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     start: Timestamp,
+    /// Asked before a movement, see [`Clock::set_keeper`].
+    keeper: OnceLock<Keeper>,
     motions: Motions,
     state: Mutex<State>,
     /// Tells [`Clock::drive`] that the earliest timer or the speed changed.
     changed: Notify,
     /// One movement at a time.
     moving: tokio::sync::Mutex<()>,
+    /// Tells that the speed was set.
+    speeds: watch::Sender<()>,
 }
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("start", &self.start).finish_non_exhaustive()
+    }
+}
+
+/// Writes down that time may get as far as a point, and returns when that is done.
+pub type Keeper = Box<dyn Fn(VirtualTime) -> Keeping + Send + Sync>;
+
+/// What a [`Keeper`] does.
+pub type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug)]
 struct State {
@@ -167,21 +182,29 @@ type TimerKey = (VirtualTime, u64);
 impl Clock {
     /// A clock that reads `start` now and goes on at `speed`.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
     pub fn new(start: Timestamp, speed: Speed) -> Self {
+        Self::resume(start, speed, VirtualTime::ZERO)
+    }
+
+    /// A clock that reads `now` now, in a scenario that started at `start`, and goes on at `speed`.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
+    pub fn resume(start: Timestamp, speed: Speed, now: VirtualTime) -> Self {
         Self(Arc::new(Shared {
             start,
+            keeper: OnceLock::new(),
             motions: Motions::default(),
             state: Mutex::new(State {
                 speed,
                 own_speed: None,
-                anchor: (Instant::now(), VirtualTime::ZERO),
+                anchor: (Instant::now(), now.min(VirtualTime::LAST)),
                 sleepers: BTreeMap::new(),
                 fired: HashMap::new(),
                 next_timer: 0,
             }),
             changed: Notify::new(),
             moving: tokio::sync::Mutex::new(()),
+            speeds: watch::Sender::new(()),
         }))
     }
 
@@ -224,6 +247,32 @@ impl Clock {
             }
         }
         self.0.changed.notify_one();
+        self.0.speeds.send_replace(());
+    }
+
+    /// Tells each time that the speed was set.
+    #[must_use]
+    pub fn speeds(&self) -> watch::Receiver<()> {
+        self.0.speeds.subscribe()
+    }
+
+    /// Civil time at the scenario's start.
+    #[must_use]
+    pub fn start(&self) -> Timestamp {
+        self.0.start
+    }
+
+    /// Whether a movement is under way.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.0.moving.try_lock().is_err()
+    }
+
+    /// Has `keeper` asked before each movement, with the time it leads to, so that a process that
+    /// ends on the way goes on from no earlier time than anybody has seen. Only the first one is
+    /// taken.
+    pub fn set_keeper(&self, keeper: Keeper) {
+        let _ = self.0.keeper.set(keeper);
     }
 
     /// Waits for `duration` of virtual time from now.
@@ -290,6 +339,9 @@ impl Clock {
             let now = state.go_on(Speed::Manual);
             (now.after(duration).min(VirtualTime::LAST), Resume(self))
         };
+        if let Some(keeper) = self.0.keeper.get() {
+            keeper(target).await;
+        }
         loop {
             self.settle().await?;
             let mut state = self.state();

@@ -28,6 +28,7 @@ pub use self::server::Server;
 use crate::clock::Clock;
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
+use crate::surface::modbus;
 
 /// A future that borrows from a house.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -119,10 +120,15 @@ pub struct DeviceSummary {
     pub license: &'static str,
     /// Where its API listens.
     pub http: SocketAddr,
+    /// Its own Modbus server.
+    pub modbus: modbus::Summary,
     /// How many requests are in progress.
     pub in_progress: usize,
     /// The ids of its actions; none where no definition is set.
     pub actions: Option<Vec<String>>,
+    /// How its MQTT client is doing.
+    #[cfg(feature = "mqtt")]
+    pub mqtt: crate::surface::mqtt::Status,
 }
 
 /// A slave of a house.

@@ -12,6 +12,7 @@ use crate::surface::http::Reply;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resource {
     Health,
+    Description,
     State,
     Scenario,
     Faults,
@@ -36,6 +37,7 @@ impl Resource {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts[..] {
             ["healthz"] => Ok(Self::Health),
+            ["openapi.json"] => Ok(Self::Description),
             ["control", "v1", ref rest @ ..] => match *rest {
                 ["state"] => Ok(Self::State),
                 ["scenario"] => Ok(Self::Scenario),
@@ -58,9 +60,12 @@ impl Resource {
     /// What can be done with it.
     pub(super) fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Health | Self::State | Self::Scenario | Self::Journal | Self::JournalWait => {
-                &[Method::Get]
-            }
+            Self::Health
+            | Self::Description
+            | Self::State
+            | Self::Scenario
+            | Self::Journal
+            | Self::JournalWait => &[Method::Get],
             Self::Faults | Self::Clock => &[Method::Get, Method::Post],
             Self::Fault(_) => &[Method::Get, Method::Patch, Method::Delete],
             Self::Registers(_) => &[Method::Get, Method::Put],
@@ -114,6 +119,7 @@ mod tests {
     fn paths_are_exact_and_their_names_decoded() {
         let at = |path| Resource::at(path).unwrap();
         assert_eq!(at("/healthz"), Resource::Health);
+        assert_eq!(at("/openapi.json"), Resource::Description);
         assert_eq!(at("/control/v1/state"), Resource::State);
         assert_eq!(at("/control/v1/journal/wait"), Resource::JournalWait);
         assert_eq!(at("/control/v1/faults/a%2Fb%20c"), Resource::Fault("a/b c".into()));

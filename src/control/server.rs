@@ -19,7 +19,7 @@ use super::{Controls, Token, clock, faults, journal, registers, security};
 use crate::fault::Method;
 use crate::limits;
 use crate::surface::http::server::{Listening, http};
-use crate::surface::http::{Body, Reply, body, method_not_allowed};
+use crate::surface::http::{Body, Reply, body, method_not_allowed, openapi};
 use crate::tasks::Tasks;
 
 /// The control plane of a house. Dropping it closes the listener and all connections.
@@ -128,6 +128,7 @@ impl Plane {
         let house = &*self.house;
         match (resource, method) {
             (Resource::Health, _) => Ok(Reply::json(StatusCode::OK, &json!({ "status": "ok" }))),
+            (Resource::Description, _) => Ok(Reply::raw_json(StatusCode::OK, openapi::text())),
             (Resource::State, _) => Ok(Reply::json(StatusCode::OK, &state(house))),
             (Resource::Scenario, _) => {
                 let text = house.scenario().to_owned();

@@ -1,15 +1,23 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
+use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
-use super::network::Site;
-use super::{Access, Boot, Config, Firmware, Identity};
+use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
+use super::plug::PlugVoltages;
+use super::power::{self, Charge};
+use super::script::Console;
+use super::sd::SdCard;
+use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
 use crate::clock::{Clock, VirtualTime};
+use crate::decimal::Decimal;
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
 use crate::limits;
@@ -123,8 +131,14 @@ pub struct Setup {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
     /// What all its randomness comes from.
     pub seed: u64,
+    /// Where it goes on from; none where it comes up for the first time.
+    pub resumed: Option<Resumed>,
+    /// The directory that is its SD card; in memory where none.
+    pub sd_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -138,7 +152,10 @@ impl Setup {
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
             seed: 0,
+            resumed: None,
+            sd_dir: None,
             identity,
         }
     }
@@ -153,6 +170,8 @@ pub struct View {
     pub firmware: Firmware,
     /// Since when and under which number it has been up.
     pub boot: Boot,
+    /// The WPS pairing under way.
+    pub pairing: Option<Pairing>,
 }
 
 /// A device of the house.
@@ -161,9 +180,12 @@ pub struct Device {
     pub(super) identity: Identity,
     settings: ActionSettings,
     access: Access,
+    hardware: Hardware,
     initial: Initial,
     pub(super) meter: Meter,
     site: Site,
+    sd: Option<SdCard>,
+    console: Console,
     seed: u64,
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
@@ -173,8 +195,12 @@ pub struct Device {
     // happened, and whoever sees a final status finds it in the journal. Neither of them ever calls
     // a device.
     state: Mutex<State>,
-    /// Counts the changes of what lasts: configuration, firmware, boots.
+    /// Counts the changes of what lasts: configuration, actions, firmware, boots.
     changes: watch::Sender<u64>,
+    /// Whether its MQTT client has a broker, as that client says.
+    broker: AtomicBool,
+    /// The count of them that is known to outlive the process; none where nothing does.
+    kept: watch::Sender<Option<u64>>,
 }
 
 /// What a reset goes back to.
@@ -186,15 +212,25 @@ struct Initial {
 
 #[derive(Debug)]
 pub(super) struct State {
-    definition: Option<Arc<Definition>>,
+    pub(super) definition: Option<Arc<Definition>>,
     pub(super) config: Arc<Config>,
-    firmware: Firmware,
+    pub(super) firmware: Firmware,
     pub(super) boot: Boot,
+    pub(super) power: Power,
+    /// The firmware that it comes up with, where that is another one.
+    pub(super) upgrade: Option<Firmware>,
+    /// Whether it has no network until its next start (`services.sd.recorder_mode`).
+    pub(super) offline: bool,
+    pub(super) charge: Charge,
+    /// Whether the Berry script runs.
+    pub(super) script_runs: bool,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
-    queue: Queue,
-    /// Counts the resets; what comes from before one is discarded.
-    epoch: u64,
+    /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
+    pub(super) pairing: Option<Pairing>,
+    pub(super) queue: Queue,
+    /// Counts the resets and reboots; what comes from before one is discarded.
+    pub(super) epoch: u64,
 }
 
 impl State {
@@ -210,14 +246,25 @@ impl State {
             config: Arc::clone(&initial.config),
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
+            power: Power::Up,
+            upgrade: None,
+            offline: false,
+            charge: Charge::default(),
+            script_runs: false,
             link: Link::new(VirtualTime::ZERO),
+            pairing: None,
             queue: Queue::new(settings.first_status_id.unwrap_or(1)),
             epoch,
         }
     }
 
     pub(super) fn view(&self) -> View {
-        View { config: Arc::clone(&self.config), firmware: self.firmware, boot: self.boot }
+        View {
+            config: Arc::clone(&self.config),
+            firmware: self.firmware,
+            boot: self.boot,
+            pairing: self.pairing,
+        }
     }
 }
 
@@ -230,25 +277,47 @@ impl Device {
         engine: Arc<Engine>,
         journal: Arc<Journal>,
     ) -> Arc<Self> {
-        let Setup { identity, actions: settings, definition, config, access, meter, site, seed } =
-            setup;
+        let Setup {
+            identity,
+            actions: settings,
+            definition,
+            config,
+            access,
+            meter,
+            site,
+            hardware,
+            seed,
+            resumed,
+            sd_dir,
+        } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
-        let state = Mutex::new(State::new(&initial, &identity, settings, seed, 0));
-        let changes = watch::Sender::new(0);
+        let mut state = State::new(&initial, &identity, settings, seed, 0);
+        if let Some(resumed) = resumed {
+            resumed.apply(&mut state, &identity.id, seed);
+        }
+        state.offline = power::records_alone(&state.config, state.firmware, &site);
+        let state = Mutex::new(state);
+        let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, sd_dir));
+        let (changes, kept) = (watch::Sender::new(0), watch::Sender::new(None));
         Arc::new(Self {
             identity,
             settings,
             access,
+            hardware,
             initial,
             meter,
             site,
+            sd,
+            console: Console::default(),
             seed,
             clock,
             engine,
             journal,
             state,
             changes,
+            broker: AtomicBool::new(false),
+            kept,
         })
     }
 
@@ -276,10 +345,128 @@ impl Device {
         &self.access
     }
 
+    /// What it is built of.
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// Its SD card; none where the slot is empty.
+    #[must_use]
+    pub fn sd(&self) -> Option<&SdCard> {
+        self.sd.as_ref()
+    }
+
+    /// Where its script prints.
+    pub(super) fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The house's clock.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The house's log of decisions.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether its MQTT client is connected to a broker.
+    #[must_use]
+    pub fn broker_connected(&self) -> bool {
+        self.broker.load(Ordering::Acquire)
+    }
+
+    /// Said by the MQTT client, with each change.
+    pub fn set_broker_connected(&self, connected: bool) {
+        self.broker.store(connected, Ordering::Release);
+    }
+
+    /// Tells the journal of something that a surface did.
+    pub fn tell(&self, event: impl FnOnce(Arc<str>) -> Event) {
+        self.journal.write(event(self.identity.id.shared()));
+    }
+
+    /// Up to which count of changes everything outlives the process.
+    pub(super) fn kept_changes(&self) -> &watch::Sender<Option<u64>> {
+        &self.kept
+    }
+
+    /// What all its randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What it is at this moment, its meter aside.
     #[must_use]
     pub fn view(&self) -> View {
         self.state().view()
+    }
+
+    /// Its network as it is in `snapshot`.
+    #[must_use]
+    pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
+        NetworkState::of(snapshot, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// The voltages on its plugs as they are in `snapshot`.
+    #[must_use]
+    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+        let plug = PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed);
+        match self.v_scap() {
+            Some(volts) => PlugVoltages { scap: Decimal::rounded(volts, 3), ..plug },
+            None => plug,
+        }
+    }
+
+    /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Sighting> {
+        let (id, site, seed) = (&self.identity.id, &self.site, self.seed);
+        let wifi = &self.view().config.wifi;
+        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    }
+
+    /// Opens the window of a WPS pairing, anew where one is open.
+    pub fn start_pairing(&self) {
+        let mut state = self.state();
+        state.pairing = Some(Pairing { since: self.clock.now() });
+        self.pairing_told("started");
+        drop(state);
+        self.changed();
+    }
+
+    /// Ends `pairing` where it is still under way: with the router's network where that took part,
+    /// else with the earlier settings, or with Wi-Fi off where the device was an access point
+    /// (contract §2).
+    pub fn end_pairing(&self, pairing: Pairing) {
+        let mut state = self.state();
+        if state.pairing != Some(pairing) {
+            return;
+        }
+        state.pairing = None;
+        let mut config = Config::clone(&state.config);
+        let (_, paired) = pairing.end(&self.site);
+        match self.site.wps.as_ref().filter(|_| paired) {
+            Some(router) => {
+                config.wifi = WifiSettings {
+                    enable: true,
+                    name: router.network.clone(),
+                    password: router.password.clone(),
+                    max_tx_power: config.wifi.max_tx_power,
+                    ..WifiSettings::default()
+                };
+            }
+            None => config.wifi.access_point = false,
+        }
+        state.config = Arc::new(config);
+        self.pairing_told(if paired { "paired" } else { "timed out" });
+        drop(state);
+        self.changed();
+    }
+
+    fn pairing_told(&self, outcome: &'static str) {
+        self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -294,18 +481,21 @@ impl Device {
         let mut state = self.state();
         let mut config = Config::clone(&state.config);
         let result = change(&mut config)?;
-        let replaced = self.put_in_force(&mut state, config);
+        self.put_in_force(&mut state, config);
         drop(state);
-        drop(replaced);
         self.changed();
         Ok(result)
     }
 
-    /// Every change of the configuration goes this way; gives back the one before.
-    fn put_in_force(&self, state: &mut State, config: Config) -> Arc<Config> {
+    /// Every change of the configuration goes this way.
+    pub(super) fn put_in_force(&self, state: &mut State, config: Config) {
         // What the meter said up to now was read with the keys of the old one.
         self.follow(state);
-        std::mem::replace(&mut state.config, Arc::new(config))
+        // Other settings of Wi-Fi put an end to a pairing.
+        if config.wifi != state.config.wifi && state.pairing.take().is_some() {
+            self.pairing_told("given up");
+        }
+        state.config = Arc::new(config);
     }
 
     /// Writes one object of the configuration, as a PUT or POST of its path does, and returns what it
@@ -366,15 +556,15 @@ impl Device {
         self.journal.write(Event::SettingsRefused { device, object, field });
     }
 
-    /// Counts the changes of what lasts (configuration, firmware, boots), as a value that can be
-    /// waited on: what has to follow them, a listener or a connection to a broker, looks at
+    /// Counts the changes of what lasts (configuration, actions, firmware, boots), as a value that
+    /// can be waited on: what has to follow them, a listener or a connection to a broker, looks at
     /// [`Device::view`] after each and acts on the newest state alone.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -404,6 +594,7 @@ impl Device {
         drop(state);
         // Freed only now, as it may be large.
         drop(replaced);
+        self.changed();
     }
 
     /// Calls an action: all of contract §3's checks in their order, and the admission, as one step.
@@ -492,6 +683,7 @@ impl Device {
         let mut state = self.state();
         let epoch = state.epoch + 1;
         *state = State::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
+        state.offline = power::records_alone(&state.config, state.firmware, &self.site);
         drop(state);
         self.changed();
     }

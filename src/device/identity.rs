@@ -27,6 +27,14 @@ impl DeviceId {
         Self(format!("{:012X}", number & 0xFFFF_FFFF_FFFF).into())
     }
 
+    /// The id as the six bytes it stands for.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 6] {
+        // An id is twelve hexadecimal digits by construction.
+        let [_, _, bytes @ ..] = u64::from_str_radix(&self.0, 16).unwrap_or(0).to_be_bytes();
+        bytes
+    }
+
     /// The last six digits, which host names and mDNS names end in (contract §1, §7).
     #[must_use]
     pub fn short(&self) -> &str {

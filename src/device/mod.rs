@@ -5,21 +5,36 @@
 
 mod access;
 pub mod actions;
+mod civil;
 pub mod config;
 mod handle;
+mod hardware;
 mod identity;
-mod json;
+pub(crate) mod json;
 pub mod network;
+pub mod plug;
+mod power;
 mod profile;
+pub mod registers;
 mod reception;
+mod saved;
+pub mod scalers;
+mod script;
+pub mod sd;
 mod snapshot;
+pub mod template;
+pub mod variables;
 
 pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
+pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::handle::{
     ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
+pub use self::hardware::{Hardware, Image};
 pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
 pub use self::reception::ReadingKey;
+pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -1,12 +1,14 @@
 //! A device at one instant.
 
 use std::fmt;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{DeviceId, View};
+use super::{CivilTime, DeviceId, View, scalers};
 use crate::clock::VirtualTime;
-use crate::meter::Observation;
+use crate::decimal::Decimal;
+use crate::meter::{Observation, Quantity, Reading};
 use crate::rng::{Draws, Stream};
 
 /// What a device and its meter are at one instant. Whatever a surface shows, it takes from one of
@@ -21,6 +23,123 @@ pub struct Snapshot {
     pub view: View,
     /// Its meter.
     pub meter: Observation,
+}
+
+/// Decimal places of what was multiplied by a `conv_factor`, where the meter itself sends no more:
+/// watts and watt-hours (ruling).
+const CONVERTED_PLACES: u8 = 3;
+
+impl Snapshot {
+    /// The newest reading; none before the first one.
+    #[must_use]
+    pub fn reading(&self) -> Option<&Reading> {
+        self.meter.reading.as_deref()
+    }
+
+    /// A number of the newest reading as the device shows it, in the quantity's unit, with the user's
+    /// scalers and `conv_factor` in it; none where the meter does not send it (contract §4).
+    #[must_use]
+    pub fn value(&self, quantity: Quantity) -> Option<Decimal> {
+        self.value_in(self.reading()?, quantity)
+    }
+
+    /// The same of any reading.
+    #[must_use]
+    pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
+        let value = reading.get(quantity)?.shifted(scalers::shift(self, quantity));
+        let factor = self.view.config.meter.conv_factor;
+        if !quantity.unit().converts() || factor == Decimal::ONE {
+            return Some(value);
+        }
+        Some(value.times(factor, value.places().max(CONVERTED_PLACES)))
+    }
+
+    /// Import less export of active power, kW: of a phase 1 to 3, or 0 for all of them; none where the
+    /// meter sends neither.
+    #[must_use]
+    pub fn active_power(&self, phase: u8) -> Option<Decimal> {
+        use Quantity::{
+            ExportPower, ExportPowerL1, ExportPowerL2, ExportPowerL3, ImportPower, ImportPowerL1,
+            ImportPowerL2, ImportPowerL3,
+        };
+        self.balance(match phase {
+            0 => (ImportPower, ExportPower),
+            1 => (ImportPowerL1, ExportPowerL1),
+            2 => (ImportPowerL2, ExportPowerL2),
+            3 => (ImportPowerL3, ExportPowerL3),
+            _ => return None,
+        })
+    }
+
+    /// Import less export of reactive power, kvar, as [`Snapshot::active_power`].
+    #[must_use]
+    pub fn reactive_power(&self, phase: u8) -> Option<Decimal> {
+        use Quantity::{
+            ReactiveExportPower, ReactiveExportPowerL1, ReactiveExportPowerL2,
+            ReactiveExportPowerL3, ReactiveImportPower, ReactiveImportPowerL1,
+            ReactiveImportPowerL2, ReactiveImportPowerL3,
+        };
+        self.balance(match phase {
+            0 => (ReactiveImportPower, ReactiveExportPower),
+            1 => (ReactiveImportPowerL1, ReactiveExportPowerL1),
+            2 => (ReactiveImportPowerL2, ReactiveExportPowerL2),
+            3 => (ReactiveImportPowerL3, ReactiveExportPowerL3),
+            _ => return None,
+        })
+    }
+
+    /// The current of a phase 1 to 3, A: negative while the phase exports.
+    #[must_use]
+    pub fn signed_current(&self, phase: u8) -> Option<Decimal> {
+        let current = self.value(match phase {
+            1 => Quantity::CurrentL1,
+            2 => Quantity::CurrentL2,
+            3 => Quantity::CurrentL3,
+            _ => return None,
+        })?;
+        let exports = self.active_power(phase).is_some_and(|power| power.mantissa() < 0);
+        Some(if exports { current.negated() } else { current })
+    }
+
+    fn balance(&self, (import, export): (Quantity, Quantity)) -> Option<Decimal> {
+        match (self.value(import), self.value(export)) {
+            (None, None) => None,
+            (import, export) => Some(import.unwrap_or_default().less(export.unwrap_or_default())),
+        }
+    }
+
+    /// How long the device has been up.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.now.since(self.view.boot.at)
+    }
+
+    /// The time by the device's clock.
+    #[must_use]
+    pub fn system_time(&self) -> CivilTime {
+        CivilTime::of(self.time)
+    }
+
+    /// The time of the newest reading by the meter's clock, as the device corrects it; none before
+    /// the first one.
+    #[must_use]
+    pub fn meter_time(&self) -> Option<CivilTime> {
+        self.reading().map(|reading| self.meter_time_of(reading))
+    }
+
+    /// The same of any reading: `time_offset` seconds are added, or the device's own time stands for
+    /// the meter's where `sync_time_offset_with_ntp` keeps the two together (ruling).
+    #[must_use]
+    pub fn meter_time_of(&self, reading: &Reading) -> CivilTime {
+        let settings = &self.view.config.meter;
+        CivilTime::of(if settings.sync_time_offset_with_ntp {
+            let ago = SignedDuration::try_from(self.now.since(reading.at)).unwrap_or_default();
+            self.time.checked_sub(ago).unwrap_or(self.time)
+        } else {
+            let offset = SignedDuration::from_secs(settings.time_offset.into());
+            reading.meter_time.checked_add(offset).unwrap_or(reading.meter_time)
+        })
+    }
 }
 
 /// A start of the device.
@@ -58,5 +177,107 @@ impl Boot {
 impl fmt::Display for BootId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08X}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::device::{Config, Firmware};
+    use crate::meter::Status;
+
+    fn snapshot(set: impl FnOnce(&mut Config)) -> Snapshot {
+        let id: DeviceId = "A842E39F8124".parse().unwrap();
+        let mut config = Config::factory(&id);
+        set(&mut config);
+        let at = VirtualTime::ZERO.after(Duration::from_mins(1));
+        let mut reading = Reading::new(
+            1,
+            at,
+            Duration::from_secs(1),
+            "2026-01-15T17:00:43Z".parse::<Timestamp>().unwrap(),
+        );
+        for (quantity, value) in [
+            (Quantity::ActiveImportEnergy, Decimal::new(75_133, 3)),
+            (Quantity::ExportPower, Decimal::new(15, 3)),
+            (Quantity::ImportPowerL1, Decimal::new(36, 3)),
+            (Quantity::ExportPowerL1, Decimal::ZERO),
+            (Quantity::ImportPowerL2, Decimal::ZERO),
+            (Quantity::ExportPowerL2, Decimal::new(51, 3)),
+            (Quantity::CurrentL1, Decimal::new(26, 2)),
+            (Quantity::CurrentL2, Decimal::new(26, 2)),
+            (Quantity::CurrentL3, Decimal::new(7, 2)),
+            (Quantity::VoltageL1, Decimal::new(23_401, 2)),
+            (Quantity::PowerFactor, Decimal::new(98, 2)),
+        ] {
+            reading.set(quantity, value);
+        }
+        let now = at.after(Duration::from_secs(2));
+        Snapshot {
+            now,
+            time: "2026-01-15T17:01:02Z".parse().unwrap(),
+            view: View {
+                config: Arc::new(config),
+                firmware: Firmware::DEFAULT,
+                boot: Boot::first(&id, 0),
+                pairing: None,
+            },
+            meter: Observation {
+                status: Status::Ok,
+                meter: None,
+                reading: Some(Arc::new(reading)),
+            },
+        }
+    }
+
+    fn shown(value: Option<Decimal>) -> String {
+        value.map_or("none".to_owned(), |value| value.to_string())
+    }
+
+    #[test]
+    fn the_factor_is_in_power_energy_and_current_alone() {
+        let factor = |factor| snapshot(|config| config.meter.conv_factor = factor);
+        for (snapshot, expected) in [
+            (factor(Decimal::new(10, 1)), ["75.133", "0.015", "0.26", "234.01", "0.98"]),
+            (factor(Decimal::new(40, 0)), ["3005.32", "0.6", "10.4", "234.01", "0.98"]),
+            (factor(Decimal::new(1, 3)), ["0.075", "0", "0", "234.01", "0.98"]),
+        ] {
+            let values = [
+                Quantity::ActiveImportEnergy,
+                Quantity::ExportPower,
+                Quantity::CurrentL1,
+                Quantity::VoltageL1,
+                Quantity::PowerFactor,
+            ]
+            .map(|quantity| shown(snapshot.value(quantity)));
+            assert_eq!(values, expected);
+        }
+        assert_eq!(factor(Decimal::ONE).value(Quantity::ReactiveImportEnergy), None);
+    }
+
+    #[test]
+    fn signs_tell_import_from_export() {
+        let snapshot = snapshot(|_| {});
+        let power = [0, 1, 2, 3, 4].map(|phase| shown(snapshot.active_power(phase)));
+        assert_eq!(power, ["-0.015", "0.036", "-0.051", "none", "none"]);
+        let current = [0, 1, 2, 3].map(|phase| shown(snapshot.signed_current(phase)));
+        assert_eq!(current, ["none", "0.26", "-0.26", "0.07"]);
+        assert_eq!(snapshot.reactive_power(0), None);
+    }
+
+    #[test]
+    fn the_meters_time_can_be_corrected() {
+        let time = |snapshot: &Snapshot| snapshot.meter_time().unwrap().date_time().to_string();
+        assert_eq!(time(&snapshot(|_| {})), "2026-01-15T18:00:43Z");
+        let earlier = snapshot(|config| config.meter.time_offset = -43);
+        assert_eq!(time(&earlier), "2026-01-15T18:00:00Z");
+        let synced = snapshot(|config| {
+            config.meter.time_offset = 9;
+            config.meter.sync_time_offset_with_ntp = true;
+        });
+        assert_eq!(time(&synced), "2026-01-15T18:01:00Z");
+        assert_eq!(synced.system_time().date_time_utc().to_string(), "2026-01-15T17:01:02Z");
     }
 }

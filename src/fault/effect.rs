@@ -22,8 +22,24 @@ pub enum Fault {
     },
     /// A Modbus slave.
     Slave(SlavePlace, SlaveEffect),
+    /// The device's own Modbus server.
+    Modbus(ModbusPlace, SlaveEffect),
     /// An HTTP target.
     Target(TargetPlace, TargetEffect),
+    /// The device's MQTT client.
+    Mqtt {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls it.
+        effect: MqttEffect,
+    },
+    /// The live stream.
+    Live {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls its events.
+        effect: LiveEffect,
+    },
     /// The meter.
     Meter {
         /// The device, by id; any where none.
@@ -101,6 +117,19 @@ pub struct SlavePlace {
     pub value: Option<RangeInclusive<u16>>,
     /// The action that sent the request, by id; anyone, outsiders too, where none.
     pub action: Option<String>,
+}
+
+/// Requests to a device's own Modbus server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModbusPlace {
+    /// The device, by id; any where none.
+    pub device: Option<String>,
+    /// The unit id, of which the device answers all; any where none.
+    pub unit: Option<u8>,
+    /// The function code; any where none.
+    pub function: Option<u8>,
+    /// Registers of which the request touches at least one; any where none.
+    pub address: Option<Address>,
 }
 
 /// A range of addresses.
@@ -201,7 +230,7 @@ pub enum QueueEffect {
     Limit(usize),
 }
 
-/// What may befall a request to a slave.
+/// What may befall a request to a slave, or to the device's own Modbus server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SlaveEffect {
     /// Answered later; requests to the same unit on that connection wait behind it.
@@ -275,6 +304,40 @@ pub enum WireFault {
     },
     /// The reply twice (the second one is ignored by a device that closes after the first).
     Duplicate,
+}
+
+/// What may befall the device's MQTT client.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MqttEffect {
+    /// A message goes out later; none is made meanwhile.
+    Delay(Delay),
+    /// A message never goes out, and nobody notices.
+    Lose,
+    /// The connection is lost in place of a message; the client connects anew at once.
+    Drop,
+    /// The broker refuses connections; an open one is lost.
+    Refuse,
+}
+
+/// What may befall an event of the live stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LiveEffect {
+    /// Sent later, with those after it behind it.
+    Delay(Delay),
+    /// It and those after it are held back: for a time, or until released.
+    Stall {
+        /// How long; until released where none.
+        lasts: Option<Duration>,
+    },
+    /// The connection ends after so many bytes of it.
+    Cut {
+        /// Bytes that still get out.
+        after: usize,
+    },
+    /// Sent twice.
+    Duplicate,
+    /// The client is thrown out in its place, as if another had connected.
+    Takeover,
 }
 
 /// What may befall a request to a target.

@@ -14,8 +14,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault, Method,
-    QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger, TriggerState,
+    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault,
+    LiveEffect, Method, ModbusPlace, MqttEffect, QueueEffect, SlaveEffect, SlavePlace,
+    TargetEffect, TargetPlace, Trigger, TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -146,6 +147,29 @@ pub struct SlaveRequest<'a> {
     pub from: Option<ActionCall<'a>>,
 }
 
+/// A request to a device's own Modbus server.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are what a rule can name")]
+pub struct ModbusRequest<'a> {
+    pub device: &'a str,
+    pub unit: u8,
+    pub function: u8,
+    pub address: u16,
+    /// Registers from `address` on that the request touches.
+    pub quantity: u16,
+}
+
+/// Whose listener a rule may close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener<'a> {
+    /// That of a slave, by name.
+    Slave(&'a str),
+    /// That of a device's own Modbus server, by the device's id.
+    Modbus(&'a str),
+    /// That of the broker of a device, by the device's id.
+    Broker(&'a str),
+}
+
 /// A request to a target.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the fields are what a rule can name")]
@@ -157,6 +181,14 @@ pub struct TargetRequest<'a> {
     pub from: Option<ActionCall<'a>>,
 }
 
+/// A message that a device's MQTT client is about to publish.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are what a rule can name")]
+pub struct MqttMessage<'a> {
+    pub device: &'a str,
+    pub topic: &'a str,
+}
+
 /// A request that is held. Await [`Hold::sleep`]; it ends by time or by release.
 #[derive(Debug)]
 pub struct Hold {
@@ -166,10 +198,21 @@ pub struct Hold {
     pub sleep: Sleep,
 }
 
-/// Whether a slave refuses connections now.
+/// What the rules made of an event of the live stream.
+#[derive(Debug, Default)]
+pub struct LiveVerdict {
+    /// All delays, added up.
+    pub delay: Duration,
+    /// Ends when the event may go; none where it is not held back.
+    pub stall: Option<Sleep>,
+    /// What then becomes of it; none where all is well. Neither a delay nor a stall.
+    pub effect: Option<LiveEffect>,
+}
+
+/// Whether a Modbus server, or a device's broker, refuses connections now.
 #[derive(Debug)]
 pub struct Refusing {
-    /// Whether its listener is to be closed.
+    /// Whether it does.
     pub refuse: bool,
     /// The rules this is true for; see [`Engine::generation`].
     pub generation: u64,
@@ -428,14 +471,41 @@ impl Engine {
                 && place.matches(call)
                 && strike.strikes(hold.is_none())
             {
-                let until = lasts.map_or(VirtualTime::MAX, |lasts| strike.now.after(lasts));
-                let sleep = self.clock.sleep_until(until);
-                strike.holds.retain(|alarm| !alarm.is_over());
-                strike.holds.push(sleep.alarm());
+                let sleep = strike.hold(&self.clock, *lasts);
                 hold = Some(Hold { rule: strike.id.clone(), sleep });
             }
         });
         hold
+    }
+
+    /// An event of a device's live stream, as its reading comes.
+    #[must_use]
+    pub fn live(&self, device: &str) -> LiveVerdict {
+        let mut verdict = LiveVerdict::default();
+        self.ask("live", &|| device.to_owned(), |fault, strike| {
+            let Fault::Live { device: place, effect } = fault else { return };
+            if !is(place, device) {
+                return;
+            }
+            match effect {
+                LiveEffect::Delay(delay) => {
+                    if strike.strikes(true) {
+                        verdict.delay += delay.draw(&mut strike.draws);
+                    }
+                }
+                LiveEffect::Stall { lasts } => {
+                    if strike.strikes(verdict.stall.is_none()) {
+                        verdict.stall = Some(strike.hold(&self.clock, *lasts));
+                    }
+                }
+                LiveEffect::Cut { .. } | LiveEffect::Duplicate | LiveEffect::Takeover => {
+                    if strike.strikes(verdict.effect.is_none()) {
+                        verdict.effect = Some(*effect);
+                    }
+                }
+            }
+        });
+        verdict
     }
 
     /// A request of an action that is about to connect.
@@ -500,6 +570,28 @@ impl Engine {
         )
     }
 
+    /// A request that a device's own Modbus server received.
+    #[must_use]
+    pub fn modbus(&self, request: &ModbusRequest<'_>) -> Verdict<SlaveEffect> {
+        self.verdict(
+            "modbus",
+            |fault| match fault {
+                Fault::Modbus(place, effect)
+                    if !matches!(effect, SlaveEffect::Refuse | SlaveEffect::Connect(_))
+                        && place.matches(request) =>
+                {
+                    Some(effect)
+                }
+                _ => None,
+            },
+            |effect| match effect {
+                SlaveEffect::Delay(delay) => Some(*delay),
+                _ => None,
+            },
+            &|| format!("{} unit {} function {}", request.device, request.unit, request.function),
+        )
+    }
+
     /// A request that a target received.
     #[must_use]
     pub fn target(&self, request: &TargetRequest<'_>) -> Verdict<TargetEffect> {
@@ -524,16 +616,49 @@ impl Engine {
         )
     }
 
-    /// Whether a slave's listener is to be closed now. This is a state, not a request: it follows the
+    /// A message of a device's MQTT client.
+    #[must_use]
+    pub fn mqtt(&self, message: &MqttMessage<'_>) -> Verdict<MqttEffect> {
+        self.verdict(
+            "mqtt",
+            |fault| match fault {
+                Fault::Mqtt { device, effect }
+                    if *effect != MqttEffect::Refuse && is(device, message.device) =>
+                {
+                    Some(effect)
+                }
+                _ => None,
+            },
+            |effect| match effect {
+                MqttEffect::Delay(delay) => Some(*delay),
+                _ => None,
+            },
+            &|| format!("{} {}", message.device, message.topic),
+        )
+    }
+
+    /// Whether a Modbus server's listener is to be closed now. This is a state, not a request: it follows the
     /// windows alone, and [`RuleStatus::fired`] counts how often the listener was closed.
     #[must_use]
-    pub fn refusing(&self, slave: &str, before: bool) -> Refusing {
+    pub fn refusing(&self, listener: Listener<'_>, before: bool) -> Refusing {
         let now = self.clock.now();
         let mut inner = self.inner();
         let (mut refuse, mut next) = (false, VirtualTime::MAX);
         for entry in &mut inner.rules {
-            let Fault::Slave(place, SlaveEffect::Refuse) = &entry.rule.fault else { continue };
-            if !is(&place.slave, slave) || !entry.state.armed {
+            let meant = match (&entry.rule.fault, listener) {
+                (Fault::Slave(place, SlaveEffect::Refuse), Listener::Slave(slave)) => {
+                    is(&place.slave, slave)
+                }
+                (Fault::Modbus(place, SlaveEffect::Refuse), Listener::Modbus(device)) => {
+                    is(&place.device, device)
+                }
+                (
+                    Fault::Mqtt { device: at, effect: MqttEffect::Refuse },
+                    Listener::Broker(device),
+                ) => is(at, device),
+                _ => false,
+            };
+            if !meant || !entry.state.armed {
                 continue;
             }
             let (open, change) = entry.rule.when.window(entry.state.armed_at, now);
@@ -545,7 +670,7 @@ impl Engine {
                 self.journal.write(Event::FaultFired {
                     rule,
                     seam: "listener",
-                    at: slave.to_owned(),
+                    at: listener.name().to_owned(),
                 });
             }
             refuse |= open;
@@ -556,7 +681,7 @@ impl Engine {
         Refusing { refuse, generation: inner.generation, until }
     }
 
-    /// The way of `api`, `slave` and `target`: delays add up, the first decisive effect wins.
+    /// The way of `api`, `slave`, `target` and `mqtt`: delays add up, the first decisive effect wins.
     fn verdict<E: Clone>(
         &self,
         seam: &'static str,
@@ -643,6 +768,15 @@ impl Strike<'_> {
         *self.overruled += u64::from(strikes && !open);
         self.struck
     }
+
+    /// Holds what was struck: for a time, or until the rule is released.
+    fn hold(&mut self, clock: &Clock, lasts: Option<Duration>) -> Sleep {
+        let until = lasts.map_or(VirtualTime::MAX, |lasts| self.now.after(lasts));
+        let sleep = clock.sleep_until(until);
+        self.holds.retain(|alarm| !alarm.is_over());
+        self.holds.push(sleep.alarm());
+        sleep
+    }
 }
 
 impl Inner {
@@ -721,6 +855,28 @@ impl Entry {
             overruled: self.overruled,
             holding: self.holds.len(),
         }
+    }
+}
+
+impl Listener<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Slave(name) | Self::Modbus(name) | Self::Broker(name) => name,
+        }
+    }
+}
+
+impl ModbusPlace {
+    /// Whether a request comes to this place.
+    #[must_use]
+    pub fn matches(&self, request: &ModbusRequest<'_>) -> bool {
+        let last = request.address.saturating_add(request.quantity.saturating_sub(1));
+        is(&self.device, request.device)
+            && self.unit.is_none_or(|unit| unit == request.unit)
+            && self.function.is_none_or(|function| function == request.function)
+            && self.address.as_ref().is_none_or(|range| {
+                request.quantity > 0 && *range.start() <= last && request.address <= *range.end()
+            })
     }
 }
 
@@ -884,12 +1040,12 @@ mod tests {
     #[tokio::test]
     async fn a_change_of_the_rules_wakes_who_asked_about_refusing() {
         let engine = engine(vec![]);
-        let before = engine.refusing("pump", false);
+        let before = engine.refusing(Listener::Slave("pump"), false);
         assert!(!before.refuse);
         let refuse = Fault::Slave(SlavePlace::default(), SlaveEffect::Refuse);
         engine.add(rule("off", refuse, Trigger::default())).unwrap();
         before.until.await;
-        let after = engine.refusing("pump", false);
+        let after = engine.refusing(Listener::Slave("pump"), false);
         assert!(after.refuse);
         assert_eq!(after.generation, engine.generation());
         assert_eq!(counts(&engine, "off"), (1, 1, 0));

@@ -1,17 +1,24 @@
 //! One gateway of the house: the device, its API on a socket, and what it does by itself.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::StartError;
-use crate::clock::Clock;
-use crate::device::Device;
+use super::{StartError, pairing};
+use crate::clock::{Clock, VirtualTime};
+use crate::device::{Device, Power, Resumed, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::outside::Outside;
+use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
-use crate::surface::http;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
+#[cfg(feature = "mqtt")]
+use crate::surface::mqtt;
+use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
@@ -21,30 +28,73 @@ pub(super) struct Parts<'a> {
     pub engine: &'a Arc<Engine>,
     pub journal: &'a Arc<Journal>,
     pub outside: &'a Outside,
+    #[cfg(feature = "mdns")]
+    pub announcer: &'a Arc<mdns::Announcer>,
+}
+
+/// What of a device outlives the process.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Where it goes on from.
+    pub resumed: Option<Resumed>,
+    /// The directory that is its SD card.
+    pub sd_dir: Option<PathBuf>,
 }
 
 /// A device with its surfaces.
 pub(super) struct Gateway {
     pub device: Arc<Device>,
     pub http: http::Server,
+    #[cfg(feature = "mqtt")]
+    pub mqtt: Arc<mqtt::Client>,
+    pub modbus: modbus::Server,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     clock: Clock,
+    runner: Arc<Runner>,
     /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
     /// looks at the newest state after each, and acts on that alone.
     services: Tasks,
+    supervision: Mutex<Option<Supervision>>,
+}
+
+/// The task that takes the surfaces of a device away while it reboots. It holds its gateway only
+/// while it acts, and it is not aborted but told to end: what it has begun, it ends.
+struct Supervision {
+    /// Ends the task, as does its being dropped.
+    halt: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 impl Gateway {
     pub(super) fn start(
         plan: &DevicePlan,
+        kept: Kept,
         listener: TcpListener,
         parts: &Parts<'_>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
-            plan.setup(parts.seed),
+            Setup { resumed: kept.resumed, sd_dir: kept.sd_dir, ..plan.setup(parts.seed) },
             parts.clock.clone(),
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        let modbus = modbus::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            links: parts.outside.links().clone(),
+        };
+        // What a scenario says of the port stands for what it says of the address.
+        let first_port = plan.config.settings.services.modbus.port;
+        let modbus = modbus::Server::bind(&plan.modbus, first_port, modbus).map_err(|source| {
+            StartError::Bind {
+                who: format!("the Modbus server of device {}", plan.identity.id),
+                address: plan.modbus.listen,
+                source,
+            }
+        })?;
         let runner = Arc::clone(parts.outside.runner());
         let api = http::Api::new(
             Arc::clone(&device),
@@ -57,24 +107,180 @@ impl Gateway {
             address: plan.http,
             source,
         })?;
-        let gateway = Self { device, http, clock: parts.clock.clone(), services: Tasks::default() };
-        gateway.start_services();
+        #[cfg(feature = "mqtt")]
+        let mqtt = mqtt::Client::new(mqtt::Parts {
+            device: Arc::clone(&device),
+            clock: parts.clock.clone(),
+            engine: Arc::clone(parts.engine),
+            journal: Arc::clone(parts.journal),
+            dial: parts.outside.dialer(),
+        });
+        let gateway = Arc::new(Self {
+            device,
+            http,
+            #[cfg(feature = "mqtt")]
+            mqtt,
+            modbus,
+            #[cfg(feature = "mdns")]
+            announcer: Arc::clone(parts.announcer),
+            clock: parts.clock.clone(),
+            runner: Arc::clone(parts.outside.runner()),
+            services: Tasks::default(),
+            supervision: Mutex::default(),
+        });
+        gateway.begin();
         Ok(gateway)
     }
 
-    /// Starts what the device does by itself; the API is served all along.
-    pub(super) fn start_services(&self) {
-        let _ = (&self.clock, &self.device);
+    /// Starts what the device does by itself, and what follows its reboots.
+    pub(super) fn begin(self: &Arc<Self>) {
+        self.start_services();
+        let (halt, halted) = watch::channel(false);
+        let supervise =
+            supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);
+        let task = tokio::spawn(self.clock.motions().track(supervise));
+        *self.supervision.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Supervision { halt, task });
+    }
+
+    /// Starts what the device does by itself; the API is served all along. A device that only
+    /// records does nothing else.
+    fn start_services(&self) {
+        self.service(Arc::clone(&self.device).log_to_sd());
+        if self.device.is_offline() {
+            return;
+        }
+        self.modbus.start(&self.services);
+        #[cfg(feature = "mdns")]
+        self.service(Arc::clone(&self.announcer).follow(
+            Arc::clone(&self.device),
+            self.http.address(),
+            self.modbus.place(),
+        ));
+        #[cfg(feature = "mqtt")]
+        self.service(Arc::clone(&self.mqtt).run());
+        self.service(Arc::clone(&self.device).run_script_after_boot());
+        self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
+    }
+
+    fn service(&self, service: impl Future<Output = ()> + Send + 'static) {
+        self.services.spawn(self.clock.motions().track(service));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.
-    pub(super) async fn stop_services(&self) {
+    async fn stop_services(&self) {
         self.services.end_all().await;
+        self.modbus.drop_connections().await;
+    }
+
+    /// Ends what the device does by itself and drops its connections, and returns when all of it is
+    /// gone; whoever connects waits until the returned value is dropped. [`Gateway::begin`] goes on
+    /// from there, once the device is as it is to be.
+    pub(super) async fn pause(&self) -> http::Paused {
+        self.end_supervision().await;
+        let paused = self.http.pause().await;
+        self.stop_services().await;
+        // It may have been down.
+        self.listen();
+        paused
+    }
+
+    /// Takes the device back to how it came up, its SD card among it.
+    pub(super) async fn reset(&self) {
+        if let Some(card) = self.device.sd()
+            && let Err(error) = card.reset().await
+        {
+            tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
+        }
+        self.device.reset();
+    }
+
+    async fn end_supervision(&self) {
+        let supervision = self.supervision.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Supervision { halt, task }) = supervision {
+            halt.send_replace(true);
+            // What a panic had to say, the panic hook has said.
+            let _ = task.await;
+        }
+    }
+
+    /// Takes all of it away, as power does when it fails.
+    async fn go_down(&self) {
+        self.http.shut().await;
+        self.stop_services().await;
+        self.modbus.shut().await;
+        self.runner.end(&self.device.identity().id).await;
+    }
+
+    /// Brings all of it back.
+    fn come_up(&self) {
+        self.device.come_up();
+        self.start_services();
+        self.open();
+    }
+
+    /// Takes connections, where the device has a network.
+    fn open(&self) {
+        if !self.device.is_offline() {
+            self.listen();
+        }
+    }
+
+    fn listen(&self) {
+        if let Err(error) = self.http.open() {
+            let (device, address) = (&self.device.identity().id, self.http.address());
+            tracing::error!(%device, %address, %error, "the device's API cannot listen again");
+        }
     }
 
     /// Ends all of it, and returns when its ports are free.
     pub(super) async fn close(&self) {
+        self.end_supervision().await;
         self.http.close().await;
         self.stop_services().await;
+        self.modbus.close().await;
+    }
+}
+
+/// Follows the reboots of a device until it is told to end.
+async fn supervise(
+    gateway: Weak<Gateway>,
+    device: Arc<Device>,
+    clock: Clock,
+    mut halted: watch::Receiver<bool>,
+) {
+    let mut changes = device.changes();
+    if device.is_offline() {
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.http.shut().await;
+    }
+    loop {
+        changes.borrow_and_update();
+        if let Power::Down { until } = device.power() {
+            let Some(gateway) = gateway.upgrade() else { return };
+            gateway.go_down().await;
+            drop(gateway);
+            if !passes(&clock, until, &mut halted).await {
+                return;
+            }
+        } else {
+            tokio::select! {
+                biased;
+                _ = halted.changed() => return,
+                seen = changes.changed() => if seen.is_err() { return },
+            }
+            continue;
+        }
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.come_up();
+    }
+}
+
+/// Waits for a moment; false where the wait was broken off.
+async fn passes(clock: &Clock, until: VirtualTime, halted: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        _ = halted.changed() => false,
+        () = clock.sleep_until(until) => true,
     }
 }

@@ -1,6 +1,8 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
 mod gateway;
+mod keeping;
+mod pairing;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -15,7 +17,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use self::gateway::{Gateway, Parts};
+use self::gateway::{Gateway, Kept, Parts};
+use self::keeping::Keeper;
 use crate::clock::{self, Clock};
 use crate::control::{
     self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
@@ -27,7 +30,10 @@ use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, Scenario};
+use crate::state::{self, Continuation, HouseState, StateDir, StateError};
 use crate::surface::http::server::bind;
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
 use crate::tasks::Tasks;
 
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
@@ -58,6 +64,9 @@ pub enum StartError {
     /// A slave or a target cannot be built.
     #[error(transparent)]
     Outside(#[from] OutsideError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The control plane needs a token, and the system gives no random bytes.
     #[error("no token for the control plane: {0}")]
     Token(io::Error),
@@ -88,6 +97,8 @@ pub struct DeviceAddress {
     pub id: String,
     /// The URL of its API.
     pub http: String,
+    /// Where its own Modbus server listens, or will once the device's settings switch it on.
+    pub modbus: SocketAddr,
 }
 
 /// What a house consists of. The control plane holds it too, but not the other way round, so that a
@@ -97,8 +108,12 @@ struct Inside {
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    devices: Vec<Gateway>,
+    devices: Vec<Arc<Gateway>>,
     outside: Outside,
+    /// Keeps the state directory, where there is one.
+    keeper: Option<Keeper>,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
     epoch: AtomicU64,
     /// One reset at a time.
@@ -118,9 +133,10 @@ impl House {
     /// # Errors
     /// [`StartError`], with nothing left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
+        let (dir, going_on) = open_state(&scenario).await?;
         let bound = Bound::bind(&scenario)?;
-        let start = scenario.start.unwrap_or_else(clock::real_time);
-        let clock = Clock::new(start, scenario.speed);
+        let start = going_on.start.or(scenario.start).unwrap_or_else(clock::real_time);
+        let clock = Clock::resume(start, scenario.speed, going_on.at);
         let journal = Arc::new(Journal::new(clock.clone()));
         let rules = scenario.faults.clone();
         let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
@@ -131,17 +147,52 @@ impl House {
             journal: Arc::clone(&journal),
             seed: scenario.seed,
             policy: scenario.outbound,
+            brokers: scenario.mqtt_brokers.clone(),
         };
         let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
         let token = token(&bound.control)?;
         outside.start().await;
 
         let seed = scenario.seed;
-        let parts =
-            Parts { seed, clock: &clock, engine: &engine, journal: &journal, outside: &outside };
+        #[cfg(not(feature = "mdns"))]
+        if scenario.mdns == scenario::Mdns::Loopback {
+            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
+        }
+        #[cfg(feature = "mdns")]
+        let announcer = mdns::Announcer::new(scenario.mdns);
+        let parts = Parts {
+            seed,
+            clock: &clock,
+            engine: &engine,
+            journal: &journal,
+            outside: &outside,
+            #[cfg(feature = "mdns")]
+            announcer: &announcer,
+        };
+        let mut resumed = going_on.devices;
         let devices = scenario.devices.iter().zip(bound.devices);
-        let devices = devices.map(|(plan, listener)| Gateway::start(plan, listener, &parts));
+        let devices = devices.map(|(plan, listener)| {
+            let id = &plan.identity.id;
+            let sd_dir = dir.as_ref().map(|dir| dir.sd_card(id));
+            let kept = Kept { resumed: resumed.remove(id), sd_dir };
+            Gateway::start(plan, kept, listener, &parts)
+        });
         let devices = devices.collect::<Result<Vec<_>, _>>()?;
+        let keeper = match dir {
+            Some(dir) => {
+                let state = HouseState {
+                    seed,
+                    start,
+                    devices: state::ids(&scenario),
+                    at: going_on.at.as_nanos(),
+                    // So that it is written at once.
+                    ended: true,
+                };
+                let devices = devices.iter().map(|gateway| Arc::clone(&gateway.device));
+                Some(Keeper::start(dir, state, &clock, &journal, devices).await)
+            }
+            None => None,
+        };
         let tasks = Tasks::default();
         tasks.spawn({
             let clock = clock.clone();
@@ -155,6 +206,9 @@ impl House {
             journal,
             devices,
             outside,
+            keeper,
+            #[cfg(feature = "mdns")]
+            announcer,
             epoch,
             resetting,
         });
@@ -232,6 +286,11 @@ impl House {
             gateway.close().await;
         }
         inside.outside.close().await;
+        #[cfg(feature = "mdns")]
+        inside.announcer.close().await;
+        if let Some(keeper) = &inside.keeper {
+            keeper.close().await;
+        }
     }
 }
 
@@ -254,6 +313,22 @@ impl Bound {
     }
 }
 
+/// The state directory of a house, and where it goes on from.
+async fn open_state(
+    scenario: &Scenario,
+) -> Result<(Option<Arc<StateDir>>, Continuation), StateError> {
+    let Some(root) = scenario.state_dir.clone() else { return Ok((None, Continuation::default())) };
+    let (scenario, dir) = (scenario.clone(), root.display().to_string());
+    let opened = tokio::task::spawn_blocking(move || {
+        let dir = StateDir::open(&root)?;
+        let going_on = dir.load(&scenario)?;
+        Ok((Some(Arc::new(dir)), going_on))
+    });
+    opened.await.unwrap_or_else(|error| {
+        Err(StateError::Io { dir, source: io::Error::other(error.to_string()) })
+    })
+}
+
 fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     bind(address).map_err(|source| StartError::Bind { who: who.to_owned(), address, source })
 }
@@ -274,6 +349,7 @@ impl Inside {
         let devices = self.devices.iter().map(|gateway| DeviceAddress {
             id: gateway.device.identity().id.to_string(),
             http: url(gateway.http.address()),
+            modbus: gateway.modbus.home(),
         });
         let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
         let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
@@ -298,20 +374,22 @@ impl Inside {
         // meanwhile waits for the new beginning.
         let mut paused = Vec::with_capacity(self.devices.len());
         for gateway in &self.devices {
-            paused.push(gateway.http.pause().await);
-            gateway.stop_services().await;
+            paused.push(gateway.pause().await);
         }
         paused.extend(self.outside.stop().await);
         self.clock.reset(self.scenario.speed).await;
         for gateway in &self.devices {
-            gateway.device.reset();
+            gateway.reset().await;
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.restart().await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.outside.start().await;
         for gateway in &self.devices {
-            gateway.start_services();
+            gateway.begin();
         }
     }
 }
@@ -386,7 +464,12 @@ impl Controls for Inside {
     }
 
     fn follows(&self, generation: u64) -> Pending<'_, ()> {
-        Box::pin(self.outside.applied(generation))
+        Box::pin(async move {
+            self.outside.applied(generation).await;
+            for gateway in &self.devices {
+                gateway.modbus.applied(generation).await;
+            }
+        })
     }
 
     fn reset(self: Arc<Self>) -> Pending<'static, ()> {
@@ -440,7 +523,8 @@ impl Inside {
     }
 }
 
-fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
+fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
+    let Gateway { device, http, .. } = &**gateway;
     let identity = device.identity();
     let ids = |definition: &Definition| {
         definition.actions().iter().map(|action| action.id.to_string()).collect()
@@ -450,7 +534,10 @@ fn show_device(Gateway { device, http, .. }: &Gateway) -> DeviceSummary {
         firmware: device.view().firmware.to_string(),
         license: identity.license.name(),
         http: http.address(),
+        modbus: gateway.modbus.summary(),
         in_progress: device.in_progress(),
         actions: device.definition().map(|definition| ids(&definition)),
+        #[cfg(feature = "mqtt")]
+        mqtt: gateway.mqtt.status(),
     }
 }

@@ -22,6 +22,14 @@ pub(super) enum Measurement<'a> {
 }
 
 impl Measurement<'_> {
+    /// The tariff in force; none where it was not recorded.
+    pub fn tariff(&self) -> Option<u8> {
+        match self {
+            Self::Model(measured) => Some(measured.tariff),
+            Self::Replay(replayed) => replayed.played.tariff(),
+        }
+    }
+
     /// A quantity, of the model to so many places; `unused` is what phases without a load on them
     /// show, in mV.
     pub fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Option<Decimal> {
@@ -107,6 +115,7 @@ impl Replayed<'_> {
 pub(super) struct Measured {
     pub moment: Moment,
     pub energies: Energies,
+    pub tariff: u8,
     /// Phases that are not measured.
     pub missing: [bool; 3],
     /// Wh that the counter of imported energy stands too low.

@@ -233,7 +233,7 @@ impl Meter {
         let unused = self.unused_phases(still.unwrap_or(of.n));
         let measurement = self.measurement(measured, &state);
         if self.facts.tariff {
-            reading.tariff = self.tariff(measured);
+            reading.tariff = measurement.tariff();
         }
         match &self.source {
             Source::Model(_) => {
@@ -257,13 +257,17 @@ impl Meter {
     /// What is measured at `at`, with what befalls the meter.
     fn measurement(&self, at: VirtualTime, state: &MeterState) -> Measurement<'_> {
         match &self.source {
-            Source::Model(signal) => Measurement::Model(Measured {
-                moment: without(signal.at(at), state.missing),
-                energies: signal.energy(at),
-                missing: state.missing,
-                lost: state.lost,
-                cut: self.registers,
-            }),
+            Source::Model(signal) => {
+                let signal = signal.state(at);
+                Measurement::Model(Measured {
+                    moment: without(signal.moment, state.missing),
+                    energies: signal.energies,
+                    tariff: signal.tariff,
+                    missing: state.missing,
+                    lost: state.lost,
+                    cut: self.registers,
+                })
+            }
             Source::Replay(ReplayPlan { recording, mode, interpolate }) => {
                 Measurement::Replay(Replayed {
                     played: recording.at(millis(at), *mode, *interpolate),
@@ -274,27 +278,17 @@ impl Meter {
         }
     }
 
-    /// The tariff in force at `at`; none where nobody knows.
+    /// What could be measured at `at`: the tariff, and every quantity in its finest places in the
+    /// order of [`Quantity::ALL`], whether this kind of meter sends it or not, and whatever befalls
+    /// it.
     #[must_use]
-    pub fn tariff(&self, at: VirtualTime) -> Option<u8> {
-        match &self.source {
-            Source::Model(signal) => Some(signal.tariff(at)),
-            Source::Replay(ReplayPlan { recording, mode, interpolate }) => {
-                recording.at(millis(at), *mode, *interpolate).tariff()
-            }
-        }
-    }
-
-    /// What could be measured at `at`: every quantity in its finest places, in the order of
-    /// [`Quantity::ALL`], whether this kind of meter sends it or not, and whatever befalls it.
-    #[must_use]
-    pub fn trace(&self, at: VirtualTime) -> [Option<Decimal>; Quantity::COUNT] {
+    pub fn trace(&self, at: VirtualTime) -> (Option<u8>, [Option<Decimal>; Quantity::COUNT]) {
         let measurement = self.measurement(at, &MeterState::default());
         let mut values = [None; Quantity::COUNT];
         for (value, quantity) in values.iter_mut().zip(Quantity::ALL) {
             *value = measurement.value(*quantity, 6, [0; 3]);
         }
-        values
+        (measurement.tariff(), values)
     }
 
     /// When there is nothing more to measure.
@@ -371,4 +365,335 @@ fn filled(pattern: &str, mut number: u64) -> String {
         number /= 10;
     }
     digits.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fault::{ClockDrift, Episode, MeterEffect, Trigger};
+    use crate::meter::Status;
+    use crate::meter::signal::plan::{LoadPlan, PvPlan, RegisterPlan};
+
+    const DEVICE: &str = "A842E39F8124";
+
+    fn at(seconds: u64) -> VirtualTime {
+        VirtualTime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn plan(kind: Kind) -> MeterPlan {
+        let signal = SignalPlan {
+            pv: Some(PvPlan { kwp: 9.0, ..PvPlan::default() }),
+            loads: vec![LoadPlan::heat_pump(), LoadPlan::boiler()],
+            registers: RegisterPlan {
+                import: [7_000_001, 20],
+                export: [3, 4],
+                ..RegisterPlan::default()
+            },
+            ..SignalPlan::default()
+        };
+        MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
+    }
+
+    fn meter(plan: &MeterPlan, seed: u64) -> Meter {
+        let start: Timestamp = "2026-10-24T09:00:00+02:00".parse().unwrap();
+        Meter::new(plan, seed, DEVICE, start)
+    }
+
+    fn seen(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Observation {
+        let episode = |effect: &MeterEffect| Episode {
+            device: None,
+            effect: *effect,
+            when: Trigger { after: Duration::from_mins(5), ..Trigger::default() },
+            armed_at: VirtualTime::ZERO,
+            until: VirtualTime::MAX,
+        };
+        let episodes = Episodes::new(effects.iter().map(episode).collect());
+        let listener = Listener { episodes: &episodes, key: None };
+        let mut link = Link::new(VirtualTime::ZERO);
+        meter.follow(&mut link, now, listener);
+        meter.observe(&link, listener)
+    }
+
+    fn reading(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Reading {
+        let observation = seen(meter, now, effects);
+        assert_eq!(observation.status, Status::Ok);
+        Reading::clone(&observation.reading.unwrap())
+    }
+
+    /// In units of 10^−`places`; 0 where it is not sent.
+    fn number(reading: &Reading, quantity: Quantity) -> i64 {
+        reading.get(quantity).map_or(0, Decimal::mantissa)
+    }
+
+    const COUNTERS: [Quantity; 8] = [
+        Quantity::ActiveImportEnergy,
+        Quantity::ActiveImportEnergyT1,
+        Quantity::ActiveImportEnergyT2,
+        Quantity::ActiveExportEnergy,
+        Quantity::ActiveExportEnergyT1,
+        Quantity::ActiveExportEnergyT2,
+        Quantity::ReactiveImportEnergy,
+        Quantity::ReactiveExportEnergy,
+    ];
+
+    fn check(reading: &Reading, kind: Kind) -> Result<(), TestCaseError> {
+        use Quantity as Q;
+        let n = |quantity| number(reading, quantity);
+        for (quantity, places) in kind.facts().sends {
+            prop_assert_eq!(reading.get(*quantity).map(Decimal::places), Some(*places));
+        }
+        let phases = n(Q::ImportPowerL1) + n(Q::ImportPowerL2) + n(Q::ImportPowerL3)
+            - n(Q::ExportPowerL1)
+            - n(Q::ExportPowerL2)
+            - n(Q::ExportPowerL3);
+        prop_assert_eq!(n(Q::ImportPower) - n(Q::ExportPower), phases);
+        prop_assert!(n(Q::ImportPower) == 0 || n(Q::ExportPower) == 0);
+        if kind != Kind::LandisGyr {
+            for total in [Q::ActiveImportEnergy, Q::ActiveExportEnergy] {
+                let [first, second] = total.tariffs().unwrap();
+                prop_assert_eq!(n(total), n(first) + n(second));
+            }
+        }
+        if kind == Kind::LandisGyr {
+            for (phase, [p_in, p_out, q_in, q_out, volts, amperes]) in [
+                [
+                    Q::ImportPowerL1,
+                    Q::ExportPowerL1,
+                    Q::ReactiveImportPowerL1,
+                    Q::ReactiveExportPowerL1,
+                    Q::VoltageL1,
+                    Q::CurrentL1,
+                ],
+                [
+                    Q::ImportPowerL2,
+                    Q::ExportPowerL2,
+                    Q::ReactiveImportPowerL2,
+                    Q::ReactiveExportPowerL2,
+                    Q::VoltageL2,
+                    Q::CurrentL2,
+                ],
+                [
+                    Q::ImportPowerL3,
+                    Q::ExportPowerL3,
+                    Q::ReactiveImportPowerL3,
+                    Q::ReactiveExportPowerL3,
+                    Q::VoltageL3,
+                    Q::CurrentL3,
+                ],
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let f = |quantity| reading.get(quantity).unwrap().to_f64();
+                let (p, q) = (f(p_in) - f(p_out), f(q_in) - f(q_out));
+                let apparent = (p * p + q * q).sqrt() * 1000.0;
+                let shown = f(volts) * f(amperes);
+                // Half a volt, half a hundredth of an ampere, half a watt.
+                let slack = 0.5 * f(amperes) + 0.005 * f(volts) + 2.0;
+                prop_assert!(
+                    (apparent - shown).abs() <= slack,
+                    "L{}: {} VA, {} VA",
+                    phase + 1,
+                    apparent,
+                    shown
+                );
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Over two days, the night in which the clocks go back among them.
+        #[test]
+        fn readings_fit_together_and_counters_never_fall(
+            seed: u64,
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            mut moments in prop::collection::vec(60..180_000_u64, 2..12),
+        ) {
+            let meter = meter(&plan(kind), seed);
+            let asked_at_random: Vec<_> =
+                moments.iter().map(|moment| reading(&meter, at(*moment), &[])).collect();
+            let fresh = self::meter(&plan(kind), seed);
+            let mut order: Vec<usize> = (0..moments.len()).collect();
+            order.sort_by_key(|index| moments[*index]);
+            let mut last: Option<&Reading> = None;
+            for index in order {
+                let now = reading(&fresh, at(moments[index]), &[]);
+                prop_assert_eq!(&now, &asked_at_random[index], "whatever was asked before");
+                check(&now, kind)?;
+                if let Some(last) = last {
+                    for counter in COUNTERS {
+                        prop_assert!(number(&now, counter) >= number(last, counter), "{}", counter);
+                    }
+                    prop_assert!(now.id >= last.id);
+                }
+                last = Some(&asked_at_random[index]);
+            }
+            moments.clear();
+        }
+    }
+
+    #[test]
+    fn energy_is_power_times_time_to_the_last_digit() {
+        let meter = meter(&MeterPlan::default(), 3);
+        let mut link = Link::new(VirtualTime::ZERO);
+        let episodes = Episodes::none();
+        let listener = Listener { episodes: &episodes, key: None };
+        meter.follow(&mut link, at(3600), listener);
+        let before = meter.observe(&link, listener).reading.unwrap();
+        let (mut joules, mut last) = (0, Arc::clone(&before));
+        for _ in 0..200 {
+            let next = meter.next_reading(&link, listener).unwrap();
+            meter.follow(&mut link, next, listener);
+            let reading = meter.observe(&link, listener).reading.unwrap();
+            assert_eq!(reading.at, next);
+            assert_eq!(reading.interval, reading.at.since(last.at));
+            let watts = number(&reading, Quantity::ImportPower);
+            joules += watts * i64::try_from(reading.interval.as_millis()).unwrap();
+            last = reading;
+        }
+        let counted = number(&last, Quantity::ActiveImportEnergy)
+            - number(&before, Quantity::ActiveImportEnergy);
+        // Loads switch between two readings now and then.
+        assert!((counted - joules / 3_600_000).abs() <= 8, "{counted} Wh, {joules} mJ");
+    }
+
+    #[test]
+    fn registers_cut_on_their_own_miss_the_total_by_little() {
+        let meter =
+            meter(&MeterPlan { registers: RegisterCut::Separately, ..plan(Kind::Kamstrup) }, 1);
+        let mut misses = Vec::new();
+        for minute in 5..200 {
+            let reading = reading(&meter, at(minute * 60), &[]);
+            misses.push(
+                number(&reading, Quantity::ActiveImportEnergy)
+                    - number(&reading, Quantity::ActiveImportEnergyT1)
+                    - number(&reading, Quantity::ActiveImportEnergyT2),
+            );
+        }
+        assert!(misses.iter().all(|miss| (0..20).contains(miss)), "{misses:?}");
+        assert!(misses.contains(&9), "{misses:?}");
+    }
+
+    #[test]
+    fn unused_phases_float_on_p1_and_are_dead_elsewhere() {
+        for kind in Kind::ALL {
+            let mut plan = plan(kind);
+            plan.signal.loads.clear();
+            plan.signal.pv = None;
+            plan.signal.connection.phases = crate::meter::signal::plan::Phases::One;
+            let reading = reading(&meter(&plan, 1), at(100), &[]);
+            let volts = |quantity| reading.get(quantity).unwrap().to_f64();
+            for unused in [Quantity::VoltageL2, Quantity::VoltageL3] {
+                let expected = if kind == Kind::Ensor { 32.0..=36.5 } else { 0.0..=0.0 };
+                assert!(expected.contains(&volts(unused)), "{kind}: {}", volts(unused));
+            }
+            assert!((207.0..=253.0).contains(&volts(Quantity::VoltageL1)));
+            assert_eq!(number(&reading, Quantity::CurrentL2), 0);
+        }
+    }
+
+    #[test]
+    fn the_meters_clock_is_behind_and_has_whole_seconds() {
+        for (kind, range) in [(Kind::LandisGyr, 11_000..23_000), (Kind::Ensor, 200..2800)] {
+            for seed in 0..20 {
+                let meter = meter(&plan(kind), seed);
+                let reading = reading(&meter, at(5000), &[]);
+                let civil = meter
+                    .start
+                    .checked_add(SignedDuration::try_from(reading.at.since_start()).unwrap())
+                    .unwrap();
+                let behind = civil.as_millisecond() - reading.meter_time.as_millisecond();
+                assert!(range.contains(&behind), "{kind}: {behind} ms");
+                assert_eq!(reading.meter_time.subsec_nanosecond(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault_changes_what_it_names() {
+        let meter = meter(&plan(Kind::Kamstrup), 5);
+        let healthy = reading(&meter, at(1000), &[]);
+        let with = |effect| reading(&meter, at(1000), &[effect]);
+
+        let back = with(MeterEffect::JumpBack(5000));
+        for quantity in [Quantity::ActiveImportEnergy, Quantity::ActiveImportEnergyT1] {
+            assert_eq!(number(&healthy, quantity) - number(&back, quantity), 5000);
+        }
+        assert_eq!(
+            number(&back, Quantity::ActiveImportEnergyT2),
+            number(&healthy, Quantity::ActiveImportEnergyT2)
+        );
+
+        let drift = with(MeterEffect::ClockDrift(ClockDrift { offset: 90_000, per_day: 0 }));
+        assert_eq!(drift.meter_time.as_second() - healthy.meter_time.as_second(), 90);
+
+        let missing = with(MeterEffect::MissingPhases([false, true, false]));
+        assert_eq!(missing.get(Quantity::VoltageL2), Some(Decimal::ZERO));
+        assert_eq!(
+            number(&missing, Quantity::ImportPowerL2) + number(&missing, Quantity::ExportPowerL2),
+            0
+        );
+        check(&missing, Kind::Kamstrup).unwrap();
+
+        let frozen = with(MeterEffect::Frozen);
+        let later = reading(&meter, at(9000), &[MeterEffect::Frozen]);
+        assert!(later.id > frozen.id && later.meter_time > frozen.meter_time);
+        for quantity in Quantity::ALL {
+            assert_eq!(later.get(*quantity), frozen.get(*quantity), "{quantity}");
+        }
+        assert_ne!(
+            healthy.get(Quantity::ActiveImportEnergy),
+            frozen.get(Quantity::ActiveImportEnergy)
+        );
+    }
+
+    fn recorded(mode: ReplayMode) -> MeterPlan {
+        let recording = Recording::parse(
+            "TIME,EAP_T,IPAP_T,IPAN_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_L1,IPAN_L2,IPAN_L3,V_L1,MIDENT\n\
+             2026-06-10T11:00:00Z,10.000,0.6,0,0.1,0.2,0.3,0,0,0,233,LGZ1\n\
+             2026-06-10T11:30:00Z,10.300,0.6,0,0.1,0.2,0.3,0,0,0,233,LGZ1\n",
+        );
+        let recording = Arc::new(recording.unwrap());
+        let replay = ReplayPlan { recording, mode, interpolate: true };
+        MeterPlan { replay: Some(replay), ..MeterPlan::default() }
+    }
+
+    #[test]
+    fn a_recording_drives_the_meter_and_ends_with_no_data() {
+        let looped = meter(&recorded(ReplayMode::Loop), 1);
+        let reading = self::reading(&looped, at(7200), &[]);
+        assert!((10_590..=10_600).contains(&number(&reading, Quantity::ActiveImportEnergy)));
+        assert_eq!(reading.get(Quantity::PowerFactor), None, "it was not recorded");
+        let identity = seen(&looped, at(7200), &[]).meter.unwrap();
+        assert_eq!(identity.logical_name, "LGZ1");
+
+        let ended = meter(&recorded(ReplayMode::End), 1);
+        assert_eq!(seen(&ended, at(1799), &[]).status, Status::Ok);
+        let after = seen(&ended, at(1801), &[]);
+        assert_eq!(after.status, Status::NoData);
+        assert_eq!(
+            after.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap().to_string(),
+            "10.299"
+        );
+    }
+
+    #[test]
+    fn faults_befall_a_recording_too() {
+        let meter = meter(&recorded(ReplayMode::Loop), 1);
+        let missing =
+            reading(&meter, at(1000), &[MeterEffect::MissingPhases([false, true, false])]);
+        assert_eq!(missing.get(Quantity::ImportPowerL2), Some(Decimal::ZERO));
+        assert_eq!(missing.get(Quantity::ImportPower), Some(Decimal::new(4, 1)));
+        let healthy = number(&reading(&meter, at(1000), &[]), Quantity::ActiveImportEnergy);
+        let back = number(
+            &reading(&meter, at(1000), &[MeterEffect::JumpBack(5000)]),
+            Quantity::ActiveImportEnergy,
+        );
+        assert_eq!(healthy - back, 5000);
+    }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// What a number is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
@@ -129,9 +131,9 @@ quantities! {
     CapacitiveExportEnergy "8.8.0" KilovarHour Some("rEec"), "EREC_T" "energy.reactive.exported.capacitive.total" "capacitive reactive energy while exporting"
     CapacitiveExportEnergyT1 "8.8.1" KilovarHour None, "EREC_T1" "energy.reactive.exported.capacitive.t1" "capacitive reactive energy while exporting, tariff 1"
     CapacitiveExportEnergyT2 "8.8.2" KilovarHour None, "EREC_T2" "energy.reactive.exported.capacitive.t2" "capacitive reactive energy while exporting, tariff 2"
-    ImportDemand "1.6.0" Kilowatt None, "MDAP_T" "max_demand.active.positive.total" "maximum demand of import"
-    ImportDemandT1 "1.6.1" Kilowatt None, "MDAP_T1" "max_demand.active.positive.t1" "maximum demand of import, tariff 1"
-    ImportDemandT2 "1.6.2" Kilowatt None, "MDAP_T2" "max_demand.active.positive.t2" "maximum demand of import, tariff 2"
+    ImportDemand "1.6.0" Kilowatt Some("P_P_In"), "MDAP_T" "max_demand.active.positive.total" "maximum demand of import"
+    ImportDemandT1 "1.6.1" Kilowatt Some("P_P_In_T1"), "MDAP_T1" "max_demand.active.positive.t1" "maximum demand of import, tariff 1"
+    ImportDemandT2 "1.6.2" Kilowatt Some("P_P_In_T2"), "MDAP_T2" "max_demand.active.positive.t2" "maximum demand of import, tariff 2"
     ExportDemand "2.6.0" Kilowatt None, "MDAN_T" "max_demand.active.negative.total" "maximum demand of export"
     ExportDemandT1 "2.6.1" Kilowatt None, "MDAN_T1" "max_demand.active.negative.t1" "maximum demand of export, tariff 1"
     ExportDemandT2 "2.6.2" Kilowatt None, "MDAN_T2" "max_demand.active.negative.t2" "maximum demand of export, tariff 2"
@@ -227,6 +229,21 @@ impl Quantity {
     #[must_use]
     pub fn of_obis(obis: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|quantity| quantity.obis() == obis)
+    }
+}
+
+/// By its OBIS code.
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.obis())
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let obis = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::of_obis(&obis)
+            .ok_or_else(|| serde::de::Error::custom(format!("no quantity `{obis}`")))
     }
 }
 

@@ -23,12 +23,12 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::classify::{self, Ending, ResultCode};
-use super::link::Linked;
 use super::requester::Connected;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{HttpMethod, PreparedHttp, Scheme};
 use crate::limits;
+use crate::link::Linked;
 
 /// Bytes of a response's head that are read; a longer one is no response. Also what the tape keeps,
 /// so that the classification sees every head that hyper saw.

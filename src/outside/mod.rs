@@ -4,7 +4,7 @@
 //! A [`Runner`] carries out what a device admitted: it [`resolve`]s the host (the house's own peers
 //! first, then what the outbound policy allows), sends the request on a connection of its own, and
 //! has the result code from [`classify`], a pure function over the bytes. [`Slave`]s and [`Target`]s
-//! are real listeners. Between the two, [`link`] accounts for what is on its way through the kernel.
+//! are real listeners. Between the two, [`crate::link`] accounts for what is on its way through the kernel.
 //!
 //! ```text
 //! Run ─► runner ─► requester ─► resolve ─► modbus | http ─► tap ─► link ═ link ─► slaves | targets
@@ -12,8 +12,8 @@
 //! ```
 
 pub mod classify;
+mod dial;
 mod http;
-pub mod link;
 mod modbus;
 mod requester;
 pub mod resolve;
@@ -29,20 +29,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use self::link::Links;
+use self::dial::Dialer;
 use self::requester::Requester;
 use self::resolve::Resolver;
 pub use self::runner::Runner;
 pub use self::slaves::Slave;
-use self::slaves::{Port, Supervisor};
+use self::slaves::Supervisor;
 use self::targets::{Certificate, TargetServer};
 pub use self::targets::{Received, Target};
 use crate::bank::LayoutError;
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::outbound::{HostAddress, Peer, PeerKind, Policy};
+use crate::link::Links;
+use crate::modbus::BACKLOG;
+use crate::outbound::{Broker, Dial, HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
+use crate::sockets::Port;
 use crate::surface::http::Paused;
 use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
@@ -58,8 +61,10 @@ pub struct Context {
     pub journal: Arc<Journal>,
     /// What the house's randomness comes from.
     pub seed: u64,
-    /// What actions may reach beside the house itself.
+    /// What actions and MQTT clients may reach beside the house itself.
     pub policy: Policy,
+    /// The brokers that MQTT clients reach whatever the policy.
+    pub brokers: Vec<Broker>,
 }
 
 /// Why nothing outside could be built. Nothing is left behind: no listener, no task.
@@ -114,6 +119,7 @@ pub struct Outside {
     targets: Vec<(Arc<Target>, TargetServer)>,
     peers: Vec<Peer>,
     runner: Arc<Runner>,
+    dialer: Arc<Dialer>,
     links: Links,
     /// The slaves' listeners; ended before the connections, which they add to.
     supervisors: Tasks,
@@ -170,11 +176,13 @@ impl Outside {
         let links = Links::new(context.clock.motions().clone());
         let targets = bound.into_iter().map(|target| target.serve(&links));
         let targets = targets.collect::<Result<_, _>>()?;
+        let resolver = Resolver::new(peers.clone(), context.policy).with_brokers(context.brokers);
+        let resolver = Arc::new(resolver);
         let requester = Requester {
             clock: context.clock,
             engine: context.engine,
             journal: context.journal,
-            resolver: Resolver::new(peers.clone(), context.policy),
+            resolver: Arc::clone(&resolver),
             links: links.clone(),
             tls: targets::client_config(roots).map_err(OutsideError::Certificate)?,
             transactions: Mutex::default(),
@@ -184,6 +192,7 @@ impl Outside {
             targets,
             peers,
             runner: Arc::new(Runner::new(Arc::new(requester))),
+            dialer: Arc::new(Dialer(resolver)),
             links,
             supervisors: Tasks::default(),
             connections: Arc::default(),
@@ -243,6 +252,18 @@ impl Outside {
         &self.runner
     }
 
+    /// Connects the devices' MQTT clients.
+    #[must_use]
+    pub fn dialer(&self) -> Arc<dyn Dial> {
+        self.dialer.clone()
+    }
+
+    /// The connections between ends of the house.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Its slaves and targets, as actions know them.
     #[must_use]
     pub fn peers(&self) -> &[Peer] {
@@ -288,7 +309,7 @@ impl Drop for Outside {
 
 impl SlaveServer {
     fn bind(plan: &SlavePlan, context: &Context) -> Result<Self, OutsideError> {
-        let (port, address) = Port::bind(plan.listen).map_err(|source| {
+        let (port, address) = Port::bind(plan.listen, BACKLOG).map_err(|source| {
             let (name, address) = (Arc::clone(&plan.name), plan.listen);
             OutsideError::BindSlave { name, address, source }
         })?;

@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::classify::{self, Ending, ResultCode};
-use super::link::{Caller, Linked, Links};
 use super::resolve::{Refused, Resolver, reachable};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
 use crate::fault::{self, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
 use crate::journal::{Event, Journal};
+use crate::link::{Caller, Linked, Links};
 use crate::outbound::{Peer, PeerKind};
 use crate::sockets;
 
@@ -74,7 +74,7 @@ pub(super) struct Requester {
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
     pub(super) journal: Arc<Journal>,
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) links: Links,
     pub(super) tls: Arc<ClientConfig>,
     /// The newest Modbus transaction id of each device.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::outbound::{Peer, PeerKind, Policy};
+use crate::outbound::{Broker, HostAddress, Peer, PeerKind, Policy};
 
 /// The only name that needs no resolver.
 const LOCALHOST: &str = "localhost";
@@ -26,6 +26,7 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Resolver {
     peers: Vec<Peer>,
+    brokers: Vec<Broker>,
     policy: Policy,
 }
 
@@ -33,7 +34,13 @@ impl Resolver {
     /// A resolver for these slaves and targets and what `policy` allows beside them.
     #[must_use]
     pub fn new(peers: Vec<Peer>, policy: Policy) -> Self {
-        Self { peers, policy }
+        Self { peers, brokers: Vec::new(), policy }
+    }
+
+    /// The same for a house with brokers.
+    #[must_use]
+    pub fn with_brokers(self, brokers: Vec<Broker>) -> Self {
+        Self { brokers, ..self }
     }
 
     /// What is let through beside the house itself.
@@ -48,6 +55,19 @@ impl Resolver {
     pub fn house(&self, kind: PeerKind, host: &str, port: u16) -> Option<&Peer> {
         let known = || self.peers.iter().filter(|peer| is_known_as(peer, host, port));
         known().find(|peer| peer.kind == kind).or_else(|| known().next())
+    }
+
+    /// Where the broker is that a device means by `host` and `port`; none where the house has no such
+    /// broker. Slaves and targets speak no MQTT, and brokers nothing else: a name may lead actions
+    /// to the one and the MQTT client to the other.
+    #[must_use]
+    pub fn broker<'a>(&'a self, host: &str, port: u16) -> Option<(&'a str, u16)> {
+        let known = self.brokers.iter().find(|broker| {
+            let HostAddress { host: own, port: own_port } = &broker.address;
+            broker.hosts.iter().any(|known| known.matches(host, port))
+                || (own.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port))
+        })?;
+        Some((&known.address.host, known.address.port.unwrap_or(port)))
     }
 
     /// The addresses of a host outside the house, best first.
@@ -160,6 +180,33 @@ mod tests {
         assert_eq!(outside(Policy::Loopback, "10.0.0.1").await, Err(Refused::Address));
         assert_eq!(outside(Policy::Allow, "10.0.0.1").await, addresses(&["10.0.0.1:80"]));
         assert_eq!(outside(Policy::Allow, "no such name").await, Err(Refused::Unknown));
+    }
+
+    #[test]
+    fn brokers_are_known_by_their_hosts_and_by_where_they_are() {
+        let broker = |name: &str, address: &str, hosts: &[&str]| Broker {
+            name: name.into(),
+            address: address.parse().unwrap(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+        };
+        let resolver = resolver(Policy::Deny).with_brokers(vec![
+            broker("lab", "127.0.0.1:1884", &["broker.example.com", "box.local:1883"]),
+            broker("other", "mosquitto", &["10.0.0.7"]),
+        ]);
+        for (host, port, expected) in [
+            ("Broker.example.com", 8883, Some(("127.0.0.1", 1884))),
+            ("box.local", 1883, Some(("127.0.0.1", 1884))),
+            ("127.0.0.1", 1884, Some(("127.0.0.1", 1884))),
+            ("10.0.0.7", 8883, Some(("mosquitto", 8883))),
+            ("mosquitto", 1883, Some(("mosquitto", 1883))),
+            ("box.local", 80, None),
+            ("127.0.0.1", 1883, None),
+            ("127.0.0.1", 1503, None),
+        ] {
+            assert_eq!(resolver.broker(host, port), expected, "{host}:{port}");
+        }
+        let target = resolver.house(PeerKind::Target, "box.local", 1883).unwrap();
+        assert_eq!(target.name, "bulb", "actions do not see brokers");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Carries out what a device admitted: holds, sends and finishes the requests of a run.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::classify::ResultCode;
-use super::link::Caller;
 use super::requester::{Outcome, Requester};
 use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
-use crate::device::{Execution, Run, Ticket};
+use crate::device::{DeviceId, Execution, Run, Ticket};
+use crate::link::Caller;
 use crate::tasks::Tasks;
 
 /// Carries out runs of all devices of a house. Its tasks are bounded by the devices' places for
@@ -14,12 +15,13 @@ use crate::tasks::Tasks;
 #[derive(Debug)]
 pub struct Runner {
     requester: Arc<Requester>,
-    tasks: Tasks,
+    /// The runs of each device.
+    tasks: Mutex<HashMap<DeviceId, Arc<Tasks>>>,
 }
 
 impl Runner {
     pub(super) fn new(requester: Arc<Requester>) -> Self {
-        Self { requester, tasks: Tasks::default() }
+        Self { requester, tasks: Mutex::default() }
     }
 
     /// Begins to carry out a run, and returns at once. Each of its tickets ends with exactly one
@@ -29,32 +31,52 @@ impl Runner {
     /// Outside a tokio runtime.
     pub fn run(&self, run: Run) {
         let Run { definition, requests, .. } = run;
-        let device = requests.first().map(|(ticket, _)| Arc::clone(ticket.device()));
-        match device.map(|device| device.settings().execution) {
-            Some(Execution::Sequential) => self.spawn(definition, requests),
-            Some(Execution::Parallel) => {
+        let Some(device) = requests.first().map(|(ticket, _)| Arc::clone(ticket.device())) else {
+            return;
+        };
+        let tasks = self.of(&device.identity().id);
+        match device.settings().execution {
+            Execution::Sequential => self.spawn(&tasks, definition, requests),
+            Execution::Parallel => {
                 for request in requests {
-                    self.spawn(Arc::clone(&definition), vec![request]);
+                    self.spawn(&tasks, Arc::clone(&definition), vec![request]);
                 }
             }
-            None => {}
         }
     }
 
-    fn spawn(&self, definition: Arc<Definition>, requests: Vec<(Ticket, Arc<Request>)>) {
+    fn of(&self, device: &DeviceId) -> Arc<Tasks> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tasks.entry(device.clone()).or_default())
+    }
+
+    fn spawn(
+        &self,
+        tasks: &Tasks,
+        definition: Arc<Definition>,
+        requests: Vec<(Ticket, Arc<Request>)>,
+    ) {
         let requester = Arc::clone(&self.requester);
         let motions = requester.clock.motions().clone();
-        self.tasks.spawn(motions.track(async move {
+        tasks.spawn(motions.track(async move {
             for (ticket, request) in requests {
                 requester.see_through(ticket, &definition, &request).await;
             }
         }));
     }
 
+    /// Ends the runs of a device, unfinished, and waits until nothing of them is left.
+    pub async fn end(&self, device: &DeviceId) {
+        self.of(device).end_all().await;
+    }
+
     /// Ends all runs, unfinished, and waits until nothing of them is left. Transaction ids count
     /// from 1 again.
     pub(super) async fn stop(&self) {
-        self.tasks.end_all().await;
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for tasks in tasks.values() {
+            tasks.end_all().await;
+        }
         self.requester.reset();
     }
 }

@@ -1,12 +1,11 @@
 //! Simulated Modbus slaves: units behind a real TCP listener.
 //!
 //! [`Slave`] is the door for those who look at and set registers. Its listener opens and closes with
-//! the rules ([`listener`]); each accepted connection is one task ([`connection`]) that reads
-//! requests, gives each unit its turns, and sends what became of them ([`outbox`]).
+//! the rules ([`listener`]); each accepted connection is one task ([`crate::modbus`]) that reads
+//! requests, gives each unit its turns ([`session`]), and sends what became of them.
 
-mod connection;
 mod listener;
-mod outbox;
+mod session;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(super) use self::listener::{Port, Supervisor};
+pub(super) use self::listener::Supervisor;
 use super::{Context, OutsideError};
 use crate::bank::{Bank, Table, UnitLayout, WriteLog};
 use crate::clock::Clock;

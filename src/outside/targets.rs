@@ -18,11 +18,11 @@ use serde::Serialize;
 pub(super) use self::server::TargetServer;
 pub(super) use self::tls::{Certificate, client_config};
 use super::Context;
-use super::link::Caller;
 use crate::clock::Clock;
 use crate::fault::{Engine, TargetEffect, TargetRequest};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
+use crate::link::Caller;
 use crate::scenario::{Reply, Route, TargetPlan};
 
 /// A target of the house.

@@ -32,7 +32,7 @@ use self::diagnostics::{Mistake, Mistakes};
 use self::meaning::Surroundings;
 pub use self::model::*;
 pub use self::path::{Path, Segment};
-pub use self::schema::json_schema;
+pub use self::schema::{actions_schema, json_schema};
 use self::tree::Node;
 pub use self::tree::Place;
 use self::walk::Walked;

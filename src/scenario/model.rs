@@ -4,6 +4,7 @@
 //! listeners share a port, no rule is one that can never fire.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
-use crate::device::{Access, ActionSettings, Config, DeviceId, Firmware, Identity, License, Setup};
+use crate::device::{
+    Access, ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+};
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
-use crate::outbound::{HostAddress, Policy};
+use crate::outbound::{Broker, HostAddress, Policy};
 
 /// A house.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,16 +36,34 @@ pub struct Scenario {
     pub control: SocketAddr,
     /// What the actions may reach beside the house itself.
     pub outbound: Policy,
+    /// What the devices announce on the network.
+    pub mdns: Mdns,
     /// The devices, one or more.
     pub devices: Vec<DevicePlan>,
     /// The Modbus slaves.
     pub slaves: Vec<SlavePlan>,
     /// The HTTP targets.
     pub http_targets: Vec<TargetPlan>,
+    /// The MQTT brokers beside it.
+    pub mqtt_brokers: Vec<Broker>,
     /// The faults, in the order of the file.
     pub faults: Vec<Rule>,
+    /// Where what a user has set and stored outlives the process; it ends with it where none.
+    pub state_dir: Option<PathBuf>,
     /// The text it was read from, for people who ask a running house what it is.
     pub source: Arc<str>,
+}
+
+/// What the devices of a house announce on the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    #[default]
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
 }
 
 /// A healthy device without actions, and nothing around it: what an empty file means.
@@ -55,10 +76,13 @@ impl Default for Scenario {
             speed: Speed::REAL,
             control: loopback(Self::CONTROL_PORT),
             outbound: Policy::default(),
+            mdns: Mdns::default(),
             devices: vec![DevicePlan::default()],
             slaves: Vec::new(),
             http_targets: Vec::new(),
+            mqtt_brokers: Vec::new(),
             faults: Vec::new(),
+            state_dir: None,
             source: "".into(),
         }
     }
@@ -72,6 +96,7 @@ impl Scenario {
     pub fn any_port(&mut self) {
         self.control.set_port(0);
         self.devices.iter_mut().for_each(|device| device.http.set_port(0));
+        self.devices.iter_mut().for_each(|device| device.modbus.listen.set_port(0));
         self.slaves.iter_mut().for_each(|slave| slave.listen.set_port(0));
         self.http_targets.iter_mut().for_each(|target| target.listen.set_port(0));
     }
@@ -82,6 +107,22 @@ impl Scenario {
     /// # Errors
     /// A message where there are more devices than ports.
     pub fn listen_http(&mut self, address: SocketAddr) -> Result<(), String> {
+        self.listen(address, |device| &mut device.http)
+    }
+
+    /// The same for the devices' own Modbus servers.
+    ///
+    /// # Errors
+    /// As [`Scenario::listen_http`].
+    pub fn listen_modbus(&mut self, address: SocketAddr) -> Result<(), String> {
+        self.listen(address, |device| &mut device.modbus.listen)
+    }
+
+    fn listen(
+        &mut self,
+        address: SocketAddr,
+        of: impl Fn(&mut DevicePlan) -> &mut SocketAddr,
+    ) -> Result<(), String> {
         let devices = self.devices.len();
         for (index, device) in self.devices.iter_mut().enumerate() {
             let port = match (address.port(), u16::try_from(index)) {
@@ -92,7 +133,7 @@ impl Scenario {
             let port = port.ok_or_else(|| {
                 format!("{address}: {devices} devices do not fit between this port and 65535")
             })?;
-            device.http = SocketAddr::new(address.ip(), port);
+            *of(device) = SocketAddr::new(address.ip(), port);
         }
         Ok(())
     }
@@ -109,6 +150,8 @@ pub struct DevicePlan {
     pub identity: Identity,
     /// Where its API listens.
     pub http: SocketAddr,
+    /// Its own Modbus server.
+    pub modbus: ModbusPlan,
     /// How its actions behave where the contract leaves a choice.
     pub settings: ActionSettings,
     /// The actions it starts with; none is as deleted.
@@ -121,6 +164,8 @@ pub struct DevicePlan {
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
     pub site: Site,
+    /// What it is built of.
+    pub hardware: Hardware,
 }
 
 impl Default for DevicePlan {
@@ -130,12 +175,14 @@ impl Default for DevicePlan {
         Self {
             identity: Identity { id, firmware: Firmware::DEFAULT, license: License::default() },
             http: loopback(Self::HTTP_PORT),
+            modbus: ModbusPlan::default(),
             settings: ActionSettings::default(),
             actions: None,
             config,
             access: Access::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
+            hardware: Hardware::default(),
         }
     }
 }
@@ -143,6 +190,9 @@ impl Default for DevicePlan {
 impl DevicePlan {
     /// The port of the first device unless the scenario says otherwise; the next ones count up.
     pub const HTTP_PORT: u16 = 8080;
+    /// The port of the first device's Modbus server unless the scenario says otherwise; the next ones
+    /// count up.
+    pub const MODBUS_PORT: u16 = 1502;
     /// The id of the first device unless the scenario says otherwise; the next ones count up.
     const FIRST_ID: u64 = 0xA842_E39F_8124;
 
@@ -157,7 +207,10 @@ impl DevicePlan {
             access: self.access.clone(),
             meter: self.meter.clone(),
             site: self.site.clone(),
+            hardware: self.hardware.clone(),
             seed,
+            resumed: None,
+            sd_dir: None,
         }
     }
 
@@ -173,6 +226,29 @@ impl DevicePlan {
     pub fn default_listener(index: usize) -> Option<SocketAddr> {
         let offset = u16::try_from(index).ok()?;
         Self::HTTP_PORT.checked_add(offset).map(loopback)
+    }
+
+    /// Where the Modbus server of the `index`-th device listens where the scenario does not say; none
+    /// where the ports are used up.
+    #[must_use]
+    pub fn default_modbus(index: usize) -> Option<SocketAddr> {
+        let offset = u16::try_from(index).ok()?;
+        Self::MODBUS_PORT.checked_add(offset).map(loopback)
+    }
+}
+
+/// A device's own Modbus server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModbusPlan {
+    /// Where it listens once the device's settings switch it on.
+    pub listen: SocketAddr,
+    /// Whether function 3 reads the registers too.
+    pub function_3: bool,
+}
+
+impl Default for ModbusPlan {
+    fn default() -> Self {
+        Self { listen: loopback(DevicePlan::MODBUS_PORT), function_3: false }
     }
 }
 

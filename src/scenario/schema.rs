@@ -37,6 +37,17 @@ pub fn json_schema() -> String {
     format!("{:#}\n", *SCHEMA)
 }
 
+/// The schema of an action definition, as the device's API takes it.
+#[must_use]
+pub fn actions_schema() -> Value {
+    let mut schema = definition("Actions").clone();
+    if let Some(members) = schema.as_object_mut() {
+        // For the walk over scenarios.
+        members.remove("x-json");
+    }
+    schema
+}
+
 /// The schema of a whole file.
 pub(super) fn root() -> &'static Value {
     &SCHEMA

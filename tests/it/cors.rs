@@ -1,1 +1,242 @@
+//! Pages in a browser: who may, what their browsers are told, what is refused (contract §1).
 
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use wwsim::device::{Access, License};
+use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
+
+use crate::surface_kit::{Bench, Setup, body, error, header, request_with, status};
+
+const ACTIONS: &str = "/api/v1/actions";
+const PAGE: &str = "http://localhost:5173";
+
+async fn with_origins(origins: &[&str]) -> Bench {
+    let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+    let access = Access { origins, ..Access::default() };
+    Bench::start(Setup { access, ..Setup::default() }).await
+}
+
+async fn from(bench: &Bench, origin: &str, method: &str, path: &str) -> String {
+    bench.exchange(&request_with(method, path, &[("Origin", origin)], "")).await
+}
+
+async fn preflight(bench: &Bench, path: &str, more: &[(&str, &str)]) -> String {
+    let mut headers = vec![("Origin", PAGE), ("Access-Control-Request-Method", "PUT")];
+    headers.extend_from_slice(more);
+    bench.exchange(&request_with("OPTIONS", path, &headers, "")).await
+}
+
+fn allowed(response: &str) -> Option<&str> {
+    header(response, "Access-Control-Allow-Origin")
+}
+
+fn protect(bench: &Bench) {
+    let changed: Result<(), Infallible> = bench.device.configure(|config| {
+        config.settings.system.protection = true;
+        config.settings.system.password = "secret".to_owned();
+        Ok(())
+    });
+    changed.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_lets_in_its_own_pages_and_no_others() {
+    let bench = Bench::start(Setup::default()).await;
+    let port = bench.server.address().port();
+    for own in [
+        "http://whatwatt-9F8124",
+        "http://whatwatt-9F8124.local",
+        "http://WHATWATT-9f8124.LOCAL:80",
+        "http://127.0.0.1",
+        &format!("http://whatwatt-9f8124.local:{port}"),
+        &format!("http://127.0.0.1:{port}"),
+    ] {
+        let answer = from(&bench, own, "GET", ACTIONS).await;
+        assert_eq!((status(&answer), allowed(&answer)), (200, Some(own)));
+    }
+    for other in [
+        PAGE,
+        "null",
+        "http://whatwatt-9F8125.local",
+        "http://whatwatt_9F8124.local",
+        "http://whatwatt-9F8124.local.example",
+        "https://whatwatt-9F8124.local",
+        "http://whatwatt-9F8124.local:5173",
+        "http://127.0.0.1:5173",
+        "http://192.168.1.1",
+        "whatwatt-9F8124",
+        "",
+    ] {
+        let answer = from(&bench, other, "GET", ACTIONS).await;
+        assert_eq!((status(&answer), &*error(&answer)), (404, "not_found"), "{other}");
+        assert!(!answer.contains("Access-Control-"), "{answer}");
+    }
+    let twice = [("Origin", "http://127.0.0.1"), ("Origin", PAGE)];
+    assert_eq!(status(&bench.exchange(&request_with("GET", ACTIONS, &twice, "")).await), 404);
+}
+
+#[tokio::test]
+async fn a_refused_page_changes_nothing() {
+    let bench = Bench::start(Setup::default()).await;
+    assert_eq!(status(&from(&bench, PAGE, "DELETE", ACTIONS).await), 404);
+    assert!(bench.device.definition().is_some());
+    let answer = preflight(&bench, ACTIONS, &[]).await;
+    assert_eq!((status(&answer), allowed(&answer)), (404, None));
+}
+
+#[tokio::test]
+async fn the_own_pages_follow_the_host_name() {
+    let bench = Bench::start(Setup::default()).await;
+    let renamed: Result<(), Infallible> = bench.device.configure(|config| {
+        config.settings.system.host_name = "my_meter".to_owned();
+        Ok(())
+    });
+    renamed.unwrap();
+    for (origin, expected) in
+        [("http://my_meter", 200), ("http://my_meter.local", 200), ("http://whatwatt-9F8124", 404)]
+    {
+        assert_eq!(status(&from(&bench, origin, "GET", ACTIONS).await), expected, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_scenario_lets_in_others() {
+    let bench = with_origins(&["http://localhost:*", "https://app.example"]).await;
+    for origin in [PAGE, "http://localhost", "https://app.example"] {
+        assert_eq!(allowed(&from(&bench, origin, "GET", ACTIONS).await), Some(origin));
+    }
+    for origin in ["http://127.0.0.1:5173", "http://app.example", "https://localhost:5173"] {
+        assert_eq!(status(&from(&bench, origin, "GET", ACTIONS).await), 404, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_can_read_where_the_status_of_its_call_is() {
+    let bench = with_origins(&[PAGE]).await;
+    let call = from(&bench, PAGE, "POST", "/api/v1/actions/call?id=1").await;
+    assert_eq!(
+        call,
+        "HTTP/1.1 202 Accepted\r\n\
+         Content-Length: 0\r\n\
+         Location: /api/v1/actions/status?id=139\r\n\
+         Access-Control-Allow-Origin: http://localhost:5173\r\n\
+         Access-Control-Expose-Headers: Location, WWW-Authenticate, Retry-After\r\n\
+         X-Content-Type-Options: nosniff\r\n\
+         Cache-Control: no-store, no-cache\r\n\r\n"
+    );
+}
+
+#[tokio::test]
+async fn errors_are_for_the_page_too() {
+    let access = Access { origins: vec![PAGE.parse().unwrap()], ..Access::default() };
+    let bench = Bench::start(Setup { access, license: License::Free, ..Setup::default() }).await;
+    for (method, path, expected) in [
+        ("GET", "/nowhere", 404),
+        ("GET", ACTIONS, 404),
+        ("PUT", ACTIONS, 405),
+        // No preflight without a method that is asked for.
+        ("OPTIONS", ACTIONS, 405),
+    ] {
+        let answer = from(&bench, PAGE, method, path).await;
+        assert_eq!((status(&answer), allowed(&answer)), (expected, Some(PAGE)), "{method} {path}");
+    }
+    let large = request_with("POST", "/nowhere", &[("Origin", PAGE)], &"x".repeat(9000));
+    let mut client = bench.connect().await;
+    client.send(&large).await;
+    assert_eq!(allowed(&client.rest().await.unwrap()), Some(PAGE));
+    protect(&bench);
+    let answer = from(&bench, PAGE, "GET", ACTIONS).await;
+    assert_eq!((status(&answer), allowed(&answer)), (401, Some(PAGE)));
+    assert_eq!(
+        header(&answer, "Access-Control-Expose-Headers"),
+        Some("Location, WWW-Authenticate, Retry-After")
+    );
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_without_authentication_and_for_any_path() {
+    let bench = with_origins(&[PAGE]).await;
+    protect(&bench);
+    for path in [ACTIONS, "/nowhere"] {
+        let wanted = [("Access-Control-Request-Headers", "authorization,content-type")];
+        let answer = preflight(&bench, path, &wanted).await;
+        assert_eq!(
+            answer,
+            "HTTP/1.1 204 No Content\r\n\
+             Access-Control-Allow-Origin: http://localhost:5173\r\n\
+             Access-Control-Allow-Methods: GET, POST, PUT, DELETE\r\n\
+             Access-Control-Allow-Headers: authorization,content-type\r\n\
+             Access-Control-Max-Age: 600\r\n\
+             X-Content-Type-Options: nosniff\r\n\
+             Cache-Control: no-store, no-cache\r\n\r\n"
+        );
+    }
+    let private = [("Access-Control-Request-Private-Network", "true")];
+    let answer = preflight(&bench, ACTIONS, &private).await;
+    assert_eq!(header(&answer, "Access-Control-Allow-Private-Network"), Some("true"));
+    assert_eq!(
+        header(&answer, "Access-Control-Allow-Headers"),
+        Some("Authorization, Content-Type")
+    );
+}
+
+#[tokio::test]
+async fn a_fault_is_what_a_page_sees_as_a_program_does() {
+    let bench = with_origins(&[PAGE]).await;
+    bench.add_fault(ApiEffect::Status { code: 503, retry_after: Some(3) }, Trigger::default());
+    assert_eq!(status(&preflight(&bench, ACTIONS, &[]).await), 204);
+    assert_eq!(bench.engine.get("fault").unwrap().evaluated, 0, "nor does it count");
+    let answer = from(&bench, PAGE, "GET", ACTIONS).await;
+    assert_eq!((status(&answer), allowed(&answer)), (503, Some(PAGE)));
+    let answer = from(&bench, "http://evil.example", "GET", ACTIONS).await;
+    assert_eq!((status(&answer), allowed(&answer)), (503, None));
+
+    let place = ApiPlace { method: Some(Method::Options), ..ApiPlace::default() };
+    let fault = Fault::Api(place, ApiEffect::Status { code: 500, retry_after: None });
+    bench.engine.add(Rule { id: "preflights".into(), fault, when: Trigger::default() }).unwrap();
+    assert_eq!(status(&preflight(&bench, ACTIONS, &[]).await), 500, "where it is named");
+}
+
+/// What the log says, as bytes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_once_how_to_let_a_page_in() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The server runs on this thread, too.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let bench = Bench::start(Setup::default()).await;
+    for origin in [PAGE, PAGE, "http://127.0.0.1", "http://127.0.0.1:3000"] {
+        from(&bench, origin, "GET", ACTIONS).await;
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("`cors: {origins: [\"http://localhost:5173\"]}`").count(), 1, "{text}");
+    assert_eq!(text.matches("A842E39F8124").count(), 2, "{text}");
+
+    for n in 0..200 {
+        let answer = from(&bench, &format!("http://{n}.example"), "GET", ACTIONS).await;
+        assert!(body(&answer).contains("not_found"));
+    }
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap().lines().count();
+    assert_eq!(lines, 64, "and does not drown in them");
+}

@@ -4,22 +4,42 @@
 
 mod access;
 mod admission;
+mod berry;
 mod builtin;
 mod cli;
 mod control_api;
 mod cors;
 mod determinism;
+mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+mod load;
+#[cfg(feature = "mdns")]
+mod mdns;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "mqtt")]
+mod mqtt_broker;
+mod mqtt_settings;
+mod network;
+mod openapi;
+mod live;
 mod outside_requests;
 mod outside_rig;
 mod outside_slaves;
 mod outside_targets;
+mod power;
+mod report;
 mod result_codes;
 mod scenario;
 mod settings;
+mod sd_card;
+mod settings_properties;
 mod slaves;
+mod state;
 mod surface_faults;
 mod surface_http;
 mod surface_kit;
+mod variables;
+mod system;

@@ -65,6 +65,7 @@ impl Plan {
             journal: Arc::clone(&journal),
             seed: 1,
             policy: self.policy,
+            brokers: Vec::new(),
         };
         let outside = Outside::bind(&self.slaves, &self.targets, context)?;
         outside.start().await;

@@ -15,14 +15,14 @@ const ETH: &str = "/api/v1/eth/settings";
 
 impl Twin {
     /// What a GET shows.
-    async fn shown(&self, path: &str) -> Value {
+    pub async fn shown(&self, path: &str) -> Value {
         let answer = self.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.json()
     }
 
     /// Writes what is taken, and returns what a GET shows then, which the write has answered, too.
-    async fn set(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub async fn set(&self, method: &str, path: &str, body: &Value) -> Value {
         let answer = http(self.device(), method, path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{method} {path} {body}: {}", answer.body);
         let shown = self.shown(path).await;
@@ -31,7 +31,7 @@ impl Twin {
     }
 
     /// Writes what is refused, and returns the field it is refused for; nothing has changed.
-    async fn refused(&self, method: &str, path: &str, body: &str) -> String {
+    pub async fn refused(&self, method: &str, path: &str, body: &str) -> String {
         let before = self.get(path).await.body;
         let answer = http(self.device(), method, path, body).await;
         assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.body);

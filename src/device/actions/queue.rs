@@ -75,6 +75,12 @@ impl Queue {
         }
     }
 
+    /// The id that the next request gets.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
     /// Queues as many of `wanted` requests of `action`, one or more, as there is room for, and gives
     /// out their status ids, one or more.
     ///

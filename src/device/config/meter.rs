@@ -3,12 +3,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::{Field, Kind, LeftOut, Object, lens, whole, word};
 use crate::decimal::Decimal;
 use crate::limits;
 
 /// How the device talks to its meter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct MeterSettings {
@@ -36,7 +38,7 @@ pub struct MeterSettings {
 }
 
 /// A key of 128 bits.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key(pub [u8; 16]);
 
 /// A secret: logs and failed assertions do not show it.
@@ -47,7 +49,7 @@ impl fmt::Debug for Key {
 }
 
 /// A scaler of the user's own for an OBIS code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomScaler {
     /// `A.B.C` of the code, each 0..=254 but the last, which is 0..=255.
     pub obis: [u8; 3],
@@ -80,7 +82,7 @@ impl Default for MeterSettings {
 }
 
 /// `parity`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum Parity {
     #[default]
@@ -96,7 +98,7 @@ impl Parity {
 }
 
 /// `stop_bits`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum StopBits {
     #[default]
@@ -112,7 +114,7 @@ impl StopBits {
 }
 
 /// `if_type`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceType {
     #[default]
@@ -143,7 +145,7 @@ impl InterfaceType {
 }
 
 /// `protocol`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum MeterProtocol {
     #[default]
@@ -170,7 +172,7 @@ impl MeterProtocol {
 }
 
 /// `if_mode`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceMode {
     #[default]
@@ -186,7 +188,7 @@ impl InterfaceMode {
 }
 
 /// `scalers_set`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum ScalersSet {
     #[default]

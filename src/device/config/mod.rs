@@ -7,17 +7,24 @@ mod meter;
 mod modbus_map;
 mod mqtt;
 mod network;
+pub mod pem;
 mod settings;
 pub mod table;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::meter::{
     CustomScaler, InterfaceMode, InterfaceType, Key, METER_SETTINGS, MeterProtocol, MeterSettings,
     Parity, ScalersSet, StopBits,
 };
-pub use self::modbus_map::{NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
-pub use self::mqtt::MqttSettings;
+pub use self::modbus_map::{
+    AddressFormat, Listing, MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet,
+    WordOrder,
+};
+pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
+pub use self::mqtt::{BrokerUrl, MQTT_SETTINGS, MqttSettings};
 pub use self::network::{
     ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
 };
@@ -25,7 +32,7 @@ pub use self::settings::{Cloud, ModbusService, SETTINGS, SdService, Services, Se
 use crate::device::DeviceId;
 
 /// The configuration of a device.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// `/api/v1/settings`.
     pub settings: Settings,
@@ -59,5 +66,11 @@ impl Config {
             modbus: None,
             script: None,
         }
+    }
+
+    /// The register map in force.
+    #[must_use]
+    pub fn register_map(&self) -> &Arc<RegisterMap> {
+        self.modbus.as_ref().unwrap_or_else(|| RegisterMap::factory())
     }
 }

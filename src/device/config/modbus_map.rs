@@ -1,17 +1,32 @@
 //! `/api/v1/modbus`: the register map of the device's own Modbus server (contract §6,
 //! `modbus_identifiers.csv`).
+//!
+//! A [`RegisterMap`] is checked and laid out in the order of its addresses once, when it is made.
+//! [`decode`] reads its JSON form, [`show`] writes it, [`factory`] is the map of a device out of the
+//! box; what the registers hold is [`crate::device::registers`]'s to say.
 
+mod decode;
+mod factory;
+mod show;
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use self::show::{AddressFormat, Listing};
+use crate::limits;
 use crate::meter::Quantity;
 
-/// A register map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A register map: valid, and laid out.
+#[derive(Debug, Clone)]
 pub struct RegisterMap {
-    /// Its sets, as given.
-    pub sets: Vec<RegisterSet>,
+    sets: Vec<RegisterSet>,
+    spans: Vec<Span>,
 }
 
 /// Registers that follow each other from one address on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterSet {
     /// 0..=9998.
     pub start_address: u16,
@@ -22,7 +37,7 @@ pub struct RegisterSet {
 }
 
 /// The order of the words of a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WordOrder {
     /// `msw`: most significant word first.
     #[default]
@@ -32,7 +47,7 @@ pub enum WordOrder {
 }
 
 /// A value in the map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// What it shows.
     pub id: RegisterId,
@@ -43,7 +58,7 @@ pub struct Register {
 }
 
 /// How a number is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum NumberType {
     Short,
@@ -55,7 +70,7 @@ pub enum NumberType {
 }
 
 /// What a register shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterId {
     /// `0`: all bits zero.
     Zeros,
@@ -91,4 +106,371 @@ pub enum RegisterId {
     SystemTimestamp,
     /// `sys.date_time`.
     SystemDateTime,
+}
+
+/// Where a register stands, and in which order its words go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::device) struct Span {
+    pub address: u16,
+    pub words: u16,
+    pub order: WordOrder,
+    pub register: Register,
+}
+
+/// What is wrong with a map, as the client is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}{message}", self.field, if self.field.is_empty() { "" } else { ": " })]
+pub struct MapError {
+    /// The field, as `[0].registers[3].scaler`; empty for the whole.
+    pub field: String,
+    /// What is wrong with it and what was expected.
+    pub message: String,
+}
+
+impl MapError {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// By what it says; how it is laid out follows from that.
+impl PartialEq for RegisterMap {
+    fn eq(&self, other: &Self) -> bool {
+        self.sets == other.sets
+    }
+}
+
+impl Eq for RegisterMap {}
+
+/// As its sets.
+impl Serialize for RegisterMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sets.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RegisterMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::deserialize(deserializer)?).map_err(|errors| {
+            let error = errors.first().map_or_else(String::new, ToString::to_string);
+            serde::de::Error::custom(error)
+        })
+    }
+}
+
+impl RegisterMap {
+    /// The map of these sets.
+    ///
+    /// # Errors
+    /// All that is wrong with them: a scaler out of its range, registers beyond the last address, or
+    /// two registers at one address (contract §6; overlaps and ends by ruling).
+    pub fn new(sets: Vec<RegisterSet>) -> Result<Self, Vec<MapError>> {
+        let mut errors = Vec::new();
+        let mut spans = Vec::new();
+        for (index, set) in sets.iter().enumerate() {
+            let mut address = u32::from(set.start_address);
+            for (place, register) in set.registers.iter().enumerate() {
+                let field = || format!("[{index}].registers[{place}]");
+                if !limits::MODBUS_SCALER.contains(&register.scaler) {
+                    errors.push(MapError::new(
+                        format!("{}.scaler", field()),
+                        wrong_scaler(register.scaler),
+                    ));
+                }
+                let words = register.words();
+                let end = address + u32::from(words);
+                let last = u32::from(*limits::MODBUS_ADDRESSES.end());
+                match u16::try_from(address) {
+                    Ok(address) if end <= last + 1 => {
+                        let order = set.word_order;
+                        let span = Span { address, words, order, register: *register };
+                        spans.push((span, index, place));
+                    }
+                    _ => {
+                        let message = format!(
+                            "it would stand at {address} to {}; the last address is {last}",
+                            end - 1
+                        );
+                        errors.push(MapError::new(field(), message));
+                        // What follows lies further out still.
+                        break;
+                    }
+                }
+                address = end;
+            }
+            if !limits::MODBUS_ADDRESSES.contains(&set.start_address) {
+                let message = wrong_address(set.start_address.into());
+                errors.push(MapError::new(format!("[{index}].start_address"), message));
+            }
+        }
+        // In a stable sort the one that was written first comes first.
+        spans.sort_by_key(|(span, ..)| span.address);
+        for pair in spans.windows(2) {
+            let ((first, set, place), (second, other_set, other_place)) = (pair[0], pair[1]);
+            if first.address + first.words > second.address {
+                let (of, with) = ((set, place), (other_set, other_place));
+                let (earlier, later) = if of < with { (of, with) } else { (with, of) };
+                errors.push(MapError::new(
+                    format!("[{}].registers[{}]", later.0, later.1),
+                    format!(
+                        "it overlaps [{}].registers[{}] at address {}",
+                        earlier.0, earlier.1, second.address
+                    ),
+                ));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self { sets, spans: spans.into_iter().map(|(span, ..)| span).collect() })
+    }
+
+    /// The map of a device out of the box (contract §6, `modbus_default_config.json`).
+    #[must_use]
+    pub fn factory() -> &'static Arc<Self> {
+        static FACTORY: LazyLock<Arc<RegisterMap>> = LazyLock::new(|| {
+            // That it has no mistakes is a test; without it the map would be empty.
+            Arc::new(RegisterMap::new(factory::sets()).unwrap_or_else(|_| RegisterMap::empty()))
+        });
+        &FACTORY
+    }
+
+    const fn empty() -> Self {
+        Self { sets: Vec::new(), spans: Vec::new() }
+    }
+
+    /// Its sets, as given.
+    #[must_use]
+    pub fn sets(&self) -> &[RegisterSet] {
+        &self.sets
+    }
+
+    /// Its registers in the order of their addresses.
+    pub(in crate::device) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+}
+
+impl RegisterSet {
+    /// Words of all its registers.
+    #[must_use]
+    pub fn words(&self) -> u32 {
+        self.registers.iter().map(|register| u32::from(register.words())).sum()
+    }
+}
+
+impl Register {
+    /// How many registers of 16 bits it takes.
+    #[must_use]
+    pub const fn words(&self) -> u16 {
+        match self.id.bytes() {
+            Some(bytes) => bytes / 2,
+            None => self.number.words(),
+        }
+    }
+}
+
+impl NumberType {
+    /// All of them, by the words of the API.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("double", Self::Double),
+        ("float", Self::Float),
+        ("long", Self::Long),
+        ("int", Self::Int),
+        ("short", Self::Short),
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Float => "float",
+            Self::Double => "double",
+        }
+    }
+
+    /// How many registers of 16 bits it takes.
+    #[must_use]
+    pub const fn words(self) -> u16 {
+        match self {
+            Self::Short => 1,
+            Self::Int | Self::Float => 2,
+            Self::Long | Self::Double => 4,
+        }
+    }
+}
+
+impl WordOrder {
+    /// Both, by the words of the API.
+    pub const NAMES: [(&'static str, Self); 2] = [("msw", Self::Msw), ("lsw", Self::Lsw)];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Msw => "msw",
+            Self::Lsw => "lsw",
+        }
+    }
+}
+
+/// Bytes of a text of the meter (`modbus_identifiers.csv`).
+pub(in crate::device) const TEXT_BYTES: u16 = 24;
+
+impl RegisterId {
+    /// The ids that are no OBIS code of a number.
+    const NAMED: [(&'static str, Self); 24] = [
+        ("0", Self::Zeros),
+        ("1", Self::Ones),
+        ("power.active", Self::ActivePower(0)),
+        ("power.active.l1", Self::ActivePower(1)),
+        ("power.active.l2", Self::ActivePower(2)),
+        ("power.active.l3", Self::ActivePower(3)),
+        ("power.reactive", Self::ReactivePower(0)),
+        ("power.reactive.l1", Self::ReactivePower(1)),
+        ("power.reactive.l2", Self::ReactivePower(2)),
+        ("power.reactive.l3", Self::ReactivePower(3)),
+        ("current.l1", Self::Current(1)),
+        ("current.l2", Self::Current(2)),
+        ("current.l3", Self::Current(3)),
+        ("96.14.0", Self::Tariff),
+        ("conv_factor", Self::ConversionFactor),
+        ("report.date_time", Self::ReportDateTime),
+        ("report.timestamp", Self::ReportTimestamp),
+        ("96.1.0", Self::MeterId),
+        ("96.1.1", Self::MeterModel),
+        ("42.0.0", Self::MeterType),
+        ("sys.id", Self::SystemId),
+        ("sys.firmware", Self::SystemFirmware),
+        ("sys.timestamp", Self::SystemTimestamp),
+        ("sys.date_time", Self::SystemDateTime),
+    ];
+
+    /// The id of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let named = Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
+        named.or_else(|| Quantity::of_obis(name).map(Self::Quantity))
+    }
+
+    /// Its name, as in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quantity(quantity) => quantity.obis(),
+            // Every other id is in the table, which a test holds it to.
+            other => Self::NAMED.iter().find(|(_, id)| *id == other).map_or("0", |(name, _)| name),
+        }
+    }
+
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let named = Self::NAMED.iter().map(|(name, _)| *name);
+        named.chain(Quantity::ALL.iter().map(|quantity| quantity.obis()))
+    }
+
+    /// How many bytes it has where it is a text or a date; none where it is a number.
+    #[must_use]
+    pub const fn bytes(self) -> Option<u16> {
+        match self {
+            Self::MeterId | Self::MeterModel | Self::MeterType => Some(TEXT_BYTES),
+            Self::SystemId | Self::SystemFirmware => Some(6),
+            Self::ReportDateTime | Self::SystemDateTime => Some(8),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RegisterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn wrong_scaler(scaler: impl fmt::Display) -> String {
+    let (least, most) = limits::MODBUS_SCALER.into_inner();
+    format!("{scaler}: expected a whole number from {least} to {most}")
+}
+
+fn wrong_address(address: i64) -> String {
+    let (first, last) = limits::MODBUS_ADDRESSES.into_inner();
+    format!("{address}: expected an address from {first} to {last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register(id: RegisterId, number: NumberType) -> Register {
+        Register { id, number, scaler: 0 }
+    }
+
+    fn set(start_address: u16, registers: Vec<Register>) -> RegisterSet {
+        RegisterSet { start_address, word_order: WordOrder::Msw, registers }
+    }
+
+    fn problems(sets: Vec<RegisterSet>) -> Vec<String> {
+        let errors = RegisterMap::new(sets).unwrap_err();
+        errors.into_iter().map(|error| error.to_string()).collect()
+    }
+
+    const DOUBLE: Register =
+        Register { id: RegisterId::Zeros, number: NumberType::Double, scaler: 0 };
+
+    #[test]
+    fn every_name_leads_to_its_id_and_back() {
+        let names: std::collections::HashSet<_> = RegisterId::names().collect();
+        // The rows of the contract's table of identifiers.
+        assert_eq!(names.len(), 24 + Quantity::COUNT);
+        for name in names {
+            assert_eq!(RegisterId::of_name(name).unwrap().name(), name);
+        }
+        assert_eq!(RegisterId::of_name("1.9.0"), None);
+    }
+
+    #[test]
+    fn the_last_address_is_9998() {
+        assert!(RegisterMap::new(vec![set(9995, vec![DOUBLE])]).is_ok());
+        assert_eq!(
+            problems(vec![set(9996, vec![DOUBLE])]),
+            ["[0].registers[0]: it would stand at 9996 to 9999; the last address is 9998"]
+        );
+        assert_eq!(
+            problems(vec![set(9999, vec![])]),
+            ["[0].start_address: 9999: expected an address from 0 to 9998"]
+        );
+    }
+
+    #[test]
+    fn registers_do_not_overlap_whatever_order_their_sets_are_in() {
+        let sets =
+            |first, second| vec![set(first, vec![DOUBLE, DOUBLE]), set(second, vec![DOUBLE])];
+        assert!(RegisterMap::new(sets(0, 8)).is_ok());
+        assert!(RegisterMap::new(sets(4, 0)).is_ok());
+        let expected = "[1].registers[0]: it overlaps [0].registers[1] at address 7";
+        assert_eq!(problems(sets(0, 7)), [expected]);
+        let expected = "[1].registers[0]: it overlaps [0].registers[0] at address 4";
+        assert_eq!(problems(sets(4, 1)), [expected]);
+    }
+
+    #[test]
+    fn texts_and_dates_have_their_own_sizes() {
+        let words = |id| register(id, NumberType::Short).words();
+        assert_eq!(words(RegisterId::MeterId), 12);
+        assert_eq!(words(RegisterId::SystemFirmware), 3);
+        assert_eq!(words(RegisterId::ReportDateTime), 4);
+        assert_eq!(words(RegisterId::ReportTimestamp), 1);
+    }
+
+    #[test]
+    fn the_map_out_of_the_box_has_no_mistakes() {
+        let map = RegisterMap::new(factory::sets()).unwrap();
+        let starts: Vec<_> =
+            map.sets().iter().map(|set| (set.start_address, set.words())).collect();
+        assert_eq!(starts, [(1, 42), (55, 16), (205, 16), (501, 20), (549, 8), (801, 160)]);
+        assert_eq!(&map, &**RegisterMap::factory());
+    }
 }

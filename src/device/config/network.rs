@@ -2,13 +2,15 @@
 
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::{Field, FieldError, Kind, LeftOut, Object, TextRule, Unit, lens};
 use crate::decimal::Decimal;
 use crate::device::json;
 use crate::limits;
 
 /// The Wi-Fi client (`wifi_sta_settings_fields.csv`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct WifiSettings {
     pub enable: bool,
@@ -31,7 +33,7 @@ impl WifiSettings {
 }
 
 /// dBm in halves, so that steps of 0.5 are whole: 0..=42.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxPower(pub u8);
 
 impl Default for TxPower {
@@ -42,7 +44,7 @@ impl Default for TxPower {
 }
 
 /// Ethernet (`eth_settings_fields.csv`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct EthSettings {
     pub enable: bool,
@@ -56,7 +58,7 @@ impl Default for EthSettings {
 }
 
 /// An address that is set by hand; in force where `static_ip` is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct StaticIp {
     pub static_ip: bool,

@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::Config;
 use super::table::{Around, Field, FieldError, Kind, LeftOut, Object, TextRule, lens, whole};
 use crate::device::{DeviceId, Feature, json};
 use crate::limits;
 
 /// The device's settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct Settings {
     pub system: System,
@@ -16,7 +18,7 @@ pub struct Settings {
 }
 
 /// `system`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct System {
@@ -32,7 +34,7 @@ pub struct System {
 }
 
 /// `services`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct Services {
@@ -55,7 +57,7 @@ pub struct Services {
 }
 
 /// `services.cloud`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct Cloud {
@@ -66,7 +68,7 @@ pub struct Cloud {
 }
 
 /// `services.sd`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct SdService {
     pub enable: bool,
@@ -76,7 +78,7 @@ pub struct SdService {
 }
 
 /// `services.modbus`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct ModbusService {
     pub enable: bool,

@@ -1,93 +1,30 @@
 //! The listener of a slave, which rules can close.
-//!
-//! A slave that refuses really closes its listening socket, so that a connect gets what the kernel
-//! says (ECONNREFUSED), and resets what is open. Its port stays reserved meanwhile: a socket that is
-//! bound and does not listen refuses just as well, and nobody else can take the port.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpStream;
 
 use super::Slave;
-use super::connection::Connection;
+use super::session::Session;
 use crate::clock::Sleep;
-use crate::fault::Refusing;
+use crate::fault::{Listener, Refusing};
 use crate::journal::Event;
-use crate::limits;
-use crate::outside::link::Links;
-use crate::sockets;
+use crate::link::Links;
+use crate::modbus::{BACKLOG, Door, RETRY};
+use crate::sockets::Port;
 use crate::tasks::Tasks;
-
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
-/// Real time before another try after the system refused a socket; it takes that to get one back.
-const RETRY: Duration = Duration::from_millis(50);
-
-/// A slave's port. It outlives the tasks that serve it, so that a reset does not lose it.
-#[derive(Debug)]
-pub(crate) enum Port {
-    /// Connections are taken.
-    Open(Arc<TcpListener>),
-    /// Connections are refused, and the port is kept.
-    Reserved(TcpSocket),
-    /// Connections are refused, and the port could not be kept.
-    Lost,
-}
-
-impl Port {
-    /// An open port.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
-        let listener = sockets::bound(address)?.listen(BACKLOG)?;
-        let bound = listener.local_addr()?;
-        Ok((Self::Open(Arc::new(listener)), bound))
-    }
-
-    fn open(&mut self, address: SocketAddr) -> io::Result<Arc<TcpListener>> {
-        let listener = match std::mem::replace(self, Self::Lost) {
-            Self::Open(listener) => listener,
-            Self::Reserved(socket) => Arc::new(socket.listen(BACKLOG)?),
-            Self::Lost => Arc::new(sockets::bound(address)?.listen(BACKLOG)?),
-        };
-        *self = Self::Open(Arc::clone(&listener));
-        Ok(listener)
-    }
-
-    fn close(&mut self, address: SocketAddr) {
-        if let Self::Reserved(_) = self {
-            return;
-        }
-        *self = Self::Lost;
-        match sockets::bound(address) {
-            Ok(socket) => *self = Self::Reserved(socket),
-            Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
-        }
-    }
-}
 
 /// Serves a slave's port, and opens and closes it as the rules say.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
+    door: Door,
     links: Links,
-    connections: Arc<Tasks>,
-    /// Set while connections are taken.
-    listener: Option<Arc<TcpListener>>,
     refusing: bool,
     /// What the journal was told last; that a slave listens goes without saying.
     announced: bool,
-    /// One for each client that may be there at once.
-    places: Arc<Semaphore>,
-    /// One for each connection that may be alive, those without a client among them; and how many
-    /// there are in all.
-    lives: (Arc<Semaphore>, u32),
-    /// Tells open connections to reset themselves.
-    cut: watch::Sender<()>,
 }
 
 impl Supervisor {
@@ -98,31 +35,19 @@ impl Supervisor {
         links: Links,
         connections: Arc<Tasks>,
     ) -> Self {
-        let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        let places = semaphore(slave.max_connections);
-        let alive = slave.max_connections.saturating_add(limits::SLAVE_ABANDONED);
-        let all = u32::try_from(alive.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        let lives = semaphore(usize::try_from(all).unwrap_or(usize::MAX));
-        Self {
-            slave,
-            port,
-            links,
-            connections,
-            listener: None,
-            refusing: false,
-            announced: true,
-            places,
-            lives: (lives, all),
-            cut: watch::Sender::new(()),
-        }
+        let motions = slave.clock().motions().clone();
+        let door = Door::new(connections, motions, slave.max_connections);
+        Self { slave, port, door, links, refusing: false, announced: true }
     }
 
     /// Asks the rules, and returns when what they say is in force.
     pub(crate) async fn follow(&mut self) -> Refusing {
-        let asked = self.slave.engine.refusing(&self.slave.name, self.refusing);
+        let asked = self.slave.engine.refusing(Listener::Slave(&self.slave.name), self.refusing);
         if asked.refuse {
             if !self.refusing {
-                self.close().await;
+                self.door.shut();
+                self.port().close(self.slave.address);
+                self.door.emptied().await;
             }
         } else {
             self.open();
@@ -149,7 +74,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = &mut *until => return,
-                accepted = accept(self.listener.as_deref(), self.refusing) => {
+                accepted = self.door.accept((!self.refusing).then_some(RETRY)) => {
                     if let Some(stream) = accepted {
                         self.admit(stream);
                     } else {
@@ -163,28 +88,17 @@ impl Supervisor {
 
     fn admit(&self, stream: TcpStream) {
         let stream = self.links.server(stream);
-        let (Ok(place), Ok(life)) = (
-            Arc::clone(&self.places).try_acquire_owned(),
-            Arc::clone(&self.lives.0).try_acquire_owned(),
-        ) else {
-            return;
-        };
-        stream.takes(place);
-        let connection = Connection::new(Arc::clone(&self.slave), stream);
-        let cut = self.cut.subscribe();
-        self.connections.spawn(self.slave.clock.motions().track(async move {
-            connection.serve(cut).await;
-            drop(life);
-        }));
+        let session = Session { slave: Arc::clone(&self.slave), line: stream.line() };
+        self.door.admit(stream, session);
     }
 
     fn open(&mut self) {
-        if self.listener.is_some() {
+        if self.door.is_open() {
             return;
         }
-        let opened = self.port().open(self.slave.address);
+        let opened = self.port().open(self.slave.address, BACKLOG);
         match opened {
-            Ok(listener) => self.listener = Some(listener),
+            Ok(listener) => self.door.open(listener),
             Err(error) => {
                 let (slave, address) = (&self.slave.name, self.slave.address);
                 tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
@@ -192,18 +106,9 @@ impl Supervisor {
         }
     }
 
-    async fn close(&mut self) {
-        self.listener = None;
-        self.port().close(self.slave.address);
-        self.cut.send_replace(());
-        let (lives, all) = &self.lives;
-        // All are free again once every connection is gone. The semaphore is never closed.
-        let _ = lives.acquire_many(*all).await;
-    }
-
     /// Lets be known whether connections are taken.
     fn announce(&mut self) {
-        let listening = self.listener.is_some();
+        let listening = self.door.is_open();
         self.slave.listening.store(listening, Ordering::Release);
         if listening != self.announced {
             self.announced = listening;
@@ -214,30 +119,5 @@ impl Supervisor {
 
     fn port(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The next connection; none where the port is to be opened, after a pause. Waits for good while
-/// the slave refuses.
-async fn accept(listener: Option<&TcpListener>, refusing: bool) -> Option<TcpStream> {
-    loop {
-        match listener {
-            None if refusing => return std::future::pending().await,
-            None => {
-                tokio::time::sleep(RETRY).await;
-                return None;
-            }
-            Some(listener) => match listener.accept().await {
-                Ok((stream, _)) => {
-                    // Where it fails, the client is gone already.
-                    let _ = stream.set_nodelay(true);
-                    return Some(stream);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(RETRY).await;
-                }
-            },
-        }
     }
 }

@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Answer, Answered, Received, Target};
 use crate::limits;
-use crate::outside::link::{Line, Linked, Links};
+use crate::link::{Line, Linked, Links};
 use crate::scenario::Reply;
 use crate::surface::http::Paused;
 use crate::surface::http::body::{self, Unread};

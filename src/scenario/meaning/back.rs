@@ -10,8 +10,8 @@ use super::super::raw::{
 };
 use super::effect::SILENCES;
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, MeterEffect, Moment,
-    QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
+    ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, LiveEffect, MeterEffect,
+    Moment, MqttEffect, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -45,10 +45,6 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             (at(PlaceWord::Queue, map), queue_effect(*effect))
         }
         Fault::Slave(place, effect) => {
-            let range = |range: &std::ops::RangeInclusive<u16>| Range {
-                first: *range.start(),
-                last: *range.end(),
-            };
             let map = Place {
                 slave: Some(name_or_any(place.slave.as_ref())),
                 unit: place.unit,
@@ -60,6 +56,17 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
             };
             (at(PlaceWord::Slave, map), slave_effect(effect))
         }
+        Fault::Modbus(place, effect) => {
+            let map = Place {
+                modbus: Some(Any::Any),
+                device: device(place.device.as_ref()),
+                unit: place.unit,
+                function: place.function,
+                address: place.address.as_ref().map(range),
+                ..Place::default()
+            };
+            (at(PlaceWord::Modbus, map), slave_effect(effect))
+        }
         Fault::Target(place, effect) => {
             let map = Place {
                 target: Some(name_or_any(place.target.as_ref())),
@@ -69,6 +76,16 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
                 ..Place::default()
             };
             (at(PlaceWord::Target, map), target_effect(effect))
+        }
+        Fault::Mqtt { device: id, effect } => {
+            let map =
+                Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
+        }
+        Fault::Live { device: id, effect } => {
+            let map =
+                Place { live: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Live, map), live_effect(*effect))
         }
         Fault::Meter { device: id, effect } => {
             let map =
@@ -88,9 +105,16 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
+        PlaceWord::Mqtt => Place { mqtt: Some(Any::Any), ..Place::default() },
+        PlaceWord::Modbus => Place { modbus: Some(Any::Any), ..Place::default() },
         PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
+        PlaceWord::Live => Place { live: Some(Any::Any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
+}
+
+fn range(range: &std::ops::RangeInclusive<u16>) -> Range {
+    Range { first: *range.start(), last: *range.end() }
 }
 
 fn any() -> String {
@@ -192,6 +216,26 @@ fn queue_effect(effect: QueueEffect) -> Effect {
     Choice::Map(match effect {
         QueueEffect::Occupy(taken) => EffectOf::Occupy(places(taken)),
         QueueEffect::Limit(all) => EffectOf::Limit(places(all)),
+    })
+}
+
+fn mqtt_effect(effect: MqttEffect) -> Effect {
+    Choice::Word(match effect {
+        MqttEffect::Delay(of) => return delay(of),
+        MqttEffect::Lose => EffectWord::Lose,
+        MqttEffect::Drop => EffectWord::Drop,
+        MqttEffect::Refuse => EffectWord::Refuse,
+    })
+}
+
+fn live_effect(effect: LiveEffect) -> Effect {
+    Choice::Map(match effect {
+        LiveEffect::Delay(of) => return delay(of),
+        LiveEffect::Stall { lasts: None } => return Choice::Word(EffectWord::Stall),
+        LiveEffect::Stall { lasts: Some(lasts) } => EffectOf::Stall(Lapse(lasts)),
+        LiveEffect::Cut { after } => EffectOf::Cut(u32::try_from(after).unwrap_or(u32::MAX)),
+        LiveEffect::Duplicate => return Choice::Word(EffectWord::Duplicate),
+        LiveEffect::Takeover => return Choice::Word(EffectWord::Takeover),
     })
 }
 

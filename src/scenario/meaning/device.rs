@@ -10,12 +10,13 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::Surroundings;
+use super::{Surroundings, modbus, site};
+use crate::device::Image;
 use crate::device::actions::Definition;
-use crate::device::network::Site;
+use crate::device::sd::CardPlan;
 use crate::device::{
-    Access, ActionSettings, Admission, CallRoute, Config, DeviceId, DigestMode, Execution,
-    Firmware, Identity, License,
+    Access, ActionSettings, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
+    Hardware, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -123,13 +124,19 @@ fn device(
         first_status_id: raw.first_status_id,
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
+    let site = site::site(raw, path, mistakes);
+    let mut config = site::config(raw, &identity, &site, path, mistakes);
+    let map = raw.modbus_map.as_ref();
+    config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
     let plan = DevicePlan {
-        config: Arc::new(Config::factory(&identity.id)),
+        config: Arc::new(config),
         access: access(raw),
         meter: MeterPlan::default(),
-        site: Site::default(),
+        site,
+        hardware: hardware(raw, path, mistakes),
         identity,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
+        modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
         settings,
         actions: actions(raw, path, surroundings, mistakes),
     };
@@ -144,6 +151,87 @@ fn access(raw: &raw::Device) -> Access {
     };
     let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
     Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
+}
+
+fn hardware(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Hardware {
+    let sd_card = match &raw.sd_card {
+        Some(raw::Choice::Word(false)) => None,
+        None | Some(raw::Choice::Word(true)) => Some(CardPlan::default()),
+        Some(raw::Choice::Map(card)) => Some(sd_card(card, &path.key("sd_card"), mistakes)),
+    };
+    Hardware {
+        reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0),
+        build: raw.build.as_ref().map(|build| build.0.clone()),
+        activated: raw.activation_date.map_or(Hardware::ACTIVATED, |at| at.0),
+        sd_card,
+        images: images(raw, &path.key("images"), mistakes),
+        power_model: raw.power_model.unwrap_or(false),
+    }
+}
+
+fn sd_card(raw: &raw::SdCard, path: &Path, mistakes: &mut Mistakes) -> CardPlan {
+    let files = raw.files.iter().flatten();
+    let path = path.key("files");
+    let mut plan = CardPlan { size: raw.size.unwrap_or(CardPlan::SIZE), ..CardPlan::default() };
+    if files.clone().count() > limits::SD_FILES {
+        let message = format!("more than {} files", limits::SD_FILES);
+        mistakes.push(Mistake::new(path, message).on_key());
+        return plan;
+    }
+    for (name, content) in files.clone() {
+        let folder = |other: &String| {
+            other.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let named = name.split('/').count() <= limits::SD_DEPTH
+            && name.split('/').all(crate::device::sd::is_name);
+        if !named {
+            let message = format!("`{}` is no path of a file on the card", shortened(name));
+            let mistake = Mistake::new(path.key(name), message)
+                .help("expected names joined by `/`, as 20260115.CSV or logs/20260115.CSV")
+                .on_key();
+            mistakes.push(mistake);
+        } else if files.clone().any(|(other, _)| folder(other)) {
+            let message = format!("`{}` is a file and a folder", shortened(name));
+            mistakes.push(Mistake::new(path.key(name), message).on_key());
+        } else {
+            plan.files.insert(name.clone(), content.as_str().into());
+        }
+    }
+    plan
+}
+
+fn images(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Vec<Image> {
+    let written = raw.images.as_deref().unwrap_or_default();
+    if written.len() > limits::IMAGES {
+        let message = format!("{} images; a device takes {}", written.len(), limits::IMAGES);
+        mistakes.push(Mistake::new(path.clone(), message).on_key());
+        return Vec::new();
+    }
+    let image = |(index, image): (usize, &raw::Image)| {
+        let path = path.index(index);
+        let md5 = image.md5.as_ref().and_then(|text| {
+            let sum = md5(text.as_str());
+            if sum.is_none() {
+                let message = format!("`{}` is no MD5 sum", shortened(text.as_str()));
+                let mistake = Mistake::new(path.key("md5"), message);
+                mistakes.push(mistake.help("expected 32 hexadecimal digits, as md5sum prints"));
+            }
+            sum
+        });
+        if image.name.is_none() && image.size.is_none() && image.md5.is_none() {
+            let mistake = Mistake::new(path, "nothing tells this image from others");
+            mistakes.push(mistake.help("give its `name`, its `size` or its `md5`"));
+        }
+        let name = image.name.as_ref().map(|name| name.as_str().to_owned());
+        Image { name, size: image.size, md5, firmware: image.firmware.0 }
+    };
+    written.iter().enumerate().map(image).collect()
+}
+
+fn md5(text: &str) -> Option<[u8; 16]> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| digits)?;
+    Some(number.to_be_bytes())
 }
 
 fn license(word: raw::License) -> License {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::raw::{self, EffectOf, EffectWord};
 use super::place::{Place, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, MeterEffect, Moment, QueueEffect, Silence,
-    SlaveEffect, TargetEffect, WireFault, result,
+    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, LiveEffect, MeterEffect, Moment, MqttEffect,
+    QueueEffect, Silence, SlaveEffect, TargetEffect, WireFault, result,
 };
 use crate::limits;
 
@@ -46,9 +46,38 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
                 "duplicate",
             ],
         ),
+        Place::Modbus(_) => (
+            "the device's Modbus server",
+            &[
+                "delay",
+                "silence",
+                "exception",
+                "refuse",
+                "close",
+                "reset",
+                "wrong_transaction_id",
+                "off_by_one",
+                "stale_reply",
+                "wrong_unit",
+                "wrong_function",
+                "protocol_id",
+                "length_too_short",
+                "length_too_long",
+                "mbap_length",
+                "truncated",
+                "extra_bytes",
+                "exception_without_code",
+                "changed_echo",
+                "dribble",
+                "split",
+                "duplicate",
+            ],
+        ),
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
+        Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
+        Place::Live(_) => ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"]),
         Place::Meter(_) => (
             "a meter",
             &[
@@ -89,6 +118,9 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
+        Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
+        Place::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
+        Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
         Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
 }
@@ -235,6 +267,23 @@ fn meter_effect(effect: &raw::Effect) -> Result<MeterEffect, String> {
     }
 }
 
+fn live_effect(effect: &raw::Effect) -> Result<LiveEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Stall) => LiveEffect::Stall { lasts: None },
+        raw::Choice::Word(EffectWord::Duplicate) => LiveEffect::Duplicate,
+        raw::Choice::Word(EffectWord::Takeover) => LiveEffect::Takeover,
+        raw::Choice::Map(EffectOf::Delay(raw)) => LiveEffect::Delay(delay(raw)?),
+        raw::Choice::Map(EffectOf::Stall(lasts)) if lasts.0.is_zero() => {
+            return Err(
+                "a stall of 0 is none; the bare word `stall` lasts until it is released".to_owned()
+            );
+        }
+        raw::Choice::Map(EffectOf::Stall(lasts)) => LiveEffect::Stall { lasts: Some(lasts.0) },
+        raw::Choice::Map(EffectOf::Cut(after)) => LiveEffect::Cut { after: *after as usize },
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
 fn clock_drift(raw: &raw::Choice<raw::Lapse, raw::Drift>) -> Result<MeterEffect, String> {
     let millis = |lapse: Option<raw::Lapse>| {
         lapse.map_or(0, |lapse| i64::try_from(lapse.0.as_millis()).unwrap_or(i64::MAX))
@@ -285,6 +334,10 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::Drip
         | EffectWord::MalformedJson
         | EffectWord::BadContentLength
+        | EffectWord::Lose
+        | EffectWord::Drop
+        | EffectWord::Stall
+        | EffectWord::Takeover
         | EffectWord::NotConnected
         | EffectWord::NoData
         | EffectWord::Recognition
@@ -323,6 +376,7 @@ fn slave_figures(of: &EffectOf) -> Result<SlaveEffect, String> {
         | EffectOf::Hold(_)
         | EffectOf::Occupy(_)
         | EffectOf::Limit(_)
+        | EffectOf::Stall(_)
         | EffectOf::Cut(_)
         | EffectOf::Drip(_)
         | EffectOf::JumpBack(_)
@@ -353,6 +407,16 @@ fn target_effect(effect: &raw::Effect) -> Result<TargetEffect, String> {
         raw::Choice::Map(EffectOf::Reset(_)) => {
             return Err("a moment is known to slaves only; write the bare word `reset`".to_owned());
         }
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
+fn mqtt_effect(effect: &raw::Effect) -> Result<MqttEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Lose) => MqttEffect::Lose,
+        raw::Choice::Word(EffectWord::Drop) => MqttEffect::Drop,
+        raw::Choice::Word(EffectWord::Refuse) => MqttEffect::Refuse,
+        raw::Choice::Map(EffectOf::Delay(raw)) => MqttEffect::Delay(delay(raw)?),
         _ => return Err(OTHER.to_owned()),
     })
 }

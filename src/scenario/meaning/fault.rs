@@ -6,7 +6,7 @@ use super::super::raw;
 use super::Known;
 use super::effect::{effect_at, known_effects, name_of};
 use super::place::{Place, Sends};
-use crate::fault::{Fault, Rule, SlaveEffect, SlavePlace, Trigger};
+use crate::fault::{Fault, MqttEffect, Rule, SlaveEffect, Trigger};
 use crate::limits;
 
 /// The rule that is meant.
@@ -68,8 +68,22 @@ impl Judge<'_> {
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
         match fault {
             Fault::Slave(place, SlaveEffect::Refuse) => {
-                self.check_refuse(place);
-                self.check_window(when, "`refuse` is a state of the slave");
+                self.check_refuse(&[
+                    ("unit", place.unit.is_some()),
+                    ("function", place.function.is_some()),
+                    ("address", place.address.is_some()),
+                    ("value", place.value.is_some()),
+                    ("action", place.action.is_some()),
+                ]);
+                self.check_window(when, "`refuse` is a state of the listener");
+            }
+            Fault::Modbus(place, SlaveEffect::Refuse) => {
+                self.check_refuse(&[
+                    ("unit", place.unit.is_some()),
+                    ("function", place.function.is_some()),
+                    ("address", place.address.is_some()),
+                ]);
+                self.check_window(when, "`refuse` is a state of the listener");
             }
             Fault::Meter { .. } => {
                 self.check_window(when, "what befalls a meter is a state of it");
@@ -82,19 +96,15 @@ impl Judge<'_> {
                     self.mistake(Mistake::new(self.path.key("when").key("every"), message));
                 }
             }
+            Fault::Mqtt { effect: MqttEffect::Refuse, .. } => {
+                self.check_window(when, "`refuse` is a state of the broker");
+            }
             _ => {}
         }
     }
 
-    fn check_refuse(&mut self, place: &SlavePlace) {
-        let given = [
-            ("unit", place.unit.is_some()),
-            ("function", place.function.is_some()),
-            ("address", place.address.is_some()),
-            ("value", place.value.is_some()),
-            ("action", place.action.is_some()),
-        ];
-        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+    fn check_refuse(&mut self, given: &[(&str, bool)]) {
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
             let mistake = self
                 .at(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
                 .help("leave it out; to fail single requests use another effect, as `reset`")

@@ -8,16 +8,19 @@ mod device;
 mod effect;
 mod fault;
 mod meter;
+mod modbus;
 mod place;
+mod site;
 mod slave;
 mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(super) use self::back::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
-use super::model::{DevicePlan, Route, Scenario, SlavePlan, TargetPlan};
+use super::model::{DevicePlan, Mdns, Route, Scenario, SlavePlan, TargetPlan};
 use super::path::Path;
 use super::raw;
 use super::tree::{Content, Node};
@@ -25,7 +28,7 @@ use crate::bank::UnitLayout;
 use crate::device::actions::Definition;
 use crate::fault::Rule;
 use crate::limits;
-use crate::outbound::{HostAddress, Policy};
+use crate::outbound::{Broker, HostAddress, Policy};
 
 /// What is known beside the decoded file.
 pub(super) struct Surroundings<'a> {
@@ -132,14 +135,22 @@ pub(super) fn house(
         speed: clock.speed.map_or(default.speed, |speed| speed.0),
         control: raw.control.map_or(default.control, |control| control.0),
         outbound: raw.outbound.map_or(default.outbound, policy),
+        mdns: raw.mdns.map_or(default.mdns, mdns),
         devices: devices.into_iter().map(|(plan, _)| plan).collect(),
         slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
         http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
+        mqtt_brokers: brokers(raw),
         faults,
+        state_dir: None,
         source: default.source,
     };
     check_listeners(&house, raw, mistakes);
-    check_hosts(&house, mistakes);
+    let peers = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
+    let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
+    check_hosts(peers.chain(targets), mistakes);
+    // Brokers are known to MQTT clients alone, and these know nothing else.
+    let brokers = house.mqtt_brokers.iter();
+    check_hosts(brokers.map(|broker| ("mqtt_brokers", &broker.name, &broker.hosts)), mistakes);
     house
 }
 
@@ -195,11 +206,28 @@ pub(super) fn single_rule(
     fault::rule(raw, default_id, &Path::root(), &Known::of(house), mistakes)
 }
 
+fn brokers(raw: &raw::Scenario) -> Vec<Broker> {
+    let broker = |(name, raw): (&raw::Name, &raw::Broker)| Broker {
+        name: name.as_str().into(),
+        address: raw.address.0.clone(),
+        hosts: raw.hosts.iter().flatten().map(|host| host.0.clone()).collect(),
+    };
+    raw.mqtt_brokers.iter().flatten().map(broker).collect()
+}
+
 fn policy(word: raw::Outbound) -> Policy {
     match word {
         raw::Outbound::Deny => Policy::Deny,
         raw::Outbound::Loopback => Policy::Loopback,
         raw::Outbound::Allow => Policy::Allow,
+    }
+}
+
+fn mdns(word: raw::Mdns) -> Mdns {
+    match word {
+        raw::Mdns::Off => Mdns::Off,
+        raw::Mdns::Auto => Mdns::Auto,
+        raw::Mdns::Loopback => Mdns::Loopback,
     }
 }
 
@@ -226,6 +254,14 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
         };
         let what = format!("device {}", plan.identity.id);
         listeners.push(Listener { address: plan.http, what, path: path.key("http") });
+        let written = raw.devices.as_ref().and_then(|devices| devices.get(index));
+        let written = written.or(raw.device.as_ref()).is_some_and(|device| device.modbus.is_some());
+        // One that is off and that nobody gave an address is in nobody's way.
+        if written || plan.config.settings.services.modbus.enable {
+            let what = format!("the Modbus server of device {}", plan.identity.id);
+            let address = plan.modbus.listen;
+            listeners.push(Listener { address, what, path: path.key("modbus") });
+        }
     }
     for SlavePlan { name, listen, .. } in &house.slaves {
         let path = root.key("slaves").key(name).key("listen");
@@ -258,12 +294,13 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 /// Who has which port of a name; who has all of them, without a port, comes first.
 type Ports<'a> = BTreeMap<Option<u16>, (&'a HostAddress, Path, &'a str)>;
 
-/// A name leads to one place only.
-fn check_hosts(house: &Scenario, mistakes: &mut Mistakes) {
-    let slaves = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
-    let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
+/// A name leads to one place only: `all` is each section, name and hosts.
+fn check_hosts<'a>(
+    all: impl Iterator<Item = (&'a str, &'a Arc<str>, &'a Vec<HostAddress>)>,
+    mistakes: &mut Mistakes,
+) {
     let mut by_host: HashMap<&str, Ports<'_>> = HashMap::new();
-    for (section, name, hosts) in slaves.chain(targets) {
+    for (section, name, hosts) in all {
         for (index, host) in hosts.iter().enumerate() {
             let path = Path::root().key(section).key(name).key("hosts").index(index);
             let others = by_host.entry(&host.host).or_default();

@@ -6,7 +6,8 @@ use super::fault::Judge;
 use super::{Named, Units, unknown};
 use crate::bank::UnitLayout;
 use crate::device::actions::{Definition, Request};
-use crate::fault::{ActionPlace, ApiPlace, SlavePlace, TargetPlace};
+use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
+use crate::limits;
 
 /// The functions a slave answers.
 const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
@@ -49,7 +50,10 @@ pub(super) enum Place {
     Queue(Option<String>),
     Slave(SlavePlace),
     Target(TargetPlace),
+    Mqtt(Option<String>),
+    Modbus(ModbusPlace),
     Meter(Option<String>),
+    Live(Option<String>),
 }
 
 /// Which kinds of requests an action sends.
@@ -71,7 +75,10 @@ impl Judge<'_> {
             raw::Choice::Word(PlaceWord::Queue) => Place::Queue(None),
             raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
             raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
+            raw::Choice::Word(PlaceWord::Mqtt) => Place::Mqtt(None),
+            raw::Choice::Word(PlaceWord::Modbus) => Place::Modbus(ModbusPlace::default()),
             raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
+            raw::Choice::Word(PlaceWord::Live) => Place::Live(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
@@ -88,7 +95,8 @@ impl Judge<'_> {
     }
 
     fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
-        const KINDS: [&str; 5] = ["slave", "target", "api", "queue", "meter"];
+        const KINDS: [&str; 8] =
+            ["slave", "target", "api", "queue", "modbus", "meter", "mqtt", "live"];
         let given = keys(map);
         let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
@@ -102,12 +110,17 @@ impl Judge<'_> {
             }
             (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
             (Some("api"), None) => ("api", &["api", "device"]),
+            (Some("modbus"), None) => {
+                ("modbus", &["modbus", "device", "unit", "function", "address"])
+            }
             (Some("meter"), None) => ("meter", &["meter", "device"]),
+            (Some("mqtt"), None) => ("mqtt", &["mqtt", "device"]),
+            (Some("live"), None) => ("live", &["live", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
-                    .help("add one of `slave`, `target`, `api`, `queue`, `meter` and `action`; `any` means all of them");
+                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`; `any` means all of them");
                 self.mistake(mistake);
                 return None;
             }
@@ -125,7 +138,10 @@ impl Judge<'_> {
             "target" => self.target_place(map),
             "api" => self.api_place(map),
             "queue" => self.device(map).map(Place::Queue),
+            "mqtt" => self.device(map).map(Place::Mqtt),
+            "modbus" => self.modbus_place(map),
             "meter" => self.device(map).map(Place::Meter),
+            "live" => self.device(map).map(Place::Live),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
@@ -281,6 +297,27 @@ impl Judge<'_> {
         }))
     }
 
+    fn modbus_place(&mut self, map: &raw::Place) -> Option<Place> {
+        let device = self.device(map)?;
+        let before = self.mistakes.len();
+        if let Some(address) = map.address
+            && address.first > *limits::MODBUS_ADDRESSES.end()
+        {
+            let last = limits::MODBUS_ADDRESSES.end();
+            let message = format!("this never fires: the last register is {last}");
+            self.mistake(self.at("address", message));
+        }
+        if self.mistakes.len() > before {
+            return None;
+        }
+        Some(Place::Modbus(ModbusPlace {
+            device,
+            unit: map.unit,
+            function: map.function,
+            address: map.address.map(raw::Range::inclusive),
+        }))
+    }
+
     /// The action beside a slave or a target: the one that sends the request.
     fn sender(
         &mut self,
@@ -405,7 +442,10 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("target", map.target.is_some()),
         ("api", map.api.is_some()),
         ("queue", map.queue.is_some()),
+        ("mqtt", map.mqtt.is_some()),
+        ("modbus", map.modbus.is_some()),
         ("meter", map.meter.is_some()),
+        ("live", map.live.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
         ("method", map.method.is_some()),

@@ -49,6 +49,10 @@ impl<'de, W: Deserialize<'de>, M: Deserialize<'de>> Visitor<'de> for ChoiceVisit
         W::deserialize(text.into_deserializer()).map(Choice::Word)
     }
 
+    fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<Self::Value, E> {
+        W::deserialize(flag.into_deserializer()).map(Choice::Word)
+    }
+
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
         W::deserialize(number.into_deserializer()).map(Choice::Word)
     }

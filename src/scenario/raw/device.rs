@@ -1,11 +1,16 @@
 //! The clock, the outbound policy and the gateways.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceIdText, FirmwareText, Instant, Listen, Meter, OriginText, SpeedText, Text};
+use super::{
+    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, Meter,
+    MeterSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings, SpeedText, Text,
+    WifiSettings, Wps,
+};
 
 /// When the house starts and how its time passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +34,18 @@ pub enum Outbound {
     Allow,
 }
 
+/// What the devices announce on the network by mDNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// What others than this machine can reach.
+    Auto,
+    /// Also what only this machine can reach, to this machine.
+    Loopback,
+}
+
 /// A whatwatt Go.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -37,15 +54,46 @@ pub struct Device {
     pub id: Option<DeviceIdText>,
     /// Its firmware; 2.0.2 unless given.
     pub firmware: Option<FirmwareText>,
+    /// What /api/v1/system gives as the build of its firmware; made up from the firmware unless given.
+    pub build: Option<Text>,
     /// Its licence; plus unless given.
     pub license: Option<License>,
+    /// When its licence was activated; 2025-01-15T09:00:00Z unless given.
+    pub activation_date: Option<Instant>,
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
+    /// Its own Modbus server: where it listens once the device's settings switch it on, or a mapping
+    /// that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless given.
+    pub modbus: Option<DeviceModbus>,
+    /// The registers of that server, in the device's own JSON shape; those of a device out of the box
+    /// unless given.
+    pub modbus_map: Option<RegisterMapText>,
     /// How strictly Digest authentication is read; tolerant unless given.
     pub digest: Option<Digest>,
     /// Which pages may use its API from a browser, beside its own.
     pub cors: Option<Cors>,
+    /// What it is set to at the start; as out of the box unless given.
+    pub settings: Option<Settings>,
+    /// How it is set to talk to its meter at the start; as out of the box unless given.
+    pub meter_settings: Option<MeterSettings>,
+    /// The user's own scalers at the start; none unless given.
+    pub scalers: Option<Scalers>,
+    /// What its Wi-Fi client is set to at the start; off unless given.
+    pub wifi: Option<WifiSettings>,
+    /// Whether it starts as an access point, as a new device waits to be set up; false unless given.
+    pub access_point: Option<bool>,
+    /// What Ethernet is set to at the start; on, with DHCP, unless given.
+    pub eth: Option<EthSettings>,
+    /// Where its power comes from; USB unless given.
+    pub power: Option<Power>,
+    /// Whether an Ethernet cable is plugged in; true unless given.
+    pub cable: Option<bool>,
+    /// The Wi-Fi networks around it, and no others; unless given some are made up, and the one that
+    /// its client is set to is there.
+    pub networks: Option<Vec<Network>>,
+    /// The router whose button is pressed when a WPS pairing is started; nobody does unless given.
+    pub wps: Option<Wps>,
     /// How a call of an action is answered; page unless given.
     pub call_route: Option<CallRoute>,
     /// What happens to a call with fewer free places than requests; fit unless given.
@@ -57,6 +105,16 @@ pub struct Device {
     pub first_status_id: Option<u64>,
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
+    /// How long it is gone for when it reboots; 3s unless given.
+    pub reboot_time: Option<Lapse>,
+    /// Its SD card; false for none, an empty one of 7618 MiB unless given.
+    pub sd_card: Option<Choice<bool, SdCard>>,
+    /// Which firmware the images are that are uploaded to it. The first that fits counts; with any
+    /// other image the device reboots as it was.
+    pub images: Option<Vec<Image>>,
+    /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
+    /// device, until it reboots; false unless given.
+    pub power_model: Option<bool>,
     /// Its meter, in place of the house's `meter` as a whole.
     pub meter: Option<Meter>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
@@ -64,6 +122,31 @@ pub struct Device {
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of
     /// `actions`.
     pub actions_file: Option<Text>,
+}
+
+/// An SD card.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SdCard {
+    /// Its size in MiB; 7618 unless given.
+    #[schemars(range(min = 1))]
+    pub size: Option<u32>,
+    /// Files on it, by their paths, with what is in them.
+    pub files: Option<BTreeMap<String, Text>>,
+}
+
+/// A firmware image, known by its name, its size or its MD5 sum; all that are given have to fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The name of its file, as upgrade.bin.
+    pub name: Option<Text>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// Its MD5 sum, 32 hexadecimal digits.
+    pub md5: Option<Text>,
+    /// The firmware that it is.
+    pub firmware: FirmwareText,
 }
 
 /// A licence.

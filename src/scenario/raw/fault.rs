@@ -38,12 +38,18 @@ pub enum PlaceWord {
     Slave,
     /// Every request to a target.
     Target,
+    /// Every request to a device's own Modbus server.
+    Modbus,
     /// The meter of every device.
     Meter,
+    /// The MQTT client of every device.
+    Mqtt,
+    /// Every event of a live stream.
+    Live,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue`, `meter` and `action` says which kind it is; `action`
-/// beside `slave` or `target` means the action that sent the request.
+/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`
+/// says which kind it is; `action` beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -59,19 +65,25 @@ pub struct Place {
     pub slave: Option<Text>,
     /// Requests to a target: its name, or any.
     pub target: Option<Text>,
+    /// Requests to the device's own Modbus server: any. With `device`, to that device's.
+    pub modbus: Option<Any>,
     /// The meter: any. With `device`, the one of that device.
     pub meter: Option<Any>,
-    /// The device, by id, where there are several (api, action, queue, meter).
+    /// The MQTT client: any. With `device`, the one of that device.
+    pub mqtt: Option<Any>,
+    /// The events of the live stream: any. With `device`, those of that device.
+    pub live: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
     /// The path without its query (target).
     pub path: Option<UrlPath>,
-    /// The unit id (slave).
+    /// The unit id (slave, modbus).
     pub unit: Option<u8>,
-    /// The function code (slave): 1 to 6, 15, 16, 17, 22 or 23.
+    /// The function code; of a slave 1 to 6, 15, 16, 17, 22 or 23 (slave, modbus).
     pub function: Option<u8>,
-    /// Registers or coils of which the request touches at least one (slave).
+    /// Registers or coils of which the request touches at least one (slave, modbus).
     pub address: Option<Range>,
     /// A register value that the request writes, or a range of them (slave).
     pub value: Option<Range>,
@@ -130,13 +142,17 @@ pub enum EffectWord {
     Hold,
     /// api, target: never answered; an API call has no effect.
     Hang,
-    /// slave: never answered, although carried out.
+    /// slave, modbus: never answered, although carried out.
     Silence,
-    /// slave: all its units refuse connections, open ones are reset.
+    /// slave, modbus: all its units refuse connections, open ones are reset. mqtt: so does the broker.
     Refuse,
-    /// api, slave, target: the connection is reset before the answer.
+    /// mqtt: a message never goes out, and nobody notices.
+    Lose,
+    /// mqtt: the connection is lost in place of a message.
+    Drop,
+    /// api, slave, modbus, target: the connection is reset before the answer.
     Reset,
-    /// slave: the connection is closed before the reply.
+    /// slave, modbus: the connection is closed before the reply.
     Close,
     /// api: the response trickles out, 16 bytes every 100 ms.
     Drip,
@@ -144,36 +160,40 @@ pub enum EffectWord {
     MalformedJson,
     /// target: the answer's Content-Length is no number (-20).
     BadContentLength,
-    /// slave: another transaction id (-9).
+    /// slave, modbus: another transaction id (-9).
     WrongTransactionId,
-    /// slave: the transaction id of the next request (-9).
+    /// slave, modbus: the transaction id of the next request (-9).
     OffByOne,
-    /// slave: the reply to an earlier request comes first (-9).
+    /// slave, modbus: the reply to an earlier request comes first (-9).
     StaleReply,
-    /// slave: another unit id (-12).
+    /// slave, modbus: another unit id (-12).
     WrongUnit,
-    /// slave: another function code (-10).
+    /// slave, modbus: another function code (-10).
     WrongFunction,
-    /// slave: a protocol id that is not 0 (-8).
+    /// slave, modbus: a protocol id that is not 0 (-8).
     ProtocolId,
-    /// slave: a length field under 2 (-5).
+    /// slave, modbus: a length field under 2 (-5).
     LengthTooShort,
-    /// slave: a length field over 254 (-2).
+    /// slave, modbus: a length field over 254 (-2).
     LengthTooLong,
-    /// slave: the last byte is missing (-13).
+    /// slave, modbus: the last byte is missing (-13).
     Truncated,
-    /// slave: one byte too many (-15).
+    /// slave, modbus: one byte too many (-15).
     ExtraBytes,
-    /// slave: an exception reply without its code (-11).
+    /// slave, modbus: an exception reply without its code (-11).
     ExceptionWithoutCode,
-    /// slave: the echoed address, value or quantity differs (-14).
+    /// slave, modbus: the echoed address, value or quantity differs (-14).
     ChangedEcho,
-    /// slave: the reply comes byte by byte, every 50 ms; correct, but slow.
+    /// slave, modbus: the reply comes byte by byte, every 50 ms; correct, but slow.
     Dribble,
-    /// slave: the reply comes in two segments, 50 ms apart; correct.
+    /// slave, modbus: the reply comes in two segments, 50 ms apart; correct.
     Split,
-    /// slave: the reply comes twice; correct.
+    /// slave, modbus: the reply comes twice; correct. live: the event comes twice.
     Duplicate,
+    /// live: the event and those after it are held back until the rule is released, disarmed or removed.
+    Stall,
+    /// live: the client is thrown out in place of the event, as if another had connected.
+    Takeover,
     /// meter: nothing is plugged in.
     NotConnected,
     /// meter: plugged in, and silent.
@@ -196,7 +216,8 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, target: answered later.
+    /// api, slave, modbus, target: answered later. mqtt: a message goes out later. live: sent
+    /// later, with the events after it behind it.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),
@@ -208,31 +229,33 @@ pub enum EffectOf {
     Occupy(#[schemars(range(min = 1, max = 20))] u8),
     /// queue: there are only so many places.
     Limit(#[schemars(range(min = 0, max = 19))] u8),
-    /// slave: answered with this exception, not carried out.
+    /// slave, modbus: answered with this exception, not carried out.
     Exception(u8),
-    /// slave: the connection is reset at this moment.
+    /// slave, modbus: the connection is reset at this moment.
     Reset(Moment),
-    /// slave: the connection is closed at this moment.
+    /// slave, modbus: the connection is closed at this moment.
     Close(Moment),
-    /// api: the connection ends after so many bytes of the response.
+    /// live: the event and those after it are held back for this time.
+    Stall(Lapse),
+    /// api: the connection ends after so many bytes of the response. live: after so many of the event.
     Cut(#[schemars(range(max = 1_048_576))] u32),
     /// api: the response trickles out.
     Drip(Drip),
-    /// slave: this protocol id, which should be 0 (-8).
+    /// slave, modbus: this protocol id, which should be 0 (-8).
     ProtocolId(#[schemars(range(min = 1))] u16),
-    /// slave: this length field, 0 or 1 (-5).
+    /// slave, modbus: this length field, 0 or 1 (-5).
     LengthTooShort(#[schemars(range(max = 1))] u16),
-    /// slave: this length field, above 254 (-2).
+    /// slave, modbus: this length field, above 254 (-2).
     LengthTooLong(#[schemars(range(min = 255))] u16),
-    /// slave: this number in the length field, the bytes themselves unchanged.
+    /// slave, modbus: this number in the length field, the bytes themselves unchanged.
     MbapLength(u16),
-    /// slave: so many bytes missing at the end (-13).
+    /// slave, modbus: so many bytes missing at the end (-13).
     Truncated(#[schemars(range(min = 1, max = 252))] u8),
-    /// slave: so many bytes too many (-15).
+    /// slave, modbus: so many bytes too many (-15).
     ExtraBytes(#[schemars(range(min = 1, max = 240))] u8),
-    /// slave: so many bytes at a time; correct, but slow.
+    /// slave, modbus: so many bytes at a time; correct, but slow.
     Dribble(Drip),
-    /// slave: two segments; correct.
+    /// slave, modbus: two segments; correct.
     Split(Split),
     /// meter: the counter of imported energy stands so many kWh too low.
     JumpBack(#[schemars(range(min = 0.001, max = 1_000_000))] f64),

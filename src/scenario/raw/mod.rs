@@ -5,11 +5,14 @@
 //! mean is [`super::model`]. Every key is optional unless its type is not an `Option`; null counts
 //! as left out. The comments are what editors show.
 
+mod broker;
 mod choice;
 mod device;
 mod fault;
 mod meter;
+mod modbus;
 mod scalar;
+mod site;
 mod slave;
 mod target;
 
@@ -18,10 +21,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::broker::Broker;
 pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, License,
-    Outbound,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
+    License, Mdns, Outbound, SdCard,
 };
 pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
@@ -31,10 +35,15 @@ pub use self::meter::{
     Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
     PhaseWord, Pv, Replay, ReplayMode, Sky, TariffOf, TariffRegisters, TariffWord, Window,
 };
+pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, MeterText, MethodWord, Name,
-    OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
+    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, Mac, MeterText, MethodWord,
+    Name, OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
     scalar_with_pattern,
+};
+pub use self::site::{
+    AuthText, EthSettings, HtText, MeterSettings, Network, Power, Scalers, Settings, WifiSettings,
+    Wps,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,
@@ -62,6 +71,8 @@ pub struct Scenario {
     /// The meter of every device that has none of its own, each with its own number and its own
     /// household; a healthy kamstrup unless given.
     pub meter: Option<Meter>,
+    /// What the devices announce on the network by mDNS; `auto` unless given.
+    pub mdns: Option<Mdns>,
     /// The gateway, where the house has one.
     pub device: Option<Device>,
     /// The gateways, where the house has several; in place of `device`.
@@ -71,6 +82,8 @@ pub struct Scenario {
     pub slaves: Option<BTreeMap<Name, Slave>>,
     /// The HTTP targets, by name.
     pub http_targets: Option<BTreeMap<Name, Target>>,
+    /// The MQTT brokers beside the house, by name.
+    pub mqtt_brokers: Option<BTreeMap<Name, Broker>>,
     /// What befalls the house. Rules are asked in this order: delays of several add up, the first
     /// effect that decides the outcome wins.
     pub faults: Option<Vec<Rule>>,

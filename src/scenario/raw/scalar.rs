@@ -14,9 +14,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserializer, Serializer};
 
 use super::super::diagnostics::shortened;
+use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
@@ -25,15 +26,15 @@ use crate::outbound::HostAddress;
 /// Gives a type that reads by `FromStr` and writes by `Display` its serde and schema sides.
 macro_rules! scalar {
     ($type:ident, $name:literal, $description:literal, $schema:tt) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_scalar(self, serializer)
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::scenario::raw::scalar::serialize_scalar(self, serializer)
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserialize_scalar(deserializer)
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::scenario::raw::scalar::deserialize_scalar(deserializer)
             }
         }
 
@@ -52,8 +53,10 @@ macro_rules! scalar {
     };
 }
 
+pub(super) use scalar;
+
 /// Whole numbers as numbers, everything else as text.
-fn serialize_scalar<S: Serializer>(
+pub(super) fn serialize_scalar<S: Serializer>(
     value: &impl fmt::Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -65,7 +68,7 @@ fn serialize_scalar<S: Serializer>(
     }
 }
 
-fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err = String>,
@@ -129,6 +132,9 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "UrlPath" => check::<UrlPath>,
         "Seconds" => check::<Seconds>,
         "UnitId" => check::<UnitId>,
+        "Mac" => check::<Mac>,
+        "Ht" => check::<HtText>,
+        "AuthMode" => check::<AuthText>,
         "TimeOfDay" => check::<TimeOfDay>,
         "Key" => check::<KeyText>,
         "MeterText" => check::<MeterText>,
@@ -585,6 +591,34 @@ impl FromStr for FirmwareText {
 }
 
 impl fmt::Display for FirmwareText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A MAC address as the device writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mac(pub DeviceId);
+
+scalar!(
+    Mac,
+    "Mac",
+    "A MAC address: 12 hexadecimal digits.",
+    { "type": ["string", "integer"], "pattern": "^[0-9A-Fa-f]{12}$" }
+);
+
+impl FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| {
+            let shown = shortened(text);
+            format!("`{shown}`: expected a MAC address, 12 hexadecimal digits, as DC15C84FBAB6")
+        })
+    }
+}
+
+impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

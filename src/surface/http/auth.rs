@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as NONCE_TEXT};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
@@ -255,17 +255,18 @@ impl Nonce {
         bytes
     }
 
-    /// What it says and the proof, in base64.
+    /// What it says and the proof, in base64 that has none of the characters at which simple clients
+    /// take a challenge apart.
     fn text(self, key: &Key) -> String {
         let plain = self.bytes();
-        BASE64.encode([plain.as_slice(), &key.sum(&plain)].concat())
+        NONCE_TEXT.encode([plain.as_slice(), &key.sum(&plain)].concat())
     }
 
     /// None where this device did not make it; the proof is made also where there is nothing to
     /// prove.
     fn read(text: &str, key: &Key) -> Option<Self> {
         let mut bytes = [0; Self::PLAIN + 16];
-        let length = BASE64.decode_slice(text, &mut bytes).unwrap_or(0);
+        let length = NONCE_TEXT.decode_slice(text, &mut bytes).unwrap_or(0);
         let (plain, proof) = bytes.split_at(Self::PLAIN);
         let genuine: bool = key.sum(plain).as_slice().ct_eq(proof).into();
         if !genuine || length != bytes.len() {
@@ -380,5 +381,77 @@ impl Key {
     fn sum(&self, message: &[u8]) -> Sum {
         let inner = self.inner.clone().chain_update(message).finalize();
         self.outer.clone().chain_update(inner).finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(count: u32) -> Credentials<'static> {
+        Credentials { count, ..Credentials::NONE }
+    }
+
+    fn nonce(number: u64) -> Nonce {
+        Nonce { number, at: 0, boot: 0 }
+    }
+
+    #[test]
+    fn a_nonce_reads_as_written_and_no_other_key_makes_it() {
+        let (key, other) = (Key::random(), Key::random());
+        let nonce = Nonce { number: 7, at: u64::MAX, boot: 3 };
+        let text = nonce.text(&key);
+        assert_eq!(Nonce::read(&text, &key), Some(nonce));
+        assert_eq!(Nonce::read(&text, &other), None);
+        for place in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(Nonce::read(&changed, &key), None, "{place}");
+        }
+        for wrong in ["", "A", "====", &text[..text.len() - 4], &format!("{text}AAAA")] {
+            assert_eq!(Nonce::read(wrong, &key), None, "{wrong}");
+        }
+    }
+
+    /// RFC 2202, test case 2, its key filled up with zeros as HMAC does.
+    #[test]
+    fn the_proof_is_hmac() {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let sum = Key::new(key).sum(b"what do ya want for nothing?");
+        assert_eq!(text(digest::hex(sum)), "750c783e6ab0b503eaa86e310a5db738");
+    }
+
+    #[test]
+    fn counts_are_taken_once_within_reach_of_the_highest() {
+        let mut used = Used { cnonce: "".into(), highest: 1000, seen: 1 };
+        let reach = limits::NONCE_REORDER;
+        assert!(!used.count(1000));
+        assert!(used.count(1000 - reach + 1) && !used.count(1000 - reach + 1));
+        assert!(!used.count(1000 - reach), "too far behind");
+        assert!(!used.count(0));
+        assert!(used.count(1001) && !used.count(1000) && used.count(999));
+        assert!(used.count(u32::MAX) && !used.count(1002) && used.count(u32::MAX - 1));
+    }
+
+    #[test]
+    fn the_oldest_nonce_gives_way_and_never_comes_back() {
+        let mut nonces = Nonces::default();
+        let most = limits::NONCES as u64;
+        let mut count = |number, count| {
+            let result = nonces.count(nonce(number), &credentials(count), DigestMode::Tolerant);
+            assert!(nonces.used.len() <= limits::NONCES);
+            result
+        };
+        for number in (1..=most).rev() {
+            assert_eq!(count(2 * number, 1), Ok(()));
+        }
+        assert_eq!(count(2, 2), Ok(()), "the oldest is still there");
+        assert_eq!(count(2 * most + 1, 1), Ok(()), "one more than there is room for");
+        assert_eq!(count(2, 3), Err(Refusal::Expired));
+        assert_eq!(count(1, 1), Err(Refusal::Expired), "older than the one given up");
+        assert_eq!(count(3, 1), Err(Refusal::Expired), "it would be the oldest itself");
+        assert_eq!(count(4, 2), Err(Refusal::Expired), "for it the next one had to go");
     }
 }

@@ -1,7 +1,8 @@
 //! Reading request bodies: up to a limit, and not for ever.
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::StatusCode;
 use hyper::body::Body;
 
@@ -20,6 +21,22 @@ pub(crate) enum Unread {
     /// It broke off, or its chunks make no sense.
     #[error("the body broke off")]
     Broken,
+}
+
+/// A body as it comes.
+pub(crate) type Upload = UnsyncBoxBody<Bytes, Unread>;
+
+/// A body to be read by who wants it, piece by piece.
+pub(crate) fn upload<B>(body: B) -> Upload
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    body.map_err(|_| Unread::Broken).boxed_unsync()
+}
+
+/// A body that was read already.
+pub(crate) fn uploaded(body: Bytes) -> Upload {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// The whole body, where it has at most `limit` bytes. A declared length is believed before anything
@@ -74,7 +91,6 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use http_body_util::Full;
     use hyper::body::Frame;
 
     use super::*;

@@ -330,3 +330,155 @@ pub fn hex(sum: Sum) -> [u8; 32] {
         HEX[usize::from(if place % 2 == 0 { byte >> 4 } else { byte & 15 })]
     })
 }
+
+/// What the fuzzer checks, for its corpus to be replayed by the tests.
+#[cfg(test)]
+#[path = "../../../fuzz/properties/authorization.rs"]
+mod property;
+
+#[cfg(test)]
+mod tests {
+    use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MODES: [DigestMode; 2] = [DigestMode::Tolerant, DigestMode::Strict];
+
+    /// The example of RFC 7616 §3.9.1, as far as it is MD5.
+    const RFC: &str = "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", \
+        uri=\"/dir/index.html\", algorithm=MD5, \
+        nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", nc=00000001, \
+        cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, \
+        response=\"8ca523f5e9506fed4657c9700eebdbec\", \
+        opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\"";
+
+    #[test]
+    fn the_example_of_the_rfc_is_read() {
+        let credentials = parse(RFC.as_bytes(), DigestMode::Tolerant).unwrap();
+        assert_eq!(credentials.username, "Mufasa");
+        assert_eq!((credentials.nc, credentials.count), ("00000001", 1));
+        assert_eq!(hex(credentials.response), *b"8ca523f5e9506fed4657c9700eebdbec");
+        let strict = parse(RFC.as_bytes(), DigestMode::Strict);
+        assert_eq!(strict, Err(Malformed::Value("algorithm")), "MD5-sess was offered");
+        let sess = RFC.replace("MD5", "MD5-sess");
+        assert_eq!(parse(sess.as_bytes(), DigestMode::Strict), Ok(credentials));
+    }
+
+    #[test]
+    fn what_is_no_digest_says_why() {
+        let good = RFC.replace("MD5", "MD5-sess");
+        let change = |from: &str, to: &str| good.replace(from, to);
+        for (header, wrong) in [
+            ("Basic abc".to_owned(), Malformed::Scheme),
+            ("Digest".to_owned(), Malformed::Scheme),
+            (change("qop=auth", "qop"), Malformed::Syntax),
+            (change("qop=auth", "=auth"), Malformed::Syntax),
+            (change("\", nc=", "\" nc="), Malformed::Syntax),
+            (change("qop=auth", "qop=auth auth"), Malformed::Syntax),
+            (format!("{good}, a=\"b"), Malformed::Syntax),
+            (format!("{good}, é=1"), Malformed::Syntax),
+            (format!("{good}, QOP=auth"), Malformed::Twice("qop")),
+            (good.clone() + &", x=1".repeat(33), Malformed::TooMany),
+            (change("qop=auth", "qop=\"auth,auth-int\""), Malformed::Value("qop")),
+            (change("00000001", "000000001"), Malformed::Value("nc")),
+            (change("00000001", "+0000001"), Malformed::Value("nc")),
+            (change("8ca5", "8cax"), Malformed::Value("response")),
+            (change("8ca5", "8ca"), Malformed::Value("response")),
+            (change("f2/w", &"f".repeat(300)), Malformed::Value("cnonce")),
+            (change(", nc=00000001", ""), Malformed::Missing("nc")),
+            (change("nonce=\"7", "other=\"7"), Malformed::Missing("nonce")),
+        ] {
+            assert_eq!(parse(header.as_bytes(), DigestMode::Tolerant), Err(wrong), "{header}");
+            parse(header.as_bytes(), DigestMode::Strict).unwrap_err();
+        }
+        assert_eq!(parse(b"Digest \xff", DigestMode::Tolerant), Err(Malformed::Syntax));
+    }
+
+    #[test]
+    fn the_corpus_of_the_fuzzer_holds() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/authorization");
+        let mut read = 0;
+        for entry in std::fs::read_dir(corpus).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            property::holds(&bytes);
+            read += usize::from(parse(&bytes, DigestMode::Tolerant).is_ok());
+        }
+        assert!(read > 3, "the corpus holds good headers, too: {read}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            property::holds(&bytes);
+            property::holds(&[b"Digest ".as_slice(), &bytes].concat());
+        }
+
+        #[test]
+        fn what_another_library_makes_is_right_and_nothing_else(
+            realm in "[a-z0-9_.-]{1,31}",
+            password in "[ -~äöü]{1,31}",
+            path in "/[ -!#-~]{0,40}",
+            cnonce in "[!-~&&[^\"\\\\]]{1,64}",
+            method in prop::sample::select(vec!["GET", "POST", "PUT", "DELETE"]),
+            body in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),
+            count in 0_u32..u32::MAX,
+            sess in any::<bool>(),
+            flip in 0_usize..128,
+        ) {
+            prop_assume!(!path.contains('\\'));
+            let algorithm = if sess { "MD5-sess" } else { "MD5" };
+            let challenge = format!(
+                "Digest realm=\"{realm}\", qop=\"auth,auth-int\", algorithm={algorithm}, \
+                 nonce=\"abc\", opaque=\"def\""
+            );
+            let mut prompt = WwwAuthenticateHeader::parse(&challenge).unwrap();
+            prompt.nc = count;
+            let http = HttpMethod::from(method);
+            let mut context =
+                AuthContext::new_with_method("", &*password, &*path, body.as_deref(), http);
+            context.set_custom_cnonce(&*cnonce);
+            let header = prompt.respond(&context).unwrap().to_string();
+            let right = Claim {
+                realm: &realm,
+                password: &password,
+                method,
+                body: body_sum(body.as_deref().unwrap_or_default()),
+                session: None,
+            };
+            let proves = |credentials: &Credentials<'_>, claim: &Claim<'_>, mode| {
+                bool::from(credentials.proves(claim, mode))
+            };
+            for mode in MODES {
+                let parsed = parse(header.as_bytes(), mode);
+                if mode == DigestMode::Strict && !sess {
+                    prop_assert_eq!(parsed, Err(Malformed::Value("algorithm")));
+                    continue;
+                }
+                let credentials = parsed.unwrap();
+                prop_assert_eq!(credentials.count, count + 1);
+                prop_assert!(proves(&credentials, &right, mode));
+                let mut flipped = credentials;
+                flipped.response[flip / 8] ^= 1 << (flip % 8);
+                prop_assert!(!proves(&flipped, &right, mode));
+                let other = format!("{password}x");
+                let wrong = [
+                    Claim { realm: "other", ..right },
+                    Claim { password: &other, ..right },
+                    Claim { method: "PATCH", ..right },
+                ];
+                for claim in wrong {
+                    prop_assert!(!proves(&credentials, &claim, mode));
+                }
+                let changed = Claim { body: body_sum(b"something else altogether"), ..right };
+                let unprotected = credentials.qop == Qop::Auth;
+                prop_assert_eq!(proves(&credentials, &changed, mode), unprotected);
+                let session = Claim { session: Some("of another request"), ..right };
+                prop_assert_eq!(
+                    proves(&credentials, &session, mode),
+                    mode == DigestMode::Tolerant
+                );
+            }
+        }
+    }
+}

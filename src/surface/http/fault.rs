@@ -34,7 +34,7 @@ pub(super) async fn answer(
         path: request.uri().path(),
     });
     let due = api.clock.now().after(delay);
-    let (reply, plan) = match effect {
+    let (mut reply, plan) = match effect {
         // The engine adds delays up; none comes as an effect.
         None | Some(ApiEffect::Delay(_)) => (api.answer(request).await, Plan::Whole),
         Some(ApiEffect::Cut { after }) => (api.answer(request).await, Plan::Cut { left: after }),
@@ -56,7 +56,9 @@ pub(super) async fn answer(
     if reply.closes() {
         wire.end(Ending::Linger);
     }
-    let handed_over = wire.begin(plan).await;
+    let afterwards = reply.take_afterwards();
+    reply.carried_by(&wire);
+    let handed_over = wire.begin(plan, afterwards).await;
     Ok(reply.into_response(handed_over))
 }
 

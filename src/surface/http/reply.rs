@@ -4,8 +4,8 @@
 //! what belongs to this reply, then the two that every reply carries.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::stream::{Afterwards, Wire};
+
 /// A reply: its status, its body, and the headers that it alone has.
 #[derive(Debug)]
 pub struct Reply {
@@ -26,6 +28,7 @@ pub struct Reply {
     content: Content,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes: bool,
+    afterwards: Option<Afterwards>,
 }
 
 /// What a reply has for a body.
@@ -35,8 +38,16 @@ enum Content {
     Nothing,
     /// One piece, known as a whole.
     Whole { kind: &'static str, bytes: Bytes },
+    /// So many bytes, each piece when it comes.
+    Pieces { kind: &'static str, pieces: Pieces },
     /// Server-Sent Events, each when it comes.
     Events(Events),
+}
+
+#[derive(Debug)]
+struct Pieces {
+    left: u64,
+    queue: mpsc::Receiver<Bytes>,
 }
 
 #[derive(Debug)]
@@ -47,12 +58,27 @@ struct Events {
 
 /// How a stream of events ends once its sender is gone: properly, unless it was told to break.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Breaks(Arc<AtomicBool>);
+pub(super) struct Breaks(Arc<BreaksOf>);
+
+#[derive(Debug, Default)]
+struct BreaksOf {
+    off: AtomicBool,
+    /// What carries the stream, once it does.
+    wire: OnceLock<Arc<Wire>>,
+}
 
 impl Breaks {
     /// The connection drops behind the last event, and the client can tell that something is missing.
     pub(super) fn off(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.off.store(true, Ordering::Release);
+    }
+
+    /// The connection is reset, whatever is still to be sent.
+    pub(super) fn now(&self) {
+        self.off();
+        if let Some(wire) = self.0.wire.get() {
+            wire.break_off();
+        }
     }
 }
 
@@ -63,7 +89,13 @@ impl Reply {
     /// A reply without a body: `Content-Length: 0`, and not even that for a 204.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, content: Content::Nothing, headers: Vec::new(), closes: false }
+        Self {
+            status,
+            content: Content::Nothing,
+            headers: Vec::new(),
+            closes: false,
+            afterwards: None,
+        }
     }
 
     /// A reply of this media type.
@@ -71,6 +103,14 @@ impl Reply {
     pub fn content(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
         let content = Content::Whole { kind, bytes: bytes.into() };
         Self { content, ..Self::empty(status) }
+    }
+
+    /// A reply of this media type whose `size` bytes come out of `queue` piece by piece. Where the
+    /// sender is dropped before, the connection breaks off.
+    #[must_use]
+    pub(super) fn file(kind: &'static str, size: u64, queue: mpsc::Receiver<Bytes>) -> Self {
+        let content = Content::Pieces { kind, pieces: Pieces { left: size, queue } };
+        Self { content, ..Self::empty(StatusCode::OK) }
     }
 
     /// A stream of Server-Sent Events: whatever comes out of `queue` is sent as it is and at once,
@@ -144,6 +184,26 @@ impl Reply {
         self
     }
 
+    /// The same, and `effect` follows once it is out, or cannot go out any more.
+    #[must_use]
+    pub(super) fn then(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.afterwards = Some(Afterwards::new(effect));
+        self
+    }
+
+    /// Says what is going to carry it.
+    pub(super) fn carried_by(&self, wire: &Arc<Wire>) {
+        if let Content::Events(events) = &self.content {
+            // It is carried once.
+            let _ = events.breaks.0.wire.set(Arc::clone(wire));
+        }
+    }
+
+    /// What follows once this is out.
+    pub(super) fn take_afterwards(&mut self) -> Option<Afterwards> {
+        self.afterwards.take()
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -155,7 +215,7 @@ impl Reply {
     pub fn bytes(&self) -> Bytes {
         match &self.content {
             Content::Whole { bytes, .. } => bytes.clone(),
-            Content::Nothing | Content::Events(_) => Bytes::new(),
+            Content::Nothing | Content::Pieces { .. } | Content::Events(_) => Bytes::new(),
         }
     }
 
@@ -190,6 +250,7 @@ impl Reply {
     pub(crate) fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
         let (kind, rest) = match self.content {
             Content::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
+            Content::Pieces { kind, pieces } => (Some(kind), Rest::Pieces(pieces)),
             Content::Events(events) => (Some(EVENTS), Rest::Events(events)),
             Content::Nothing if self.status == StatusCode::NO_CONTENT => (None, Rest::Over),
             Content::Nothing => (None, Rest::Piece(Bytes::new())),
@@ -200,8 +261,14 @@ impl Reply {
         if let Some(kind) = kind {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        if let Rest::Piece(bytes) = &rest {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        match &rest {
+            Rest::Piece(bytes) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            }
+            Rest::Pieces(pieces) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.left));
+            }
+            Rest::Events(_) | Rest::Broken | Rest::Over => {}
         }
         headers.extend(self.headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -227,6 +294,7 @@ pub struct Body<G = ()> {
 #[derive(Debug)]
 enum Rest {
     Piece(Bytes),
+    Pieces(Pieces),
     /// What has no length is sent in chunks, to HTTP/1.0 up to the end of the connection.
     Events(Events),
     /// Nothing, and the end of the body is missing.
@@ -234,10 +302,24 @@ enum Rest {
     Over,
 }
 
-/// A stream of events that was told to break off.
+/// A body that was told to break off, or has no source any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the stream is broken off on purpose")]
+#[error("the body breaks off")]
 pub struct BrokenOff;
+
+impl<G> Body<G> {
+    /// The next piece of what has a length; none came where it breaks off.
+    fn take(&mut self, piece: Option<Bytes>) -> Result<Frame<Bytes>, BrokenOff> {
+        if let (Rest::Pieces(pieces), Some(mut piece)) = (&mut self.rest, piece) {
+            // More than was promised would be taken for the next reply.
+            piece.truncate(usize::try_from(pieces.left).unwrap_or(usize::MAX));
+            pieces.left -= piece.len() as u64;
+            return Ok(Frame::data(piece));
+        }
+        self.rest = Rest::Over;
+        Err(BrokenOff)
+    }
+}
 
 impl<G: Unpin> hyper::body::Body for Body<G> {
     type Data = Bytes;
@@ -247,11 +329,15 @@ impl<G: Unpin> hyper::body::Body for Body<G> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let Rest::Pieces(Pieces { left: 1.., queue }) = &mut self.rest {
+            let piece = ready!(queue.poll_recv(context));
+            return Poll::Ready(Some(self.take(piece)));
+        }
         if let Rest::Events(Events { queue, breaks }) = &mut self.rest {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
-            if breaks.0.load(Ordering::Acquire) {
+            if breaks.0.off.load(Ordering::Acquire) {
                 // hyper writes what it has only when there is nothing more for the moment, and
                 // throws it away on an error: so the error comes with the next poll.
                 self.rest = Rest::Broken;
@@ -262,17 +348,18 @@ impl<G: Unpin> hyper::body::Body for Body<G> {
         Poll::Ready(match std::mem::replace(&mut self.rest, Rest::Over) {
             Rest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
             Rest::Broken => Some(Err(BrokenOff)),
-            Rest::Events(_) | Rest::Over => None,
+            Rest::Pieces(_) | Rest::Events(_) | Rest::Over => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.rest, Rest::Over)
+        matches!(self.rest, Rest::Over | Rest::Pieces(Pieces { left: 0, .. }))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.rest {
             Rest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Rest::Pieces(pieces) => SizeHint::with_exact(pieces.left),
             Rest::Over => SizeHint::with_exact(0),
             Rest::Events(_) | Rest::Broken => SizeHint::default(),
         }
@@ -290,7 +377,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::server::http;
-    use super::super::stream::{FaultyStream, Plan, Wire};
+    use super::super::stream::{FaultyStream, Plan};
     use super::*;
     use crate::clock::{Clock, Speed};
 
@@ -327,7 +414,7 @@ mod tests {
         let service = service_fn(move |_| {
             let reply = reply.lock().unwrap().take().unwrap();
             let wire = Arc::clone(&wire);
-            async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan).await)) }
+            async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan, None).await)) }
         });
         tokio::spawn(async move {
             let _ = http().serve_connection(TokioIo::new(accepted), service).await;

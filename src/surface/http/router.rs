@@ -8,16 +8,22 @@ use bytes::Bytes;
 use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
+use super::live::Seat;
 use super::query::Query;
-use super::{Reply, actions, body, page, settings};
+use super::{
+    Reply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd, settings,
+    system, variables, wifi,
+};
 use crate::clock::Clock;
-use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
+use crate::tasks::Tasks;
 
 /// A path and all that is known of it.
 #[derive(Debug)]
@@ -51,7 +57,13 @@ enum Handler {
     Now(fn(&Call<'_>) -> Reply),
     /// With waiting.
     Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
+    /// With waiting, and it reads the body itself.
+    Streaming(Streaming),
 }
+
+/// A handler that reads the body itself.
+type Streaming =
+    for<'a> fn(&'a Call<'a>, body::Upload) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
 
 /// Every path of the device.
 pub static ROUTES: &[Route] = &[
@@ -88,6 +100,43 @@ pub static ROUTES: &[Route] = &[
         )],
     },
     Route {
+        path: "/api/v1/system",
+        since: ANY,
+        licensed: false,
+        endpoints: &[get("The device and what it is connected to.", system::show)],
+    },
+    Route {
+        path: "/api/v1/report",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The newest reading of the meter.", report::show)],
+    },
+    Route {
+        path: "/api/v1/report/objects",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("What a DLMS meter sent, as it sent it.", report::objects)],
+    },
+    Route {
+        path: "/api/v1/live",
+        since: ANY,
+        licensed: false,
+        endpoints: &[get("Each reading of the meter as an event, for one client.", live::follow)],
+    },
+    Route {
+        path: "/api/v1/modbus",
+        since: Feature::ModbusServer.since(),
+        licensed: false,
+        endpoints: &[
+            get(
+                "The register map, as POST takes it; with ?address_format=dec or hex, where each register stands.",
+                modbus::show,
+            ),
+            post("Replaces the register map.", modbus::replace),
+            delete("Goes back to the map of a device out of the box.", modbus::delete),
+        ],
+    },
+    Route {
         path: "/api/v1/settings",
         since: ANY,
         licensed: false,
@@ -115,8 +164,35 @@ pub static ROUTES: &[Route] = &[
             get("The settings of the Wi-Fi client.", |call| settings::show(call, &WIFI_SETTINGS)),
             put("Changes what it names of them.", |call| settings::merge(call, &WIFI_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &WIFI_SETTINGS)),
-            delete("Forgets them; the client is off.", settings::forget_wifi),
+            delete("Forgets them; the client is off.", wifi::forget),
         ],
+    },
+    Route {
+        path: "/api/v1/meter/scalers/current",
+        since: Feature::CurrentScalers.since(),
+        licensed: false,
+        endpoints: &[get("The scalers in force, of a DLMS meter.", scalers::current)],
+    },
+    Route {
+        path: "/api/v1/meter/scalers/custom",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The user's own scalers.", scalers::custom),
+            post("Replaces the user's own scalers.", scalers::replace),
+        ],
+    },
+    Route {
+        path: "/api/v1/wifi/scan",
+        since: ANY,
+        licensed: false,
+        endpoints: &[later(Method::Get, "The Wi-Fi networks around.", wifi::scan)],
+    },
+    Route {
+        path: "/api/v1/wifi/wps",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Opens the window of a WPS pairing.", wifi::pair)],
     },
     Route {
         path: "/api/v1/eth/settings",
@@ -127,6 +203,79 @@ pub static ROUTES: &[Route] = &[
             put("Changes what it names of them.", |call| settings::merge(call, &ETH_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &ETH_SETTINGS)),
         ],
+    },
+    Route {
+        path: "/sdcard/*",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            later(Method::Get, "What is on the SD card: a folder's listing, or a file.", sd::get),
+            later(Method::Delete, "Deletes a file or folder of the SD card.", sd::delete),
+        ],
+    },
+    Route {
+        path: "/api/v1/berry",
+        since: Feature::Berry.since(),
+        licensed: false,
+        endpoints: &[
+            get("The stored Berry script.", berry::show),
+            post("Replaces the script.", berry::store).up_to(limits::SCRIPT_BYTES),
+            put("Whether the script runs; ?run=true starts it, ?run=false stops it.", berry::run),
+            delete("Deletes the script; one that runs goes on.", berry::delete),
+        ],
+    },
+    Route {
+        path: "/api/v1/berry/console",
+        since: Feature::Berry.since(),
+        licensed: false,
+        endpoints: &[get("What the script prints, as events.", berry::console)],
+    },
+    Route {
+        path: "/load",
+        since: ANY,
+        licensed: false,
+        endpoints: &[streaming(
+            "Takes a firmware image, and reboots.",
+            limits::UPLOAD_BYTES,
+            load::upload,
+        )],
+    },
+    Route {
+        path: "/api/v1/reboot",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post("Reboots the device.", power::reboot)],
+    },
+    Route {
+        path: "/api/v1/restore",
+        since: ANY,
+        licensed: false,
+        endpoints: &[post(
+            "Puts everything back to what it was from the factory, and reboots.",
+            power::restore,
+        )],
+    },
+    Route {
+        path: "/api/v1/mqtt/settings",
+        since: ANY,
+        licensed: false,
+        endpoints: &[
+            get("The settings of the MQTT client.", |call| settings::show(call, &MQTT_SETTINGS)),
+            put("Changes what it names of them.", |call| settings::merge(call, &MQTT_SETTINGS)),
+            post("Replaces them.", |call| settings::replace(call, &MQTT_SETTINGS)),
+        ],
+    },
+    Route {
+        path: "/api/v1/variables",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The template variables with their values.", variables::list)],
+    },
+    Route {
+        path: "/api/v1/template/test",
+        since: ANY,
+        licensed: true,
+        endpoints: &[post("Renders the template in the body.", variables::render)],
     },
 ];
 
@@ -153,17 +302,26 @@ const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoin
     Endpoint { method: Method::Delete, ..get(about, handler) }
 }
 
-impl Endpoint {
-    /// The same with a handler that waits.
-    #[allow(dead_code, reason = "uploads and scans come next")]
-    const fn later(
-        mut self,
-        handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
-    ) -> Self {
-        self.handler = Handler::Later(handler);
-        self
+/// A handler that waits.
+const fn later(
+    method: Method,
+    about: &'static str,
+    handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
+) -> Endpoint {
+    Endpoint {
+        method,
+        about,
+        body_limit: limits::JSON_BODY_BYTES,
+        handler: Handler::Later(handler),
     }
+}
 
+/// An endpoint whose handler reads the body itself.
+const fn streaming(about: &'static str, body_limit: usize, handler: Streaming) -> Endpoint {
+    Endpoint { method: Method::Post, about, body_limit, handler: Handler::Streaming(handler) }
+}
+
+impl Endpoint {
     const fn up_to(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
@@ -208,9 +366,14 @@ pub struct Api {
     pub(super) device: Arc<Device>,
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
+    pub(super) live: Seat,
+    /// What feeds the streams of its clients.
+    pub(super) streams: Arc<Tasks>,
     guard: Guard,
     strangers: Strangers,
     run: Box<dyn Fn(Run) + Send + Sync>,
+    /// One upload at a time.
+    upload: Semaphore,
 }
 
 /// A call that passed all checks.
@@ -233,7 +396,9 @@ impl Api {
     ) -> Arc<Self> {
         let guard = Guard::new(device.access().digest);
         let strangers = Strangers::default();
-        Arc::new(Self { device, engine, clock, guard, strangers, run: Box::new(run) })
+        let (live, streams, upload) = (Seat::default(), Arc::default(), Semaphore::new(1));
+        let run = Box::new(run);
+        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, run, upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
@@ -242,7 +407,7 @@ impl Api {
     /// method, licence, body.
     pub async fn answer<B>(&self, request: Request<B>) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
@@ -265,7 +430,7 @@ impl Api {
     /// The reply, for whoever may ask.
     async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         match self.guard.check(head, &view) {
             Gate::Open => {}
@@ -273,6 +438,10 @@ impl Api {
             Gate::Body => return self.answer_with_body(head, view, body).await,
         }
         match self.check(head, &view) {
+            Ok(endpoint) if matches!(endpoint.handler, Handler::Streaming(_)) => {
+                let call = Call { api: self, head, view, body: Bytes::new() };
+                self.finish(endpoint, &call, body::upload(body)).await
+            }
             Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
                 Ok(body) => self.handle(endpoint, head, view, body).await,
                 Err(unread) => unread.into(),
@@ -285,11 +454,11 @@ impl Api {
     /// with anything else is told only to who is in.
     async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> Reply
     where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let endpoint = self.check(head, &view);
         let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
-        let Ok(body) = body::read(body, limit.max(limits::AUTH_INT_BYTES)).await else {
+        let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
             return self.unauthorized(&view, Refusal::NoBody).closing();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
@@ -303,11 +472,25 @@ impl Api {
     }
 
     async fn handle(&self, endpoint: &Endpoint, head: &Parts, view: View, body: Bytes) -> Reply {
+        let upload = match endpoint.handler {
+            Handler::Streaming(_) => body.clone(),
+            _ => Bytes::new(),
+        };
         let call = Call { api: self, head, view, body };
-        match endpoint.handler {
-            Handler::Now(handler) => handler(&call),
-            Handler::Later(handler) => handler(&call).await,
+        self.finish(endpoint, &call, body::uploaded(upload)).await
+    }
+
+    async fn finish(&self, endpoint: &Endpoint, call: &Call<'_>, upload: body::Upload) -> Reply {
+        let reply = match endpoint.handler {
+            Handler::Now(handler) => handler(call),
+            Handler::Later(handler) => handler(call).await,
+            Handler::Streaming(handler) => handler(call, upload).await,
+        };
+        if endpoint.method != Method::Get {
+            // Whoever is told that something is set finds it set, come what may.
+            self.device.kept().await;
         }
+        reply
     }
 
     fn unauthorized(&self, view: &View, refusal: Refusal) -> Reply {
@@ -389,10 +572,20 @@ impl Call<'_> {
         self.head
     }
 
+    /// The API that was called.
+    pub(super) fn api(&self) -> &Api {
+        self.api
+    }
+
     /// The scenario's clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.api.clock
+    }
+
+    /// Keeps other uploads away until the returned value is dropped; none where there is one.
+    pub(super) fn begin_upload(&self) -> Option<SemaphorePermit<'_>> {
+        self.api.upload.try_acquire().ok()
     }
 
     /// Has an admitted call carried out.

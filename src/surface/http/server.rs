@@ -1,9 +1,11 @@
 //! Connections: accepting them, serving them, dropping them.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex as Locked, PoisonError};
 use std::time::Duration;
 
 use hyper::Request;
@@ -18,12 +20,16 @@ use super::cors::Local;
 use super::stream::{FaultyStream, Wire};
 use super::{Api, fault};
 use crate::limits;
-use crate::sockets;
+use crate::sockets::{self, Port};
 use crate::tasks::Tasks;
 
 /// A device's API on a socket. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub struct Server(Listening);
+pub struct Server {
+    listening: Listening,
+    /// What feeds the streams of its connections; ends with them.
+    streams: Arc<Tasks>,
+}
 
 impl Server {
     /// Serves `api` on a bound listener, within a tokio runtime.
@@ -31,32 +37,50 @@ impl Server {
     /// # Errors
     /// Where the listener does not tell its address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
-        let motions = api.clock.motions().clone();
+        let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
-        Listening::start(listener, serve).map(Self)
+        Listening::start(listener, serve).map(|listening| Self { listening, streams })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.listening.address
     }
 
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.count()
+        self.listening.connections.count()
     }
 
     /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
     /// waits until the returned value is dropped.
     pub async fn pause(&self) -> Paused {
-        self.0.pause().await
+        let paused = self.listening.pause().await;
+        self.streams.end_all().await;
+        paused
+    }
+
+    /// Refuses connections and drops those there are, and returns when they are gone. The port
+    /// stays the server's own.
+    pub async fn shut(&self) {
+        self.listening.shut().await;
+        self.streams.end_all().await;
+    }
+
+    /// Takes connections again; nothing happens where it does.
+    ///
+    /// # Errors
+    /// Where the port could not be kept and somebody else has it.
+    pub fn open(&self) -> io::Result<()> {
+        self.listening.open()
     }
 
     /// Closes the listener and all connections, and returns when they are gone.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.listening.close().await;
+        self.streams.end_all().await;
     }
 }
 
@@ -66,13 +90,18 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     let local = stream.local_addr().ok().map(Local);
     let wire = Arc::new(Wire::default());
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
+    let broken = Arc::clone(&wire);
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(local) = local {
             request.extensions_mut().insert(local);
         }
         fault::answer(Arc::clone(&api), request, Arc::clone(&wire))
     });
-    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+    let ended = tokio::select! {
+        ended = http().serve_connection(TokioIo::new(stream), service) => ended,
+        () = broken.broken() => Ok(()),
+    };
+    if let Err(error) = ended {
         // The client left or sent nonsense, or a fault broke the connection.
         tracing::trace!(%error, "connection ended");
     }
@@ -98,13 +127,25 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A listener and its connections; all end when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
+    port: Locked<Port>,
     connections: Arc<Tasks>,
+    /// One task while connections are taken, none while they are refused.
     accepting: Tasks,
     /// Passed by every connection on its way in.
     gate: Arc<Mutex<()>>,
+    places: Arc<Semaphore>,
+    serve: Serve,
+}
+
+/// Serves a connection to its end.
+type Serve = Arc<dyn Fn(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// A listener whose new connections wait until this is dropped.
@@ -119,22 +160,43 @@ impl Listening {
     /// further ones wait in the listener's backlog.
     pub(crate) fn start<F>(
         listener: TcpListener,
-        serve: impl Fn(TcpStream) -> F + Send + 'static,
+        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
     ) -> io::Result<Self>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let address = listener.local_addr()?;
-        let (connections, accepting) = (Arc::new(Tasks::default()), Tasks::default());
-        let gate = Arc::default();
-        accepting.spawn(accept(
-            listener,
-            limits::HTTP_CONNECTIONS,
-            Arc::clone(&gate),
-            Arc::clone(&connections),
-            serve,
-        ));
-        Ok(Self { address, connections, accepting, gate })
+        let listening = Self {
+            address,
+            port: Locked::new(Port::Open(Arc::new(listener))),
+            connections: Arc::default(),
+            accepting: Tasks::default(),
+            gate: Arc::default(),
+            places: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
+            serve: Arc::new(move |stream| Box::pin(serve(stream))),
+        };
+        listening.open()?;
+        Ok(listening)
+    }
+
+    /// Takes connections again; nothing happens where it does.
+    pub(crate) fn open(&self) -> io::Result<()> {
+        let mut port = self.port.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.accepting.count() > 0 {
+            return Ok(());
+        }
+        let listener = port.open(self.address, limits::HTTP_BACKLOG)?;
+        let (places, gate) = (Arc::clone(&self.places), Arc::clone(&self.gate));
+        let (connections, serve) = (Arc::clone(&self.connections), Arc::clone(&self.serve));
+        self.accepting.spawn(accept(listener, places, gate, connections, serve));
+        Ok(())
+    }
+
+    /// Refuses connections and drops those there are, and returns when they are gone.
+    pub(crate) async fn shut(&self) {
+        self.accepting.end_all().await;
+        self.port.lock().unwrap_or_else(PoisonError::into_inner).close(self.address);
+        self.connections.end_all().await;
     }
 
     /// Drops all connections, and returns when they are gone; new ones wait at the gate.
@@ -149,20 +211,18 @@ impl Listening {
     pub(crate) async fn close(&self) {
         // The listener first: it adds to the connections.
         self.accepting.end_all().await;
+        *self.port.lock().unwrap_or_else(PoisonError::into_inner) = Port::Lost;
         self.connections.end_all().await;
     }
 }
 
-async fn accept<F>(
-    listener: TcpListener,
-    most: usize,
+async fn accept(
+    listener: Arc<TcpListener>,
+    places: Arc<Semaphore>,
     gate: Arc<Mutex<()>>,
     connections: Arc<Tasks>,
-    serve: impl Fn(TcpStream) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let places = Arc::new(Semaphore::new(most));
+    serve: Serve,
+) {
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
@@ -202,7 +262,10 @@ mod tests {
             }
         };
         let accepting = Tasks::default();
-        accepting.spawn(accept(listener, 2, Arc::default(), Arc::clone(&connections), echo));
+        let serve: Serve = Arc::new(move |stream| Box::pin(echo(stream)));
+        let places = Arc::new(Semaphore::new(2));
+        let listener = Arc::new(listener);
+        accepting.spawn(accept(listener, places, Arc::default(), Arc::clone(&connections), serve));
         let mut clients = Vec::new();
         for byte in 0..3 {
             let mut client = TcpStream::connect(address).await.unwrap();

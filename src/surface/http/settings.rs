@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Call, Reply};
 use crate::device::config::table::{FieldError, Object, Write};
-use crate::device::config::{WIFI_SETTINGS, WifiSettings};
 
 /// The object as it is.
 pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> Reply {
@@ -55,11 +54,4 @@ pub(super) fn refused(errors: &[FieldError]) -> Reply {
     };
     let details = json!({ "field": first.field });
     Reply::error_with(StatusCode::BAD_REQUEST, "invalid_settings", &first.to_string(), &details)
-}
-
-/// DELETE of the Wi-Fi client's settings: the client is off.
-pub(super) fn forget_wifi(call: &Call<'_>) -> Reply {
-    let object = &WIFI_SETTINGS;
-    call.device().replace_part(object.name, object.of, WifiSettings::default());
-    Reply::empty(StatusCode::NO_CONTENT)
 }

@@ -3,6 +3,7 @@
 //! The service decides what befalls a response before it returns it; this stream, between hyper and
 //! the socket, carries it out on the bytes. The two share a [`Wire`].
 
+use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::clock::{Clock, Sleep, VirtualTime};
 use crate::limits;
@@ -29,7 +31,11 @@ pub(super) enum Plan {
 
 /// What the service and the stream of a connection know of each other.
 #[derive(Debug, Default)]
-pub(super) struct Wire(Mutex<State>);
+pub(super) struct Wire {
+    state: Mutex<State>,
+    /// Rung where the connection is not to go on, whatever it waits for.
+    broken: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,6 +43,8 @@ struct State {
     phase: Phase,
     /// The next response, waiting for this one to be out.
     next: Option<Waker>,
+    /// What comes once this response is out.
+    afterwards: Option<Afterwards>,
     ending: Ending,
 }
 
@@ -64,19 +72,47 @@ pub(super) enum Ending {
     Linger,
 }
 
+/// What happens once a response is out, or cannot go out any more: when this is dropped.
+pub(super) struct Afterwards(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Afterwards {
+    pub(super) fn new(effect: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(effect)))
+    }
+}
+
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        if let Some(effect) = self.0.take() {
+            effect();
+        }
+    }
+}
+
+impl fmt::Debug for Afterwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Afterwards")
+    }
+}
+
 /// Held by the body of a response: dropped when hyper has all of it.
 #[derive(Debug)]
 pub(super) struct HandedOver(Arc<Wire>);
 
 impl Wire {
-    /// Gives the response that follows its plan, once the one before is out: pipelined requests
-    /// are answered while bytes of the answer before still wait.
-    pub(super) async fn begin(self: &Arc<Self>, plan: Plan) -> HandedOver {
+    /// Gives the response that follows its plan, and what comes after it, once the one before is
+    /// out: pipelined requests are answered while bytes of the answer before still wait.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        plan: Plan,
+        mut afterwards: Option<Afterwards>,
+    ) -> HandedOver {
         std::future::poll_fn(|context| {
             let mut state = self.state();
             if state.phase == Phase::Out {
                 state.plan = plan;
                 state.phase = Phase::Begun;
+                state.afterwards = afterwards.take();
                 return Poll::Ready(());
             }
             state.next = Some(context.waker().clone());
@@ -84,6 +120,17 @@ impl Wire {
         })
         .await;
         HandedOver(Arc::clone(self))
+    }
+
+    /// Has the connection reset at once, also where it waits for a client that does not read.
+    pub(super) fn break_off(&self) {
+        self.end(Ending::Reset);
+        self.broken.notify_one();
+    }
+
+    /// Waits until the connection is to be reset.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
     }
 
     /// Says how the connection is to end.
@@ -106,14 +153,17 @@ impl Wire {
         }
         state.plan = Plan::Whole;
         state.phase = Phase::Out;
+        let afterwards = state.afterwards.take();
         if let Some(next) = state.next.take() {
             next.wake();
         }
+        drop(state);
+        drop(afterwards);
         Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

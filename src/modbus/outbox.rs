@@ -1,4 +1,4 @@
-//! What a slave has still to send on a connection.
+//! What a server has still to send on a connection.
 //!
 //! Whole frames go out as they come. A frame that a fault splits holds up the ones behind it until
 //! its last byte is out: bytes of two frames never mix.

@@ -1,8 +1,9 @@
-//! One connection to a slave.
+//! One connection to a Modbus server.
 //!
 //! A single task reads requests, gives turns and sends replies, with nothing handed over between
-//! tasks. Requests to one unit are carried out one at a time, in their order, each at the end of its
-//! delay; units do not wait for each other, so replies of different units may overtake one another.
+//! tasks. Requests that a [`Service`] gives the same turn, those to one unit say, are carried out one
+//! at a time, in their order, each at the end of its delay; others do not wait for each other, so their
+//! replies may overtake one another.
 //!
 //! Rulings where contract and specification are silent: what was asked is carried out also where the
 //! client has gone meanwhile, as behind a real gateway; bytes that are no Modbus frame end the
@@ -12,7 +13,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,13 +20,11 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Slave;
 use super::outbox::{Outbox, Sent};
-use crate::clock::Sleep;
-use crate::fault::{End, Moment, SlaveEffect, SlaveRequest, Verdict, WireFault, reply_plan};
-use crate::journal::Event;
+use crate::clock::{Clock, Sleep};
+use crate::fault::{End, Moment, SlaveEffect, Verdict, WireFault, reply_plan};
 use crate::limits;
-use crate::outside::link::{Caller, Line, Linked};
+use crate::link::Linked;
 use crate::wire::{self, Exception};
 
 /// Bytes read and not yet taken apart: a few frames, and always more than the longest one.
@@ -34,12 +32,36 @@ const INBOX_BYTES: usize = 1024;
 /// Bytes of replies that the client has not taken before it is read no further.
 const UNSENT_BYTES: usize = limits::SLAVE_PIPELINE * limits::ADU_BYTES;
 
+/// Whoever answers the requests of one connection.
+pub(crate) trait Service: Unpin {
+    /// The clock that delays go by.
+    fn clock(&self) -> &Clock;
+
+    /// Real idle time after which the connection is closed.
+    fn idle(&self) -> Duration;
+
+    /// Requests with the same number wait for each other.
+    fn turn(&self, request: &Request) -> u8;
+
+    /// What becomes of a request whose turn has come. How long a healthy reply takes is in the delay.
+    fn ask(&self, request: &Request) -> Verdict<SlaveEffect>;
+
+    /// Carries out a request. The reply stays empty where nothing answers.
+    fn execute(&self, request: &Request, reply: &mut wire::Reply);
+
+    /// Writes down what became of a request, before a byte of its reply is out: `ok`, `exception n`,
+    /// or what a fault made of it.
+    fn explain(&self, request: &Request, outcome: Cow<'static, str>);
+
+    /// Writes down that what came is no Modbus.
+    fn garbage(&self, reason: String);
+}
+
 /// A connection, from accept to its end.
 #[derive(Debug)]
-pub(super) struct Connection {
-    slave: Arc<Slave>,
+pub(crate) struct Connection<S> {
+    service: S,
     stream: Linked,
-    line: Line,
     input: Input,
     inbox: Vec<u8>,
     /// Requests behind an earlier one to the same unit.
@@ -68,9 +90,9 @@ enum Input {
 
 /// A request, in a buffer of its own.
 #[derive(Debug)]
-struct Request {
+pub(crate) struct Request {
     transaction_id: u16,
-    unit: u8,
+    pub(crate) unit: u8,
     pdu: [u8; limits::PDU_BYTES],
     len: usize,
 }
@@ -84,11 +106,11 @@ impl Request {
         Self { transaction_id, unit: unit_id, pdu, len }
     }
 
-    fn pdu(&self) -> &[u8] {
+    pub(crate) fn pdu(&self) -> &[u8] {
         &self.pdu[..self.len]
     }
 
-    fn function(&self) -> u8 {
+    pub(crate) fn function(&self) -> u8 {
         self.pdu[0]
     }
 }
@@ -101,12 +123,11 @@ struct Turn {
     delay: Sleep,
 }
 
-impl Connection {
-    pub(super) fn new(slave: Arc<Slave>, stream: Linked) -> Self {
-        let idle = Idle::new(slave.idle);
+impl<S: Service> Connection<S> {
+    pub(crate) fn new(service: S, stream: Linked) -> Self {
+        let idle = Idle::new(service.idle());
         Self {
-            line: stream.line(),
-            slave,
+            service,
             stream,
             input: Input::Open,
             inbox: Vec::with_capacity(INBOX_BYTES),
@@ -121,7 +142,7 @@ impl Connection {
     }
 
     /// Serves the connection until it ends, or resets it when `cut` says so.
-    pub(super) async fn serve(mut self, mut cut: watch::Receiver<()>) {
+    pub(crate) async fn serve(mut self, mut cut: watch::Receiver<()>) {
         let end = tokio::select! {
             biased;
             // Also where the supervisor is gone: then the slave is, too.
@@ -136,7 +157,7 @@ impl Connection {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
             let moved = self.end_turns(context);
-            let sent = match self.outbox.poll(&mut self.stream, &self.slave.clock, context) {
+            let sent = match self.outbox.poll(&mut self.stream, self.service.clock(), context) {
                 Poll::Ready(Sent::Ended(End::Hang)) => {
                     self.ignore();
                     true
@@ -201,24 +222,28 @@ impl Connection {
             let Turn { request, effect, delay } = self.turns.remove(index);
             self.carry_out(&request, effect.as_ref());
             drop(delay);
-            self.next_of(request.unit);
+            self.next_of(self.service.turn(&request));
             any = true;
         }
         any
     }
 
-    /// Gives the waiting requests of a unit their turn, up to one that takes its time.
-    fn next_of(&mut self, unit: u8) {
-        while !self.is_taken(unit)
-            && let Some(index) = self.waiting.iter().position(|request| request.unit == unit)
+    /// Gives the waiting requests of one turn their turn, up to one that takes its time.
+    fn next_of(&mut self, turn: u8) {
+        while !self.is_taken(turn)
+            && let Some(index) = self.next_waiting(turn)
             && let Some(request) = self.waiting.remove(index)
         {
             self.begin(request);
         }
     }
 
-    fn is_taken(&self, unit: u8) -> bool {
-        self.turns.iter().any(|turn| turn.request.unit == unit)
+    fn next_waiting(&self, turn: u8) -> Option<usize> {
+        self.waiting.iter().position(|request| self.service.turn(request) == turn)
+    }
+
+    fn is_taken(&self, turn: u8) -> bool {
+        self.turns.iter().any(|taken| self.service.turn(&taken.request) == turn)
     }
 
     /// Takes whole frames out of the inbox while there is room for them.
@@ -229,7 +254,7 @@ impl Connection {
                 Ok(Some((frame, length))) => {
                     let request = Request::new(&frame);
                     taken += length;
-                    if self.is_taken(request.unit) {
+                    if self.is_taken(self.service.turn(&request)) {
                         self.waiting.push_back(request);
                     } else {
                         self.begin(request);
@@ -238,10 +263,7 @@ impl Connection {
                 Ok(None) => break,
                 Err(error) => {
                     self.input = Input::Over;
-                    self.slave.journal.write(Event::SlaveGarbage {
-                        slave: Arc::clone(&self.slave.name),
-                        reason: error.to_string(),
-                    });
+                    self.service.garbage(error.to_string());
                 }
             }
         }
@@ -268,30 +290,13 @@ impl Connection {
 
     /// A request's turn: the rules are asked, and it is carried out after its delay.
     fn begin(&mut self, request: Request) {
-        let verdict = self.ask(&request);
-        let delay = self.slave.latency.saturating_add(verdict.delay);
-        if delay.is_zero() {
+        let verdict = self.service.ask(&request);
+        if verdict.delay.is_zero() {
             self.carry_out(&request, verdict.effect.as_ref());
         } else {
-            let delay = self.slave.clock.sleep(delay);
+            let delay = self.service.clock().sleep(verdict.delay);
             self.turns.push(Turn { request, effect: verdict.effect, delay });
         }
-    }
-
-    fn ask(&self, request: &Request) -> Verdict<SlaveEffect> {
-        let parsed = wire::Request::parse(request.pdu()).ok();
-        let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
-        let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
-        let caller = self.line.caller();
-        self.slave.engine.slave(&SlaveRequest {
-            slave: &self.slave.name,
-            unit: request.unit,
-            function: request.function(),
-            address,
-            quantity,
-            values: &values,
-            from: caller.as_ref().map(Caller::call),
-        })
     }
 
     /// Carries out a request as far as the rules let it, and puts what follows into the outbox.
@@ -326,40 +331,23 @@ impl Connection {
                 self.reply.exception(request.function(), Exception(*code));
             }
             Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)) => {}
-            _ => match (self.slave.unit(request.unit), self.slave.unknown_unit) {
-                (Some(unit), _) => {
-                    let mut bank = unit.bank();
-                    // Read under the lock, so that a bank never sees time go back.
-                    let now = self.slave.clock.now();
-                    bank.handle(request.pdu(), now, &mut self.reply);
-                }
-                (None, Some(code)) => self.reply.exception(request.function(), Exception(code)),
-                (None, None) => {}
-            },
+            _ => self.service.execute(request, &mut self.reply),
         }
     }
 
     fn explain(&self, request: &Request, effect: Option<&SlaveEffect>) {
-        let parsed = wire::Request::parse(request.pdu());
-        let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
-        let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
         let outcome = match (effect, self.reply.as_exception()) {
             (Some(effect), _) => outcome(effect),
             (None, Some(exception)) => exception.to_string().into(),
             (None, None) if self.reply.pdu().is_empty() => "no such unit".into(),
-            (None, None) => "ok".into(),
+            (None, None) => OK.into(),
         };
-        self.slave.journal.write(Event::SlaveRequest {
-            slave: Arc::clone(&self.slave.name),
-            unit: request.unit,
-            function: request.function(),
-            address,
-            quantity,
-            values,
-            outcome,
-        });
+        self.service.explain(request, outcome);
     }
 }
+
+/// What became of a request that nothing befell, as the journal has it.
+pub(crate) const OK: &str = "ok";
 
 /// What is left of an effect where there is no reply: because the effect itself keeps the request
 /// from being carried out, or because no such unit is there.
@@ -385,8 +373,8 @@ fn outcome(effect: &SlaveEffect) -> Cow<'static, str> {
         SlaveEffect::Wire(fault) => format!("reply with {}", named(fault)).into(),
         SlaveEffect::Close(at) => format!("closed {}", moment(*at)).into(),
         SlaveEffect::Reset(at) => format!("reset {}", moment(*at)).into(),
-        // The engine adds delays up, and asks listener and connector about the others.
-        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => "ok".into(),
+        // The engine adds delays up, and is asked by listener and connector about the others.
+        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => OK.into(),
     }
 }
 

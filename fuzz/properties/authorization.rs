@@ -1,0 +1,32 @@
+//! What holds for an `Authorization` header, whatever bytes a client sends. Shared by the fuzz target
+//! and by the test that replays its corpus; each brings the items of `digest` into scope.
+
+use super::{Claim, Credentials, DigestMode, body_sum, limits, parse};
+
+/// Panics where a header is read as more than it is, or cannot be judged.
+pub fn holds(bytes: &[u8]) {
+    let tolerant = parse(bytes, DigestMode::Tolerant);
+    let strict = parse(bytes, DigestMode::Strict);
+    if let Ok(strict) = strict {
+        assert_eq!(tolerant, Ok(strict), "strict reads nothing that tolerant does not");
+    }
+    let Ok(credentials) = tolerant else { return };
+    assert!(credentials.cnonce.len() <= limits::CNONCE_CHARS);
+    assert_eq!(u32::from_str_radix(credentials.nc, 16), Ok(credentials.count));
+    let Credentials { username, realm, nonce, uri, cnonce, nc, opaque, .. } = credentials;
+    for value in [username, realm, nonce, uri, cnonce, nc].into_iter().chain(opaque) {
+        let place = (value.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize);
+        let inside = place.is_some_and(|place| place + value.len() <= bytes.len());
+        assert!(inside, "values are pieces of the header");
+    }
+    let claim = Claim {
+        realm: "whatwatt-9F8124",
+        password: "secret",
+        method: "GET",
+        body: body_sum(bytes),
+        session: None,
+    };
+    // Whether it is right is one thing, that it decides is the property.
+    let _either = credentials.proves(&claim, DigestMode::Strict);
+    let _either = credentials.proves(&claim, DigestMode::Tolerant);
+}

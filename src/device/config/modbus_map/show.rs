@@ -1,0 +1,134 @@
+//! Writing a map in its JSON form.
+
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+
+use super::{Register, RegisterMap, RegisterSet, WordOrder};
+
+/// How addresses are written in the detailed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressFormat {
+    /// As numbers.
+    Dec,
+    /// As texts: `"0x0001"`.
+    Hex,
+}
+
+/// A map as the API shows it (contract §6).
+#[derive(Debug, Clone, Copy)]
+pub enum Listing<'a> {
+    /// What a POST takes. The word order is left out where it is the default, as a device shows a
+    /// map that was sent without it.
+    Compact(&'a RegisterMap),
+    /// With the place of each register.
+    Detailed {
+        /// The map.
+        map: &'a RegisterMap,
+        /// How addresses are written.
+        addresses: AddressFormat,
+        /// Whether the firmware knows word orders.
+        word_order: bool,
+    },
+}
+
+impl Serialize for Listing<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Compact(map) => serializer.collect_seq(map.sets().iter().map(compact)),
+            Self::Detailed { map, addresses, word_order } => {
+                let mut items = serializer.serialize_seq(Some(map.sets().len()))?;
+                for set in map.sets() {
+                    items.serialize_element(&detailed(set, addresses, word_order))?;
+                }
+                items.end()
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Set<'a, R> {
+    start_address: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word_order: Option<&'a str>,
+    #[serde(flatten)]
+    extent: Option<Extent>,
+    registers: Vec<R>,
+}
+
+#[derive(Debug, Serialize)]
+struct Extent {
+    /// The address behind the last one.
+    end_address: Address,
+    size: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scaler: Option<i8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Address>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Address(u32, AddressFormat);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.1 {
+            AddressFormat::Dec => serializer.serialize_u32(self.0),
+            AddressFormat::Hex => serializer.collect_str(&format_args!("0x{:04X}", self.0)),
+        }
+    }
+}
+
+fn compact(set: &RegisterSet) -> Set<'static, Shown<'static>> {
+    Set {
+        start_address: Address(set.start_address.into(), AddressFormat::Dec),
+        word_order: (set.word_order != WordOrder::default()).then(|| set.word_order.name()),
+        extent: None,
+        registers: set.registers.iter().copied().map(shown).collect(),
+    }
+}
+
+fn detailed(
+    set: &RegisterSet,
+    format: AddressFormat,
+    word_order: bool,
+) -> Set<'static, Shown<'static>> {
+    let start = u32::from(set.start_address);
+    let mut next = start;
+    let registers = set.registers.iter().map(|register| {
+        let address = Some(Address(next, format));
+        let words = register.words();
+        next += u32::from(words);
+        Shown { address, size: Some(words), ..shown(*register) }
+    });
+    Set {
+        start_address: Address(start, format),
+        word_order: word_order.then(|| set.word_order.name()),
+        registers: registers.collect(),
+        extent: Some(Extent {
+            end_address: Address(start + set.words(), format),
+            size: set.words(),
+        }),
+    }
+}
+
+/// Type and scaler belong to numbers alone.
+fn shown(register: Register) -> Shown<'static> {
+    let is_number = register.id.bytes().is_none();
+    Shown {
+        id: register.id.name(),
+        number: is_number.then(|| register.number.name()),
+        scaler: is_number.then_some(register.scaler),
+        address: None,
+        size: None,
+    }
+}

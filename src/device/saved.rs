@@ -1,0 +1,237 @@
+//! What of a device outlives the process that simulates it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::actions::Definition;
+use super::handle::{Device, State};
+use super::{Boot, Config, DeviceId, Firmware};
+use crate::clock::VirtualTime;
+
+/// A device as it is written down. Going on from it, the device has not rebooted: only what was
+/// known of its actions' requests is gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Nanoseconds of virtual time at which it was so.
+    pub at: u64,
+    /// The firmware it runs.
+    firmware: String,
+    /// When it came up, in nanoseconds of virtual time.
+    booted_at: u64,
+    /// Counts its starts from 0.
+    boots: u64,
+    /// The status id that the next request gets.
+    next_status_id: u64,
+    config: Value,
+    /// The action definition, as it was given.
+    actions: Option<String>,
+    /// Whether the script runs.
+    #[serde(default)]
+    script_runs: bool,
+}
+
+/// [`Saved`], read and found right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resumed {
+    pub(super) firmware: Firmware,
+    pub(super) booted_at: VirtualTime,
+    pub(super) boots: u64,
+    pub(super) next_status_id: u64,
+    pub(super) config: Arc<Config>,
+    pub(super) definition: Option<Arc<Definition>>,
+    pub(super) script_runs: bool,
+}
+
+impl Saved {
+    /// The status id that the next request gets.
+    #[must_use]
+    pub fn next_status_id(&self) -> u64 {
+        self.next_status_id
+    }
+
+    /// What it says, for the device with this id.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn resume(&self, id: &DeviceId) -> Result<Resumed, String> {
+        // A setting that a later version added is as from the factory.
+        let mut config =
+            serde_json::to_value(Config::factory(id)).map_err(|error| error.to_string())?;
+        merge(&mut config, &self.config);
+        let config = serde_json::from_value(config).map_err(|error| format!("config: {error}"))?;
+        let definition = self.actions.as_ref().map(|actions| Definition::parse(actions.as_bytes()));
+        let definition = definition.transpose().map_err(|error| format!("actions: {error}"))?;
+        Ok(Resumed {
+            firmware: self.firmware.parse()?,
+            booted_at: VirtualTime::from_nanos(self.booted_at),
+            boots: self.boots,
+            next_status_id: self.next_status_id,
+            config: Arc::new(config),
+            definition: definition.map(Arc::new),
+            script_runs: self.script_runs,
+        })
+    }
+}
+
+impl Resumed {
+    /// The same after a process that ended without a word: it may have given out ids that nobody
+    /// wrote down, and none is to be given out twice.
+    #[must_use]
+    pub fn leaping(mut self, ids: u64) -> Self {
+        self.next_status_id = self.next_status_id.saturating_add(ids);
+        self
+    }
+
+    /// The state of the device `id` in a house of this seed that goes on from here.
+    pub(super) fn apply(self, state: &mut State, id: &DeviceId, seed: u64) {
+        state.firmware = self.firmware;
+        state.boot = Boot::new(id, seed, self.boots, self.booted_at);
+        state.queue = super::actions::Queue::new(self.next_status_id);
+        state.config = self.config;
+        state.definition = self.definition;
+        state.script_runs = self.script_runs;
+    }
+}
+
+/// Puts what `over` has into `base`, objects member by member.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                match base.get_mut(key) {
+                    Some(member) => merge(member, value),
+                    None => {
+                        base.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+impl Device {
+    /// What of it outlives the process, as it is now.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let (config, definition, saved) = {
+            let state = self.state();
+            let saved = Saved {
+                at: self.clock().now().as_nanos(),
+                // What was uploaded is there, whether it came to the reboot or not.
+                firmware: state.upgrade.unwrap_or(state.firmware).to_string(),
+                booted_at: state.boot.at.as_nanos(),
+                boots: state.boot.ordinal,
+                next_status_id: state.queue.next_id(),
+                config: Value::Null,
+                actions: None,
+                script_runs: state.script_runs,
+            };
+            (Arc::clone(&state.config), state.definition.clone(), saved)
+        };
+        // Texts and numbers always have a JSON form. After the lock: it takes a while.
+        let config = serde_json::to_value(&*config).unwrap_or_default();
+        Saved { config, actions: definition.map(|definition| definition.to_json()), ..saved }
+    }
+
+    /// The status id that the next request gets.
+    #[must_use]
+    pub fn next_status_id(&self) -> u64 {
+        self.state().queue.next_id()
+    }
+
+    /// Says that everything up to this count of [`Device::changes`] is where it outlives the
+    /// process; none where nobody takes care of that (any more).
+    pub fn set_kept(&self, changes: Option<u64>) {
+        self.kept_changes().send_replace(changes);
+    }
+
+    /// Waits until everything that has changed so far is where it outlives the process. At once
+    /// where nobody takes care of that.
+    pub async fn kept(&self) {
+        if self.kept_changes().borrow().is_none() {
+            return;
+        }
+        let wanted = *self.changes().borrow();
+        let mut kept = self.kept_changes().subscribe();
+        // The sender lives as long as the device.
+        let _ = kept.wait_for(|kept| kept.is_none_or(|kept| kept >= wanted)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decimal::Decimal;
+    use crate::device::config::{
+        CustomScaler, Key, NumberType, Register, RegisterId, RegisterMap, RegisterSet, TxPower,
+        WordOrder,
+    };
+    use crate::meter::Quantity;
+
+    fn id() -> DeviceId {
+        "A842E39F8124".parse().unwrap()
+    }
+
+    fn saved(config: Value) -> Saved {
+        Saved {
+            at: 5,
+            firmware: "2.8.2".into(),
+            booted_at: 3,
+            boots: 2,
+            next_status_id: 139,
+            config,
+            actions: Some(r#"{"actions":[]}"#.into()),
+            script_runs: true,
+        }
+    }
+
+    #[test]
+    fn every_setting_comes_back_as_it_was() {
+        let mut config = Config::factory(&id());
+        config.settings.system.name = "Käfer \"1\"".into();
+        config.settings.services.berry_run_delay = 86_400;
+        config.meter.conv_factor = Decimal::new(1_234_567, 6);
+        config.meter.encryption_key = Some(Key([0xA5; 16]));
+        config.custom_scalers = vec![CustomScaler { obis: [1, 0, 255], scaler: -6 }];
+        config.mqtt.client_key = Some("-----BEGIN".into());
+        config.wifi.max_tx_power = TxPower(41);
+        config.eth.address.ip = [192, 168, 0, 7].into();
+        let registers = [RegisterId::Quantity(Quantity::VoltageL2), RegisterId::ActivePower(3)];
+        let registers =
+            registers.map(|id| Register { id, number: NumberType::Float, scaler: 3 }).to_vec();
+        let set = RegisterSet { start_address: 9000, word_order: WordOrder::Lsw, registers };
+        config.modbus = Some(Arc::new(RegisterMap::new(vec![set]).unwrap()));
+        config.script = Some("print(1)\n".into());
+        let json = serde_json::to_string(&saved(serde_json::to_value(&config).unwrap())).unwrap();
+        let read: Saved = serde_json::from_str(&json).unwrap();
+        let resumed = read.resume(&id()).unwrap();
+        assert_eq!(*resumed.config, config);
+        assert_eq!(resumed.firmware.to_string(), "2.8.2");
+        assert_eq!(resumed.definition.unwrap().actions().len(), 0);
+    }
+
+    #[test]
+    fn a_setting_that_was_not_known_yet_is_as_from_the_factory() {
+        let resumed = saved(serde_json::json!({"settings": {"system": {"name": "a"}}}))
+            .resume(&id())
+            .unwrap();
+        let mut expected = Config::factory(&id());
+        expected.settings.system.name = "a".into();
+        assert_eq!(*resumed.config, expected);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_loaded_half() {
+        let wrong = saved(serde_json::json!({"settings": {"system": {"name": 1}}}));
+        assert!(wrong.resume(&id()).unwrap_err().starts_with("config: "));
+        let mut wrong = saved(serde_json::json!({}));
+        wrong.actions = Some("{".into());
+        assert!(wrong.resume(&id()).unwrap_err().starts_with("actions: "));
+        wrong.actions = None;
+        wrong.firmware = "2".into();
+        assert!(wrong.resume(&id()).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! A row of the log (`sd_csv_columns.csv`).
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use crate::device::Snapshot;
+use crate::device::civil::CivilTime;
+use crate::meter::{Quantity, Reading};
+
+/// The first line of each file.
+pub(super) static HEADER: LazyLock<String> = LazyLock::new(|| {
+    let mut header = "RID,TIME,MID,MSTAT,TARIFF".to_owned();
+    for quantity in quantities() {
+        header.push(',');
+        header.push_str(quantity.sd_column());
+    }
+    header.push_str(",MIDENT,MMODEL,MIF,MPROT,RP\n");
+    header
+});
+
+/// The columns that are numbers of the meter, in their order: the power factor leads.
+fn quantities() -> impl Iterator<Item = Quantity> {
+    let rest = Quantity::ALL.iter().copied().filter(|quantity| *quantity != Quantity::PowerFactor);
+    std::iter::once(Quantity::PowerFactor).chain(rest)
+}
+
+/// The row of a reading: texts in quotes, numbers bare, what the meter does not send empty. `TIME` is
+/// local time by the meter's clock though it ends in `Z`, `RP` milliseconds (contract §9).
+pub(super) fn row(snapshot: &Snapshot, reading: &Reading) -> String {
+    let text = |of: fn(&crate::meter::MeterIdentity) -> &str| {
+        let text = snapshot.meter.meter.as_deref().map_or("", of);
+        format!("\"{}\"", text.replace('"', "\"\""))
+    };
+    let mut row = String::with_capacity(400);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        row,
+        "{},\"{}\",{},\"{}\",",
+        reading.id,
+        CivilTime::of(reading.meter_time).date_time(),
+        text(|meter| &meter.id),
+        snapshot.meter.status.as_str(),
+    );
+    if let Some(tariff) = reading.tariff {
+        let _ = write!(row, "{tariff}");
+    }
+    for quantity in quantities() {
+        row.push(',');
+        if let Some(value) = snapshot.value_in(reading, quantity) {
+            let _ = write!(row, "{value}");
+        }
+    }
+    let _ = writeln!(
+        row,
+        ",{},{},{},{},{}",
+        text(|meter| &meter.logical_name),
+        text(|meter| &meter.model),
+        text(|meter| meter.interface.as_str()),
+        text(|meter| meter.protocol.as_str()),
+        reading.interval.as_millis(),
+    );
+    row
+}

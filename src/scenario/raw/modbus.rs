@@ -1,0 +1,69 @@
+//! The device's own Modbus server.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{Choice, Listen};
+use crate::device::config::{NumberType, RegisterId, WordOrder};
+
+/// The server: where it listens, or a mapping that says more.
+pub type DeviceModbus = Choice<Listen, ModbusServer>;
+
+/// A device's own Modbus server. Whether it is on is a setting of the device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct ModbusServer {
+    /// Where it listens; 127.0.0.1:1502 for the first device, 1503 for the second and so on, unless
+    /// given.
+    pub listen: Option<Listen>,
+    /// Whether function 3 reads the registers too, which firmware from 2.0.2 on is said to do; false
+    /// unless given.
+    pub function_3: Option<bool>,
+}
+
+/// A register map as the device's API takes it. Unknown keys are left to the device, which ignores
+/// them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegisterMapText(pub serde_json::Value);
+
+impl JsonSchema for RegisterMapText {
+    fn schema_name() -> Cow<'static, str> {
+        "RegisterMap".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let numbers = NumberType::NAMES.map(|(name, _)| name);
+        let orders = WordOrder::NAMES.map(|(name, _)| name);
+        let ids: Vec<_> = RegisterId::names().collect();
+        json_schema!({
+            "description": "The device's own shape, as POST /api/v1/modbus takes it.",
+            "type": "array",
+            "x-json": true,
+            "items": {
+                "type": "object",
+                "required": ["start_address", "registers"],
+                "properties": {
+                    "start_address": { "type": "integer", "minimum": 0, "maximum": 9998 },
+                    "word_order": { "enum": orders, "description": "msw unless given" },
+                    "registers": { "type": "array", "items": {
+                        "type": "object",
+                        "required": ["id"],
+                        "properties": {
+                            "id": { "enum": ids },
+                            "type": { "enum": numbers, "description": "double unless given" },
+                            "scaler": {
+                                "type": "integer",
+                                "minimum": -6,
+                                "maximum": 6,
+                                "description": "The register is the value x 10^scaler; 0 unless given",
+                            },
+                        },
+                    } },
+                },
+            },
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! `/api/v1/berry` and `/api/v1/berry/console` (contract §2).
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::{Call, Reply};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The script.
+pub(super) fn show(call: &Call<'_>) -> Reply {
+    match &call.view.config.script {
+        Some(script) => Reply::content(StatusCode::OK, TEXT, script.to_string()),
+        None => Reply::error(StatusCode::NOT_FOUND, "no_script", "no script is stored"),
+    }
+}
+
+/// A new script; one that runs goes on.
+pub(super) fn store(call: &Call<'_>) -> Reply {
+    let Ok(script) = std::str::from_utf8(&call.body) else {
+        let message = "the script is not UTF-8";
+        return Reply::error(StatusCode::BAD_REQUEST, "invalid_script", message);
+    };
+    set(call, Some(script).filter(|script| !script.is_empty()));
+    Reply::content(StatusCode::OK, TEXT, call.body.clone())
+}
+
+/// No script, whether there was one or not; one that runs goes on.
+pub(super) fn delete(call: &Call<'_>) -> Reply {
+    set(call, None);
+    Reply::empty(StatusCode::NO_CONTENT)
+}
+
+fn set(call: &Call<'_>, script: Option<&str>) {
+    let changed: Result<(), std::convert::Infallible> = call.device().configure(|config| {
+        config.script = script.map(Into::into);
+        Ok(())
+    });
+    // It cannot fail.
+    let Ok(()) = changed;
+}
+
+/// Starts or stops the script, or only says whether it runs.
+pub(super) fn run(call: &Call<'_>) -> Reply {
+    let wrong = |message: &str| Reply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
+    let running = match call.query().one("run") {
+        Ok(None) => call.device().script_runs(),
+        Ok(Some(run)) if run == "true" => call.device().run_script(true),
+        Ok(Some(run)) if run == "false" => call.device().run_script(false),
+        Ok(Some(_)) => return wrong("run: expected true or false"),
+        Err(repeated) => return wrong(&repeated.to_string()),
+    };
+    Reply::json(StatusCode::OK, &json!({ "run": running }))
+}
+
+/// What the script prints, as it does.
+pub(super) fn console(call: &Call<'_>) -> Reply {
+    match call.device().listen_to_console() {
+        Some(lines) => Reply::events(lines),
+        None => Reply::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "console_in_use",
+            "another client has the console; it takes one at a time",
+        ),
+    }
+}

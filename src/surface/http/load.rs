@@ -1,0 +1,136 @@
+//! `/load`: a firmware image as multipart form data, never as a whole in memory (contract §2).
+
+use std::future::Future;
+use std::pin::Pin;
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use md5::{Digest, Md5};
+use multer::{Constraints, Multipart, SizeLimit};
+
+use super::power::down;
+use super::{Call, Reply, body};
+use crate::device::{Image, RebootCause};
+use crate::journal::{self, Event};
+use crate::limits;
+
+/// The name of the field that carries the image.
+const FIELD: &str = "file";
+
+/// An image that was received whole.
+struct Received {
+    name: String,
+    size: u64,
+    md5: [u8; 16],
+}
+
+/// Takes an image; the device reboots once the reply is out, with another firmware where the scenario
+/// knows the image.
+pub(super) fn upload<'a>(
+    call: &'a Call<'a>,
+    body: body::Upload,
+) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+    Box::pin(async move {
+        let Some(_alone) = call.begin_upload() else {
+            let message = "another upload is under way; try again when it has ended";
+            return Reply::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message).closing();
+        };
+        let declared = call.head().headers.get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > limits::UPLOAD_BYTES) {
+            return too_large().closing();
+        }
+        // Real time: it guards the process against clients.
+        let received = tokio::time::timeout(limits::UPLOAD_TIMEOUT, receive(call, body)).await;
+        match received {
+            Ok(Ok(image)) => accept(call, image),
+            Ok(Err(refused)) => refused.closing(),
+            Err(_) => body::Unread::Stalled.into(),
+        }
+    })
+}
+
+fn accept(call: &Call<'_>, image: Received) -> Reply {
+    let Received { name, size, md5 } = image;
+    let device = call.device();
+    let known = device.hardware().images.iter().find(|image| image.fits(&name, size, &md5));
+    let firmware = known.map(|Image { firmware, .. }| *firmware);
+    device.journal_upload(Event::FirmwareUploaded {
+        device: device.identity().id.shared(),
+        name: journal::shortened(name),
+        size,
+        firmware: firmware.map(|firmware| firmware.to_string()),
+    });
+    if let Some(firmware) = firmware {
+        device.upgrade(firmware);
+    }
+    let text =
+        format!("Receiving image: {size} bytes\nVerifying image: OK\nUpdate complete, rebooting\n");
+    let reply = Reply::content(StatusCode::OK, "text/plain", text);
+    down(call, reply, RebootCause::Updated)
+}
+
+async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply> {
+    let kind = call.head().headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let boundary = match multer::parse_boundary(kind.unwrap_or_default()) {
+        Ok(boundary) => boundary,
+        Err(multer::Error::NoBoundary) => {
+            return Err(bad("missing_boundary", "the Content-Type has no boundary"));
+        }
+        Err(_) => {
+            let message = "expected multipart/form-data with the image in the field `file`";
+            return Err(Reply::error(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                message,
+            ));
+        }
+    };
+    let most = limits::FIRMWARE_BYTES + limits::UPLOAD_EXTRA_BYTES;
+    let size = SizeLimit::new().whole_stream(most).for_field(FIELD, limits::FIRMWARE_BYTES);
+    let constraints = Constraints::new().size_limit(size);
+    let stream = http_body_util::BodyDataStream::new(body);
+    let mut form = Multipart::with_constraints(stream, boundary, constraints);
+    let mut image = None;
+    while let Some(mut field) = form.next_field().await.map_err(refused)? {
+        let name = field.file_name().map(str::to_owned);
+        let wanted = field.name() == Some(FIELD) && image.is_none();
+        let (mut size, mut sum) = (0, Md5::new());
+        while let Some(piece) = field.chunk().await.map_err(refused)? {
+            size += piece.len() as u64;
+            sum.update(&piece);
+        }
+        if wanted {
+            image =
+                Some(Received { name: name.unwrap_or_default(), size, md5: sum.finalize().into() });
+        }
+    }
+    let image = image.ok_or_else(|| bad("missing_file", "there is no field `file`"))?;
+    if !image.name.to_ascii_lowercase().ends_with(".bin") {
+        let name = journal::shortened(image.name);
+        return Err(bad("invalid_file", &format!("file `{name}`: expected a .bin file")));
+    }
+    if image.size == 0 {
+        return Err(bad("invalid_file", "the file is empty"));
+    }
+    Ok(image)
+}
+
+fn bad(key: &str, message: &str) -> Reply {
+    Reply::error(StatusCode::BAD_REQUEST, key, message)
+}
+
+fn refused(error: multer::Error) -> Reply {
+    match error {
+        multer::Error::FieldSizeExceeded { .. } | multer::Error::StreamSizeExceeded { .. } => {
+            too_large()
+        }
+        error => bad("invalid_form", &format!("the form cannot be read: {error}")),
+    }
+}
+
+fn too_large() -> Reply {
+    let message =
+        format!("the image has more than the {} bytes there is room for", limits::FIRMWARE_BYTES);
+    Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", &message)
+}

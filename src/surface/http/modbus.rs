@@ -1,0 +1,85 @@
+//! `/api/v1/modbus`: the register map of the device's own Modbus server (contract §6).
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::{Call, Reply};
+use crate::device::config::{AddressFormat, Listing, RegisterMap};
+use crate::device::{Feature, Firmware, Profile};
+
+/// The map in force.
+pub(super) fn show(call: &Call<'_>) -> Reply {
+    let addresses = match address_format(call) {
+        Ok(addresses) => addresses,
+        Err(refused) => return refused,
+    };
+    listed(call.view.config.register_map(), call.view.firmware, addresses)
+}
+
+/// A new map; a wrong one leaves the old one in force.
+pub(super) fn replace(call: &Call<'_>) -> Reply {
+    let firmware = call.view.firmware;
+    let word_order = Profile::of(firmware).has(Feature::WordOrder);
+    let map = match RegisterMap::parse(&call.body, word_order) {
+        Ok(map) => Arc::new(map),
+        Err(error) => {
+            let details = json!({ "field": error.field });
+            let message = error.to_string();
+            let status = StatusCode::BAD_REQUEST;
+            return Reply::error_with(status, "invalid_register_map", &message, &details);
+        }
+    };
+    set(call, Some(Arc::clone(&map)));
+    listed(&map, firmware, None)
+}
+
+/// The map of a device out of the box again.
+pub(super) fn delete(call: &Call<'_>) -> Reply {
+    set(call, None);
+    Reply::empty(StatusCode::NO_CONTENT)
+}
+
+fn set(call: &Call<'_>, map: Option<Arc<RegisterMap>>) {
+    let Ok(()) = call.device().configure(|config| {
+        config.modbus = map;
+        Ok::<_, std::convert::Infallible>(())
+    });
+}
+
+/// `?address_format=`; none where it is not given, or the firmware does not know it.
+fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, Reply> {
+    if !Profile::of(call.view.firmware).has(Feature::CompactModbusListing) {
+        return Ok(None);
+    }
+    let given = match call.query().one("address_format") {
+        Ok(given) => given,
+        Err(repeated) => {
+            let message = repeated.to_string();
+            return Err(Reply::error(StatusCode::BAD_REQUEST, "invalid_address_format", &message));
+        }
+    };
+    match given.as_deref() {
+        None => Ok(None),
+        Some("dec") => Ok(Some(AddressFormat::Dec)),
+        Some("hex") => Ok(Some(AddressFormat::Hex)),
+        Some(_) => {
+            let message = "address_format: expected dec or hex";
+            Err(Reply::error(StatusCode::BAD_REQUEST, "invalid_address_format", message))
+        }
+    }
+}
+
+fn listed(map: &RegisterMap, firmware: Firmware, addresses: Option<AddressFormat>) -> Reply {
+    let profile = Profile::of(firmware);
+    let listing = match addresses {
+        None if profile.has(Feature::CompactModbusListing) => Listing::Compact(map),
+        addresses => Listing::Detailed {
+            map,
+            addresses: addresses.unwrap_or(AddressFormat::Dec),
+            word_order: profile.has(Feature::WordOrder),
+        },
+    };
+    Reply::json(StatusCode::OK, &listing)
+}

@@ -1,0 +1,39 @@
+//! `/api/v1/meter/scalers/current` and `/api/v1/meter/scalers/custom` (contract §2).
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::settings::{body, refused};
+use super::{Call, Reply};
+use crate::device::config::table::lens;
+use crate::device::scalers;
+
+/// The scalers in force; an empty list for a meter that is not DLMS.
+pub(super) fn current(call: &Call<'_>) -> Reply {
+    let scalers: Vec<Value> = scalers::current(&call.device().snapshot())
+        .into_iter()
+        .map(|(quantity, scaler)| json!({ "obis": quantity.obis(), "scaler": scaler }))
+        .collect();
+    Reply::json(StatusCode::OK, &scalers)
+}
+
+/// The user's own scalers.
+pub(super) fn custom(call: &Call<'_>) -> Reply {
+    Reply::json(StatusCode::OK, &scalers::print(&call.view.config.custom_scalers))
+}
+
+/// Other scalers of the user's own.
+pub(super) fn replace(call: &Call<'_>) -> Reply {
+    let parsed = body(call).map_err(|error| vec![error]).and_then(|given| scalers::parse(&given));
+    match parsed {
+        Ok(own) => {
+            let reply = Reply::json(StatusCode::OK, &scalers::print(&own));
+            call.device().replace_part(scalers::NAME, lens!(custom_scalers), own);
+            reply
+        }
+        Err(errors) => {
+            call.device().write_refused(scalers::NAME, &errors);
+            refused(&errors)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `/api/v1/variables` and `/api/v1/template/test` (contract §2).
+
+use hyper::StatusCode;
+use serde::{Serialize, Serializer};
+
+use super::Reply;
+use super::router::Call;
+use crate::device::template::Template;
+use crate::device::variables::{self, Facts};
+use crate::limits;
+
+/// Every variable as a pair of its own, in the order of the table.
+pub(super) fn list(call: &Call<'_>) -> Reply {
+    let snapshot = call.device().snapshot();
+    let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
+    variables::each(&Facts::of(call.device(), &snapshot), |name, value| {
+        pairs.push(Pair(name.to_owned(), value.to_owned()));
+    });
+    Reply::json(StatusCode::OK, &pairs)
+}
+
+/// The body with its variables replaced.
+pub(super) fn render(call: &Call<'_>) -> Reply {
+    let Ok(text) = std::str::from_utf8(&call.body) else {
+        let message = "the template is not UTF-8";
+        return Reply::error(StatusCode::BAD_REQUEST, "invalid_template", message);
+    };
+    let characters = text.chars().count();
+    if characters > limits::TEMPLATE_CHARS {
+        let message = format!(
+            "the template has {characters} characters, more than the {} it may have",
+            limits::TEMPLATE_CHARS
+        );
+        return Reply::error(StatusCode::BAD_REQUEST, "invalid_template", &message);
+    }
+    let snapshot = call.device().snapshot();
+    let rendered = Template::parse(text).render(&Facts::of(call.device(), &snapshot));
+    Reply::content(StatusCode::OK, "text/plain; charset=utf-8", rendered)
+}
+
+/// An object with one member.
+struct Pair(String, String);
+
+impl Serialize for Pair {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(&self.0, &self.1)])
+    }
+}

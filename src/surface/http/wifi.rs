@@ -1,0 +1,54 @@
+//! `/api/v1/wifi/scan` and `/api/v1/wifi/wps`, and DELETE of the client's settings (contract §2).
+
+use std::future::Future;
+use std::pin::Pin;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Call, Reply};
+use crate::device::config::{WIFI_SETTINGS, WifiSettings};
+use crate::device::network::Sighting;
+use crate::limits;
+
+/// The networks around, after the seconds that a scan takes.
+pub(super) fn scan<'a>(call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+    Box::pin(async move {
+        call.clock().sleep(limits::WIFI_SCAN).await;
+        let found: Vec<Value> = call.device().scan().iter().map(shown).collect();
+        Reply::json(StatusCode::OK, &found)
+    })
+}
+
+/// A network as a scan lists it (`wifi_scan_fields.csv`).
+fn shown(sighting: &Sighting) -> Value {
+    let network = &sighting.network;
+    let (pairwise, group) = network.auth_mode.ciphers();
+    json!({
+        "ssid": network.ssid,
+        "bssid": network.bssid.as_str(),
+        "channel": network.channel,
+        "ht": network.ht.as_str(),
+        "rssi": sighting.rssi,
+        "signal": sighting.signal(),
+        "auth_mode": network.auth_mode.as_str(),
+        "pairwise_cipher": pairwise,
+        "group_cipher": group,
+        "phy": "bgn",
+        // A string here, a boolean in `/system`.
+        "wps": network.wps.to_string(),
+        "country": network.country,
+    })
+}
+
+/// The window of a WPS pairing opens.
+pub(super) fn pair(call: &Call<'_>) -> Reply {
+    call.device().start_pairing();
+    Reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// The client's settings are as out of the box: it is off.
+pub(super) fn forget(call: &Call<'_>) -> Reply {
+    call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.of, WifiSettings::default());
+    Reply::empty(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,206 @@
+//! The listener of the device's Modbus server, as the device and the rules want it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::session::Session;
+use super::{Place, Shared, wanted};
+use crate::clock::{Sleep, VirtualTime};
+use crate::fault::Listener;
+use crate::journal::Event;
+use crate::limits;
+use crate::modbus::{BACKLOG, Door};
+use crate::sockets::Port;
+use crate::tasks::Tasks;
+
+/// Follows the device and the rules, and takes connections meanwhile.
+#[derive(Debug)]
+pub(super) struct Follower {
+    shared: Arc<Shared>,
+    door: Door,
+    /// Where the door is open.
+    at: Option<SocketAddr>,
+    refusing: bool,
+    /// Whether the door is to be open and cannot.
+    failed: bool,
+    /// What the journal was told last.
+    announced: bool,
+    /// Ends when the rules are to be asked again.
+    until: Sleep,
+}
+
+/// The rules that are followed. The timer before lives on until that is told, and with it its motion.
+#[derive(Debug)]
+struct Followed {
+    generation: u64,
+    _before: Sleep,
+}
+
+impl Follower {
+    /// A follower whose listener is as it is to be.
+    pub(super) fn new(shared: Arc<Shared>, connections: Arc<Tasks>) -> Self {
+        let motions = shared.parts.clock.motions().clone();
+        let mut follower = Self {
+            door: Door::new(connections, motions, limits::MODBUS_CONNECTIONS),
+            at: None,
+            refusing: false,
+            failed: false,
+            announced: false,
+            until: shared.parts.clock.sleep_until(VirtualTime::MAX),
+            shared,
+        };
+        let rules = follower.follow();
+        follower.shared.applied.send_replace(rules.generation);
+        follower
+    }
+
+    /// Serves for good.
+    pub(super) async fn run(mut self) {
+        let mut changes = self.shared.parts.device.changes();
+        // What happened since the start of this is among what is followed first.
+        changes.mark_changed();
+        loop {
+            let again = self.failed.then_some(limits::MODBUS_BIND_RETRY);
+            tokio::select! {
+                biased;
+                seen = changes.changed() => if seen.is_err() { return },
+                () = &mut self.until => {}
+                accepted = self.door.accept(again) => {
+                    if let Some(stream) = accepted {
+                        self.admit(stream);
+                        continue;
+                    }
+                }
+            }
+            let before = self.at;
+            let rules = self.follow();
+            if before.is_some() && before != self.at {
+                self.door.emptied().await;
+            }
+            self.shared.applied.send_replace(rules.generation);
+        }
+    }
+
+    fn admit(&self, stream: TcpStream) {
+        let stream = self.shared.parts.links.server(stream);
+        self.door.admit(stream, Session::new(Arc::clone(&self.shared)));
+    }
+
+    /// Brings the listener to where it is to be.
+    fn follow(&mut self) -> Followed {
+        let parts = &self.shared.parts;
+        let port = match wanted(&parts.device) {
+            Ok(port) => port,
+            Err(off) => {
+                self.refusing = false;
+                let enabled = parts.device.view().config.settings.services.modbus.enable;
+                self.shut(enabled.then(|| off.to_string()));
+                // No rule can change that, so none need be followed.
+                let until = self.shared.parts.clock.sleep_until(VirtualTime::MAX);
+                return self.followed(until, u64::MAX);
+            }
+        };
+        let id = &parts.device.identity().id;
+        let asked = parts.engine.refusing(Listener::Modbus(id.as_str()), self.refusing);
+        self.refusing = asked.refuse;
+        if asked.refuse {
+            self.shut(Some("a fault rule has it refuse".to_owned()));
+        } else {
+            self.open(port);
+        }
+        self.followed(asked.until, asked.generation)
+    }
+
+    fn followed(&mut self, until: Sleep, generation: u64) -> Followed {
+        Followed { generation, _before: std::mem::replace(&mut self.until, until) }
+    }
+
+    fn shut(&mut self, note: Option<String>) {
+        self.failed = false;
+        if self.at.take().is_some() {
+            self.door.shut();
+        }
+        // Also where it was left open by a follower before this one.
+        self.shared.close_home();
+        self.tell(note);
+    }
+
+    /// Opens the door where the device's port says, or at home where that is impossible.
+    fn open(&mut self, device_port: u16) {
+        let home = self.shared.home;
+        let wanted = if device_port == self.shared.first_port {
+            home
+        } else {
+            SocketAddr::new(home.ip(), device_port)
+        };
+        if self.at == Some(wanted) {
+            self.tell(None);
+            return;
+        }
+        let mut note = None;
+        if wanted != home {
+            match listen(wanted) {
+                Ok(listener) => {
+                    self.enter(wanted, listener);
+                    self.shared.close_home();
+                    self.tell(None);
+                    return;
+                }
+                Err(error) => {
+                    note = Some(format!("cannot listen on {wanted}: {error}; stays on {home}"));
+                }
+            }
+        }
+        if self.at != Some(home) {
+            let opened = self.shared.port().open(home, BACKLOG);
+            match opened {
+                Ok(listener) => self.enter(home, listener),
+                Err(error) => {
+                    if self.at.take().is_some() {
+                        self.door.shut();
+                    }
+                    note = Some(format!("cannot listen on {home}: {error}; tries again"));
+                    if !self.failed {
+                        let device = &self.shared.parts.device.identity().id;
+                        tracing::warn!(%device, %home, %error, "the Modbus server cannot listen");
+                    }
+                    self.failed = true;
+                    self.tell(note);
+                    return;
+                }
+            }
+        }
+        self.tell(note);
+    }
+
+    fn enter(&mut self, address: SocketAddr, listener: Arc<TcpListener>) {
+        self.failed = false;
+        if self.at.is_some() {
+            self.door.shut();
+        }
+        self.at = Some(address);
+        self.door.open(listener);
+    }
+
+    /// Lets be known how it is.
+    fn tell(&mut self, note: Option<String>) {
+        let listening = self.door.is_open();
+        let address = self.at.unwrap_or(self.shared.home);
+        self.shared.tell(|place| *place = Place { address, listening, note });
+        if listening != self.announced {
+            self.announced = listening;
+            let device = self.shared.parts.device.identity().id.shared();
+            self.shared.parts.journal.write(Event::ModbusListening { device, listening });
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<Arc<TcpListener>> {
+    match Port::bind(address, BACKLOG)? {
+        (Port::Open(listener), _) => Ok(listener),
+        (Port::Reserved(_) | Port::Lost, _) => Err(io::ErrorKind::Other.into()),
+    }
+}

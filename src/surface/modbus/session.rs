@@ -1,0 +1,106 @@
+//! The device on one Modbus connection.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use crate::clock::Clock;
+use crate::fault::{ModbusRequest, SlaveEffect, Verdict};
+use crate::journal::Event;
+use crate::limits;
+use crate::modbus::{OK, Request, Service};
+use crate::wire::{self, Exception, Reply};
+
+/// Registers of one read at the most.
+const MOST: usize = *limits::READ_REGISTERS.end() as usize;
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+pub(super) struct Session(Arc<Shared>);
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// The registers of a read, all from one reading of the meter.
+    fn read(&self, function: u8, address: u16, quantity: u16, reply: &mut Reply) {
+        let device = &self.0.parts.device;
+        let snapshot = device.snapshot();
+        let map = snapshot.view.config.register_map();
+        let mut words = [0; MOST];
+        let words = &mut words[..usize::from(quantity).min(MOST)];
+        match map.read(&device.identity().id, &snapshot, address, words) {
+            Ok(()) => reply.words(function, words),
+            Err(_) => reply.exception(function, Exception::ILLEGAL_DATA_ADDRESS),
+        }
+    }
+}
+
+impl Service for Session {
+    fn clock(&self) -> &Clock {
+        &self.0.parts.clock
+    }
+
+    fn idle(&self) -> Duration {
+        limits::MODBUS_IDLE
+    }
+
+    /// Whatever unit is asked, it is the one device.
+    fn turn(&self, _: &Request) -> u8 {
+        0
+    }
+
+    fn ask(&self, request: &Request) -> Verdict<SlaveEffect> {
+        let (address, quantity) = range(request);
+        self.0.parts.engine.modbus(&ModbusRequest {
+            device: self.0.parts.device.identity().id.as_str(),
+            unit: request.unit,
+            function: request.function(),
+            address,
+            quantity,
+        })
+    }
+
+    fn execute(&self, request: &Request, reply: &mut Reply) {
+        let function = request.function();
+        if function != 4 && !(function == 3 && self.0.function_3) {
+            reply.exception(function, Exception::ILLEGAL_FUNCTION);
+            return;
+        }
+        match wire::Request::parse(request.pdu()) {
+            Ok(read) => {
+                let (address, quantity) = read.range();
+                self.read(function, address, quantity, reply);
+            }
+            Err(exception) => reply.exception(function, exception),
+        }
+    }
+
+    /// Only what did not go well: masters poll every second, and would push all else out.
+    fn explain(&self, request: &Request, outcome: Cow<'static, str>) {
+        if outcome == OK {
+            return;
+        }
+        let (address, quantity) = range(request);
+        self.0.parts.journal.write(Event::ModbusRequest {
+            device: self.0.parts.device.identity().id.shared(),
+            unit: request.unit,
+            function: request.function(),
+            address,
+            quantity,
+            outcome,
+        });
+    }
+
+    fn garbage(&self, reason: String) {
+        let device = self.0.parts.device.identity().id.shared();
+        self.0.parts.journal.write(Event::ModbusGarbage { device, reason });
+    }
+}
+
+/// The first address and the quantity; 0 and 0 where the request does not say.
+fn range(request: &Request) -> (u16, u16) {
+    wire::Request::parse(request.pdu()).map(|request| request.range()).unwrap_or_default()
+}

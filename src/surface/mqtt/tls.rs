@@ -1,0 +1,490 @@
+//! What the client trusts, and what it shows, under `mqtts://`.
+//!
+//! Rulings: `broker.certificate` is all that is trusted where it is given, an authority or the
+//! broker's own; else what the host's system trusts. `skip_cn_check` leaves out the name and nothing
+//! else. A certificate without alternative names goes by its common name. Validity goes by real time, as the
+//! broker's certificate does.
+
+use std::sync::{Arc, LazyLock};
+
+use pkcs8::EncryptedPrivateKeyInfo;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature,
+    verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SignatureVerificationAlgorithm,
+    SubjectPublicKeyInfoDer, UnixTime,
+};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use super::x509::{Certificate, Key};
+use crate::device::config::MqttSettings;
+use crate::device::config::pem::{self, PemKey};
+
+/// TLS as the settings want it.
+///
+/// # Errors
+/// What makes them unusable, for the journal.
+pub(super) fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier::new(settings, &provider)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match identity(settings, &provider)? {
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(identity)),
+        None => builder.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+/// What the client shows; nothing without both a certificate and its key.
+fn identity(
+    settings: &MqttSettings,
+    provider: &CryptoProvider,
+) -> Result<Option<SingleCertAndKey>, String> {
+    let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key)
+    else {
+        return Ok(None);
+    };
+    let certificates = pem::certificates(certificate)
+        .map_err(|message| format!("client.certificate: {message}"))?;
+    let key = pem::key(key).map_err(|message| format!("client.key: {message}"))?;
+    let key = match key {
+        PemKey::Plain(key) => key,
+        PemKey::Encrypted(der) => decrypt(&der, settings.client_key_password.as_deref())?,
+    };
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| format!("client.key: {error}"))?;
+    // Not checked against the certificate, which rustls does not read where it is of version 1: a
+    // pair that does not belong together is found out by the broker.
+    Ok(Some(SingleCertAndKey::from(CertifiedKey::new(certificates, key))))
+}
+
+fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+    let password = password.filter(|password| !password.is_empty());
+    let password =
+        password.ok_or("client.key is encrypted, and there is no client.key_password")?;
+    let unusable = |error: pkcs8::Error| {
+        format!("client.key cannot be decrypted with client.key_password: {error}")
+    };
+    let info = EncryptedPrivateKeyInfo::try_from(der).map_err(|error| unusable(error.into()))?;
+    let plain = info.decrypt(password).map_err(unusable)?;
+    Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into())
+}
+
+/// Decides about the broker's certificate.
+#[derive(Debug)]
+struct Verifier {
+    roots: RootCertStore,
+    /// Certificates that are trusted as they stand, whatever they say of themselves: a broker's own
+    /// may be one that, by its extensions, could only sign others.
+    known: Vec<CertificateDer<'static>>,
+    check_name: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// What the system trusts; read once, since it is some hundred files.
+static SYSTEM: LazyLock<Vec<CertificateDer<'static>>> =
+    LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
+
+impl Verifier {
+    fn new(settings: &MqttSettings, provider: &CryptoProvider) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        let known = match &settings.broker_certificate {
+            Some(text) => {
+                let wrong = |message: String| format!("broker.certificate: {message}");
+                let known = pem::certificates(text).map_err(wrong)?;
+                for certificate in &known {
+                    roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
+                }
+                known
+            }
+            None => {
+                roots.add_parsable_certificates(SYSTEM.iter().cloned());
+                Vec::new()
+            }
+        };
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { roots, known, check_name: !settings.skip_cn_check, algorithms })
+    }
+
+    /// The chain of a certificate that rustls reads.
+    fn check_chain(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )
+    }
+
+    /// The chain of one of version 1: signed by what is trusted, and nothing between.
+    fn check_first_version(
+        &self,
+        certificate: &Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let (first, last) = certificate.validity;
+        if now.as_secs() < first.as_secs() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        if now.as_secs() > last.as_secs() {
+            return Err(CertificateError::Expired.into());
+        }
+        let signs = |key: Key<'_>| {
+            let algorithms = self.algorithms.all.iter();
+            let mut fitting = algorithms.filter(|algorithm| {
+                algorithm.signature_alg_id().as_ref() == certificate.algorithm
+                    && fits(**algorithm, key)
+            });
+            fitting.any(|algorithm| {
+                let Certificate { signed, signature, .. } = certificate;
+                algorithm.verify_signature(key.bits, signed, signature).is_ok()
+            })
+        };
+        let issuers = self.roots.roots.iter();
+        let mut issuers = issuers.filter(|root| root.subject.as_ref() == certificate.issuer);
+        let signed =
+            issuers.any(|root| Key::of_contents(&root.subject_public_key_info).is_some_and(signs));
+        if signed { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
+    }
+}
+
+fn fits(algorithm: &dyn SignatureVerificationAlgorithm, key: Key<'_>) -> bool {
+    algorithm.public_key_alg_id().as_ref() == key.algorithm
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
+    Certificate::parse(der).ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+/// Whether a certificate is one for this name: by its alternative names or, where it has none, by
+/// its common name.
+fn check_name(
+    der: &CertificateDer<'_>,
+    certificate: &Certificate<'_>,
+    name: &ServerName<'_>,
+) -> Result<(), Error> {
+    if !certificate.first_version {
+        match verify_server_name(&ParsedCertificate::try_from(der)?, name) {
+            Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                presented,
+                ..
+            })) if presented.is_empty() => {}
+            decided => return decided,
+        }
+    }
+    let common = certificate.common_name().unwrap_or_default();
+    if is_named(common, &name.to_str()) {
+        return Ok(());
+    }
+    let (expected, presented) = (name.to_owned(), vec![common.to_owned()]);
+    Err(CertificateError::NotValidForNameContext { expected, presented }.into())
+}
+
+/// Whether a common name, which may begin with `*.`, is this name.
+fn is_named(common: &str, name: &str) -> bool {
+    let by_star = common.strip_prefix("*.").zip(name.split_once('.'));
+    common.eq_ignore_ascii_case(name)
+        || by_star.is_some_and(|(domain, (_, own))| domain.eq_ignore_ascii_case(own))
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        der: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = parse(der)?;
+        if !self.known.contains(der) {
+            if certificate.first_version {
+                self.check_first_version(&certificate, now)?;
+            } else {
+                self.check_chain(der, intermediates, now)?;
+            }
+        }
+        if self.check_name {
+            check_name(der, &certificate, name)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        der: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let certificate = parse(der)?;
+        if !certificate.first_version {
+            return verify_tls12_signature(message, der, signed, &self.algorithms);
+        }
+        let key = certificate.key;
+        let mapping = self.algorithms.mapping.iter();
+        let of_scheme = mapping.filter(|(scheme, _)| *scheme == signed.scheme);
+        let mut fitting =
+            of_scheme.flat_map(|(_, all)| all.iter()).filter(|algorithm| fits(**algorithm, key));
+        let valid = fitting.any(|algorithm| {
+            algorithm.verify_signature(key.bits, message, signed.signature()).is_ok()
+        });
+        if valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        der: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let certificate = parse(der)?;
+        if !certificate.first_version {
+            return verify_tls13_signature(message, der, signed, &self.algorithms);
+        }
+        let key = SubjectPublicKeyInfoDer::from(certificate.key.whole);
+        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pkcs8::PrivateKeyInfo;
+    use pkcs8::der::pem::LineEnding;
+    use pkcs8::pkcs5::pbes2;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SigningKey,
+    };
+    use tokio::io::duplex;
+    use tokio_rustls::rustls::sign::SingleCertAndKey;
+    use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion, version};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// A name that consists of a common name.
+    fn named(common: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params
+    }
+
+    struct Lab {
+        authority: CertifiedIssuer<'static, KeyPair>,
+        key: KeyPair,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let mut params = named("Lab ECC Root CA");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
+            Self { authority: authority.unwrap(), key: KeyPair::generate().unwrap() }
+        }
+
+        /// The broker's certificate without alternative names.
+        fn third_version(&self, common: &str) -> CertificateDer<'static> {
+            named(common).signed_by(&self.key, &self.authority).unwrap().der().clone()
+        }
+
+        /// The same of version 1: what is left of it without version and extensions, signed anew.
+        fn first_version(&self, common: &str) -> CertificateDer<'static> {
+            let der = self.third_version(common);
+            let Certificate { signed, algorithm, .. } = Certificate::parse(&der).unwrap();
+            let (mut rest, mut parts) = (contents(signed), Vec::new());
+            while !rest.is_empty() {
+                let (_, behind) = rest.split_at(length(rest));
+                // The explicit tags 0 and 3.
+                if !matches!(rest[0], 0xA0 | 0xA3) {
+                    parts.extend_from_slice(&rest[..length(rest)]);
+                }
+                rest = behind;
+            }
+            let signed = wrapped(0x30, &parts);
+            let signature = self.authority.key().sign(&signed).unwrap();
+            let bits = wrapped(0x03, &[&[0][..], &signature].concat());
+            let whole = [&signed[..], &wrapped(0x30, algorithm), &bits].concat();
+            CertificateDer::from(wrapped(0x30, &whole))
+        }
+
+        fn settings(&self) -> MqttSettings {
+            MqttSettings {
+                broker_certificate: Some(self.authority.pem()),
+                ..MqttSettings::default()
+            }
+        }
+    }
+
+    fn wrapped(tag: u8, contents: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, high, low][..], contents].concat()
+    }
+
+    /// Tag, length and contents of the first of them.
+    fn length(der: &[u8]) -> usize {
+        match der[1] {
+            short @ 0..=0x7F => 2 + usize::from(short),
+            0x81 => 3 + usize::from(der[2]),
+            _ => 4 + usize::from(u16::from_be_bytes([der[2], der[3]])),
+        }
+    }
+
+    fn contents(der: &[u8]) -> &[u8] {
+        &der[match der[1] {
+            0..=0x7F => 2,
+            0x81 => 3,
+            _ => 4,
+        }..length(der)]
+    }
+
+    /// What becomes of a handshake with a broker that shows this certificate and has this key.
+    async fn handshake(
+        settings: &MqttSettings,
+        shown: CertificateDer<'static>,
+        key: &KeyPair,
+        host: &str,
+        version: &'static SupportedProtocolVersion,
+    ) -> Result<(), String> {
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(vec![shown], key));
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(shown));
+        let (ours, theirs) = duplex(16 * 1024);
+        let accept = TlsAcceptor::from(Arc::new(server)).accept(theirs);
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let connect = TlsConnector::from(config(settings).unwrap()).connect(name, ours);
+        let (_server, client) = tokio::join!(accept, connect);
+        client.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn certificates_of_the_vendors_page_are_taken_whichever_version_they_have() {
+        let lab = Lab::new();
+        let settings = lab.settings();
+        for version in [&version::TLS12, &version::TLS13] {
+            for shown in [lab.first_version("mqtt.lab.local"), lab.third_version("mqtt.lab.local")]
+            {
+                let with = async |host: &str, key: &KeyPair| {
+                    handshake(&settings, shown.clone(), key, host, version).await
+                };
+                assert_eq!(with("mqtt.lab.local", &lab.key).await, Ok(()));
+                let said = with("other.lab.local", &lab.key).await.unwrap_err();
+                assert!(said.contains("only valid for mqtt.lab.local"), "{said}");
+                let stranger = KeyPair::generate().unwrap();
+                assert!(with("mqtt.lab.local", &stranger).await.is_err(), "the key is not its own");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_version_1_has_to_be_signed_by_what_is_trusted() {
+        let lab = Lab::new();
+        let take = async |settings: &MqttSettings, shown| {
+            handshake(settings, shown, &lab.key, "mqtt.lab.local", &version::TLS13).await
+        };
+        let good = lab.first_version("mqtt.lab.local");
+        let said = take(&Lab::new().settings(), good.clone()).await.unwrap_err();
+        assert!(said.contains("UnknownIssuer"), "{said}");
+        let mut forged = good.to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        assert!(take(&lab.settings(), forged.into()).await.is_err());
+        let mut name = lab.settings();
+        name.skip_cn_check = true;
+        assert_eq!(take(&name, lab.first_version("other")).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_broker_may_be_trusted_by_its_own_certificate() {
+        let mut params = CertificateParams::new(vec!["mqtt.lab.local".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let own = params.self_signed(&key).unwrap();
+        let settings =
+            MqttSettings { broker_certificate: Some(own.pem()), ..MqttSettings::default() };
+        let with =
+            async |host| handshake(&settings, own.der().clone(), &key, host, &version::TLS13).await;
+        assert_eq!(with("mqtt.lab.local").await, Ok(()));
+        assert!(with("other.lab.local").await.is_err(), "its name counts all the same");
+    }
+
+    #[test]
+    fn an_encrypted_key_needs_its_password() {
+        let pair = KeyPair::generate().unwrap();
+        let der = pair.serialize_der();
+        let parameters =
+            pbes2::Parameters::pbkdf2_sha256_aes256cbc(10, &[7; 16], &[9; 16]).unwrap();
+        let encrypted = PrivateKeyInfo::try_from(&*der)
+            .unwrap()
+            .encrypt_with_params(parameters, "geheim")
+            .unwrap()
+            .to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)
+            .unwrap();
+        let with = |password: Option<&str>| {
+            let settings = MqttSettings {
+                client_certificate: Some(named("x").self_signed(&pair).unwrap().pem()),
+                client_key: Some(encrypted.to_string()),
+                client_key_password: password.map(str::to_owned),
+                ..MqttSettings::default()
+            };
+            config(&settings).map(|config| config.client_auth_cert_resolver.has_certs())
+        };
+        assert_eq!(with(Some("geheim")), Ok(true));
+        assert!(with(Some("falsch")).unwrap_err().contains("cannot be decrypted"));
+        assert!(with(None).unwrap_err().contains("no client.key_password"));
+    }
+
+    #[test]
+    fn without_its_key_a_certificate_is_not_shown() {
+        let pair = KeyPair::generate().unwrap();
+        let certificate = named("x").self_signed(&pair).unwrap().pem();
+        let settings =
+            MqttSettings { client_certificate: Some(certificate), ..MqttSettings::default() };
+        assert!(!config(&settings).unwrap().client_auth_cert_resolver.has_certs());
+    }
+
+    #[test]
+    fn a_common_name_may_stand_for_a_whole_domain() {
+        assert!(is_named("mqtt.lab.local", "MQTT.lab.local"));
+        assert!(is_named("*.lab.local", "mqtt.lab.local"));
+        assert!(is_named("192.168.99.186", "192.168.99.186"));
+        assert!(!is_named("*.lab.local", "a.mqtt.lab.local"));
+        assert!(!is_named("*.lab.local", "lab.local"));
+        assert!(!is_named("", "lab.local"));
+    }
+}

@@ -1,0 +1,680 @@
+//! The device's own Modbus server: tokio-modbus as the independent peer, raw bytes where a library
+//! refuses to be wrong.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_modbus::ExceptionCode;
+use tokio_modbus::client::Context;
+use tokio_modbus::client::tcp::connect_slave;
+use tokio_modbus::prelude::{Reader as _, Slave, Writer as _};
+use wwsim::device::Snapshot;
+use wwsim::meter::Quantity;
+
+use crate::harness::{Answer, Twin, exchange, http, within};
+
+/// The map of the vendor's page, in its three parts.
+const PAGE: &str = r#"[
+    {"start_address": 0, "word_order": "ORDER", "registers": [
+        {"id": "1.7.0", "type": "float", "scaler": 3}, {"id": "21.7.0", "type": "float", "scaler": 3},
+        {"id": "41.7.0", "type": "float", "scaler": 3}, {"id": "61.7.0", "type": "float", "scaler": 3},
+        {"id": "31.7.0", "type": "float", "scaler": 0}, {"id": "51.7.0", "type": "float", "scaler": 0},
+        {"id": "71.7.0", "type": "float", "scaler": 0}, {"id": "32.7.0", "type": "float", "scaler": 0},
+        {"id": "52.7.0", "type": "float", "scaler": 0}, {"id": "72.7.0", "type": "float", "scaler": 0},
+        {"id": "report.timestamp", "type": "int", "scaler": 0}]},
+    {"start_address": 1000, "registers": [
+        {"id": "1.8.0", "type": "int", "scaler": 3}, {"id": "1.8.1", "type": "int", "scaler": 3},
+        {"id": "1.8.2", "type": "int", "scaler": 3}]},
+    {"start_address": 2000, "registers": [
+        {"id": "sys.id"}, {"id": "sys.firmware"}, {"id": "sys.date_time"}]}
+]"#;
+
+/// Sets the device's Modbus server, as its settings do, and waits until that is in force.
+async fn serve(twin: &Twin, enable: bool, port: Option<u16>) {
+    let device = twin.house.devices().next().unwrap();
+    let Ok(()) = device.configure(|config| {
+        let modbus = &mut config.settings.services.modbus;
+        modbus.enable = enable;
+        modbus.port = port.unwrap_or(modbus.port);
+        Ok::<_, Infallible>(())
+    });
+    twin.settle().await;
+}
+
+fn home(twin: &Twin) -> SocketAddr {
+    twin.house.addresses().devices[0].modbus
+}
+
+/// A house whose server is on and whose meter has been read.
+async fn on(scenario: &str) -> Twin {
+    let twin = Twin::start(scenario).await;
+    serve(&twin, true, None).await;
+    twin.advance(Duration::from_mins(1)).await;
+    twin
+}
+
+async fn client(address: SocketAddr, unit: u8) -> Context {
+    connect_slave(address, Slave(unit)).await.unwrap()
+}
+
+async fn refused(address: SocketAddr) -> bool {
+    TcpStream::connect(address).await.is_err()
+}
+
+fn snapshot(twin: &Twin) -> Snapshot {
+    twin.house.devices().next().unwrap().snapshot()
+}
+
+async fn state(twin: &Twin) -> Value {
+    twin.control_get("state").await["devices"][0]["modbus"].clone()
+}
+
+async fn set_map(twin: &Twin, map: &str) -> Answer {
+    twin.post("/api/v1/modbus", map).await
+}
+
+fn float(words: &[u16]) -> f32 {
+    f32::from_bits(u32::from(words[0]) << 16 | u32::from(words[1]))
+}
+
+fn int(words: &[u16]) -> i64 {
+    let bits = u32::from(words[0]) << 16 | u32::from(words[1]);
+    i64::from(i32::from_be_bytes(bits.to_be_bytes()))
+}
+
+/// What a register should hold: the value × 10^scaler.
+fn expected(at: &Snapshot, quantity: Quantity, factor: f64) -> f64 {
+    let value = at.meter.reading.as_ref().unwrap().get(quantity);
+    value.map_or(0.0, |value| value.to_f64() * factor)
+}
+
+fn near(found: f32, expected: f64) {
+    let difference = (f64::from(found) - expected).abs();
+    assert!(difference <= expected.abs() * 1e-6, "found {found}, expected {expected}");
+}
+
+#[tokio::test]
+async fn the_map_of_the_vendors_page_reads_as_the_report_does() {
+    for order in ["msw", "lsw"] {
+        let twin = on("").await;
+        let answer = set_map(&twin, &PAGE.replace("ORDER", order)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let at = snapshot(&twin);
+        let mut client = client(home(&twin), 1).await;
+        let mut words = client.read_input_registers(0, 22).await.unwrap().unwrap();
+        if order == "lsw" {
+            words.chunks_mut(2).for_each(<[u16]>::reverse);
+        }
+        let quantities = [
+            (Quantity::ImportPower, 1e3),
+            (Quantity::ImportPowerL1, 1e3),
+            (Quantity::ImportPowerL2, 1e3),
+            (Quantity::ImportPowerL3, 1e3),
+            (Quantity::CurrentL1, 1.0),
+            (Quantity::CurrentL2, 1.0),
+            (Quantity::CurrentL3, 1.0),
+            (Quantity::VoltageL1, 1.0),
+            (Quantity::VoltageL2, 1.0),
+            (Quantity::VoltageL3, 1.0),
+        ];
+        for (pair, (quantity, factor)) in words.chunks(2).zip(quantities) {
+            near(float(pair), expected(&at, quantity, factor));
+        }
+        near(float(&words[14..]), 234.0);
+        let reading = at.meter.reading.as_ref().unwrap();
+        assert_eq!(int(&words[20..]), reading.meter_time.as_second());
+        let energies = client.read_input_registers(1000, 6).await.unwrap().unwrap();
+        for (pair, quantity) in energies.chunks(2).zip([
+            Quantity::ActiveImportEnergy,
+            Quantity::ActiveImportEnergyT1,
+            Quantity::ActiveImportEnergyT2,
+        ]) {
+            #[expect(clippy::cast_precision_loss, reason = "a few kWh")]
+            let found = int(pair) as f64;
+            assert!((found - expected(&at, quantity, 1e3)).abs() < 0.5, "{quantity}");
+        }
+        let system = client.read_input_registers(2000, 10).await.unwrap().unwrap();
+        // The house starts at 18:00 and is a minute old.
+        let date = [2026, 0x010F, 0x1201, 0x0000];
+        assert_eq!(system, [&[0xA842, 0xE39F, 0x8124, 0x0200, 0x0200, 0], &date[..]].concat());
+    }
+}
+
+#[tokio::test]
+async fn the_default_map_is_read_in_one_request_by_any_unit() {
+    let twin = on("").await;
+    let at = snapshot(&twin);
+    for unit in [0, 1, 247, 255] {
+        let mut client = client(home(&twin), unit).await;
+        let words = client.read_input_registers(1, 42).await.unwrap().unwrap();
+        near(float(&words), expected(&at, Quantity::VoltageL1, 1.0));
+        near(float(&words[24..]), expected(&at, Quantity::ImportPowerL1, 1e3));
+        assert_eq!(words[36..], [0; 6]);
+        let tariff = client.read_input_registers(211, 2).await.unwrap().unwrap();
+        assert_eq!(tariff, [0, 1]);
+        let energies = client.read_input_registers(801, 125).await.unwrap().unwrap();
+        assert_eq!(energies.len(), 125);
+        assert_eq!(client.read_input_registers(960, 1).await.unwrap().unwrap(), [0]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_the_exception_that_says_why() {
+    let twin = on("").await;
+    let mut client = client(home(&twin), 1).await;
+    let holding = client.read_holding_registers(1, 2).await.unwrap().unwrap_err();
+    assert_eq!(holding, ExceptionCode::IllegalFunction);
+    let written = client.write_single_register(1, 2).await.unwrap().unwrap_err();
+    assert_eq!(written, ExceptionCode::IllegalFunction);
+    let coils = client.read_coils(1, 1).await.unwrap().unwrap_err();
+    assert_eq!(coils, ExceptionCode::IllegalFunction);
+    for (address, quantity) in [(0, 1), (42, 2), (43, 1), (961, 1), (9998, 1), (65535, 125)] {
+        let answer = client.read_input_registers(address, quantity).await.unwrap();
+        assert_eq!(answer, Err(ExceptionCode::IllegalDataAddress), "{address} {quantity}");
+    }
+}
+
+/// One request and its reply, without a library that would refuse it.
+async fn raw(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut reply = Vec::new();
+    within(stream.read_to_end(&mut reply)).await.unwrap();
+    reply
+}
+
+#[tokio::test]
+async fn quantities_and_lengths_out_of_range_are_exception_3() {
+    let twin = on("").await;
+    let ask = async |pdu: &[u8]| {
+        let length = u8::try_from(pdu.len()).unwrap() + 1;
+        raw(home(&twin), &[&[0xAB, 0xCD, 0, 0, 0, length, 9][..], pdu].concat()).await
+    };
+    let exception = |function: u8, code| vec![0xAB, 0xCD, 0, 0, 0, 3, 9, function | 0x80, code];
+    assert_eq!(ask(&[4, 0, 1, 0, 0]).await, exception(4, 3));
+    assert_eq!(ask(&[4, 0, 1, 0, 126]).await, exception(4, 3));
+    assert_eq!(ask(&[4, 0, 1, 0]).await, exception(4, 3));
+    assert_eq!(ask(&[4, 0, 1, 0, 1, 0]).await, exception(4, 3));
+    assert_eq!(ask(&[4, 0, 0, 0, 126]).await, exception(4, 3), "the quantity counts first");
+    // Other functions are unknown, whatever else is wrong with them.
+    assert_eq!(ask(&[3]).await, exception(3, 1));
+    assert_eq!(ask(&[43, 14, 1, 0]).await, exception(43, 1));
+    assert_eq!(ask(&[0]).await, exception(0, 1));
+}
+
+#[tokio::test]
+async fn function_3_reads_the_same_where_the_scenario_says_so() {
+    let twin = on("device: {modbus: {function_3: true}}").await;
+    let mut client = client(home(&twin), 1).await;
+    let holding = client.read_holding_registers(1, 42).await.unwrap().unwrap();
+    let input = client.read_input_registers(1, 42).await.unwrap().unwrap();
+    assert_eq!(holding, input);
+    let other = client.write_single_register(1, 2).await.unwrap().unwrap_err();
+    assert_eq!(other, ExceptionCode::IllegalFunction);
+}
+
+#[tokio::test]
+async fn requests_sent_at_once_are_answered_in_their_order() {
+    let twin = on("").await;
+    let read = |id: u8, address: u8| [0, id, 0, 0, 0, 6, id, 4, 0, address, 0, 1];
+    let requests: Vec<u8> = (1..=40).flat_map(|id| read(id, 211 + id % 2)).collect();
+    let replies = raw(home(&twin), &requests).await;
+    let expected: Vec<u8> =
+        (1..=40).flat_map(|id| [0, id, 0, 0, 0, 5, id, 4, 2, 0, id % 2]).collect();
+    assert_eq!(replies, expected);
+}
+
+#[tokio::test]
+async fn what_is_no_modbus_ends_the_connection_after_the_replies_due() {
+    let twin = on("").await;
+    let request = [0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2];
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 2, 0, 0, 0, 255, 1], &[0, 2, 0, 0, 0, 1, 1]]
+    {
+        let replies = exchange(home(&twin), &[&request, garbage].concat()).await;
+        assert_eq!(replies, [0, 1, 0, 0, 0, 7, 1, 4, 4, 0, 0, 0, 1]);
+    }
+    let told = twin.control_get("journal?event=modbus_garbage").await;
+    assert!(told.to_string().contains("protocol id 21536"), "{told}");
+}
+
+#[tokio::test]
+async fn many_clients_are_served_at_once_and_one_too_many_is_closed() {
+    let twin = on("").await;
+    let mut clients = Vec::new();
+    for _ in 0..wwsim::limits::MODBUS_CONNECTIONS {
+        clients.push(client(home(&twin), 1).await);
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_input_registers(211, 2).await.unwrap().unwrap(), [0, 1]);
+    }
+    let mut surplus = TcpStream::connect(home(&twin)).await.unwrap();
+    assert_eq!(within(surplus.read(&mut [0; 8])).await.unwrap_or(0), 0);
+    drop(clients.pop());
+    twin.settle().await;
+    let mut next = client(home(&twin), 1).await;
+    within(async {
+        // The place is free a moment after the client is gone.
+        while next.read_input_registers(211, 2).await.is_err() {
+            next = client(home(&twin), 1).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_request_shows_one_reading_also_while_time_goes_on() {
+    let yaml = "clock: {start: 2026-01-15T18:00:00+01:00, speed: 5000}\ndevice: {modbus_map: [{start_address: 0, \
+        registers: [{id: report.timestamp, type: int}, {id: 1.8.0, type: double}, {id: report.timestamp, \
+        type: int}]}]}";
+    let twin = Twin::start(yaml).await;
+    let device = twin.house.devices().next().unwrap();
+    let Ok(()) = device.configure(|config| {
+        config.settings.services.modbus.enable = true;
+        Ok::<_, Infallible>(())
+    });
+    while refused(home(&twin)).await {
+        tokio::task::yield_now().await;
+    }
+    let mut client = client(home(&twin), 1).await;
+    let mut seen = std::collections::HashSet::new();
+    while seen.len() < 20 {
+        let words = client.read_input_registers(0, 8).await.unwrap().unwrap();
+        assert_eq!(words[..2], words[6..]);
+        seen.insert(int(&words));
+    }
+}
+
+#[tokio::test]
+async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
+    let twin = Twin::start("").await;
+    let address = home(&twin);
+    assert!(refused(address).await, "off out of the box");
+    let off = json!({"enabled": false, "port": 502, "address": address, "listening": false, "note": null});
+    assert_eq!(state(&twin).await, off);
+    for _ in 0..2 {
+        serve(&twin, true, None).await;
+        let mut before = client(address, 1).await;
+        before.read_input_registers(211, 2).await.unwrap().unwrap();
+        let on = json!({"enabled": true, "port": 502, "address": address, "listening": true, "note": null});
+        assert_eq!(state(&twin).await, on);
+        serve(&twin, false, None).await;
+        assert!(before.read_input_registers(211, 2).await.is_err(), "connections go with it");
+        assert!(refused(address).await);
+    }
+    assert_eq!(home(&twin), address);
+}
+
+/// A port that nobody else gets while this is held: bound, so that the system gives it to nobody, and
+/// not listening, so that a house can take it.
+pub struct FreePort(TcpSocket);
+
+impl FreePort {
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+}
+
+#[tokio::test]
+async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
+    let twin = Twin::start("").await;
+    let address = home(&twin);
+    serve(&twin, true, None).await;
+    let mut before = client(address, 1).await;
+    before.read_input_registers(211, 2).await.unwrap().unwrap();
+    let free = FreePort::new();
+    let port = free.number();
+    serve(&twin, true, Some(port)).await;
+    let moved = SocketAddr::new(address.ip(), port);
+    let shown =
+        json!({"enabled": true, "port": port, "address": moved, "listening": true, "note": null});
+    assert_eq!(state(&twin).await, shown);
+    assert!(before.read_input_registers(211, 2).await.is_err());
+    assert!(refused(address).await);
+    client(moved, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+    serve(&twin, true, Some(502)).await;
+    assert!(refused(moved).await);
+    client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_why() {
+    let twin = Twin::start("").await;
+    let address = home(&twin);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    serve(&twin, true, Some(port)).await;
+    let shown = state(&twin).await;
+    assert_eq!((&shown["port"], &shown["listening"]), (&json!(port), &json!(true)));
+    assert_eq!(shown["address"], json!(address));
+    let note = shown["note"].as_str().unwrap();
+    assert!(note.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{note}");
+    client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_at_home_is_tried_again() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
+    scenario.any_port();
+    scenario.devices[0].modbus.listen = address;
+    // One that is off is in nobody's way.
+    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    assert_eq!(home(&twin), address);
+    serve(&twin, true, None).await;
+    let shown = state(&twin).await;
+    assert_eq!(shown["listening"], false);
+    assert!(shown["note"].as_str().unwrap().ends_with("tries again"), "{shown}");
+    drop(taken);
+    within(async {
+        while refused(address).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    within(async {
+        while state(&twin).await["listening"] == false {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_licence_or_firmware_the_server_stays_off() {
+    for (device, note) in [
+        ("license: free", "the licence FREE has no Modbus server"),
+        ("firmware: 1.2.19", "the firmware has no Modbus server before 1.2.20"),
+    ] {
+        let twin = on(&format!("device: {{{device}}}")).await;
+        assert!(refused(home(&twin)).await);
+        assert_eq!(state(&twin).await["note"], note);
+    }
+    let old = on("device: {firmware: 1.2.20}").await;
+    client(home(&old), 1).await.read_input_registers(1, 2).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_reboot_closes_the_listener_and_brings_it_back_with_the_device() {
+    let twin = on("device: {reboot_time: 3s}").await;
+    let address = home(&twin);
+    let mut before = client(address, 1).await;
+    before.read_input_registers(211, 2).await.unwrap().unwrap();
+    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
+    twin.settle().await;
+    assert!(before.read_input_registers(211, 2).await.is_err());
+    assert!(refused(address).await);
+    assert_eq!(state(&twin).await["listening"], false);
+    twin.advance(Duration::from_secs(3)).await;
+    client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+    assert_eq!(state(&twin).await["listening"], true);
+}
+
+#[tokio::test]
+async fn a_reset_puts_server_and_map_back_to_the_start() {
+    let twin = on("").await;
+    let address = home(&twin);
+    set_map(&twin, r#"[{"start_address": 5, "registers": [{"id": "1"}]}]"#).await;
+    let free = FreePort::new();
+    serve(&twin, true, Some(free.number())).await;
+    assert_eq!(state(&twin).await["note"], Value::Null);
+    twin.house.reset().await;
+    twin.settle().await;
+    assert!(refused(address).await, "off as at the start");
+    serve(&twin, true, None).await;
+    let mut client = client(address, 1).await;
+    assert_eq!(client.read_input_registers(37, 2).await.unwrap().unwrap(), [0, 0]);
+}
+
+#[tokio::test]
+async fn a_stopped_house_leaves_no_listener() {
+    let twin = on("").await;
+    let address = home(&twin);
+    let mut held = client(address, 1).await;
+    held.read_input_registers(211, 2).await.unwrap().unwrap();
+    twin.house.stop().await;
+    assert!(refused(address).await);
+    std::net::TcpListener::bind(address).unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_house_takes_its_connections_with_it() {
+    let twin = on("").await;
+    let mut held = TcpStream::connect(home(&twin)).await.unwrap();
+    held.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
+    within(held.read_exact(&mut [0; 13])).await.unwrap();
+    drop(twin);
+    assert_eq!(within(held.read(&mut [0; 1])).await.unwrap_or(0), 0);
+}
+
+// ---- /api/v1/modbus ----
+
+#[tokio::test]
+async fn the_compact_listing_can_be_posted_and_gives_itself() {
+    let twin = Twin::start("").await;
+    let first = twin.get("/api/v1/modbus").await;
+    assert_eq!(first.status, 200);
+    let map = first.json();
+    assert_eq!(map[0]["registers"][0], json!({"id": "32.7.0", "type": "float", "scaler": 0}));
+    assert_eq!(map[0].as_object().unwrap().len(), 2, "{}", map[0]);
+    let answer = set_map(&twin, &first.body).await;
+    assert_eq!((answer.status, &answer.body), (200, &first.body));
+    assert_eq!(twin.get("/api/v1/modbus").await.body, first.body);
+}
+
+#[tokio::test]
+async fn the_detailed_listing_says_where_each_register_stands() {
+    let twin = Twin::start("").await;
+    set_map(&twin, &PAGE.replace("ORDER", "lsw")).await;
+    let listing =
+        async |format| twin.get(&format!("/api/v1/modbus?address_format={format}")).await.json();
+    let dec = listing("dec").await;
+    let last =
+        json!({"id": "report.timestamp", "type": "int", "scaler": 0, "address": 20, "size": 2});
+    assert_eq!(dec[0]["registers"][10], last);
+    assert_eq!((&dec[0]["end_address"], &dec[0]["size"]), (&json!(22), &json!(22)));
+    assert_eq!((&dec[0]["word_order"], &dec[1]["word_order"]), (&json!("lsw"), &json!("msw")));
+    assert_eq!(dec[2]["registers"][2], json!({"id": "sys.date_time", "address": 2006, "size": 4}));
+    let hex = listing("hex").await;
+    assert_eq!(
+        (&hex[2]["start_address"], &hex[2]["end_address"], &hex[2]["size"]),
+        (&json!("0x07D0"), &json!("0x07DA"), &json!(10))
+    );
+    assert_eq!(hex[2]["registers"][2]["address"], "0x07D6");
+    for wrong in ["oct", "", "dec&address_format=dec"] {
+        let answer = twin.get(&format!("/api/v1/modbus?address_format={wrong}")).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn before_2_0_2_the_plain_listing_is_the_detailed_one_without_word_order() {
+    let twin = Twin::start("device: {firmware: 1.2.20}").await;
+    let answer = set_map(&twin, &PAGE.replace("ORDER", "lsw")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let map = twin.get("/api/v1/modbus?address_format=hex").await.json();
+    assert_eq!(answer.json(), map);
+    assert_eq!((&map[1]["end_address"], &map[1]["word_order"]), (&json!(1006), &Value::Null));
+    let none = Twin::start("device: {firmware: 1.2.19}").await;
+    assert_eq!(none.get("/api/v1/modbus").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_map_that_is_wrong_is_refused_by_the_name_of_its_field_and_changes_nothing() {
+    let twin = Twin::start("").await;
+    let before = twin.get("/api/v1/modbus").await.body;
+    for (body, field) in [
+        ("", ""),
+        ("{}", ""),
+        (r#"[{"registers": []}]"#, "[0].start_address"),
+        (r#"[{"start_address": 9999, "registers": []}]"#, "[0].start_address"),
+        (r#"[{"start_address": 0, "registers": [{"id": "9.9.9"}]}]"#, "[0].registers[0].id"),
+        (r#"[{"start_address": 9998, "registers": [{"id": "1.8.0"}]}]"#, "[0].registers[0]"),
+        (
+            r#"[{"start_address": 0, "registers": [{"id": "0"}]},
+            {"start_address": 3, "registers": [{"id": "0"}]}]"#,
+            "[1].registers[0]",
+        ),
+    ] {
+        let answer = set_map(&twin, body).await;
+        assert_eq!(answer.status, 400, "{body}");
+        let error = answer.json();
+        assert_eq!(error["error"], "invalid_register_map");
+        assert_eq!(error["details"]["field"], field, "{error}");
+        assert!(error["message"].as_str().unwrap().starts_with(field), "{error}");
+    }
+    assert_eq!(twin.get("/api/v1/modbus").await.body, before);
+    let long = format!("[{}]", " ".repeat(8191));
+    assert_eq!(set_map(&twin, &long).await.status, 413);
+    assert_eq!(set_map(&twin, &long[1..]).await.status, 400, "8192 bytes are read");
+    assert_eq!(set_map(&twin, "[]").await.body, "[]");
+}
+
+#[tokio::test]
+async fn a_deleted_map_is_the_default_one_again_also_for_readers() {
+    let twin =
+        on("device: {modbus_map: [{start_address: 7000, registers: [{id: '1', type: short}]}]}")
+            .await;
+    let mut client = client(home(&twin), 1).await;
+    assert_eq!(client.read_input_registers(7000, 1).await.unwrap().unwrap(), [0xFFFF]);
+    for _ in 0..2 {
+        let answer = http(twin.device(), "DELETE", "/api/v1/modbus", "").await;
+        assert_eq!((answer.status, &*answer.body), (204, ""));
+    }
+    let gone = client.read_input_registers(7000, 1).await.unwrap();
+    assert_eq!(gone, Err(ExceptionCode::IllegalDataAddress));
+    client.read_input_registers(1, 2).await.unwrap().unwrap();
+    assert_eq!(twin.get("/api/v1/modbus").await.json().as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn the_map_is_there_without_licence() {
+    let twin = Twin::start("device: {license: free}").await;
+    assert_eq!(twin.get("/api/v1/modbus").await.status, 200);
+    assert_eq!(set_map(&twin, "[]").await.status, 200);
+}
+
+// ---- faults ----
+
+/// A rule at the device's server.
+fn rule(id: &str, at: &Value, effect: &Value) -> Value {
+    json!({"id": id, "at": at, "effect": effect})
+}
+
+#[tokio::test]
+async fn faults_strike_the_requests_they_name() {
+    let twin = on("").await;
+    let at = json!({"modbus": "any", "unit": 7, "function": 4, "address": "211..212"});
+    twin.add_fault(rule("busy", &at, &json!({"exception": 6}))).await;
+    let shown = twin.control_get("faults/busy").await;
+    assert_eq!(shown["rule"]["at"], at);
+    let mut seven = client(home(&twin), 7).await;
+    let busy = seven.read_input_registers(210, 2).await.unwrap();
+    assert_eq!(busy, Err(ExceptionCode::ServerDeviceBusy));
+    seven.read_input_registers(209, 2).await.unwrap().unwrap();
+    client(home(&twin), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+    assert_eq!(twin.counts("busy").await, (1, 1));
+    let told = twin.control_get("journal?event=modbus_request").await;
+    assert!(told.to_string().contains("exception 6"), "{told}");
+}
+
+#[tokio::test]
+async fn a_delay_goes_by_the_clock_of_the_house() {
+    let twin = on("").await;
+    twin.add_fault(rule("slow", &json!("modbus"), &json!({"delay": "3s"}))).await;
+    let mut stream = TcpStream::connect(home(&twin)).await.unwrap();
+    stream.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
+    within(async {
+        while twin.counts("slow").await.1 == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    twin.advance(Duration::from_millis(2999)).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(20), stream.readable()).await;
+    assert!(waiting.is_err(), "nothing yet");
+    twin.advance(Duration::from_millis(1)).await;
+    let mut reply = [0; 13];
+    within(stream.read_exact(&mut reply)).await.unwrap();
+    assert_eq!(reply[7..], [4, 4, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn wire_faults_change_just_their_bytes() {
+    let request = [0x12, 0x34, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2];
+    let correct = [0x12, 0x34, 0, 0, 0, 7, 1, 4, 4, 0, 0, 0, 1];
+    for (effect, expected) in [
+        (json!("wrong_transaction_id"), [&[0xED, 0xCB][..], &correct[2..]].concat()),
+        (json!("wrong_unit"), [&correct[..6], &[2], &correct[7..]].concat()),
+        (json!({"protocol_id": 1}), [&correct[..2], &[0, 1], &correct[4..]].concat()),
+        (json!({"truncated": 1}), [&correct[..5], &[6], &correct[6..12]].concat()),
+        (json!("duplicate"), correct.repeat(2)),
+        (json!("silence"), vec![]),
+        (json!({"close": "middle"}), correct[..6].to_vec()),
+        (json!({"close": "before"}), vec![]),
+    ] {
+        let twin = on("").await;
+        twin.add_fault(rule("wire", &json!({"modbus": "any"}), &effect)).await;
+        assert_eq!(raw(home(&twin), &request).await, expected, "{effect}");
+        assert_eq!(twin.counts("wire").await, (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn refusing_closes_the_listener_for_its_time_and_resets_what_is_open() {
+    let twin = on("").await;
+    let mut before = client(home(&twin), 1).await;
+    before.read_input_registers(211, 2).await.unwrap().unwrap();
+    let mut refuse = rule("off", &json!("modbus"), &json!("refuse"));
+    refuse["when"] = json!({"for": "10s"});
+    twin.add_fault(refuse).await;
+    assert!(refused(home(&twin)).await);
+    assert!(before.read_input_registers(211, 2).await.is_err());
+    assert_eq!(state(&twin).await["note"], "a fault rule has it refuse");
+    twin.advance(Duration::from_secs(10)).await;
+    client(home(&twin), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_rule_says_where_it_makes_no_sense() {
+    let twin = Twin::start("").await;
+    for (rule, message) in [
+        (
+            json!({"at": {"modbus": "any", "value": 5}, "effect": "silence"}),
+            "`value` says nothing about `modbus`",
+        ),
+        (
+            json!({"at": {"modbus": "any", "address": 9999}, "effect": "silence"}),
+            "the last register is 9998",
+        ),
+        (
+            json!({"at": "modbus", "effect": {"result": -9}}),
+            "does not befall the device's Modbus server",
+        ),
+        (
+            json!({"at": {"modbus": "any", "unit": 3}, "effect": "refuse"}),
+            "no `unit` is known there",
+        ),
+        (
+            json!({"at": {"modbus": "any", "device": "0000000000FF"}, "effect": "refuse"}),
+            "there is no device",
+        ),
+    ] {
+        let answer = twin.control_send("POST", "faults", &rule).await;
+        assert_eq!(answer.status, 400, "{rule}");
+        assert!(answer.body.contains(message), "{message}: {}", answer.body);
+    }
+}

@@ -1,0 +1,153 @@
+//! What devices announce, as a browser of the same library finds it on loopback.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent};
+use tokio::time::Instant;
+use wwsim::device::Config;
+
+use crate::device_modbus::FreePort;
+use crate::harness::Twin;
+
+/// Real time in which an announcement has to come: probing alone takes three quarters of a second.
+const STUCK: Duration = Duration::from_secs(20);
+/// Real time after which nothing more is to be expected. Only to see that nothing comes.
+const QUIET: Duration = Duration::from_millis(1500);
+
+/// A browser, and the device that it looks for.
+struct Browser {
+    daemon: ServiceDaemon,
+    id: String,
+}
+
+impl Browser {
+    /// Devices of their own, so that tests beside each other see nothing of one another.
+    fn new(id: &str) -> Self {
+        let daemon = ServiceDaemon::new().unwrap();
+        daemon.enable_interface(vec![IfKind::LoopbackV4]).unwrap();
+        Self { daemon, id: id.to_owned() }
+    }
+
+    fn browse(&self, kind: &str) -> Receiver<ServiceEvent> {
+        self.daemon.browse(kind).unwrap()
+    }
+
+    /// The device's announcement that `wanted` accepts.
+    fn find(
+        &self,
+        found: &Receiver<ServiceEvent>,
+        wanted: impl Fn(&ResolvedService) -> bool,
+    ) -> ResolvedService {
+        let begun = Instant::now();
+        loop {
+            let left = STUCK.checked_sub(begun.elapsed()).expect("nothing was announced");
+            match found.recv_timeout(left) {
+                Ok(ServiceEvent::ServiceResolved(service))
+                    if service.fullname.contains(&self.id[6..]) && wanted(&service) =>
+                {
+                    return *service;
+                }
+                Ok(_) => {}
+                Err(error) => panic!("nothing was announced: {error}"),
+            }
+        }
+    }
+
+    fn gone(&self, found: &Receiver<ServiceEvent>) {
+        let begun = Instant::now();
+        loop {
+            let left = STUCK.checked_sub(begun.elapsed()).expect("it was not taken back");
+            match found.recv_timeout(left) {
+                Ok(ServiceEvent::ServiceRemoved(_, name)) if name.contains(&self.id[6..]) => return,
+                Ok(_) => {}
+                Err(error) => panic!("it was not taken back: {error}"),
+            }
+        }
+    }
+
+    /// Whether the device announces something of this kind.
+    fn hears(&self, kind: &str) -> bool {
+        let found = self.browse(kind);
+        let begun = Instant::now();
+        while let Some(left) = QUIET.checked_sub(begun.elapsed()) {
+            if let Ok(ServiceEvent::ServiceResolved(service)) = found.recv_timeout(left)
+                && service.fullname.contains(&self.id[6..])
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.daemon.shutdown();
+    }
+}
+
+fn house(id: &str, mdns: &str) -> String {
+    format!("mdns: {mdns}\ndevice: {{id: {id}}}")
+}
+
+fn set(twin: &Twin, change: impl FnOnce(&mut Config)) {
+    let Ok(()) = twin.house.devices().next().unwrap().configure(|config| {
+        change(config);
+        Ok::<_, Infallible>(())
+    });
+}
+
+const HTTP: &str = "_http._tcp.local.";
+const MODBUS: &str = "_modbus._tcp.local.";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_is_found_by_its_names_and_again_when_they_change() {
+    let browser = Browser::new("A842E3D15C01");
+    let twin = Twin::start(&house(&browser.id, "loopback")).await;
+    let web = browser.browse(HTTP);
+    let service = browser.find(&web, |_| true);
+    assert_eq!(service.fullname, "whatwatt Go D15C01 WebUI._http._tcp.local.");
+    assert_eq!(service.host, "whatwatt-D15C01.local.");
+    assert_eq!(service.port, twin.device().port());
+    assert!(service.addresses.iter().any(|ip| ip.to_ip_addr() == twin.device().ip()));
+    assert_eq!(service.txt_properties.get_property_val_str("id"), Some("A842E3D15C01"));
+    assert_eq!(service.txt_properties.get_property_val_str("type"), Some("100"));
+    assert!(browser.hears("_server._sub._http._tcp.local."), "by its subtype");
+
+    set(&twin, |config| config.settings.system.host_name = "cellar".into());
+    browser.find(&web, |service| service.host == "cellar.local.");
+    set(&twin, |config| config.settings.services.broadcast = false);
+    browser.gone(&web);
+    set(&twin, |config| config.settings.services.broadcast = true);
+    browser.find(&web, |_| true);
+    twin.house.stop().await;
+    browser.gone(&web);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_modbus_server_is_announced_while_it_listens_and_where() {
+    let browser = Browser::new("A842E3D15C02");
+    let twin = Twin::start(&house(&browser.id, "loopback")).await;
+    let modbus = browser.browse(MODBUS);
+    set(&twin, |config| config.settings.services.modbus.enable = true);
+    let service = browser.find(&modbus, |_| true);
+    assert_eq!(service.fullname, "ModbusTCP Slave D15C02._modbus._tcp.local.");
+    assert_eq!(service.host, "whatwatt-D15C02.local.");
+    assert_eq!(service.port, twin.house.addresses().devices[0].modbus.port());
+    let free = FreePort::new();
+    let port = free.number();
+    set(&twin, |config| config.settings.services.modbus.port = port);
+    browser.find(&modbus, |service| service.port == port);
+    set(&twin, |config| config.settings.services.modbus.enable = false);
+    browser.gone(&modbus);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_this_machine_reaches_is_not_announced_unless_asked_for() {
+    for (id, mode) in [("A842E3D15C03", "auto"), ("A842E3D15C04", "off")] {
+        let browser = Browser::new(id);
+        let _twin = Twin::start(&house(id, mode)).await;
+        assert!(!browser.hears(HTTP), "{mode}");
+    }
+}

@@ -1,0 +1,156 @@
+//! The settings of the MQTT client (contract §2 and §8).
+
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Value, json};
+
+use crate::harness::Twin;
+
+pub const MQTT: &str = "/api/v1/mqtt/settings";
+
+/// A certificate and its key.
+fn pair() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    (CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn a_client_out_of_the_box_is_off_and_shows_no_secrets() {
+    let twin = Twin::start("").await;
+    assert_eq!(
+        twin.get(MQTT).await.body,
+        concat!(
+            r#"{"enable":false,"url":"","username":"","client_id":"","skip_cn_check":false,"#,
+            r#""publish":{"topic":"","template":""},"password_len":0}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
+    let twin = Twin::start("").await;
+    let (certificate, key) = pair();
+    let shown = twin
+        .set(
+            "POST",
+            MQTT,
+            &json!({
+                "enable": true,
+                "url": "mqtts://192.168.99.186:8883",
+                "skip_cn_check": true,
+                "client_id": "whatwatt-001",
+                "username": "demo",
+                "password": "geheim\u{fc}",
+                "publish": {"topic": "lab/energy", "template": "{ \"P_In\": ${1_7_0} }"},
+                "broker": {"certificate": certificate},
+                "client": {"certificate": certificate, "key": key, "key_password": "x"},
+            }),
+        )
+        .await;
+    assert_eq!(
+        shown,
+        json!({
+            "enable": true,
+            "url": "mqtts://192.168.99.186:8883",
+            "username": "demo",
+            "client_id": "whatwatt-001",
+            "skip_cn_check": true,
+            "publish": {"topic": "lab/energy", "template": "{ \"P_In\": ${1_7_0} }"},
+            "broker": {"certificate": certificate},
+            "client": {"certificate": certificate, "key_len": key.len(), "key_password_len": 1},
+            "password_len": 7,
+        })
+    );
+}
+
+#[tokio::test]
+async fn put_keeps_secrets_and_null_deletes_them() {
+    let twin = Twin::start("").await;
+    let (certificate, key) = pair();
+    let client = json!({"certificate": certificate, "key": key, "key_password": "x"});
+    let all = json!({
+        "password": "geheim", "broker": {"certificate": certificate}, "client": client,
+    });
+    twin.set("POST", MQTT, &all).await;
+    let shown = twin.set("PUT", MQTT, &json!({"username": "demo"})).await;
+    assert_eq!(
+        (&shown["password_len"], &shown["client"]["key_len"]),
+        (&json!(6), &json!(key.len()))
+    );
+
+    for (given, gone) in [
+        (json!({"password": null}), "/password_len"),
+        (json!({"client": {"key_password": null}}), "/client/key_password_len"),
+        (json!({"client": {"key": null}}), "/client/key_len"),
+        (json!({"client": {"certificate": null}}), "/client"),
+        (json!({"broker": {"certificate": null}}), "/broker"),
+    ] {
+        assert!(twin.shown(MQTT).await.pointer(gone).is_some(), "{gone}");
+        let shown = twin.set("PUT", MQTT, &given).await;
+        let left = shown.pointer(gone).filter(|left| **left != 0);
+        assert_eq!(left, None, "{given}");
+    }
+
+    twin.set("POST", MQTT, &all).await;
+    let empty = json!({"password": "", "broker": {"certificate": ""}, "client": {
+        "certificate": "", "key": "", "key_password": "",
+    }});
+    let shown = twin.set("PUT", MQTT, &empty).await;
+    assert_eq!(shown["password_len"], 0, "nothing is as good as null");
+    assert!(shown.get("client").is_none() && shown.get("broker").is_none(), "{shown}");
+
+    twin.set("POST", MQTT, &all).await;
+    let shown = twin.set("POST", MQTT, &json!({"enable": false})).await;
+    assert_eq!(shown["password_len"], 0, "POST replaces all of it");
+    assert!(shown.get("client").is_none() && shown.get("broker").is_none(), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_out_of_range_is_refused_by_name() {
+    let twin = Twin::start("").await;
+    let (certificate, key) = pair();
+    twin.set("POST", MQTT, &json!({"url": "mqtt://a", "password": "geheim"})).await;
+    let long = |count: usize| Value::String("x".repeat(count));
+    for (field, body) in [
+        ("enable", json!({"enable": 1})),
+        ("enable", json!({"enable": null})),
+        ("url", json!({"url": "http://broker"})),
+        ("url", json!({"url": "mqtt://"})),
+        ("url", json!({"url": "mqtt://a:0"})),
+        ("url", json!({"url": "mqtt://a:b"})),
+        ("url", json!({"url": "mqtt://user:password@a"})),
+        ("url", json!({"url": format!("mqtt://{}", "x".repeat(121))})),
+        ("username", json!({"username": long(128)})),
+        ("password", json!({"password": long(128)})),
+        ("client_id", json!({"client_id": long(64)})),
+        ("skip_cn_check", json!({"skip_cn_check": "true"})),
+        ("publish", json!({"publish": []})),
+        ("publish.topic", json!({"publish": {"topic": long(128)}})),
+        ("publish.template", json!({"publish": {"template": long(1024)}})),
+        ("broker.certificate", json!({"broker": {"certificate": "x"}})),
+        ("broker.certificate", json!({"broker": {"certificate": key}})),
+        ("client.certificate", json!({"client": {"certificate": 1}})),
+        ("client.key", json!({"client": {"key": certificate}})),
+        ("client.key_password", json!({"client": {"key_password": long(256)}})),
+    ] {
+        for method in ["PUT", "POST"] {
+            assert_eq!(twin.refused(method, MQTT, &body.to_string()).await, field, "{body}");
+        }
+    }
+    assert_eq!(twin.refused("PUT", MQTT, "{").await, "");
+    let answer = twin.post(MQTT, &format!("{{\"a\": \"{}\"}}", "x".repeat(8184))).await;
+    assert_eq!(answer.status, 413);
+    for ends in [
+        json!({"url": format!("mqtt://{}", "x".repeat(120)), "username": long(127)}),
+        json!({"client_id": long(63), "publish": {"topic": long(127), "template": long(1023)}}),
+        json!({"client": {"key_password": long(255)}, "password": long(127), "url": ""}),
+    ] {
+        twin.set("PUT", MQTT, &ends).await;
+    }
+}
+
+#[tokio::test]
+async fn settings_need_no_licence_and_lengths_cannot_be_written() {
+    let twin = Twin::start("device: {license: free}").await;
+    let shown = twin.set("PUT", MQTT, &json!({"enable": true, "password_len": 9})).await;
+    assert_eq!((&shown["enable"], &shown["password_len"]), (&json!(true), &json!(0)));
+}

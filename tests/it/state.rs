@@ -1,0 +1,420 @@
+//! What outlives the process: state directories, ended in order, killed, torn and foreign.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use wwsim::house::{House, StartError};
+use wwsim::rng::{Draws, Stream};
+use wwsim::scenario;
+
+use crate::harness::{Twin, http, within};
+use crate::surface_kit::eventually;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A directory that is gone after the test.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wwsim-state-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn house(&self) -> PathBuf {
+        self.0.join("house.json")
+    }
+
+    fn device(&self) -> PathBuf {
+        self.0.join("A842E39F8124/device.json")
+    }
+
+    /// The files that were set aside.
+    fn broken(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                }
+                let name = entry.file_name().into_string().unwrap();
+                if name.contains(".broken-") {
+                    found.push(name);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A house on a manual clock whose state is in a folder.
+pub async fn start(yaml: &str, folder: &Folder) -> Result<Twin, StartError> {
+    let yaml = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}");
+    let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
+    scenario.any_port();
+    scenario.state_dir = Some(folder.0.clone());
+    Ok(Twin { house: House::start(scenario).await? })
+}
+
+async fn stop(twin: Twin) {
+    within(twin.house.stop()).await;
+}
+
+fn refusal(started: Result<Twin, StartError>) -> String {
+    match started {
+        Ok(_) => panic!("it started"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn action(name: &str) -> Value {
+    json!([{"id": name, "requests": [{"http": {"url": "http://nobody.local/"}}]}])
+}
+
+#[tokio::test]
+async fn a_house_goes_on_where_it_ended() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    let device = twin.house.devices().next().unwrap().clone();
+    twin.define(action("a")).await;
+    device
+        .configure(|config| {
+            config.settings.system.name = "cellar".into();
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+    assert_eq!(twin.ids("a").await, "1");
+    twin.post("/api/v1/reboot", "").await;
+    twin.advance(100 * SECOND).await;
+    assert_eq!(twin.ids("a").await, "1");
+    twin.settle().await;
+    let (view, reading) = (device.view(), device.snapshot().meter.reading.unwrap());
+    stop(twin).await;
+
+    let twin = start("", &folder).await.unwrap();
+    let again = twin.house.devices().next().unwrap().clone();
+    assert_eq!(twin.house.clock().now().since_start(), 100 * SECOND);
+    assert_eq!(again.view().boot, view.boot, "it has not rebooted");
+    assert_eq!(again.view().config, view.config);
+    assert_eq!(again.snapshot().meter.reading.unwrap(), reading, "the same to the last digit");
+    assert_eq!(twin.get("/api/v1/actions").await.json()["actions"], action("a"));
+    assert_eq!(twin.get("/api/v1/actions/status?id=1").await.status, 404, "statuses are not kept");
+    assert_eq!(twin.ids("a").await, "2", "and no id comes twice");
+    stop(twin).await;
+    assert_eq!(folder.broken(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_kept_wins_over_what_the_scenario_begins_with() {
+    let folder = Folder::new();
+    let with = |id: &str| format!("device: {{actions: {{actions: {}}}}}", action(id));
+    let twin = start(&with("first"), &folder).await.unwrap();
+    twin.define(action("mine")).await;
+    stop(twin).await;
+    let twin = start(&with("second"), &folder).await.unwrap();
+    assert_eq!(twin.get("/api/v1/actions").await.json()["actions"], action("mine"));
+    let deleted = http(twin.device(), "DELETE", "/api/v1/actions", "").await;
+    assert_eq!(deleted.status, 204);
+    stop(twin).await;
+    let twin = start(&with("second"), &folder).await.unwrap();
+    assert_eq!(twin.get("/api/v1/actions").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_reset_goes_back_to_the_scenario_on_disk_too() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    twin.define(action("a")).await;
+    twin.advance(10 * SECOND).await;
+    twin.house.reset().await;
+    twin.settle().await;
+    stop(twin).await;
+    let twin = start("", &folder).await.unwrap();
+    assert_eq!(twin.get("/api/v1/actions").await.status, 404);
+    assert_eq!(twin.house.clock().now().since_start(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_on_disk() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    twin.define(action("told")).await;
+    let written = std::fs::read_to_string(folder.device()).unwrap();
+    assert!(written.contains("told"), "{written}");
+    twin.advance(5 * SECOND).await;
+    let written = std::fs::read_to_string(folder.house()).unwrap();
+    assert!(written.contains("\"at\":5000000000"), "{written}");
+}
+
+#[tokio::test]
+async fn a_movement_is_written_down_before_it_begins() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    let motion = twin.house.clock().motions().enter();
+    let clock = twin.house.clock().clone();
+    let moving = tokio::spawn(async move { clock.advance(60 * SECOND).await });
+    let house = folder.house();
+    eventually(|| {
+        std::fs::read_to_string(&house).is_ok_and(|text| text.contains("\"at\":60000000000"))
+    })
+    .await;
+    assert_eq!(twin.house.clock().now().since_start(), Duration::ZERO);
+    drop(motion);
+    moving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_directory() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    let refused = refusal(start("", &folder).await);
+    assert!(
+        refused.ends_with("is in use by another process; end that, or give another --state-dir"),
+        "{refused}"
+    );
+    stop(twin).await;
+    stop(start("", &folder).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_state_of_another_house_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    stop(start("", &folder).await.unwrap()).await;
+    let before = std::fs::read(folder.house()).unwrap();
+    for (other, what) in [
+        ("seed: 8", "its seed is 0, that of the scenario 8"),
+        (
+            "devices: [{}, {}]",
+            "its devices are A842E39F8124, those of the scenario A842E39F8124, A842E39F8125",
+        ),
+    ] {
+        let refused = refusal(start(other, &folder).await);
+        assert!(refused.contains(what), "{refused}");
+    }
+    let mut scenario =
+        scenario::load("clock: {start: 2027-01-01T00:00:00Z}", "test.yaml", None).unwrap();
+    scenario.any_port();
+    scenario.state_dir = Some(folder.0.clone());
+    let refused = House::start(scenario).await.unwrap_err().to_string();
+    assert!(refused.contains("it started at 2026-01-15T17:00:00Z"), "{refused}");
+    assert_eq!(std::fs::read(folder.house()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_is_named() {
+    let folder = Folder::new();
+    std::fs::write(&folder.0, "a file").unwrap();
+    let refused = refusal(start("", &folder).await);
+    assert!(refused.starts_with("cannot keep state in "), "{refused}");
+    std::fs::remove_file(&folder.0).unwrap();
+}
+
+/// What a device of a torn or foreign file comes up with: the scenario's, never half of the file.
+#[tokio::test]
+async fn a_torn_or_foreign_device_file_is_set_aside_whole() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    twin.define(action("kept")).await;
+    twin.advance(50 * SECOND).await;
+    stop(twin).await;
+    let whole = std::fs::read(folder.device()).unwrap();
+    let mut bad_digit = whole.clone();
+    let at = whole.len() - 20;
+    bad_digit[at] ^= 1;
+    let newer =
+        String::from_utf8(whole.clone()).unwrap().replacen("wwsim-state 1", "wwsim-state 2", 1);
+    let house = std::fs::read(folder.house()).unwrap();
+    let damaged = [
+        Vec::new(),
+        whole[..whole.len() / 2].to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        [whole.clone(), b"x".to_vec()].concat(),
+        bad_digit,
+        newer.into_bytes(),
+        house,
+        b"{\"settings\": {}}\n".to_vec(),
+        vec![0xFF; 3000],
+    ];
+    for (index, bytes) in damaged.iter().enumerate() {
+        std::fs::write(folder.device(), bytes).unwrap();
+        let twin = start("", &folder).await.unwrap();
+        assert_eq!(twin.get("/api/v1/actions").await.status, 404, "{index}");
+        assert_eq!(twin.house.clock().now().since_start(), 50 * SECOND, "{index}");
+        stop(twin).await;
+        assert_eq!(folder.broken().len(), index + 1);
+    }
+    assert_eq!(
+        std::fs::read(folder.0.join("A842E39F8124/device.json.broken-2")).unwrap(),
+        damaged[1]
+    );
+    std::fs::write(folder.device(), whole).unwrap();
+    let twin = start("", &folder).await.unwrap();
+    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_torn_house_file_costs_no_device_and_no_time() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    twin.advance(50 * SECOND).await;
+    twin.define(action("kept")).await;
+    stop(twin).await;
+    std::fs::write(folder.house(), "wwsim-sta").unwrap();
+    let twin = start("", &folder).await.unwrap();
+    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
+    assert_eq!(twin.house.clock().now().since_start(), 50 * SECOND);
+    assert_eq!(folder.broken(), ["house.json.broken-1"]);
+}
+
+#[tokio::test]
+async fn what_lies_beside_a_document_counts_for_nothing() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    twin.define(action("kept")).await;
+    stop(twin).await;
+    let beside = folder.device().with_extension("json.tmp");
+    std::fs::write(&beside, "half of a").unwrap();
+    let twin = start("", &folder).await.unwrap();
+    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
+    stop(twin).await;
+    assert_eq!(folder.broken(), Vec::<String>::new());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_their_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    stop(start("", &folder).await.unwrap()).await;
+    for file in [folder.house(), folder.device()] {
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o077, 0);
+    }
+}
+
+/// The binary with a state directory.
+struct Process {
+    child: Child,
+    device: SocketAddr,
+    control: SocketAddr,
+}
+
+impl Process {
+    async fn start(folder: &Path, speed: &str) -> Self {
+        let ready = folder.join("ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));
+        command
+            .args(["run", "default", "--any-port", "--speed", speed, "--state-dir"])
+            .arg(folder)
+            .arg("--ready-file")
+            .arg(&ready)
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        let child = command.spawn().unwrap();
+        eventually(|| ready.exists()).await;
+        let said: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        let address = |url: &Value| url.as_str().unwrap()["http://".len()..].parse().unwrap();
+        Self {
+            child,
+            device: address(&said["devices"][0]["http"]),
+            control: address(&said["control"]),
+        }
+    }
+
+    /// The time of the house, in seconds.
+    async fn time(&self) -> f64 {
+        let clock = http(self.control, "GET", "/control/v1/clock", "").await;
+        clock.json()["t"].as_f64().unwrap()
+    }
+
+    /// SIGKILL, and its end.
+    async fn kill(mut self) {
+        within(self.child.kill()).await.unwrap();
+    }
+}
+
+/// Sends one request and returns the body of its answer; none where the other side dies first.
+async fn try_http(to: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(to).await.ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer))
+}
+
+/// Stores one definition after another until the process is gone; returns the last one that was
+/// answered, and whether a later one was sent.
+async fn define_on(device: SocketAddr, from: u64) -> u64 {
+    let mut answered = from;
+    loop {
+        let next = answered + 1;
+        let definition = json!({"const": {"n": next}, "actions": action("a")}).to_string();
+        match try_http(device, "POST", "/api/v1/actions", &definition).await {
+            Some((200, _)) => answered = next,
+            Some((status, answer)) => panic!("{status}: {answer}"),
+            None => return answered,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
+    let folder = Folder::new();
+    let mut draws = Draws::new(11, Stream::named("kill"), 0);
+    let (mut answered, mut time, mut given) = (0, 0.0_f64, HashSet::new());
+    for round in 0..8 {
+        let speed = if round % 2 == 0 { "1" } else { "3600" };
+        let process = Process::start(&folder.0, speed).await;
+        let begins = process.time().await;
+        assert!(begins >= time, "round {round}: time fell from {time} to {begins}");
+        if round > 0 {
+            let stored = http(process.device, "GET", "/api/v1/actions", "").await.json();
+            let stored = stored["const"]["n"].as_u64().unwrap();
+            assert!(
+                (answered..=answered + 1).contains(&stored),
+                "round {round}: {answered} was answered, {stored} is there"
+            );
+            answered = stored;
+            let called = http(process.device, "POST", "/api/v1/actions/call?id=a", "").await;
+            assert_eq!(called.status, 202, "{}", called.body);
+            let id = called.header("Location").unwrap().to_owned();
+            assert!(given.insert(id.clone()), "round {round}: {id} was given before");
+        }
+        let device = process.device;
+        let writer = tokio::spawn(define_on(device, answered));
+        tokio::time::sleep(Duration::from_millis(20 + draws.next_u64() % 180)).await;
+        time = process.time().await;
+        process.kill().await;
+        answered = within(writer).await.unwrap();
+        assert!(answered > 0 || round == 0);
+    }
+    assert!(answered > 8, "something was written: {answered}");
+    assert_eq!(folder.broken(), Vec::<String>::new());
+}
