@@ -92,6 +92,10 @@ pub enum Event {
     ModbusListening { device: Arc<str>, listening: bool },
     /// A target answered.
     TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
+    /// A client follows the live stream of a device.
+    LiveFollowed { device: Arc<str> },
+    /// The device ended a live stream: `taken over`, `thrown out`, `cut` or `not read`.
+    LiveEnded { device: Arc<str>, cause: &'static str },
     /// A device goes down, to come up again.
     Rebooting { device: Arc<str>, cause: &'static str },
     /// A device came up.

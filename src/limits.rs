@@ -182,6 +182,15 @@ pub const FAULT_RULES: usize = 1000;
 /// How often a meter rule's window may come round: a device that looks again after a year walks
 /// through half a million of them, which takes it some 0.1 s.
 pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
+/// Bytes of a recording of the SD card: some days at the least frequency, a quarter of an hour's rows
+/// of a year.
+pub const RECORDING_BYTES: usize = 16 * 1024 * 1024;
+/// Rows of a recording; a year of quarter-hours has 35 040.
+pub const RECORDING_ROWS: usize = 100_000;
+/// Characters of a text of the meter: as many as the device's Modbus map has room for (contract §6).
+pub const METER_TEXT: usize = 24;
+/// The device's time zone (contract §4).
+pub const ZONE: &str = "Europe/Zurich";
 /// Changes of what befalls a meter that are looked through for its next reading, before the one who
 /// waits is told to ask again: more than a day of the busiest rule.
 pub const METER_CHANGES_AHEAD: usize = 4000;
@@ -251,6 +260,14 @@ pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away in that time; a client that goes on beyond them is reset.
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
+/// Live events that wait for a client to read them, about 600 bytes each, after the kernel's buffers
+/// are full.
+pub const LIVE_QUEUE: usize = 64;
+/// Real time that a live client gets to read on when its queue is full, before it is dropped: so much
+/// that a client that reads is never dropped for a clock that is moved fast.
+pub const LIVE_GRACE: Duration = Duration::from_secs(1);
+/// Live events that faults hold back; of more the oldest are lost.
+pub const LIVE_HELD: usize = 1000;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
 /// Real time the control plane waits until every listener follows a change of the rules.

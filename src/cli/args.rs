@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -30,6 +31,8 @@ pub enum Command {
     Run(RunArguments),
     /// Check scenario files and report every mistake at once (exit code 1 if there are any)
     Check(CheckArguments),
+    /// Print what a house's meter measures, without starting the house
+    Trace(TraceArguments),
     /// Print the JSON Schema of scenario files
     Schema,
     /// List the built-in houses
@@ -82,6 +85,37 @@ pub struct CheckArguments {
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+}
+
+/// `wwsim trace`.
+#[derive(Debug, Args)]
+pub struct TraceArguments {
+    /// A scenario file, or the name of a built-in house
+    pub scenario: String,
+    /// The device, by id, where the house has several [default: the first]
+    #[arg(long, value_name = "ID")]
+    pub device: Option<String>,
+    /// Where it begins: a moment with its offset, or a time after the house's start, as 6h
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    pub from: String,
+    /// How long it goes on
+    #[arg(long = "for", value_name = "TIME", default_value = "1d", value_parser = crate::scenario::parse_duration)]
+    pub lasts: Duration,
+    /// The time between two rows
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::scenario::parse_duration)]
+    pub every: Duration,
+    /// The form of the rows
+    #[arg(long, value_enum, default_value_t = TraceFormat::Csv)]
+    pub format: TraceFormat,
+}
+
+/// The form of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TraceFormat {
+    /// A header, and a line a row; what is not known is empty
+    Csv,
+    /// A JSON array with an object a line; what is not known is null
+    Json,
 }
 
 /// How mistakes are reported.

@@ -2,8 +2,10 @@
 
 mod args;
 mod check;
+mod load;
 mod ready;
 mod run;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command.unwrap_or(Command::Run(args::RunArguments::default())) {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Trace(arguments) => trace::trace(&arguments),
         Command::Schema => print(&scenario::json_schema()),
         Command::List => print(&list()),
         Command::Openapi => print(&openapi::text()),

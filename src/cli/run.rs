@@ -7,10 +7,11 @@ use tokio::signal;
 use tracing_subscriber::EnvFilter;
 
 use super::args::RunArguments;
+use super::load::{Unloadable, load};
 use super::{Outcome, print, ready};
 use crate::house::{Addresses, House};
 use crate::limits;
-use crate::scenario::{self, Diagnostics, Scenario};
+use crate::scenario::Scenario;
 
 /// The command.
 pub(super) fn run(arguments: &RunArguments) -> Outcome {
@@ -69,32 +70,6 @@ async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Outcome {
     // Real time: a process that is told to end ends, whatever the house is busy with.
     let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, house.stop()).await;
     outcome
-}
-
-enum Unloadable {
-    /// It is no valid scenario.
-    Wrong(Diagnostics),
-    /// It is not there.
-    Unreadable(String),
-}
-
-/// A built-in house by name, else a file.
-fn load(name: &str) -> Result<Scenario, Unloadable> {
-    if let Some(builtin) = scenario::builtin(name) {
-        return builtin.load().map_err(Unloadable::Wrong);
-    }
-    let path = Path::new(name);
-    if !path.exists() {
-        let names: Vec<&str> = scenario::builtins().iter().map(|builtin| builtin.name).collect();
-        return Err(Unloadable::Unreadable(format!(
-            "no scenario `{name}`: neither a file nor one of the built-in houses {}",
-            names.join(", ")
-        )));
-    }
-    match scenario::load_file(path) {
-        Ok(loaded) => loaded.map_err(Unloadable::Wrong),
-        Err(error) => Err(Unloadable::Unreadable(format!("cannot read {name}: {error}"))),
-    }
 }
 
 /// What the command line says overrides what the scenario says.

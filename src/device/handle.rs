@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -196,6 +197,8 @@ pub struct Device {
     state: Mutex<State>,
     /// Counts the changes of what lasts: configuration, actions, firmware, boots.
     changes: watch::Sender<u64>,
+    /// Whether its MQTT client has a broker, as that client says.
+    broker: AtomicBool,
     /// The count of them that is known to outlive the process; none where nothing does.
     kept: watch::Sender<Option<u64>>,
 }
@@ -313,6 +316,7 @@ impl Device {
             journal,
             state,
             changes,
+            broker: AtomicBool::new(false),
             kept,
         })
     }
@@ -365,6 +369,22 @@ impl Device {
     /// The house's log of decisions.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Whether its MQTT client is connected to a broker.
+    #[must_use]
+    pub fn broker_connected(&self) -> bool {
+        self.broker.load(Ordering::Acquire)
+    }
+
+    /// Said by the MQTT client, with each change.
+    pub fn set_broker_connected(&self, connected: bool) {
+        self.broker.store(connected, Ordering::Release);
+    }
+
+    /// Tells the journal of something that a surface did.
+    pub fn tell(&self, event: impl FnOnce(Arc<str>) -> Event) {
+        self.journal.write(event(self.identity.id.shared()));
     }
 
     /// Up to which count of changes everything outlives the process.

@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Firmware;
 use super::sd::CardPlan;
+use crate::rng::{Draws, Stream};
 
 /// The device as a thing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hardware {
     /// How long it is gone for when it reboots, in virtual time.
     pub reboot_time: Duration,
+    /// `device.build`; none where it follows from the firmware.
+    pub build: Option<String>,
+    /// When its licence was activated.
+    pub activated: Timestamp,
     /// The SD card in it; none where the slot is empty.
     pub sd_card: Option<CardPlan>,
     /// Which firmware the images that are uploaded are, by the first that fits.
@@ -45,12 +52,25 @@ impl Hardware {
     /// [`Hardware::reboot_time`] where the scenario does not say (contract §2: 30 to 60 s on
     /// hardware; a twin does not keep its users waiting).
     pub const REBOOT_TIME: Duration = Duration::from_secs(3);
+    /// [`Hardware::activated`] where the scenario does not say: 2025-01-15T09:00:00Z.
+    pub const ACTIVATED: Timestamp = Timestamp::constant(1_736_931_600, 0);
+
+    /// `device.build` of a firmware: seven and eight hexadecimal digits, as the vendor's sample has.
+    #[must_use]
+    pub fn build(&self, firmware: Firmware) -> String {
+        self.build.clone().unwrap_or_else(|| {
+            let bits = Draws::new(0, Stream::named(&format!("build {firmware}")), 0).bits();
+            format!("{:07x}-{:08x}", bits >> 36, bits & 0xFFFF_FFFF)
+        })
+    }
 }
 
 impl Default for Hardware {
     fn default() -> Self {
         Self {
             reboot_time: Self::REBOOT_TIME,
+            build: None,
+            activated: Self::ACTIVATED,
             sd_card: Some(CardPlan::default()),
             images: Vec::new(),
             power_model: false,

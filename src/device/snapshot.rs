@@ -1,6 +1,7 @@
 //! A device at one instant.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -107,6 +108,12 @@ impl Snapshot {
         }
     }
 
+    /// How long the device has been up.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.now.since(self.view.boot.at)
+    }
+
     /// The time by the device's clock.
     #[must_use]
     pub fn system_time(&self) -> CivilTime {
@@ -176,7 +183,6 @@ impl fmt::Display for BootId {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::device::{Config, Firmware};

@@ -33,6 +33,13 @@ pub enum Fault {
         /// What befalls it.
         effect: MqttEffect,
     },
+    /// The live stream.
+    Live {
+        /// The device, by id; any where none.
+        device: Option<String>,
+        /// What befalls its events.
+        effect: LiveEffect,
+    },
     /// The meter.
     Meter {
         /// The device, by id; any where none.
@@ -310,6 +317,27 @@ pub enum MqttEffect {
     Drop,
     /// The broker refuses connections; an open one is lost.
     Refuse,
+}
+
+/// What may befall an event of the live stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LiveEffect {
+    /// Sent later, with those after it behind it.
+    Delay(Delay),
+    /// It and those after it are held back: for a time, or until released.
+    Stall {
+        /// How long; until released where none.
+        lasts: Option<Duration>,
+    },
+    /// The connection ends after so many bytes of it.
+    Cut {
+        /// Bytes that still get out.
+        after: usize,
+    },
+    /// Sent twice.
+    Duplicate,
+    /// The client is thrown out in its place, as if another had connected.
+    Takeover,
 }
 
 /// What may befall a request to a target.

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault, Method,
-    ModbusPlace, MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect, TargetPlace,
-    Trigger, TriggerState,
+    ActionEffect, ActionPlace, ApiEffect, ConnectFault, Delay, Episode, Episodes, Fault,
+    LiveEffect, Method, ModbusPlace, MqttEffect, QueueEffect, SlaveEffect, SlavePlace,
+    TargetEffect, TargetPlace, Trigger, TriggerState,
 };
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
@@ -196,6 +196,17 @@ pub struct Hold {
     pub rule: Arc<str>,
     /// Ends with the hold.
     pub sleep: Sleep,
+}
+
+/// What the rules made of an event of the live stream.
+#[derive(Debug, Default)]
+pub struct LiveVerdict {
+    /// All delays, added up.
+    pub delay: Duration,
+    /// Ends when the event may go; none where it is not held back.
+    pub stall: Option<Sleep>,
+    /// What then becomes of it; none where all is well. Neither a delay nor a stall.
+    pub effect: Option<LiveEffect>,
 }
 
 /// Whether a Modbus server, or a device's broker, refuses connections now.
@@ -460,14 +471,41 @@ impl Engine {
                 && place.matches(call)
                 && strike.strikes(hold.is_none())
             {
-                let until = lasts.map_or(VirtualTime::MAX, |lasts| strike.now.after(lasts));
-                let sleep = self.clock.sleep_until(until);
-                strike.holds.retain(|alarm| !alarm.is_over());
-                strike.holds.push(sleep.alarm());
+                let sleep = strike.hold(&self.clock, *lasts);
                 hold = Some(Hold { rule: strike.id.clone(), sleep });
             }
         });
         hold
+    }
+
+    /// An event of a device's live stream, as its reading comes.
+    #[must_use]
+    pub fn live(&self, device: &str) -> LiveVerdict {
+        let mut verdict = LiveVerdict::default();
+        self.ask("live", &|| device.to_owned(), |fault, strike| {
+            let Fault::Live { device: place, effect } = fault else { return };
+            if !is(place, device) {
+                return;
+            }
+            match effect {
+                LiveEffect::Delay(delay) => {
+                    if strike.strikes(true) {
+                        verdict.delay += delay.draw(&mut strike.draws);
+                    }
+                }
+                LiveEffect::Stall { lasts } => {
+                    if strike.strikes(verdict.stall.is_none()) {
+                        verdict.stall = Some(strike.hold(&self.clock, *lasts));
+                    }
+                }
+                LiveEffect::Cut { .. } | LiveEffect::Duplicate | LiveEffect::Takeover => {
+                    if strike.strikes(verdict.effect.is_none()) {
+                        verdict.effect = Some(*effect);
+                    }
+                }
+            }
+        });
+        verdict
     }
 
     /// A request of an action that is about to connect.
@@ -729,6 +767,15 @@ impl Strike<'_> {
         self.struck = strikes && open;
         *self.overruled += u64::from(strikes && !open);
         self.struck
+    }
+
+    /// Holds what was struck: for a time, or until the rule is released.
+    fn hold(&mut self, clock: &Clock, lasts: Option<Duration>) -> Sleep {
+        let until = lasts.map_or(VirtualTime::MAX, |lasts| self.now.after(lasts));
+        let sleep = clock.sleep_until(until);
+        self.holds.retain(|alarm| !alarm.is_over());
+        self.holds.push(sleep.alarm());
+        sleep
     }
 }
 

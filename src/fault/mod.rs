@@ -14,14 +14,14 @@ mod trigger;
 
 pub use self::delay::Delay;
 pub use self::effect::{
-    ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, Method,
-    ModbusPlace, Moment, MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect,
+    ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, LiveEffect,
+    Method, ModbusPlace, Moment, MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect,
     TargetPlace, WireFault,
 };
 pub use self::engine::{
     ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, Listener,
-    ModbusRequest, MqttMessage, Peer, Refusing, Rule, RuleStatus, SlaveRequest, TargetRequest,
-    Verdict,
+    LiveVerdict, ModbusRequest, MqttMessage, Peer, Refusing, Rule, RuleStatus, SlaveRequest,
+    TargetRequest, Verdict,
 };
 pub use self::meter::{ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence};
 pub use self::reply_plan::{End, ReplyPlan, reply_plan};

@@ -53,12 +53,19 @@ pub(super) struct Line<'a> {
     pub episodes: &'a Episodes,
     /// Why the device cannot read what the meter sends, with the keys that it has now.
     pub locked: Option<Silence>,
+    /// From here on the meter says nothing more.
+    pub ends: VirtualTime,
 }
 
 impl Line<'_> {
     fn at(&self, at: VirtualTime) -> MeterState {
         let mut state = self.episodes.at(self.device, at);
         state.silent = state.silent.or(self.locked);
+        if at >= self.ends {
+            state.silent = state.silent.or(Some(Silence::NoData));
+        } else {
+            state.until = state.until.min(self.ends);
+        }
         state
     }
 }
@@ -245,6 +252,7 @@ mod tests {
                 device: "A",
                 episodes: &self.episodes,
                 locked: None,
+                ends: VirtualTime::MAX,
             }
         }
 
@@ -362,7 +370,7 @@ mod tests {
             let mut link = Link::new(VirtualTime::ZERO);
             link.follow(&bench.line(), VirtualTime::ZERO);
             let mut ids = 0;
-            while let Some(next) = link.next(&bench.line()).filter(|next| *next < at(300)) {
+            while let Some(next) = link.next(&bench.line()).filter(|next| *next <= at(300)) {
                 link.follow(&bench.line(), next);
                 let newest = link.newest.unwrap();
                 prop_assert_eq!((newest.id, bench.cadence.time(newest.n)), (ids + 1, next));

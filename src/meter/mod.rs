@@ -8,14 +8,18 @@
 mod cadence;
 mod kind;
 mod link;
+mod measured;
 mod model;
 mod quantity;
 mod reading;
+mod replay;
 pub mod signal;
 
 pub use self::cadence::Cadence;
 pub use self::kind::{DlmsObject, Kind, KindFacts, ObjectValue, objects};
 pub use self::link::Link;
-pub use self::model::{Listener, Meter, MeterPlan, MeterTexts, RegisterCut};
+pub use self::measured::RegisterCut;
+pub use self::model::{Listener, Meter, MeterPlan, MeterTexts, ReplayPlan};
 pub use self::quantity::{Quantity, Unit};
 pub use self::reading::{Interface, MeterIdentity, Observation, Protocol, Reading, Status, Volume};
+pub use self::replay::{Recording, RecordingError, ReplayMode};

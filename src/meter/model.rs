@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::link::{Delivered, Line};
-use super::signal::{Energies, Energy, Moment, Signal, SignalPlan};
+use super::measured::{Measured, Measurement, Replayed, without};
+use super::signal::{Signal, SignalPlan};
 use super::{
-    Cadence, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading, Volume,
+    Cadence, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading, Recording,
+    RegisterCut, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
@@ -28,6 +30,8 @@ pub struct MeterPlan {
     pub registers: RegisterCut,
     /// What it encrypts its readings with, where it does.
     pub encryption_key: Option<[u8; 16]>,
+    /// What it measures in place of the signal.
+    pub replay: Option<ReplayPlan>,
 }
 
 impl Default for MeterPlan {
@@ -38,6 +42,7 @@ impl Default for MeterPlan {
             texts: MeterTexts::default(),
             registers: RegisterCut::default(),
             encryption_key: None,
+            replay: None,
         }
     }
 }
@@ -51,14 +56,22 @@ pub struct MeterTexts {
     pub model: Option<String>,
 }
 
-/// How the tariff registers of a meter are cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum RegisterCut {
-    /// To Wh, and the total is their sum.
-    #[default]
-    Together,
-    /// To 10 Wh each, the total to Wh: together they miss it by up to 0.019 kWh, as real meters do.
-    Separately,
+/// A recording that drives a meter in place of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplayPlan {
+    /// What was recorded. Meters share it.
+    pub recording: Arc<Recording>,
+    /// What comes after its last row.
+    pub mode: ReplayMode,
+    /// Whether values between two rows lie between theirs, in place of the earlier row's.
+    pub interpolate: bool,
+}
+
+/// What a meter measures.
+#[derive(Debug)]
+enum Source {
+    Model(Box<Signal>),
+    Replay(ReplayPlan),
 }
 
 /// A meter. Cheap to ask, at any moment, in any order.
@@ -67,7 +80,7 @@ pub struct Meter {
     facts: &'static KindFacts,
     plugged: bool,
     identity: Arc<MeterIdentity>,
-    signal: Signal,
+    source: Source,
     registers: RegisterCut,
     encryption_key: Option<[u8; 16]>,
     cadence: Cadence,
@@ -129,11 +142,18 @@ impl Meter {
         let facts = plan.kind.unwrap_or_default().facts();
         let stream = Stream::named("meter").child(Stream::named(device).number());
         let number = Draws::new(seed, stream.child(Stream::named("number").number()), 0).bits();
+        let (source, recorded) = match &plan.replay {
+            Some(replay) => (Source::Replay(replay.clone()), replay.recording.texts()),
+            None => {
+                let signal = Signal::new(&plan.signal, seed, device, start);
+                (Source::Model(Box::new(signal)), MeterTexts::default())
+            }
+        };
         Self {
             facts,
             plugged: plan.kind.is_some(),
-            identity: Arc::new(identity(facts, &plan.texts, number)),
-            signal: Signal::new(&plan.signal, seed, device, start),
+            identity: Arc::new(identity(facts, &plan.texts.clone().or(recorded), number)),
+            source,
             registers: plan.registers,
             encryption_key: plan.encryption_key,
             cadence: Cadence::new(facts, seed, stream),
@@ -183,6 +203,7 @@ impl Meter {
             device: &self.device,
             episodes: listener.episodes,
             locked,
+            ends: self.ends(),
         }
     }
 
@@ -208,26 +229,77 @@ impl Meter {
         let measured = state.frozen.unwrap_or(at);
         let interval = of.before.map_or(self.cadence.period(), |n| at.since(self.cadence.time(n)));
         let mut reading = Reading::new(of.id, at, interval, self.meter_time(at, &state));
+        let still = state.frozen.map(|since| self.cadence.first_from(since));
+        let unused = self.unused_phases(still.unwrap_or(of.n));
+        let measurement = self.measurement(measured, &state);
         if self.facts.tariff {
-            reading.tariff = Some(self.signal.tariff(measured));
+            reading.tariff = measurement.tariff();
+        }
+        match &self.source {
+            Source::Model(_) => {
+                for (quantity, places) in self.facts.sends {
+                    reading.set(*quantity, measurement.value(*quantity, *places, unused));
+                }
+            }
+            Source::Replay(replay) => {
+                for quantity in replay.recording.quantities() {
+                    reading.set(quantity, measurement.value(quantity, Decimal::PLACES, unused));
+                }
+            }
         }
         if self.facts.volume_bus {
             let meter_id = Arc::clone(&self.volume_meter);
             reading.volumes.push(Volume { bus: 1, meter_id, meter_time: None, cumulative: None });
         }
-        let shown = Shown {
-            moment: without(self.signal.at(measured), state.missing),
-            energies: self.signal.energy(measured),
-            missing: state.missing,
-            lost: state.lost,
-            cut: self.registers,
-        };
-        let still = state.frozen.map(|since| self.cadence.first_from(since));
-        let unused = self.unused_phases(still.unwrap_or(of.n));
-        for (quantity, places) in self.facts.sends {
-            reading.set(*quantity, shown.value(*quantity, *places, unused));
-        }
         reading
+    }
+
+    /// What is measured at `at`, with what befalls the meter.
+    fn measurement(&self, at: VirtualTime, state: &MeterState) -> Measurement<'_> {
+        match &self.source {
+            Source::Model(signal) => {
+                let signal = signal.state(at);
+                Measurement::Model(Measured {
+                    moment: without(signal.moment, state.missing),
+                    energies: signal.energies,
+                    tariff: signal.tariff,
+                    missing: state.missing,
+                    lost: state.lost,
+                    cut: self.registers,
+                })
+            }
+            Source::Replay(ReplayPlan { recording, mode, interpolate }) => {
+                Measurement::Replay(Replayed {
+                    played: recording.at(millis(at), *mode, *interpolate),
+                    missing: state.missing,
+                    lost: state.lost,
+                })
+            }
+        }
+    }
+
+    /// What could be measured at `at`: the tariff, and every quantity in its finest places in the
+    /// order of [`Quantity::ALL`], whether this kind of meter sends it or not, and whatever befalls
+    /// it.
+    #[must_use]
+    pub fn trace(&self, at: VirtualTime) -> (Option<u8>, [Option<Decimal>; Quantity::COUNT]) {
+        let measurement = self.measurement(at, &MeterState::default());
+        let mut values = [None; Quantity::COUNT];
+        for (value, quantity) in values.iter_mut().zip(Quantity::ALL) {
+            *value = measurement.value(*quantity, 6, [0; 3]);
+        }
+        (measurement.tariff(), values)
+    }
+
+    /// When there is nothing more to measure.
+    fn ends(&self) -> VirtualTime {
+        match &self.source {
+            Source::Replay(ReplayPlan { recording, mode: ReplayMode::End, .. }) => {
+                let lasts = u64::try_from(recording.lasts()).unwrap_or(u64::MAX);
+                VirtualTime::ZERO.after(Duration::from_millis(lasts))
+            }
+            _ => VirtualTime::MAX,
+        }
     }
 
     /// The time by the meter's clock, which has whole seconds.
@@ -250,6 +322,22 @@ impl Meter {
             Draws::new(self.seed, self.stream.child(Stream::named("unused").number()), n);
         let spread = u64::from(most - least) + 1;
         [(); 3].map(|()| least + u32::try_from(draws.bits() % spread).unwrap_or(0))
+    }
+}
+
+/// ms since the start.
+fn millis(at: VirtualTime) -> i64 {
+    i64::try_from(at.since_start().as_millis()).unwrap_or(i64::MAX)
+}
+
+impl MeterTexts {
+    /// These, and `others` where one is missing.
+    fn or(self, others: Self) -> Self {
+        Self {
+            logical_name: self.logical_name.or(others.logical_name),
+            id: self.id.or(others.id),
+            model: self.model.or(others.model),
+        }
     }
 }
 
@@ -279,165 +367,333 @@ fn filled(pattern: &str, mut number: u64) -> String {
     digits.into_iter().collect()
 }
 
-/// What a meter measured at one moment, as it is going to show it.
-struct Shown {
-    moment: Moment,
-    energies: Energies,
-    missing: [bool; 3],
-    lost: u64,
-    cut: RegisterCut,
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl Shown {
-    /// A quantity to so many places.
-    fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Decimal {
+    use super::*;
+    use crate::fault::{ClockDrift, Episode, MeterEffect, Trigger};
+    use crate::meter::Status;
+    use crate::meter::signal::plan::{LoadPlan, PvPlan, RegisterPlan};
+
+    const DEVICE: &str = "A842E39F8124";
+
+    fn at(seconds: u64) -> VirtualTime {
+        VirtualTime::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn plan(kind: Kind) -> MeterPlan {
+        let signal = SignalPlan {
+            pv: Some(PvPlan { kwp: 9.0, ..PvPlan::default() }),
+            loads: vec![LoadPlan::heat_pump(), LoadPlan::boiler()],
+            registers: RegisterPlan {
+                import: [7_000_001, 20],
+                export: [3, 4],
+                ..RegisterPlan::default()
+            },
+            ..SignalPlan::default()
+        };
+        MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
+    }
+
+    fn meter(plan: &MeterPlan, seed: u64) -> Meter {
+        let start: Timestamp = "2026-10-24T09:00:00+02:00".parse().unwrap();
+        Meter::new(plan, seed, DEVICE, start)
+    }
+
+    fn seen(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Observation {
+        let episode = |effect: &MeterEffect| Episode {
+            device: None,
+            effect: *effect,
+            when: Trigger { after: Duration::from_mins(5), ..Trigger::default() },
+            armed_at: VirtualTime::ZERO,
+            until: VirtualTime::MAX,
+        };
+        let episodes = Episodes::new(effects.iter().map(episode).collect());
+        let listener = Listener { episodes: &episodes, key: None };
+        let mut link = Link::new(VirtualTime::ZERO);
+        meter.follow(&mut link, now, listener);
+        meter.observe(&link, listener)
+    }
+
+    fn reading(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Reading {
+        let observation = seen(meter, now, effects);
+        assert_eq!(observation.status, Status::Ok);
+        Reading::clone(&observation.reading.unwrap())
+    }
+
+    /// In units of 10^−`places`; 0 where it is not sent.
+    fn number(reading: &Reading, quantity: Quantity) -> i64 {
+        reading.get(quantity).map_or(0, Decimal::mantissa)
+    }
+
+    const COUNTERS: [Quantity; 8] = [
+        Quantity::ActiveImportEnergy,
+        Quantity::ActiveImportEnergyT1,
+        Quantity::ActiveImportEnergyT2,
+        Quantity::ActiveExportEnergy,
+        Quantity::ActiveExportEnergyT1,
+        Quantity::ActiveExportEnergyT2,
+        Quantity::ReactiveImportEnergy,
+        Quantity::ReactiveExportEnergy,
+    ];
+
+    fn check(reading: &Reading, kind: Kind) -> Result<(), TestCaseError> {
         use Quantity as Q;
-        let positive = |value: i64| decimal(value.max(0), places);
-        let negative = |value: i64| decimal(value.saturating_neg().max(0), places);
-        let (active, reactive) = (&self.moment.active, &self.moment.reactive);
-        match quantity {
-            Q::ImportPower => positive(net(active, places)),
-            Q::ImportPowerL1 => positive(phase(active[0], places)),
-            Q::ImportPowerL2 => positive(phase(active[1], places)),
-            Q::ImportPowerL3 => positive(phase(active[2], places)),
-            Q::ExportPower => negative(net(active, places)),
-            Q::ExportPowerL1 => negative(phase(active[0], places)),
-            Q::ExportPowerL2 => negative(phase(active[1], places)),
-            Q::ExportPowerL3 => negative(phase(active[2], places)),
-            Q::ReactiveImportPower => positive(net(reactive, places)),
-            Q::ReactiveImportPowerL1 => positive(phase(reactive[0], places)),
-            Q::ReactiveImportPowerL2 => positive(phase(reactive[1], places)),
-            Q::ReactiveImportPowerL3 => positive(phase(reactive[2], places)),
-            Q::ReactiveExportPower => negative(net(reactive, places)),
-            Q::ReactiveExportPowerL1 => negative(phase(reactive[0], places)),
-            Q::ReactiveExportPowerL2 => negative(phase(reactive[1], places)),
-            Q::ReactiveExportPowerL3 => negative(phase(reactive[2], places)),
-            Q::ApparentPower => milli_of_kilo(self.moment.total_apparent(), places),
-            Q::VoltageL1 => self.voltage(0, places, unused),
-            Q::VoltageL2 => self.voltage(1, places, unused),
-            Q::VoltageL3 => self.voltage(2, places, unused),
-            Q::CurrentL1 => thousandths(self.moment.current(0), places),
-            Q::CurrentL2 => thousandths(self.moment.current(1), places),
-            Q::CurrentL3 => thousandths(self.moment.current(2), places),
-            Q::PowerFactor => thousandths(self.moment.power_factor(), places),
-            Q::ImportDemand => demand(self.energies.import_demand, places),
-            Q::ImportDemandT1 => demand([self.energies.import_demand[0]; 2], places),
-            Q::ImportDemandT2 => demand([self.energies.import_demand[1]; 2], places),
-            Q::ExportDemand => demand(self.energies.export_demand, places),
-            Q::ExportDemandT1 => demand([self.energies.export_demand[0]; 2], places),
-            Q::ExportDemandT2 => demand([self.energies.export_demand[1]; 2], places),
-            _ => self.register(quantity, places),
+        let n = |quantity| number(reading, quantity);
+        for (quantity, places) in kind.facts().sends {
+            prop_assert_eq!(reading.get(*quantity).map(Decimal::places), Some(*places));
+        }
+        let phases = n(Q::ImportPowerL1) + n(Q::ImportPowerL2) + n(Q::ImportPowerL3)
+            - n(Q::ExportPowerL1)
+            - n(Q::ExportPowerL2)
+            - n(Q::ExportPowerL3);
+        prop_assert_eq!(n(Q::ImportPower) - n(Q::ExportPower), phases);
+        prop_assert!(n(Q::ImportPower) == 0 || n(Q::ExportPower) == 0);
+        if kind != Kind::LandisGyr {
+            for total in [Q::ActiveImportEnergy, Q::ActiveExportEnergy] {
+                let [first, second] = total.tariffs().unwrap();
+                prop_assert_eq!(n(total), n(first) + n(second));
+            }
+        }
+        if kind == Kind::LandisGyr {
+            for (phase, [p_in, p_out, q_in, q_out, volts, amperes]) in [
+                [
+                    Q::ImportPowerL1,
+                    Q::ExportPowerL1,
+                    Q::ReactiveImportPowerL1,
+                    Q::ReactiveExportPowerL1,
+                    Q::VoltageL1,
+                    Q::CurrentL1,
+                ],
+                [
+                    Q::ImportPowerL2,
+                    Q::ExportPowerL2,
+                    Q::ReactiveImportPowerL2,
+                    Q::ReactiveExportPowerL2,
+                    Q::VoltageL2,
+                    Q::CurrentL2,
+                ],
+                [
+                    Q::ImportPowerL3,
+                    Q::ExportPowerL3,
+                    Q::ReactiveImportPowerL3,
+                    Q::ReactiveExportPowerL3,
+                    Q::VoltageL3,
+                    Q::CurrentL3,
+                ],
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let f = |quantity| reading.get(quantity).unwrap().to_f64();
+                let (p, q) = (f(p_in) - f(p_out), f(q_in) - f(q_out));
+                let apparent = (p * p + q * q).sqrt() * 1000.0;
+                let shown = f(volts) * f(amperes);
+                // Half a volt, half a hundredth of an ampere, half a watt.
+                let slack = 0.5 * f(amperes) + 0.005 * f(volts) + 2.0;
+                prop_assert!(
+                    (apparent - shown).abs() <= slack,
+                    "L{}: {} VA, {} VA",
+                    phase + 1,
+                    apparent,
+                    shown
+                );
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Over two days, the night in which the clocks go back among them.
+        #[test]
+        fn readings_fit_together_and_counters_never_fall(
+            seed: u64,
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+            mut moments in prop::collection::vec(60..180_000_u64, 2..12),
+        ) {
+            let meter = meter(&plan(kind), seed);
+            let asked_at_random: Vec<_> =
+                moments.iter().map(|moment| reading(&meter, at(*moment), &[])).collect();
+            let fresh = self::meter(&plan(kind), seed);
+            let mut order: Vec<usize> = (0..moments.len()).collect();
+            order.sort_by_key(|index| moments[*index]);
+            let mut last: Option<&Reading> = None;
+            for index in order {
+                let now = reading(&fresh, at(moments[index]), &[]);
+                prop_assert_eq!(&now, &asked_at_random[index], "whatever was asked before");
+                check(&now, kind)?;
+                if let Some(last) = last {
+                    for counter in COUNTERS {
+                        prop_assert!(number(&now, counter) >= number(last, counter), "{}", counter);
+                    }
+                    prop_assert!(now.id >= last.id);
+                }
+                last = Some(&asked_at_random[index]);
+            }
+            moments.clear();
         }
     }
 
-    fn voltage(&self, phase: usize, places: u8, unused: [u32; 3]) -> Decimal {
-        let used = phase < self.moment.phases && !self.missing[phase];
-        let milli = if used { self.moment.voltage[phase] } else { unused[phase] };
-        thousandths(milli.into(), places)
+    #[test]
+    fn energy_is_power_times_time_to_the_last_digit() {
+        let meter = meter(&MeterPlan::default(), 3);
+        let mut link = Link::new(VirtualTime::ZERO);
+        let episodes = Episodes::none();
+        let listener = Listener { episodes: &episodes, key: None };
+        meter.follow(&mut link, at(3600), listener);
+        let before = meter.observe(&link, listener).reading.unwrap();
+        let (mut joules, mut last) = (0, Arc::clone(&before));
+        for _ in 0..200 {
+            let next = meter.next_reading(&link, listener).unwrap();
+            meter.follow(&mut link, next, listener);
+            let reading = meter.observe(&link, listener).reading.unwrap();
+            assert_eq!(reading.at, next);
+            assert_eq!(reading.interval, reading.at.since(last.at));
+            let watts = number(&reading, Quantity::ImportPower);
+            joules += watts * i64::try_from(reading.interval.as_millis()).unwrap();
+            last = reading;
+        }
+        let counted = number(&last, Quantity::ActiveImportEnergy)
+            - number(&before, Quantity::ActiveImportEnergy);
+        // Loads switch between two readings now and then.
+        assert!((counted - joules / 3_600_000).abs() <= 8, "{counted} Wh, {joules} mJ");
     }
 
-    /// A counter, in Wh or varh.
-    fn register(&self, quantity: Quantity, places: u8) -> Decimal {
-        use Quantity as Q;
-        let energies = &self.energies;
-        let (tariffs, which) = match quantity {
-            Q::ActiveImportEnergy => (energies.import, None),
-            Q::ActiveImportEnergyT1 => (energies.import, Some(0)),
-            Q::ActiveImportEnergyT2 => (energies.import, Some(1)),
-            Q::ActiveExportEnergy => (energies.export, None),
-            Q::ActiveExportEnergyT1 => (energies.export, Some(0)),
-            Q::ActiveExportEnergyT2 => (energies.export, Some(1)),
-            Q::ReactiveImportEnergy => (energies.reactive_import(), None),
-            Q::ReactiveImportEnergyT1 => (energies.reactive_import(), Some(0)),
-            Q::ReactiveImportEnergyT2 => (energies.reactive_import(), Some(1)),
-            Q::ReactiveExportEnergy => (energies.reactive_export(), None),
-            Q::ReactiveExportEnergyT1 => (energies.reactive_export(), Some(0)),
-            Q::ReactiveExportEnergyT2 => (energies.reactive_export(), Some(1)),
-            Q::InductiveImportEnergy => (energies.quadrants[0], None),
-            Q::InductiveImportEnergyT1 => (energies.quadrants[0], Some(0)),
-            Q::InductiveImportEnergyT2 => (energies.quadrants[0], Some(1)),
-            Q::CapacitiveImportEnergy => (energies.quadrants[1], None),
-            Q::CapacitiveImportEnergyT1 => (energies.quadrants[1], Some(0)),
-            Q::CapacitiveImportEnergyT2 => (energies.quadrants[1], Some(1)),
-            Q::InductiveExportEnergy => (energies.quadrants[2], None),
-            Q::InductiveExportEnergyT1 => (energies.quadrants[2], Some(0)),
-            Q::InductiveExportEnergyT2 => (energies.quadrants[2], Some(1)),
-            Q::CapacitiveExportEnergy => (energies.quadrants[3], None),
-            Q::CapacitiveExportEnergyT1 => (energies.quadrants[3], Some(0)),
-            Q::CapacitiveExportEnergyT2 => (energies.quadrants[3], Some(1)),
-            _ => return Decimal::ZERO,
-        };
-        let imported = matches!(
-            quantity,
-            Q::ActiveImportEnergy | Q::ActiveImportEnergyT1 | Q::ActiveImportEnergyT2
+    #[test]
+    fn registers_cut_on_their_own_miss_the_total_by_little() {
+        let meter =
+            meter(&MeterPlan { registers: RegisterCut::Separately, ..plan(Kind::Kamstrup) }, 1);
+        let mut misses = Vec::new();
+        for minute in 5..200 {
+            let reading = reading(&meter, at(minute * 60), &[]);
+            misses.push(
+                number(&reading, Quantity::ActiveImportEnergy)
+                    - number(&reading, Quantity::ActiveImportEnergyT1)
+                    - number(&reading, Quantity::ActiveImportEnergyT2),
+            );
+        }
+        assert!(misses.iter().all(|miss| (0..20).contains(miss)), "{misses:?}");
+        assert!(misses.contains(&9), "{misses:?}");
+    }
+
+    #[test]
+    fn unused_phases_float_on_p1_and_are_dead_elsewhere() {
+        for kind in Kind::ALL {
+            let mut plan = plan(kind);
+            plan.signal.loads.clear();
+            plan.signal.pv = None;
+            plan.signal.connection.phases = crate::meter::signal::plan::Phases::One;
+            let reading = reading(&meter(&plan, 1), at(100), &[]);
+            let volts = |quantity| reading.get(quantity).unwrap().to_f64();
+            for unused in [Quantity::VoltageL2, Quantity::VoltageL3] {
+                let expected = if kind == Kind::Ensor { 32.0..=36.5 } else { 0.0..=0.0 };
+                assert!(expected.contains(&volts(unused)), "{kind}: {}", volts(unused));
+            }
+            assert!((207.0..=253.0).contains(&volts(Quantity::VoltageL1)));
+            assert_eq!(number(&reading, Quantity::CurrentL2), 0);
+        }
+    }
+
+    #[test]
+    fn the_meters_clock_is_behind_and_has_whole_seconds() {
+        for (kind, range) in [(Kind::LandisGyr, 11_000..23_000), (Kind::Ensor, 200..2800)] {
+            for seed in 0..20 {
+                let meter = meter(&plan(kind), seed);
+                let reading = reading(&meter, at(5000), &[]);
+                let civil = meter
+                    .start
+                    .checked_add(SignedDuration::try_from(reading.at.since_start()).unwrap())
+                    .unwrap();
+                let behind = civil.as_millisecond() - reading.meter_time.as_millisecond();
+                assert!(range.contains(&behind), "{kind}: {behind} ms");
+                assert_eq!(reading.meter_time.subsec_nanosecond(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault_changes_what_it_names() {
+        let meter = meter(&plan(Kind::Kamstrup), 5);
+        let healthy = reading(&meter, at(1000), &[]);
+        let with = |effect| reading(&meter, at(1000), &[effect]);
+
+        let back = with(MeterEffect::JumpBack(5000));
+        for quantity in [Quantity::ActiveImportEnergy, Quantity::ActiveImportEnergyT1] {
+            assert_eq!(number(&healthy, quantity) - number(&back, quantity), 5000);
+        }
+        assert_eq!(
+            number(&back, Quantity::ActiveImportEnergyT2),
+            number(&healthy, Quantity::ActiveImportEnergyT2)
         );
-        let tariffs = if imported { jumped_back(tariffs, self.lost) } else { tariffs };
-        let wh = match (self.cut, which) {
-            (RegisterCut::Together, None) => tariffs[0].wh() + tariffs[1].wh(),
-            (RegisterCut::Together, Some(tariff)) => tariffs[tariff].wh(),
-            (RegisterCut::Separately, None) => (tariffs[0] + tariffs[1]).wh(),
-            (RegisterCut::Separately, Some(tariff)) => tariffs[tariff].wh() / 10 * 10,
-        };
-        let wh = i64::try_from(wh).unwrap_or(i64::MAX);
-        decimal(wh / 10_i64.pow(u32::from(3 - places.min(3))), places.min(3))
+
+        let drift = with(MeterEffect::ClockDrift(ClockDrift { offset: 90_000, per_day: 0 }));
+        assert_eq!(drift.meter_time.as_second() - healthy.meter_time.as_second(), 90);
+
+        let missing = with(MeterEffect::MissingPhases([false, true, false]));
+        assert_eq!(missing.get(Quantity::VoltageL2), Some(Decimal::ZERO));
+        assert_eq!(
+            number(&missing, Quantity::ImportPowerL2) + number(&missing, Quantity::ExportPowerL2),
+            0
+        );
+        check(&missing, Kind::Kamstrup).unwrap();
+
+        let frozen = with(MeterEffect::Frozen);
+        let later = reading(&meter, at(9000), &[MeterEffect::Frozen]);
+        assert!(later.id > frozen.id && later.meter_time > frozen.meter_time);
+        for quantity in Quantity::ALL {
+            assert_eq!(later.get(*quantity), frozen.get(*quantity), "{quantity}");
+        }
+        assert_ne!(
+            healthy.get(Quantity::ActiveImportEnergy),
+            frozen.get(Quantity::ActiveImportEnergy)
+        );
     }
-}
 
-/// What is measured without these phases.
-fn without(mut moment: Moment, missing: [bool; 3]) -> Moment {
-    for phase in (0..3).filter(|phase| missing[*phase]) {
-        moment.active[phase] = 0;
-        moment.reactive[phase] = 0;
+    fn recorded(mode: ReplayMode) -> MeterPlan {
+        let recording = Recording::parse(
+            "TIME,EAP_T,IPAP_T,IPAN_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_L1,IPAN_L2,IPAN_L3,V_L1,MIDENT\n\
+             2026-06-10T11:00:00Z,10.000,0.6,0,0.1,0.2,0.3,0,0,0,233,LGZ1\n\
+             2026-06-10T11:30:00Z,10.300,0.6,0,0.1,0.2,0.3,0,0,0,233,LGZ1\n",
+        );
+        let recording = Arc::new(recording.unwrap());
+        let replay = ReplayPlan { recording, mode, interpolate: true };
+        MeterPlan { replay: Some(replay), ..MeterPlan::default() }
     }
-    moment
-}
 
-/// The active or reactive power of a phase, in steps of the last place.
-fn phase(milli: i64, places: u8) -> i64 {
-    rounded(milli, power_step(places))
-}
+    #[test]
+    fn a_recording_drives_the_meter_and_ends_with_no_data() {
+        let looped = meter(&recorded(ReplayMode::Loop), 1);
+        let reading = self::reading(&looped, at(7200), &[]);
+        assert!((10_590..=10_600).contains(&number(&reading, Quantity::ActiveImportEnergy)));
+        assert_eq!(reading.get(Quantity::PowerFactor), None, "it was not recorded");
+        let identity = seen(&looped, at(7200), &[]).meter.unwrap();
+        assert_eq!(identity.logical_name, "LGZ1");
 
-/// The net over the phases: the sum of what they show.
-fn net(milli: &[i64; 3], places: u8) -> i64 {
-    milli.iter().map(|milli| phase(*milli, places)).sum()
-}
+        let ended = meter(&recorded(ReplayMode::End), 1);
+        assert_eq!(seen(&ended, at(1799), &[]).status, Status::Ok);
+        let after = seen(&ended, at(1801), &[]);
+        assert_eq!(after.status, Status::NoData);
+        assert_eq!(
+            after.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap().to_string(),
+            "10.299"
+        );
+    }
 
-/// Tariff 1 gives first, what is left tariff 2.
-fn jumped_back(tariffs: [Energy; 2], lost: u64) -> [Energy; 2] {
-    let lost = Energy::from_wh(lost).mw_ms();
-    let [first, second] = tariffs.map(Energy::mw_ms);
-    let rest = lost.saturating_sub(first);
-    [first.saturating_sub(lost), second.saturating_sub(rest)].map(Energy::from_mw_ms)
-}
-
-const fn decimal(mantissa: i64, places: u8) -> Decimal {
-    Decimal::new(mantissa, places)
-}
-
-/// mW in a step of the last of so many places of a kW.
-fn power_step(places: u8) -> i64 {
-    10_i64.pow(6_u32.saturating_sub(places.into()))
-}
-
-/// To the nearest step, halves away from zero.
-fn rounded(value: i64, step: i64) -> i64 {
-    let half = step / 2 * value.signum();
-    value.saturating_add(half) / step
-}
-
-fn milli_of_kilo(milli: u64, places: u8) -> Decimal {
-    let milli = i64::try_from(milli).unwrap_or(i64::MAX);
-    decimal(rounded(milli, power_step(places)), places)
-}
-
-/// A number of thousandths, rounded.
-fn thousandths(milli: u64, places: u8) -> Decimal {
-    let milli = i64::try_from(milli).unwrap_or(i64::MAX);
-    decimal(rounded(milli, 10_i64.pow(3_u32.saturating_sub(places.into()))), places.min(3))
-}
-
-/// The higher of two demands, in mW, cut.
-fn demand(milliwatts: [u64; 2], places: u8) -> Decimal {
-    let highest = i64::try_from(milliwatts[0].max(milliwatts[1])).unwrap_or(i64::MAX);
-    decimal(highest / power_step(places), places)
+    #[test]
+    fn faults_befall_a_recording_too() {
+        let meter = meter(&recorded(ReplayMode::Loop), 1);
+        let missing =
+            reading(&meter, at(1000), &[MeterEffect::MissingPhases([false, true, false])]);
+        assert_eq!(missing.get(Quantity::ImportPowerL2), Some(Decimal::ZERO));
+        assert_eq!(missing.get(Quantity::ImportPower), Some(Decimal::new(4, 1)));
+        let healthy = number(&reading(&meter, at(1000), &[]), Quantity::ActiveImportEnergy);
+        let back = number(
+            &reading(&meter, at(1000), &[MeterEffect::JumpBack(5000)]),
+            Quantity::ActiveImportEnergy,
+        );
+        assert_eq!(healthy - back, 5000);
+    }
 }

@@ -131,9 +131,9 @@ quantities! {
     CapacitiveExportEnergy "8.8.0" KilovarHour Some("rEec"), "EREC_T" "energy.reactive.exported.capacitive.total" "capacitive reactive energy while exporting"
     CapacitiveExportEnergyT1 "8.8.1" KilovarHour None, "EREC_T1" "energy.reactive.exported.capacitive.t1" "capacitive reactive energy while exporting, tariff 1"
     CapacitiveExportEnergyT2 "8.8.2" KilovarHour None, "EREC_T2" "energy.reactive.exported.capacitive.t2" "capacitive reactive energy while exporting, tariff 2"
-    ImportDemand "1.6.0" Kilowatt None, "MDAP_T" "max_demand.active.positive.total" "maximum demand of import"
-    ImportDemandT1 "1.6.1" Kilowatt None, "MDAP_T1" "max_demand.active.positive.t1" "maximum demand of import, tariff 1"
-    ImportDemandT2 "1.6.2" Kilowatt None, "MDAP_T2" "max_demand.active.positive.t2" "maximum demand of import, tariff 2"
+    ImportDemand "1.6.0" Kilowatt Some("P_P_In"), "MDAP_T" "max_demand.active.positive.total" "maximum demand of import"
+    ImportDemandT1 "1.6.1" Kilowatt Some("P_P_In_T1"), "MDAP_T1" "max_demand.active.positive.t1" "maximum demand of import, tariff 1"
+    ImportDemandT2 "1.6.2" Kilowatt Some("P_P_In_T2"), "MDAP_T2" "max_demand.active.positive.t2" "maximum demand of import, tariff 2"
     ExportDemand "2.6.0" Kilowatt None, "MDAN_T" "max_demand.active.negative.total" "maximum demand of export"
     ExportDemandT1 "2.6.1" Kilowatt None, "MDAN_T1" "max_demand.active.negative.t1" "maximum demand of export, tariff 1"
     ExportDemandT2 "2.6.2" Kilowatt None, "MDAN_T2" "max_demand.active.negative.t2" "maximum demand of export, tariff 2"
@@ -173,6 +173,58 @@ impl Quantity {
         self as usize
     }
 
+    /// Whether it counts, and never falls.
+    #[must_use]
+    pub const fn is_counter(self) -> bool {
+        matches!(self.unit(), Unit::KilowattHour | Unit::KilovarHour)
+    }
+
+    /// The quantities of tariff 1 and 2 that this one is the total of.
+    #[must_use]
+    pub fn tariffs(self) -> Option<[Self; 2]> {
+        if !self.is_counter() || !self.obis().ends_with(".0") {
+            return None;
+        }
+        // In the table each total is followed by its tariffs.
+        Some([Self::ALL[self.index() + 1], Self::ALL[self.index() + 2]])
+    }
+
+    /// The power of the other direction: of two only one is above zero.
+    #[must_use]
+    pub fn counterpart(self) -> Option<Self> {
+        Some(match self {
+            Self::ImportPower => Self::ExportPower,
+            Self::ImportPowerL1 => Self::ExportPowerL1,
+            Self::ImportPowerL2 => Self::ExportPowerL2,
+            Self::ImportPowerL3 => Self::ExportPowerL3,
+            Self::ExportPower => Self::ImportPower,
+            Self::ExportPowerL1 => Self::ImportPowerL1,
+            Self::ExportPowerL2 => Self::ImportPowerL2,
+            Self::ExportPowerL3 => Self::ImportPowerL3,
+            Self::ReactiveImportPower => Self::ReactiveExportPower,
+            Self::ReactiveImportPowerL1 => Self::ReactiveExportPowerL1,
+            Self::ReactiveImportPowerL2 => Self::ReactiveExportPowerL2,
+            Self::ReactiveImportPowerL3 => Self::ReactiveExportPowerL3,
+            Self::ReactiveExportPower => Self::ReactiveImportPower,
+            Self::ReactiveExportPowerL1 => Self::ReactiveImportPowerL1,
+            Self::ReactiveExportPowerL2 => Self::ReactiveImportPowerL2,
+            Self::ReactiveExportPowerL3 => Self::ReactiveImportPowerL3,
+            _ => return None,
+        })
+    }
+
+    /// The phase (0 to 2) it is measured on; none where it is over all of them.
+    #[must_use]
+    pub fn phase(self) -> Option<usize> {
+        let code = self.obis().strip_suffix(".7.0")?;
+        match code.as_bytes() {
+            [b'2' | b'3', _] => Some(0),
+            [b'4' | b'5', _] => Some(1),
+            [b'6' | b'7', _] => Some(2),
+            _ => None,
+        }
+    }
+
     /// The quantity of an OBIS code written with dots: `1.8.0`.
     #[must_use]
     pub fn of_obis(obis: &str) -> Option<Self> {
@@ -207,6 +259,10 @@ mod tests {
 
     use super::*;
 
+    fn all_on(phase: Option<usize>) -> Vec<Quantity> {
+        Quantity::ALL.iter().copied().filter(|quantity| quantity.phase() == phase).collect()
+    }
+
     #[test]
     fn every_name_leads_to_one_quantity() {
         let distinct = |names: Vec<&str>| names.iter().collect::<HashSet<_>>().len() == names.len();
@@ -218,7 +274,19 @@ mod tests {
         for (index, quantity) in all.enumerate() {
             assert_eq!(quantity.index(), index);
             assert_eq!(Quantity::of_obis(quantity.obis()), Some(*quantity));
+            if let Some(other) = quantity.counterpart() {
+                assert_eq!(
+                    (other.counterpart(), other.phase()),
+                    (Some(*quantity), quantity.phase())
+                );
+            }
+            for (tariff, number) in quantity.tariffs().into_iter().flatten().zip(1..) {
+                let total = quantity.obis().strip_suffix('0').unwrap();
+                assert_eq!(tariff.obis(), format!("{total}{number}"));
+            }
         }
+        let phases = |phase| all_on(phase).len();
+        assert_eq!((phases(Some(0)), phases(Some(1)), phases(Some(2))), (6, 6, 6));
         assert_eq!(Quantity::of_obis("1_8_0"), None);
     }
 }

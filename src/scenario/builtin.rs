@@ -33,13 +33,19 @@ macro_rules! builtins {
     };
 }
 
-static BUILTINS: [Builtin; 6] = builtins! {
+static BUILTINS: [Builtin; 12] = builtins! {
     "default": "a healthy house: every curl line of the action page works",
     "disabled-actions": "actions that answer 400, for good and for a time",
     "slow-slaves": "slaves that take their time: running statuses, 409, timeouts",
     "queue-saturation": "20 requests in progress: 429, with and without load",
     "flaky-modbus": "replies that are wrong now and then, as on a bad line",
     "every-result-code": "one action for each result code that can happen",
+    "family-house": "a family of four and its meter: appliances, tariffs, a reading every 4.2 s",
+    "pv-and-battery": "a clear day in June: import, export, and a battery between them",
+    "heat-pump-winter": "heat pump, boiler and car on three phases; a DLMS meter with its raw objects",
+    "single-phase": "a flat on one phase, with what floats on the other two",
+    "clock-change-october": "the night in which 02:00 comes twice",
+    "meter-trouble": "a meter with which everything goes wrong, one thing after another",
 };
 
 /// The ready-made houses, the default one first.

@@ -1,10 +1,14 @@
 //! What each built-in house is for, shown by doing it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 use wwsim::clock::Speed;
+use wwsim::decimal::Decimal;
+use wwsim::device::Snapshot;
 use wwsim::house::House;
+use wwsim::meter::{self, Quantity};
 use wwsim::scenario;
 
 use crate::harness::Twin;
@@ -119,4 +123,133 @@ async fn every_result_code_gives_every_code_that_can_happen() {
     let idle: Vec<&Value> =
         rules["faults"].as_array().unwrap().iter().filter(|rule| rule["fired"] == 0).collect();
     assert!(idle.is_empty(), "rules that did nothing: {idle:?}");
+}
+
+/// What the first device of a house knows at this moment.
+fn snapshot(twin: &Twin) -> Snapshot {
+    twin.house.devices().next().unwrap().snapshot()
+}
+
+/// A number of the newest reading.
+fn value(snapshot: &Snapshot, quantity: Quantity) -> f64 {
+    let reading = snapshot.meter.reading.as_ref().expect("there is a reading");
+    reading.get(quantity).map_or(0.0, Decimal::to_f64)
+}
+
+#[tokio::test]
+async fn family_house_lives_through_a_day_and_both_tariffs() {
+    let twin = house("family-house").await;
+    twin.advance(Duration::from_mins(1)).await;
+    let midnight = snapshot(&twin);
+    let (mut levels, mut tariffs) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..24 * 4 {
+        twin.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        let now = snapshot(&twin);
+        levels.insert(format!("{:.1}", value(&now, Quantity::ImportPower)));
+        tariffs.insert(now.meter.reading.as_ref().unwrap().tariff);
+    }
+    let kwh = value(&snapshot(&twin), Quantity::ActiveImportEnergy)
+        - value(&midnight, Quantity::ActiveImportEnergy);
+    assert!((3.0..30.0).contains(&kwh), "{kwh} kWh in a day");
+    assert!(levels.len() >= 4, "appliances come and go: {levels:?}");
+    assert_eq!(tariffs, [Some(1), Some(2)].into());
+}
+
+#[tokio::test]
+async fn pv_and_battery_exports_at_noon_and_rests_in_the_evening() {
+    let twin = house("pv-and-battery").await;
+    let at = async |hours: u64| {
+        let now = twin.house.clock().now().since_start();
+        let left = Duration::from_hours(hours).checked_sub(now).unwrap();
+        twin.house.clock().jump(left).await.unwrap();
+        snapshot(&twin)
+    };
+    let morning = at(5).await;
+    let noon = at(14).await;
+    assert!(value(&noon, Quantity::ExportPower) > 2.0, "the battery is full by then");
+    assert!(value(&noon, Quantity::ImportPower) == 0.0);
+    let evening = at(22).await;
+    let imported =
+        value(&evening, Quantity::ActiveImportEnergy) - value(&noon, Quantity::ActiveImportEnergy);
+    assert!(imported < 1.5, "{imported} kWh: the battery feeds the house");
+    assert!(
+        value(&evening, Quantity::ActiveExportEnergy)
+            > value(&morning, Quantity::ActiveExportEnergy) + 10.0
+    );
+}
+
+#[tokio::test]
+async fn heat_pump_winter_draws_on_three_phases_and_lists_its_objects() {
+    let twin = house("heat-pump-winter").await;
+    let mut highest = 0.0_f64;
+    for _ in 0..3 * 96 {
+        twin.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        highest = highest.max(value(&snapshot(&twin), Quantity::ImportPower));
+    }
+    assert!(highest > 6.0, "{highest} kW: the car or the boiler beside the heat pump");
+    let now = snapshot(&twin);
+    assert!(value(&now, Quantity::ReactiveImportEnergy) > 2310.2);
+    let kwh = value(&now, Quantity::ActiveImportEnergy) - 41_877.5;
+    assert!((80.0..400.0).contains(&kwh), "{kwh} kWh in three days of January");
+    let reading = now.meter.reading.as_ref().unwrap();
+    let listed = meter::objects(now.meter.meter.as_ref().unwrap());
+    let energy = listed.iter().find(|object| object.logical_name == "1-1:1.8.0").unwrap();
+    let shown = reading.get(Quantity::ActiveImportEnergy).unwrap();
+    assert_eq!(energy.number(reading), Some(shown.mantissa()), "in Wh");
+}
+
+#[tokio::test]
+async fn single_phase_shows_what_floats_on_the_other_two() {
+    let twin = house("single-phase").await;
+    twin.advance(Duration::from_mins(1)).await;
+    let now = snapshot(&twin);
+    assert!(value(&now, Quantity::VoltageL1) > 207.0);
+    for unused in [Quantity::VoltageL2, Quantity::VoltageL3] {
+        assert!((32.0..37.0).contains(&value(&now, unused)));
+    }
+    assert!(value(&now, Quantity::CurrentL1) > 0.0);
+    assert!(value(&now, Quantity::CurrentL2) == 0.0);
+}
+
+#[tokio::test]
+async fn clock_change_october_has_an_hour_twice_and_counters_that_do_not_mind() {
+    let twin = house("clock-change-october").await;
+    let zone = jiff::tz::TimeZone::get("Europe/Zurich").unwrap();
+    let (mut local, mut counted) = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        twin.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        let now = snapshot(&twin);
+        local.push(zone.to_datetime(now.time).to_string());
+        counted.push(value(&now, Quantity::ActiveImportEnergy));
+    }
+    let twice = local.iter().filter(|time| time.contains("T02:")).count();
+    assert_eq!((twice, local.last().unwrap().as_str()), (8, "2026-10-26T00:00:00"));
+    assert!(counted.is_sorted(), "{counted:?}");
+}
+
+#[tokio::test]
+async fn meter_trouble_shows_every_trouble_once_an_hour() {
+    let twin = house("meter-trouble").await;
+    let (mut statuses, mut fallen, mut restarted) = (BTreeSet::new(), 0, 0);
+    let (mut energy, mut id) = (0.0, 0);
+    for _ in 0..120 {
+        twin.advance(Duration::from_secs(30)).await;
+        let now = snapshot(&twin);
+        statuses.insert(now.meter.status.as_str());
+        let Some(reading) = &now.meter.reading else { continue };
+        let next = value(&now, Quantity::ActiveImportEnergy);
+        fallen += usize::from(next < energy);
+        restarted += usize::from(reading.id < id);
+        (energy, id) = (next, reading.id);
+    }
+    let expected =
+        ["ENCRYPTION KEY", "KEY REQUIRED", "NO DATA", "NOT CONNECTED", "NOT RECOGNIZED", "OK"];
+    for status in expected {
+        assert!(statuses.contains(status), "{status}: {statuses:?}");
+    }
+    assert_eq!((fallen, restarted), (1, 1));
+    let rules = twin.control_get("faults").await;
+    for rule in rules["faults"].as_array().unwrap() {
+        assert_eq!(rule["fired"], 1, "{rule}");
+    }
 }

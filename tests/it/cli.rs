@@ -51,3 +51,44 @@ async fn beyond_loopback_the_start_prints_the_token() {
     assert_eq!(status("").await, 401);
     assert_eq!(status(&format!("Authorization: Bearer {token}\r\n")).await, 200);
 }
+
+/// What a trace prints.
+async fn trace(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = within(wwsim().arg("trace").args(arguments).output()).await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn a_trace_prints_the_signal_in_both_forms_from_any_moment() {
+    let (code, csv) = trace(&["clock-change-october", "--for", "25h", "--every", "15m"]).await;
+    assert_eq!(code, Some(0));
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 1 + 100, "a day of 25 hours, and the header");
+    assert_eq!(lines[0][..5], ["time", "local", "t", "tariff", "EAP_T"]);
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    assert_eq!(lines[9][1], "2026-10-25T02:00:00+02:00");
+    assert_eq!(lines[13][1], "2026-10-25T02:00:00+01:00");
+    let energy: Vec<f64> = lines[1..].iter().map(|line| line[4].parse().unwrap()).collect();
+    assert!(energy.is_sorted());
+
+    let from = "2026-10-25T01:00:00Z";
+    let arguments = ["clock-change-october", "--from", from, "--for", "30m", "--format", "json"];
+    let (_, json) = trace(&arguments).await;
+    let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((rows[0]["time"].as_str(), rows[0]["t"].as_f64()), (Some(from), Some(10_800.0)));
+    assert_eq!(rows[0]["EAP_T"].to_string(), lines[13][4]);
+}
+
+#[tokio::test]
+async fn a_trace_that_cannot_be_says_why_by_its_exit_code() {
+    for (arguments, code) in [
+        (&["no-such-house"][..], 2),
+        (&["family-house", "--from", "2020-01-01T00:00:00Z"], 2),
+        (&["family-house", "--every", "0"], 2),
+        (&["family-house", "--device", "000000000000"], 2),
+    ] {
+        assert_eq!(trace(arguments).await, (Some(code), String::new()), "{arguments:?}");
+    }
+}

@@ -197,7 +197,7 @@ fn reports_come_as_json_and_as_github_annotations() {
         json!({
             "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
             "message": "unknown key `sede`", "suggestion": "seed",
-            "help": "known here: name, seed, clock, control, outbound, mdns, device, devices, slaves, http_targets, faults",
+            "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, slaves, http_targets, mqtt_brokers, faults",
         })
     );
     assert_eq!(objects[1]["path"], "faults[0].at.slave");
@@ -557,6 +557,7 @@ prop_compose! {
             clock: Some(raw::Clock { start: None, speed: Some("manual".parse().unwrap()) }),
             control: None,
             outbound: Some(raw::Outbound::Loopback),
+            meter: None,
             mdns: Some(raw::Mdns::Off),
             device: device.map(|(http, file)| raw::Device {
                 http: Some(http),

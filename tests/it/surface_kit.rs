@@ -12,6 +12,7 @@ use wwsim::device::actions::Definition;
 use wwsim::device::{self, Access, ActionSettings, Device, Identity, License, Run};
 use wwsim::fault::{ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
 use wwsim::journal::Journal;
+use wwsim::meter::MeterPlan;
 use wwsim::surface::http::{Api, Server};
 
 /// Real time after which a test is stuck; only a mistake gets here.
@@ -42,6 +43,9 @@ pub struct Setup {
     pub settings: ActionSettings,
     pub actions: Option<&'static str>,
     pub access: Access,
+    pub meter: MeterPlan,
+    /// When the clock begins.
+    pub from: Timestamp,
 }
 
 impl Default for Setup {
@@ -52,13 +56,15 @@ impl Default for Setup {
             settings: ActionSettings { first_status_id: Some(139), ..ActionSettings::default() },
             actions: Some(ACTIONS),
             access: Access::default(),
+            meter: MeterPlan::default(),
+            from: Timestamp::UNIX_EPOCH,
         }
     }
 }
 
 impl Bench {
     pub async fn start(setup: Setup) -> Self {
-        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
+        let clock = Clock::new(setup.from, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
         let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
         let identity = Identity {
@@ -72,6 +78,7 @@ impl Bench {
             actions: setup.settings,
             definition: actions,
             access: setup.access,
+            meter: setup.meter,
             ..device::Setup::of(identity)
         };
         let device = Device::new(device, clock.clone(), Arc::clone(&engine), journal);
@@ -93,7 +100,11 @@ impl Bench {
     }
 
     pub fn add_fault(&self, effect: ApiEffect, when: Trigger) {
-        let fault = Fault::Api(ApiPlace::default(), effect);
+        self.add_rule(Fault::Api(ApiPlace::default(), effect), when);
+    }
+
+    /// A rule by the name of `fault`.
+    pub fn add_rule(&self, fault: Fault, when: Trigger) {
         self.engine.add(Rule { id: "fault".into(), fault, when }).unwrap();
     }
 

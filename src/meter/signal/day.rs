@@ -10,7 +10,7 @@ use super::pulse::{Edge, Pulses};
 use super::pv::Ramp;
 
 /// Seconds between marks.
-const MARK: u32 = 1800;
+const MARK: u32 = 3600;
 
 /// How a day begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,6 +128,7 @@ impl Day {
     fn set_marks(&mut self, house: &House, since: i64) {
         let mut marks = std::mem::take(&mut self.marks);
         marks.clear();
+        marks.reserve_exact(usize::try_from(self.day.length / MARK).map_or(0, |marks| marks + 2));
         let mut walk = self.first(house);
         marks.push(walk);
         while walk.at < self.day.length {

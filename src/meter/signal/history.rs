@@ -9,10 +9,11 @@ use super::count::Counters;
 use super::day::{Day, Opening, Walk};
 use super::house::House;
 use super::moment::Moment;
+use super::pulse::append;
 
 /// Openings of days that are kept. When there are more, every other one goes: so a year is kept by
 /// every 16th day, ten years by every 128th, and memory stays bounded.
-const KEPT: usize = 32;
+const KEPT: usize = 31;
 
 /// The days of a house from its scenario's start on.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl History {
         if self.index <= newest || !self.index.is_multiple_of(self.stride) {
             return;
         }
-        self.kept.push((self.index, date, opening));
+        append(&mut self.kept, (self.index, date, opening));
         if self.kept.len() > KEPT {
             self.stride = self.stride.saturating_mul(2);
             let stride = self.stride;

@@ -67,6 +67,14 @@ pub(super) fn spread(whole: i64, phases: &mut [i64; 3]) {
     phases[2] += part;
 }
 
+/// Appends to a list that a device keeps for good: it grows by a little, not to twice its size.
+pub(super) fn append<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(32);
+    }
+    list.push(item);
+}
+
 /// Edges of a day at the most. A family's day has some 400; a plan at all its limits has more, and
 /// loses what does not fit, rather than taking memory without bound.
 const EDGES: usize = 4096;
@@ -104,9 +112,9 @@ impl Pulses {
             Placement::All => Edge::ALL,
         };
         let Strength { active, reactive } = strength;
-        self.edges.push(Edge { at: begin, phase, active, reactive });
+        append(&mut self.edges, Edge { at: begin, phase, active, reactive });
         if end < self.length {
-            self.edges.push(Edge { at: end, phase, active: -active, reactive: -reactive });
+            append(&mut self.edges, Edge { at: end, phase, active: -active, reactive: -reactive });
         }
     }
 

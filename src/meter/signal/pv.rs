@@ -5,6 +5,7 @@ use std::f64::consts::{PI, TAU};
 use super::calendar::{DAY, LocalDay};
 use super::household::{precise, seconds};
 use super::plan::{PvPlan, Sky};
+use super::pulse::append;
 use super::weather::Clouds;
 
 /// From `at` on (seconds since midnight) the panels give `power` mW over all phases, and `slope` mW
@@ -112,13 +113,16 @@ impl Panels {
             Sky::Overcast => Clouds::still(0.2),
         };
         let mut line = Line { ramps, day, at: seconds(rise), power: 0 };
-        let mut at = rise;
-        // Always from the rise on, so that a midnight in between changes nothing.
-        while at < set && at < end {
-            let next = (at + LOOK).min(rise + clouds.next_change(at - rise)).min(set);
-            let share = clouds.share_at(next - rise);
-            line.to(seconds(next), if next < set { self.power(sun, next, share) } else { 0.0 });
-            at = next;
+        // Counted from the rise, so that a midnight in between changes nothing, and so that times are
+        // small numbers, which add up exactly enough to go on.
+        let (light, within) = (set - rise, end - rise);
+        let mut passed = 0.0;
+        while passed < light && passed < within {
+            let next = (passed + LOOK).min(clouds.next_change(passed)).min(light);
+            let at = rise + next;
+            let power = if next < light { self.power(sun, at, clouds.share_at(next)) } else { 0.0 };
+            line.to(seconds(at), power);
+            passed = next;
         }
         line.end();
     }
@@ -188,7 +192,7 @@ impl Line<'_> {
             (u32::try_from(second - self.day.begin), i32::try_from(power), i32::try_from(slope))
             && at < self.day.length
         {
-            self.ramps.push(Ramp { at, power, slope });
+            append(self.ramps, Ramp { at, power, slope });
         }
     }
 }

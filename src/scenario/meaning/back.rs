@@ -10,8 +10,8 @@ use super::super::raw::{
 };
 use super::effect::SILENCES;
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, MeterEffect, Moment,
-    MqttEffect, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
+    ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, LiveEffect, MeterEffect,
+    Moment, MqttEffect, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
 };
 use crate::limits;
 
@@ -82,6 +82,11 @@ pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
                 Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
             (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
         }
+        Fault::Live { device: id, effect } => {
+            let map =
+                Place { live: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
+            (at(PlaceWord::Live, map), live_effect(*effect))
+        }
         Fault::Meter { device: id, effect } => {
             let map =
                 Place { meter: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
@@ -103,6 +108,7 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Mqtt => Place { mqtt: Some(Any::Any), ..Place::default() },
         PlaceWord::Modbus => Place { modbus: Some(Any::Any), ..Place::default() },
         PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
+        PlaceWord::Live => Place { live: Some(Any::Any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
 }
@@ -219,6 +225,17 @@ fn mqtt_effect(effect: MqttEffect) -> Effect {
         MqttEffect::Lose => EffectWord::Lose,
         MqttEffect::Drop => EffectWord::Drop,
         MqttEffect::Refuse => EffectWord::Refuse,
+    })
+}
+
+fn live_effect(effect: LiveEffect) -> Effect {
+    Choice::Map(match effect {
+        LiveEffect::Delay(of) => return delay(of),
+        LiveEffect::Stall { lasts: None } => return Choice::Word(EffectWord::Stall),
+        LiveEffect::Stall { lasts: Some(lasts) } => EffectOf::Stall(Lapse(lasts)),
+        LiveEffect::Cut { after } => EffectOf::Cut(u32::try_from(after).unwrap_or(u32::MAX)),
+        LiveEffect::Duplicate => return Choice::Word(EffectWord::Duplicate),
+        LiveEffect::Takeover => return Choice::Word(EffectWord::Takeover),
     })
 }
 

@@ -24,6 +24,7 @@ use crate::meter::MeterPlan;
 /// The devices, each with whether it is known in detail; none where the file names none.
 pub(super) fn devices(
     raw: &raw::Scenario,
+    meter: &MeterPlan,
     surroundings: &Surroundings<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<(DevicePlan, bool)> {
@@ -51,7 +52,12 @@ pub(super) fn devices(
     }
     let ids = ids(written, &path_of, mistakes);
     let plan = |(index, (device, id)): (usize, (&raw::Device, DeviceId))| {
-        self::device(device, id, index, &path_of(index), surroundings, mistakes)
+        let path = path_of(index);
+        let own = device.meter.as_ref().map(|own| {
+            super::meter::meter(own, &path.key("meter"), surroundings.base_dir, mistakes)
+        });
+        let (plan, sound) = self::device(device, id, index, &path, surroundings, mistakes);
+        (DevicePlan { meter: own.unwrap_or_else(|| meter.clone()), ..plan }, sound)
     };
     written.iter().zip(ids).enumerate().map(plan).collect()
 }
@@ -155,6 +161,8 @@ fn hardware(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Hardware
     };
     Hardware {
         reboot_time: raw.reboot_time.map_or(Hardware::REBOOT_TIME, |time| time.0),
+        build: raw.build.as_ref().map(|build| build.0.clone()),
+        activated: raw.activation_date.map_or(Hardware::ACTIVATED, |at| at.0),
         sd_card,
         images: images(raw, &path.key("images"), mistakes),
         power_model: raw.power_model.unwrap_or(false),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::raw::{self, EffectOf, EffectWord};
 use super::place::{Place, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, MeterEffect, Moment, MqttEffect,
+    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, LiveEffect, MeterEffect, Moment, MqttEffect,
     QueueEffect, Silence, SlaveEffect, TargetEffect, WireFault, result,
 };
 use crate::limits;
@@ -77,6 +77,7 @@ pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'s
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
         Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
+        Place::Live(_) => ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"]),
         Place::Meter(_) => (
             "a meter",
             &[
@@ -118,6 +119,7 @@ pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Res
         Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
         Place::Target(place) => Fault::Target(place, target_effect(effect)?),
         Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
+        Place::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
         Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
         Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
@@ -265,6 +267,23 @@ fn meter_effect(effect: &raw::Effect) -> Result<MeterEffect, String> {
     }
 }
 
+fn live_effect(effect: &raw::Effect) -> Result<LiveEffect, String> {
+    Ok(match effect {
+        raw::Choice::Word(EffectWord::Stall) => LiveEffect::Stall { lasts: None },
+        raw::Choice::Word(EffectWord::Duplicate) => LiveEffect::Duplicate,
+        raw::Choice::Word(EffectWord::Takeover) => LiveEffect::Takeover,
+        raw::Choice::Map(EffectOf::Delay(raw)) => LiveEffect::Delay(delay(raw)?),
+        raw::Choice::Map(EffectOf::Stall(lasts)) if lasts.0.is_zero() => {
+            return Err(
+                "a stall of 0 is none; the bare word `stall` lasts until it is released".to_owned()
+            );
+        }
+        raw::Choice::Map(EffectOf::Stall(lasts)) => LiveEffect::Stall { lasts: Some(lasts.0) },
+        raw::Choice::Map(EffectOf::Cut(after)) => LiveEffect::Cut { after: *after as usize },
+        _ => return Err(OTHER.to_owned()),
+    })
+}
+
 fn clock_drift(raw: &raw::Choice<raw::Lapse, raw::Drift>) -> Result<MeterEffect, String> {
     let millis = |lapse: Option<raw::Lapse>| {
         lapse.map_or(0, |lapse| i64::try_from(lapse.0.as_millis()).unwrap_or(i64::MAX))
@@ -317,6 +336,8 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
         | EffectWord::BadContentLength
         | EffectWord::Lose
         | EffectWord::Drop
+        | EffectWord::Stall
+        | EffectWord::Takeover
         | EffectWord::NotConnected
         | EffectWord::NoData
         | EffectWord::Recognition
@@ -355,6 +376,7 @@ fn slave_figures(of: &EffectOf) -> Result<SlaveEffect, String> {
         | EffectOf::Hold(_)
         | EffectOf::Occupy(_)
         | EffectOf::Limit(_)
+        | EffectOf::Stall(_)
         | EffectOf::Cut(_)
         | EffectOf::Drip(_)
         | EffectOf::JumpBack(_)

@@ -7,6 +7,7 @@ mod back;
 mod device;
 mod effect;
 mod fault;
+mod meter;
 mod modbus;
 mod place;
 mod site;
@@ -85,7 +86,12 @@ pub(super) fn house(
     let default = Scenario::default();
     let root = Path::root();
     let clock = raw.clock.clone().unwrap_or_default();
-    let mut devices = device::devices(raw, surroundings, mistakes);
+    let meter = raw
+        .meter
+        .as_ref()
+        .map(|raw| meter::meter(raw, &root.key("meter"), surroundings.base_dir, mistakes));
+    let meter = meter.unwrap_or_default();
+    let mut devices = device::devices(raw, &meter, surroundings, mistakes);
     let slaves = slave::slaves(raw, surroundings, mistakes);
     let targets = target::targets(raw, mistakes);
 
@@ -120,7 +126,7 @@ pub(super) fn house(
     drop(known);
 
     if devices.is_empty() {
-        devices.push((DevicePlan::default(), true));
+        devices.push((DevicePlan { meter, ..DevicePlan::default() }, true));
     }
     let house = Scenario {
         name: raw.name.as_ref().map_or(default.name, |name| name.0.clone()),

@@ -53,6 +53,7 @@ pub(super) enum Place {
     Mqtt(Option<String>),
     Modbus(ModbusPlace),
     Meter(Option<String>),
+    Live(Option<String>),
 }
 
 /// Which kinds of requests an action sends.
@@ -77,6 +78,7 @@ impl Judge<'_> {
             raw::Choice::Word(PlaceWord::Mqtt) => Place::Mqtt(None),
             raw::Choice::Word(PlaceWord::Modbus) => Place::Modbus(ModbusPlace::default()),
             raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
+            raw::Choice::Word(PlaceWord::Live) => Place::Live(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
@@ -93,7 +95,8 @@ impl Judge<'_> {
     }
 
     fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
-        const KINDS: [&str; 7] = ["slave", "target", "api", "queue", "modbus", "meter", "mqtt"];
+        const KINDS: [&str; 8] =
+            ["slave", "target", "api", "queue", "modbus", "meter", "mqtt", "live"];
         let given = keys(map);
         let mut kinds = KINDS.into_iter().filter(|kind| given.contains(kind));
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
@@ -112,11 +115,12 @@ impl Judge<'_> {
             }
             (Some("meter"), None) => ("meter", &["meter", "device"]),
             (Some("mqtt"), None) => ("mqtt", &["mqtt", "device"]),
+            (Some("live"), None) => ("live", &["live", "device"]),
             (Some(_), None) => ("queue", &["queue", "device"]),
             (None, _) if map.action.is_some() => ("action", &["action", "device"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
-                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt` and `action`; `any` means all of them");
+                    .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`; `any` means all of them");
                 self.mistake(mistake);
                 return None;
             }
@@ -137,6 +141,7 @@ impl Judge<'_> {
             "mqtt" => self.device(map).map(Place::Mqtt),
             "modbus" => self.modbus_place(map),
             "meter" => self.device(map).map(Place::Meter),
+            "live" => self.device(map).map(Place::Live),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
@@ -440,6 +445,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("mqtt", map.mqtt.is_some()),
         ("modbus", map.modbus.is_some()),
         ("meter", map.meter.is_some()),
+        ("live", map.live.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
         ("method", map.method.is_some()),

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen,
+    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, Meter,
     MeterSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings, SpeedText, Text,
     WifiSettings, Wps,
 };
@@ -54,8 +54,12 @@ pub struct Device {
     pub id: Option<DeviceIdText>,
     /// Its firmware; 2.0.2 unless given.
     pub firmware: Option<FirmwareText>,
+    /// What /api/v1/system gives as the build of its firmware; made up from the firmware unless given.
+    pub build: Option<Text>,
     /// Its licence; plus unless given.
     pub license: Option<License>,
+    /// When its licence was activated; 2025-01-15T09:00:00Z unless given.
+    pub activation_date: Option<Instant>,
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
@@ -111,6 +115,8 @@ pub struct Device {
     /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
     /// device, until it reboots; false unless given.
     pub power_model: Option<bool>,
+    /// Its meter, in place of the house's `meter` as a whole.
+    pub meter: Option<Meter>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of

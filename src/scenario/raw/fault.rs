@@ -44,10 +44,12 @@ pub enum PlaceWord {
     Meter,
     /// The MQTT client of every device.
     Mqtt,
+    /// Every event of a live stream.
+    Live,
 }
 
-/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt` and `action` says which
-/// kind it is; `action` beside `slave` or `target` means the action that sent the request.
+/// A place. One of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`
+/// says which kind it is; `action` beside `slave` or `target` means the action that sent the request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -69,7 +71,9 @@ pub struct Place {
     pub meter: Option<Any>,
     /// The MQTT client: any. With `device`, the one of that device.
     pub mqtt: Option<Any>,
-    /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt).
+    /// The events of the live stream: any. With `device`, those of that device.
+    pub live: Option<Any>,
+    /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -184,8 +188,12 @@ pub enum EffectWord {
     Dribble,
     /// slave, modbus: the reply comes in two segments, 50 ms apart; correct.
     Split,
-    /// slave, modbus: the reply comes twice; correct.
+    /// slave, modbus: the reply comes twice; correct. live: the event comes twice.
     Duplicate,
+    /// live: the event and those after it are held back until the rule is released, disarmed or removed.
+    Stall,
+    /// live: the client is thrown out in place of the event, as if another had connected.
+    Takeover,
     /// meter: nothing is plugged in.
     NotConnected,
     /// meter: plugged in, and silent.
@@ -208,7 +216,8 @@ pub enum EffectWord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOf {
-    /// api, slave, modbus, target: answered later. mqtt: a message goes out later.
+    /// api, slave, modbus, target: answered later. mqtt: a message goes out later. live: sent
+    /// later, with the events after it behind it.
     Delay(DelayOf),
     /// api, target: answered with this status.
     Status(Choice<StatusCode, StatusOf>),
@@ -226,7 +235,9 @@ pub enum EffectOf {
     Reset(Moment),
     /// slave, modbus: the connection is closed at this moment.
     Close(Moment),
-    /// api: the connection ends after so many bytes of the response.
+    /// live: the event and those after it are held back for this time.
+    Stall(Lapse),
+    /// api: the connection ends after so many bytes of the response. live: after so many of the event.
     Cut(#[schemars(range(max = 1_048_576))] u32),
     /// api: the response trickles out.
     Drip(Drip),

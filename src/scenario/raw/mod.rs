@@ -9,6 +9,7 @@ mod broker;
 mod choice;
 mod device;
 mod fault;
+mod meter;
 mod modbus;
 mod scalar;
 mod site;
@@ -30,10 +31,15 @@ pub use self::fault::{
     Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
     Moment, Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
 };
+pub use self::meter::{
+    Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
+    PhaseWord, Pv, Replay, ReplayMode, Sky, TariffOf, TariffRegisters, TariffWord, Window,
+};
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, Lapse, Listen, Mac, MethodWord, Name, OriginText,
-    Range, Seconds, SpeedText, Text, UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, Mac, MeterText, MethodWord,
+    Name, OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
+    scalar_with_pattern,
 };
 pub use self::site::{
     AuthText, EthSettings, HtText, MeterSettings, Network, Power, Scalers, Settings, WifiSettings,
@@ -62,6 +68,9 @@ pub struct Scenario {
     pub control: Option<Listen>,
     /// What actions may reach beside the slaves and targets of the house; `deny` unless given.
     pub outbound: Option<Outbound>,
+    /// The meter of every device that has none of its own, each with its own number and its own
+    /// household; a healthy kamstrup unless given.
+    pub meter: Option<Meter>,
     /// What the devices announce on the network by mDNS; `auto` unless given.
     pub mdns: Option<Mdns>,
     /// The gateway, where the house has one.

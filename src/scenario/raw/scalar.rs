@@ -135,6 +135,9 @@ pub fn scalar_named(name: &str) -> Option<Check> {
         "Mac" => check::<Mac>,
         "Ht" => check::<HtText>,
         "AuthMode" => check::<AuthText>,
+        "TimeOfDay" => check::<TimeOfDay>,
+        "Key" => check::<KeyText>,
+        "MeterText" => check::<MeterText>,
         _ => return None,
     })
 }
@@ -739,6 +742,121 @@ impl fmt::Display for UrlPath {
     }
 }
 
+/// A time of the day: `07:00`, `24:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOfDay {
+    /// Minutes since midnight, 0 to 1440.
+    pub minutes: u16,
+}
+
+scalar!(
+    TimeOfDay,
+    "TimeOfDay",
+    "A time of the day, local time: 07:00, 23:30; 24:00 is its end.",
+    {
+        "type": "string",
+        "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$|^24:00$",
+        "examples": ["07:00", "23:30"],
+    }
+);
+
+impl FromStr for TimeOfDay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{}`: expected a time of the day from 00:00 to 24:00, as 07:00",
+                shortened(text)
+            )
+        };
+        let number = |digits: &str, most_digits: usize| {
+            let right = (1..=most_digits).contains(&digits.len())
+                && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u16>().ok().filter(|_| right)
+        };
+        let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
+        let hour = number(hour, 2).ok_or_else(wrong)?;
+        let minute = number(minute, 2).filter(|_| minute.len() == 2).ok_or_else(wrong)?;
+        let minutes = hour * 60 + minute;
+        if minute < 60 && minutes <= 24 * 60 { Ok(Self { minutes }) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+/// A key of 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyText(pub [u8; 16]);
+
+scalar!(KeyText, "Key", "A key of 128 bits: 32 hexadecimal digits, in quotes.", {
+    "type": "string",
+    "pattern": "^[0-9A-Fa-f]{32}$",
+    "examples": ["0123456789ABCDEF0123456789ABCDEF"],
+});
+
+impl FromStr for KeyText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            let count = text.chars().count();
+            // Not the text itself: it may be nearly a key.
+            format!("a key of {count} characters: expected 32 hexadecimal digits, in quotes")
+        };
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut key = [0; 16];
+        for (index, byte) in key.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
+        }
+        if key == [0; 16] {
+            return Err("32 zeros are no key: the device takes them for a cleared one".to_owned());
+        }
+        Ok(Self(key))
+    }
+}
+
+impl fmt::Display for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+/// A text of a meter, as it fits into the device's Modbus registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterText(pub String);
+
+scalar!(MeterText, "MeterText", "Up to 24 visible ASCII characters.", {
+    "type": ["string", "integer"],
+    "pattern": "^[ -~]{0,24}$",
+    "minimum": 0,
+    "examples": ["LGZ1030784855204"],
+});
+
+impl FromStr for MeterText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() <= 24 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Ok(Self(text.to_owned()));
+        }
+        let shown = shortened(text);
+        Err(format!("`{shown}`: expected up to 24 visible ASCII characters, as a meter sends them"))
+    }
+}
+
+impl fmt::Display for MeterText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A unit id, as the key of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnitId(pub u8);
@@ -818,6 +936,28 @@ mod tests {
         }
         assert_eq!("90s".parse::<Lapse>().unwrap().to_string(), "90s");
         assert_eq!("60s".parse::<Lapse>().unwrap().to_string(), "1m");
+    }
+
+    #[test]
+    fn times_of_the_day_go_to_its_end() {
+        for (text, minutes) in [("00:00", 0), ("7:05", 425), ("07:05", 425), ("24:00", 1440)] {
+            assert_eq!(text.parse(), Ok(TimeOfDay { minutes }));
+        }
+        for wrong in ["", "7", "7:5", "24:01", "25:00", "12:60", "-1:00", "+7:00", "007:00", ":00"]
+        {
+            assert!(wrong.parse::<TimeOfDay>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_are_32_digits_and_not_all_zero() {
+        let key = "0123456789abcdef0123456789ABCDEF".parse::<KeyText>().unwrap();
+        assert_eq!(key.to_string(), "0123456789ABCDEF0123456789ABCDEF");
+        for wrong in
+            ["", "0123", "0123456789abcdef0123456789ABCDEX", &"0".repeat(32), &"ä".repeat(16)]
+        {
+            assert!(wrong.parse::<KeyText>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

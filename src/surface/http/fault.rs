@@ -57,6 +57,7 @@ pub(super) async fn answer(
         wire.end(Ending::Linger);
     }
     let afterwards = reply.take_afterwards();
+    reply.carried_by(&wire);
     let handed_over = wire.begin(plan, afterwards).await;
     Ok(reply.into_response(handed_over))
 }

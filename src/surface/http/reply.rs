@@ -4,8 +4,8 @@
 //! what belongs to this reply, then the two that every reply carries.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::stream::Afterwards;
+use super::stream::{Afterwards, Wire};
 
 /// A reply: its status, its body, and the headers that it alone has.
 #[derive(Debug)]
@@ -58,12 +58,27 @@ struct Events {
 
 /// How a stream of events ends once its sender is gone: properly, unless it was told to break.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Breaks(Arc<AtomicBool>);
+pub(super) struct Breaks(Arc<BreaksOf>);
+
+#[derive(Debug, Default)]
+struct BreaksOf {
+    off: AtomicBool,
+    /// What carries the stream, once it does.
+    wire: OnceLock<Arc<Wire>>,
+}
 
 impl Breaks {
     /// The connection drops behind the last event, and the client can tell that something is missing.
     pub(super) fn off(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.off.store(true, Ordering::Release);
+    }
+
+    /// The connection is reset, whatever is still to be sent.
+    pub(super) fn now(&self) {
+        self.off();
+        if let Some(wire) = self.0.wire.get() {
+            wire.break_off();
+        }
     }
 }
 
@@ -174,6 +189,14 @@ impl Reply {
     pub(super) fn then(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
         self.afterwards = Some(Afterwards::new(effect));
         self
+    }
+
+    /// Says what is going to carry it.
+    pub(super) fn carried_by(&self, wire: &Arc<Wire>) {
+        if let Content::Events(events) = &self.content {
+            // It is carried once.
+            let _ = events.breaks.0.wire.set(Arc::clone(wire));
+        }
     }
 
     /// What follows once this is out.
@@ -314,7 +337,7 @@ impl<G: Unpin> hyper::body::Body for Body<G> {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
-            if breaks.0.load(Ordering::Acquire) {
+            if breaks.0.off.load(Ordering::Acquire) {
                 // hyper writes what it has only when there is nothing more for the moment, and
                 // throws it away on an error: so the error comes with the next poll.
                 self.rest = Rest::Broken;
@@ -354,7 +377,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::server::http;
-    use super::super::stream::{FaultyStream, Plan, Wire};
+    use super::super::stream::{FaultyStream, Plan};
     use super::*;
     use crate::clock::{Clock, Speed};
 

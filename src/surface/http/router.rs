@@ -12,15 +12,18 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Strangers};
+use super::live::Seat;
 use super::query::Query;
 use super::{
-    Reply, actions, berry, body, load, modbus, page, power, scalers, sd, settings, variables, wifi,
+    Reply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd, settings,
+    system, variables, wifi,
 };
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
+use crate::tasks::Tasks;
 
 /// A path and all that is known of it.
 #[derive(Debug)]
@@ -95,6 +98,30 @@ pub static ROUTES: &[Route] = &[
             "What became of the requests that ?id= names, one or several.",
             actions::status,
         )],
+    },
+    Route {
+        path: "/api/v1/system",
+        since: ANY,
+        licensed: false,
+        endpoints: &[get("The device and what it is connected to.", system::show)],
+    },
+    Route {
+        path: "/api/v1/report",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("The newest reading of the meter.", report::show)],
+    },
+    Route {
+        path: "/api/v1/report/objects",
+        since: ANY,
+        licensed: true,
+        endpoints: &[get("What a DLMS meter sent, as it sent it.", report::objects)],
+    },
+    Route {
+        path: "/api/v1/live",
+        since: ANY,
+        licensed: false,
+        endpoints: &[get("Each reading of the meter as an event, for one client.", live::follow)],
     },
     Route {
         path: "/api/v1/modbus",
@@ -339,6 +366,9 @@ pub struct Api {
     pub(super) device: Arc<Device>,
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
+    pub(super) live: Seat,
+    /// What feeds the streams of its clients.
+    pub(super) streams: Arc<Tasks>,
     guard: Guard,
     strangers: Strangers,
     run: Box<dyn Fn(Run) + Send + Sync>,
@@ -366,8 +396,9 @@ impl Api {
     ) -> Arc<Self> {
         let guard = Guard::new(device.access().digest);
         let strangers = Strangers::default();
-        let upload = Semaphore::new(1);
-        Arc::new(Self { device, engine, clock, guard, strangers, run: Box::new(run), upload })
+        let (live, streams, upload) = (Seat::default(), Arc::default(), Semaphore::new(1));
+        let run = Box::new(run);
+        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, run, upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
@@ -539,6 +570,11 @@ impl Call<'_> {
     #[must_use]
     pub fn head(&self) -> &Parts {
         self.head
+    }
+
+    /// The API that was called.
+    pub(super) fn api(&self) -> &Api {
+        self.api
     }
 
     /// The scenario's clock.

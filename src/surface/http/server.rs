@@ -25,7 +25,11 @@ use crate::tasks::Tasks;
 
 /// A device's API on a socket. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub struct Server(Listening);
+pub struct Server {
+    listening: Listening,
+    /// What feeds the streams of its connections; ends with them.
+    streams: Arc<Tasks>,
+}
 
 impl Server {
     /// Serves `api` on a bound listener, within a tokio runtime.
@@ -33,33 +37,36 @@ impl Server {
     /// # Errors
     /// Where the listener does not tell its address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
-        let motions = api.clock.motions().clone();
+        let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
-        Listening::start(listener, serve).map(Self)
+        Listening::start(listener, serve).map(|listening| Self { listening, streams })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.listening.address
     }
 
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.count()
+        self.listening.connections.count()
     }
 
     /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
     /// waits until the returned value is dropped.
     pub async fn pause(&self) -> Paused {
-        self.0.pause().await
+        let paused = self.listening.pause().await;
+        self.streams.end_all().await;
+        paused
     }
 
     /// Refuses connections and drops those there are, and returns when they are gone. The port
     /// stays the server's own.
     pub async fn shut(&self) {
-        self.0.shut().await;
+        self.listening.shut().await;
+        self.streams.end_all().await;
     }
 
     /// Takes connections again; nothing happens where it does.
@@ -67,12 +74,13 @@ impl Server {
     /// # Errors
     /// Where the port could not be kept and somebody else has it.
     pub fn open(&self) -> io::Result<()> {
-        self.0.open()
+        self.listening.open()
     }
 
     /// Closes the listener and all connections, and returns when they are gone.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.listening.close().await;
+        self.streams.end_all().await;
     }
 }
 
@@ -82,13 +90,18 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     let local = stream.local_addr().ok().map(Local);
     let wire = Arc::new(Wire::default());
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
+    let broken = Arc::clone(&wire);
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(local) = local {
             request.extensions_mut().insert(local);
         }
         fault::answer(Arc::clone(&api), request, Arc::clone(&wire))
     });
-    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+    let ended = tokio::select! {
+        ended = http().serve_connection(TokioIo::new(stream), service) => ended,
+        () = broken.broken() => Ok(()),
+    };
+    if let Err(error) = ended {
         // The client left or sent nonsense, or a fault broke the connection.
         tracing::trace!(%error, "connection ended");
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::clock::{Clock, Sleep, VirtualTime};
 use crate::limits;
@@ -30,7 +31,11 @@ pub(super) enum Plan {
 
 /// What the service and the stream of a connection know of each other.
 #[derive(Debug, Default)]
-pub(super) struct Wire(Mutex<State>);
+pub(super) struct Wire {
+    state: Mutex<State>,
+    /// Rung where the connection is not to go on, whatever it waits for.
+    broken: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -117,6 +122,17 @@ impl Wire {
         HandedOver(Arc::clone(self))
     }
 
+    /// Has the connection reset at once, also where it waits for a client that does not read.
+    pub(super) fn break_off(&self) {
+        self.end(Ending::Reset);
+        self.broken.notify_one();
+    }
+
+    /// Waits until the connection is to be reset.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
+    }
+
     /// Says how the connection is to end.
     pub(super) fn end(&self, ending: Ending) {
         self.state().ending = ending;
@@ -147,7 +163,7 @@ impl Wire {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

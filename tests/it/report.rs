@@ -1,0 +1,247 @@
+//! `/api/v1/report` and `/api/v1/report/objects`, byte for byte.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use wwsim::device::{License, Snapshot};
+use wwsim::meter::{Kind, MeterPlan, Quantity};
+
+use crate::surface_kit::{Bench, Setup, body, header, request, status};
+
+const REPORT: &str = "/api/v1/report";
+const OBJECTS: &str = "/api/v1/report/objects";
+const MINUTE: Duration = Duration::from_mins(1);
+
+async fn bench(kind: Option<Kind>) -> Bench {
+    let meter = MeterPlan { kind, ..MeterPlan::default() };
+    let from = "2026-01-15T18:00:00+01:00".parse().unwrap();
+    Bench::start(Setup { meter, from, ..Setup::default() }).await
+}
+
+/// The value of a quantity, as it is to be shown.
+fn value(snapshot: &Snapshot, quantity: Quantity) -> String {
+    snapshot.value(quantity).unwrap().to_string()
+}
+
+/// Numbers under the names that end their paths, as an object.
+fn group<const N: usize>(snapshot: &Snapshot, quantities: [Quantity; N]) -> String {
+    let name = |quantity: Quantity| quantity.report().rsplit('.').next().unwrap();
+    let one = |quantity| format!("\"{}\":{}", name(quantity), value(snapshot, quantity));
+    format!("{{{}}}", quantities.map(one).join(","))
+}
+
+/// `report.id` to `report.date_time_utc`.
+fn beginning(snapshot: &Snapshot) -> String {
+    let reading = snapshot.reading().unwrap();
+    let time = snapshot.meter_time().unwrap();
+    let millis = reading.interval.as_millis();
+    let interval = format!("{}.{:03}", millis / 1000, millis % 1000);
+    let interval = interval.trim_end_matches('0').trim_end_matches('.');
+    format!(
+        "\"id\":{},\"interval\":{interval},\"tariff\":{},\"date_time\":\"{}\",\
+         \"date_time_local\":\"{}\",\"date_time_utc\":\"{}\"",
+        reading.id,
+        reading.tariff.unwrap(),
+        time.date_time(),
+        time.date_time_local(),
+        time.date_time_utc()
+    )
+}
+
+#[tokio::test]
+async fn before_the_first_reading_the_report_is_empty() {
+    let bench = bench(Some(Kind::Ensor)).await;
+    let answer = bench.get(REPORT).await;
+    assert_eq!((status(&answer), header(&answer, "Content-Length")), (200, Some("234")));
+    let boot_id = bench.device.view().boot.id;
+    assert_eq!(
+        body(&answer),
+        format!(
+            "{{\"report\":{{}},\"meter\":{{\"status\":\"NO DATA\"}},\"system\":{{\
+             \"id\":\"A842E39F8124\",\"date_time\":\"2026-01-15T18:00:00Z\",\
+             \"date_time_local\":\"2026-01-15T18:00:00+01:00\",\
+             \"date_time_utc\":\"2026-01-15T17:00:00Z\",\"boot_id\":\"{boot_id}\",\
+             \"time_since_boot\":0}}}}"
+        )
+    );
+}
+
+#[tokio::test]
+async fn without_a_meter_the_status_says_so() {
+    let bench = bench(None).await;
+    bench.clock.advance(MINUTE).await.unwrap();
+    let json: Value = serde_json::from_str(body(&bench.get(REPORT).await)).unwrap();
+    assert_eq!(json["meter"], serde_json::json!({ "status": "NOT CONNECTED" }));
+    assert_eq!(json["report"], serde_json::json!({}));
+    assert_eq!(json["system"]["time_since_boot"], 60);
+}
+
+#[tokio::test]
+async fn a_p1_meter_reports_in_the_order_of_the_vendors_sample() {
+    use Quantity as Q;
+    let bench = bench(Some(Kind::Ensor)).await;
+    bench.clock.advance(MINUTE).await.unwrap();
+    let answer = bench.get(REPORT).await;
+    assert_eq!(header(&answer, "Content-Type"), Some("application/json; charset=utf-8"));
+    let now = bench.device.snapshot();
+    let meter = now.meter.meter.as_ref().unwrap();
+    let expected = format!(
+        "{{\"report\":{{{},\"instantaneous_power\":{{\"active\":{{\"positive\":{},\"negative\":{}}}}},\
+         \"voltage\":{},\"current\":{},\"energy\":{{\"active\":{{\"positive\":{},\"negative\":{}}}}},\
+         \"conv_factor\":1,\"volume\":[{{\"bus\":1,\"meter_id\":\"{}\"}}]}},\
+         \"meter\":{{\"status\":\"OK\",\"interface\":\"P1\",\"protocol\":\"DSMR\",\
+         \"protocol_version\":\"5.0\",\"logical_name\":\"{}\",\"id\":\"{}\",\"model\":\"{}\",\
+         \"vendor\":\"Ensor\",\"prefix\":\"ESR\"}},\
+         \"system\":{{\"id\":\"A842E39F8124\",\"date_time\":\"2026-01-15T18:01:00Z\",\
+         \"date_time_local\":\"2026-01-15T18:01:00+01:00\",\
+         \"date_time_utc\":\"2026-01-15T17:01:00Z\",\"boot_id\":\"{}\",\"time_since_boot\":60}}}}",
+        beginning(&now),
+        group(&now, [Q::ImportPower, Q::ImportPowerL1, Q::ImportPowerL2, Q::ImportPowerL3]),
+        group(&now, [Q::ExportPower, Q::ExportPowerL1, Q::ExportPowerL2, Q::ExportPowerL3]),
+        group(&now, [Q::VoltageL1, Q::VoltageL2, Q::VoltageL3]),
+        group(&now, [Q::CurrentL1, Q::CurrentL2, Q::CurrentL3]),
+        group(&now, [Q::ActiveImportEnergy, Q::ActiveImportEnergyT1, Q::ActiveImportEnergyT2]),
+        group(&now, [Q::ActiveExportEnergy, Q::ActiveExportEnergyT1, Q::ActiveExportEnergyT2]),
+        now.reading().unwrap().volumes[0].meter_id,
+        meter.logical_name,
+        meter.id,
+        meter.model,
+        now.view.boot.id,
+    );
+    assert_eq!(body(&answer), expected);
+}
+
+#[tokio::test]
+async fn a_dlms_meter_reports_what_it_sends_and_no_more() {
+    use Quantity as Q;
+    let bench = bench(Some(Kind::LandisGyr)).await;
+    bench.clock.advance(MINUTE).await.unwrap();
+    let answer = bench.get(REPORT).await;
+    let now = bench.device.snapshot();
+    let expected = format!(
+        "{{\"report\":{{{},\"instantaneous_power\":{{\"active\":{{\"positive\":{},\"negative\":{}}},\
+         \"reactive\":{{\"positive\":{},\"negative\":{}}}}},\"voltage\":{},\"current\":{},\
+         \"energy\":{{\"active\":{{\"positive\":{},\"negative\":{}}},\
+         \"reactive\":{{\"positive\":{},\"negative\":{}}}}},\"conv_factor\":1}},\
+         \"meter\":{{\"status\":\"OK\",\"interface\":\"MBUS\",\"protocol\":\"DLMS\",\
+         \"logical_name\":\"{}\",\"vendor\":\"Landis+Gyr\",\"prefix\":\"LGZ\"}},\"system\":",
+        beginning(&now),
+        group(&now, [Q::ImportPower, Q::ImportPowerL1, Q::ImportPowerL2, Q::ImportPowerL3]),
+        group(&now, [Q::ExportPower, Q::ExportPowerL1, Q::ExportPowerL2, Q::ExportPowerL3]),
+        group(&now, [Q::ReactiveImportPowerL1, Q::ReactiveImportPowerL2, Q::ReactiveImportPowerL3]),
+        group(&now, [Q::ReactiveExportPowerL1, Q::ReactiveExportPowerL2, Q::ReactiveExportPowerL3]),
+        group(&now, [Q::VoltageL1, Q::VoltageL2, Q::VoltageL3]),
+        group(&now, [Q::CurrentL1, Q::CurrentL2, Q::CurrentL3]),
+        group(&now, [Q::ActiveImportEnergy]),
+        group(&now, [Q::ActiveExportEnergy]),
+        group(&now, [Q::ReactiveImportEnergy]),
+        group(&now, [Q::ReactiveExportEnergy]),
+        now.meter.meter.as_ref().unwrap().logical_name,
+    );
+    assert_eq!(&body(&answer)[..expected.len()], expected);
+}
+
+#[tokio::test]
+async fn demand_and_power_factor_stand_behind_energy() {
+    let bench = bench(Some(Kind::Kamstrup)).await;
+    bench.clock.advance(MINUTE).await.unwrap();
+    let answer = bench.get(REPORT).await;
+    let now = bench.device.snapshot();
+    let expected = format!(
+        "\"max_demand\":{{\"active\":{{\"positive\":{{\"total\":{}}}}}}},\"power_factor\":{},\
+         \"conv_factor\":1}},\"meter\":{{\"status\":\"OK\",\"interface\":\"TTL\"",
+        value(&now, Quantity::ImportDemand),
+        value(&now, Quantity::PowerFactor),
+    );
+    assert!(body(&answer).contains(&expected), "{answer}\n{expected}");
+}
+
+#[tokio::test]
+async fn the_factor_is_in_every_number_that_it_concerns() {
+    let bench = bench(Some(Kind::Ensor)).await;
+    bench.clock.advance(MINUTE).await.unwrap();
+    let report = || async {
+        let answer = bench.get(REPORT).await;
+        serde_json::from_str::<Value>(body(&answer)).unwrap()["report"].clone()
+    };
+    let before = report().await;
+    let set = request("PUT", "/api/v1/meter/settings", "{\"conv_factor\":40}");
+    assert_eq!(status(&bench.exchange(&set).await), 200);
+    let after = report().await;
+    let number = |report: &Value, path: &str| report.pointer(path).unwrap().as_f64().unwrap();
+    for path in
+        ["/instantaneous_power/active/positive/l1", "/energy/active/positive/total", "/current/l1"]
+    {
+        let expected = number(&before, path) * 40.0;
+        assert!((number(&after, path) - expected).abs() < 1e-9, "{path}");
+        assert!(expected > 0.0, "{path}");
+    }
+    assert_eq!(number(&after, "/voltage/l1"), number(&before, "/voltage/l1"));
+    assert_eq!(number(&after, "/conv_factor"), 40.0);
+}
+
+#[tokio::test]
+async fn dlms_objects_are_the_reading_in_other_words() {
+    let bench = bench(Some(Kind::LandisGyr)).await;
+    assert_eq!(body(&bench.get(OBJECTS).await), "{\"objects\":[]}", "no reading yet");
+    bench.clock.advance(MINUTE).await.unwrap();
+    let answer = bench.get(OBJECTS).await;
+    let now = bench.device.snapshot();
+    let begins = "{\"objects\":[{\"logical_name\":\"0-8:25.9.0\",\"class\":40,\"size\":28,\
+         \"push_object_list\":[{\"logical_name\":\"0-8:25.9.0\",\"class\":40,\"attribute\":2,\
+         \"data_index\":0},{\"logical_name\":\"0-0:42.0.0\",\"class\":1,\"attribute\":2,";
+    assert_eq!(&body(&answer)[..begins.len()], begins);
+    let name = &now.meter.meter.as_ref().unwrap().logical_name;
+    let hex: String = name.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let watt_hours = now.value(Quantity::ActiveImportEnergy).unwrap().mantissa();
+    let tariff = now.reading().unwrap().tariff.unwrap();
+    let current = now.value(Quantity::CurrentL1).unwrap();
+    assert_eq!(current.places(), 2);
+    for object in [
+        format!(
+            "{{\"logical_name\":\"0-0:42.0.0\",\"class\":1,\"tag\":9,\"size\":{},\"value\":\"{hex}\"}}",
+            name.len()
+        ),
+        format!(
+            "{{\"logical_name\":\"1-1:1.8.0\",\"class\":3,\"tag\":21,\"size\":8,\
+             \"value\":{watt_hours},\"unit\":30,\"scaler\":0}}"
+        ),
+        format!(
+            "{{\"logical_name\":\"0-0:96.14.0\",\"class\":1,\"tag\":9,\"size\":8,\
+             \"value\":\"524154453{tariff}000000\"}}"
+        ),
+        format!(
+            "{{\"logical_name\":\"1-0:31.7.0\",\"class\":3,\"tag\":20,\"size\":8,\
+             \"value\":{},\"unit\":33,\"scaler\":-2}}",
+            current.mantissa()
+        ),
+        "\"logical_name\":\"0-0:96.13.0\",\"class\":1,\"tag\":9,\"size\":21,\
+         \"value\":\"436F6E73756D6572204D6573736167652054657874\"}]}"
+            .to_owned(),
+    ] {
+        assert!(body(&answer).contains(&object), "{object}\n{answer}");
+    }
+    // What the meter sent stays as it was sent.
+    let set = request("PUT", "/api/v1/meter/settings", "{\"conv_factor\":40}");
+    bench.exchange(&set).await;
+    assert_eq!(bench.get(OBJECTS).await, answer);
+}
+
+#[tokio::test]
+async fn other_meters_have_no_objects() {
+    for kind in [Kind::Ensor, Kind::Kamstrup] {
+        let bench = bench(Some(kind)).await;
+        bench.clock.advance(MINUTE).await.unwrap();
+        assert_eq!(body(&bench.get(OBJECTS).await), "{\"objects\":[]}");
+    }
+}
+
+#[tokio::test]
+async fn both_need_a_licence() {
+    let bench = Bench::start(Setup { license: License::Free, ..Setup::default() }).await;
+    for path in [REPORT, OBJECTS] {
+        let answer = bench.get(path).await;
+        assert_eq!((status(&answer), body(&answer)), (404, "License required"));
+        assert_eq!(status(&bench.post(path, "").await), 405);
+    }
+}
