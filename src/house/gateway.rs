@@ -161,13 +161,6 @@ impl Gateway {
         self.service(Arc::clone(&self.mqtt).run());
         self.service(Arc::clone(&self.device).run_script_after_boot());
         self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
-        self.modbus.start(&self.services);
-        #[cfg(feature = "mdns")]
-        self.service(Arc::clone(&self.announcer).follow(
-            Arc::clone(&self.device),
-            self.http.address(),
-            self.modbus.place(),
-        ));
     }
 
     fn service(&self, service: impl Future<Output = ()> + Send + 'static) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
@@ -310,10 +310,21 @@ async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
     assert_eq!(home(&twin), address);
 }
 
-/// A port that nobody has, or had a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port that nobody else gets while this is held: bound, so that the system gives it to nobody, and
+/// not listening, so that a house can take it.
+pub struct FreePort(TcpSocket);
+
+impl FreePort {
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
 }
 
 #[tokio::test]
@@ -323,7 +334,8 @@ async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
     serve(&twin, true, None).await;
     let mut before = client(address, 1).await;
     before.read_input_registers(211, 2).await.unwrap().unwrap();
-    let port = free_port();
+    let free = FreePort::new();
+    let port = free.number();
     serve(&twin, true, Some(port)).await;
     let moved = SocketAddr::new(address.ip(), port);
     let shown =
@@ -416,7 +428,9 @@ async fn a_reset_puts_server_and_map_back_to_the_start() {
     let twin = on("").await;
     let address = home(&twin);
     set_map(&twin, r#"[{"start_address": 5, "registers": [{"id": "1"}]}]"#).await;
-    serve(&twin, true, Some(free_port())).await;
+    let free = FreePort::new();
+    serve(&twin, true, Some(free.number())).await;
+    assert_eq!(state(&twin).await["note"], Value::Null);
     twin.house.reset().await;
     twin.settle().await;
     assert!(refused(address).await, "off as at the start");

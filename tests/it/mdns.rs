@@ -7,6 +7,7 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent};
 use tokio::time::Instant;
 use wwsim::device::Config;
 
+use crate::device_modbus::FreePort;
 use crate::harness::Twin;
 
 /// Real time in which an announcement has to come: probing alone takes three quarters of a second.
@@ -134,10 +135,8 @@ async fn the_modbus_server_is_announced_while_it_listens_and_where() {
     assert_eq!(service.fullname, "ModbusTCP Slave D15C02._modbus._tcp.local.");
     assert_eq!(service.host, "whatwatt-D15C02.local.");
     assert_eq!(service.port, twin.house.addresses().devices[0].modbus.port());
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let free = FreePort::new();
+    let port = free.number();
     set(&twin, |config| config.settings.services.modbus.port = port);
     browser.find(&modbus, |service| service.port == port);
     set(&twin, |config| config.settings.services.modbus.enable = false);

@@ -108,6 +108,11 @@ async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
         state,
         json!({"state": "connected", "broker": "mqtt://broker.example.com:1883", "published": 1})
     );
+    let mqtc = || async { twin.get("/api/v1/system").await.json()["clouds"]["mqtc"].clone() };
+    assert_eq!(mqtc().await, json!({"enabled": true, "connected": true}));
+    twin.set("PUT", MQTT, &json!({"enable": false})).await;
+    twin.settle().await;
+    assert_eq!(mqtc().await, json!({"enabled": false, "connected": false}));
 }
 
 #[tokio::test]

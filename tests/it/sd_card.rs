@@ -289,7 +289,8 @@ async fn the_file_changes_at_local_midnight() {
     let (before, after) = (rows(&twin, "20260115.CSV").await, rows(&twin, "20260116.CSV").await);
     assert!(before.len() >= 4 && after.len() >= 4, "{} {}", before.len(), after.len());
     let last: u64 = before.last().unwrap()[0].parse().unwrap();
-    assert_eq!(after[0][0].parse::<u64>().unwrap() - last, 5);
+    let gap = after[0][0].parse::<u64>().unwrap() - last;
+    assert!((5..=6).contains(&gap), "no row is lost at midnight: {gap}");
 }
 
 #[tokio::test]

@@ -250,13 +250,14 @@ pub struct Claim<'a> {
 }
 
 impl Credentials<'_> {
-    /// Credentials that prove nothing, to be checked in place of unreadable ones.
+    /// Credentials that prove nothing, to be checked in place of unreadable ones: of usual length, so
+    /// that this takes as long.
     pub const NONE: Credentials<'static> = Credentials {
         username: "",
         realm: "",
-        nonce: "",
-        uri: "/",
-        cnonce: "",
+        nonce: "0000000000000000000000000000000000000000000000000000",
+        uri: "/api/v1/system",
+        cnonce: "00000000000000000000000000000000",
         nc: "00000001",
         count: 1,
         qop: Qop::Auth,

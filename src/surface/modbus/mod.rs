@@ -107,6 +107,8 @@ enum Off {
     Firmware,
     /// The device is down.
     Power,
+    /// The device records, and is on no network.
+    Offline,
 }
 
 impl Server {
@@ -130,7 +132,8 @@ impl Server {
             first_port,
             port: Mutex::new(port),
             place: watch::Sender::new(Place { address: home, listening: false, note: None }),
-            applied: watch::Sender::new(0),
+            // Nobody follows the rules yet, or has to.
+            applied: watch::Sender::new(u64::MAX),
         });
         Ok(Self { shared, connections: Arc::default() })
     }
@@ -224,6 +227,8 @@ fn wanted(device: &Device) -> Result<u16, Off> {
         Err(Off::License)
     } else if device.power() != crate::device::Power::Up {
         Err(Off::Power)
+    } else if device.is_offline() {
+        Err(Off::Offline)
     } else if service.enable {
         Ok(service.port)
     } else {
@@ -244,6 +249,7 @@ impl fmt::Display for Off {
                 )
             }
             Self::Power => f.write_str("the device is down"),
+            Self::Offline => f.write_str("the device only records, and is on no network"),
         }
     }
 }

@@ -433,20 +433,21 @@ impl Client {
 
     fn off(&self, reason: String) {
         let mut status = self.lock();
-        status.state = State::Off;
+        self.turn(&mut status, State::Off);
         (status.broker, status.reason) = (None, Some(reason));
     }
 
     /// An attempt begins; what the last one came to still stands.
     fn connecting(&self, plan: &Plan) {
         let mut status = self.lock();
-        status.state = State::Connecting;
+        self.turn(&mut status, State::Connecting);
         status.broker = Some(plan.url.to_string());
     }
 
     fn has_connected(&self, plan: &Plan) {
         let mut status = self.lock();
-        (status.state, status.reason) = (State::Connected, None);
+        self.turn(&mut status, State::Connected);
+        status.reason = None;
         self.parts.journal.write(Event::MqttConnected {
             device: self.parts.device.identity().id.shared(),
             broker: plan.url.to_string(),
@@ -456,7 +457,8 @@ impl Client {
     fn disconnected(&self, plan: &Plan, reason: &str) {
         let mut status = self.lock();
         let connected = status.state == State::Connected;
-        (status.state, status.reason) = (State::Connecting, Some(reason.to_owned()));
+        self.turn(&mut status, State::Connecting);
+        status.reason = Some(reason.to_owned());
         if connected {
             self.parts.journal.write(Event::MqttDisconnected {
                 device: self.parts.device.identity().id.shared(),
@@ -483,7 +485,7 @@ impl Client {
     /// Notes why there is no connection; in the journal once, however many tries come to the same.
     fn failed(&self, plan: &Plan, reason: &str) {
         let mut status = self.lock();
-        status.state = State::Connecting;
+        self.turn(&mut status, State::Connecting);
         status.broker = Some(plan.url.to_string());
         if status.reason.as_deref() != Some(reason) {
             status.reason = Some(reason.to_owned());
@@ -493,6 +495,12 @@ impl Client {
                 reason: shortened(reason.to_owned()),
             });
         }
+    }
+
+    /// Notes what the client is at, also for the device's API.
+    fn turn(&self, status: &mut Status, state: State) {
+        status.state = state;
+        self.parts.device.set_broker_connected(state == State::Connected);
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {

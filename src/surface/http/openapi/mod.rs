@@ -125,7 +125,9 @@ fn request_body(takes: Takes) -> Option<Value> {
             "properties": { "file": { "type": "string", "format": "binary" } },
         } } }),
     };
-    Some(json!({ "required": true, "content": content }))
+    // An empty text is one, too.
+    let required = !matches!(takes, Takes::Text(_));
+    Some(json!({ "required": required, "content": content }))
 }
 
 /// What every operation may answer, beside its own.

@@ -201,8 +201,12 @@ pub(super) static ALL: &[Operation] = &[
             schema: || json!({ "type": "string", "minLength": 1, "examples": ["1"] }),
         }])
         .answers(&[
-            answer(202, "At least one of its requests was queued.", Content::Location),
-            answer(202, "With `call_route: rest`, in the body.", Content::Json("StatusIds")),
+            answer(
+                202,
+                "At least one of its requests was queued. With `call_route: rest` a body says which, \
+                 as `StatusIds`, and there is no `Location`.",
+                Content::Location,
+            ),
             error(400, "No `id`, or the action is disabled or has no enabled request."),
             error(404, "There is no such action."),
             error(409, "A request of an earlier run has not finished."),
@@ -292,6 +296,9 @@ pub(super) static ALL: &[Operation] = &[
         ok("What is on the card.", "Listing"),
         NO_CARD,
     ]),
+    Operation::of(Delete, "/sdcard/*")
+        .under(Rest::Slash)
+        .answers(&[error(400, "The card itself cannot be deleted."), NO_CARD]),
     Operation::of(Get, "/sdcard/*").under(Rest::Path).answers(&[
         answer(200, "The file; its type is by its extension. A folder's listing.", Content::File),
         error(400, "The path is none."),

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::device::config::table::Side;
-use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::variables::VARIABLES;
 use crate::device::{Config, DeviceId};
 use crate::limits;
 use crate::meter::Quantity;
@@ -27,6 +28,7 @@ pub(super) fn all() -> Map<String, Value> {
     }
     object!("Settings", SETTINGS, settings);
     object!("MeterSettings", METER_SETTINGS, meter);
+    object!("MqttSettings", MQTT_SETTINGS, mqtt);
     object!("WifiSettings", WIFI_SETTINGS, wifi);
     object!("EthSettings", ETH_SETTINGS, eth);
     add("Error", error());
@@ -69,11 +71,14 @@ fn list(items: Value) -> Value {
 
 /// Makes an object's schema, and those in it, refuse what they do not know.
 fn closed(mut schema: Value) -> Value {
-    if let Some(properties) = schema["properties"].as_object_mut() {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for property in properties.values_mut() {
             *property = closed(property.take());
         }
         schema["additionalProperties"] = false.into();
+    }
+    if let Some(items) = schema.get_mut("items") {
+        *items = closed(items.take());
     }
     schema
 }
@@ -304,8 +309,11 @@ fn report_objects() -> Value {
 }
 
 fn variables() -> Value {
+    let names: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
     list(json!({
         "type": "object",
+        // Beside them those of meters behind the meter.
+        "propertyNames": { "anyOf": [{ "enum": names }, { "pattern": "^vol\\[[0-9]+\\]\\." }] },
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": { "type": "string" },
