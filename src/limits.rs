@@ -113,8 +113,8 @@ pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
 pub const CUSTOM_SCALERS: usize = 300;
 /// Bytes of a Wi-Fi network's name (IEEE 802.11, SSID element).
 pub const SSID_BYTES: usize = 32;
-/// Bytes of a Wi-Fi password; 64 hexadecimal digits are a raw key.
-pub const WIFI_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
+/// Characters of a Wi-Fi password; 64 hexadecimal digits are a raw key.
+pub const WIFI_PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 /// dBm of `max_tx_power`, in steps of [`TX_POWER_STEP`].
 pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
 /// dBm.

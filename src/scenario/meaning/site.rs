@@ -163,10 +163,10 @@ fn ssid(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) -> String {
 }
 
 fn check_password(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) {
-    let (bytes, range) = (raw.0.len(), limits::WIFI_PASSWORD_BYTES);
-    if !range.contains(&bytes) {
+    let (chars, range) = (raw.0.chars().count(), limits::WIFI_PASSWORD_CHARS);
+    if !range.contains(&chars) {
         let (least, most) = range.into_inner();
-        let message = format!("a password of {bytes} bytes: expected {least} to {most}");
+        let message = format!("a password of {chars} characters: expected {least} to {most}");
         mistakes.push(Mistake::new(path.clone(), message));
     }
 }
