@@ -205,8 +205,13 @@ fn leaves(schema: &Value, place: &str, found: &mut Vec<(String, Value)>) {
 
 /// Values that a field must not take, each in another way.
 fn breaking(schema: &Value) -> Vec<Value> {
-    let mut bad = vec![Value::Null, json!([]), json!({}), json!([1])];
-    let kind = schema["type"].as_str().unwrap_or("string");
+    let mut bad = vec![json!([]), json!({}), json!([1])];
+    // A type of two is one that may be null.
+    let nullable = schema["type"].is_array();
+    let kind = schema["type"].as_str().or(schema["type"][0].as_str()).unwrap_or("string");
+    if !nullable {
+        bad.push(Value::Null);
+    }
     if kind != "boolean" {
         bad.push(json!(true));
     }
@@ -229,7 +234,8 @@ fn breaking(schema: &Value) -> Vec<Value> {
         let word = words[0].as_str().unwrap();
         bad.extend([json!(""), json!(word.to_uppercase()), json!(format!("{word} "))]);
     }
-    if let Some(most) = schema["maxLength"].as_u64() {
+    // Where the limit of a whole body is nearer, that one answers.
+    if let Some(most) = schema["maxLength"].as_u64().filter(|most| *most < 4096) {
         bad.push(json!("x".repeat(usize::try_from(most).unwrap() + 1)));
     }
     if schema["format"] == "ipv4" {
