@@ -86,6 +86,7 @@ fn value(device: &Device, quantity: Quantity) -> String {
 
 #[tokio::test]
 async fn a_reading_is_an_event_byte_for_byte() {
+    use Quantity as Q;
     let bench = bench(Kind::Ensor).await;
     let mut live = Live::follow(&bench).await;
     bench.clock.advance(Duration::ZERO).await.unwrap();
@@ -94,7 +95,6 @@ async fn a_reading_is_an_event_byte_for_byte() {
     bench.clock.advance(first.since_start()).await.unwrap();
     let snapshot = bench.device.snapshot();
     let v = |quantity| value(&bench.device, quantity);
-    use Quantity as Q;
     let expected = format!(
         "event: live\ndata: {{\"P_In\":{},\"P_Out\":{},\"P_P1_In\":{},\"P_P2_In\":{},\
          \"P_P3_In\":{},\"P_P1_Out\":{},\"P_P2_Out\":{},\"P_P3_Out\":{},\"I_P1\":{},\"I_P2\":{},\
