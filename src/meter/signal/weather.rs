@@ -64,7 +64,7 @@ const DULL: Kind =
     Kind { clear: 500.0, broken: 1200.0, overcast: 9000.0, clears: 0.15, begins: State::Overcast };
 
 /// How many days are of which kind, sunny and dull, in July and January: so that January is clear for
-/// about a fifth of its daylight, as in Zürich, and a year gives about 1050 kWh a kWp.
+/// about a fifth of its daylight, as in Zürich, and a year gives about 1000 kWh a kWp.
 const SUNNY_DAYS: (f64, f64) = (0.42, 0.13);
 const DULL_DAYS: (f64, f64) = (0.22, 0.60);
 
