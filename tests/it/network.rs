@@ -267,7 +267,7 @@ async fn a_pairing_that_finds_nobody_ends_after_two_minutes_as_it_began() {
     let twin = Twin::start(client).await;
     let before = twin.get(WIFI).await.body;
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
-    twin.advance(Duration::from_secs(60)).await;
+    twin.advance(Duration::from_mins(1)).await;
     // A second one begins the two minutes anew.
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
     twin.advance(Duration::from_millis(119_999)).await;

@@ -148,14 +148,14 @@ fn hold<T: Clone>(
         }
         Ok(now) => {
             prop_assert!(well_formed, "taken, but not by the schema: {given}");
-            let shown = object.print(&now, Firmware::DEFAULT);
-            let json: Value = serde_json::from_str(&shown).unwrap();
-            prop_assert!(shows.is_valid(&json), "{shown}");
+            let printed = object.print(&now, Firmware::DEFAULT);
+            let json: Value = serde_json::from_str(&printed).unwrap();
+            prop_assert!(shows.is_valid(&json), "{printed}");
             // What is shown can be sent back, and says the same. Secrets are not shown, so that they
             // stay with a PUT.
             let again = device.write(object, &json, Write::Merge);
             let again = again.map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
-            prop_assert_eq!(object.print(&again, Firmware::DEFAULT), shown);
+            prop_assert_eq!(object.print(&again, Firmware::DEFAULT), printed);
         }
     }
     Ok(())

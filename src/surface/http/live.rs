@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_table_is_sent_once() {
-        let mut sent: Vec<_> = FIELDS.iter().copied().collect();
+        let mut sent: Vec<_> = FIELDS.to_vec();
         sent.sort();
         let table: Vec<_> =
             Quantity::ALL.iter().copied().filter(|quantity| quantity.live().is_some()).collect();
