@@ -33,6 +33,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Print what a house's meter measures, without starting the house
     Trace(TraceArguments),
+    /// Read a device and print the scenario that behaves like it
+    Capture(CaptureArguments),
     /// Print the JSON Schema of scenario files
     Schema,
     /// List the built-in houses
@@ -74,6 +76,20 @@ pub struct RunArguments {
     /// Write a JSON file that says where everything listens, once it does
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// `wwsim capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArguments {
+    /// The device, as http://192.168.1.20 or http://whatwatt-9F8124.local
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Its password, where it asks for one; `WWSIM_PASSWORD` in the environment is not seen by others
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// Write to a new file in place of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `wwsim check`.

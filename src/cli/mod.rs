@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod capture;
 mod check;
 mod load;
 mod ready;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Trace(arguments) => trace::trace(&arguments),
+        Command::Capture(arguments) => capture::capture(&arguments),
         Command::Schema => print(&scenario::json_schema()),
         Command::List => print(&list()),
         Command::Openapi => print(&openapi::text()),

@@ -6,6 +6,8 @@ mod access;
 mod admission;
 mod berry;
 mod builtin;
+#[cfg(feature = "cli")]
+mod capture;
 mod cli;
 mod control_api;
 mod cors;

@@ -128,6 +128,7 @@ fn device(
     let mut config = site::config(raw, &identity, &site, path, mistakes);
     let map = raw.modbus_map.as_ref();
     config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
+    config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
         access: access(raw),
@@ -232,6 +233,19 @@ fn md5(text: &str) -> Option<[u8; 16]> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u128::from_str_radix(text, 16).ok().filter(|_| digits)?;
     Some(number.to_be_bytes())
+}
+
+/// The stored Berry script; an empty one is none.
+fn script(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Option<Arc<str>> {
+    let script = raw.script.as_ref().map(raw::Text::as_str).filter(|script| !script.is_empty())?;
+    if script.len() > limits::SCRIPT_BYTES {
+        let (bytes, most) = (script.len(), limits::SCRIPT_BYTES);
+        let message =
+            format!("the script has {bytes} bytes, more than the {most} the device takes");
+        mistakes.push(Mistake::new(path.key("script"), message));
+        return None;
+    }
+    Some(script.into())
 }
 
 fn license(word: raw::License) -> License {

@@ -119,6 +119,8 @@ pub struct Device {
     pub power_model: Option<bool>,
     /// Its meter, in place of the house's `meter` as a whole.
     pub meter: Option<Meter>,
+    /// The Berry script that is stored on it at the start, at most 8191 bytes; none unless given.
+    pub script: Option<Text>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of

@@ -1,0 +1,100 @@
+//! `wwsim capture`: reads a device and writes the scenario that behaves like it.
+
+mod client;
+mod draft;
+
+use std::fs;
+use std::io::Write as _;
+
+use self::client::{Client, Unreadable};
+use self::draft::Captured;
+use super::args::CaptureArguments;
+use super::{Outcome, print};
+use crate::scenario;
+
+/// The command.
+pub(super) fn capture(arguments: &CaptureArguments) -> Outcome {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("wwsim: cannot start: {error}");
+            return Outcome::Invalid;
+        }
+    };
+    let text = match runtime.block_on(read(arguments)) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("wwsim: {error}");
+            return Outcome::Invalid;
+        }
+    };
+    // What a device says may lie outside of what is known of it: the file is written all the same, for
+    // somebody to look at, and said to be wrong.
+    let outcome = match scenario::load(&text, "captured", None) {
+        Ok(_) => Outcome::Done,
+        Err(mistakes) => {
+            eprint!("{}", mistakes.human(false));
+            Outcome::Invalid
+        }
+    };
+    let written = match &arguments.output {
+        None => print(&text),
+        Some(path) => {
+            match fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())) {
+                Ok(()) => Outcome::Done,
+                Err(error) => {
+                    eprintln!("wwsim: cannot write {}: {error}", path.display());
+                    Outcome::Usage
+                }
+            }
+        }
+    };
+    if written == Outcome::Done { outcome } else { written }
+}
+
+/// The scenario of the device, as text.
+async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
+    let password = arguments.password.clone().or_else(|| std::env::var("WWSIM_PASSWORD").ok());
+    let mut client = Client::new(&arguments.url, password)?;
+    let mut captured = Captured {
+        system: client.json("/api/v1/system").await?.unwrap_or_default(),
+        ..Captured::default()
+    };
+    for (path, part) in [
+        ("/api/v1/settings", &mut captured.settings),
+        ("/api/v1/meter/settings", &mut captured.meter_settings),
+        ("/api/v1/meter/scalers/custom", &mut captured.custom_scalers),
+        ("/api/v1/wifi/sta/settings", &mut captured.wifi),
+        ("/api/v1/eth/settings", &mut captured.eth),
+        ("/api/v1/mqtt/settings", &mut captured.mqtt),
+        ("/api/v1/modbus", &mut captured.modbus),
+        ("/api/v1/actions", &mut captured.actions),
+        ("/api/v1/wifi/scan", &mut captured.networks),
+        ("/api/v1/report", &mut captured.report),
+    ] {
+        *part = match client.json(path).await {
+            // A device that keeps one thing to itself is still worth the others.
+            Err(error @ Unreadable::Answer { .. }) => {
+                eprintln!("wwsim: left out: {error}");
+                None
+            }
+            answered => answered?,
+        };
+    }
+    captured.script = match client.get("/api/v1/berry").await? {
+        answer if answer.status.is_success() => {
+            Some(String::from_utf8_lossy(&answer.body).into_owned())
+        }
+        _ => None,
+    };
+    let id = captured.system["device"]["id"].as_str().unwrap_or("a device");
+    let draft = draft::scenario(&format!("{id}, captured"), &captured);
+    // Texts, numbers and mappings with texts as keys always become YAML.
+    let yaml = serde_yaml::to_string(&draft).unwrap_or_default();
+    Ok(format!(
+        "# Captured from {} by wwsim {}.\n# Secrets never leave a device: passwords are `captured` \
+         here, keys and certificates' keys are missing.\n{yaml}",
+        client.authority(),
+        env!("CARGO_PKG_VERSION"),
+    ))
+}
