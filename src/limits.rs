@@ -113,8 +113,8 @@ pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
 pub const CUSTOM_SCALERS: usize = 300;
 /// Bytes of a Wi-Fi network's name (IEEE 802.11, SSID element).
 pub const SSID_BYTES: usize = 32;
-/// Bytes of a Wi-Fi password; 64 hexadecimal digits are a raw key.
-pub const WIFI_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
+/// Characters of a Wi-Fi password; 64 hexadecimal digits are a raw key.
+pub const WIFI_PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 /// dBm of `max_tx_power`, in steps of [`TX_POWER_STEP`].
 pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
 /// dBm.
@@ -299,6 +299,23 @@ pub const RENDERED_BYTES: usize = 64 * 1024;
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Real time that a house gets to end in after Ctrl-C, before the process ends without waiting.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// Loads that a scenario names for one house: with what follows, what a day of it takes of memory.
+pub const LOADS: usize = 16;
+/// Appliances of a household.
+pub const APPLIANCES: usize = 24;
+/// Steps of an appliance's program.
+pub const PROGRAM_STEPS: usize = 16;
+/// Windows of a week, of a load or a tariff.
+pub const WEEK_WINDOWS: usize = 32;
+/// Edges of a day's rectangles of power. A family's day has some 400; a plan at all its limits has
+/// more, and loses what does not fit, rather than taking memory without bound.
+pub const DAY_EDGES: usize = 4096;
+/// Points of a day's clouds; a day of broken clouds has some 500. Beyond, the sky stays as it is until
+/// the sun sets.
+pub const CLOUD_POINTS: u32 = 1000;
+/// Openings of earlier days that a meter keeps. When there are more, every other one goes: a year is
+/// kept by every 16th day, ten years by every 128th.
+pub const DAYS_KEPT: usize = 31;
 /// Bytes of a document in a state directory; the largest that this writes, with every text of a
 /// device at its longest, has some 100 KiB.
 pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;

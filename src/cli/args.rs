@@ -37,7 +37,7 @@ pub enum Command {
     Schema,
     /// List the built-in houses
     List,
-    /// Print the OpenAPI description of the device, for scripts/regenerate; the control plane serves it
+    /// Print the `OpenAPI` description of the device, for scripts/regenerate; the control plane serves it
     #[command(hide = true)]
     Openapi,
 }

@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn ids_restart_at_the_beginning_of_each_window_only() {
         let mut restart = episode(MeterEffect::RestartIds, 5, Some(10));
-        restart.when.every = Some(Duration::from_secs(60));
+        restart.when.every = Some(Duration::from_mins(1));
         let episodes = Episodes::new(vec![restart]);
         let restarts: Vec<u64> = (0..130).filter(|t| episodes.at("A", at(*t)).restart).collect();
         assert_eq!(restarts, [5, 65, 125]);

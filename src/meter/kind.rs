@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+#[allow(
+    clippy::enum_glob_use,
+    clippy::wildcard_imports,
+    reason = "a table of them reads best by their bare names"
+)]
 use super::Quantity::{self, *};
 use super::{Interface, MeterIdentity, Protocol, Reading};
 

@@ -16,6 +16,7 @@ pub enum RegisterCut {
 }
 
 /// What is measured at one moment.
+#[expect(clippy::large_enum_variant, reason = "made on the stack for one reading, never kept")]
 pub(super) enum Measurement<'a> {
     Model(Measured),
     Replay(Replayed<'a>),

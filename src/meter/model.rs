@@ -86,7 +86,8 @@ pub struct Meter {
     cadence: Cadence,
     clock: MeterClock,
     device: Box<str>,
-    volume_meter: Arc<str>,
+    /// The id of the gas meter behind it, where it has one.
+    behind: Arc<str>,
     seed: u64,
     stream: Stream,
     start: Timestamp,
@@ -142,12 +143,11 @@ impl Meter {
         let facts = plan.kind.unwrap_or_default().facts();
         let stream = Stream::named("meter").child(Stream::named(device).number());
         let number = Draws::new(seed, stream.child(Stream::named("number").number()), 0).bits();
-        let (source, recorded) = match &plan.replay {
-            Some(replay) => (Source::Replay(replay.clone()), replay.recording.texts()),
-            None => {
-                let signal = Signal::new(&plan.signal, seed, device, start);
-                (Source::Model(Box::new(signal)), MeterTexts::default())
-            }
+        let (source, recorded) = if let Some(replay) = &plan.replay {
+            (Source::Replay(replay.clone()), replay.recording.texts())
+        } else {
+            let signal = Signal::new(&plan.signal, seed, device, start);
+            (Source::Model(Box::new(signal)), MeterTexts::default())
         };
         Self {
             facts,
@@ -159,7 +159,7 @@ impl Meter {
             cadence: Cadence::new(facts, seed, stream),
             clock: MeterClock::new(facts, seed, stream),
             device: device.into(),
-            volume_meter: filled("2000####", number / 7).into(),
+            behind: filled("2000####", number / 7).into(),
             seed,
             stream,
             start,
@@ -248,7 +248,7 @@ impl Meter {
             }
         }
         if self.facts.volume_bus {
-            let meter_id = Arc::clone(&self.volume_meter);
+            let meter_id = Arc::clone(&self.behind);
             reading.volumes.push(Volume { bus: 1, meter_id, meter_time: None, cumulative: None });
         }
         reading

@@ -23,7 +23,15 @@ use crate::scenario::Scenario;
 #[derive(Debug)]
 pub struct StateDir {
     root: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // Closing alone would do, were there not a moment in which a child that this process starts
+        // has the file too.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// What is kept of a house as a whole.
@@ -91,7 +99,7 @@ impl StateDir {
         });
         let lock = lock.map_err(|source| StateError::Io { dir: dir(), source })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { root: root.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(StateError::InUse(dir())),
             Err(TryLockError::Error(source)) => Err(StateError::Io { dir: dir(), source }),
         }

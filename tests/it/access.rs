@@ -29,7 +29,7 @@ async fn strict() -> Bench {
 fn set(bench: &Bench, protection: bool, password: &str) {
     let changed: Result<(), Infallible> = bench.device.configure(|config| {
         config.settings.system.protection = protection;
-        config.settings.system.password = password.to_owned();
+        password.clone_into(&mut config.settings.system.password);
         Ok(())
     });
     changed.unwrap();

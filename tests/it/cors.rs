@@ -35,7 +35,7 @@ fn allowed(response: &str) -> Option<&str> {
 fn protect(bench: &Bench) {
     let changed: Result<(), Infallible> = bench.device.configure(|config| {
         config.settings.system.protection = true;
-        config.settings.system.password = "secret".to_owned();
+        "secret".clone_into(&mut config.settings.system.password);
         Ok(())
     });
     changed.unwrap();

@@ -1,5 +1,6 @@
 //! A house in a test, and the smallest HTTP client that shows every byte.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -212,4 +213,12 @@ pub async fn within<F: Future>(future: F) -> F::Output {
 fn address(url: &str) -> SocketAddr {
     let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
     authority.trim_end_matches('/').parse().unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// Bytes as upper-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02X}").unwrap();
+        text
+    })
 }

@@ -7,6 +7,7 @@ use tokio::net::TcpSocket;
 use wwsim::device::{Device, License};
 use wwsim::fault::{Delay, Fault, LiveEffect, Trigger};
 use wwsim::meter::signal::SignalPlan;
+use wwsim::meter::signal::plan::PvPlan;
 use wwsim::meter::{Kind, MeterPlan, Quantity};
 
 use crate::surface_kit::{Bench, Client, Setup, eventually, request, status, within};
@@ -86,6 +87,7 @@ fn value(device: &Device, quantity: Quantity) -> String {
 
 #[tokio::test]
 async fn a_reading_is_an_event_byte_for_byte() {
+    use Quantity as Q;
     let bench = bench(Kind::Ensor).await;
     let mut live = Live::follow(&bench).await;
     bench.clock.advance(Duration::ZERO).await.unwrap();
@@ -94,7 +96,6 @@ async fn a_reading_is_an_event_byte_for_byte() {
     bench.clock.advance(first.since_start()).await.unwrap();
     let snapshot = bench.device.snapshot();
     let v = |quantity| value(&bench.device, quantity);
-    use Quantity as Q;
     let expected = format!(
         "event: live\ndata: {{\"P_In\":{},\"P_Out\":{},\"P_P1_In\":{},\"P_P2_In\":{},\
          \"P_P3_In\":{},\"P_P1_Out\":{},\"P_P2_Out\":{},\"P_P3_Out\":{},\"I_P1\":{},\"I_P2\":{},\
@@ -222,7 +223,7 @@ async fn firmware_1_fills_in_what_the_meter_does_not_send() {
 
 #[tokio::test]
 async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
-    let pv = SignalPlan { pv: Some(Default::default()), ..SignalPlan::default() };
+    let pv = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };
     let meter = MeterPlan { signal: pv, ..of(Kind::Kamstrup) };
     let from = "2026-06-21T09:00:00+02:00".parse().unwrap();
     let bench = Bench::start(Setup { meter, from, ..Setup::default() }).await;
@@ -362,7 +363,7 @@ async fn a_delay_keeps_the_order() {
     let first = bench.device.next_reading().unwrap();
     bench.clock.advance(first.since_start()).await.unwrap();
     let text = value(&bench.device, Quantity::ActiveImportEnergy);
-    bench.clock.advance(SECOND * 5 - Duration::from_millis(1)).await.unwrap();
+    bench.clock.advance(Duration::from_millis(4999)).await.unwrap();
     assert!(!stream.is_readable());
     bench.clock.advance(Duration::from_millis(1)).await.unwrap();
     let events = stream.arrived().await;

@@ -5,19 +5,19 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, Twin, parse, within};
+use crate::harness::{Answer, Twin, hex, parse, within};
 use crate::state::{self, Folder};
 
 const SECOND: Duration = Duration::from_secs(1);
 const IMAGE: &[u8] = b"hello image";
 
-const KNOWN: &str = r#"
+const KNOWN: &str = r"
 device:
   images:
     - {md5: 00000000000000000000000000000000, name: upgrade.bin, firmware: 9.9.9}
     - {size: 12, firmware: 9.9.8}
     - {name: upgrade.bin, firmware: 2.8.2}
-"#;
+";
 
 /// A form with one file in one field.
 fn form(field: &str, name: &str, image: &[u8]) -> Vec<u8> {
@@ -175,7 +175,7 @@ async fn a_new_firmware_outlives_the_process_once_it_was_answered() {
 #[tokio::test]
 async fn an_image_is_known_by_its_sum_too() {
     use md5::{Digest, Md5};
-    let sum: String = Md5::digest(IMAGE).iter().map(|byte| format!("{byte:02X}")).collect();
+    let sum: String = hex(&Md5::digest(IMAGE));
     let twin =
         Twin::start(&format!("device: {{images: [{{md5: {sum}, size: 11, firmware: 1.10.0}}]}}"))
             .await;

@@ -108,6 +108,11 @@ async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
         state,
         json!({"state": "connected", "broker": "mqtt://broker.example.com:1883", "published": 1})
     );
+    let mqtc = || async { twin.get("/api/v1/system").await.json()["clouds"]["mqtc"].clone() };
+    assert_eq!(mqtc().await, json!({"enabled": true, "connected": true}));
+    twin.set("PUT", MQTT, &json!({"enable": false})).await;
+    twin.settle().await;
+    assert_eq!(mqtc().await, json!({"enabled": false, "connected": false}));
 }
 
 #[tokio::test]
@@ -156,9 +161,9 @@ async fn a_silent_meter_has_nothing_published() {
     twin.advance(Duration::from_secs(59)).await;
     let before = twin.count(published);
     assert!(before > 0, "{:?}", twin.journal());
-    twin.advance(Duration::from_secs(600)).await;
+    twin.advance(Duration::from_mins(10)).await;
     assert_eq!(twin.count(published), before);
-    twin.advance(Duration::from_secs(60)).await;
+    twin.advance(Duration::from_mins(1)).await;
     assert!(twin.count(published) > before, "and again once it speaks");
 }
 
@@ -187,6 +192,25 @@ async fn user_and_password_are_the_brokers_to_judge() {
     assert!(state["reason"].is_string(), "{state}");
     twin.set("PUT", MQTT, &json!({"password": "geheim"})).await;
     twin.to_next_reading().await;
+    assert_eq!(subscriber.next().await, "x");
+}
+
+#[tokio::test]
+async fn a_scenario_says_what_the_client_starts_with() {
+    let topic = topic();
+    let mut subscriber = Subscriber::to(&topic).await;
+    let device = json!({"mqtt": settings(&topic, "x"), "reboot_time": "3s"});
+    let twin = house(broker().await.open, &format!("device: {device}")).await;
+    twin.to_next_reading().await;
+    assert_eq!(subscriber.next().await, "x");
+
+    let answer = twin.post("/api/v1/reboot", "").await;
+    assert_eq!(answer.status, 204);
+    twin.advance(Duration::from_secs(1)).await;
+    let state = twin.mqtt().await;
+    assert_eq!((&state["state"], &state["reason"]), (&json!("off"), &json!("the device is down")));
+    twin.advance(Duration::from_secs(30)).await;
+    assert_eq!(twin.count(connected), 2, "a reboot begins a new connection");
     assert_eq!(subscriber.next().await, "x");
 }
 

@@ -62,7 +62,7 @@ pub async fn broker() -> Ports {
             v4: Some(v4.map(server).into_iter().collect()),
             ..Config::default()
         };
-        std::thread::spawn(move || Broker::new(config).start());
+        std::thread::spawn(move || Broker::new(config).start().unwrap());
         ports
     });
     for port in [ports.open, ports.closed] {
@@ -124,10 +124,11 @@ impl Door {
                 open.spawn(async move {
                     match tls {
                         None => pass(stream, to).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => pass(stream, to).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                pass(stream, to).await;
+                            }
+                        }
                     }
                 });
             }

@@ -267,7 +267,7 @@ async fn a_pairing_that_finds_nobody_ends_after_two_minutes_as_it_began() {
     let twin = Twin::start(client).await;
     let before = twin.get(WIFI).await.body;
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
-    twin.advance(Duration::from_secs(60)).await;
+    twin.advance(Duration::from_mins(1)).await;
     // A second one begins the two minutes anew.
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
     twin.advance(Duration::from_millis(119_999)).await;
@@ -414,4 +414,33 @@ fn every_mistake_of_a_start_configuration_is_reported_in_its_place() {
     .unwrap_err()
     .to_string();
     assert!(told.contains("firmware 2.0.0 has no `services.sd.recorder_mode`"), "{told}");
+}
+
+#[tokio::test]
+async fn a_dlms_meter_shows_its_scalers_and_the_users_own_move_the_point_of_its_values() {
+    let twin =
+        Twin::start("device: {meter_settings: {scalers_set: custom}}\nmeter: {kind: landis_gyr}")
+            .await;
+    twin.advance(Duration::from_mins(5)).await;
+    let current = async || twin.get("/api/v1/meter/scalers/current").await.json();
+    let scaler = |list: &Value, code: &str| {
+        let found = list.as_array().unwrap().iter().find(|one| one["obis"] == code);
+        found.map(|one| one["scaler"].as_i64().unwrap())
+    };
+    let found = current().await;
+    assert_eq!(scaler(&found, "1.8.0"), Some(0));
+    assert_eq!(scaler(&found, "31.7.0"), Some(-2));
+    assert_eq!(scaler(&found, "1.8.1"), None, "it has no tariff registers");
+    let voltage = async || {
+        let report = twin.get("/api/v1/report").await.json();
+        report["report"]["voltage"]["l1"].as_f64().unwrap()
+    };
+    let before = voltage().await;
+    twin.send("POST", CUSTOM, &json!([{"obis": "32.7.255", "scaler": -1}])).await;
+    assert_eq!(scaler(&current().await, "32.7.0"), Some(-1));
+    assert!((voltage().await - before / 10.0).abs() < 1e-9);
+
+    let other = Twin::start("meter: {kind: kamstrup}").await;
+    other.advance(Duration::from_mins(5)).await;
+    assert_eq!(other.get("/api/v1/meter/scalers/current").await.json(), json!([]));
 }

@@ -197,7 +197,7 @@ fn reports_come_as_json_and_as_github_annotations() {
         json!({
             "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
             "message": "unknown key `sede`", "suggestion": "seed",
-            "help": "known here: name, seed, clock, control, outbound, mdns, meter, device, devices, slaves, http_targets, faults",
+            "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, slaves, http_targets, mqtt_brokers, faults",
         })
     );
     assert_eq!(objects[1]["path"], "faults[0].at.slave");

@@ -248,7 +248,7 @@ async fn a_row_comes_with_the_first_reading_after_the_set_time() {
         assert!((15..=16).contains(&(pair[1] - pair[0])), "one reading a second: {ids:?}");
     }
     // The newest row, against what every surface shows.
-    twin.advance(0 * SECOND).await;
+    twin.advance(Duration::ZERO).await;
     let snapshot = device.snapshot();
     let (meter, row) = (snapshot.meter.meter.clone().unwrap(), rows.last().unwrap());
     assert_eq!(row.len(), 64);
@@ -289,7 +289,8 @@ async fn the_file_changes_at_local_midnight() {
     let (before, after) = (rows(&twin, "20260115.CSV").await, rows(&twin, "20260116.CSV").await);
     assert!(before.len() >= 4 && after.len() >= 4, "{} {}", before.len(), after.len());
     let last: u64 = before.last().unwrap()[0].parse().unwrap();
-    assert_eq!(after[0][0].parse::<u64>().unwrap() - last, 5);
+    let gap = after[0][0].parse::<u64>().unwrap() - last;
+    assert!((5..=6).contains(&gap), "no row is lost at midnight: {gap}");
 }
 
 #[tokio::test]
@@ -420,10 +421,8 @@ async fn downloads_on_the_meters_power_drain_the_device_until_it_reboots() {
     twin.settle().await;
     let low = device.v_scap().unwrap();
     assert!((3.2..3.3).contains(&low), "{low}");
-    assert_eq!(
-        device.plug_voltages(&device.snapshot()).scap.to_f64(),
-        (low * 1000.0).round() / 1000.0
-    );
+    let shown = device.plug_voltages(&device.snapshot()).scap.to_f64();
+    assert!((shown - low).abs() < 0.0006, "{shown} is {low} to the millivolt");
     twin.advance(60 * SECOND).await;
     assert_eq!(device.v_scap(), Some(3.76), "the plug fills it again");
     assert_eq!(device.view().boot.ordinal, 0);

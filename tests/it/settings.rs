@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use wwsim::device::Config;
 use wwsim::device::config::table::{Object, Side};
-use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::journal::Event;
 
 use crate::harness::{Twin, http};
@@ -205,8 +205,13 @@ fn leaves(schema: &Value, place: &str, found: &mut Vec<(String, Value)>) {
 
 /// Values that a field must not take, each in another way.
 fn breaking(schema: &Value) -> Vec<Value> {
-    let mut bad = vec![Value::Null, json!([]), json!({}), json!([1])];
-    let kind = schema["type"].as_str().unwrap_or("string");
+    let mut bad = vec![json!([]), json!({}), json!([1])];
+    // A type of two is one that may be null.
+    let nullable = schema["type"].is_array();
+    let kind = schema["type"].as_str().or(schema["type"][0].as_str()).unwrap_or("string");
+    if !nullable {
+        bad.push(Value::Null);
+    }
     if kind != "boolean" {
         bad.push(json!(true));
     }
@@ -229,7 +234,8 @@ fn breaking(schema: &Value) -> Vec<Value> {
         let word = words[0].as_str().unwrap();
         bad.extend([json!(""), json!(word.to_uppercase()), json!(format!("{word} "))]);
     }
-    if let Some(most) = schema["maxLength"].as_u64() {
+    // Where the limit of a whole body is nearer, that one answers.
+    if let Some(most) = schema["maxLength"].as_u64().filter(|most| *most < 4096) {
         bad.push(json!("x".repeat(usize::try_from(most).unwrap() + 1)));
     }
     if schema["format"] == "ipv4" {
@@ -238,7 +244,7 @@ fn breaking(schema: &Value) -> Vec<Value> {
                 .map(Value::from),
         );
     }
-    if schema["pattern"].is_string() {
+    if schema["pattern"] == "^([0-9A-Fa-f]{32})?$" {
         bad.extend([json!("0".repeat(31)), json!("g".repeat(32))]);
     }
     // An upper-case word is itself where it has no letters.
@@ -290,6 +296,11 @@ async fn each_wifi_field_is_refused_in_each_way_it_can_be_wrong() {
 #[tokio::test]
 async fn each_ethernet_field_is_refused_in_each_way_it_can_be_wrong() {
     break_all(ETH, &ETH_SETTINGS).await;
+}
+
+#[tokio::test]
+async fn each_mqtt_field_is_refused_in_each_way_it_can_be_wrong() {
+    break_all(crate::mqtt_settings::MQTT, &MQTT_SETTINGS).await;
 }
 
 /// The least and the most, and every word: what the schema allows at its edges is taken.

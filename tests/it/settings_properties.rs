@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::config::table::{Object, Side, Write};
-use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::device::{self, Config, Device, Firmware, Identity, License};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
@@ -129,6 +129,7 @@ static SETTINGS_SCHEMAS: Schemas = LazyLock::new(|| schemas(&SETTINGS));
 static METER_SCHEMAS: Schemas = LazyLock::new(|| schemas(&METER_SETTINGS));
 static WIFI_SCHEMAS: Schemas = LazyLock::new(|| schemas(&WIFI_SETTINGS));
 static ETH_SCHEMAS: Schemas = LazyLock::new(|| schemas(&ETH_SETTINGS));
+static MQTT_SCHEMAS: Schemas = LazyLock::new(|| schemas(&MQTT_SETTINGS));
 
 /// Writes `given` to a device, and holds the outcome to what is promised.
 fn hold<T: Clone>(
@@ -147,14 +148,14 @@ fn hold<T: Clone>(
         }
         Ok(now) => {
             prop_assert!(well_formed, "taken, but not by the schema: {given}");
-            let shown = object.print(&now, Firmware::DEFAULT);
-            let json: Value = serde_json::from_str(&shown).unwrap();
-            prop_assert!(shows.is_valid(&json), "{shown}");
+            let printed = object.print(&now, Firmware::DEFAULT);
+            let json: Value = serde_json::from_str(&printed).unwrap();
+            prop_assert!(shows.is_valid(&json), "{printed}");
             // What is shown can be sent back, and says the same. Secrets are not shown, so that they
             // stay with a PUT.
             let again = device.write(object, &json, Write::Merge);
             let again = again.map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
-            prop_assert_eq!(object.print(&again, Firmware::DEFAULT), shown);
+            prop_assert_eq!(object.print(&again, Firmware::DEFAULT), printed);
         }
     }
     Ok(())
@@ -185,5 +186,10 @@ proptest! {
     #[test]
     fn any_json_for_ethernet(given in object(), write in write()) {
         hold(&ETH_SETTINGS, &ETH_SCHEMAS, &given, write)?;
+    }
+
+    #[test]
+    fn any_json_for_mqtt(given in object(), write in write()) {
+        hold(&MQTT_SETTINGS, &MQTT_SCHEMAS, &given, write)?;
     }
 }

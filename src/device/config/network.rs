@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Field, FieldError, Kind, LeftOut, Object, TextRule, Unit, lens};
+use super::table::{Field, FieldError, Kind, LeftOut, Object, TextRule, lens};
 use crate::decimal::Decimal;
 use crate::device::json;
 use crate::limits;
@@ -97,12 +97,9 @@ const WIFI_FIELDS: &[WifiRow] = &[
         "password",
         Kind::Text(
             lens!(password),
-            TextRule {
-                length: 0..=*limits::WIFI_PASSWORD_BYTES.end(),
-                unit: Unit::Bytes,
-                check: password,
-                expected: "empty for an open network, 8 to 64 bytes, or 64 hexadecimal digits as a raw key",
-            },
+            TextRule::up_to(*limits::WIFI_PASSWORD_CHARS.end())
+                .that(password, "empty for an open network, 8 to 64 characters, or 64 hexadecimal digits as a raw key")
+                .matching("^$|^[\\s\\S]{8,}$"),
         ),
         "The password of the network.",
     )
@@ -172,7 +169,7 @@ fn check_static(address: &StaticIp) -> Result<(), FieldError> {
 }
 
 fn password(text: &str) -> Result<(), String> {
-    if text.is_empty() { Ok(()) } else { json::check_bytes(text, &limits::WIFI_PASSWORD_BYTES) }
+    if text.is_empty() { Ok(()) } else { json::check_length(text, &limits::WIFI_PASSWORD_CHARS) }
 }
 
 impl TxPower {

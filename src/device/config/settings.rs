@@ -152,7 +152,8 @@ const FIELDS: &[Row] = &[
         Kind::Text(
             lens!(system.host_name),
             TextRule::up_to(limits::NAME_CHARS)
-                .that(host_label, "a host name; empty for the default"),
+                .that(host_label, "a host name; empty for the default")
+                .matching("^$|^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$"),
         ),
         "Its name on the network, the realm of its authentication and the host of allowed origins.",
     )

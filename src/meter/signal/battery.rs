@@ -147,7 +147,7 @@ mod tests {
                     grid.push((part.second + passed, part.active + part.slope * passed));
                 }
             });
-            prop_assert_eq!(grid.len() as i64, seconds);
+            prop_assert_eq!(i64::try_from(grid.len()).unwrap(), seconds);
             let (mut taken, mut given) = (0, 0);
             for (second, power) in grid {
                 let house = active + slope * second;

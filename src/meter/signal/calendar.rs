@@ -7,10 +7,11 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use super::plan::Window;
+use crate::limits;
 
 /// The zone of the device (contract §4). It is bundled; UTC could only stand in for a broken build.
 static ZONE: LazyLock<TimeZone> =
-    LazyLock::new(|| TimeZone::get("Europe/Zurich").unwrap_or(TimeZone::UTC));
+    LazyLock::new(|| TimeZone::get(limits::ZONE).unwrap_or(TimeZone::UTC));
 
 /// Seconds of a usual day.
 pub(super) const DAY: i64 = 86_400;
@@ -83,7 +84,7 @@ impl LocalDay {
     }
 
     /// Calls `found` with each stretch of this day that lies within `window` by the wall clock.
-    pub(super) fn stretches(&self, window: &Window, mut found: impl FnMut(u32, u32)) {
+    pub(super) fn stretches(&self, window: Window, mut found: impl FnMut(u32, u32)) {
         let (from, to) = (i64::from(window.from) * 60, i64::from(window.to) * 60);
         let today = window.days.contain(self.weekday());
         let yesterday = window.days.contain(self.weekday().previous());
@@ -169,7 +170,7 @@ mod tests {
         let window = |from, to| Window { days: Days::ALL, from, to };
         let stretches = |date, window: Window| {
             let mut found = Vec::new();
-            LocalDay::on(date).stretches(&window, |from, to| found.push((from, to)));
+            LocalDay::on(date).stretches(window, |from, to| found.push((from, to)));
             found
         };
         let (spring, autumn) = (date(2026, 3, 29), date(2026, 10, 25));

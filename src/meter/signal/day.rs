@@ -33,7 +33,7 @@ pub(super) struct Demand {
 /// A day, made.
 #[derive(Debug)]
 pub(super) struct Day {
-    pub day: LocalDay,
+    pub calendar: LocalDay,
     pub opening: Opening,
     pulses: Pulses,
     ramps: Vec<Ramp>,
@@ -76,7 +76,7 @@ impl Day {
     /// A day without anything, to be made.
     pub(super) fn blank(day: LocalDay) -> Self {
         Self {
-            day,
+            calendar: day,
             opening: Opening::default(),
             pulses: Pulses::default(),
             ramps: Vec::new(),
@@ -88,7 +88,7 @@ impl Day {
     /// Makes this into the day that begins so, in the memory of the day it was. Periods of demand
     /// that end at or before `since` (seconds since 1970) do not count.
     pub(super) fn make(&mut self, house: &House, day: LocalDay, opening: Opening, since: i64) {
-        self.day = day;
+        self.calendar = day;
         self.opening = opening;
         let yesterday = day.previous();
         self.pulses.begin(day.length, house.phases == 1);
@@ -109,7 +109,7 @@ impl Day {
     fn set_tariffs(&mut self, house: &House) {
         self.tariffs.clear();
         for window in &house.high {
-            self.day.stretches(window, |from, to| {
+            self.calendar.stretches(*window, |from, to| {
                 self.tariffs.push((from, 0));
                 self.tariffs.push((to, 1));
             });
@@ -128,12 +128,14 @@ impl Day {
     fn set_marks(&mut self, house: &House, since: i64) {
         let mut marks = std::mem::take(&mut self.marks);
         marks.clear();
-        marks.reserve_exact(usize::try_from(self.day.length / MARK).map_or(0, |marks| marks + 2));
+        marks.reserve_exact(
+            usize::try_from(self.calendar.length / MARK).map_or(0, |marks| marks + 2),
+        );
         let mut walk = self.first(house);
         marks.push(walk);
-        while walk.at < self.day.length {
+        while walk.at < self.calendar.length {
             let next = (walk.at / MARK + 1) * MARK;
-            self.walk(house, &mut walk, next.min(self.day.length), since);
+            self.walk(house, &mut walk, next.min(self.calendar.length), since);
             marks.push(walk);
         }
         self.marks = marks;
@@ -141,7 +143,7 @@ impl Day {
 
     fn first(&self, house: &House) -> Walk {
         let base = &house.household.base;
-        let month_begins = self.day.date.day() == 1;
+        let month_begins = self.calendar.date.day() == 1;
         let mut walk = Walk {
             at: 0,
             edge: 0,
@@ -172,7 +174,7 @@ impl Day {
 
     /// The walk at a second of the day.
     pub(super) fn at(&self, house: &House, at: u32, since: i64) -> Walk {
-        let at = at.min(self.day.length);
+        let at = at.min(self.calendar.length);
         let index = usize::try_from(at / MARK).unwrap_or(0);
         let mut walk = match self.marks.get(index) {
             Some(mark) if mark.at <= at => *mark,
@@ -209,7 +211,7 @@ impl Day {
     }
 
     fn second(&self, walk: &Walk) -> i64 {
-        self.day.begin + i64::from(walk.at)
+        self.calendar.begin + i64::from(walk.at)
     }
 
     fn panels(&self, walk: &Walk) -> i64 {
@@ -265,7 +267,7 @@ impl Day {
         if house.battery.is_some() {
             next = next.min((walk.at / SLOT_SECONDS + 1) * SLOT_SECONDS);
         }
-        next.min(self.day.length)
+        next.min(self.calendar.length)
     }
 
     /// Ends what ends where a walk stands: the demand period, the battery's slot.
@@ -282,7 +284,7 @@ impl Day {
             }
         }
         if let Some(battery) = &house.battery
-            && (walk.at.is_multiple_of(SLOT_SECONDS) || walk.at == self.day.length)
+            && (walk.at.is_multiple_of(SLOT_SECONDS) || walk.at == self.calendar.length)
         {
             walk.held = battery.held_after(walk.held, &walk.slot);
             walk.slot = battery.slot(walk.held);
@@ -317,5 +319,5 @@ impl Day {
 }
 
 /// Seconds of a battery's slot.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "300")]
+#[expect(clippy::cast_possible_truncation, reason = "300")]
 const SLOT_SECONDS: u32 = SLOT as u32;

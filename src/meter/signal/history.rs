@@ -10,10 +10,7 @@ use super::day::{Day, Opening, Walk};
 use super::house::House;
 use super::moment::Moment;
 use super::pulse::append;
-
-/// Openings of days that are kept. When there are more, every other one goes: so a year is kept by
-/// every 16th day, ten years by every 128th, and memory stays bounded.
-const KEPT: usize = 31;
+use crate::limits;
 
 /// The days of a house from its scenario's start on.
 #[derive(Debug)]
@@ -72,7 +69,7 @@ impl History {
         let second = now.div_euclid(1000);
         self.go_to(house, second);
         let day = &self.day;
-        let at = u32::try_from(second - day.day.begin).unwrap_or(0);
+        let at = u32::try_from(second - day.calendar.begin).unwrap_or(0);
         let walk = day.at(house, at, self.start.div_euclid(1000));
         let flow = day.flow(house, &walk);
         let mut moment = Moment {
@@ -92,7 +89,7 @@ impl History {
 
     /// Makes the day of a second since 1970, unless it is there.
     fn go_to(&mut self, house: &House, second: i64) {
-        if self.day.day.contains(second) {
+        if self.day.calendar.contains(second) {
             return;
         }
         let target = LocalDay::of(second).date;
@@ -113,9 +110,9 @@ impl History {
     fn nearest(&mut self, target: Date) -> (LocalDay, Opening) {
         let kept = self.kept.partition_point(|(_, date, _)| *date <= target).saturating_sub(1);
         let (index, date, opening) = self.kept[kept];
-        if self.day.day.date < target && self.index >= index {
+        if self.day.calendar.date < target && self.index >= index {
             self.index += 1;
-            return (self.day.day.next(), self.day.closing());
+            return (self.day.calendar.next(), self.day.closing());
         }
         self.index = index;
         (LocalDay::on(date), opening)
@@ -127,7 +124,7 @@ impl History {
             return;
         }
         append(&mut self.kept, (self.index, date, opening));
-        if self.kept.len() > KEPT {
+        if self.kept.len() > limits::DAYS_KEPT {
             self.stride = self.stride.saturating_mul(2);
             let stride = self.stride;
             self.kept.retain(|(index, ..)| index.is_multiple_of(stride));

@@ -61,7 +61,7 @@ impl Load {
         match &self.schedule {
             Schedule::Windows(windows) => {
                 for window in windows {
-                    day.stretches(window, |from, to| {
+                    day.stretches(*window, |from, to| {
                         self.pulse(i64::from(from), i64::from(to), pulses);
                     });
                 }

@@ -41,7 +41,7 @@ pub use self::moment::Moment;
 pub use self::plan::SignalPlan;
 
 /// The signal of one house. Cheap to ask, at any moment, in any order: a day that was not asked for
-/// yet costs about a tenth of a millisecond once, as does every day on the way there.
+/// yet has to be made once, as does every day on the way there.
 #[derive(Debug)]
 pub struct Signal {
     house: House,

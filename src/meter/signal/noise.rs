@@ -46,8 +46,8 @@ impl Noise {
     fn height(&self, second: i64) -> [i64; 3] {
         let bits = Draws::new(self.seed, self.stream, ordinal(second)).bits();
         std::array::from_fn(|phase| {
-            let field = bits >> (21 * phase) & 0x1f_ffff;
-            field.cast_signed() * self.amplitudes[phase] >> 21
+            let field = (bits >> (21 * phase)) & 0x1f_ffff;
+            (field.cast_signed() * self.amplitudes[phase]) >> 21
         })
     }
 }

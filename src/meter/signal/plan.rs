@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::civil::Weekday;
 
+use crate::limits::{APPLIANCES, LOADS, PROGRAM_STEPS, WEEK_WINDOWS};
+
 /// A mistake: the field it is in, and what is wrong with it.
 pub type Problem = (&'static str, String);
 
@@ -57,15 +59,6 @@ impl SignalPlan {
         problems
     }
 }
-
-/// Loads of a house at the most: what a day of it may take of memory is bounded.
-pub const LOADS: usize = 16;
-/// Appliances of a household at the most, for the same reason.
-pub const APPLIANCES: usize = 24;
-/// Steps of a program at the most, for the same reason.
-pub const STEPS: usize = 16;
-/// Windows of a week at the most, for the same reason.
-pub const WINDOWS: usize = 32;
 
 /// How many phases the house has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -233,7 +226,7 @@ pub(super) const HOURS_A_YEAR: f64 = 8765.82;
 pub struct Appliance {
     /// What it is.
     pub name: String,
-    /// What it draws from its start to its end; at most [`STEPS`] steps and 12 hours.
+    /// What it draws from its start to its end; at most [`PROGRAM_STEPS`] steps and 12 hours.
     pub program: Vec<Step>,
     /// When it starts.
     pub runs: Runs,
@@ -285,8 +278,11 @@ impl Appliance {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Problems::default();
         problems.power_factor(self.power_factor);
-        if self.program.is_empty() || self.program.len() > STEPS {
-            problems.add("program", format!("{} steps; expected 1 to {STEPS}", self.program.len()));
+        if self.program.is_empty() || self.program.len() > PROGRAM_STEPS {
+            problems.add(
+                "program",
+                format!("{} steps; expected 1 to {PROGRAM_STEPS}", self.program.len()),
+            );
         }
         for step in &self.program {
             problems.range("watts", step.watts, 0.0, 50_000.0, "W");
@@ -371,7 +367,7 @@ pub struct LoadPlan {
 /// When a load runs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
-    /// All the time within these windows; at most [`WINDOWS`].
+    /// All the time within these windows; at most [`WEEK_WINDOWS`].
     Windows(Vec<Window>),
     /// Once on each of these days: a car that comes home, a boiler heated at night.
     Once {
@@ -624,7 +620,7 @@ pub enum TariffPlan {
     Single,
     /// High tariff 06–22 on every day.
     HtNt,
-    /// Own windows of tariff 1; at most [`WINDOWS`].
+    /// Own windows of tariff 1; at most [`WEEK_WINDOWS`].
     Windows(Vec<Window>),
 }
 
@@ -820,8 +816,8 @@ impl Problems {
     }
 
     fn windows(&mut self, field: &'static str, windows: &[Window]) {
-        if windows.len() > WINDOWS {
-            self.add(field, format!("{} windows; expected at most {WINDOWS}", windows.len()));
+        if windows.len() > WEEK_WINDOWS {
+            self.add(field, format!("{} windows; expected at most {WEEK_WINDOWS}", windows.len()));
         }
         for window in windows {
             if window.days.is_empty() {

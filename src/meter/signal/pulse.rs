@@ -1,6 +1,7 @@
 //! Rectangles of power, and the edges they leave in a day.
 
 use super::plan::Placement;
+use crate::limits;
 
 /// A power and what comes with it of reactive power; in mW and mvar, over all phases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,10 +76,6 @@ pub(super) fn append<T>(list: &mut Vec<T>, item: T) {
     list.push(item);
 }
 
-/// Edges of a day at the most. A family's day has some 400; a plan at all its limits has more, and
-/// loses what does not fit, rather than taking memory without bound.
-const EDGES: usize = 4096;
-
 /// The rectangles of a day, as edges.
 #[derive(Debug, Default)]
 pub(super) struct Pulses {
@@ -101,7 +98,10 @@ impl Pulses {
             u32::try_from(second.max(0)).map_or(self.length, |second| second.min(self.length))
         };
         let (begin, end) = (within(begin), within(end));
-        if begin >= end || strength == Strength::default() || self.edges.len() + 2 > EDGES {
+        if begin >= end
+            || strength == Strength::default()
+            || self.edges.len() + 2 > limits::DAY_EDGES
+        {
             return;
         }
         let phase = match placement {

@@ -145,8 +145,8 @@ impl Panels {
         let direct = (1.0 - DIFFUSE) * facing.max(0.0) / height.max(0.05);
         let around = DIFFUSE * (1.0 + self.tilt.1) / 2.0 + ALBEDO * (1.0 - self.tilt.1) / 2.0;
         // Under thick clouds all light is diffuse, and the tilt does not matter.
-        let sharp = ((share - 0.25) / 0.5).clamp(0.0, 1.0);
-        let tilted = sharp * (direct + around) + (1.0 - sharp) * (1.0 + self.tilt.1) / 2.0;
+        let beam = ((share - 0.25) / 0.5).clamp(0.0, 1.0);
+        let tilted = beam * (direct + around) + (1.0 - beam) * (1.0 + self.tilt.1) / 2.0;
         let kw = self.plan.kwp * flat * tilted * share * YIELD / 1000.0;
         kw.min(self.plan.inverter_kw.unwrap_or(f64::INFINITY)).max(0.0) * 1e6
     }

@@ -59,8 +59,8 @@ impl Voltage {
     pub(super) fn put(&self, second: i64, moment: &mut Moment) {
         let [hourly, minutely, neighbours] = &self.octaves;
         let common = hourly.at(self.seed, second, 0) + minutely.at(self.seed, second, 0);
-        for phase in 0..moment.phases {
-            let own = neighbours.at(self.seed, second, 1 + phase as i64);
+        for (phase, node) in (0..moment.phases).zip(1..) {
+            let own = neighbours.at(self.seed, second, node);
             // mΩ · mW / mV is mV.
             let load =
                 self.resistance * moment.active[phase] + self.reactance * moment.reactive[phase];
@@ -77,7 +77,7 @@ const NODE_DEVIATION: f64 = 37_837.0;
 /// A number that is nearly normal, and bounded: four uniform draws of 16 bits, less their mean.
 fn node(seed: u64, stream: Stream, index: i64) -> i64 {
     let bits = Draws::new(seed, stream, ordinal(index)).bits();
-    let sum: u64 = (0..4).map(|field| bits >> (16 * field) & 0xffff).sum();
+    let sum: u64 = (0..4).map(|field| (bits >> (16 * field)) & 0xffff).sum();
     sum.cast_signed() - 2 * 65_535
 }
 

@@ -6,10 +6,11 @@ use std::f64::consts::TAU;
 use super::calendar::LocalDay;
 use super::household::{ordinal, precise};
 use super::rhythm::winter;
+use crate::limits::CLOUD_POINTS;
 use crate::rng::{Draws, Stream};
 
 /// Mean outdoor temperature over a year and how far its monthly means swing, in °C: Zürich/Fluntern,
-/// norm 1991–2020 of MeteoSwiss (9.8 °C over the year, about 1 in January, 19 in July).
+/// norm 1991–2020 of the weather service (9.8 °C over the year, about 1 in January, 19 in July).
 const MEAN: f64 = 9.8;
 const SWING: f64 = 9.0;
 /// How far afternoon and night are from the day's mean, in K.
@@ -62,14 +63,10 @@ const MIXED: Kind =
 const DULL: Kind =
     Kind { clear: 500.0, broken: 1200.0, overcast: 9000.0, clears: 0.15, begins: State::Overcast };
 
-/// How many days are of which kind, sunny and dull, in July and January: so that the sky over
-/// Zürich gives what PVGIS says of its sum over the year (see docs/signal-model.md).
-const SUNNY_DAYS: (f64, f64) = (0.42, 0.20);
-const DULL_DAYS: (f64, f64) = (0.22, 0.50);
-
-/// Points of a day's clouds at the most; a day of broken clouds has some 500. Beyond, the sky stays as
-/// it is until the sun sets.
-const POINTS: u32 = 1000;
+/// How many days are of which kind, sunny and dull, in July and January: so that January is clear for
+/// about a fifth of its daylight, as in Zürich, and a year gives about 1000 kWh a kWp.
+const SUNNY_DAYS: (f64, f64) = (0.42, 0.13);
+const DULL_DAYS: (f64, f64) = (0.22, 0.60);
 
 /// The clouds of a day: what share of the sun's light they let through, a broken line over the
 /// seconds since sunrise. It goes on in time only.
@@ -121,7 +118,7 @@ impl Clouds {
             from: (0.0, share),
             to: (f64::INFINITY, share),
             ramp: None,
-            points: POINTS,
+            points: CLOUD_POINTS,
         }
     }
 
@@ -129,8 +126,11 @@ impl Clouds {
     pub(super) fn next_change(&mut self, second: f64) -> f64 {
         while self.to.0 <= second {
             self.from = self.to;
-            let (lasts, share) =
-                if self.points < POINTS { self.piece() } else { (f64::INFINITY, self.from.1) };
+            let (lasts, share) = if self.points < CLOUD_POINTS {
+                self.piece()
+            } else {
+                (f64::INFINITY, self.from.1)
+            };
             self.to = (self.from.0 + lasts, share);
             self.points = self.points.saturating_add(1);
         }
@@ -227,7 +227,7 @@ mod tests {
             while at < 16.0 * 3600.0 {
                 let next = clouds.next_change(at);
                 assert!(next > at);
-                assert!((0.15..=1.0).contains(&clouds.share_at((at + next) / 2.0)));
+                assert!((0.15..=1.0).contains(&clouds.share_at(f64::midpoint(at, next))));
                 at = next;
                 points += 1;
             }

@@ -328,14 +328,12 @@ impl Judge<'_> {
         let Some(raw::Lapse(period)) = period else { return DemandPlan::default() };
         let minutes = u8::try_from(period.as_secs() / 60).ok();
         let plan = minutes.map(|period_minutes| DemandPlan { period_minutes });
-        match plan.filter(|plan| plan.problems().is_empty() && plan.period() == period) {
-            Some(plan) => plan,
-            None => {
-                let message = format!("{}: expected 5m, 10m, 15m, 30m or 60m", raw::Lapse(period));
-                self.mistakes.push(Mistake::new(self.path.key("demand_period"), message));
-                DemandPlan::default()
-            }
-        }
+        let plan = plan.filter(|plan| plan.problems().is_empty() && plan.period() == period);
+        plan.unwrap_or_else(|| {
+            let message = format!("{}: expected 5m, 10m, 15m, 30m or 60m", raw::Lapse(period));
+            self.mistakes.push(Mistake::new(self.path.key("demand_period"), message));
+            DemandPlan::default()
+        })
     }
 
     fn registers(&mut self, raw: Option<&raw::Counters>) -> RegisterPlan {

@@ -7,7 +7,9 @@ use super::super::path::Path;
 use super::super::raw;
 use super::unknown;
 use crate::device::config::table::{Around, FieldError, Object, Write};
-use crate::device::config::{Config, ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{
+    Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
+};
 use crate::device::network::{AuthMode, Network, Site, WpsRouter};
 use crate::device::{Identity, scalers};
 use crate::limits;
@@ -27,6 +29,7 @@ pub(super) fn config(
     start.object("meter_settings", meter, &METER_SETTINGS);
     start.object("wifi", raw.wifi.as_ref().map(|given| &given.0), &WIFI_SETTINGS);
     start.object("eth", raw.eth.as_ref().map(|given| &given.0), &ETH_SETTINGS);
+    start.object("mqtt", raw.mqtt.as_ref().map(|given| &given.0), &MQTT_SETTINGS);
     if let Some(given) = raw.scalers.as_ref().map(|given| &given.0).filter(|all| !all.is_null()) {
         match scalers::parse(given) {
             Ok(own) => start.config.custom_scalers = own,
@@ -160,10 +163,10 @@ fn ssid(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) -> String {
 }
 
 fn check_password(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) {
-    let (bytes, range) = (raw.0.len(), limits::WIFI_PASSWORD_BYTES);
-    if !range.contains(&bytes) {
+    let (chars, range) = (raw.0.chars().count(), limits::WIFI_PASSWORD_CHARS);
+    if !range.contains(&chars) {
         let (least, most) = range.into_inner();
-        let message = format!("a password of {bytes} bytes: expected {least} to {most}");
+        let message = format!("a password of {chars} characters: expected {least} to {most}");
         mistakes.push(Mistake::new(path.clone(), message));
     }
 }

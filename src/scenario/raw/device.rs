@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, Meter,
-    MeterSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings, SpeedText, Text,
-    WifiSettings, Wps,
+    MeterSettings, MqttSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings,
+    SpeedText, Text, WifiSettings, Wps,
 };
 
 /// When the house starts and how its time passes.
@@ -85,6 +85,8 @@ pub struct Device {
     pub access_point: Option<bool>,
     /// What Ethernet is set to at the start; on, with DHCP, unless given.
     pub eth: Option<EthSettings>,
+    /// What its MQTT client is set to at the start; off unless given.
+    pub mqtt: Option<MqttSettings>,
     /// Where its power comes from; USB unless given.
     pub power: Option<Power>,
     /// Whether an Ethernet cable is plugged in; true unless given.

@@ -198,10 +198,10 @@ pub struct Load {
     /// How likely it is on each of the days; 1 unless given.
     #[schemars(range(min = 0.001, max = 1))]
     pub chance: Option<f64>,
-    /// What it takes in a year as the cold asks, in kWh (like: heat_pump).
+    /// What it takes in a year as the cold asks, in kWh (like a heat pump).
     #[schemars(range(min = 0, max = 100_000))]
     pub annual_kwh: Option<f64>,
-    /// How long it runs at a time as the cold asks (like: heat_pump).
+    /// How long it runs at a time as the cold asks (like a heat pump).
     pub run: Option<Lapse>,
 }
 

@@ -42,8 +42,8 @@ pub use self::scalar::{
     scalar_with_pattern,
 };
 pub use self::site::{
-    AuthText, EthSettings, HtText, MeterSettings, Network, Power, Scalers, Settings, WifiSettings,
-    Wps,
+    AuthText, EthSettings, HtText, MeterSettings, MqttSettings, Network, Power, Scalers, Settings,
+    WifiSettings, Wps,
 };
 pub use self::slave::{
     Bits, ByteOrder, Counter, OnWrite, Ramp, RandomWalk, Register, RegisterValue, Sine, Slave,

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::scalar::{Mac, scalar};
 use super::{Lapse, Text};
 use crate::device::config::table::{Object, Side};
-use crate::device::config::{Config, ETH_SETTINGS, METER_SETTINGS, SETTINGS, WIFI_SETTINGS};
+use crate::device::config::{
+    Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
+};
 use crate::device::network::{AuthMode, Ht};
 use crate::device::{DeviceId, json};
 use crate::limits;
@@ -69,6 +71,12 @@ object!(
     EthSettings,
     &ETH_SETTINGS,
     "The device's own shape, as PUT /api/v1/eth/settings takes it."
+);
+object!(
+    /// `/api/v1/mqtt/settings`.
+    MqttSettings,
+    &MQTT_SETTINGS,
+    "The device's own shape, as PUT /api/v1/mqtt/settings takes it."
 );
 
 /// `/api/v1/meter/scalers/custom`.

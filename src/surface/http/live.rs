@@ -220,46 +220,46 @@ fn poll_due(held: &mut VecDeque<Held>, context: &mut Context<'_>) -> Poll<()> {
 
 /// The numbers of an event in the order in which the device sends them.
 static FIELDS: [Quantity; 38] = {
-    use Quantity::*;
+    use Quantity as Q;
     [
-        ImportPower,
-        ExportPower,
-        ImportPowerL1,
-        ImportPowerL2,
-        ImportPowerL3,
-        ExportPowerL1,
-        ExportPowerL2,
-        ExportPowerL3,
-        ImportDemand,
-        ImportDemandT1,
-        ImportDemandT2,
-        ReactiveImportPower,
-        ReactiveExportPower,
-        ReactiveImportPowerL1,
-        ReactiveImportPowerL2,
-        ReactiveImportPowerL3,
-        ReactiveExportPowerL1,
-        ReactiveExportPowerL2,
-        ReactiveExportPowerL3,
-        PowerFactor,
-        CurrentL1,
-        CurrentL2,
-        CurrentL3,
-        VoltageL1,
-        VoltageL2,
-        VoltageL3,
-        ActiveImportEnergy,
-        ActiveImportEnergyT1,
-        ActiveImportEnergyT2,
-        ActiveExportEnergy,
-        ActiveExportEnergyT1,
-        ActiveExportEnergyT2,
-        ReactiveImportEnergy,
-        ReactiveExportEnergy,
-        InductiveImportEnergy,
-        CapacitiveImportEnergy,
-        InductiveExportEnergy,
-        CapacitiveExportEnergy,
+        Q::ImportPower,
+        Q::ExportPower,
+        Q::ImportPowerL1,
+        Q::ImportPowerL2,
+        Q::ImportPowerL3,
+        Q::ExportPowerL1,
+        Q::ExportPowerL2,
+        Q::ExportPowerL3,
+        Q::ImportDemand,
+        Q::ImportDemandT1,
+        Q::ImportDemandT2,
+        Q::ReactiveImportPower,
+        Q::ReactiveExportPower,
+        Q::ReactiveImportPowerL1,
+        Q::ReactiveImportPowerL2,
+        Q::ReactiveImportPowerL3,
+        Q::ReactiveExportPowerL1,
+        Q::ReactiveExportPowerL2,
+        Q::ReactiveExportPowerL3,
+        Q::PowerFactor,
+        Q::CurrentL1,
+        Q::CurrentL2,
+        Q::CurrentL3,
+        Q::VoltageL1,
+        Q::VoltageL2,
+        Q::VoltageL3,
+        Q::ActiveImportEnergy,
+        Q::ActiveImportEnergyT1,
+        Q::ActiveImportEnergyT2,
+        Q::ActiveExportEnergy,
+        Q::ActiveExportEnergyT1,
+        Q::ActiveExportEnergyT2,
+        Q::ReactiveImportEnergy,
+        Q::ReactiveExportEnergy,
+        Q::InductiveImportEnergy,
+        Q::CapacitiveImportEnergy,
+        Q::InductiveExportEnergy,
+        Q::CapacitiveExportEnergy,
     ]
 };
 
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_table_is_sent_once() {
-        let mut sent: Vec<_> = FIELDS.iter().copied().collect();
+        let mut sent: Vec<_> = FIELDS.to_vec();
         sent.sort();
         let table: Vec<_> =
             Quantity::ALL.iter().copied().filter(|quantity| quantity.live().is_some()).collect();

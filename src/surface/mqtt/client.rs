@@ -252,8 +252,8 @@ impl Client {
                     self.disconnected(plan, "refused by a rule");
                 }
                 Some(Ended::Dropped) => self.disconnected(plan, "dropped by a rule"),
-                Some(Ended::Lost(lost)) => {
-                    self.disconnected(plan, &lost.to_string());
+                Some(Ended::Lost(why)) => {
+                    self.disconnected(plan, &why.to_string());
                     self.wait(&mut pause).await;
                 }
                 Some(Ended::Failed(failed)) => {
@@ -294,12 +294,11 @@ impl Client {
     async fn connected(&self, plan: &Plan) -> Result<Session, Failed> {
         let motion = self.parts.clock.motions().enter();
         let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan)));
-        let connected = match timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await {
+        let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
+        drop(motion);
+        let connected = match settled {
             Ok(connected) => connected,
-            Err(_) => {
-                drop(motion);
-                connecting.await
-            }
+            Err(_) => connecting.await,
         };
         connected.unwrap_or(Err(Failed::Session(Lost::Stalled("take the client"))))
     }
@@ -332,10 +331,10 @@ impl Client {
         loop {
             tokio::select! {
                 biased;
-                lost = session.listen() => return Ended::Lost(lost),
+                why = session.listen() => return Ended::Lost(why),
                 () = &mut ping => {
-                    if let Err(lost) = session.ping().await {
-                        return Ended::Lost(lost);
+                    if let Err(why) = session.ping().await {
+                        return Ended::Lost(why);
                     }
                     ping.set(sleep(limits::MQTT_KEEP_ALIVE));
                 }
@@ -433,20 +432,21 @@ impl Client {
 
     fn off(&self, reason: String) {
         let mut status = self.lock();
-        status.state = State::Off;
+        self.turn(&mut status, State::Off);
         (status.broker, status.reason) = (None, Some(reason));
     }
 
     /// An attempt begins; what the last one came to still stands.
     fn connecting(&self, plan: &Plan) {
         let mut status = self.lock();
-        status.state = State::Connecting;
+        self.turn(&mut status, State::Connecting);
         status.broker = Some(plan.url.to_string());
     }
 
     fn has_connected(&self, plan: &Plan) {
         let mut status = self.lock();
-        (status.state, status.reason) = (State::Connected, None);
+        self.turn(&mut status, State::Connected);
+        status.reason = None;
         self.parts.journal.write(Event::MqttConnected {
             device: self.parts.device.identity().id.shared(),
             broker: plan.url.to_string(),
@@ -456,7 +456,8 @@ impl Client {
     fn disconnected(&self, plan: &Plan, reason: &str) {
         let mut status = self.lock();
         let connected = status.state == State::Connected;
-        (status.state, status.reason) = (State::Connecting, Some(reason.to_owned()));
+        self.turn(&mut status, State::Connecting);
+        status.reason = Some(reason.to_owned());
         if connected {
             self.parts.journal.write(Event::MqttDisconnected {
                 device: self.parts.device.identity().id.shared(),
@@ -483,7 +484,7 @@ impl Client {
     /// Notes why there is no connection; in the journal once, however many tries come to the same.
     fn failed(&self, plan: &Plan, reason: &str) {
         let mut status = self.lock();
-        status.state = State::Connecting;
+        self.turn(&mut status, State::Connecting);
         status.broker = Some(plan.url.to_string());
         if status.reason.as_deref() != Some(reason) {
             status.reason = Some(reason.to_owned());
@@ -493,6 +494,12 @@ impl Client {
                 reason: shortened(reason.to_owned()),
             });
         }
+    }
+
+    /// Notes what the client is at, also for the device's API.
+    fn turn(&self, status: &mut Status, state: State) {
+        status.state = state;
+        self.parts.device.set_broker_connected(state == State::Connected);
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {

@@ -64,7 +64,7 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Introduces the client, and waits for the broker to take it. QoS 0 alone, so no session is
+    /// Introduces the client, and waits for the broker to take it. `QoS` 0 alone, so no session is
     /// kept; no will (contract §8, ruling).
     pub(super) async fn open(stream: Box<dyn Stream>, login: &Login) -> Result<Self, Lost> {
         let received = BytesMut::new();
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Sends a message: QoS 0, not retained. When this returns it is with the kernel.
+    /// Sends a message: `QoS` 0, not retained. When this returns it is with the kernel.
     pub(super) async fn publish(&mut self, topic: &str, payload: String) -> Result<(), Lost> {
         self.write(&Packet::Publish(Publish::new(topic, QoS::AtMostOnce, payload))).await
     }

@@ -81,7 +81,7 @@ fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>,
     let unusable = |error: pkcs8::Error| {
         format!("client.key cannot be decrypted with client.key_password: {error}")
     };
-    let info = EncryptedPrivateKeyInfo::try_from(der).map_err(|error| unusable(error.into()))?;
+    let info = EncryptedPrivateKeyInfo::try_from(der).map_err(unusable)?;
     let plain = info.decrypt(password).map_err(unusable)?;
     Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into())
 }
@@ -104,20 +104,16 @@ static SYSTEM: LazyLock<Vec<CertificateDer<'static>>> =
 impl Verifier {
     fn new(settings: &MqttSettings, provider: &CryptoProvider) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
-        let known = match &settings.broker_certificate {
-            Some(text) => {
-                let wrong = |message: String| format!("broker.certificate: {message}");
-                let known = pem::certificates(text).map_err(wrong)?;
-                for certificate in &known {
-                    roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
-                }
-                known
+        let mut known = Vec::new();
+        if let Some(text) = &settings.broker_certificate {
+            let wrong = |message: String| format!("broker.certificate: {message}");
+            known = pem::certificates(text).map_err(wrong)?;
+            for certificate in &known {
+                roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
             }
-            None => {
-                roots.add_parsable_certificates(SYSTEM.iter().cloned());
-                Vec::new()
-            }
-        };
+        } else {
+            roots.add_parsable_certificates(SYSTEM.iter().cloned());
+        }
         let algorithms = provider.signature_verification_algorithms;
         Ok(Self { roots, known, check_name: !settings.skip_cn_check, algorithms })
     }

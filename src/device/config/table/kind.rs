@@ -71,6 +71,8 @@ pub struct TextRule {
     pub check: fn(&str) -> Result<(), String>,
     /// The same in words, for schema and documentation; empty where nothing else holds.
     pub expected: &'static str,
+    /// The same as a regular expression of JSON Schema, where one can say it; empty where not.
+    pub pattern: &'static str,
 }
 
 /// What a length counts.
@@ -86,20 +88,38 @@ impl TextRule {
     /// Any string of at most so many characters.
     #[must_use]
     pub const fn up_to(most: usize) -> Self {
-        Self { length: 0..=most, unit: Unit::Characters, check: |_| Ok(()), expected: "" }
+        Self {
+            length: 0..=most,
+            unit: Unit::Characters,
+            check: |_| Ok(()),
+            expected: "",
+            pattern: "",
+        }
     }
 
     /// Any string of at most so many bytes.
     #[must_use]
     pub const fn up_to_bytes(most: usize) -> Self {
-        Self { length: 0..=most, unit: Unit::Bytes, check: |_| Ok(()), expected: "" }
+        Self { unit: Unit::Bytes, ..Self::up_to(most) }
     }
 
     /// The same where also `check` holds, which `expected` puts in words.
     #[must_use]
-    pub const fn that(self, check: fn(&str) -> Result<(), String>, expected: &'static str) -> Self {
-        // Its length is taken apart because a range has a destructor as far as constants go.
-        Self { length: *self.length.start()..=*self.length.end(), unit: self.unit, check, expected }
+    pub const fn that(
+        mut self,
+        check: fn(&str) -> Result<(), String>,
+        expected: &'static str,
+    ) -> Self {
+        self.check = check;
+        self.expected = expected;
+        self
+    }
+
+    /// The same with a regular expression for the schema that says what `check` does.
+    #[must_use]
+    pub const fn matching(mut self, pattern: &'static str) -> Self {
+        self.pattern = pattern;
+        self
     }
 
     /// Whether `text` is like that.

@@ -132,6 +132,9 @@ fn text(rule: &TextRule, kind: &Value) -> Value {
     if *rule.length.start() > 0 {
         schema["minLength"] = (*rule.length.start()).into();
     }
+    if !rule.pattern.is_empty() {
+        schema["pattern"] = rule.pattern.into();
+    }
     if rule.unit == Unit::Bytes {
         schema["x-bytes"] = true.into();
     }

@@ -1,4 +1,4 @@
-//! The device's API in the words of OpenAPI 3.1: paths, methods, licence and firmware from the table of
+//! The device's API in the words of `OpenAPI` 3.1: paths, methods, licence and firmware from the table of
 //! routes, fields from the tables of the configuration, and what each operation takes and answers
 //! from [`operations`]. A test holds the two tables to each other, and the answers of a running
 //! device to this.
@@ -190,7 +190,8 @@ fn add(responses: &mut Map<String, Value>, status: u16, about: &str, content: Co
 }
 
 fn media(entry: &mut Value, kind: &str, schema: Value) {
-    entry["content"][kind] = json!({ "schema": schema });
+    let schemas = Map::from_iter([("schema".to_owned(), schema)]);
+    entry["content"][kind] = Value::Object(schemas);
 }
 
 fn reference(name: &str) -> Value {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::{Endpoint, Route};
 use crate::fault::Method;
 
-/// A method of a path, as OpenAPI has them.
+/// A method of a path, as `OpenAPI` has them.
 #[derive(Debug)]
 pub(super) struct Operation {
     method: Method,
@@ -110,7 +110,7 @@ impl Operation {
         self.route == route.path && self.method == endpoint.method
     }
 
-    /// The path as OpenAPI writes it.
+    /// The path as `OpenAPI` writes it.
     pub(super) fn path(&self) -> String {
         let base = self.route.strip_suffix("/*").unwrap_or(self.route);
         match self.rest {

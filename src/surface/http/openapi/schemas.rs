@@ -66,7 +66,9 @@ fn error() -> Value {
 }
 
 fn list(items: Value) -> Value {
-    json!({ "type": "array", "items": items })
+    let mut list = json!({ "type": "array" });
+    list["items"] = items;
+    list
 }
 
 /// Makes an object's schema, and those in it, refuse what they do not know.
