@@ -81,7 +81,7 @@ pub struct RunArguments {
 /// `wwsim capture`.
 #[derive(Debug, Args)]
 pub struct CaptureArguments {
-    /// The device, as http://192.168.1.20 or http://whatwatt-9F8124.local
+    /// The device: its host name or address, with or without `http://`
     #[arg(value_name = "URL")]
     pub url: String,
     /// Its password, where it asks for one; `WWSIM_PASSWORD` in the environment is not seen by others

@@ -36,16 +36,19 @@ pub(super) fn scenario(name: &str, captured: &Captured) -> Value {
     device.insert("license".into(), json!(license));
     copy(&mut device, "activation_date", &about["license"]["activation_date"]);
     device.insert("settings".into(), settings(captured));
-    device.insert("meter_settings".into(), without(&captured.meter_settings, SECRETS_OF_METER));
-    device.insert("scalers".into(), without(&captured.custom_scalers, &[]));
-    device.insert("wifi".into(), without(&captured.wifi, &["password", "password_len"]));
-    device.insert("eth".into(), without(&captured.eth, &[]));
+    device.insert(
+        "meter_settings".into(),
+        without(captured.meter_settings.as_ref(), SECRETS_OF_METER),
+    );
+    device.insert("scalers".into(), without(captured.custom_scalers.as_ref(), &[]));
+    device.insert("wifi".into(), without(captured.wifi.as_ref(), &["password", "password_len"]));
+    device.insert("eth".into(), without(captured.eth.as_ref(), &[]));
     device.insert("power".into(), power(about));
     device.insert("cable".into(), cable(captured));
     device.insert("networks".into(), networks(captured));
     device.insert("mqtt".into(), mqtt(captured));
-    device.insert("modbus_map".into(), without(&captured.modbus, &[]));
-    device.insert("actions".into(), without(&captured.actions, &[]));
+    device.insert("modbus_map".into(), without(captured.modbus.as_ref(), &[]));
+    device.insert("actions".into(), without(captured.actions.as_ref(), &[]));
     device.insert("script".into(), json!(captured.script));
     device.insert("sd_card".into(), sd_card(&captured.system["sd_card"]));
     device.retain(|_, value| !value.is_null());
@@ -66,8 +69,8 @@ fn copy(into: &mut Map<String, Value>, key: &str, value: &Value) {
 }
 
 /// A part as the device gives it, without these members.
-fn without(part: &Option<Value>, members: &[&str]) -> Value {
-    let mut part = part.clone().unwrap_or_default();
+fn without(part: Option<&Value>, members: &[&str]) -> Value {
+    let mut part = part.cloned().unwrap_or_default();
     if let Value::Object(object) = &mut part {
         object.retain(|name, _| !members.contains(&name.as_str()));
     }
@@ -75,7 +78,7 @@ fn without(part: &Option<Value>, members: &[&str]) -> Value {
 }
 
 fn settings(captured: &Captured) -> Value {
-    let mut settings = without(&captured.settings, &[]);
+    let mut settings = without(captured.settings.as_ref(), &[]);
     if let Some(system) = settings.get_mut("system").and_then(Value::as_object_mut) {
         let protected = system.remove("password_len").is_some_and(|length| length != 0)
             || system.get("protection") == Some(&Value::Bool(true));
@@ -87,7 +90,7 @@ fn settings(captured: &Captured) -> Value {
 }
 
 fn mqtt(captured: &Captured) -> Value {
-    let mut mqtt = without(&captured.mqtt, &[]);
+    let mut mqtt = without(captured.mqtt.as_ref(), &[]);
     if let Some(object) = mqtt.as_object_mut() {
         if object.remove("password_len").is_some_and(|length| length != 0) {
             object.insert("password".into(), json!(PLACEHOLDER));
