@@ -31,7 +31,8 @@ fn routes(identity: &Identity) -> String {
     for route in existing {
         let out_of_reach = !route.open_to(identity.license);
         for endpoint in route.endpoints {
-            let path = escape(route.path);
+            // What lies below a path is found by following it.
+            let path = escape(route.path.trim_end_matches('*'));
             let path = if endpoint.method == Method::Get && !out_of_reach {
                 format!("<a href=\"{path}\">{path}</a>")
             } else {
