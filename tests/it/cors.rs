@@ -1,13 +1,11 @@
 //! Pages in a browser: who may, what their browsers are told, what is refused (contract §1).
 
 use std::convert::Infallible;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use wwsim::device::{Access, License};
 use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
 
-use crate::surface_kit::{Bench, Setup, body, error, header, request_with, status};
+use crate::surface_kit::{Bench, Setup, error, header, request_with, status};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PAGE: &str = "http://localhost:5173";
@@ -199,44 +197,41 @@ async fn a_fault_is_what_a_page_sees_as_a_program_does() {
     assert_eq!(status(&preflight(&bench, ACTIONS, &[]).await), 500, "where it is named");
 }
 
-/// What the log says, as bytes.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
+/// In a process of its own: within this one, other tests have a say in what is logged.
+#[cfg(feature = "cli")]
 #[tokio::test]
 async fn the_log_says_once_how_to_let_a_page_in() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(move || writer.clone())
-        .finish();
-    // The server runs on this thread, too.
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let bench = Bench::start(Setup::default()).await;
-    for origin in [PAGE, PAGE, "http://127.0.0.1", "http://127.0.0.1:3000"] {
-        from(&bench, origin, "GET", ACTIONS).await;
+    let folder = std::env::temp_dir().join(format!("wwsim-cors-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (scenario, ready, log) =
+        (folder.join("house.yaml"), folder.join("ready.json"), folder.join("log"));
+    std::fs::write(&scenario, "device: {}\n").unwrap();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_wwsim"));
+    command.arg("run").arg(&scenario).args(["--any-port", "--ready-file"]).arg(&ready);
+    command.env_remove("WWSIM_LOG").stdout(std::process::Stdio::null()).kill_on_drop(true);
+    let mut house = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    crate::surface_kit::eventually(|| ready.exists()).await;
+    let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+    let device = ready["devices"][0]["http"].as_str().unwrap();
+    let device: std::net::SocketAddr = device.strip_prefix("http://").unwrap().parse().unwrap();
+    let ask = async |origin: &str| {
+        let request = format!(
+            "GET {ACTIONS} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = crate::harness::exchange(device, request.as_bytes()).await;
+        assert!(String::from_utf8_lossy(&answer).contains("not_found"), "{origin}");
+    };
+    for origin in [PAGE, PAGE, "http://127.0.0.1:3"] {
+        ask(origin).await;
     }
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
     assert_eq!(text.matches("`cors: {origins: [\"http://localhost:5173\"]}`").count(), 1, "{text}");
     assert_eq!(text.matches("A842E39F8124").count(), 2, "{text}");
-
     for n in 0..200 {
-        let answer = from(&bench, &format!("http://{n}.example"), "GET", ACTIONS).await;
-        assert!(body(&answer).contains("not_found"));
+        ask(&format!("http://{n}.example")).await;
     }
-    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap().lines().count();
+    house.kill().await.unwrap();
+    let lines = std::fs::read_to_string(&log).unwrap().lines().count();
     assert_eq!(lines, 64, "and does not drown in them");
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -223,9 +223,12 @@ async fn settings_that_change_are_followed_at_once() {
         json!({"state": "off", "reason": "switched off", "published": 0})
     );
     twin.set("PUT", MQTT, &settings(&first, "x")).await;
-    twin.settle().await;
+    eventually(|| twin.count(connected) == 1).await;
     assert_eq!(twin.mqtt().await["state"], "connected");
-    twin.set("PUT", MQTT, &json!({"publish": {"topic": second, "template": "y"}})).await;
+    // Under another client id, so that the broker has no connection to take over, which takes its time.
+    let publish = json!({"topic": second, "template": "y"});
+    twin.set("PUT", MQTT, &json!({"client_id": "another", "publish": publish})).await;
+    eventually(|| twin.count(connected) == 2).await;
     twin.to_next_reading().await;
     assert_eq!(subscriber.next().await, "y");
     twin.set("PUT", MQTT, &json!({"enable": false})).await;
