@@ -268,6 +268,10 @@ pub const LIVE_QUEUE: usize = 64;
 pub const LIVE_GRACE: Duration = Duration::from_secs(1);
 /// Live events that faults hold back; of more the oldest are lost.
 pub const LIVE_HELD: usize = 1000;
+/// Rounds of PBKDF2 that an encrypted client key may ask for: some hundred times what OpenSSL writes.
+pub const KEY_ROUNDS: u32 = 1_000_000;
+/// Bytes that scrypt may take to decrypt a client key.
+pub const KEY_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of a control-plane request body.
 pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
 /// Real time the control plane waits until every listener follows a change of the rules.

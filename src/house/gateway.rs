@@ -206,6 +206,8 @@ impl Gateway {
 
     /// Takes all of it away, as power does when it fails.
     async fn go_down(&self) {
+        // What is ended gives no wake of ours: without this the house would look at rest meanwhile.
+        let _motion = self.clock.motions().enter();
         self.http.shut().await;
         self.stop_services().await;
         self.modbus.shut().await;

@@ -29,6 +29,7 @@ use tokio_rustls::rustls::{
 use super::x509::{Certificate, Key};
 use crate::device::config::MqttSettings;
 use crate::device::config::pem::{self, PemKey};
+use crate::limits;
 
 /// TLS as the settings want it.
 ///
@@ -82,8 +83,27 @@ fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>,
         format!("client.key cannot be decrypted with client.key_password: {error}")
     };
     let info = EncryptedPrivateKeyInfo::try_from(der).map_err(unusable)?;
+    if !is_cheap(&info) {
+        return Err("client.key asks for more work to decrypt than is done here; encrypt it with \
+                    PBKDF2 of at most a million rounds"
+            .to_owned());
+    }
     let plain = info.decrypt(password).map_err(unusable)?;
     Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into())
+}
+
+/// Whether decrypting takes bounded time and memory: how much is for the key's owner to say.
+fn is_cheap(info: &EncryptedPrivateKeyInfo<'_>) -> bool {
+    use pkcs8::pkcs5::pbes2::Kdf;
+    info.encryption_algorithm.pbes2().is_some_and(|pbes2| match &pbes2.kdf {
+        Kdf::Pbkdf2(kdf) => kdf.iteration_count <= limits::KEY_ROUNDS,
+        Kdf::Scrypt(kdf) => {
+            let blocks = 128 * u64::from(kdf.block_size) * u64::from(kdf.parallelization);
+            let bytes = kdf.cost_parameter.checked_mul(blocks);
+            bytes.is_some_and(|bytes| bytes > 0 && bytes <= limits::KEY_BYTES)
+        }
+        _ => false,
+    })
 }
 
 /// Decides about the broker's certificate.
