@@ -1,10 +1,11 @@
 //! The ready file: where everything listens, once it does.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use crate::house::Addresses;
+use crate::state::private_file;
 
 /// Writes the file so that a reader sees the whole of it or nothing: beside its place first, then
 /// renamed.
@@ -14,7 +15,7 @@ use crate::house::Addresses;
 pub(super) fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
-    let written = create(Path::new(&beside)).and_then(|mut file| {
+    let written = private_file(Path::new(&beside)).and_then(|mut file| {
         file.write_all(serde_json::to_string(addresses)?.as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()
@@ -31,13 +32,4 @@ pub(super) fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
 pub(super) fn forget(path: &Path) {
     // Where it cannot be taken away, it cannot be written either, and then that is said.
     let _ = fs::remove_file(path);
-}
-
-/// A new file that only its owner can read: it may carry the control plane's token.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

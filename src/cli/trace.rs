@@ -6,14 +6,12 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::Outcome;
 use super::args::{TraceArguments, TraceFormat};
 use super::load::{self, Unloadable};
 use crate::clock::{self, VirtualTime};
 use crate::decimal::Decimal;
-use crate::limits;
 use crate::meter::{Meter, Quantity};
 use crate::scenario::Scenario;
 
@@ -53,7 +51,6 @@ pub(super) fn trace(arguments: &TraceArguments) -> Outcome {
 struct Trace {
     meter: Meter,
     start: Timestamp,
-    zone: TimeZone,
     from: VirtualTime,
     end: VirtualTime,
     every: Duration,
@@ -84,7 +81,6 @@ impl Trace {
         Ok(Self {
             meter: Meter::new(&plan.meter, scenario.seed, id, start),
             start,
-            zone: TimeZone::get(limits::ZONE).unwrap_or(TimeZone::UTC),
             from,
             end: from.after(*lasts),
             every: *every,
@@ -149,7 +145,7 @@ impl Trace {
         let since =
             jiff::SignedDuration::try_from(at.since_start()).unwrap_or(jiff::SignedDuration::MAX);
         let time = self.start.saturating_add(since).unwrap_or(Timestamp::MAX);
-        let local = time.display_with_offset(self.zone.to_offset(time)).to_string();
+        let local = time.display_with_offset(clock::local_zone().to_offset(time)).to_string();
         let millis = i64::try_from(at.since_start().as_millis()).unwrap_or(i64::MAX);
         [time.to_string(), local, Decimal::new(millis, 3).to_string()]
     }

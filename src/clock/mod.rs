@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
@@ -130,6 +131,15 @@ pub struct Unsettled {
 #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
 pub fn real_time() -> Timestamp {
     Timestamp::now()
+}
+
+/// The time zone of the devices (contract §4). It is bundled; UTC could only stand in for a broken
+/// build.
+#[must_use]
+pub fn local_zone() -> &'static TimeZone {
+    static ZONE: LazyLock<TimeZone> =
+        LazyLock::new(|| TimeZone::get(limits::ZONE).unwrap_or(TimeZone::UTC));
+    &ZONE
 }
 
 /// The clock. Cheap to clone; all clones are the same clock.

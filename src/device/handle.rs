@@ -459,7 +459,7 @@ impl Device {
             }
             None => config.wifi.access_point = false,
         }
-        state.config = Arc::new(config);
+        self.put_in_force(&mut state, config);
         self.pairing_told(if paired { "paired" } else { "timed out" });
         drop(state);
         self.changed();

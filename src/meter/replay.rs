@@ -7,9 +7,9 @@
 use std::fmt;
 
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 
 use super::{Interface, Kind, MeterTexts, Protocol, Quantity};
+use crate::clock::local_zone;
 use crate::decimal::Decimal;
 use crate::limits;
 
@@ -91,7 +91,6 @@ struct Reader {
     recording: Recording,
     headers: Vec<String>,
     meanings: Vec<Meaning>,
-    zone: TimeZone,
     /// The last row's moment, in ms of UTC.
     last: Option<i64>,
     first: i64,
@@ -239,7 +238,6 @@ impl Reader {
             },
             headers: headers.iter().map(|header| header.trim().to_owned()).collect(),
             meanings,
-            zone: TimeZone::get(limits::ZONE).unwrap_or(TimeZone::UTC),
             last: None,
             first: 0,
         })
@@ -269,8 +267,8 @@ impl Reader {
             let (field, header) = (field.trim(), &self.headers[index]);
             match &self.meanings[index] {
                 Meaning::Time => {
-                    let time = moment(field, &self.zone, self.last)
-                        .map_err(|message| wrong(header, message))?;
+                    let time =
+                        moment(field, self.last).map_err(|message| wrong(header, message))?;
                     if self.last.is_none() {
                         self.first = time;
                     }
@@ -321,12 +319,12 @@ fn shown(field: &str) -> String {
 
 /// The moment of a local time that ends in `Z`, in ms of UTC, after `last`. In the hour that comes
 /// twice it is the first one that is later than that.
-fn moment(field: &str, zone: &TimeZone, last: Option<i64>) -> Result<i64, String> {
+fn moment(field: &str, last: Option<i64>) -> Result<i64, String> {
     let local: DateTime = field
         .strip_suffix('Z')
         .and_then(|local| local.parse().ok())
         .ok_or_else(|| format!("`{}`: expected a time as 2025-10-07T20:21:11Z", shown(field)))?;
-    let both = zone.to_ambiguous_timestamp(local);
+    let both = local_zone().to_ambiguous_timestamp(local);
     let moment = |resolved: Result<jiff::Timestamp, jiff::Error>| {
         resolved.map(jiff::Timestamp::as_millisecond).map_err(|error| error.to_string())
     };

@@ -26,7 +26,7 @@ pub(super) fn write(path: &Path, kind: &str, value: &impl Serialize) -> io::Resu
     text.extend_from_slice(&body);
     text.push(b'\n');
     let beside = beside(path);
-    let mut file = create(&beside)?;
+    let mut file = private_file(&beside)?;
     file.write_all(&text)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -62,8 +62,8 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// A file that only its owner can read: it carries passwords.
-fn create(path: &Path) -> io::Result<File> {
+/// A new file that only its owner can read: it carries passwords, or a token.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

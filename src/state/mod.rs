@@ -19,6 +19,9 @@ use crate::device::{DeviceId, Resumed, Saved};
 use crate::limits;
 use crate::scenario::Scenario;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::document::private_file;
+
 /// The directory, which is this process's own until it is dropped.
 #[derive(Debug)]
 pub struct StateDir {

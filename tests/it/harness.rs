@@ -138,6 +138,17 @@ impl Twin {
         self.house.clock().advance(duration).await.unwrap();
     }
 
+    /// Has the first device ask for a password, as its settings would.
+    pub fn protect(&self, password: &str) {
+        let device = self.house.devices().next().unwrap();
+        let protected = device.configure(|config| {
+            config.settings.system.protection = true;
+            password.clone_into(&mut config.settings.system.password);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        protected.unwrap();
+    }
+
     /// Asks the control plane.
     pub async fn control_get(&self, path: &str) -> Value {
         let answer = http(self.control(), "GET", &format!("/control/v1/{path}"), "").await;

@@ -150,13 +150,7 @@ async fn one_upload_at_a_time() {
 #[tokio::test]
 async fn uploads_are_under_authentication() {
     let twin = Twin::start(KNOWN).await;
-    let device = twin.house.devices().next().unwrap();
-    let protect = device.configure(|config| {
-        config.settings.system.protection = true;
-        config.settings.system.password = "secret".into();
-        Ok::<_, ()>(())
-    });
-    protect.unwrap();
+    twin.protect("secret");
     assert_eq!(upload(&twin, "upgrade.bin", IMAGE).await.status, 401);
     twin.settle().await;
     assert!(up(&twin).await);

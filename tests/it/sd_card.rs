@@ -212,13 +212,7 @@ async fn without_a_card_everything_is_503() {
 #[tokio::test]
 async fn the_card_is_under_authentication() {
     let twin = Twin::start(CARD).await;
-    let device = twin.house.devices().next().unwrap();
-    let protect = device.configure(|config| {
-        config.settings.system.protection = true;
-        config.settings.system.password = "secret".into();
-        Ok::<_, ()>(())
-    });
-    protect.unwrap();
+    twin.protect("secret");
     for path in ["/sdcard/", "/sdcard/NIHAO.TXT", "/sdcard/../x"] {
         assert_eq!(twin.get(path).await.status, 401, "{path}");
         assert_eq!(delete(&twin, path).await.status, 401, "{path}");

@@ -1,17 +1,10 @@
 //! Local days: where they begin, how long they are, and what the clock on the wall says in them.
 
-use std::sync::LazyLock;
-
 use jiff::civil::{Date, Weekday};
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use super::plan::Window;
-use crate::limits;
-
-/// The zone of the device (contract §4). It is bundled; UTC could only stand in for a broken build.
-static ZONE: LazyLock<TimeZone> =
-    LazyLock::new(|| TimeZone::get(limits::ZONE).unwrap_or(TimeZone::UTC));
+use crate::clock::local_zone;
 
 /// Seconds of a usual day.
 pub(super) const DAY: i64 = 86_400;
@@ -32,7 +25,7 @@ pub(super) struct LocalDay {
 impl LocalDay {
     /// The day in which `second` since 1970 falls.
     pub(super) fn of(second: i64) -> Self {
-        Self::on(ZONE.to_datetime(timestamp(second)).date())
+        Self::on(local_zone().to_datetime(timestamp(second)).date())
     }
 
     /// The day of this date.
@@ -121,7 +114,7 @@ fn timestamp(second: i64) -> Timestamp {
 }
 
 fn midnight(date: Date) -> i64 {
-    ZONE.to_timestamp(date.at(0, 0, 0, 0)).map_or_else(
+    local_zone().to_timestamp(date.at(0, 0, 0, 0)).map_or_else(
         // Only the last hours of year 9999 have no timestamp.
         |_| Timestamp::MAX.as_second(),
         Timestamp::as_second,
@@ -130,12 +123,12 @@ fn midnight(date: Date) -> i64 {
 
 /// Where the clock changes between two moments, and by how much.
 fn change_in(begin: i64, end: i64) -> Option<(u32, i64)> {
-    let change = ZONE.following(timestamp(begin)).next()?;
+    let change = local_zone().following(timestamp(begin)).next()?;
     let at = change.timestamp().as_second();
     if at >= end {
         return None;
     }
-    let before = ZONE.to_offset(timestamp(begin)).seconds();
+    let before = local_zone().to_offset(timestamp(begin)).seconds();
     let shift = i64::from(change.offset().seconds()) - i64::from(before);
     Some((u32::try_from(at - begin).ok()?, shift))
 }

@@ -5,22 +5,18 @@ use std::fmt::Write;
 use hyper::StatusCode;
 
 use super::{Call, ROUTES, Reply};
-use crate::device::{Identity, License};
+use crate::device::Identity;
 use crate::fault::Method;
 
 /// What this is, and what it has to offer.
 pub(super) fn show(call: &Call<'_>) -> Reply {
     let identity = &Identity { firmware: call.view.firmware, ..call.device().identity().clone() };
-    let license = match identity.license {
-        License::Free => "FREE",
-        License::Plus => "PLUS",
-        License::Pro => "PRO",
-    };
+    let license = identity.license.name().to_ascii_uppercase();
     let html = TEMPLATE
         .replace("{model}", &escape(Identity::MODEL))
         .replace("{id}", &escape(identity.id.as_str()))
         .replace("{firmware}", &escape(&identity.firmware.to_string()))
-        .replace("{license}", license)
+        .replace("{license}", &license)
         .replace("{routes}", &routes(identity));
     Reply::content(StatusCode::OK, "text/html; charset=utf-8", html)
 }
