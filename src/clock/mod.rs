@@ -156,7 +156,7 @@ struct Shared {
     changed: Notify,
     /// One movement at a time.
     moving: tokio::sync::Mutex<()>,
-    /// Tells that the speed was set.
+    /// Tells that the speed was set, or that a movement ended.
     speeds: watch::Sender<()>,
 }
 
@@ -180,6 +180,10 @@ struct State {
     own_speed: Option<Speed>,
     /// A moment at which real and virtual time are known.
     anchor: (Instant, VirtualTime),
+    /// A running clock stands still here, see [`Clock::hold_at`].
+    bound: VirtualTime,
+    /// Where the last jump ended.
+    landed: VirtualTime,
     sleepers: BTreeMap<TimerKey, Option<Waker>>,
     /// Timers that went off and whose sleeper has not taken note yet.
     fired: HashMap<TimerKey, Motion>,
@@ -200,6 +204,7 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
     pub fn resume(start: Timestamp, speed: Speed, now: VirtualTime) -> Self {
+        let now = now.min(VirtualTime::LAST);
         Self(Arc::new(Shared {
             start,
             keeper: OnceLock::new(),
@@ -207,7 +212,9 @@ impl Clock {
             state: Mutex::new(State {
                 speed,
                 own_speed: None,
-                anchor: (Instant::now(), now.min(VirtualTime::LAST)),
+                anchor: (Instant::now(), now),
+                bound: VirtualTime::LAST,
+                landed: now,
                 sleepers: BTreeMap::new(),
                 fired: HashMap::new(),
                 next_timer: 0,
@@ -260,7 +267,8 @@ impl Clock {
         self.0.speeds.send_replace(());
     }
 
-    /// Tells each time that the speed was set.
+    /// Tells each time that the speed was set or a movement ended: time passes differently from then
+    /// on.
     #[must_use]
     pub fn speeds(&self) -> watch::Receiver<()> {
         self.0.speeds.subscribe()
@@ -276,6 +284,25 @@ impl Clock {
     #[must_use]
     pub fn is_moving(&self) -> bool {
         self.0.moving.try_lock().is_err()
+    }
+
+    /// Lets a running clock get as far as `bound` and stand still there until it may go further, to
+    /// where it would be then: time that is kept must not be shown before it is written down. A
+    /// movement has its keeper for that, and is not bound.
+    pub fn hold_at(&self, bound: VirtualTime) {
+        {
+            let mut state = self.state();
+            // What has been shown has been shown.
+            state.bound = bound.clamp(state.now(), VirtualTime::LAST);
+        }
+        self.0.changed.notify_one();
+    }
+
+    /// Where the last jump ended, or where this clock began: from the beginning of the jump to there
+    /// nothing was lived through.
+    #[must_use]
+    pub fn landed(&self) -> VirtualTime {
+        self.state().landed
     }
 
     /// Has `keeper` asked before each movement, with the time it leads to, so that a process that
@@ -324,7 +351,7 @@ impl Clock {
     /// # Errors
     /// [`Unsettled`] when the house did not come to rest within [`limits::SETTLE`] of real time.
     pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, Unsettled> {
-        self.travel(duration, |timer, _| timer).await
+        self.travel(duration, Way::Through).await
     }
 
     /// Moves time to the end of `duration` at once: every timer on the way goes off there, in its
@@ -333,15 +360,11 @@ impl Clock {
     /// # Errors
     /// [`Unsettled`], as [`Clock::advance`].
     pub async fn jump(&self, duration: Duration) -> Result<VirtualTime, Unsettled> {
-        self.travel(duration, |_, target| target).await
+        self.travel(duration, Way::Over).await
     }
 
-    /// The way of `advance` and `jump`, which differ in the time that a timer on the way sees.
-    async fn travel(
-        &self,
-        duration: Duration,
-        seen: impl Fn(VirtualTime, VirtualTime) -> VirtualTime,
-    ) -> Result<VirtualTime, Unsettled> {
+    /// What `advance` and `jump` have in common.
+    async fn travel(&self, duration: Duration, way: Way) -> Result<VirtualTime, Unsettled> {
         let _one_at_a_time = self.0.moving.lock().await;
         let (target, resume) = {
             let mut state = self.state();
@@ -355,12 +378,15 @@ impl Clock {
         loop {
             self.settle().await?;
             let mut state = self.state();
+            if way == Way::Over {
+                state.landed = target;
+            }
             let Some(deadline) = state.earliest().filter(|deadline| *deadline <= target) else {
                 state.set(target, Speed::Manual);
                 break;
             };
-            let time = seen(deadline, target).max(state.now());
-            state.set(time, Speed::Manual);
+            let now = state.now();
+            state.set(way.seen(deadline, target).max(now), Speed::Manual);
             let waker = state.fire_first(&self.0.motions);
             drop(state);
             wake(waker);
@@ -410,16 +436,23 @@ impl Clock {
         Some(Duration::from_secs_f64(wait.min(3600.0)))
     }
 
-    /// Back to the start, at the given speed, once a movement under way has ended. Timers that are
-    /// still set belong to tasks of the time before, which the house has ended.
-    pub async fn reset(&self, speed: Speed) {
-        let _one_at_a_time = self.0.moving.lock().await;
+    /// Back to the start, at the given speed, once a movement under way has ended; no other begins
+    /// until the returned value is dropped. Timers that are still set belong to tasks of the time
+    /// before, which the house has ended.
+    pub async fn reset(&self, speed: Speed) -> Still<'_> {
+        let still = Still(self.0.moving.lock().await);
         {
             let mut state = self.state();
             state.sleepers.clear();
             state.set(VirtualTime::ZERO, speed);
+            state.landed = VirtualTime::ZERO;
+            if state.bound < VirtualTime::LAST {
+                // Until it is let go on again.
+                state.bound = VirtualTime::ZERO;
+            }
         }
         self.0.changed.notify_one();
+        still
     }
 
     fn set_timer(&self, state: &mut State, deadline: VirtualTime) -> Sleep {
@@ -442,6 +475,32 @@ impl Clock {
     }
 }
 
+/// How a movement treats what lies on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Stops at each timer.
+    Through,
+    /// Has all of them go off at the end.
+    Over,
+}
+
+impl Way {
+    /// The time that a timer on the way sees.
+    fn seen(self, timer: VirtualTime, target: VirtualTime) -> VirtualTime {
+        match self {
+            Self::Through => timer,
+            Self::Over => target,
+        }
+    }
+}
+
+/// No movement of the clock begins while this lives.
+#[must_use = "movements go on once this is dropped"]
+#[derive(Debug)]
+pub struct Still<'a>(
+    #[expect(dead_code, reason = "held, not looked at")] tokio::sync::MutexGuard<'a, ()>,
+);
+
 /// Gives a clock its speed back when a movement ends, also when its caller gave up on it.
 struct Resume<'a>(&'a Clock);
 
@@ -454,6 +513,7 @@ impl Drop for Resume<'_> {
             }
         }
         self.0.0.changed.notify_one();
+        self.0.0.speeds.send_replace(());
     }
 }
 
@@ -463,7 +523,9 @@ impl State {
         match self.speed {
             Speed::Manual => virtual_time,
             Speed::Times(times) => {
-                virtual_time.after(real.elapsed().mul_f64(times)).min(VirtualTime::LAST)
+                let reached = virtual_time.after(real.elapsed().mul_f64(times));
+                // A movement may have gone beyond the bound.
+                reached.min(self.bound.max(virtual_time))
             }
         }
     }
@@ -681,6 +743,43 @@ mod tests {
         clock.advance(SECOND).await.unwrap();
         assert_eq!(clock.now(), stopped.after(SECOND));
         drive.abort();
+    }
+
+    #[tokio::test]
+    async fn a_held_clock_waits_and_catches_up() {
+        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Times(Speed::FASTEST));
+        let hour = VirtualTime::ZERO.after(Duration::from_hours(1));
+        clock.hold_at(hour);
+        let driver = clock.clone();
+        let drive = tokio::spawn(async move { driver.drive().await });
+        let (before, after) = (clock.sleep_until(hour), clock.sleep_until(hour.after(SECOND)));
+        before.await;
+        assert_eq!(clock.now(), hour);
+        clock.hold_at(VirtualTime::ZERO);
+        assert_eq!(clock.now(), hour, "what was shown has been shown");
+        clock.jump(SECOND / 2).await.unwrap();
+        assert_eq!(clock.now(), hour.after(SECOND / 2), "a movement is not bound");
+        clock.hold_at(hour.after(SECOND));
+        after.await;
+        assert_eq!(clock.now(), hour.after(SECOND));
+        let _still = clock.reset(Speed::Times(1.0)).await;
+        assert_eq!(clock.now(), VirtualTime::ZERO);
+        drive.abort();
+    }
+
+    #[tokio::test]
+    async fn no_movement_begins_while_a_reset_goes_on() {
+        let clock = manual();
+        let still = clock.reset(Speed::Manual).await;
+        let mut movement = pin!(clock.advance(SECOND));
+        tokio::select! {
+            biased;
+            _ = &mut movement => panic!("the reset goes on"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(clock.now(), VirtualTime::ZERO);
+        drop(still);
+        assert_eq!(movement.await.unwrap().since_start(), SECOND);
     }
 
     #[tokio::test]

@@ -39,6 +39,14 @@ pub struct ActionSettings {
     pub http_failure_is_zero: bool,
 }
 
+impl ActionSettings {
+    /// The status id of the first request.
+    #[must_use]
+    pub fn first_status_id(&self) -> u64 {
+        self.first_status_id.unwrap_or(*limits::FIRST_STATUS_ID.start())
+    }
+}
+
 /// How a call is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum CallRoute {
@@ -253,7 +261,7 @@ impl State {
             script_runs: false,
             link: Link::new(VirtualTime::ZERO),
             pairing: None,
-            queue: Queue::new(settings.first_status_id.unwrap_or(1)),
+            queue: Queue::new(settings.first_status_id()),
             epoch,
         }
     }
@@ -613,6 +621,7 @@ impl Device {
             self.admit(&mut state.queue, action).map_err(|refused| self.refused(id, refused))?;
         let status_ids: Vec<u64> = ids.clone().collect();
         let dropped = action.enabled().count() - status_ids.len();
+        let first = ids.start == self.settings.first_status_id();
         self.journal.write(Event::CallAdmitted {
             device: self.identity.id.shared(),
             action: Arc::clone(&action.id),
@@ -622,6 +631,10 @@ impl Device {
         let epoch = state.epoch;
         // Before there is a ticket: dropping one takes the lock.
         drop(state);
+        if first {
+            // A process that is killed is to know that it gave out ids, see `Resumed::leaping`.
+            self.changed();
+        }
         let name = Arc::clone(&action.id);
         let ticket = |id| Ticket {
             device: Arc::clone(self),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ use crate::clock::VirtualTime;
 pub struct Saved {
     /// Nanoseconds of virtual time at which it was so.
     pub at: u64,
+    /// Civil time at the start of its house.
+    #[serde(default)]
+    pub start: Option<Timestamp>,
     /// The firmware it runs.
     firmware: String,
     /// When it came up, in nanoseconds of virtual time.
@@ -120,6 +124,7 @@ impl Device {
             let state = self.state();
             let saved = Saved {
                 at: self.clock().now().as_nanos(),
+                start: Some(self.clock().start()),
                 // What was uploaded is there, whether it came to the reboot or not.
                 firmware: state.upgrade.unwrap_or(state.firmware).to_string(),
                 booted_at: state.boot.at.as_nanos(),
@@ -178,6 +183,7 @@ mod tests {
     fn saved(config: Value) -> Saved {
         Saved {
             at: 5,
+            start: None,
             firmware: "2.8.2".into(),
             booted_at: 3,
             boots: 2,

@@ -254,6 +254,8 @@ async fn supervise(
     let mut changes = device.changes();
     if device.is_offline() {
         let Some(gateway) = gateway.upgrade() else { return };
+        // As in `go_down`.
+        let _motion = clock.motions().enter();
         gateway.http.shut().await;
     }
     loop {

@@ -1,10 +1,10 @@
 //! Keeps a house's state directory up to date.
 //!
 //! Each device has a task that writes it down after every change, always as it is then, so that ten
-//! changes during a write are one more write. Another one writes the time down every second, a
-//! little ahead: what a house has shown stays in its past, however it ends. All of them work on
-//! threads that may block, and hold a motion meanwhile: a movement of the clock returns when what it
-//! brought about is on disk.
+//! changes during a write are one more write. Another one writes the time down again and again, a
+//! little ahead, and the clock gets no further than what is written: what a house has shown stays in
+//! its past, however it ends. All of them work on threads that may block, and hold a motion
+//! meanwhile: a movement of the clock returns when what it brought about is on disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Locked, PoisonError};
@@ -19,9 +19,10 @@ use crate::journal::{Event, Journal};
 use crate::state::{HouseState, StateDir};
 
 /// How often the time is written down, in real time.
-const EVERY: Duration = Duration::from_secs(1);
-/// How much real time ahead, so that the next write comes before that time has passed.
-const AHEAD: f64 = 3.0;
+const EVERY: Duration = Duration::from_millis(250);
+/// How much real time ahead, in seconds: so much later a house goes on that was killed. The next
+/// write is to come before that time has passed; where it does not, the clock waits for it.
+const AHEAD: f64 = 1.0;
 /// Devices written at once.
 const WRITERS: usize = 4;
 
@@ -53,7 +54,8 @@ struct Kept {
 }
 
 impl Keeper {
-    /// Keeps these devices from now on; `house` is written before this returns.
+    /// Keeps these devices from now on; `house` is written before this returns, and the clock, which
+    /// is to be held at its time, goes on.
     pub(super) async fn start(
         dir: Arc<StateDir>,
         house: HouseState,
@@ -93,9 +95,9 @@ impl Keeper {
         Self { keeping, halt, tasks: Locked::new(tasks) }
     }
 
-    /// Writes down that time begins anew.
+    /// Writes down that time begins anew, while the clock is held at its start.
     pub(super) async fn restart(&self) {
-        self.keeping.keep_up(None).await;
+        self.keeping.keep_up(Some(VirtualTime::ZERO)).await;
     }
 
     /// Writes everything down for the last time, and returns when that is done.
@@ -155,24 +157,25 @@ impl Keeping {
         }
     }
 
-    /// Writes down how far time may get: to `to` by a movement, otherwise by itself until the next
-    /// write.
+    /// Writes down how far time may get and lets it: to `to` by a movement or a reset, and from there
+    /// or from now on by itself until the next write.
     async fn keep_up(&self, to: Option<VirtualTime>) {
         let mut house = self.house.lock().await;
-        let at = match to {
+        let from = match to {
             Some(to) => to,
             // Whoever moves it has written down where to.
             None if self.clock.is_moving() => return,
-            None => match self.clock.speed() {
-                Speed::Manual => self.clock.now(),
-                Speed::Times(times) => {
-                    self.clock.now().after(Duration::from_secs_f64(AHEAD * times))
-                }
-            },
+            None => self.clock.now(),
         };
+        let at = from.after(match self.clock.speed() {
+            Speed::Manual => Duration::ZERO,
+            Speed::Times(times) => Duration::from_secs_f64(AHEAD * times),
+        });
         if house.at != at.as_nanos() || house.ended {
             self.write_house(&mut house, at.as_nanos(), false).await;
         }
+        // Also where it could not be written: that was told, and the house goes on.
+        self.clock.hold_at(at);
     }
 
     async fn write_house(&self, house: &mut HouseState, at: u64, ended: bool) {

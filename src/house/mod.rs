@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use self::gateway::{Gateway, Kept, Parts};
 use self::keeping::Keeper;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, VirtualTime};
 use crate::control::{
     self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
     TargetSummary, Token,
@@ -137,6 +137,10 @@ impl House {
         let bound = Bound::bind(&scenario)?;
         let start = going_on.start.or(scenario.start).unwrap_or_else(clock::real_time);
         let clock = Clock::resume(start, scenario.speed, going_on.at);
+        if dir.is_some() {
+            // Until the first write, nobody is to see a later time than what is kept.
+            clock.hold_at(going_on.at);
+        }
         let journal = Arc::new(Journal::new(clock.clone()));
         let rules = scenario.faults.clone();
         let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
@@ -377,7 +381,10 @@ impl Inside {
             paused.push(gateway.pause().await);
         }
         paused.extend(self.outside.stop().await);
-        self.clock.reset(self.scenario.speed).await;
+        if self.keeper.is_some() {
+            self.clock.hold_at(VirtualTime::ZERO);
+        }
+        let still = self.clock.reset(self.scenario.speed).await;
         for gateway in &self.devices {
             gateway.reset().await;
         }
@@ -391,6 +398,7 @@ impl Inside {
         for gateway in &self.devices {
             gateway.begin();
         }
+        drop(still);
     }
 }
 

@@ -33,10 +33,29 @@ pub(super) fn write(path: &Path, kind: &str, value: &impl Serialize) -> io::Resu
     sync_folder(path)
 }
 
-/// Makes a rename in the folder of `path` outlive a power cut.
+/// Makes a folder where there is none, so that it outlives a power cut, as do those on the way to it
+/// that were not there either.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_folder(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(path),
+    }
+}
+
+/// Makes a new name in the folder of `path` outlive a power cut.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    match path.parent() {
+        Some(here) if here.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[cfg(not(unix))]

@@ -7,7 +7,7 @@
 mod document;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +96,7 @@ impl StateDir {
     /// [`StateError`].
     pub fn open(root: &Path) -> Result<Self, StateError> {
         let dir = || root.display().to_string();
-        let lock = fs::create_dir_all(root).and_then(|()| {
+        let lock = document::make_folder(root).and_then(|()| {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).open(root.join("wwsim.lock"))
         });
@@ -136,8 +136,9 @@ impl StateDir {
                 }
             };
             going_on.at = going_on.at.max(VirtualTime::from_nanos(saved.at));
-            let first = plan.settings.first_status_id.unwrap_or(*limits::FIRST_STATUS_ID.start());
-            let none_given = saved.next_status_id() == first;
+            // Each device has it too, should the house's own document be lost.
+            going_on.start = going_on.start.or(saved.start);
+            let none_given = saved.next_status_id() == plan.settings.first_status_id();
             let leap = if ended || none_given { 0 } else { limits::STATUS_ID_LEAP };
             going_on.devices.insert(id.clone(), resumed.leaping(leap));
         }
@@ -181,7 +182,7 @@ impl StateDir {
     /// # Errors
     /// Those of the file system.
     pub fn write_device(&self, id: &DeviceId, saved: &Saved) -> io::Result<()> {
-        fs::create_dir_all(self.root.join(id.as_str()))?;
+        document::make_folder(&self.root.join(id.as_str()))?;
         document::write(&self.device(id), "device", saved)
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
+use wwsim::clock::Speed;
 use wwsim::house::{House, StartError};
 use wwsim::rng::{Draws, Stream};
 use wwsim::scenario;
@@ -67,9 +68,13 @@ impl Drop for Folder {
     }
 }
 
-/// A house on a manual clock whose state is in a folder.
+/// A house on a manual clock, where it does not say otherwise, whose state is in a folder.
 pub async fn start(yaml: &str, folder: &Folder) -> Result<Twin, StartError> {
-    let yaml = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}");
+    let yaml = if yaml.contains("clock:") {
+        yaml.to_owned()
+    } else {
+        format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
+    };
     let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.state_dir = Some(folder.0.clone());
@@ -183,6 +188,42 @@ async fn a_movement_is_written_down_before_it_begins() {
     moving.await.unwrap().unwrap();
 }
 
+/// How far a house in this folder would go on from, in seconds.
+fn kept(folder: &Folder) -> f64 {
+    let text = std::fs::read_to_string(folder.house()).unwrap();
+    let (_, json) = text.split_once('\n').unwrap();
+    let json: Value = serde_json::from_str(json).unwrap();
+    Duration::from_nanos(json["at"].as_u64().unwrap()).as_secs_f64()
+}
+
+#[tokio::test]
+async fn no_later_time_is_shown_than_what_is_written_down() {
+    let folder = Folder::new();
+    let twin = start("clock: {speed: 1}", &folder).await.unwrap();
+    let clock = twin.house.clock();
+    let shown = || {
+        let now = clock.now().as_secs_f64();
+        let kept = kept(&folder);
+        assert!(now <= kept, "{now} is shown, {kept} is kept");
+        now
+    };
+    for round in 1..=3 {
+        clock.set_speed(Speed::Times(Speed::FASTEST));
+        // It stands still until so much more is written down, and no longer.
+        eventually(|| shown() > f64::from(round) * 100_000.0).await;
+        clock.set_speed(Speed::REAL);
+        shown();
+        clock.jump(100 * SECOND).await.unwrap();
+        shown();
+        let before = shown();
+        clock.set_speed(Speed::Times(1000.0));
+        eventually(|| shown() > before + 100.0).await;
+    }
+    twin.house.reset().await;
+    assert!(shown() < 100_000.0);
+    eventually(|| shown() > 1.0).await;
+}
+
 #[tokio::test]
 async fn two_processes_do_not_share_a_directory() {
     let folder = Folder::new();
@@ -287,6 +328,40 @@ async fn a_torn_house_file_costs_no_device_and_no_time() {
 }
 
 #[tokio::test]
+async fn a_torn_house_file_leaves_the_calendar_as_it_was() {
+    let folder = Folder::new();
+    let twin = start("clock: {speed: manual}", &folder).await.unwrap();
+    twin.define(action("kept")).await;
+    let began = twin.house.clock().start();
+    stop(twin).await;
+    std::fs::write(folder.house(), "").unwrap();
+    let twin = start("clock: {speed: manual}", &folder).await.unwrap();
+    assert_eq!(twin.house.clock().start(), began);
+    assert_eq!(folder.broken(), ["house.json.broken-1"]);
+}
+
+#[tokio::test]
+async fn a_card_that_was_being_replaced_is_there_as_a_new_one() {
+    let folder = Folder::new();
+    let yaml = "device: {sd_card: {files: {a.txt: first}}}";
+    stop(start(yaml, &folder).await.unwrap()).await;
+    let card = folder.0.join("A842E39F8124/sdcard");
+    let listed = || async {
+        let twin = start(yaml, &folder).await.unwrap();
+        let listed = twin.get("/sdcard/").await.body;
+        twin.house.reset().await;
+        stop(twin).await;
+        listed
+    };
+    let whole = listed().await;
+    assert!(whole.contains("a.txt"), "{whole}");
+    std::fs::write(card.join("b.txt"), "second").unwrap();
+    std::fs::rename(&card, card.with_extension("old")).unwrap();
+    assert_eq!(listed().await, whole);
+    assert!(!card.with_extension("old").exists(), "a reset takes it away");
+}
+
+#[tokio::test]
 async fn what_lies_beside_a_document_counts_for_nothing() {
     let folder = Folder::new();
     let twin = start("", &folder).await.unwrap();
@@ -385,6 +460,24 @@ async fn define_on(device: SocketAddr, from: u64) -> u64 {
 }
 
 #[tokio::test]
+async fn an_id_given_right_before_a_kill_is_not_given_again() {
+    let folder = Folder::new();
+    let call = async |process: &Process| {
+        let called = http(process.device, "POST", "/api/v1/actions/call?id=a", "").await;
+        called.header("Location").unwrap().to_owned()
+    };
+    let process = Process::start(&folder.0, "1").await;
+    let definition = json!({"actions": action("a")}).to_string();
+    let defined = http(process.device, "POST", "/api/v1/actions", &definition).await;
+    assert_eq!(defined.status, 200, "{}", defined.body);
+    let first = call(&process).await;
+    process.kill().await;
+    let process = Process::start(&folder.0, "1").await;
+    assert_ne!(call(&process).await, first);
+    process.kill().await;
+}
+
+#[tokio::test]
 async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
     let folder = Folder::new();
     let mut draws = Draws::new(11, Stream::named("kill"), 0);
@@ -410,6 +503,10 @@ async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
         let device = process.device;
         let writer = tokio::spawn(define_on(device, answered));
         tokio::time::sleep(Duration::from_millis(20 + draws.next_u64() % 180)).await;
+        if round % 4 > 1 {
+            let moved = [r#"{"jump":"1h"}"#, r#"{"speed":100000}"#][round % 2];
+            http(process.control, "POST", "/control/v1/clock", moved).await;
+        }
         time = process.time().await;
         process.kill().await;
         answered = within(writer).await.unwrap();
