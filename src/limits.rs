@@ -191,6 +191,9 @@ pub const RECORDING_ROWS: usize = 100_000;
 pub const METER_TEXT: usize = 24;
 /// The device's time zone (contract §4).
 pub const ZONE: &str = "Europe/Zurich";
+/// Virtual time by which who follows the readings may be late, and still gets each of them; of more
+/// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
+pub const READINGS_LAG: Duration = Duration::from_hours(24);
 /// Changes of what befalls a meter that are looked through for its next reading, before the one who
 /// waits is told to ask again: more than a day of the busiest rule.
 pub const METER_CHANGES_AHEAD: usize = 4000;

@@ -35,6 +35,6 @@ pub use self::hardware::{Hardware, Image};
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
-pub use self::reception::ReadingKey;
+pub use self::reception::Readings;
 pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};

@@ -6,19 +6,8 @@ use super::handle::State;
 use super::{Config, Device, Snapshot};
 use crate::clock::VirtualTime;
 use crate::fault::Episodes;
+use crate::limits;
 use crate::meter::{Link, Listener};
-
-/// Tells the readings of one device apart: a later one is greater, also where `report.id` began anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReadingKey(VirtualTime);
-
-impl Snapshot {
-    /// The key of its reading; none where there is none.
-    #[must_use]
-    pub fn reading_key(&self) -> Option<ReadingKey> {
-        self.meter.reading.as_ref().map(|reading| ReadingKey(reading.at))
-    }
-}
 
 impl Device {
     /// What it is at this moment, with what it knows of its meter: what every surface shows of one
@@ -44,40 +33,14 @@ impl Device {
         self.meter.next_reading(&link, listener(&config, &episodes))
     }
 
-    /// Waits until the next reading comes, or until what is known of it may have changed: rules over
-    /// the meter, the configuration, a boot. Then one looks again.
-    pub async fn next_reading_or_change(&self) {
-        // Taken before the question, so that no change between it and the wait is lost.
-        let (mut changes, mut rules) = (self.changes(), self.engine.changes());
-        let sleep = self.clock.sleep_until(self.next_reading().unwrap_or(VirtualTime::MAX));
-        // Both senders live as long as the device.
-        tokio::select! {
-            () = sleep => {}
-            _ = changes.changed() => {}
-            _ = rules.changed() => {}
-        }
-    }
-
-    /// Waits for a reading newer than the one of `after`, any where none, and gives the device as it
-    /// is at that moment. Of several that came meanwhile, because time jumped or the caller was
-    /// slow, it is the newest.
-    pub async fn reading(&self, after: Option<ReadingKey>) -> Snapshot {
-        loop {
-            // Before the look: what changes after it ends the wait.
-            let change = self.next_reading_or_change();
-            let mut change = std::pin::pin!(change);
-            // The first poll sets the timer.
-            tokio::select! {
-                biased;
-                () = &mut change => continue,
-                () = std::future::ready(()) => {}
-            }
-            let snapshot = self.snapshot();
-            if snapshot.reading_key() > after {
-                return snapshot;
-            }
-            change.await;
-        }
+    /// The readings that come from now on.
+    #[must_use]
+    pub fn readings(self: &Arc<Self>) -> Readings {
+        let mut state = self.state();
+        let (now, _) = self.follow(&mut state);
+        let (link, key) = (state.link, key(&state.config).copied());
+        drop(state);
+        Readings { device: Arc::clone(self), link, key, last: now }
     }
 
     /// Brings the link to the meter up to now, and says when that is and what befalls the meter. Due
@@ -94,9 +57,113 @@ impl Device {
     }
 }
 
+/// The readings of a device, one after another: each is given out once, however late one asks, as the
+/// device was when it came. Of those that a jump of the clock led over, it is the newest one, at the
+/// end of the jump.
+#[derive(Debug)]
+pub struct Readings {
+    device: Arc<Device>,
+    /// How far one has come; behind the device's own where one is late.
+    link: Link,
+    /// What the device decrypts with up to there.
+    key: Option<[u8; 16]>,
+    /// No reading that came up to here is given out any more.
+    last: VirtualTime,
+}
+
+impl Readings {
+    /// Waits for the next one. Nothing is lost where the caller gives up.
+    pub async fn next(&mut self) -> Snapshot {
+        self.next_from(VirtualTime::ZERO).await
+    }
+
+    /// Waits for the first one that comes at `due` or later; those before are passed over.
+    pub async fn next_from(&mut self, due: VirtualTime) -> Snapshot {
+        // Both senders live as long as the device. From here on, no change is overlooked.
+        let (mut changes, mut rules) = (self.device.changes(), self.device.engine.changes());
+        self.device.clock().sleep_until(due).await;
+        loop {
+            // Who is far behind must not keep others from their turn.
+            tokio::task::consume_budget().await;
+            changes.borrow_and_update();
+            rules.borrow_and_update();
+            let next = match self.step(due) {
+                Ok(snapshot) => return snapshot,
+                Err(next) => next.unwrap_or(VirtualTime::MAX),
+            };
+            tokio::select! {
+                () = self.device.clock().sleep_until(next.max(due)) => {}
+                _ = changes.changed() => {}
+                _ = rules.changed() => {}
+            }
+        }
+    }
+
+    /// The next one that has come, at `due` or later; otherwise when to ask again, where ever.
+    fn step(&mut self, due: VirtualTime) -> Result<Snapshot, Option<VirtualTime>> {
+        let device = Arc::clone(&self.device);
+        let mut state = device.state();
+        let (now, episodes) = device.follow(&mut state);
+        let (link, view) = (state.link, state.view());
+        drop(state);
+        let (meter, listener) = (&device.meter, listener(&view.config, &episodes));
+        let come = |link: &Link, at| {
+            let (time, view) = (device.clock.civil(at), view.clone());
+            Snapshot { now: at, time, view, meter: meter.observe(link, listener) }
+        };
+        let key = key(&view.config).copied();
+        if link.up_since() != self.link.up_since() || key != self.key || self.lags(&link) {
+            // What came meanwhile came under other conditions.
+            (self.link, self.key) = (link, key);
+            if let Some(snapshot) = self.fresh(come(&self.link, now), due) {
+                return Ok(snapshot);
+            }
+        }
+        let landed = device.clock.landed();
+        if self.link.through() <= landed {
+            meter.follow(&mut self.link, landed, listener);
+            if let Some(snapshot) = self.fresh(come(&self.link, landed), due) {
+                return Ok(snapshot);
+            }
+        }
+        if due <= now {
+            // Nothing that comes at `due` itself.
+            meter.follow_to(&mut self.link, due, listener);
+        }
+        loop {
+            match meter.next_reading(&self.link, listener) {
+                Some(at) if at <= now => {
+                    meter.follow(&mut self.link, at, listener);
+                    if let Some(snapshot) = self.fresh(come(&self.link, at), due) {
+                        return Ok(snapshot);
+                    }
+                }
+                next => return Err(next),
+            }
+        }
+    }
+
+    /// Whether one is so late that only the newest reading is worth anything.
+    fn lags(&self, link: &Link) -> bool {
+        link.through().since(self.link.through()) > limits::READINGS_LAG
+    }
+
+    /// A snapshot whose reading was not given out yet and came at `due` or later.
+    fn fresh(&mut self, snapshot: Snapshot, due: VirtualTime) -> Option<Snapshot> {
+        let at = snapshot.reading()?.at;
+        (at > self.last && at >= due).then(|| {
+            self.last = at;
+            snapshot
+        })
+    }
+}
+
+fn key(config: &Config) -> Option<&[u8; 16]> {
+    config.meter.encryption_key.as_ref().filter(|_| config.meter.encryption).map(|key| &key.0)
+}
+
 fn listener<'a>(config: &'a Config, episodes: &'a Arc<Episodes>) -> Listener<'a> {
-    let key = config.meter.encryption_key.as_ref().filter(|_| config.meter.encryption);
-    Listener { episodes, key: key.map(|key| &key.0) }
+    Listener { episodes, key: key(config) }
 }
 
 #[cfg(test)]
@@ -155,12 +222,10 @@ mod tests {
         /// Sends the ids of all readings that come.
         fn listen(&self) -> mpsc::UnboundedReceiver<u64> {
             let (send, receive) = mpsc::unbounded_channel();
-            let device = Arc::clone(&self.device);
+            let mut readings = self.device.readings();
             tokio::spawn(self.clock.motions().track(async move {
-                let mut after = None;
                 loop {
-                    let snapshot = device.reading(after).await;
-                    after = snapshot.reading_key();
+                    let snapshot = readings.next().await;
                     let reading = snapshot.meter.reading.unwrap();
                     assert!(snapshot.now >= reading.at);
                     if send.send(reading.id).is_err() {
@@ -192,6 +257,35 @@ mod tests {
         let jumped = received(&mut readings);
         assert_eq!(jumped, [bench.id().unwrap()]);
         assert!(jumped[0] > 110);
+    }
+
+    #[tokio::test]
+    async fn who_is_late_gets_every_reading_as_it_was_when_it_came() {
+        let bench = bench(ensor());
+        let (mut late, mut prompt) = (bench.device.readings(), bench.device.readings());
+        let mut expected = Vec::new();
+        while expected.len() < 100 {
+            let next = bench.device.next_reading().unwrap();
+            bench.clock.advance(next.since(bench.clock.now())).await.unwrap();
+            expected.push(format!("{:?}", prompt.next().await));
+        }
+        for (n, expected) in expected.iter().enumerate() {
+            assert_eq!(format!("{:?}", late.next().await), *expected, "reading {n}");
+        }
+        let due = bench.clock.now().after(MINUTE);
+        bench.clock.advance(2 * MINUTE).await.unwrap();
+        let first = late.next_from(due).await;
+        assert!(first.now >= due && first.now < due.after(Duration::from_secs(2)), "{first:?}");
+        let ids = [first, late.next().await].map(|snapshot| snapshot.meter.reading.unwrap().id);
+        assert_eq!(ids[0] + 1, ids[1]);
+    }
+
+    #[tokio::test]
+    async fn who_is_very_late_gets_the_newest_reading() {
+        let bench = bench(ensor());
+        let mut late = bench.device.readings();
+        bench.clock.advance(limits::READINGS_LAG + MINUTE).await.unwrap();
+        assert_eq!(late.next().await.meter.reading.unwrap().id, bench.id().unwrap());
     }
 
     #[tokio::test]
@@ -258,7 +352,7 @@ mod tests {
         let bench = bench(ensor());
         bench.clock.advance(MINUTE).await.unwrap();
         let before = bench.device.snapshot().meter;
-        bench.clock.reset(Speed::Manual).await;
+        drop(bench.clock.reset(Speed::Manual).await);
         bench.device.reset();
         assert_eq!(bench.id(), None);
         bench.clock.advance(MINUTE).await.unwrap();

@@ -92,9 +92,19 @@ impl Link {
         self.up_since
     }
 
+    /// All before this moment is accounted for.
+    #[must_use]
+    pub fn through(&self) -> VirtualTime {
+        self.through
+    }
+
     /// Accounts for all that came up to `now`, with `now`.
     pub(super) fn follow(&mut self, line: &Line<'_>, now: VirtualTime) {
-        let end = now.after(Duration::from_nanos(1));
+        self.follow_to(line, now.after(Duration::from_nanos(1)));
+    }
+
+    /// Accounts for all that came before `end`.
+    pub(super) fn follow_to(&mut self, line: &Line<'_>, end: VirtualTime) {
         while self.through < end {
             let state = line.at(self.through);
             self.pass(line, &state, state.until.min(end));

@@ -173,6 +173,11 @@ impl Meter {
         link.follow(&self.line(listener), now);
     }
 
+    /// Brings the link up to right before `end`, as [`Meter::follow`] does.
+    pub fn follow_to(&self, link: &mut Link, end: VirtualTime, listener: Listener<'_>) {
+        link.follow_to(&self.line(listener), end);
+    }
+
     /// What the device knows of it at the moment that the link was brought up to.
     #[must_use]
     pub fn observe(&self, link: &Link, listener: Listener<'_>) -> Observation {

@@ -39,6 +39,7 @@ mod settings;
 mod sd_card;
 mod settings_properties;
 mod slaves;
+mod speeds;
 mod state;
 mod surface_faults;
 mod surface_http;

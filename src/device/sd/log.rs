@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{SdCard, SdError, row};
-use crate::clock::VirtualTime;
 use crate::device::civil::CivilTime;
 use crate::device::{Device, Snapshot};
 use crate::journal::Event;
@@ -16,6 +15,8 @@ impl Device {
     pub async fn log_to_sd(self: Arc<Self>) {
         let Some(card) = self.sd() else { return };
         let mut changes = self.changes();
+        let mut readings = self.readings();
+        let mut frequency = None;
         let mut last = None;
         let mut full = false;
         loop {
@@ -29,13 +30,18 @@ impl Device {
                 }
                 continue;
             }
+            let before = frequency.replace(service.frequency);
+            if last.is_none() || before != frequency {
+                // Switched on, or due at another time: nothing that is past becomes a row.
+                readings = self.readings();
+            }
             let since = *last.get_or_insert_with(|| self.clock().now());
             let due = since.after(Duration::from_secs(service.frequency.into()));
             let snapshot = tokio::select! {
                 biased;
                 // The log may have been switched off, or its frequency changed.
                 seen = changes.changed() => if seen.is_err() { return } else { continue },
-                snapshot = self.reading_due(due) => snapshot,
+                snapshot = readings.next_from(due) => snapshot,
             };
             let Some(reading) = snapshot.reading() else { continue };
             last = Some(reading.at);
@@ -51,16 +57,6 @@ impl Device {
                 });
             }
         }
-    }
-
-    /// The first reading that comes at `due` or later.
-    async fn reading_due(&self, due: VirtualTime) -> Snapshot {
-        self.clock().sleep_until(due).await;
-        let mut snapshot = self.snapshot();
-        while snapshot.reading().is_none_or(|reading| reading.at < due) {
-            snapshot = self.reading(snapshot.reading_key()).await;
-        }
-        snapshot
     }
 
     /// Adds a row to the file of the day by the device's own clock.

@@ -18,7 +18,7 @@ use super::reply::Breaks;
 use super::{Call, Reply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
-use crate::device::{CivilTime, Device, Feature, Profile, Snapshot};
+use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
 use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
@@ -34,6 +34,7 @@ pub(super) fn follow(call: &Call<'_>) -> Reply {
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
         seat: api.live.take(),
+        readings: api.device.readings(),
         events,
         breaks: breaks.clone(),
         held: VecDeque::new(),
@@ -83,6 +84,7 @@ struct Client {
     engine: Arc<Engine>,
     clock: Clock,
     seat: Taken,
+    readings: Readings,
     events: mpsc::Sender<Bytes>,
     breaks: Breaks,
     /// Events that rules hold back, in their order.
@@ -132,20 +134,18 @@ impl Client {
     }
 
     async fn follow(&mut self) -> Ending {
-        let mut after = self.device.snapshot().reading_key();
         loop {
             let come = {
-                let Self { device, events, seat, held, .. } = self;
+                let Self { readings, events, seat, held, .. } = self;
                 tokio::select! {
                     biased;
                     () = events.closed() => return Ending::Left,
                     () = seat.lost() => return Ending::TakenOver,
                     () = std::future::poll_fn(|context| poll_due(held, context)) => None,
-                    snapshot = device.reading(after) => Some(snapshot),
+                    snapshot = readings.next() => Some(snapshot),
                 }
             };
             if let Some(snapshot) = come {
-                after = snapshot.reading_key();
                 self.take_in(&snapshot);
             }
             while self.held.front().is_some_and(|first| first.until.is_empty()) {

@@ -16,7 +16,7 @@ use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::Facts;
-use crate::device::{Device, Licensed, Snapshot, View};
+use crate::device::{Device, Licensed, Readings, Snapshot, View};
 use crate::fault::{Engine, Listener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
@@ -326,7 +326,8 @@ impl Client {
         session: &mut Session,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
-        let mut message = pin!(self.message(plan, *last));
+        let readings = self.parts.device.readings();
+        let mut message = pin!(self.message(plan, *last, readings));
         let mut ping = pin!(sleep(limits::MQTT_KEEP_ALIVE));
         loop {
             tokio::select! {
@@ -339,19 +340,26 @@ impl Client {
                     ping.set(sleep(limits::MQTT_KEEP_ALIVE));
                 }
                 ready = &mut message => {
+                    let (ready, readings) = ready;
                     *last = Some(ready.read_at);
                     if let Err(ended) = self.send(plan, session, ready).await {
                         return ended;
                     }
-                    message.set(self.message(plan, *last));
+                    message.set(self.message(plan, *last, readings));
                 }
             }
         }
     }
 
-    /// The next message, when it is due, and after what rules hold it up.
-    async fn message(&self, plan: &Plan, last: Option<VirtualTime>) -> Message {
-        let (snapshot, read_at) = self.due(last).await;
+    /// The next message, when it is due, and after what rules hold it up; with the readings that come
+    /// after it.
+    async fn message(
+        &self,
+        plan: &Plan,
+        last: Option<VirtualTime>,
+        mut readings: Readings,
+    ) -> (Message, Readings) {
+        let (snapshot, read_at) = self.due(last, &mut readings).await;
         let device = &self.parts.device;
         let payload = plan.template.render(&Facts::of(device, &snapshot));
         let verdict = self.parts.engine.mqtt(&MqttMessage {
@@ -361,34 +369,37 @@ impl Client {
         if !verdict.delay.is_zero() {
             self.parts.clock.sleep(verdict.delay).await;
         }
-        Message { payload, read_at, effect: verdict.effect }
+        (Message { payload, read_at, effect: verdict.effect }, readings)
     }
 
     /// The device at the first reading that comes from now on and not before the interval since the
     /// last message is over: so it stretches to the meter's cadence, and a silent meter has nothing
     /// published.
-    async fn due(&self, last: Option<VirtualTime>) -> (Snapshot, VirtualTime) {
+    async fn due(
+        &self,
+        last: Option<VirtualTime>,
+        readings: &mut Readings,
+    ) -> (Snapshot, VirtualTime) {
         let device = &self.parts.device;
         let mut changes = device.changes();
-        let mut seen = device.snapshot().reading_key();
+        let mut before = None;
         loop {
             changes.borrow_and_update();
             let interval = device.view().config.settings.services.report_interval;
             let interval = Duration::from_secs(interval.into());
+            if before.replace(interval).is_some_and(|before| before != interval) {
+                // Due at another time: nothing that is past is published.
+                *readings = device.readings();
+            }
             let due = last.map_or(VirtualTime::ZERO, |last| last.after(interval));
-            let next = async {
-                self.parts.clock.sleep_until(due).await;
-                device.reading(seen).await
-            };
             let snapshot = tokio::select! {
                 biased;
-                snapshot = next => snapshot,
+                snapshot = readings.next_from(due) => snapshot,
                 _ = changes.changed() => continue,
             };
-            seen = snapshot.reading_key();
-            let read_at = snapshot.meter.reading.as_ref().map(|reading| reading.at);
             let healthy = snapshot.meter.status == meter::Status::Ok;
-            if let Some(read_at) = read_at.filter(|read_at| healthy && *read_at >= due) {
+            if let Some(read_at) = snapshot.reading().map(|reading| reading.at).filter(|_| healthy)
+            {
                 return (snapshot, read_at);
             }
         }
