@@ -152,10 +152,19 @@ impl Disk {
 
     pub(super) fn reset(&mut self) -> io::Result<()> {
         self.used = None;
-        if self.root.exists() {
-            fs::remove_dir_all(&self.root)?;
+        // Away from its place first: a card is there with all its files or not at all.
+        let aside = self.root.with_extension("old");
+        if aside.exists() {
+            fs::remove_dir_all(&aside)?;
         }
-        self.ready().map(drop)
+        if self.root.exists() {
+            fs::rename(&self.root, &aside)?;
+        }
+        self.ready()?;
+        if aside.exists() {
+            fs::remove_dir_all(&aside)?;
+        }
+        Ok(())
     }
 }
 

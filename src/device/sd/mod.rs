@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct SdSummary {
 pub struct SdCard {
     plan: CardPlan,
     store: Arc<Store>,
+    /// Counts the resets: a row of before one is not to come after it.
+    resets: Arc<AtomicU64>,
     /// The file that is being written, and the size it is listed with since when.
     open: Mutex<Option<OpenFile>>,
 }
@@ -130,7 +133,7 @@ impl SdCard {
             Some(folder) => Store::Disk(Mutex::new(Disk::new(folder, plan.clone()))),
             None => Store::Memory(Mutex::new(Memory::new(&plan))),
         };
-        Self { plan, store: Arc::new(store), open: Mutex::default() }
+        Self { plan, store: Arc::new(store), resets: Arc::default(), open: Mutex::default() }
     }
 
     /// What `/system` says of it.
@@ -186,7 +189,10 @@ impl SdCard {
         now: VirtualTime,
     ) -> Result<(), SdError> {
         let (file, room) = (name.to_owned(), self.capacity());
-        let size = self.store.run(move |store| store.append(&file, header, &line, room)).await?;
+        let (resets, before) = (Arc::clone(&self.resets), self.resets.load(Ordering::Acquire));
+        let still_due = move || resets.load(Ordering::Acquire) == before;
+        let append = move |store: &Store| store.append(&file, header, &line, room, &still_due);
+        let Some(size) = self.store.run(append).await? else { return Ok(()) };
         let mut open = self.open();
         match open.as_mut().filter(|open| open.name == name) {
             Some(open) if now.since(open.since) < LISTED => {}
@@ -207,6 +213,7 @@ impl SdCard {
     /// [`SdError`]
     pub async fn reset(&self) -> Result<(), SdError> {
         self.close();
+        self.resets.fetch_add(1, Ordering::AcqRel);
         let plan = self.plan.clone();
         self.store.run(move |store| store.reset(&plan)).await
     }
@@ -263,10 +270,24 @@ impl Store {
         }
     }
 
-    fn append(&self, name: &str, header: &str, line: &str, room: u64) -> Result<u64, SdError> {
+    /// None where it is not due any more, which is asked while nothing else changes the card.
+    fn append(
+        &self,
+        name: &str,
+        header: &str,
+        line: &str,
+        room: u64,
+        still_due: &impl Fn() -> bool,
+    ) -> Result<Option<u64>, SdError> {
         match self {
-            Self::Memory(memory) => locked(memory).append(name, header, line, room),
-            Self::Disk(disk) => locked(disk).append(name, header, line, room),
+            Self::Memory(memory) => {
+                let mut memory = locked(memory);
+                still_due().then(|| memory.append(name, header, line, room)).transpose()
+            }
+            Self::Disk(disk) => {
+                let mut disk = locked(disk);
+                still_due().then(|| disk.append(name, header, line, room)).transpose()
+            }
         }
     }
 
@@ -304,5 +325,38 @@ impl OpenedFile {
                 Ok(Some(bytes))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_row_of_before_a_reset_does_not_come_after_it() {
+        let folder = std::env::temp_dir().join(format!("wwsim-sd-{}", std::process::id()));
+        for _ in 0..20 {
+            let card = SdCard::new(CardPlan::default(), Some(folder.clone()));
+            card.reset().await.unwrap();
+            let Store::Disk(disk) = &*card.store else { unreachable!() };
+            let held = locked(disk);
+            let row = "1\n".to_owned();
+            let mut append = pin!(card.append("A.CSV", "RID\n", row, VirtualTime::ZERO));
+            let mut reset = pin!(card.reset());
+            // Both are on their way to the disk.
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(append.as_mut().poll(&mut context).is_pending());
+            assert!(reset.as_mut().poll(&mut context).is_pending());
+            drop(held);
+            append.await.unwrap();
+            reset.await.unwrap();
+            let root = card.list(&SdPath::parse("/").unwrap()).await.unwrap();
+            assert_eq!(root, []);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }
