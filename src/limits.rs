@@ -191,6 +191,10 @@ pub const RECORDING_ROWS: usize = 100_000;
 pub const METER_TEXT: usize = 24;
 /// The device's time zone (contract §4).
 pub const ZONE: &str = "Europe/Zurich";
+/// So much earlier than `services.sd.frequency` or `services.report_interval` says, a reading is in
+/// time (ruling): the device counts whole seconds, and of a meter that sends one each second, to a few
+/// milliseconds, none is to be passed over.
+pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
 /// Virtual time by which who follows the readings may be late, and still gets each of them; of more
 /// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
 pub const READINGS_LAG: Duration = Duration::from_hours(24);

@@ -141,6 +141,18 @@ async fn messages_come_at_the_first_reading_after_the_interval() {
 }
 
 #[tokio::test]
+async fn a_meter_that_sends_each_second_has_a_message_each_second() {
+    let meter = "device: {meter: {kind: ensor}}";
+    let (twin, topic) = (house(broker().await.open, meter).await, topic());
+    twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 1}})).await;
+    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
+    twin.advance(Duration::from_secs(10)).await;
+    let before = twin.count(published);
+    twin.advance(Duration::from_secs(100)).await;
+    assert_eq!(twin.count(published) - before, 100);
+}
+
+#[tokio::test]
 async fn a_shorter_interval_is_in_force_at_once() {
     let (twin, topic) = (house(broker().await.open, "").await, topic());
     twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 3600}})).await;

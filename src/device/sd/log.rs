@@ -7,16 +7,17 @@ use super::{SdCard, SdError, row};
 use crate::device::civil::CivilTime;
 use crate::device::{Device, Snapshot};
 use crate::journal::Event;
+use crate::limits;
 
 impl Device {
     /// Writes rows while `services.sd.enable` says so: one at the first reading that comes
-    /// `services.sd.frequency` seconds or more after the row before, or after the log was switched on
+    /// `services.sd.frequency` whole seconds after the row before, or after the log was switched on
     /// (contract §9). Ends never; without a card, at once.
     pub async fn log_to_sd(self: Arc<Self>) {
         let Some(card) = self.sd() else { return };
         let mut changes = self.changes();
         let mut readings = self.readings();
-        let mut frequency = None;
+        let mut set = None;
         let mut last = None;
         let mut full = false;
         loop {
@@ -30,13 +31,14 @@ impl Device {
                 }
                 continue;
             }
-            let before = frequency.replace(service.frequency);
-            if last.is_none() || before != frequency {
+            let before = set.replace(service.frequency);
+            if last.is_none() || before != set {
                 // Switched on, or due at another time: nothing that is past becomes a row.
                 readings = self.readings();
             }
             let since = *last.get_or_insert_with(|| self.clock().now());
-            let due = since.after(Duration::from_secs(service.frequency.into()));
+            let frequency = Duration::from_secs(service.frequency.into());
+            let due = since.after(frequency.saturating_sub(limits::SECONDS_SLACK));
             let snapshot = tokio::select! {
                 biased;
                 // The log may have been switched off, or its frequency changed.

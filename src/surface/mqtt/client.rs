@@ -391,7 +391,8 @@ impl Client {
                 // Due at another time: nothing that is past is published.
                 *readings = device.readings();
             }
-            let due = last.map_or(VirtualTime::ZERO, |last| last.after(interval));
+            let pause = interval.saturating_sub(limits::SECONDS_SLACK);
+            let due = last.map_or(VirtualTime::ZERO, |last| last.after(pause));
             let snapshot = tokio::select! {
                 biased;
                 snapshot = readings.next_from(due) => snapshot,
