@@ -91,6 +91,22 @@ while time.monotonic() < deadline:
     time.sleep(0.1)
 check("live stream and subscriber are there", open(f"{work}/mqtt").read() and open(f"{work}/live").read())
 
+
+
+def live_events():
+    return [json.loads(line[6:]) for line in open(f"{work}/live").read().splitlines()
+            if line.startswith("data: ") and line.endswith("}")]
+
+
+def settled(what, wanted, got):
+    """Waits until what was sent has been written down by those who follow."""
+    limit = time.monotonic() + 10
+    while wanted != got() and time.monotonic() < limit:
+        time.sleep(0.05)
+    check(what, wanted == got(), (wanted, got()))
+
+
+reading, events = report()["report"]["id"], len(live_events())
 begin = clock({"speed": 3600})["t"]
 started = time.monotonic()
 before, rounds = 0.0, 0
@@ -117,9 +133,10 @@ check("the variables show the report's energy", float(seen["1_8_0"]) == energy["
 check("the variables show the report's power",
       float(seen["1_7_0"]) == last["report"]["instantaneous_power"]["active"]["positive"]["total"], seen["1_7_0"])
 
-events = [json.loads(line[6:]) for line in open(f"{work}/live").read().splitlines()
-          if line.startswith("data: ") and line.endswith("}")]
-check("live events came", len(events) > 10_000, len(events))
+readings = last["report"]["id"] - reading
+check("readings came", readings > 10_000, readings)
+settled(f"each of {readings} readings was a live event", readings, lambda: len(live_events()) - events)
+events = live_events()
 by_time = {}
 for event in events:
     by_time.setdefault(f"{event['Date']}T{event['Time']}Z", []).append(event)
@@ -133,15 +150,16 @@ for file in ask(f"{device}/sdcard/")["files"]:
 check("a row a minute was logged", 1300 <= len(rows) <= 1500, len(rows))
 check("logged energies never fall",
       all(float(a["EAP_T"]) <= float(b["EAP_T"]) for a, b in zip(rows, rows[1:])))
-lost = [row["TIME"] for row in rows if row["TIME"] in by_time and not any(
-    event["E_In"] == float(row["EAP_T"]) and event["P_In"] == float(row["IPAP_T"]) for event in by_time[row["TIME"]])]
-found = sum(row["TIME"] in by_time for row in rows)
-check(f"{found} rows are readings that the live stream had, too", found > 1000 and not lost, lost[:3])
+first = min(by_time)
+rows_seen = [row for row in rows if row["TIME"] >= first]
+lost = [row["TIME"] for row in rows_seen if not any(
+    event["E_In"] == float(row["EAP_T"]) and event["P_In"] == float(row["IPAP_T"]) for event in by_time.get(row["TIME"], []))]
+check(f"{len(rows_seen)} rows are readings that the live stream had, too", len(rows_seen) > 1000 and not lost, lost[:3])
 
 messages = [json.loads(line) for line in open(f"{work}/mqtt").read().splitlines() if line.endswith("}")]
 check("a message a minute was published", 1300 <= len(messages) <= 1500, len(messages))
-strange = [message for message in messages if message["at"] in by_time and not any(
-    event["E_In"] == message["in"] and event["P_In"] == message["p"] for event in by_time[message["at"]])]
+strange = [message for message in messages if message["at"] >= first and not any(
+    event["E_In"] == message["in"] and event["P_In"] == message["p"] for event in by_time.get(message["at"], []))]
 check("messages are readings that the live stream had, too", not strange, strange[:3])
 
 # From here on one moment, looked at from every side.
