@@ -62,11 +62,7 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
         RegisterId::Zeros => return [0; WORDS],
         RegisterId::Ones => return [u16::MAX; WORDS],
         RegisterId::ReportDateTime => {
-            return words(
-                &snapshot
-                    .reading()
-                    .map_or([0; 8], |reading| date(CivilTime::of(reading.meter_time))),
-            );
+            return words(&snapshot.meter_time().map_or([0; 8], date));
         }
         RegisterId::SystemDateTime => return words(&date(CivilTime::of(snapshot.time))),
         RegisterId::MeterId => return text(snapshot, |meter| &meter.id),
@@ -87,7 +83,7 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
             .map(|tariff| Decimal::new(tariff.into(), 0)),
         RegisterId::ConversionFactor => Some(snapshot.view.config.meter.conv_factor),
         RegisterId::ReportTimestamp => {
-            snapshot.reading().map(|reading| Decimal::new(reading.meter_time.as_second(), 0))
+            snapshot.meter_time().map(|time| Decimal::new(time.timestamp().as_second(), 0))
         }
         RegisterId::SystemTimestamp => Some(Decimal::new(snapshot.time.as_second(), 0)),
     };

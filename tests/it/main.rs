@@ -20,6 +20,8 @@ mod load;
 #[cfg(feature = "mdns")]
 mod mdns;
 #[cfg(feature = "mqtt")]
+mod meter_time;
+#[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(feature = "mqtt")]
 mod mqtt_broker;

@@ -15,7 +15,10 @@ async fn house() -> Twin {
 }
 
 /// Follows the live stream, and then waits for so many events.
-async fn follow(twin: &Twin, events: usize) -> impl Future<Output = Vec<String>> + Send + 'static {
+pub async fn follow(
+    twin: &Twin,
+    events: usize,
+) -> impl Future<Output = Vec<String>> + Send + 'static {
     let mut stream = BufReader::new(TcpStream::connect(twin.device()).await.unwrap());
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: device\r\n\r\n").await.unwrap();
     let mut line = String::new();

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use crate::device::Snapshot;
-use crate::device::civil::CivilTime;
 use crate::meter::{Quantity, Reading};
 
 /// The first line of each file.
@@ -25,7 +24,8 @@ fn quantities() -> impl Iterator<Item = Quantity> {
 }
 
 /// The row of a reading: texts in quotes, numbers bare, what the meter does not send empty. `TIME` is
-/// local time by the meter's clock though it ends in `Z`, `RP` milliseconds (contract §9).
+/// local time by the meter's clock, as the device corrects it, though it ends in `Z`; `RP` are
+/// milliseconds (contract §9).
 pub(super) fn row(snapshot: &Snapshot, reading: &Reading) -> String {
     let text = |of: fn(&crate::meter::MeterIdentity) -> &str| {
         let text = snapshot.meter.meter.as_deref().map_or("", of);
@@ -37,7 +37,7 @@ pub(super) fn row(snapshot: &Snapshot, reading: &Reading) -> String {
         row,
         "{},\"{}\",{},\"{}\",",
         reading.id,
-        CivilTime::of(reading.meter_time).date_time(),
+        snapshot.meter_time_of(reading).date_time(),
         text(|meter| &meter.id),
         snapshot.meter.status.as_str(),
     );
