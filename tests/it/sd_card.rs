@@ -1,5 +1,6 @@
 //! The SD card: listing, download, delete, what leads off the card, and the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -391,6 +392,25 @@ async fn a_large_file_streams_whole_from_memory_and_from_disk() {
         drop(stream);
         within(twin.house.stop()).await;
     }
+}
+
+#[tokio::test]
+async fn of_a_download_that_nobody_reads_a_reset_leaves_nothing() {
+    let folder = Folder::new();
+    let twin = state::start(CARD, &folder).await.unwrap();
+    let card = folder.0.join("A842E39F8124/sdcard");
+    assert_eq!(twin.get("/sdcard/").await.status, 200, "the card is there");
+    // More than all buffers on the way hold.
+    std::fs::File::create(card.join("big.bin")).unwrap().set_len(64 << 20).unwrap();
+    let device = Arc::clone(twin.house.devices().next().unwrap());
+    twin.settle().await;
+    let before = Arc::strong_count(&device);
+    let mut stream = TcpStream::connect(twin.device()).await.unwrap();
+    stream.write_all(b"GET /sdcard/big.bin HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    within(stream.read_u8()).await.unwrap();
+    assert_eq!(Arc::strong_count(&device), before + 1, "what feeds it");
+    twin.house.reset().await;
+    assert_eq!(Arc::strong_count(&device), before);
 }
 
 /// A house whose device has the meter's power alone.

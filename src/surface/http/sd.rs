@@ -27,7 +27,7 @@ pub(super) fn get<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> 
             };
         }
         match card.read(&path).await {
-            Ok(file) => download(call.device(), &path, file),
+            Ok(file) => download(call, &path, file),
             Err(error) => failed(call, &error),
         }
     })
@@ -73,7 +73,7 @@ fn listing(path: &SdPath, files: &[Listed]) -> Reply {
 }
 
 /// The whole file, whatever part of it was asked for ([seen]).
-fn download(device: &Arc<Device>, path: &SdPath, file: OpenedFile) -> Reply {
+fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> Reply {
     let kind = media_type(path.parts().last().map_or("", String::as_str));
     if file.size == 0 {
         return Reply::content(StatusCode::OK, kind, Bytes::new());
@@ -81,8 +81,10 @@ fn download(device: &Arc<Device>, path: &SdPath, file: OpenedFile) -> Reply {
     // One piece ahead of the client.
     let (send, receive) = mpsc::channel(1);
     let size = file.size;
-    // It ends when the client leaves, or with the file.
-    tokio::spawn(feed(Arc::clone(device), file, send));
+    // It ends when the client leaves, with the file, or with the streams of the device: nothing of it
+    // befalls a device that was reset.
+    let feed = feed(Arc::clone(call.device()), file, send);
+    call.api().streams.spawn(call.clock().motions().track(feed));
     Reply::file(kind, size, receive)
 }
 
