@@ -73,6 +73,9 @@ pub const MODBUS_CONNECTIONS: usize = 128;
 pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
 /// Real time before another try to bind a port that was in use.
 pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
+/// Real time a reply waits for the device's Modbus server to follow what was set: far above what that
+/// takes, and a server that cannot must not hold up the API.
+pub const MODBUS_FOLLOWS: Duration = Duration::from_secs(1);
 /// Real time before another try where the mDNS library's queue is full, which a house of many devices
 /// fills at its start.
 pub const MDNS_RETRY: Duration = Duration::from_millis(250);

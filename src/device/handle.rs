@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
+use super::followed::Followed;
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
@@ -209,6 +210,8 @@ pub struct Device {
     broker: AtomicBool,
     /// The count of them that is known to outlive the process; none where nothing does.
     kept: watch::Sender<Option<u64>>,
+    /// The count of them that its Modbus server's listener follows.
+    modbus_followed: Followed,
 }
 
 /// What a reset goes back to.
@@ -326,6 +329,7 @@ impl Device {
             changes,
             broker: AtomicBool::new(false),
             kept,
+            modbus_followed: Followed::default(),
         })
     }
 
@@ -398,6 +402,10 @@ impl Device {
     /// Up to which count of changes everything outlives the process.
     pub(super) fn kept_changes(&self) -> &watch::Sender<Option<u64>> {
         &self.kept
+    }
+
+    pub(super) fn modbus_followed(&self) -> &Followed {
+        &self.modbus_followed
     }
 
     /// What all its randomness comes from.

@@ -349,6 +349,45 @@ async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_that_it_is_on_off_or_moved_finds_it_so() {
+    let twin = Twin::start("").await;
+    let address = home(&twin);
+    let free = FreePort::new();
+    let moved = SocketAddr::new(address.ip(), free.number());
+    for _ in 0..20 {
+        for (settings, open, shut) in [
+            (json!({"enable": true}), Some(address), moved),
+            (json!({"port": moved.port()}), Some(moved), address),
+            (json!({"enable": false, "port": 502}), None, moved),
+        ] {
+            let body = json!({"services": {"modbus": settings}}).to_string();
+            let answer = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            if let Some(open) = open {
+                assert!(!refused(open).await, "{settings}");
+            }
+            assert!(refused(shut).await, "{settings}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_be_bound_holds_up_no_reply() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
+    scenario.any_port();
+    scenario.devices[0].modbus.listen = taken.local_addr().unwrap();
+    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let body = json!({"services": {"modbus": {"enable": true}}}).to_string();
+    let answer = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
+    assert_eq!(
+        (answer.status, &answer.json()["services"]["modbus"]["enable"]),
+        (200, &json!(true))
+    );
+    assert_eq!(state(&twin).await["listening"], false);
+}
+
 #[tokio::test]
 async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_why() {
     let twin = Twin::start("").await;

@@ -489,6 +489,7 @@ impl Api {
         if endpoint.method != Method::Get {
             // Whoever is told that something is set finds it set, come what may.
             self.device.kept().await;
+            self.device.modbus_follows(limits::MODBUS_FOLLOWS).await;
         }
         reply
     }

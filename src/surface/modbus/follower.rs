@@ -52,8 +52,9 @@ impl Follower {
             until: shared.parts.clock.sleep_until(VirtualTime::MAX),
             shared,
         };
+        let seen = *follower.shared.parts.device.changes().borrow();
         let rules = follower.follow();
-        follower.shared.applied.send_replace(rules.generation);
+        follower.applied(rules, seen);
         follower
     }
 
@@ -76,12 +77,21 @@ impl Follower {
                 }
             }
             let before = self.at;
+            // Before the device is looked at: what changes meanwhile is followed the next time.
+            let seen = *changes.borrow_and_update();
             let rules = self.follow();
             if before.is_some() && before != self.at {
                 self.door.emptied().await;
             }
-            self.shared.applied.send_replace(rules.generation);
+            self.applied(rules, seen);
         }
+    }
+
+    /// Lets be known what is followed: the rules, and the device's changes up to `seen`.
+    #[expect(clippy::needless_pass_by_value, reason = "its timer ends once that is known")]
+    fn applied(&self, rules: Followed, seen: u64) {
+        self.shared.applied.send_replace(rules.generation);
+        self.shared.parts.device.set_modbus_follows(Some(seen));
     }
 
     fn admit(&self, stream: TcpStream) {

@@ -148,8 +148,9 @@ impl Server {
     /// Drops what is left once the task is gone: the connections, but not the listener.
     pub(crate) async fn drop_connections(&self) {
         self.connections.end_all().await;
-        // Nobody is left who could follow the rules, or would have to.
+        // Nobody is left who could follow the rules and the device, or would have to.
         self.shared.applied.send_replace(u64::MAX);
+        self.shared.parts.device.set_modbus_follows(None);
     }
 
     /// Closes the listener too, as a device that goes down does.
