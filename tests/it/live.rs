@@ -207,13 +207,14 @@ async fn firmware_1_fills_in_what_the_meter_does_not_send() {
         keys.sort_by_key(|key| event.find(&format!("\"{key}\":")));
         keys
     };
-    let all = "P_In P_Out P_P1_In P_P2_In P_P3_In P_P1_Out P_P2_Out P_P3_Out rP_In rP_Out rP_P1_In \
-               rP_P2_In rP_P3_In rP_P1_Out rP_P2_Out rP_P3_Out PF I_P1 I_P2 I_P3 V_P1 V_P2 V_P3 \
+    let all = "P_In P_Out P_P1_In P_P2_In P_P3_In P_P1_Out P_P2_Out P_P3_Out P_P_In P_P_In_T1 \
+               P_P_In_T2 rP_In rP_Out rP_P1_In rP_P2_In rP_P3_In rP_P1_Out rP_P2_Out rP_P3_Out PF \
+               I_P1 I_P2 I_P3 V_P1 V_P2 V_P3 \
                E_In E_In_T1 E_In_T2 E_Out E_Out_T1 E_Out_T2 rE_In rE_Out rEii rEic rEei rEec T Vol \
                Date Time Uptime";
     assert_eq!(keys(&old), all.split_whitespace().collect::<Vec<_>>());
     assert!(old.contains("\"rP_In\":0,") && old.contains("\"DT\":\"\",\"Cum\":0}"), "{old}");
-    let zero = "\"rP_In\":0,\"rP_Out\":0,\"rP_P1_In\":0,\"rP_P2_In\":0,\"rP_P3_In\":0,\
+    let zero = "\"P_P_In\":0,\"P_P_In_T1\":0,\"P_P_In_T2\":0,\"rP_In\":0,\"rP_Out\":0,\"rP_P1_In\":0,\"rP_P2_In\":0,\"rP_P3_In\":0,\
                 \"rP_P1_Out\":0,\"rP_P2_Out\":0,\"rP_P3_Out\":0,\"PF\":0,";
     let counters = "\"rE_In\":0,\"rE_Out\":0,\"rEii\":0,\"rEic\":0,\"rEei\":0,\"rEec\":0,";
     let left_out =

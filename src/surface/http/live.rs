@@ -273,8 +273,7 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
         let Some(name) = quantity.live() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
-            // Even the old firmware has no maximum demand where the meter sends none.
-            None if filled && !is_demand(quantity) => json.plain(name, 0),
+            None if filled => json.plain(name, 0),
             None => {}
         }
     }
@@ -293,11 +292,6 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.end();
     json.raw("\n\n");
     json.into_string().into()
-}
-
-fn is_demand(quantity: Quantity) -> bool {
-    use Quantity::{ImportDemand, ImportDemandT1, ImportDemandT2};
-    matches!(quantity, ImportDemand | ImportDemandT1 | ImportDemandT2)
 }
 
 fn write_volumes(json: &mut Json, reading: &Reading, filled: bool) {
