@@ -290,9 +290,12 @@ pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
 pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries looked at under one lock, so that reading never holds up those who write.
 pub const JOURNAL_PAGE: usize = 256;
-/// Real time between two signs of life to a broker. The vendor names none; brokers drop a client
-/// after one and a half of it.
+/// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
+/// a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Real time between two of them really: three quarters of what is promised, so that the way there
+/// may take time.
+pub const MQTT_PING: Duration = Duration::from_secs(MQTT_KEEP_ALIVE.as_secs() * 3 / 4);
 /// Real time until a broker has to have taken a client, with all of name, connect and TLS.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
 /// Real time of a connect that a clock movement waits for: a broker beside the house answers within

@@ -69,7 +69,10 @@ const FIELDS: &[Row] = &[
     .secret(),
     Row::new(
         "client_id",
-        Kind::Text(lens!(client_id), TextRule::up_to(limits::MQTT_CLIENT_ID_CHARS)),
+        Kind::Text(
+            lens!(client_id),
+            TextRule::up_to(limits::MQTT_CLIENT_ID_CHARS).that(sendable, SENDABLE).matching(NO_NUL),
+        ),
         "Who the client is to the broker; made from the device's id where empty.",
     ),
     Row::new(
@@ -77,7 +80,16 @@ const FIELDS: &[Row] = &[
         Kind::Flag(lens!(skip_cn_check)),
         "Whether the broker's certificate may be for another name.",
     ),
-    Row::new("publish.topic", text(lens!(topic)), "What messages are published under."),
+    Row::new(
+        "publish.topic",
+        Kind::Text(
+            lens!(topic),
+            TextRule::up_to(limits::MQTT_TEXT_CHARS)
+                .that(topic, "no wildcard (`#`, `+`) and no NUL character")
+                .matching("^[^#+\\u0000]*$"),
+        ),
+        "What messages are published under.",
+    ),
     Row::new(
         "publish.template",
         Kind::Text(lens!(template), TextRule::up_to(limits::TEMPLATE_CHARS)),
@@ -129,8 +141,12 @@ const FIELDS: &[Row] = &[
 ];
 
 const fn text(lens: super::table::Lens<MqttSettings, String>) -> Kind<MqttSettings> {
-    Kind::Text(lens, TextRule::up_to(limits::MQTT_TEXT_CHARS))
+    let rule = TextRule::up_to(limits::MQTT_TEXT_CHARS);
+    Kind::Text(lens, rule.that(sendable, SENDABLE).matching(NO_NUL))
 }
+
+const SENDABLE: &str = "no NUL character";
+const NO_NUL: &str = "^[^\\u0000]*$";
 
 const fn certificates(
     lens: super::table::Lens<MqttSettings, Option<String>>,
@@ -145,6 +161,20 @@ fn url(text: &str) -> Result<(), String> {
     }
     let parsed = text.parse::<BrokerUrl>();
     parsed.map(drop).map_err(|message| format!("`{}`: {message}", shortened(text)))
+}
+
+/// MQTT 3.1.1 §1.5.3: a broker has to drop who sends it.
+fn sendable(text: &str) -> Result<(), String> {
+    if text.contains('\0') { Err(format!("a NUL character: expected {SENDABLE}")) } else { Ok(()) }
+}
+
+/// MQTT 3.1.1 §3.3.2.1: messages are not published under wildcards, which are for subscribers.
+fn topic(text: &str) -> Result<(), String> {
+    if text.contains(['#', '+']) {
+        let shown = shortened(text);
+        return Err(format!("`{shown}`: expected a topic without the wildcards # and +"));
+    }
+    sendable(text)
 }
 
 /// Empty is none, see [`MqttSettings::forget_empty`].

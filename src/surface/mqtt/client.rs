@@ -328,7 +328,7 @@ impl Client {
     ) -> Ended {
         let readings = self.parts.device.readings();
         let mut message = pin!(self.message(plan, *last, readings));
-        let mut ping = pin!(sleep(limits::MQTT_KEEP_ALIVE));
+        let mut ping = pin!(sleep(limits::MQTT_PING));
         loop {
             tokio::select! {
                 biased;
@@ -337,7 +337,7 @@ impl Client {
                     if let Err(why) = session.ping().await {
                         return Ended::Lost(why);
                     }
-                    ping.set(sleep(limits::MQTT_KEEP_ALIVE));
+                    ping.set(sleep(limits::MQTT_PING));
                 }
                 ready = &mut message => {
                     let (ready, readings) = ready;
