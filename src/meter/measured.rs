@@ -82,17 +82,19 @@ impl Replayed<'_> {
         let (Some(other), places) = (total.counterpart(), value.places()) else { return value };
         let recorded = |quantity| {
             let value = self.played.value(quantity).filter(|value| value.places() == places);
-            value.map_or(0, Decimal::mantissa)
+            i128::from(value.map_or(0, Decimal::mantissa))
         };
         let phases = |total: Quantity| {
             // In the table each total is followed by its phases.
             let phases = (1..=3).map(move |phase| Quantity::ALL[total.index() + phase]);
             phases.zip(self.missing).filter(|(_, missing)| *missing).map(|(phase, _)| phase)
         };
-        let gone: i64 =
-            phases(total).map(recorded).sum::<i64>() - phases(other).map(recorded).sum::<i64>();
-        let net = value.mantissa() - recorded(other);
-        Decimal::new((net - gone).max(0), places)
+        // A recording may say anything: what a few numbers of 64 bits come to fits into 128.
+        let gone: i128 =
+            phases(total).map(recorded).sum::<i128>() - phases(other).map(recorded).sum::<i128>();
+        let net = i128::from(value.mantissa()) - recorded(other);
+        let left = (net - gone).clamp(0, i128::from(i64::MAX));
+        Decimal::new(i64::try_from(left).unwrap_or(i64::MAX), places)
     }
 
     /// Tariff 1 gives first, what is left tariff 2.

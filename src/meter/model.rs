@@ -688,6 +688,31 @@ mod tests {
     }
 
     #[test]
+    fn what_phases_come_to_is_cut_where_it_is_too_much() {
+        let most = i64::MAX;
+        for (row, expected) in [
+            (format!("0,1,{most},{most},{most},0,0,0"), [0, most]),
+            (format!("5,0,0,0,0,{most},{most},{most}"), [most, 0]),
+            (format!("-{most},1,0,0,0,0,0,0"), [0, most]),
+        ] {
+            let head = "TIME,IPAP_T,IPAN_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_L1,IPAN_L2,IPAN_L3";
+            let rows =
+                ["2026-06-10T11:00:00Z", "2026-06-10T11:30:00Z"].map(|at| format!("{at},{row}"));
+            let recording = Recording::parse(&format!("{head}\n{}\n", rows.join("\n"))).unwrap();
+            let replay = ReplayPlan {
+                recording: Arc::new(recording),
+                mode: ReplayMode::Loop,
+                interpolate: true,
+            };
+            let plan = MeterPlan { replay: Some(replay), ..MeterPlan::default() };
+            let reading =
+                reading(&meter(&plan, 1), at(1000), &[MeterEffect::MissingPhases([true; 3])]);
+            let powers = [Quantity::ImportPower, Quantity::ExportPower];
+            assert_eq!(powers.map(|power| number(&reading, power)), expected, "{row}");
+        }
+    }
+
+    #[test]
     fn faults_befall_a_recording_too() {
         let meter = meter(&recorded(ReplayMode::Loop), 1);
         let missing =

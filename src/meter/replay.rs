@@ -421,7 +421,10 @@ impl Played<'_> {
             let (import, export) = if imports { (own, other) } else { (other, own) };
             let net = |row: usize| net(import.values[row], export.values[row]);
             let net = self.way(net(self.row)?, net(self.next));
-            return Some(Decimal::new(if imports { net } else { -net }.max(0), own.places));
+            return Some(Decimal::new(
+                if imports { net } else { net.saturating_neg() }.max(0),
+                own.places,
+            ));
         }
         let column = self.column(quantity)?;
         Some(Decimal::new(self.between(column)?, column.places))
