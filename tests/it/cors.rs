@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use wwsim::device::{Access, License};
 use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
 
-use crate::surface_kit::{Bench, Setup, error, header, request_with, status};
+use crate::surface_kit::{Bench, Setup, body, error, header, request_with, status};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PAGE: &str = "http://localhost:5173";
@@ -76,6 +76,36 @@ async fn a_device_lets_in_its_own_pages_and_no_others() {
 }
 
 #[tokio::test]
+async fn the_addresses_that_system_shows_are_its_own() {
+    let bench = Bench::start(Setup::default()).await;
+    let changed: Result<(), Infallible> = bench.device.configure(|config| {
+        config.wifi.enable = true;
+        "home".clone_into(&mut config.wifi.name);
+        Ok(())
+    });
+    changed.unwrap();
+    let system = bench.get("/api/v1/system").await;
+    let system: serde_json::Value = serde_json::from_str(body(&system)).unwrap();
+    let port = bench.server.address().port();
+    for own in ["wifi", "ethernet"].map(|link| system[link]["ip"].as_str().unwrap()) {
+        for origin in [format!("http://{own}"), format!("http://{own}:{port}")] {
+            let answer = from(&bench, &origin, "GET", ACTIONS).await;
+            assert_eq!((status(&answer), allowed(&answer)), (200, Some(&*origin)));
+        }
+        for origin in [format!("http://{own}:5173"), format!("https://{own}")] {
+            assert_eq!(status(&from(&bench, &origin, "GET", ACTIONS).await), 404, "{origin}");
+        }
+    }
+    let wifi = format!("http://{}", system["wifi"]["ip"].as_str().unwrap());
+    let left: Result<(), Infallible> = bench.device.configure(|config| {
+        config.wifi.enable = false;
+        Ok(())
+    });
+    left.unwrap();
+    assert_eq!(status(&from(&bench, &wifi, "GET", ACTIONS).await), 404, "it has none there now");
+}
+
+#[tokio::test]
 async fn a_refused_page_changes_nothing() {
     let bench = Bench::start(Setup::default()).await;
     assert_eq!(status(&from(&bench, PAGE, "DELETE", ACTIONS).await), 404);
@@ -92,9 +122,12 @@ async fn the_own_pages_follow_the_host_name() {
         Ok(())
     });
     renamed.unwrap();
-    for (origin, expected) in
-        [("http://my_meter", 200), ("http://my_meter.local", 200), ("http://whatwatt-9F8124", 404)]
-    {
+    for (origin, expected) in [
+        ("http://my_meter", 200),
+        ("http://my_meter.local", 200),
+        ("http://my-meter.local", 404),
+        ("http://whatwatt-9F8124", 404),
+    ] {
         assert_eq!(status(&from(&bench, origin, "GET", ACTIONS).await), expected, "{origin}");
     }
 }

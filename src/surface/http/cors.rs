@@ -4,7 +4,7 @@
 //! to another.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use hyper::header::{
@@ -58,7 +58,7 @@ impl Caller {
         let local = head.extensions.get::<Local>();
         let allowed = origins.next().is_none()
             && header.to_str().is_ok_and(|origin| {
-                is_own(origin, &view.config.settings.system.host_name, local)
+                is_own(origin, device, &view.config.settings.system.host_name, local)
                     || device.access().origins.iter().any(|pattern| pattern.matches(origin))
             });
         if allowed { Self::Page(header.clone()) } else { Self::Stranger }
@@ -93,9 +93,10 @@ impl Caller {
     }
 }
 
-/// Whether a page is the device's own: from its host name, with or without `.local`, or from the
-/// address that the request came in at; on the port it has here or, as on hardware, on HTTP's own.
-fn is_own(origin: &str, host_name: &str, local: Option<&Local>) -> bool {
+/// Whether a page is the device's own: from its host name, with or without `.local`, from the address
+/// that the request came in at, or from one that `/system` shows; on the port it has here or, as on
+/// hardware, on HTTP's own.
+fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<&Local>) -> bool {
     let Some(origin) = Origin::parse(origin) else { return false };
     let port = origin.effective_port();
     if !origin.scheme.eq_ignore_ascii_case("http")
@@ -112,10 +113,17 @@ fn is_own(origin: &str, host_name: &str, local: Option<&Local>) -> bool {
         return true;
     }
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<std::net::IpAddr>();
-    address.is_ok_and(|address| {
-        local.is_some_and(|local| address.to_canonical() == local.0.ip().to_canonical())
-    })
+    let Ok(address) = host.parse::<IpAddr>() else { return false };
+    let address = address.to_canonical();
+    local.is_some_and(|local| address == local.0.ip().to_canonical())
+        || has_address(device, address)
+}
+
+/// Whether an address is the device's over Wi-Fi or Ethernet, as `/system` shows it.
+fn has_address(device: &Device, address: IpAddr) -> bool {
+    let network = device.network(&device.snapshot());
+    let addresses = [network.wifi.address, network.eth.address];
+    addresses.into_iter().flatten().any(|own| address == own.ip)
 }
 
 /// The 404 of a page that may not use the API: without CORS headers, so that the browser keeps it
