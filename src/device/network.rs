@@ -424,9 +424,12 @@ impl Neighbourhood<'_> {
     /// Whether the client's password opens a network.
     fn opens(&self, network: &Network) -> bool {
         let given = &self.wifi.password;
+        // A passphrase has 63 at the most; what is longer is a key (IEEE 802.11).
+        let is_key = given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit());
         match &network.password {
             _ if network.auth_mode == AuthMode::Open => true,
             _ if !network.auth_mode.takes_password() || given.is_empty() => false,
+            _ if given.chars().count() == 64 && !is_key => false,
             Some(password) => password == given,
             None => true,
         }

@@ -139,6 +139,15 @@ device:
 async fn the_client_is_in_the_network_it_is_set_to_where_that_takes_it() {
     let twin = Twin::start("").await;
     assert_eq!(twin.wifi(), (WifiMode::Off, WifiStatus::Disabled, None));
+    for (password, status) in [
+        ("x".repeat(63), WifiStatus::Ok),
+        ("x".repeat(64), WifiStatus::Error),
+        ("F".repeat(64), WifiStatus::Ok),
+    ] {
+        let settings = json!({"enable": true, "name": "home", "password": password});
+        twin.send("PUT", WIFI, &settings).await;
+        assert_eq!(twin.wifi().1, status, "64 characters are a raw key, or nothing");
+    }
     twin.send("PUT", WIFI, &json!({"enable": true, "name": "home", "password": "12345678"})).await;
     assert_eq!(twin.wifi(), connected("home"));
     assert_eq!(twin.scan().await[0]["ssid"], "home");

@@ -362,7 +362,7 @@ fn same(one: &Value, other: &Value) -> bool {
 async fn each_field_takes_what_is_at_the_edges_of_its_range() {
     take_all(SETTINGS_PATH, &SETTINGS, &json!({})).await;
     take_all(METER, &METER_SETTINGS, &json!({})).await;
-    let address = json!({"ip": "1.1.1.1", "netmask": "1.1.1.1", "gateway": "1.1.1.1", "dns": "1.1.1.1", "static_ip": false});
+    let address = json!({"ip": "1.1.1.1", "netmask": "255.0.0.0", "gateway": "1.1.1.1", "dns": "1.1.1.1", "static_ip": false});
     take_all(ETH, &ETH_SETTINGS, &address).await;
     let mut wifi = address;
     wifi["name"] = "home".into();
@@ -446,6 +446,7 @@ async fn an_unusable_time_server_is_dropped_and_its_switch_cleared() {
     for bad in ["a b", "-x.ch", "1.2.3.456", "x..y", "http://time.ch", &"y".repeat(64)] {
         assert_eq!(server(bad).await, (json!(""), json!(false)), "{bad}");
     }
+    assert_eq!(server("").await, (json!(""), json!(true)), "nothing is asked, and nothing dropped");
     let long = json!({"system": {"custom_ntp_server": "y".repeat(128)}}).to_string();
     assert_eq!(twin.refused("PUT", SETTINGS_PATH, &long).await, "system.custom_ntp_server");
 }
@@ -476,6 +477,13 @@ async fn a_static_address_is_whole_or_none() {
             holed[part] = "0.0.0.0".into();
             assert_eq!(twin.refused("POST", path, &holed.to_string()).await, part);
         }
+        for mask in ["255.0.255.0", "0.255.255.255", "255.255.255.253"] {
+            let body = json!({"netmask": mask}).to_string();
+            assert_eq!(twin.refused("PUT", path, &body).await, "netmask");
+        }
+        for mask in ["128.0.0.0", "255.255.254.0", "255.255.255.255"] {
+            twin.set("PUT", path, &json!({"netmask": mask})).await;
+        }
         let after = twin.set("PUT", path, &whole).await;
         assert_eq!((&after["static_ip"], &after["ip"]), (&json!(true), &json!("192.168.1.2")));
         let field = twin.refused("PUT", path, r#"{"dns":"0.0.0.0"}"#).await;
@@ -494,7 +502,7 @@ async fn the_wifi_client_needs_a_network_and_a_password_of_a_length_that_there_i
         let body = json!({"password": bad}).to_string();
         assert_eq!(twin.refused("PUT", WIFI, &body).await, "password");
     }
-    for good in ["", "12345678", &"f".repeat(64)] {
+    for good in ["", "12345678", &"f".repeat(64), &"x".repeat(64)] {
         let body = json!({"enable": true, "name": "home", "password": good});
         assert_eq!(twin.set("PUT", WIFI, &body).await["name"], "home");
     }

@@ -98,7 +98,7 @@ const WIFI_FIELDS: &[WifiRow] = &[
         Kind::Text(
             lens!(password),
             TextRule::up_to(*limits::WIFI_PASSWORD_CHARS.end())
-                .that(password, "empty for an open network, 8 to 64 characters, or 64 hexadecimal digits as a raw key")
+                .that(password, "empty for an open network, or 8 to 64 characters; 64 are a raw key of hexadecimal digits")
                 .matching("^$|^[\\s\\S]{8,}$"),
         ),
         "The password of the network.",
@@ -155,9 +155,14 @@ fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), FieldError> {
     Ok(())
 }
 
-/// A static address is whole or none (vendor, Wi-Fi and Ethernet pages).
+/// A static address is whole or none (vendor, Wi-Fi and Ethernet pages), and its mask is one (ruling).
 fn check_static(address: &StaticIp) -> Result<(), FieldError> {
     let StaticIp { static_ip, ip, netmask, gateway, dns } = *address;
+    let bits = netmask.to_bits();
+    if bits.leading_ones() + bits.trailing_zeros() < u32::BITS {
+        let message = format!("{netmask}: expected a mask whose ones are at its beginning");
+        return Err(FieldError::new("netmask", message));
+    }
     let parts = [("ip", ip), ("netmask", netmask), ("gateway", gateway), ("dns", dns)];
     match parts.iter().find(|(_, part)| part.is_unspecified()) {
         Some((field, _)) if static_ip => {
