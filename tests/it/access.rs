@@ -36,7 +36,7 @@ fn set(bench: &Bench, protection: bool, password: &str) {
 }
 
 fn challenge(response: &str) -> &str {
-    header(response, "Www-Authenticate").unwrap()
+    header(response, "WWW-Authenticate").unwrap()
 }
 
 fn is_stale(response: &str) -> bool {
@@ -85,7 +85,7 @@ async fn who_says_nothing_is_asked_in_the_words_of_the_rfc() {
         [
             "Content-Type",
             "Content-Length",
-            "Www-Authenticate",
+            "WWW-Authenticate",
             "X-Content-Type-Options",
             "Cache-Control"
         ]

@@ -467,7 +467,7 @@ async fn beyond_loopback_a_token_is_needed() {
         client.response().await
     };
     let without = ask("/control/v1/state", String::new()).await;
-    assert_eq!((status(&without), header(&without, "Www-Authenticate")), (401, Some("Bearer")));
+    assert_eq!((status(&without), header(&without, "WWW-Authenticate")), (401, Some("Bearer")));
     let bearer = format!("Authorization: Bearer {}\r\n", token.as_str());
     assert_eq!(status(&ask("/control/v1/state", bearer).await), 200);
     assert_eq!(status(&ask("/healthz", String::new()).await), 200);

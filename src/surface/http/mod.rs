@@ -27,6 +27,7 @@ mod router;
 mod scalers;
 pub(crate) mod server;
 mod settings;
+mod spelling;
 mod stream;
 mod variables;
 mod system;

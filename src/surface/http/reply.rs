@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::spelling;
 use super::stream::{Afterwards, Wire};
 
 /// A reply: its status, its body, and the headers that it alone has.
@@ -276,6 +277,7 @@ impl Reply {
         if self.closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        spelling::spell(&mut response);
         response.map(|()| Body { rest, _handed_over: handed_over })
     }
 }

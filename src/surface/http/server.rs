@@ -108,7 +108,9 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
 }
 
 /// hyper's side of the bytes: the device sends neither `Date` nor `Server` (contract §1, ruling) and
-/// writes header names in title case, as in the published call reply.
+/// writes header names in title case, as in the published call reply, but for those in [`spelling`].
+///
+/// [`spelling`]: super::spelling
 pub(crate) fn http() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
