@@ -340,6 +340,55 @@ async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
     }
 }
 
+/// Sets each field that is only stored to all that it may be; nothing that the device shows of itself
+/// and its meter moves.
+async fn set_stored<T: Clone>(twin: &Twin, path: &str, object: &Object<T>) {
+    let shown = async || {
+        let mut all = Vec::new();
+        for path in
+            ["/api/v1/system", "/api/v1/report", "/api/v1/report/objects", "/api/v1/variables"]
+        {
+            all.push(twin.get(path).await.body);
+        }
+        all
+    };
+    let before = shown().await;
+    let factory = Config::factory(&"A842E39F8124".parse().unwrap());
+    let mut fields = Vec::new();
+    leaves(&object.schema(Side::Write, (object.of.get)(&factory)), "", &mut fields);
+    let stored: Vec<_> = object.fields.iter().filter(|field| field.stored_only).collect();
+    assert!(!stored.is_empty());
+    for field in stored {
+        let (_, schema) = fields.iter().find(|(name, _)| name == field.path).unwrap();
+        let mut values: Vec<_> =
+            ["minimum", "maximum"].iter().filter_map(|bound| schema.get(*bound).cloned()).collect();
+        values.extend(schema["enum"].as_array().into_iter().flatten().cloned());
+        if schema["type"] == "boolean" {
+            values.extend([json!(true), json!(false), json!(true)]);
+        }
+        if schema["type"] == "string" {
+            values.push(json!("time.example"));
+        }
+        assert!(!values.is_empty(), "{}", field.path);
+        for value in values {
+            let after = twin.set("PUT", path, &nested(field.path, value.clone())).await;
+            assert!(same(after.pointer(&pointer(field.path)).unwrap(), &value), "{}", field.path);
+            twin.settle().await;
+            assert_eq!(shown().await, before, "{}: {value}", field.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_only_has_no_effect() {
+    let yaml = "device: {meter: {kind: landis_gyr}, wifi: {enable: true, name: home, password: '12345678'}}";
+    let twin = Twin::start(yaml).await;
+    twin.advance(std::time::Duration::from_mins(1)).await;
+    set_stored(&twin, SETTINGS_PATH, &SETTINGS).await;
+    set_stored(&twin, METER, &METER_SETTINGS).await;
+    set_stored(&twin, WIFI, &WIFI_SETTINGS).await;
+}
+
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

@@ -215,14 +215,17 @@ pub static METER_SETTINGS: Object<MeterSettings> = Object {
 type Row = Field<MeterSettings>;
 
 const FIELDS: &[Row] = &[
-    Row::new("baudrate", whole!(baudrate, limits::BAUDRATE), "Bits a second on the serial line."),
-    Row::new("parity", word!(parity, Parity), "Parity on the serial line."),
-    Row::new("stop_bits", word!(stop_bits, StopBits), "Stop bits on the serial line, a string."),
+    Row::new("baudrate", whole!(baudrate, limits::BAUDRATE), "Bits a second on the serial line.")
+        .stored_only(),
+    Row::new("parity", word!(parity, Parity), "Parity on the serial line.").stored_only(),
+    Row::new("stop_bits", word!(stop_bits, StopBits), "Stop bits on the serial line, a string.")
+        .stored_only(),
     Row::new(
         "buffer_size",
         whole!(buffer_size, limits::METER_BUFFER),
         "Bytes of the serial receive buffer.",
-    ),
+    )
+    .stored_only(),
     Row::new("method", Kind::Constant("Passive Push"), "How data is acquired."),
     Row::new("encryption", Kind::Flag(lens!(encryption)), "Whether the meter's data is encrypted."),
     Row::new(
@@ -237,16 +240,20 @@ const FIELDS: &[Row] = &[
         "The key that the meter's data is authenticated with; 32 zeros clear it.",
     )
     .secret(),
-    Row::new("rx_invert", Kind::Flag(lens!(rx_invert)), "Inverts the receiving line."),
-    Row::new("tx_invert", Kind::Flag(lens!(tx_invert)), "Inverts the sending line."),
+    Row::new("rx_invert", Kind::Flag(lens!(rx_invert)), "Inverts the receiving line.")
+        .stored_only(),
+    Row::new("tx_invert", Kind::Flag(lens!(tx_invert)), "Inverts the sending line.").stored_only(),
     Row::new(
         "auto_baudrate",
         Kind::Flag(lens!(auto_baudrate)),
         "Whether the parameters of the serial line are found out.",
-    ),
-    Row::new("if_type", word!(if_type, InterfaceType), "The plug that the meter is on."),
-    Row::new("protocol", word!(protocol, MeterProtocol), "What the meter speaks."),
-    Row::new("if_mode", word!(if_mode, InterfaceMode), "Whether the meter sends or is asked."),
+    )
+    .stored_only(),
+    Row::new("if_type", word!(if_type, InterfaceType), "The plug that the meter is on.")
+        .stored_only(),
+    Row::new("protocol", word!(protocol, MeterProtocol), "What the meter speaks.").stored_only(),
+    Row::new("if_mode", word!(if_mode, InterfaceMode), "Whether the meter sends or is asked.")
+        .stored_only(),
     Row::new(
         "conv_factor",
         Kind::Number {

@@ -120,6 +120,7 @@ const WIFI_FIELDS: &[WifiRow] = &[
         },
         "dBm that are sent with at the most.",
     )
+    .stored_only()
     .or_called("max_power"),
 ];
 

@@ -183,17 +183,20 @@ const FIELDS: &[Row] = &[
         "system.use_dhcp_ntp_server",
         Kind::Flag(lens!(system.use_dhcp_ntp_server)),
         "Whether the time server that DHCP names is asked, too.",
-    ),
+    )
+    .stored_only(),
     Row::new(
         "system.custom_ntp_server",
         Kind::Text(lens!(system.custom_ntp_server), TextRule::up_to(limits::NTP_SERVER_CHARS)),
         "A time server, a host name or an IP address. What is neither is dropped, and `use_custom_ntp_server` switched off.",
-    ),
+    )
+    .stored_only(),
     Row::new(
         "system.use_custom_ntp_server",
         Kind::Flag(lens!(system.use_custom_ntp_server)),
         "Whether `custom_ntp_server` is asked, where there is one.",
-    ),
+    )
+    .stored_only(),
     Row::new(
         "system.password_len",
         Kind::Length(|settings| Some(settings.system.password.chars().count())),
@@ -223,13 +226,15 @@ const FIELDS: &[Row] = &[
         "services.local.solar_manager",
         Kind::Flag(lens!(services.local_solar_manager)),
         "The local API for Solar Manager.",
-    ),
+    )
+    .stored_only(),
     Row::new("services.broadcast", Kind::Flag(lens!(services.broadcast)), "Discovery by mDNS."),
     Row::new(
         "services.other_energy_provider",
         Kind::Flag(lens!(services.other_energy_provider)),
         "Features for other energy providers.",
-    ),
+    )
+    .stored_only(),
     Row::new(
         "services.report_interval",
         whole!(services.report_interval, limits::REPORT_INTERVAL),
@@ -239,13 +244,16 @@ const FIELDS: &[Row] = &[
         "services.low_power_report",
         Kind::Flag(lens!(services.low_power_report)),
         "Reports in the low-power way, where `if_type` of the meter is not `auto`.",
-    ),
-    Row::new("services.log", Kind::Flag(lens!(services.log)), "The internal log."),
+    )
+    .stored_only(),
+    Row::new("services.log", Kind::Flag(lens!(services.log)), "The internal log.")
+    .stored_only(),
     Row::new(
         "services.meter_proxy",
         Kind::Flag(lens!(services.meter_proxy)),
         "The meter proxy; off with the licence FREE.",
-    ),
+    )
+    .stored_only(),
     Row::new(
         "services.sd.enable",
         Kind::Flag(lens!(services.sd.enable)),

@@ -64,6 +64,8 @@ pub struct Field<T: 'static> {
     pub left_out: Option<LeftOut>,
     /// Another path that a write may call it by; the path itself wins.
     pub alias: Option<&'static str>,
+    /// Whether it is kept and shown, and nothing here goes by it.
+    pub stored_only: bool,
 }
 
 /// What a POST puts where it names nothing (contract §1).
@@ -142,7 +144,16 @@ impl<T> Field<T> {
     /// A field that every firmware has and every GET shows.
     #[must_use]
     pub const fn new(path: &'static str, kind: Kind<T>, about: &'static str) -> Self {
-        Self { path, about, kind, needs: None, secret: false, left_out: None, alias: None }
+        Self {
+            path,
+            about,
+            kind,
+            needs: None,
+            secret: false,
+            left_out: None,
+            alias: None,
+            stored_only: false,
+        }
     }
 
     /// The same where only firmware with `feature` has it.
@@ -156,6 +167,13 @@ impl<T> Field<T> {
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// The same, and nothing goes by it: there is nothing in a house that it could have an effect on.
+    #[must_use]
+    pub const fn stored_only(mut self) -> Self {
+        self.stored_only = true;
         self
     }
 

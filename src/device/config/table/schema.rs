@@ -67,6 +67,9 @@ impl<T> Field<T> {
         {
             about = format!("{about} Expected: {}.", rule.expected);
         }
+        if self.stored_only {
+            about.push_str(" Stored and shown, without effect.");
+        }
         if let Some(feature) = self.needs {
             about = format!("{about} From firmware {} on.", feature.since());
         }
