@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pkcs8::PrivateKeyInfo;
+use pkcs8::der::pem::LineEnding;
+use pkcs8::pkcs5::pbes2;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
@@ -21,6 +24,7 @@ use wwsim::journal::Event;
 use crate::harness::Twin;
 use crate::mqtt_broker::{Door, Subscriber, broker, topic};
 use crate::mqtt_settings::MQTT;
+use crate::state::{self, Folder};
 use crate::surface_kit::{eventually, within};
 
 const DEVICE: &str = "A842E39F8124";
@@ -532,6 +536,8 @@ fn secure(topic: &str, authority: &Authority, client: Option<&Certified>) -> Val
 /// Why a client does not get in.
 async fn kept_out(twin: &Twin, settings: &Value) -> String {
     twin.set("POST", MQTT, settings).await;
+    // What it says from here on, it says of these.
+    twin.settle().await;
     let found = within(async {
         loop {
             let state = twin.mqtt().await;
@@ -585,4 +591,122 @@ async fn tls_keeps_out_who_is_not_known() {
     twin.set("POST", MQTT, &elsewhere).await;
     twin.to_next_reading().await;
     assert_eq!(subscriber.next().await, "x", "and without the check");
+}
+
+/// A key in PEM, encrypted with the password `geheim`.
+fn encrypted(key: &KeyPair) -> String {
+    let der = key.serialize_der();
+    let parameters = pbes2::Parameters::pbkdf2_sha256_aes256cbc(1000, &[7; 16], &[9; 16]).unwrap();
+    let key = PrivateKeyInfo::try_from(&*der).unwrap();
+    let key = key.encrypt_with_params(parameters, "geheim").unwrap();
+    key.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).unwrap().to_string()
+}
+
+/// Runs a test on one thread, with one more for what blocks.
+fn on_one_thread(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(1).build().unwrap().block_on(test);
+}
+
+/// Occupies the thread for what blocks until it is dropped: a key that takes so long.
+struct Busy {
+    _until_dropped: std::sync::mpsc::Sender<()>,
+}
+
+impl Busy {
+    fn begin() -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || receiver.recv());
+        Self { _until_dropped: sender }
+    }
+}
+
+/// The client is at its key all along, the API answers, and the clock waits.
+async fn nobody_is_held_up(twin: &Twin) {
+    let answers = async {
+        for _ in 0..20 {
+            assert_eq!(twin.get("/api/v1/system").await.status, 200);
+            let at_it = json!({
+                "state": "connecting", "broker": "mqtts://broker.example.com:8883", "published": 0
+            });
+            assert_eq!(twin.mqtt().await, at_it);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = twin.settle() => panic!("the clock did not wait"),
+        () = answers => {}
+    }
+}
+
+/// Settings whose key is encrypted.
+fn with_encrypted_key(topic: &str, authority: &Authority) -> Value {
+    let client = authority.signs("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
+    let mut settings = secure(topic, authority, Some(&client));
+    settings["client"]["key"] = json!(encrypted(&client.key));
+    settings["client"]["key_password"] = json!("geheim");
+    settings
+}
+
+#[test]
+fn a_key_that_takes_its_time_holds_up_nobody() {
+    on_one_thread(async {
+        let authority = Authority::new();
+        let door = authority.door().await;
+        let (twin, topic) = (house(door.address, "").await, topic());
+        let mut subscriber = Subscriber::to(&topic).await;
+        let busy = Busy::begin();
+        twin.set("POST", MQTT, &with_encrypted_key(&topic, &authority)).await;
+        nobody_is_held_up(&twin).await;
+        // Others in its place, and back: what is begun is not begun twice.
+        twin.set("PUT", MQTT, &json!({"client": {"key_password": "falsch"}})).await;
+        nobody_is_held_up(&twin).await;
+        drop(busy);
+        twin.settle().await;
+        let reason = twin.mqtt().await["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("cannot be decrypted"), "{reason}");
+        twin.set("PUT", MQTT, &json!({"client": {"key_password": "geheim"}})).await;
+        twin.to_next_reading().await;
+        assert_eq!(subscriber.next().await, "x");
+    });
+}
+
+#[test]
+fn nor_does_it_at_a_start() {
+    on_one_thread(async {
+        let mut settings = with_encrypted_key(&topic(), &Authority::new());
+        settings["client"]["key_password"] = json!("falsch");
+        let twin = Twin::start(&format!("device: {}", json!({"mqtt": settings}))).await;
+        let found_out = async || {
+            twin.settle().await;
+            let state = twin.mqtt().await;
+            assert!(state["reason"].as_str().unwrap().contains("cannot be decrypted"), "{state}");
+        };
+        found_out().await;
+        let busy = Busy::begin();
+        within(twin.house.reset()).await;
+        nobody_is_held_up(&twin).await;
+        drop(busy);
+        found_out().await;
+    });
+}
+
+#[test]
+fn a_house_that_goes_on_decrypts_the_key_it_was_given() {
+    on_one_thread(async {
+        let (authority, topic, folder) = (Authority::new(), topic(), Folder::new());
+        let door = authority.door().await;
+        let mut subscriber = Subscriber::to(&topic).await;
+        let yaml = format!(
+            "mqtt_brokers: {{lab: {{address: '{}', hosts: [broker.example.com]}}}}",
+            door.address
+        );
+        let twin = state::start(&yaml, &folder).await.unwrap();
+        twin.set("POST", MQTT, &with_encrypted_key(&topic, &authority)).await;
+        within(twin.house.stop()).await;
+        let twin = state::start(&yaml, &folder).await.unwrap();
+        assert_eq!(twin.get("/api/v1/system").await.status, 200);
+        twin.to_next_reading().await;
+        assert_eq!(subscriber.next().await, "x");
+    });
 }

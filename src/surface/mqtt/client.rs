@@ -43,6 +43,8 @@ pub struct Parts {
 pub struct Client {
     parts: Parts,
     status: Mutex<Status>,
+    /// Held while TLS is made ready: that cannot be broken off, and is not to be under way twice.
+    preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How the client is doing, for the control plane.
@@ -81,9 +83,10 @@ struct Plan {
     url: BrokerUrl,
     login: Login,
     template: Template,
-    /// None for `mqtt://`; else TLS, or why there can be none.
-    tls: Option<Result<Arc<ClientConfig>, String>>,
 }
+
+/// None for `mqtt://`; else TLS, or why there can be none.
+type Tls = Option<Result<Arc<ClientConfig>, String>>;
 
 /// A message, ready to go out.
 struct Message {
@@ -130,7 +133,7 @@ impl Client {
     /// A client that does nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts, status: Mutex::default() })
+        Arc::new(Self { parts, status: Mutex::default(), preparing: Arc::default() })
     }
 
     /// How it is doing.
@@ -196,10 +199,25 @@ impl Client {
             boot: view.boot.ordinal,
             login,
             template: Template::parse(&settings.template),
-            tls: url.tls.then(|| tls::config(&settings)),
             url,
             settings,
         })
+    }
+
+    /// Makes TLS ready. The settings say how much work their key is, and the system's certificates are
+    /// files, so it is done where it holds up nobody; a clock movement waits for it.
+    async fn tls(&self, plan: &Plan) -> Tls {
+        if !plan.url.tls {
+            return None;
+        }
+        let _motion = self.parts.clock.motions().enter();
+        let (settings, one) =
+            (plan.settings.clone(), Arc::clone(&self.preparing).lock_owned().await);
+        let prepared = tokio::task::spawn_blocking(move || {
+            let _one = one;
+            tls::config(&settings)
+        });
+        Some(prepared.await.unwrap_or_else(|error| Err(error.to_string())))
     }
 
     /// Waits until the settings are others than those of the plan.
@@ -218,6 +236,10 @@ impl Client {
     /// Keeps a connection, but while a rule has the broker refuse them. The open one is in `session`,
     /// so that whoever ends this can take leave of the broker.
     async fn serve(&self, plan: &Plan, session: &mut Option<Session>) {
+        self.connecting(plan);
+        // Of other settings.
+        self.lock().reason = None;
+        let tls = self.tls(plan).await;
         let device = self.parts.device.identity().id.as_str();
         let (mut last, mut pause) = (None, *limits::MQTT_RETRY.start());
         let mut refused = false;
@@ -230,7 +252,7 @@ impl Client {
                 continue;
             }
             let ended = {
-                let mut attempt = pin!(self.attempt(plan, session, &mut last));
+                let mut attempt = pin!(self.attempt(plan, &tls, session, &mut last));
                 loop {
                     tokio::select! {
                         biased;
@@ -276,11 +298,12 @@ impl Client {
     async fn attempt(
         &self,
         plan: &Plan,
+        tls: &Tls,
         session: &mut Option<Session>,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
         self.connecting(plan);
-        match self.connected(plan).await {
+        match self.connected(plan, tls).await {
             Ok(open) => {
                 let session = session.insert(open);
                 self.has_connected(plan);
@@ -291,9 +314,9 @@ impl Client {
     }
 
     /// A connection that the broker accepted. A clock movement waits for it, though not for ever.
-    async fn connected(&self, plan: &Plan) -> Result<Session, Failed> {
+    async fn connected(&self, plan: &Plan, tls: &Tls) -> Result<Session, Failed> {
         let motion = self.parts.clock.motions().enter();
-        let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan)));
+        let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan, tls)));
         let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
         drop(motion);
         let connected = match settled {
@@ -303,9 +326,9 @@ impl Client {
         connected.unwrap_or(Err(Failed::Session(Lost::Stalled("take the client"))))
     }
 
-    async fn connect(&self, plan: &Plan) -> Result<Session, Failed> {
+    async fn connect(&self, plan: &Plan, tls: &Tls) -> Result<Session, Failed> {
         let BrokerUrl { host, port, .. } = &plan.url;
-        let tls = plan.tls.clone().transpose().map_err(Failed::Settings)?;
+        let tls = tls.clone().transpose().map_err(Failed::Settings)?;
         let stream = self.parts.dial.dial(host, *port).await?;
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),

@@ -31,7 +31,8 @@ use crate::device::config::MqttSettings;
 use crate::device::config::pem::{self, PemKey};
 use crate::limits;
 
-/// TLS as the settings want it.
+/// TLS as the settings want it. Not for a runtime's thread: decrypting a key is work, and what the
+/// system trusts is read from files.
 ///
 /// # Errors
 /// What makes them unusable, for the journal.
