@@ -10,8 +10,8 @@ use super::Host;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
-    /// Where it is: a name or address, on the port of the device's URL unless one is given.
+    /// Where it is: a name or IPv4 address, on the port of the device's URL unless one is given.
     pub address: Host,
-    /// The names and addresses by which devices know it.
+    /// The names and IPv4 addresses by which devices know it.
     pub hosts: Option<Vec<Host>>,
 }
