@@ -17,6 +17,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::coop;
 
 /// Counts what is under way. Cheap to clone; all clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +53,13 @@ impl Motions {
             let mut future = pin!(future);
             future::poll_fn(move |context| {
                 let _motion = tracked.begin(context.waker());
-                future.as_mut().poll(&mut Context::from_waker(&waker))
+                let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                if polled.is_pending() && !coop::has_budget_remaining() {
+                    // The runtime made it give way, and wakes it only once others had their turn:
+                    // until then it must not look at rest.
+                    waker.wake_by_ref();
+                }
+                polled
             })
             .await
         }
@@ -194,6 +201,18 @@ mod tests {
         assert!(motions.settled(LONG).await, "polled, waiting for the channel");
         wake.send(()).unwrap();
         task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_gives_way_to_others_is_not_at_rest() {
+        let motions = Motions::default();
+        let task = tokio::spawn(motions.track(async {
+            for _ in 0..10_000 {
+                coop::consume_budget().await;
+            }
+        }));
+        assert!(motions.settled(LONG).await);
+        assert!(task.is_finished(), "it had more to do");
     }
 
     #[tokio::test(start_paused = true)]
