@@ -182,8 +182,7 @@ struct State {
     anchor: (Instant, VirtualTime),
     /// A running clock stands still here, see [`Clock::hold_at`].
     bound: VirtualTime,
-    /// Where the last jump ended.
-    landed: VirtualTime,
+    jumped: Jump,
     sleepers: BTreeMap<TimerKey, Option<Waker>>,
     /// Timers that went off and whose sleeper has not taken note yet.
     fired: HashMap<TimerKey, Motion>,
@@ -214,7 +213,7 @@ impl Clock {
                 own_speed: None,
                 anchor: (Instant::now(), now),
                 bound: VirtualTime::LAST,
-                landed: now,
+                jumped: Jump { from: now, to: now },
                 sleepers: BTreeMap::new(),
                 fired: HashMap::new(),
                 next_timer: 0,
@@ -298,11 +297,10 @@ impl Clock {
         self.0.changed.notify_one();
     }
 
-    /// Where the last jump ended, or where this clock began: from the beginning of the jump to there
-    /// nothing was lived through.
+    /// The last jump; from where this clock began to there, where it never jumped.
     #[must_use]
-    pub fn landed(&self) -> VirtualTime {
-        self.state().landed
+    pub fn jumped(&self) -> Jump {
+        self.state().jumped
     }
 
     /// Has `keeper` asked before each movement, with the time it leads to, so that a process that
@@ -378,8 +376,8 @@ impl Clock {
         loop {
             self.settle().await?;
             let mut state = self.state();
-            if way == Way::Over {
-                state.landed = target;
+            if way == Way::Over && state.jumped.to != target {
+                state.jumped = Jump { from: state.now(), to: target };
             }
             let Some(deadline) = state.earliest().filter(|deadline| *deadline <= target) else {
                 state.set(target, Speed::Manual);
@@ -445,7 +443,7 @@ impl Clock {
             let mut state = self.state();
             state.sleepers.clear();
             state.set(VirtualTime::ZERO, speed);
-            state.landed = VirtualTime::ZERO;
+            state.jumped = Jump { from: VirtualTime::ZERO, to: VirtualTime::ZERO };
             if state.bound < VirtualTime::LAST {
                 // Until it is let go on again.
                 state.bound = VirtualTime::ZERO;
@@ -492,6 +490,15 @@ impl Way {
             Self::Over => target,
         }
     }
+}
+
+/// A jump of the clock: what lies between was not lived through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// Where it began.
+    pub from: VirtualTime,
+    /// Where it ended.
+    pub to: VirtualTime,
 }
 
 /// No movement of the clock begins while this lives.

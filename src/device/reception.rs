@@ -57,9 +57,9 @@ impl Device {
     }
 }
 
-/// The readings of a device, one after another: each is given out once, however late one asks, as the
-/// device was when it came. Of those that a jump of the clock led over, it is the newest one, at the
-/// end of the jump.
+/// The readings of a device, one after another: each is given out once, however late one asks, at the
+/// instant at which it came; the settings are those of asking. Of those that a jump of the clock led
+/// over, it is the newest one, at the end of the jump.
 #[derive(Debug)]
 pub struct Readings {
     device: Arc<Device>,
@@ -119,22 +119,24 @@ impl Readings {
                 return Ok(snapshot);
             }
         }
-        let landed = device.clock.landed();
-        if self.link.through() <= landed {
-            meter.follow(&mut self.link, landed, listener);
-            if let Some(snapshot) = self.fresh(come(&self.link, landed), due) {
-                return Ok(snapshot);
-            }
-        }
         if due <= now {
             // Nothing that comes at `due` itself.
             meter.follow_to(&mut self.link, due, listener);
         }
+        let jumped = device.clock.jumped();
         loop {
+            let before_jump = self.link.through() <= jumped.to;
+            let lived = if before_jump { jumped.from } else { now };
             match meter.next_reading(&self.link, listener) {
-                Some(at) if at <= now => {
+                Some(at) if at <= lived => {
                     meter.follow(&mut self.link, at, listener);
                     if let Some(snapshot) = self.fresh(come(&self.link, at), due) {
+                        return Ok(snapshot);
+                    }
+                }
+                _ if before_jump => {
+                    meter.follow(&mut self.link, jumped.to, listener);
+                    if let Some(snapshot) = self.fresh(come(&self.link, jumped.to), due) {
                         return Ok(snapshot);
                     }
                 }
@@ -278,6 +280,22 @@ mod tests {
         assert!(first.now >= due && first.now < due.after(Duration::from_secs(2)), "{first:?}");
         let ids = [first, late.next().await].map(|snapshot| snapshot.meter.reading.unwrap().id);
         assert_eq!(ids[0] + 1, ids[1]);
+    }
+
+    #[tokio::test]
+    async fn who_is_late_at_a_jump_gets_what_came_before_it() {
+        let bench = bench(ensor());
+        let mut late = bench.device.readings();
+        bench.clock.advance(MINUTE).await.unwrap();
+        let before = bench.id().unwrap();
+        bench.clock.jump(MINUTE).await.unwrap();
+        let newest = bench.id().unwrap();
+        for expected in (1..=before).chain([newest, newest + 1]) {
+            if expected > newest {
+                bench.clock.advance(Duration::from_secs(2)).await.unwrap();
+            }
+            assert_eq!(late.next().await.meter.reading.unwrap().id, expected);
+        }
     }
 
     #[tokio::test]
