@@ -112,6 +112,8 @@ pub enum Event {
     ScriptRuns { device: Arc<str>, running: bool },
     /// Something that is to outlive the process could not be written down.
     StateNotWritten { what: Arc<str>, error: String },
+    /// It can again, and was.
+    StateGoesOn { what: Arc<str> },
     /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
     RuleChanged { rule: Arc<str>, change: &'static str },
     /// The control plane wrote registers or coils.

@@ -68,7 +68,8 @@ async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Outcome {
         () = terminated.recv() => {}
     }
     // Real time: a process that is told to end ends, whatever the house is busy with.
-    let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, house.stop()).await;
+    let stop = house.stop_within(limits::SHUTDOWN_GRACE);
+    let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE + limits::SHUTDOWN_KEEPING, stop).await;
     outcome
 }
 

@@ -625,11 +625,12 @@ impl Device {
         let Some(action) = definition.action(id) else {
             return Err(self.refused(id, CallRefused::Unknown));
         };
+        let reserved = state.queue.reserved();
         let ids =
             self.admit(&mut state.queue, action).map_err(|refused| self.refused(id, refused))?;
         let status_ids: Vec<u64> = ids.clone().collect();
         let dropped = action.enabled().count() - status_ids.len();
-        let first = ids.start == self.settings.first_status_id();
+        let more = state.queue.reserved() != reserved;
         self.journal.write(Event::CallAdmitted {
             device: self.identity.id.shared(),
             action: Arc::clone(&action.id),
@@ -639,8 +640,8 @@ impl Device {
         let epoch = state.epoch;
         // Before there is a ticket: dropping one takes the lock.
         drop(state);
-        if first {
-            // A process that is killed is to know that it gave out ids, see `Resumed::leaping`.
+        if more {
+            // The caller is not told of ids that a killed process would give out once more.
             self.changed();
         }
         let name = Arc::clone(&action.id);

@@ -199,6 +199,6 @@ impl Device {
         state.pairing = None;
         state.epoch += 1;
         state.script_runs = false;
-        state.queue = Queue::new(self.settings().first_status_id.unwrap_or(1));
+        state.queue = Queue::new(self.settings().first_status_id());
     }
 }

@@ -26,7 +26,7 @@ pub struct Saved {
     booted_at: u64,
     /// Counts its starts from 0.
     boots: u64,
-    /// The status id that the next request gets.
+    /// A status id from which on none was given out.
     next_status_id: u64,
     config: Value,
     /// The action definition, as it was given.
@@ -49,12 +49,6 @@ pub struct Resumed {
 }
 
 impl Saved {
-    /// The status id that the next request gets.
-    #[must_use]
-    pub fn next_status_id(&self) -> u64 {
-        self.next_status_id
-    }
-
     /// What it says, for the device with this id.
     ///
     /// # Errors
@@ -80,14 +74,6 @@ impl Saved {
 }
 
 impl Resumed {
-    /// The same after a process that ended without a word: it may have given out ids that nobody
-    /// wrote down, and none is to be given out twice.
-    #[must_use]
-    pub fn leaping(mut self, ids: u64) -> Self {
-        self.next_status_id = self.next_status_id.saturating_add(ids);
-        self
-    }
-
     /// The state of the device `id` in a house of this seed that goes on from here.
     pub(super) fn apply(self, state: &mut State, id: &DeviceId, seed: u64) {
         state.firmware = self.firmware;
@@ -129,7 +115,7 @@ impl Device {
                 firmware: state.upgrade.unwrap_or(state.firmware).to_string(),
                 booted_at: state.boot.at.as_nanos(),
                 boots: state.boot.ordinal,
-                next_status_id: state.queue.next_id(),
+                next_status_id: state.queue.reserved(),
                 config: Value::Null,
                 actions: None,
                 script_runs: state.script_runs,
@@ -141,10 +127,10 @@ impl Device {
         Saved { config, actions: definition.map(|definition| definition.to_json()), ..saved }
     }
 
-    /// The status id that the next request gets.
-    #[must_use]
-    pub fn next_status_id(&self) -> u64 {
-        self.state().queue.next_id()
+    /// Reserves no more status ids than were given out, as nobody will call it any more; false where
+    /// that is so already.
+    pub fn give_back_status_ids(&self) -> bool {
+        self.state().queue.give_back_reserved()
     }
 
     /// Says that everything up to this count of [`Device::changes`] is where it outlives the

@@ -6,15 +6,16 @@
 //! its past, however it ends. All of them work on threads that may block, and hold a motion
 //! meanwhile: a movement of the clock returns when what it brought about is on disk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Locked, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::clock::{Clock, Speed, VirtualTime};
-use crate::device::{Device, DeviceId};
+use crate::device::Device;
 use crate::journal::{Event, Journal};
 use crate::state::{HouseState, StateDir};
 
@@ -25,6 +26,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const AHEAD: f64 = 1.0;
 /// Devices written at once.
 const WRITERS: usize = 4;
+/// As a count of changes: nothing is written yet, or not what it is now.
+const NOTHING: u64 = u64::MAX;
 
 /// Keeps a house until this is closed or dropped.
 pub(super) struct Keeper {
@@ -39,17 +42,26 @@ struct Keeping {
     clock: Clock,
     journal: Arc<Journal>,
     devices: Vec<Kept>,
-    /// What was written last; locked during a write.
-    house: Mutex<HouseState>,
-    writers: Semaphore,
+    /// Locked until a write has ended, also where nobody waits for that any more.
+    house: Arc<Mutex<Written>>,
+    writers: Arc<Semaphore>,
+}
+
+/// The house, and what was written of it.
+pub(super) struct Written {
+    house: HouseState,
+    /// The time that was written last; none where nothing was, or the last write failed.
+    at: Option<u64>,
+    failing: bool,
 }
 
 /// A device as it is written.
 struct Kept {
     device: Arc<Device>,
-    /// The next status id that was written down; 0 where a write failed and is to be repeated.
-    status_id: AtomicU64,
-    /// Wakes its task for what is not counted among the device's changes.
+    /// The count of its changes that was written last.
+    written: AtomicU64,
+    failing: AtomicBool,
+    /// Wakes its task to try once more.
     again: Notify,
 }
 
@@ -65,18 +77,19 @@ impl Keeper {
     ) -> Self {
         let kept = |device: Arc<Device>| {
             device.set_kept(Some(0));
-            let status_id = device.next_status_id().into();
-            Kept { device, status_id, again: Notify::new() }
+            let (written, failing) = (AtomicU64::new(NOTHING), AtomicBool::new(false));
+            Kept { device, written, failing, again: Notify::new() }
         };
         let keeping = Arc::new(Keeping {
             dir,
             clock: clock.clone(),
             journal: Arc::clone(journal),
             devices: devices.map(kept).collect(),
-            house: Mutex::new(house),
-            writers: Semaphore::new(WRITERS),
+            house: Arc::new(Mutex::new(Written { house, at: None, failing: false })),
+            writers: Arc::new(Semaphore::new(WRITERS)),
         });
-        keeping.keep_up(None).await;
+        let (house, from) = (keeping.locked().await, clock.now());
+        keeping.keep_house(house, from).await;
         let (halt, halted) = watch::channel(false);
         let mut tasks = vec![tokio::spawn(Arc::clone(&keeping).watch_time(halted.clone()))];
         for index in 0..keeping.devices.len() {
@@ -88,19 +101,28 @@ impl Keeper {
             let keeping = weak.upgrade();
             Box::pin(async move {
                 if let Some(keeping) = keeping {
-                    keeping.keep_up(Some(to)).await;
+                    let house = keeping.locked().await;
+                    keeping.keep_house(house, to).await;
                 }
             })
         }));
         Self { keeping, halt, tasks: Locked::new(tasks) }
     }
 
-    /// Writes down that time begins anew, while the clock is held at its start.
-    pub(super) async fn restart(&self) {
-        self.keeping.keep_up(Some(VirtualTime::ZERO)).await;
+    /// Writes no time down until [`Keeper::restart`] is given what this returns.
+    pub(super) async fn pause(&self) -> OwnedMutexGuard<Written> {
+        self.keeping.locked().await
     }
 
-    /// Writes everything down for the last time, and returns when that is done.
+    /// Writes down that time begins anew, and returns when each device is on disk as it is now.
+    pub(super) async fn restart(&self, paused: OwnedMutexGuard<Written>) {
+        self.keeping.keep_house(paused, self.keeping.clock.now()).await;
+        for kept in &self.keeping.devices {
+            kept.device.kept().await;
+        }
+    }
+
+    /// Writes down for the last time what is not written yet, and returns when that is done.
     pub(super) async fn close(&self) {
         self.halt.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -108,12 +130,17 @@ impl Keeper {
             // What a panic had to say, the panic hook has said.
             let _ = task.await;
         }
-        for kept in &self.keeping.devices {
-            self.keeping.write_device(kept).await;
+        let mut writing = JoinSet::new();
+        for (index, kept) in self.keeping.devices.iter().enumerate() {
+            let reserved = kept.device.give_back_status_ids();
+            if reserved || kept.written.load(Ordering::Acquire) != *kept.device.changes().borrow() {
+                let keeping = Arc::clone(&self.keeping);
+                writing.spawn(async move { keeping.write_device(index).await });
+            }
         }
-        let mut house = self.keeping.house.lock().await;
-        let now = self.keeping.clock.now().as_nanos();
-        self.keeping.write_house(&mut house, now, true).await;
+        while writing.join_next().await.is_some() {}
+        let (house, now) = (self.keeping.locked().await, self.keeping.clock.now());
+        self.keeping.write_house(house, now).await;
     }
 }
 
@@ -124,7 +151,7 @@ impl Keeping {
         let mut changes = kept.device.changes();
         loop {
             let count = *changes.borrow_and_update();
-            self.write_device(kept).await;
+            self.write_device(index).await;
             kept.device.set_kept(Some(count));
             tokio::select! {
                 biased;
@@ -137,7 +164,7 @@ impl Keeping {
         kept.device.set_kept(None);
     }
 
-    /// Writes the time down again and again, and has devices written whose status ids went on.
+    /// Writes the time down again and again, and has devices written once more where that failed.
     async fn watch_time(self: Arc<Self>, mut halted: watch::Receiver<bool>) {
         let mut speeds = self.clock.speeds();
         loop {
@@ -148,71 +175,83 @@ impl Keeping {
                 // Real time: it bounds what a killed process loses.
                 () = tokio::time::sleep(EVERY) => {}
             }
-            self.keep_up(None).await;
-            for kept in &self.devices {
-                if kept.device.next_status_id() != kept.status_id.load(Ordering::Acquire) {
-                    kept.again.notify_one();
-                }
+            let house = self.locked().await;
+            // Whoever moves the clock has written down where to.
+            if !self.clock.is_moving() {
+                self.keep_house(house, self.clock.now()).await;
+            }
+            for kept in self.devices.iter().filter(|kept| kept.failing.load(Ordering::Acquire)) {
+                kept.again.notify_one();
             }
         }
     }
 
-    /// Writes down how far time may get and lets it: to `to` by a movement or a reset, and from there
-    /// or from now on by itself until the next write.
-    async fn keep_up(&self, to: Option<VirtualTime>) {
-        let mut house = self.house.lock().await;
-        let from = match to {
-            Some(to) => to,
-            // Whoever moves it has written down where to.
-            None if self.clock.is_moving() => return,
-            None => self.clock.now(),
-        };
+    async fn locked(&self) -> OwnedMutexGuard<Written> {
+        Arc::clone(&self.house).lock_owned().await
+    }
+
+    /// Writes down that time may get from `from` on by itself until the next write, and lets it.
+    async fn keep_house(self: &Arc<Self>, house: OwnedMutexGuard<Written>, from: VirtualTime) {
         let at = from.after(match self.clock.speed() {
             Speed::Manual => Duration::ZERO,
             Speed::Times(times) => Duration::from_secs_f64(AHEAD * times),
         });
-        if house.at != at.as_nanos() || house.ended {
-            self.write_house(&mut house, at.as_nanos(), false).await;
-        }
-        // Also where it could not be written: that was told, and the house goes on.
-        self.clock.hold_at(at);
+        self.write_house(house, at).await;
     }
 
-    async fn write_house(&self, house: &mut HouseState, at: u64, ended: bool) {
-        let _motion = self.clock.motions().enter();
-        let new = HouseState { at, ended, ..house.clone() };
-        let (dir, written) = (Arc::clone(&self.dir), new.clone());
-        if self.blocking("the house", move || dir.write_house(&written)).await {
-            *house = new;
-        }
-    }
-
-    async fn write_device(&self, kept: &Kept) {
-        let _motion = self.clock.motions().enter();
-        // The semaphore is never closed.
-        let Ok(_permit) = self.writers.acquire().await else { return };
-        let next = kept.device.next_status_id();
-        let (dir, saved) = (Arc::clone(&self.dir), kept.device.saved());
-        let id: DeviceId = kept.device.identity().id.clone();
-        let what = id.shared();
-        let written = self.blocking(&what, move || dir.write_device(&id, &saved)).await;
-        let next = if written { next } else { 0 };
-        kept.status_id.store(next, Ordering::Release);
-    }
-
-    /// Does what may block where that is allowed; a failure is told, and the house goes on.
-    async fn blocking(
-        &self,
-        what: &str,
-        write: impl FnOnce() -> std::io::Result<()> + Send + 'static,
-    ) -> bool {
-        let error = match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+    /// Goes on to its end, also where the caller gives up on it: a movement of the clock may be given
+    /// up on by its client.
+    async fn write_house(self: &Arc<Self>, mut house: OwnedMutexGuard<Written>, at: VirtualTime) {
+        let (keeping, motion) = (Arc::clone(self), self.clock.motions().enter());
+        let write = move || {
+            let _motion = motion;
+            if house.at != Some(at.as_nanos()) {
+                house.house.at = at.as_nanos();
+                let written = keeping.dir.write_house(&house.house);
+                let failed = written.is_err();
+                house.at = (!failed).then_some(at.as_nanos());
+                if std::mem::replace(&mut house.failing, failed) != failed {
+                    keeping.tell("the house", written);
+                }
+            }
+            // Also where it could not be written: that was told, and the house goes on.
+            keeping.clock.hold_at(at);
         };
-        tracing::error!(%what, %error, "state could not be written; it would be lost now");
-        self.journal.write(Event::StateNotWritten { what: what.into(), error });
-        false
+        // What a panic had to say, the panic hook has said.
+        let _ = spawn_blocking(write).await;
+    }
+
+    async fn write_device(self: &Arc<Self>, index: usize) {
+        let motion = self.clock.motions().enter();
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&self.writers).acquire_owned().await else { return };
+        let keeping = Arc::clone(self);
+        let write = move || {
+            let _under_way = (motion, permit);
+            let Some(kept) = keeping.devices.get(index) else { return };
+            // Before it is looked at: what changes meanwhile is written the next time.
+            let count = *kept.device.changes().borrow();
+            let id = &kept.device.identity().id;
+            let written = keeping.dir.write_device(id, &kept.device.saved());
+            let failed = written.is_err();
+            kept.written.store(if failed { NOTHING } else { count }, Ordering::Release);
+            if kept.failing.swap(failed, Ordering::AcqRel) != failed {
+                keeping.tell(id.as_str(), written);
+            }
+        };
+        // What a panic had to say, the panic hook has said.
+        let _ = spawn_blocking(write).await;
+    }
+
+    /// Tells that something cannot be written, or can again.
+    fn tell(&self, what: &str, written: io::Result<()>) {
+        match written {
+            Ok(()) => self.journal.write(Event::StateGoesOn { what: what.into() }),
+            Err(error) => {
+                tracing::error!(%what, %error, "state could not be written; it would be lost now");
+                let (what, error) = (what.into(), error.to_string());
+                self.journal.write(Event::StateNotWritten { what, error });
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use self::gateway::{Gateway, Kept, Parts};
 use self::keeping::Keeper;
@@ -189,8 +190,6 @@ impl House {
                     start,
                     devices: state::ids(&scenario),
                     at: going_on.at.as_nanos(),
-                    // So that it is written at once.
-                    ended: true,
                 };
                 let devices = devices.iter().map(|gateway| Arc::clone(&gateway.device));
                 Some(Keeper::start(dir, state, &clock, &journal, devices).await)
@@ -279,20 +278,39 @@ impl House {
         self.tasks.see_through(Arc::clone(&self.inside).reset()).await;
     }
 
-    /// Ends the house, and returns when all its ports are free again.
+    /// Ends the house, and returns when all its ports are free again and all that is kept of it is
+    /// written.
     pub async fn stop(self) {
+        self.end().await;
+        self.close().await;
+    }
+
+    /// The same for a process that is to end soon: connections and tasks get `grace` of real time, and
+    /// may go on after it until the process ends; what is kept is written then.
+    pub async fn stop_within(self, grace: Duration) {
+        // What does not end by then ends with the process.
+        let _ = tokio::time::timeout(grace, self.end()).await;
+        self.close().await;
+    }
+
+    async fn end(&self) {
         let Self { inside, control, tasks, .. } = self;
         control.close().await;
         // Before the listeners: a reset under way would open them again.
         tasks.end_all().await;
-        drop(control);
+        let mut closing = JoinSet::new();
         for gateway in &inside.devices {
-            gateway.close().await;
+            let gateway = Arc::clone(gateway);
+            closing.spawn(async move { gateway.close().await });
         }
+        while closing.join_next().await.is_some() {}
         inside.outside.close().await;
         #[cfg(feature = "mdns")]
         inside.announcer.close().await;
-        if let Some(keeper) = &inside.keeper {
+    }
+
+    async fn close(&self) {
+        if let Some(keeper) = &self.inside.keeper {
             keeper.close().await;
         }
     }
@@ -385,11 +403,15 @@ impl Inside {
             self.clock.hold_at(VirtualTime::ZERO);
         }
         let still = self.clock.reset(self.scenario.speed).await;
+        let kept = match &self.keeper {
+            Some(keeper) => Some((keeper, keeper.pause().await)),
+            None => None,
+        };
         for gateway in &self.devices {
             gateway.reset().await;
         }
-        if let Some(keeper) = &self.keeper {
-            keeper.restart().await;
+        if let Some((keeper, paused)) = kept {
+            keeper.restart(paused).await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
 use crate::device::{DeviceId, Resumed, Saved};
-use crate::limits;
 use crate::scenario::Scenario;
 
 #[cfg(feature = "cli")]
@@ -48,8 +47,6 @@ pub struct HouseState {
     pub devices: BTreeSet<String>,
     /// Nanoseconds of virtual time that it goes on from: no earlier than anything it has shown.
     pub at: u64,
-    /// Whether it was ended in order; otherwise something may have happened after the last write.
-    pub ended: bool,
 }
 
 /// Where a house goes on from.
@@ -118,7 +115,6 @@ impl StateDir {
         if let Some(house) = &house {
             self.check(house, scenario)?;
         }
-        let ended = house.as_ref().is_some_and(|house| house.ended);
         let mut going_on = Continuation {
             start: house.as_ref().map(|house| house.start),
             at: VirtualTime::from_nanos(house.as_ref().map_or(0, |house| house.at)),
@@ -138,9 +134,7 @@ impl StateDir {
             going_on.at = going_on.at.max(VirtualTime::from_nanos(saved.at));
             // Each device has it too, should the house's own document be lost.
             going_on.start = going_on.start.or(saved.start);
-            let none_given = saved.next_status_id() == plan.settings.first_status_id();
-            let leap = if ended || none_given { 0 } else { limits::STATUS_ID_LEAP };
-            going_on.devices.insert(id.clone(), resumed.leaping(leap));
+            going_on.devices.insert(id.clone(), resumed);
         }
         Ok(going_on)
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use wwsim::clock::Speed;
 use wwsim::house::{House, StartError};
+use wwsim::journal::Event;
 use wwsim::rng::{Draws, Stream};
 use wwsim::scenario;
 
@@ -152,7 +153,7 @@ async fn a_reset_goes_back_to_the_scenario_on_disk_too() {
     twin.define(action("a")).await;
     twin.advance(10 * SECOND).await;
     twin.house.reset().await;
-    twin.settle().await;
+    assert_eq!(document(&folder.device())["actions"], Value::Null, "once it is over");
     stop(twin).await;
     let twin = start("", &folder).await.unwrap();
     assert_eq!(twin.get("/api/v1/actions").await.status, 404);
@@ -188,12 +189,59 @@ async fn a_movement_is_written_down_before_it_begins() {
     moving.await.unwrap().unwrap();
 }
 
+/// What a document says.
+fn document(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, json) = text.split_once('\n').unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
 /// How far a house in this folder would go on from, in seconds.
 fn kept(folder: &Folder) -> f64 {
-    let text = std::fs::read_to_string(folder.house()).unwrap();
-    let (_, json) = text.split_once('\n').unwrap();
-    let json: Value = serde_json::from_str(json).unwrap();
-    Duration::from_nanos(json["at"].as_u64().unwrap()).as_secs_f64()
+    Duration::from_nanos(document(&folder.house())["at"].as_u64().unwrap()).as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_movement_given_up_on_tears_nothing() {
+    let folder = Folder::new();
+    let twin = start("", &folder).await.unwrap();
+    let clock = twin.house.clock();
+    for round in 0..300 {
+        let mut movement = Box::pin(clock.advance(SECOND));
+        // As far as the write that comes before it, or a little further.
+        for _ in 0..round % 4 + 1 {
+            tokio::select! {
+                biased;
+                _ = &mut movement => break,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        drop(movement);
+        assert!(kept(&folder) >= clock.now().as_secs_f64());
+    }
+    twin.advance(SECOND).await;
+    assert!((kept(&folder) - clock.now().as_secs_f64()).abs() < 1e-9);
+    let told = |event: &Event| matches!(event, Event::StateNotWritten { .. });
+    assert!(!twin.journal().iter().any(|entry| told(&entry.event)), "{:?}", twin.journal());
+}
+
+#[tokio::test]
+async fn no_id_is_told_that_a_killed_process_would_give_out_again() {
+    let folder = Folder::new();
+    let request = json!({"http": {"url": "http://nobody.local/"}});
+    let actions = json!({"actions": [{"id": "a", "requests": vec![request; 20]}]});
+    let twin = start(&format!("device: {{actions: {actions}}}"), &folder).await.unwrap();
+    let next = || document(&folder.device())["next_status_id"].as_u64().unwrap();
+    twin.settle().await;
+    assert_eq!(next(), 1, "none was given out");
+    for _ in 0..100 {
+        let ids = twin.ids("a").await;
+        let last: u64 = ids.rsplit(',').next().unwrap().parse().unwrap();
+        assert!(last < next(), "{last} was told, {} is kept", next());
+        twin.settle().await;
+    }
+    twin.house.stop_within(Duration::ZERO).await;
+    assert_eq!(next(), 2001, "what was reserved is given back in the end");
 }
 
 #[tokio::test]

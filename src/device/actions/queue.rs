@@ -12,6 +12,8 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Queue {
     next_id: u64,
+    /// Ids below are given out, or may be without a word to whoever keeps that.
+    reserved: u64,
     in_progress: usize,
     /// Ascending by id; all that are in progress, and as many finished ones as fit.
     entries: VecDeque<Entry>,
@@ -68,8 +70,10 @@ impl Queue {
     #[must_use]
     pub fn new(first_id: u64) -> Self {
         let (least, most) = limits::FIRST_STATUS_ID.into_inner();
+        let first_id = first_id.clamp(least, most);
         Self {
-            next_id: first_id.clamp(least, most),
+            next_id: first_id,
+            reserved: first_id,
             in_progress: 0,
             entries: VecDeque::with_capacity(limits::STATUS_ENTRIES + limits::REQUESTS_IN_PROGRESS),
         }
@@ -79,6 +83,17 @@ impl Queue {
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.next_id
+    }
+
+    /// The first id that has certainly not been given out when all that was reserved is known.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Reserves no more ids than were given out; false where that is so already.
+    pub fn give_back_reserved(&mut self) -> bool {
+        std::mem::replace(&mut self.reserved, self.next_id) != self.next_id
     }
 
     /// Queues as many of `wanted` requests of `action`, one or more, as there is room for, and gives
@@ -103,6 +118,9 @@ impl Queue {
         let first = self.next_id;
         for _ in 0..wanted.min(free) {
             self.push(Arc::clone(action));
+        }
+        if self.next_id + limits::STATUS_IDS_RESERVED / 2 > self.reserved {
+            self.reserved = self.next_id + limits::STATUS_IDS_RESERVED;
         }
         Ok(first..self.next_id)
     }
