@@ -209,7 +209,7 @@ async fn a_movement_given_up_on_tears_nothing() {
     for round in 0..300 {
         let mut movement = Box::pin(clock.advance(SECOND));
         // As far as the write that comes before it, or a little further.
-        for _ in 0..round % 4 + 1 {
+        for _ in 0..=(round % 4) {
             tokio::select! {
                 biased;
                 _ = &mut movement => break,
