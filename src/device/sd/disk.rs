@@ -145,7 +145,11 @@ impl Disk {
             }
             return Err(SdError::Full);
         }
-        file.write_all(text.as_bytes())?;
+        if let Err(error) = file.write_all(text.as_bytes()) {
+            // The disk beneath is full: half a row is none. What cannot be taken back either stays.
+            let _ = if size == 0 { fs::remove_file(path) } else { file.set_len(size) };
+            return Err(error.into());
+        }
         self.used = Some(used + text.len() as u64);
         Ok(size + text.len() as u64)
     }
