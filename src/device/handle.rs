@@ -428,7 +428,13 @@ impl Device {
     /// The voltages on its plugs as they are in `snapshot`.
     #[must_use]
     pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
-        let plug = PlugVoltages::of(snapshot, &self.identity.id, &self.site, self.seed);
+        let plug = PlugVoltages::of(
+            snapshot,
+            self.meter.interface(),
+            &self.identity.id,
+            &self.site,
+            self.seed,
+        );
         match self.v_scap() {
             Some(volts) => PlugVoltages { scap: Decimal::rounded(volts, 3), ..plug },
             None => plug,

@@ -43,6 +43,14 @@ impl Site {
         self.usb && self.cable && config.eth.enable && !config.settings.system.power_save
     }
 
+    /// Whether the router's network offers WPS and takes the password that the router hands over.
+    fn lets_in_by_wps(&self, router: &WpsRouter) -> bool {
+        self.networks.as_ref().is_none_or(|networks| {
+            let mut own = networks.iter().filter(|network| network.ssid == router.network);
+            own.any(|network| network.wps && network.opens_with(&router.password))
+        })
+    }
+
     /// Whether Wi-Fi sleeps between beacons (vendor, settings page): always where power is saved, and
     /// on meter power unless a P1 plug gives enough of it.
     #[must_use]
@@ -76,7 +84,7 @@ impl Pairing {
     #[must_use]
     pub fn end(self, site: &Site) -> (VirtualTime, bool) {
         match &site.wps {
-            Some(router) if router.after < limits::WPS_WINDOW => {
+            Some(router) if router.after < limits::WPS_WINDOW && site.lets_in_by_wps(router) => {
                 (self.since.after(router.after), true)
             }
             _ => (self.since.after(limits::WPS_WINDOW), false),
@@ -108,6 +116,19 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether a password opens it.
+    fn opens_with(&self, given: &str) -> bool {
+        // A passphrase has 63 at the most; what is longer is a key (IEEE 802.11).
+        let is_key = given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match &self.password {
+            _ if self.auth_mode == AuthMode::Open => true,
+            _ if !self.auth_mode.takes_password() || given.is_empty() => false,
+            _ if given.chars().count() == 64 && !is_key => false,
+            Some(password) => password == given,
+            None => true,
+        }
+    }
+
     /// A network of which only the name is known, the `index`-th of those around a device.
     #[must_use]
     pub fn near(ssid: String, index: usize) -> Self {
@@ -414,24 +435,10 @@ impl Neighbourhood<'_> {
         let mut heard = self.scan(now);
         heard.retain(|sighting| sighting.network.ssid == self.wifi.name);
         let silent = heard.is_empty();
-        match heard.into_iter().find(|sighting| self.opens(&sighting.network)) {
+        match heard.into_iter().find(|sighting| sighting.network.opens_with(&self.wifi.password)) {
             Some(sighting) => (WifiMode::Sta, WifiStatus::Ok, Some(sighting)),
             None if silent => (WifiMode::Sta, WifiStatus::Disconnected, None),
             None => (WifiMode::Sta, WifiStatus::Error, None),
-        }
-    }
-
-    /// Whether the client's password opens a network.
-    fn opens(&self, network: &Network) -> bool {
-        let given = &self.wifi.password;
-        // A passphrase has 63 at the most; what is longer is a key (IEEE 802.11).
-        let is_key = given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match &network.password {
-            _ if network.auth_mode == AuthMode::Open => true,
-            _ if !network.auth_mode.takes_password() || given.is_empty() => false,
-            _ if given.chars().count() == 64 && !is_key => false,
-            Some(password) => password == given,
-            None => true,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{DeviceId, Snapshot};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::limits;
-use crate::meter::Interface;
+use crate::meter::{Interface, Status};
 use crate::rng::{Draws, Stream};
 
 /// Volts, to the millivolt.
@@ -23,10 +23,18 @@ pub struct PlugVoltages {
 
 impl PlugVoltages {
     /// The voltages of a device that is `id`, stands at `site` and whose randomness comes from
-    /// `seed`, as they are in `snapshot`.
+    /// `seed`, as they are in `snapshot`, on the plug of a meter with this interface, if any. It gives
+    /// power whether the device understands the meter or not.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, id: &DeviceId, site: &Site, seed: u64) -> Self {
-        let meter = snapshot.meter.meter.as_ref().map(|meter| meter.interface);
+    pub fn of(
+        snapshot: &Snapshot,
+        meter: Option<Interface>,
+        id: &DeviceId,
+        site: &Site,
+        seed: u64,
+    ) -> Self {
+        let unplugged = snapshot.meter.status == Status::NotConnected;
+        let meter = meter.filter(|_| !unplugged);
         let noise = Noise { id, seed, now: snapshot.now };
         let mbus = if meter == Some(Interface::Mbus) { 13.9 } else { 0.05 };
         let p1 = if meter == Some(Interface::P1) { 5.02 } else { 2.84 };

@@ -9,8 +9,8 @@ use super::link::{Delivered, Line};
 use super::measured::{Measured, Measurement, Replayed, without};
 use super::signal::{Signal, SignalPlan};
 use super::{
-    Cadence, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading, Recording,
-    RegisterCut, ReplayMode, Volume,
+    Cadence, Interface, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading,
+    Recording, RegisterCut, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
@@ -165,6 +165,12 @@ impl Meter {
             start,
             newest: Mutex::default(),
         }
+    }
+
+    /// The plug that it is on; none where nothing is plugged in.
+    #[must_use]
+    pub fn interface(&self) -> Option<Interface> {
+        self.plugged.then_some(self.identity.interface)
     }
 
     /// Brings the device's link to it up to `now`. What befalls the meter, and the device's key, are

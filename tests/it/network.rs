@@ -351,6 +351,53 @@ async fn own_scalers_are_replaced_as_a_whole_or_refused() {
 }
 
 #[tokio::test]
+async fn a_pairing_that_hands_over_what_the_network_does_not_take_brings_the_earlier_settings_back()
+{
+    for wps in ["{network: new, password: '87654321', after: 5s}", "{network: shy, after: 5s}"] {
+        let twin = Twin::start(&format!(
+            "device:\n  networks: [{{ssid: old, password: '11111111'}}, {{ssid: new, password: \
+             '12345678'}}, {{ssid: shy, wps: false}}]\n  wifi: {{enable: true, name: old, \
+             password: '11111111'}}\n  wps: {wps}"
+        ))
+        .await;
+        twin.send("POST", "/api/v1/wifi/wps", &json!({})).await;
+        twin.advance(Duration::from_mins(3)).await;
+        assert_eq!(twin.wps(), ["started", "timed out"], "{wps}");
+        let wifi = twin.get("/api/v1/system").await.json()["wifi"].clone();
+        assert_eq!((&wifi["ssid"], &wifi["status"]), (&json!("old"), &json!("OK")), "{wifi}");
+    }
+}
+
+#[tokio::test]
+async fn a_router_hands_over_its_networks_own_password_where_no_other_is_named() {
+    let twin = Twin::start(
+        "device: {networks: [{ssid: home, password: '12345678'}], wps: {network: home}}",
+    )
+    .await;
+    twin.send("POST", "/api/v1/wifi/wps", &json!({})).await;
+    twin.advance(Duration::from_mins(3)).await;
+    assert_eq!(twin.get("/api/v1/system").await.json()["wifi"]["status"], "OK");
+}
+
+#[tokio::test]
+async fn the_meters_plug_gives_power_before_the_meter_is_understood() {
+    let fault = "{id: out, at: meter, when: {after: 60s}, effect: not_connected}";
+    let twin = Twin::start(&format!(
+        "device: {{power: {{usb: false}}, meter: {{kind: ensor}}}}\nfaults: [{fault}]"
+    ))
+    .await;
+    let p1 = async || {
+        let system = twin.get("/api/v1/system").await.json();
+        system["device"]["plug"]["v_p1"].as_f64().unwrap()
+    };
+    assert!(p1().await > 4.9, "nothing was read yet");
+    twin.advance(Duration::from_secs(30)).await;
+    assert!(p1().await > 4.9);
+    twin.advance(Duration::from_secs(31)).await;
+    assert!(p1().await < 3.0, "it was pulled out");
+}
+
+#[tokio::test]
 async fn the_methods_of_scan_wps_and_scalers_are_the_documented_ones() {
     let twin = Twin::start("").await;
     for (path, allowed) in [

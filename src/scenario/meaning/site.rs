@@ -99,7 +99,8 @@ pub(super) fn site(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> S
         let networks = all.iter().enumerate();
         networks.map(|(index, one)| network(one, index, &path.index(index), mistakes)).collect()
     });
-    let wps = raw.wps.as_ref().map(|wps| router(wps, &path.key("wps"), mistakes));
+    let around = networks.as_deref().unwrap_or_default();
+    let wps = raw.wps.as_ref().map(|wps| router(wps, around, &path.key("wps"), mistakes));
     if let (Some(around), Some(router)) = (&raw.networks, &wps) {
         let mut names = around.iter().map(|network| network.ssid.as_str());
         if !names.clone().any(|name| name == router.network) {
@@ -141,13 +142,17 @@ fn network(raw: &raw::Network, index: usize, path: &Path, mistakes: &mut Mistake
     }
 }
 
-fn router(raw: &raw::Wps, path: &Path, mistakes: &mut Mistakes) -> WpsRouter {
+fn router(raw: &raw::Wps, around: &[Network], path: &Path, mistakes: &mut Mistakes) -> WpsRouter {
     if let Some(password) = &raw.password {
         check_password(password, &path.key("password"), mistakes);
     }
+    let network = ssid(&raw.network, &path.key("network"), mistakes);
+    // It hands over its network's own where nothing else is said.
+    let own = || around.iter().find(|around| around.ssid == network)?.password.clone();
+    let password = raw.password.as_ref().map(|given| given.0.clone()).or_else(own);
     WpsRouter {
-        network: ssid(&raw.network, &path.key("network"), mistakes),
-        password: raw.password.as_ref().map_or_else(|| "wps-made-up".into(), |own| own.0.clone()),
+        network,
+        password: password.unwrap_or_else(|| "wps-made-up".into()),
         after: raw.after.map_or(limits::WPS_PAIRING, |after| after.0),
     }
 }
