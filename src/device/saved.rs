@@ -138,7 +138,9 @@ impl Device {
         };
         // Texts and numbers always have a JSON form. After the lock: it takes a while.
         let config = serde_json::to_value(&*config).unwrap_or_default();
-        Saved { config, actions: definition.map(|definition| definition.to_json()), ..saved }
+        let text = |json: &[u8]| String::from_utf8_lossy(json).into_owned();
+        let actions = definition.map(|definition| text(&definition.to_json()));
+        Saved { config, actions, ..saved }
     }
 
     /// The status id that the next request gets.

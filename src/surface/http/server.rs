@@ -93,8 +93,9 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     let service =
         service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &wire));
     let ended = tokio::select! {
-        ended = http().serve_connection(TokioIo::new(stream), service) => ended,
+        biased;
         () = wire.broken() => Ok(()),
+        ended = http().serve_connection(TokioIo::new(stream), service) => ended,
     };
     if let Err(error) = ended {
         // The client left or sent nonsense, or a fault broke the connection.
