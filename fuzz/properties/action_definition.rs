@@ -7,8 +7,8 @@ use super::Definition;
 pub fn holds(bytes: &[u8]) {
     let Ok(definition) = Definition::parse(bytes) else { return };
     let shown = definition.to_json();
-    let again = Definition::parse(shown.as_bytes())
-        .unwrap_or_else(|error| panic!("what is shown is refused: {error}: {shown}"));
+    let again = Definition::parse(&shown)
+        .unwrap_or_else(|error| panic!("what is shown is refused: {error}: {shown:?}"));
     assert_eq!(again, definition, "what is shown reads the same");
     assert_eq!(again.to_json(), shown, "and is shown the same");
     for action in definition.actions() {

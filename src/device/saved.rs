@@ -124,7 +124,9 @@ impl Device {
         };
         // Texts and numbers always have a JSON form. After the lock: it takes a while.
         let config = serde_json::to_value(&*config).unwrap_or_default();
-        Saved { config, actions: definition.map(|definition| definition.to_json()), ..saved }
+        let text = |json: &[u8]| String::from_utf8_lossy(json).into_owned();
+        let actions = definition.map(|definition| text(&definition.to_json()));
+        Saved { config, actions, ..saved }
     }
 
     /// Reserves no more status ids than were given out, as nobody will call it any more; false where

@@ -42,7 +42,7 @@ async fn send(twin: &Twin, kind: &str, body: &[u8]) -> Answer {
     parse(&String::from_utf8_lossy(&answer))
 }
 
-async fn upload(twin: &Twin, name: &str, image: &[u8]) -> Answer {
+pub async fn upload(twin: &Twin, name: &str, image: &[u8]) -> Answer {
     send(twin, "multipart/form-data; boundary=XX", &form("file", name, image)).await
 }
 

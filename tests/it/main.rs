@@ -16,6 +16,7 @@ mod device_modbus;
 mod guides;
 mod harness;
 mod house;
+mod kept;
 mod load;
 #[cfg(feature = "mdns")]
 mod mdns;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Number, Value};
 
 use super::decode::{decode, shown};
@@ -18,7 +19,7 @@ use crate::limits;
 pub struct Definition {
     constants: Vec<(String, Const)>,
     actions: Vec<Action>,
-    text: String,
+    text: Bytes,
 }
 
 /// The value of a constant.
@@ -222,13 +223,13 @@ impl Definition {
             );
             return Err(vec![DefinitionError { field: String::new(), message }]);
         }
-        Ok(Self { constants, actions, text })
+        Ok(Self { constants, actions, text: text.into() })
     }
 
     /// The definition as the API shows it: JSON of what was given, unknown keys left out, nothing
     /// filled in. Reading it gives the same definition.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub fn to_json(&self) -> Bytes {
         self.text.clone()
     }
 

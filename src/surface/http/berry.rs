@@ -10,7 +10,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The script.
 pub(super) fn show(call: &Call<'_>) -> Reply {
     match &call.view.config.script {
-        Some(script) => Reply::content(StatusCode::OK, TEXT, script.to_string()),
+        Some(script) => {
+            let body = call.kept(|| script.to_string().into());
+            Reply::content(StatusCode::OK, TEXT, body)
+        }
         None => Reply::error(StatusCode::NOT_FOUND, "no_script", "no script is stored"),
     }
 }

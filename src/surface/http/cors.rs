@@ -52,10 +52,9 @@ const MAX_AGE: &str = "600";
 
 impl Caller {
     /// Where a request to this device comes from.
-    pub(super) fn of(head: &Parts, device: &Device, view: &View) -> Self {
+    pub(super) fn of(head: &Parts, local: Option<Local>, device: &Device, view: &View) -> Self {
         let mut origins = head.headers.get_all(ORIGIN).iter();
         let Some(header) = origins.next() else { return Self::NoPage };
-        let local = head.extensions.get::<Local>();
         let allowed = origins.next().is_none()
             && header.to_str().is_ok_and(|origin| {
                 is_own(origin, device, &view.config.settings.system.host_name, local)
@@ -96,7 +95,7 @@ impl Caller {
 /// Whether a page is the device's own: from its host name, with or without `.local`, from the address
 /// that the request came in at, or from one that `/system` shows; on the port it has here or, as on
 /// hardware, on HTTP's own.
-fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<&Local>) -> bool {
+fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<Local>) -> bool {
     let Some(origin) = Origin::parse(origin) else { return false };
     let port = origin.effective_port();
     if !origin.scheme.eq_ignore_ascii_case("http")

@@ -5,13 +5,13 @@
 //! nothing of what happened meanwhile, as with a slow device.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 
+use super::cors::Local;
 use super::stream::{Ending, HandedOver, Plan, Wire};
 use super::{Api, Body, Reply, body};
 use crate::clock::VirtualTime;
@@ -24,48 +24,53 @@ pub(super) struct Broken;
 
 /// Answers a request of one connection, with all that befalls it.
 pub(super) async fn answer(
-    api: Arc<Api>,
+    api: &Api,
     request: Request<Incoming>,
-    wire: Arc<Wire>,
+    local: Option<Local>,
+    wire: &Arc<Wire>,
 ) -> Result<Response<Body<HandedOver>>, Broken> {
     let Verdict { delay, effect } = api.engine.api(&ApiCall {
         device: api.device.identity().id.as_str(),
         method: request.method().as_str(),
         path: request.uri().path(),
     });
-    let due = api.clock.now().after(delay);
+    let due = (!delay.is_zero()).then(|| api.clock.now().after(delay));
     let (mut reply, plan) = match effect {
         // The engine adds delays up; none comes as an effect.
-        None | Some(ApiEffect::Delay(_)) => (api.answer(request).await, Plan::Whole),
-        Some(ApiEffect::Cut { after }) => (api.answer(request).await, Plan::Cut { left: after }),
-        Some(ApiEffect::Drip { bytes, every }) => {
-            (api.answer(request).await, Plan::Drip { bytes, every })
+        None | Some(ApiEffect::Delay(_)) => (api.answer_at(local, request).await, Plan::Whole),
+        Some(ApiEffect::Cut { after }) => {
+            (api.answer_at(local, request).await, Plan::Cut { left: after })
         }
-        Some(ApiEffect::MalformedJson) => (api.answer(request).await.malformed(), Plan::Whole),
+        Some(ApiEffect::Drip { bytes, every }) => {
+            (api.answer_at(local, request).await, Plan::Drip { bytes, every })
+        }
+        Some(ApiEffect::MalformedJson) => {
+            (api.answer_at(local, request).await.malformed(), Plan::Whole)
+        }
         Some(ApiEffect::Status { code, retry_after }) => {
-            (refuse(&api, request, code, retry_after).await, Plan::Whole)
+            (refuse(api, local, request, code, retry_after).await, Plan::Whole)
         }
         Some(ApiEffect::Reset) => {
-            wait(&api, delay, due).await;
+            wait(api, due).await;
             wire.end(Ending::Reset);
             return Err(Broken);
         }
         Some(ApiEffect::Hang) => return hang(request).await,
     };
-    wait(&api, delay, due).await;
+    wait(api, due).await;
     if reply.closes() {
         wire.end(Ending::Linger);
     }
     let afterwards = reply.take_afterwards();
-    reply.carried_by(&wire);
+    reply.carried_by(wire);
     let handed_over = wire.begin(plan, afterwards).await;
     Ok(reply.into_response(handed_over))
 }
 
 /// Waits for the end of the delay. The timer is set only now: one that goes off while a client is
 /// still sending its body would keep a manual clock waiting for that client.
-async fn wait(api: &Api, delay: Duration, due: VirtualTime) {
-    if !delay.is_zero() {
+async fn wait(api: &Api, due: Option<VirtualTime>) {
+    if let Some(due) = due {
         api.clock.sleep_until(due).await;
     }
 }
@@ -73,6 +78,7 @@ async fn wait(api: &Api, delay: Duration, due: VirtualTime) {
 /// The status in place of the real answer, in the shape of the device's own errors.
 async fn refuse(
     api: &Api,
+    local: Option<Local>,
     request: Request<Incoming>,
     code: u16,
     retry_after: Option<u32>,
@@ -85,7 +91,7 @@ async fn refuse(
     if let Some(seconds) = retry_after {
         reply = reply.with(RETRY_AFTER, &seconds.to_string());
     }
-    let reply = api.open(&head, reply);
+    let reply = api.open(local, &head, reply);
     if body::discard(body).await { reply } else { reply.closing() }
 }
 

@@ -12,6 +12,7 @@ mod cors;
 pub mod digest;
 mod fault;
 mod json;
+mod kept;
 mod live;
 mod modbus;
 pub mod openapi;

@@ -10,15 +10,19 @@ use crate::fault::Method;
 
 /// What this is, and what it has to offer.
 pub(super) fn show(call: &Call<'_>) -> Reply {
+    let html = call.kept(|| page(call).into());
+    Reply::content(StatusCode::OK, "text/html; charset=utf-8", html)
+}
+
+fn page(call: &Call<'_>) -> String {
     let identity = &Identity { firmware: call.view.firmware, ..call.device().identity().clone() };
     let license = identity.license.name().to_ascii_uppercase();
-    let html = TEMPLATE
+    TEMPLATE
         .replace("{model}", &escape(Identity::MODEL))
         .replace("{id}", &escape(identity.id.as_str()))
         .replace("{firmware}", &escape(&identity.firmware.to_string()))
         .replace("{license}", &license)
-        .replace("{routes}", &routes(identity));
-    Reply::content(StatusCode::OK, "text/html; charset=utf-8", html)
+        .replace("{routes}", &routes(identity))
 }
 
 fn routes(identity: &Identity) -> String {

@@ -11,7 +11,8 @@ use hyper::{Request, StatusCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::auth::{Gate, Guard, Refusal};
-use super::cors::{self, Caller, Strangers};
+use super::cors::{self, Caller, Local, Strangers};
+use super::kept::Kept;
 use super::live::Seat;
 use super::query::Query;
 use super::{
@@ -371,15 +372,25 @@ pub struct Api {
     pub(super) streams: Arc<Tasks>,
     guard: Guard,
     strangers: Strangers,
+    /// What the GETs of [`ROUTES`] show over and over, one each.
+    kept: Box<[Kept]>,
     run: Box<dyn Fn(Run) + Send + Sync>,
     /// One upload at a time.
     upload: Semaphore,
+}
+
+/// What a request that passed all checks is for.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    endpoint: &'static Endpoint,
+    kept: &'a Kept,
 }
 
 /// A call that passed all checks.
 pub struct Call<'a> {
     api: &'a Api,
     head: &'a Parts,
+    kept: &'a Kept,
     /// The device as it was when the call was checked.
     pub view: View,
     /// The request's body.
@@ -397,21 +408,30 @@ impl Api {
         let guard = Guard::new(device.access().digest);
         let strangers = Strangers::default();
         let (live, streams, upload) = (Seat::default(), Arc::default(), Semaphore::new(1));
+        let kept = ROUTES.iter().map(|_| Kept::default()).collect();
         let run = Box::new(run);
-        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, run, upload })
+        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, kept, run, upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
+    pub async fn answer<B>(&self, request: Request<B>) -> Reply
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        self.answer_at(None, request).await
+    }
+
+    /// Answers a request that came in at `local`.
     ///
     /// The order of the checks is that of contract §1: origin, preflight, authentication, path,
     /// method, licence, body.
-    pub async fn answer<B>(&self, request: Request<B>) -> Reply
+    pub(super) async fn answer_at<B>(&self, local: Option<Local>, request: Request<B>) -> Reply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
-        let from = Caller::of(&head, &self.device, &view);
+        let from = Caller::of(&head, local, &self.device, &view);
         if from == Caller::Stranger {
             self.strangers.tell(&head, &self.device);
             return refuse(cors::refusal(), body).await;
@@ -423,8 +443,8 @@ impl Api {
     }
 
     /// A reply of the fault layer, with what a page needs to be let to see it.
-    pub(super) fn open(&self, head: &Parts, reply: Reply) -> Reply {
-        Caller::of(head, &self.device, &self.device.view()).open(reply)
+    pub(super) fn open(&self, local: Option<Local>, head: &Parts, reply: Reply) -> Reply {
+        Caller::of(head, local, &self.device, &self.device.view()).open(reply)
     }
 
     /// The reply, for whoever may ask.
@@ -438,12 +458,12 @@ impl Api {
             Gate::Body => return self.answer_with_body(head, view, body).await,
         }
         match self.check(head, &view) {
-            Ok(endpoint) if matches!(endpoint.handler, Handler::Streaming(_)) => {
-                let call = Call { api: self, head, view, body: Bytes::new() };
-                self.finish(endpoint, &call, body::upload(body)).await
+            Ok(found) if matches!(found.endpoint.handler, Handler::Streaming(_)) => {
+                let call = found.call(self, head, view, Bytes::new());
+                self.finish(found, &call, || body::upload(body)).await
             }
-            Ok(endpoint) => match body::read(body, endpoint.body_limit).await {
-                Ok(body) => self.handle(endpoint, head, view, body).await,
+            Ok(found) => match body::read(body, found.endpoint.body_limit).await {
+                Ok(body) => self.handle(found, head, view, body).await,
                 Err(unread) => unread.into(),
             },
             Err(refused) => refuse(refused, body).await,
@@ -456,37 +476,39 @@ impl Api {
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let endpoint = self.check(head, &view);
-        let limit = endpoint.as_ref().map_or(0, |endpoint| endpoint.body_limit);
+        let found = self.check(head, &view);
+        let limit = found.as_ref().map_or(0, |found| found.endpoint.body_limit);
         let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
             return self.unauthorized(&view, Refusal::NoBody).closing();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
             return self.unauthorized(&view, refusal);
         }
-        match endpoint {
+        match found {
             Ok(_) if body.len() > limit => body::Unread::TooLarge(limit).into(),
-            Ok(endpoint) => self.handle(endpoint, head, view, body).await,
+            Ok(found) => self.handle(found, head, view, body).await,
             Err(refused) => refused,
         }
     }
 
-    async fn handle(&self, endpoint: &Endpoint, head: &Parts, view: View, body: Bytes) -> Reply {
-        let upload = match endpoint.handler {
-            Handler::Streaming(_) => body.clone(),
-            _ => Bytes::new(),
-        };
-        let call = Call { api: self, head, view, body };
-        self.finish(endpoint, &call, body::uploaded(upload)).await
+    async fn handle(&self, found: Found<'_>, head: &Parts, view: View, body: Bytes) -> Reply {
+        let call = found.call(self, head, view, body);
+        self.finish(found, &call, || body::uploaded(call.body.clone())).await
     }
 
-    async fn finish(&self, endpoint: &Endpoint, call: &Call<'_>, upload: body::Upload) -> Reply {
-        let reply = match endpoint.handler {
+    /// Has the call answered; `upload` is the body for a handler that reads it itself.
+    async fn finish(
+        &self,
+        found: Found<'_>,
+        call: &Call<'_>,
+        upload: impl FnOnce() -> body::Upload,
+    ) -> Reply {
+        let reply = match found.endpoint.handler {
             Handler::Now(handler) => handler(call),
             Handler::Later(handler) => handler(call).await,
-            Handler::Streaming(handler) => handler(call, upload).await,
+            Handler::Streaming(handler) => handler(call, upload()).await,
         };
-        if endpoint.method != Method::Get {
+        if found.endpoint.method != Method::Get {
             // Whoever is told that something is set finds it set, come what may.
             self.device.kept().await;
             self.device.modbus_follows(limits::MODBUS_FOLLOWS).await;
@@ -500,11 +522,17 @@ impl Api {
     }
 
     /// Path, method and licence.
-    fn check(&self, head: &Parts, view: &View) -> Result<&'static Endpoint, Reply> {
-        let route = route(head.uri.path(), view.firmware)?;
+    fn check(&self, head: &Parts, view: &View) -> Result<Found<'_>, Reply> {
+        let path = head.uri.path();
+        let mut routes = ROUTES.iter().zip(&self.kept);
+        let found = routes.find(|(route, _)| route.matches(path) && route.exists(view.firmware));
+        let Some((route, kept)) = found else {
+            let message = "there is nothing at this path";
+            return Err(Reply::error(StatusCode::NOT_FOUND, "not_found", message));
+        };
         let endpoint = route.endpoint(head.method.as_str())?;
         self.check_license(route)?;
-        Ok(endpoint)
+        Ok(Found { endpoint, kept })
     }
 
     fn check_license(&self, route: &Route) -> Result<(), Reply> {
@@ -528,14 +556,6 @@ where
     if body::discard(body).await { reply } else { reply.closing() }
 }
 
-/// The route of a path on a device of this firmware.
-fn route(path: &str, firmware: Firmware) -> Result<&'static Route, Reply> {
-    let found = ROUTES.iter().find(|route| route.matches(path) && route.exists(firmware));
-    found.ok_or_else(|| {
-        Reply::error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
-    })
-}
-
 impl Route {
     fn endpoint(&self, method: &str) -> Result<&Endpoint, Reply> {
         let found = self.endpoints.iter().find(|endpoint| endpoint.method.as_str() == method);
@@ -550,7 +570,19 @@ pub(crate) fn method_not_allowed(method: &str, allowed: &str) -> Reply {
         .with(ALLOW, allowed)
 }
 
+impl<'a> Found<'a> {
+    fn call(self, api: &'a Api, head: &'a Parts, view: View, body: Bytes) -> Call<'a> {
+        Call { api, head, kept: self.kept, view, body }
+    }
+}
+
 impl Call<'_> {
+    /// The body of a reply that follows from configuration and firmware alone, whatever was asked:
+    /// `make` makes it, for the first of the GETs that see the two.
+    pub(super) fn kept(&self, make: impl FnOnce() -> Bytes) -> Bytes {
+        self.kept.body(&self.view, make)
+    }
+
     /// The device.
     #[must_use]
     pub fn device(&self) -> &Arc<Device> {

@@ -19,7 +19,8 @@ pub(super) fn current(call: &Call<'_>) -> Reply {
 
 /// The user's own scalers.
 pub(super) fn custom(call: &Call<'_>) -> Reply {
-    Reply::json(StatusCode::OK, &scalers::print(&call.view.config.custom_scalers))
+    let body = call.kept(|| scalers::print(&call.view.config.custom_scalers).to_string().into());
+    Reply::raw_json(StatusCode::OK, body)
 }
 
 /// Other scalers of the user's own.

@@ -90,16 +90,12 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     let local = stream.local_addr().ok().map(Local);
     let wire = Arc::new(Wire::default());
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
-    let broken = Arc::clone(&wire);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        if let Some(local) = local {
-            request.extensions_mut().insert(local);
-        }
-        fault::answer(Arc::clone(&api), request, Arc::clone(&wire))
-    });
+    let service =
+        service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &wire));
     let ended = tokio::select! {
+        biased;
+        () = wire.broken() => Ok(()),
         ended = http().serve_connection(TokioIo::new(stream), service) => ended,
-        () = broken.broken() => Ok(()),
     };
     if let Err(error) = ended {
         // The client left or sent nonsense, or a fault broke the connection.

@@ -5,11 +5,14 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Call, Reply};
+use crate::device::View;
 use crate::device::config::table::{FieldError, Object, Write};
 
 /// The object as it is.
 pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> Reply {
-    shown(call, object, (object.of.get)(&call.view.config))
+    let View { config, firmware, .. } = &call.view;
+    let body = call.kept(|| object.print((object.of.get)(config), *firmware).into());
+    Reply::raw_json(StatusCode::OK, body)
 }
 
 /// PUT.
@@ -31,13 +34,12 @@ fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> Reply {
         }
     };
     match call.device().write(object, &given, write) {
-        Ok(now) => shown(call, object, &now),
+        Ok(now) => {
+            let body = object.print(&now, call.view.firmware);
+            Reply::raw_json(StatusCode::OK, body)
+        }
         Err(errors) => refused(&errors),
     }
-}
-
-fn shown<T>(call: &Call<'_>, object: &Object<T>, value: &T) -> Reply {
-    Reply::raw_json(StatusCode::OK, object.print(value, call.view.firmware))
 }
 
 /// The body as JSON, whatever its `Content-Type`.
