@@ -208,7 +208,9 @@ fn is_digest(view: &View) -> bool {
 /// or the whole URL of it.
 fn is_target(uri: &str, head: &Parts) -> bool {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let relative = uri.split_once("://").map_or(uri, |(_, rest)| {
+    // What begins with a slash is a path, whatever its query has in it.
+    let authority = if uri.starts_with('/') { None } else { uri.split_once("://") };
+    let relative = authority.map_or(uri, |(_, rest)| {
         let path = rest.find(['/', '?']).unwrap_or(rest.len());
         if path == rest.len() { "/" } else { &rest[path..] }
     });
