@@ -306,6 +306,10 @@ pub const MQTT_WRITE: Duration = Duration::from_secs(2);
 /// Real time before the first try after one that failed, and the longest after many.
 pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(10);
+/// Real time of a connection after which the tries begin at the shortest pause again. More than the
+/// longest pause: two clients of one id, of which a broker drops the one when the other comes, would
+/// else take turns at the shortest one.
+pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_secs());
 /// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
 pub const MQTT_PACKET_BYTES: usize = 1024;
 /// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
