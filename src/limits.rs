@@ -265,6 +265,15 @@ pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
 /// Real time an HTTP client has to send the body of its request.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Real time an HTTP client has to take something of what waits for it, before its connection is
+/// reset. As long as for its request: who takes the places of others by not reading has them no longer
+/// than who takes them by not asking.
+pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that the kernel is to keep of what an HTTP client has not read. It says that there is room
+/// again only when a good part of them is gone (measured on Linux: 130 KiB with this, 1.5 MB where it
+/// may choose), so this decides how slowly a client may read that is still taken for one that does:
+/// some 5 KiB a second. It also keeps a thousand clients that do not read to some 300 MB.
+pub const HTTP_SEND_BUFFER: usize = 64 * 1024;
 /// Real time a connection is kept half open after a reply to a request that was not read to its end:
 /// closed at once, the rest of that request would make the kernel reset it and lose the reply.
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);

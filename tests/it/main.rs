@@ -48,3 +48,4 @@ mod surface_http;
 mod surface_kit;
 mod variables;
 mod system;
+mod unread;

@@ -13,11 +13,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::cors::Local;
 use super::stream::{FaultyStream, Wire};
+use super::write_limit::WriteLimited;
 use super::{Api, fault};
 use crate::limits;
 use crate::sockets::{self, Port};
@@ -89,6 +91,7 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     // Where the socket does not tell, the client is gone already.
     let local = stream.local_addr().ok().map(Local);
     let wire = Arc::new(Wire::default());
+    let stream = WriteLimited::new(stream);
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
     let broken = Arc::clone(&wire);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -188,6 +191,8 @@ impl Listening {
             return Ok(());
         }
         let listener = port.open(self.address, limits::HTTP_BACKLOG)?;
+        // Handed down to its connections. Where it fails, the system's own size stands.
+        let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
         let (places, gate) = (Arc::clone(&self.places), Arc::clone(&self.gate));
         let (connections, serve) = (Arc::clone(&self.connections), Arc::clone(&self.serve));
         self.accepting.spawn(accept(listener, places, gate, connections, serve));
