@@ -39,9 +39,25 @@ impl Server {
     /// # Errors
     /// Where the listener does not tell its address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
+        let server = Self::new(listener, api)?;
+        server.open()?;
+        Ok(server)
+    }
+
+    /// The same, but connections are refused until [`Server::open`]. None that came before is taken.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_shut(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
+        let server = Self::new(listener, api)?;
+        server.listening.close_port();
+        Ok(server)
+    }
+
+    fn new(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
         let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
-        Listening::start(listener, serve).map(|listening| Self { listening, streams })
+        Listening::new(listener, serve).map(|listening| Self { listening, streams })
     }
 
     /// Where it listens.
@@ -170,18 +186,28 @@ impl Listening {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let address = listener.local_addr()?;
-        let listening = Self {
-            address,
+        let listening = Self::new(listener, serve)?;
+        listening.open()?;
+        Ok(listening)
+    }
+
+    /// The same, but nobody accepts before [`Listening::open`].
+    fn new<F>(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+    ) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Ok(Self {
+            address: listener.local_addr()?,
             port: Locked::new(Port::Open(Arc::new(listener))),
             connections: Arc::default(),
             accepting: Tasks::default(),
             gate: Arc::default(),
             places: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
             serve: Arc::new(move |stream| Box::pin(serve(stream))),
-        };
-        listening.open()?;
-        Ok(listening)
+        })
     }
 
     /// Takes connections again; nothing happens where it does.
@@ -202,8 +228,13 @@ impl Listening {
     /// Refuses connections and drops those there are, and returns when they are gone.
     pub(crate) async fn shut(&self) {
         self.accepting.end_all().await;
-        self.port.lock().unwrap_or_else(PoisonError::into_inner).close(self.address);
+        self.close_port();
         self.connections.end_all().await;
+    }
+
+    /// Has the kernel refuse connections, where nobody accepts any.
+    fn close_port(&self) {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner).close(self.address);
     }
 
     /// Drops all connections, and returns when they are gone; new ones wait at the gate.
