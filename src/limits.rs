@@ -265,6 +265,15 @@ pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
 /// Real time an HTTP client has to send the body of its request.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Real time an HTTP client has to take something of what waits for it, before its connection is
+/// reset. As long as for its request: who takes the places of others by not reading has them no longer
+/// than who takes them by not asking.
+pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that the kernel is to keep of what an HTTP client has not read. It says that there is room
+/// again only when a good part of them is gone (measured on Linux: 130 KiB with this, 1.5 MB where it
+/// may choose), so this decides how slowly a client may read that is still taken for one that does:
+/// some 5 KiB a second. It also keeps a thousand clients that do not read to some 300 MB.
+pub const HTTP_SEND_BUFFER: usize = 64 * 1024;
 /// Real time a connection is kept half open after a reply to a request that was not read to its end:
 /// closed at once, the rest of that request would make the kernel reset it and lose the reply.
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
@@ -306,6 +315,10 @@ pub const MQTT_WRITE: Duration = Duration::from_secs(2);
 /// Real time before the first try after one that failed, and the longest after many.
 pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(10);
+/// Real time of a connection after which the tries begin at the shortest pause again. More than the
+/// longest pause: two clients of one id, of which a broker drops the one when the other comes, would
+/// else take turns at the shortest one.
+pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_secs());
 /// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
 pub const MQTT_PACKET_BYTES: usize = 1024;
 /// Bytes of a rendered template: some ten times what one of the longest allowed length has when it

@@ -358,6 +358,11 @@ impl Linked {
 
     /// Ends the connection with RST.
     pub fn reset(self) {
+        self.reset_on_close();
+    }
+
+    /// Makes the close that follows a reset.
+    pub(crate) fn reset_on_close(&self) {
         // Without the option the close ends it with FIN, which is the best left to do.
         let _ = self.stream.set_zero_linger();
     }

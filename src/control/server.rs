@@ -19,6 +19,7 @@ use super::{Controls, Token, clock, faults, journal, registers, security};
 use crate::fault::Method;
 use crate::limits;
 use crate::surface::http::server::{Listening, http};
+use crate::surface::http::write_limit::WriteLimited;
 use crate::surface::http::{Body, Reply, body, method_not_allowed, openapi};
 use crate::tasks::Tasks;
 
@@ -81,7 +82,8 @@ async fn connection(stream: TcpStream, plane: Arc<Plane>) {
         let plane = Arc::clone(&plane);
         async move { Ok::<_, Infallible>(plane.serve(request, own.ip()).await) }
     });
-    if let Err(error) = http().serve_connection(TokioIo::new(stream), service).await {
+    let stream = TokioIo::new(WriteLimited::new(stream));
+    if let Err(error) = http().serve_connection(stream, service).await {
         tracing::trace!(%error, "control connection ended");
     }
 }

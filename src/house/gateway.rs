@@ -102,7 +102,12 @@ impl Gateway {
             parts.clock.clone(),
             move |run| runner.run(run),
         );
-        let http = http::Server::start(listener, api).map_err(|source| StartError::Bind {
+        let http = if device.is_offline() {
+            http::Server::start_shut(listener, api)
+        } else {
+            http::Server::start(listener, api)
+        };
+        let http = http.map_err(|source| StartError::Bind {
             who: format!("device {}", plan.identity.id),
             address: plan.http,
             source,
@@ -174,18 +179,18 @@ impl Gateway {
     }
 
     /// Ends what the device does by itself and drops its connections, and returns when all of it is
-    /// gone; whoever connects waits until the returned value is dropped. [`Gateway::begin`] goes on
-    /// from there, once the device is as it is to be.
+    /// gone; whoever connects waits until the returned value is dropped. [`Gateway::reset`] and
+    /// [`Gateway::begin`] go on from there.
     pub(super) async fn pause(&self) -> http::Paused {
         self.end_supervision().await;
         let paused = self.http.pause().await;
         self.stop_services().await;
         // It may have been down.
-        self.listen();
+        self.open();
         paused
     }
 
-    /// Takes the device back to how it came up, its SD card among it.
+    /// Takes the device back to how it came up, its SD card among it, and its API with it.
     pub(super) async fn reset(&self) {
         if let Some(card) = self.device.sd()
             && let Err(error) = card.reset().await
@@ -193,6 +198,11 @@ impl Gateway {
             tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
         }
         self.device.reset();
+        if self.device.is_offline() {
+            self.http.shut().await;
+        } else {
+            self.open();
+        }
     }
 
     async fn end_supervision(&self) {
@@ -223,13 +233,9 @@ impl Gateway {
 
     /// Takes connections, where the device has a network.
     fn open(&self) {
-        if !self.device.is_offline() {
-            self.listen();
-        }
-    }
-
-    fn listen(&self) {
-        if let Err(error) = self.http.open() {
+        if !self.device.is_offline()
+            && let Err(error) = self.http.open()
+        {
             let (device, address) = (&self.device.identity().id, self.http.address());
             tracing::error!(%device, %address, %error, "the device's API cannot listen again");
         }
@@ -252,12 +258,6 @@ async fn supervise(
     mut halted: watch::Receiver<bool>,
 ) {
     let mut changes = device.changes();
-    if device.is_offline() {
-        let Some(gateway) = gateway.upgrade() else { return };
-        // As in `go_down`.
-        let _motion = clock.motions().enter();
-        gateway.http.shut().await;
-    }
     loop {
         changes.borrow_and_update();
         if let Power::Down { until } = device.power() {

@@ -5,11 +5,14 @@
 //! nothing, unless its scenario says `mdns: loopback`. All of this goes by real time: the network's
 //! caches know no other.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::modbus;
 use crate::device::Device;
@@ -20,6 +23,16 @@ use crate::scenario::Mdns;
 pub struct Announcer {
     mode: Mdns,
     daemon: Mutex<Option<ServiceDaemon>>,
+    owed: Mutex<Owed>,
+}
+
+/// What is to be taken back and could not be yet, because the library's queue was full. At most what
+/// is announced, once each.
+#[derive(Default)]
+struct Owed {
+    fullnames: BTreeSet<String>,
+    /// Whether a task tries on.
+    tried: bool,
 }
 
 /// Something that is offered at an address.
@@ -35,7 +48,7 @@ struct Service {
 
 /// A service that is announced; taken back when dropped.
 struct Announced {
-    daemon: ServiceDaemon,
+    owner: Arc<Announcer>,
     fullname: String,
     service: Service,
 }
@@ -44,7 +57,7 @@ impl Announcer {
     /// An announcer that has announced nothing yet.
     #[must_use]
     pub fn new(mode: Mdns) -> Arc<Self> {
-        Arc::new(Self { mode, daemon: Mutex::default() })
+        Arc::new(Self { mode, daemon: Mutex::default(), owed: Mutex::default() })
     }
 
     /// Takes everything back that is still announced, and returns when the library's thread is gone.
@@ -77,7 +90,7 @@ impl Announcer {
         }
     }
 
-    fn announce(&self, service: &Service) -> mdns_sd::Result<(ServiceDaemon, String)> {
+    fn announce(&self, service: &Service) -> mdns_sd::Result<String> {
         let ip = service.at.ip().to_canonical();
         let host = format!("{}.local.", service.host);
         let addresses = if ip.is_unspecified() { String::new() } else { ip.to_string() };
@@ -98,8 +111,52 @@ impl Announcer {
         }]);
         let fullname = info.get_fullname().to_owned();
         let daemon = self.daemon()?;
+        let mut owed = self.owed();
         daemon.register(info)?;
-        Ok((daemon, fullname))
+        // It comes in the place of the one before.
+        owed.fullnames.remove(&fullname);
+        Ok(fullname)
+    }
+
+    /// Takes back what was announced under a name, now or as soon as the library's queue has room.
+    fn take_back(self: &Arc<Self>, fullname: String) {
+        self.owed().fullnames.insert(fullname);
+        if self.is_even() || std::mem::replace(&mut self.owed().tried, true) {
+            return;
+        }
+        // Outside a runtime the process is about to end.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let announcer = Arc::downgrade(self);
+        runtime.spawn(async move {
+            while let Some(announcer) = announcer.upgrade() {
+                if announcer.is_even() {
+                    return;
+                }
+                drop(announcer);
+                sleep(limits::MDNS_RETRY).await;
+            }
+        });
+    }
+
+    /// Takes back what is owed as far as the library's queue has room; whether nothing is left, and
+    /// so nobody needs to try on.
+    fn is_even(&self) -> bool {
+        // Where the daemon is gone, so are its announcements.
+        let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut owed = self.owed();
+        while let Some(fullname) = owed.fullnames.pop_first() {
+            let taken_back = daemon.as_ref().map(|daemon| daemon.unregister(&fullname));
+            if let Some(Err(mdns_sd::Error::Again)) = taken_back {
+                owed.fullnames.insert(fullname);
+                return false;
+            }
+        }
+        owed.tried = false;
+        true
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is announced of a device as the device is; taken back when this is dropped.
@@ -124,14 +181,14 @@ impl Announcer {
                 biased;
                 seen = changes.changed() => if seen.is_err() { return },
                 seen = modbus.changed() => if seen.is_err() { return },
-                () = tokio::time::sleep(limits::MDNS_RETRY), if failed => {}
+                () = sleep(limits::MDNS_RETRY), if failed => {}
             }
         }
     }
 
     /// Takes back what is no longer offered and announces what is new or has changed; says whether
     /// something is left to be tried again.
-    fn reconcile(&self, announced: &mut Vec<Announced>, offered: Vec<Service>) -> bool {
+    fn reconcile(self: &Arc<Self>, announced: &mut Vec<Announced>, offered: Vec<Service>) -> bool {
         announced.retain(|known| {
             offered.iter().any(|service| service.instance == known.service.instance)
         });
@@ -143,11 +200,15 @@ impl Announcer {
                 continue;
             }
             match self.announce(&service) {
-                Ok((daemon, fullname)) => match known {
-                    // The same name: announced anew in its place, not taken back before.
-                    Some(index) => announced[index].service = service,
-                    None => announced.push(Announced { daemon, fullname, service }),
-                },
+                Ok(fullname) => {
+                    if let Some(index) = known {
+                        // The same name: announced anew in its place, not taken back before.
+                        announced[index].service = service;
+                    } else {
+                        let owner = Arc::clone(self);
+                        announced.push(Announced { owner, fullname, service });
+                    }
+                }
                 Err(error) => {
                     failed = true;
                     tracing::warn!(service = %service.instance, %error, "cannot announce, trying on");
@@ -168,8 +229,7 @@ impl Drop for Announcer {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        // Where the daemon is gone, so is the announcement.
-        let _ = self.daemon.unregister(&self.fullname);
+        self.owner.take_back(std::mem::take(&mut self.fullname));
     }
 }
 
@@ -196,4 +256,51 @@ fn offered(device: &Device, http: SocketAddr, modbus: Option<SocketAddr>) -> Vec
         properties: Vec::new(),
     }));
     offered
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// More than the library's queue holds, taken back at once, as by a house that loses power.
+    #[tokio::test]
+    async fn what_is_taken_back_in_a_burst_is_taken_back_to_the_last() {
+        let announcer = Announcer::new(Mdns::Loopback);
+        let offered = (0..500_u16).map(|number| Service {
+            kind: "_wwsim-burst._tcp.local.",
+            instance: format!("burst {number}"),
+            host: "burst".to_owned(),
+            at: SocketAddr::from(([127, 0, 0, 1], 1000 + number)),
+            properties: Vec::new(),
+        });
+        let (offered, mut known) = (offered.collect::<Vec<_>>(), Vec::new());
+        while announcer.reconcile(&mut known, offered.clone()) {
+            sleep(limits::MDNS_RETRY).await;
+        }
+        let daemon = announcer.daemon().unwrap();
+        assert_eq!(registered(&daemon).await, 500);
+        drop(known);
+        let begun = Instant::now();
+        while registered(&daemon).await > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "something is left");
+            sleep(limits::MDNS_RETRY).await;
+        }
+        announcer.close().await;
+    }
+
+    /// How many services the library has.
+    async fn registered(daemon: &ServiceDaemon) -> i64 {
+        loop {
+            if let Ok(metrics) = daemon.get_metrics() {
+                let metrics = metrics.recv_timeout(Duration::from_secs(10)).unwrap();
+                let count = |key: &str| metrics.get(key).copied().unwrap_or_default();
+                return count("register") - count("unregister");
+            }
+            sleep(limits::MDNS_RETRY).await;
+        }
+    }
 }

@@ -440,6 +440,23 @@ async fn the_whole_url_is_a_uri_too() {
 }
 
 #[tokio::test]
+async fn a_url_in_the_query_does_not_make_the_path_one() {
+    let bench = protected(Setup::default()).await;
+    let mut session = Session::begin(&bench).await;
+    let path = "/api/v1/actions?x=http://a/b";
+    for (uri, expected) in [
+        (path, 200),
+        ("http://x/api/v1/actions?x=http://a/b", 200),
+        ("/b", 401),
+        ("http://a/b", 401),
+        ("http://x/api/v1/actions", 401),
+    ] {
+        let header = session.get(uri).to_string();
+        assert_eq!(status(&get(&bench, path, &header).await), expected, "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn old_firmware_asks_for_basic() {
     let bench = protected(Setup { firmware: "1.9.0", ..Setup::default() }).await;
     let answer = bench.get(ACTIONS).await;

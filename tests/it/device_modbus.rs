@@ -13,6 +13,7 @@ use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Reader as _, Slave, Writer as _};
 use wwsim::device::Snapshot;
+use wwsim::journal::{Entry, Event};
 use wwsim::meter::Quantity;
 
 use crate::harness::{Answer, Twin, exchange, http, within};
@@ -460,6 +461,18 @@ async fn a_reboot_closes_the_listener_and_brings_it_back_with_the_device() {
     twin.advance(Duration::from_secs(3)).await;
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
     assert_eq!(state(&twin).await["listening"], true);
+    assert_eq!(told(&twin), [true, false, true]);
+    twin.house.reset().await;
+    assert!(told(&twin).is_empty(), "off as at the start, and nothing of before");
+}
+
+/// What the journal was told of whether it listens.
+fn told(twin: &Twin) -> Vec<bool> {
+    let told = |entry: Entry| match entry.event {
+        Event::ModbusListening { listening, .. } => Some(listening),
+        _ => None,
+    };
+    twin.journal().into_iter().filter_map(told).collect()
 }
 
 #[tokio::test]

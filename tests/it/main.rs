@@ -49,3 +49,4 @@ mod surface_http;
 mod surface_kit;
 mod variables;
 mod system;
+mod unread;

@@ -11,8 +11,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -20,6 +22,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use wwsim::clock::VirtualTime;
 use wwsim::journal::Event;
+use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 
 use crate::harness::Twin;
 use crate::mqtt_broker::{Door, Subscriber, broker, topic};
@@ -274,6 +277,51 @@ async fn a_connection_comes_back_after_the_broker_does() {
     assert_eq!(subscriber.next().await, "x");
     let tries = twin.count(|event| matches!(event, Event::MqttNotConnected { .. }));
     assert_eq!(tries, 1, "the same reason is told once");
+}
+
+/// A broker that takes each client, and drops it after so long. Sends when each one came.
+async fn fickle(keeps: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<Instant>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, (came, clients)) = (listener.local_addr().unwrap(), mpsc::unbounded_channel());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let _ = came.send(Instant::now());
+            // CONNECT, of less than 128 bytes.
+            let [_, length] = client.read_u16().await.unwrap().to_be_bytes();
+            client.read_exact(&mut vec![0; length.into()]).await.unwrap();
+            client.write_all(b"\x20\x02\x00\x00").await.unwrap();
+            sleep(keeps).await;
+        }
+    });
+    (address, clients)
+}
+
+/// The pauses between the first so many connections at a broker that keeps each so long.
+async fn pauses(keeps: Duration, count: usize) -> Vec<Duration> {
+    let (address, mut clients) = fickle(keeps).await;
+    let twin = house(address, "").await;
+    twin.set("PUT", MQTT, &settings("x", "x")).await;
+    let (mut before, mut pauses) = (clients.recv().await.unwrap(), Vec::new());
+    while pauses.len() < count {
+        let came = clients.recv().await.unwrap();
+        pauses.push((came - before).saturating_sub(keeps));
+        before = came;
+    }
+    pauses
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_drops_its_client_at_once_is_left_in_peace() {
+    let (shortest, longest) = (*MQTT_RETRY.start(), *MQTT_RETRY.end());
+    // As two clients of one id have it, of which each lasts until the other comes again.
+    for keeps in [Duration::from_millis(1), longest] {
+        let pauses = pauses(keeps, 12).await;
+        assert!(pauses[0] < 2 * shortest, "{pauses:?}");
+        assert!(pauses.windows(2).take(5).all(|pair| pair[1] > pair[0]), "{pauses:?}");
+        assert!(pauses[6..].iter().all(|pause| *pause >= longest), "{pauses:?}");
+    }
+    let steady = pauses(MQTT_STEADY, 4).await;
+    assert!(steady.iter().all(|pause| *pause < 2 * shortest), "{steady:?}");
 }
 
 #[tokio::test]

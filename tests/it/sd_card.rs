@@ -481,6 +481,24 @@ async fn in_recorder_mode_on_the_meters_power_a_device_only_records() {
 }
 
 #[tokio::test]
+async fn who_only_records_from_the_start_never_answers() {
+    let yaml = "clock: {start: 2026-01-15T18:00:00+01:00, speed: manual}\ndevice: {}";
+    let mut scenario = wwsim::scenario::load(yaml, "test.yaml", None).unwrap();
+    scenario.any_port();
+    let plan = &mut scenario.devices[0];
+    plan.site.usb = false;
+    std::sync::Arc::make_mut(&mut plan.config).settings.services.sd.recorder_mode = true;
+    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    // Without a turn for any task of the house.
+    let refused = || std::net::TcpStream::connect(twin.device()).unwrap_err().kind();
+    assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);
+    twin.settle().await;
+    assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);
+    twin.house.reset().await;
+    assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
 async fn a_card_that_is_written_badly_in_a_scenario_is_refused_in_its_place() {
     let load =
         |yaml: &str| wwsim::scenario::load(yaml, "house.yaml", None).unwrap_err().to_string();

@@ -23,6 +23,7 @@ use crate::scenario::Reply;
 use crate::surface::http::Paused;
 use crate::surface::http::body::{self, Unread};
 use crate::surface::http::server::{Listening, http};
+use crate::surface::http::write_limit::{Resettable, WriteLimited};
 
 /// A target on its socket. Dropping it closes the listener and all connections.
 #[derive(Debug)]
@@ -56,25 +57,15 @@ impl TargetServer {
     }
 }
 
-/// A stream whose connection can be ended with RST.
-trait Reset {
-    fn reset(self);
-}
-
-impl Reset for Linked {
-    fn reset(self) {
-        Linked::reset(self);
-    }
-}
-
-impl Reset for TlsStream<Linked> {
-    fn reset(self) {
-        self.into_inner().0.reset();
+impl<S: Resettable> Resettable for TlsStream<S> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
     }
 }
 
 async fn accepted(stream: Linked, target: Arc<Target>, tls: Option<TlsAcceptor>) {
     let line = stream.line();
+    let stream = WriteLimited::new(stream);
     let Some(tls) = tls else { return serve(stream, line, target).await };
     // Real time: it guards the process against clients that never finish their handshake.
     let handshake = tokio::time::timeout(limits::HTTP_HEADER_TIMEOUT, tls.accept(stream));
@@ -97,7 +88,7 @@ enum Broken {
 /// Serves one connection to its end.
 async fn serve<S>(stream: S, line: Line, target: Arc<Target>)
 where
-    S: AsyncRead + AsyncWrite + Reset + Unpin,
+    S: AsyncRead + AsyncWrite + Resettable + Unpin,
 {
     let service =
         service_fn(move |request| Box::pin(answer(Arc::clone(&target), line.clone(), request)));
@@ -105,7 +96,7 @@ where
     let Err(error) = (&mut connection).await else { return };
     let mut stream = connection.into_parts().io.into_inner();
     match error.source().and_then(|source| source.downcast_ref()) {
-        Some(Broken::Reset) => stream.reset(),
+        Some(Broken::Reset) => stream.reset_on_close(),
         Some(Broken::BadContentLength(reply)) => {
             // Where the client has left meanwhile, nobody misses it.
             let _ = stream.write_all(bad_length(reply).as_bytes()).await;

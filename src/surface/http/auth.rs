@@ -20,6 +20,7 @@ use hyper::http::request::Parts;
 use md5::{Digest as _, Md5};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::time::Instant;
+use tokio_rustls::rustls::crypto::ring;
 
 use super::Reply;
 use super::digest::{self, Claim, Credentials, Malformed, Qop, Sum};
@@ -208,7 +209,9 @@ fn is_digest(view: &View) -> bool {
 /// or the whole URL of it.
 fn is_target(uri: &str, head: &Parts) -> bool {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let relative = uri.split_once("://").map_or(uri, |(_, rest)| {
+    // What begins with a slash is a path, whatever its query has in it.
+    let authority = if uri.starts_with('/') { None } else { uri.split_once("://") };
+    let relative = authority.map_or(uri, |(_, rest)| {
         let path = rest.find(['/', '?']).unwrap_or(rest.len());
         if path == rest.len() { "/" } else { &rest[path..] }
     });
@@ -359,12 +362,16 @@ struct Key {
 }
 
 impl Key {
-    /// 256 bits from the system's randomness, by way of the standard library's hash keys: nonces
-    /// have to be unguessable for the length of a test, not for ever.
+    /// 256 bits from the system's randomness. Where it has none to give, what is left are the standard
+    /// library's hash keys, 128 bits that it got earlier or made up: a device that serves with nonces
+    /// that may be guessed is worth more to a test than one that does not start.
     fn random() -> Self {
         let mut key = [0; 32];
-        for part in key.chunks_exact_mut(8) {
-            part.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
+        if ring::default_provider().secure_random.fill(&mut key).is_err() {
+            tracing::error!("the system has no randomness to give: nonces may be guessed");
+            for part in key.chunks_exact_mut(8) {
+                part.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
+            }
         }
         Self::new(key)
     }

@@ -33,6 +33,7 @@ mod stream;
 mod variables;
 mod system;
 mod wifi;
+pub(crate) mod write_limit;
 
 pub use self::reply::{Body, BrokenOff, Reply};
 pub(crate) use self::router::method_not_allowed;

@@ -13,11 +13,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::cors::Local;
 use super::stream::{FaultyStream, Wire};
+use super::write_limit::WriteLimited;
 use super::{Api, fault};
 use crate::limits;
 use crate::sockets::{self, Port};
@@ -37,9 +39,25 @@ impl Server {
     /// # Errors
     /// Where the listener does not tell its address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
+        let server = Self::new(listener, api)?;
+        server.open()?;
+        Ok(server)
+    }
+
+    /// The same, but connections are refused until [`Server::open`]. None that came before is taken.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_shut(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
+        let server = Self::new(listener, api)?;
+        server.listening.close_port();
+        Ok(server)
+    }
+
+    fn new(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
         let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
-        Listening::start(listener, serve).map(|listening| Self { listening, streams })
+        Listening::new(listener, serve).map(|listening| Self { listening, streams })
     }
 
     /// Where it listens.
@@ -89,6 +107,7 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     // Where the socket does not tell, the client is gone already.
     let local = stream.local_addr().ok().map(Local);
     let wire = Arc::new(Wire::default());
+    let stream = WriteLimited::new(stream);
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
     let service =
         service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &wire));
@@ -163,18 +182,28 @@ impl Listening {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let address = listener.local_addr()?;
-        let listening = Self {
-            address,
+        let listening = Self::new(listener, serve)?;
+        listening.open()?;
+        Ok(listening)
+    }
+
+    /// The same, but nobody accepts before [`Listening::open`].
+    fn new<F>(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+    ) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Ok(Self {
+            address: listener.local_addr()?,
             port: Locked::new(Port::Open(Arc::new(listener))),
             connections: Arc::default(),
             accepting: Tasks::default(),
             gate: Arc::default(),
             places: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
             serve: Arc::new(move |stream| Box::pin(serve(stream))),
-        };
-        listening.open()?;
-        Ok(listening)
+        })
     }
 
     /// Takes connections again; nothing happens where it does.
@@ -184,6 +213,8 @@ impl Listening {
             return Ok(());
         }
         let listener = port.open(self.address, limits::HTTP_BACKLOG)?;
+        // Handed down to its connections. Where it fails, the system's own size stands.
+        let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
         let (places, gate) = (Arc::clone(&self.places), Arc::clone(&self.gate));
         let (connections, serve) = (Arc::clone(&self.connections), Arc::clone(&self.serve));
         self.accepting.spawn(accept(listener, places, gate, connections, serve));
@@ -193,8 +224,13 @@ impl Listening {
     /// Refuses connections and drops those there are, and returns when they are gone.
     pub(crate) async fn shut(&self) {
         self.accepting.end_all().await;
-        self.port.lock().unwrap_or_else(PoisonError::into_inner).close(self.address);
+        self.close_port();
         self.connections.end_all().await;
+    }
+
+    /// Has the kernel refuse connections, where nobody accepts any.
+    fn close_port(&self) {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner).close(self.address);
     }
 
     /// Drops all connections, and returns when they are gone; new ones wait at the gate.

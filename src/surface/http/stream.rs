@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::write_limit::Resettable;
 use crate::clock::{Clock, Sleep, VirtualTime};
 use crate::limits;
 
@@ -175,19 +175,6 @@ fn cut() -> io::Error {
 impl Drop for HandedOver {
     fn drop(&mut self) {
         self.0.state().phase = Phase::HandedOver;
-    }
-}
-
-/// A stream that can be closed with a RST in place of a FIN.
-pub(super) trait Resettable {
-    /// Makes the close that follows a reset.
-    fn reset_on_close(&self);
-}
-
-impl Resettable for TcpStream {
-    fn reset_on_close(&self) {
-        // Where it fails, the connection is gone already.
-        let _ = self.set_zero_linger();
     }
 }
 

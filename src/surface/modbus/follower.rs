@@ -10,7 +10,6 @@ use super::session::Session;
 use super::{Place, Shared, wanted};
 use crate::clock::{Sleep, VirtualTime};
 use crate::fault::Listener;
-use crate::journal::Event;
 use crate::limits;
 use crate::modbus::{BACKLOG, Door};
 use crate::sockets::Port;
@@ -26,8 +25,6 @@ pub(super) struct Follower {
     refusing: bool,
     /// Whether the door is to be open and cannot.
     failed: bool,
-    /// What the journal was told last.
-    announced: bool,
     /// Ends when the rules are to be asked again.
     until: Sleep,
 }
@@ -48,7 +45,6 @@ impl Follower {
             at: None,
             refusing: false,
             failed: false,
-            announced: false,
             until: shared.parts.clock.sleep_until(VirtualTime::MAX),
             shared,
         };
@@ -196,15 +192,10 @@ impl Follower {
     }
 
     /// Lets be known how it is.
-    fn tell(&mut self, note: Option<String>) {
+    fn tell(&self, note: Option<String>) {
         let listening = self.door.is_open();
         let address = self.at.unwrap_or(self.shared.home);
         self.shared.tell(|place| *place = Place { address, listening, note });
-        if listening != self.announced {
-            self.announced = listening;
-            let device = self.shared.parts.device.identity().id.shared();
-            self.shared.parts.journal.write(Event::ModbusListening { device, listening });
-        }
     }
 }
 

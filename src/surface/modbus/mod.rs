@@ -19,7 +19,7 @@ use self::follower::Follower;
 use crate::clock::Clock;
 use crate::device::{Device, Feature, Licensed, Profile};
 use crate::fault::Engine;
-use crate::journal::Journal;
+use crate::journal::{Event, Journal};
 use crate::link::Links;
 use crate::modbus::BACKLOG;
 use crate::scenario::ModbusPlan;
@@ -145,9 +145,11 @@ impl Server {
         services.spawn(self.shared.parts.clock.motions().track(follower.run()));
     }
 
-    /// Drops what is left once the task is gone: the connections, but not the listener.
+    /// Drops what is left once the task is gone: the connections, but not the listener, at which
+    /// nobody accepts any more.
     pub(crate) async fn drop_connections(&self) {
         self.connections.end_all().await;
+        self.shared.tell(|place| place.listening = false);
         // Nobody is left who could follow the rules and the device, or would have to.
         self.shared.applied.send_replace(u64::MAX);
         self.shared.parts.device.set_modbus_follows(None);
@@ -157,7 +159,6 @@ impl Server {
     pub(crate) async fn shut(&self) {
         self.drop_connections().await;
         self.shared.close_home();
-        self.shared.tell(|place| place.listening = false);
     }
 
     /// Ends it for good.
@@ -199,13 +200,19 @@ impl Shared {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a change of the place be known, where it is one.
+    /// Lets a change of the place be known, where it is one; the journal is told whether it listens.
     fn tell(&self, change: impl FnOnce(&mut Place)) {
+        let mut turned = None;
         self.place.send_if_modified(|place| {
             let before = place.clone();
             change(place);
+            turned = Some(place.listening).filter(|listening| *listening != before.listening);
             *place != before
         });
+        if let Some(listening) = turned {
+            let device = self.parts.device.identity().id.shared();
+            self.parts.journal.write(Event::ModbusListening { device, listening });
+        }
     }
 
     fn close_home(&self) {

@@ -265,7 +265,7 @@ impl Client {
                     }
                 }
             };
-            if session.take().is_some() {
+            if session.take().is_some_and(|session| session.age() >= limits::MQTT_STEADY) {
                 pause = *limits::MQTT_RETRY.start();
             }
             match ended {

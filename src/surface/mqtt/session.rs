@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes::Error;
 use rumqttc::{ConnAck, Connect, ConnectReturnCode, Packet, Publish, QoS};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::limits;
 
@@ -55,6 +56,7 @@ pub(super) struct Session {
     torn: bool,
     /// A PINGREQ is out that was not answered yet.
     pinged: bool,
+    since: Instant,
 }
 
 impl fmt::Debug for Session {
@@ -64,11 +66,17 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
+    /// How long it has been open, in real time.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// Introduces the client, and waits for the broker to take it. `QoS` 0 alone, so no session is
     /// kept; no will (contract §8, ruling).
     pub(super) async fn open(stream: Box<dyn Stream>, login: &Login) -> Result<Self, Lost> {
         let received = BytesMut::new();
-        let mut session = Self { stream, received, torn: false, pinged: false };
+        let since = Instant::now();
+        let mut session = Self { stream, received, torn: false, pinged: false, since };
         let mut connect = Connect::new(&login.client_id);
         connect.keep_alive = u16::try_from(limits::MQTT_KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX);
         if !login.username.is_empty() {
