@@ -210,9 +210,9 @@ impl Course {
 
     /// Puts in what of it is left.
     fn put(&mut self, mut source: Source) {
-        if source.period > 0 {
+        let passed = self.begin.saturating_sub(source.round);
+        if let Some(rounds) = passed.checked_div(source.period) {
             // A window is shorter than a round: none of the round before the last is open.
-            let rounds = self.begin.saturating_sub(source.round) / source.period;
             source.round += rounds.saturating_sub(1) * source.period;
         }
         while let Some(begins) = source.begins(&self.patterns) {

@@ -512,7 +512,8 @@ mod tests {
             let mut stepwise = Link::new(VirtualTime::ZERO);
             for second in asked {
                 stepwise.follow_to(&line, at(second));
-                prop_assert_eq!((stepwise.ids, stepwise.newest), brute[second as usize]);
+                let counted = brute[usize::try_from(second).unwrap()];
+                prop_assert_eq!((stepwise.ids, stepwise.newest), counted);
                 let mut straight = Link::new(VirtualTime::ZERO);
                 straight.follow_to(&line, at(second));
                 prop_assert_eq!(straight, stepwise);
