@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use wwsim::clock::{Clock, Speed, VirtualTime};
 use wwsim::device::{Device, DeviceId, Firmware, Identity, License, Setup};
-use wwsim::fault::{Engine, Episodes};
+use wwsim::fault::{Engine, Episodes, Fault, MeterEffect, Rule, Silence, Trigger};
 use wwsim::journal::Journal;
 use wwsim::meter::signal::plan::{LoadPlan, PvPlan, SignalPlan};
 use wwsim::meter::{Kind, Link, Listener, Meter, MeterPlan};
@@ -50,9 +50,29 @@ fn readings(criterion: &mut Criterion) {
 }
 
 fn device() -> (Clock, Arc<Device>) {
+    device_with(Vec::new())
+}
+
+/// Windows of 10 s in which nothing gets through, by so many rules; `every` is how often that of the
+/// nth comes round, and `after` how much later than that of the one before it begins.
+fn silences(rules: u32, every: impl Fn(u32) -> Duration, after: Duration) -> Vec<Rule> {
+    let rule = |n: u32| Rule {
+        id: n.to_string().into(),
+        fault: Fault::Meter { device: None, effect: MeterEffect::Silent(Silence::NoData) },
+        when: Trigger {
+            after: n * after,
+            lasts: Some(Duration::from_secs(10)),
+            every: Some(every(n)),
+            ..Trigger::default()
+        },
+    };
+    (0..rules).map(rule).collect()
+}
+
+fn device_with(rules: Vec<Rule>) -> (Clock, Arc<Device>) {
     let clock = Clock::new("2026-01-15T00:00:00+01:00".parse().unwrap(), Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
-    let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new()));
+    let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), rules));
     let identity = Identity {
         id: "A842E39F8124".parse::<DeviceId>().unwrap(),
         firmware: Firmware::DEFAULT,
@@ -73,18 +93,43 @@ fn snapshots(criterion: &mut Criterion) {
     });
     let mut year = criterion.benchmark_group("snapshot");
     year.sample_size(10);
-    year.bench_function("after a year", |bencher| {
-        bencher.iter_batched(
-            || {
-                let (clock, device) = self::device();
-                runtime.block_on(clock.jump(Duration::from_hours(365 * 24))).unwrap();
-                device
-            },
-            |device| black_box(device.snapshot()),
-            BatchSize::PerIteration,
-        );
-    });
+    let minute = |_| Duration::from_mins(1);
+    let differing = |n: u32| Duration::from_mins(1) + Duration::from_millis((n * 37).into());
+    for (name, rules) in [
+        ("after a year", Vec::new()),
+        ("after a year with a rule each minute", silences(1, minute, Duration::ZERO)),
+        ("after a year with forty", silences(40, minute, Duration::ZERO)),
+        ("after a year with forty apart", silences(40, minute, Duration::from_millis(500))),
+        ("after a year with forty rhythms", silences(40, differing, Duration::from_secs(1))),
+    ] {
+        year.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || {
+                    let (clock, device) = device_with(rules.clone());
+                    runtime.block_on(clock.jump(Duration::from_hours(365 * 24))).unwrap();
+                    device
+                },
+                |device| black_box(device.snapshot()),
+                BatchSize::PerIteration,
+            );
+        });
+    }
 }
 
-criterion_group!(benches, readings, snapshots);
+/// A look with rules, 10 s after the one before.
+fn looks(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let minute = |_| Duration::from_mins(1);
+    for rules in [1, 40] {
+        let (clock, device) = device_with(silences(rules, minute, Duration::ZERO));
+        criterion.bench_function(&format!("look/rules {rules}"), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(clock.jump(Duration::from_secs(10))).unwrap();
+                black_box(device.snapshot())
+            });
+        });
+    }
+}
+
+criterion_group!(benches, readings, snapshots, looks);
 criterion_main!(benches);

@@ -182,9 +182,17 @@ pub const SUGGESTION_CANDIDATES: usize = 1000;
 pub const DEVICES: usize = 1000;
 /// Fault rules, those of the file and those added while running.
 pub const FAULT_RULES: usize = 1000;
-/// How often a meter rule's window may come round: a device that looks again after a year walks
-/// through half a million of them, which takes it some 0.1 s.
+/// How often a meter rule's window may come round. A device that looks again after a year goes through
+/// half a million of them.
 pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
+/// Windows of all rules over one meter that may begin in a day: of 40 rules that come round each
+/// minute, and some more. A year of them takes the next look 0.1 s, and up to 1 s where
+/// each comes round in another time.
+pub const METER_WINDOWS_A_DAY: u64 = 60_000;
+/// Virtual time that a device may be behind in listening to its meter for it to catch up at once: with
+/// as many windows as there may be this takes a tenth of a millisecond or so. A longer way is gone
+/// without the device's lock, and not on a worker of the runtime.
+pub const LINK_BEHIND: Duration = Duration::from_hours(1);
 /// Bytes of a recording of the SD card: some days at the least frequency, a quarter of an hour's rows
 /// of a year.
 pub const RECORDING_BYTES: usize = 16 * 1024 * 1024;
@@ -201,6 +209,9 @@ pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
 /// Virtual time by which who follows the readings may be late, and still gets each of them; of more
 /// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
 pub const READINGS_LAG: Duration = Duration::from_hours(24);
+/// Changes of what befalls a meter that are found by asking all its rules each time, before their
+/// windows are put in order: that costs as much as some of them, and mostly there are one or two.
+pub const METER_CHANGES_ASKED: usize = 4;
 /// Changes of what befalls a meter that are looked through for its next reading, before the one who
 /// waits is told to ask again: more than a day of the busiest rule.
 pub const METER_CHANGES_AHEAD: usize = 4000;

@@ -123,6 +123,7 @@ fn refused(error: EngineError) -> Reply {
         EngineError::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
         EngineError::Duplicate(_) => (StatusCode::CONFLICT, "duplicate_rule"),
         EngineError::Full => (StatusCode::INSUFFICIENT_STORAGE, "too_many_rules"),
+        EngineError::Often(_) => (StatusCode::INSUFFICIENT_STORAGE, "too_many_windows"),
     };
     Reply::error(status, key, &error.to_string())
 }

@@ -185,7 +185,7 @@ impl Device {
     /// Forgets everything a user has set, as the factory left it: configuration, actions, script.
     /// Firmware, identity and the SD card stay. A reboot is to follow.
     pub fn restore(&self) {
-        let mut state = self.state();
+        let (mut state, _) = self.caught_up();
         self.put_in_force(&mut state, Config::factory(&self.identity().id));
         let definition = state.definition.take();
         self.journal().write(Event::Restored { device: self.identity().id.shared() });

@@ -1,6 +1,8 @@
 //! The device and its meter: what it has heard, and when it hears more.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::handle::State;
 use super::{Config, Device, Snapshot};
@@ -14,8 +16,8 @@ impl Device {
     /// instant.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut state = self.state();
-        let (now, episodes) = self.follow(&mut state);
+        let (mut state, now) = self.caught_up();
+        let episodes = self.follow(&mut state, now);
         let (link, view) = (state.link, state.view());
         drop(state);
         let meter = self.meter.observe(&link, listener(&view.config, &episodes));
@@ -26,8 +28,8 @@ impl Device {
     /// that change very often it may be a moment at which there is none: then one asks again.
     #[must_use]
     pub fn next_reading(&self) -> Option<VirtualTime> {
-        let mut state = self.state();
-        let (_, episodes) = self.follow(&mut state);
+        let (mut state, now) = self.caught_up();
+        let episodes = self.follow(&mut state, now);
         let (link, config) = (state.link, Arc::clone(&state.config));
         drop(state);
         self.meter.next_reading(&link, listener(&config, &episodes))
@@ -36,24 +38,89 @@ impl Device {
     /// The readings that come from now on.
     #[must_use]
     pub fn readings(self: &Arc<Self>) -> Readings {
-        let mut state = self.state();
-        let (now, _) = self.follow(&mut state);
+        let (mut state, now) = self.caught_up();
+        self.follow(&mut state, now);
         let (link, key) = (state.link, key(&state.config).copied());
         drop(state);
         Readings { device: Arc::clone(self), link, key, last: now }
     }
 
-    /// Brings the link to the meter up to now, and says when that is and what befalls the meter. Due
-    /// before every change of what the link depends on: the configuration's keys, and boots.
-    pub(super) fn follow(&self, state: &mut State) -> (VirtualTime, Arc<Episodes>) {
-        // Read under the lock, so that no link goes back.
-        let now = self.clock.now();
+    /// Brings the link to the meter up to `now`, and says what befalls the meter. Due before every
+    /// change of what the link depends on: the configuration's keys, and boots.
+    pub(super) fn follow(&self, state: &mut State, now: VirtualTime) -> Arc<Episodes> {
         let episodes = self.engine.meter(self.identity.id.as_str(), now);
-        if state.link.up_since() != state.boot.at {
-            state.link = Link::new(state.boot.at);
-        }
+        state.current_link();
         self.meter.follow(&mut state.link, now, listener(&state.config, &episodes));
-        (now, episodes)
+        episodes
+    }
+
+    /// The state, and now, which its link is not far behind: a long way is gone without the lock and
+    /// beside the runtime, so that it holds nobody up.
+    pub(super) fn caught_up(&self) -> (MutexGuard<'_, State>, VirtualTime) {
+        let caught_up = || {
+            let state = self.state();
+            // Read under the lock, so that no link goes back.
+            let now = self.clock.now();
+            (state, now)
+        };
+        let (mut state, now) = caught_up();
+        if !state.is_far_behind(now) {
+            return (state, now);
+        }
+        drop(state);
+        beside_the_runtime(|| self.catch_up());
+        caught_up()
+    }
+
+    /// Brings the link up to now, and makes the meter's days up to there.
+    fn catch_up(&self) {
+        // One goes the way, and the others who came meanwhile find it gone.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        let now = self.clock.now();
+        if !state.is_far_behind(now) {
+            return;
+        }
+        let (before, epoch, view) = (state.link, state.epoch, state.view());
+        drop(state);
+        let mut link = before;
+        let episodes = self.engine.episodes();
+        let listener = listener(&view.config, &episodes);
+        self.meter.follow(&mut link, now, listener);
+        // Kept by the meter for all who look.
+        let _ = self.meter.observe(&link, listener);
+        let mut state = self.state();
+        if state.link == before
+            && state.epoch == epoch
+            && state.boot == view.boot
+            && Arc::ptr_eq(&state.config, &view.config)
+        {
+            state.link = link;
+        }
+    }
+}
+
+impl State {
+    /// The link to the meter, which is a new one where the device has come up anew since.
+    fn current_link(&mut self) -> &mut Link {
+        if self.link.up_since() != self.boot.at {
+            self.link = Link::new(self.boot.at);
+        }
+        &mut self.link
+    }
+
+    fn is_far_behind(&mut self, now: VirtualTime) -> bool {
+        now.since(self.current_link().through()) > limits::LINK_BEHIND
+    }
+}
+
+/// Does what takes its time, on a runtime of several threads so that its other tasks go on meanwhile.
+fn beside_the_runtime(work: impl FnOnce()) {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if flavor.is_ok_and(|flavor| flavor == RuntimeFlavor::MultiThread) {
+        tokio::task::block_in_place(work);
+    } else {
+        work();
     }
 }
 
@@ -102,8 +169,8 @@ impl Readings {
     /// The next one that has come, at `due` or later; otherwise when to ask again, where ever.
     fn step(&mut self, due: VirtualTime) -> Result<Snapshot, Option<VirtualTime>> {
         let device = Arc::clone(&self.device);
-        let mut state = device.state();
-        let (now, episodes) = device.follow(&mut state);
+        let (mut state, now) = device.caught_up();
+        let episodes = device.follow(&mut state, now);
         let (link, view) = (state.link, state.view());
         drop(state);
         let (meter, listener) = (&device.meter, listener(&view.config, &episodes));
@@ -375,6 +442,44 @@ mod tests {
         assert_eq!(bench.id(), None);
         bench.clock.advance(MINUTE).await.unwrap();
         assert_eq!(bench.device.snapshot().meter, before);
+    }
+
+    #[test]
+    fn a_long_way_holds_up_neither_the_device_nor_the_runtime() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let bench = bench(ensor());
+        runtime.block_on(bench.clock.jump(365 * 24 * 60 * MINUTE)).unwrap();
+        // Whoever looks now waits for the way to be gone.
+        let turn = bench.device.turn.lock().unwrap();
+        let device = Arc::clone(&bench.device);
+        let look = runtime.spawn(async move { device.snapshot().meter.reading.unwrap().id });
+        // The only worker has something else to do meanwhile, and the device is not locked.
+        runtime.block_on(runtime.spawn(async {})).unwrap();
+        assert_eq!(bench.device.view().boot.at, VirtualTime::ZERO);
+        assert!(!look.is_finished());
+        drop(turn);
+        assert_eq!(runtime.block_on(look).unwrap(), bench.id().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_changed_after_a_long_way_counts_from_then_on() {
+        let key = Some(Key([7; 16]));
+        let bench = bench(MeterPlan { encryption_key: Some([7; 16]), ..ensor() });
+        let other = self::bench(ensor());
+        for bench in [&bench, &other] {
+            bench.clock.jump(240 * MINUTE).await.unwrap();
+            let changed = bench.device.configure(|config| {
+                config.meter.encryption = true;
+                config.meter.encryption_key.clone_from(&key);
+                Ok::<_, ()>(())
+            });
+            changed.unwrap();
+            bench.clock.jump(240 * MINUTE).await.unwrap();
+        }
+        let (locked, open) = (bench.id().unwrap(), other.id().unwrap());
+        assert!((14_100..14_400).contains(&locked), "{locked}: of the last four hours");
+        assert!((28_300..28_800).contains(&open), "{open}: of all eight");
     }
 
     #[test]

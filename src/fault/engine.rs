@@ -5,7 +5,7 @@
 //! rules add up; the first effect that decides the outcome wins, and a later one that would have
 //! struck is counted as overruled.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,44 @@ pub struct Rule {
     /// When.
     pub when: Trigger,
 }
+
+/// How often the windows of rules over meters begin, per device.
+#[derive(Debug, Clone, Default)]
+pub struct Rhythms {
+    /// Times a day by rules for any device, and by those for one.
+    any: u64,
+    named: BTreeMap<String, u64>,
+}
+
+impl Rhythms {
+    /// Counts a rule in, armed or not.
+    ///
+    /// # Errors
+    /// How often a day it is for the busiest meter that it befalls, where that is more than
+    /// [`limits::METER_WINDOWS_A_DAY`].
+    pub fn add(&mut self, rule: &Rule) -> Result<(), u64> {
+        let (Fault::Meter { device, .. }, Some(every)) = (&rule.fault, rule.when.every) else {
+            return Ok(());
+        };
+        let windows = DAY.as_nanos().div_ceil(every.as_nanos().max(1));
+        let windows = u64::try_from(windows).unwrap_or(u64::MAX);
+        let own = match device {
+            None => {
+                self.any = self.any.saturating_add(windows);
+                self.named.values().max().copied().unwrap_or(0)
+            }
+            Some(device) => {
+                let own = self.named.entry(device.clone()).or_default();
+                *own = own.saturating_add(windows);
+                *own
+            }
+        };
+        let all = self.any.saturating_add(own);
+        if all > limits::METER_WINDOWS_A_DAY { Err(all) } else { Ok(()) }
+    }
+}
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// A rule's counts, as the control plane shows them.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +101,13 @@ pub enum EngineError {
     /// There are too many.
     #[error("the house has {} rules, the most it takes; remove some first", limits::FAULT_RULES)]
     Full,
+    /// Rules over a meter would come round too often.
+    #[error(
+        "the windows of the rules over one meter would begin {0} times a day, at most {most} are \
+         taken; let this one come round less often with `every`, or remove some first",
+        most = limits::METER_WINDOWS_A_DAY
+    )]
+    Often(u64),
 }
 
 /// What the rules made of a request: how long it is held up, and what then becomes of it.
@@ -291,7 +336,7 @@ impl Engine {
     /// Adds a rule, effective for the next request.
     ///
     /// # Errors
-    /// [`EngineError::Duplicate`] or [`EngineError::Full`].
+    /// [`EngineError::Duplicate`], [`EngineError::Full`] or [`EngineError::Often`].
     pub fn add(&self, rule: Rule) -> Result<(), EngineError> {
         let mut inner = self.inner();
         // Read under the lock: whoever asked about a meter before knew an earlier time.
@@ -302,6 +347,11 @@ impl Engine {
         if inner.rules.len() >= limits::FAULT_RULES {
             return Err(EngineError::Full);
         }
+        let mut rhythms = Rhythms::default();
+        for entry in &inner.rules {
+            let _ = rhythms.add(&entry.rule);
+        }
+        rhythms.add(&rule).map_err(EngineError::Often)?;
         self.explain(&rule.id, "added");
         inner.rules.push(Entry::new(rule, now));
         self.changed(&mut inner);
@@ -415,6 +465,15 @@ impl Engine {
             }
         }
         Arc::clone(&inner.episodes)
+    }
+
+    /// What befell and befalls the meters of the house, for who only prepares a look.
+    #[must_use]
+    pub fn episodes(&self) -> Arc<Episodes> {
+        if self.episodes.load(Ordering::Acquire) == 0 {
+            return Episodes::none();
+        }
+        Arc::clone(&self.inner().episodes)
     }
 
     /// A call of the API, before anything else looks at it.
@@ -950,6 +1009,7 @@ mod tests {
     use super::*;
     use crate::clock::Speed;
     use crate::fault::{ActionPlace, ApiPlace};
+    use crate::fault::{MeterEffect, Silence};
 
     const CALL: ActionCall<'_> = ActionCall { device: "A842E39F8124", action: "pump" };
     const API: ApiCall<'_> = ApiCall { device: "A842E39F8124", method: "GET", path: "/x" };
@@ -1064,5 +1124,32 @@ mod tests {
             Err(EngineError::Full)
         );
         assert_eq!(engine.remove("nobody"), Err(EngineError::Unknown("nobody".into())));
+    }
+
+    #[test]
+    fn windows_over_one_meter_are_bounded() {
+        let minutely = |id: &str, device: Option<&str>| {
+            let effect = MeterEffect::Silent(Silence::NoData);
+            let when = Trigger {
+                lasts: Some(Duration::from_secs(10)),
+                every: Some(Duration::from_mins(1)),
+                ..Trigger::default()
+            };
+            rule(id, Fault::Meter { device: device.map(str::to_owned), effect }, when)
+        };
+        let any = (0..20).map(|n| minutely(&n.to_string(), None));
+        let engine = engine(any.collect());
+        for n in 0..21 {
+            for device in ["A", "B"] {
+                engine.add(minutely(&format!("{device}{n}"), Some(device))).unwrap();
+            }
+        }
+        let refused = Err(EngineError::Often(42 * 1440));
+        assert_eq!(engine.add(minutely("x", Some("A"))), refused);
+        assert_eq!(engine.add(minutely("x", None)), refused);
+        engine.add(minutely("x", Some("C"))).unwrap();
+        engine.add(rule("y", api(ApiEffect::Hang), Trigger::default())).unwrap();
+        engine.remove("A3").unwrap();
+        engine.add(minutely("z", Some("A"))).unwrap();
     }
 }

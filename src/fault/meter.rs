@@ -4,9 +4,10 @@
 //! A rule over a meter leaves [`Episode`]s: from its arming to its disarming or removal. They outlive
 //! the rule, because the device goes on counting from what it did not hear then.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use super::Trigger;
+use super::{Course, Trigger};
 use crate::clock::VirtualTime;
 
 /// What may befall a meter.
@@ -36,6 +37,14 @@ pub enum Silence {
     KeyRequired,
     EncryptionKey,
     NotRecognized,
+}
+
+impl Silence {
+    /// Whether the device does not know any more who its meter is and what it said.
+    #[must_use]
+    pub const fn forgets(self) -> bool {
+        !matches!(self, Self::NoData | Self::Recognition)
+    }
 }
 
 /// How far a clock is off, ahead where positive.
@@ -80,13 +89,28 @@ impl Episode {
 
 /// All that befell and befalls the meters of a house, the first one first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Episodes(Vec<Episode>);
+pub struct Episodes {
+    all: Vec<Episode>,
+    /// The places of those of any device, and of those of one, by its id.
+    any: Vec<usize>,
+    named: BTreeMap<String, Vec<usize>>,
+}
+
+/// What befell and befalls one meter.
+#[derive(Debug, Clone, Copy)]
+pub struct Befalling<'a> {
+    all: &'a [Episode],
+    any: &'a [usize],
+    own: &'a [usize],
+}
 
 /// What befalls one meter at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MeterState {
     /// No reading gets through.
     pub silent: Option<Silence>,
+    /// One of all that keep it silent, not only the first, makes the device forget its meter.
+    pub forgets: bool,
     /// The values stand still since then.
     pub frozen: Option<VirtualTime>,
     /// Wh that the counter of imported energy stands too low.
@@ -105,6 +129,7 @@ impl Default for MeterState {
     fn default() -> Self {
         Self {
             silent: None,
+            forgets: false,
             frozen: None,
             lost: 0,
             clock: 0,
@@ -119,7 +144,14 @@ impl Episodes {
     /// These, of which the first silence wins.
     #[must_use]
     pub fn new(episodes: Vec<Episode>) -> Arc<Self> {
-        Arc::new(Self(episodes))
+        let mut new = Self { all: episodes, ..Self::default() };
+        for (place, episode) in new.all.iter().enumerate() {
+            match &episode.device {
+                None => new.any.push(place),
+                Some(device) => new.named.entry(device.clone()).or_default().push(place),
+            }
+        }
+        Arc::new(new)
     }
 
     /// None; always the same allocation.
@@ -132,22 +164,72 @@ impl Episodes {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// Those of one device.
+    #[must_use]
+    pub fn of(&self, device: &str) -> Befalling<'_> {
+        let own = self.named.get(device).map_or(&[][..], Vec::as_slice);
+        Befalling { all: &self.all, any: &self.any, own }
     }
 
     /// What befalls the meter of `device` at `at`.
     #[must_use]
     pub fn at(&self, device: &str, at: VirtualTime) -> MeterState {
+        self.of(device).at(at)
+    }
+}
+
+impl<'a> Befalling<'a> {
+    /// In the order of all.
+    fn episodes(self) -> impl Iterator<Item = &'a Episode> {
+        let Self { all, mut any, mut own } = self;
+        std::iter::from_fn(move || {
+            let next = match (any.split_first(), own.split_first()) {
+                (Some((first, rest)), None) => {
+                    any = rest;
+                    first
+                }
+                (Some((first, rest)), Some((other, _))) if first < other => {
+                    any = rest;
+                    first
+                }
+                (_, Some((first, rest))) => {
+                    own = rest;
+                    first
+                }
+                (None, None) => return None,
+            };
+            all.get(*next)
+        })
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.any.is_empty() && self.own.is_empty()
+    }
+
+    /// What of it keeps readings from getting through, or restarts their ids, from a moment on.
+    #[must_use]
+    pub fn course(self, from: VirtualTime) -> Course {
+        Course::new(self.episodes(), from)
+    }
+
+    /// What befalls the meter at `at`.
+    #[must_use]
+    pub fn at(self, at: VirtualTime) -> MeterState {
         let mut state = MeterState::default();
-        for episode in &self.0 {
-            if episode.device.as_deref().is_some_and(|wanted| wanted != device) {
-                continue;
-            }
+        for episode in self.episodes() {
             let (since, change) = episode.window(at);
             state.until = state.until.min(change);
             let Some(since) = since else { continue };
             match episode.effect {
-                MeterEffect::Silent(silence) => state.silent = state.silent.or(Some(silence)),
+                MeterEffect::Silent(silence) => {
+                    state.silent = state.silent.or(Some(silence));
+                    state.forgets |= silence.forgets();
+                }
                 MeterEffect::Frozen => {
                     state.frozen = Some(state.frozen.map_or(since, |other| other.min(since)));
                 }

@@ -4,6 +4,7 @@
 //! connect, slave reply, HTTP service…), counts, decides and explains; the layer at the seam carries
 //! the verdict out. Code of the device and of the slaves knows nothing of it.
 
+mod course;
 mod delay;
 mod effect;
 mod engine;
@@ -12,6 +13,7 @@ mod reply_plan;
 pub mod result;
 mod trigger;
 
+pub use self::course::{Course, Cut, Window};
 pub use self::delay::Delay;
 pub use self::effect::{
     ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, LiveEffect,
@@ -20,9 +22,9 @@ pub use self::effect::{
 };
 pub use self::engine::{
     ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, Listener,
-    LiveVerdict, ModbusRequest, MqttMessage, Peer, Refusing, Rule, RuleStatus, SlaveRequest,
-    TargetRequest, Verdict,
+    LiveVerdict, ModbusRequest, MqttMessage, Peer, Refusing, Rhythms, Rule, RuleStatus,
+    SlaveRequest, TargetRequest, Verdict,
 };
-pub use self::meter::{ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence};
+pub use self::meter::{Befalling, ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence};
 pub use self::reply_plan::{End, ReplyPlan, reply_plan};
 pub use self::trigger::{Trigger, TriggerState};

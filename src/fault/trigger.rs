@@ -124,10 +124,8 @@ impl Trigger {
             return (Some(begin), None);
         }
         let period = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let round = now.since(begin).as_nanos() / u128::from(period);
-        let round_begin = begin
-            .as_nanos()
-            .saturating_add(u64::try_from(round).unwrap_or(u64::MAX).saturating_mul(period));
+        let rounds = (now.as_nanos() - begin.as_nanos()) / period;
+        let round_begin = begin.as_nanos() + rounds * period;
         let end = VirtualTime::from_nanos(round_begin).after(lasts);
         if now < end {
             (Some(VirtualTime::from_nanos(round_begin)), Some(end))

@@ -211,8 +211,7 @@ impl Meter {
         Line {
             cadence: &self.cadence,
             recognition: Duration::from_millis(self.facts.recognition),
-            device: &self.device,
-            episodes: listener.episodes,
+            befalling: listener.episodes.of(&self.device),
             locked,
             ends: self.ends(),
         }

@@ -525,6 +525,24 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_powers_there_are_have_both_directions() {
+        for (import, export, shown) in [
+            ("-0.000000001", "9223372036.854775807", ["0", "9223372036.854775807"]),
+            ("9223372036.854775807", "-0.000000000", ["9223372036.854775807", "0"]),
+            ("9223372036.854775807", "9223372036.854775807", ["0", "0"]),
+        ] {
+            let rows = ["11:00:00", "11:00:10"]
+                .map(|time| format!("2026-06-10T{time}Z,{import},{export}"))
+                .join("\n");
+            let recording = Recording::parse(&format!("TIME,IPAP_T,IPAN_T\n{rows}\n")).unwrap();
+            let played = recording.at(5000, ReplayMode::Loop, true);
+            let values = [Quantity::ImportPower, Quantity::ExportPower]
+                .map(|quantity| played.value(quantity).unwrap().to_string());
+            assert_eq!(values, shown);
+        }
+    }
+
+    #[test]
     fn a_loop_goes_on_counting_and_an_end_stands_still() {
         let recording = three_rows();
         let at = |ms| values(recording.at(ms, ReplayMode::Loop, true));

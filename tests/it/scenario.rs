@@ -180,6 +180,20 @@ fn listeners_can_be_moved_from_the_command_line() {
 }
 
 #[test]
+fn rules_over_one_meter_come_round_only_so_often() {
+    let house = |rules: usize| {
+        let rule = "  - {at: meter, when: {for: 10s, every: 1m}, effect: no_data}\n";
+        format!("faults:\n{}", rule.repeat(rules))
+    };
+    scenario::load(&house(41), "house.yaml", None).unwrap();
+    let report = scenario::load(&house(50), "house.yaml", None).unwrap_err();
+    let told: Vec<_> = report.to_json().collect();
+    assert_eq!((told.len(), &told[0]["path"]), (1, &json!("faults[41].when.every")), "{told:?}");
+    let message = told[0]["message"].as_str().unwrap();
+    assert!(message.ends_with("begin 60480 times a day; at most 60000 are taken"), "{message}");
+}
+
+#[test]
 fn mistakes_are_capped_and_the_rest_is_counted() {
     let text = lines(150, |n| format!("key{n}: 1"));
     let report = scenario::load(&text, "test.yaml", None).unwrap_err();

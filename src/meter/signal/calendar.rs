@@ -115,8 +115,11 @@ fn timestamp(second: i64) -> Timestamp {
 
 fn midnight(date: Date) -> i64 {
     local_zone().to_timestamp(date.at(0, 0, 0, 0)).map_or_else(
-        // Only the last hours of year 9999 have no timestamp.
-        |_| Timestamp::MAX.as_second(),
+        // Before the first second that can be written, or after the last: each has its day.
+        |_| match date.year() {
+            ..0 => Timestamp::MIN.as_second(),
+            _ => Timestamp::MAX.as_second() + 1,
+        },
         Timestamp::as_second,
     )
 }
@@ -155,6 +158,14 @@ mod tests {
             assert_eq!(LocalDay::of(day.begin), day);
             assert_eq!(LocalDay::of(day.begin - 1), day.previous());
             assert_eq!(day.next().number(), day.number() + 1);
+        }
+    }
+
+    #[test]
+    fn every_second_that_can_be_written_has_its_day() {
+        for second in [Timestamp::MIN.as_second(), Timestamp::MAX.as_second()] {
+            let day = LocalDay::of(second);
+            assert!(day.contains(second), "{second}: {day:?}");
         }
     }
 

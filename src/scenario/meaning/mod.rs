@@ -26,7 +26,7 @@ use super::raw;
 use super::tree::{Content, Node};
 use crate::bank::UnitLayout;
 use crate::device::actions::Definition;
-use crate::fault::Rule;
+use crate::fault::{Rhythms, Rule};
 use crate::limits;
 use crate::outbound::{Broker, HostAddress, Policy};
 
@@ -179,6 +179,7 @@ fn rules(raw: &[raw::Rule], known: &Known<'_>, mistakes: &mut Mistakes) -> Vec<R
     }
     let mut ids: HashMap<String, usize> = HashMap::new();
     let mut rules = Vec::with_capacity(raw.len());
+    let (mut rhythms, mut too_many) = (Rhythms::default(), false);
     for (index, rule) in raw.iter().enumerate() {
         let path = base.index(index);
         let default_id = format!("fault-{}", index + 1);
@@ -191,7 +192,21 @@ fn rules(raw: &[raw::Rule], known: &Known<'_>, mistakes: &mut Mistakes) -> Vec<R
         } else {
             ids.insert(id, index);
         }
-        rules.extend(fault::rule(rule, &default_id, &path, known, mistakes));
+        let Some(rule) = fault::rule(rule, &default_id, &path, known, mistakes) else { continue };
+        let counted = rhythms.add(&rule);
+        // All that follow would be too many as well.
+        if let Err(windows) = counted
+            && !std::mem::replace(&mut too_many, true)
+        {
+            let message = format!(
+                "with this rule the windows of those over one meter begin {windows} times a day; at \
+                 most {} are taken",
+                limits::METER_WINDOWS_A_DAY
+            );
+            let help = "let some of them come round less often";
+            mistakes.push(Mistake::new(path.key("when").key("every"), message).help(help));
+        }
+        rules.push(rule);
     }
     rules
 }
