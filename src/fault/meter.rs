@@ -169,6 +169,7 @@ impl Episodes {
 
     /// Those of one device.
     #[must_use]
+    #[inline]
     pub fn of(&self, device: &str) -> Befalling<'_> {
         let own = self.named.get(device).map_or(&[][..], Vec::as_slice);
         Befalling { all: &self.all, any: &self.any, own }
@@ -207,6 +208,7 @@ impl<'a> Befalling<'a> {
 
     /// Whether there is nothing.
     #[must_use]
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.any.is_empty() && self.own.is_empty()
     }
@@ -219,7 +221,13 @@ impl<'a> Befalling<'a> {
 
     /// What befalls the meter at `at`.
     #[must_use]
+    #[inline]
     pub fn at(self, at: VirtualTime) -> MeterState {
+        // Asked several times for each reading, and mostly there is nothing.
+        if self.is_empty() { MeterState::default() } else { self.together(at) }
+    }
+
+    fn together(self, at: VirtualTime) -> MeterState {
         let mut state = MeterState::default();
         for episode in self.episodes() {
             let (since, change) = episode.window(at);
