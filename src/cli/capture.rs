@@ -2,12 +2,14 @@
 
 mod client;
 mod draft;
+mod meter;
+mod wifi;
 
 use std::fs;
 use std::io::Write as _;
 
-use self::client::{Client, Unreadable};
-use self::draft::Captured;
+use self::client::{Client, SCAN, Unreadable};
+use self::draft::{Captured, Draft};
 use super::args::CaptureArguments;
 use super::{Outcome, print};
 use crate::scenario;
@@ -56,10 +58,8 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Outcome {
 async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
     let password = arguments.password.clone().or_else(|| std::env::var("WWSIM_PASSWORD").ok());
     let mut client = Client::new(&arguments.url, password)?;
-    let mut captured = Captured {
-        system: client.json("/api/v1/system").await?.unwrap_or_default(),
-        ..Captured::default()
-    };
+    let mut captured = Captured { system: client.system().await?, ..Captured::default() };
+    let mut left_out = Vec::new();
     for (path, part) in [
         ("/api/v1/settings", &mut captured.settings),
         ("/api/v1/meter/settings", &mut captured.meter_settings),
@@ -69,13 +69,15 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
         ("/api/v1/mqtt/settings", &mut captured.mqtt),
         ("/api/v1/modbus", &mut captured.modbus),
         ("/api/v1/actions", &mut captured.actions),
-        ("/api/v1/wifi/scan", &mut captured.networks),
         ("/api/v1/report", &mut captured.report),
+        (SCAN, &mut captured.networks),
     ] {
         *part = match client.json(path).await {
-            // A device that keeps one thing to itself is still worth the others.
-            Err(error @ Unreadable::Answer { .. }) => {
+            // A device that keeps one thing to itself is still worth the others; so is a twin whose
+            // clock stands, which never comes to the end of a scan.
+            Err(error) if error.concerns_only(SCAN) => {
                 eprintln!("wwsim: left out: {error}");
+                left_out.push(format!("Left out: {error}"));
                 None
             }
             answered => answered?,
@@ -88,13 +90,34 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
         _ => None,
     };
     let id = captured.system["device"]["id"].as_str().unwrap_or("a device");
-    let draft = draft::scenario(&format!("{id}, captured"), &captured);
+    let Draft { scenario, notes } = draft::scenario(&format!("{id}, captured"), &captured);
     // Texts, numbers and mappings with texts as keys always become YAML.
-    let yaml = serde_yaml::to_string(&draft).unwrap_or_default();
+    let yaml = serde_yaml::to_string(&scenario).unwrap_or_default();
+    let comments: String = left_out.iter().chain(&notes).map(|note| comment(note)).collect();
     Ok(format!(
         "# Captured from {} by wwsim {}.\n# Secrets never leave a device: passwords are `captured` \
-         here, keys and certificates' keys are missing.\n{yaml}",
+         here, repeated to their length where the\n# device tells it; keys and certificates' keys \
+         are missing but where a comment says otherwise.\n{comments}{yaml}",
         client.authority(),
         env!("CARGO_PKG_VERSION"),
     ))
+}
+
+/// A note as comments of YAML, each line short enough to be read.
+fn comment(note: &str) -> String {
+    const WIDTH: usize = 98;
+    let mut lines = String::from("#");
+    let mut width = 1;
+    // By white space, so that nothing that a device says ends the comment.
+    for word in note.split_whitespace() {
+        let long = word.chars().count() + 1;
+        if width > 1 && width + long > WIDTH {
+            lines.push_str("\n#  ");
+            width = 3;
+        }
+        lines.push(' ');
+        lines.push_str(word);
+        width += long;
+    }
+    lines + "\n"
 }

@@ -32,10 +32,16 @@ pub fn shift(snapshot: &Snapshot, quantity: Quantity) -> i8 {
     let config = &snapshot.view.config;
     // Most devices leave their meter's scalers alone, and every number passes here.
     if config.meter.scalers_set == ScalersSet::Custom && is_dlms(snapshot) {
-        in_force(config, quantity) - detected(quantity)
+        shift_by(&config.custom_scalers, quantity)
     } else {
         0
     }
+}
+
+/// The same where these scalers of the user's own are in force.
+#[must_use]
+pub fn shift_by(scalers: &[CustomScaler], quantity: Quantity) -> i8 {
+    own(scalers, quantity).map_or(0, |own| own - detected(quantity))
 }
 
 fn is_dlms(snapshot: &Snapshot) -> bool {

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use wwsim::house::House;
 use wwsim::scenario;
 
-use crate::harness::{http, within};
+use crate::harness::{Answer, http, within};
 
 /// A device of which everything that can be captured is its own.
 const ORIGINAL: &str = r#"
@@ -26,7 +26,7 @@ device:
     services: {report_interval: 12, broadcast: false, sd: {enable: true, frequency: 60}}
   meter_settings: {conv_factor: 2, if_type: p1}
   scalers: [{obis: 1.8.0, scaler: -1}]
-  wifi: {enable: true, name: home, max_tx_power: 11.5}
+  wifi: {enable: true, name: home, password: home sweet home, max_tx_power: 11.5}
   networks: [{ssid: home, bssid: DC15C84FBAB6, channel: 13, rssi: -40}, {ssid: other, rssi: -70}]
   mqtt:
     url: "mqtt://broker.example.com"
@@ -47,15 +47,23 @@ async fn start(text: &str) -> House {
 }
 
 async fn capture(house: &House, arguments: &[&str]) -> Output {
+    capture_at(&house.addresses().devices[0].http, arguments).await
+}
+
+async fn capture_at(url: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));
     command.env_remove("WWSIM_PASSWORD").stdin(Stdio::null()).kill_on_drop(true);
-    command.arg("capture").arg(&house.addresses().devices[0].http).args(arguments);
+    command.arg("capture").arg(url).args(arguments);
     within(command.output()).await.unwrap()
 }
 
-async fn get(house: &House, path: &str) -> Value {
+async fn show(house: &House, path: &str) -> Answer {
     let device = house.addresses().devices[0].http.replace("http://", "").parse().unwrap();
-    let answer = http(device, "GET", path, "").await;
+    http(device, "GET", path, "").await
+}
+
+async fn get(house: &House, path: &str) -> Value {
+    let answer = show(house, path).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body))
 }
@@ -82,19 +90,31 @@ fn passes(path: &str) -> bool {
             .contains(&last)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_captured_twin_shows_what_the_original_shows() {
-    let original = start(ORIGINAL).await;
-    // Its first readings.
-    original.clock().advance(std::time::Duration::from_mins(1)).await.unwrap();
-    let output = capture(&original, &[]).await;
+/// The scenario that is captured, and what is said besides; and that it was captured.
+async fn captured(house: &House) -> (String, String) {
+    let output = capture(house, &[]).await;
     let text = String::from_utf8(output.stdout).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}\n{text}");
-    assert_eq!(said, "");
+    (text, said)
+}
 
+/// A minute passes, in which a meter that can be heard is heard.
+async fn settle(house: &House) {
+    house.clock().advance(std::time::Duration::from_mins(1)).await.unwrap();
+}
+
+/// The twin of a twin, and its scenario; nothing was left out.
+async fn twin_of(original: &House) -> (House, String) {
+    let (text, said) = captured(original).await;
+    assert_eq!(said, "", "{text}");
     let twin = start(&text).await;
-    twin.clock().advance(std::time::Duration::from_mins(1)).await.unwrap();
+    settle(&twin).await;
+    (twin, text)
+}
+
+/// Both show the same but for what differs between any two moments.
+async fn assert_same(original: &House, twin: &House) {
     for path in [
         "/api/v1/system",
         "/api/v1/settings",
@@ -108,9 +128,18 @@ async fn a_captured_twin_shows_what_the_original_shows() {
         "/api/v1/berry",
         "/api/v1/report",
     ] {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        leaves(&get(&original, path).await, "", &mut ours);
-        leaves(&get(&twin, path).await, "", &mut theirs);
+        let (ours, theirs) = (show(original, path).await, show(twin, path).await);
+        assert_eq!(theirs.status, ours.status, "{path}");
+        if ours.status != 200 {
+            continue;
+        }
+        let of = |body: &str| {
+            let value = serde_json::from_str(body).unwrap_or_else(|_| Value::from(body));
+            let mut found = Vec::new();
+            leaves(&value, "", &mut found);
+            found
+        };
+        let (ours, theirs) = (of(&ours.body), of(&theirs.body));
         let names = |leaves: &[(String, Value)]| {
             leaves.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>()
         };
@@ -119,6 +148,14 @@ async fn a_captured_twin_shows_what_the_original_shows() {
             assert!(passes(&ours.0) || theirs == ours, "{path}: {theirs:?} is not {ours:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_captured_twin_shows_what_the_original_shows() {
+    let original = start(ORIGINAL).await;
+    settle(&original).await;
+    let (twin, _) = twin_of(&original).await;
+    assert_same(&original, &twin).await;
     // Both counters go on from what the original's report showed, which conv_factor doubles.
     let energy = "/report/energy/active/positive/total";
     let of = async |house: &House| {
@@ -146,8 +183,178 @@ async fn a_protected_device_is_captured_with_its_password_and_keeps_it_to_itself
         let captured = capture(&house, &["--password", "open sesame"]).await;
         let text = String::from_utf8(captured.stdout).unwrap();
         assert!(captured.status.success(), "{}", String::from_utf8_lossy(&captured.stderr));
-        assert!(text.contains("protection: true") && text.contains("password: captured"), "{text}");
+        assert!(
+            text.contains("protection: true") && text.contains("password: capturedcap\n"),
+            "{text}"
+        );
         assert!(!text.contains("sesame"), "{text}");
         house.stop().await;
     }
+}
+
+/// Firmwares of each kind of API.
+const FIRMWARES: [&str; 4] = ["1.2.10", "1.9.0", "2.0.2", "2.8.2"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_captured_wifi_client_is_in_its_network_on_every_firmware() {
+    for firmware in FIRMWARES {
+        for (network, secured) in
+            [("auth_mode: WPA2, password: home sweet home", true), ("auth_mode: open", false)]
+        {
+            // The meter feeds it: Wi-Fi is all that there is, and what the clouds go by.
+            let original = start(&format!(
+                "clock: {{speed: 60}}\nmeter: {{kind: landis_gyr}}\ndevice:\n  firmware: {firmware}\n  \
+                 power: {{usb: false}}\n  wifi: {{enable: true, name: home{}}}\n  networks: \
+                 [{{ssid: home, channel: 6, {network}}}]\n",
+                if secured { ", password: home sweet home" } else { "" },
+            ))
+            .await;
+            settle(&original).await;
+            assert_eq!(get(&original, "/api/v1/system").await["wifi"]["status"], "OK");
+            let (twin, text) = twin_of(&original).await;
+            assert_same(&original, &twin).await;
+            assert!(!text.contains("sweet"), "{text}");
+            assert_eq!(text.contains("password: captured\n"), secured, "{text}");
+            original.stop().await;
+            twin.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_its_network_refuses_is_refused_in_the_twin() {
+    let original = start(
+        "clock: {speed: 60}\ndevice: {wifi: {enable: true, name: home, password: not this one}, \
+         networks: [{ssid: home, password: home sweet home}]}",
+    )
+    .await;
+    settle(&original).await;
+    assert_eq!(get(&original, "/api/v1/system").await["wifi"]["status"], "Error");
+    let (twin, _) = twin_of(&original).await;
+    assert_same(&original, &twin).await;
+    original.stop().await;
+    twin.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_captured_as_the_meter_counts_them() {
+    let scaled = "conv_factor: 40, scalers_set: custom";
+    let own = "{obis: 1.8.0, scaler: -3}, {obis: 2.8.255, scaler: 2}, {obis: 32.7.0, scaler: -1}";
+    for (settings, kind) in [
+        (scaled, "landis_gyr"),
+        // Scalers that are not chosen, or of a meter that has none, do nothing.
+        ("conv_factor: 40", "landis_gyr"),
+        (scaled, "ensor"),
+    ] {
+        let original = start(&format!(
+            "clock: {{speed: 60}}\ndevice: {{meter_settings: {{{settings}}}, scalers: [{own}]}}\n\
+             meter: {{kind: {kind}, household: {{annual_kwh: 0, base_watts: 0, noise_watts: 0}}, \
+             phases: 1, start: {{import: [12345.678, 321.5], export: [77.25, 11]}}}}\n"
+        ))
+        .await;
+        settle(&original).await;
+        let (twin, text) = twin_of(&original).await;
+        assert_same(&original, &twin).await;
+        for counter in ["positive", "negative"] {
+            let path = format!("/report/energy/active/{counter}/total");
+            let of = async |house: &House| {
+                get(house, "/api/v1/report").await.pointer(&path).unwrap().as_f64().unwrap()
+            };
+            let (ours, theirs) = (of(&original).await, of(&twin).await);
+            let off = (ours - theirs).abs() / ours;
+            assert!(off < 1e-4, "{settings}, {kind}, {counter}: {ours} and {theirs}\n{text}");
+        }
+        original.stop().await;
+        twin.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_device_is_said_to_be_none() {
+    let house = start(
+        "http_targets:\n  lamp: {routes: [{path: /api/v1/system, body: '{\"on\": true}'}]}\n  page: \
+         {routes: [{path: /api/v1/system, body: <html></html>}]}\n",
+    )
+    .await;
+    let targets = &house.addresses().http_targets;
+    for (url, why) in [
+        (&house.addresses().control, "answered with 404"),
+        (&targets["lamp"], "answered without `device.id`"),
+        (&targets["page"], "answered with no JSON"),
+    ] {
+        let output = capture_at(url, &[]).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{url}: {said}");
+        assert!(said.contains(url.trim_end_matches('/')), "{url}: {said}");
+        assert!(said.contains(why) && said.contains("/api/v1/system"), "{url}: {said}");
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meter_that_is_not_understood_is_not_in_the_twin_either() {
+    let key = "encryption_key: \"0123456789ABCDEF0123456789ABCDEF\"";
+    let other = "encryption_key: \"00112233445566778899AABBCCDDEEFF\"";
+    let fault = |effect: &str| format!("faults: [{{id: dead, at: meter, effect: {effect}}}]");
+    for (status, kind, meter, settings, fault) in [
+        ("KEY REQUIRED", "landis_gyr", key, "", String::new()),
+        ("KEY REQUIRED", "ensor", key, "encryption: true", String::new()),
+        (
+            "ENCRYPTION KEY",
+            "landis_gyr",
+            key,
+            &*format!("encryption: true, {other}, authentication_key: \"{:032}\"", 7),
+            String::new(),
+        ),
+        ("NOT RECOGNIZED", "kamstrup", "", "", fault("not_recognized")),
+        ("NO DATA", "ensor", "", "", fault("no_data")),
+        ("NO DATA", "ensor", "", "", fault("no_data, when: {after: 20s}")),
+        ("NOT CONNECTED", "none", "", "", String::new()),
+    ] {
+        let comma = if meter.is_empty() { "" } else { ", " };
+        let original = start(&format!(
+            "clock: {{speed: 60}}\nmeter: {{kind: {kind}{comma}{meter}}}\ndevice: {{meter_settings: \
+             {{{settings}}}}}\n{fault}\n"
+        ))
+        .await;
+        settle(&original).await;
+        settle(&original).await;
+        assert_eq!(get(&original, "/api/v1/system").await["meter"]["status"], status);
+        let (twin, text) = twin_of(&original).await;
+        assert_same(&original, &twin).await;
+        assert!(text.contains(&format!("kind: {kind}\n")), "{text}");
+        assert!(!text.contains("0123456789ABCDEF") && !text.contains("00112233"), "{text}");
+        original.stop().await;
+        twin.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_point_is_one_in_the_twin() {
+    let original = start("clock: {speed: 60}\ndevice: {access_point: true}").await;
+    settle(&original).await;
+    assert_eq!(get(&original, "/api/v1/system").await["wifi"]["mode"], "AP");
+    let (twin, _) = twin_of(&original).await;
+    assert_same(&original, &twin).await;
+    original.stop().await;
+    twin.stop().await;
+}
+
+/// A scan takes seconds of the twin's own time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twin_whose_clock_stands_is_captured_without_a_scan() {
+    let original = start(
+        "clock: {speed: manual}\ndevice: {wifi: {enable: true, name: home, password: home sweet \
+         home}, networks: [{ssid: home, channel: 6, wps: true}, {ssid: other}]}",
+    )
+    .await;
+    settle(&original).await;
+    let (text, said) = captured(&original).await;
+    assert!(said.contains("left out: ") && said.contains("/api/v1/wifi/scan within 10s"), "{said}");
+    assert!(text.contains("# Left out: ") && text.contains("/api/v1/wifi/scan"), "{text}");
+    let twin = start(&text).await;
+    settle(&twin).await;
+    assert_same(&original, &twin).await;
+    original.stop().await;
+    twin.stop().await;
 }

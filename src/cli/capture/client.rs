@@ -17,8 +17,13 @@ use tokio::net::TcpStream;
 
 /// Bytes of an answer; the largest of a real device, the objects of a DLMS meter, has some 20 KiB.
 const ANSWER_BYTES: usize = 1024 * 1024;
-/// Real time for one answer: a scan of the Wi-Fi takes the device some seconds.
+/// Real time for one answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Real time for a scan of the Wi-Fi, which takes the device some seconds; those of a twin whose clock
+/// stands never pass.
+const SCAN_TIME: Duration = Duration::from_secs(10);
+/// Where the networks around are listed.
+pub(super) const SCAN: &str = "/api/v1/wifi/scan";
 
 /// Why a device could not be read. The messages are for the person at the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +34,31 @@ pub(super) enum Unreadable {
     Url(String),
     #[error("cannot reach {authority}: {reason}; is the device on, and in this network?")]
     Unreachable { authority: String, reason: String },
+    #[error(
+        "{authority}: no answer to {path} within {within:?}; is the device busy, or the clock of a \
+         twin manual?"
+    )]
+    Silent { authority: String, path: String, within: Duration },
+    #[error("{url} is no whatwatt Go that can be captured: {reason}; expected the URL of a device")]
+    NoDevice { url: String, reason: String },
     #[error("{authority} asks for a password; give it with --password or in WWSIM_PASSWORD")]
     PasswordMissing { authority: String },
     #[error("{authority} does not take this password")]
     PasswordWrong { authority: String },
     #[error("{path}: {reason}")]
     Answer { path: String, reason: String },
+}
+
+impl Unreadable {
+    /// Whether the rest of the device can be read all the same: an answer is wrong, or the one to
+    /// `slow` does not come.
+    pub(super) fn concerns_only(&self, slow: &str) -> bool {
+        match self {
+            Self::Answer { .. } => true,
+            Self::Silent { path, .. } => path == slow,
+            _ => false,
+        }
+    }
 }
 
 /// What a device answered.
@@ -88,9 +112,10 @@ impl Client {
         }
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES).collect();
-        let body = tokio::time::timeout(ANSWER_TIME, body)
+        let within = time_for(path);
+        let body = tokio::time::timeout(within, body)
             .await
-            .map_err(|_| wrong_answer(path, &format!("not complete within {ANSWER_TIME:?}")))?
+            .map_err(|_| wrong_answer(path, &format!("not complete within {within:?}")))?
             .map_err(|error| wrong_answer(path, &error.to_string()))?;
         Ok(Answer { status, body: body.to_bytes() })
     }
@@ -104,6 +129,25 @@ impl Client {
                 .map_err(|error| wrong_answer(path, &format!("answered with no JSON: {error}"))),
             StatusCode::NOT_FOUND => Ok(None),
             other => Err(wrong_answer(path, &format!("answered with {other}"))),
+        }
+    }
+
+    /// What the device says of itself, which tells it from anything else that speaks HTTP.
+    pub(super) async fn system(&mut self) -> Result<Value, Unreadable> {
+        const PATH: &str = "/api/v1/system";
+        let url = format!("http://{}", self.authority);
+        let no_device =
+            |reason: String| Unreadable::NoDevice { url, reason: format!("{PATH}: {reason}") };
+        let system = match self.json(PATH).await {
+            Ok(Some(system)) => system,
+            Ok(None) => return Err(no_device(format!("answered with {}", StatusCode::NOT_FOUND))),
+            Err(Unreadable::Answer { reason, .. }) => return Err(no_device(reason)),
+            Err(error) => return Err(error),
+        };
+        let says = |field: &str| system["device"][field].as_str().is_some_and(|id| !id.is_empty());
+        match ["id", "firmware"].into_iter().find(|field| !says(field)) {
+            Some(field) => Err(no_device(format!("answered without `device.{field}`"))),
+            None => Ok(system),
         }
     }
 
@@ -157,11 +201,19 @@ impl Client {
             let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
             sender.send_request(request).await.map_err(|error| error.to_string())
         };
-        let answer = tokio::time::timeout(ANSWER_TIME, exchange).await;
-        answer
-            .map_err(|_| unreachable(format!("no answer within {ANSWER_TIME:?}")))?
-            .map_err(unreachable)
+        let within = time_for(path);
+        let silent = || Unreadable::Silent {
+            authority: self.authority.clone(),
+            path: path.to_owned(),
+            within,
+        };
+        let answer = tokio::time::timeout(within, exchange).await;
+        answer.map_err(|_| silent())?.map_err(unreachable)
     }
+}
+
+fn time_for(path: &str) -> Duration {
+    if path == SCAN { SCAN_TIME } else { ANSWER_TIME }
 }
 
 fn wrong_answer(path: &str, reason: &str) -> Unreadable {
