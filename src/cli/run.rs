@@ -144,7 +144,7 @@ fn try_these(house: &House, addresses: &Addresses) -> String {
          curl -s '{url}/api/v1/actions/status?id={id}'\n  \
          curl -s {authorization}{control}/control/v1/faults\n\nCtrl-C ends it.\n",
         url = device.http,
-        id = twin.settings().first_status_id.unwrap_or(*limits::FIRST_STATUS_ID.start()),
+        id = twin.settings().first_status_id(),
         control = addresses.control,
     )
 }

@@ -212,7 +212,7 @@ pub struct Device {
     /// Whether its MQTT client has a broker, as that client says.
     broker: AtomicBool,
     /// The count of them that is known to outlive the process; none where nothing does.
-    kept: watch::Sender<Option<u64>>,
+    kept: Followed,
     /// The count of them that its Modbus server's listener follows.
     modbus_followed: Followed,
 }
@@ -313,7 +313,7 @@ impl Device {
         state.offline = power::records_alone(&state.config, state.firmware, &site);
         let state = Mutex::new(state);
         let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, sd_dir));
-        let (changes, kept) = (watch::Sender::new(0), watch::Sender::new(None));
+        let (changes, kept) = (watch::Sender::new(0), Followed::default());
         Arc::new(Self {
             identity,
             settings,
@@ -404,7 +404,7 @@ impl Device {
     }
 
     /// Up to which count of changes everything outlives the process.
-    pub(super) fn kept_changes(&self) -> &watch::Sender<Option<u64>> {
+    pub(super) fn kept_changes(&self) -> &Followed {
         &self.kept
     }
 

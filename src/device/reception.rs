@@ -1,6 +1,7 @@
 //! The device and its meter: what it has heard, and when it hears more.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -42,7 +43,7 @@ impl Device {
         self.follow(&mut state, now);
         let (link, key) = (state.link, key(&state.config).copied());
         drop(state);
-        Readings { device: Arc::clone(self), link, key, last: now }
+        Readings { device: Arc::clone(self), link, key, last: now, pause: None }
     }
 
     /// Brings the link to the meter up to `now`, and says what befalls the meter. Due before every
@@ -136,12 +137,24 @@ pub struct Readings {
     key: Option<[u8; 16]>,
     /// No reading that came up to here is given out any more.
     last: VirtualTime,
+    /// The pause that was asked for last, in seconds.
+    pause: Option<u32>,
 }
 
 impl Readings {
     /// Waits for the next one. Nothing is lost where the caller gives up.
     pub async fn next(&mut self) -> Snapshot {
         self.next_from(VirtualTime::ZERO).await
+    }
+
+    /// Waits for the first one that comes so many whole seconds after `since`, at once where there was
+    /// none before. Where that is another pause than the one before, nothing that is past is due.
+    pub async fn next_after(&mut self, since: Option<VirtualTime>, seconds: u32) -> Snapshot {
+        if self.pause.replace(seconds).is_some_and(|before| before != seconds) {
+            *self = Self { pause: self.pause, ..self.device.readings() };
+        }
+        let pause = Duration::from_secs(seconds.into()).saturating_sub(limits::SECONDS_SLACK);
+        self.next_from(since.map_or(VirtualTime::ZERO, |since| since.after(pause))).await
     }
 
     /// Waits for the first one that comes at `due` or later; those before are passed over.
@@ -194,20 +207,15 @@ impl Readings {
         loop {
             let before_jump = self.link.through() <= jumped.to;
             let lived = if before_jump { jumped.from } else { now };
-            match meter.next_reading(&self.link, listener) {
-                Some(at) if at <= lived => {
-                    meter.follow(&mut self.link, at, listener);
-                    if let Some(snapshot) = self.fresh(come(&self.link, at), due) {
-                        return Ok(snapshot);
-                    }
-                }
-                _ if before_jump => {
-                    meter.follow(&mut self.link, jumped.to, listener);
-                    if let Some(snapshot) = self.fresh(come(&self.link, jumped.to), due) {
-                        return Ok(snapshot);
-                    }
-                }
+            // What a jump led over comes at its end.
+            let at = match meter.next_reading(&self.link, listener) {
+                Some(at) if at <= lived => at,
+                _ if before_jump => jumped.to,
                 next => return Err(next),
+            };
+            meter.follow(&mut self.link, at, listener);
+            if let Some(snapshot) = self.fresh(come(&self.link, at), due) {
+                return Ok(snapshot);
             }
         }
     }
@@ -237,8 +245,6 @@ fn listener<'a>(config: &'a Config, episodes: &'a Arc<Episodes>) -> Listener<'a>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::Timestamp;
     use tokio::sync::mpsc;
 

@@ -138,19 +138,14 @@ impl Device {
     /// Says that everything up to this count of [`Device::changes`] is where it outlives the
     /// process; none where nobody takes care of that (any more).
     pub fn set_kept(&self, changes: Option<u64>) {
-        self.kept_changes().send_replace(changes);
+        self.kept_changes().set(changes);
     }
 
     /// Waits until everything that has changed so far is where it outlives the process. At once
     /// where nobody takes care of that.
     pub async fn kept(&self) {
-        if self.kept_changes().borrow().is_none() {
-            return;
-        }
         let wanted = *self.changes().borrow();
-        let mut kept = self.kept_changes().subscribe();
-        // The sender lives as long as the device.
-        let _ = kept.wait_for(|kept| kept.is_none_or(|kept| kept >= wanted)).await;
+        self.kept_changes().reaches(wanted).await;
     }
 }
 

@@ -90,29 +90,25 @@ impl Course {
             };
             let Trigger { after, lasts, every, .. } = episode.when;
             let begin = episode.armed_at.after(after);
-            let Some(lasts) = lasts else {
-                course.once(Window { cut, from: begin, to: VirtualTime::MAX }, episode.until);
+            if lasts.is_some_and(|lasts| lasts.is_zero()) {
                 continue;
+            }
+            let to = match (lasts, every) {
+                (Some(lasts), Some(every)) if every > lasts => {
+                    periodic.push(Periodic {
+                        cut,
+                        begin: begin.as_nanos(),
+                        lasts: nanos(lasts),
+                        period: nanos(every),
+                        until: episode.until.as_nanos(),
+                    });
+                    continue;
+                }
+                (Some(lasts), None) => begin.after(lasts),
+                // It goes on for good, or comes round before it is over.
+                (None, _) | (Some(_), Some(_)) => VirtualTime::MAX,
             };
-            if lasts.is_zero() {
-                continue;
-            }
-            match every {
-                None => {
-                    let to = begin.after(lasts);
-                    course.once(Window { cut, from: begin, to }, episode.until);
-                }
-                Some(every) if every <= lasts => {
-                    course.once(Window { cut, from: begin, to: VirtualTime::MAX }, episode.until);
-                }
-                Some(every) => periodic.push(Periodic {
-                    cut,
-                    begin: begin.as_nanos(),
-                    lasts: nanos(lasts),
-                    period: nanos(every),
-                    until: episode.until.as_nanos(),
-                }),
-            }
+            course.once(Window { cut, from: begin, to }, episode.until);
         }
         let together = |one: &Periodic| (one.cut, one.period, one.until);
         periodic.sort_unstable_by_key(together);

@@ -113,6 +113,13 @@ async fn twin_of(original: &House) -> (House, String) {
     (twin, text)
 }
 
+/// The same, which shows what the original does.
+async fn same_twin_of(original: &House) -> (House, String) {
+    let (twin, text) = twin_of(original).await;
+    assert_same(original, &twin).await;
+    (twin, text)
+}
+
 /// Both show the same but for what differs between any two moments.
 async fn assert_same(original: &House, twin: &House) {
     for path in [
@@ -154,8 +161,7 @@ async fn assert_same(original: &House, twin: &House) {
 async fn a_captured_twin_shows_what_the_original_shows() {
     let original = start(ORIGINAL).await;
     settle(&original).await;
-    let (twin, _) = twin_of(&original).await;
-    assert_same(&original, &twin).await;
+    let (twin, _) = same_twin_of(&original).await;
     // Both counters go on from what the original's report showed, which conv_factor doubles.
     let energy = "/report/energy/active/positive/total";
     let of = async |house: &House| {
@@ -211,8 +217,7 @@ async fn a_captured_wifi_client_is_in_its_network_on_every_firmware() {
             .await;
             settle(&original).await;
             assert_eq!(get(&original, "/api/v1/system").await["wifi"]["status"], "OK");
-            let (twin, text) = twin_of(&original).await;
-            assert_same(&original, &twin).await;
+            let (twin, text) = same_twin_of(&original).await;
             assert!(!text.contains("sweet"), "{text}");
             assert_eq!(text.contains("password: captured\n"), secured, "{text}");
             original.stop().await;
@@ -230,8 +235,7 @@ async fn a_client_that_its_network_refuses_is_refused_in_the_twin() {
     .await;
     settle(&original).await;
     assert_eq!(get(&original, "/api/v1/system").await["wifi"]["status"], "Error");
-    let (twin, _) = twin_of(&original).await;
-    assert_same(&original, &twin).await;
+    let (twin, _) = same_twin_of(&original).await;
     original.stop().await;
     twin.stop().await;
 }
@@ -253,8 +257,7 @@ async fn counters_are_captured_as_the_meter_counts_them() {
         ))
         .await;
         settle(&original).await;
-        let (twin, text) = twin_of(&original).await;
-        assert_same(&original, &twin).await;
+        let (twin, text) = same_twin_of(&original).await;
         for counter in ["positive", "negative"] {
             let path = format!("/report/energy/active/{counter}/total");
             let of = async |house: &House| {
@@ -320,8 +323,7 @@ async fn a_meter_that_is_not_understood_is_not_in_the_twin_either() {
         settle(&original).await;
         settle(&original).await;
         assert_eq!(get(&original, "/api/v1/system").await["meter"]["status"], status);
-        let (twin, text) = twin_of(&original).await;
-        assert_same(&original, &twin).await;
+        let (twin, text) = same_twin_of(&original).await;
         assert!(text.contains(&format!("kind: {kind}\n")), "{text}");
         assert!(!text.contains("0123456789ABCDEF") && !text.contains("00112233"), "{text}");
         original.stop().await;
@@ -334,8 +336,7 @@ async fn an_access_point_is_one_in_the_twin() {
     let original = start("clock: {speed: 60}\ndevice: {access_point: true}").await;
     settle(&original).await;
     assert_eq!(get(&original, "/api/v1/system").await["wifi"]["mode"], "AP");
-    let (twin, _) = twin_of(&original).await;
-    assert_same(&original, &twin).await;
+    let (twin, _) = same_twin_of(&original).await;
     original.stop().await;
     twin.stop().await;
 }

@@ -1,13 +1,11 @@
 //! The log: which reading becomes a row, and in which file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{SdCard, SdError, row};
 use crate::device::civil::CivilTime;
 use crate::device::{Device, Snapshot};
 use crate::journal::Event;
-use crate::limits;
 
 impl Device {
     /// Writes rows while `services.sd.enable` says so: one at the first reading that comes
@@ -17,7 +15,6 @@ impl Device {
         let Some(card) = self.sd() else { return };
         let mut changes = self.changes();
         let mut readings = self.readings();
-        let mut set = None;
         let mut last = None;
         let mut full = false;
         loop {
@@ -31,19 +28,16 @@ impl Device {
                 }
                 continue;
             }
-            let before = set.replace(service.frequency);
-            if last.is_none() || before != set {
-                // Switched on, or due at another time: nothing that is past becomes a row.
+            let since = *last.get_or_insert_with(|| {
+                // Switched on: nothing that is past becomes a row.
                 readings = self.readings();
-            }
-            let since = *last.get_or_insert_with(|| self.clock().now());
-            let frequency = Duration::from_secs(service.frequency.into());
-            let due = since.after(frequency.saturating_sub(limits::SECONDS_SLACK));
+                self.clock().now()
+            });
             let snapshot = tokio::select! {
                 biased;
                 // The log may have been switched off, or its frequency changed.
                 seen = changes.changed() => if seen.is_err() { return } else { continue },
-                snapshot = readings.next_from(due) => snapshot,
+                snapshot = readings.next_after(Some(since), service.frequency.into()) => snapshot,
             };
             let Some(reading) = snapshot.reading() else { continue };
             last = Some(reading.at);

@@ -342,7 +342,7 @@ mod tests {
         for _ in 0..20 {
             let card = SdCard::new(CardPlan::default(), Some(folder.clone()));
             card.reset().await.unwrap();
-            let Store::Disk(disk) = &*card.store else { unreachable!() };
+            let Store::Disk(disk) = &*card.store else { panic!("the card is no folder") };
             let held = locked(disk);
             let row = "1\n".to_owned();
             let mut append = pin!(card.append("A.CSV", "RID\n", row, VirtualTime::ZERO));

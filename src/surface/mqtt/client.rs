@@ -405,20 +405,12 @@ impl Client {
     ) -> (Snapshot, VirtualTime) {
         let device = &self.parts.device;
         let mut changes = device.changes();
-        let mut before = None;
         loop {
             changes.borrow_and_update();
             let interval = device.view().config.settings.services.report_interval;
-            let interval = Duration::from_secs(interval.into());
-            if before.replace(interval).is_some_and(|before| before != interval) {
-                // Due at another time: nothing that is past is published.
-                *readings = device.readings();
-            }
-            let pause = interval.saturating_sub(limits::SECONDS_SLACK);
-            let due = last.map_or(VirtualTime::ZERO, |last| last.after(pause));
             let snapshot = tokio::select! {
                 biased;
-                snapshot = readings.next_from(due) => snapshot,
+                snapshot = readings.next_after(last, interval.into()) => snapshot,
                 _ = changes.changed() => continue,
             };
             let healthy = snapshot.meter.status == meter::Status::Ok;
