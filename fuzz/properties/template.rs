@@ -74,7 +74,7 @@ pub fn facts<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Facts<'a> {
     Facts {
         identity,
         snapshot,
-        network: NetworkState::of(snapshot, &identity.id, &site, 0),
+        network: NetworkState::of(snapshot, None, &identity.id, &site, 0),
         plug: PlugVoltages::of(snapshot, None, &identity.id, &site, 0),
     }
 }

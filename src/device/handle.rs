@@ -426,7 +426,8 @@ impl Device {
     /// Its network as it is in `snapshot`.
     #[must_use]
     pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
-        NetworkState::of(snapshot, &self.identity.id, &self.site, self.seed)
+        let plug = self.meter.interface();
+        NetworkState::of(snapshot, plug, &self.identity.id, &self.site, self.seed)
     }
 
     /// The voltages on its plugs as they are in `snapshot`.

@@ -54,9 +54,9 @@ impl Site {
     /// Whether Wi-Fi sleeps between beacons (vendor, settings page): always where power is saved, and
     /// on meter power unless a P1 plug gives enough of it.
     #[must_use]
-    pub fn wifi_saves_power(&self, config: &Config, interface: Option<Interface>) -> bool {
+    pub fn wifi_saves_power(&self, config: &Config, plug: Option<Interface>) -> bool {
         let system = &config.settings.system;
-        let boosted = system.p1_wifi_boost && interface == Some(Interface::P1);
+        let boosted = system.p1_wifi_boost && plug == Some(Interface::P1);
         system.power_save || !(self.usb || boosted)
     }
 }
@@ -340,9 +340,14 @@ impl NetworkState {
     /// The network of a device that is `id`, stands at `site` and whose randomness comes from
     /// `seed`, as it is in `snapshot`.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, id: &DeviceId, site: &Site, seed: u64) -> Self {
+    pub fn of(
+        snapshot: &Snapshot,
+        plug: Option<Interface>,
+        id: &DeviceId,
+        site: &Site,
+        seed: u64,
+    ) -> Self {
         let config = &snapshot.view.config;
-        let interface = snapshot.meter.meter.as_ref().map(|meter| meter.interface);
         let neighbourhood = Neighbourhood { id, site, seed, wifi: &config.wifi };
         let pairing = snapshot.view.pairing.is_some();
         let (mode, status, network) = neighbourhood.client(pairing, snapshot.now);
@@ -355,7 +360,7 @@ impl NetworkState {
                 mac: id.clone(),
                 network,
                 address,
-                power_save: site.wifi_saves_power(config, interface),
+                power_save: site.wifi_saves_power(config, plug),
             },
             eth: EthState {
                 mac: ethernet_mac(id),

@@ -238,6 +238,16 @@ async fn wifi_sleeps_where_power_is_short() {
     assert!(!sleeps("").await);
     assert!(sleeps("device: {settings: {system: {power_save: true}}}").await);
     assert!(sleeps("device: {power: {usb: false}}").await, "no P1 plug, no boost");
+    // A P1 plug gives power before its meter is understood.
+    let on_p1 = |boost: bool| {
+        format!(
+            "meter: {{kind: ensor}}\n\
+             device: {{power: {{usb: false}}, settings: {{system: {{p1_wifi_boost: {boost}}}}}}}\n\
+             faults: [{{id: dead, at: meter, effect: no_data}}]"
+        )
+    };
+    assert!(!sleeps(&on_p1(true)).await);
+    assert!(sleeps(&on_p1(false)).await);
 }
 
 #[tokio::test]
