@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wwsim::clock::Motion;
 use wwsim::house::House;
+use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
 use crate::harness::{Twin, http, within};
@@ -203,6 +204,21 @@ async fn rules_without_a_name_never_take_the_same_one() {
     for answer in within(adding.join_all()).await {
         assert_eq!(answer.status, 201, "{}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn more_windows_over_a_meter_than_can_be_looked_at_are_refused() {
+    let twin = Twin::start("").await;
+    let rule = json!({"at": "meter", "effect": "no_data", "when": {"every": "1m", "for": "10s"}});
+    let most = METER_WINDOWS_A_DAY / (24 * 60);
+    for _ in 0..most {
+        twin.add_fault(rule.clone()).await;
+    }
+    let refused = twin.control_send("POST", "faults", &rule).await;
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (507, Some("too_many_windows")));
+    assert!(refused.body.contains(&METER_WINDOWS_A_DAY.to_string()), "{}", refused.body);
+    twin.advance(Duration::from_hours(1)).await;
+    assert_eq!(twin.get("/api/v1/report").await.status, 200);
 }
 
 #[tokio::test]

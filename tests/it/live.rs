@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::Request;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use wwsim::device::{Device, License};
 use wwsim::fault::{Delay, Fault, LiveEffect, Trigger};
+use wwsim::journal::{Entry, Event};
+use wwsim::limits::LIVE_GRACE;
 use wwsim::meter::signal::SignalPlan;
 use wwsim::meter::signal::plan::PvPlan;
 use wwsim::meter::{Kind, MeterPlan, Quantity};
+use wwsim::surface::http::Reply;
 
 use crate::surface_kit::{Bench, Client, Setup, eventually, request, status, within};
 
@@ -354,6 +359,52 @@ async fn a_takeover_throws_the_client_out_in_place_of_an_event() {
     let mut again = Live::follow(&bench).await;
     bench.clock.advance(SECOND * 10).await.unwrap();
     assert!(!again.arrived().await.is_empty(), "it may come again");
+}
+
+/// A client that asks and never reads; without a socket, so that time can be paused.
+async fn asks_only(bench: &Bench) -> Reply {
+    let live = Request::get("/api/v1/live").body(http_body_util::Empty::<Bytes>::new()).unwrap();
+    bench.api.answer(live).await
+}
+
+/// How the streams ended, in order.
+fn endings(bench: &Bench) -> Vec<&'static str> {
+    let cause = |entry: Entry| match entry.event {
+        Event::LiveEnded { cause, .. } => Some(cause),
+        _ => None,
+    };
+    bench.journal.after(0, usize::MAX, |_| true).into_iter().filter_map(cause).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_holds_a_movement_up_for_a_moment_only() {
+    let bench = bench(Kind::Ensor).await;
+    let _unread = asks_only(&bench).await;
+    let before = tokio::time::Instant::now();
+    bench.clock.advance(MINUTE * 60).await.unwrap();
+    assert_eq!(before.elapsed(), LIVE_GRACE);
+    assert_eq!(endings(&bench), ["not read"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_loses_its_seat_at_once() {
+    let bench = bench(Kind::Ensor).await;
+    let _unread = asks_only(&bench).await;
+    let before = tokio::time::Instant::now();
+    let clock = bench.clock.clone();
+    let advance = tokio::spawn(async move { clock.advance(MINUTE * 60).await });
+    // Its queue is full after so many readings. Somebody is always awake, so that no time passes.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!advance.is_finished(), "the movement waits for it");
+    let _other = asks_only(&bench).await;
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(endings(&bench), ["taken over"]);
+    advance.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ pub const ACTIONS: &str = r#"{"actions":[
 /// A device on a manual clock. What it admits is kept, not carried out.
 pub struct Bench {
     pub server: Server,
+    pub api: Arc<Api>,
+    pub journal: Arc<Journal>,
     pub device: Arc<Device>,
     pub engine: Arc<Engine>,
     pub clock: Clock,
@@ -82,15 +84,15 @@ impl Bench {
             meter: setup.meter,
             ..device::Setup::of(identity)
         };
-        let device = Device::new(device, clock.clone(), Arc::clone(&engine), journal);
+        let device = Device::new(device, clock.clone(), Arc::clone(&engine), Arc::clone(&journal));
         let runs = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&runs);
         let api = Api::new(Arc::clone(&device), Arc::clone(&engine), clock.clone(), move |run| {
             kept.lock().unwrap().push(run);
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Server::start(listener, api).unwrap();
-        Self { server, device, engine, clock, runs }
+        let server = Server::start(listener, Arc::clone(&api)).unwrap();
+        Self { server, api, journal, device, engine, clock, runs }
     }
 
     /// A device on which every call meets this effect.
