@@ -52,6 +52,25 @@ async fn the_reply_goes_out_and_then_every_connection_drops() {
 }
 
 #[tokio::test]
+async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
+    let twin = Twin::start(HOUSE).await;
+    let mut client = TcpStream::connect(twin.device()).await.unwrap();
+    let both = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\
+                GET /api/v1/system HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.write_all(both.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    // Where the second request was not taken off the socket, the end is a reset.
+    let _ = within(client.read_to_end(&mut answers)).await;
+    let answers = String::from_utf8(answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+    assert!(answers.starts_with("HTTP/1.1 204"), "{answers}");
+    // It answers again once it is back.
+    twin.settle().await;
+    twin.advance(Duration::from_secs(3)).await;
+    assert_eq!(twin.get("/api/v1/system").await.status, 200);
+}
+
+#[tokio::test]
 async fn it_is_gone_for_the_reboot_time_and_comes_back_at_the_same_address() {
     for (scenario, all_but) in [(HOUSE, 2999), ("device: {reboot_time: 45s}", 44_999)] {
         let twin = Twin::start(scenario).await;

@@ -29,6 +29,10 @@ pub(super) async fn answer(
     local: Option<Local>,
     wire: &Arc<Wire>,
 ) -> Result<Response<Body<HandedOver>>, Broken> {
+    if api.is_leaving() {
+        // Whoever asks now finds nobody; the connection drops with the device.
+        return hang(request).await;
+    }
     let Verdict { delay, effect } = api.engine.api(&ApiCall {
         device: api.device.identity().id.as_str(),
         method: request.method().as_str(),
@@ -62,6 +66,10 @@ pub(super) async fn answer(
         wire.end(Ending::Linger);
     }
     let afterwards = reply.take_afterwards();
+    if afterwards.is_some() {
+        // What comes after a reply takes the device away. It does not answer another one first.
+        api.leave();
+    }
     reply.carried_by(wire);
     let handed_over = wire.begin(plan, afterwards).await;
     Ok(reply.into_response(handed_over))

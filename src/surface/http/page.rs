@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use hyper::StatusCode;
 
-use super::{Call, ROUTES, Reply};
+use super::{Call, Endpoint, ROUTES, Reply, Route, openapi};
 use crate::device::Identity;
 use crate::fault::Method;
 
@@ -33,7 +33,7 @@ fn routes(identity: &Identity) -> String {
         for endpoint in route.endpoints {
             // What lies below a path is found by following it.
             let path = escape(route.path.trim_end_matches('*'));
-            let path = if endpoint.method == Method::Get && !out_of_reach {
+            let path = if leads_somewhere(route, endpoint) && !out_of_reach {
                 format!("<a href=\"{path}\">{path}</a>")
             } else {
                 path
@@ -49,6 +49,11 @@ fn routes(identity: &Identity) -> String {
         }
     }
     rows
+}
+
+/// Whether a link to it shows something that is not on the page.
+fn leads_somewhere(route: &Route, endpoint: &Endpoint) -> bool {
+    endpoint.method == Method::Get && route.path != "/" && !openapi::needs_query(route, endpoint)
 }
 
 fn escape(text: &str) -> String {

@@ -19,15 +19,24 @@ pub fn text() -> String {
     format!("{:#}\n", document())
 }
 
+/// Whether it answers only to a query.
+pub(super) fn needs_query(route: &Route, endpoint: &Endpoint) -> bool {
+    operations_of(route, endpoint)
+        .flat_map(|operation| operation.query)
+        .any(|parameter| parameter.required)
+}
+
+fn operations_of(route: &Route, endpoint: &Endpoint) -> impl Iterator<Item = &'static Operation> {
+    operations::ALL.iter().filter(|operation| operation.is_of(route, endpoint))
+}
+
 /// The description.
 #[must_use]
 pub fn document() -> Value {
     let mut paths = Map::new();
     for route in ROUTES {
         for endpoint in route.endpoints {
-            let all = operations::ALL.iter();
-            let own = all.filter(|operation| operation.is_of(route, endpoint));
-            for operation in own {
+            for operation in operations_of(route, endpoint) {
                 let methods = paths.entry(operation.path()).or_insert_with(|| json!({}));
                 let name = endpoint.method.as_str().to_ascii_lowercase();
                 methods[name] = describe(route, endpoint, operation);
