@@ -10,69 +10,47 @@ use crate::fault::{
 };
 use crate::limits;
 
+/// The effects on a slave; all but the last also befall the device's own Modbus server.
+static OF_SLAVES: [&str; 23] = [
+    "delay",
+    "silence",
+    "exception",
+    "refuse",
+    "close",
+    "reset",
+    "wrong_transaction_id",
+    "off_by_one",
+    "stale_reply",
+    "wrong_unit",
+    "wrong_function",
+    "protocol_id",
+    "length_too_short",
+    "length_too_long",
+    "mbap_length",
+    "truncated",
+    "extra_bytes",
+    "exception_without_code",
+    "changed_echo",
+    "dribble",
+    "split",
+    "duplicate",
+    "result",
+];
+
 /// The kind of a place, and the effects that befall it.
-pub(super) const fn known_effects(place: &Place) -> (&'static str, &'static [&'static str]) {
+pub(super) fn known_effects(place: &Place) -> (&'static str, &'static [&'static str]) {
     match place {
         Place::Api(_) => {
             ("the API", &["delay", "status", "reset", "hang", "cut", "drip", "malformed_json"])
         }
         Place::Action(_) => ("an action", &["disable", "hold", "result"]),
         Place::Queue(_) => ("the queue", &["occupy", "limit"]),
-        Place::Slave(_) => (
-            "a slave",
-            &[
-                "delay",
-                "silence",
-                "exception",
-                "result",
-                "refuse",
-                "close",
-                "reset",
-                "wrong_transaction_id",
-                "off_by_one",
-                "stale_reply",
-                "wrong_unit",
-                "wrong_function",
-                "protocol_id",
-                "length_too_short",
-                "length_too_long",
-                "mbap_length",
-                "truncated",
-                "extra_bytes",
-                "exception_without_code",
-                "changed_echo",
-                "dribble",
-                "split",
-                "duplicate",
-            ],
-        ),
-        Place::Modbus(_) => (
-            "the device's Modbus server",
-            &[
-                "delay",
-                "silence",
-                "exception",
-                "refuse",
-                "close",
-                "reset",
-                "wrong_transaction_id",
-                "off_by_one",
-                "stale_reply",
-                "wrong_unit",
-                "wrong_function",
-                "protocol_id",
-                "length_too_short",
-                "length_too_long",
-                "mbap_length",
-                "truncated",
-                "extra_bytes",
-                "exception_without_code",
-                "changed_echo",
-                "dribble",
-                "split",
-                "duplicate",
-            ],
-        ),
+        Place::Slave(_) => ("a slave", &OF_SLAVES),
+        Place::Modbus(_) => {
+            // A result code is what the device makes of a slave's answer.
+            let [wire @ .., _result] = &OF_SLAVES;
+            ("the device's Modbus server", wire)
+        }
         Place::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
