@@ -3,6 +3,7 @@
 mod client;
 mod draft;
 mod meter;
+mod mqtt;
 mod wifi;
 
 use std::fs;

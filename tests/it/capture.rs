@@ -2,7 +2,8 @@
 
 use std::process::{Output, Stdio};
 
-use serde_json::Value;
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Value, json};
 use tokio::process::Command;
 use wwsim::house::House;
 use wwsim::scenario;
@@ -199,6 +200,26 @@ async fn a_protected_device_is_captured_with_its_password_and_keeps_it_to_itself
 }
 
 /// Firmwares of each kind of API.
+#[tokio::test]
+async fn a_clients_certificate_is_captured_and_its_key_stood_in_for() {
+    let pair = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&pair).unwrap().pem();
+    let mut settings = json!({"client": {"certificate": certificate, "key": pair.serialize_pem()}});
+    for secret in [None, Some("five!")] {
+        if let Some(secret) = secret {
+            settings["client"]["key_password"] = json!(secret);
+        }
+        let original = start(&format!("device: {{mqtt: {settings}}}")).await;
+        settle(&original).await;
+        let (twin, text) = same_twin_of(&original).await;
+        assert!(!text.contains(&pair.serialize_pem()[40..60]), "{text}");
+        assert!(text.contains("# What stands in for the key of the MQTT client"), "{text}");
+        let shown = get(&twin, "/api/v1/mqtt/settings").await;
+        assert_eq!(shown["client"]["certificate"], certificate);
+        assert_eq!(shown["client"]["key_password_len"], json!(secret.map(str::len)));
+    }
+}
+
 const FIRMWARES: [&str; 4] = ["1.2.10", "1.9.0", "2.0.2", "2.8.2"];
 
 #[tokio::test(flavor = "multi_thread")]

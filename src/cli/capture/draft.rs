@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{meter, wifi};
+use super::{meter, mqtt, wifi};
 
 /// What was read from a device. What it does not have, or keeps to itself, is none.
 #[derive(Debug, Default)]
@@ -40,11 +40,13 @@ pub(super) fn stand_in(length: Option<usize>) -> String {
     WORD.chars().cycle().take(length.unwrap_or(WORD.len())).collect()
 }
 
-/// The length of a secret as a device tells it; none where it does not, or has no secret.
-pub(super) fn length(told: Option<&Value>) -> Option<usize> {
-    // No secret of a device is longer.
-    const LONGEST: usize = 256;
-    let length = usize::try_from(told?.as_u64()?).unwrap_or(LONGEST).min(LONGEST);
+/// No password of a device is longer.
+pub(super) const LONGEST_PASSWORD: usize = 256;
+
+/// The length of a secret as a device tells it, `longest` at the most; none where it does not, or has
+/// no secret.
+pub(super) fn length(told: Option<&Value>, longest: usize) -> Option<usize> {
+    let length = usize::try_from(told?.as_u64()?).unwrap_or(longest).min(longest);
     (length > 0).then_some(length)
 }
 
@@ -69,7 +71,7 @@ pub(super) fn scenario(name: &str, captured: &Captured) -> Draft {
     device.insert("power".into(), power(about));
     device.insert("cable".into(), cable(captured));
     device.insert("networks".into(), wifi::networks(captured, &mut notes));
-    device.insert("mqtt".into(), mqtt(captured));
+    device.insert("mqtt".into(), mqtt::settings(captured, &mut notes));
     device.insert("modbus_map".into(), without(captured.modbus.as_ref(), &[]));
     device.insert("actions".into(), without(captured.actions.as_ref(), &[]));
     device.insert("script".into(), json!(captured.script));
@@ -103,25 +105,12 @@ pub(super) fn without(part: Option<&Value>, members: &[&str]) -> Value {
 fn settings(captured: &Captured) -> Value {
     let mut settings = without(captured.settings.as_ref(), &[]);
     if let Some(system) = settings.get_mut("system").and_then(Value::as_object_mut) {
-        let length = length(system.remove("password_len").as_ref());
+        let length = length(system.remove("password_len").as_ref(), LONGEST_PASSWORD);
         if length.is_some() || system.get("protection") == Some(&Value::Bool(true)) {
             system.insert("password".into(), json!(stand_in(length)));
         }
     }
     settings
-}
-
-fn mqtt(captured: &Captured) -> Value {
-    let mut mqtt = without(captured.mqtt.as_ref(), &[]);
-    if let Some(object) = mqtt.as_object_mut() {
-        if let Some(length) = length(object.remove("password_len").as_ref()) {
-            object.insert("password".into(), json!(stand_in(Some(length))));
-        }
-        if let Some(client) = object.get_mut("client").and_then(Value::as_object_mut) {
-            client.retain(|name, _| !name.ends_with("_len"));
-        }
-    }
-    mqtt
 }
 
 /// Whether the device is on USB power: 5 V give or take what a charger does.
@@ -157,7 +146,7 @@ mod tests {
     fn secrets_become_placeholders_and_lengths_go() {
         let captured = Captured {
             settings: Some(json!({"system": {"protection": true, "password_len": 6}})),
-            mqtt: Some(json!({"enable": true, "password_len": 4, "client": {"key_len": 9}})),
+            mqtt: Some(json!({"enable": true, "password_len": 4, "client": {}})),
             ..Captured::default()
         };
         let device = &scenario("house", &captured).scenario["device"];

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::draft::{Captured, length, stand_in, without};
+use super::draft::{Captured, LONGEST_PASSWORD, length, stand_in, without};
 use crate::limits;
 
 /// What the client is set to. Networks with a password take any but none at all, so that one is made
@@ -17,7 +17,7 @@ pub(super) fn settings(captured: &Captured) -> Value {
     let refused = captured.system["wifi"]["status"] == "Error";
     let none = told.as_ref().is_some_and(|told| *told == 0);
     if named && !open && !refused && !none {
-        let length = length(told.as_ref()).map(|length| {
+        let length = length(told.as_ref(), LONGEST_PASSWORD).map(|length| {
             // What is longer is a key of hexadecimal digits.
             length
                 .clamp(*limits::WIFI_PASSWORD_CHARS.start(), *limits::WIFI_PASSWORD_CHARS.end() - 1)
