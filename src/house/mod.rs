@@ -371,7 +371,7 @@ impl Inside {
         let devices = self.devices.iter().map(|gateway| DeviceAddress {
             id: gateway.device.identity().id.to_string(),
             http: url(gateway.http.address()),
-            modbus: gateway.modbus.home(),
+            modbus: gateway.modbus.address(),
         });
         let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
         let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));

@@ -17,6 +17,7 @@ use wwsim::journal::{Entry, Event};
 use wwsim::meter::Quantity;
 
 use crate::harness::{Answer, Twin, exchange, http, within};
+use crate::state::Folder;
 
 /// The map of the vendor's page, in its three parts.
 const PAGE: &str = r#"[
@@ -729,4 +730,42 @@ async fn a_rule_says_where_it_makes_no_sense() {
         assert_eq!(answer.status, 400, "{rule}");
         assert!(answer.body.contains(message), "{message}: {}", answer.body);
     }
+}
+
+/// A house whose Modbus server is at `interface` alone, where nobody else asks for ports.
+async fn alone_at(interface: &str, folder: &Folder) -> Twin {
+    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
+    scenario.any_port();
+    scenario.state_dir = Some(folder.0.clone());
+    scenario.devices[0].modbus.listen = format!("{interface}:0").parse().unwrap();
+    Twin { house: wwsim::house::House::start(scenario).await.unwrap() }
+}
+
+#[tokio::test]
+async fn a_listener_that_was_moved_stays_where_it_is_when_it_cannot_be_moved_on() {
+    let interface = "127.0.64.1";
+    let port_of = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+    let (first, taken) = (
+        std::net::TcpListener::bind((interface, 0)).unwrap(),
+        std::net::TcpListener::bind((interface, 0)).unwrap(),
+    );
+    let (free, taken_port, folder) = (port_of(&first), port_of(&taken), Folder::new());
+    drop(first);
+    let twin = alone_at(interface, &folder).await;
+    serve(&twin, true, Some(free)).await;
+    let address = format!("{interface}:{free}").parse().unwrap();
+    let mut before = client(address, 1).await;
+    serve(&twin, true, Some(taken_port)).await;
+    let shown = state(&twin).await;
+    assert_eq!(shown["address"], json!(address));
+    let note = shown["note"].as_str().unwrap();
+    assert!(note.ends_with(&format!("stays on {address}")), "{note}");
+    before.read_input_registers(211, 2).await.unwrap().unwrap();
+
+    // Whoever starts it anew is told where it is.
+    serve(&twin, true, Some(free)).await;
+    twin.house.stop().await;
+    let twin = alone_at(interface, &folder).await;
+    assert_eq!(home(&twin), address);
+    client(address, 1).await;
 }

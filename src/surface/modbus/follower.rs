@@ -134,52 +134,42 @@ impl Follower {
         self.tell(note);
     }
 
-    /// Opens the door where the device's port says, or at home where that is impossible.
+    /// Opens the door where the device's port says; where that is impossible it stays where it is, or
+    /// opens at home.
     fn open(&mut self, device_port: u16) {
-        let home = self.shared.home;
-        let wanted = if device_port == self.shared.first_port {
-            home
-        } else {
-            SocketAddr::new(home.ip(), device_port)
-        };
+        let (wanted, home) = (self.shared.place_of(device_port), self.shared.home);
         if self.at == Some(wanted) {
             self.tell(None);
             return;
         }
-        let mut note = None;
-        if wanted != home {
-            match listen(wanted) {
-                Ok(listener) => {
-                    self.enter(wanted, listener);
-                    self.shared.close_home();
-                    self.tell(None);
-                    return;
-                }
-                Err(error) => {
-                    note = Some(format!("cannot listen on {wanted}: {error}; stays on {home}"));
-                }
-            }
+        let Err(error) = self.move_to(wanted) else {
+            self.tell(None);
+            return;
+        };
+        let stays = match self.at {
+            Some(at) => Some(at),
+            None if wanted == home => None,
+            None => self.move_to(home).is_ok().then_some(home),
+        };
+        let then = stays.map_or_else(|| "tries again".to_owned(), |at| format!("stays on {at}"));
+        if stays.is_none() && !self.failed {
+            let device = &self.shared.parts.device.identity().id;
+            tracing::warn!(%device, %wanted, %error, "the Modbus server cannot listen");
         }
-        if self.at != Some(home) {
-            let opened = self.shared.port().open(home, BACKLOG);
-            match opened {
-                Ok(listener) => self.enter(home, listener),
-                Err(error) => {
-                    if self.at.take().is_some() {
-                        self.door.shut();
-                    }
-                    note = Some(format!("cannot listen on {home}: {error}; tries again"));
-                    if !self.failed {
-                        let device = &self.shared.parts.device.identity().id;
-                        tracing::warn!(%device, %home, %error, "the Modbus server cannot listen");
-                    }
-                    self.failed = true;
-                    self.tell(note);
-                    return;
-                }
-            }
+        self.failed = stays.is_none();
+        self.tell(Some(format!("cannot listen on {wanted}: {error}; {then}")));
+    }
+
+    fn move_to(&mut self, place: SocketAddr) -> io::Result<()> {
+        if place == self.shared.home {
+            let listener = self.shared.port().open(place, BACKLOG)?;
+            self.enter(place, listener);
+        } else {
+            let listener = listen(place)?;
+            self.enter(place, listener);
+            self.shared.close_home();
         }
-        self.tell(note);
+        Ok(())
     }
 
     fn enter(&mut self, address: SocketAddr, listener: Arc<TcpListener>) {
@@ -194,7 +184,7 @@ impl Follower {
     /// Lets be known how it is.
     fn tell(&self, note: Option<String>) {
         let listening = self.door.is_open();
-        let address = self.at.unwrap_or(self.shared.home);
+        let address = self.at.unwrap_or_else(|| self.shared.place_now());
         self.shared.tell(|place| *place = Place { address, listening, note });
     }
 }

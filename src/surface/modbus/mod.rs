@@ -167,10 +167,10 @@ impl Server {
         *self.shared.port() = Port::Lost;
     }
 
-    /// Where it listens while the device's port is the one it started with.
+    /// Where it listens, or is going to when it is switched on.
     #[must_use]
-    pub fn home(&self) -> SocketAddr {
-        self.shared.home
+    pub fn address(&self) -> SocketAddr {
+        self.shared.place.borrow().address
     }
 
     /// Where it listens, as a value that can be waited on.
@@ -198,6 +198,20 @@ impl Server {
 impl Shared {
     fn port(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address that stands for a port of the device.
+    fn place_of(&self, device_port: u16) -> SocketAddr {
+        if device_port == self.first_port {
+            self.home
+        } else {
+            SocketAddr::new(self.home.ip(), device_port)
+        }
+    }
+
+    /// The address that stands for the device's port of now.
+    fn place_now(&self) -> SocketAddr {
+        self.place_of(self.parts.device.view().config.settings.services.modbus.port)
     }
 
     /// Lets a change of the place be known, where it is one; the journal is told whether it listens.
