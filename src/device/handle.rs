@@ -307,10 +307,10 @@ impl Device {
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
         let mut state = State::new(&initial, &identity, settings, seed, 0);
-        if let Some(resumed) = resumed {
-            resumed.apply(&mut state, &identity.id, seed);
+        match resumed {
+            Some(resumed) => resumed.apply(&mut state, &identity.id, seed),
+            None => state.offline = power::records_alone(&state.config, state.firmware, &site),
         }
-        state.offline = power::records_alone(&state.config, state.firmware, &site);
         let state = Mutex::new(state);
         let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, sd_dir));
         let (changes, kept) = (watch::Sender::new(0), Followed::default());

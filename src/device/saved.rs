@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::actions::Definition;
 use super::handle::{Device, State};
-use super::{Boot, Config, DeviceId, Firmware};
+use super::{Boot, Config, DeviceId, Firmware, Power};
 use crate::clock::VirtualTime;
 
-/// A device as it is written down. Going on from it, the device has not rebooted: only what was
-/// known of its actions' requests is gone.
+/// A device as it is written down. Going on from it, the device has not rebooted, and goes on with a
+/// reboot that it was in: only what was known of its actions' requests is gone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// Nanoseconds of virtual time at which it was so.
@@ -34,6 +34,12 @@ pub struct Saved {
     /// Whether the script runs.
     #[serde(default)]
     script_runs: bool,
+    /// When it comes up again, in nanoseconds of virtual time, where it reboots.
+    #[serde(default)]
+    down_until: Option<u64>,
+    /// Whether it has no network until its next start.
+    #[serde(default)]
+    offline: bool,
 }
 
 /// [`Saved`], read and found right.
@@ -46,6 +52,8 @@ pub struct Resumed {
     pub(super) config: Arc<Config>,
     pub(super) definition: Option<Arc<Definition>>,
     pub(super) script_runs: bool,
+    pub(super) power: Power,
+    pub(super) offline: bool,
 }
 
 impl Saved {
@@ -69,6 +77,10 @@ impl Saved {
             config: Arc::new(config),
             definition: definition.map(Arc::new),
             script_runs: self.script_runs,
+            power: self
+                .down_until
+                .map_or(Power::Up, |until| Power::Down { until: VirtualTime::from_nanos(until) }),
+            offline: self.offline,
         })
     }
 }
@@ -82,6 +94,8 @@ impl Resumed {
         state.config = self.config;
         state.definition = self.definition;
         state.script_runs = self.script_runs;
+        state.power = self.power;
+        state.offline = self.offline;
     }
 }
 
@@ -119,6 +133,11 @@ impl Device {
                 config: Value::Null,
                 actions: None,
                 script_runs: state.script_runs,
+                down_until: match state.power {
+                    Power::Up => None,
+                    Power::Down { until } => Some(until.as_nanos()),
+                },
+                offline: state.offline,
             };
             (Arc::clone(&state.config), state.definition.clone(), saved)
         };
@@ -174,6 +193,8 @@ mod tests {
             config,
             actions: Some(r#"{"actions":[]}"#.into()),
             script_runs: true,
+            down_until: None,
+            offline: false,
         }
     }
 

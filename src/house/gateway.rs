@@ -102,7 +102,7 @@ impl Gateway {
             parts.clock.clone(),
             move |run| runner.run(run),
         );
-        let http = if device.is_offline() {
+        let http = if device.is_offline() || device.power() != Power::Up {
             http::Server::start_shut(listener, api)
         } else {
             http::Server::start(listener, api)
@@ -139,7 +139,10 @@ impl Gateway {
 
     /// Starts what the device does by itself, and what follows its reboots.
     pub(super) fn begin(self: &Arc<Self>) {
-        self.start_services();
+        // One that went on in the middle of a reboot starts them when it comes up.
+        if self.device.power() == Power::Up {
+            self.start_services();
+        }
         let (halt, halted) = watch::channel(false);
         let supervise =
             supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);

@@ -71,6 +71,21 @@ async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
 }
 
 #[tokio::test]
+async fn a_device_serves_until_the_reply_to_a_reboot_is_out() {
+    let drip =
+        "{api: {method: POST, route: /api/v1/reboot}}, effect: {drip: {bytes: 1, every: 1s}}";
+    let twin = Twin::start(&format!("faults: [{{id: slow, at: {drip}}}]")).await;
+    let mut client = TcpStream::connect(twin.device()).await.unwrap();
+    let reboot = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    client.write_all(reboot.as_bytes()).await.unwrap();
+    assert_eq!(within(client.read_u8()).await.unwrap(), b'H');
+    twin.advance(Duration::from_secs(5)).await;
+    assert_eq!(twin.get("/api/v1/system").await.status, 200);
+    twin.advance(Duration::from_mins(5)).await;
+    assert_eq!(twin.house.devices().next().unwrap().view().boot.ordinal, 1);
+}
+
+#[tokio::test]
 async fn it_is_gone_for_the_reboot_time_and_comes_back_at_the_same_address() {
     for (scenario, all_but) in [(HOUSE, 2999), ("device: {reboot_time: 45s}", 44_999)] {
         let twin = Twin::start(scenario).await;

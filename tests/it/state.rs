@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use wwsim::clock::Speed;
 use wwsim::house::{House, StartError};
@@ -95,6 +96,49 @@ fn refusal(started: Result<Twin, StartError>) -> String {
 
 fn action(name: &str) -> Value {
     json!([{"id": name, "requests": [{"http": {"url": "http://nobody.local/"}}]}])
+}
+
+#[tokio::test]
+async fn a_reboot_goes_on_where_the_process_ended() {
+    let (folder, house) = (Folder::new(), "device: {reboot_time: 40s}");
+    let twin = start(house, &folder).await.unwrap();
+    twin.define(action("a")).await;
+    assert_eq!(twin.ids("a").await, "1");
+    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
+    twin.advance(10 * SECOND).await;
+    stop(twin).await;
+
+    let twin = start(house, &folder).await.unwrap();
+    let device = twin.house.devices().next().unwrap().clone();
+    twin.advance(29 * SECOND).await;
+    assert!(TcpStream::connect(twin.device()).await.is_err(), "it is down still");
+    twin.advance(SECOND).await;
+    let boot = device.view().boot;
+    assert_eq!((boot.ordinal, boot.at.since_start()), (1, 40 * SECOND));
+    assert_eq!(twin.ids("a").await, "1", "ids count from each boot");
+    stop(twin).await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_to_record_only_from_its_next_start_on_is_not_started_by_its_process() {
+    let (folder, house) = (Folder::new(), "device: {sd_card: {}, power: {usb: false}}");
+    let twin = start(house, &folder).await.unwrap();
+    let recorder = json!({"services": {"sd": {"enable": true, "recorder_mode": true}}});
+    assert_eq!(
+        http(twin.device(), "PUT", "/api/v1/settings", &recorder.to_string()).await.status,
+        200
+    );
+    stop(twin).await;
+
+    let twin = start(house, &folder).await.unwrap();
+    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
+    twin.advance(60 * SECOND).await;
+    assert!(TcpStream::connect(twin.device()).await.is_err(), "now it records only");
+    stop(twin).await;
+
+    let twin = start(house, &folder).await.unwrap();
+    assert!(TcpStream::connect(twin.device()).await.is_err(), "as before");
+    stop(twin).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The layer between the API and the socket that carries out faults at the place `api`.
 //!
-//! The engine is asked before anything else looks at a call. A delay holds back the answer, not the
+//! The engine is asked before anything else looks at a call, unless the device is down already. A delay holds back the answer, not the
 //! call: it is carried out in the order in which it came, and a client that gives up waiting learns
 //! nothing of what happened meanwhile, as with a slow device.
 
@@ -15,6 +15,7 @@ use super::cors::Local;
 use super::stream::{Ending, HandedOver, Plan, Wire};
 use super::{Api, Body, Reply, body};
 use crate::clock::VirtualTime;
+use crate::device::Power;
 use crate::fault::{ApiCall, ApiEffect, Verdict};
 
 /// The connection ends in place of an answer.
@@ -29,8 +30,8 @@ pub(super) async fn answer(
     local: Option<Local>,
     wire: &Arc<Wire>,
 ) -> Result<Response<Body<HandedOver>>, Broken> {
-    if api.is_leaving() {
-        // Whoever asks now finds nobody; the connection drops with the device.
+    if wire.is_parting() || api.device.power() != Power::Up {
+        // Nobody is there any more; the connection drops as soon as whoever serves it has noticed.
         return hang(request).await;
     }
     let Verdict { delay, effect } = api.engine.api(&ApiCall {
@@ -66,10 +67,6 @@ pub(super) async fn answer(
         wire.end(Ending::Linger);
     }
     let afterwards = reply.take_afterwards();
-    if afterwards.is_some() {
-        // What comes after a reply takes the device away. It does not answer another one first.
-        api.leave();
-    }
     reply.carried_by(wire);
     let handed_over = wire.begin(plan, afterwards).await;
     Ok(reply.into_response(handed_over))

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hyper::header::ALLOW;
@@ -378,8 +377,6 @@ pub struct Api {
     run: Box<dyn Fn(Run) + Send + Sync>,
     /// One upload at a time.
     upload: Semaphore,
-    /// Whether the reply before a reboot is on its way.
-    leaving: AtomicBool,
 }
 
 /// What a request that passed all checks is for.
@@ -413,34 +410,7 @@ impl Api {
         let (live, streams, upload) = (Seat::default(), Arc::default(), Semaphore::new(1));
         let kept = ROUTES.iter().map(|_| Kept::default()).collect();
         let run = Box::new(run);
-        Arc::new(Self {
-            device,
-            engine,
-            clock,
-            live,
-            streams,
-            guard,
-            strangers,
-            kept,
-            run,
-            upload,
-            leaving: AtomicBool::new(false),
-        })
-    }
-
-    /// Answers nobody any more, until [`Api::come_back`].
-    pub(super) fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-    }
-
-    /// Answers again.
-    pub(super) fn come_back(&self) {
-        self.leaving.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether nobody is answered.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, kept, run, upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.

@@ -26,15 +26,11 @@ use crate::sockets::{self, Port};
 use crate::tasks::Tasks;
 
 /// A device's API on a socket. Dropping it closes the listener and all connections.
+#[derive(Debug)]
 pub struct Server {
     listening: Listening,
-    api: Arc<Api>,
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("listening", &self.listening).finish_non_exhaustive()
-    }
+    /// What feeds the streams of its connections; ends with them.
+    streams: Arc<Tasks>,
 }
 
 impl Server {
@@ -59,9 +55,9 @@ impl Server {
     }
 
     fn new(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
-        let (motions, served) = (api.clock.motions().clone(), Arc::clone(&api));
-        let serve = move |stream| motions.track(connection(stream, Arc::clone(&served)));
-        Listening::new(listener, serve).map(|listening| Self { listening, api })
+        let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
+        let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
+        Listening::new(listener, serve).map(|listening| Self { listening, streams })
     }
 
     /// Where it listens.
@@ -80,7 +76,7 @@ impl Server {
     /// waits until the returned value is dropped.
     pub async fn pause(&self) -> Paused {
         let paused = self.listening.pause().await;
-        self.api.streams.end_all().await;
+        self.streams.end_all().await;
         paused
     }
 
@@ -88,7 +84,7 @@ impl Server {
     /// stays the server's own.
     pub async fn shut(&self) {
         self.listening.shut().await;
-        self.api.streams.end_all().await;
+        self.streams.end_all().await;
     }
 
     /// Takes connections again; nothing happens where it does.
@@ -96,14 +92,13 @@ impl Server {
     /// # Errors
     /// Where the port could not be kept and somebody else has it.
     pub fn open(&self) -> io::Result<()> {
-        self.api.come_back();
         self.listening.open()
     }
 
     /// Closes the listener and all connections, and returns when they are gone.
     pub async fn close(&self) {
         self.listening.close().await;
-        self.api.streams.end_all().await;
+        self.streams.end_all().await;
     }
 }
 

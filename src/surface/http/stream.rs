@@ -45,6 +45,8 @@ struct State {
     next: Option<Waker>,
     /// What comes once this response is out.
     afterwards: Option<Afterwards>,
+    /// Whether something comes after this response, or has come: it is the last of its connection.
+    parting: bool,
     ending: Ending,
 }
 
@@ -113,6 +115,7 @@ impl Wire {
                 state.plan = plan;
                 state.phase = Phase::Begun;
                 state.afterwards = afterwards.take();
+                state.parting |= state.afterwards.is_some();
                 return Poll::Ready(());
             }
             state.next = Some(context.waker().clone());
@@ -131,6 +134,11 @@ impl Wire {
     /// Waits until the connection is to be reset.
     pub(super) async fn broken(&self) {
         self.broken.notified().await;
+    }
+
+    /// Whether nothing is answered on this connection any more, because of what comes after a response.
+    pub(super) fn is_parting(&self) -> bool {
+        self.state().parting
     }
 
     /// Says how the connection is to end.
