@@ -374,6 +374,8 @@ pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
 pub const SD_PIECE_BYTES: usize = 64 * 1024;
 /// Folders within each other on an SD card.
 pub const SD_DEPTH: usize = 16;
+/// Rows of an SD log after which the files on a card that is a directory are counted anew.
+pub const SD_ROWS_A_COUNT: u32 = 60;
 /// Bytes of a name on an SD card (long names of FAT have 255 characters).
 pub const SD_NAME_BYTES: usize = 255;
 /// Entries of a folder that a listing shows: three years of log files in one are some thousand.

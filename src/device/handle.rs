@@ -238,6 +238,8 @@ pub(super) struct State {
     pub(super) charge: Charge,
     /// Whether the Berry script runs.
     pub(super) script_runs: bool,
+    /// Whether a user has started or stopped it since the boot.
+    pub(super) script_by_hand: bool,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
@@ -265,6 +267,7 @@ impl State {
             offline: false,
             charge: Charge::default(),
             script_runs: false,
+            script_by_hand: false,
             link: Link::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id()),
@@ -428,6 +431,14 @@ impl Device {
     pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
         let plug = self.meter.interface();
         NetworkState::of(snapshot, plug, &self.identity.id, &self.site, self.seed)
+    }
+
+    /// Whether it has a network, by cable or not, as it is in `view`.
+    #[must_use]
+    pub fn is_online(&self, view: &View) -> bool {
+        let (id, site, wifi) = (&self.identity.id, &self.site, &view.config.wifi);
+        site.ethernet_up(&view.config)
+            || Neighbourhood { id, site, seed: self.seed, wifi }.lets_in(view.pairing.is_some())
     }
 
     /// The voltages on its plugs as they are in `snapshot`.

@@ -370,6 +370,14 @@ impl NetworkState {
     }
 }
 
+impl NetworkState {
+    /// Whether it has a network, by cable or not.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.eth.is_up() || self.wifi.address.is_some()
+    }
+}
+
 /// The networks around a device.
 #[derive(Debug, Clone, Copy)]
 pub struct Neighbourhood<'a> {
@@ -425,6 +433,11 @@ impl Neighbourhood<'_> {
             rssi: between(&mut draws, -58, -42),
             ..network(ssid.to_owned(), &mut draws)
         }
+    }
+
+    /// Whether the client is in its network, or gets into it; that does not depend on the time.
+    pub(super) fn lets_in(&self, pairing: bool) -> bool {
+        self.client(pairing, VirtualTime::ZERO).2.is_some()
     }
 
     fn client(&self, pairing: bool, now: VirtualTime) -> (WifiMode, WifiStatus, Option<Sighting>) {

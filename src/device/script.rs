@@ -1,12 +1,12 @@
 //! The Berry script: stored, started, stopped. It is not interpreted; what it would print at once is.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::handle::Device;
+use super::handle::{Device, State};
 use super::{Feature, Licensed, Profile};
 use crate::journal::Event;
 use crate::limits;
@@ -40,10 +40,27 @@ impl Device {
         self.state().script_runs
     }
 
-    /// Starts or stops the script, and says whether it runs then: without a script or a licence it
-    /// does not. One that runs goes on.
+    /// Starts or stops the script as a user does, and says whether it runs then: without a script or
+    /// a licence it does not. One that runs goes on. What a user has started or stopped does not start
+    /// by itself before the next boot (vendor, Berry page).
     pub fn run_script(&self, run: bool) -> bool {
         let mut state = self.state();
+        let first = !std::mem::replace(&mut state.script_by_hand, true);
+        let runs = self.set_running(state, run);
+        if first {
+            self.changed();
+        }
+        runs
+    }
+
+    fn run_script_by_itself(&self) {
+        let state = self.state();
+        if state.config.settings.services.berry_auto_run && !state.script_by_hand {
+            self.set_running(state, true);
+        }
+    }
+
+    fn set_running(&self, mut state: MutexGuard<'_, State>, run: bool) -> bool {
         let script = state.config.script.clone();
         let allowed = self.identity().license.includes(Licensed::BerryRun)
             && Profile::of(state.firmware).has(Feature::Berry);
@@ -100,9 +117,7 @@ impl Device {
                 biased;
                 seen = changes.changed() => if seen.is_err() { return },
                 () = self.clock().sleep_until(due) => {
-                    if self.view().config.settings.services.berry_auto_run {
-                        self.run_script(true);
-                    }
+                    self.run_script_by_itself();
                     return;
                 }
             }

@@ -167,6 +167,28 @@ async fn a_script_starts_by_itself_after_the_boot() {
 }
 
 #[tokio::test]
+async fn a_script_that_a_user_has_started_or_stopped_does_not_start_by_itself() {
+    let auto = "settings: {services: {berry: {auto_run: true, run_delay: 60}}}";
+    let house = format!("device: {{script: \"print('hello')\", {auto}}}");
+    let folder = Folder::new();
+    for by_hand in ["?run=false", "?run=true"] {
+        let twin = state::start(&house, &folder).await.unwrap();
+        runs(&twin, by_hand).await;
+        runs(&twin, "?run=false").await;
+        twin.advance(30 * SECOND).await;
+        within(twin.house.stop()).await;
+        let twin = state::start(&house, &folder).await.unwrap();
+        twin.advance(100 * SECOND).await;
+        assert!(!runs(&twin, "").await, "{by_hand}");
+        twin.post("/api/v1/reboot", "").await;
+        twin.advance(63 * SECOND).await;
+        assert!(runs(&twin, "").await, "the next boot is another one");
+        twin.house.reset().await;
+        within(twin.house.stop()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_running_script_outlives_the_process() {
     let folder = Folder::new();
     let twin = state::start("", &folder).await.unwrap();

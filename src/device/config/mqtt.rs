@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::pem;
+use super::settings::is_server;
 use super::table::{Field, Kind, LeftOut, Object, TextRule, lens};
 use crate::device::json::shortened;
 use crate::limits;
@@ -242,8 +243,7 @@ impl FromStr for BrokerUrl {
             }
             None => place.split_at(place.find(':').unwrap_or(place.len())),
         };
-        let name_like = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.is_empty() || !host.chars().all(name_like) {
+        if !is_server(host) {
             return Err("expected a host name or an address behind ://".to_owned());
         }
         let port = match port.strip_prefix(':') {
@@ -308,6 +308,9 @@ mod tests {
             "mqtt://[::1",
             "mqtt://[a]",
             "mqtt://[::1]x",
+            "mqtt://-a",
+            "mqtt://a..b",
+            "mqtt://1.2.3.4.5",
             "mqtt:///a",
         ] {
             assert!(wrong.parse::<BrokerUrl>().is_err(), "{wrong}");

@@ -330,7 +330,7 @@ fn host_label(text: &str) -> Result<(), String> {
 }
 
 /// Whether a text names a server: an IP address, or labels joined by dots.
-fn is_server(text: &str) -> bool {
+pub(super) fn is_server(text: &str) -> bool {
     let label = |label: &str| {
         (1..=limits::HOST_LABEL_CHARS).contains(&label.len()) && host_label(label).is_ok()
     };

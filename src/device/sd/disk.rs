@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use super::path::is_name;
 use super::{CardPlan, Listed, OpenedFile, SdError, Source};
 use crate::limits;
 
@@ -16,11 +17,13 @@ pub(super) struct Disk {
     plan: CardPlan,
     /// Bytes in all files; none before they were counted.
     used: Option<u64>,
+    /// Rows since they were counted: others may put files there, too.
+    rows: u32,
 }
 
 impl Disk {
     pub(super) fn new(root: PathBuf, plan: CardPlan) -> Self {
-        Self { root, plan, used: None }
+        Self { root, plan, used: None, rows: 0 }
     }
 
     /// Makes the card where it is not there yet, and counts what is on it.
@@ -77,8 +80,9 @@ impl Disk {
         for entry in fs::read_dir(path)?.take(limits::SD_LISTED) {
             let entry = entry?;
             let kind = entry.file_type()?;
-            // What has no name on the card, or is a link, is not on it.
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            // What can have no such name on the card, or is a link, is not on it.
+            let name = entry.file_name().into_string().ok().filter(|name| is_name(name));
+            let Some(name) = name else { continue };
             if kind.is_dir() {
                 listed.push(Listed { name, size: None });
             } else if kind.is_file() {
@@ -122,6 +126,10 @@ impl Disk {
         line: &str,
         room: u64,
     ) -> Result<u64, SdError> {
+        self.rows += 1;
+        if self.rows >= limits::SD_ROWS_A_COUNT {
+            (self.used, self.rows) = (None, 0);
+        }
         let used = self.ready()?;
         let path = self.root.join(name);
         match fs::symlink_metadata(&path) {

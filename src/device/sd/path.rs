@@ -14,7 +14,10 @@ pub struct SdPath {
 /// A path that is none of the card, or may lead elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the path is malformed: expected names joined by `/`, without `.`, `..` or any of \\ : * ? \" < > |"
+    "the path is malformed: expected at most {depth} names of at most {bytes} bytes joined by `/`, \
+     without `.`, `..` or any of \\ : * ? \" < > |",
+    depth = limits::SD_DEPTH,
+    bytes = limits::SD_NAME_BYTES
 )]
 pub struct Malformed;
 

@@ -6,7 +6,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::path::Path;
 use super::super::raw;
 use super::unknown;
-use crate::device::config::table::{Around, FieldError, Object, Write};
+use crate::device::config::table::{Around, Field, FieldError, Object, Write};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -66,7 +66,12 @@ impl Start<'_> {
         let now = (object.of.get)(&self.config);
         match object.apply(now, given, Write::Merge, *firmware, &around) {
             Ok(applied) => {
-                let known = |path: &&String| object.fields.iter().any(|field| field.path == **path);
+                // A field of a later firmware, or a whole group of them.
+                let known = |path: &&String| {
+                    let rest = |field: &Field<T>| field.path.strip_prefix(path.as_str());
+                    let mut rests = object.fields.iter().filter_map(rest);
+                    rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
+                };
                 for field in applied.unknown.iter().filter(known) {
                     let message = format!("firmware {firmware} has no `{field}`");
                     self.mistakes.push(Mistake::new(self.path.key(key).join(field), message));

@@ -212,11 +212,12 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// `nc`: eight lower-case hexadecimal digits; where not strict, up to eight in any case.
+/// `nc`: eight lower-case hexadecimal digits, counting from 1; where not strict, up to eight in any case.
 fn count(text: &str, strict: bool) -> Option<u32> {
     let digits = text.bytes().all(|byte| is_hex(byte, strict));
     let length = if strict { text.len() == 8 } else { (1..=8).contains(&text.len()) };
-    (digits && length).then(|| u32::from_str_radix(text, 16).ok())?
+    let count = (digits && length).then(|| u32::from_str_radix(text, 16).ok())?;
+    count.filter(|count| *count > 0 || !strict)
 }
 
 /// 32 hexadecimal digits, lower-case where strict.
@@ -364,6 +365,14 @@ mod tests {
         assert_eq!(strict, Err(Malformed::Value("algorithm")), "MD5-sess was offered");
         let sess = RFC.replace("MD5", "MD5-sess");
         assert_eq!(parse(sess.as_bytes(), DigestMode::Strict), Ok(credentials));
+    }
+
+    #[test]
+    fn strictly_the_first_request_is_number_1() {
+        let zero = RFC.replace("MD5", "MD5-sess").replace("00000001", "00000000");
+        let strict = parse(zero.as_bytes(), DigestMode::Strict);
+        assert_eq!(strict, Err(Malformed::Value("nc")));
+        assert!(parse(zero.as_bytes(), DigestMode::Tolerant).is_ok());
     }
 
     #[test]

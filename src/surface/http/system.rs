@@ -98,7 +98,7 @@ fn before(time: CivilTime, ago: Duration) -> CivilTime {
 /// a network (ruling). The MQTT client is a real one.
 fn write_clouds(json: &mut Json, device: &Device, snapshot: &Snapshot, network: &NetworkState) {
     let cloud = &snapshot.view.config.settings.services.cloud;
-    let online = network.eth.is_up() || network.wifi.address.is_some();
+    let online = network.is_online();
     json.object("clouds");
     json.object("whatwatt");
     json.plain("enabled", cloud.what_watt);

@@ -1,5 +1,6 @@
 //! The actor: what the settings say, carried out.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::journal::{Event, Journal, shortened};
 use crate::limits;
 use crate::meter;
 use crate::outbound::{Dial, Unreached};
+
+/// Why a client does nothing, or its connection has ended.
+const NO_NETWORK: &str = "the device has no network";
 
 /// What a client is built from.
 #[derive(Debug, Clone)]
@@ -153,12 +157,12 @@ impl Client {
             match self.plan(&self.parts.device.view()) {
                 Ok(plan) => {
                     let mut session = None;
-                    tokio::select! {
-                        () = self.serve(&plan, &mut session) => {}
-                        () = self.replaced(&plan) => {}
-                    }
+                    let why = tokio::select! {
+                        never = self.serve(&plan, &mut session) => match never {},
+                        why = self.replaced(&plan) => why,
+                    };
                     if let Some(session) = session {
-                        self.disconnected(&plan, "the settings changed");
+                        self.disconnected(&plan, why);
                         session.close().await;
                     }
                 }
@@ -185,6 +189,9 @@ impl Client {
             return Err("there is no URL".to_owned());
         }
         let url: BrokerUrl = settings.url.parse()?;
+        if !self.parts.device.is_online(view) {
+            return Err(NO_NETWORK.to_owned());
+        }
         let client_id = if settings.client_id.is_empty() {
             format!("whatwatt-{}", identity.id.short())
         } else {
@@ -220,14 +227,17 @@ impl Client {
         Some(prepared.await.unwrap_or_else(|error| Err(error.to_string())))
     }
 
-    /// Waits until the settings are others than those of the plan.
-    async fn replaced(&self, plan: &Plan) {
+    /// Waits until the plan is out of date, and says why it is.
+    async fn replaced(&self, plan: &Plan) -> &'static str {
         let mut changes = self.parts.device.changes();
         loop {
             changes.borrow_and_update();
             let view = self.parts.device.view();
             if view.config.mqtt != plan.settings || view.boot.ordinal != plan.boot {
-                return;
+                return "the settings changed";
+            }
+            if !self.parts.device.is_online(&view) {
+                return NO_NETWORK;
             }
             let _ = changes.changed().await;
         }
@@ -235,7 +245,7 @@ impl Client {
 
     /// Keeps a connection, but while a rule has the broker refuse them. The open one is in `session`,
     /// so that whoever ends this can take leave of the broker.
-    async fn serve(&self, plan: &Plan, session: &mut Option<Session>) {
+    async fn serve(&self, plan: &Plan, session: &mut Option<Session>) -> Infallible {
         self.connecting(plan);
         // Of other settings.
         self.lock().reason = None;
