@@ -35,6 +35,7 @@ mod outside_rig;
 mod outside_slaves;
 mod outside_targets;
 mod power;
+mod recording;
 mod report;
 mod result_codes;
 mod scenario;
