@@ -253,7 +253,7 @@ pub struct DlmsObject {
     /// The DLMS type of the value; 0 for the push setup, which has none. 6 is an unsigned number of
     /// 4 bytes, 20 and 21 a signed and an unsigned one of 8, 9 a text in hexadecimal digits.
     pub tag: u8,
-    /// Bytes of the value; for the push setup, how many objects it lists (its own entry among them).
+    /// Bytes of the value; for the push setup, how many objects it lists as [`DlmsObject::PUSHED`].
     pub size: u8,
     /// What it says.
     pub value: ObjectValue,

@@ -157,7 +157,8 @@ pub struct Image {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum License {
-    /// Without the actions API.
+    /// Without reports, raw objects, variables, template test and actions, which are 404; MQTT
+    /// publishing, the Modbus server, myStrom and Berry scripts can be set, and stay off.
     Free,
     /// Everything.
     Plus,
