@@ -264,46 +264,51 @@ impl Reader {
         if self.recording.times.len() == limits::RECORDING_ROWS {
             return Err(wrong("", format!("more than {} rows", limits::RECORDING_ROWS)));
         }
-        let mut tariff = 0;
+        // Until the row says otherwise.
+        self.recording.tariffs.push(0);
         for (index, field) in record.iter().enumerate() {
-            let (field, header) = (field.trim(), &self.headers[index]);
-            match &self.meanings[index] {
-                Meaning::Time => {
-                    let time =
-                        moment(field, self.last).map_err(|message| wrong(header, message))?;
-                    if self.last.is_none() {
-                        self.first = time;
-                    }
-                    self.last = Some(time);
-                    self.recording.times.push(time - self.first);
-                }
-                Meaning::Tariff if !field.is_empty() => {
-                    tariff = field.parse().ok().filter(|tariff| *tariff <= 2).ok_or_else(|| {
-                        wrong(header, format!("`{}`: expected 1 or 2", shown(field)))
-                    })?;
-                }
-                Meaning::Value(column) => {
-                    let column = &mut self.recording.columns[*column];
-                    column.push(field).map_err(|message| wrong(header, message))?;
-                }
-                Meaning::LogicalName => note(&mut self.recording.texts.logical_name, field),
-                Meaning::Id => note(&mut self.recording.texts.id, field),
-                Meaning::Model => note(&mut self.recording.texts.model, field),
-                Meaning::Interface => {
-                    let interfaces =
-                        [Interface::P1, Interface::Mbus, Interface::Ttl, Interface::Mep];
-                    let known = interfaces.into_iter().find(|known| known.as_str() == field);
-                    self.recording.interface = self.recording.interface.or(known);
-                }
-                Meaning::Protocol => {
-                    let protocols = [Protocol::Dsmr, Protocol::Dlms, Protocol::Kmp, Protocol::Mep];
-                    let known = protocols.into_iter().find(|known| known.as_str() == field);
-                    self.recording.protocol = self.recording.protocol.or(known);
-                }
-                Meaning::Status | Meaning::Tariff | Meaning::Nothing => {}
-            }
+            self.field(index, field.trim())
+                .map_err(|message| wrong(&self.headers[index], message))?;
         }
-        self.recording.tariffs.push(tariff);
+        Ok(())
+    }
+
+    /// A field of the newest row.
+    fn field(&mut self, index: usize, field: &str) -> Result<(), String> {
+        let recording = &mut self.recording;
+        match &self.meanings[index] {
+            Meaning::Time => {
+                let time = moment(field, self.last)?;
+                if self.last.is_none() {
+                    self.first = time;
+                }
+                self.last = Some(time);
+                recording.times.push(time - self.first);
+            }
+            Meaning::Tariff if !field.is_empty() => {
+                let tariff = field.parse().ok().filter(|tariff| *tariff <= 2);
+                let tariff =
+                    tariff.ok_or_else(|| format!("`{}`: expected 1 or 2", shown(field)))?;
+                if let Some(newest) = recording.tariffs.last_mut() {
+                    *newest = tariff;
+                }
+            }
+            Meaning::Value(column) => recording.columns[*column].push(field)?,
+            Meaning::LogicalName => note(&mut recording.texts.logical_name, field),
+            Meaning::Id => note(&mut recording.texts.id, field),
+            Meaning::Model => note(&mut recording.texts.model, field),
+            Meaning::Interface => {
+                let interfaces = [Interface::P1, Interface::Mbus, Interface::Ttl, Interface::Mep];
+                let known = interfaces.into_iter().find(|known| known.as_str() == field);
+                recording.interface = recording.interface.or(known);
+            }
+            Meaning::Protocol => {
+                let protocols = [Protocol::Dsmr, Protocol::Dlms, Protocol::Kmp, Protocol::Mep];
+                let known = protocols.into_iter().find(|known| known.as_str() == field);
+                recording.protocol = recording.protocol.or(known);
+            }
+            Meaning::Status | Meaning::Tariff | Meaning::Nothing => {}
+        }
         Ok(())
     }
 }
