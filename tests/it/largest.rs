@@ -1,5 +1,5 @@
-//! A recording whose numbers are the largest there may be: every surface shows them, to the end of
-//! what it can.
+//! The largest numbers that a recording or a scenario may bring in: every surface shows them, to the
+//! end of what it can.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -108,6 +108,30 @@ async fn the_largest_numbers_are_shown_everywhere() {
         shown(&twin).await;
         // The counters of a loop go on for years.
         twin.house.clock().jump(Duration::from_hours(24 * 365 * 40)).await.unwrap();
+        shown(&twin).await;
+    }
+}
+
+#[tokio::test]
+async fn the_largest_house_is_shown_everywhere() {
+    let load = "{watts: 100000, power_factor: 0.1, windows: [{from: '00:00', to: '24:00'}]}";
+    let loads = vec![load; 16].join(", ");
+    for kind in ["landis_gyr", "ensor", "kamstrup"] {
+        let twin = Twin::start(&format!(
+            "device: {{sd_card: {{}}, meter: {{kind: {kind}, loads: [{loads}], \
+             household: {{annual_kwh: 100000, base_watts: 2000, noise_watts: 1000}}, \
+             pv: {{kwp: 500}}, battery: {{kwh: 1000, kw: 500}}, grid: {{volts: 207, resistance: 0.5}}, \
+             start: {{import: [100000000, 100000000], export: [100000000, 100000000], \
+             reactive_import: [100000000, 100000000], reactive_export: [100000000, 100000000]}}}}}}"
+        ))
+        .await;
+        twin.advance(Duration::from_mins(2)).await;
+        at_its_most(&twin).await;
+        shown(&twin).await;
+        twin.add_fault(json!({"at": "meter", "effect": {"jump_back": 1_000_000}})).await;
+        twin.add_fault(json!({"at": "meter", "effect": {"missing_phase": ["l1", "l2", "l3"]}}))
+            .await;
+        twin.house.clock().jump(Duration::from_hours(24 * 3)).await.unwrap();
         shown(&twin).await;
     }
 }
