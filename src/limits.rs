@@ -198,6 +198,9 @@ pub const LINK_BEHIND: Duration = Duration::from_hours(1);
 pub const RECORDING_BYTES: usize = 16 * 1024 * 1024;
 /// Rows of a recording; a year of quarter-hours has 35 040.
 pub const RECORDING_ROWS: usize = 100_000;
+/// A number of a recording, either way, in the unit of its column (kWh, kW, V, A): ten times what a
+/// counter may start at, and with nine decimal places it and what it is added to fit into 64 bits.
+pub const RECORDED_NUMBER: i64 = 1_000_000_000;
 /// Characters of a text of the meter: as many as the device's Modbus map has room for (contract §6).
 pub const METER_TEXT: usize = 24;
 /// The device's time zone (contract §4).

@@ -1,5 +1,6 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -199,14 +200,15 @@ pub struct Device {
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
     journal: Arc<Journal>,
-    // A std mutex: it is held for some hundred nanoseconds and never across an await; rules over the
-    // meter add some ten nanoseconds each, and with what changed since the last look at most a tenth of
-    // a millisecond or so: what takes longer is done before (`caught_up`). The rules are asked and the journal is written while it is held, so that both know the order in which things
-    // happened, and whoever sees a final status finds it in the journal. Neither of them ever calls
-    // a device.
+    // Held for some hundred nanoseconds (docs/architecture.md) and never across an await. The rules are
+    // asked and the journal is written meanwhile, so that both know the order in which things happened,
+    // and whoever sees a final status finds it in the journal. Neither of them ever calls a device.
     state: Mutex<State>,
     /// Held by the one who brings the link up over a long way; taken before the state, never after it.
     pub(super) turn: Mutex<()>,
+    /// Held by the one who changes the configuration, so that no two make their changes from the same
+    /// one; taken before `turn` and the state.
+    changing: Mutex<()>,
     /// Counts the changes of what lasts: configuration, actions, firmware, boots.
     changes: watch::Sender<u64>,
     /// Whether its MQTT client has a broker, as that client says.
@@ -249,6 +251,15 @@ pub(super) struct State {
     pub(super) epoch: u64,
 }
 
+/// A change of the configuration that is ready to be put in force.
+struct Draft {
+    config: Config,
+    /// The pairing under way then.
+    pairing: Option<Pairing>,
+    /// What the journal is told.
+    told: Vec<Event>,
+}
+
 impl State {
     fn new(
         initial: &Initial,
@@ -282,6 +293,12 @@ impl State {
             boot: self.boot,
             pairing: self.pairing,
         }
+    }
+
+    /// Whether a change that was made from `view` may be put in force.
+    fn is_still(&self, view: &View) -> bool {
+        Arc::ptr_eq(&self.config, &view.config)
+            && (self.firmware, self.pairing) == (view.firmware, view.pairing)
     }
 }
 
@@ -333,6 +350,7 @@ impl Device {
             journal,
             state,
             turn: Mutex::default(),
+            changing: Mutex::default(),
             changes,
             broker: AtomicBool::new(false),
             kept,
@@ -478,29 +496,30 @@ impl Device {
     /// else with the earlier settings, or with Wi-Fi off where the device was an access point
     /// (contract §2).
     pub fn end_pairing(&self, pairing: Pairing) {
-        let (mut state, _) = self.caught_up();
-        if state.pairing != Some(pairing) {
-            return;
-        }
-        state.pairing = None;
-        let mut config = Config::clone(&state.config);
         let (_, paired) = pairing.end(&self.site);
-        match self.site.wps.as_ref().filter(|_| paired) {
-            Some(router) => {
-                config.wifi = WifiSettings {
-                    enable: true,
-                    name: router.network.clone(),
-                    password: router.password.clone(),
-                    max_tx_power: config.wifi.max_tx_power,
-                    ..WifiSettings::default()
-                };
+        let device = || self.identity.id.shared();
+        let outcome = if paired { "paired" } else { "timed out" };
+        // Where it is over by now, so is this.
+        let _: Result<(), ()> = self.change(|view| {
+            if view.pairing != Some(pairing) {
+                return Err(());
             }
-            None => config.wifi.access_point = false,
-        }
-        self.put_in_force(&mut state, config);
-        self.pairing_told(if paired { "paired" } else { "timed out" });
-        drop(state);
-        self.changed();
+            let mut config = Config::clone(&view.config);
+            match self.site.wps.as_ref().filter(|_| paired) {
+                Some(router) => {
+                    config.wifi = WifiSettings {
+                        enable: true,
+                        name: router.network.clone(),
+                        password: router.password.clone(),
+                        max_tx_power: config.wifi.max_tx_power,
+                        ..WifiSettings::default()
+                    };
+                }
+                None => config.wifi.access_point = false,
+            }
+            let told = vec![Event::Wps { device: device(), outcome }];
+            Ok((Draft { config, pairing: None, told }, ()))
+        });
     }
 
     fn pairing_told(&self, outcome: &'static str) {
@@ -508,21 +527,43 @@ impl Device {
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
-    /// where it succeeds.
+    /// where it succeeds; another one where a restore or a reset came between.
     ///
     /// # Errors
     /// What `change` says, with nothing changed.
     pub fn configure<T, E>(
         &self,
-        change: impl FnOnce(&mut Config) -> Result<T, E>,
+        mut change: impl FnMut(&mut Config) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (mut state, _) = self.caught_up();
-        let mut config = Config::clone(&state.config);
-        let result = change(&mut config)?;
-        self.put_in_force(&mut state, config);
-        drop(state);
-        self.changed();
-        Ok(result)
+        self.change(|view| {
+            let mut config = Config::clone(&view.config);
+            let result = change(&mut config)?;
+            Ok((Draft { config, pairing: view.pairing, told: Vec::new() }, result))
+        })
+    }
+
+    /// Puts a configuration in force that is made from the one before. It is made without the device's
+    /// lock, and made anew where that is not the one in force any more: who changes the configuration
+    /// waits for their turn, so that only a restore, a reset, a boot or a pairing can come between.
+    fn change<T, E>(&self, mut make: impl FnMut(&View) -> Result<(Draft, T), E>) -> Result<T, E> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let view = self.view();
+            let (Draft { config, pairing, told }, result) = make(&view)?;
+            let (mut state, _) = self.caught_up();
+            if !state.is_still(&view) {
+                continue;
+            }
+            state.pairing = pairing;
+            self.put_in_force(&mut state, config);
+            for event in told {
+                self.journal.write(event);
+            }
+            // The configuration before is freed with the view, without the lock.
+            drop(state);
+            self.changed();
+            return Ok(result);
+        }
     }
 
     /// Every change of the configuration goes this way.
@@ -547,44 +588,39 @@ impl Device {
         given: &serde_json::Value,
         write: Write,
     ) -> Result<T, Vec<FieldError>> {
-        let (mut state, _) = self.caught_up();
-        let before = Arc::clone(&state.config);
-        let around = Around { before: Some(&before), id: &self.identity.id, site: &self.site };
-        let now = (object.of.get)(&before);
-        let applied = object.apply(now, given, write, state.firmware, &around);
-        let Applied { value, changed, unknown } = match applied {
-            Ok(applied) => applied,
-            Err(errors) => {
-                self.write_refused(object.name, &errors);
-                return Err(errors);
-            }
-        };
-        let device = || self.identity.id.shared();
-        if !unknown.is_empty() {
-            let (device, object) = (device(), object.name);
-            self.journal.write(Event::KeysIgnored { device, object, keys: unknown });
-        }
-        let mut config = Config::clone(&before);
-        (object.of.get_mut)(&mut config).clone_from(&value);
-        self.put_in_force(&mut state, config);
-        let (device, object) = (device(), object.name);
-        self.journal.write(Event::SettingsChanged { device, object, fields: changed });
-        drop(state);
-        self.changed();
-        Ok(value)
+        let written = self.change(|view| {
+            let before = &view.config;
+            let around = Around { before: Some(before), id: &self.identity.id, site: &self.site };
+            let now = (object.of.get)(before);
+            let Applied { value, changed, unknown } =
+                object.apply(now, given, write, view.firmware, &around)?;
+            let mut config = Config::clone(before);
+            (object.of.get_mut)(&mut config).clone_from(&value);
+            let (device, object) = (|| self.identity.id.shared(), object.name);
+            let ignored = (!unknown.is_empty()).then(|| Event::KeysIgnored {
+                device: device(),
+                object,
+                keys: unknown,
+            });
+            let changed = Event::SettingsChanged { device: device(), object, fields: changed };
+            let told = ignored.into_iter().chain([changed]).collect();
+            Ok((Draft { config, pairing: view.pairing, told }, value))
+        });
+        written.inspect_err(|errors: &Vec<_>| self.write_refused(object.name, errors))
     }
 
     /// Puts another value in place of one part of the configuration, which `name` is what the journal
     /// calls; the rules of a write do not hold here.
-    pub fn replace_part<T>(&self, name: &'static str, part: Lens<Config, T>, value: T) {
-        let (mut state, _) = self.caught_up();
-        let mut config = Config::clone(&state.config);
-        *(part.get_mut)(&mut config) = value;
-        self.put_in_force(&mut state, config);
-        let (device, fields) = (self.identity.id.shared(), Vec::new());
-        self.journal.write(Event::SettingsChanged { device, object: name, fields });
-        drop(state);
-        self.changed();
+    pub fn replace_part<T: Clone>(&self, name: &'static str, part: Lens<Config, T>, value: &T) {
+        let changed: Result<(), Infallible> = self.change(|view| {
+            let mut config = Config::clone(&view.config);
+            (part.get_mut)(&mut config).clone_from(value);
+            let (device, fields) = (self.identity.id.shared(), Vec::new());
+            let told = vec![Event::SettingsChanged { device, object: name, fields }];
+            Ok((Draft { config, pairing: view.pairing, told }, ()))
+        });
+        // It cannot fail.
+        let Ok(()) = changed;
     }
 
     /// Tells the journal of a write that changed nothing.
@@ -1045,6 +1081,46 @@ mod tests {
         assert_eq!(bench.codes(&[139]), [(139, -1)]);
         assert_eq!(bench.device.in_progress(), 1);
         assert_eq!(bench.told(), ["call_admitted"]);
+    }
+
+    #[test]
+    fn a_change_of_the_configuration_is_made_without_the_lock() {
+        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let changed = bench.device.configure(|config| {
+            let (send, receive) = std::sync::mpsc::channel();
+            let device = Arc::clone(&bench.device);
+            thread::spawn(move || send.send(device.view().boot.ordinal));
+            config.script = Some("print(1)".into());
+            receive.recv_timeout(Duration::from_secs(10))
+        });
+        assert_eq!(changed, Ok(0), "others look at the device meanwhile");
+        assert_eq!(bench.device.view().config.script.as_deref(), Some("print(1)"));
+    }
+
+    #[test]
+    fn a_change_that_was_overtaken_is_made_anew() {
+        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let set = |script: &str| {
+            let script = Some(script.into());
+            bench.device.configure(|config| {
+                config.script.clone_from(&script);
+                Ok::<_, ()>(())
+            })
+        };
+        set("print(1)").unwrap();
+        let mut seen = Vec::new();
+        let changed = bench.device.configure(|config| {
+            seen.push(config.script.clone());
+            if seen.len() == 1 {
+                bench.device.restore();
+            }
+            config.meter.time_offset = 7;
+            Ok::<_, ()>(())
+        });
+        changed.unwrap();
+        assert_eq!(seen, [Some("print(1)".into()), None]);
+        let config = &bench.device.view().config;
+        assert_eq!((config.script.as_deref(), config.meter.time_offset), (None, 7));
     }
 
     #[test]

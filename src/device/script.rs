@@ -21,7 +21,8 @@ impl Console {
         let Some(client) = &*console else { return };
         for line in lines {
             let mut event = String::new();
-            for part in line.split('\n') {
+            // All three end a line of an event stream, so that none may be within one.
+            for part in line.replace("\r\n", "\n").split(['\n', '\r']) {
                 event.push_str("data: ");
                 event.push_str(part);
                 event.push('\n');

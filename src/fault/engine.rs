@@ -696,8 +696,9 @@ impl Engine {
         )
     }
 
-    /// Whether a Modbus server's listener is to be closed now. This is a state, not a request: it follows the
-    /// windows alone, and [`RuleStatus::fired`] counts how often the listener was closed.
+    /// Whether a listener is to refuse connections now: that of a slave or of a device's own Modbus
+    /// server, or the broker that a device's MQTT client would connect to. This is a state, not a
+    /// request: it follows the windows alone, and [`RuleStatus::fired`] counts how often it began.
     #[must_use]
     pub fn refusing(&self, listener: Listener<'_>, before: bool) -> Refusing {
         let now = self.clock.now();

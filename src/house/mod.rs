@@ -4,7 +4,7 @@ mod gateway;
 mod keeping;
 mod pairing;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -25,8 +25,8 @@ use crate::control::{
     self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
     TargetSummary, Token,
 };
-use crate::device::Device;
 use crate::device::actions::Definition;
+use crate::device::{Device, DeviceId, Resumed};
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
@@ -135,89 +135,17 @@ impl House {
     /// [`StartError`], with nothing left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
         let (dir, going_on) = open_state(&scenario).await?;
-        let bound = Bound::bind(&scenario)?;
-        let start = going_on.start.or(scenario.start).unwrap_or_else(clock::real_time);
-        let clock = Clock::resume(start, scenario.speed, going_on.at);
-        if dir.is_some() {
-            // Until the first write, nobody is to see a later time than what is kept.
-            clock.hold_at(going_on.at);
-        }
-        let journal = Arc::new(Journal::new(clock.clone()));
-        let rules = scenario.faults.clone();
-        let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
-        let engine = Arc::new(engine);
-        let context = outside::Context {
-            clock: clock.clone(),
-            engine: Arc::clone(&engine),
-            journal: Arc::clone(&journal),
-            seed: scenario.seed,
-            policy: scenario.outbound,
-            brokers: scenario.mqtt_brokers.clone(),
-        };
-        let outside = Outside::bind(&scenario.slaves, &scenario.http_targets, context)?;
-        let token = token(&bound.control)?;
-        outside.start().await;
-
-        let seed = scenario.seed;
-        #[cfg(not(feature = "mdns"))]
-        if scenario.mdns == scenario::Mdns::Loopback {
-            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
-        }
-        #[cfg(feature = "mdns")]
-        let announcer = mdns::Announcer::new(scenario.mdns);
-        let parts = Parts {
-            seed,
-            clock: &clock,
-            engine: &engine,
-            journal: &journal,
-            outside: &outside,
-            #[cfg(feature = "mdns")]
-            announcer: &announcer,
-        };
-        let mut resumed = going_on.devices;
-        let devices = scenario.devices.iter().zip(bound.devices);
-        let devices = devices.map(|(plan, listener)| {
-            let id = &plan.identity.id;
-            let sd_dir = dir.as_ref().map(|dir| dir.sd_card(id));
-            let kept = Kept { resumed: resumed.remove(id), sd_dir };
-            Gateway::start(plan, kept, listener, &parts)
-        });
-        let devices = devices.collect::<Result<Vec<_>, _>>()?;
-        let keeper = match dir {
-            Some(dir) => {
-                let state = HouseState {
-                    seed,
-                    start,
-                    devices: state::ids(&scenario),
-                    at: going_on.at.as_nanos(),
-                };
-                let devices = devices.iter().map(|gateway| Arc::clone(&gateway.device));
-                Some(Keeper::start(dir, state, &clock, &journal, devices).await)
-            }
-            None => None,
-        };
+        let Bound { control, devices } = Bound::bind(&scenario)?;
+        let token = token(&control)?;
+        let inside = Inside::start(scenario, devices, dir, going_on).await?;
         let tasks = Tasks::default();
         tasks.spawn({
-            let clock = clock.clone();
+            let clock = inside.clock.clone();
             async move { clock.drive().await }
-        });
-        let (epoch, resetting) = (AtomicU64::new(0), Mutex::new(()));
-        let inside = Arc::new(Inside {
-            scenario,
-            clock,
-            engine,
-            journal,
-            devices,
-            outside,
-            keeper,
-            #[cfg(feature = "mdns")]
-            announcer,
-            epoch,
-            resetting,
         });
         let mut addresses = inside.addresses();
         addresses.token = token.as_ref().map(|token| token.as_str().to_owned());
-        let control = control::Server::start(bound.control, inside.clone(), token);
+        let control = control::Server::start(control, inside.clone(), token);
         let control = control.map_err(|source| inside.no_control(source))?;
         addresses.control = url(control.address());
         Ok(Self { inside, control, addresses, tasks })
@@ -351,6 +279,41 @@ async fn open_state(
     })
 }
 
+/// Slaves and targets, bound but not served yet.
+fn bind_outside(
+    scenario: &Scenario,
+    clock: &Clock,
+    engine: &Arc<Engine>,
+    journal: &Arc<Journal>,
+) -> Result<Outside, OutsideError> {
+    let context = outside::Context {
+        clock: clock.clone(),
+        engine: Arc::clone(engine),
+        journal: Arc::clone(journal),
+        seed: scenario.seed,
+        policy: scenario.outbound,
+        brokers: scenario.mqtt_brokers.clone(),
+    };
+    Outside::bind(&scenario.slaves, &scenario.http_targets, context)
+}
+
+/// The devices, each on its listener, from where it was where it goes on.
+fn start_devices(
+    scenario: &Scenario,
+    listeners: Vec<TcpListener>,
+    dir: Option<&StateDir>,
+    mut resumed: HashMap<DeviceId, Resumed>,
+    parts: &Parts<'_>,
+) -> Result<Vec<Arc<Gateway>>, StartError> {
+    let devices = scenario.devices.iter().zip(listeners);
+    let devices = devices.map(|(plan, listener)| {
+        let id = &plan.identity.id;
+        let kept = Kept { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
+        Gateway::start(plan, kept, listener, parts)
+    });
+    devices.collect()
+}
+
 fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     bind(address).map_err(|source| StartError::Bind { who: who.to_owned(), address, source })
 }
@@ -366,6 +329,66 @@ fn url(address: SocketAddr) -> String {
 }
 
 impl Inside {
+    /// All of a house but its control plane and what drives its clock.
+    async fn start(
+        scenario: Scenario,
+        listeners: Vec<TcpListener>,
+        dir: Option<Arc<StateDir>>,
+        going_on: Continuation,
+    ) -> Result<Arc<Self>, StartError> {
+        let Continuation { start, at, devices: resumed } = going_on;
+        let start = start.or(scenario.start).unwrap_or_else(clock::real_time);
+        let clock = Clock::resume(start, scenario.speed, at);
+        if dir.is_some() {
+            // Until the first write, nobody is to see a later time than what is kept.
+            clock.hold_at(at);
+        }
+        let journal = Arc::new(Journal::new(clock.clone()));
+        let rules = scenario.faults.clone();
+        let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
+        let engine = Arc::new(engine);
+        let outside = bind_outside(&scenario, &clock, &engine, &journal)?;
+        outside.start().await;
+        #[cfg(not(feature = "mdns"))]
+        if scenario.mdns == scenario::Mdns::Loopback {
+            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
+        }
+        #[cfg(feature = "mdns")]
+        let announcer = mdns::Announcer::new(scenario.mdns);
+        let parts = Parts {
+            seed: scenario.seed,
+            clock: &clock,
+            engine: &engine,
+            journal: &journal,
+            outside: &outside,
+            #[cfg(feature = "mdns")]
+            announcer: &announcer,
+        };
+        let devices = start_devices(&scenario, listeners, dir.as_deref(), resumed, &parts)?;
+        let keeper = match dir {
+            Some(dir) => {
+                let (seed, ids) = (scenario.seed, state::ids(&scenario));
+                let state = HouseState { seed, start, devices: ids, at: at.as_nanos() };
+                let devices = devices.iter().map(|gateway| Arc::clone(&gateway.device));
+                Some(Keeper::start(dir, state, &clock, &journal, devices).await)
+            }
+            None => None,
+        };
+        Ok(Arc::new(Self {
+            scenario,
+            clock,
+            engine,
+            journal,
+            devices,
+            outside,
+            keeper,
+            #[cfg(feature = "mdns")]
+            announcer,
+            epoch: AtomicU64::new(0),
+            resetting: Mutex::new(()),
+        }))
+    }
+
     /// Where everything but the control plane listens.
     fn addresses(&self) -> Addresses {
         let devices = self.devices.iter().map(|gateway| DeviceAddress {

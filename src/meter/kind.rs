@@ -253,7 +253,7 @@ pub struct DlmsObject {
     /// The DLMS type of the value; 0 for the push setup, which has none. 6 is an unsigned number of
     /// 4 bytes, 20 and 21 a signed and an unsigned one of 8, 9 a text in hexadecimal digits.
     pub tag: u8,
-    /// Bytes of the value; for the push setup, how many objects it lists (see [`DlmsObject::pushed`]).
+    /// Bytes of the value; for the push setup, how many objects it lists as [`DlmsObject::PUSHED`].
     pub size: u8,
     /// What it says.
     pub value: ObjectValue,
@@ -291,7 +291,8 @@ pub fn objects(meter: &MeterIdentity) -> &'static [DlmsObject] {
 }
 
 impl DlmsObject {
-    /// The number of a register at a reading; none for other objects, and where the reading lacks it.
+    /// The number of a register at a reading, cut to what its type holds; none for other objects, and
+    /// where the reading lacks it.
     #[must_use]
     pub fn number(&self, reading: &Reading) -> Option<i64> {
         let ObjectValue::Register { quantity, scaler, .. } = self.value else { return None };
@@ -300,7 +301,18 @@ impl DlmsObject {
         let kilo = if quantity.unit().is_kilo() { 3 } else { 0 };
         let power = kilo - i32::from(value.places()) - i32::from(scaler);
         let scale = 10_i64.pow(power.unsigned_abs().min(18));
-        Some(if power < 0 { value.mantissa() / scale } else { value.mantissa() * scale })
+        let number = if power < 0 {
+            value.mantissa() / scale
+        } else {
+            // A recording that goes round for ages counts to the end of what there is.
+            value.mantissa().saturating_mul(scale)
+        };
+        let (least, most) = match self.tag {
+            6 => (0, u32::MAX.into()),
+            21 => (0, i64::MAX),
+            _ => (i64::MIN, i64::MAX),
+        };
+        Some(number.clamp(least, most))
     }
 
     /// The attribute and data index under which the push setup lists an object.
@@ -405,5 +417,24 @@ mod tests {
         assert_eq!(number("1-0:32.7.0"), Some(234));
         assert_eq!(number("1-0:1.7.0"), None);
         assert_eq!(number("0-0:42.0.0"), None);
+    }
+
+    #[test]
+    fn a_number_is_cut_to_what_its_type_holds() {
+        let number = |name: &str, quantity, value| {
+            let at = VirtualTime::ZERO;
+            let mut reading = Reading::new(1, at, Duration::ZERO, Timestamp::UNIX_EPOCH);
+            reading.set(quantity, value);
+            let object = LANDIS_GYR_OBJECTS.iter().find(|object| object.logical_name == name);
+            object.unwrap().number(&reading)
+        };
+        let most = Decimal::new(i64::MAX, 0);
+        let least = Decimal::new(i64::MIN, 0);
+        assert_eq!(number("1-1:1.8.0", ActiveImportEnergy, most), Some(i64::MAX));
+        assert_eq!(number("1-1:1.8.0", ActiveImportEnergy, least), Some(0));
+        assert_eq!(number("1-0:1.7.0", ImportPower, least), Some(i64::MIN));
+        assert_eq!(number("1-0:31.7.0", CurrentL1, most), Some(i64::MAX));
+        assert_eq!(number("1-4:21.7.0", ImportPowerL1, most), Some(u32::MAX.into()));
+        assert_eq!(number("1-4:21.7.0", ImportPowerL1, Decimal::new(-1, 0)), Some(0));
     }
 }

@@ -89,7 +89,7 @@ impl Replayed<'_> {
             let phases = (1..=3).map(move |phase| Quantity::ALL[total.index() + phase]);
             phases.zip(self.missing).filter(|(_, missing)| *missing).map(|(phase, _)| phase)
         };
-        // A recording may say anything: what a few numbers of 64 bits come to fits into 128.
+        // What a few numbers of 64 bits come to fits into 128.
         let gone: i128 =
             phases(total).map(recorded).sum::<i128>() - phases(other).map(recorded).sum::<i128>();
         let net = i128::from(value.mantissa()) - recorded(other);

@@ -383,6 +383,7 @@ mod tests {
 
     use super::*;
     use crate::fault::{ClockDrift, Episode, MeterEffect, Trigger};
+    use crate::limits;
     use crate::meter::Status;
     use crate::meter::signal::plan::{LoadPlan, PvPlan, RegisterPlan};
 
@@ -693,12 +694,12 @@ mod tests {
     }
 
     #[test]
-    fn what_phases_come_to_is_cut_where_it_is_too_much() {
-        let most = i64::MAX;
+    fn the_most_that_phases_come_to_is_shown() {
+        let most = limits::RECORDED_NUMBER;
         for (row, expected) in [
-            (format!("0,1,{most},{most},{most},0,0,0"), [0, most]),
-            (format!("5,0,0,0,0,{most},{most},{most}"), [most, 0]),
-            (format!("-{most},1,0,0,0,0,0,0"), [0, most]),
+            (format!("0,1,{most},{most},{most},0,0,0"), [0, 3 * most + 1]),
+            (format!("5,0,0,0,0,{most},{most},{most}"), [3 * most + 5, 0]),
+            (format!("-{most},1,0,0,0,0,0,0"), [0, most + 1]),
         ] {
             let head = "TIME,IPAP_T,IPAN_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_L1,IPAN_L2,IPAN_L3";
             let rows =

@@ -128,12 +128,12 @@ impl Recording {
         if recording.columns.is_empty() {
             return Err(whole("no column with a number in it".to_owned()));
         }
-        recording.align().ok_or_else(|| whole("the numbers are too large".to_owned()))?;
+        recording.align();
         Ok(recording)
     }
 
     /// What is measured in one unit gets the same places, so that sums and differences are exact.
-    fn align(&mut self) -> Option<()> {
+    fn align(&mut self) {
         let places: Vec<u8> = self
             .columns
             .iter()
@@ -143,7 +143,9 @@ impl Recording {
                 same.map(|other| other.places).max().unwrap_or(column.places)
             })
             .collect();
-        self.columns.iter_mut().zip(places).try_for_each(|(column, places)| column.refine(places))
+        for (column, places) in self.columns.iter_mut().zip(places) {
+            column.refine(places);
+        }
     }
 
     /// The kind of meter that it is a recording of, where it says so.
@@ -262,46 +264,51 @@ impl Reader {
         if self.recording.times.len() == limits::RECORDING_ROWS {
             return Err(wrong("", format!("more than {} rows", limits::RECORDING_ROWS)));
         }
-        let mut tariff = 0;
+        // Until the row says otherwise.
+        self.recording.tariffs.push(0);
         for (index, field) in record.iter().enumerate() {
-            let (field, header) = (field.trim(), &self.headers[index]);
-            match &self.meanings[index] {
-                Meaning::Time => {
-                    let time =
-                        moment(field, self.last).map_err(|message| wrong(header, message))?;
-                    if self.last.is_none() {
-                        self.first = time;
-                    }
-                    self.last = Some(time);
-                    self.recording.times.push(time - self.first);
-                }
-                Meaning::Tariff if !field.is_empty() => {
-                    tariff = field.parse().ok().filter(|tariff| *tariff <= 2).ok_or_else(|| {
-                        wrong(header, format!("`{}`: expected 1 or 2", shown(field)))
-                    })?;
-                }
-                Meaning::Value(column) => {
-                    let column = &mut self.recording.columns[*column];
-                    column.push(field).map_err(|message| wrong(header, message))?;
-                }
-                Meaning::LogicalName => note(&mut self.recording.texts.logical_name, field),
-                Meaning::Id => note(&mut self.recording.texts.id, field),
-                Meaning::Model => note(&mut self.recording.texts.model, field),
-                Meaning::Interface => {
-                    let interfaces =
-                        [Interface::P1, Interface::Mbus, Interface::Ttl, Interface::Mep];
-                    let known = interfaces.into_iter().find(|known| known.as_str() == field);
-                    self.recording.interface = self.recording.interface.or(known);
-                }
-                Meaning::Protocol => {
-                    let protocols = [Protocol::Dsmr, Protocol::Dlms, Protocol::Kmp, Protocol::Mep];
-                    let known = protocols.into_iter().find(|known| known.as_str() == field);
-                    self.recording.protocol = self.recording.protocol.or(known);
-                }
-                Meaning::Status | Meaning::Tariff | Meaning::Nothing => {}
-            }
+            self.field(index, field.trim())
+                .map_err(|message| wrong(&self.headers[index], message))?;
         }
-        self.recording.tariffs.push(tariff);
+        Ok(())
+    }
+
+    /// A field of the newest row.
+    fn field(&mut self, index: usize, field: &str) -> Result<(), String> {
+        let recording = &mut self.recording;
+        match &self.meanings[index] {
+            Meaning::Time => {
+                let time = moment(field, self.last)?;
+                if self.last.is_none() {
+                    self.first = time;
+                }
+                self.last = Some(time);
+                recording.times.push(time - self.first);
+            }
+            Meaning::Tariff if !field.is_empty() => {
+                let tariff = field.parse().ok().filter(|tariff| *tariff <= 2);
+                let tariff =
+                    tariff.ok_or_else(|| format!("`{}`: expected 1 or 2", shown(field)))?;
+                if let Some(newest) = recording.tariffs.last_mut() {
+                    *newest = tariff;
+                }
+            }
+            Meaning::Value(column) => recording.columns[*column].push(field)?,
+            Meaning::LogicalName => note(&mut recording.texts.logical_name, field),
+            Meaning::Id => note(&mut recording.texts.id, field),
+            Meaning::Model => note(&mut recording.texts.model, field),
+            Meaning::Interface => {
+                let interfaces = [Interface::P1, Interface::Mbus, Interface::Ttl, Interface::Mep];
+                let known = interfaces.into_iter().find(|known| known.as_str() == field);
+                recording.interface = recording.interface.or(known);
+            }
+            Meaning::Protocol => {
+                let protocols = [Protocol::Dsmr, Protocol::Dlms, Protocol::Kmp, Protocol::Mep];
+                let known = protocols.into_iter().find(|known| known.as_str() == field);
+                recording.protocol = recording.protocol.or(known);
+            }
+            Meaning::Status | Meaning::Tariff | Meaning::Nothing => {}
+        }
         Ok(())
     }
 }
@@ -356,23 +363,27 @@ impl Column {
         let places = places.ok_or_else(|| {
             format!("`{}`: expected at most {} decimal places", shown(field), Decimal::PLACES)
         })?;
+        let most = limits::RECORDED_NUMBER;
+        let mantissa = format!("{whole}{fraction}").parse::<i64>().ok();
+        let mantissa = mantissa.filter(|mantissa| *mantissa <= most * power(places));
+        let mantissa = mantissa.ok_or_else(|| {
+            format!("`{}`: expected a number from -{most} to {most}", shown(field))
+        })?;
         if places > self.places {
-            self.refine(places).ok_or_else(wrong)?;
+            self.refine(places);
         }
-        let mantissa: i64 = format!("{whole}{fraction}").parse().map_err(|_| wrong())?;
-        let scaled = mantissa.checked_mul(power(self.places - places)).ok_or_else(wrong)?;
+        let scaled = mantissa * power(self.places - places);
         self.values.push(if negative { -scaled } else { scaled });
         Ok(())
     }
 
-    /// More places from here on; none where what was read does not fit then.
-    fn refine(&mut self, places: u8) -> Option<()> {
+    /// More places from here on: with the most there are, what was read still fits.
+    fn refine(&mut self, places: u8) {
         let scale = power(places - self.places);
         for value in self.values.iter_mut().filter(|value| **value != NOTHING) {
-            *value = value.checked_mul(scale)?;
+            *value *= scale;
         }
         self.places = places;
-        Some(())
     }
 
     /// How much a round of a loop adds.
@@ -386,6 +397,9 @@ impl Column {
 const fn power(places: u8) -> i64 {
     10_i64.pow(places as u32)
 }
+
+// The largest number with the most places, and two of them added or subtracted, fit.
+const _: () = assert!(limits::RECORDED_NUMBER <= i64::MAX / 2 / power(Decimal::PLACES));
 
 /// A moment of a recording: on the way from one row to the next.
 #[derive(Debug, Clone, Copy)]
@@ -527,9 +541,9 @@ mod tests {
     #[test]
     fn the_largest_powers_there_are_have_both_directions() {
         for (import, export, shown) in [
-            ("-0.000000001", "9223372036.854775807", ["0", "9223372036.854775807"]),
-            ("9223372036.854775807", "-0.000000000", ["9223372036.854775807", "0"]),
-            ("9223372036.854775807", "9223372036.854775807", ["0", "0"]),
+            ("-0.000000001", "1000000000", ["0", "1000000000.000000001"]),
+            ("1000000000.000000000", "-1000000000", ["2000000000", "0"]),
+            ("1000000000", "1000000000.000000000", ["0", "0"]),
         ] {
             let rows = ["11:00:00", "11:00:10"]
                 .map(|time| format!("2026-06-10T{time}Z,{import},{export}"))
@@ -609,7 +623,11 @@ mod tests {
             ),
             (
                 "1,2026-06-10T11:00:10Z,OK,1,99999999999999999999,,,0,0,1,,",
-                "line 3: column EAP_T: `99999999999999999999`: expected a decimal number, as 75.133",
+                "line 3: column EAP_T: `99999999999999999999`: expected a number from -1000000000 to 1000000000",
+            ),
+            (
+                "1,2026-06-10T11:00:10Z,OK,1,1,,,-1000000000.001,0,1,,",
+                "line 3: column IPAP_T: `-1000000000.001`: expected a number from -1000000000 to 1000000000",
             ),
             ("1,2026-06-10T11:00:10Z,OK", "line 3: 3 fields; the header has 12"),
         ] {

@@ -146,6 +146,17 @@ async fn the_console_shows_literals_when_the_script_starts() {
 }
 
 #[tokio::test]
+async fn every_end_of_a_line_begins_another_data_line() {
+    let twin = Twin::start("").await;
+    twin.post("/api/v1/berry", "print('a\\rb\\r\\nc\\nd\\r')\nprint('e\rf')\nprint('end')").await;
+    let mut console = console(&twin).await;
+    assert!(runs(&twin, "?run=true").await);
+    let text = printed(&mut console, "data: end\n\n").await;
+    assert!(text.contains("data: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"), "{text:?}");
+    assert!(text.contains("data: e\ndata: f\n\n"), "{text:?}");
+}
+
+#[tokio::test]
 async fn a_script_starts_by_itself_after_the_boot() {
     let twin = Twin::start("").await;
     twin.post("/api/v1/berry", SCRIPT).await;

@@ -29,6 +29,7 @@ mod mqtt_broker;
 mod mqtt_settings;
 mod network;
 mod openapi;
+mod largest;
 mod live;
 mod outside_requests;
 mod outside_rig;

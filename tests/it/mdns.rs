@@ -91,7 +91,7 @@ fn house(id: &str, mdns: &str) -> String {
     format!("mdns: {mdns}\ndevice: {{id: {id}}}")
 }
 
-fn set(twin: &Twin, change: impl FnOnce(&mut Config)) {
+fn set(twin: &Twin, change: impl Fn(&mut Config)) {
     let Ok(()) = twin.house.devices().next().unwrap().configure(|config| {
         change(config);
         Ok::<_, Infallible>(())

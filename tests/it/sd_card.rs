@@ -132,6 +132,9 @@ async fn files_and_folders_are_deleted() {
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     assert_eq!(delete(&twin, "/sdcard/NIHAO.TXT").await.status, 404);
     assert_eq!(delete(&twin, "/sdcard/data.bin/").await.status, 404, "it is no folder");
+    assert_eq!(delete(&twin, "/sdcard/SYSTEM~1").await.status, 404, "it is no file");
+    assert_eq!(delete(&twin, "/sdcard/SYSTEM~1/logs").await.status, 404, "it is no file");
+    assert_eq!(twin.get("/sdcard/SYSTEM~1/logs/a.csv").await.status, 200);
     assert_eq!(delete(&twin, "/sdcard/SYSTEM~1/").await.status, 204);
     assert_eq!(twin.get("/sdcard/SYSTEM~1/logs/a.csv").await.status, 404);
     assert_eq!(
@@ -143,6 +146,19 @@ async fn files_and_folders_are_deleted() {
     }
     twin.house.reset().await;
     assert_eq!(names(&twin, "/sdcard/").await.len(), 6, "a reset puts the card back");
+}
+
+#[tokio::test]
+async fn a_card_on_disk_goes_by_the_slash_too() {
+    let folder = Folder::new();
+    let twin = state::start(CARD, &folder).await.unwrap();
+    for wrong in ["/sdcard/SYSTEM~1", "/sdcard/SYSTEM~1/logs", "/sdcard/data.bin/"] {
+        assert_eq!(delete(&twin, wrong).await.status, 404, "{wrong}");
+    }
+    assert_eq!(twin.get("/sdcard/SYSTEM~1/logs/a.csv").await.status, 200);
+    assert_eq!(delete(&twin, "/sdcard/SYSTEM~1/logs/").await.status, 204);
+    assert_eq!(delete(&twin, "/sdcard/data.bin").await.status, 204);
+    assert_eq!(names(&twin, "/sdcard/SYSTEM~1/").await, ["b"]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTING
 use wwsim::journal::Event;
 
 use crate::harness::{Twin, http};
+use crate::mqtt_settings::MQTT;
 
 const SETTINGS_PATH: &str = "/api/v1/settings";
 const METER: &str = "/api/v1/meter/settings";
@@ -54,6 +55,43 @@ fn nested(path: &str, value: Value) -> Value {
 /// The same as a JSON pointer.
 fn pointer(path: &str) -> String {
     format!("/{}", path.replace('.', "/"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_of_different_fields_at_once_are_all_there() {
+    let twin = Twin::start("").await;
+    for round in 1..=20_u32 {
+        let text = |what: &str| json!(format!("{what}{round}"));
+        let writes = [
+            (SETTINGS_PATH, "system.name", text("name")),
+            (SETTINGS_PATH, "system.custom_ntp_server", text("ntp")),
+            (SETTINGS_PATH, "services.report_interval", json!(round)),
+            (SETTINGS_PATH, "services.sd.frequency", json!(100 + round)),
+            (SETTINGS_PATH, "services.berry.run_delay", json!(200 + round)),
+            (METER, "conv_factor", json!(300 + round)),
+            (METER, "time_offset", json!(400 + round)),
+            (METER, "buffer_size", json!(100 + round)),
+            (WIFI, "name", text("wifi")),
+            (MQTT, "client_id", text("client")),
+            (MQTT, "username", text("user")),
+            (MQTT, "publish.topic", text("topic")),
+        ];
+        let (mut all, to) = (tokio::task::JoinSet::new(), twin.device());
+        for (path, field, value) in writes.clone() {
+            let body = nested(field, value).to_string();
+            all.spawn(async move { http(to, "PUT", path, &body).await.status });
+        }
+        // A script has a path of its own, and goes into the same configuration.
+        let script = format!("print({round})");
+        let body = script.clone();
+        all.spawn(async move { http(to, "POST", "/api/v1/berry", &body).await.status });
+        assert!(all.join_all().await.iter().all(|status| *status == 200));
+        for (path, field, value) in writes {
+            let shown = twin.shown(path).await;
+            assert_eq!(shown.pointer(&pointer(field)), Some(&value), "{path} {field}");
+        }
+        assert_eq!(twin.get("/api/v1/berry").await.body, script);
+    }
 }
 
 #[tokio::test]

@@ -205,20 +205,7 @@ impl RegisterMap {
         }
         // In a stable sort the one that was written first comes first.
         spans.sort_by_key(|(span, ..)| span.address);
-        for pair in spans.windows(2) {
-            let ((first, set, place), (second, other_set, other_place)) = (pair[0], pair[1]);
-            if first.address + first.words > second.address {
-                let (of, with) = ((set, place), (other_set, other_place));
-                let (earlier, later) = if of < with { (of, with) } else { (with, of) };
-                errors.push(MapError::new(
-                    format!("[{}].registers[{}]", later.0, later.1),
-                    format!(
-                        "it overlaps [{}].registers[{}] at address {}",
-                        earlier.0, earlier.1, second.address
-                    ),
-                ));
-            }
-        }
+        errors.extend(overlaps(&spans));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -388,6 +375,23 @@ impl fmt::Display for RegisterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// Registers that stand where an earlier one does; spans in the order of their addresses, each with the
+/// places of its set and in that.
+fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = MapError> {
+    let pairs = spans.windows(2).map(|pair| (pair[0], pair[1]));
+    let overlapping =
+        pairs.filter(|((first, ..), (second, ..))| first.address + first.words > second.address);
+    overlapping.map(|((_, set, place), (second, other_set, other_place))| {
+        let (of, with) = ((set, place), (other_set, other_place));
+        let (earlier, later) = if of < with { (of, with) } else { (with, of) };
+        let message = format!(
+            "it overlaps [{}].registers[{}] at address {}",
+            earlier.0, earlier.1, second.address
+        );
+        MapError::new(format!("[{}].registers[{}]", later.0, later.1), message)
+    })
 }
 
 fn wrong_scaler(scaler: impl fmt::Display) -> String {

@@ -105,7 +105,7 @@ impl Disk {
 
     pub(super) fn delete(&mut self, at: &[String], folder: bool) -> Result<(), SdError> {
         let (path, metadata) = self.find(at)?;
-        if at.is_empty() || (folder && !metadata.is_dir()) {
+        if at.is_empty() || folder != metadata.is_dir() {
             return Err(SdError::Missing);
         }
         // Counted anew at the next row.

@@ -113,10 +113,8 @@ impl Memory {
                 Some(Node::Folder(nodes)) => Ok(nodes),
                 _ => Err(SdError::Missing),
             })?;
-        match nodes.get(name) {
-            None => return Err(SdError::Missing),
-            Some(Node::File(_)) if folder => return Err(SdError::Missing),
-            Some(_) => {}
+        if nodes.get(name).is_none_or(|node| folder != matches!(node, Node::Folder(_))) {
+            return Err(SdError::Missing);
         }
         let size = nodes.remove(name).map_or(0, |node| node.size());
         self.used -= size;

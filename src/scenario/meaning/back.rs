@@ -3,97 +3,106 @@
 use std::time::Duration;
 
 use super::super::raw::{
-    Any, At, Calls, Choice, DelayOf, DeviceIdText, Distribution, Drift, Drip, Effect, EffectOf,
-    EffectWord, Lapse, Lognormal, MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Phase,
-    Place, PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath,
-    When,
+    Any, At, Calls, Choice, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord,
+    Lapse, Lognormal, MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Phase, Place,
+    PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath, When,
 };
 use super::effect::SILENCES;
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, ConnectFault, Delay, Fault, LiveEffect, MeterEffect,
-    Moment, MqttEffect, QueueEffect, Rule, SlaveEffect, TargetEffect, Trigger, WireFault,
+    ActionEffect, ApiEffect, ApiPlace, ClockDrift, ConnectFault, Delay, Fault, LiveEffect,
+    MeterEffect, ModbusPlace, Moment, MqttEffect, QueueEffect, Rule, SlaveEffect, SlavePlace,
+    TargetEffect, TargetPlace, Trigger, WireFault,
 };
 use crate::limits;
 
 /// The rule as it could be written. A shorthand (`result`) comes back as what it stands for, except
 /// where only the shorthand says it.
 pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
-    let (at, effect) = match &rule.fault {
-        Fault::Api(place, effect) => {
-            let api = match (&place.route, place.method) {
-                (route, None) => Choice::Word(Text(route.clone().unwrap_or_else(any))),
-                (route, method) => Choice::Map(Calls {
-                    route: route.clone().map(UrlPath),
-                    method: method.map(MethodWord),
-                }),
-            };
-            let device = device(place.device.as_ref());
-            let map = Place { api: Some(api), device, ..Place::default() };
-            (at(PlaceWord::Api, map), api_effect(effect))
-        }
+    let (at, effect) = fault(&rule.fault);
+    RawRule { id: Some(Name(rule.id.to_string())), at, when: when(&rule.when), effect }
+}
+
+/// Where it is, and what it does.
+fn fault(fault: &Fault) -> (At, Effect) {
+    match fault {
+        Fault::Api(place, effect) => (at(PlaceWord::Api, api(place)), api_effect(effect)),
         Fault::Action(place, effect) => {
-            let map = Place {
-                action: Some(name_or_any(place.action.as_ref())),
-                device: device(place.device.as_ref()),
-                ..Place::default()
-            };
-            (at(PlaceWord::Action, map), action_effect(effect))
+            let action = Some(name_or_any(place.action.as_ref()));
+            let place = Place { action, ..on(place.device.as_ref()) };
+            (at(PlaceWord::Action, place), action_effect(effect))
         }
-        Fault::Queue { device: id, effect } => {
-            let map =
-                Place { queue: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
-            (at(PlaceWord::Queue, map), queue_effect(*effect))
+        Fault::Queue { device, effect } => {
+            let place = Place { queue: Some(Any::Any), ..on(device.as_ref()) };
+            (at(PlaceWord::Queue, place), queue_effect(*effect))
         }
-        Fault::Slave(place, effect) => {
-            let map = Place {
-                slave: Some(name_or_any(place.slave.as_ref())),
-                unit: place.unit,
-                function: place.function,
-                address: place.address.as_ref().map(range),
-                value: place.value.as_ref().map(range),
-                action: place.action.clone().map(Text),
-                ..Place::default()
-            };
-            (at(PlaceWord::Slave, map), slave_effect(effect))
-        }
+        Fault::Slave(place, effect) => (at(PlaceWord::Slave, slave(place)), slave_effect(effect)),
         Fault::Modbus(place, effect) => {
-            let map = Place {
-                modbus: Some(Any::Any),
-                device: device(place.device.as_ref()),
-                unit: place.unit,
-                function: place.function,
-                address: place.address.as_ref().map(range),
-                ..Place::default()
-            };
-            (at(PlaceWord::Modbus, map), slave_effect(effect))
+            (at(PlaceWord::Modbus, modbus(place)), slave_effect(effect))
         }
         Fault::Target(place, effect) => {
-            let map = Place {
-                target: Some(name_or_any(place.target.as_ref())),
-                method: place.method.map(MethodWord),
-                path: place.path.clone().map(UrlPath),
-                action: place.action.clone().map(Text),
-                ..Place::default()
-            };
-            (at(PlaceWord::Target, map), target_effect(effect))
+            (at(PlaceWord::Target, target(place)), target_effect(effect))
         }
-        Fault::Mqtt { device: id, effect } => {
-            let map =
-                Place { mqtt: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
-            (at(PlaceWord::Mqtt, map), mqtt_effect(*effect))
+        Fault::Mqtt { device, effect } => {
+            let place = Place { mqtt: Some(Any::Any), ..on(device.as_ref()) };
+            (at(PlaceWord::Mqtt, place), mqtt_effect(*effect))
         }
-        Fault::Live { device: id, effect } => {
-            let map =
-                Place { live: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
-            (at(PlaceWord::Live, map), live_effect(*effect))
+        Fault::Live { device, effect } => {
+            let place = Place { live: Some(Any::Any), ..on(device.as_ref()) };
+            (at(PlaceWord::Live, place), live_effect(*effect))
         }
-        Fault::Meter { device: id, effect } => {
-            let map =
-                Place { meter: Some(Any::Any), device: device(id.as_ref()), ..Place::default() };
-            (at(PlaceWord::Meter, map), meter_effect(*effect))
+        Fault::Meter { device, effect } => {
+            let place = Place { meter: Some(Any::Any), ..on(device.as_ref()) };
+            (at(PlaceWord::Meter, place), meter_effect(*effect))
+        }
+    }
+}
+
+/// What a place says that is on this device alone.
+fn on(device: Option<&String>) -> Place {
+    // An id in a rule was read as one.
+    Place { device: device.and_then(|id| id.parse().ok()), ..Place::default() }
+}
+
+fn api(place: &ApiPlace) -> Place {
+    let api = match (&place.route, place.method) {
+        (route, None) => Choice::Word(Text(route.clone().unwrap_or_else(any))),
+        (route, method) => {
+            Choice::Map(Calls { route: route.clone().map(UrlPath), method: method.map(MethodWord) })
         }
     };
-    RawRule { id: Some(Name(rule.id.to_string())), at, when: when(&rule.when), effect }
+    Place { api: Some(api), ..on(place.device.as_ref()) }
+}
+
+fn slave(place: &SlavePlace) -> Place {
+    Place {
+        slave: Some(name_or_any(place.slave.as_ref())),
+        unit: place.unit,
+        function: place.function,
+        address: place.address.as_ref().map(range),
+        value: place.value.as_ref().map(range),
+        action: place.action.clone().map(Text),
+        ..Place::default()
+    }
+}
+
+fn modbus(place: &ModbusPlace) -> Place {
+    Place {
+        modbus: Some(Any::Any),
+        unit: place.unit,
+        function: place.function,
+        address: place.address.as_ref().map(range),
+        ..on(place.device.as_ref())
+    }
+}
+
+fn target(place: &TargetPlace) -> Place {
+    Place {
+        target: Some(name_or_any(place.target.as_ref())),
+        method: place.method.map(MethodWord),
+        path: place.path.clone().map(UrlPath),
+        action: place.action.clone().map(Text),
+        ..Place::default()
+    }
 }
 
 /// The bare word where the place says no more than `any`.
@@ -123,11 +132,6 @@ fn any() -> String {
 
 fn name_or_any(name: Option<&String>) -> Text {
     Text(name.cloned().unwrap_or_else(any))
-}
-
-fn device(id: Option<&String>) -> Option<DeviceIdText> {
-    // An id in a rule was read as one.
-    id.and_then(|id| id.parse().ok())
 }
 
 fn when(trigger: &Trigger) -> Option<When> {

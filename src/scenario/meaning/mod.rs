@@ -75,6 +75,40 @@ impl<'a> Known<'a> {
                 .collect(),
         }
     }
+
+    /// What a house under way offers: each part with whether it is sound, and the names of what was
+    /// too wrong to be one.
+    fn decoded(
+        devices: &'a [(DevicePlan, bool)],
+        slaves: &'a [(SlavePlan, bool)],
+        targets: &'a [(TargetPlan, bool)],
+        surroundings: &Surroundings<'a>,
+    ) -> Self {
+        let (root, damaged) = (Path::root(), surroundings.damaged);
+        let (slaves_path, targets_path) = (root.key("slaves"), root.key("http_targets"));
+        let devices_sound = !damaged(&root.key("device")) && !damaged(&root.key("devices"));
+        let device = |(plan, sound): &'a (DevicePlan, bool)| {
+            let sound = *sound && devices_sound;
+            (plan.identity.id.as_str(), sound.then_some(plan.actions.as_deref()))
+        };
+        let slave = |(plan, sound): &'a (SlavePlan, bool)| {
+            let sound = *sound && !damaged(&slaves_path.key(&plan.name));
+            (&*plan.name, sound.then_some(&*plan.units))
+        };
+        let target = |(plan, sound): &'a (TargetPlan, bool)| {
+            let sound = *sound && !damaged(&targets_path.key(&plan.name));
+            (&*plan.name, sound.then_some(&*plan.routes))
+        };
+        let mut known = Self {
+            devices: devices.iter().map(device).collect(),
+            devices_sound,
+            slaves: slaves.iter().map(slave).collect(),
+            targets: targets.iter().map(target).collect(),
+        };
+        add_names(surroundings.root, "slaves", &mut known.slaves);
+        add_names(surroundings.root, "http_targets", &mut known.targets);
+        known
+    }
 }
 
 /// The house that a file means.
@@ -95,35 +129,8 @@ pub(super) fn house(
     let slaves = slave::slaves(raw, surroundings, mistakes);
     let targets = target::targets(raw, mistakes);
 
-    let slaves_path = root.key("slaves");
-    let targets_path = root.key("http_targets");
-    let mut known = Known {
-        devices: Vec::new(),
-        devices_sound: !(surroundings.damaged)(&root.key("device"))
-            && !(surroundings.damaged)(&root.key("devices")),
-        slaves: slaves
-            .iter()
-            .map(|(plan, sound)| {
-                let sound = *sound && !(surroundings.damaged)(&slaves_path.key(&plan.name));
-                (&*plan.name, sound.then_some(&*plan.units))
-            })
-            .collect(),
-        targets: targets
-            .iter()
-            .map(|(plan, sound)| {
-                let sound = *sound && !(surroundings.damaged)(&targets_path.key(&plan.name));
-                (&*plan.name, sound.then_some(&*plan.routes))
-            })
-            .collect(),
-    };
-    for (plan, sound) in &devices {
-        let sound = *sound && known.devices_sound;
-        known.devices.push((plan.identity.id.as_str(), sound.then_some(plan.actions.as_deref())));
-    }
-    add_names(surroundings.root, "slaves", &mut known.slaves);
-    add_names(surroundings.root, "http_targets", &mut known.targets);
+    let known = Known::decoded(&devices, &slaves, &targets, surroundings);
     let faults = rules(raw.faults.as_deref().unwrap_or_default(), &known, mistakes);
-    drop(known);
 
     if devices.is_empty() {
         devices.push((DevicePlan { meter, ..DevicePlan::default() }, true));
@@ -145,13 +152,18 @@ pub(super) fn house(
         source: default.source,
     };
     check_listeners(&house, raw, mistakes);
+    check_all_hosts(&house, mistakes);
+    house
+}
+
+/// A host is of one slave or target, and of one broker.
+fn check_all_hosts(house: &Scenario, mistakes: &mut Mistakes) {
     let peers = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
     let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
     check_hosts(peers.chain(targets), mistakes);
     // Brokers are known to MQTT clients alone, and these know nothing else.
     let brokers = house.mqtt_brokers.iter();
     check_hosts(brokers.map(|broker| ("mqtt_brokers", &broker.name, &broker.hosts)), mistakes);
-    house
 }
 
 /// Names of the file that were too wrong to be decoded.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
     Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, Meter,
@@ -157,7 +158,8 @@ pub struct Image {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum License {
-    /// Without the actions API.
+    /// Without reports, raw objects, variables, template test and actions, which are 404; MQTT
+    /// publishing, the Modbus server, myStrom and Berry scripts can be set, and stay off.
     Free,
     /// Everything.
     Plus,
@@ -233,43 +235,7 @@ impl JsonSchema for Actions {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let common = json_schema!({
-            "enable": { "type": "boolean", "description": "true unless given" },
-            "timeout": { "type": "number", "minimum": 0.1, "maximum": 10, "description": "Seconds; 5 unless given" },
-        });
-        let mut http = common.clone();
-        let mut modbus = common;
-        http.insert(
-            "url".into(),
-            serde_json::json!({ "type": "string", "minLength": 8, "maxLength": 255 }),
-        );
-        http.insert(
-            "method".into(),
-            serde_json::json!({ "enum": ["GET", "POST", "PUT", "DELETE"] }),
-        );
-        http.insert("payload".into(), serde_json::json!({ "type": "string", "maxLength": 1023 }));
-        http.insert(
-            "headers".into(),
-            serde_json::json!({ "type": "object", "maxProperties": 4, "additionalProperties": { "type": "string" } }),
-        );
-        let number =
-            |max: u32| serde_json::json!({ "type": "integer", "minimum": 0, "maximum": max });
-        modbus.insert(
-            "host".into(),
-            serde_json::json!({ "type": "string", "minLength": 4, "maxLength": 63 }),
-        );
-        modbus.insert("port".into(), number(65535));
-        modbus.insert("unit_id".into(), number(255));
-        modbus.insert("func".into(), serde_json::json!({ "enum": [5, 6, 15, 16] }));
-        modbus.insert("address".into(), number(65535));
-        modbus.insert(
-            "type".into(),
-            serde_json::json!({ "enum": ["hex", "short", "int", "long", "float", "double"] }),
-        );
-        modbus.insert(
-            "value".into(),
-            serde_json::json!({ "type": "string", "minLength": 1, "maxLength": 492 }),
-        );
+        let (http, modbus) = (http_request(), modbus_request());
         json_schema!({
             "description": "The device's own shape, as POST /api/v1/actions takes it.",
             "type": "object",
@@ -303,4 +269,47 @@ impl JsonSchema for Actions {
             },
         })
     }
+}
+
+/// The keys of any request.
+fn request() -> Schema {
+    json_schema!({
+        "enable": { "type": "boolean", "description": "true unless given" },
+        "timeout": { "type": "number", "minimum": 0.1, "maximum": 10, "description": "Seconds; 5 unless given" },
+    })
+}
+
+/// The keys of an HTTP request.
+fn http_request() -> Schema {
+    let mut http = request();
+    for (key, schema) in [
+        ("url", json!({ "type": "string", "minLength": 8, "maxLength": 255 })),
+        ("method", json!({ "enum": ["GET", "POST", "PUT", "DELETE"] })),
+        ("payload", json!({ "type": "string", "maxLength": 1023 })),
+        (
+            "headers",
+            json!({ "type": "object", "maxProperties": 4, "additionalProperties": { "type": "string" } }),
+        ),
+    ] {
+        http.insert(key.into(), schema);
+    }
+    http
+}
+
+/// The keys of a Modbus request.
+fn modbus_request() -> Schema {
+    let number = |max: u32| json!({ "type": "integer", "minimum": 0, "maximum": max });
+    let mut modbus = request();
+    for (key, schema) in [
+        ("host", json!({ "type": "string", "minLength": 4, "maxLength": 63 })),
+        ("port", number(65535)),
+        ("unit_id", number(255)),
+        ("func", json!({ "enum": [5, 6, 15, 16] })),
+        ("address", number(65535)),
+        ("type", json!({ "enum": ["hex", "short", "int", "long", "float", "double"] })),
+        ("value", json!({ "type": "string", "minLength": 1, "maxLength": 492 })),
+    ] {
+        modbus.insert(key.into(), schema);
+    }
+    modbus
 }

@@ -35,7 +35,7 @@ pub(super) fn replace(call: &Call<'_>) -> Reply {
             return Reply::error_with(status, "invalid_register_map", &message, &details);
         }
     };
-    set(call, Some(Arc::clone(&map)));
+    set(call, Some(&map));
     Reply::raw_json(StatusCode::OK, listed(&map, firmware, None))
 }
 
@@ -45,9 +45,9 @@ pub(super) fn delete(call: &Call<'_>) -> Reply {
     Reply::empty(StatusCode::NO_CONTENT)
 }
 
-fn set(call: &Call<'_>, map: Option<Arc<RegisterMap>>) {
+fn set(call: &Call<'_>, map: Option<&Arc<RegisterMap>>) {
     let Ok(()) = call.device().configure(|config| {
-        config.modbus = map;
+        config.modbus = map.cloned();
         Ok::<_, std::convert::Infallible>(())
     });
 }

@@ -29,7 +29,7 @@ pub(super) fn replace(call: &Call<'_>) -> Reply {
     match parsed {
         Ok(own) => {
             let reply = Reply::json(StatusCode::OK, &scalers::print(&own));
-            call.device().replace_part(scalers::NAME, lens!(custom_scalers), own);
+            call.device().replace_part(scalers::NAME, lens!(custom_scalers), &own);
             reply
         }
         Err(errors) => {

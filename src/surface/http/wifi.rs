@@ -49,6 +49,6 @@ pub(super) fn pair(call: &Call<'_>) -> Reply {
 
 /// The client's settings are as out of the box: it is off.
 pub(super) fn forget(call: &Call<'_>) -> Reply {
-    call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.of, WifiSettings::default());
+    call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.of, &WifiSettings::default());
     Reply::empty(StatusCode::NO_CONTENT)
 }
