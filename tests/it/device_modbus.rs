@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
@@ -16,7 +16,7 @@ use wwsim::device::Snapshot;
 use wwsim::journal::{Entry, Event};
 use wwsim::meter::Quantity;
 
-use crate::harness::{Answer, Twin, exchange, http, within};
+use crate::harness::{Answer, FreePort, Twin, exchange, http, within};
 
 /// The map of the vendor's page, in its three parts.
 const PAGE: &str = r#"[
@@ -311,23 +311,6 @@ async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
     assert_eq!(home(&twin), address);
 }
 
-/// A port that nobody else gets while this is held: bound, so that the system gives it to nobody, and
-/// not listening, so that a house can take it.
-pub struct FreePort(TcpSocket);
-
-impl FreePort {
-    pub fn new() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self(socket)
-    }
-
-    pub fn number(&self) -> u16 {
-        self.0.local_addr().unwrap().port()
-    }
-}
-
 #[tokio::test]
 async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
     let twin = Twin::start("").await;
@@ -406,8 +389,9 @@ async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_wh
 
 #[tokio::test]
 async fn a_port_that_is_taken_at_home_is_tried_again() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+    let free = FreePort::new();
+    let address = free.address();
+    let taken = std::net::TcpListener::bind(address).unwrap();
     let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].modbus.listen = address;
@@ -493,13 +477,14 @@ async fn a_reset_puts_server_and_map_back_to_the_start() {
 
 #[tokio::test]
 async fn a_stopped_house_leaves_no_listener() {
-    let twin = on("").await;
-    let address = home(&twin);
+    let (twin, free) = (on("").await, FreePort::new());
+    serve(&twin, true, Some(free.number())).await;
+    let address = free.address();
     let mut held = client(address, 1).await;
     held.read_input_registers(211, 2).await.unwrap().unwrap();
     twin.house.stop().await;
     assert!(refused(address).await);
-    std::net::TcpListener::bind(address).unwrap();
+    free.listen();
 }
 
 #[tokio::test]
