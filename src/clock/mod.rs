@@ -13,11 +13,12 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 pub use self::motion::{Motion, Motions};
 use crate::limits;
@@ -178,7 +179,8 @@ struct State {
     speed: Speed,
     /// The clock's own speed during a movement, which it goes back to.
     own_speed: Option<Speed>,
-    /// A moment at which real and virtual time are known.
+    /// A moment at which real and virtual time are known. The runtime's real time, which
+    /// [`Clock::drive`] sleeps by: where a test holds the one it holds the other.
     anchor: (Instant, VirtualTime),
     /// A running clock stands still here, see [`Clock::hold_at`].
     bound: VirtualTime,
@@ -201,7 +203,6 @@ impl Clock {
 
     /// A clock that reads `now` now, in a scenario that started at `start`, and goes on at `speed`.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
     pub fn resume(start: Timestamp, speed: Speed, now: VirtualTime) -> Self {
         let now = now.min(VirtualTime::LAST);
         Self(Arc::new(Shared {
@@ -537,7 +538,6 @@ impl State {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
     fn set(&mut self, now: VirtualTime, speed: Speed) {
         self.anchor = (Instant::now(), now);
         self.speed = speed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use wwsim::house::House;
 use wwsim::journal::Entry;
 use wwsim::scenario;
@@ -184,6 +184,37 @@ impl Twin {
     /// The journal.
     pub fn journal(&self) -> Vec<Entry> {
         self.house.journal().after(0, usize::MAX, |_| true)
+    }
+}
+
+/// A port that nobody else gets while this is held: bound, so that the system gives it to nobody, and
+/// not listening, so that a house can take it.
+pub struct FreePort(TcpSocket);
+
+impl FreePort {
+    pub fn new() -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// One that nobody listens on now.
+    pub fn at(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    pub fn number(&self) -> u16 {
+        self.address().port()
+    }
+
+    /// Listens itself, where nobody does any more.
+    pub fn listen(self) -> TcpListener {
+        self.0.listen(1).expect("somebody still listens")
     }
 }
 

@@ -11,7 +11,7 @@ use wwsim::house::House;
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
-use crate::harness::{Twin, http, within};
+use crate::harness::{FreePort, Twin, http, within};
 use crate::surface_kit::eventually;
 
 const HOUSE: &str = r#"
@@ -168,12 +168,22 @@ async fn nothing_is_left_of_a_house_that_is_dropped() {
 
 #[tokio::test]
 async fn nobody_listens_any_more_when_a_house_has_stopped() {
-    let twin = Twin::start(HOUSE).await;
-    let addresses = [twin.device(), twin.control(), twin.slave("pump"), twin.target("bulb")];
+    let ports = [(); 5].map(|()| FreePort::new());
+    let mut scenario = scenario::load(HOUSE, "test.yaml", None).unwrap();
+    let device = &mut scenario.devices[0];
+    let listening = [
+        &mut device.http,
+        &mut device.modbus.listen,
+        &mut scenario.control,
+        &mut scenario.slaves[0].listen,
+        &mut scenario.http_targets[0].listen,
+    ];
+    listening.into_iter().zip(&ports).for_each(|(listen, port)| *listen = port.address());
+    let twin = Twin { house: House::start(scenario).await.unwrap() };
     twin.ids("write").await;
     twin.house.stop().await;
-    for address in addresses {
-        assert!(TcpStream::connect(address).await.is_err(), "{address} is still there");
+    for port in ports {
+        port.listen();
     }
 }
 
@@ -181,14 +191,15 @@ async fn nobody_listens_any_more_when_a_house_has_stopped() {
 async fn a_house_that_cannot_listen_starts_nothing() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = FreePort::new();
     let yaml = format!(
-        "device: {{http: '{free}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{taken}'}}}}\n"
+        "device: {{http: '{}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{taken}'}}}}\n",
+        free.address()
     );
     let scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
     let error = House::start(scenario).await.unwrap_err().to_string();
     assert!(error.contains(&taken.to_string()) && error.contains("pump"), "{error}");
-    assert!(TcpStream::connect(free).await.is_err(), "a listener was left behind");
+    free.listen();
     drop(held);
 }
 

@@ -13,6 +13,7 @@ mod control_api;
 mod cors;
 mod determinism;
 mod device_modbus;
+mod frozen;
 mod guides;
 mod harness;
 mod house;

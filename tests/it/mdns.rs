@@ -7,8 +7,7 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent};
 use tokio::time::Instant;
 use wwsim::device::Config;
 
-use crate::device_modbus::FreePort;
-use crate::harness::Twin;
+use crate::harness::{FreePort, Twin};
 
 /// Real time in which an announcement has to come: probing alone takes three quarters of a second.
 const STUCK: Duration = Duration::from_secs(20);

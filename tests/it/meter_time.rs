@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio_modbus::client::tcp::connect;
 use tokio_modbus::prelude::Reader as _;
 use wwsim::device::CivilTime;
@@ -11,7 +13,6 @@ use wwsim::device::CivilTime;
 use crate::harness::{Twin, within};
 use crate::mqtt_broker::{Subscriber, broker, topic};
 use crate::mqtt_settings::MQTT;
-use crate::speeds::follow;
 
 const TIMES: &str = "${timestamp}|${meter.date_time}|${meter.date_time_local}";
 const MAP: &str = r#"[{"start_address": 0, "registers": [
@@ -37,6 +38,22 @@ async fn house(topic: &str) -> Twin {
     twin
 }
 
+/// Follows the live stream, and then waits for the data of its next event.
+async fn follow(twin: &Twin) -> impl Future<Output = String> {
+    let mut stream = BufReader::new(TcpStream::connect(twin.device()).await.unwrap());
+    stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: device\r\n\r\n").await.unwrap();
+    let mut lines = stream.lines();
+    while !within(lines.next_line()).await.unwrap().expect("a head").is_empty() {}
+    async move {
+        loop {
+            let line = within(lines.next_line()).await.unwrap().expect("the stream goes on");
+            if let Some(data) = line.strip_prefix("data: ") {
+                break data.to_owned();
+            }
+        }
+    }
+}
+
 /// The registers of [`MAP`].
 async fn registers(twin: &Twin) -> Vec<u16> {
     let mut client = connect(twin.house.addresses().devices[0].modbus).await.unwrap();
@@ -46,7 +63,7 @@ async fn registers(twin: &Twin) -> Vec<u16> {
 /// Brings the next reading, and holds everything that shows its time against what it is to be.
 async fn agrees(twin: &Twin, messages: &mut Subscriber, expected: impl Fn(&Twin) -> Timestamp) {
     let device = twin.house.devices().next().unwrap();
-    let live = follow(twin, 1).await;
+    let live = follow(twin).await;
     twin.advance(device.next_reading().unwrap().since(twin.house.clock().now())).await;
     let time = CivilTime::of(expected(twin));
     let (shown, local) = (time.date_time().to_string(), time.date_time_local().to_string());
@@ -57,7 +74,7 @@ async fn agrees(twin: &Twin, messages: &mut Subscriber, expected: impl Fn(&Twin)
         [&report["date_time"], &report["date_time_local"], &report["date_time_utc"]],
         [&shown, &local, &time.date_time_utc().to_string()]
     );
-    let event: Value = serde_json::from_str(&live.await[0]).unwrap();
+    let event: Value = serde_json::from_str(&live.await).unwrap();
     assert_eq!((&event["Date"], &event["Time"]), (&json!(shown[..10]), &json!(shown[11..19])));
     let system = twin.get("/api/v1/system").await.json()["meter"].clone();
     assert_eq!((&system["date"], &system["time"]), (&event["Date"], &event["Time"]));

@@ -24,6 +24,7 @@ use wwsim::clock::VirtualTime;
 use wwsim::journal::Event;
 use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 
+use crate::frozen::Frozen;
 use crate::harness::Twin;
 use crate::mqtt_broker::{Door, Subscriber, broker, topic};
 use crate::mqtt_settings::MQTT;
@@ -279,13 +280,13 @@ async fn a_connection_comes_back_after_the_broker_does() {
     assert_eq!(tries, 1, "the same reason is told once");
 }
 
-/// A broker that takes each client, and drops it after so long. Sends when each one came.
-async fn fickle(keeps: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<Instant>) {
+/// A broker that takes each client, and drops it after so long. Tells of each one that came.
+async fn fickle(keeps: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (came, clients)) = (listener.local_addr().unwrap(), mpsc::unbounded_channel());
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let _ = came.send(Instant::now());
+            let _ = came.send(());
             // CONNECT, of less than 128 bytes.
             let [_, length] = client.read_u16().await.unwrap().to_be_bytes();
             client.read_exact(&mut vec![0; length.into()]).await.unwrap();
@@ -296,31 +297,41 @@ async fn fickle(keeps: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<Instant
     (address, clients)
 }
 
-/// The pauses between the first so many connections at a broker that keeps each so long.
-async fn pauses(keeps: Duration, count: usize) -> Vec<Duration> {
+/// The pauses before a client comes again to a broker that keeps it so long each time.
+async fn pauses(frozen: &Frozen, keeps: Duration, count: usize) -> Vec<Duration> {
     let (address, mut clients) = fickle(keeps).await;
-    let twin = house(address, "").await;
+    let (twin, mut pauses) = (house(address, "").await, Vec::new());
     twin.set("PUT", MQTT, &settings("x", "x")).await;
-    let (mut before, mut pauses) = (clients.recv().await.unwrap(), Vec::new());
+    clients.recv().await.unwrap();
     while pauses.len() < count {
-        let came = clients.recv().await.unwrap();
-        pauses.push((came - before).saturating_sub(keeps));
-        before = came;
+        let round = pauses.len() + 1;
+        frozen.until(|| twin.count(connected) == round).await;
+        // A timer goes off at a whole millisecond.
+        frozen.pass(keeps + Duration::from_millis(1)).await;
+        frozen.until(|| twin.count(|event| reason(event).is_some()) == round).await;
+        let left = Instant::now();
+        while clients.try_recv().is_err() {
+            assert!(left.elapsed() < 2 * *MQTT_RETRY.end(), "it stays away");
+            frozen.pass(*MQTT_RETRY.start() / 2).await;
+            // A client that is on its way arrives.
+            twin.settle().await;
+        }
+        pauses.push(left.elapsed());
     }
     pauses
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_drops_its_client_at_once_is_left_in_peace() {
-    let (shortest, longest) = (*MQTT_RETRY.start(), *MQTT_RETRY.end());
+    let (frozen, shortest, longest) = (Frozen::start(), *MQTT_RETRY.start(), *MQTT_RETRY.end());
     // As two clients of one id have it, of which each lasts until the other comes again.
     for keeps in [Duration::from_millis(1), longest] {
-        let pauses = pauses(keeps, 12).await;
+        let pauses = pauses(&frozen, keeps, 12).await;
         assert!(pauses[0] < 2 * shortest, "{pauses:?}");
         assert!(pauses.windows(2).take(5).all(|pair| pair[1] > pair[0]), "{pauses:?}");
         assert!(pauses[6..].iter().all(|pause| *pause >= longest), "{pauses:?}");
     }
-    let steady = pauses(MQTT_STEADY, 4).await;
+    let steady = pauses(&frozen, MQTT_STEADY, 4).await;
     assert!(steady.iter().all(|pause| *pause < 2 * shortest), "{steady:?}");
 }
 

@@ -1,19 +1,21 @@
-//! A broker for tests: rumqttd in this process, doors to it that can be shut, and a subscriber.
+//! A broker for tests: rumqttd in this process behind a gate, doors to it that can be shut, and a
+//! subscriber.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
+use crate::harness::FreePort;
 use crate::surface_kit::within;
 
 /// Where the one broker of all tests listens.
@@ -27,58 +29,149 @@ pub struct Ports {
 
 /// The broker; it runs until the process ends, as rumqttd cannot be stopped.
 pub async fn broker() -> Ports {
-    static PORTS: OnceLock<Ports> = OnceLock::new();
-    let ports = *PORTS.get_or_init(|| {
-        // rumqttd binds by itself, so its ports are found by letting the kernel choose first.
-        let free = || StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let ports = Ports { open: free(), closed: free() };
-        let users: HashMap<_, _> = [("demo".to_owned(), "geheim".to_owned())].into();
-        let v4 = [("open", ports.open, None), ("closed", ports.closed, Some(users))];
-        let server = |(name, listen, auth): (&str, SocketAddr, Option<HashMap<String, String>>)| {
-            let settings = ServerSettings {
-                name: name.to_owned(),
-                listen,
-                tls: None,
-                next_connection_delay_ms: 0,
-                connections: ConnectionSettings {
-                    connection_timeout_ms: 5000,
-                    max_payload_size: 65536,
-                    max_inflight_count: 100,
-                    auth,
-                    external_auth: None,
-                    dynamic_filters: true,
-                },
-            };
-            (name.to_owned(), settings)
-        };
-        let config = Config {
-            router: RouterConfig {
-                max_connections: 1000,
-                max_outgoing_packet_count: 200,
-                max_segment_size: 1 << 20,
-                max_segment_count: 10,
-                ..RouterConfig::default()
-            },
-            v4: Some(v4.map(server).into_iter().collect()),
-            ..Config::default()
-        };
+    static BROKER: OnceLock<(Ports, [FreePort; 2])> = OnceLock::new();
+    let (ports, own) = BROKER.get_or_init(|| {
+        // rumqttd binds by itself.
+        let own = [FreePort::new(), FreePort::new()];
+        let [open, closed] = [&own[0], &own[1]].map(|port| {
+            let listener = StdListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            (listener, port.address())
+        });
+        let listens = |gate: &(StdListener, SocketAddr)| gate.0.local_addr().unwrap();
+        let ports = Ports { open: listens(&open), closed: listens(&closed) };
+        let config = config(open.1, closed.1);
         std::thread::spawn(move || Broker::new(config).start().unwrap());
-        ports
+        std::thread::spawn(move || keep_gate([open, closed]));
+        (ports, own)
     });
-    for port in [ports.open, ports.closed] {
+    for port in own {
         within(async {
-            while TcpStream::connect(port).await.is_err() {
+            while TcpStream::connect(port.address()).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
         .await;
     }
-    ports
+    *ports
+}
+
+fn config(open: SocketAddr, closed: SocketAddr) -> Config {
+    let users: HashMap<_, _> = [("demo".to_owned(), "geheim".to_owned())].into();
+    let v4 = [("open", open, None), ("closed", closed, Some(users))];
+    let server = |(name, listen, auth): (&str, SocketAddr, Option<HashMap<String, String>>)| {
+        let settings = ServerSettings {
+            name: name.to_owned(),
+            listen,
+            tls: None,
+            next_connection_delay_ms: 0,
+            connections: ConnectionSettings {
+                connection_timeout_ms: 5000,
+                max_payload_size: 65536,
+                max_inflight_count: 100,
+                auth,
+                external_auth: None,
+                dynamic_filters: true,
+            },
+        };
+        (name.to_owned(), settings)
+    };
+    Config {
+        router: RouterConfig {
+            max_connections: 1000,
+            max_outgoing_packet_count: 200,
+            max_segment_size: 1 << 20,
+            max_segment_count: 10,
+            ..RouterConfig::default()
+        },
+        v4: Some(v4.map(server).into_iter().collect()),
+        ..Config::default()
+    }
+}
+
+/// Lets clients in while none is leaving. rumqttd ends a connection at its DISCONNECT and once more
+/// when it closes, by a number that it gives to the next one that comes: a client that came in between
+/// would be thrown out in place of the one that left.
+fn keep_gate(doors: [(StdListener, SocketAddr); 2]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let gate = Arc::new(RwLock::new(()));
+    runtime.block_on(async {
+        let mut accepting = JoinSet::new();
+        for (listener, broker) in doors {
+            accepting.spawn(let_in(listener, broker, Arc::clone(&gate)));
+        }
+        accepting.join_all().await;
+    });
+}
+
+async fn let_in(listener: StdListener, broker: SocketAddr, gate: Arc<RwLock<()>>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        tokio::spawn(pass_gate(client, broker, Arc::clone(&gate)));
+    }
+}
+
+/// Whoever comes has the gate alone until the broker has answered; those who leave share it until the
+/// broker has closed, too.
+async fn pass_gate(client: TcpStream, broker: SocketAddr, gate: Arc<RwLock<()>>) {
+    const DISCONNECT: [u8; 2] = [0xE0, 0];
+    client.set_nodelay(true).unwrap();
+    let broker = TcpStream::connect(broker).await.unwrap();
+    broker.set_nodelay(true).unwrap();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_broker, mut to_broker) = broker.into_split();
+
+    let mut bytes = [0; 4096];
+    // CONNECT, which clients send in one piece.
+    let count = from_client.read(&mut bytes).await.unwrap_or(0);
+    let comes = gate.write().await;
+    let _ = to_broker.write_all(&bytes[..count]).await;
+    let count = if count == 0 { 0 } else { from_broker.read(&mut bytes).await.unwrap_or(0) };
+    drop(comes);
+    if count == 0 {
+        return;
+    }
+    let _ = to_client.write_all(&bytes[..count]).await;
+
+    let up = async {
+        let (mut bytes, mut leaves) = ([0; 4096], None);
+        loop {
+            // One that is cut off leaves as well.
+            let count = from_client.read(&mut bytes).await.unwrap_or(0);
+            if leaves.is_none() && (count == 0 || bytes[..count].ends_with(&DISCONNECT)) {
+                leaves = Some(gate.read().await);
+            }
+            if count == 0 {
+                break;
+            }
+            let _ = to_broker.write_all(&bytes[..count]).await;
+        }
+        let _ = to_broker.shutdown().await;
+        std::future::pending::<()>().await;
+    };
+    let down = async {
+        let mut bytes = [0; 4096];
+        loop {
+            match from_broker.read(&mut bytes).await.unwrap_or(0) {
+                0 => break,
+                count => {
+                    let _ = to_client.write_all(&bytes[..count]).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
 }
 
 /// A way to the broker that can be shut, and that speaks TLS where it is told to.
 pub struct Door {
     pub address: SocketAddr,
+    /// Held while it is shut, too.
+    _port: FreePort,
     to: SocketAddr,
     tls: Option<TlsAcceptor>,
     accepting: Option<AbortHandle>,
@@ -86,10 +179,9 @@ pub struct Door {
 
 impl Door {
     pub async fn to(to: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut door = Self { address, to, tls, accepting: None };
-        door.serve(listener);
+        let port = FreePort::new();
+        let mut door = Self { address: port.address(), _port: port, to, tls, accepting: None };
+        door.open().await;
         door
     }
 

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::net::TcpListener;
 use wwsim::device::{ActionSettings, Execution};
 use wwsim::fault::{ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect, WireFault};
 use wwsim::journal::Event;
 use wwsim::outbound::Policy;
 
+use crate::harness::FreePort;
 use crate::outside_rig::{
-    End, Plan, SECOND, always, get, is_frame, is_http, loopback, on_slave, reply, route, slave,
-    stranger, target, write,
+    End, Plan, SECOND, always, get, is_frame, is_http, on_slave, reply, route, slave, stranger,
+    target, write,
 };
 
 fn open() -> Plan {
@@ -137,10 +137,10 @@ async fn the_four_functions_stand_on_the_wire_as_specified() {
 #[tokio::test]
 async fn nobody_listening_is_17() {
     let rig = open().start().await;
-    let closed = TcpListener::bind(loopback()).await.unwrap().local_addr().unwrap();
+    let closed = FreePort::new();
     let ids = rig.call(&[
-        write("127.0.0.1", closed.port(), 1, 1),
-        get(&format!("http://127.0.0.1:{}/", closed.port())),
+        write("127.0.0.1", closed.number(), 1, 1),
+        get(&format!("http://127.0.0.1:{}/", closed.number())),
     ]);
     assert_eq!(rig.finished(ids[1]).await, -17);
     assert_eq!(rig.codes(&ids), [-17, -17]);

@@ -12,6 +12,7 @@ use wwsim::fault::{
 use wwsim::journal::Event;
 use wwsim::outside::OutsideError;
 
+use crate::harness::FreePort;
 use crate::outside_rig::{
     Plan, Rig, SECOND, always, connect, frame, on_slave, read_frame, read_to_end, slave, within,
     write,
@@ -402,9 +403,14 @@ async fn requests_under_way_end_with_a_stop() {
 
 #[tokio::test]
 async fn nothing_is_left_of_a_closed_house() {
+    let free = [(); 3].map(|()| FreePort::new());
+    let mut bulb = crate::outside_rig::target("bulb", vec![]);
+    let (mut pump, mut bus) = (slave("pump"), slave("bus"));
+    let listening = [&mut pump.listen, &mut bus.listen, &mut bulb.listen];
+    listening.into_iter().zip(&free).for_each(|(listen, port)| *listen = port.address());
     let plan = Plan {
-        slaves: vec![slave("pump"), slave("bus")],
-        targets: vec![crate::outside_rig::target("bulb", vec![])],
+        slaves: vec![pump, bus],
+        targets: vec![bulb],
         rules: vec![always(
             "off",
             Fault::Slave(
@@ -415,16 +421,15 @@ async fn nothing_is_left_of_a_closed_house() {
         ..Plan::default()
     };
     let rig = plan.start().await;
-    let ports = [rig.slave("pump"), rig.slave("bus"), rig.target("bulb")];
     let door = rig.outside.slave("pump").unwrap().clone();
-    let mut open = connect(ports[0]).await;
+    let mut open = connect(rig.slave("pump")).await;
     open.write_all(&read_one(1, 1)).await.unwrap();
     read_frame(&mut open).await;
     rig.outside.close().await;
     assert!(read_to_end(&mut open).await.is_empty());
     drop(open);
-    for port in ports {
-        within(TcpListener::bind(port)).await.unwrap();
+    for port in free {
+        port.listen();
     }
     assert_eq!(
         door.peek(1, Table::Coils, 0, 2),
@@ -436,15 +441,13 @@ async fn nothing_is_left_of_a_closed_house() {
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it_and_leaves_nothing_behind() {
     let taken = TcpListener::bind(crate::outside_rig::loopback()).await.unwrap();
-    let free = TcpListener::bind(crate::outside_rig::loopback()).await.unwrap();
+    let free = FreePort::new();
     let (mut first, mut second) = (slave("pump"), slave("bus"));
-    first.listen = free.local_addr().unwrap();
+    first.listen = free.address();
     second.listen = taken.local_addr().unwrap();
-    let address = first.listen;
-    drop(free);
     let started = Plan { slaves: vec![first, second], ..Plan::default() }.try_start().await;
     let error = started.err().unwrap();
     assert!(matches!(&error, OutsideError::BindSlave { name, .. } if &**name == "bus"));
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
-    TcpListener::bind(address).await.unwrap();
+    free.listen();
 }

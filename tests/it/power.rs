@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Twin, within};
+use crate::harness::{FreePort, Twin, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -156,10 +156,10 @@ async fn a_house_that_is_reset_while_its_device_reboots_is_there_at_once() {
 #[tokio::test]
 async fn a_house_can_be_stopped_while_its_device_reboots() {
     let twin = Twin::start(HOUSE).await;
-    let address = twin.device();
     reboot(&twin).await;
+    let port = FreePort::at(twin.device());
     within(twin.house.stop()).await;
-    std::net::TcpListener::bind(address).expect("the port is free");
+    port.listen();
 }
 
 #[tokio::test]

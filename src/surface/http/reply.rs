@@ -248,7 +248,8 @@ impl Reply {
     }
 
     /// The reply as hyper sends it; `handed_over` is dropped when hyper has all of its body.
-    pub(crate) fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
+    #[must_use]
+    pub fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
         let (kind, rest) = match self.content {
             Content::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
             Content::Pieces { kind, pieces } => (Some(kind), Rest::Pieces(pieces)),
