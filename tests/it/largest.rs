@@ -12,7 +12,7 @@ use wwsim::meter::Quantity;
 use wwsim::scenario;
 
 use crate::harness::{Twin, http, within};
-use crate::speeds::follow;
+use crate::meter_time::follow;
 use crate::state::Folder;
 
 const HOUSE: &str = "
@@ -83,9 +83,9 @@ async fn shown(twin: &Twin) {
     }
     let template = "${1_8_0} ${s31_7_0} ${9_7_0}";
     assert_eq!(twin.post("/api/v1/template/test", template).await.status, 200);
-    let live = follow(twin, 1).await;
+    let live = follow(twin).await;
     twin.advance(Duration::from_secs(10)).await;
-    assert!(serde_json::from_str::<Value>(&live.await[0]).is_ok());
+    assert!(serde_json::from_str::<Value>(&live.await).is_ok());
     let mut client = connect(twin.house.addresses().devices[0].modbus).await.unwrap();
     for address in 0..6 {
         let words = within(client.read_input_registers(address * 13, 13)).await.unwrap();

@@ -39,7 +39,7 @@ async fn house(topic: &str) -> Twin {
 }
 
 /// Follows the live stream, and then waits for the data of its next event.
-async fn follow(twin: &Twin) -> impl Future<Output = String> {
+pub async fn follow(twin: &Twin) -> impl Future<Output = String> {
     let mut stream = BufReader::new(TcpStream::connect(twin.device()).await.unwrap());
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: device\r\n\r\n").await.unwrap();
     let mut lines = stream.lines();

@@ -769,3 +769,19 @@ fn a_house_that_goes_on_decrypts_the_key_it_was_given() {
         assert_eq!(subscriber.next().await, "x");
     });
 }
+
+#[tokio::test]
+async fn without_a_network_there_is_no_connection() {
+    let (twin, topic) = (house(broker().await.open, "").await, topic());
+    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
+    eventually(|| twin.count(connected) == 1).await;
+    twin.set("PUT", "/api/v1/eth/settings", &json!({"enable": false})).await;
+    twin.settle().await;
+    let state = twin.mqtt().await;
+    assert_eq!(
+        (&state["state"], &state["reason"]),
+        (&json!("off"), &json!("the device has no network"))
+    );
+    twin.set("PUT", "/api/v1/eth/settings", &json!({"enable": true})).await;
+    eventually(|| twin.count(connected) == 2).await;
+}
