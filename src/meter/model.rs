@@ -54,6 +54,8 @@ pub struct MeterTexts {
     pub logical_name: Option<String>,
     pub id: Option<String>,
     pub model: Option<String>,
+    /// `volume[].meter_id`, of the gas meter behind it.
+    pub volume_id: Option<String>,
 }
 
 /// A recording that drives a meter in place of the model.
@@ -149,17 +151,19 @@ impl Meter {
             let signal = Signal::new(&plan.signal, seed, device, start);
             (Source::Model(Box::new(signal)), MeterTexts::default())
         };
+        let texts = plan.texts.clone().or(recorded);
+        let behind = texts.volume_id.clone().unwrap_or_else(|| filled("2000####", number / 7));
         Self {
             facts,
             plugged: plan.kind.is_some(),
-            identity: Arc::new(identity(facts, &plan.texts.clone().or(recorded), number)),
+            identity: Arc::new(identity(facts, &texts, number)),
             source,
             registers: plan.registers,
             encryption_key: plan.encryption_key,
             cadence: Cadence::new(facts, seed, stream),
             clock: MeterClock::new(facts, seed, stream),
             device: device.into(),
-            behind: filled("2000####", number / 7).into(),
+            behind: behind.into(),
             seed,
             stream,
             start,
@@ -347,6 +351,7 @@ impl MeterTexts {
             logical_name: self.logical_name.or(others.logical_name),
             id: self.id.or(others.id),
             model: self.model.or(others.model),
+            volume_id: self.volume_id.or(others.volume_id),
         }
     }
 }

@@ -220,6 +220,27 @@ async fn a_clients_certificate_is_captured_and_its_key_stood_in_for() {
     }
 }
 
+#[tokio::test]
+async fn the_meter_behind_the_meter_is_captured_and_what_cannot_be_is_told() {
+    let original = start("seed: 77\nmeter: {kind: ensor}\ndevice: {script: \"print(1)\"}").await;
+    settle(&original).await;
+    original.devices().next().unwrap().run_script(true);
+    let (twin, text) = twin_of(&original).await;
+    let behind = async |house: &House| {
+        let report = get(house, "/api/v1/report").await;
+        report["report"]["volume"][0]["meter_id"].clone()
+    };
+    let id = behind(&original).await;
+    assert!(id.as_str().is_some_and(|id| id.starts_with("2000")), "{id}");
+    assert_eq!(behind(&twin).await, id);
+    assert!(text.contains("# The script runs on the device"), "{text}");
+
+    let free = start("meter: {kind: ensor}\ndevice: {license: free}").await;
+    settle(&free).await;
+    let (_, text) = twin_of(&free).await;
+    assert!(text.contains("# The report could not be read"), "{text}");
+}
+
 const FIRMWARES: [&str; 4] = ["1.2.10", "1.9.0", "2.0.2", "2.8.2"];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,10 @@ pub(super) fn scenario(name: &str, captured: &Captured) -> Draft {
     device.insert("modbus_map".into(), without(captured.modbus.as_ref(), &[]));
     device.insert("actions".into(), without(captured.actions.as_ref(), &[]));
     device.insert("script".into(), json!(captured.script));
+    let berry = &captured.system["services"]["berry"];
+    if berry["execution_status"]["state"] == "RUNNING" {
+        notes.push("The script runs on the device; here it is to be started.".into());
+    }
     device.insert("sd_card".into(), sd_card(&captured.system["sd_card"]));
     device.retain(|_, value| !value.is_null());
     let mut scenario = json!({ "name": name, "device": device });

@@ -36,7 +36,7 @@ pub(super) fn draft(captured: &Captured, notes: &mut Vec<String>) -> Draft {
         set(&mut draft.settings, "authentication_key", KEY);
     }
     let Some(kind) = kind(captured, notes) else { return draft };
-    draft.meter = described(kind, captured);
+    draft.meter = described(kind, captured, notes);
     match of_system["status"].as_str().unwrap_or_default() {
         "KEY REQUIRED" => {
             notes.push(format!("The meter asks for a key; here {KEY} stands in for it."));
@@ -122,13 +122,18 @@ fn kind(captured: &Captured, notes: &mut Vec<String>) -> Option<&'static str> {
     Some(kind)
 }
 
-fn described(kind: &str, captured: &Captured) -> Value {
+fn described(kind: &str, captured: &Captured, notes: &mut Vec<String>) -> Value {
     let of_system = &captured.system["meter"];
     let mut meter = Map::new();
     meter.insert("kind".into(), json!(kind));
     copy(&mut meter, "id", &of_system["id"]);
     copy(&mut meter, "model", &of_system["model"]);
     copy(&mut meter, "logical_name", &of_system["type"]);
+    if let Some(report) = &captured.report {
+        copy(&mut meter, "volume_id", &report["report"]["volume"][0]["meter_id"]);
+    } else {
+        notes.push("The report could not be read: the counters begin at 0.".into());
+    }
     let shown = Shown::by(captured);
     if let Some(phases) = phases(&shown) {
         meter.insert("phases".into(), json!(phases));

@@ -45,6 +45,7 @@ pub(super) fn meter(
             logical_name: text(&raw.logical_name),
             id: text(&raw.id),
             model: text(&raw.model),
+            volume_id: text(&raw.volume_id),
         },
         registers: match raw.tariff_registers {
             None | Some(raw::TariffRegisters::Exact) => RegisterCut::Together,

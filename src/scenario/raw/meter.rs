@@ -39,6 +39,8 @@ pub struct Meter {
     pub model: Option<MeterText>,
     /// Its logical name; from the seed unless given.
     pub logical_name: Option<MeterText>,
+    /// The number of the gas meter behind it, where its kind tells of one; from the seed unless given.
+    pub volume_id: Option<MeterText>,
     /// What it encrypts its readings with; nothing unless given. The device needs the same key in
     /// its meter settings.
     pub encryption_key: Option<KeyText>,
