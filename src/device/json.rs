@@ -21,8 +21,13 @@ pub(crate) fn boolean(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| unexpected(value, "true or false"))
 }
 
+/// A text of any length: what it says is judged by whoever asks.
+pub(crate) fn string(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| unexpected(value, "a string"))
+}
+
 pub(crate) fn text(value: &Value, chars: RangeInclusive<usize>) -> Result<&str, String> {
-    let text = value.as_str().ok_or_else(|| unexpected(value, "a string"))?;
+    let text = string(value)?;
     check_length(text, &chars)?;
     Ok(text)
 }

@@ -368,9 +368,7 @@ impl NetworkState {
             },
         }
     }
-}
 
-impl NetworkState {
     /// Whether it has a network, by cable or not.
     #[must_use]
     pub fn is_online(&self) -> bool {

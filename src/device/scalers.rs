@@ -107,8 +107,7 @@ pub fn parse(given: &Value) -> Result<Vec<CustomScaler>, Vec<FieldError>> {
         match json::object(item) {
             Err(message) => errors.push(FieldError::new(place, message)),
             Ok(item) => {
-                let code =
-                    member(item, &place, "obis", |value| obis(json::text(value, 0..=usize::MAX)?));
+                let code = member(item, &place, "obis", |value| obis(json::string(value)?));
                 let scaler =
                     member(item, &place, "scaler", |value| json::integer(value, limits::SCALER));
                 match (code, scaler) {

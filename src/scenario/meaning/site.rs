@@ -6,7 +6,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::path::Path;
 use super::super::raw;
 use super::unknown;
-use crate::device::config::table::{Around, Field, FieldError, Object, Write};
+use crate::device::config::table::{Around, FieldError, Object, Write};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -68,9 +68,7 @@ impl Start<'_> {
             Ok(applied) => {
                 // A field of a later firmware, or a whole group of them.
                 let known = |path: &&String| {
-                    let rest = |field: &Field<T>| field.path.strip_prefix(path.as_str());
-                    let mut rests = object.fields.iter().filter_map(rest);
-                    rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
+                    object.fields.iter().any(|field| field.path == **path || field.is_within(path))
                 };
                 for field in applied.unknown.iter().filter(known) {
                     let message = format!("firmware {firmware} has no `{field}`");

@@ -1,8 +1,8 @@
 //! The layer between the API and the socket that carries out faults at the place `api`.
 //!
-//! The engine is asked before anything else looks at a call, unless the device is down already. A delay holds back the answer, not the
-//! call: it is carried out in the order in which it came, and a client that gives up waiting learns
-//! nothing of what happened meanwhile, as with a slow device.
+//! The engine is asked before anything else looks at a call, unless the device is down already. A
+//! delay holds back the answer, not the call: it is carried out in the order in which it came, and a
+//! client that gives up waiting learns nothing of what happened meanwhile, as with a slow device.
 
 use std::sync::Arc;
 

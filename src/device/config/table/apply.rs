@@ -157,10 +157,7 @@ impl<T: Clone> Walk<T> {
             };
             return self.field(index, named, path, value);
         }
-        let in_group = |field: &Field<T>| {
-            field.path.strip_prefix(&*path).is_some_and(|rest| rest.starts_with('.'))
-        };
-        if !known.clone().any(|(_, field)| in_group(field)) {
+        if !known.clone().any(|(_, field)| field.is_within(&path)) {
             return self.unknown("", &path);
         }
         match json::object(value) {

@@ -143,7 +143,7 @@ impl<T> Kind<T> {
         match self {
             Self::Flag(lens) => *(lens.get_mut)(object) = json::boolean(value)?,
             Self::Text(lens, rule) => {
-                let text = value.as_str().ok_or_else(|| json::unexpected(value, "a string"))?;
+                let text = json::string(value)?;
                 rule.admits(text)?;
                 text.clone_into((lens.get_mut)(object));
             }

@@ -196,4 +196,10 @@ impl<T> Field<T> {
     pub fn exists(&self, firmware: crate::device::Firmware) -> bool {
         self.needs.is_none_or(|feature| feature.since() <= firmware)
     }
+
+    /// Whether it stands in the group at `path`.
+    #[must_use]
+    pub fn is_within(&self, path: &str) -> bool {
+        self.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+    }
 }
