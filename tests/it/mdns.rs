@@ -21,11 +21,19 @@ struct Browser {
 }
 
 impl Browser {
-    /// Devices of their own, so that tests beside each other see nothing of one another.
-    fn new(id: &str) -> Self {
+    /// The `test` numbers a device of its own: all tests of this machine, those of other processes
+    /// too, announce in one multicast group, where a name belongs to the first who claims it.
+    fn new(test: u32) -> Self {
+        assert!(test < 4, "two bits beside the 22 of a process id");
         let daemon = ServiceDaemon::new().unwrap();
         daemon.enable_interface(vec![IfKind::LoopbackV4]).unwrap();
-        Self { daemon, id: id.to_owned() }
+        let own = (std::process::id() << 2 | test) & 0xFF_FFFF;
+        Self { daemon, id: format!("A842E3{own:06X}") }
+    }
+
+    /// The last six digits of the device's id, which its names carry.
+    fn short(&self) -> &str {
+        &self.id[6..]
     }
 
     fn browse(&self, kind: &str) -> Receiver<ServiceEvent> {
@@ -43,7 +51,7 @@ impl Browser {
             let left = STUCK.checked_sub(begun.elapsed()).expect("nothing was announced");
             match found.recv_timeout(left) {
                 Ok(ServiceEvent::ServiceResolved(service))
-                    if service.fullname.contains(&self.id[6..]) && wanted(&service) =>
+                    if service.fullname.contains(self.short()) && wanted(&service) =>
                 {
                     return *service;
                 }
@@ -58,7 +66,7 @@ impl Browser {
         loop {
             let left = STUCK.checked_sub(begun.elapsed()).expect("it was not taken back");
             match found.recv_timeout(left) {
-                Ok(ServiceEvent::ServiceRemoved(_, name)) if name.contains(&self.id[6..]) => return,
+                Ok(ServiceEvent::ServiceRemoved(_, name)) if name.contains(self.short()) => return,
                 Ok(_) => {}
                 Err(error) => panic!("it was not taken back: {error}"),
             }
@@ -71,7 +79,7 @@ impl Browser {
         let begun = Instant::now();
         while let Some(left) = QUIET.checked_sub(begun.elapsed()) {
             if let Ok(ServiceEvent::ServiceResolved(service)) = found.recv_timeout(left)
-                && service.fullname.contains(&self.id[6..])
+                && service.fullname.contains(self.short())
             {
                 return true;
             }
@@ -102,20 +110,24 @@ const MODBUS: &str = "_modbus._tcp.local.";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_is_found_by_its_names_and_again_when_they_change() {
-    let browser = Browser::new("A842E3D15C01");
+    let browser = Browser::new(0);
     let twin = Twin::start(&house(&browser.id, "loopback")).await;
     let web = browser.browse(HTTP);
     let service = browser.find(&web, |_| true);
-    assert_eq!(service.fullname, "whatwatt Go D15C01 WebUI._http._tcp.local.");
-    assert_eq!(service.host, "whatwatt-D15C01.local.");
+    assert_eq!(
+        service.fullname,
+        format!("whatwatt Go {} WebUI._http._tcp.local.", browser.short())
+    );
+    assert_eq!(service.host, format!("whatwatt-{}.local.", browser.short()));
     assert_eq!(service.port, twin.device().port());
     assert!(service.addresses.iter().any(|ip| ip.to_ip_addr() == twin.device().ip()));
-    assert_eq!(service.txt_properties.get_property_val_str("id"), Some("A842E3D15C01"));
+    assert_eq!(service.txt_properties.get_property_val_str("id"), Some(&*browser.id));
     assert_eq!(service.txt_properties.get_property_val_str("type"), Some("100"));
     assert!(browser.hears("_server._sub._http._tcp.local."), "by its subtype");
 
-    set(&twin, |config| config.settings.system.host_name = "cellar".into());
-    browser.find(&web, |service| service.host == "cellar.local.");
+    let cellar = format!("cellar-{}", browser.short());
+    set(&twin, |config| config.settings.system.host_name = cellar.clone());
+    browser.find(&web, |service| service.host == format!("{cellar}.local."));
     set(&twin, |config| config.settings.services.broadcast = false);
     browser.gone(&web);
     set(&twin, |config| config.settings.services.broadcast = true);
@@ -126,13 +138,16 @@ async fn a_device_is_found_by_its_names_and_again_when_they_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_modbus_server_is_announced_while_it_listens_and_where() {
-    let browser = Browser::new("A842E3D15C02");
+    let browser = Browser::new(1);
     let twin = Twin::start(&house(&browser.id, "loopback")).await;
     let modbus = browser.browse(MODBUS);
     set(&twin, |config| config.settings.services.modbus.enable = true);
     let service = browser.find(&modbus, |_| true);
-    assert_eq!(service.fullname, "ModbusTCP Slave D15C02._modbus._tcp.local.");
-    assert_eq!(service.host, "whatwatt-D15C02.local.");
+    assert_eq!(
+        service.fullname,
+        format!("ModbusTCP Slave {}._modbus._tcp.local.", browser.short())
+    );
+    assert_eq!(service.host, format!("whatwatt-{}.local.", browser.short()));
     assert_eq!(service.port, twin.house.addresses().devices[0].modbus.port());
     let free = FreePort::new();
     let port = free.number();
@@ -144,9 +159,9 @@ async fn the_modbus_server_is_announced_while_it_listens_and_where() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_this_machine_reaches_is_not_announced_unless_asked_for() {
-    for (id, mode) in [("A842E3D15C03", "auto"), ("A842E3D15C04", "off")] {
-        let browser = Browser::new(id);
-        let _twin = Twin::start(&house(id, mode)).await;
+    for (test, mode) in [(2, "auto"), (3, "off")] {
+        let browser = Browser::new(test);
+        let _twin = Twin::start(&house(&browser.id, mode)).await;
         assert!(!browser.hears(HTTP), "{mode}");
     }
 }
