@@ -23,7 +23,12 @@ pub(crate) fn boolean(value: &Value) -> Result<bool, String> {
 
 /// A text of any length: what it says is judged by whoever asks.
 pub(crate) fn string(value: &Value) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| unexpected(value, "a string"))
+    value.as_str().ok_or_else(|| no_string(value))
+}
+
+/// What is said of a value that should be a text.
+pub(crate) fn no_string(value: &Value) -> String {
+    unexpected(value, "a string")
 }
 
 pub(crate) fn text(value: &Value, chars: RangeInclusive<usize>) -> Result<&str, String> {

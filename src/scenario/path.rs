@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Segment {
@@ -56,6 +58,14 @@ impl Path {
             }
         }
         path
+    }
+
+    /// What stands there in a JSON value.
+    pub(super) fn find_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(value, |value, segment| match segment {
+            Segment::Key(key) => value.get(&**key),
+            Segment::Index(index) => value.get(*index),
+        })
     }
 
     /// Its steps.

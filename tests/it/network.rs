@@ -460,7 +460,7 @@ fn every_mistake_of_a_start_configuration_is_reported_in_its_place() {
     system: {host_name: "a b", protecton: true}
     services: {sd: {frequency: 0, recorder_mode: true}}
   meter_settings: {parity: evn}
-  wifi: {static_ip: 1}
+  wifi: {static_ip: 1, password: 12345678}
 "#;
     let told = scenario::load(yaml, "t.yaml", None).unwrap_err().to_string();
     for part in [
@@ -469,6 +469,7 @@ fn every_mistake_of_a_start_configuration_is_reported_in_its_place() {
         "t.yaml:5:32: device.settings.services.sd.frequency: 0: expected a whole number from 1 to 1440",
         "device.meter_settings.parity: `evn`: expected none, odd or even",
         "device.wifi.static_ip: a number: expected true or false",
+        "device.wifi.password: a number: expected a string; write it in quotes",
     ] {
         assert!(told.contains(part), "{part}\nis not in\n{told}");
     }

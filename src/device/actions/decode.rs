@@ -18,7 +18,7 @@ use super::{
     Action, Const, DefinitionError, HttpMethod, HttpRequest, ModbusFunction, ModbusRequest,
     ModbusWrite, Request, ValueType,
 };
-use crate::device::json::{array, boolean, integer, object, text, unexpected, whole, word};
+use crate::device::json::{array, boolean, integer, object, string, text, unexpected, whole, word};
 use crate::limits;
 
 /// Constants by name, and actions.
@@ -162,7 +162,7 @@ fn headers(fields: &mut Fields<'_, '_>) -> Option<Vec<(String, String)>> {
 }
 
 fn header(name: &str, value: &Value) -> Result<String, String> {
-    let Value::String(value) = value else { return Err(unexpected(value, "a string")) };
+    let value = string(value)?;
     let chars = name.chars().count() + value.chars().count();
     if chars > limits::HEADER_CHARS {
         let most = limits::HEADER_CHARS;
@@ -178,7 +178,7 @@ fn header(name: &str, value: &Value) -> Result<String, String> {
         Some(control) => {
             Err(format!("control character {control:?}: a header is one line of text"))
         }
-        None => Ok(value.clone()),
+        None => Ok(value.to_owned()),
     }
 }
 

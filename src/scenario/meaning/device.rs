@@ -10,7 +10,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
 use super::super::path::Path;
 use super::super::raw;
-use super::{Surroundings, modbus, site};
+use super::{Surroundings, modbus, refused, site};
 use crate::device::Image;
 use crate::device::actions::Definition;
 use crate::device::sd::CardPlan;
@@ -320,9 +320,8 @@ fn inline(
     match Definition::parse_value(value) {
         Ok(definition) => Some(Arc::new(definition)),
         Err(errors) => {
-            for error in errors {
-                mistakes.push(Mistake::new(path.join(&error.field), error.message));
-            }
+            let errors = errors.into_iter().map(|error| (error.field, error.message));
+            refused(value, path, errors, mistakes);
             None
         }
     }

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 pub(super) use self::back::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
 use super::model::{DevicePlan, Mdns, Route, Scenario, SlavePlan, TargetPlan};
@@ -26,6 +28,7 @@ use super::raw;
 use super::tree::{Content, Node};
 use crate::bank::UnitLayout;
 use crate::device::actions::Definition;
+use crate::device::json;
 use crate::fault::{Rhythms, Rule};
 use crate::limits;
 use crate::outbound::{Broker, HostAddress, Policy};
@@ -365,4 +368,21 @@ fn unknown<'a>(
     Mistake::new(path, format!("there is no {kind} `{}`", super::diagnostics::shortened(name)))
         .suggest(nearest(name, known.iter().copied()))
         .help(help)
+}
+
+/// What the device itself would refuse of `given`, each field with its message at its own place.
+fn refused(
+    given: &Value,
+    path: &Path,
+    errors: impl IntoIterator<Item = (String, String)>,
+    mistakes: &mut Mistakes,
+) {
+    for (field, message) in errors {
+        let found = Path::root().join(&field).find_in(given);
+        let unquoted = found.is_some_and(|found| {
+            (found.is_number() || found.is_boolean()) && json::no_string(found) == message
+        });
+        let mistake = Mistake::new(path.join(&field), message);
+        mistakes.push(if unquoted { mistake.help("write it in quotes") } else { mistake });
+    }
 }

@@ -6,6 +6,7 @@ use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::{DevicePlan, ModbusPlan};
 use super::super::path::Path;
 use super::super::raw;
+use super::refused;
 use crate::device::config::RegisterMap;
 use crate::device::{Feature, Firmware, Profile};
 use crate::limits;
@@ -52,9 +53,8 @@ pub(super) fn map(
     match RegisterMap::parse_value(value, word_order) {
         Ok(map) => Some(Arc::new(map)),
         Err(errors) => {
-            for error in errors {
-                mistakes.push(Mistake::new(path.join(&error.field), error.message));
-            }
+            let errors = errors.into_iter().map(|error| (error.field, error.message));
+            refused(value, path, errors, mistakes);
             None
         }
     }

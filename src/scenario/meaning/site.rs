@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::path::Path;
 use super::super::raw;
-use super::unknown;
+use super::{refused, unknown};
 use crate::device::config::table::{Around, FieldError, Object, Write};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
@@ -33,7 +33,7 @@ pub(super) fn config(
     if let Some(given) = raw.scalers.as_ref().map(|given| &given.0).filter(|all| !all.is_null()) {
         match scalers::parse(given) {
             Ok(own) => start.config.custom_scalers = own,
-            Err(errors) => start.refused("scalers", errors),
+            Err(errors) => start.refused("scalers", given, errors),
         }
     }
     if raw.access_point == Some(true) {
@@ -76,15 +76,13 @@ impl Start<'_> {
                 }
                 *(object.of.get_mut)(&mut self.config) = applied.value;
             }
-            Err(errors) => self.refused(key, errors),
+            Err(errors) => self.refused(key, given, errors),
         }
     }
 
-    fn refused(&mut self, key: &str, errors: Vec<FieldError>) {
-        for error in errors {
-            let place = self.path.key(key).join(&error.field);
-            self.mistakes.push(Mistake::new(place, error.message));
-        }
+    fn refused(&mut self, key: &str, given: &Value, errors: Vec<FieldError>) {
+        let errors = errors.into_iter().map(|error| (error.field, error.message));
+        refused(given, &self.path.key(key), errors, self.mistakes);
     }
 }
 
