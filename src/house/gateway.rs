@@ -79,39 +79,8 @@ impl Gateway {
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
-        let modbus = modbus::Parts {
-            device: Arc::clone(&device),
-            clock: parts.clock.clone(),
-            engine: Arc::clone(parts.engine),
-            journal: Arc::clone(parts.journal),
-            links: parts.outside.links().clone(),
-        };
-        // What a scenario says of the port stands for what it says of the address.
-        let first_port = plan.config.settings.services.modbus.port;
-        let modbus = modbus::Server::bind(&plan.modbus, first_port, modbus).map_err(|source| {
-            StartError::Bind {
-                who: format!("the Modbus server of device {}", plan.identity.id),
-                address: plan.modbus.listen,
-                source,
-            }
-        })?;
-        let runner = Arc::clone(parts.outside.runner());
-        let api = http::Api::new(
-            Arc::clone(&device),
-            Arc::clone(parts.engine),
-            parts.clock.clone(),
-            move |run| runner.run(run),
-        );
-        let http = if device.is_offline() || device.power() != Power::Up {
-            http::Server::start_shut(listener, api)
-        } else {
-            http::Server::start(listener, api)
-        };
-        let http = http.map_err(|source| StartError::Bind {
-            who: format!("device {}", plan.identity.id),
-            address: plan.http,
-            source,
-        })?;
+        let modbus = modbus_server(plan, &device, parts)?;
+        let http = http_server(plan, &device, listener, parts)?;
         #[cfg(feature = "mqtt")]
         let mqtt = mqtt::Client::new(mqtt::Parts {
             device: Arc::clone(&device),
@@ -251,6 +220,54 @@ impl Gateway {
         self.stop_services().await;
         self.modbus.close().await;
     }
+}
+
+/// The device's Modbus server, bound where the plan says.
+fn modbus_server(
+    plan: &DevicePlan,
+    device: &Arc<Device>,
+    parts: &Parts<'_>,
+) -> Result<modbus::Server, StartError> {
+    let server = modbus::Parts {
+        device: Arc::clone(device),
+        clock: parts.clock.clone(),
+        engine: Arc::clone(parts.engine),
+        journal: Arc::clone(parts.journal),
+        links: parts.outside.links().clone(),
+    };
+    // What a scenario says of the port stands for what it says of the address.
+    let first_port = plan.config.settings.services.modbus.port;
+    modbus::Server::bind(&plan.modbus, first_port, server).map_err(|source| StartError::Bind {
+        who: format!("the Modbus server of device {}", plan.identity.id),
+        address: plan.modbus.listen,
+        source,
+    })
+}
+
+/// The device's API on its listener, shut where the device is not to be reached.
+fn http_server(
+    plan: &DevicePlan,
+    device: &Arc<Device>,
+    listener: TcpListener,
+    parts: &Parts<'_>,
+) -> Result<http::Server, StartError> {
+    let runner = Arc::clone(parts.outside.runner());
+    let api = http::Api::new(
+        Arc::clone(device),
+        Arc::clone(parts.engine),
+        parts.clock.clone(),
+        move |run| runner.run(run),
+    );
+    let server = if device.is_offline() || device.power() != Power::Up {
+        http::Server::start_shut(listener, api)
+    } else {
+        http::Server::start(listener, api)
+    };
+    server.map_err(|source| StartError::Bind {
+        who: format!("device {}", plan.identity.id),
+        address: plan.http,
+        source,
+    })
 }
 
 /// Follows the reboots of a device until it is told to end.
