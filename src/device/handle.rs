@@ -240,8 +240,9 @@ pub(super) struct State {
     pub(super) charge: Charge,
     /// Whether the Berry script runs.
     pub(super) script_runs: bool,
-    /// Whether a user has started or stopped it since the boot.
-    pub(super) script_by_hand: bool,
+    /// Whether it no longer starts by itself before the next boot: its time has come, or a user has
+    /// started or stopped it.
+    pub(super) script_settled: bool,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
@@ -278,7 +279,7 @@ impl State {
             offline: false,
             charge: Charge::default(),
             script_runs: false,
-            script_by_hand: false,
+            script_settled: false,
             link: Link::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id()),

@@ -199,7 +199,7 @@ impl Device {
         state.pairing = None;
         state.epoch += 1;
         state.script_runs = false;
-        state.script_by_hand = false;
+        state.script_settled = false;
         state.queue = Queue::new(self.settings().first_status_id());
     }
 }

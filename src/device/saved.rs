@@ -34,9 +34,9 @@ pub struct Saved {
     /// Whether the script runs.
     #[serde(default)]
     script_runs: bool,
-    /// Whether a user has started or stopped it since the boot.
+    /// Whether it no longer starts by itself before the next boot.
     #[serde(default)]
-    script_by_hand: bool,
+    script_settled: bool,
     /// When it comes up again, in nanoseconds of virtual time, where it reboots.
     #[serde(default)]
     down_until: Option<u64>,
@@ -55,7 +55,7 @@ pub struct Resumed {
     pub(super) config: Arc<Config>,
     pub(super) definition: Option<Arc<Definition>>,
     pub(super) script_runs: bool,
-    pub(super) script_by_hand: bool,
+    pub(super) script_settled: bool,
     pub(super) power: Power,
     pub(super) offline: bool,
 }
@@ -81,7 +81,7 @@ impl Saved {
             config: Arc::new(config),
             definition: definition.map(Arc::new),
             script_runs: self.script_runs,
-            script_by_hand: self.script_by_hand,
+            script_settled: self.script_settled,
             power: self
                 .down_until
                 .map_or(Power::Up, |until| Power::Down { until: VirtualTime::from_nanos(until) }),
@@ -99,7 +99,7 @@ impl Resumed {
         state.config = self.config;
         state.definition = self.definition;
         state.script_runs = self.script_runs;
-        state.script_by_hand = self.script_by_hand;
+        state.script_settled = self.script_settled;
         state.power = self.power;
         state.offline = self.offline;
     }
@@ -139,7 +139,7 @@ impl Device {
                 config: Value::Null,
                 actions: None,
                 script_runs: state.script_runs,
-                script_by_hand: state.script_by_hand,
+                script_settled: state.script_settled,
                 down_until: match state.power {
                     Power::Up => None,
                     Power::Down { until } => Some(until.as_nanos()),
@@ -200,7 +200,7 @@ mod tests {
             config,
             actions: Some(r#"{"actions":[]}"#.into()),
             script_runs: true,
-            script_by_hand: true,
+            script_settled: true,
             down_until: None,
             offline: false,
         }

@@ -45,23 +45,20 @@ impl Device {
     /// a licence it does not. One that runs goes on. What a user has started or stopped does not start
     /// by itself before the next boot (vendor, Berry page).
     pub fn run_script(&self, run: bool) -> bool {
-        let mut state = self.state();
-        let first = !std::mem::replace(&mut state.script_by_hand, true);
-        let runs = self.set_running(state, run);
-        if first {
-            self.changed();
-        }
-        runs
+        self.set_running(self.state(), run)
     }
 
+    /// Its time has come.
     fn run_script_by_itself(&self) {
         let state = self.state();
-        if state.config.settings.services.berry_auto_run && !state.script_by_hand {
-            self.set_running(state, true);
+        if !state.script_settled {
+            let run = state.config.settings.services.berry_auto_run;
+            self.set_running(state, run);
         }
     }
 
     fn set_running(&self, mut state: MutexGuard<'_, State>, run: bool) -> bool {
+        let settled = std::mem::replace(&mut state.script_settled, true);
         let script = state.config.script.clone();
         let allowed = self.identity().license.includes(Licensed::BerryRun)
             && Profile::of(state.firmware).has(Feature::Berry);
@@ -69,6 +66,10 @@ impl Device {
         // One that runs was started with a script that may be gone by now.
         let runs = run && (before || (allowed && script.is_some()));
         if runs == before {
+            drop(state);
+            if !settled {
+                self.changed();
+            }
             return runs;
         }
         state.script_runs = runs;
@@ -110,17 +111,15 @@ impl Device {
             let view = self.view();
             let delay = view.config.settings.services.berry_run_delay;
             let due = view.boot.at.after(Duration::from_secs(delay.into()));
+            // It may have passed already: the clock is fast, or the delay was made shorter.
             if due <= self.clock().now() {
-                // It is up for longer than that, and went on from a process before.
+                self.run_script_by_itself();
                 return;
             }
             tokio::select! {
                 biased;
                 seen = changes.changed() => if seen.is_err() { return },
-                () = self.clock().sleep_until(due) => {
-                    self.run_script_by_itself();
-                    return;
-                }
+                () = self.clock().sleep_until(due) => {}
             }
         }
     }

@@ -178,6 +178,30 @@ async fn a_script_starts_by_itself_after_the_boot() {
 }
 
 #[tokio::test]
+async fn whether_a_script_starts_by_itself_is_settled_once_a_boot() {
+    let folder = Folder::new();
+    let set = async |twin: &Twin, auto_run: bool, run_delay: u32| {
+        let body = json!({"services": {"berry": {"auto_run": auto_run, "run_delay": run_delay}}});
+        http(twin.device(), "PUT", "/api/v1/settings", &body.to_string()).await;
+        twin.advance(SECOND).await;
+    };
+    let twin = state::start("", &folder).await.unwrap();
+    twin.post("/api/v1/berry", SCRIPT).await;
+    twin.advance(400 * SECOND).await;
+    set(&twin, true, 300).await;
+    within(twin.house.stop()).await;
+    let twin = state::start("", &folder).await.unwrap();
+    twin.advance(SECOND).await;
+    assert!(!runs(&twin, "").await, "its time was before it was switched on");
+
+    twin.post("/api/v1/reboot", "").await;
+    twin.advance(100 * SECOND).await;
+    assert!(!runs(&twin, "").await);
+    set(&twin, true, 60).await;
+    assert!(runs(&twin, "").await, "a shorter delay is over already");
+}
+
+#[tokio::test]
 async fn a_script_that_a_user_has_started_or_stopped_does_not_start_by_itself() {
     let auto = "settings: {services: {berry: {auto_run: true, run_delay: 60}}}";
     let house = format!("device: {{script: \"print('hello')\", {auto}}}");
