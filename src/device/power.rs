@@ -1,5 +1,7 @@
 //! Reboots and factory resets.
 
+use std::sync::Arc;
+
 use super::actions::Queue;
 use super::handle::{Device, State};
 use super::network::Site;
@@ -185,13 +187,15 @@ impl Device {
     /// Forgets everything a user has set, as the factory left it: configuration, actions, script.
     /// Firmware, identity and the SD card stay. A reboot is to follow.
     pub fn restore(&self) {
+        // Made, and freed, beside the lock: they may be large.
+        let factory = Config::factory(&self.identity().id);
+        let before = Arc::clone(&self.state().config);
         let (mut state, _) = self.caught_up();
-        self.put_in_force(&mut state, Config::factory(&self.identity().id));
+        self.put_in_force(&mut state, factory);
         let definition = state.definition.take();
         self.journal().write(Event::Restored { device: self.identity().id.shared() });
         drop(state);
-        // Freed only now, as it may be large.
-        drop(definition);
+        drop((definition, before));
         self.changed();
     }
 
