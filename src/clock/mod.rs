@@ -435,23 +435,10 @@ impl Clock {
         Some(Duration::from_secs_f64(wait.min(3600.0)))
     }
 
-    /// Back to the start, at the given speed, once a movement under way has ended; no other begins
-    /// until the returned value is dropped. Timers that are still set belong to tasks of the time
-    /// before, which the house has ended.
-    pub async fn reset(&self, speed: Speed) -> Still<'_> {
-        let still = Still(self.0.moving.lock().await);
-        {
-            let mut state = self.state();
-            state.sleepers.clear();
-            state.set(VirtualTime::ZERO, speed);
-            state.jumped = Jump { from: VirtualTime::ZERO, to: VirtualTime::ZERO };
-            if state.bound < VirtualTime::LAST {
-                // Until it is let go on again.
-                state.bound = VirtualTime::ZERO;
-            }
-        }
-        self.0.changed.notify_one();
-        still
+    /// Waits until a movement under way has ended; no other begins until the returned value is
+    /// dropped.
+    pub async fn still(&self) -> Still<'_> {
+        Still { clock: self, _moving: self.0.moving.lock().await }
     }
 
     fn set_timer(&self, state: &mut State, deadline: VirtualTime) -> Sleep {
@@ -505,9 +492,28 @@ pub struct Jump {
 /// No movement of the clock begins while this lives.
 #[must_use = "movements go on once this is dropped"]
 #[derive(Debug)]
-pub struct Still<'a>(
-    #[expect(dead_code, reason = "held, not looked at")] tokio::sync::MutexGuard<'a, ()>,
-);
+pub struct Still<'a> {
+    clock: &'a Clock,
+    _moving: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Still<'_> {
+    /// Takes the clock back to its start, at the given speed. Timers that are still set belong to
+    /// tasks of the time before, which the house has ended.
+    pub fn reset(&self, speed: Speed) {
+        {
+            let mut state = self.clock.state();
+            state.sleepers.clear();
+            state.set(VirtualTime::ZERO, speed);
+            state.jumped = Jump { from: VirtualTime::ZERO, to: VirtualTime::ZERO };
+            if state.bound < VirtualTime::LAST {
+                // Until it is let go on again.
+                state.bound = VirtualTime::ZERO;
+            }
+        }
+        self.clock.0.changed.notify_one();
+    }
+}
 
 /// Gives a clock its speed back when a movement ends, also when its caller gave up on it.
 struct Resume<'a>(&'a Clock);
@@ -769,7 +775,7 @@ mod tests {
         clock.hold_at(hour.after(SECOND));
         after.await;
         assert_eq!(clock.now(), hour.after(SECOND));
-        let _still = clock.reset(Speed::Times(1.0)).await;
+        clock.still().await.reset(Speed::Times(1.0));
         assert_eq!(clock.now(), VirtualTime::ZERO);
         drive.abort();
     }
@@ -777,7 +783,8 @@ mod tests {
     #[tokio::test]
     async fn no_movement_begins_while_a_reset_goes_on() {
         let clock = manual();
-        let still = clock.reset(Speed::Manual).await;
+        let still = clock.still().await;
+        still.reset(Speed::Manual);
         let mut movement = pin!(clock.advance(SECOND));
         tokio::select! {
             biased;

@@ -60,10 +60,14 @@ impl Server {
         self.listening.address
     }
 
-    /// Closes the listener and all connections, gives up a reset under way, and returns when all of
-    /// it is gone.
-    pub async fn close(&self) {
+    /// Closes the listener and all connections, and with them the movements of the clock that they
+    /// asked for; resets go on.
+    pub async fn hang_up(&self) {
         self.listening.close().await;
+    }
+
+    /// Gives up the resets that are not done, and returns when they are gone.
+    pub async fn end_resets(&self) {
         self.resets.end_all().await;
     }
 }

@@ -443,7 +443,7 @@ mod tests {
         let bench = bench(ensor());
         bench.clock.advance(MINUTE).await.unwrap();
         let before = bench.device.snapshot().meter;
-        drop(bench.clock.reset(Speed::Manual).await);
+        bench.clock.still().await.reset(Speed::Manual);
         bench.device.reset();
         assert_eq!(bench.id(), None);
         bench.clock.advance(MINUTE).await.unwrap();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Locked, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::clock::{Clock, Speed, VirtualTime};
@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_millis(250);
 /// write is to come before that time has passed; where it does not, the clock waits for it.
 const AHEAD: f64 = 1.0;
 /// Devices written at once.
-const WRITERS: usize = 4;
+const WRITERS: u32 = 4;
 /// As a count of changes: nothing is written yet, or not what it is now.
 const NOTHING: u64 = u64::MAX;
 
@@ -47,8 +47,25 @@ struct Keeping {
     writers: Arc<Semaphore>,
 }
 
+/// Nothing is written down while this lives. Where it is dropped without [`Keeper::restart`], what it
+/// was for was broken off halfway, and nothing is written any more.
+pub(super) struct Paused {
+    house: Option<OwnedMutexGuard<Written>>,
+    writers: Arc<Semaphore>,
+    /// All there are.
+    _permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if self.house.is_some() {
+            self.writers.close();
+        }
+    }
+}
+
 /// The house, and what was written of it.
-pub(super) struct Written {
+struct Written {
     house: HouseState,
     /// The time that was written last; none where nothing was, or the last write failed.
     at: Option<u64>,
@@ -86,7 +103,7 @@ impl Keeper {
             journal: Arc::clone(journal),
             devices: devices.map(kept).collect(),
             house: Arc::new(Mutex::new(Written { house, at: None, failing: false })),
-            writers: Arc::new(Semaphore::new(WRITERS)),
+            writers: Arc::new(Semaphore::new(WRITERS as usize)),
         });
         let (house, from) = (keeping.locked().await, clock.now());
         keeping.keep_house(house, from).await;
@@ -109,17 +126,29 @@ impl Keeper {
         Self { keeping, halt, tasks: Locked::new(tasks) }
     }
 
-    /// Writes no time down until [`Keeper::restart`] is given what this returns.
-    pub(super) async fn pause(&self) -> OwnedMutexGuard<Written> {
-        self.keeping.locked().await
+    /// Writes nothing down until [`Keeper::restart`] is given what this returns. No movement of the
+    /// clock may be under way: it would wait for what is not written.
+    pub(super) async fn pause(&self) -> Paused {
+        let Keeping { house, writers, .. } = &*self.keeping;
+        let house = Some(Arc::clone(house).lock_owned().await);
+        let permits = Arc::clone(writers).acquire_many_owned(WRITERS).await.ok();
+        Paused { house, writers: Arc::clone(writers), _permits: permits }
     }
 
     /// Writes down that time begins anew, and returns when each device is on disk as it is now.
-    pub(super) async fn restart(&self, paused: OwnedMutexGuard<Written>) {
-        self.keeping.keep_house(paused, self.keeping.clock.now()).await;
+    pub(super) async fn restart(&self, mut paused: Paused) {
+        if let Some(house) = paused.house.take() {
+            self.keeping.keep_house(house, self.keeping.clock.now()).await;
+        }
+        drop(paused);
         for kept in &self.keeping.devices {
             kept.device.kept().await;
         }
+    }
+
+    /// Writes nothing any more.
+    pub(super) fn give_up(&self) {
+        self.keeping.writers.close();
     }
 
     /// Writes down for the last time what is not written yet, and returns when that is done.
@@ -152,6 +181,9 @@ impl Keeping {
         loop {
             let count = *changes.borrow_and_update();
             self.write_device(index).await;
+            if self.writers.is_closed() {
+                break;
+            }
             kept.device.set_kept(Some(count));
             tokio::select! {
                 biased;
@@ -205,7 +237,7 @@ impl Keeping {
         let (keeping, motion) = (Arc::clone(self), self.clock.motions().enter());
         let write = move || {
             let _motion = motion;
-            if house.at != Some(at.as_nanos()) {
+            if house.at != Some(at.as_nanos()) && !keeping.writers.is_closed() {
                 house.house.at = at.as_nanos();
                 let written = keeping.dir.write_house(&house.house);
                 let failed = written.is_err();
@@ -223,7 +255,7 @@ impl Keeping {
 
     async fn write_device(self: &Arc<Self>, index: usize) {
         let motion = self.clock.motions().enter();
-        // The semaphore is never closed.
+        // Closed where the house was left halfway in a reset.
         let Ok(permit) = Arc::clone(&self.writers).acquire_owned().await else { return };
         let keeping = Arc::clone(self);
         let write = move || {

@@ -223,8 +223,10 @@ impl House {
 
     async fn end(&self) {
         let Self { inside, control, tasks, .. } = self;
-        control.close().await;
-        // Before the listeners: a reset under way would open them again.
+        control.hang_up().await;
+        // A reset that has begun goes on to its end, and no other begins any more.
+        let _no_reset = inside.resetting.lock().await;
+        control.end_resets().await;
         tasks.end_all().await;
         let mut closing = JoinSet::new();
         for gateway in &inside.devices {
@@ -238,8 +240,12 @@ impl House {
     }
 
     async fn close(&self) {
-        if let Some(keeper) = &self.inside.keeper {
+        let Some(keeper) = &self.inside.keeper else { return };
+        if let Ok(_no_reset) = self.inside.resetting.try_lock() {
             keeper.close().await;
+        } else {
+            tracing::warn!("a reset did not end in time; the state stays as it was written last");
+            keeper.give_up();
         }
     }
 }
@@ -422,14 +428,16 @@ impl Inside {
             paused.push(gateway.pause().await);
         }
         paused.extend(self.outside.stop().await);
-        if self.keeper.is_some() {
-            self.clock.hold_at(VirtualTime::ZERO);
-        }
-        let still = self.clock.reset(self.scenario.speed).await;
+        let still = self.clock.still().await;
+        // From here until all of it is at its start, nothing is written down.
         let kept = match &self.keeper {
             Some(keeper) => Some((keeper, keeper.pause().await)),
             None => None,
         };
+        if kept.is_some() {
+            self.clock.hold_at(VirtualTime::ZERO);
+        }
+        still.reset(self.scenario.speed);
         for gateway in &self.devices {
             gateway.reset().await;
         }

@@ -1,6 +1,7 @@
 //! What outlives the process: state directories, ended in order, killed, torn and foreign.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -202,6 +203,39 @@ async fn a_reset_goes_back_to_the_scenario_on_disk_too() {
     let twin = start("", &folder).await.unwrap();
     assert_eq!(twin.get("/api/v1/actions").await.status, 404);
     assert_eq!(twin.house.clock().now().since_start(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_house_that_ends_in_the_middle_of_a_reset_is_kept_whole() {
+    let ids = ["A842E30000A1", "A842E30000A2", "A842E30000A3"];
+    let devices = ids.map(|id| format!("{{id: {id}, settings: {{system: {{name: scenario}}}}}}"));
+    let house = format!("devices: [{}]", devices.join(", "));
+    for turns in (0..48).map(|step| step * 3) {
+        let folder = Folder::new();
+        let twin = start(&house, &folder).await.unwrap();
+        for device in twin.house.devices() {
+            let Ok(()) = device.configure(|config| {
+                config.settings.system.name = "user".into();
+                Ok::<_, Infallible>(())
+            });
+        }
+        twin.advance(10 * SECOND).await;
+        tokio::select! {
+            biased;
+            () = twin.house.reset() => panic!("a reset takes more than one turn"),
+            () = std::future::ready(()) => {}
+        }
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        stop(twin).await;
+        for id in ids {
+            let saved = document(&folder.0.join(format!("{id}/device.json")));
+            let name = &saved["config"]["settings"]["system"]["name"];
+            assert_eq!((name, &saved["at"]), (&json!("scenario"), &json!(0)), "{turns} turns");
+        }
+        assert_eq!(document(&folder.house())["at"], 0);
+    }
 }
 
 #[tokio::test]
