@@ -489,8 +489,7 @@ impl Device {
         let mut state = self.state();
         state.pairing = Some(Pairing { since: self.clock.now() });
         self.pairing_told("started");
-        drop(state);
-        self.changed();
+        self.changed(state);
     }
 
     /// Ends `pairing` where it is still under way: with the router's network where that took part,
@@ -561,8 +560,7 @@ impl Device {
                 self.journal.write(event);
             }
             // The configuration before is freed with the view, without the lock.
-            drop(state);
-            self.changed();
+            self.changed(state);
             return Ok(result);
         }
     }
@@ -639,8 +637,11 @@ impl Device {
         self.changes.subscribe()
     }
 
-    pub(super) fn changed(&self) {
+    /// Counts a change, and lets go of the state only then: nobody acts on a change that does not
+    /// count yet, and so is not waited for where it is to be kept.
+    pub(super) fn changed(&self, state: MutexGuard<'_, State>) {
         self.changes.send_modify(|count| *count += 1);
+        drop(state);
     }
 
     /// The action definition in force; none where none was set or it was deleted.
@@ -666,10 +667,9 @@ impl Device {
         let mut state = self.state();
         let replaced = std::mem::replace(&mut state.definition, definition);
         self.journal.write(event);
-        drop(state);
+        self.changed(state);
         // Freed only now, as it may be large.
         drop(replaced);
-        self.changed();
     }
 
     /// Calls an action: all of contract §3's checks in their order, and the admission, as one step.
@@ -698,10 +698,11 @@ impl Device {
         });
         let epoch = state.epoch;
         // Before there is a ticket: dropping one takes the lock.
-        drop(state);
         if more {
-            // The caller is not told of ids that a killed process would give out once more.
-            self.changed();
+            // No caller is told of ids that a killed process would give out once more.
+            self.changed(state);
+        } else {
+            drop(state);
         }
         let name = Arc::clone(&action.id);
         let ticket = |id| Ticket {
@@ -765,8 +766,7 @@ impl Device {
         let epoch = state.epoch + 1;
         *state = State::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
         state.offline = power::records_alone(&state.config, state.firmware, &self.site);
-        drop(state);
-        self.changed();
+        self.changed(state);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

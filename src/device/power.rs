@@ -109,8 +109,9 @@ impl Device {
 
     /// Has it come up with another firmware after the next reboot.
     pub fn upgrade(&self, firmware: Firmware) {
-        self.state().upgrade = Some(firmware);
-        self.changed();
+        let mut state = self.state();
+        state.upgrade = Some(firmware);
+        self.changed(state);
     }
 
     /// Takes from the supercapacitor what sending so many bytes of a download costs, where the
@@ -154,8 +155,7 @@ impl Device {
         self.forget_runs(&mut state);
         self.journal()
             .write(Event::Rebooting { device: self.identity().id.shared(), cause: cause.as_str() });
-        drop(state);
-        self.changed();
+        self.changed(state);
     }
 
     /// Comes up after a reboot: a new start, the same configuration. Nothing happens while it is up.
@@ -180,8 +180,7 @@ impl Device {
             firmware: state.firmware.to_string(),
             boot_id: state.boot.id.to_string(),
         });
-        drop(state);
-        self.changed();
+        self.changed(state);
     }
 
     /// Forgets everything a user has set, as the factory left it: configuration, actions, script.
@@ -194,9 +193,8 @@ impl Device {
         self.put_in_force(&mut state, factory);
         let definition = state.definition.take();
         self.journal().write(Event::Restored { device: self.identity().id.shared() });
-        drop(state);
+        self.changed(state);
         drop((definition, before));
-        self.changed();
     }
 
     fn forget_runs(&self, state: &mut State) {

@@ -8,11 +8,13 @@ use serde_json::Value;
 
 use super::actions::Definition;
 use super::handle::{Device, State};
+use super::network::Pairing;
 use super::{Boot, Config, DeviceId, Firmware, Power};
 use crate::clock::VirtualTime;
 
 /// A device as it is written down. Going on from it, the device has not rebooted, and goes on with a
-/// reboot that it was in: only what was known of its actions' requests is gone.
+/// reboot or a WPS pairing that it was in: only what was known of its actions' requests is gone, and
+/// the supercapacitor is full.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     /// Nanoseconds of virtual time at which it was so.
@@ -43,6 +45,9 @@ pub struct Saved {
     /// Whether it has no network until its next start.
     #[serde(default)]
     offline: bool,
+    /// When its WPS pairing began, in nanoseconds of virtual time, where one is under way.
+    #[serde(default)]
+    pairing_since: Option<u64>,
 }
 
 /// [`Saved`], read and found right.
@@ -58,6 +63,7 @@ pub struct Resumed {
     pub(super) script_settled: bool,
     pub(super) power: Power,
     pub(super) offline: bool,
+    pub(super) pairing: Option<Pairing>,
 }
 
 impl Saved {
@@ -86,6 +92,9 @@ impl Saved {
                 .down_until
                 .map_or(Power::Up, |until| Power::Down { until: VirtualTime::from_nanos(until) }),
             offline: self.offline,
+            pairing: self
+                .pairing_since
+                .map(|since| Pairing { since: VirtualTime::from_nanos(since) }),
         })
     }
 }
@@ -102,6 +111,7 @@ impl Resumed {
         state.script_settled = self.script_settled;
         state.power = self.power;
         state.offline = self.offline;
+        state.pairing = self.pairing;
     }
 }
 
@@ -145,6 +155,7 @@ impl Device {
                     Power::Down { until } => Some(until.as_nanos()),
                 },
                 offline: state.offline,
+                pairing_since: state.pairing.map(|pairing| pairing.since.as_nanos()),
             };
             (Arc::clone(&state.config), state.definition.clone(), saved)
         };
@@ -203,6 +214,7 @@ mod tests {
             script_settled: true,
             down_until: None,
             offline: false,
+            pairing_since: None,
         }
     }
 

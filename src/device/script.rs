@@ -66,17 +66,15 @@ impl Device {
         // One that runs was started with a script that may be gone by now.
         let runs = run && (before || (allowed && script.is_some()));
         if runs == before {
-            drop(state);
             if !settled {
-                self.changed();
+                self.changed(state);
             }
             return runs;
         }
         state.script_runs = runs;
         self.journal()
             .write(Event::ScriptRuns { device: self.identity().id.shared(), running: runs });
-        drop(state);
-        self.changed();
+        self.changed(state);
         if let Some(script) = script.filter(|_| runs) {
             self.console().print(printed(&script).into_iter());
         }

@@ -192,6 +192,22 @@ async fn what_is_kept_wins_over_what_the_scenario_begins_with() {
 }
 
 #[tokio::test]
+async fn a_pairing_goes_on_where_the_process_ended() {
+    let folder = Folder::new();
+    let house = "device: {wps: {network: home, password: right-one, after: 30s}}";
+    let twin = start(house, &folder).await.unwrap();
+    assert_eq!(twin.post("/api/v1/wifi/wps", "").await.status, 204);
+    twin.advance(10 * SECOND).await;
+    stop(twin).await;
+    let twin = start(house, &folder).await.unwrap();
+    let name = async || twin.get("/api/v1/wifi/sta/settings").await.json()["name"].clone();
+    twin.advance(19 * SECOND).await;
+    assert_eq!(name().await, "");
+    twin.advance(SECOND).await;
+    assert_eq!(name().await, "home");
+}
+
+#[tokio::test]
 async fn a_reset_goes_back_to_the_scenario_on_disk_too() {
     let folder = Folder::new();
     let twin = start("", &folder).await.unwrap();
