@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -24,7 +25,10 @@ pub use self::motion::{Motion, Motions};
 use crate::limits;
 
 /// A point of virtual time: how long after the scenario's start, in nanoseconds (584 years).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct VirtualTime(u64);
 
 impl VirtualTime {

@@ -329,7 +329,9 @@ impl Device {
         let initial = Initial { definition, config };
         let mut state = State::new(&initial, &identity, settings, seed, 0);
         match resumed {
-            Some(resumed) => resumed.apply(&mut state, &identity.id, seed),
+            Some(resumed) => {
+                resumed.apply(&mut state, &identity.id, seed, &meter, clock.now());
+            }
             None => state.offline = power::records_alone(&state.config, state.firmware, &site),
         }
         let state = Mutex::new(state);

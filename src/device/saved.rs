@@ -11,6 +11,7 @@ use super::handle::{Device, State};
 use super::network::Pairing;
 use super::{Boot, Config, DeviceId, Firmware, Power};
 use crate::clock::VirtualTime;
+use crate::meter::{Link, Meter};
 
 /// A device as it is written down. Going on from it, the device has not rebooted, and goes on with a
 /// reboot or a WPS pairing that it was in: only what was known of its actions' requests is gone, and
@@ -48,6 +49,9 @@ pub struct Saved {
     /// When its WPS pairing began, in nanoseconds of virtual time, where one is under way.
     #[serde(default)]
     pairing_since: Option<u64>,
+    /// How far it has come in listening to its meter.
+    #[serde(default)]
+    link: Option<Link>,
 }
 
 /// [`Saved`], read and found right.
@@ -64,6 +68,7 @@ pub struct Resumed {
     pub(super) power: Power,
     pub(super) offline: bool,
     pub(super) pairing: Option<Pairing>,
+    link: Option<Link>,
 }
 
 impl Saved {
@@ -95,13 +100,21 @@ impl Saved {
             pairing: self
                 .pairing_since
                 .map(|since| Pairing { since: VirtualTime::from_nanos(since) }),
+            link: self.link,
         })
     }
 }
 
 impl Resumed {
-    /// The state of the device `id` in a house of this seed that goes on from here.
-    pub(super) fn apply(self, state: &mut State, id: &DeviceId, seed: u64) {
+    /// The state of the device `id` in a house of this seed that goes on from here at `now`.
+    pub(super) fn apply(
+        self,
+        state: &mut State,
+        id: &DeviceId,
+        seed: u64,
+        meter: &Meter,
+        now: VirtualTime,
+    ) {
         state.firmware = self.firmware;
         state.boot = Boot::new(id, seed, self.boots, self.booted_at);
         state.queue = super::actions::Queue::new(self.next_status_id);
@@ -112,6 +125,10 @@ impl Resumed {
         state.power = self.power;
         state.offline = self.offline;
         state.pairing = self.pairing;
+        // Another meter, if the scenario has changed: then it is as if it had listened to that one.
+        if let Some(link) = self.link.filter(|link| meter.fits(link, self.booted_at, now)) {
+            state.link = link;
+        }
     }
 }
 
@@ -137,9 +154,10 @@ impl Device {
     #[must_use]
     pub fn saved(&self) -> Saved {
         let (config, definition, saved) = {
-            let state = self.state();
+            let (mut state, now) = self.caught_up();
+            self.follow(&mut state, now);
             let saved = Saved {
-                at: self.clock().now().as_nanos(),
+                at: now.as_nanos(),
                 start: Some(self.clock().start()),
                 // What was uploaded is there, whether it came to the reboot or not.
                 firmware: state.upgrade.unwrap_or(state.firmware).to_string(),
@@ -156,6 +174,7 @@ impl Device {
                 },
                 offline: state.offline,
                 pairing_since: state.pairing.map(|pairing| pairing.since.as_nanos()),
+                link: Some(state.link),
             };
             (Arc::clone(&state.config), state.definition.clone(), saved)
         };
@@ -166,10 +185,9 @@ impl Device {
         Saved { config, actions, ..saved }
     }
 
-    /// Reserves no more status ids than were given out, as nobody will call it any more; false where
-    /// that is so already.
-    pub fn give_back_status_ids(&self) -> bool {
-        self.state().queue.give_back_reserved()
+    /// Reserves no more status ids than were given out, as nobody will call it any more.
+    pub fn give_back_status_ids(&self) {
+        self.state().queue.give_back_reserved();
     }
 
     /// Says that everything up to this count of [`Device::changes`] is where it outlives the
@@ -215,6 +233,7 @@ mod tests {
             down_until: None,
             offline: false,
             pairing_since: None,
+            link: None,
         }
     }
 

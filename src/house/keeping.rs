@@ -7,7 +7,7 @@
 //! meanwhile: a movement of the clock returns when what it brought about is on disk.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as Locked, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +26,6 @@ const EVERY: Duration = Duration::from_millis(250);
 const AHEAD: f64 = 1.0;
 /// Devices written at once.
 const WRITERS: u32 = 4;
-/// As a count of changes: nothing is written yet, or not what it is now.
-const NOTHING: u64 = u64::MAX;
 
 /// Keeps a house until this is closed or dropped.
 pub(super) struct Keeper {
@@ -75,8 +73,6 @@ struct Written {
 /// A device as it is written.
 struct Kept {
     device: Arc<Device>,
-    /// The count of its changes that was written last.
-    written: AtomicU64,
     failing: AtomicBool,
     /// Wakes its task to try once more.
     again: Notify,
@@ -94,8 +90,7 @@ impl Keeper {
     ) -> Self {
         let kept = |device: Arc<Device>| {
             device.set_kept(Some(0));
-            let (written, failing) = (AtomicU64::new(NOTHING), AtomicBool::new(false));
-            Kept { device, written, failing, again: Notify::new() }
+            Kept { device, failing: AtomicBool::new(false), again: Notify::new() }
         };
         let keeping = Arc::new(Keeping {
             dir,
@@ -151,8 +146,9 @@ impl Keeper {
         self.keeping.writers.close();
     }
 
-    /// Writes down for the last time what is not written yet, and returns when that is done.
-    pub(super) async fn close(&self) {
+    /// Writes all of it down for the last time, and returns when that is done. Where `ended`, nobody
+    /// can call a device any more.
+    pub(super) async fn close(&self, ended: bool) {
         self.halt.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
@@ -161,11 +157,12 @@ impl Keeper {
         }
         let mut writing = JoinSet::new();
         for (index, kept) in self.keeping.devices.iter().enumerate() {
-            let reserved = kept.device.give_back_status_ids();
-            if reserved || kept.written.load(Ordering::Acquire) != *kept.device.changes().borrow() {
-                let keeping = Arc::clone(&self.keeping);
-                writing.spawn(async move { keeping.write_device(index).await });
+            if ended {
+                kept.device.give_back_status_ids();
             }
+            // Also where nothing was changed: it has come further in listening to its meter.
+            let keeping = Arc::clone(&self.keeping);
+            writing.spawn(async move { keeping.write_device(index).await });
         }
         while writing.join_next().await.is_some() {}
         let (house, now) = (self.keeping.locked().await, self.keeping.clock.now());
@@ -261,12 +258,9 @@ impl Keeping {
         let write = move || {
             let _under_way = (motion, permit);
             let Some(kept) = keeping.devices.get(index) else { return };
-            // Before it is looked at: what changes meanwhile is written the next time.
-            let count = *kept.device.changes().borrow();
             let id = &kept.device.identity().id;
             let written = keeping.dir.write_device(id, &kept.device.saved());
             let failed = written.is_err();
-            kept.written.store(if failed { NOTHING } else { count }, Ordering::Release);
             if kept.failing.swap(failed, Ordering::AcqRel) != failed {
                 keeping.tell(id.as_str(), written);
             }

@@ -210,15 +210,15 @@ impl House {
     /// written.
     pub async fn stop(self) {
         self.end().await;
-        self.close().await;
+        self.close(true).await;
     }
 
     /// The same for a process that is to end soon: connections and tasks get `grace` of real time, and
     /// may go on after it until the process ends; what is kept is written then.
     pub async fn stop_within(self, grace: Duration) {
         // What does not end by then ends with the process.
-        let _ = tokio::time::timeout(grace, self.end()).await;
-        self.close().await;
+        let ended = tokio::time::timeout(grace, self.end()).await;
+        self.close(ended.is_ok()).await;
     }
 
     async fn end(&self) {
@@ -239,10 +239,10 @@ impl House {
         inside.announcer.close().await;
     }
 
-    async fn close(&self) {
+    async fn close(&self, ended: bool) {
         let Some(keeper) = &self.inside.keeper else { return };
         if let Ok(_no_reset) = self.inside.resetting.try_lock() {
-            keeper.close().await;
+            keeper.close(ended).await;
         } else {
             tracing::warn!("a reset did not end in time; the state stays as it was written last");
             keeper.give_up();

@@ -9,13 +9,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Cadence, Status};
 use crate::clock::VirtualTime;
 use crate::fault::{Befalling, Course, Cut, MeterState, Silence, Window};
 use crate::limits;
 
 /// How far the device has come in listening to its meter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The device has been up since then.
     up_since: VirtualTime,
@@ -33,7 +35,7 @@ pub struct Link {
 }
 
 /// A telegram that became a reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Delivered {
     /// Its number.
     pub n: u64,
@@ -117,9 +119,27 @@ impl Link {
         self.through
     }
 
+    /// Whether it can be that of a device which came up at `up_since` and has listened to a meter of
+    /// this cadence until `now` at the latest: one that was kept may be of another meter.
+    pub(super) fn fits(&self, cadence: &Cadence, up_since: VirtualTime, now: VirtualTime) -> bool {
+        let next = cadence.first_from(self.through);
+        let sent_before = |of: Delivered| of.n < next && of.before.is_none_or(|n| n < of.n);
+        // While it listens, the newest is the last that was sent.
+        let heard = |last: u64| {
+            self.silent
+                || cadence.time(last) < self.ready
+                || self.newest.map(|of| of.n) == Some(last)
+        };
+        self.up_since == up_since
+            && (up_since..=just_after(now)).contains(&self.through)
+            && self.ids <= cadence.come_before(next)
+            && self.newest.is_none_or(sent_before)
+            && cadence.last_before(next).is_none_or(heard)
+    }
+
     /// Accounts for all that came up to `now`, with `now`.
     pub(super) fn follow(&mut self, line: &Line<'_>, now: VirtualTime) {
-        self.follow_to(line, now.after(Duration::from_nanos(1)));
+        self.follow_to(line, just_after(now));
     }
 
     /// Accounts for all that came before `end`.
@@ -282,6 +302,10 @@ impl Link {
         let next = line.cadence.next_from(line.cadence.first_from(from));
         Some(line.cadence.time(next)).filter(|next| *next < end)
     }
+}
+
+fn just_after(now: VirtualTime) -> VirtualTime {
+    now.after(Duration::from_nanos(1))
 }
 
 impl From<Silence> for Status {
@@ -498,6 +522,25 @@ mod tests {
         assert!((365 * 1440 * 16..365 * 1440 * 18).contains(&ids), "{ids}");
     }
 
+    #[test]
+    fn a_link_fits_the_meter_it_has_listened_to_alone() {
+        let (ensor, kamstrup) =
+            (Bench::new(Kind::Ensor, 1, vec![]), Bench::new(Kind::Kamstrup, 1, vec![]));
+        let (up, now) = (VirtualTime::ZERO, at(1000));
+        for (own, other) in [(&ensor, &kamstrup), (&kamstrup, &ensor)] {
+            let link = own.at(now);
+            assert!(link.fits(&own.cadence, up, now) && link.fits(&own.cadence, up, at(2000)));
+            assert!(!link.fits(&other.cadence, up, now), "another meter");
+            assert!(!link.fits(&own.cadence, up, at(999)), "not there yet");
+            assert!(!link.fits(&own.cadence, at(1), now), "another boot");
+            let of = |n| Some(Delivered { n, id: 1, before: None });
+            let torn = |newest| Link { newest, ..link };
+            assert!(!torn(of(u64::MAX)).fits(&own.cadence, up, now));
+            assert!(!Link { silent: true, ..torn(of(u64::MAX)) }.fits(&own.cadence, up, now));
+            assert!(!Link { ids: u64::MAX, ..link }.fits(&own.cadence, up, now));
+        }
+    }
+
     proptest! {
         #[test]
         fn rules_over_each_other_count_what_counting_telegram_by_telegram_does(
@@ -514,6 +557,7 @@ mod tests {
                 stepwise.follow_to(&line, at(second));
                 let counted = brute[usize::try_from(second).unwrap()];
                 prop_assert_eq!((stepwise.ids, stepwise.newest), counted);
+                prop_assert!(stepwise.fits(line.cadence, VirtualTime::ZERO, at(second)));
                 let mut straight = Link::new(VirtualTime::ZERO);
                 straight.follow_to(&line, at(second));
                 prop_assert_eq!(straight, stepwise);

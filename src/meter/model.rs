@@ -205,6 +205,13 @@ impl Meter {
         link.next(&self.line(listener))
     }
 
+    /// Whether `link` can be that of a device which came up at `up_since` and has listened to this
+    /// meter until `now` at the latest.
+    #[must_use]
+    pub fn fits(&self, link: &Link, up_since: VirtualTime, now: VirtualTime) -> bool {
+        link.fits(&self.cadence, up_since, now)
+    }
+
     fn line<'a>(&'a self, listener: Listener<'a>) -> Line<'a> {
         let locked = match (&self.encryption_key, listener.key) {
             _ if !self.plugged => Some(Silence::NotConnected),

@@ -192,6 +192,52 @@ async fn what_is_kept_wins_over_what_the_scenario_begins_with() {
 }
 
 #[tokio::test]
+async fn report_ids_go_on_as_if_the_process_had_not_ended() {
+    let key = "0123456789ABCDEF0123456789ABCDEF";
+    let house = format!("meter: {{kind: ensor, encryption_key: \"{key}\"}}");
+    let set = async |twin: &Twin, key: &str| {
+        let body = json!({"encryption": true, "encryption_key": key}).to_string();
+        let set = http(twin.device(), "PUT", "/api/v1/meter/settings", &body).await;
+        assert_eq!(set.status, 200, "{}", set.body);
+    };
+    let folder = Folder::new();
+    let mut reports = Vec::new();
+    for restarts in [false, true] {
+        let mut twin = start(&house, &folder).await.unwrap();
+        let again = async |twin: Twin| {
+            if !restarts {
+                return twin;
+            }
+            stop(twin).await;
+            start(&house, &folder).await.unwrap()
+        };
+        set(&twin, key).await;
+        twin.advance(500 * SECOND).await;
+        set(&twin, &"0".repeat(32)).await;
+        twin.advance(10 * SECOND).await;
+        twin = again(twin).await;
+        set(&twin, key).await;
+        twin.advance(2 * SECOND).await;
+        twin = again(twin).await;
+        twin.advance(60 * SECOND).await;
+        twin.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
+        twin.advance(100 * SECOND).await;
+        http(twin.control(), "DELETE", "/control/v1/faults/out", "").await;
+        twin = again(twin).await;
+        twin.advance(30 * SECOND).await;
+        let before = twin.get("/api/v1/report").await.json();
+        twin = again(twin).await;
+        reports.push((before, twin.get("/api/v1/report").await.json()));
+        twin.house.reset().await;
+        stop(twin).await;
+    }
+    let id = reports[0].0["report"]["id"].as_u64().unwrap();
+    assert!((530..600).contains(&id), "{id}");
+    assert_eq!(reports[0], reports[1]);
+    assert_eq!(reports[0].0, reports[0].1);
+}
+
+#[tokio::test]
 async fn a_pairing_goes_on_where_the_process_ended() {
     let folder = Folder::new();
     let house = "device: {wps: {network: home, password: right-one, after: 30s}}";

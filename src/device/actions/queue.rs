@@ -91,9 +91,9 @@ impl Queue {
         self.reserved
     }
 
-    /// Reserves no more ids than were given out; false where that is so already.
-    pub fn give_back_reserved(&mut self) -> bool {
-        std::mem::replace(&mut self.reserved, self.next_id) != self.next_id
+    /// Reserves no more ids than were given out.
+    pub fn give_back_reserved(&mut self) {
+        self.reserved = self.next_id;
     }
 
     /// Queues as many of `wanted` requests of `action`, one or more, as there is room for, and gives
