@@ -25,7 +25,7 @@ use wwsim::journal::Event;
 use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 
 use crate::frozen::Frozen;
-use crate::harness::Twin;
+use crate::harness::{FreePort, Twin};
 use crate::mqtt_broker::{Door, Subscriber, broker, topic};
 use crate::mqtt_settings::MQTT;
 use crate::state::{self, Folder};
@@ -333,6 +333,26 @@ async fn a_broker_that_drops_its_client_at_once_is_left_in_peace() {
     }
     let steady = pauses(&frozen, MQTT_STEADY, 4).await;
     assert!(steady.iter().all(|pause| *pause < 2 * shortest), "{steady:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_gone_holds_up_no_clock() {
+    let (frozen, free) = (Frozen::start(), FreePort::new());
+    let twin = house(free.address(), "").await;
+    twin.set("PUT", MQTT, &settings("x", "x")).await;
+    let at_once = *MQTT_RETRY.start();
+    // After five seconds it is in the middle of a pause of four.
+    for _ in 0..20 {
+        frozen.pass(at_once).await;
+    }
+    let step = Duration::from_millis(1);
+    let rule = json!({
+        "id": "away", "at": "mqtt", "when": {"after": "5s", "for": "5s"}, "effect": "refuse",
+    });
+    frozen.passing(step, at_once, twin.add_fault(rule)).await;
+    for _ in 0..3 {
+        frozen.passing(step, at_once, twin.advance(Duration::from_secs(4))).await;
+    }
 }
 
 #[tokio::test]

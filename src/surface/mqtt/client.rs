@@ -275,6 +275,8 @@ impl Client {
                     }
                 }
             };
+            // In a pause nobody looks at it, and once it is due it holds up the clock.
+            drop(asked);
             if session.take().is_some_and(|session| session.age() >= limits::MQTT_STEADY) {
                 pause = *limits::MQTT_RETRY.start();
             }
