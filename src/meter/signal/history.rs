@@ -111,8 +111,10 @@ impl History {
         let kept = self.kept.partition_point(|(_, date, _)| *date <= target).saturating_sub(1);
         let (index, date, opening) = self.kept[kept];
         if self.day.calendar.date < target && self.index >= index {
+            let (next, opening) = (self.day.calendar.next(), self.day.closing());
             self.index += 1;
-            return (self.day.calendar.next(), self.day.closing());
+            self.keep(next.date, opening);
+            return (next, opening);
         }
         self.index = index;
         (LocalDay::on(date), opening)

@@ -507,3 +507,14 @@ fn defaults_have_no_problems_and_mistakes_are_named() {
     assert_eq!(fields(single.problems()), ["loads"]);
     assert_eq!(fields(DemandPlan { period_minutes: 7 }.problems()), ["period_minutes"]);
 }
+
+#[test]
+fn days_are_kept_whether_they_are_walked_or_jumped() {
+    let signal = || Signal::new(&everything(), 7, "A", start("2026-01-15T17:00:00Z"));
+    let (jumped, walked) = (signal(), signal());
+    jumped.state(at(400 * DAY));
+    for day in 0..=400 {
+        walked.state(at(day * DAY));
+    }
+    assert_eq!(walked.memory(), jumped.memory());
+}
