@@ -15,7 +15,7 @@ use super::followed::Followed;
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
-use super::script::Console;
+use super::script::{Console, Course};
 use super::sd::SdCard;
 use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
 use crate::clock::{Clock, VirtualTime};
@@ -233,16 +233,15 @@ pub(super) struct State {
     pub(super) firmware: Firmware,
     pub(super) boot: Boot,
     pub(super) power: Power,
+    /// Whether it reboots as soon as a reply is out.
+    pub(super) leaving: bool,
     /// The firmware that it comes up with, where that is another one.
     pub(super) upgrade: Option<Firmware>,
     /// Whether it has no network until its next start (`services.sd.recorder_mode`).
     pub(super) offline: bool,
     pub(super) charge: Charge,
-    /// Whether the Berry script runs.
-    pub(super) script_runs: bool,
-    /// Whether it no longer starts by itself before the next boot: its time has come, or a user has
-    /// started or stopped it.
-    pub(super) script_settled: bool,
+    /// What became of the Berry script since the boot.
+    pub(super) script: Course,
     /// How far it has come in listening to its meter.
     pub(super) link: Link,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
@@ -275,11 +274,11 @@ impl State {
             firmware: identity.firmware,
             boot: Boot::first(&identity.id, seed),
             power: Power::Up,
+            leaving: false,
             upgrade: None,
             offline: false,
             charge: Charge::default(),
-            script_runs: false,
-            script_settled: false,
+            script: Course::default(),
             link: Link::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::actions::Queue;
 use super::handle::{Device, State};
 use super::network::Site;
+use super::script::Course;
 use super::{Boot, Config, Feature, Firmware, Profile};
 use crate::clock::VirtualTime;
 use crate::journal::Event;
@@ -139,6 +140,16 @@ impl Device {
         self.state().power
     }
 
+    /// Says that a [`Device::reboot`] follows as soon as a reply is out: a process that ends before that
+    /// goes on with the reboot.
+    pub fn leave(&self) {
+        let mut state = self.state();
+        if state.power == Power::Up {
+            state.leaving = true;
+            self.changed(state);
+        }
+    }
+
     /// Goes down, for the hardware's reboot time. All that is known of actions is forgotten, what is
     /// under way ends without a trace. Whoever serves the device follows [`Device::changes`] and
     /// calls [`Device::come_up`]. Nothing happens while it is down already.
@@ -152,6 +163,7 @@ impl Device {
         }
         let until = self.clock().now().after(self.hardware().reboot_time);
         state.power = Power::Down { until };
+        state.leaving = false;
         self.forget_runs(&mut state);
         self.journal()
             .write(Event::Rebooting { device: self.identity().id.shared(), cause: cause.as_str() });
@@ -200,8 +212,7 @@ impl Device {
     fn forget_runs(&self, state: &mut State) {
         state.pairing = None;
         state.epoch += 1;
-        state.script_runs = false;
-        state.script_settled = false;
+        state.script = Course::default();
         state.queue = Queue::new(self.settings().first_status_id());
     }
 }

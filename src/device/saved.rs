@@ -120,8 +120,8 @@ impl Resumed {
         state.queue = super::actions::Queue::new(self.next_status_id);
         state.config = self.config;
         state.definition = self.definition;
-        state.script_runs = self.script_runs;
-        state.script_settled = self.script_settled;
+        state.script.runs = self.script_runs;
+        state.script.settled = self.script_settled;
         state.power = self.power;
         state.offline = self.offline;
         state.pairing = self.pairing;
@@ -166,12 +166,14 @@ impl Device {
                 next_status_id: state.queue.reserved(),
                 config: Value::Null,
                 actions: None,
-                script_runs: state.script_runs,
-                script_settled: state.script_settled,
+                script_runs: state.script.runs,
+                script_settled: state.script.settled,
                 down_until: match state.power {
+                    Power::Up if state.leaving => Some(now.after(self.hardware().reboot_time)),
                     Power::Up => None,
-                    Power::Down { until } => Some(until.as_nanos()),
-                },
+                    Power::Down { until } => Some(until),
+                }
+                .map(VirtualTime::as_nanos),
                 offline: state.offline,
                 pairing_since: state.pairing.map(|pairing| pairing.since.as_nanos()),
                 link: Some(state.link),

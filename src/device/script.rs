@@ -11,6 +11,14 @@ use super::{Feature, Licensed, Profile};
 use crate::journal::Event;
 use crate::limits;
 
+/// What became of the script since the boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Course {
+    pub runs: bool,
+    /// Whether it no longer starts by itself: its time has come, or a user has started or stopped it.
+    pub settled: bool,
+}
+
 /// Where a script prints: the one client that listens, if any.
 #[derive(Debug, Default)]
 pub(super) struct Console(Mutex<Option<mpsc::Sender<Bytes>>>);
@@ -38,7 +46,7 @@ impl Device {
     /// Whether the script runs (`services.berry.execution_status.state` is RUNNING).
     #[must_use]
     pub fn script_runs(&self) -> bool {
-        self.state().script_runs
+        self.state().script.runs
     }
 
     /// Starts or stops the script as a user does, and says whether it runs then: without a script or
@@ -51,18 +59,18 @@ impl Device {
     /// Its time has come.
     fn run_script_by_itself(&self) {
         let state = self.state();
-        if !state.script_settled {
+        if !state.script.settled {
             let run = state.config.settings.services.berry_auto_run;
             self.set_running(state, run);
         }
     }
 
     fn set_running(&self, mut state: MutexGuard<'_, State>, run: bool) -> bool {
-        let settled = std::mem::replace(&mut state.script_settled, true);
+        let settled = std::mem::replace(&mut state.script.settled, true);
         let script = state.config.script.clone();
         let allowed = self.identity().license.includes(Licensed::BerryRun)
             && Profile::of(state.firmware).has(Feature::Berry);
-        let before = state.script_runs;
+        let before = state.script.runs;
         // One that runs was started with a script that may be gone by now.
         let runs = run && (before || (allowed && script.is_some()));
         if runs == before {
@@ -71,7 +79,7 @@ impl Device {
             }
             return runs;
         }
-        state.script_runs = runs;
+        state.script.runs = runs;
         self.journal()
             .write(Event::ScriptRuns { device: self.identity().id.shared(), running: runs });
         self.changed(state);

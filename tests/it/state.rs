@@ -192,6 +192,37 @@ async fn what_is_kept_wins_over_what_the_scenario_begins_with() {
 }
 
 #[tokio::test]
+async fn a_reboot_is_kept_before_it_is_answered() {
+    for path in ["/api/v1/reboot", "/api/v1/restore"] {
+        let (folder, killed) = (Folder::new(), Folder::new());
+        let twin = start("", &folder).await.unwrap();
+        // Holds back the answer of what is carried out at once.
+        let rule = json!({"id": "held", "at": {"api": {"route": path}}, "effect": {"delay": "5s"}});
+        twin.add_fault(rule).await;
+        twin.advance(10 * SECOND).await;
+        let device = twin.device();
+        let asked = tokio::spawn(async move { http(device, "POST", path, "").await });
+        eventually(|| document(&folder.device())["down_until"] == json!(13_000_000_000_u64)).await;
+        // As it is for who comes after a process that is killed here.
+        std::fs::create_dir_all(killed.device().parent().unwrap()).unwrap();
+        for file in [Folder::house, Folder::device] {
+            std::fs::copy(file(&folder), file(&killed)).unwrap();
+        }
+        twin.advance(5 * SECOND).await;
+        assert_eq!(within(asked).await.unwrap().status, 204);
+        stop(twin).await;
+
+        let twin = start("", &killed).await.unwrap();
+        let device = twin.house.devices().next().unwrap().clone();
+        assert_eq!(device.view().boot.ordinal, 0, "{path}");
+        twin.advance(3 * SECOND).await;
+        let boot = device.view().boot;
+        assert_eq!((boot.ordinal, boot.at.since_start()), (1, 13 * SECOND), "{path}");
+        stop(twin).await;
+    }
+}
+
+#[tokio::test]
 async fn report_ids_go_on_as_if_the_process_had_not_ended() {
     let key = "0123456789ABCDEF0123456789ABCDEF";
     let house = format!("meter: {{kind: ensor, encryption_key: \"{key}\"}}");

@@ -21,5 +21,6 @@ pub(super) fn restore(call: &Call<'_>) -> Reply {
 /// The reply, and behind it the reboot.
 pub(super) fn down(call: &Call<'_>, reply: Reply, cause: RebootCause) -> Reply {
     let device = Arc::clone(call.device());
+    device.leave();
     reply.then(move || device.reboot(cause))
 }
