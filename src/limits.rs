@@ -79,6 +79,11 @@ pub const MODBUS_FOLLOWS: Duration = Duration::from_secs(1);
 /// Real time before another try where the mDNS library's queue is full, which a house of many devices
 /// fills at its start.
 pub const MDNS_RETRY: Duration = Duration::from_millis(250);
+/// Real time after which what is announced is announced once more, as RFC 6762 §8.3 wants. The library
+/// (0.21) does not do so for names with capitals, leaves records out that it sent less than a second
+/// ago, and repeats a goodbye over an announcement that came behind it; probing, the goodbye and that
+/// second are over by then.
+pub const MDNS_AGAIN: Duration = Duration::from_millis(2100);
 /// Real time that the mDNS library gets to say goodbye in.
 pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
 

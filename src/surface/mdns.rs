@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::modbus;
 use crate::device::Device;
@@ -44,6 +44,14 @@ struct Service {
     host: String,
     at: SocketAddr,
     properties: Vec<(&'static str, String)>,
+}
+
+/// What came of a comparison of what is announced with what is offered.
+struct Reconciled {
+    /// Something was announced or taken back.
+    changed: bool,
+    /// Something is left to be tried again.
+    failed: bool,
 }
 
 /// A service that is announced; taken back when dropped.
@@ -171,28 +179,41 @@ impl Announcer {
         }
         let mut changes = device.changes();
         let mut announced: Vec<Announced> = Vec::new();
+        // When all of it is announced once more.
+        let mut again = None;
         loop {
             changes.borrow_and_update();
             let modbus_at = modbus.borrow_and_update().listening();
             let mut offered = offered(&device, http, modbus_at);
             offered.retain(|service| self.announces(service.at));
-            let failed = self.reconcile(&mut announced, offered);
+            let Reconciled { changed, failed } = self.reconcile(&mut announced, offered);
+            if changed {
+                again = Some(Instant::now() + limits::MDNS_AGAIN);
+            }
             tokio::select! {
                 biased;
                 seen = changes.changed() => if seen.is_err() { return },
                 seen = modbus.changed() => if seen.is_err() { return },
                 () = sleep(limits::MDNS_RETRY), if failed => {}
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    let failed = announced.iter().any(|known| self.announce(&known.service).is_err());
+                    again = failed.then(|| Instant::now() + limits::MDNS_RETRY);
+                }
             }
         }
     }
 
-    /// Takes back what is no longer offered and announces what is new or has changed; says whether
-    /// something is left to be tried again.
-    fn reconcile(self: &Arc<Self>, announced: &mut Vec<Announced>, offered: Vec<Service>) -> bool {
+    /// Takes back what is no longer offered and announces what is new or has changed.
+    fn reconcile(
+        self: &Arc<Self>,
+        announced: &mut Vec<Announced>,
+        offered: Vec<Service>,
+    ) -> Reconciled {
+        let before = announced.len();
         announced.retain(|known| {
             offered.iter().any(|service| service.instance == known.service.instance)
         });
-        let mut failed = false;
+        let (mut changed, mut failed) = (announced.len() < before, false);
         for service in offered {
             let known =
                 announced.iter().position(|known| known.service.instance == service.instance);
@@ -201,6 +222,7 @@ impl Announcer {
             }
             match self.announce(&service) {
                 Ok(fullname) => {
+                    changed = true;
                     if let Some(index) = known {
                         // The same name: announced anew in its place, not taken back before.
                         announced[index].service = service;
@@ -215,7 +237,7 @@ impl Announcer {
                 }
             }
         }
-        failed
+        Reconciled { changed, failed }
     }
 }
 
@@ -262,8 +284,6 @@ fn offered(device: &Device, http: SocketAddr, modbus: Option<SocketAddr>) -> Vec
 mod tests {
     use std::time::Duration;
 
-    use tokio::time::Instant;
-
     use super::*;
 
     /// More than the library's queue holds, taken back at once, as by a house that loses power.
@@ -278,7 +298,7 @@ mod tests {
             properties: Vec::new(),
         });
         let (offered, mut known) = (offered.collect::<Vec<_>>(), Vec::new());
-        while announcer.reconcile(&mut known, offered.clone()) {
+        while announcer.reconcile(&mut known, offered.clone()).failed {
             sleep(limits::MDNS_RETRY).await;
         }
         let daemon = announcer.daemon().unwrap();
