@@ -433,8 +433,7 @@ impl Played<'_> {
             // both look at the same net, which counts import.
             let imports = own.quantity < other.quantity;
             let (import, export) = if imports { (own, other) } else { (other, own) };
-            let net = |row: usize| net(import.values[row], export.values[row]);
-            let net = self.way(net(self.row)?, net(self.next));
+            let net = self.net(import, export)?;
             return Some(Decimal::new(
                 if imports { net } else { net.saturating_neg() }.max(0),
                 own.places,
@@ -460,6 +459,31 @@ impl Played<'_> {
         Some(Decimal::new(sum, total.places))
     }
 
+    /// Import less export; of a total the sum of its phases, where it is so in the rows.
+    fn net(&self, import: &Column, export: &Column) -> Option<i64> {
+        let at = |row: usize| net(import.values[row], export.values[row]);
+        let (from, to) = (at(self.row)?, at(self.next));
+        let whole = || self.nearest(from, to);
+        if !matches!(import.quantity, Quantity::ImportPower | Quantity::ReactiveImportPower) {
+            return Some(whole());
+        }
+        let phases = [1, 2, 3].map(|phase| {
+            // In the table each total is followed by its phases.
+            let import = self.column(Quantity::ALL[import.quantity.index() + phase])?;
+            let export = self.column(import.quantity.counterpart()?)?;
+            let at = |row: usize| net(import.values[row], export.values[row]);
+            Some((at(self.row)?, at(self.next)?))
+        });
+        let [Some(first), Some(second), Some(third)] = phases else { return Some(whole()) };
+        let sum = |one: i64, two: i64, three: i64| one.checked_add(two)?.checked_add(three);
+        if sum(first.0, second.0, third.0) != Some(from) || sum(first.1, second.1, third.1) != to {
+            return Some(whole());
+        }
+        let [first, second, third] =
+            [first, second, third].map(|(from, to)| self.nearest(from, Some(to)));
+        Some(sum(first, second, third).unwrap_or_else(whole))
+    }
+
     fn column(&self, quantity: Quantity) -> Option<&Column> {
         self.recording.columns.iter().find(|column| column.quantity == quantity)
     }
@@ -467,22 +491,29 @@ impl Played<'_> {
     /// A column between the two rows, and a counter with what the rounds before have added.
     fn between(&self, column: &Column) -> Option<i64> {
         let known = |row: usize| Some(column.values[row]).filter(|value| *value != NOTHING);
-        let value = self.way(known(self.row)?, known(self.next));
-        let added = if column.quantity.is_counter() {
-            column.gain().saturating_mul(self.rounds)
-        } else {
-            0
-        };
-        Some(value.saturating_add(added))
+        let (from, to) = (known(self.row)?, known(self.next));
+        if !column.quantity.is_counter() {
+            return Some(self.nearest(from, to));
+        }
+        // A counter is cut, as a meter cuts it.
+        let (value, of) = self.way(from, to);
+        let value = i64::try_from(value.div_euclid(of)).unwrap_or(from);
+        Some(value.saturating_add(column.gain().saturating_mul(self.rounds)))
     }
 
-    /// On the way from one row to the next, rounded down; the first one where the next says nothing.
-    fn way(&self, from: i64, to: Option<i64>) -> i64 {
+    /// On the way from one row to the next; halves go away from zero, so that import and export are
+    /// rounded alike.
+    fn nearest(&self, from: i64, to: Option<i64>) -> i64 {
+        let (value, of) = self.way(from, to);
+        i64::try_from((value + value.signum() * (of / 2)) / of).unwrap_or(from)
+    }
+
+    /// Where one is on the way from one row to the next, as so many parts and how many are one; at the
+    /// first one where the next says nothing. It lies between the two.
+    fn way(&self, from: i64, to: Option<i64>) -> (i128, i128) {
         let (done, of) = (i128::from(self.way.0), i128::from(self.way.1));
         let whole = i128::from(to.unwrap_or(from)) - i128::from(from);
-        let value = i128::from(from) + (whole * done).div_euclid(of);
-        // It lies between the two.
-        i64::try_from(value).unwrap_or(from)
+        (i128::from(from) * of + whole * done, of)
     }
 }
 
@@ -531,11 +562,60 @@ mod tests {
         let at = |ms| values(recording.at(ms, ReplayMode::Loop, true));
         assert_eq!(at(0), ["10.5", "10.25", "0.4", "0", "233"]);
         assert_eq!(at(5000), ["10.5", "10.25", "0.1", "0", "233.5"]);
-        assert_eq!(at(7500), ["10.5", "10.25", "0", "0.1", "233.7"]);
+        assert_eq!(at(7500), ["10.5", "10.25", "0", "0.1", "233.8"]);
         assert_eq!(at(10_000), ["10.501", "10.251", "0", "0.2", "234"]);
-        assert_eq!(at(15_000), ["10.75", "10.375", "0", "0.6", "234.7"]);
+        assert_eq!(at(15_000), ["10.75", "10.375", "0", "0.6", "234.8"]);
         let held = |ms| values(recording.at(ms, ReplayMode::Loop, false));
         assert_eq!(held(9999), at(0));
+    }
+
+    const POWERS: &str = "TIME,IPAP_T,IPAN_T,IPAP_L1,IPAN_L1,IPAP_L2,IPAN_L2,IPAP_L3,IPAN_L3";
+
+    /// What is shown of power: total and phases, import less export.
+    fn nets(played: Played<'_>) -> [i64; 4] {
+        use Quantity as Q;
+        [
+            (Q::ImportPower, Q::ExportPower),
+            (Q::ImportPowerL1, Q::ExportPowerL1),
+            (Q::ImportPowerL2, Q::ExportPowerL2),
+            (Q::ImportPowerL3, Q::ExportPowerL3),
+        ]
+        .map(|(import, export)| {
+            let [import, export] = [import, export].map(|one| played.value(one).unwrap());
+            assert!(import.mantissa() == 0 || export.mantissa() == 0);
+            import.mantissa() - export.mantissa()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn both_directions_are_rounded_alike_and_phases_sum_up(
+            rows in prop::collection::vec(prop::array::uniform3(-9_i64..10), 2),
+            ms in 0..10_000_i64,
+            interpolate: bool,
+        ) {
+            let recording = |sign: i64| {
+                let row = |(second, phases): (usize, &[i64; 3])| {
+                    let total: i64 = phases.iter().sum();
+                    let fields = [total, phases[0], phases[1], phases[2]].map(|net| {
+                        let net = net * sign;
+                        format!("{},{}", net.max(0), (-net).max(0))
+                    });
+                    format!("2026-06-10T11:00:{second}0Z,{}\n", fields.join(","))
+                };
+                let rows: String = rows.iter().enumerate().map(row).collect();
+                Recording::parse(&format!("{POWERS}\n{rows}")).unwrap()
+            };
+            let [import, export] = [1, -1].map(|sign| {
+                nets(recording(sign).at(ms, ReplayMode::End, interpolate))
+            });
+            prop_assert_eq!(import, export.map(|net| -net));
+            prop_assert_eq!(import[0], import[1] + import[2] + import[3]);
+            for (phase, net) in import[1..].iter().enumerate() {
+                let (from, to) = (rows[0][phase], rows[1][phase]);
+                prop_assert!((from.min(to)..=from.max(to)).contains(net));
+            }
+        }
     }
 
     #[test]
