@@ -171,7 +171,8 @@ pub static VARIABLES: &[Variable] = &[
     number("conv_factor", |facts| Some(facts.config().meter.conv_factor)),
     number("timestamp", |facts| {
         let time = facts.snapshot.meter_time()?;
-        Some(Decimal::new(time.timestamp().as_second(), 0))
+        // Without a sign (`template_variables.csv`).
+        Some(Decimal::new(time.timestamp().as_second().max(0), 0))
     }),
     text("meter.date_time", |facts, out| facts.read_at(out, |time| time.date_time().to_string())),
     text("meter.date_time_local", |facts, out| {

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{
-    MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder, wrong_address,
-    wrong_scaler,
-};
+use super::{MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
+use crate::device::json;
 use crate::limits;
 
 impl RegisterMap {
@@ -31,9 +29,7 @@ impl RegisterMap {
     /// itself.
     pub fn parse_value(value: &Value, word_order: bool) -> Result<Self, Vec<MapError>> {
         let mut walk = Walk { word_order, errors: Vec::new() };
-        let Value::Array(items) = value else {
-            return Err(vec![MapError::new("", "expected an array of register sets")]);
-        };
+        let items = json::array(value).map_err(|message| vec![MapError::new("", message)])?;
         let sets: Vec<_> = items
             .iter()
             .enumerate()
@@ -49,34 +45,34 @@ struct Walk {
 }
 
 impl Walk {
-    fn wrong<T>(&mut self, field: String, message: impl Into<String>) -> Option<T> {
-        self.errors.push(MapError::new(field, message));
-        None
+    /// What was read of a field; what is wrong with it is kept.
+    fn read<T>(&mut self, field: String, read: Result<T, String>) -> Option<T> {
+        read.map_err(|message| self.errors.push(MapError::new(field, message))).ok()
     }
 
-    /// An object; unknown keys are ignored, as everywhere (contract §1).
-    fn object<'a>(&mut self, field: &str, value: &'a Value) -> Option<&'a Map<String, Value>> {
-        let object = value.as_object();
-        object.or_else(|| self.wrong(field.to_owned(), "expected an object"))
-    }
-
+    /// Unknown keys are ignored, as everywhere (contract §1).
     fn set(&mut self, field: &str, value: &Value) -> Option<RegisterSet> {
-        let object = self.object(field, value)?;
-        let start_address = self.start_address(&format!("{field}.start_address"), object);
+        let object = self.read(field.to_owned(), json::object(value))?;
+        let start_address = self.read(
+            format!("{field}.start_address"),
+            required(object, "start_address", "an address")
+                .and_then(|value| json::integer(value, limits::MODBUS_ADDRESSES)),
+        );
         let word_order = match object.get("word_order").filter(|_| self.word_order) {
             None => Some(WordOrder::Msw),
-            Some(word) => self.word(format!("{field}.word_order"), word, &WordOrder::NAMES),
+            Some(word) => {
+                let read = json::word(word, &WordOrder::NAMES);
+                self.read(format!("{field}.word_order"), read)
+            }
         };
         let field = format!("{field}.registers");
-        let registers = match object.get("registers") {
-            Some(Value::Array(registers)) => {
-                let register =
-                    |(index, register)| self.register(&format!("{field}[{index}]"), register);
-                Some(registers.iter().enumerate().filter_map(register).collect())
-            }
-            Some(_) => self.wrong(field, "expected an array of registers"),
-            None => self.wrong(field, "it is missing; expected an array of registers"),
-        };
+        let registers =
+            required(object, "registers", "an array of registers").and_then(json::array);
+        let registers = self.read(field.clone(), registers).map(|registers| {
+            let register =
+                |(index, register)| self.register(&format!("{field}[{index}]"), register);
+            registers.iter().enumerate().filter_map(register).collect()
+        });
         Some(RegisterSet {
             start_address: start_address?,
             word_order: word_order?,
@@ -84,66 +80,40 @@ impl Walk {
         })
     }
 
-    fn start_address(&mut self, field: &str, object: &Map<String, Value>) -> Option<u16> {
-        let Some(value) = object.get("start_address") else {
-            return self.wrong(field.to_owned(), "it is missing; expected an address");
-        };
-        let Some(number) = value.as_i64() else {
-            return self.wrong(field.to_owned(), "expected a whole number");
-        };
-        let address = u16::try_from(number).ok();
-        let address = address.filter(|address| limits::MODBUS_ADDRESSES.contains(address));
-        address.or_else(|| self.wrong(field.to_owned(), wrong_address(number)))
-    }
-
     fn register(&mut self, field: &str, value: &Value) -> Option<Register> {
-        let object = self.object(field, value)?;
-        let id = self.id(format!("{field}.id"), object.get("id"));
+        let object = self.read(field.to_owned(), json::object(value))?;
+        let id = self.read(
+            format!("{field}.id"),
+            required(object, "id", "a register identifier").and_then(identifier),
+        );
         // Both are checked for texts and dates too, where they say nothing.
         let number = match object.get("type") {
             None => Some(NumberType::default()),
-            Some(word) => self.word(format!("{field}.type"), word, &NumberType::NAMES),
+            Some(word) => self.read(format!("{field}.type"), json::word(word, &NumberType::NAMES)),
         };
         let scaler = match object.get("scaler") {
             None => Some(0),
-            Some(value) => self.scaler(format!("{field}.scaler"), value),
+            Some(value) => {
+                let read = json::integer(value, limits::MODBUS_SCALER);
+                self.read(format!("{field}.scaler"), read)
+            }
         };
         Some(Register { id: id?, number: number?, scaler: scaler? })
     }
+}
 
-    fn id(&mut self, field: String, value: Option<&Value>) -> Option<RegisterId> {
-        match value {
-            Some(Value::String(name)) => RegisterId::of_name(name).or_else(|| {
-                let shown: String = name.chars().take(40).collect();
-                self.wrong(field, format!("`{shown}` is no register identifier"))
-            }),
-            Some(_) => self.wrong(field, "expected a register identifier as text, as \"1.8.0\""),
-            None => self.wrong(field, "it is missing; expected a register identifier"),
-        }
-    }
+fn required<'a>(
+    object: &'a Map<String, Value>,
+    key: &str,
+    expected: &str,
+) -> Result<&'a Value, String> {
+    object.get(key).ok_or_else(|| format!("missing: expected {expected}"))
+}
 
-    fn scaler(&mut self, field: String, value: &Value) -> Option<i8> {
-        let Some(number) = value.as_i64() else {
-            return self.wrong(field, "expected a whole number");
-        };
-        let scaler = i8::try_from(number).ok();
-        let scaler = scaler.filter(|scaler| limits::MODBUS_SCALER.contains(scaler));
-        scaler.or_else(|| self.wrong(field, wrong_scaler(number)))
-    }
-
-    fn word<T: Copy>(
-        &mut self,
-        field: String,
-        value: &Value,
-        names: &[(&'static str, T)],
-    ) -> Option<T> {
-        let word = value.as_str();
-        let found = names.iter().find(|(name, _)| Some(*name) == word).map(|(_, known)| *known);
-        found.or_else(|| {
-            let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-            self.wrong(field, format!("expected one of {}", names.join(", ")))
-        })
-    }
+fn identifier(value: &Value) -> Result<RegisterId, String> {
+    let name = json::string(value)?;
+    let shown = || json::shortened(name);
+    RegisterId::of_name(name).ok_or_else(|| format!("`{}` is no register identifier", shown()))
 }
 
 #[cfg(test)]
@@ -159,7 +129,7 @@ mod tests {
 
     #[test]
     fn numbers_are_doubles_without_a_scaler_unless_they_say_otherwise() {
-        let value = json!([{"start_address": 5, "registers": [{"id": "1.8.0"}], "size": 4}]);
+        let value = json!([{"start_address": 5.0, "registers": [{"id": "1.8.0"}], "size": 4}]);
         let map = RegisterMap::parse_value(&value, true).unwrap();
         let id = RegisterId::of_name("1.8.0").unwrap();
         let register = Register { id, number: NumberType::Double, scaler: 0 };
@@ -181,6 +151,7 @@ mod tests {
             (json!({"id": "1_8_0"}), "id"),
             (json!({"id": "sys.id", "type": "hex"}), "type"),
             (json!({"id": "1.8.0", "type": null}), "type"),
+            (json!({"id": "1.8.0", "scaler": 7.0}), "scaler"),
             (json!({"id": "1.8.0", "scaler": 7}), "scaler"),
             (json!({"id": "1.8.0", "scaler": -7}), "scaler"),
             (json!({"id": "1.8.0", "scaler": 1.5}), "scaler"),
