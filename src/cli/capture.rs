@@ -60,7 +60,7 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
     let password = arguments.password.clone().or_else(|| std::env::var("WWSIM_PASSWORD").ok());
     let mut client = Client::new(&arguments.url, password)?;
     let mut captured = Captured { system: client.system().await?, ..Captured::default() };
-    let mut left_out = Vec::new();
+    let mut left_out = LeftOut::default();
     for (path, part) in [
         ("/api/v1/settings", &mut captured.settings),
         ("/api/v1/meter/settings", &mut captured.meter_settings),
@@ -73,28 +73,17 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
         ("/api/v1/report", &mut captured.report),
         (SCAN, &mut captured.networks),
     ] {
-        *part = match client.json(path).await {
-            // A device that keeps one thing to itself is still worth the others; so is a twin whose
-            // clock stands, which never comes to the end of a scan.
-            Err(error) if error.concerns_only(SCAN) => {
-                eprintln!("wwsim: left out: {error}");
-                left_out.push(format!("Left out: {error}"));
-                None
-            }
-            answered => answered?,
-        };
+        *part = left_out.unless(client.json(path).await)?;
     }
-    captured.script = match client.get("/api/v1/berry").await? {
-        answer if answer.status.is_success() => {
-            Some(String::from_utf8_lossy(&answer.body).into_owned())
-        }
-        _ => None,
-    };
+    captured.script = left_out.unless(client.text("/api/v1/berry").await)?;
+    if captured.system["sd_card"]["installed"] == true {
+        captured.sd_card = left_out.unless(client.json("/sdcard/").await)?;
+    }
     let id = captured.system["device"]["id"].as_str().unwrap_or("a device");
     let Draft { scenario, notes } = draft::scenario(&format!("{id}, captured"), &captured);
     // Texts, numbers and mappings with texts as keys always become YAML.
     let yaml = serde_yaml::to_string(&scenario).unwrap_or_default();
-    let comments: String = left_out.iter().chain(&notes).map(|note| comment(note)).collect();
+    let comments: String = left_out.0.iter().chain(&notes).map(|note| comment(note)).collect();
     Ok(format!(
         "# Captured from {} by wwsim {}.\n# Secrets never leave a device: passwords are `captured` \
          here, repeated to their length where the\n# device tells it; keys and certificates' keys \
@@ -102,6 +91,26 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
         client.authority(),
         env!("CARGO_PKG_VERSION"),
     ))
+}
+
+/// What could not be read, for the comments of the file.
+#[derive(Default)]
+struct LeftOut(Vec<String>);
+
+impl LeftOut {
+    /// What was read, or none where that alone could not be: a device that keeps one thing to itself
+    /// is still worth the others; so is a twin whose clock stands, which never comes to the end of a
+    /// scan.
+    fn unless<T>(&mut self, read: Result<Option<T>, Unreadable>) -> Result<Option<T>, Unreadable> {
+        match read {
+            Err(error) if error.concerns_only(SCAN) => {
+                eprintln!("wwsim: left out: {error}");
+                self.0.push(format!("Left out: {error}"));
+                Ok(None)
+            }
+            read => read,
+        }
+    }
 }
 
 /// A note as comments of YAML, each line short enough to be read.

@@ -383,6 +383,27 @@ async fn an_access_point_is_one_in_the_twin() {
     twin.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_keeps_to_itself_is_told() {
+    let original = start(
+        "clock: {speed: 60}\nmeter: {kind: ensor, start: {export: 7}}\n\
+         device: {script: 'print(1)', sd_card: {files: {logs/a.csv: x}}}\n\
+         faults: [{id: berry, at: {api: {route: /api/v1/berry}}, effect: {status: 500}}]",
+    )
+    .await;
+    settle(&original).await;
+    let (text, said) = captured(&original).await;
+    assert!(said.contains("left out: /api/v1/berry: answered with 500"), "{said}");
+    for note in [
+        "# Left out: /api/v1/berry: answered with 500",
+        "# The house exports: a device cannot tell its panels;",
+        "# The card is empty here;",
+    ] {
+        assert!(text.contains(note), "{text}");
+    }
+    original.stop().await;
+}
+
 /// A scan takes seconds of the twin's own time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_twin_whose_clock_stands_is_captured_without_a_scan() {

@@ -63,9 +63,9 @@ impl Unreadable {
 
 /// What a device answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub status: StatusCode,
-    pub body: Bytes,
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
 }
 
 /// A device, and how it lets us in.
@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// What the device says at `path`.
-    pub(super) async fn get(&mut self, path: &str) -> Result<Answer, Unreadable> {
+    async fn get(&mut self, path: &str) -> Result<Answer, Unreadable> {
         let mut response = self.exchange(path).await?;
         // Twice: a nonce of ours may have gone stale, and is answered with a fresh one.
         for _ in 0..2 {
@@ -122,11 +122,22 @@ impl Client {
 
     /// What the device says at `path` as JSON; none where it says with 404 that it has nothing.
     pub(super) async fn json(&mut self, path: &str) -> Result<Option<Value>, Unreadable> {
+        let Some(body) = self.body(path).await? else { return Ok(None) };
+        serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|error| wrong_answer(path, &format!("answered with no JSON: {error}")))
+    }
+
+    /// The same as text.
+    pub(super) async fn text(&mut self, path: &str) -> Result<Option<String>, Unreadable> {
+        let body = self.body(path).await?;
+        Ok(body.map(|body| String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    async fn body(&mut self, path: &str) -> Result<Option<Bytes>, Unreadable> {
         let Answer { status, body } = self.get(path).await?;
         match status {
-            StatusCode::OK => serde_json::from_slice(&body)
-                .map(Some)
-                .map_err(|error| wrong_answer(path, &format!("answered with no JSON: {error}"))),
+            StatusCode::OK => Ok(Some(body)),
             StatusCode::NOT_FOUND => Ok(None),
             other => Err(wrong_answer(path, &format!("answered with {other}"))),
         }

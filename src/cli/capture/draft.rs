@@ -22,6 +22,8 @@ pub(super) struct Captured {
     pub actions: Option<Value>,
     pub script: Option<String>,
     pub report: Option<Value>,
+    /// What lies at the top of the SD card.
+    pub sd_card: Option<Value>,
 }
 
 /// What comes of it.
@@ -79,7 +81,7 @@ pub(super) fn scenario(name: &str, captured: &Captured) -> Draft {
     if berry["execution_status"]["state"] == "RUNNING" {
         notes.push("The script runs on the device; here it is to be started.".into());
     }
-    device.insert("sd_card".into(), sd_card(&captured.system["sd_card"]));
+    device.insert("sd_card".into(), sd_card(captured, &mut notes));
     device.retain(|_, value| !value.is_null());
     let mut scenario = json!({ "name": name, "device": device });
     for (key, part) in [("meter", meter.meter), ("faults", meter.faults)] {
@@ -131,7 +133,12 @@ fn cable(captured: &Captured) -> Value {
     if enabled && fed && !saving && down { json!(false) } else { Value::Null }
 }
 
-fn sd_card(card: &Value) -> Value {
+fn sd_card(captured: &Captured, notes: &mut Vec<String>) -> Value {
+    let card = &captured.system["sd_card"];
+    let files = captured.sd_card.as_ref().and_then(|listed| listed["files"].as_array());
+    if files.is_some_and(|files| !files.is_empty()) {
+        notes.push("The card is empty here; `sd_card.files` can say what is on it.".into());
+    }
     match card["installed"].as_bool() {
         Some(true) => card["size"]
             .as_u64()

@@ -149,6 +149,16 @@ fn described(kind: &str, captured: &Captured, notes: &mut Vec<String>) -> Value 
             start.insert(key.into(), count);
         }
     }
+    let exports = |path: &str| shown.sent(path).is_some_and(|exported| exported > 0.0);
+    if exports("energy.active.negative.total")
+        || exports("instantaneous_power.active.negative.total")
+    {
+        notes.push(
+            "The house exports: a device cannot tell its panels; `pv` and `battery` of the meter say \
+             what they are."
+                .into(),
+        );
+    }
     if !start.is_empty() {
         meter.insert("start".into(), Value::Object(start));
     }
