@@ -208,8 +208,9 @@ pub const RECORDING_ROWS: usize = 100_000;
 pub const RECORDED_NUMBER: i64 = 1_000_000_000;
 /// Characters of a text of the meter: as many as the device's Modbus map has room for (contract §6).
 pub const METER_TEXT: usize = 24;
-/// The device's time zone (contract §4).
-pub const ZONE: &str = "Europe/Zurich";
+/// The device's time zone, Europe/Zurich (contract §4), by the rule that the vendor documents: that of
+/// the time zone database since 1996.
+pub const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 /// So much earlier than `services.sd.frequency` or `services.report_interval` says, a reading is in
 /// time (ruling): the device counts whole seconds, and of a meter that sends one each second, to a few
 /// milliseconds, none is to be passed over.
