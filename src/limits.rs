@@ -228,7 +228,8 @@ pub const METER_CHANGES_AHEAD: usize = 4000;
 /// as rules. What befell a meter before the oldest of them is in the count of a device that was
 /// looked at since.
 pub const PAST_EPISODES: usize = FAULT_RULES;
-/// Journal entries kept; at some 200 bytes each this is 2 MB when full.
+/// Journal entries kept; at some 200 bytes each this is 2 MB when full, and 40 MB where each is a write
+/// of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
 /// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of
 /// the device's own.

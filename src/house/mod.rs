@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -145,8 +146,14 @@ impl House {
         });
         let mut addresses = inside.addresses();
         addresses.token = token.as_ref().map(|token| token.as_str().to_owned());
-        let control = control::Server::start(control, inside.clone(), token);
-        let control = control.map_err(|source| inside.no_control(source))?;
+        let control = match control::Server::start(control, inside.clone(), token) {
+            Ok(control) => control,
+            Err(source) => {
+                tasks.end_all().await;
+                inside.close().await;
+                return Err(inside.no_control(source));
+            }
+        };
         addresses.control = url(control.address());
         Ok(Self { inside, control, addresses, tasks })
     }
@@ -228,15 +235,7 @@ impl House {
         let _no_reset = inside.resetting.lock().await;
         control.end_resets().await;
         tasks.end_all().await;
-        let mut closing = JoinSet::new();
-        for gateway in &inside.devices {
-            let gateway = Arc::clone(gateway);
-            closing.spawn(async move { gateway.close().await });
-        }
-        while closing.join_next().await.is_some() {}
-        inside.outside.close().await;
-        #[cfg(feature = "mdns")]
-        inside.announcer.close().await;
+        inside.close().await;
     }
 
     async fn close(&self, ended: bool) {
@@ -303,21 +302,38 @@ fn bind_outside(
     Outside::bind(&scenario.slaves, &scenario.http_targets, context)
 }
 
-/// The devices, each on its listener, from where it was where it goes on.
-fn start_devices(
+/// The devices, each on its listener, from where it was where it goes on. Where one cannot start, all
+/// that has is closed again.
+async fn start_devices(
     scenario: &Scenario,
     listeners: Vec<TcpListener>,
     dir: Option<&StateDir>,
     mut resumed: HashMap<DeviceId, Resumed>,
     parts: &Parts<'_>,
 ) -> Result<Vec<Arc<Gateway>>, StartError> {
-    let devices = scenario.devices.iter().zip(listeners);
-    let devices = devices.map(|(plan, listener)| {
+    let mut started = Vec::with_capacity(listeners.len());
+    for (plan, listener) in scenario.devices.iter().zip(listeners) {
         let id = &plan.identity.id;
         let kept = Kept { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
-        Gateway::start(plan, kept, listener, parts)
-    });
-    devices.collect()
+        match Gateway::start(plan, kept, listener, parts) {
+            Ok(gateway) => started.push(gateway),
+            Err(error) => {
+                close_devices(&started).await;
+                parts.outside.close().await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(started)
+}
+
+async fn close_devices(devices: &[Arc<Gateway>]) {
+    let mut closing = JoinSet::new();
+    for gateway in devices {
+        let gateway = Arc::clone(gateway);
+        closing.spawn(async move { gateway.close().await });
+    }
+    while closing.join_next().await.is_some() {}
 }
 
 fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -370,29 +386,32 @@ impl Inside {
             #[cfg(feature = "mdns")]
             announcer: &announcer,
         };
-        let devices = start_devices(&scenario, listeners, dir.as_deref(), resumed, &parts)?;
-        let keeper = match dir {
-            Some(dir) => {
-                let (seed, ids) = (scenario.seed, state::ids(&scenario));
-                let state = HouseState { seed, start, devices: ids, at: at.as_nanos() };
-                let devices = devices.iter().map(|gateway| Arc::clone(&gateway.device));
-                Some(Keeper::start(dir, state, &clock, &journal, devices).await)
-            }
-            None => None,
-        };
-        Ok(Arc::new(Self {
+        let devices = start_devices(&scenario, listeners, dir.as_deref(), resumed, &parts).await;
+        let mut inside = Self {
+            devices: devices?,
+            keeper: None,
+            epoch: AtomicU64::new(0),
+            resetting: Mutex::new(()),
             scenario,
             clock,
             engine,
             journal,
-            devices,
             outside,
-            keeper,
             #[cfg(feature = "mdns")]
             announcer,
-            epoch: AtomicU64::new(0),
-            resetting: Mutex::new(()),
-        }))
+        };
+        if let Some(dir) = dir {
+            inside.keeper = Some(inside.keep(dir, start, at).await);
+        }
+        Ok(Arc::new(inside))
+    }
+
+    /// Keeps the house from now on, as it was at `at`.
+    async fn keep(&self, dir: Arc<StateDir>, start: Timestamp, at: VirtualTime) -> Keeper {
+        let (seed, devices) = (self.scenario.seed, state::ids(&self.scenario));
+        let house = HouseState { seed, start, devices, at: at.as_nanos() };
+        let devices = self.devices.iter().map(|gateway| Arc::clone(&gateway.device));
+        Keeper::start(dir, house, &self.clock, &self.journal, devices).await
     }
 
     /// Where everything but the control plane listens.
@@ -417,6 +436,14 @@ impl Inside {
     fn no_control(&self, source: io::Error) -> StartError {
         let address = self.scenario.control;
         StartError::Bind { who: "the control plane".to_owned(), address, source }
+    }
+
+    /// Ends all that listens but the control plane, and returns when its ports are free.
+    async fn close(&self) {
+        close_devices(&self.devices).await;
+        self.outside.close().await;
+        #[cfg(feature = "mdns")]
+        self.announcer.close().await;
     }
 
     async fn reset(self: Arc<Self>) {

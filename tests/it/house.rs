@@ -203,6 +203,21 @@ async fn a_house_that_cannot_listen_starts_nothing() {
     drop(held);
 }
 
+#[tokio::test]
+async fn a_house_whose_second_device_cannot_listen_gives_the_ports_of_the_first_back() {
+    let (free, taken) = (FreePort::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let modbus = "settings: {services: {modbus: {enable: true}}}";
+    let text = format!(
+        "control: 127.0.0.1:0\nslaves: {{pump: {{listen: 127.0.0.1:0, units: {{1: {{}}}}}}}}\n\
+         devices: [{{http: '{}', modbus: 127.0.0.1:0}}, {{http: 127.0.0.1:0, modbus: '{}', {modbus}}}]",
+        free.address(),
+        taken.local_addr().unwrap()
+    );
+    let error = House::start(scenario::load(&text, "t.yaml", None).unwrap()).await.unwrap_err();
+    assert!(error.to_string().contains("cannot listen on"), "{error}");
+    free.listen();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rules_without_a_name_never_take_the_same_one() {
     let twin = Twin::start("").await;
