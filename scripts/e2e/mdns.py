@@ -84,6 +84,10 @@ HTTP, MODBUS, SERVER = "_http._tcp.local.", "_modbus._tcp.local.", "_server._sub
 WEB, SLAVE = f"whatwatt Go D15CE2 WebUI.{HTTP}", f"ModbusTCP Slave D15CE2.{MODBUS}"
 
 listener = Listener("whatwatt Go D15CE2 WebUI")
+# Not before somebody listens.
+for broadcast in [False, True]:
+    settings({"services": {"broadcast": broadcast}})
+    time.sleep(0.2)
 listener.wait("announced at the start")
 for broadcast in [False, True, False, True]:
     settings({"services": {"broadcast": broadcast}})

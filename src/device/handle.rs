@@ -1099,6 +1099,33 @@ mod tests {
         assert_eq!(bench.device.view().config.script.as_deref(), Some("print(1)"));
     }
 
+    /// Notes whether the device's state is locked when it wakes.
+    struct Notes {
+        device: Arc<Device>,
+        locked: AtomicBool,
+    }
+
+    impl std::task::Wake for Notes {
+        fn wake(self: Arc<Self>) {
+            self.locked.store(self.device.state.try_lock().is_err(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_change_counts_before_anybody_sees_it() {
+        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let device = Arc::clone(&bench.device);
+        let notes = Arc::new(Notes { device, locked: AtomicBool::new(false) });
+        let waker = Arc::clone(&notes).into();
+        let mut changes = bench.device.changes();
+        let mut next = std::pin::pin!(changes.changed());
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        bench.device.start_pairing();
+        assert!(next.as_mut().poll(&mut context).is_ready());
+        assert!(notes.locked.load(Ordering::Relaxed), "it counted when the lock was let go");
+    }
+
     #[test]
     fn a_change_that_was_overtaken_is_made_anew() {
         let bench = Bench::new(&json!([]), ActionSettings::default());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::actions::Definition;
@@ -38,7 +38,7 @@ pub struct Saved {
     #[serde(default)]
     script_runs: bool,
     /// Whether it no longer starts by itself before the next boot.
-    #[serde(default)]
+    #[serde(default, alias = "script_by_hand")]
     script_settled: bool,
     /// When it comes up again, in nanoseconds of virtual time, where it reboots.
     #[serde(default)]
@@ -49,9 +49,14 @@ pub struct Saved {
     /// When its WPS pairing began, in nanoseconds of virtual time, where one is under way.
     #[serde(default)]
     pairing_since: Option<u64>,
-    /// How far it has come in listening to its meter.
-    #[serde(default)]
+    /// How far it has come in listening to its meter; none where that cannot be read, which costs the
+    /// rest nothing.
+    #[serde(default, deserialize_with = "link")]
     link: Option<Link>,
+}
+
+fn link<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Link>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
 }
 
 /// [`Saved`], read and found right.
@@ -272,6 +277,14 @@ mod tests {
         let mut expected = Config::factory(&id());
         expected.settings.system.name = "a".into();
         assert_eq!(*resumed.config, expected);
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_read_costs_the_rest_nothing() {
+        let mut document = serde_json::to_value(saved(serde_json::json!({}))).unwrap();
+        document["link"] = serde_json::json!({"through": "later"});
+        let read: Saved = serde_json::from_value(document).unwrap();
+        assert_eq!(read, saved(serde_json::json!({})));
     }
 
     #[test]

@@ -141,11 +141,6 @@ impl Keeper {
         }
     }
 
-    /// Writes nothing any more.
-    pub(super) fn give_up(&self) {
-        self.keeping.writers.close();
-    }
-
     /// Writes all of it down for the last time, and returns when that is done. Where `ended`, nobody
     /// can call a device any more.
     pub(super) async fn close(&self, ended: bool) {
@@ -279,5 +274,42 @@ impl Keeping {
                 self.journal.write(Event::StateNotWritten { what, error });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use crate::house::House;
+    use crate::scenario;
+
+    #[tokio::test]
+    async fn nothing_is_written_while_a_keeper_pauses() {
+        let folder = std::env::temp_dir().join(format!("wwsim-keeping-{}", std::process::id()));
+        let yaml = "control: 127.0.0.1:0\nclock: {speed: manual}\ndevice: {http: 127.0.0.1:0}";
+        let mut scenario = scenario::load(yaml, "test.yaml", None).unwrap();
+        scenario.any_port();
+        scenario.state_dir = Some(folder.clone());
+        let house = House::start(scenario).await.unwrap();
+        let (device, keeper) = (house.devices().next().unwrap(), house.inside.keeper.as_ref());
+        let document = folder.join(device.identity().id.as_str()).join("device.json");
+        let is_written =
+            || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));
+        device.kept().await;
+        let paused = keeper.unwrap().pause().await;
+        let Ok(()) = device.configure(|config| {
+            config.settings.system.name = "changed".into();
+            Ok::<_, Infallible>(())
+        });
+        for _ in 0..100 {
+            // Time enough for what writes on such a thread, too.
+            let looked = tokio::task::spawn_blocking(|| ()).await;
+            assert!(looked.is_ok() && !is_written());
+        }
+        keeper.unwrap().restart(paused).await;
+        assert!(is_written());
+        house.stop().await;
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use self::gateway::{Gateway, Kept, Parts};
@@ -120,6 +120,8 @@ struct Inside {
     epoch: AtomicU64,
     /// One reset at a time.
     resetting: Mutex<()>,
+    /// Whether the house is told to end.
+    ending: watch::Sender<bool>,
 }
 
 /// The house's own listeners, bound before anything is served.
@@ -221,7 +223,8 @@ impl House {
     }
 
     /// The same for a process that is to end soon: connections and tasks get `grace` of real time, and
-    /// may go on after it until the process ends; what is kept is written then.
+    /// may go on after it until the process ends; what is kept is written then, after a reset that is
+    /// under way.
     pub async fn stop_within(self, grace: Duration) {
         // What does not end by then ends with the process.
         let ended = tokio::time::timeout(grace, self.end()).await;
@@ -231,7 +234,8 @@ impl House {
     async fn end(&self) {
         let Self { inside, control, tasks, .. } = self;
         control.hang_up().await;
-        // A reset that has begun goes on to its end, and no other begins any more.
+        // A reset that has begun goes on to its end; one that still waits, and others, are given up.
+        inside.ending.send_replace(true);
         let _no_reset = inside.resetting.lock().await;
         control.end_resets().await;
         tasks.end_all().await;
@@ -240,12 +244,9 @@ impl House {
 
     async fn close(&self, ended: bool) {
         let Some(keeper) = &self.inside.keeper else { return };
-        if let Ok(_no_reset) = self.inside.resetting.try_lock() {
-            keeper.close(ended).await;
-        } else {
-            tracing::warn!("a reset did not end in time; the state stays as it was written last");
-            keeper.give_up();
-        }
+        // Half a reset is not to be written down.
+        let _no_reset = self.inside.resetting.lock().await;
+        keeper.close(ended).await;
     }
 }
 
@@ -392,6 +393,7 @@ impl Inside {
             keeper: None,
             epoch: AtomicU64::new(0),
             resetting: Mutex::new(()),
+            ending: watch::Sender::new(false),
             scenario,
             clock,
             engine,
@@ -455,8 +457,14 @@ impl Inside {
             paused.push(gateway.pause().await);
         }
         paused.extend(self.outside.stop().await);
-        let still = self.clock.still().await;
-        // From here until all of it is at its start, nothing is written down.
+        // A movement may take its time.
+        let mut ending = self.ending.subscribe();
+        let still = tokio::select! {
+            biased;
+            _ = ending.wait_for(|ending| *ending) => return,
+            still = self.clock.still() => still,
+        };
+        // From here until all of it is at its start, nothing is written down; cards are emptied.
         let kept = match &self.keeper {
             Some(keeper) => Some((keeper, keeper.pause().await)),
             None => None,

@@ -218,6 +218,34 @@ async fn a_house_whose_second_device_cannot_listen_gives_the_ports_of_the_first_
     free.listen();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_house_ends_also_while_a_reset_waits_for_a_movement() {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let twin = Twin::start("").await;
+    let clock = twin.house.clock().clone();
+    let ticking = tokio::spawn(clock.motions().track({
+        let clock = clock.clone();
+        async move {
+            loop {
+                clock.sleep(MILLISECOND).await;
+            }
+        }
+    }));
+    let moving = tokio::spawn({
+        let clock = clock.clone();
+        async move { clock.advance(Duration::from_hours(1_000_000)).await }
+    });
+    eventually(|| clock.is_moving()).await;
+    tokio::select! {
+        biased;
+        () = twin.house.reset() => panic!("the clock moves"),
+        () = tokio::time::sleep(10 * MILLISECOND) => {}
+    }
+    within(twin.house.stop()).await;
+    moving.abort();
+    ticking.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rules_without_a_name_never_take_the_same_one() {
     let twin = Twin::start("").await;
