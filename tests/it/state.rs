@@ -416,7 +416,7 @@ async fn no_id_is_told_that_a_killed_process_would_give_out_again() {
         assert!(last < next(), "{last} was told, {} is kept", next());
         twin.settle().await;
     }
-    twin.house.stop_within(Duration::ZERO).await;
+    stop(twin).await;
     assert_eq!(next(), 2001, "what was reserved is given back in the end");
 }
 
