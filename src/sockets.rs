@@ -25,57 +25,140 @@ pub(crate) fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// The port of a listener that can close and come back. While it is closed, a socket that is bound
-/// and does not listen refuses connections just as well, and nobody else can take the port.
+/// The port of a listener that can close and come back.
+///
+/// A socket that is bound and never listens, the anchor, keeps it all along: while nothing listens,
+/// connections are refused just as well, and the system gives the port to nobody. It does not go by
+/// `SO_REUSEADDR` but while we bind a listener beside it, so that nobody else can who asks for this very
+/// port; before the first listener that is up to the system.
 #[derive(Debug)]
-pub(crate) enum Port {
-    /// Connections are taken.
-    Open(Arc<TcpListener>),
-    /// Connections are refused, and the port is kept.
-    Reserved(TcpSocket),
-    /// Connections are refused, and the port could not be kept.
-    Lost,
+pub(crate) struct Port {
+    address: SocketAddr,
+    anchor: Option<TcpSocket>,
+    /// Set while connections are taken.
+    listener: Option<Arc<TcpListener>>,
 }
 
 impl Port {
+    /// Whether a listener can be bound beside an anchor; elsewhere the anchor becomes the listener, and
+    /// comes back when that is closed.
+    const BESIDE: bool = cfg!(target_os = "linux");
+
     /// An open port, with room for `backlog` connections that wait to be accepted.
-    pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<(Self, SocketAddr)> {
-        let listener = bound(address)?.listen(backlog)?;
-        let bound = listener.local_addr()?;
-        Ok((Self::Open(Arc::new(listener)), bound))
+    pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
+        let mut port = Self::reserve(address)?;
+        port.open(backlog)?;
+        Ok(port)
     }
 
     /// A port that is kept and refuses.
-    pub(crate) fn reserve(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
-        let socket = bound(address)?;
-        let bound = socket.local_addr()?;
-        Ok((Self::Reserved(socket), bound))
+    pub(crate) fn reserve(address: SocketAddr) -> io::Result<Self> {
+        let anchor = bound(address)?;
+        Ok(Self { address: anchor.local_addr()?, anchor: Some(anchor), listener: None })
+    }
+
+    /// A port that is nobody's until it is opened.
+    pub(crate) const fn free(address: SocketAddr) -> Self {
+        Self { address, anchor: None, listener: None }
+    }
+
+    /// The port of a listener that is there; it has no anchor before it is closed.
+    pub(crate) fn of(listener: TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Self { address, anchor: None, listener: Some(Arc::new(listener)) })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Takes connections, again or still.
-    pub(crate) fn open(
-        &mut self,
-        address: SocketAddr,
-        backlog: u32,
-    ) -> io::Result<Arc<TcpListener>> {
-        let listener = match std::mem::replace(self, Self::Lost) {
-            Self::Open(listener) => listener,
-            Self::Reserved(socket) => Arc::new(socket.listen(backlog)?),
-            Self::Lost => Arc::new(bound(address)?.listen(backlog)?),
+    pub(crate) fn open(&mut self, backlog: u32) -> io::Result<Arc<TcpListener>> {
+        if let Some(listener) = &self.listener {
+            return Ok(Arc::clone(listener));
+        }
+        let anchor = match self.anchor.take() {
+            Some(anchor) => anchor,
+            None => bound(self.address)?,
         };
-        *self = Self::Open(Arc::clone(&listener));
-        Ok(listener)
+        let listener = if Self::BESIDE {
+            let listener = beside(&anchor, self.address, backlog);
+            self.anchor = Some(anchor);
+            listener?
+        } else {
+            anchor.listen(backlog)?
+        };
+        Ok(Arc::clone(self.listener.insert(Arc::new(listener))))
     }
 
-    /// Takes connections no more, once nobody else holds the listener.
-    pub(crate) fn close(&mut self, address: SocketAddr) {
-        if let Self::Reserved(_) = self {
-            return;
+    /// Takes connections no more, once nobody else holds the listener, and keeps the port.
+    pub(crate) fn close(&mut self) {
+        self.listener = None;
+        if self.anchor.is_none() {
+            match bound(self.address) {
+                Ok(anchor) => self.anchor = Some(anchor),
+                Err(error) => {
+                    tracing::warn!(address = %self.address, %error, "port not kept while it refuses");
+                }
+            }
         }
-        *self = Self::Lost;
-        match Self::reserve(address) {
-            Ok((port, _)) => *self = port,
-            Err(error) => tracing::warn!(%address, %error, "port not kept while it refuses"),
+    }
+
+    /// Takes connections no more, and gives the port back.
+    pub(crate) fn give_back(&mut self) {
+        *self = Self::free(self.address);
+    }
+}
+
+/// A listener on the address of an anchor, which lets it alone in.
+fn beside(anchor: &TcpSocket, address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    anchor.set_reuseaddr(true)?;
+    let listener = bound(address).and_then(|socket| socket.listen(backlog));
+    anchor.set_reuseaddr(false)?;
+    listener
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[tokio::test]
+    async fn a_port_stays_our_own_while_it_refuses() {
+        let mut port = Port::bind(any(), 1).unwrap();
+        let address = port.address();
+        let reached = async || for_address(address).unwrap().connect(address).await.is_ok();
+        for _ in 0..3 {
+            assert!(reached().await);
+            assert!(
+                bound(address).and_then(|socket| socket.listen(1)).is_err(),
+                "while it listens"
+            );
+            port.close();
+            assert!(!reached().await);
+            if Port::BESIDE {
+                assert!(bound(address).is_err(), "while it refuses");
+            }
+            port.open(1).unwrap();
+        }
+        port.give_back();
+        bound(address).unwrap().listen(1).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reserved_port_and_one_of_a_listener_open_and_close_too() {
+        let listener = bound(any()).unwrap().listen(1).unwrap();
+        for mut port in [Port::reserve(any()).unwrap(), Port::of(listener).unwrap()] {
+            for _ in 0..3 {
+                let listener = port.open(1).unwrap();
+                assert_eq!(listener.local_addr().unwrap(), port.address());
+                drop(listener);
+                port.close();
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -14,6 +13,7 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::outside::{Outside, Runner};
 use crate::scenario::DevicePlan;
+use crate::sockets::Port;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
 #[cfg(feature = "mqtt")]
@@ -70,7 +70,7 @@ impl Gateway {
     pub(super) fn start(
         plan: &DevicePlan,
         kept: Kept,
-        listener: TcpListener,
+        port: Port,
         parts: &Parts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
@@ -80,7 +80,7 @@ impl Gateway {
             Arc::clone(parts.journal),
         );
         let modbus = modbus_server(plan, &device, parts)?;
-        let http = http_server(plan, &device, listener, parts)?;
+        let http = http_server(plan, &device, port, parts)?;
         #[cfg(feature = "mqtt")]
         let mqtt = mqtt::Client::new(mqtt::Parts {
             device: Arc::clone(&device),
@@ -244,11 +244,11 @@ fn modbus_server(
     })
 }
 
-/// The device's API on its listener, shut where the device is not to be reached.
+/// The device's API on its port, shut where the device is not to be reached.
 fn http_server(
     plan: &DevicePlan,
     device: &Arc<Device>,
-    listener: TcpListener,
+    port: Port,
     parts: &Parts<'_>,
 ) -> Result<http::Server, StartError> {
     let runner = Arc::clone(parts.outside.runner());
@@ -258,12 +258,10 @@ fn http_server(
         parts.clock.clone(),
         move |run| runner.run(run),
     );
-    let server = if device.is_offline() || device.power() != Power::Up {
-        http::Server::start_shut(listener, api)
-    } else {
-        http::Server::start(listener, api)
-    };
-    server.map_err(|source| StartError::Bind {
+    if device.is_offline() || device.power() != Power::Up {
+        return Ok(http::Server::start_shut(port, api));
+    }
+    http::Server::start_on(port, api).map_err(|source| StartError::Bind {
         who: format!("device {}", plan.identity.id),
         address: plan.http,
         source,

@@ -30,8 +30,10 @@ use crate::device::actions::Definition;
 use crate::device::{Device, DeviceId, Resumed};
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
+use crate::limits;
 use crate::outside::{self, Outside, OutsideError, Slave, Target};
 use crate::scenario::{self, Scenario};
+use crate::sockets::Port;
 use crate::state::{self, Continuation, HouseState, StateDir, StateError};
 use crate::surface::http::server::bind;
 #[cfg(feature = "mdns")]
@@ -127,7 +129,7 @@ struct Inside {
 /// The house's own listeners, bound before anything is served.
 struct Bound {
     control: TcpListener,
-    devices: Vec<TcpListener>,
+    devices: Vec<Port>,
 }
 
 impl House {
@@ -262,8 +264,11 @@ impl Bound {
         let control = listener("the control plane", scenario.control)?;
         let mut devices = Vec::with_capacity(scenario.devices.len());
         for plan in &scenario.devices {
-            let who = format!("device {}", plan.identity.id);
-            devices.push(listener(&who, plan.http)?);
+            let port = Port::bind(plan.http, limits::HTTP_BACKLOG);
+            devices.push(port.map_err(|source| {
+                let who = format!("device {}", plan.identity.id);
+                StartError::Bind { who, address: plan.http, source }
+            })?);
         }
         Ok(Self { control, devices })
     }
@@ -303,20 +308,20 @@ fn bind_outside(
     Outside::bind(&scenario.slaves, &scenario.http_targets, context)
 }
 
-/// The devices, each on its listener, from where it was where it goes on. Where one cannot start, all
+/// The devices, each on its port, from where it was where it goes on. Where one cannot start, all
 /// that has is closed again.
 async fn start_devices(
     scenario: &Scenario,
-    listeners: Vec<TcpListener>,
+    listening: Vec<Port>,
     dir: Option<&StateDir>,
     mut resumed: HashMap<DeviceId, Resumed>,
     parts: &Parts<'_>,
 ) -> Result<Vec<Arc<Gateway>>, StartError> {
-    let mut started = Vec::with_capacity(listeners.len());
-    for (plan, listener) in scenario.devices.iter().zip(listeners) {
+    let mut started = Vec::with_capacity(listening.len());
+    for (plan, port) in scenario.devices.iter().zip(listening) {
         let id = &plan.identity.id;
         let kept = Kept { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
-        match Gateway::start(plan, kept, listener, parts) {
+        match Gateway::start(plan, kept, port, parts) {
             Ok(gateway) => started.push(gateway),
             Err(error) => {
                 close_devices(&started).await;
@@ -355,7 +360,7 @@ impl Inside {
     /// All of a house but its control plane and what drives its clock.
     async fn start(
         scenario: Scenario,
-        listeners: Vec<TcpListener>,
+        listening: Vec<Port>,
         dir: Option<Arc<StateDir>>,
         going_on: Continuation,
     ) -> Result<Arc<Self>, StartError> {
@@ -387,7 +392,7 @@ impl Inside {
             #[cfg(feature = "mdns")]
             announcer: &announcer,
         };
-        let devices = start_devices(&scenario, listeners, dir.as_deref(), resumed, &parts).await;
+        let devices = start_devices(&scenario, listening, dir.as_deref(), resumed, &parts).await;
         let mut inside = Self {
             devices: devices?,
             keeper: None,

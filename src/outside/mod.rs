@@ -242,7 +242,7 @@ impl Outside {
     /// Closes the slaves' listeners; their supervisors, which hold them too, go with the tasks.
     fn lose_ports(&self) {
         for server in &self.slaves {
-            *server.port.lock().unwrap_or_else(PoisonError::into_inner) = Port::Lost;
+            server.port.lock().unwrap_or_else(PoisonError::into_inner).give_back();
         }
     }
 
@@ -309,11 +309,11 @@ impl Drop for Outside {
 
 impl SlaveServer {
     fn bind(plan: &SlavePlan, context: &Context) -> Result<Self, OutsideError> {
-        let (port, address) = Port::bind(plan.listen, BACKLOG).map_err(|source| {
+        let port = Port::bind(plan.listen, BACKLOG).map_err(|source| {
             let (name, address) = (Arc::clone(&plan.name), plan.listen);
             OutsideError::BindSlave { name, address, source }
         })?;
-        let slave = Arc::new(Slave::new(plan, address, context)?);
+        let slave = Arc::new(Slave::new(plan, port.address(), context)?);
         Ok(Self { slave, port: Arc::new(Mutex::new(port)) })
     }
 }

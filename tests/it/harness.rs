@@ -193,14 +193,9 @@ pub struct FreePort(TcpSocket);
 
 impl FreePort {
     pub fn new() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap())
-    }
-
-    /// One that nobody listens on now.
-    pub fn at(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        socket.bind(address).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Self(socket)
     }
 

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use wwsim::house::House;
+use wwsim::scenario;
+
 use crate::harness::{FreePort, Twin, within};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -155,9 +158,13 @@ async fn a_house_that_is_reset_while_its_device_reboots_is_there_at_once() {
 
 #[tokio::test]
 async fn a_house_can_be_stopped_while_its_device_reboots() {
-    let twin = Twin::start(HOUSE).await;
+    let port = FreePort::new();
+    let house = format!("clock: {{speed: manual}}\n{HOUSE}");
+    let mut scenario = scenario::load(&house, "test.yaml", None).unwrap();
+    scenario.any_port();
+    scenario.devices[0].http = port.address();
+    let twin = Twin { house: House::start(scenario).await.unwrap() };
     reboot(&twin).await;
-    let port = FreePort::at(twin.device());
     within(twin.house.stop()).await;
     port.listen();
 }

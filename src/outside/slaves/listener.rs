@@ -46,7 +46,7 @@ impl Supervisor {
         if asked.refuse {
             if !self.refusing {
                 self.door.shut();
-                self.port().close(self.slave.address);
+                self.port().close();
                 self.door.emptied().await;
             }
         } else {
@@ -96,7 +96,7 @@ impl Supervisor {
         if self.door.is_open() {
             return;
         }
-        let opened = self.port().open(self.slave.address, BACKLOG);
+        let opened = self.port().open(BACKLOG);
         match opened {
             Ok(listener) => self.door.open(listener),
             Err(error) => {

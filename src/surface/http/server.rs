@@ -39,25 +39,27 @@ impl Server {
     /// # Errors
     /// Where the listener does not tell its address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
-        let server = Self::new(listener, api)?;
+        Self::start_on(Port::of(listener)?, api)
+    }
+
+    /// The same on a port that is open.
+    pub(crate) fn start_on(port: Port, api: Arc<Api>) -> io::Result<Self> {
+        let server = Self::new(port, api);
         server.open()?;
         Ok(server)
     }
 
     /// The same, but connections are refused until [`Server::open`]. None that came before is taken.
-    ///
-    /// # Errors
-    /// As [`Server::start`].
-    pub(crate) fn start_shut(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
-        let server = Self::new(listener, api)?;
+    pub(crate) fn start_shut(port: Port, api: Arc<Api>) -> Self {
+        let server = Self::new(port, api);
         server.listening.close_port();
-        Ok(server)
+        server
     }
 
-    fn new(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
+    fn new(port: Port, api: Arc<Api>) -> Self {
         let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
-        Listening::new(listener, serve).map(|listening| Self { listening, streams })
+        Self { listening: Listening::new(port, serve), streams }
     }
 
     /// Where it listens.
@@ -182,28 +184,25 @@ impl Listening {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listening = Self::new(listener, serve)?;
+        let listening = Self::new(Port::of(listener)?, serve);
         listening.open()?;
         Ok(listening)
     }
 
     /// The same, but nobody accepts before [`Listening::open`].
-    fn new<F>(
-        listener: TcpListener,
-        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
-    ) -> io::Result<Self>
+    fn new<F>(port: Port, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Ok(Self {
-            address: listener.local_addr()?,
-            port: Locked::new(Port::Open(Arc::new(listener))),
+        Self {
+            address: port.address(),
+            port: Locked::new(port),
             connections: Arc::default(),
             accepting: Tasks::default(),
             gate: Arc::default(),
             places: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
             serve: Arc::new(move |stream| Box::pin(serve(stream))),
-        })
+        }
     }
 
     /// Takes connections again; nothing happens where it does.
@@ -212,7 +211,7 @@ impl Listening {
         if self.accepting.count() > 0 {
             return Ok(());
         }
-        let listener = port.open(self.address, limits::HTTP_BACKLOG)?;
+        let listener = port.open(limits::HTTP_BACKLOG)?;
         // Handed down to its connections. Where it fails, the system's own size stands.
         let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
         let (places, gate) = (Arc::clone(&self.places), Arc::clone(&self.gate));
@@ -230,7 +229,7 @@ impl Listening {
 
     /// Has the kernel refuse connections, where nobody accepts any.
     fn close_port(&self) {
-        self.port.lock().unwrap_or_else(PoisonError::into_inner).close(self.address);
+        self.port.lock().unwrap_or_else(PoisonError::into_inner).close();
     }
 
     /// Drops all connections, and returns when they are gone; new ones wait at the gate.
@@ -245,7 +244,7 @@ impl Listening {
     pub(crate) async fn close(&self) {
         // The listener first: it adds to the connections.
         self.accepting.end_all().await;
-        *self.port.lock().unwrap_or_else(PoisonError::into_inner) = Port::Lost;
+        self.port.lock().unwrap_or_else(PoisonError::into_inner).give_back();
         self.connections.end_all().await;
     }
 }

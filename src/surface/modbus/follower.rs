@@ -12,7 +12,7 @@ use crate::clock::{Sleep, VirtualTime};
 use crate::fault::Listener;
 use crate::limits;
 use crate::modbus::{BACKLOG, Door};
-use crate::sockets::Port;
+use crate::sockets;
 use crate::tasks::Tasks;
 
 /// Follows the device and the rules, and takes connections meanwhile.
@@ -162,11 +162,11 @@ impl Follower {
 
     fn move_to(&mut self, place: SocketAddr) -> io::Result<()> {
         if place == self.shared.home {
-            let listener = self.shared.port().open(place, BACKLOG)?;
+            let listener = self.shared.port().open(BACKLOG)?;
             self.enter(place, listener);
         } else {
-            let listener = listen(place)?;
-            self.enter(place, listener);
+            let listener = sockets::bound(place)?.listen(BACKLOG)?;
+            self.enter(place, Arc::new(listener));
             self.shared.close_home();
         }
         Ok(())
@@ -186,12 +186,5 @@ impl Follower {
         let listening = self.door.is_open();
         let address = self.at.unwrap_or_else(|| self.shared.place_now());
         self.shared.tell(|place| *place = Place { address, listening, note });
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<Arc<TcpListener>> {
-    match Port::bind(address, BACKLOG)? {
-        (Port::Open(listener), _) => Ok(listener),
-        (Port::Reserved(_) | Port::Lost, _) => Err(io::ErrorKind::Other.into()),
     }
 }

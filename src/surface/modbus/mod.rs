@@ -119,11 +119,12 @@ impl Server {
     /// Where the server is to listen from the start and the address cannot be bound.
     pub(crate) fn bind(plan: &ModbusPlan, first_port: u16, parts: Parts) -> io::Result<Self> {
         let keeps_home = plan.listen.port() == 0;
-        let (port, home) = match wanted(&parts.device) {
+        let port = match wanted(&parts.device) {
             Ok(port) if port == first_port => Port::bind(plan.listen, BACKLOG)?,
             _ if keeps_home => Port::reserve(plan.listen)?,
-            _ => (Port::Lost, plan.listen),
+            _ => Port::free(plan.listen),
         };
+        let home = port.address();
         let shared = Arc::new(Shared {
             parts,
             function_3: plan.function_3,
@@ -164,7 +165,7 @@ impl Server {
     /// Ends it for good.
     pub(crate) async fn close(&self) {
         self.drop_connections().await;
-        *self.shared.port() = Port::Lost;
+        self.shared.port().give_back();
     }
 
     /// Where it listens, or is going to when it is switched on.
@@ -232,9 +233,9 @@ impl Shared {
     fn close_home(&self) {
         let mut port = self.port();
         if self.keeps_home {
-            port.close(self.home);
+            port.close();
         } else {
-            *port = Port::Lost;
+            port.give_back();
         }
     }
 }
