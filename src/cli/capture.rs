@@ -43,7 +43,15 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Outcome {
     let written = match &arguments.output {
         None => print(&text),
         Some(path) => {
-            match fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())) {
+            let written = fs::File::create_new(path).and_then(|mut file| {
+                let written = file.write_all(text.as_bytes());
+                if written.is_err() {
+                    // Half a scenario would be in the way of the next try.
+                    let _ = fs::remove_file(path);
+                }
+                written
+            });
+            match written {
                 Ok(()) => Outcome::Done,
                 Err(error) => {
                     eprintln!("wwsim: cannot write {}: {error}", path.display());

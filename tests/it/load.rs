@@ -95,6 +95,8 @@ async fn what_is_no_image_is_refused_and_nothing_reboots() {
         (multipart, form("file", "upgrade.bin", b""), 400, "invalid_file"),
         (multipart, whole[..whole.len() - 10].to_vec(), 400, "invalid_form"),
         (multipart, b"nothing of it".to_vec(), 400, "invalid_form"),
+        (multipart, vec![b'x'; 1024 * 1024], 400, "invalid_form"),
+        (multipart, [b"--XX\r\nX: ", &vec![b'x'; 1024 * 1024][..]].concat(), 400, "invalid_form"),
         (multipart, Vec::new(), 400, "invalid_form"),
     ] {
         let answer = send(&twin, kind, &body).await;

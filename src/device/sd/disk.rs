@@ -56,7 +56,8 @@ impl Disk {
     fn find(&mut self, at: &[String]) -> Result<(PathBuf, fs::Metadata), SdError> {
         self.ready()?;
         let mut path = self.root.clone();
-        let mut metadata = fs::symlink_metadata(&path)?;
+        // The card itself is where the operator has put it, a link or not.
+        let mut metadata = fs::metadata(&path)?;
         for name in at {
             if !metadata.is_dir() {
                 return Err(SdError::Missing);
@@ -86,7 +87,8 @@ impl Disk {
             if kind.is_dir() {
                 listed.push(Listed { name, size: None });
             } else if kind.is_file() {
-                listed.push(Listed { name, size: Some(entry.metadata()?.len()) });
+                let Some(metadata) = still_there(entry.metadata())? else { continue };
+                listed.push(Listed { name, size: Some(metadata.len()) });
             }
         }
         listed.sort_by(|a, b| a.name.cmp(&b.name));
@@ -194,14 +196,24 @@ fn ends_with_a_line(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
+/// None of what somebody has taken away meanwhile.
+fn still_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Bytes in all files of a folder, links not followed.
 fn size(folder: &PathBuf, depth: usize) -> io::Result<u64> {
     let mut bytes = 0;
-    for entry in fs::read_dir(folder)? {
+    let Some(entries) = still_there(fs::read_dir(folder))? else { return Ok(0) };
+    for entry in entries {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_file() {
-            bytes += entry.metadata()?.len();
+            bytes += still_there(entry.metadata())?.map_or(0, |metadata| metadata.len());
         } else if kind.is_dir() && depth < limits::SD_DEPTH {
             bytes += size(&entry.path(), depth + 1)?;
         }

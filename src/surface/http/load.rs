@@ -2,8 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use hyper::StatusCode;
+use hyper::body::{Body, Frame};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use md5::{Digest, Md5};
 use multer::{Constraints, Multipart, SizeLimit};
@@ -16,6 +21,50 @@ use crate::limits;
 
 /// The name of the field that carries the image.
 const FIELD: &str = "file";
+
+/// A body that gives out one piece a turn: the reader of the form takes all it can get before it looks
+/// at any of it. It looks through all that belongs to no field each time more comes, so that there is an
+/// end to that.
+struct Paced {
+    body: body::Upload,
+    gave: bool,
+    /// Bytes given out since the form gave out any.
+    idle: Arc<AtomicU64>,
+}
+
+/// Why a body cannot be read on.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Unread(#[from] body::Unread),
+    #[error("more than {} bytes that belong to no field", limits::UPLOAD_EXTRA_BYTES)]
+    Idle,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = Unfit;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Unfit>>> {
+        if std::mem::take(&mut self.gave) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.idle.load(Ordering::Relaxed) > limits::UPLOAD_EXTRA_BYTES {
+            return Poll::Ready(Some(Err(Unfit::Idle)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            self.idle.fetch_add(bytes, Ordering::Relaxed);
+            self.gave = true;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Unfit::from)))
+    }
+}
 
 /// An image that was received whole.
 struct Received {
@@ -67,7 +116,8 @@ fn accept(call: &Call<'_>, image: Received) -> Reply {
     let text =
         format!("Receiving image: {size} bytes\nVerifying image: OK\nUpdate complete, rebooting\n");
     let reply = Reply::content(StatusCode::OK, "text/plain", text);
-    down(call, reply, RebootCause::Updated)
+    // What comes behind the form is not read.
+    down(call, reply.closing(), RebootCause::Updated)
 }
 
 async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply> {
@@ -89,6 +139,8 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply>
     let most = limits::FIRMWARE_BYTES + limits::UPLOAD_EXTRA_BYTES;
     let size = SizeLimit::new().whole_stream(most).for_field(FIELD, limits::FIRMWARE_BYTES);
     let constraints = Constraints::new().size_limit(size);
+    let idle = Arc::new(AtomicU64::new(0));
+    let body = Paced { body, gave: false, idle: Arc::clone(&idle) };
     let stream = http_body_util::BodyDataStream::new(body);
     let mut form = Multipart::with_constraints(stream, boundary, constraints);
     let mut image = None;
@@ -97,6 +149,7 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply>
         let wanted = field.name() == Some(FIELD) && image.is_none();
         let (mut size, mut sum) = (0, Md5::new());
         while let Some(piece) = field.chunk().await.map_err(refused)? {
+            idle.store(0, Ordering::Relaxed);
             size += piece.len() as u64;
             sum.update(&piece);
         }

@@ -394,6 +394,10 @@ impl Client {
         last: Option<VirtualTime>,
         mut readings: Readings,
     ) -> (Message, Readings) {
+        if plan.settings.topic.is_empty() {
+            // Nothing can be published under no topic, and befall it.
+            return std::future::pending().await;
+        }
         let (snapshot, read_at) = self.due(last, &mut readings).await;
         let device = &self.parts.device;
         let payload = plan.template.render(&Facts::of(device, &snapshot));
@@ -441,10 +445,6 @@ impl Client {
         message: Message,
     ) -> Result<(), Ended> {
         let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings.topic);
-        if topic.is_empty() {
-            // Nothing can be published under no topic.
-            return Ok(());
-        }
         let not_sent = |device, reason| {
             let topic = topic.clone();
             self.parts.journal.write(Event::MqttNotPublished { device, topic, reason });

@@ -162,13 +162,7 @@ impl Verifier {
         certificate: &Certificate<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let (first, last) = certificate.validity;
-        if now.as_secs() < first.as_secs() {
-            return Err(CertificateError::NotValidYet.into());
-        }
-        if now.as_secs() > last.as_secs() {
-            return Err(CertificateError::Expired.into());
-        }
+        check_validity(certificate, now)?;
         let signs = |key: Key<'_>| {
             let algorithms = self.algorithms.all.iter();
             let mut fitting = algorithms.filter(|algorithm| {
@@ -196,6 +190,17 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
     Certificate::parse(der).ok_or_else(|| CertificateError::BadEncoding.into())
 }
 
+fn check_validity(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+    let (first, last) = certificate.validity;
+    if now.as_secs() < first.as_secs() {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now.as_secs() > last.as_secs() {
+        return Err(CertificateError::Expired.into());
+    }
+    Ok(())
+}
+
 /// Whether a certificate is one for this name: by its alternative names or, where it has none, by
 /// its common name.
 fn check_name(
@@ -213,17 +218,21 @@ fn check_name(
         }
     }
     let common = certificate.common_name().unwrap_or_default();
-    if is_named(common, &name.to_str()) {
+    if is_named(common, name) {
         return Ok(());
     }
     let (expected, presented) = (name.to_owned(), vec![common.to_owned()]);
     Err(CertificateError::NotValidForNameContext { expected, presented }.into())
 }
 
-/// Whether a common name, which may begin with `*.`, is this name.
-fn is_named(common: &str, name: &str) -> bool {
-    let by_star = common.strip_prefix("*.").zip(name.split_once('.'));
-    common.eq_ignore_ascii_case(name)
+/// Whether a common name is this name. It may begin with `*.` for all hosts of a domain that has a dot
+/// itself, which no address has (RFC 6125 §6.4.3).
+fn is_named(common: &str, name: &ServerName<'_>) -> bool {
+    let shown = name.to_str();
+    let domain = common.strip_prefix("*.").filter(|domain| domain.contains('.'));
+    let of_domain = matches!(name, ServerName::DnsName(_)).then(|| shown.split_once('.'));
+    let by_star = domain.zip(of_domain.flatten());
+    common.eq_ignore_ascii_case(&shown)
         || by_star.is_some_and(|(domain, (_, own))| domain.eq_ignore_ascii_case(own))
 }
 
@@ -237,12 +246,12 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = parse(der)?;
-        if !self.known.contains(der) {
-            if certificate.first_version {
-                self.check_first_version(&certificate, now)?;
-            } else {
-                self.check_chain(der, intermediates, now)?;
-            }
+        if self.known.contains(der) {
+            check_validity(&certificate, now)?;
+        } else if certificate.first_version {
+            self.check_first_version(&certificate, now)?;
+        } else {
+            self.check_chain(der, intermediates, now)?;
         }
         if self.check_name {
             check_name(der, &certificate, name)?;
@@ -460,6 +469,26 @@ mod tests {
         assert!(with("other.lab.local").await.is_err(), "its name counts all the same");
     }
 
+    #[tokio::test]
+    async fn a_certificate_that_is_out_of_date_is_refused_also_where_it_is_the_trusted_one() {
+        for (years, said) in [((2000, 2001), "Expired"), ((2990, 2991), "NotValidYet")] {
+            let mut params = CertificateParams::new(vec!["mqtt.lab.local".to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+            params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+            let key = KeyPair::generate().unwrap();
+            let own = params.self_signed(&key).unwrap();
+            let settings = MqttSettings {
+                broker_certificate: Some(own.pem()),
+                skip_cn_check: true,
+                ..MqttSettings::default()
+            };
+            let shown = own.der().clone();
+            let taken = handshake(&settings, shown, &key, "mqtt.lab.local", &version::TLS13).await;
+            let error = taken.unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
     #[test]
     fn an_encrypted_key_needs_its_password() {
         let pair = KeyPair::generate().unwrap();
@@ -497,11 +526,16 @@ mod tests {
 
     #[test]
     fn a_common_name_may_stand_for_a_whole_domain() {
-        assert!(is_named("mqtt.lab.local", "MQTT.lab.local"));
-        assert!(is_named("*.lab.local", "mqtt.lab.local"));
-        assert!(is_named("192.168.99.186", "192.168.99.186"));
-        assert!(!is_named("*.lab.local", "a.mqtt.lab.local"));
-        assert!(!is_named("*.lab.local", "lab.local"));
-        assert!(!is_named("", "lab.local"));
+        let named = |common: &str, name: &'static str| {
+            is_named(common, &ServerName::try_from(name).unwrap())
+        };
+        assert!(named("mqtt.lab.local", "MQTT.lab.local"));
+        assert!(named("*.lab.local", "mqtt.lab.local"));
+        assert!(named("192.168.99.186", "192.168.99.186"));
+        assert!(!named("*.lab.local", "a.mqtt.lab.local"));
+        assert!(!named("*.lab.local", "lab.local"));
+        assert!(!named("*.168.99.186", "192.168.99.186"), "no star stands in an address");
+        assert!(!named("*.local", "mqtt.local"), "nor for a whole domain");
+        assert!(!named("", "lab.local"));
     }
 }
