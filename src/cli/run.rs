@@ -69,7 +69,12 @@ async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Outcome {
     }
     // Real time: a process that is told to end ends, whatever the house is busy with.
     let stop = house.stop_within(limits::SHUTDOWN_GRACE);
-    let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE + limits::SHUTDOWN_KEEPING, stop).await;
+    let stop = tokio::time::timeout(limits::SHUTDOWN_GRACE + limits::SHUTDOWN_KEEPING, stop);
+    tokio::select! {
+        _ = stop => {}
+        // Who asks twice does not want to wait.
+        _ = signal::ctrl_c() => {}
+    }
     outcome
 }
 
@@ -127,24 +132,29 @@ fn line(kind: &str, name: &str, address: &str) -> String {
     format!("  {kind:8} {name:16} {address}\n")
 }
 
-/// Three lines to try, with the first action of the first device.
+/// Three lines to try, with the first action of the first device, where it has any.
 fn try_these(house: &House, addresses: &Addresses) -> String {
     let (Some(device), Some(twin)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
-    let action = twin
-        .definition()
-        .and_then(|definition| definition.actions().first().map(|action| action.id.to_string()));
-    let action = action.unwrap_or_else(|| "1".to_owned());
+    let definition = twin.definition();
+    let action = definition.as_ref().and_then(|definition| definition.actions().first());
+    let url = &device.http;
+    let of_device = match action {
+        Some(action) => format!(
+            "curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
+             curl -s '{url}/api/v1/actions/status?id={id}'",
+            action = action.id,
+            id = twin.settings().first_status_id(),
+        ),
+        None => format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"),
+    };
     let token = addresses.token.as_ref();
     let authorization =
         token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
     format!(
-        "\nTry:\n  curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
-         curl -s '{url}/api/v1/actions/status?id={id}'\n  \
-         curl -s {authorization}{control}/control/v1/faults\n\nCtrl-C ends it.\n",
-        url = device.http,
-        id = twin.settings().first_status_id(),
+        "\nTry:\n  {of_device}\n  curl -s {authorization}{control}/control/v1/faults\n\n\
+         Ctrl-C ends it.\n",
         control = addresses.control,
     )
 }

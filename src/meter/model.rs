@@ -316,8 +316,8 @@ impl Meter {
     fn ends(&self) -> VirtualTime {
         match &self.source {
             Source::Replay(ReplayPlan { recording, mode: ReplayMode::End, .. }) => {
-                let lasts = u64::try_from(recording.lasts()).unwrap_or(u64::MAX);
-                VirtualTime::ZERO.after(Duration::from_millis(lasts))
+                let plays = u64::try_from(recording.plays()).unwrap_or(u64::MAX);
+                VirtualTime::ZERO.after(Duration::from_millis(plays))
             }
             _ => VirtualTime::MAX,
         }
@@ -696,13 +696,12 @@ mod tests {
         assert_eq!(identity.logical_name, "LGZ1");
 
         let ended = meter(&recorded(ReplayMode::End), 1);
-        assert_eq!(seen(&ended, at(1799), &[]).status, Status::Ok);
-        let after = seen(&ended, at(1801), &[]);
-        assert_eq!(after.status, Status::NoData);
-        assert_eq!(
-            after.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap().to_string(),
-            "10.299"
-        );
+        for (second, status) in [(1810, Status::Ok), (3599, Status::Ok), (3601, Status::NoData)] {
+            let seen = seen(&ended, at(second), &[]);
+            assert_eq!(seen.status, status, "{second}");
+            let counted = seen.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap();
+            assert_eq!(counted.to_string(), "10.3", "the last row stands as long as the first");
+        }
     }
 
     #[test]

@@ -170,6 +170,19 @@ impl Recording {
         self.times.last().copied().unwrap_or(0)
     }
 
+    /// How long its last row stands: as long as the one before it, in ms.
+    fn pause(&self) -> i64 {
+        let mut newest = self.times.iter().rev();
+        let (last, before) = (newest.next(), newest.next());
+        last.zip(before).map_or(0, |(last, before)| last - before)
+    }
+
+    /// How long it plays, to the end of its last row, in ms.
+    #[must_use]
+    pub fn plays(&self) -> i64 {
+        self.lasts().saturating_add(self.pause())
+    }
+
     /// The quantities it has, in the order of the file.
     pub fn quantities(&self) -> impl Iterator<Item = Quantity> {
         self.columns.iter().map(|column| column.quantity)
@@ -179,8 +192,7 @@ impl Recording {
     /// stands from there on.
     pub(super) fn at(&self, ms: i64, mode: ReplayMode, interpolate: bool) -> Played<'_> {
         let last = self.times.len() - 1;
-        let pause = self.times[last] - self.times[last - 1];
-        let round = self.lasts().saturating_add(pause).max(1);
+        let round = self.plays().max(1);
         let (rounds, within) = match mode {
             ReplayMode::Loop => (ms.div_euclid(round).max(0), ms.max(0).rem_euclid(round)),
             ReplayMode::End => (0, ms.clamp(0, self.lasts())),
