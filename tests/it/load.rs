@@ -125,6 +125,34 @@ async fn an_image_is_at_most_4_mib() {
     assert_eq!(parse(&String::from_utf8_lossy(&answer)).status, 413, "not even begun");
 }
 
+/// A connection on which much has come already reads far more at once than a form's heads may have.
+#[tokio::test]
+async fn an_image_may_come_with_its_heads_in_one_large_piece() {
+    let twin = Twin::start(KNOWN).await;
+    let mut stream = TcpStream::connect(twin.device()).await.unwrap();
+    let image = form("file", "upgrade.bin", &vec![7; 200 * 1024]);
+    let kind = "Content-Type: multipart/form-data; boundary=XX";
+    let settings = format!("{{{}}}", " ".repeat(7 * 1024));
+    let mut bytes = Vec::new();
+    for _ in 0..20 {
+        let length = settings.len();
+        let head =
+            format!("PUT /api/v1/settings HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        bytes.extend_from_slice(head.as_bytes());
+        bytes.extend_from_slice(settings.as_bytes());
+    }
+    let length = image.len();
+    let head =
+        format!("POST /load HTTP/1.1\r\nHost: x\r\n{kind}\r\nContent-Length: {length}\r\n\r\n");
+    bytes.extend_from_slice(head.as_bytes());
+    bytes.extend_from_slice(&image);
+    stream.write_all(&bytes).await.unwrap();
+    let mut answers = Vec::new();
+    within(stream.read_to_end(&mut answers)).await.unwrap();
+    let answers = String::from_utf8_lossy(&answers);
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 21, "{answers}");
+}
+
 #[tokio::test]
 async fn one_upload_at_a_time() {
     let twin = Twin::start(KNOWN).await;

@@ -28,7 +28,7 @@ const FIELD: &str = "file";
 struct Paced {
     body: body::Upload,
     gave: bool,
-    /// Bytes given out since the form gave out any.
+    /// Bytes given out since the form gave out a field or any of its own.
     idle: Arc<AtomicU64>,
 }
 
@@ -145,6 +145,7 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply>
     let mut form = Multipart::with_constraints(stream, boundary, constraints);
     let mut image = None;
     while let Some(mut field) = form.next_field().await.map_err(refused)? {
+        idle.store(0, Ordering::Relaxed);
         let name = field.file_name().map(str::to_owned);
         let wanted = field.name() == Some(FIELD) && image.is_none();
         let (mut size, mut sum) = (0, Md5::new());
