@@ -125,9 +125,9 @@ async fn an_image_is_at_most_4_mib() {
     assert_eq!(parse(&String::from_utf8_lossy(&answer)).status, 413, "not even begun");
 }
 
-/// A connection on which much has come already reads far more at once than a form's heads may have.
+/// With its heads and its data in one piece, on a connection that has much to read.
 #[tokio::test]
-async fn an_image_may_come_with_its_heads_in_one_large_piece() {
+async fn an_image_may_come_right_behind_other_requests() {
     let twin = Twin::start(KNOWN).await;
     let mut stream = TcpStream::connect(twin.device()).await.unwrap();
     let image = form("file", "upgrade.bin", &vec![7; 200 * 1024]);
