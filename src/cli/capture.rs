@@ -9,6 +9,8 @@ mod wifi;
 use std::fs;
 use std::io::Write as _;
 
+use serde_json::Value;
+
 use self::client::{Client, SCAN, Unreadable};
 use self::draft::{Captured, Draft};
 use super::args::CaptureArguments;
@@ -89,8 +91,7 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
     }
     let id = captured.system["device"]["id"].as_str().unwrap_or("a device");
     let Draft { scenario, notes } = draft::scenario(&format!("{id}, captured"), &captured);
-    // Texts, numbers and mappings with texts as keys always become YAML.
-    let yaml = serde_yaml::to_string(&scenario).unwrap_or_default();
+    let yaml = written(&scenario);
     let comments: String = left_out.0.iter().chain(&notes).map(|note| comment(note)).collect();
     Ok(format!(
         "# Captured from {} by wwsim {}.\n# Secrets never leave a device: passwords are `captured` \
@@ -121,6 +122,17 @@ impl LeftOut {
     }
 }
 
+/// The scenario as YAML.
+fn written(scenario: &Value) -> String {
+    // Texts, numbers and mappings with texts as keys always become YAML.
+    let yaml = serde_yaml::to_string(scenario).unwrap_or_default();
+    // The writer breaks lines at two characters that are no line breaks since YAML 1.2; JSON is YAML too.
+    if yaml.contains(['\u{2028}', '\u{2029}']) {
+        return format!("{scenario:#}\n");
+    }
+    yaml
+}
+
 /// A note as comments of YAML, each line short enough to be read.
 fn comment(note: &str) -> String {
     const WIDTH: usize = 98;
@@ -138,4 +150,20 @@ fn comment(note: &str) -> String {
         width += long;
     }
     lines + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_text_is_read_as_it_was_written() {
+        for name in ["plain", "a: b", "two\nlines", "a\u{2028}b \u{2029} c\u{85}d"] {
+            let text = written(&json!({ "name": name, "seed": 7 }));
+            let read = scenario::read_raw(&text).unwrap();
+            assert_eq!(read.name.unwrap().as_str(), name, "{text}");
+        }
+    }
 }
