@@ -1,9 +1,10 @@
 //! Sockets of an address's family, bound or not yet.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// A socket that can reach `address`.
@@ -94,7 +95,7 @@ impl Port {
 
     /// Takes connections no more, once nobody else holds the listener, and keeps the port.
     pub(crate) fn close(&mut self) {
-        self.listener = None;
+        self.stop();
         if self.anchor.is_none() {
             match bound(self.address) {
                 Ok(anchor) => self.anchor = Some(anchor),
@@ -107,8 +108,28 @@ impl Port {
 
     /// Takes connections no more, and gives the port back.
     pub(crate) fn give_back(&mut self) {
-        *self = Self::free(self.address);
+        self.stop();
+        self.anchor = None;
     }
+
+    fn stop(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            stop_listening(&listener);
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Has the kernel refuse connections at once. Closing the socket would not do where another process
+/// has a copy of it: one that somebody beside us is starting right now, between its fork and its exec.
+pub(crate) fn stop_listening(listener: &TcpListener) {
+    // Where the system does not know it of a listener, closing has to do.
+    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }
 
 /// A listener on the address of an anchor, which lets it alone in.
@@ -138,8 +159,11 @@ mod tests {
                 bound(address).and_then(|socket| socket.listen(1)).is_err(),
                 "while it listens"
             );
+            // As a process has it that is being started.
+            let copy = SockRef::from(&*port.open(1).unwrap()).try_clone().unwrap();
             port.close();
             assert!(!reached().await);
+            drop(copy);
             if Port::BESIDE {
                 assert!(bound(address).is_err(), "while it refuses");
             }

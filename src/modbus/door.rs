@@ -14,6 +14,7 @@ use super::{Connection, Service};
 use crate::clock::Motions;
 use crate::limits;
 use crate::link::Linked;
+use crate::sockets::stop_listening;
 use crate::tasks::Tasks;
 
 /// Connections that wait to be accepted.
@@ -66,7 +67,9 @@ impl Door {
 
     /// Lets go of the listener and tells all connections to reset themselves.
     pub(crate) fn shut(&mut self) {
-        self.listener = None;
+        if let Some(listener) = self.listener.take() {
+            stop_listening(&listener);
+        }
         self.cut.send_replace(());
     }
 
