@@ -13,6 +13,15 @@ pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, String> {
     value.as_object().ok_or_else(|| unexpected(value, "an object"))
 }
 
+/// A member that has to be there.
+pub(crate) fn required<'a>(
+    object: &'a Map<String, Value>,
+    key: &str,
+    expected: &str,
+) -> Result<&'a Value, String> {
+    object.get(key).ok_or_else(|| format!("missing: expected {expected}"))
+}
+
 pub(crate) fn array(value: &Value) -> Result<&Vec<Value>, String> {
     value.as_array().ok_or_else(|| unexpected(value, "an array"))
 }

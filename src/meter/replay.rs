@@ -473,8 +473,7 @@ impl Played<'_> {
 
     /// Import less export; of a total the sum of its phases, where it is so in the rows.
     fn net(&self, import: &Column, export: &Column) -> Option<i64> {
-        let at = |row: usize| net(import.values[row], export.values[row]);
-        let (from, to) = (at(self.row)?, at(self.next));
+        let (from, to) = self.net_of_rows(import, export)?;
         let whole = || self.nearest(from, to);
         if !matches!(import.quantity, Quantity::ImportPower | Quantity::ReactiveImportPower) {
             return Some(whole());
@@ -483,8 +482,8 @@ impl Played<'_> {
             // In the table each total is followed by its phases.
             let import = self.column(Quantity::ALL[import.quantity.index() + phase])?;
             let export = self.column(import.quantity.counterpart()?)?;
-            let at = |row: usize| net(import.values[row], export.values[row]);
-            Some((at(self.row)?, at(self.next)?))
+            let (from, to) = self.net_of_rows(import, export)?;
+            Some((from, to?))
         });
         let [Some(first), Some(second), Some(third)] = phases else { return Some(whole()) };
         let sum = |one: i64, two: i64, three: i64| one.checked_add(two)?.checked_add(three);
@@ -494,6 +493,12 @@ impl Played<'_> {
         let [first, second, third] =
             [first, second, third].map(|(from, to)| self.nearest(from, Some(to)));
         Some(sum(first, second, third).unwrap_or_else(whole))
+    }
+
+    /// Import less export in the row, and in the next one where that says anything.
+    fn net_of_rows(&self, import: &Column, export: &Column) -> Option<(i64, Option<i64>)> {
+        let at = |row: usize| net(import.values[row], export.values[row]);
+        Some((at(self.row)?, at(self.next)))
     }
 
     fn column(&self, quantity: Quantity) -> Option<&Column> {

@@ -18,7 +18,9 @@ use super::{
     Action, Const, DefinitionError, HttpMethod, HttpRequest, ModbusFunction, ModbusRequest,
     ModbusWrite, Request, ValueType,
 };
-use crate::device::json::{array, boolean, integer, object, string, text, unexpected, whole, word};
+use crate::device::json::{
+    array, boolean, integer, object, required, string, text, unexpected, whole, word,
+};
 use crate::limits;
 
 /// Constants by name, and actions.
@@ -283,8 +285,7 @@ impl<'a, 'v> Fields<'a, 'v> {
         expected: &str,
         read: impl FnOnce(&'a Value) -> Result<T, String>,
     ) -> Option<T> {
-        let missing = || Err(format!("missing: expected {expected}"));
-        let result = self.object.get(key).map_or_else(missing, read);
+        let result = required(self.object, key, expected).and_then(read);
         self.checked(key, result)
     }
 

@@ -394,7 +394,7 @@ fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = MapError> {
     })
 }
 
-fn wrong_scaler(scaler: impl fmt::Display) -> String {
+fn wrong_scaler(scaler: i8) -> String {
     let (least, most) = limits::MODBUS_SCALER.into_inner();
     format!("{scaler}: expected a whole number from {least} to {most}")
 }

@@ -1,6 +1,6 @@
 //! Reading a map from its JSON form, field by field.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
 use crate::device::json;
@@ -55,7 +55,7 @@ impl Walk {
         let object = self.read(field.to_owned(), json::object(value))?;
         let start_address = self.read(
             format!("{field}.start_address"),
-            required(object, "start_address", "an address")
+            json::required(object, "start_address", "an address")
                 .and_then(|value| json::integer(value, limits::MODBUS_ADDRESSES)),
         );
         let word_order = match object.get("word_order").filter(|_| self.word_order) {
@@ -67,7 +67,7 @@ impl Walk {
         };
         let field = format!("{field}.registers");
         let registers =
-            required(object, "registers", "an array of registers").and_then(json::array);
+            json::required(object, "registers", "an array of registers").and_then(json::array);
         let registers = self.read(field.clone(), registers).map(|registers| {
             let register =
                 |(index, register)| self.register(&format!("{field}[{index}]"), register);
@@ -84,7 +84,7 @@ impl Walk {
         let object = self.read(field.to_owned(), json::object(value))?;
         let id = self.read(
             format!("{field}.id"),
-            required(object, "id", "a register identifier").and_then(identifier),
+            json::required(object, "id", "a register identifier").and_then(identifier),
         );
         // Both are checked for texts and dates too, where they say nothing.
         let number = match object.get("type") {
@@ -100,14 +100,6 @@ impl Walk {
         };
         Some(Register { id: id?, number: number?, scaler: scaler? })
     }
-}
-
-fn required<'a>(
-    object: &'a Map<String, Value>,
-    key: &str,
-    expected: &str,
-) -> Result<&'a Value, String> {
-    object.get(key).ok_or_else(|| format!("missing: expected {expected}"))
 }
 
 fn identifier(value: &Value) -> Result<RegisterId, String> {
