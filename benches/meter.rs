@@ -13,7 +13,7 @@ use wwsim::device::{Device, DeviceId, Firmware, Identity, License, Setup};
 use wwsim::fault::{Engine, Episodes, Fault, MeterEffect, Rule, Silence, Trigger};
 use wwsim::journal::Journal;
 use wwsim::meter::signal::plan::{LoadPlan, PvPlan, SignalPlan};
-use wwsim::meter::{Kind, Link, Listener, Meter, MeterPlan};
+use wwsim::meter::{Kind, Listener, Meter, MeterPlan, ReceptionCursor};
 
 fn plan(kind: Kind) -> MeterPlan {
     let signal = SignalPlan {
@@ -31,7 +31,7 @@ fn readings(criterion: &mut Criterion) {
     let listener = Listener { episodes: &episodes, key: None };
     for kind in Kind::ALL {
         let meter = Meter::new(&plan(kind), 7, "A842E39F8124", start);
-        let mut link = Link::new(VirtualTime::ZERO);
+        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         let begin = VirtualTime::ZERO.after(Duration::from_hours(10));
         let end = VirtualTime::ZERO.after(Duration::from_hours(22));
         meter.follow(&mut link, begin, listener);

@@ -27,7 +27,7 @@ pub mod wire;
 pub mod fault;
 pub mod bank;
 pub mod outbound;
-pub mod link;
+pub mod inflight;
 pub mod meter;
 pub mod device;
 pub mod scenario;

@@ -5,7 +5,7 @@
 //! real time and says so where it does. A clock runs at a multiple of real time, or stands still
 //! until told to move: then a test decides when each thing happens, and nothing is slept for.
 
-mod motion;
+mod activity;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-pub use self::motion::{Motion, Motions};
+pub use self::activity::{ActivityGuard, ActivityTracker};
 use crate::limits;
 
 /// A point of virtual time: how long after the scenario's start, in nanoseconds (584 years).
@@ -126,7 +126,7 @@ impl fmt::Display for Speed {
     "the clock stands at {reached:?}, but what it set in motion was still under way after {:?} of real time",
     limits::SETTLE
 )]
-pub struct Unsettled {
+pub struct NotQuiescent {
     /// How far the clock got.
     pub reached: Duration,
 }
@@ -154,8 +154,8 @@ pub struct Clock(Arc<Shared>);
 struct Shared {
     start: Timestamp,
     /// Asked before a movement, see [`Clock::set_keeper`].
-    keeper: OnceLock<Keeper>,
-    motions: Motions,
+    keeper: OnceLock<MovementHook>,
+    motions: ActivityTracker,
     state: Mutex<State>,
     /// Tells [`Clock::drive`] that the earliest timer or the speed changed.
     changed: Notify,
@@ -172,10 +172,10 @@ impl fmt::Debug for Shared {
 }
 
 /// Writes down that time may get as far as a point, and returns when that is done.
-pub type Keeper = Box<dyn Fn(VirtualTime) -> Keeping + Send + Sync>;
+pub type MovementHook = Box<dyn Fn(VirtualTime) -> MovementHookFuture + Send + Sync>;
 
-/// What a [`Keeper`] does.
-pub type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What a [`MovementHook`] does.
+pub type MovementHookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug)]
 struct State {
@@ -191,7 +191,7 @@ struct State {
     jumped: Jump,
     sleepers: BTreeMap<TimerKey, Option<Waker>>,
     /// Timers that went off and whose sleeper has not taken note yet.
-    fired: HashMap<TimerKey, Motion>,
+    fired: HashMap<TimerKey, ActivityGuard>,
     next_timer: u64,
 }
 
@@ -212,7 +212,7 @@ impl Clock {
         Self(Arc::new(Shared {
             start,
             keeper: OnceLock::new(),
-            motions: Motions::default(),
+            motions: ActivityTracker::default(),
             state: Mutex::new(State {
                 speed,
                 own_speed: None,
@@ -231,7 +231,7 @@ impl Clock {
 
     /// What is under way in the house.
     #[must_use]
-    pub fn motions(&self) -> &Motions {
+    pub fn activity(&self) -> &ActivityTracker {
         &self.0.motions
     }
 
@@ -274,7 +274,7 @@ impl Clock {
     /// Tells each time that the speed was set or a movement ended: time passes differently from then
     /// on.
     #[must_use]
-    pub fn speeds(&self) -> watch::Receiver<()> {
+    pub fn speed_changes(&self) -> watch::Receiver<()> {
         self.0.speeds.subscribe()
     }
 
@@ -304,14 +304,14 @@ impl Clock {
 
     /// The last jump; from where this clock began to there, where it never jumped.
     #[must_use]
-    pub fn jumped(&self) -> Jump {
+    pub fn last_jump(&self) -> Jump {
         self.state().jumped
     }
 
     /// Has `keeper` asked before each movement, with the time it leads to, so that a process that
     /// ends on the way goes on from no earlier time than anybody has seen. Only the first one is
     /// taken.
-    pub fn set_keeper(&self, keeper: Keeper) {
+    pub fn set_movement_hook(&self, keeper: MovementHook) {
         let _ = self.0.keeper.set(keeper);
     }
 
@@ -352,22 +352,26 @@ impl Clock {
     /// stood when the caller gave up on this.
     ///
     /// # Errors
-    /// [`Unsettled`] when the house did not come to rest within [`limits::SETTLE`] of real time.
-    pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, Unsettled> {
-        self.travel(duration, Way::Through).await
+    /// [`NotQuiescent`] when the house did not come to rest within [`limits::SETTLE`] of real time.
+    pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, NotQuiescent> {
+        self.move_by(duration, MoveMode::Advance).await
     }
 
     /// Moves time to the end of `duration` at once: every timer on the way goes off there, in its
     /// order, and sees the later time.
     ///
     /// # Errors
-    /// [`Unsettled`], as [`Clock::advance`].
-    pub async fn jump(&self, duration: Duration) -> Result<VirtualTime, Unsettled> {
-        self.travel(duration, Way::Over).await
+    /// [`NotQuiescent`], as [`Clock::advance`].
+    pub async fn jump(&self, duration: Duration) -> Result<VirtualTime, NotQuiescent> {
+        self.move_by(duration, MoveMode::Jump).await
     }
 
     /// What `advance` and `jump` have in common.
-    async fn travel(&self, duration: Duration, way: Way) -> Result<VirtualTime, Unsettled> {
+    async fn move_by(
+        &self,
+        duration: Duration,
+        way: MoveMode,
+    ) -> Result<VirtualTime, NotQuiescent> {
         let _one_at_a_time = self.0.moving.lock().await;
         let (target, resume) = {
             let mut state = self.state();
@@ -379,9 +383,9 @@ impl Clock {
             keeper(target).await;
         }
         loop {
-            self.settle().await?;
+            self.wait_quiescent().await?;
             let mut state = self.state();
-            if way == Way::Over && state.jumped.to != target {
+            if way == MoveMode::Jump && state.jumped.to != target {
                 state.jumped = Jump { from: state.now(), to: target };
             }
             let Some(deadline) = state.earliest().filter(|deadline| *deadline <= target) else {
@@ -394,16 +398,16 @@ impl Clock {
             drop(state);
             wake(waker);
         }
-        self.settle().await?;
+        self.wait_quiescent().await?;
         drop(resume);
         Ok(target)
     }
 
-    async fn settle(&self) -> Result<(), Unsettled> {
-        if self.0.motions.settled(limits::SETTLE).await {
+    async fn wait_quiescent(&self) -> Result<(), NotQuiescent> {
+        if self.0.motions.wait_quiescent(limits::SETTLE).await {
             Ok(())
         } else {
-            Err(Unsettled { reached: self.now().since_start() })
+            Err(NotQuiescent { reached: self.now().since_start() })
         }
     }
 
@@ -441,8 +445,8 @@ impl Clock {
 
     /// Waits until a movement under way has ended; no other begins until the returned value is
     /// dropped.
-    pub async fn still(&self) -> Still<'_> {
-        Still { clock: self, _moving: self.0.moving.lock().await }
+    pub async fn lock_movement(&self) -> MovementLock<'_> {
+        MovementLock { clock: self, _moving: self.0.moving.lock().await }
     }
 
     fn set_timer(&self, state: &mut State, deadline: VirtualTime) -> Sleep {
@@ -467,19 +471,19 @@ impl Clock {
 
 /// How a movement treats what lies on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum MoveMode {
     /// Stops at each timer.
-    Through,
+    Advance,
     /// Has all of them go off at the end.
-    Over,
+    Jump,
 }
 
-impl Way {
+impl MoveMode {
     /// The time that a timer on the way sees.
     fn seen(self, timer: VirtualTime, target: VirtualTime) -> VirtualTime {
         match self {
-            Self::Through => timer,
-            Self::Over => target,
+            Self::Advance => timer,
+            Self::Jump => target,
         }
     }
 }
@@ -496,12 +500,12 @@ pub struct Jump {
 /// No movement of the clock begins while this lives.
 #[must_use = "movements go on once this is dropped"]
 #[derive(Debug)]
-pub struct Still<'a> {
+pub struct MovementLock<'a> {
     clock: &'a Clock,
     _moving: tokio::sync::MutexGuard<'a, ()>,
 }
 
-impl Still<'_> {
+impl MovementLock<'_> {
     /// Takes the clock back to its start, at the given speed. Timers that are still set belong to
     /// tasks of the time before, which the house has ended.
     pub fn reset(&self, speed: Speed) {
@@ -566,7 +570,7 @@ impl State {
 
     /// Sets off the earliest timer. Its waker is for the caller, without the lock: what waking runs
     /// may come back to the clock.
-    fn fire_first(&mut self, motions: &Motions) -> Option<Waker> {
+    fn fire_first(&mut self, motions: &ActivityTracker) -> Option<Waker> {
         let (key, waker) = self.sleepers.pop_first()?;
         self.fired.insert(key, motions.enter());
         waker
@@ -650,7 +654,7 @@ impl Alarm {
         let Some(key) = self.timer else { return };
         let mut state = self.clock.state();
         let Some(waker) = state.sleepers.remove(&key) else { return };
-        state.fired.insert(key, self.clock.motions().enter());
+        state.fired.insert(key, self.clock.activity().enter());
         drop(state);
         wake(waker);
     }
@@ -675,7 +679,7 @@ mod tests {
     ) {
         let (clock, log) = (clock.clone(), Arc::clone(log));
         let sleep = clock.sleep(SECOND * u32::try_from(at).unwrap());
-        tokio::spawn(clock.motions().clone().track(async move {
+        tokio::spawn(clock.activity().clone().track(async move {
             sleep.await;
             log.lock().unwrap().push((clock.now().since_start().as_secs(), name));
         }));
@@ -706,7 +710,7 @@ mod tests {
     async fn a_timer_set_on_the_way_goes_off_on_the_way() {
         let clock = manual();
         let inner = clock.clone();
-        let task = tokio::spawn(clock.motions().track(async move {
+        let task = tokio::spawn(clock.activity().track(async move {
             for _ in 0..5 {
                 inner.sleep(SECOND).await;
             }
@@ -721,7 +725,7 @@ mod tests {
     async fn timeout_ends_what_takes_longer() {
         let clock = manual();
         let inner = clock.clone();
-        let task = tokio::spawn(clock.motions().track(async move {
+        let task = tokio::spawn(clock.activity().track(async move {
             let deadline = inner.now().after(SECOND);
             inner.timeout_at(deadline, std::future::pending::<()>()).await
         }));
@@ -743,8 +747,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_movement_says_so_when_the_house_does_not_come_to_rest() {
         let clock = manual();
-        let _stuck = clock.motions().enter();
-        assert_eq!(clock.advance(SECOND).await, Err(Unsettled { reached: Duration::ZERO }));
+        let _stuck = clock.activity().enter();
+        assert_eq!(clock.advance(SECOND).await, Err(NotQuiescent { reached: Duration::ZERO }));
     }
 
     #[tokio::test]
@@ -779,7 +783,7 @@ mod tests {
         clock.hold_at(hour.after(SECOND));
         after.await;
         assert_eq!(clock.now(), hour.after(SECOND));
-        clock.still().await.reset(Speed::Times(1.0));
+        clock.lock_movement().await.reset(Speed::Times(1.0));
         assert_eq!(clock.now(), VirtualTime::ZERO);
         drive.abort();
     }
@@ -787,7 +791,7 @@ mod tests {
     #[tokio::test]
     async fn no_movement_begins_while_a_reset_goes_on() {
         let clock = manual();
-        let still = clock.still().await;
+        let still = clock.lock_movement().await;
         still.reset(Speed::Manual);
         let mut movement = pin!(clock.advance(SECOND));
         tokio::select! {
@@ -812,7 +816,7 @@ mod tests {
     async fn a_speed_set_during_a_movement_counts_from_its_end() {
         for (before, after) in [(Speed::REAL, Speed::Manual), (Speed::Manual, Speed::REAL)] {
             let clock = Clock::new(Timestamp::UNIX_EPOCH, before);
-            let motion = clock.motions().enter();
+            let motion = clock.activity().enter();
             let mut movement = pin!(clock.advance(SECOND));
             tokio::select! {
                 biased;

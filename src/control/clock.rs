@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Controls;
 use super::request::{Request, bad};
-use crate::clock::{Clock, Speed, Unsettled, VirtualTime};
+use crate::clock::{Clock, NotQuiescent, Speed, VirtualTime};
 use crate::journal::Event;
 use crate::surface::http::Reply;
 
@@ -84,7 +84,7 @@ fn speed(value: &Value) -> Result<Speed, Reply> {
     Speed::times(times).map_err(|error| bad(&error))
 }
 
-fn unsettled(error: &Unsettled) -> Reply {
+fn unsettled(error: &NotQuiescent) -> Reply {
     let details = json!({ "t": error.reached.as_secs_f64() });
     let message = error.to_string();
     Reply::error_with(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", &message, &details)

@@ -78,7 +78,7 @@ pub(super) async fn patch(
     }
     if release.is_some() {
         // A request whose call was answered a moment ago may be on its way into the hold still.
-        let _ = house.clock().motions().settled(limits::RULES_EFFECTIVE).await;
+        let _ = house.clock().activity().wait_quiescent(limits::RULES_EFFECTIVE).await;
         house.engine().release(id).map_err(refused)?;
     }
     effective(house).await?;

@@ -2,7 +2,7 @@
 //!
 //! It has a port of its own, because the device's port shows the device alone. All of it hangs
 //! below `/control/v1`, in JSON both ways; an error says what was expected. Its connections do not
-//! count as things under way in the house (`clock::Motions`): a clock movement runs inside one.
+//! count as things under way in the house (`clock::ActivityTracker`): a clock movement runs inside one.
 
 mod clock;
 mod faults;

@@ -11,19 +11,19 @@ use tokio::sync::watch;
 use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
 use super::config::WifiSettings;
 use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
-use super::followed::Followed;
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
 use super::script::{Console, Course};
 use super::sd::SdCard;
+use super::watermark::Watermark;
 use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::decimal::Decimal;
 use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
 use crate::limits;
-use crate::meter::{Link, Meter, MeterPlan};
+use crate::meter::{Meter, MeterPlan, ReceptionCursor};
 
 /// How a device's actions behave where the contract leaves a choice (contract §3, rulings).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -214,9 +214,9 @@ pub struct Device {
     /// Whether its MQTT client has a broker, as that client says.
     broker: AtomicBool,
     /// The count of them that is known to outlive the process; none where nothing does.
-    kept: Followed,
+    kept: Watermark,
     /// The count of them that its Modbus server's listener follows.
-    modbus_followed: Followed,
+    modbus_followed: Watermark,
 }
 
 /// What a reset goes back to.
@@ -243,7 +243,7 @@ pub(super) struct State {
     /// What became of the Berry script since the boot.
     pub(super) script: Course,
     /// How far it has come in listening to its meter.
-    pub(super) link: Link,
+    pub(super) link: ReceptionCursor,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
     pub(super) pairing: Option<Pairing>,
     pub(super) queue: Queue,
@@ -279,7 +279,7 @@ impl State {
             offline: false,
             charge: Charge::default(),
             script: Course::default(),
-            link: Link::new(VirtualTime::ZERO),
+            link: ReceptionCursor::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id()),
             epoch,
@@ -335,7 +335,7 @@ impl Device {
         }
         let state = Mutex::new(state);
         let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, sd_dir));
-        let (changes, kept) = (watch::Sender::new(0), Followed::default());
+        let (changes, kept) = (watch::Sender::new(0), Watermark::default());
         Arc::new(Self {
             identity,
             settings,
@@ -356,7 +356,7 @@ impl Device {
             changes,
             broker: AtomicBool::new(false),
             kept,
-            modbus_followed: Followed::default(),
+            modbus_followed: Watermark::default(),
         })
     }
 
@@ -427,11 +427,11 @@ impl Device {
     }
 
     /// Up to which count of changes everything outlives the process.
-    pub(super) fn kept_changes(&self) -> &Followed {
+    pub(super) fn persisted_watermark(&self) -> &Watermark {
         &self.kept
     }
 
-    pub(super) fn modbus_followed(&self) -> &Followed {
+    pub(super) fn modbus_watermark(&self) -> &Watermark {
         &self.modbus_followed
     }
 

@@ -7,7 +7,7 @@ mod access;
 pub mod actions;
 mod civil;
 pub mod config;
-mod followed;
+mod watermark;
 mod handle;
 mod hardware;
 mod identity;

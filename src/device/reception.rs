@@ -10,7 +10,7 @@ use super::{Config, Device, Snapshot};
 use crate::clock::VirtualTime;
 use crate::fault::Episodes;
 use crate::limits;
-use crate::meter::{Link, Listener};
+use crate::meter::{Listener, ReceptionCursor};
 
 impl Device {
     /// What it is at this moment, with what it knows of its meter: what every surface shows of one
@@ -103,9 +103,9 @@ impl Device {
 
 impl State {
     /// The link to the meter, which is a new one where the device has come up anew since.
-    fn current_link(&mut self) -> &mut Link {
+    fn current_link(&mut self) -> &mut ReceptionCursor {
         if self.link.up_since() != self.boot.at {
-            self.link = Link::new(self.boot.at);
+            self.link = ReceptionCursor::new(self.boot.at);
         }
         &mut self.link
     }
@@ -132,7 +132,7 @@ fn beside_the_runtime(work: impl FnOnce()) {
 pub struct Readings {
     device: Arc<Device>,
     /// How far one has come; behind the device's own where one is late.
-    link: Link,
+    link: ReceptionCursor,
     /// What the device decrypts with up to there.
     key: Option<[u8; 16]>,
     /// No reading that came up to here is given out any more.
@@ -187,7 +187,7 @@ impl Readings {
         let (link, view) = (state.link, state.view());
         drop(state);
         let (meter, listener) = (&device.meter, listener(&view.config, &episodes));
-        let come = |link: &Link, at| {
+        let come = |link: &ReceptionCursor, at| {
             let (time, view) = (device.clock.civil(at), view.clone());
             Snapshot { now: at, time, view, meter: meter.observe(link, listener) }
         };
@@ -203,7 +203,7 @@ impl Readings {
             // Nothing that comes at `due` itself.
             meter.follow_to(&mut self.link, due, listener);
         }
-        let jumped = device.clock.jumped();
+        let jumped = device.clock.last_jump();
         loop {
             let before_jump = self.link.through() <= jumped.to;
             let lived = if before_jump { jumped.from } else { now };
@@ -221,7 +221,7 @@ impl Readings {
     }
 
     /// Whether one is so late that only the newest reading is worth anything.
-    fn lags(&self, link: &Link) -> bool {
+    fn lags(&self, link: &ReceptionCursor) -> bool {
         link.through().since(self.link.through()) > limits::READINGS_LAG
     }
 
@@ -298,7 +298,7 @@ mod tests {
         fn listen(&self) -> mpsc::UnboundedReceiver<u64> {
             let (send, receive) = mpsc::unbounded_channel();
             let mut readings = self.device.readings();
-            tokio::spawn(self.clock.motions().track(async move {
+            tokio::spawn(self.clock.activity().track(async move {
                 loop {
                     let snapshot = readings.next().await;
                     let reading = snapshot.meter.reading.unwrap();
@@ -443,7 +443,7 @@ mod tests {
         let bench = bench(ensor());
         bench.clock.advance(MINUTE).await.unwrap();
         let before = bench.device.snapshot().meter;
-        bench.clock.still().await.reset(Speed::Manual);
+        bench.clock.lock_movement().await.reset(Speed::Manual);
         bench.device.reset();
         assert_eq!(bench.id(), None);
         bench.clock.advance(MINUTE).await.unwrap();

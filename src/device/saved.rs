@@ -11,7 +11,7 @@ use super::handle::{Device, State};
 use super::network::Pairing;
 use super::{Boot, Config, DeviceId, Firmware, Power};
 use crate::clock::VirtualTime;
-use crate::meter::{Link, Meter};
+use crate::meter::{Meter, ReceptionCursor};
 
 /// A device as it is written down. Going on from it, the device has not rebooted, and goes on with a
 /// reboot or a WPS pairing that it was in: only what was known of its actions' requests is gone, and
@@ -52,10 +52,10 @@ pub struct Saved {
     /// How far it has come in listening to its meter; none where that cannot be read, which costs the
     /// rest nothing.
     #[serde(default, deserialize_with = "link")]
-    link: Option<Link>,
+    link: Option<ReceptionCursor>,
 }
 
-fn link<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Link>, D::Error> {
+fn link<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ReceptionCursor>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
 }
 
@@ -73,7 +73,7 @@ pub struct Resumed {
     pub(super) power: Power,
     pub(super) offline: bool,
     pub(super) pairing: Option<Pairing>,
-    link: Option<Link>,
+    link: Option<ReceptionCursor>,
 }
 
 impl Saved {
@@ -199,15 +199,15 @@ impl Device {
 
     /// Says that everything up to this count of [`Device::changes`] is where it outlives the
     /// process; none where nobody takes care of that (any more).
-    pub fn set_kept(&self, changes: Option<u64>) {
-        self.kept_changes().set(changes);
+    pub fn set_persisted(&self, changes: Option<u64>) {
+        self.persisted_watermark().set(changes);
     }
 
     /// Waits until everything that has changed so far is where it outlives the process. At once
     /// where nobody takes care of that.
-    pub async fn kept(&self) {
+    pub async fn wait_persisted(&self) {
         let wanted = *self.changes().borrow();
-        self.kept_changes().reaches(wanted).await;
+        self.persisted_watermark().wait_for(wanted).await;
     }
 }
 

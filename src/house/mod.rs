@@ -1,7 +1,7 @@
 //! A house: builds everything a scenario describes, starts it, takes it back to its start, ends it.
 
-mod gateway;
-mod keeping;
+mod device_runtime;
+mod persistence;
 mod pairing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-use self::gateway::{Gateway, Kept, Parts};
-use self::keeping::Keeper;
+use self::device_runtime::{DeviceRuntime, Parts, PersistedState};
+use self::persistence::Persister;
 use crate::clock::{self, Clock, VirtualTime};
 use crate::control::{
     self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
@@ -43,7 +43,7 @@ use crate::tasks::Tasks;
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
 /// free again.
 pub struct House {
-    inside: Arc<Inside>,
+    inside: Arc<HouseCore>,
     control: control::Server,
     addresses: Addresses,
     /// Sets off the clock's timers, and carries out resets.
@@ -107,15 +107,15 @@ pub struct DeviceAddress {
 
 /// What a house consists of. The control plane holds it too, but not the other way round, so that a
 /// dropped house goes as a whole.
-struct Inside {
+struct HouseCore {
     scenario: Scenario,
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    devices: Vec<Arc<Gateway>>,
+    devices: Vec<Arc<DeviceRuntime>>,
     outside: Outside,
     /// Keeps the state directory, where there is one.
-    keeper: Option<Keeper>,
+    keeper: Option<Persister>,
     #[cfg(feature = "mdns")]
     announcer: Arc<mdns::Announcer>,
     /// Counts the resets.
@@ -142,7 +142,7 @@ impl House {
         let (dir, going_on) = open_state(&scenario).await?;
         let Bound { control, devices } = Bound::bind(&scenario)?;
         let token = token(&control)?;
-        let inside = Inside::start(scenario, devices, dir, going_on).await?;
+        let inside = HouseCore::start(scenario, devices, dir, going_on).await?;
         let tasks = Tasks::default();
         tasks.spawn({
             let clock = inside.clock.clone();
@@ -316,12 +316,13 @@ async fn start_devices(
     dir: Option<&StateDir>,
     mut resumed: HashMap<DeviceId, Resumed>,
     parts: &Parts<'_>,
-) -> Result<Vec<Arc<Gateway>>, StartError> {
+) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(listening.len());
     for (plan, port) in scenario.devices.iter().zip(listening) {
         let id = &plan.identity.id;
-        let kept = Kept { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
-        match Gateway::start(plan, kept, port, parts) {
+        let kept =
+            PersistedState { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
+        match DeviceRuntime::start(plan, kept, port, parts) {
             Ok(gateway) => started.push(gateway),
             Err(error) => {
                 close_devices(&started).await;
@@ -333,7 +334,7 @@ async fn start_devices(
     Ok(started)
 }
 
-async fn close_devices(devices: &[Arc<Gateway>]) {
+async fn close_devices(devices: &[Arc<DeviceRuntime>]) {
     let mut closing = JoinSet::new();
     for gateway in devices {
         let gateway = Arc::clone(gateway);
@@ -356,7 +357,7 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-impl Inside {
+impl HouseCore {
     /// All of a house but its control plane and what drives its clock.
     async fn start(
         scenario: Scenario,
@@ -414,11 +415,11 @@ impl Inside {
     }
 
     /// Keeps the house from now on, as it was at `at`.
-    async fn keep(&self, dir: Arc<StateDir>, start: Timestamp, at: VirtualTime) -> Keeper {
+    async fn keep(&self, dir: Arc<StateDir>, start: Timestamp, at: VirtualTime) -> Persister {
         let (seed, devices) = (self.scenario.seed, state::ids(&self.scenario));
         let house = HouseState { seed, start, devices, at: at.as_nanos() };
         let devices = self.devices.iter().map(|gateway| Arc::clone(&gateway.device));
-        Keeper::start(dir, house, &self.clock, &self.journal, devices).await
+        Persister::start(dir, house, &self.clock, &self.journal, devices).await
     }
 
     /// Where everything but the control plane listens.
@@ -467,7 +468,7 @@ impl Inside {
         let still = tokio::select! {
             biased;
             _ = ending.wait_for(|ending| *ending) => return,
-            still = self.clock.still() => still,
+            still = self.clock.lock_movement() => still,
         };
         // From here until all of it is at its start, nothing is written down; cards are emptied.
         let kept = match &self.keeper {
@@ -495,7 +496,7 @@ impl Inside {
     }
 }
 
-impl Controls for Inside {
+impl Controls for HouseCore {
     fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -578,7 +579,7 @@ impl Controls for Inside {
     }
 }
 
-impl Inside {
+impl HouseCore {
     /// `fault-1`, or the next of its kind that no rule has.
     fn free_rule_id(&self) -> String {
         let ids: HashSet<Arc<str>> =
@@ -624,8 +625,8 @@ impl Inside {
     }
 }
 
-fn show_device(gateway: &Arc<Gateway>) -> DeviceSummary {
-    let Gateway { device, http, .. } = &**gateway;
+fn show_device(gateway: &Arc<DeviceRuntime>) -> DeviceSummary {
+    let DeviceRuntime { device, http, .. } = &**gateway;
     let identity = device.identity();
     let ids = |definition: &Definition| {
         definition.actions().iter().map(|action| action.id.to_string()).collect()

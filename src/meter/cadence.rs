@@ -1,7 +1,7 @@
 //! When a meter sends: telegram n comes at a moment that follows from the seed and n alone.
 //!
 //! The meter does not know its device. Telegrams come from before the first boot to the end of time;
-//! which of them become readings is the business of [`super::Link`].
+//! which of them become readings is the business of [`super::ReceptionCursor`].
 
 use std::time::Duration;
 

@@ -3,11 +3,11 @@
 //! [`Quantity`] is the one table of what a meter can send, by which report, variables, live stream,
 //! Modbus map and SD log find their numbers; a [`Reading`] is what a meter sent at one moment. What a
 //! house uses and makes is the [`signal`]; a [`Kind`] says what of it a meter sends, a [`Cadence`]
-//! when, a [`Link`] which of that reaches the device.
+//! when, a [`ReceptionCursor`] which of that reaches the device.
 
 mod cadence;
 mod kind;
-mod link;
+mod reception;
 mod measured;
 mod model;
 mod quantity;
@@ -17,9 +17,9 @@ pub mod signal;
 
 pub use self::cadence::Cadence;
 pub use self::kind::{DlmsObject, Kind, KindFacts, ObjectValue, objects};
-pub use self::link::Link;
 pub use self::measured::RegisterCut;
 pub use self::model::{Listener, Meter, MeterPlan, MeterTexts, ReplayPlan};
 pub use self::quantity::{Quantity, Unit};
 pub use self::reading::{Interface, MeterIdentity, Observation, Protocol, Reading, Status, Volume};
+pub use self::reception::ReceptionCursor;
 pub use self::replay::{Recording, RecordingError, ReplayMode};

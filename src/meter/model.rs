@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, Unit};
 
-use super::link::{Delivered, Line};
 use super::measured::{Measured, Measurement, Replayed, without};
+use super::reception::{ReceivedTelegram, ReceptionConditions};
 use super::signal::{Signal, SignalPlan};
 use super::{
-    Cadence, Interface, Kind, KindFacts, Link, MeterIdentity, Observation, Quantity, Reading,
-    Recording, RegisterCut, ReplayMode, Volume,
+    Cadence, Interface, Kind, KindFacts, MeterIdentity, Observation, Quantity, Reading,
+    ReceptionCursor, Recording, RegisterCut, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
@@ -100,7 +100,7 @@ pub struct Meter {
 /// A reading, and what it was made of.
 #[derive(Debug)]
 struct Made {
-    of: Delivered,
+    of: ReceivedTelegram,
     under: Arc<Episodes>,
     reading: Arc<Reading>,
 }
@@ -179,18 +179,18 @@ impl Meter {
 
     /// Brings the device's link to it up to `now`. What befalls the meter, and the device's key, are
     /// those that were in force all the way from where the link stands.
-    pub fn follow(&self, link: &mut Link, now: VirtualTime, listener: Listener<'_>) {
-        link.follow(&self.line(listener), now);
+    pub fn follow(&self, link: &mut ReceptionCursor, now: VirtualTime, listener: Listener<'_>) {
+        link.advance_to_inclusive(&self.line(listener), now);
     }
 
     /// Brings the link up to right before `end`, as [`Meter::follow`] does.
-    pub fn follow_to(&self, link: &mut Link, end: VirtualTime, listener: Listener<'_>) {
-        link.follow_to(&self.line(listener), end);
+    pub fn follow_to(&self, link: &mut ReceptionCursor, end: VirtualTime, listener: Listener<'_>) {
+        link.advance_to(&self.line(listener), end);
     }
 
     /// What the device knows of it at the moment that the link was brought up to.
     #[must_use]
-    pub fn observe(&self, link: &Link, listener: Listener<'_>) -> Observation {
+    pub fn observe(&self, link: &ReceptionCursor, listener: Listener<'_>) -> Observation {
         let (status, newest) = link.seen(&self.line(listener));
         let reading = newest.map(|of| self.reading(of, listener.episodes));
         let meter = reading.as_ref().map(|_| Arc::clone(&self.identity));
@@ -201,25 +201,29 @@ impl Meter {
     /// where none will come. With rules over the meter that change very often it may be a moment at
     /// which there is none: then one asks again.
     #[must_use]
-    pub fn next_reading(&self, link: &Link, listener: Listener<'_>) -> Option<VirtualTime> {
+    pub fn next_reading(
+        &self,
+        link: &ReceptionCursor,
+        listener: Listener<'_>,
+    ) -> Option<VirtualTime> {
         link.next(&self.line(listener))
     }
 
     /// Whether `link` can be that of a device which came up at `up_since` and has listened to this
     /// meter until `now` at the latest.
     #[must_use]
-    pub fn fits(&self, link: &Link, up_since: VirtualTime, now: VirtualTime) -> bool {
+    pub fn fits(&self, link: &ReceptionCursor, up_since: VirtualTime, now: VirtualTime) -> bool {
         link.fits(&self.cadence, up_since, now)
     }
 
-    fn line<'a>(&'a self, listener: Listener<'a>) -> Line<'a> {
+    fn line<'a>(&'a self, listener: Listener<'a>) -> ReceptionConditions<'a> {
         let locked = match (&self.encryption_key, listener.key) {
             _ if !self.plugged => Some(Silence::NotConnected),
             (Some(_), None) => Some(Silence::KeyRequired),
             (Some(own), Some(key)) if own != key => Some(Silence::EncryptionKey),
             _ => None,
         };
-        Line {
+        ReceptionConditions {
             cadence: &self.cadence,
             recognition: Duration::from_millis(self.facts.recognition),
             befalling: listener.episodes.of(&self.device),
@@ -228,7 +232,7 @@ impl Meter {
         }
     }
 
-    fn reading(&self, of: Delivered, episodes: &Arc<Episodes>) -> Arc<Reading> {
+    fn reading(&self, of: ReceivedTelegram, episodes: &Arc<Episodes>) -> Arc<Reading> {
         let lock = || self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*lock()
             && made.of == of
@@ -244,7 +248,7 @@ impl Meter {
         reading
     }
 
-    fn put_together(&self, of: Delivered, episodes: &Episodes) -> Reading {
+    fn put_together(&self, of: ReceivedTelegram, episodes: &Episodes) -> Reading {
         let at = self.cadence.time(of.n);
         let state = episodes.at(&self.device, at);
         let measured = state.frozen.unwrap_or(at);
@@ -434,7 +438,7 @@ mod tests {
         };
         let episodes = Episodes::new(effects.iter().map(episode).collect());
         let listener = Listener { episodes: &episodes, key: None };
-        let mut link = Link::new(VirtualTime::ZERO);
+        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         meter.follow(&mut link, now, listener);
         meter.observe(&link, listener)
     }
@@ -563,7 +567,7 @@ mod tests {
     #[test]
     fn energy_is_power_times_time_to_the_last_digit() {
         let meter = meter(&MeterPlan::default(), 3);
-        let mut link = Link::new(VirtualTime::ZERO);
+        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         let episodes = Episodes::none();
         let listener = Listener { episodes: &episodes, key: None };
         meter.follow(&mut link, at(3600), listener);

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use super::outbox::{Outbox, Sent};
 use crate::clock::{Clock, Sleep};
 use crate::fault::{End, Moment, SlaveEffect, Verdict, WireFault, reply_plan};
+use crate::inflight::TrackedStream;
 use crate::limits;
-use crate::link::Linked;
 use crate::wire::{self, Exception};
 
 /// Bytes read and not yet taken apart: a few frames, and always more than the longest one.
@@ -61,7 +61,7 @@ pub(crate) trait Service: Unpin {
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     service: S,
-    stream: Linked,
+    stream: TrackedStream,
     input: Input,
     inbox: Vec<u8>,
     /// Requests behind an earlier one to the same unit.
@@ -124,7 +124,7 @@ struct Turn {
 }
 
 impl<S: Service> Connection<S> {
-    pub(crate) fn new(service: S, stream: Linked) -> Self {
+    pub(crate) fn new(service: S, stream: TrackedStream) -> Self {
         let idle = Idle::new(service.idle());
         Self {
             service,

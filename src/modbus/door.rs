@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, Service};
-use crate::clock::Motions;
+use crate::clock::ActivityTracker;
+use crate::inflight::TrackedStream;
 use crate::limits;
-use crate::link::Linked;
 use crate::sockets::stop_listening;
 use crate::tasks::Tasks;
 
@@ -26,7 +26,7 @@ pub(crate) const RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Door {
     connections: Arc<Tasks>,
-    motions: Motions,
+    motions: ActivityTracker,
     /// Set while connections are taken.
     listener: Option<Arc<TcpListener>>,
     /// One for each client that may be there at once.
@@ -40,7 +40,7 @@ pub(crate) struct Door {
 
 impl Door {
     /// A door that is shut, for so many clients at once.
-    pub(crate) fn new(connections: Arc<Tasks>, motions: Motions, most: usize) -> Self {
+    pub(crate) fn new(connections: Arc<Tasks>, motions: ActivityTracker, most: usize) -> Self {
         let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let alive = most.saturating_add(limits::SLAVE_ABANDONED);
         let all = u32::try_from(alive.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
@@ -104,7 +104,7 @@ impl Door {
     }
 
     /// Serves a connection, or drops it where there are too many.
-    pub(crate) fn admit<S>(&self, stream: Linked, service: S)
+    pub(crate) fn admit<S>(&self, stream: TrackedStream, service: S)
     where
         S: Service + Send + 'static,
     {

@@ -27,8 +27,8 @@ use super::requester::Connected;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{HttpMethod, PreparedHttp, Scheme};
+use crate::inflight::TrackedStream;
 use crate::limits;
-use crate::link::Linked;
 
 /// Bytes of a response's head that are read; a longer one is no response. Also what the tape keeps,
 /// so that the classification sees every head that hyper saw.
@@ -65,9 +65,9 @@ pub(super) async fn exchange(
 
 async fn handshake(
     tls: &Arc<ClientConfig>,
-    stream: Linked,
+    stream: TrackedStream,
     request: &PreparedHttp,
-) -> Option<TlsStream<Linked>> {
+) -> Option<TlsStream<TrackedStream>> {
     let name = ServerName::try_from(request.host.clone()).ok()?;
     TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.ok()
 }

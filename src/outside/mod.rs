@@ -4,7 +4,7 @@
 //! A [`Runner`] carries out what a device admitted: it [`resolve`]s the host (the house's own peers
 //! first, then what the outbound policy allows), sends the request on a connection of its own, and
 //! has the result code from [`classify`], a pure function over the bytes. [`Slave`]s and [`Target`]s
-//! are real listeners. Between the two, [`crate::link`] accounts for what is on its way through the kernel.
+//! are real listeners. Between the two, [`crate::inflight`] accounts for what is on its way through the kernel.
 //!
 //! ```text
 //! Run ─► runner ─► requester ─► resolve ─► modbus | http ─► tap ─► link ═ link ─► slaves | targets
@@ -40,8 +40,8 @@ pub use self::targets::{Received, Target};
 use crate::bank::LayoutError;
 use crate::clock::Clock;
 use crate::fault::Engine;
+use crate::inflight::ConnectionRegistry;
 use crate::journal::Journal;
-use crate::link::Links;
 use crate::modbus::BACKLOG;
 use crate::outbound::{Broker, Dial, HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
@@ -120,7 +120,7 @@ pub struct Outside {
     peers: Vec<Peer>,
     runner: Arc<Runner>,
     dialer: Arc<Dialer>,
-    links: Links,
+    links: ConnectionRegistry,
     /// The slaves' listeners; ended before the connections, which they add to.
     supervisors: Tasks,
     connections: Arc<Tasks>,
@@ -173,7 +173,7 @@ impl Outside {
             peers.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
             bound.push(target);
         }
-        let links = Links::new(context.clock.motions().clone());
+        let links = ConnectionRegistry::new(context.clock.activity().clone());
         let targets = bound.into_iter().map(|target| target.serve(&links));
         let targets = targets.collect::<Result<_, _>>()?;
         let resolver = Resolver::new(peers.clone(), context.policy).with_brokers(context.brokers);
@@ -203,7 +203,7 @@ impl Outside {
     pub async fn start(&self) {
         for SlaveServer { slave, port } in &self.slaves {
             let (slave, port) = (Arc::clone(slave), Arc::clone(port));
-            let motions = slave.clock().motions().clone();
+            let motions = slave.clock().activity().clone();
             let connections = Arc::clone(&self.connections);
             let mut supervisor = Supervisor::new(slave, port, self.links.clone(), connections);
             let asked = supervisor.follow().await;
@@ -260,7 +260,7 @@ impl Outside {
 
     /// The connections between ends of the house.
     #[must_use]
-    pub fn links(&self) -> &Links {
+    pub fn links(&self) -> &ConnectionRegistry {
         &self.links
     }
 
@@ -334,7 +334,10 @@ impl BoundTarget {
         Ok(Self { target: Arc::new(Target::new(plan, address, context)), listener, tls })
     }
 
-    fn serve(self, links: &Links) -> Result<(Arc<Target>, TargetServer), OutsideError> {
+    fn serve(
+        self,
+        links: &ConnectionRegistry,
+    ) -> Result<(Arc<Target>, TargetServer), OutsideError> {
         let Self { target, listener, tls } = self;
         let server = TargetServer::start(Arc::clone(&target), listener, tls, links.clone());
         let server = server.map_err(|source| OutsideError::BindTarget {

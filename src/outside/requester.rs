@@ -17,8 +17,8 @@ use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
 use crate::fault::{self, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
+use crate::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
 use crate::journal::{Event, Journal};
-use crate::link::{Caller, Linked, Links};
 use crate::outbound::{Peer, PeerKind};
 use crate::sockets;
 
@@ -63,7 +63,7 @@ impl Stopped {
 /// A fresh connection on which nothing was sent yet.
 #[derive(Debug)]
 pub(super) struct Connected {
-    pub(super) stream: Linked,
+    pub(super) stream: TrackedStream,
     /// A rule wants it lost before the request is sent.
     pub(super) lost: bool,
 }
@@ -75,7 +75,7 @@ pub(super) struct Requester {
     pub(super) engine: Arc<Engine>,
     pub(super) journal: Arc<Journal>,
     pub(super) resolver: Arc<Resolver>,
-    pub(super) links: Links,
+    pub(super) links: ConnectionRegistry,
     pub(super) tls: Arc<ClientConfig>,
     /// The newest Modbus transaction id of each device.
     pub(super) transactions: Mutex<HashMap<Arc<str>, u16>>,
@@ -83,7 +83,7 @@ pub(super) struct Requester {
 
 impl Requester {
     /// Sends a request and waits for what becomes of it, at most for its own timeout from now.
-    pub(super) async fn carry_out(&self, caller: &Caller, prepared: &Prepared) -> Outcome {
+    pub(super) async fn carry_out(&self, caller: &ActionOrigin, prepared: &Prepared) -> Outcome {
         match prepared {
             Prepared::Modbus(request) => self.modbus(caller, request).await,
             // Boxed: a TLS session is large, and most requests have none.
@@ -96,7 +96,7 @@ impl Requester {
         self.transactions.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    async fn modbus(&self, caller: &Caller, request: &PreparedModbus) -> Outcome {
+    async fn modbus(&self, caller: &ActionOrigin, request: &PreparedModbus) -> Outcome {
         let deadline = self.clock.now().after(request.timeout);
         let values = request.write.values();
         let seam = |slave: &str| {
@@ -126,7 +126,7 @@ impl Requester {
         }
     }
 
-    async fn http(&self, caller: &Caller, request: &PreparedHttp) -> Outcome {
+    async fn http(&self, caller: &ActionOrigin, request: &PreparedHttp) -> Outcome {
         let deadline = self.clock.now().after(request.timeout);
         let path = request.target.split('?').next().unwrap_or_default();
         let seam = |target: &str| {
@@ -154,7 +154,7 @@ impl Requester {
     /// of the house's own peer where the host is one of the protocol.
     async fn reach(
         &self,
-        caller: &Caller,
+        caller: &ActionOrigin,
         kind: PeerKind,
         (host, port): (&str, u16),
         deadline: VirtualTime,
@@ -200,26 +200,26 @@ impl Requester {
 
     async fn to_peer(
         &self,
-        caller: &Caller,
+        caller: &ActionOrigin,
         peer: &Peer,
         deadline: VirtualTime,
-    ) -> Result<Linked, Stopped> {
+    ) -> Result<TrackedStream, Stopped> {
         // Until the link accounts for it: our own listener decides a connect without any timer.
-        let _motion = self.clock.motions().enter();
+        let _motion = self.clock.activity().enter();
         let stream = self.connect(&[reachable(peer.address)], deadline).await?;
         Ok(self.links.requester(stream, caller.clone()))
     }
 
     async fn to_outside(
         &self,
-        caller: &Caller,
+        caller: &ActionOrigin,
         host: &str,
         port: u16,
         deadline: VirtualTime,
-    ) -> Result<Linked, Stopped> {
+    ) -> Result<TrackedStream, Stopped> {
         let resolved = {
             // A resolver of the host answers in real time, whatever this clock does.
-            let _motion = self.clock.motions().enter();
+            let _motion = self.clock.activity().enter();
             self.clock.timeout_at(deadline, self.resolver.outside(host, port)).await
         };
         let addresses = match resolved {
@@ -229,10 +229,10 @@ impl Requester {
                 return Err(Stopped::because(Ending::Unresolved, "name did not resolve in time"));
             }
         };
-        Ok(Linked::outside(self.connect(&addresses, deadline).await?))
+        Ok(TrackedStream::outside(self.connect(&addresses, deadline).await?))
     }
 
-    fn refused(&self, caller: &Caller, host: &str, refused: Refused) -> Stopped {
+    fn refused(&self, caller: &ActionOrigin, host: &str, refused: Refused) -> Stopped {
         let ending = match refused {
             Refused::Unknown => return Ending::Unresolved.into(),
             Refused::Name => Ending::Unresolved,
@@ -266,7 +266,7 @@ impl Requester {
         Err(stopped)
     }
 
-    fn next_transaction(&self, caller: &Caller) -> u16 {
+    fn next_transaction(&self, caller: &ActionOrigin) -> u16 {
         let mut all = self.transactions.lock().unwrap_or_else(PoisonError::into_inner);
         let id = all.entry(Arc::clone(&caller.device)).or_default();
         *id = id.wrapping_add(1);

@@ -7,7 +7,7 @@ use super::classify::ResultCode;
 use super::requester::{Outcome, Requester};
 use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
 use crate::device::{DeviceId, Execution, Run, Ticket};
-use crate::link::Caller;
+use crate::inflight::ActionOrigin;
 use crate::tasks::Tasks;
 
 /// Carries out runs of all devices of a house. Its tasks are bounded by the devices' places for
@@ -57,7 +57,7 @@ impl Runner {
         requests: Vec<(Ticket, Arc<Request>)>,
     ) {
         let requester = Arc::clone(&self.requester);
-        let motions = requester.clock.motions().clone();
+        let motions = requester.clock.activity().clone();
         tasks.spawn(motions.track(async move {
             for (ticket, request) in requests {
                 requester.see_through(ticket, &definition, &request).await;
@@ -84,7 +84,7 @@ impl Runner {
 impl Requester {
     /// One request from its ticket to its result.
     async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &Request) {
-        let caller = Caller {
+        let caller = ActionOrigin {
             device: ticket.device().identity().id.shared(),
             action: Arc::clone(ticket.action()),
         };

@@ -20,9 +20,9 @@ pub(super) use self::tls::{Certificate, client_config};
 use super::Context;
 use crate::clock::Clock;
 use crate::fault::{Engine, TargetEffect, TargetRequest};
+use crate::inflight::ActionOrigin;
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
-use crate::link::Caller;
 use crate::scenario::{Reply, Route, TargetPlan};
 
 /// A target of the house.
@@ -146,13 +146,13 @@ impl Target {
     }
 
     /// Receives a request: remembers it, asks the rules, and takes an answer.
-    fn receive(&self, mut request: Received, caller: Option<&Caller>) -> Answer {
+    fn receive(&self, mut request: Received, caller: Option<&ActionOrigin>) -> Answer {
         let path = request.path.split('?').next().unwrap_or_default();
         let verdict = self.engine.target(&TargetRequest {
             target: &self.name,
             method: &request.method,
             path,
-            from: caller.map(Caller::call),
+            from: caller.map(ActionOrigin::call),
         });
         let mut state = self.state();
         let route = self.routes.iter().position(|route| route.matches(&request.method, path));

@@ -155,7 +155,7 @@ impl Controls for House {
 
     fn reset(self: Arc<Self>) -> Pending<'static, ()> {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move { self.clock.still().await.reset(Speed::Manual) })
+        Box::pin(async move { self.clock.lock_movement().await.reset(Speed::Manual) })
     }
 }
 

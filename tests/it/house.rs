@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wwsim::clock::Motion;
+use wwsim::clock::ActivityGuard;
 use wwsim::house::House;
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
@@ -98,11 +98,11 @@ async fn what_was_under_way_at_a_reset_leaves_no_trace() {
 
 /// A house whose reset has begun and cannot go on: it waits for a clock movement, which waits for
 /// the returned motion.
-async fn stuck_reset(twin: &Twin) -> (Motion, TcpStream) {
+async fn stuck_reset(twin: &Twin) -> (ActivityGuard, TcpStream) {
     let mut client = TcpStream::connect(twin.device()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(client.read_u8()).await.unwrap();
-    let motion = twin.house.clock().motions().enter();
+    let motion = twin.house.clock().activity().enter();
     let clock = twin.house.clock().clone();
     tokio::spawn(async move { clock.advance(Duration::from_secs(1)).await });
     let mut reset = TcpStream::connect(twin.control()).await.unwrap();
@@ -223,7 +223,7 @@ async fn a_house_ends_also_while_a_reset_waits_for_a_movement() {
     const MILLISECOND: Duration = Duration::from_millis(1);
     let twin = Twin::start("").await;
     let clock = twin.house.clock().clone();
-    let ticking = tokio::spawn(clock.motions().track({
+    let ticking = tokio::spawn(clock.activity().track({
         let clock = clock.clone();
         async move {
             loop {

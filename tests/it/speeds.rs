@@ -31,7 +31,7 @@ async fn bench() -> Bench {
     });
     switched_on.unwrap();
     let clock = bench.clock.clone();
-    tokio::spawn(clock.motions().track(Arc::clone(&bench.device).log_to_sd()));
+    tokio::spawn(clock.activity().track(Arc::clone(&bench.device).log_to_sd()));
     tokio::spawn(async move { clock.drive().await });
     bench
 }

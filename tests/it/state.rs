@@ -352,7 +352,7 @@ async fn what_was_answered_is_on_disk() {
 async fn a_movement_is_written_down_before_it_begins() {
     let folder = Folder::new();
     let twin = start("", &folder).await.unwrap();
-    let motion = twin.house.clock().motions().enter();
+    let motion = twin.house.clock().activity().enter();
     let clock = twin.house.clock().clone();
     let moving = tokio::spawn(async move { clock.advance(60 * SECOND).await });
     let house = folder.house();

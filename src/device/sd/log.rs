@@ -59,7 +59,7 @@ impl Device {
     async fn write_row(&self, card: &SdCard, snapshot: &Snapshot) -> Result<(), SdError> {
         let Some(reading) = snapshot.reading() else { return Ok(()) };
         // A movement of the clock waits until the row is written.
-        let _motion = self.clock().motions().enter();
+        let _motion = self.clock().activity().enter();
         let today = CivilTime::of(snapshot.time).local();
         let name = format!("{:04}{:02}{:02}.CSV", today.year(), today.month(), today.day());
         card.append(&name, &row::HEADER, row::row(snapshot, reading), snapshot.now).await

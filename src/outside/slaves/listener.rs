@@ -9,8 +9,8 @@ use super::Slave;
 use super::session::Session;
 use crate::clock::Sleep;
 use crate::fault::{Listener, Refusing};
+use crate::inflight::ConnectionRegistry;
 use crate::journal::Event;
-use crate::link::Links;
 use crate::modbus::{BACKLOG, Door, RETRY};
 use crate::sockets::Port;
 use crate::tasks::Tasks;
@@ -21,7 +21,7 @@ pub(crate) struct Supervisor {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
     door: Door,
-    links: Links,
+    links: ConnectionRegistry,
     refusing: bool,
     /// What the journal was told last; that a slave listens goes without saying.
     announced: bool,
@@ -32,10 +32,10 @@ impl Supervisor {
     pub(crate) fn new(
         slave: Arc<Slave>,
         port: Arc<Mutex<Port>>,
-        links: Links,
+        links: ConnectionRegistry,
         connections: Arc<Tasks>,
     ) -> Self {
-        let motions = slave.clock().motions().clone();
+        let motions = slave.clock().activity().clone();
         let door = Door::new(connections, motions, slave.max_connections);
         Self { slave, port, door, links, refusing: false, announced: true }
     }

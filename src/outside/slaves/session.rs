@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Slave;
 use crate::clock::Clock;
 use crate::fault::{SlaveEffect, SlaveRequest, Verdict};
+use crate::inflight::{ActionOrigin, PeerInfo};
 use crate::journal::Event;
-use crate::link::{Caller, Line};
 use crate::modbus::{Request, Service};
 use crate::wire::{self, Exception};
 
@@ -16,7 +16,7 @@ use crate::wire::{self, Exception};
 #[derive(Debug)]
 pub(super) struct Session {
     pub slave: Arc<Slave>,
-    pub line: Line,
+    pub line: PeerInfo,
 }
 
 impl Service for Session {
@@ -45,7 +45,7 @@ impl Service for Session {
             address,
             quantity,
             values: &values,
-            from: caller.as_ref().map(Caller::call),
+            from: caller.as_ref().map(ActionOrigin::call),
         });
         verdict.delay = verdict.delay.saturating_add(self.slave.latency);
         verdict

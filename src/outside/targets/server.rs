@@ -17,8 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{Answer, Answered, Received, Target};
+use crate::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
 use crate::limits;
-use crate::link::{Line, Linked, Links};
 use crate::scenario::Reply;
 use crate::surface::http::Paused;
 use crate::surface::http::body::{self, Unread};
@@ -35,9 +35,9 @@ impl TargetServer {
         target: Arc<Target>,
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        links: Links,
+        links: ConnectionRegistry,
     ) -> io::Result<Self> {
-        let motions = target.clock.motions().clone();
+        let motions = target.clock.activity().clone();
         let serve = move |stream: TcpStream| {
             let stream = links.server(stream);
             motions.track(accepted(stream, Arc::clone(&target), tls.clone()))
@@ -63,7 +63,7 @@ impl<S: Resettable> Resettable for TlsStream<S> {
     }
 }
 
-async fn accepted(stream: Linked, target: Arc<Target>, tls: Option<TlsAcceptor>) {
+async fn accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<TlsAcceptor>) {
     let line = stream.line();
     let stream = WriteLimited::new(stream);
     let Some(tls) = tls else { return serve(stream, line, target).await };
@@ -86,7 +86,7 @@ enum Broken {
 }
 
 /// Serves one connection to its end.
-async fn serve<S>(stream: S, line: Line, target: Arc<Target>)
+async fn serve<S>(stream: S, line: PeerInfo, target: Arc<Target>)
 where
     S: AsyncRead + AsyncWrite + Resettable + Unpin,
 {
@@ -109,7 +109,7 @@ where
 
 async fn answer(
     target: Arc<Target>,
-    line: Line,
+    line: PeerInfo,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Broken> {
     let (mut received, mut content) = taken_apart(&target, &line, request);
@@ -138,7 +138,11 @@ async fn answer(
     }
 }
 
-fn taken_apart(target: &Target, line: &Line, request: Request<Incoming>) -> (Received, Incoming) {
+fn taken_apart(
+    target: &Target,
+    line: &PeerInfo,
+    request: Request<Incoming>,
+) -> (Received, Incoming) {
     let (head, content) = request.into_parts();
     let caller = line.caller();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);

@@ -40,7 +40,7 @@ pub(super) fn follow(call: &Call<'_>) -> Reply {
         held: VecDeque::new(),
     };
     api.device.tell(|device| Event::LiveFollowed { device });
-    api.streams.spawn(api.clock.motions().track(client.serve()));
+    api.streams.spawn(api.clock.activity().track(client.serve()));
     Reply::breakable_events(queue, breaks)
 }
 
@@ -196,7 +196,7 @@ impl Client {
     async fn put(&mut self, text: Bytes) -> Result<(), Ending> {
         let Err(refused) = self.events.try_send(text) else { return Ok(()) };
         let mpsc::error::TrySendError::Full(text) = refused else { return Err(Ending::Left) };
-        let _under_way = self.clock.motions().enter();
+        let _under_way = self.clock.activity().enter();
         tokio::select! {
             biased;
             () = self.seat.lost() => Err(Ending::TakenOver),

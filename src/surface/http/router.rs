@@ -510,8 +510,8 @@ impl Api {
         };
         if found.endpoint.method != Method::Get {
             // Whoever is told that something is set finds it set, come what may.
-            self.device.kept().await;
-            self.device.modbus_follows(limits::MODBUS_FOLLOWS).await;
+            self.device.wait_persisted().await;
+            self.device.wait_modbus_applied(limits::MODBUS_FOLLOWS).await;
         }
         reply
     }

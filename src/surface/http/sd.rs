@@ -84,7 +84,7 @@ fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> Reply {
     // It ends when the client leaves, with the file, or with the streams of the device: nothing of it
     // befalls a device that was reset.
     let feed = feed(Arc::clone(call.device()), file, send);
-    call.api().streams.spawn(call.clock().motions().track(feed));
+    call.api().streams.spawn(call.clock().activity().track(feed));
     Reply::file(kind, size, receive)
 }
 

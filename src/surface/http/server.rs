@@ -57,7 +57,7 @@ impl Server {
     }
 
     fn new(port: Port, api: Arc<Api>) -> Self {
-        let (motions, streams) = (api.clock.motions().clone(), Arc::clone(&api.streams));
+        let (motions, streams) = (api.clock.activity().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
         Self { listening: Listening::new(port, serve), streams }
     }

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::inflight::TrackedStream;
 use crate::limits;
-use crate::link::Linked;
 
 /// A stream that can be closed with a RST in place of a FIN.
 pub(crate) trait Resettable {
@@ -28,7 +28,7 @@ impl Resettable for TcpStream {
     }
 }
 
-impl Resettable for Linked {
+impl Resettable for TrackedStream {
     fn reset_on_close(&self) {
         Self::reset_on_close(self);
     }

@@ -39,7 +39,7 @@ struct Followed {
 impl Follower {
     /// A follower whose listener is as it is to be.
     pub(super) fn new(shared: Arc<Shared>, connections: Arc<Tasks>) -> Self {
-        let motions = shared.parts.clock.motions().clone();
+        let motions = shared.parts.clock.activity().clone();
         let mut follower = Self {
             door: Door::new(connections, motions, limits::MODBUS_CONNECTIONS),
             at: None,
@@ -87,7 +87,7 @@ impl Follower {
     #[expect(clippy::needless_pass_by_value, reason = "its timer ends once that is known")]
     fn applied(&self, rules: Followed, seen: u64) {
         self.shared.applied.send_replace(rules.generation);
-        self.shared.parts.device.set_modbus_follows(Some(seen));
+        self.shared.parts.device.set_modbus_applied(Some(seen));
     }
 
     fn admit(&self, stream: TcpStream) {

@@ -19,8 +19,8 @@ use self::follower::Follower;
 use crate::clock::Clock;
 use crate::device::{Device, Feature, Licensed, Profile};
 use crate::fault::Engine;
+use crate::inflight::ConnectionRegistry;
 use crate::journal::{Event, Journal};
-use crate::link::Links;
 use crate::modbus::BACKLOG;
 use crate::scenario::ModbusPlan;
 use crate::sockets::Port;
@@ -38,7 +38,7 @@ pub struct Parts {
     /// The house's log.
     pub journal: Arc<Journal>,
     /// The connections between ends of the house.
-    pub links: Links,
+    pub links: ConnectionRegistry,
 }
 
 /// The Modbus server of a device. It outlives the task that serves it, and so its port does.
@@ -143,7 +143,7 @@ impl Server {
     /// to be.
     pub(crate) fn start(&self, services: &Tasks) {
         let follower = Follower::new(Arc::clone(&self.shared), Arc::clone(&self.connections));
-        services.spawn(self.shared.parts.clock.motions().track(follower.run()));
+        services.spawn(self.shared.parts.clock.activity().track(follower.run()));
     }
 
     /// Drops what is left once the task is gone: the connections, but not the listener, at which
@@ -153,7 +153,7 @@ impl Server {
         self.shared.tell(|place| place.listening = false);
         // Nobody is left who could follow the rules and the device, or would have to.
         self.shared.applied.send_replace(u64::MAX);
-        self.shared.parts.device.set_modbus_follows(None);
+        self.shared.parts.device.set_modbus_applied(None);
     }
 
     /// Closes the listener too, as a device that goes down does.

@@ -217,7 +217,7 @@ impl Client {
         if !plan.url.tls {
             return None;
         }
-        let _motion = self.parts.clock.motions().enter();
+        let _motion = self.parts.clock.activity().enter();
         let (settings, one) =
             (plan.settings.clone(), Arc::clone(&self.preparing).lock_owned().await);
         let prepared = tokio::task::spawn_blocking(move || {
@@ -327,7 +327,7 @@ impl Client {
 
     /// A connection that the broker accepted. A clock movement waits for it, though not for ever.
     async fn connected(&self, plan: &Plan, tls: &Tls) -> Result<Session, Failed> {
-        let motion = self.parts.clock.motions().enter();
+        let motion = self.parts.clock.activity().enter();
         let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan, tls)));
         let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
         drop(motion);
@@ -457,7 +457,7 @@ impl Client {
             }
             // Delays are over, and a broker that refuses has no session.
             Some(MqttEffect::Delay(_) | MqttEffect::Refuse) | None => {
-                let motion = self.parts.clock.motions().enter();
+                let motion = self.parts.clock.activity().enter();
                 let bytes = message.payload.len();
                 session.publish(topic, message.payload).await.map_err(Ended::Lost)?;
                 self.lock().published += 1;

@@ -34,7 +34,7 @@ pub(super) struct Parts<'a> {
 
 /// What of a device outlives the process.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct PersistedState {
     /// Where it goes on from.
     pub resumed: Option<Resumed>,
     /// The directory that is its SD card.
@@ -42,7 +42,7 @@ pub(super) struct Kept {
 }
 
 /// A device with its surfaces.
-pub(super) struct Gateway {
+pub(super) struct DeviceRuntime {
     pub device: Arc<Device>,
     pub http: http::Server,
     #[cfg(feature = "mqtt")]
@@ -66,10 +66,10 @@ struct Supervision {
     task: JoinHandle<()>,
 }
 
-impl Gateway {
+impl DeviceRuntime {
     pub(super) fn start(
         plan: &DevicePlan,
-        kept: Kept,
+        kept: PersistedState,
         port: Port,
         parts: &Parts<'_>,
     ) -> Result<Arc<Self>, StartError> {
@@ -115,7 +115,7 @@ impl Gateway {
         let (halt, halted) = watch::channel(false);
         let supervise =
             supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);
-        let task = tokio::spawn(self.clock.motions().track(supervise));
+        let task = tokio::spawn(self.clock.activity().track(supervise));
         *self.supervision.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Supervision { halt, task });
     }
@@ -141,7 +141,7 @@ impl Gateway {
     }
 
     fn service(&self, service: impl Future<Output = ()> + Send + 'static) {
-        self.services.spawn(self.clock.motions().track(service));
+        self.services.spawn(self.clock.activity().track(service));
     }
 
     /// Ends what the device does by itself, and returns when all of it is gone.
@@ -151,8 +151,8 @@ impl Gateway {
     }
 
     /// Ends what the device does by itself and drops its connections, and returns when all of it is
-    /// gone; whoever connects waits until the returned value is dropped. [`Gateway::reset`] and
-    /// [`Gateway::begin`] go on from there.
+    /// gone; whoever connects waits until the returned value is dropped. [`DeviceRuntime::reset`] and
+    /// [`DeviceRuntime::begin`] go on from there.
     pub(super) async fn pause(&self) -> http::Paused {
         self.end_supervision().await;
         let paused = self.http.pause().await;
@@ -189,7 +189,7 @@ impl Gateway {
     /// Takes all of it away, as power does when it fails.
     async fn go_down(&self) {
         // What is ended gives no wake of ours: without this the house would look at rest meanwhile.
-        let _motion = self.clock.motions().enter();
+        let _motion = self.clock.activity().enter();
         self.http.shut().await;
         self.stop_services().await;
         self.modbus.shut().await;
@@ -270,7 +270,7 @@ fn http_server(
 
 /// Follows the reboots of a device until it is told to end.
 async fn supervise(
-    gateway: Weak<Gateway>,
+    gateway: Weak<DeviceRuntime>,
     device: Arc<Device>,
     clock: Clock,
     mut halted: watch::Receiver<bool>,

@@ -1,7 +1,7 @@
 //! What lies between the meter and the device: which telegrams become readings, and how the device
 //! counts them.
 //!
-//! A [`Link`] goes forward through the changes of what befalls the meter, one at a time, and counts
+//! A [`ReceptionCursor`] goes forward through the changes of what befalls the meter, one at a time, and counts
 //! the telegrams between two of them by arithmetic. It remembers no more than where it stands, so
 //! that a moment costs what has changed since the last one, and a healthy house costs nothing. Each of
 //! the first few changes asks all rules; for the many of a long way the windows are put in order once
@@ -18,7 +18,7 @@ use crate::limits;
 
 /// How far the device has come in listening to its meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
+pub struct ReceptionCursor {
     /// The device has been up since then.
     up_since: VirtualTime,
     /// All telegrams before this moment are accounted for.
@@ -31,12 +31,12 @@ pub struct Link {
     listening: VirtualTime,
     /// Readings so far, since the boot or since the ids restarted.
     ids: u64,
-    newest: Option<Delivered>,
+    newest: Option<ReceivedTelegram>,
 }
 
 /// A telegram that became a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Delivered {
+pub(super) struct ReceivedTelegram {
     /// Its number.
     pub n: u64,
     /// `report.id`.
@@ -47,7 +47,7 @@ pub(super) struct Delivered {
 
 /// What a link is asked about.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line<'a> {
+pub(super) struct ReceptionConditions<'a> {
     pub cadence: &'a Cadence,
     /// How long the device takes to find out what it hears.
     pub recognition: Duration,
@@ -59,7 +59,7 @@ pub(super) struct Line<'a> {
     pub ends: VirtualTime,
 }
 
-impl Line<'_> {
+impl ReceptionConditions<'_> {
     fn at(&self, at: VirtualTime) -> MeterState {
         let mut state = self.befalling.at(at);
         if let Some(silence) = self.locked {
@@ -74,7 +74,7 @@ impl Line<'_> {
         state
     }
 
-    /// What there is to hear and what not from a moment on, as [`Line::at`] has it.
+    /// What there is to hear and what not from a moment on, as [`ReceptionConditions::at`] has it.
     fn course(&self, from: VirtualTime) -> Course {
         let mut course = self.befalling.course(from);
         let mut add = |from, forgets| {
@@ -91,7 +91,7 @@ impl Line<'_> {
     }
 }
 
-impl Link {
+impl ReceptionCursor {
     /// The link of a device that came up at `up_since`.
     #[must_use]
     pub fn new(up_since: VirtualTime) -> Self {
@@ -123,7 +123,7 @@ impl Link {
     /// this cadence until `now` at the latest: one that was kept may be of another meter.
     pub(super) fn fits(&self, cadence: &Cadence, up_since: VirtualTime, now: VirtualTime) -> bool {
         let next = cadence.first_from(self.through);
-        let sent_before = |of: Delivered| of.n < next && of.before.is_none_or(|n| n < of.n);
+        let sent_before = |of: ReceivedTelegram| of.n < next && of.before.is_none_or(|n| n < of.n);
         // While it listens, the newest is the last that was sent.
         let heard = |last: u64| {
             self.silent
@@ -138,12 +138,16 @@ impl Link {
     }
 
     /// Accounts for all that came up to `now`, with `now`.
-    pub(super) fn follow(&mut self, line: &Line<'_>, now: VirtualTime) {
-        self.follow_to(line, just_after(now));
+    pub(super) fn advance_to_inclusive(
+        &mut self,
+        line: &ReceptionConditions<'_>,
+        now: VirtualTime,
+    ) {
+        self.advance_to(line, just_after(now));
     }
 
     /// Accounts for all that came before `end`.
-    pub(super) fn follow_to(&mut self, line: &Line<'_>, end: VirtualTime) {
+    pub(super) fn advance_to(&mut self, line: &ReceptionConditions<'_>, end: VirtualTime) {
         for _ in 0..limits::METER_CHANGES_ASKED {
             if self.through >= end {
                 return;
@@ -152,39 +156,39 @@ impl Link {
             self.pass(line, &state, state.until.min(end));
         }
         if self.through < end {
-            self.follow_far(line, end);
+            self.advance_over_schedule(line, end);
         }
     }
 
     /// The same, over many changes.
-    fn follow_far(&mut self, line: &Line<'_>, end: VirtualTime) {
+    fn advance_over_schedule(&mut self, line: &ReceptionConditions<'_>, end: VirtualTime) {
         let mut course = line.course(self.through);
         while let Some(window) = course.next(end) {
             if self.through < window.from {
-                self.hear(line, window.from);
+                self.receive(line, window.from);
             }
-            self.cut(window.cut, window.to.min(end));
+            self.interrupt(window.cut, window.to.min(end));
         }
         if self.through < end {
-            self.hear(line, end);
+            self.receive(line, end);
         }
     }
 
     /// Accounts for the telegrams from where it stands to before `end`, during which nothing changes.
-    fn pass(&mut self, line: &Line<'_>, state: &MeterState, end: VirtualTime) {
+    fn pass(&mut self, line: &ReceptionConditions<'_>, state: &MeterState, end: VirtualTime) {
         if state.restart {
-            self.cut(Cut::Restart, end);
+            self.interrupt(Cut::Restart, end);
         }
         if state.silent.is_some() {
-            self.cut(Cut::Silence { forgets: state.forgets }, end);
+            self.interrupt(Cut::Silence { forgets: state.forgets }, end);
         } else {
-            self.hear(line, end);
+            self.receive(line, end);
         }
     }
 
     /// A window begins where it stands, or has begun in a silence that led there; one of silence goes
     /// on to before `end`.
-    fn cut(&mut self, cut: Cut, end: VirtualTime) {
+    fn interrupt(&mut self, cut: Cut, end: VirtualTime) {
         match cut {
             Cut::Restart => self.ids = 0,
             Cut::Silence { forgets } => {
@@ -197,7 +201,7 @@ impl Link {
     }
 
     /// Something is to be heard from where it stands to before `end`.
-    fn hear(&mut self, line: &Line<'_>, end: VirtualTime) {
+    fn receive(&mut self, line: &ReceptionConditions<'_>, end: VirtualTime) {
         if self.ready == VirtualTime::MAX {
             self.silent = false;
             self.listening = self.through;
@@ -220,12 +224,15 @@ impl Link {
             _ => cadence.last_before(n),
         };
         self.ids += count;
-        self.newest = Some(Delivered { n, id: self.ids, before });
+        self.newest = Some(ReceivedTelegram { n, id: self.ids, before });
     }
 
     /// How the device gets on with its meter right after the moment it was followed to, and what it
     /// has of it. A change at that very moment shows here before the link takes it in.
-    pub(super) fn seen(&self, line: &Line<'_>) -> (Status, Option<Delivered>) {
+    pub(super) fn seen(
+        &self,
+        line: &ReceptionConditions<'_>,
+    ) -> (Status, Option<ReceivedTelegram>) {
         let state = line.at(self.through);
         match state.silent {
             Some(silence) => (silence.into(), self.newest.filter(|_| !state.forgets)),
@@ -253,7 +260,7 @@ impl Link {
     /// When the next reading after the moment that it was followed to comes. Where none comes before
     /// [`limits::METER_CHANGES_AHEAD`] changes of what befalls the meter, the time of the last of
     /// them, at which one may ask again; none where none will ever come.
-    pub(super) fn next(mut self, line: &Line<'_>) -> Option<VirtualTime> {
+    pub(super) fn next(mut self, line: &ReceptionConditions<'_>) -> Option<VirtualTime> {
         for _ in 0..limits::METER_CHANGES_ASKED {
             let state = line.at(self.through);
             self.pass(line, &state, self.through);
@@ -269,20 +276,20 @@ impl Link {
     }
 
     /// The same, over many changes.
-    fn next_far(mut self, line: &Line<'_>) -> Option<VirtualTime> {
+    fn next_far(mut self, line: &ReceptionConditions<'_>) -> Option<VirtualTime> {
         let mut course = line.course(self.through);
         for _ in 0..limits::METER_CHANGES_AHEAD {
             let window = course.next(VirtualTime::MAX);
             let begins = window.map_or(VirtualTime::MAX, |window| window.from);
             if self.through < begins {
-                self.hear(line, self.through);
+                self.receive(line, self.through);
                 if let Some(next) = self.next_before(line, begins) {
                     return Some(next);
                 }
-                self.hear(line, begins);
+                self.receive(line, begins);
             }
             let window = window?;
-            self.cut(window.cut, window.to);
+            self.interrupt(window.cut, window.to);
             if self.through == VirtualTime::MAX {
                 return None;
             }
@@ -291,7 +298,7 @@ impl Link {
     }
 
     /// The first reading before `end`, up to which nothing changes.
-    fn next_before(&self, line: &Line<'_>, end: VirtualTime) -> Option<VirtualTime> {
+    fn next_before(&self, line: &ReceptionConditions<'_>, end: VirtualTime) -> Option<VirtualTime> {
         if self.silent {
             return None;
         }
@@ -362,8 +369,8 @@ mod tests {
             Self { cadence, episodes: Episodes::new(episodes) }
         }
 
-        fn line(&self) -> Line<'_> {
-            Line {
+        fn line(&self) -> ReceptionConditions<'_> {
+            ReceptionConditions {
                 cadence: &self.cadence,
                 recognition: Duration::from_secs(3),
                 befalling: self.episodes.of("A"),
@@ -376,9 +383,9 @@ mod tests {
             self.at(now).seen(&self.line()).0
         }
 
-        fn at(&self, now: VirtualTime) -> Link {
-            let mut link = Link::new(VirtualTime::ZERO);
-            link.follow(&self.line(), now);
+        fn at(&self, now: VirtualTime) -> ReceptionCursor {
+            let mut link = ReceptionCursor::new(VirtualTime::ZERO);
+            link.advance_to_inclusive(&self.line(), now);
             link
         }
     }
@@ -406,7 +413,7 @@ mod tests {
         let mut link = bench.at(at(152));
         let heard = link.newest.unwrap().n;
         let next = link.next(&bench.line()).unwrap();
-        link.follow(&bench.line(), next);
+        link.advance_to_inclusive(&bench.line(), next);
         let newest = link.newest.unwrap();
         assert_eq!((newest.before, bench.cadence.time(newest.n)), (Some(heard), next));
     }
@@ -473,9 +480,9 @@ mod tests {
 
     /// What a device has heard before each of so many seconds, found out second by second and telegram
     /// by telegram: how many readings since the ids began, and the newest.
-    fn brute(bench: &Bench, seconds: u64) -> Vec<(u64, Option<Delivered>)> {
+    fn brute(bench: &Bench, seconds: u64) -> Vec<(u64, Option<ReceivedTelegram>)> {
         let line = bench.line();
-        let (mut n, mut ids, mut newest, mut ready) = (0, 0, None::<Delivered>, None);
+        let (mut n, mut ids, mut newest, mut ready) = (0, 0, None::<ReceivedTelegram>, None);
         let mut seen = Vec::new();
         for second in 0..seconds {
             seen.push((ids, newest));
@@ -496,7 +503,7 @@ mod tests {
                     ids += 1;
                     let before =
                         newest.map_or_else(|| bench.cadence.last_before(n), |last| Some(last.n));
-                    newest = Some(Delivered { n, id: ids, before });
+                    newest = Some(ReceivedTelegram { n, id: ids, before });
                 }
                 n += 1;
             }
@@ -512,9 +519,9 @@ mod tests {
             rule
         };
         let bench = Bench::new(Kind::Ensor, 3, (0..40).map(minute).collect());
-        let mut hourly = Link::new(VirtualTime::ZERO);
+        let mut hourly = ReceptionCursor::new(VirtualTime::ZERO);
         for hour in 1..=365 * 24 {
-            hourly.follow(&bench.line(), at(hour * 3600));
+            hourly.advance_to_inclusive(&bench.line(), at(hour * 3600));
         }
         assert_eq!(bench.at(at(365 * 86_400)), hourly);
         // 20 s of each minute, less what it takes to find out what is heard.
@@ -533,11 +540,15 @@ mod tests {
             assert!(!link.fits(&other.cadence, up, now), "another meter");
             assert!(!link.fits(&own.cadence, up, at(999)), "not there yet");
             assert!(!link.fits(&own.cadence, at(1), now), "another boot");
-            let of = |n| Some(Delivered { n, id: 1, before: None });
-            let torn = |newest| Link { newest, ..link };
+            let of = |n| Some(ReceivedTelegram { n, id: 1, before: None });
+            let torn = |newest| ReceptionCursor { newest, ..link };
             assert!(!torn(of(u64::MAX)).fits(&own.cadence, up, now));
-            assert!(!Link { silent: true, ..torn(of(u64::MAX)) }.fits(&own.cadence, up, now));
-            assert!(!Link { ids: u64::MAX, ..link }.fits(&own.cadence, up, now));
+            assert!(!ReceptionCursor { silent: true, ..torn(of(u64::MAX)) }.fits(
+                &own.cadence,
+                up,
+                now
+            ));
+            assert!(!ReceptionCursor { ids: u64::MAX, ..link }.fits(&own.cadence, up, now));
         }
     }
 
@@ -552,17 +563,17 @@ mod tests {
             let bench = Bench::new(kind, seed, rules);
             let (line, brute) = (bench.line(), brute(&bench, 1500));
             asked.sort_unstable();
-            let mut stepwise = Link::new(VirtualTime::ZERO);
+            let mut stepwise = ReceptionCursor::new(VirtualTime::ZERO);
             for second in asked {
-                stepwise.follow_to(&line, at(second));
+                stepwise.advance_to(&line, at(second));
                 let counted = brute[usize::try_from(second).unwrap()];
                 prop_assert_eq!((stepwise.ids, stepwise.newest), counted);
                 prop_assert!(stepwise.fits(line.cadence, VirtualTime::ZERO, at(second)));
-                let mut straight = Link::new(VirtualTime::ZERO);
-                straight.follow_to(&line, at(second));
+                let mut straight = ReceptionCursor::new(VirtualTime::ZERO);
+                straight.advance_to(&line, at(second));
                 prop_assert_eq!(straight, stepwise);
-                let mut far = Link::new(VirtualTime::ZERO);
-                far.follow_far(&line, at(second));
+                let mut far = ReceptionCursor::new(VirtualTime::ZERO);
+                far.advance_over_schedule(&line, at(second));
                 prop_assert_eq!(far, stepwise);
                 let soon = |next: Option<VirtualTime>| next.filter(|next| *next < at(2500));
                 prop_assert_eq!(soon(far.next_far(&line)), soon(stepwise.next(&line)));
@@ -584,12 +595,12 @@ mod tests {
             let bench = Bench::new(kind, seed, vec![silent, window(MeterEffect::RestartIds, restart, 10)]);
             let straight = bench.at(at(last));
             asked.sort_unstable();
-            let mut stepwise = Link::new(VirtualTime::ZERO);
+            let mut stepwise = ReceptionCursor::new(VirtualTime::ZERO);
             for moment in asked {
-                stepwise.follow(&bench.line(), at(moment));
+                stepwise.advance_to_inclusive(&bench.line(), at(moment));
                 prop_assert_eq!(stepwise, bench.at(at(moment)));
             }
-            stepwise.follow(&bench.line(), at(last));
+            stepwise.advance_to_inclusive(&bench.line(), at(last));
             prop_assert_eq!(stepwise, straight);
             prop_assert_eq!(stepwise.next(&bench.line()), straight.next(&bench.line()));
         }
@@ -602,11 +613,11 @@ mod tests {
         ) {
             let silent = window(MeterEffect::Silent(Silence::NoData), silence, silent_for);
             let bench = Bench::new(kind, seed, vec![silent]);
-            let mut link = Link::new(VirtualTime::ZERO);
-            link.follow(&bench.line(), VirtualTime::ZERO);
+            let mut link = ReceptionCursor::new(VirtualTime::ZERO);
+            link.advance_to_inclusive(&bench.line(), VirtualTime::ZERO);
             let mut ids = 0;
             while let Some(next) = link.next(&bench.line()).filter(|next| *next <= at(300)) {
-                link.follow(&bench.line(), next);
+                link.advance_to_inclusive(&bench.line(), next);
                 let newest = link.newest.unwrap();
                 prop_assert_eq!((newest.id, bench.cadence.time(newest.n)), (ids + 1, next));
                 ids += 1;

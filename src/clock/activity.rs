@@ -3,7 +3,7 @@
 //! On a manual clock `advance` must return only when everything due has happened: the timer fired,
 //! the slave woke and wrote its reply, the requester read it, the status is final. Part of that
 //! chain crosses real sockets, where neither end can see the other. So everything that moves holds
-//! a [`Motion`]: a task from its wake through its poll ([`Motions::track`]), a timer from its firing
+//! a [`ActivityGuard`]: a task from its wake through its poll ([`ActivityTracker::track`]), a timer from its firing
 //! until the sleeper took note, bytes between two ends inside the house from the write to the read, a
 //! connect until it is decided. No motion means that nothing happens before the next timer.
 //!
@@ -21,7 +21,7 @@ use tokio::task::coop;
 
 /// Counts what is under way. Cheap to clone; all clones share the count.
 #[derive(Debug, Clone, Default)]
-pub struct Motions(Arc<Shared>);
+pub struct ActivityTracker(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -29,12 +29,12 @@ struct Shared {
     at_rest: Notify,
 }
 
-impl Motions {
+impl ActivityTracker {
     /// Marks something as under way until the returned value is dropped.
     #[must_use]
-    pub fn enter(&self) -> Motion {
+    pub fn enter(&self) -> ActivityGuard {
         self.0.count.fetch_add(1, Ordering::SeqCst);
-        Motion(self.clone())
+        ActivityGuard(self.clone())
     }
 
     /// Wraps a task, so that it is under way from now to its first poll, during every poll, and from
@@ -68,7 +68,7 @@ impl Motions {
     /// Waits for a moment at which nothing is under way; false when `limit` of real time passed
     /// first. What begins after that moment was not set in motion by what went before, and is not
     /// waited for: under load there is always something.
-    pub async fn settled(&self, limit: Duration) -> bool {
+    pub async fn wait_quiescent(&self, limit: Duration) -> bool {
         // Created before the count is read: a notification in between is not lost.
         let at_rest = self.0.at_rest.notified();
         if self.0.count.load(Ordering::SeqCst) == 0 {
@@ -80,9 +80,9 @@ impl Motions {
 
 /// Something under way; ends when dropped.
 #[derive(Debug)]
-pub struct Motion(Motions);
+pub struct ActivityGuard(ActivityTracker);
 
-impl Drop for Motion {
+impl Drop for ActivityGuard {
     fn drop(&mut self) {
         if self.0.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.0.at_rest.notify_waiters();
@@ -90,17 +90,17 @@ impl Drop for Motion {
     }
 }
 
-/// A task under [`Motions::track`], as its wakers see it.
+/// A task under [`ActivityTracker::track`], as its wakers see it.
 #[derive(Debug)]
 struct Wakes {
-    motions: Motions,
+    motions: ActivityTracker,
     state: Mutex<WakeState>,
 }
 
 #[derive(Debug)]
 struct WakeState {
     /// Held from a wake to the next poll.
-    motion: Option<Motion>,
+    motion: Option<ActivityGuard>,
     /// The waker of the task itself, once it was polled.
     task: Option<Waker>,
     /// The task has ended or was dropped; a wake that comes later moves nothing.
@@ -140,7 +140,7 @@ struct Tracked(Arc<Wakes>);
 
 impl Tracked {
     /// A poll begins: it carries on the motion of the wake that caused it.
-    fn begin(&self, task: &Waker) -> Motion {
+    fn begin(&self, task: &Waker) -> ActivityGuard {
         let mut state = self.0.state();
         if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
             state.task = Some(task.clone());
@@ -167,20 +167,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rest_waits_for_the_last_motion() {
-        let motions = Motions::default();
-        assert!(motions.settled(LONG).await);
+        let motions = ActivityTracker::default();
+        assert!(motions.wait_quiescent(LONG).await);
         let (first, second) = (motions.enter(), motions.enter());
         drop(first);
-        assert!(!motions.settled(LONG).await, "one motion is left");
+        assert!(!motions.wait_quiescent(LONG).await, "one motion is left");
         drop(second);
-        assert!(motions.settled(LONG).await);
+        assert!(motions.wait_quiescent(LONG).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_moment_of_rest_is_enough() {
-        let motions = Motions::default();
+        let motions = ActivityTracker::default();
         let first = motions.enter();
-        let mut settled = pin!(motions.settled(LONG));
+        let mut settled = pin!(motions.wait_quiescent(LONG));
         tokio::select! {
             biased;
             _ = &mut settled => panic!("the first is under way"),
@@ -193,34 +193,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_tracked_task_moves_from_its_creation_and_rests_while_pending() {
-        let motions = Motions::default();
+        let motions = ActivityTracker::default();
         let (wake, woken) = tokio::sync::oneshot::channel::<()>();
         let task = motions.track(woken);
-        assert!(!motions.settled(LONG).await, "created, not yet polled");
+        assert!(!motions.wait_quiescent(LONG).await, "created, not yet polled");
         let task = tokio::spawn(task);
-        assert!(motions.settled(LONG).await, "polled, waiting for the channel");
+        assert!(motions.wait_quiescent(LONG).await, "polled, waiting for the channel");
         wake.send(()).unwrap();
         task.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_gives_way_to_others_is_not_at_rest() {
-        let motions = Motions::default();
+        let motions = ActivityTracker::default();
         let task = tokio::spawn(motions.track(async {
             for _ in 0..10_000 {
                 coop::consume_budget().await;
             }
         }));
-        assert!(motions.settled(LONG).await);
+        assert!(motions.wait_quiescent(LONG).await);
         assert!(task.is_finished(), "it had more to do");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_woken_task_moves_until_it_was_polled_or_dropped() {
-        let motions = Motions::default();
+        let motions = ActivityTracker::default();
         let (wake, woken) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(motions.track(woken));
-        assert!(motions.settled(LONG).await);
+        assert!(motions.wait_quiescent(LONG).await);
         wake.send(()).unwrap();
         let count = || motions.0.count.load(Ordering::SeqCst);
         assert_eq!(count(), 1, "woken, not yet polled");
@@ -229,7 +229,7 @@ mod tests {
 
         let (wake, woken) = tokio::sync::oneshot::channel::<()>();
         let task = tokio::spawn(motions.track(woken));
-        assert!(motions.settled(LONG).await);
+        assert!(motions.wait_quiescent(LONG).await);
         wake.send(()).unwrap();
         task.abort();
         let _ = task.await;

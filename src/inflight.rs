@@ -1,8 +1,8 @@
 //! Connections between the house's own requesters and its own slaves and targets.
 //!
 //! Between the two ends lies the kernel, where nobody sees the other. So that a clock movement can
-//! wait for what is on its way there, both ends are wrapped ([`Linked`]) and share a link, which
-//! holds a [`Motion`] while bytes or an end (FIN, RST) were written on one side and not yet read on
+//! wait for what is on its way there, both ends are wrapped ([`TrackedStream`]) and share a link, which
+//! holds a [`ActivityGuard`] while bytes or an end (FIN, RST) were written on one side and not yet read on
 //! the other. The link also tells the server which action is asking, which nothing on the wire does.
 //!
 //! The order of operations leaves no gap: bytes are counted before they are written, and taken off
@@ -23,19 +23,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::clock::{Motion, Motions};
+use crate::clock::{ActivityGuard, ActivityTracker};
 use crate::fault::ActionCall;
 
 /// The action that sends a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub struct ActionOrigin {
     /// The device's id.
     pub device: Arc<str>,
     /// The action's id.
     pub action: Arc<str>,
 }
 
-impl Caller {
+impl ActionOrigin {
     /// The same, as fault rules are asked about it.
     #[must_use]
     pub fn call(&self) -> ActionCall<'_> {
@@ -45,45 +45,50 @@ impl Caller {
 
 /// All links of a house. Cheap to clone; bounded by its connections, since a link goes with its ends.
 #[derive(Debug, Clone)]
-pub struct Links(Arc<Registry>);
+pub struct ConnectionRegistry(Arc<Registry>);
 
 #[derive(Debug)]
 struct Registry {
-    motions: Motions,
-    links: Mutex<HashMap<Ends, Arc<Link>>>,
+    motions: ActivityTracker,
+    links: Mutex<HashMap<AddrPair, Arc<TrackedConnection>>>,
 }
 
 /// The requester's address and the server's. The requester's alone would not do: the kernel gives
 /// the same local port to connections that lead to different places.
-type Ends = (SocketAddr, SocketAddr);
+type AddrPair = (SocketAddr, SocketAddr);
 
-impl Links {
+impl ConnectionRegistry {
     /// No links yet; what is under way is counted in `motions`.
     #[must_use]
-    pub fn new(motions: Motions) -> Self {
+    pub fn new(motions: ActivityTracker) -> Self {
         Self(Arc::new(Registry { motions, links: Mutex::default() }))
     }
 
     /// The requester's end of a connection to a slave or target of the house.
     #[must_use]
-    pub fn requester(&self, stream: TcpStream, caller: Caller) -> Linked {
+    pub fn requester(&self, stream: TcpStream, caller: ActionOrigin) -> TrackedStream {
         // Without its addresses (the connection is lost already) there is nothing to account for:
         // the first read or write says so at once.
         let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
         let tie = ends.map(|(local, peer)| self.tie((local, peer), Side::Requester, Some(caller)));
-        Linked { tie, stream }
+        TrackedStream { tie, stream }
     }
 
     /// The server's end of an accepted connection.
     #[must_use]
-    pub fn server(&self, stream: TcpStream) -> Linked {
+    pub fn server(&self, stream: TcpStream) -> TrackedStream {
         let ends = stream.peer_addr().ok().zip(stream.local_addr().ok());
         let tie = ends.map(|(peer, local)| self.tie((peer, local), Side::Server, None));
-        Linked { tie, stream }
+        TrackedStream { tie, stream }
     }
 
     /// Joins the link of a connection, which the side that comes first creates.
-    fn tie(&self, (requester, server): Ends, side: Side, caller: Option<Caller>) -> Tie {
+    fn tie(
+        &self,
+        (requester, server): AddrPair,
+        side: Side,
+        caller: Option<ActionOrigin>,
+    ) -> Endpoint {
         let ends = (canonical(requester), canonical(server));
         let mut links = self.0.links();
         // An earlier connection between the same two ports may still have an end that lives.
@@ -96,7 +101,7 @@ impl Links {
                 state.caller = caller;
             }
         });
-        Tie { registry: Arc::clone(&self.0), ends, link, side }
+        Endpoint { registry: Arc::clone(&self.0), ends, link, side }
     }
 }
 
@@ -107,29 +112,29 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 impl Registry {
-    fn links(&self) -> MutexGuard<'_, HashMap<Ends, Arc<Link>>> {
+    fn links(&self) -> MutexGuard<'_, HashMap<AddrPair, Arc<TrackedConnection>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One connection of which both ends belong to the house.
 #[derive(Debug, Default)]
-struct Link(Mutex<State>);
+struct TrackedConnection(Mutex<ConnectionState>);
 
 #[derive(Debug, Default)]
-struct State {
-    caller: Option<Caller>,
+struct ConnectionState {
+    caller: Option<ActionOrigin>,
     requester: Presence,
     server: Presence,
-    to_server: Way,
-    to_requester: Way,
-    /// See [`Linked::takes`].
+    to_server: Direction,
+    to_requester: Direction,
+    /// See [`TrackedStream::takes`].
     place: Option<OwnedSemaphorePermit>,
 }
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
-struct Way {
+struct Direction {
     /// Written and not yet read.
     bytes: usize,
     /// The writer has ended it.
@@ -137,7 +142,7 @@ struct Way {
     /// The reader knows.
     end_seen: bool,
     /// Held while any of that is on its way.
-    motion: Option<Motion>,
+    motion: Option<ActivityGuard>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,9 +159,9 @@ enum Presence {
     Gone,
 }
 
-impl Link {
+impl TrackedConnection {
     /// Changes the state, and begins or ends the motion of each way accordingly.
-    fn change(&self, motions: &Motions, change: impl FnOnce(&mut State)) {
+    fn change(&self, motions: &ActivityTracker, change: impl FnOnce(&mut ConnectionState)) {
         let ended = {
             let mut state = self.state();
             change(&mut state);
@@ -170,12 +175,12 @@ impl Link {
         drop(ended);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ConnectionState {
     fn presence(&self, side: Side) -> Presence {
         match side {
             Side::Requester => self.requester,
@@ -190,14 +195,14 @@ impl State {
         }
     }
 
-    fn written_by(&mut self, side: Side) -> &mut Way {
+    fn written_by(&mut self, side: Side) -> &mut Direction {
         match side {
             Side::Requester => &mut self.to_server,
             Side::Server => &mut self.to_requester,
         }
     }
 
-    fn read_by(&mut self, side: Side) -> &mut Way {
+    fn read_by(&mut self, side: Side) -> &mut Direction {
         match side {
             Side::Requester => &mut self.to_requester,
             Side::Server => &mut self.to_server,
@@ -218,9 +223,9 @@ impl State {
     }
 }
 
-impl Way {
+impl Direction {
     /// Begins the motion where something is on its way to somebody, or hands it out to be ended.
-    fn settle(&mut self, somebody: bool, motions: &Motions) -> Option<Motion> {
+    fn settle(&mut self, somebody: bool, motions: &ActivityTracker) -> Option<ActivityGuard> {
         if somebody && (self.bytes > 0 || (self.ended && !self.end_seen)) {
             self.motion.get_or_insert_with(|| motions.enter());
             None
@@ -232,15 +237,15 @@ impl Way {
 
 /// One end's hold on its link.
 #[derive(Debug)]
-struct Tie {
+struct Endpoint {
     registry: Arc<Registry>,
-    ends: Ends,
-    link: Arc<Link>,
+    ends: AddrPair,
+    link: Arc<TrackedConnection>,
     side: Side,
 }
 
-impl Tie {
-    fn change(&self, change: impl FnOnce(&mut State)) {
+impl Endpoint {
+    fn change(&self, change: impl FnOnce(&mut ConnectionState)) {
         self.link.change(&self.registry.motions, change);
     }
 
@@ -279,7 +284,7 @@ impl Tie {
     }
 }
 
-impl Drop for Tie {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         self.change(|state| {
             *state.presence_mut(self.side) = Presence::Gone;
@@ -301,13 +306,13 @@ impl Drop for Tie {
 
 /// What a server asks about the connection that a request came on.
 #[derive(Debug, Clone)]
-pub struct Line(Option<Arc<Link>>);
+pub struct PeerInfo(Option<Arc<TrackedConnection>>);
 
-impl Line {
+impl PeerInfo {
     /// The action behind the connection, where one of the house's devices opened it. Known as soon
     /// as a byte of its request was read.
     #[must_use]
-    pub fn caller(&self) -> Option<Caller> {
+    pub fn caller(&self) -> Option<ActionOrigin> {
         self.0.as_ref().and_then(|link| link.state().caller.clone())
     }
 }
@@ -317,13 +322,13 @@ impl Line {
 /// Whoever holds one reads from it until it is done with the connection: bytes that wait in the
 /// kernel are under way, and hold up every clock movement.
 #[derive(Debug)]
-pub struct Linked {
+pub struct TrackedStream {
     // Dropped in this order: the end is on its way before the socket sends it.
-    tie: Option<Tie>,
+    tie: Option<Endpoint>,
     stream: TcpStream,
 }
 
-impl Linked {
+impl TrackedStream {
     /// A connection to somebody outside the house.
     #[must_use]
     pub fn outside(stream: TcpStream) -> Self {
@@ -332,8 +337,8 @@ impl Linked {
 
     /// Who is at the other end, also for those who do not hold the connection itself.
     #[must_use]
-    pub fn line(&self) -> Line {
-        Line(self.tie.as_ref().map(|tie| Arc::clone(&tie.link)))
+    pub fn line(&self) -> PeerInfo {
+        PeerInfo(self.tie.as_ref().map(|tie| Arc::clone(&tie.link)))
     }
 
     /// Keeps one of the server's places taken while the client is there: a requester of the house
@@ -368,7 +373,7 @@ impl Linked {
     }
 }
 
-impl AsyncRead for Linked {
+impl AsyncRead for TrackedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -387,7 +392,7 @@ impl AsyncRead for Linked {
     }
 }
 
-impl AsyncWrite for Linked {
+impl AsyncWrite for TrackedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -430,26 +435,26 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
 
-    fn caller() -> Caller {
-        Caller { device: "A842E39F8124".into(), action: "pump".into() }
+    fn caller() -> ActionOrigin {
+        ActionOrigin { device: "A842E39F8124".into(), action: "pump".into() }
     }
 
     struct Pair {
-        motions: Motions,
-        links: Links,
-        requester: Linked,
-        server: Linked,
+        motions: ActivityTracker,
+        links: ConnectionRegistry,
+        requester: TrackedStream,
+        server: TrackedStream,
     }
 
     async fn pair(from_the_house: bool) -> Pair {
-        let motions = Motions::default();
-        let links = Links::new(motions.clone());
+        let motions = ActivityTracker::default();
+        let links = ConnectionRegistry::new(motions.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let requester = if from_the_house {
             links.requester(stream, caller())
         } else {
-            Linked::outside(stream)
+            TrackedStream::outside(stream)
         };
         let (stream, _) = listener.accept().await.unwrap();
         let server = links.server(stream);
@@ -459,14 +464,14 @@ mod tests {
     #[tokio::test]
     async fn bytes_are_under_way_from_write_to_read() {
         let Pair { motions, mut requester, mut server, .. } = pair(true).await;
-        assert!(motions.settled(SOON).await);
+        assert!(motions.wait_quiescent(SOON).await);
         requester.write_all(b"abcd").await.unwrap();
-        assert!(!motions.settled(SOON).await);
+        assert!(!motions.wait_quiescent(SOON).await);
         let mut bytes = [0; 3];
         server.read_exact(&mut bytes).await.unwrap();
-        assert!(!motions.settled(SOON).await, "one byte is left");
+        assert!(!motions.wait_quiescent(SOON).await, "one byte is left");
         server.read_exact(&mut bytes[..1]).await.unwrap();
-        assert!(motions.settled(SOON).await);
+        assert!(motions.wait_quiescent(SOON).await);
         assert_eq!(server.line().caller(), Some(caller()));
     }
 
@@ -474,33 +479,33 @@ mod tests {
     async fn an_end_is_under_way_until_it_is_seen_or_nobody_is_left_to_see_it() {
         let Pair { motions, requester, mut server, links } = pair(true).await;
         drop(requester);
-        assert!(!motions.settled(SOON).await);
+        assert!(!motions.wait_quiescent(SOON).await);
         assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
-        assert!(motions.settled(SOON).await);
+        assert!(motions.wait_quiescent(SOON).await);
         drop(server);
         assert!(links.0.links().is_empty());
 
         let Pair { motions, requester, mut server, .. } = pair(true).await;
         server.write_all(b"late").await.unwrap();
         server.reset();
-        assert!(!motions.settled(SOON).await);
+        assert!(!motions.wait_quiescent(SOON).await);
         drop(requester);
-        assert!(motions.settled(SOON).await);
+        assert!(motions.wait_quiescent(SOON).await);
     }
 
     #[tokio::test]
     async fn bytes_count_before_the_server_has_accepted() {
-        let motions = Motions::default();
-        let links = Links::new(motions.clone());
+        let motions = ActivityTracker::default();
+        let links = ConnectionRegistry::new(motions.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut requester = links.requester(stream, caller());
         requester.write_all(b"abcd").await.unwrap();
-        assert!(!motions.settled(SOON).await);
+        assert!(!motions.wait_quiescent(SOON).await);
         let (stream, _) = listener.accept().await.unwrap();
         let mut server = links.server(stream);
         server.read_exact(&mut [0; 4]).await.unwrap();
-        assert!(motions.settled(SOON).await);
+        assert!(motions.wait_quiescent(SOON).await);
     }
 
     #[tokio::test]
@@ -509,7 +514,7 @@ mod tests {
         requester.write_all(b"abcd").await.unwrap();
         server.write_all(b"efgh").await.unwrap();
         server.shutdown().await.unwrap();
-        assert!(motions.settled(SOON).await);
+        assert!(motions.wait_quiescent(SOON).await);
         assert_eq!(server.line().caller(), None);
         drop(server);
         assert!(links.0.links().is_empty());

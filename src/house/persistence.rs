@@ -28,24 +28,24 @@ const AHEAD: f64 = 1.0;
 const WRITERS: u32 = 4;
 
 /// Keeps a house until this is closed or dropped.
-pub(super) struct Keeper {
-    keeping: Arc<Keeping>,
+pub(super) struct Persister {
+    keeping: Arc<PersisterShared>,
     halt: watch::Sender<bool>,
     tasks: Locked<Vec<JoinHandle<()>>>,
 }
 
 /// What the tasks of a keeper share.
-struct Keeping {
+struct PersisterShared {
     dir: Arc<StateDir>,
     clock: Clock,
     journal: Arc<Journal>,
-    devices: Vec<Kept>,
+    devices: Vec<PersistedDevice>,
     /// Locked until a write has ended, also where nobody waits for that any more.
     house: Arc<Mutex<Written>>,
     writers: Arc<Semaphore>,
 }
 
-/// Nothing is written down while this lives. Where it is dropped without [`Keeper::restart`], what it
+/// Nothing is written down while this lives. Where it is dropped without [`Persister::restart`], what it
 /// was for was broken off halfway, and nothing is written any more.
 pub(super) struct Paused {
     house: Option<OwnedMutexGuard<Written>>,
@@ -71,14 +71,14 @@ struct Written {
 }
 
 /// A device as it is written.
-struct Kept {
+struct PersistedDevice {
     device: Arc<Device>,
     failing: AtomicBool,
     /// Wakes its task to try once more.
     again: Notify,
 }
 
-impl Keeper {
+impl Persister {
     /// Keeps these devices from now on; `house` is written before this returns, and the clock, which
     /// is to be held at its time, goes on.
     pub(super) async fn start(
@@ -89,10 +89,10 @@ impl Keeper {
         devices: impl Iterator<Item = Arc<Device>>,
     ) -> Self {
         let kept = |device: Arc<Device>| {
-            device.set_kept(Some(0));
-            Kept { device, failing: AtomicBool::new(false), again: Notify::new() }
+            device.set_persisted(Some(0));
+            PersistedDevice { device, failing: AtomicBool::new(false), again: Notify::new() }
         };
-        let keeping = Arc::new(Keeping {
+        let keeping = Arc::new(PersisterShared {
             dir,
             clock: clock.clone(),
             journal: Arc::clone(journal),
@@ -106,10 +106,10 @@ impl Keeper {
         let mut tasks = vec![tokio::spawn(Arc::clone(&keeping).watch_time(halted.clone()))];
         for index in 0..keeping.devices.len() {
             let follow = Arc::clone(&keeping).follow(index, halted.clone());
-            tasks.push(tokio::spawn(clock.motions().track(follow)));
+            tasks.push(tokio::spawn(clock.activity().track(follow)));
         }
         let weak = Arc::downgrade(&keeping);
-        clock.set_keeper(Box::new(move |to| {
+        clock.set_movement_hook(Box::new(move |to| {
             let keeping = weak.upgrade();
             Box::pin(async move {
                 if let Some(keeping) = keeping {
@@ -121,10 +121,10 @@ impl Keeper {
         Self { keeping, halt, tasks: Locked::new(tasks) }
     }
 
-    /// Writes nothing down until [`Keeper::restart`] is given what this returns. No movement of the
+    /// Writes nothing down until [`Persister::restart`] is given what this returns. No movement of the
     /// clock may be under way: it would wait for what is not written.
     pub(super) async fn pause(&self) -> Paused {
-        let Keeping { house, writers, .. } = &*self.keeping;
+        let PersisterShared { house, writers, .. } = &*self.keeping;
         let house = Some(Arc::clone(house).lock_owned().await);
         let permits = Arc::clone(writers).acquire_many_owned(WRITERS).await.ok();
         Paused { house, writers: Arc::clone(writers), _permits: permits }
@@ -137,7 +137,7 @@ impl Keeper {
         }
         drop(paused);
         for kept in &self.keeping.devices {
-            kept.device.kept().await;
+            kept.device.wait_persisted().await;
         }
     }
 
@@ -165,7 +165,7 @@ impl Keeper {
     }
 }
 
-impl Keeping {
+impl PersisterShared {
     /// Writes a device down after each of its changes.
     async fn follow(self: Arc<Self>, index: usize, mut halted: watch::Receiver<bool>) {
         let Some(kept) = self.devices.get(index) else { return };
@@ -176,7 +176,7 @@ impl Keeping {
             if self.writers.is_closed() {
                 break;
             }
-            kept.device.set_kept(Some(count));
+            kept.device.set_persisted(Some(count));
             tokio::select! {
                 biased;
                 _ = halted.changed() => break,
@@ -185,12 +185,12 @@ impl Keeping {
             }
         }
         // Nobody is to wait for what does not come any more.
-        kept.device.set_kept(None);
+        kept.device.set_persisted(None);
     }
 
     /// Writes the time down again and again, and has devices written once more where that failed.
     async fn watch_time(self: Arc<Self>, mut halted: watch::Receiver<bool>) {
-        let mut speeds = self.clock.speeds();
+        let mut speeds = self.clock.speed_changes();
         loop {
             tokio::select! {
                 biased;
@@ -226,7 +226,7 @@ impl Keeping {
     /// Goes on to its end, also where the caller gives up on it: a movement of the clock may be given
     /// up on by its client.
     async fn write_house(self: &Arc<Self>, mut house: OwnedMutexGuard<Written>, at: VirtualTime) {
-        let (keeping, motion) = (Arc::clone(self), self.clock.motions().enter());
+        let (keeping, motion) = (Arc::clone(self), self.clock.activity().enter());
         let write = move || {
             let _motion = motion;
             if house.at != Some(at.as_nanos()) && !keeping.writers.is_closed() {
@@ -246,7 +246,7 @@ impl Keeping {
     }
 
     async fn write_device(self: &Arc<Self>, index: usize) {
-        let motion = self.clock.motions().enter();
+        let motion = self.clock.activity().enter();
         // Closed where the house was left halfway in a reset.
         let Ok(permit) = Arc::clone(&self.writers).acquire_owned().await else { return };
         let keeping = Arc::clone(self);
@@ -296,7 +296,7 @@ mod tests {
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));
-        device.kept().await;
+        device.wait_persisted().await;
         let paused = keeper.unwrap().pause().await;
         let Ok(()) = device.configure(|config| {
             config.settings.system.name = "changed".into();
