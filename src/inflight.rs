@@ -508,6 +508,7 @@ mod tests {
         assert!(motions.wait_quiescent(SOON).await);
     }
 
+    // Ruling: HOUSE-2.
     #[tokio::test]
     async fn nothing_waits_for_a_stranger() {
         let Pair { motions, mut requester, mut server, links } = pair(false).await;

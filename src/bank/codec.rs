@@ -521,6 +521,7 @@ mod tests {
         }
     }
 
+    // Ruling: PEER-6.
     #[test]
     fn the_orders_turn_words_and_bytes_round() {
         let words = ORDERS.map(|(word_order, byte_order)| {

@@ -101,6 +101,7 @@ fn layout() -> UnitLayout {
     }
 }
 
+// Ruling: PEER-4.
 #[test]
 fn every_function_answers_as_the_specification_says() {
     let mut bank = bank(&layout());
@@ -170,6 +171,7 @@ fn function_23_checks_both_ranges_before_it_writes() {
     assert_eq!(words(&mut bank, 0, 1), [0]);
 }
 
+// Ruling: PEER-5.
 #[test]
 fn a_part_of_a_value_may_be_written_within_the_limits_of_the_whole() {
     let mut bank = bank(&layout());
@@ -247,6 +249,7 @@ fn float_at(bank: &mut Bank, seconds: f64) -> f32 {
     f32::from_bits(u32::from(words[0]) << 16 | u32::from(words[1]))
 }
 
+// Ruling: PEER-7.
 #[test]
 fn every_write_is_followed_at_its_own_time() {
     let mut bank = setpoint(vec![reaction(2.0, Table::InputRegisters, 0, Change::Copy)]);
@@ -374,6 +377,7 @@ fn a_write_with_too_much_to_follow_is_refused_whole() {
     assert_eq!(short_at(&mut bank, 20.0), 2);
 }
 
+// Ruling: PEER-7.
 #[test]
 fn the_control_plane_writes_past_access_and_limits_and_sets_nothing_off() {
     let mut bank = bank(&layout());

@@ -132,6 +132,7 @@ mod tests {
         ]
     }
 
+    // Ruling: METER-5.
     #[test]
     fn each_form_is_that_of_the_vendors_sample() {
         assert_eq!(
@@ -156,6 +157,7 @@ mod tests {
         assert_eq!(shown("2026-03-29T01:00:00Z")[0], "2026-03-29T03:00:00Z");
     }
 
+    // Ruling: METER-4.
     #[test]
     fn the_documented_rule_is_that_of_the_time_zone_database() {
         let zurich = TimeZone::get("Europe/Zurich").unwrap();

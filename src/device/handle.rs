@@ -1021,6 +1021,7 @@ mod tests {
         assert_eq!(bench.refused("b"), CallRefused::Full);
     }
 
+    // Ruling: FAULT-4.
     #[test]
     fn a_call_of_an_unknown_action_counts_for_no_rule() {
         let bench = Bench::new(&json!([]), ActionSettings::default());
@@ -1029,6 +1030,7 @@ mod tests {
         assert_eq!(bench.engine.get("off").unwrap().evaluated, 0);
     }
 
+    // Ruling: ACTION-15.
     #[tokio::test]
     async fn exe_time_counts_from_the_start_of_the_request() {
         let bench = Bench::new(&json!([action("a", 1)]), ActionSettings::default());
@@ -1055,6 +1057,7 @@ mod tests {
         assert!(bench.device.status(&[1]).iter().all(|status| !status.exe_time.is_zero()));
     }
 
+    // Ruling: ACTION-16.
     #[test]
     fn a_new_definition_changes_nothing_for_requests_under_way() {
         let bench = Bench::new(&json!([action("a", 1)]), ActionSettings::default());

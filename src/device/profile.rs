@@ -138,6 +138,7 @@ mod tests {
     }
 
     /// The firmwares a scenario is most likely to name, against the contract.
+    // Ruling: FIRMWARE-1, FIRMWARE-4.
     #[test]
     fn known_firmwares_have_what_the_contract_says() {
         use Feature::{

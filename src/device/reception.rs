@@ -379,6 +379,7 @@ mod tests {
         assert_eq!(late.next().await.meter.reading.unwrap().id, bench.id().unwrap());
     }
 
+    // Ruling: METER-10.
     #[tokio::test]
     async fn rules_change_what_a_listener_waits_for() {
         let bench = bench(ensor());

@@ -303,6 +303,7 @@ mod tests {
         assert_eq!(date("2026-10-25T01:30:00Z"), [2026, 0x0A19, 0x021E, 0x0000]);
     }
 
+    // Ruling: MODBUS-12.
     #[test]
     fn texts_end_in_zeros_and_are_cut_at_24_bytes() {
         let text = |id: &str| {
@@ -315,6 +316,7 @@ mod tests {
         assert_eq!(text("96.1.1"), "a model with a name that");
     }
 
+    // Ruling: MODBUS-12.
     #[test]
     fn each_type_has_its_words_and_the_word_order_turns_them_round() {
         let at = snapshot(WINTER, &[(Quantity::ActiveImportEnergy, Decimal::new(-305_419_896, 3))]);
@@ -332,6 +334,7 @@ mod tests {
         }
     }
 
+    // Ruling: MODBUS-8.
     #[test]
     fn integers_are_rounded_half_away_from_zero_and_cut_to_their_range() {
         let encoded = |mantissa, places, scaler, number| {
@@ -349,6 +352,7 @@ mod tests {
         assert_eq!(encoded(24, 3, 3, NumberType::Float), "41C00000", "24 W");
     }
 
+    // Ruling: MODBUS-9.
     #[test]
     fn signed_powers_and_currents_follow_the_phase() {
         let kilo = |mantissa| Decimal::new(mantissa, 3);
@@ -383,6 +387,7 @@ mod tests {
         assert_eq!(number("conv_factor"), 1000);
     }
 
+    // Ruling: MODBUS-10.
     #[test]
     fn before_the_first_reading_the_meters_registers_are_zero() {
         let mut at = snapshot(WINTER, &[]);
@@ -402,6 +407,7 @@ mod tests {
         assert_eq!(time, [0x67D8, 0x5D1C]);
     }
 
+    // Ruling: MODBUS-11.
     #[test]
     fn padding_has_all_bits_alike() {
         let at = snapshot(WINTER, &[]);
@@ -410,6 +416,7 @@ mod tests {
         assert_eq!(padding("1"), [0xFFFF; 4]);
     }
 
+    // Ruling: MODBUS-13.
     #[test]
     fn a_read_goes_over_sets_that_meet_and_stops_at_a_gap() {
         let map = map(&json!([
@@ -459,6 +466,7 @@ mod tests {
         }
 
         /// Floats are the nearest there are, as the text form of the number read by the library says.
+        // Ruling: MODBUS-8.
         #[test]
         fn a_double_is_the_nearest(mantissa in -(1_i64 << 53)..1 << 53, places in 0_u8..=6, scaler in -6_i8..=6) {
             let (bytes, _) = encode(Decimal::new(mantissa, places), scaler, NumberType::Double);

@@ -170,6 +170,7 @@ mod tests {
         config
     }
 
+    // Ruling: METER-19, METER-20.
     #[test]
     fn own_scalers_go_before_what_was_found_where_they_are_chosen() {
         let scalers = json!([
@@ -233,6 +234,7 @@ mod tests {
         }
     }
 
+    // Ruling: METER-18.
     #[test]
     fn a_dlms_meter_has_a_scaler_for_each_number_it_sends_and_others_have_none() {
         let config = || with(ScalersSet::Custom, &json!([{"obis": "32.7.0", "scaler": -1}]));

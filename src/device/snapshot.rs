@@ -236,6 +236,7 @@ mod tests {
         value.map_or("none".to_owned(), |value| value.to_string())
     }
 
+    // Ruling: METER-1.
     #[test]
     fn the_factor_is_in_power_energy_and_current_alone() {
         let factor = |factor| snapshot(|config| config.meter.conv_factor = factor);
@@ -257,6 +258,7 @@ mod tests {
         assert_eq!(factor(Decimal::ONE).value(Quantity::ReactiveImportEnergy), None);
     }
 
+    // Ruling: METER-3.
     #[test]
     fn signs_tell_import_from_export() {
         let snapshot = snapshot(|_| {});
@@ -267,6 +269,7 @@ mod tests {
         assert_eq!(snapshot.reactive_power(0), None);
     }
 
+    // Ruling: METER-2.
     #[test]
     fn the_meters_time_can_be_corrected() {
         let time = |snapshot: &Snapshot| snapshot.meter_time().unwrap().date_time().to_string();

@@ -85,6 +85,7 @@ mod tests {
         Template::parse(text).render(&property::facts(&identity, &snapshot))
     }
 
+    // Ruling: VARIABLE-3.
     #[test]
     fn known_names_are_replaced_and_all_else_stays() {
         for (template, expected) in [
@@ -99,12 +100,14 @@ mod tests {
         }
     }
 
+    // Ruling: VARIABLE-3.
     #[test]
     fn an_unknown_name_hides_no_known_one_behind_it() {
         assert_eq!(rendered("${a${1_8_0}b}", true), "${a24.087b}");
         assert_eq!(rendered("${${sys.id}", true), "${A842E39F8124");
     }
 
+    // Ruling: VARIABLE-3.
     #[test]
     fn what_a_variable_shows_is_not_searched_again() {
         assert_eq!(rendered("${sys.name}", true), "${sys.id} \u{1F3E0}");
@@ -119,6 +122,7 @@ mod tests {
         assert_eq!(rendered("${meter.status} ${conv_factor}", false), "NO DATA 1");
     }
 
+    // Ruling: VARIABLE-3.
     #[test]
     fn volumes_are_counted_from_0_and_dated_in_utc() {
         assert_eq!(

@@ -371,6 +371,7 @@ mod tests {
         }
     }
 
+    // Ruling: VARIABLE-1.
     #[test]
     fn volumes_are_listed_where_there_are_any() {
         let volumes = |metered: bool| {

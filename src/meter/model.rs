@@ -535,6 +535,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
         /// Over two days, the night in which the clocks go back among them.
+        // Ruling: METER-7.
         #[test]
         fn readings_fit_together_and_counters_never_fall(
             seed: u64,
@@ -606,6 +607,7 @@ mod tests {
         assert!(misses.contains(&9), "{misses:?}");
     }
 
+    // Ruling: SIGNAL-5.
     #[test]
     fn unused_phases_float_on_p1_and_are_dead_elsewhere() {
         for kind in Kind::ALL {
@@ -624,6 +626,7 @@ mod tests {
         }
     }
 
+    // Ruling: METER-12.
     #[test]
     fn the_meters_clock_is_behind_and_has_whole_seconds() {
         for (kind, range) in [(Kind::LandisGyr, 11_000..23_000), (Kind::Ensor, 200..2800)] {
@@ -641,6 +644,7 @@ mod tests {
         }
     }
 
+    // Ruling: METER-16.
     #[test]
     fn each_fault_changes_what_it_names() {
         let meter = meter(&plan(Kind::Kamstrup), 5);

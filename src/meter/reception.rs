@@ -390,6 +390,7 @@ mod tests {
         }
     }
 
+    // Ruling: METER-9, METER-10.
     #[test]
     fn ids_count_what_was_heard_and_go_on_after_a_silence() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
@@ -418,6 +419,7 @@ mod tests {
         assert_eq!((newest.before, bench.cadence.time(newest.n)), (Some(heard), next));
     }
 
+    // Ruling: METER-10.
     #[test]
     fn a_meter_that_was_unplugged_is_not_known_any_more() {
         let out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);

@@ -380,6 +380,7 @@ mod tests {
         reply
     }
 
+    // Ruling: RESULT-2.
     #[test]
     fn the_correct_reply_is_1_whatever_comes_after() {
         for ending in [Ending::Complete, Ending::Closed, Ending::Reset, Ending::TimedOut] {
@@ -397,6 +398,7 @@ mod tests {
         assert_eq!(modbus(&sent, &reply, Ending::Complete), ResultCode::BodyMismatch);
     }
 
+    // Ruling: RESULT-5.
     #[test]
     fn endings_before_a_reply_have_their_codes() {
         for (ending, expected) in [
@@ -424,6 +426,7 @@ mod tests {
         }
     }
 
+    // Ruling: RESULT-1.
     #[test]
     fn one_wrong_field_has_its_code() {
         for (index, byte, expected) in [
@@ -458,6 +461,7 @@ mod tests {
         assert!(!is_decided(&SENT[..11]) && is_decided(&SENT));
     }
 
+    // Ruling: RESULT-2.
     #[test]
     fn the_first_match_in_the_contracts_order_counts() {
         let mut wrong = vec![(5, 255), (2, 1), (0, 9), (6, 16), (7, 16)];
@@ -481,6 +485,7 @@ mod tests {
         assert_eq!(code(&longer, Ending::Complete), -15);
     }
 
+    // Ruling: RESULT-1.
     #[test]
     fn exceptions_1_to_11_are_told_apart_and_others_are_generic() {
         for exception in 0..=255_u8 {

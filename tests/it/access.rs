@@ -66,6 +66,7 @@ async fn get(bench: &Bench, path: &str, authorization: &str) -> String {
     bench.exchange(&request_with("GET", path, &[("Authorization", authorization)], "")).await
 }
 
+// Ruling: ACCESS-8.
 #[tokio::test]
 async fn who_says_nothing_is_asked_in_the_words_of_the_rfc() {
     let bench = protected(Setup::default()).await;
@@ -122,6 +123,7 @@ async fn protection_takes_effect_with_the_next_request() {
     }
 }
 
+// Ruling: ACCESS-3.
 #[tokio::test]
 async fn a_changed_password_or_host_name_ends_a_session() {
     let bench = protected(Setup::default()).await;
@@ -164,6 +166,7 @@ async fn a_body_can_be_protected_too() {
     assert_eq!(status(&bench.exchange(&post(empty, "")).await), 400);
 }
 
+// Ruling: ACCESS-13.
 #[tokio::test]
 async fn a_body_too_large_tells_its_limit_only_to_who_is_in() {
     let bench = protected(Setup::default()).await;
@@ -222,6 +225,7 @@ async fn a_signed_body_that_breaks_off_does_not_get_in() {
     assert!(bench.device.definition().is_some_and(|definition| !definition.actions().is_empty()));
 }
 
+// Ruling: ACCESS-8, ACCESS-12.
 #[tokio::test]
 async fn nothing_but_the_right_proof_gets_in_and_nobody_learns_what_was_wrong() {
     let bench = protected(Setup::default()).await;
@@ -268,6 +272,7 @@ async fn nothing_but_the_right_proof_gets_in_and_nobody_learns_what_was_wrong() 
     assert_eq!(status(&get(&bench, ACTIONS, &right).await), 200, "nothing of it was used up");
 }
 
+// Ruling: ACCESS-9, ACCESS-10.
 #[tokio::test]
 async fn a_count_is_good_once_and_may_overtake() {
     let bench = protected(Setup::default()).await;
@@ -288,6 +293,7 @@ async fn a_count_is_good_once_and_may_overtake() {
     assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
 }
 
+// Ruling: ACCESS-9.
 #[tokio::test]
 async fn a_nonce_of_another_device_or_opaque_is_stale_for_who_knows_the_password() {
     let (bench, other) = (protected(Setup::default()).await, protected(Setup::default()).await);
@@ -303,6 +309,7 @@ async fn a_nonce_of_another_device_or_opaque_is_stale_for_who_knows_the_password
 }
 
 /// In memory, so that real time can be moved.
+// Ruling: ACCESS-9.
 #[tokio::test(start_paused = true)]
 async fn a_nonce_lives_for_five_minutes_of_real_time() {
     let bench = protected(Setup::default()).await;
@@ -364,6 +371,7 @@ fn variants(session: &mut Session) -> Vec<(&'static str, String)> {
     ]
 }
 
+// Ruling: ACCESS-11.
 #[tokio::test]
 async fn tolerant_takes_what_libraries_send_and_strict_does_not() {
     let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
@@ -377,6 +385,7 @@ async fn tolerant_takes_what_libraries_send_and_strict_does_not() {
     }
 }
 
+// Ruling: ACCESS-11.
 #[tokio::test]
 async fn both_take_the_fields_in_any_order_and_close_together() {
     for bench in [protected(Setup::default()).await, strict().await] {
@@ -388,6 +397,7 @@ async fn both_take_the_fields_in_any_order_and_close_together() {
     }
 }
 
+// Ruling: ACCESS-11.
 #[tokio::test]
 async fn tolerant_takes_plain_md5_whatever_it_is_called() {
     let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
@@ -402,6 +412,7 @@ async fn tolerant_takes_plain_md5_whatever_it_is_called() {
     }
 }
 
+// Ruling: ACCESS-11.
 #[tokio::test]
 async fn tolerant_takes_a_count_from_anywhere_and_a_client_nonce_per_request() {
     let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
@@ -421,6 +432,7 @@ async fn tolerant_takes_a_count_from_anywhere_and_a_client_nonce_per_request() {
     assert!(!is_stale(&get(&strict, ACTIONS, &other_key).await), "the session has its key");
 }
 
+// Ruling: ACCESS-12.
 #[tokio::test]
 async fn the_whole_url_is_a_uri_too() {
     let bench = protected(Setup::default()).await;
@@ -486,6 +498,7 @@ async fn old_firmware_asks_for_basic() {
     }
 }
 
+// Ruling: HTTP-4.
 #[tokio::test]
 async fn authentication_comes_before_path_method_and_licence() {
     let bench =

@@ -59,6 +59,7 @@ async fn the_checks_come_in_the_stated_order() {
     assert_eq!(twin.call("a20").await.status, 202);
 }
 
+// Ruling: ACTION-13.
 #[tokio::test]
 async fn what_does_not_fit_is_dropped_or_refused_as_a_whole() {
     for (device, expected) in [("  admission: fit", 202), ("  admission: all", 429)] {
@@ -83,6 +84,7 @@ async fn the_rest_route_names_the_ids_in_its_body() {
     assert_eq!(answer.json(), json!({"status_ids": [139, 140, 141, 142, 143, 144, 145]}));
 }
 
+// Ruling: ACTION-17.
 #[tokio::test]
 async fn requests_run_one_after_another_or_beside_each_other() {
     for (device, millis) in [("  execution: sequential", 14_000), ("  execution: parallel", 2000)] {
@@ -97,6 +99,7 @@ async fn requests_run_one_after_another_or_beside_each_other() {
     }
 }
 
+// Ruling: ACTION-18.
 #[tokio::test]
 async fn the_newest_forty_are_kept() {
     let twin = Twin::start(&house("  license: pro")).await;
@@ -168,6 +171,7 @@ async fn a_disabled_action_is_400_and_a_held_one_409() {
     assert_eq!(twin.final_codes(&ids).await, [200]);
 }
 
+// Ruling: ACTION-16.
 #[tokio::test]
 async fn a_definition_replaced_meanwhile_changes_nothing_for_requests_under_way() {
     let twin = Twin::start(&house("  license: plus")).await;

@@ -78,6 +78,7 @@ async fn a_script_has_at_most_8191_bytes_and_is_text() {
     assert_eq!(twin.get("/api/v1/berry").await.status, 404, "an empty one is none");
 }
 
+// Ruling: BERRY-1, BERRY-3.
 #[tokio::test]
 async fn a_script_is_started_and_stopped() {
     let twin = Twin::start("").await;
@@ -107,6 +108,7 @@ async fn a_script_is_started_and_stopped() {
     assert_eq!(twin.get("/api/v1/berry").await.body, SCRIPT, "and it is still there");
 }
 
+// Ruling: FIRMWARE-4, BERRY-1.
 #[tokio::test]
 async fn without_a_licence_it_does_not_run_and_before_1_10_it_is_not_there() {
     let free = Twin::start("device: {license: free}").await;
@@ -118,6 +120,7 @@ async fn without_a_licence_it_does_not_run_and_before_1_10_it_is_not_there() {
     }
 }
 
+// Ruling: BERRY-2, BERRY-3.
 #[tokio::test]
 async fn the_console_shows_literals_when_the_script_starts() {
     let twin = Twin::start("").await;
@@ -156,6 +159,7 @@ async fn every_end_of_a_line_begins_another_data_line() {
     assert!(text.contains("data: e\ndata: f\n\n"), "{text:?}");
 }
 
+// Ruling: BERRY-4.
 #[tokio::test]
 async fn a_script_starts_by_itself_after_the_boot() {
     let twin = Twin::start("").await;
@@ -177,6 +181,7 @@ async fn a_script_starts_by_itself_after_the_boot() {
     assert!(runs(&twin, "").await);
 }
 
+// Ruling: BERRY-4.
 #[tokio::test]
 async fn whether_a_script_starts_by_itself_is_settled_once_a_boot() {
     let folder = Folder::new();
@@ -201,6 +206,7 @@ async fn whether_a_script_starts_by_itself_is_settled_once_a_boot() {
     assert!(runs(&twin, "").await, "a shorter delay is over already");
 }
 
+// Ruling: BERRY-4.
 #[tokio::test]
 async fn a_script_that_a_user_has_started_or_stopped_does_not_start_by_itself() {
     let auto = "settings: {services: {berry: {auto_run: true, run_delay: 60}}}";

@@ -39,6 +39,7 @@ fn protect(bench: &Bench) {
     changed.unwrap();
 }
 
+// Ruling: ACCESS-2, ACCESS-3, ACCESS-5.
 #[tokio::test]
 async fn a_device_lets_in_its_own_pages_and_no_others() {
     let bench = Bench::start(Setup::default()).await;
@@ -75,6 +76,7 @@ async fn a_device_lets_in_its_own_pages_and_no_others() {
     assert_eq!(status(&bench.exchange(&request_with("GET", ACTIONS, &twice, "")).await), 404);
 }
 
+// Ruling: ACCESS-2.
 #[tokio::test]
 async fn the_addresses_that_system_shows_are_its_own() {
     let bench = Bench::start(Setup::default()).await;
@@ -105,6 +107,7 @@ async fn the_addresses_that_system_shows_are_its_own() {
     assert_eq!(status(&from(&bench, &wifi, "GET", ACTIONS).await), 404, "it has none there now");
 }
 
+// Ruling: HTTP-4.
 #[tokio::test]
 async fn a_refused_page_changes_nothing() {
     let bench = Bench::start(Setup::default()).await;
@@ -114,6 +117,7 @@ async fn a_refused_page_changes_nothing() {
     assert_eq!((status(&answer), allowed(&answer)), (404, None));
 }
 
+// Ruling: ACCESS-2, ACCESS-3.
 #[tokio::test]
 async fn the_own_pages_follow_the_host_name() {
     let bench = Bench::start(Setup::default()).await;
@@ -132,6 +136,7 @@ async fn the_own_pages_follow_the_host_name() {
     }
 }
 
+// Ruling: ACCESS-4.
 #[tokio::test]
 async fn a_scenario_lets_in_others() {
     let bench = with_origins(&["http://localhost:*", "https://app.example"]).await;
@@ -143,6 +148,7 @@ async fn a_scenario_lets_in_others() {
     }
 }
 
+// Ruling: ACCESS-7.
 #[tokio::test]
 async fn a_page_can_read_where_the_status_of_its_call_is() {
     let bench = with_origins(&[PAGE]).await;
@@ -186,6 +192,7 @@ async fn errors_are_for_the_page_too() {
     );
 }
 
+// Ruling: ACCESS-6, HTTP-4.
 #[tokio::test]
 async fn a_preflight_is_answered_without_authentication_and_for_any_path() {
     let bench = with_origins(&[PAGE]).await;
@@ -213,6 +220,7 @@ async fn a_preflight_is_answered_without_authentication_and_for_any_path() {
     );
 }
 
+// Ruling: FAULT-5.
 #[tokio::test]
 async fn a_fault_is_what_a_page_sees_as_a_program_does() {
     let bench = with_origins(&[PAGE]).await;

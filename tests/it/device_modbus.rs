@@ -100,6 +100,7 @@ fn near(found: f32, expected: f64) {
     assert!(difference <= expected.abs() * 1e-6, "found {found}, expected {expected}");
 }
 
+// Ruling: MODBUS-19.
 #[tokio::test]
 async fn the_map_of_the_vendors_page_reads_as_the_report_does() {
     for order in ["msw", "lsw"] {
@@ -191,6 +192,7 @@ async fn raw(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     reply
 }
 
+// Ruling: MODBUS-14.
 #[tokio::test]
 async fn quantities_and_lengths_out_of_range_are_exception_3() {
     let twin = on("").await;
@@ -210,6 +212,7 @@ async fn quantities_and_lengths_out_of_range_are_exception_3() {
     assert_eq!(ask(&[0]).await, exception(0, 1));
 }
 
+// Ruling: MODBUS-1.
 #[tokio::test]
 async fn function_3_reads_the_same_where_the_scenario_says_so() {
     let twin = on("device: {modbus: {function_3: true}}").await;
@@ -232,6 +235,7 @@ async fn requests_sent_at_once_are_answered_in_their_order() {
     assert_eq!(replies, expected);
 }
 
+// Ruling: MODBUS-15.
 #[tokio::test]
 async fn what_is_no_modbus_ends_the_connection_after_the_replies_due() {
     let twin = on("").await;
@@ -246,6 +250,7 @@ async fn what_is_no_modbus_ends_the_connection_after_the_replies_due() {
     assert!(told.to_string().contains("protocol id 21536"), "{told}");
 }
 
+// Ruling: MODBUS-16.
 #[tokio::test]
 async fn many_clients_are_served_at_once_and_one_too_many_is_closed() {
     let twin = on("").await;
@@ -293,6 +298,7 @@ async fn one_request_shows_one_reading_also_while_time_goes_on() {
     }
 }
 
+// Ruling: MODBUS-18.
 #[tokio::test]
 async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
     let twin = Twin::start("").await;
@@ -313,6 +319,7 @@ async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
     assert_eq!(home(&twin), address);
 }
 
+// Ruling: MODBUS-17, MODBUS-18.
 #[tokio::test]
 async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
     let twin = Twin::start("").await;
@@ -374,6 +381,7 @@ async fn a_port_that_cannot_be_bound_holds_up_no_reply() {
     assert_eq!(state(&twin).await["listening"], false);
 }
 
+// Ruling: MODBUS-17.
 #[tokio::test]
 async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_why() {
     let twin = Twin::start("").await;
@@ -389,6 +397,7 @@ async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_wh
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
 }
 
+// Ruling: MODBUS-17.
 #[tokio::test]
 async fn a_port_that_is_taken_at_home_is_tried_again() {
     let free = FreePort::new();
@@ -501,6 +510,7 @@ async fn a_dropped_house_takes_its_connections_with_it() {
 
 // ---- /api/v1/modbus ----
 
+// Ruling: MODBUS-5, MODBUS-7.
 #[tokio::test]
 async fn the_compact_listing_can_be_posted_and_gives_itself() {
     let twin = Twin::start("").await;
@@ -514,6 +524,7 @@ async fn the_compact_listing_can_be_posted_and_gives_itself() {
     assert_eq!(twin.get("/api/v1/modbus").await.body, first.body);
 }
 
+// Ruling: MODBUS-5.
 #[tokio::test]
 async fn the_detailed_listing_says_where_each_register_stands() {
     let twin = Twin::start("").await;
@@ -539,6 +550,7 @@ async fn the_detailed_listing_says_where_each_register_stands() {
     }
 }
 
+// Ruling: MODBUS-6, MODBUS-7.
 #[tokio::test]
 async fn before_2_0_2_the_plain_listing_is_the_detailed_one_without_word_order() {
     let twin = Twin::start("device: {firmware: 1.2.20}").await;
@@ -551,6 +563,7 @@ async fn before_2_0_2_the_plain_listing_is_the_detailed_one_without_word_order()
     assert_eq!(none.get("/api/v1/modbus").await.status, 404);
 }
 
+// Ruling: MODBUS-2, MODBUS-4.
 #[tokio::test]
 async fn a_map_that_is_wrong_is_refused_by_the_name_of_its_field_and_changes_nothing() {
     let twin = Twin::start("").await;
@@ -582,6 +595,7 @@ async fn a_map_that_is_wrong_is_refused_by_the_name_of_its_field_and_changes_not
     assert_eq!(set_map(&twin, "[]").await.body, "[]");
 }
 
+// Ruling: MODBUS-7, MODBUS-11.
 #[tokio::test]
 async fn a_deleted_map_is_the_default_one_again_also_for_readers() {
     let twin =

@@ -83,6 +83,7 @@ async fn a_reset_brings_everything_back_and_keeps_the_listeners() {
     assert_eq!(twin.counts("slow").await, (1, 1), "counters begin anew");
 }
 
+// Ruling: HOUSE-1.
 #[tokio::test]
 async fn what_was_under_way_at_a_reset_leaves_no_trace() {
     let twin = Twin::start(HOUSE).await;
@@ -113,6 +114,7 @@ async fn stuck_reset(twin: &Twin) -> (ActivityGuard, TcpStream) {
     (motion, reset)
 }
 
+// Ruling: HOUSE-1.
 #[tokio::test]
 async fn a_call_that_comes_during_a_reset_is_answered_by_the_house_after_it() {
     let twin = Twin::start(HOUSE).await;

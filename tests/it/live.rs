@@ -90,6 +90,7 @@ fn value(device: &Device, quantity: Quantity) -> String {
     device.snapshot().value(quantity).unwrap().to_string()
 }
 
+// Ruling: LIVE-1, LIVE-3.
 #[tokio::test]
 async fn a_reading_is_an_event_byte_for_byte() {
     use Quantity as Q;
@@ -137,6 +138,7 @@ async fn a_reading_is_an_event_byte_for_byte() {
     assert!(!live.is_readable());
 }
 
+// Ruling: LIVE-2.
 #[tokio::test]
 async fn each_reading_is_sent_once_and_nothing_else() {
     let bench = bench(Kind::LandisGyr).await;
@@ -152,6 +154,7 @@ async fn each_reading_is_sent_once_and_nothing_else() {
     assert!(!live.is_readable());
 }
 
+// Ruling: LIVE-4.
 #[tokio::test]
 async fn a_jump_sends_the_newest_reading_alone() {
     let bench = bench(Kind::Ensor).await;
@@ -164,6 +167,7 @@ async fn a_jump_sends_the_newest_reading_alone() {
     assert!(events[0].ends_with(",\"Uptime\":720}") || events[0].ends_with(",\"Uptime\":719.99}"));
 }
 
+// Ruling: LIVE-1.
 #[tokio::test]
 async fn a_new_client_ends_the_stream_of_the_one_before() {
     let bench = bench(Kind::Ensor).await;
@@ -197,6 +201,7 @@ async fn no_licence_is_needed() {
     assert_eq!(status(&bench.exchange(&request("POST", "/api/v1/live", "")).await), 405);
 }
 
+// Ruling: LIVE-3, LIVE-5.
 #[tokio::test]
 async fn firmware_1_fills_in_what_the_meter_does_not_send() {
     let setup = Setup { firmware: "1.10.0", meter: of(Kind::Ensor), ..Setup::default() };
@@ -265,6 +270,7 @@ async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
     assert!((number(last, "E_Out") - shown).abs() < 1e-9);
 }
 
+// Ruling: LIVE-6.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
     let bench = bench(Kind::Ensor).await;
@@ -376,6 +382,7 @@ fn endings(bench: &Bench) -> Vec<&'static str> {
     bench.journal.after(0, usize::MAX, |_| true).into_iter().filter_map(cause).collect()
 }
 
+// Ruling: LIVE-6.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_holds_a_movement_up_for_a_moment_only() {
     let bench = bench(Kind::Ensor).await;

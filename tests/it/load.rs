@@ -71,6 +71,7 @@ async fn a_known_image_is_taken_and_runs_after_the_reboot() {
     assert_eq!(firmware(&twin), "2.0.2");
 }
 
+// Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn an_unknown_image_is_taken_and_changes_nothing() {
     let twin = Twin::start(KNOWN).await;
@@ -80,6 +81,7 @@ async fn an_unknown_image_is_taken_and_changes_nothing() {
     assert_eq!(twin.house.devices().next().unwrap().view().boot.ordinal, 1);
 }
 
+// Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn what_is_no_image_is_refused_and_nothing_reboots() {
     let twin = Twin::start(KNOWN).await;
@@ -107,6 +109,7 @@ async fn what_is_no_image_is_refused_and_nothing_reboots() {
     assert_eq!(twin.get("/load").await.header("Allow"), Some("POST"));
 }
 
+// Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn an_image_is_at_most_4_mib() {
     let twin = Twin::start(KNOWN).await;
@@ -153,6 +156,7 @@ async fn an_image_may_come_right_behind_other_requests() {
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 21, "{answers}");
 }
 
+// Ruling: FIRMWARE-6.
 #[tokio::test]
 async fn one_upload_at_a_time() {
     let twin = Twin::start(KNOWN).await;

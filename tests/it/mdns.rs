@@ -24,10 +24,10 @@ impl Browser {
     /// The `test` numbers a device of its own: all tests of this machine, those of other processes
     /// too, announce in one multicast group, where a name belongs to the first who claims it.
     fn new(test: u32) -> Self {
-        assert!(test < 4, "two bits beside the 22 of a process id");
+        assert!(test < 8, "three bits beside 21 of a process id");
         let daemon = ServiceDaemon::new().unwrap();
         daemon.enable_interface(vec![IfKind::LoopbackV4]).unwrap();
-        let own = (std::process::id() << 2 | test) & 0xFF_FFFF;
+        let own = (std::process::id() << 3 | test) & 0xFF_FFFF;
         Self { daemon, id: format!("A842E3{own:06X}") }
     }
 
@@ -108,6 +108,7 @@ fn set(twin: &Twin, change: impl Fn(&mut Config)) {
 const HTTP: &str = "_http._tcp.local.";
 const MODBUS: &str = "_modbus._tcp.local.";
 
+// Ruling: ACCESS-3, DISCOVERY-1, DISCOVERY-2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_is_found_by_its_names_and_again_when_they_change() {
     let browser = Browser::new(0);
@@ -136,6 +137,7 @@ async fn a_device_is_found_by_its_names_and_again_when_they_change() {
     browser.gone(&web);
 }
 
+// Ruling: DISCOVERY-3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_modbus_server_is_announced_while_it_listens_and_where() {
     let browser = Browser::new(1);
@@ -164,4 +166,17 @@ async fn what_only_this_machine_reaches_is_not_announced_unless_asked_for() {
         let _twin = Twin::start(&house(&browser.id, mode)).await;
         assert!(!browser.hears(HTTP), "{mode}");
     }
+}
+
+// Ruling: DISCOVERY-4.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_later_of_two_houses_with_one_id_gets_another_name() {
+    let browser = Browser::new(4);
+    let first = Twin::start(&house(&browser.id, "loopback")).await;
+    let web = browser.browse(HTTP);
+    let earlier = browser.find(&web, |service| service.port == first.device().port());
+    let second = Twin::start(&house(&browser.id, "loopback")).await;
+    let later = browser.find(&web, |service| service.port == second.device().port());
+    assert_ne!(earlier.fullname, later.fullname);
+    assert!(later.fullname.contains(browser.short()), "{}", later.fullname);
 }

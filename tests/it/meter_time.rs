@@ -98,6 +98,7 @@ async fn agrees(twin: &Twin, messages: &mut Subscriber, expected: impl Fn(&Twin)
     assert_eq!(messages.next().await, rendered);
 }
 
+// Ruling: METER-2.
 #[tokio::test]
 async fn a_corrected_clock_of_the_meter_is_corrected_everywhere() {
     let topic = topic();

@@ -96,6 +96,7 @@ fn reason(event: &Event) -> Option<&str> {
 const VALUES: &str = "${timestamp}|${1_8_0}|${1_7_0}|${2_7_0}|${32_7_0}|${sys.date_time}|\
                       ${meter.date_time_local}|${meter.status}|${sys.id}|${5_8_0}|${no.such}";
 
+// Ruling: SYSTEM-3.
 #[tokio::test]
 async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
     let (twin, topic) = (house(broker().await.open, "").await, topic());
@@ -123,6 +124,7 @@ async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
     assert_eq!(mqtc().await, json!({"enabled": false, "connected": false}));
 }
 
+// Ruling: MQTT-8.
 #[tokio::test]
 async fn messages_come_at_the_first_reading_after_the_interval() {
     let (twin, topic) = (house(broker().await.open, "").await, topic());
@@ -148,6 +150,7 @@ async fn messages_come_at_the_first_reading_after_the_interval() {
     }
 }
 
+// Ruling: MQTT-8, SD-2.
 #[tokio::test]
 async fn a_meter_that_sends_each_second_has_a_message_each_second() {
     let meter = "device: {meter: {kind: ensor}}";
@@ -160,6 +163,7 @@ async fn a_meter_that_sends_each_second_has_a_message_each_second() {
     assert_eq!(twin.count(published) - before, 100);
 }
 
+// Ruling: MQTT-9.
 #[tokio::test]
 async fn a_shorter_interval_is_in_force_at_once() {
     let (twin, topic) = (house(broker().await.open, "").await, topic());
@@ -234,6 +238,7 @@ async fn a_scenario_says_what_the_client_starts_with() {
     assert_eq!(subscriber.next().await, "x");
 }
 
+// Ruling: MQTT-9.
 #[tokio::test]
 async fn settings_that_change_are_followed_at_once() {
     let (twin, first, second) = (house(broker().await.open, "").await, topic(), topic());
@@ -259,6 +264,7 @@ async fn settings_that_change_are_followed_at_once() {
     assert_eq!(left, 2);
 }
 
+// Ruling: MQTT-13.
 #[tokio::test]
 async fn a_connection_comes_back_after_the_broker_does() {
     let mut door = Door::to(broker().await.open, None).await;
@@ -321,6 +327,7 @@ async fn pauses(frozen: &Frozen, keeps: Duration, count: usize) -> Vec<Duration>
     pauses
 }
 
+// Ruling: MQTT-13.
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_drops_its_client_at_once_is_left_in_peace() {
     let (frozen, shortest, longest) = (Frozen::start(), *MQTT_RETRY.start(), *MQTT_RETRY.end());
@@ -335,6 +342,7 @@ async fn a_broker_that_drops_its_client_at_once_is_left_in_peace() {
     assert!(steady.iter().all(|pause| *pause < 2 * shortest), "{steady:?}");
 }
 
+// Ruling: HOUSE-2.
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_is_gone_holds_up_no_clock() {
     let (frozen, free) = (Frozen::start(), FreePort::new());
@@ -399,6 +407,7 @@ async fn a_broker_beside_the_house_is_reached_as_far_as_the_policy_goes() {
     }
 }
 
+// Ruling: MQTT-7.
 #[tokio::test]
 async fn a_client_without_an_id_makes_one_from_the_devices() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -790,6 +799,7 @@ fn a_house_that_goes_on_decrypts_the_key_it_was_given() {
     });
 }
 
+// Ruling: MQTT-2.
 #[tokio::test]
 async fn without_a_network_there_is_no_connection() {
     let (twin, topic) = (house(broker().await.open, "").await, topic());

@@ -25,6 +25,7 @@ async fn a_client_out_of_the_box_is_off_and_shows_no_secrets() {
     );
 }
 
+// Ruling: MQTT-4.
 #[tokio::test]
 async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
     let twin = Twin::start("").await;
@@ -62,6 +63,7 @@ async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
     );
 }
 
+// Ruling: MQTT-4.
 #[tokio::test]
 async fn put_keeps_secrets_and_null_deletes_them() {
     let twin = Twin::start("").await;
@@ -104,6 +106,7 @@ async fn put_keeps_secrets_and_null_deletes_them() {
     assert!(shown.get("client").is_none() && shown.get("broker").is_none(), "{shown}");
 }
 
+// Ruling: MQTT-3, MQTT-4, MQTT-5.
 #[tokio::test]
 async fn what_is_out_of_range_is_refused_by_name() {
     let twin = Twin::start("").await;

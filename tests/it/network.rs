@@ -70,6 +70,7 @@ fn connected(name: &str) -> (WifiMode, WifiStatus, Option<String>) {
     (WifiMode::Sta, WifiStatus::Ok, Some(name.to_owned()))
 }
 
+// Ruling: NETWORK-4.
 #[tokio::test]
 async fn a_scan_takes_seconds_and_lists_networks_in_the_documented_form() {
     let twin = Twin::start("").await;
@@ -135,6 +136,7 @@ device:
     assert_eq!(Twin::start("device: {networks: []}").await.scan().await.len(), 0);
 }
 
+// Ruling: NETWORK-2, NETWORK-3, SETTING-13.
 #[tokio::test]
 async fn the_client_is_in_the_network_it_is_set_to_where_that_takes_it() {
     let twin = Twin::start("").await;
@@ -178,6 +180,7 @@ device:
     }
 }
 
+// Ruling: NETWORK-1.
 #[tokio::test]
 async fn addresses_come_from_the_router_or_are_those_that_are_set() {
     let twin = Twin::start("devices: [{wifi: {enable: true, name: home}}, {}, {}]").await;
@@ -219,6 +222,7 @@ async fn the_signal_wavers_slowly_and_within_bounds() {
     assert!(seen.iter().collect::<HashSet<_>>().len() >= 4, "{seen:?}");
 }
 
+// Ruling: NETWORK-6, SETTING-8.
 #[tokio::test]
 async fn ethernet_is_up_with_usb_power_a_cable_enable_and_without_power_save() {
     let up = async |device: &str| Twin::start(device).await.network().eth.is_up();
@@ -264,6 +268,7 @@ async fn usb_power_shows_in_the_voltages() {
     assert!(off < 0.1 && held < 4.5, "{off} {held}");
 }
 
+// Ruling: NETWORK-5.
 #[tokio::test]
 async fn a_pairing_that_finds_a_router_sets_the_client() {
     let twin =
@@ -280,6 +285,7 @@ async fn a_pairing_that_finds_a_router_sets_the_client() {
     assert_eq!(twin.wps(), ["started", "paired"]);
 }
 
+// Ruling: NETWORK-5.
 #[tokio::test]
 async fn a_pairing_that_finds_nobody_ends_after_two_minutes_as_it_began() {
     let client = "device: {wifi: {enable: true, name: home}, wps: {network: late, after: 120s}}";
@@ -297,6 +303,7 @@ async fn a_pairing_that_finds_nobody_ends_after_two_minutes_as_it_began() {
     assert_eq!(twin.wps(), ["started", "started", "timed out"]);
 }
 
+// Ruling: NETWORK-2.
 #[tokio::test]
 async fn a_failed_pairing_of_an_access_point_switches_wifi_off() {
     let twin = Twin::start("device: {access_point: true}").await;
@@ -309,6 +316,7 @@ async fn a_failed_pairing_of_an_access_point_switches_wifi_off() {
     assert_eq!(twin.wifi(), connected("home"), "a client is no access point");
 }
 
+// Ruling: NETWORK-5.
 #[tokio::test]
 async fn other_wifi_settings_and_a_reset_end_a_pairing() {
     let twin = Twin::start("device: {wps: {network: home}}").await;
@@ -452,6 +460,7 @@ device:
     assert_eq!(twin.get("/api/v1/settings").await.json(), settings, "and goes back to it");
 }
 
+// Ruling: FIRMWARE-2.
 #[test]
 fn every_mistake_of_a_start_configuration_is_reported_in_its_place() {
     let yaml = r#"device:
@@ -483,6 +492,7 @@ fn every_mistake_of_a_start_configuration_is_reported_in_its_place() {
     assert!(told.contains("firmware 2.0.0 has no `services.sd.recorder_mode`"), "{told}");
 }
 
+// Ruling: METER-20.
 #[tokio::test]
 async fn a_dlms_meter_shows_its_scalers_and_the_users_own_move_the_point_of_its_values() {
     let twin =

@@ -40,6 +40,7 @@ macro_rules! changed {
     };
 }
 
+// Ruling: RESULT-1.
 #[tokio::test]
 async fn each_modbus_code_is_told_by_the_bytes_of_the_reply() {
     assert_eq!(modbus(|request| vec![request.to_vec()], End::Keep).await, 1);
@@ -146,6 +147,7 @@ async fn nobody_listening_is_17() {
     assert_eq!(rig.codes(&ids), [-17, -17]);
 }
 
+// Ruling: RESULT-4.
 #[tokio::test]
 async fn a_denied_name_is_16_a_denied_address_17_and_the_journal_names_the_policy() {
     for policy in [Policy::Deny, Policy::Loopback] {
@@ -209,6 +211,7 @@ async fn http(answer: &'static str, end: End) -> i32 {
     rig.finished(ids[0]).await
 }
 
+// Ruling: RESULT-3, RESULT-6.
 #[tokio::test]
 async fn each_http_code_is_told_by_the_bytes_of_the_response() {
     for (answer, end, code) in [
@@ -257,6 +260,7 @@ async fn each_http_code_is_told_by_the_bytes_of_the_response() {
     }
 }
 
+// Ruling: ACTION-15.
 #[tokio::test]
 async fn a_body_counts_as_in_after_64_kib() {
     let rig = open().start().await;
@@ -285,6 +289,7 @@ async fn an_http_timeout_covers_the_whole_response() {
     }
 }
 
+// Ruling: ACTION-4, ACTION-5.
 #[tokio::test]
 async fn a_request_goes_out_with_its_own_headers_and_what_framing_needs() {
     let rig = open().start().await;
@@ -307,6 +312,7 @@ async fn a_request_goes_out_with_its_own_headers_and_what_framing_needs() {
     assert_eq!(body, "{}");
 }
 
+// Ruling: RESULT-3.
 #[tokio::test]
 async fn http_failures_are_0_where_the_scenario_says_so() {
     let settings = ActionSettings { http_failure_is_zero: true, ..ActionSettings::default() };
@@ -322,6 +328,7 @@ async fn http_failures_are_0_where_the_scenario_says_so() {
     assert_eq!(rig.codes(&ids), [0, 0, 404, -17], "Modbus keeps its codes, as statuses do");
 }
 
+// Ruling: ACTION-11.
 #[tokio::test]
 async fn a_value_that_does_not_fit_when_it_is_expanded_is_a_generic_failure() {
     let rig = Plan { slaves: vec![slave("pump")], ..Plan::default() }.start().await;
@@ -338,6 +345,7 @@ fn slow(by: Duration) -> wwsim::fault::Rule {
     always("slow", on_slave(SlaveEffect::Delay(Delay::Fixed(by))))
 }
 
+// Ruling: ACTION-17.
 #[tokio::test]
 async fn requests_of_one_action_run_one_after_another_or_beside_each_other() {
     for (execution, after_half_a_second) in
@@ -359,6 +367,7 @@ async fn requests_of_one_action_run_one_after_another_or_beside_each_other() {
     }
 }
 
+// Ruling: ACTION-15.
 #[tokio::test]
 async fn a_held_request_is_running_until_released_and_its_time_counts_from_then() {
     let hold = ActionEffect::Hold { lasts: None };

@@ -102,6 +102,7 @@ async fn a_delayed_write_takes_effect_when_it_is_answered() {
     assert_eq!(rig.status(ids[0]).exe_time, SECOND / 2);
 }
 
+// Ruling: PEER-2.
 #[tokio::test]
 async fn a_write_whose_client_gave_up_is_carried_out_all_the_same() {
     let rig = pump([on_slave(SlaveEffect::Delay(Delay::Fixed(SECOND * 3)))]).await;
@@ -212,6 +213,7 @@ async fn malformed_requests_get_an_exception() {
     }
 }
 
+// Ruling: PEER-3.
 #[tokio::test]
 async fn bytes_that_are_no_modbus_end_the_connection_after_what_was_due() {
     let rig = pump([]).await;
@@ -224,6 +226,7 @@ async fn bytes_that_are_no_modbus_end_the_connection_after_what_was_due() {
     assert_eq!(noted.len(), 3);
 }
 
+// Ruling: PEER-1.
 #[tokio::test]
 async fn a_unit_that_is_not_there_is_silent_or_answers_with_its_exception() {
     let mut plan = slave("pump");

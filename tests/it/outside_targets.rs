@@ -116,6 +116,7 @@ async fn every_result_code_is_provoked_by_a_rule_on_the_target_and_on_the_action
     }
 }
 
+// Ruling: FAULT-2.
 #[tokio::test]
 async fn a_replaced_answer_leaves_the_route_where_it_is() {
     let toggle =
@@ -191,6 +192,7 @@ async fn the_journal_holds_no_more_of_a_request_than_an_action_can_say() {
     assert_eq!((method.len(), path.len()), (255, 255));
 }
 
+// Ruling: RESULT-6.
 #[tokio::test]
 async fn https_reaches_a_tls_target_by_all_its_names_and_fails_everywhere_else() {
     let mut safe = target("safe", vec![route("/", 200, "")]);

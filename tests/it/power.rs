@@ -41,6 +41,7 @@ async fn refused(twin: &Twin) -> bool {
     }
 }
 
+// Ruling: POWER-1.
 #[tokio::test]
 async fn the_reply_goes_out_and_then_every_connection_drops() {
     let twin = Twin::start(HOUSE).await;
@@ -54,6 +55,7 @@ async fn the_reply_goes_out_and_then_every_connection_drops() {
     assert!(refused(&twin).await);
 }
 
+// Ruling: POWER-1.
 #[tokio::test]
 async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
     let twin = Twin::start(HOUSE).await;
@@ -73,6 +75,7 @@ async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
     assert_eq!(twin.get("/api/v1/system").await.status, 200);
 }
 
+// Ruling: POWER-1.
 #[tokio::test]
 async fn a_device_serves_until_the_reply_to_a_reboot_is_out() {
     let drip =
@@ -126,6 +129,7 @@ async fn it_comes_up_with_a_new_boot_and_what_was_set() {
     assert_eq!(twin.get("/api/v1/actions").await.status, 200);
 }
 
+// Ruling: ACTION-22.
 #[tokio::test]
 async fn requests_under_way_end_without_a_trace_and_status_ids_count_anew() {
     let twin = Twin::start(HOUSE).await;
@@ -200,6 +204,7 @@ async fn only_post_reboots() {
     assert!(!refused(&twin).await);
 }
 
+// Ruling: POWER-2.
 #[tokio::test]
 async fn a_factory_reset_erases_what_a_user_has_set_and_reboots() {
     let twin = Twin::start(HOUSE).await;

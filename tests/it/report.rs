@@ -48,6 +48,7 @@ fn beginning(snapshot: &Snapshot) -> String {
     )
 }
 
+// Ruling: METER-8.
 #[tokio::test]
 async fn before_the_first_reading_the_report_is_empty() {
     let bench = bench(Some(Kind::Ensor)).await;
@@ -141,6 +142,7 @@ async fn a_dlms_meter_reports_what_it_sends_and_no_more() {
     assert_eq!(&body(&answer)[..expected.len()], expected);
 }
 
+// Ruling: METER-13.
 #[tokio::test]
 async fn demand_and_power_factor_stand_behind_energy() {
     let bench = bench(Some(Kind::Kamstrup)).await;
@@ -180,6 +182,7 @@ async fn the_factor_is_in_every_number_that_it_concerns() {
     assert_eq!(after["conv_factor"], 40);
 }
 
+// Ruling: METER-6.
 #[tokio::test]
 async fn dlms_objects_are_the_reading_in_other_words() {
     let bench = bench(Some(Kind::LandisGyr)).await;
@@ -236,6 +239,7 @@ async fn other_meters_have_no_objects() {
     }
 }
 
+// Ruling: ACCESS-1.
 #[tokio::test]
 async fn both_need_a_licence() {
     let bench = Bench::start(Setup { license: License::Free, ..Setup::default() }).await;

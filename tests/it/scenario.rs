@@ -141,6 +141,7 @@ fn the_committed_schema_is_fresh() {
     as_kept(&scenario::json_schema(), &kept);
 }
 
+// Ruling: FIRMWARE-9.
 #[test]
 fn an_empty_file_is_a_healthy_device() {
     for text in ["", "# nothing\n", "{}", "device:\n", "\u{feff}"] {

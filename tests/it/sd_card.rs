@@ -108,6 +108,7 @@ async fn a_file_comes_whole_with_the_type_of_its_extension() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ni hao, world"), "{answer}");
 }
 
+// Ruling: FIRMWARE-1.
 #[tokio::test]
 async fn a_missing_file_is_404_or_500_by_firmware() {
     for (firmware, status, kind) in
@@ -148,6 +149,7 @@ async fn files_and_folders_are_deleted() {
     assert_eq!(names(&twin, "/sdcard/").await.len(), 6, "a reset puts the card back");
 }
 
+// Ruling: SD-5.
 #[tokio::test]
 async fn a_card_on_disk_goes_by_the_slash_too() {
     let folder = Folder::new();
@@ -243,6 +245,7 @@ async fn other_methods_are_405() {
     assert_eq!((answer.status, answer.header("Allow")), (405, Some("GET, DELETE")));
 }
 
+// Ruling: SD-1.
 #[tokio::test]
 async fn a_row_comes_with_the_first_reading_after_the_set_time() {
     let twin = Twin::start(CARD).await;
@@ -290,6 +293,7 @@ async fn a_rows_numbers_are_those_of_its_reading() {
     assert_eq!(row[column("TARIFF")], tariff);
 }
 
+// Ruling: SD-3.
 #[tokio::test]
 async fn the_file_changes_at_local_midnight() {
     let scenario =
@@ -320,6 +324,7 @@ async fn the_log_stops_and_goes_on_when_told_and_with_another_frequency() {
     assert_eq!(rows(&twin, "20260115.CSV").await.len(), fast + 2);
 }
 
+// Ruling: SD-4.
 #[tokio::test]
 async fn the_listed_size_of_the_open_file_lags() {
     let twin = Twin::start(CARD).await;
@@ -341,6 +346,7 @@ async fn the_listed_size_of_the_open_file_lags() {
     assert_eq!(size(&twin).await, twin.get("/sdcard/20260115.CSV").await.body.len() as u64);
 }
 
+// Ruling: SD-6.
 #[tokio::test]
 async fn a_full_card_takes_no_more_rows_and_says_so_once() {
     let scenario = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{CARD}");
@@ -438,6 +444,7 @@ async fn on_the_meters_power(yaml: &str) -> Twin {
     Twin { house: wwsim::house::House::start(scenario).await.unwrap() }
 }
 
+// Ruling: POWER-3.
 #[tokio::test]
 async fn downloads_on_the_meters_power_drain_the_device_until_it_reboots() {
     let text = "0123456789abcdef".repeat(64 * 1024 / 16);
@@ -476,6 +483,7 @@ async fn downloads_on_the_meters_power_drain_the_device_until_it_reboots() {
     assert_eq!((device.v_scap(), device.view().boot.ordinal), (None, 0));
 }
 
+// Ruling: SD-7.
 #[tokio::test]
 async fn in_recorder_mode_on_the_meters_power_a_device_only_records() {
     let twin = on_the_meters_power("device: {meter: {kind: ensor}}").await;

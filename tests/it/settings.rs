@@ -140,6 +140,7 @@ async fn a_put_changes_what_it_names_and_nothing_else() {
     assert_eq!(twin.set("PUT", SETTINGS_PATH, &json!({})).await, expected);
 }
 
+// Ruling: SETTING-1.
 #[tokio::test]
 async fn a_post_sets_what_it_leaves_out_to_zero_or_where_that_is_out_of_range_to_the_default() {
     let twin = Twin::start("").await;
@@ -205,6 +206,7 @@ async fn a_secret_never_comes_back() {
     assert!(!journal.contains("grüezi") && !journal.contains(key) && !journal.contains("wpa-"));
 }
 
+// Ruling: SETTING-9.
 #[tokio::test]
 async fn thirty_two_zeros_clear_a_key_and_an_empty_one_leaves_it() {
     let twin = Twin::start("").await;
@@ -316,6 +318,7 @@ async fn break_all<T: Clone>(path: &str, object: &Object<T>) {
     }
 }
 
+// Ruling: HTTP-10.
 #[tokio::test]
 async fn each_settings_field_is_refused_in_each_way_it_can_be_wrong() {
     break_all(SETTINGS_PATH, &SETTINGS).await;
@@ -326,6 +329,7 @@ async fn each_meter_field_is_refused_in_each_way_it_can_be_wrong() {
     break_all(METER, &METER_SETTINGS).await;
 }
 
+// Ruling: SETTING-11.
 #[tokio::test]
 async fn each_wifi_field_is_refused_in_each_way_it_can_be_wrong() {
     break_all(WIFI, &WIFI_SETTINGS).await;
@@ -417,6 +421,7 @@ async fn set_stored<T: Clone>(twin: &Twin, path: &str, object: &Object<T>) {
     }
 }
 
+// Ruling: SETTING-16.
 #[tokio::test]
 async fn what_is_stored_only_has_no_effect() {
     let yaml = "device: {meter: {kind: landis_gyr}, wifi: {enable: true, name: home, password: '12345678'}}";
@@ -456,6 +461,7 @@ async fn each_field_takes_what_is_at_the_edges_of_its_range() {
     take_all(WIFI, &WIFI_SETTINGS, &wifi).await;
 }
 
+// Ruling: SETTING-2, SETTING-5.
 #[tokio::test]
 async fn unknown_keys_have_no_effect_and_are_told_to_the_journal() {
     let twin = Twin::start("").await;
@@ -503,6 +509,7 @@ async fn the_journal_names_what_a_write_changed_or_was_refused_for() {
     }));
 }
 
+// Ruling: SETTING-6.
 #[tokio::test]
 async fn a_host_name_is_one_label_and_an_empty_one_the_default() {
     let twin = Twin::start("").await;
@@ -518,6 +525,7 @@ async fn a_host_name_is_one_label_and_an_empty_one_the_default() {
     assert_eq!(after["system"]["host_name"], "whatwatt-9F8124");
 }
 
+// Ruling: SETTING-7.
 #[tokio::test]
 async fn an_unusable_time_server_is_dropped_and_its_switch_cleared() {
     let twin = Twin::start("").await;
@@ -538,6 +546,7 @@ async fn an_unusable_time_server_is_dropped_and_its_switch_cleared() {
     assert_eq!(twin.refused("PUT", SETTINGS_PATH, &long).await, "system.custom_ntp_server");
 }
 
+// Ruling: SETTING-8.
 #[tokio::test]
 async fn power_is_not_saved_while_ethernet_is_up() {
     let twin = Twin::start("").await;
@@ -552,6 +561,7 @@ async fn power_is_not_saved_while_ethernet_is_up() {
     twin.set("PUT", SETTINGS_PATH, &save).await;
 }
 
+// Ruling: SETTING-12.
 #[tokio::test]
 async fn a_static_address_is_whole_or_none() {
     let whole = json!({"static_ip": true, "ip": "192.168.1.2", "netmask": "255.255.255.0",
@@ -578,6 +588,7 @@ async fn a_static_address_is_whole_or_none() {
     }
 }
 
+// Ruling: SETTING-3, SETTING-11, SETTING-13.
 #[tokio::test]
 async fn the_wifi_client_needs_a_network_and_a_password_of_a_length_that_there_is() {
     let twin = Twin::start("").await;
@@ -603,6 +614,7 @@ async fn the_wifi_client_needs_a_network_and_a_password_of_a_length_that_there_i
     assert_eq!(field, "max_power");
 }
 
+// Ruling: SETTING-15.
 #[tokio::test]
 async fn deleting_the_wifi_settings_switches_the_client_off() {
     let twin = Twin::start("").await;
@@ -613,6 +625,7 @@ async fn deleting_the_wifi_settings_switches_the_client_off() {
     assert_eq!(twin.get(WIFI).await.body, factory);
 }
 
+// Ruling: HTTP-2, HTTP-3.
 #[tokio::test]
 async fn other_methods_are_405_and_large_bodies_413() {
     let twin = Twin::start("").await;
@@ -640,6 +653,7 @@ async fn other_methods_are_405_and_large_bodies_413() {
     }
 }
 
+// Ruling: FIRMWARE-2.
 #[tokio::test]
 async fn a_setting_that_the_firmware_does_not_have_is_neither_shown_nor_taken() {
     let old = Twin::start("device: {firmware: 2.0.0}").await;

@@ -143,6 +143,7 @@ async fn a_device_that_is_to_record_only_from_its_next_start_on_is_not_started_b
     stop(twin).await;
 }
 
+// Ruling: STATE-1.
 #[tokio::test]
 async fn a_house_goes_on_where_it_ended() {
     let folder = Folder::new();
@@ -401,6 +402,7 @@ async fn a_movement_given_up_on_tears_nothing() {
     assert!(!twin.journal().iter().any(|entry| told(&entry.event)), "{:?}", twin.journal());
 }
 
+// Ruling: STATE-1.
 #[tokio::test]
 async fn no_id_is_told_that_a_killed_process_would_give_out_again() {
     let folder = Folder::new();
@@ -461,6 +463,7 @@ async fn two_processes_do_not_share_a_directory() {
     stop(start("", &folder).await.unwrap()).await;
 }
 
+// Ruling: STATE-2.
 #[tokio::test]
 async fn the_state_of_another_house_is_refused_and_left_alone() {
     let folder = Folder::new();

@@ -30,6 +30,7 @@ async fn a_status_of_its_own_replaces_the_call() {
     assert_eq!(bench.device.in_progress(), 0);
 }
 
+// Ruling: FAULT-1.
 #[tokio::test]
 async fn a_delay_holds_back_the_answer_not_the_call() {
     let bench = Bench::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;

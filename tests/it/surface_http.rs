@@ -7,6 +7,7 @@ use crate::surface_kit::{ACTIONS, Bench, Setup, body, error, eventually, header,
 
 const COMMON: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-cache\r\n";
 
+// Ruling: HTTP-1, ACTION-14.
 #[tokio::test]
 async fn a_call_is_answered_as_in_the_published_sample() {
     let bench = Bench::start(Setup::default()).await;
@@ -22,6 +23,7 @@ async fn a_call_is_answered_as_in_the_published_sample() {
     assert_eq!(bench.runs.lock().unwrap().len(), 2);
 }
 
+// Ruling: ACTION-14.
 #[tokio::test]
 async fn the_other_route_answers_in_json() {
     let settings = ActionSettings { call_route: CallRoute::Rest, ..Setup::default().settings };
@@ -35,6 +37,7 @@ async fn the_other_route_answers_in_json() {
     );
 }
 
+// Ruling: ACTION-19, ACTION-20.
 #[tokio::test]
 async fn a_status_shows_entries_in_the_order_asked() {
     let bench = Bench::start(Setup::default()).await;
@@ -55,6 +58,7 @@ async fn a_status_shows_entries_in_the_order_asked() {
     assert_eq!(body(&answer), r#"[{"action_id":"1","id":141,"code":-1,"exe_time":0}]"#);
 }
 
+// Ruling: HTTP-9, ACTION-12.
 #[tokio::test]
 async fn calls_are_refused_in_the_order_of_the_contract() {
     let bench = Bench::start(Setup::default()).await;
@@ -94,6 +98,7 @@ async fn the_twenty_first_request_is_one_too_many() {
     assert_eq!((status(&full), &*error(&full)), (429, "too_many_requests"));
 }
 
+// Ruling: ACTION-20.
 #[tokio::test]
 async fn an_unreadable_status_id_is_400_and_an_unknown_one_404() {
     let bench = Bench::start(Setup::default()).await;
@@ -109,6 +114,7 @@ async fn an_unreadable_status_id_is_400_and_an_unknown_one_404() {
     }
 }
 
+// Ruling: HTTP-8, ACTION-21.
 #[tokio::test]
 async fn a_definition_is_stored_shown_and_deleted() {
     let bench = Bench::start(Setup { actions: None, ..Setup::default() }).await;
@@ -145,6 +151,7 @@ async fn a_definition_may_have_8191_bytes() {
     assert_eq!(bench.device.definition().unwrap().actions().len(), 0);
 }
 
+// Ruling: HTTP-3.
 #[tokio::test]
 async fn a_body_that_is_declared_too_large_is_not_waited_for() {
     let bench = Bench::start(Setup::default()).await;
@@ -187,6 +194,7 @@ async fn a_body_that_nobody_asked_for_does_not_cost_the_reply() {
     assert_eq!(header(&answer, "Connection"), Some("close"));
 }
 
+// Ruling: HTTP-2.
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405() {
     let bench = Bench::start(Setup::default()).await;
@@ -211,6 +219,7 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
     assert_eq!((status(&head), body(&head)), (405, ""));
 }
 
+// Ruling: HTTP-4, ACCESS-1.
 #[tokio::test]
 async fn without_a_licence_actions_are_as_if_absent() {
     let bench = Bench::start(Setup { license: License::Free, ..Setup::default() }).await;
@@ -237,6 +246,7 @@ async fn old_firmware_has_no_actions() {
     assert_eq!(status(&bench.get("/api/v1/actions").await), 200);
 }
 
+// Ruling: HTTP-5.
 #[tokio::test]
 async fn the_page_says_what_this_is_and_links_to_what_exists() {
     let bench = Bench::start(Setup::default()).await;

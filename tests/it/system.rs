@@ -67,6 +67,7 @@ async fn the_parts_stand_in_the_order_of_the_vendors_sample() {
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {body}");
 }
 
+// Ruling: SYSTEM-3, SYSTEM-5.
 #[tokio::test]
 async fn settings_show_at_once() {
     let twin = Twin::start("").await;
@@ -93,6 +94,7 @@ async fn settings_show_at_once() {
     assert_eq!(system(&twin).await["meter"]["enc_en"], true);
 }
 
+// Ruling: SYSTEM-5.
 #[tokio::test]
 async fn wifi_shows_the_network_it_is_on() {
     let twin = Twin::start("").await;
@@ -137,6 +139,7 @@ async fn the_start_is_the_one_of_the_last_reboot() {
     assert_eq!(device["last_reboot"], json!({ "date": "2026-01-15", "time": "18:01:00" }));
 }
 
+// Ruling: SYSTEM-2.
 #[tokio::test]
 async fn without_licence_there_is_no_date_and_no_mystrom() {
     let twin = Twin::start("device: {license: free, firmware: 1.9.0}").await;
@@ -146,6 +149,7 @@ async fn without_licence_there_is_no_date_and_no_mystrom() {
     assert_eq!(now.get("services"), None, "Berry came with 1.10.0");
 }
 
+// Ruling: LIVE-4.
 #[tokio::test]
 async fn report_live_and_system_show_the_same_reading() {
     let twin = Twin::start("").await;

@@ -50,6 +50,7 @@ async fn is_reset(frozen: &Frozen, address: SocketAddr, path: &str) {
     assert_eq!(ended, io::ErrorKind::ConnectionReset, "{path}");
 }
 
+// Ruling: HTTP-11.
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_is_reset_and_takes_no_place_any_more() {
     let (frozen, bench) = (Frozen::start(), Bench::start(Setup::default()).await);
@@ -91,6 +92,7 @@ async fn a_download_that_is_not_read_ends() {
 
 /// More is read at a time than can be on its way, so that each time some of it was sent after the time
 /// before. The kernel makes twice the room that it is asked for.
+// Ruling: HTTP-11.
 #[tokio::test(start_paused = true)]
 async fn a_download_that_is_read_slowly_comes_whole() {
     const ROOM: usize = 256 << 10;

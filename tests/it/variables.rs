@@ -26,6 +26,7 @@ impl Twin {
     }
 }
 
+// Ruling: VARIABLE-1.
 #[tokio::test]
 async fn variables_are_pairs_of_texts_in_the_vendors_order() {
     let twin = Twin::start("").await;
@@ -115,6 +116,7 @@ async fn a_template_shows_what_the_variables_say() {
     assert_eq!(twin.rendered("").await, "");
 }
 
+// Ruling: VARIABLE-2.
 #[tokio::test]
 async fn before_the_first_reading_numbers_are_null_and_texts_empty() {
     let twin = Twin::start("").await;
@@ -174,6 +176,7 @@ async fn the_factor_of_the_meter_is_in_them() {
     assert_eq!(twin.variable("conv_factor").await.as_deref(), Some("40"));
 }
 
+// Ruling: VARIABLE-4.
 #[tokio::test]
 async fn a_template_is_a_text_of_at_most_1023_characters() {
     let twin = Twin::start("").await;
@@ -188,6 +191,7 @@ async fn a_template_is_a_text_of_at_most_1023_characters() {
     assert_eq!(answer.status, 413);
 }
 
+// Ruling: VARIABLE-4.
 #[tokio::test]
 async fn without_a_licence_there_are_none() {
     let twin = Twin::start("device: {license: free}").await;

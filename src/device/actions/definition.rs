@@ -299,6 +299,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-8.
     #[test]
     fn what_is_left_out_gets_its_default_and_is_not_shown() {
         let http = with(&json!({"http": {"url": "http://a"}}));
@@ -315,6 +316,7 @@ mod tests {
         assert_eq!(modbus.timeout, Duration::from_secs(5));
     }
 
+    // Ruling: ACTION-8.
     #[test]
     fn what_is_shown_is_what_was_given_in_the_order_of_the_contract() {
         let typed = r#"{"surplus": 1, "actions": [{"requests": [{"x": 2, "http": {"timeout": 2.50,
@@ -404,6 +406,7 @@ mod tests {
         assert_eq!(refused(&text, "actions[0]"), "a string: expected an object");
     }
 
+    // Ruling: ACTION-1.
     #[test]
     fn a_request_is_either_http_or_modbus() {
         let http = json!({"url": "http://a"});
@@ -463,6 +466,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-2.
     #[test]
     fn a_payload_needs_a_method_that_carries_it() {
         for method in ["GET", "DELETE"] {
@@ -480,6 +484,7 @@ mod tests {
         assert!(refused(&with_http("url", json!("http://a b/${c")), ".http.url").contains("host"));
     }
 
+    // Ruling: ACTION-4.
     #[test]
     fn headers_are_few_and_short_and_can_be_sent() {
         let four = json!({"A": "", "B": "x", "C": "\t", "D": "ü"});
@@ -513,6 +518,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-11.
     #[test]
     fn every_limit_of_a_modbus_request_is_kept_to_its_last_number() {
         for (field, accepts, refuses, reason) in [

@@ -229,6 +229,7 @@ mod tests {
         prepared(constants, request).unwrap_err().to_string()
     }
 
+    // Ruling: ACTION-10.
     #[test]
     fn constants_expand_in_url_and_payload_and_not_in_headers() {
         let constants = json!({"bulb": "192.168.99.101", "bri": 20, "on": true, "half": 0.5});
@@ -277,6 +278,7 @@ mod tests {
         assert_eq!(http.body, "$a {a} x ${a");
     }
 
+    // Ruling: ACTION-9.
     #[test]
     fn unknown_and_null_constants_fail_when_run() {
         let constants = json!({"nothing": null});
@@ -292,6 +294,7 @@ mod tests {
         assert_eq!(refused(&constants, &request), "modbus.host: no constant `who`");
     }
 
+    // Ruling: ACTION-10.
     #[test]
     fn the_limits_hold_for_what_results() {
         let long = json!({"long": "x".repeat(300), "empty": "", "no": "a b"});
@@ -326,6 +329,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-5.
     #[test]
     fn a_payload_without_content_type_is_plain_text() {
         let headers = |request: &Value| http(&json!({}), request).headers;
@@ -341,6 +345,7 @@ mod tests {
         );
     }
 
+    // Ruling: ACTION-4.
     #[test]
     fn host_and_framing_headers_do_not_come_twice() {
         let own = json!({"Host": "bulb", "content-length": "3", "X-A": "1", "x-a": "2"});

@@ -145,6 +145,7 @@ mod tests {
         (host.into(), port, authority.into(), target.into())
     }
 
+    // Ruling: ACTION-3.
     #[test]
     fn a_url_comes_apart() {
         for (url, expected) in [
@@ -166,6 +167,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-3.
     #[test]
     fn what_cannot_be_sent_is_refused_with_the_reason() {
         for (url, reason) in [

@@ -211,6 +211,7 @@ mod tests {
         name.into()
     }
 
+    // Ruling: ACTION-22.
     #[test]
     fn ids_count_up_from_the_first_one() {
         let mut queue = Queue::new(139);
@@ -257,6 +258,7 @@ mod tests {
         assert_eq!(queue.in_progress(), 5);
     }
 
+    // Ruling: ACTION-15, ACTION-19.
     #[test]
     fn exe_time_counts_from_the_start_in_whole_milliseconds_and_is_never_zero() {
         let mut queue = Queue::new(1);
@@ -286,6 +288,7 @@ mod tests {
         assert_eq!(ids(&[3, 9, 1, 3, 0]), [3, 1, 3]);
     }
 
+    // Ruling: ACTION-18.
     #[test]
     fn a_running_entry_outlives_forty_newer_ones() {
         let mut queue = Queue::new(1);

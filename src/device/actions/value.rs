@@ -325,6 +325,7 @@ mod tests {
         assert_eq!(registers(Double, "-1.5"), [0xBFF8, 0, 0, 0]);
     }
 
+    // Ruling: ACTION-6.
     #[test]
     fn whole_numbers_take_both_readings_of_their_width_and_no_more() {
         assert_eq!(registers(Short, "-32768"), registers(Short, "+32768"));
@@ -350,6 +351,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-6.
     #[test]
     fn floats_stay_finite_at_their_own_width() {
         assert_eq!(registers(Double, "1e39").len(), 4);
@@ -360,6 +362,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-7.
     #[test]
     fn a_coil_is_on_for_anything_but_zero() {
         for (value_type, value, on) in [
@@ -388,6 +391,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-7.
     #[test]
     fn coils_leave_each_byte_least_significant_bit_first() {
         let expected = [1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1, 1, 0];
@@ -413,6 +417,7 @@ mod tests {
         }
     }
 
+    // Ruling: ACTION-7.
     #[test]
     fn a_write_does_not_run_past_the_last_address() {
         let at = |address, value| {

@@ -435,6 +435,7 @@ mod tests {
         assert_eq!(RegisterId::of_name("1.9.0"), None);
     }
 
+    // Ruling: MODBUS-4.
     #[test]
     fn the_last_address_is_9998() {
         assert!(RegisterMap::new(vec![set(9995, vec![DOUBLE])]).is_ok());
@@ -448,6 +449,7 @@ mod tests {
         );
     }
 
+    // Ruling: MODBUS-4.
     #[test]
     fn registers_do_not_overlap_whatever_order_their_sets_are_in() {
         let sets =

@@ -280,6 +280,7 @@ impl fmt::Display for BrokerUrl {
 mod tests {
     use super::*;
 
+    // Ruling: MQTT-3.
     #[test]
     fn urls_have_a_scheme_a_host_and_perhaps_a_port() {
         for (text, shown) in [

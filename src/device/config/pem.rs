@@ -84,6 +84,7 @@ mod tests {
         }
     }
 
+    // Ruling: MQTT-12.
     #[test]
     fn encrypted_keys_are_told_by_their_form() {
         let wrap = |label: &str, body: &str| {

@@ -192,6 +192,7 @@ mod tests {
         assert_eq!(stretches(autumn, window(0, 1440)), [(0, 10_800), (10_800, 90_000)]);
     }
 
+    // Ruling: SIGNAL-6.
     #[test]
     fn wall_clock_times_find_their_moment() {
         let spring = LocalDay::on(date(2026, 3, 29));

@@ -197,6 +197,7 @@ fn brute_force(signal: &Signal, house: &Timestamp, from: u64, to: u64) -> Vec<u1
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
+    // Ruling: SIGNAL-2, SIGNAL-3.
     #[test]
     fn energy_is_the_integral_of_power(
         house in signals(), from in 0_u64..4 * DAY * 1000, lasts in 0_u64..HOUR * 1000,
@@ -231,6 +232,7 @@ proptest! {
         prop_assert_eq!(last.total_export().mw_ms(), export[0].mw_ms() + export[1].mw_ms());
     }
 
+    // Ruling: METER-7.
     #[test]
     fn the_numbers_of_a_moment_fit_together(house in signals(), time in 0_u64..3 * DAY * 1000) {
         let moment = signal(&house).at(after(time));
@@ -298,6 +300,7 @@ proptest! {
 }
 
 /// The mean of each whole quarter of an hour, and the tariff at its begin.
+// Ruling: SIGNAL-1.
 #[test]
 fn maximum_demand_is_the_highest_mean_of_a_period() {
     for (begins, quarters) in
@@ -331,6 +334,7 @@ fn maximum_demand_is_the_highest_mean_of_a_period() {
     }
 }
 
+// Ruling: SIGNAL-1.
 #[test]
 fn maximum_demand_begins_anew_with_the_month() {
     let signal = Signal::new(&everything(), 11, "d", start("2026-01-10T00:00:00+01:00"));
@@ -442,6 +446,7 @@ fn a_look_at_a_day_that_is_there_allocates_nothing() {
     assert_eq!(info.count_total, 0);
 }
 
+// Ruling: SIGNAL-7.
 #[test]
 fn devices_differ_under_one_sky() {
     let plan = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };

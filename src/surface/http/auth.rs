@@ -430,6 +430,7 @@ mod tests {
         assert_eq!(text(digest::hex(sum)), "750c783e6ab0b503eaa86e310a5db738");
     }
 
+    // Ruling: ACCESS-10.
     #[test]
     fn counts_are_taken_once_within_reach_of_the_highest() {
         let mut used = Used { cnonce: "".into(), highest: 1000, seen: 1 };
@@ -442,6 +443,7 @@ mod tests {
         assert!(used.count(u32::MAX) && !used.count(1002) && used.count(u32::MAX - 1));
     }
 
+    // Ruling: ACCESS-10.
     #[test]
     fn the_oldest_nonce_gives_way_and_never_comes_back() {
         let mut nonces = Nonces::default();

@@ -42,6 +42,7 @@ mod tests {
         Query(query).one("id").map(|id| id.map(Cow::into_owned))
     }
 
+    // Ruling: HTTP-9.
     #[test]
     fn values_are_form_decoded() {
         assert_eq!(id("id=light_toggle"), Ok(Some("light_toggle".into())));

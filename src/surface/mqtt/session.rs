@@ -204,6 +204,7 @@ mod tests {
         (Session::open(Box::new(ours), &login()).await, theirs)
     }
 
+    // Ruling: MQTT-1, MQTT-7.
     #[tokio::test]
     async fn a_client_without_name_sends_no_password_and_no_will() {
         let (session, mut broker) = facing(&[0x20, 2, 0, 0]).await;

@@ -419,6 +419,7 @@ mod tests {
         client.map(drop).map_err(|error| error.to_string())
     }
 
+    // Ruling: MQTT-11.
     #[tokio::test]
     async fn certificates_of_the_vendors_page_are_taken_whichever_version_they_have() {
         let lab = Lab::new();
@@ -438,6 +439,7 @@ mod tests {
         }
     }
 
+    // Ruling: MQTT-11.
     #[tokio::test]
     async fn a_certificate_of_version_1_has_to_be_signed_by_what_is_trusted() {
         let lab = Lab::new();
@@ -455,6 +457,7 @@ mod tests {
         assert_eq!(take(&name, lab.first_version("other")).await, Ok(()));
     }
 
+    // Ruling: MQTT-10.
     #[tokio::test]
     async fn a_broker_may_be_trusted_by_its_own_certificate() {
         let mut params = CertificateParams::new(vec!["mqtt.lab.local".to_owned()]).unwrap();
@@ -469,6 +472,7 @@ mod tests {
         assert!(with("other.lab.local").await.is_err(), "its name counts all the same");
     }
 
+    // Ruling: MQTT-10.
     #[tokio::test]
     async fn a_certificate_that_is_out_of_date_is_refused_also_where_it_is_the_trusted_one() {
         for (years, said) in [((2000, 2001), "Expired"), ((2990, 2991), "NotValidYet")] {
@@ -489,6 +493,7 @@ mod tests {
         }
     }
 
+    // Ruling: MQTT-12.
     #[test]
     fn an_encrypted_key_needs_its_password() {
         let pair = KeyPair::generate().unwrap();
@@ -515,6 +520,7 @@ mod tests {
         assert!(with(None).unwrap_err().contains("no client.key_password"));
     }
 
+    // Ruling: MQTT-12.
     #[test]
     fn without_its_key_a_certificate_is_not_shown() {
         let pair = KeyPair::generate().unwrap();

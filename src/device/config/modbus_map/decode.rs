@@ -119,6 +119,7 @@ mod tests {
         errors.into_iter().map(|error| error.field).collect()
     }
 
+    // Ruling: MODBUS-3.
     #[test]
     fn numbers_are_doubles_without_a_scaler_unless_they_say_otherwise() {
         let value = json!([{"start_address": 5.0, "registers": [{"id": "1.8.0"}], "size": 4}]);
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(map.sets(), [set]);
     }
 
+    // Ruling: MODBUS-2.
     #[test]
     fn each_field_that_is_wrong_is_named() {
         assert_eq!(fields(&json!({})), [""]);
@@ -163,6 +165,7 @@ mod tests {
         assert_eq!(fields(&map), ["[1].word_order", "[1].registers"]);
     }
 
+    // Ruling: MODBUS-6.
     #[test]
     fn firmware_that_knows_no_word_order_ignores_it() {
         let value = json!([{"start_address": 0, "word_order": "lsw", "registers": []}]);
