@@ -374,7 +374,7 @@ impl Device {
 
     /// How its actions behave.
     #[must_use]
-    pub fn settings(&self) -> ActionSettings {
+    pub fn action_policy(&self) -> ActionSettings {
         self.settings
     }
 

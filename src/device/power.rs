@@ -213,6 +213,6 @@ impl Device {
         state.pairing = None;
         state.epoch += 1;
         state.script = Course::default();
-        state.queue = Queue::new(self.settings().first_status_id());
+        state.queue = Queue::new(self.action_policy().first_status_id());
     }
 }

@@ -506,9 +506,9 @@ impl Engine {
             AdmissionVerdict { disabled: false, occupied: 0, limit: limits::REQUESTS_IN_PROGRESS };
         self.ask("admission", &|| call.to_string(), |fault, strike| match fault {
             Fault::Action(place, ActionEffect::Disable) if place.matches(call) => {
-                verdict.disabled |= strike.strikes(true);
+                verdict.disabled |= strike.fires(true);
             }
-            Fault::Queue { device, effect } if is(device, call.device) && strike.strikes(true) => {
+            Fault::Queue { device, effect } if is(device, call.device) && strike.fires(true) => {
                 match *effect {
                     QueueEffect::Occupy(places) => {
                         verdict.occupied = verdict.occupied.saturating_add(places);
@@ -528,7 +528,7 @@ impl Engine {
         self.ask("run", &|| call.to_string(), |fault, strike| {
             if let Fault::Action(place, ActionEffect::Hold { lasts }) = fault
                 && place.matches(call)
-                && strike.strikes(hold.is_none())
+                && strike.fires(hold.is_none())
             {
                 let sleep = strike.hold(&self.clock, *lasts);
                 hold = Some(Hold { rule: strike.id.clone(), sleep });
@@ -548,17 +548,17 @@ impl Engine {
             }
             match effect {
                 LiveEffect::Delay(delay) => {
-                    if strike.strikes(true) {
+                    if strike.fires(true) {
                         verdict.delay += delay.draw(&mut strike.draws);
                     }
                 }
                 LiveEffect::Stall { lasts } => {
-                    if strike.strikes(verdict.stall.is_none()) {
+                    if strike.fires(verdict.stall.is_none()) {
                         verdict.stall = Some(strike.hold(&self.clock, *lasts));
                     }
                 }
                 LiveEffect::Cut { .. } | LiveEffect::Duplicate | LiveEffect::Takeover => {
-                    if strike.strikes(verdict.effect.is_none()) {
+                    if strike.fires(verdict.effect.is_none()) {
                         verdict.effect = Some(*effect);
                     }
                 }
@@ -597,7 +597,7 @@ impl Engine {
                 }
                 _ => return,
             };
-            if strike.strikes(found.is_none()) {
+            if strike.fires(found.is_none()) {
                 found = Some(fault);
             }
         });
@@ -753,10 +753,10 @@ impl Engine {
         self.ask(seam, at, |fault, strike| {
             let Some(effect) = matches(fault) else { return };
             if let Some(delay) = delay(effect) {
-                if strike.strikes(true) {
+                if strike.fires(true) {
                     verdict.delay += delay.draw(&mut strike.draws);
                 }
-            } else if strike.strikes(verdict.effect.is_none()) {
+            } else if strike.fires(verdict.effect.is_none()) {
                 verdict.effect = Some(effect.clone());
             }
         });
@@ -821,7 +821,7 @@ struct Strike<'a> {
 impl Strike<'_> {
     /// Counts the match and says whether the rule strikes; `open` is whether its effect can still
     /// have its way.
-    fn strikes(&mut self, open: bool) -> bool {
+    fn fires(&mut self, open: bool) -> bool {
         *self.evaluated += 1;
         let strikes = self.state.strike(self.when, self.now, &mut self.draws);
         self.struck = strikes && open;

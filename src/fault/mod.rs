@@ -4,7 +4,7 @@
 //! connect, slave reply, HTTP service…), counts, decides and explains; the layer at the seam carries
 //! the verdict out. Code of the device and of the slaves knows nothing of it.
 
-mod course;
+mod window_schedule;
 mod delay;
 mod effect;
 mod engine;
@@ -13,7 +13,7 @@ mod reply_plan;
 pub mod result;
 mod trigger;
 
-pub use self::course::{Course, Cut, Window};
+pub use self::window_schedule::{Course, Cut, Window};
 pub use self::delay::Delay;
 pub use self::effect::{
     ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, LiveEffect,

@@ -4,8 +4,8 @@
 //! What the requests mean is behind [`Service`]; faults strike here, between it and the bytes.
 
 mod connection;
-mod door;
+mod acceptor;
 mod outbox;
 
 pub(crate) use self::connection::{Connection, OK, Request, Service};
-pub(crate) use self::door::{BACKLOG, Door, RETRY};
+pub(crate) use self::acceptor::{BACKLOG, Door, RETRY};

@@ -35,7 +35,7 @@ impl Runner {
             return;
         };
         let tasks = self.of(&device.identity().id);
-        match device.settings().execution {
+        match device.action_policy().execution {
             Execution::Sequential => self.spawn(&tasks, definition, requests),
             Execution::Parallel => {
                 for request in requests {
@@ -97,7 +97,7 @@ impl Requester {
             Ok(prepared) => self.carry_out(&caller, prepared).await,
             Err(unprepared) => not_sent(unprepared),
         };
-        let zero = ticket.device().settings().http_failure_is_zero
+        let zero = ticket.device().action_policy().http_failure_is_zero
             && matches!(prepared, Ok(Prepared::Http(_)))
             && !matches!(outcome.code, ResultCode::Status(_));
         ticket.finish(if zero { 0 } else { outcome.code.code() }, outcome.cause);

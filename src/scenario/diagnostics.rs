@@ -88,7 +88,7 @@ impl Diagnostics {
     #[cfg(feature = "cli")]
     #[must_use]
     pub fn human(&self, styled: bool) -> String {
-        super::draw::draw(self, styled)
+        super::render::draw(self, styled)
     }
 
     /// The mistakes as objects with the keys `file`, `line`, `column`, `path`, `message`, `help` and

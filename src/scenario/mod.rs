@@ -1,21 +1,21 @@
 //! The scenario file: what may be written, what it means, and every mistake in it at once.
 //!
-//! A file goes this way: [`tree`] reads it into a bounded tree with places; [`walk`] finds every
+//! A file goes this way: [`tree`] reads it into a bounded tree with places; [`structure`] finds every
 //! structural mistake by the JSON Schema that [`schema`] makes from the [`raw`] types; serde decodes
-//! what is right; [`meaning`] turns it into a [`Scenario`] and finds what only sense can find. What
+//! what is right; [`lower`] turns it into a [`Scenario`] and finds what only sense can find. What
 //! is written and what it means are two types, so that neither bends to the other.
 
 mod builtin;
 mod diagnostics;
 #[cfg(feature = "cli")]
-mod draw;
-mod meaning;
+mod render;
+mod lower;
 mod model;
 mod path;
 pub mod raw;
 mod schema;
 mod tree;
-mod walk;
+mod structure;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,13 +29,13 @@ use serde_yaml::with::singleton_map_recursive;
 pub use self::builtin::{Builtin, builtin, builtins};
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
-use self::meaning::Surroundings;
+use self::lower::Surroundings;
 pub use self::model::*;
 pub use self::path::{Path, Segment};
 pub use self::schema::{actions_schema, json_schema};
 use self::tree::Node;
 pub use self::tree::Place;
-use self::walk::Walked;
+use self::structure::Walked;
 use crate::fault::Rule;
 use crate::limits;
 
@@ -79,7 +79,7 @@ pub fn read_raw(text: &str) -> Result<raw::Scenario, Diagnostics> {
     let name = "scenario";
     let tree = tree::parse(text).map_err(|refused| Diagnostics::refused(name, text, refused))?;
     let mut mistakes = Mistakes::default();
-    let walked = walk::walk(&tree.root, schema::root(), &mut mistakes);
+    let walked = structure::walk(&tree.root, schema::root(), &mut mistakes);
     match decode_scenario(&walked, &mut mistakes) {
         Some(raw) if mistakes.is_empty() => Ok(raw),
         _ => Err(Diagnostics::of(name, text, &tree.root, mistakes)),
@@ -98,7 +98,7 @@ fn house(
     base_dir: Option<&std::path::Path>,
     mistakes: &mut Mistakes,
 ) -> Option<Scenario> {
-    let walked = walk::walk(root, schema::root(), mistakes);
+    let walked = structure::walk(root, schema::root(), mistakes);
     if mistakes.is_full() {
         return None;
     }
@@ -111,7 +111,7 @@ fn house(
     };
     let shortened = |path: &Path| walked.is_shortened(&walked.path_in_file(path));
     let surroundings = Surroundings { base_dir, root, damaged: &damaged, shortened: &shortened };
-    let house = meaning::house(&raw, &surroundings, mistakes);
+    let house = lower::house(&raw, &surroundings, mistakes);
     mistakes.rewrite_since(structural, |path| walked.path_in_file(path));
     Some(house)
 }
@@ -175,9 +175,9 @@ pub fn rule_from_json(
     default_id: &str,
 ) -> Result<Rule, Vec<String>> {
     let mut mistakes = Mistakes::default();
-    let walked = walk::walk(&Node::from_json(value), schema::definition("Rule"), &mut mistakes);
+    let walked = structure::walk(&Node::from_json(value), schema::definition("Rule"), &mut mistakes);
     let rule = decode(&walked, &mut mistakes)
-        .and_then(|raw| meaning::single_rule(&raw, default_id, house, &mut mistakes));
+        .and_then(|raw| lower::single_rule(&raw, default_id, house, &mut mistakes));
     match rule {
         Some(rule) if mistakes.is_empty() => Ok(rule),
         _ => Err(mistakes.into_lines()),
@@ -188,7 +188,7 @@ pub fn rule_from_json(
 #[must_use]
 pub fn rule_to_json(rule: &Rule) -> serde_json::Value {
     // Numbers, texts and mappings with texts as keys always become JSON.
-    let mut value = serde_json::to_value(meaning::rule_to_raw(rule)).unwrap_or_default();
+    let mut value = serde_json::to_value(lower::rule_to_raw(rule)).unwrap_or_default();
     leave_out_nulls(&mut value);
     value
 }

@@ -5,7 +5,7 @@
 use super::battery::{SLOT, Slot};
 use super::calendar::LocalDay;
 use super::count::{Counters, Stretch};
-use super::house::House;
+use super::site_model::House;
 use super::pulse::{Edge, Pulses};
 use super::pv::Ramp;
 

@@ -7,8 +7,8 @@ use jiff::civil::Date;
 use super::calendar::LocalDay;
 use super::count::Counters;
 use super::day::{Day, Opening, Walk};
-use super::house::House;
-use super::moment::Moment;
+use super::site_model::House;
+use super::phase_powers::Moment;
 use super::pulse::append;
 use crate::limits;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::calendar::LocalDay;
 use super::plan::{Appliance, HOURS_A_YEAR, HouseholdPlan, Placement, Runs, Step};
 use super::pulse::{Pulses, Strength};
-use super::rhythm::{self, Hours, RhythmDay};
+use super::load_profile::{self, Hours, RhythmDay};
 use crate::rng::{Draws, Stream};
 
 /// The appliances of a house where a family lives.
@@ -184,8 +184,8 @@ impl Household {
     pub(super) fn add(&self, day: &LocalDay, yesterday: &LocalDay, pulses: &mut Pulses) {
         let begin = day.begin - yesterday.begin;
         for (day, offset) in [(yesterday, -begin), (day, 0)] {
-            let activity = rhythm::activity(RhythmDay::from(day));
-            let dark = rhythm::activity_in_the_dark(RhythmDay::from(day));
+            let activity = load_profile::activity(RhythmDay::from(day));
+            let dark = load_profile::activity_in_the_dark(RhythmDay::from(day));
             for appliance in &self.appliances {
                 match appliance.runs {
                     ReadyRuns::Started(rate, from, until) => {
@@ -263,7 +263,7 @@ impl Ready {
             Runs::Started { a_year, from_hour, until_hour } => {
                 let until = usize::from(until_hour).min(24);
                 let from = usize::from(from_hour).min(until);
-                let mean: f64 = rhythm::mean_activity()[from..until].iter().sum();
+                let mean: f64 = load_profile::mean_activity()[from..until].iter().sum();
                 let a_day = scale * a_year / DAYS_A_YEAR;
                 ReadyRuns::Started(if mean > 0.0 { a_day / mean } else { 0.0 }, from, until)
             }

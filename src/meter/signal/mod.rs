@@ -16,15 +16,15 @@ mod count;
 mod day;
 mod energy;
 mod history;
-mod house;
+mod site_model;
 mod household;
 mod loads;
-mod moment;
+mod phase_powers;
 mod noise;
 pub mod plan;
 mod pulse;
 mod pv;
-mod rhythm;
+mod load_profile;
 mod voltage;
 mod weather;
 
@@ -33,11 +33,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use self::history::{History, Sample};
-use self::house::House;
+use self::site_model::House;
 use crate::clock::VirtualTime;
 
 pub use self::energy::{Energies, Energy};
-pub use self::moment::Moment;
+pub use self::phase_powers::Moment;
 pub use self::plan::SignalPlan;
 
 /// The signal of one house. Cheap to ask, at any moment, in any order: a day that was not asked for

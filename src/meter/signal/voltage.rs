@@ -4,7 +4,7 @@
 //! is bounded (a sum of uniform draws), and what would still leave the wider band is cut.
 
 use super::household::ordinal;
-use super::moment::Moment;
+use super::phase_powers::Moment;
 use super::plan::ConnectionPlan;
 use crate::rng::{Draws, Stream};
 

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 
 use super::calendar::LocalDay;
 use super::household::{ordinal, precise};
-use super::rhythm::winter;
+use super::load_profile::winter;
 use crate::limits::CLOUD_POINTS;
 use crate::rng::{Draws, Stream};
 

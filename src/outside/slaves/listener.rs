@@ -45,9 +45,9 @@ impl Supervisor {
         let asked = self.slave.engine.refusing(Listener::Slave(&self.slave.name), self.refusing);
         if asked.refuse {
             if !self.refusing {
-                self.door.shut();
+                self.door.close();
                 self.port().close();
-                self.door.emptied().await;
+                self.door.drained().await;
             }
         } else {
             self.open();

@@ -56,7 +56,7 @@ pub(super) fn call(call: &Call<'_>) -> Reply {
     };
     let ids: Vec<u64> = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
     call.start(run);
-    match call.device().settings().call_route {
+    match call.device().action_policy().call_route {
         CallRoute::Page => {
             let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
             let location = format!("/api/v1/actions/status?id={}", ids.join(","));

@@ -12,7 +12,7 @@ mod cors;
 pub mod digest;
 mod fault;
 mod json;
-mod kept;
+mod reply_cache;
 mod live;
 mod modbus;
 pub mod openapi;

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::auth::{Gate, Guard, Refusal};
 use super::cors::{self, Caller, Local, Strangers};
-use super::kept::Kept;
+use super::reply_cache::Kept;
 use super::live::Seat;
 use super::query::Query;
 use super::{

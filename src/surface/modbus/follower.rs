@@ -77,7 +77,7 @@ impl Follower {
             let seen = *changes.borrow_and_update();
             let rules = self.follow();
             if before.is_some() && before != self.at {
-                self.door.emptied().await;
+                self.door.drained().await;
             }
             self.applied(rules, seen);
         }
@@ -127,7 +127,7 @@ impl Follower {
     fn shut(&mut self, note: Option<String>) {
         self.failed = false;
         if self.at.take().is_some() {
-            self.door.shut();
+            self.door.close();
         }
         // Also where it was left open by a follower before this one.
         self.shared.close_home();
@@ -175,7 +175,7 @@ impl Follower {
     fn enter(&mut self, address: SocketAddr, listener: Arc<TcpListener>) {
         self.failed = false;
         if self.at.is_some() {
-            self.door.shut();
+            self.door.close();
         }
         self.at = Some(address);
         self.door.open(listener);

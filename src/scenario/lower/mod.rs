@@ -3,7 +3,7 @@
 //! Unknown references, two listeners on one port, rules that can never fire. Every function goes on
 //! after a mistake and gives the best it can; the result counts only where none was found.
 
-mod back;
+mod to_raw;
 mod device;
 mod effect;
 mod fault;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub(super) use self::back::rule_to_raw;
+pub(super) use self::to_raw::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
 use super::model::{DevicePlan, Mdns, Route, Scenario, SlavePlan, TargetPlan};
 use super::path::Path;

@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// Lets go of the listener and tells all connections to reset themselves.
-    pub(crate) fn shut(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(listener) = self.listener.take() {
             stop_listening(&listener);
         }
@@ -74,7 +74,7 @@ impl Door {
     }
 
     /// Returns when no connection is left.
-    pub(crate) async fn emptied(&self) {
+    pub(crate) async fn drained(&self) {
         let (lives, all) = &self.lives;
         // All are free again once every connection is gone. The semaphore is never closed.
         let _ = lives.acquire_many(*all).await;
