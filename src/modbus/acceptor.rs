@@ -24,7 +24,7 @@ pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
 /// A listener with its connections.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     connections: Arc<Tasks>,
     motions: ActivityTracker,
     /// Set while connections are taken.
@@ -38,7 +38,7 @@ pub(crate) struct Door {
     cut: watch::Sender<()>,
 }
 
-impl Door {
+impl Acceptor {
     /// A door that is shut, for so many clients at once.
     pub(crate) fn new(connections: Arc<Tasks>, motions: ActivityTracker, most: usize) -> Self {
         let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));

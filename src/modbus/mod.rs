@@ -1,5 +1,5 @@
 //! What every Modbus server of the house has in common, the slaves' and the device's own: a port that
-//! opens and closes ([`Door`]), connections ([`Connection`]), and what is still to be sent on them.
+//! opens and closes ([`Acceptor`]), connections ([`Connection`]), and what is still to be sent on them.
 //!
 //! What the requests mean is behind [`Service`]; faults strike here, between it and the bytes.
 
@@ -7,5 +7,5 @@ mod connection;
 mod acceptor;
 mod outbox;
 
-pub(crate) use self::connection::{Connection, OK, Request, Service};
-pub(crate) use self::acceptor::{BACKLOG, Door, RETRY};
+pub(crate) use self::acceptor::{Acceptor, BACKLOG, RETRY};
+pub(crate) use self::connection::{Connection, OK, ReceivedRequest, Service};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::classify::ResultCode;
 use super::requester::{Outcome, Requester};
-use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
+use crate::device::actions::{ActionRequest, Definition, Prepared, Scheme, Unprepared};
 use crate::device::{DeviceId, Execution, Run, Ticket};
 use crate::inflight::ActionOrigin;
 use crate::tasks::Tasks;
@@ -54,7 +54,7 @@ impl Runner {
         &self,
         tasks: &Tasks,
         definition: Arc<Definition>,
-        requests: Vec<(Ticket, Arc<Request>)>,
+        requests: Vec<(Ticket, Arc<ActionRequest>)>,
     ) {
         let requester = Arc::clone(&self.requester);
         let motions = requester.clock.activity().clone();
@@ -83,7 +83,7 @@ impl Runner {
 
 impl Requester {
     /// One request from its ticket to its result.
-    async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &Request) {
+    async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &ActionRequest) {
         let caller = ActionOrigin {
             device: ticket.device().identity().id.shared(),
             action: Arc::clone(ticket.action()),
@@ -109,7 +109,7 @@ fn not_sent(unprepared: &Unprepared) -> Outcome {
 }
 
 /// Where a request goes, as the journal has it: as it was typed where it cannot be sent.
-fn destination(prepared: &Result<Prepared, Unprepared>, request: &Request) -> String {
+fn destination(prepared: &Result<Prepared, Unprepared>, request: &ActionRequest) -> String {
     match (prepared, request) {
         (Ok(Prepared::Http(http)), _) => {
             let scheme = match http.scheme {
@@ -119,7 +119,9 @@ fn destination(prepared: &Result<Prepared, Unprepared>, request: &Request) -> St
             format!("{scheme}://{}{}", http.authority, http.target)
         }
         (Ok(Prepared::Modbus(modbus)), _) => format!("modbus {}:{}", modbus.host, modbus.port),
-        (Err(_), Request::Http(http)) => http.url.clone(),
-        (Err(_), Request::Modbus(modbus)) => format!("modbus {}:{}", modbus.host, modbus.port),
+        (Err(_), ActionRequest::Http(http)) => http.url.clone(),
+        (Err(_), ActionRequest::Modbus(modbus)) => {
+            format!("modbus {}:{}", modbus.host, modbus.port)
+        }
     }
 }

@@ -35,7 +35,7 @@ mod system;
 mod wifi;
 pub(crate) mod write_limit;
 
-pub use self::reply::{Body, BrokenOff, Reply};
+pub use self::reply::{Body, BrokenOff, HttpReply};
 pub(crate) use self::router::method_not_allowed;
-pub use self::router::{Api, Call, Endpoint, ROUTES, Route};
-pub use self::server::{Paused, Server};
+pub use self::router::{Api, ApiRoute, Call, Endpoint, ROUTES};
+pub use self::server::{ApiServer, ListenerPause};
