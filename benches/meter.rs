@@ -13,9 +13,9 @@ use wwsim::device::{Device, DeviceId, Firmware, Identity, License, Setup};
 use wwsim::fault::{Engine, Episodes, Fault, MeterEffect, Rule, Silence, Trigger};
 use wwsim::journal::Journal;
 use wwsim::meter::signal::plan::{LoadPlan, PvPlan, SignalPlan};
-use wwsim::meter::{Kind, Listener, Meter, MeterPlan, ReceptionCursor};
+use wwsim::meter::{Meter, MeterKind, MeterListener, MeterPlan, ReceptionCursor};
 
-fn plan(kind: Kind) -> MeterPlan {
+fn plan(kind: MeterKind) -> MeterPlan {
     let signal = SignalPlan {
         pv: Some(PvPlan::default()),
         loads: vec![LoadPlan::heat_pump(), LoadPlan::boiler(), LoadPlan::ev()],
@@ -28,8 +28,8 @@ fn plan(kind: Kind) -> MeterPlan {
 fn readings(criterion: &mut Criterion) {
     let start: Timestamp = "2026-01-15T00:00:00+01:00".parse().unwrap();
     let episodes = Episodes::none();
-    let listener = Listener { episodes: &episodes, key: None };
-    for kind in Kind::ALL {
+    let listener = MeterListener { episodes: &episodes, key: None };
+    for kind in MeterKind::ALL {
         let meter = Meter::new(&plan(kind), 7, "A842E39F8124", start);
         let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         let begin = VirtualTime::ZERO.after(Duration::from_hours(10));
@@ -78,7 +78,7 @@ fn device_with(rules: Vec<Rule>) -> (Clock, Arc<Device>) {
         firmware: Firmware::DEFAULT,
         license: License::Plus,
     };
-    let setup = Setup { meter: plan(Kind::Kamstrup), ..Setup::of(identity) };
+    let setup = Setup { meter: plan(MeterKind::Kamstrup), ..Setup::of(identity) };
     let device = Device::new(setup, clock.clone(), engine, journal);
     (clock, device)
 }

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use wwsim::bank::{
-    Access, Bank, BitRange, ByteOrder, Computed, Register, Source, UnitLayout, Value, ValueType,
-    WordOrder,
+    Bank, BitRange, ByteOrder, Computed, Register, RegisterAccess, RegisterType, Source,
+    UnitLayout, Value, WordOrder,
 };
 use wwsim::clock::VirtualTime;
 use wwsim::limits;
-use wwsim::rng::Stream;
-use wwsim::wire::{Reply, split_frame, write_frame};
+use wwsim::rng::RandomStream;
+use wwsim::wire::{ReplyPdu, split_frame, write_frame};
 
-fn register(address: u16, value_type: ValueType, source: Source) -> Register {
+fn register(address: u16, value_type: RegisterType, source: Source) -> Register {
     Register {
         address,
         count: 1,
@@ -26,7 +26,7 @@ fn register(address: u16, value_type: ValueType, source: Source) -> Register {
         word_order: WordOrder::Msw,
         byte_order: ByteOrder::Big,
         source,
-        access: Access::ReadWrite,
+        access: RegisterAccess::ReadWrite,
         limits: None,
         reactions: Vec::new(),
     }
@@ -43,19 +43,19 @@ fn bank() -> Bank {
             addresses: 3..=2500,
             name: None,
             value: true,
-            access: Access::ReadWrite,
+            access: RegisterAccess::ReadWrite,
         }],
         holding: (0..1000)
-            .map(|index| register(index * 3, ValueType::Short, zero()))
-            .chain((5000..5125).map(|address| register(address, ValueType::Short, zero())))
+            .map(|index| register(index * 3, RegisterType::Short, zero()))
+            .chain((5000..5125).map(|address| register(address, RegisterType::Short, zero())))
             .collect(),
         input: vec![
-            register(0, ValueType::Float, Source::Computed(Computed::Uptime)),
-            register(2, ValueType::Float, Source::Computed(walk)),
+            register(0, RegisterType::Float, Source::Computed(Computed::Uptime)),
+            register(2, RegisterType::Float, Source::Computed(walk)),
         ],
         ..UnitLayout::default()
     };
-    Bank::new(&layout, 7, Stream::named("bench")).expect("the layout has no mistakes")
+    Bank::new(&layout, 7, RandomStream::named("bench")).expect("the layout has no mistakes")
 }
 
 fn requests(criterion: &mut Criterion) {
@@ -72,7 +72,7 @@ fn requests(criterion: &mut Criterion) {
     ];
     let now = VirtualTime::ZERO.after(Duration::from_hours(30 * 24));
     for (name, pdu) in cases {
-        let (mut bank, mut reply) = (bank(), Reply::default());
+        let (mut bank, mut reply) = (bank(), ReplyPdu::default());
         let mut received = Vec::new();
         write_frame(1, 1, pdu, &mut received);
         let mut out = Vec::with_capacity(limits::ADU_BYTES);

@@ -124,7 +124,7 @@ pub enum Event {
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Counts from 1, also over entries no longer kept.
     pub seq: u64,
     /// Seconds of virtual time since the scenario's start.
@@ -153,7 +153,7 @@ pub struct Newest {
 
 #[derive(Debug, Default)]
 struct Ring {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<JournalEntry>,
     written: u64,
     beginning: u64,
 }
@@ -182,7 +182,7 @@ impl Journal {
         if ring.entries.len() == limits::JOURNAL_ENTRIES {
             ring.entries.pop_front();
         }
-        ring.entries.push_back(Entry { seq, t, event });
+        ring.entries.push_back(JournalEntry { seq, t, event });
         // Telling nobody would be half the cost of a write.
         if self.newest.receiver_count() > 0 {
             self.newest.send_replace(ring.newest());
@@ -190,7 +190,12 @@ impl Journal {
     }
 
     /// The kept entries after `seq` that `wanted` accepts, oldest first, at most `limit` of them.
-    pub fn after(&self, seq: u64, limit: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub fn after(
+        &self,
+        seq: u64,
+        limit: usize,
+        wanted: impl Fn(&JournalEntry) -> bool,
+    ) -> Vec<JournalEntry> {
         let ring = self.ring();
         // The kept entries are numbered without a gap.
         let forgotten = ring.written - ring.entries.len() as u64;
@@ -301,7 +306,7 @@ mod tests {
     #[test]
     fn an_entry_is_one_flat_object() {
         let event = Event::FaultFired { rule: "r".into(), seam: "slave", at: "pump unit 1".into() };
-        let entry = Entry { seq: 1, t: 0.5, event };
+        let entry = JournalEntry { seq: 1, t: 0.5, event };
         assert_eq!(
             serde_json::to_string(&entry).unwrap(),
             r#"{"seq":1,"t":0.5,"event":"fault_fired","rule":"r","seam":"slave","at":"pump unit 1"}"#

@@ -11,9 +11,9 @@ use std::f64::consts::TAU;
 
 /// Names an independent series of draws: the hash of a rule id, a register's place, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stream(u64);
+pub struct RandomStream(u64);
 
-impl Stream {
+impl RandomStream {
     /// The stream of a name (FNV-1a, then mixed).
     ///
     /// ```
@@ -29,7 +29,7 @@ impl Stream {
         Self(mix(hash))
     }
 
-    /// The stream as a number, to derive another from by [`Stream::child`].
+    /// The stream as a number, to derive another from by [`RandomStream::child`].
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
@@ -52,7 +52,7 @@ pub struct Draws {
 impl Draws {
     /// The draws that belong to the `ordinal`-th decision of `stream` in a house seeded with `seed`.
     #[must_use]
-    pub fn new(seed: u64, stream: Stream, ordinal: u64) -> Self {
+    pub fn new(seed: u64, stream: RandomStream, ordinal: u64) -> Self {
         let key = mix(mix(seed ^ 0xd1b5_4a32_d192_ed03) ^ stream.0).wrapping_add(mix(ordinal));
         Self { key, counter: 0 }
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn ten_percent_is_ten_percent_with_any_seed() {
         for seed in [0, 1, 7, u64::MAX] {
-            let stream = Stream::named("rule");
+            let stream = RandomStream::named("rule");
             let hits = (0..100_000)
                 .filter(|ordinal| Draws::new(seed, stream, *ordinal).chance(0.1))
                 .count();
@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn streams_and_seeds_are_independent() {
-        let first = |seed, name: &str| Draws::new(seed, Stream::named(name), 0).bits();
+        let first = |seed, name: &str| Draws::new(seed, RandomStream::named(name), 0).bits();
         assert_ne!(first(1, "a"), first(1, "b"));
         assert_ne!(first(1, "a"), first(2, "a"));
     }
 
     #[test]
     fn normal_has_mean_zero_and_deviation_one() {
-        let stream = Stream::named("normal");
+        let stream = RandomStream::named("normal");
         let draws: Vec<f64> =
             (0..50_000).map(|ordinal| Draws::new(3, stream, ordinal).normal()).collect();
         let mean = draws.iter().sum::<f64>() / 50_000.0;
@@ -149,7 +149,7 @@ mod tests {
     /// A replay written by one version must run the same on the next.
     #[test]
     fn the_formulae_do_not_drift() {
-        let mut draws = Draws::new(7, Stream::named("slow-pump"), 3);
+        let mut draws = Draws::new(7, RandomStream::named("slow-pump"), 3);
         let first_two = [draws.bits(), draws.bits()];
         assert_eq!(first_two, [14_619_638_125_236_293_997, 15_542_616_666_222_643_290]);
     }

@@ -5,18 +5,18 @@
 use std::time::Duration;
 
 use super::bank::{
-    Access, Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, Source, Table,
-    UnitLayout, Value, ValueType, WordOrder,
+    Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, RegisterAccess, RegisterType,
+    Source, Table, UnitLayout, Value, WordOrder,
 };
 use super::clock::VirtualTime;
 use super::limits;
-use super::rng::Stream;
-use super::wire::{Reply, Request, split_frame, write_frame};
+use super::rng::RandomStream;
+use super::wire::{ReplyPdu, RequestPdu, split_frame, write_frame};
 
 /// Serves all frames in `bytes`, a second apart, as one connection would.
 pub fn holds(bytes: &[u8]) {
     let mut bank = bank();
-    let mut reply = Reply::default();
+    let mut reply = ReplyPdu::default();
     let mut rest = bytes;
     let mut now = VirtualTime::ZERO;
     while let Ok(Some((frame, taken))) = split_frame(rest) {
@@ -26,7 +26,7 @@ pub fn holds(bytes: &[u8]) {
         assert!((2..=limits::PDU_BYTES).contains(&pdu.len()), "{pdu:?}");
         let function = frame.pdu[0];
         assert!(pdu[0] == function || pdu[0] == function | 0x80, "{pdu:?} to {function}");
-        match Request::parse(frame.pdu) {
+        match RequestPdu::parse(frame.pdu) {
             Ok(request) => assert_eq!(request.function(), function),
             Err(exception) => assert_eq!(reply.as_exception(), Some(exception)),
         }
@@ -50,7 +50,7 @@ fn bank() -> Bank {
         word_order: WordOrder::Lsw,
         byte_order: ByteOrder::Little,
         source,
-        access: Access::ReadWrite,
+        access: RegisterAccess::ReadWrite,
         limits: None,
         reactions: Vec::new(),
     };
@@ -70,18 +70,21 @@ fn bank() -> Bank {
     let ramp = Computed::Ramp { from: -9.0, to: 9.0, over: Duration::from_secs(7), repeat: true };
     let text = Source::Stored(Value::Text("wwsim".to_owned()));
     let layout = UnitLayout {
-        coils: vec![bits(0..=10, Access::ReadWrite), bits(11..=2010, Access::READ_ONLY)],
-        discrete: vec![bits(3..=3, Access::ReadWrite)],
-        holding: vec![
-            Register { count: 4, ..register(0, ValueType::Short, zero()) },
-            Register { limits: Some(-5.0..=5.0), ..register(4, ValueType::Double, zero()) },
-            register(8, ValueType::Long, zero()),
-            Register { reactions, ..register(12, ValueType::Float, zero()) },
-            register(20, ValueType::String { words: 3 }, text),
-            register(23, ValueType::Int, Source::Computed(ramp)),
-            register(65_535, ValueType::Ushort, zero()),
+        coils: vec![
+            bits(0..=10, RegisterAccess::ReadWrite),
+            bits(11..=2010, RegisterAccess::READ_ONLY),
         ],
-        input: vec![Register { count: 130, ..register(0, ValueType::Short, zero()) }],
+        discrete: vec![bits(3..=3, RegisterAccess::ReadWrite)],
+        holding: vec![
+            Register { count: 4, ..register(0, RegisterType::Short, zero()) },
+            Register { limits: Some(-5.0..=5.0), ..register(4, RegisterType::Double, zero()) },
+            register(8, RegisterType::Long, zero()),
+            Register { reactions, ..register(12, RegisterType::Float, zero()) },
+            register(20, RegisterType::String { words: 3 }, text),
+            register(23, RegisterType::Int, Source::Computed(ramp)),
+            register(65_535, RegisterType::Ushort, zero()),
+        ],
+        input: vec![Register { count: 130, ..register(0, RegisterType::Short, zero()) }],
     };
-    Bank::new(&layout, 7, Stream::named("fuzz")).unwrap()
+    Bank::new(&layout, 7, RandomStream::named("fuzz")).unwrap()
 }

@@ -14,7 +14,7 @@ use super::device::variables::{self, Facts};
 use super::device::{Boot, Config, DeviceId, Firmware, Identity, License, Snapshot, View};
 use super::limits;
 use super::meter::{
-    Interface, MeterIdentity, Observation, Protocol, Quantity, Reading, Status, Volume,
+    Interface, MeterIdentity, MeterStatus, Observation, Protocol, Quantity, Reading, Volume,
 };
 
 /// Panics where rendering differs from the plain reading of the rule, or the result is unbounded.
@@ -92,9 +92,9 @@ pub fn snapshot(metered: bool) -> Snapshot {
     };
     let (now, time) = (VirtualTime::from_nanos(60_000_000_000), jiff::Timestamp::UNIX_EPOCH);
     let meter = if metered {
-        Observation { status: Status::Ok, meter: Some(meter()), reading: Some(reading(now)) }
+        Observation { status: MeterStatus::Ok, meter: Some(meter()), reading: Some(reading(now)) }
     } else {
-        Observation { status: Status::NoData, meter: None, reading: None }
+        Observation { status: MeterStatus::NoData, meter: None, reading: None }
     };
     Snapshot { now, time, view, meter }
 }

@@ -1,13 +1,13 @@
 //! A table of coils or discrete inputs.
 
 use super::spans::{Located, Spans};
-use super::{Access, BitRange};
+use super::{BitRange, RegisterAccess};
 use crate::wire::Exception;
 
 /// Bits, eight a byte, in address order without the gaps.
 #[derive(Debug)]
 pub(super) struct Bits {
-    spans: Spans<Access>,
+    spans: Spans<RegisterAccess>,
     packed: Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ impl Bits {
     pub(super) fn writable(&self, address: u16, quantity: u16) -> Result<Located, Exception> {
         let located = self.locate(address, quantity)?;
         for span in self.spans.of(&located) {
-            if let Access::ReadOnly { exception } = span.what {
+            if let RegisterAccess::ReadOnly { exception } = span.what {
                 return Err(Exception(exception));
             }
         }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn range(addresses: std::ops::RangeInclusive<u16>, value: bool) -> BitRange {
-        BitRange { addresses, name: None, value, access: Access::ReadWrite }
+        BitRange { addresses, name: None, value, access: RegisterAccess::ReadWrite }
     }
 
     proptest! {

@@ -1,10 +1,10 @@
 //! Everything that is wrong with a layout, in one go.
 
-use super::codec::Format;
+use super::codec::RegisterFormat;
 use super::computed;
 use super::{
-    Access, BitRange, Change, Computed, LayoutError, Reaction, Register, Source, Table, UnitLayout,
-    Value, ValueType,
+    BitRange, Change, Computed, LayoutError, Reaction, Register, RegisterAccess, RegisterType,
+    Source, Table, UnitLayout, Value,
 };
 
 /// All mistakes of a layout, in the order of its tables.
@@ -96,8 +96,8 @@ impl Mistakes {
         Some(Taken { index, first, last })
     }
 
-    fn access(&mut self, place: &str, access: Access) {
-        if let Access::ReadOnly { exception } = access
+    fn access(&mut self, place: &str, access: RegisterAccess) {
+        if let RegisterAccess::ReadOnly { exception } = access
             && !(1..=11).contains(&exception)
         {
             let message = format!("exception {exception}: expected 1 to 11");
@@ -108,7 +108,7 @@ impl Mistakes {
     fn limits(&mut self, place: &str, register: &Register) {
         let Some(limits) = &register.limits else { return };
         let (low, high) = (limits.start(), limits.end());
-        if !Format::of(register).is_number() {
+        if !RegisterFormat::of(register).is_number() {
             let message = format!(
                 "limits on a {}: only numbers have any, leave them out",
                 register.value_type
@@ -128,14 +128,14 @@ impl Mistakes {
 
     fn value(&mut self, place: &str, register: &Register, value: &Value) {
         if register.value_type.words() > 0
-            && let Err(misfit) = Format::of(register).encode(value)
+            && let Err(misfit) = RegisterFormat::of(register).encode(value)
         {
             self.add(format!("{place}.value"), misfit.to_string());
         }
     }
 
     fn computed(&mut self, place: &str, register: &Register, computed: &Computed) {
-        if !Format::of(register).is_number() {
+        if !RegisterFormat::of(register).is_number() {
             let message = format!("a computed {}: expected a numeric type", register.value_type);
             self.add(format!("{place}.type"), message);
         }
@@ -201,7 +201,7 @@ fn can_be_written(table: Table, register: &Register) -> Result<(), String> {
         "an input register"
     } else if register.is_computed() {
         "a computed register"
-    } else if register.access == Access::ReadWrite {
+    } else if register.access == RegisterAccess::ReadWrite {
         return Ok(());
     } else {
         "a read-only register"
@@ -251,16 +251,16 @@ fn target<'a>(
 /// Whether a change makes sense from one register to another.
 fn agrees(source: &Register, change: &Change, target: &Register) -> Result<(), String> {
     let (from, to) = (source.value_type, target.value_type);
-    let numbers = Format::of(source).is_number() && Format::of(target).is_number();
+    let numbers = RegisterFormat::of(source).is_number() && RegisterFormat::of(target).is_number();
     match change {
         Change::Set(value) => {
-            Format::of(target).encode(value).map(drop).map_err(|misfit| misfit.to_string())
+            RegisterFormat::of(target).encode(value).map(drop).map_err(|misfit| misfit.to_string())
         }
         Change::Copy => {
             let alike = matches!(
                 (from, to),
-                (ValueType::Hex { .. }, ValueType::Hex { .. })
-                    | (ValueType::String { .. }, ValueType::String { .. })
+                (RegisterType::Hex { .. }, RegisterType::Hex { .. })
+                    | (RegisterType::String { .. }, RegisterType::String { .. })
             );
             if numbers || alike {
                 Ok(())

@@ -6,13 +6,13 @@
 
 use std::fmt;
 
-use super::{ByteOrder, Register, Value, ValueType, WordOrder};
+use super::{ByteOrder, Register, RegisterType, Value, WordOrder};
 
 /// How the words of one value are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Format {
+pub struct RegisterFormat {
     /// What they hold.
-    pub value_type: ValueType,
+    pub value_type: RegisterType,
     /// Which word comes first.
     pub word_order: WordOrder,
     /// Which byte of a word comes first.
@@ -28,7 +28,7 @@ pub enum Misfit {
         /// What the value is.
         found: &'static str,
         /// The type of the register.
-        expected: ValueType,
+        expected: RegisterType,
     },
     /// A number beyond what the type holds.
     #[error("{value} does not fit a {expected}: expected {} to {}", range.0, range.1)]
@@ -36,7 +36,7 @@ pub enum Misfit {
         /// The value as written.
         value: String,
         /// The type of the register.
-        expected: ValueType,
+        expected: RegisterType,
         /// The least and the greatest that fit.
         range: (f64, f64),
     },
@@ -46,7 +46,7 @@ pub enum Misfit {
         /// The value as written.
         value: f64,
         /// The type of the register.
-        expected: ValueType,
+        expected: RegisterType,
     },
     /// Text longer than its registers.
     #[error("{bytes} bytes of text in {words} registers: expected at most {}", words * 2)]
@@ -67,10 +67,10 @@ pub enum Misfit {
 }
 
 /// What to write for a type, in messages.
-fn wanted(value_type: ValueType) -> &'static str {
+fn wanted(value_type: RegisterType) -> &'static str {
     match value_type {
-        ValueType::Hex { .. } => "bytes",
-        ValueType::String { .. } => "text",
+        RegisterType::Hex { .. } => "bytes",
+        RegisterType::String { .. } => "text",
         _ => "a number",
     }
 }
@@ -114,16 +114,16 @@ enum Scalar {
 }
 
 impl Scalar {
-    const fn of(value_type: ValueType) -> Option<Self> {
+    const fn of(value_type: RegisterType) -> Option<Self> {
         Some(match value_type {
-            ValueType::Short => Self::Integer { bits: 16, signed: true },
-            ValueType::Ushort => Self::Integer { bits: 16, signed: false },
-            ValueType::Int => Self::Integer { bits: 32, signed: true },
-            ValueType::Uint => Self::Integer { bits: 32, signed: false },
-            ValueType::Long => Self::Integer { bits: 64, signed: true },
-            ValueType::Float => Self::Single,
-            ValueType::Double => Self::Double,
-            ValueType::Hex { .. } | ValueType::String { .. } => return None,
+            RegisterType::Short => Self::Integer { bits: 16, signed: true },
+            RegisterType::Ushort => Self::Integer { bits: 16, signed: false },
+            RegisterType::Int => Self::Integer { bits: 32, signed: true },
+            RegisterType::Uint => Self::Integer { bits: 32, signed: false },
+            RegisterType::Long => Self::Integer { bits: 64, signed: true },
+            RegisterType::Float => Self::Single,
+            RegisterType::Double => Self::Double,
+            RegisterType::Hex { .. } | RegisterType::String { .. } => return None,
         })
     }
 
@@ -182,7 +182,7 @@ impl Scalar {
     }
 }
 
-impl Format {
+impl RegisterFormat {
     /// The format of a register.
     #[must_use]
     pub const fn of(register: &Register) -> Self {
@@ -224,13 +224,13 @@ impl Format {
     pub fn encode(self, value: &Value) -> Result<Vec<u16>, Misfit> {
         let mut words = vec![0; self.words()];
         match (self.value_type, value) {
-            (ValueType::Hex { .. }, Value::Bytes(bytes)) => {
+            (RegisterType::Hex { .. }, Value::Bytes(bytes)) => {
                 if bytes.len() != words.len() * 2 {
                     return Err(Misfit::HexLength { bytes: bytes.len(), words: words.len() });
                 }
                 self.put_bytes(bytes, &mut words);
             }
-            (ValueType::String { .. }, Value::Text(text)) => {
+            (RegisterType::String { .. }, Value::Text(text)) => {
                 if text.len() > words.len() * 2 {
                     return Err(Misfit::TextTooLong { bytes: text.len(), words: words.len() });
                 }
@@ -256,7 +256,7 @@ impl Format {
             Some(Number::Real(real)) => Value::Number(real),
             None => {
                 let mut bytes = self.bytes(words);
-                if matches!(self.value_type, ValueType::Hex { .. }) {
+                if matches!(self.value_type, RegisterType::Hex { .. }) {
                     return Value::Bytes(bytes);
                 }
                 let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -401,42 +401,46 @@ mod tests {
         (WordOrder::Lsw, ByteOrder::Little),
     ];
 
-    fn format(value_type: ValueType) -> Format {
-        Format { value_type, word_order: WordOrder::Msw, byte_order: ByteOrder::Big }
+    fn format(value_type: RegisterType) -> RegisterFormat {
+        RegisterFormat { value_type, word_order: WordOrder::Msw, byte_order: ByteOrder::Big }
     }
 
-    fn any_format() -> impl Strategy<Value = Format> {
+    fn any_format() -> impl Strategy<Value = RegisterFormat> {
         let types = prop_oneof![
-            Just(ValueType::Short),
-            Just(ValueType::Ushort),
-            Just(ValueType::Int),
-            Just(ValueType::Uint),
-            Just(ValueType::Long),
-            Just(ValueType::Float),
-            Just(ValueType::Double),
-            (1_u16..20).prop_map(|words| ValueType::Hex { words }),
-            (1_u16..20).prop_map(|words| ValueType::String { words }),
+            Just(RegisterType::Short),
+            Just(RegisterType::Ushort),
+            Just(RegisterType::Int),
+            Just(RegisterType::Uint),
+            Just(RegisterType::Long),
+            Just(RegisterType::Float),
+            Just(RegisterType::Double),
+            (1_u16..20).prop_map(|words| RegisterType::Hex { words }),
+            (1_u16..20).prop_map(|words| RegisterType::String { words }),
         ];
         (types, proptest::sample::select(&ORDERS[..])).prop_map(
-            |(value_type, (word_order, byte_order))| Format { value_type, word_order, byte_order },
+            |(value_type, (word_order, byte_order))| RegisterFormat {
+                value_type,
+                word_order,
+                byte_order,
+            },
         )
     }
 
     /// A value that fits the format.
-    fn value_of(format: Format) -> BoxedStrategy<Value> {
+    fn value_of(format: RegisterFormat) -> BoxedStrategy<Value> {
         let bytes = format.words() * 2;
         match format.value_type {
-            ValueType::Short => any::<i16>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            ValueType::Ushort => any::<u16>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            ValueType::Int => any::<i32>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            ValueType::Uint => any::<u32>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            ValueType::Long => any::<i64>().prop_map(Value::Integer).boxed(),
-            ValueType::Float => any::<f32>().prop_map(|x| Value::Number(x.into())).boxed(),
-            ValueType::Double => any::<f64>().prop_map(Value::Number).boxed(),
-            ValueType::Hex { .. } => {
+            RegisterType::Short => any::<i16>().prop_map(|x| Value::Integer(x.into())).boxed(),
+            RegisterType::Ushort => any::<u16>().prop_map(|x| Value::Integer(x.into())).boxed(),
+            RegisterType::Int => any::<i32>().prop_map(|x| Value::Integer(x.into())).boxed(),
+            RegisterType::Uint => any::<u32>().prop_map(|x| Value::Integer(x.into())).boxed(),
+            RegisterType::Long => any::<i64>().prop_map(Value::Integer).boxed(),
+            RegisterType::Float => any::<f32>().prop_map(|x| Value::Number(x.into())).boxed(),
+            RegisterType::Double => any::<f64>().prop_map(Value::Number).boxed(),
+            RegisterType::Hex { .. } => {
                 proptest::collection::vec(any::<u8>(), bytes).prop_map(Value::Bytes).boxed()
             }
-            ValueType::String { .. } => "[a-zäöü€ ]{0,40}[a-z]"
+            RegisterType::String { .. } => "[a-zäöü€ ]{0,40}[a-z]"
                 .prop_map(move |mut text| {
                     while text.len() > bytes {
                         text.pop();
@@ -487,8 +491,8 @@ mod tests {
             };
             let nearest = number.clamp(low, high);
             let tolerance = match format.value_type {
-                ValueType::Float => nearest.abs() * 1e-7 + f64::from(f32::MIN_POSITIVE),
-                ValueType::Double => 0.0,
+                RegisterType::Float => nearest.abs() * 1e-7 + f64::from(f32::MIN_POSITIVE),
+                RegisterType::Double => 0.0,
                 _ => 0.5,
             };
             prop_assert!((held - nearest).abs() <= tolerance, "{number} became {held}");
@@ -499,22 +503,22 @@ mod tests {
     #[test]
     fn known_values_have_their_known_words() {
         let table = [
-            (ValueType::Short, Value::Integer(-2), vec![0xFFFE]),
-            (ValueType::Ushort, Value::Integer(65534), vec![0xFFFE]),
-            (ValueType::Int, Value::Integer(-2), vec![0xFFFF, 0xFFFE]),
-            (ValueType::Int, Value::Integer(0x0102_0304), vec![0x0102, 0x0304]),
-            (ValueType::Uint, Value::Integer(0xFEDC_BA98), vec![0xFEDC, 0xBA98]),
+            (RegisterType::Short, Value::Integer(-2), vec![0xFFFE]),
+            (RegisterType::Ushort, Value::Integer(65534), vec![0xFFFE]),
+            (RegisterType::Int, Value::Integer(-2), vec![0xFFFF, 0xFFFE]),
+            (RegisterType::Int, Value::Integer(0x0102_0304), vec![0x0102, 0x0304]),
+            (RegisterType::Uint, Value::Integer(0xFEDC_BA98), vec![0xFEDC, 0xBA98]),
             (
-                ValueType::Long,
+                RegisterType::Long,
                 Value::Integer(0x0102_0304_0506_0708),
                 vec![0x0102, 0x0304, 0x0506, 0x0708],
             ),
-            (ValueType::Float, Value::Number(230.5), vec![0x4366, 0x8000]),
-            (ValueType::Float, Value::Integer(1), vec![0x3F80, 0x0000]),
-            (ValueType::Double, Value::Number(-2.5), vec![0xC004, 0, 0, 0]),
-            (ValueType::Ushort, Value::Number(3.0), vec![3]),
-            (ValueType::Hex { words: 2 }, Value::Bytes(vec![1, 2, 3, 4]), vec![0x0102, 0x0304]),
-            (ValueType::String { words: 3 }, Value::Text("abc".into()), vec![0x6162, 0x6300, 0]),
+            (RegisterType::Float, Value::Number(230.5), vec![0x4366, 0x8000]),
+            (RegisterType::Float, Value::Integer(1), vec![0x3F80, 0x0000]),
+            (RegisterType::Double, Value::Number(-2.5), vec![0xC004, 0, 0, 0]),
+            (RegisterType::Ushort, Value::Number(3.0), vec![3]),
+            (RegisterType::Hex { words: 2 }, Value::Bytes(vec![1, 2, 3, 4]), vec![0x0102, 0x0304]),
+            (RegisterType::String { words: 3 }, Value::Text("abc".into()), vec![0x6162, 0x6300, 0]),
         ];
         for (value_type, value, words) in table {
             assert_eq!(format(value_type).encode(&value), Ok(words), "{value_type} {value:?}");
@@ -525,13 +529,13 @@ mod tests {
     #[test]
     fn the_orders_turn_words_and_bytes_round() {
         let words = ORDERS.map(|(word_order, byte_order)| {
-            let format = Format { value_type: ValueType::Int, word_order, byte_order };
+            let format = RegisterFormat { value_type: RegisterType::Int, word_order, byte_order };
             format.encode(&Value::Integer(0x0102_0304)).unwrap()
         });
         assert_eq!(words, [[0x0102, 0x0304], [0x0304, 0x0102], [0x0201, 0x0403], [0x0403, 0x0201]]);
         let text = ORDERS.map(|(word_order, byte_order)| {
-            let value_type = ValueType::String { words: 2 };
-            Format { value_type, word_order, byte_order }
+            let value_type = RegisterType::String { words: 2 };
+            RegisterFormat { value_type, word_order, byte_order }
                 .encode(&Value::Text("abcd".into()))
                 .unwrap()
         });
@@ -543,40 +547,43 @@ mod tests {
         let message =
             |value_type, value| format(value_type).encode(&value).unwrap_err().to_string();
         assert_eq!(
-            message(ValueType::Short, Value::Integer(40_000)),
+            message(RegisterType::Short, Value::Integer(40_000)),
             "40000 does not fit a short: expected -32768 to 32767"
         );
         assert_eq!(
-            message(ValueType::Ushort, Value::Number(2.5)),
+            message(RegisterType::Ushort, Value::Number(2.5)),
             "2.5 for a ushort: expected a whole number, or make it a float or double"
         );
         assert_eq!(
-            message(ValueType::Float, Value::Text("x".into())),
+            message(RegisterType::Float, Value::Text("x".into())),
             "text for a float: expected a number"
         );
         assert_eq!(
-            message(ValueType::Hex { words: 2 }, Value::Bytes(vec![1])),
+            message(RegisterType::Hex { words: 2 }, Value::Bytes(vec![1])),
             "1 bytes in 2 registers: expected 4, two a register"
         );
         assert_eq!(
-            message(ValueType::String { words: 1 }, Value::Text("abc".into())),
+            message(RegisterType::String { words: 1 }, Value::Text("abc".into())),
             "3 bytes of text in 1 registers: expected at most 2"
         );
         for number in [f64::NAN, f64::INFINITY, 1e300, 9_223_372_036_854_775_808.0, -1e19] {
-            assert!(format(ValueType::Long).encode(&Value::Number(number)).is_err(), "{number}");
+            assert!(format(RegisterType::Long).encode(&Value::Number(number)).is_err(), "{number}");
         }
-        assert!(format(ValueType::Float).encode(&Value::Number(1e39)).is_err());
-        assert!(format(ValueType::Float).encode(&Value::Number(f64::NAN)).is_ok());
-        assert!(format(ValueType::Uint).encode(&Value::Integer(-1)).is_err());
+        assert!(format(RegisterType::Float).encode(&Value::Number(1e39)).is_err());
+        assert!(format(RegisterType::Float).encode(&Value::Number(f64::NAN)).is_ok());
+        assert!(format(RegisterType::Uint).encode(&Value::Integer(-1)).is_err());
     }
 
     #[test]
     fn whole_numbers_go_round_as_their_type_does() {
         let wrapped = |value_type, whole| format(value_type).wrap(whole);
-        assert_eq!(wrapped(ValueType::Short, 32_768), Number::Whole(-32_768));
-        assert_eq!(wrapped(ValueType::Ushort, 65_537), Number::Whole(1));
-        assert_eq!(wrapped(ValueType::Uint, -1), Number::Whole(0xFFFF_FFFF));
-        assert_eq!(wrapped(ValueType::Long, 1 << 63), Number::Whole(i64::MIN));
-        assert_eq!(wrapped(ValueType::Double, 1 << 63), Number::Real(9_223_372_036_854_775_808.0));
+        assert_eq!(wrapped(RegisterType::Short, 32_768), Number::Whole(-32_768));
+        assert_eq!(wrapped(RegisterType::Ushort, 65_537), Number::Whole(1));
+        assert_eq!(wrapped(RegisterType::Uint, -1), Number::Whole(0xFFFF_FFFF));
+        assert_eq!(wrapped(RegisterType::Long, 1 << 63), Number::Whole(i64::MIN));
+        assert_eq!(
+            wrapped(RegisterType::Double, 1 << 63),
+            Number::Real(9_223_372_036_854_775_808.0)
+        );
     }
 }

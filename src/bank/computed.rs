@@ -7,21 +7,21 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use super::Computed;
-use super::codec::{Format, Number};
+use super::codec::{Number, RegisterFormat};
 use crate::clock::VirtualTime;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// Where a register's draws come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Randomness {
     pub(super) seed: u64,
-    pub(super) stream: Stream,
+    pub(super) stream: RandomStream,
 }
 
 /// The value at `now`, of which the register takes the nearest that fits.
 pub(super) fn at(
     computed: &Computed,
-    format: Format,
+    format: RegisterFormat,
     now: VirtualTime,
     randomness: Randomness,
 ) -> Number {
@@ -121,7 +121,7 @@ fn fraction(part: u64, whole: u64) -> f64 {
 }
 
 /// A counter after `ticks` steps: exact and going round in the integer types.
-fn count(start: f64, step: f64, ticks: u64, format: Format) -> Number {
+fn count(start: f64, step: f64, ticks: u64, format: RegisterFormat) -> Number {
     #[expect(clippy::cast_possible_truncation, reason = "casts from floats saturate")]
     let whole = |number: f64| (number.fract() == 0.0).then_some(number as i128);
     #[expect(clippy::cast_precision_loss, reason = "the nearest number is what is meant")]
@@ -189,20 +189,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bank::{ByteOrder, ValueType, WordOrder};
+    use crate::bank::{ByteOrder, RegisterType, WordOrder};
 
     fn randomness() -> Randomness {
-        Randomness { seed: 7, stream: Stream::named("tests") }
+        Randomness { seed: 7, stream: RandomStream::named("tests") }
     }
 
-    fn value(computed: &Computed, value_type: ValueType, seconds: f64) -> f64 {
-        let format = Format { value_type, word_order: WordOrder::Msw, byte_order: ByteOrder::Big };
+    fn value(computed: &Computed, value_type: RegisterType, seconds: f64) -> f64 {
+        let format =
+            RegisterFormat { value_type, word_order: WordOrder::Msw, byte_order: ByteOrder::Big };
         let now = VirtualTime::ZERO.after(Duration::from_secs_f64(seconds));
         at(computed, format, now, randomness()).as_f64()
     }
 
     fn values<const N: usize>(computed: &Computed, seconds: [f64; N]) -> [f64; N] {
-        seconds.map(|seconds| value(computed, ValueType::Double, seconds))
+        seconds.map(|seconds| value(computed, RegisterType::Double, seconds))
     }
 
     #[test]
@@ -223,7 +224,7 @@ mod tests {
             phase: Duration::from_secs(75),
         };
         for (seconds, expected) in [(0.0, 240.0), (15.0, 230.0), (30.0, 220.0), (60.0, 240.0)] {
-            let actual = value(&sine, ValueType::Double, seconds);
+            let actual = value(&sine, RegisterType::Double, seconds);
             assert!((actual - expected).abs() < 1e-9, "{seconds} s: {actual}");
         }
     }
@@ -234,21 +235,21 @@ mod tests {
         let counter = Computed::Counter { start: 65_534.0, step: 1.0, every };
         let seconds = [0.0, 1.9, 2.0, 3.9, 4.0, 6.0];
         assert_eq!(
-            seconds.map(|s| value(&counter, ValueType::Ushort, s)),
+            seconds.map(|s| value(&counter, RegisterType::Ushort, s)),
             [65_534.0, 65_534.0, 65_535.0, 65_535.0, 0.0, 1.0]
         );
-        assert_eq!(value(&counter, ValueType::Float, 4.0), 65_536.0);
+        assert_eq!(value(&counter, RegisterType::Float, 4.0), 65_536.0);
         let half = Computed::Counter { start: 0.0, step: -0.5, every };
-        assert_eq!(value(&half, ValueType::Double, 6.0), -1.5);
-        assert_eq!(value(&half, ValueType::Ushort, 6.0), 65_534.0);
+        assert_eq!(value(&half, RegisterType::Double, 6.0), -1.5);
+        assert_eq!(value(&half, RegisterType::Ushort, 6.0), 65_534.0);
         let huge = Computed::Counter { start: f64::MAX, step: f64::MAX, every };
-        assert!(value(&huge, ValueType::Short, 1e9).is_finite());
+        assert!(value(&huge, RegisterType::Short, 1e9).is_finite());
     }
 
     #[test]
     fn uptime_is_whole_seconds_in_whole_numbers() {
-        assert_eq!(value(&Computed::Uptime, ValueType::Uint, 12.75), 12.0);
-        assert_eq!(value(&Computed::Uptime, ValueType::Float, 12.75), 12.75);
+        assert_eq!(value(&Computed::Uptime, RegisterType::Uint, 12.75), 12.0);
+        assert_eq!(value(&Computed::Uptime, RegisterType::Float, 12.75), 12.75);
     }
 
     /// The increments of the walk are what makes it one: normal with the variance of the distance.
@@ -296,7 +297,7 @@ mod tests {
             let start = low + width / 3.0;
             let every = Duration::from_millis(100);
             let walk = Computed::RandomWalk { start, step: 5.0, every, within: within.clone() };
-            let value = value(&walk, ValueType::Double, seconds);
+            let value = value(&walk, RegisterType::Double, seconds);
             prop_assert!(within.contains(&value), "{value}");
         }
 

@@ -60,7 +60,7 @@ pub struct BitRange {
     /// Their values at the start, all alike.
     pub value: bool,
     /// Whether a client may write them (coils only).
-    pub access: Access,
+    pub access: RegisterAccess,
 }
 
 /// A value in registers: `value_type.words()` of them from `address` on, and as many copies as
@@ -74,7 +74,7 @@ pub struct Register {
     /// A name for people.
     pub name: Option<String>,
     /// How the words are to be read.
-    pub value_type: ValueType,
+    pub value_type: RegisterType,
     /// Which word comes first.
     pub word_order: WordOrder,
     /// Which byte of a word comes first.
@@ -82,7 +82,7 @@ pub struct Register {
     /// Where the value comes from.
     pub source: Source,
     /// Whether a client may write it. Computed ones never: exception 2, or the one given here.
-    pub access: Access,
+    pub access: RegisterAccess,
     /// Values a client may write (numbers only); outside is exception 3. A write to a part of a value
     /// is judged by the value that would result.
     pub limits: Option<RangeInclusive<f64>>,
@@ -92,7 +92,7 @@ pub struct Register {
 
 /// How words are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ValueType {
+pub enum RegisterType {
     /// Raw bytes, two a word.
     Hex {
         /// How many registers.
@@ -119,7 +119,7 @@ pub enum ValueType {
     },
 }
 
-impl ValueType {
+impl RegisterType {
     /// How many registers a value takes.
     #[must_use]
     pub const fn words(self) -> u16 {
@@ -148,7 +148,7 @@ impl ValueType {
     }
 }
 
-impl fmt::Display for ValueType {
+impl fmt::Display for RegisterType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -263,7 +263,7 @@ impl Computed {
 
 /// What a client's write gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Access {
+pub enum RegisterAccess {
     /// It is carried out.
     #[default]
     ReadWrite,
@@ -275,7 +275,7 @@ pub enum Access {
     },
 }
 
-impl Access {
+impl RegisterAccess {
     /// Read only as a register that a write does not find.
     pub const READ_ONLY: Self = Self::ReadOnly { exception: 2 };
 }

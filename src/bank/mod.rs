@@ -18,15 +18,15 @@ mod spans;
 use std::collections::VecDeque;
 
 use self::bits::Bits;
-pub use self::codec::{Format, Misfit};
+pub use self::codec::{Misfit, RegisterFormat};
 pub use self::layout::*;
 use self::reactions::Reactions;
 use self::registers::RegisterTables;
 use self::spans::Located;
 use crate::clock::VirtualTime;
 use crate::limits;
-use crate::rng::Stream;
-use crate::wire::{self, Exception, Reply, Request};
+use crate::rng::RandomStream;
+use crate::wire::{self, Exception, ReplyPdu, RequestPdu};
 
 /// The reply to function 17 (ruling): a server id of our own, `W`; the run indicator, on; a text.
 const SERVER_ID: [u8; 7] = [b'W', 0xFF, b'w', b'w', b's', b'i', b'm'];
@@ -79,7 +79,11 @@ impl Bank {
     ///
     /// # Errors
     /// What [`Bank::check`] finds.
-    pub fn new(layout: &UnitLayout, seed: u64, stream: Stream) -> Result<Self, Vec<LayoutError>> {
+    pub fn new(
+        layout: &UnitLayout,
+        seed: u64,
+        stream: RandomStream,
+    ) -> Result<Self, Vec<LayoutError>> {
         let mistakes = Self::check(layout);
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -100,8 +104,8 @@ impl Bank {
     /// address that does not exist, or not for a write (a read-only register may have another); 3 for
     /// a value outside its limits; 6 for a write that would set off more reactions than
     /// [`limits::PENDING_REACTIONS`]. After an exception nothing has changed.
-    pub fn handle(&mut self, pdu: &[u8], now: VirtualTime, reply: &mut Reply) {
-        let done = Request::parse(pdu).and_then(|request| self.carry_out(&request, now, reply));
+    pub fn handle(&mut self, pdu: &[u8], now: VirtualTime, reply: &mut ReplyPdu) {
+        let done = RequestPdu::parse(pdu).and_then(|request| self.carry_out(&request, now, reply));
         if let Err(exception) = done {
             reply.exception(pdu.first().copied().unwrap_or(0), exception);
         }
@@ -180,51 +184,51 @@ impl Bank {
 
     fn carry_out(
         &mut self,
-        request: &Request<'_>,
+        request: &RequestPdu<'_>,
         now: VirtualTime,
-        reply: &mut Reply,
+        reply: &mut ReplyPdu,
     ) -> Result<(), Exception> {
         self.settle(now);
         let function = request.function();
         match *request {
-            Request::ReadCoils { address, quantity } => {
+            RequestPdu::ReadCoils { address, quantity } => {
                 reply.bytes(function, self.coils.read(address, quantity)?);
             }
-            Request::ReadDiscreteInputs { address, quantity } => {
+            RequestPdu::ReadDiscreteInputs { address, quantity } => {
                 reply.bytes(function, self.discrete.read(address, quantity)?);
             }
-            Request::ReadHoldingRegisters { address, quantity } => {
+            RequestPdu::ReadHoldingRegisters { address, quantity } => {
                 reply.words(function, self.registers.holding.read(address, quantity, now)?);
             }
-            Request::ReadInputRegisters { address, quantity } => {
+            RequestPdu::ReadInputRegisters { address, quantity } => {
                 reply.words(function, self.registers.input.read(address, quantity, now)?);
             }
-            Request::WriteSingleCoil { address, on } => {
+            RequestPdu::WriteSingleCoil { address, on } => {
                 self.write_coils(address, vec![u16::from(on)], 1, now)?;
                 reply.fields(function, &[address, if on { 0xFF00 } else { 0 }]);
             }
-            Request::WriteSingleRegister { address, word } => {
+            RequestPdu::WriteSingleRegister { address, word } => {
                 self.write_registers(address, vec![word], 1, now)?;
                 reply.fields(function, &[address, word]);
             }
-            Request::WriteMultipleCoils { address, quantity, bytes } => {
+            RequestPdu::WriteMultipleCoils { address, quantity, bytes } => {
                 let bits = wire::bits(bytes, quantity).map(u16::from).collect();
                 self.write_coils(address, bits, quantity, now)?;
                 reply.fields(function, &[address, quantity]);
             }
-            Request::WriteMultipleRegisters { address, quantity, bytes } => {
+            RequestPdu::WriteMultipleRegisters { address, quantity, bytes } => {
                 self.write_registers(address, wire::words(bytes).collect(), quantity, now)?;
                 reply.fields(function, &[address, quantity]);
             }
-            Request::ReportServerId => reply.bytes(function, SERVER_ID.into_iter()),
-            Request::MaskWriteRegister { address, and_mask, or_mask } => {
+            RequestPdu::ReportServerId => reply.bytes(function, SERVER_ID.into_iter()),
+            RequestPdu::MaskWriteRegister { address, and_mask, or_mask } => {
                 let current = self.registers.holding.read(address, 1, now)?;
                 let current = current.first().copied().unwrap_or(0);
                 let masked = (current & and_mask) | (or_mask & !and_mask);
                 self.write_registers(address, vec![masked], 1, now)?;
                 reply.fields(function, &[address, and_mask, or_mask]);
             }
-            Request::ReadWriteMultipleRegisters {
+            RequestPdu::ReadWriteMultipleRegisters {
                 read_address,
                 read_quantity,
                 write_address,

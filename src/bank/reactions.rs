@@ -8,30 +8,30 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Table;
-use super::codec::{Format, Number};
+use super::codec::{Number, RegisterFormat};
 use super::registers::{RegisterTables, Written};
 use crate::clock::VirtualTime;
 
 /// A stored value that a reaction changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Target {
+pub(super) struct ReactionTarget {
     pub(super) table: Table,
     /// Where its first word is stored.
     pub(super) offset: usize,
-    pub(super) format: Format,
+    pub(super) format: RegisterFormat,
 }
 
 /// What a write to a register sets off.
 #[derive(Debug, Clone)]
 pub(super) struct Consequence {
     pub(super) after: Duration,
-    pub(super) target: Target,
-    pub(super) effect: Effect,
+    pub(super) target: ReactionTarget,
+    pub(super) effect: ReactionEffect,
 }
 
 /// How the target changes.
 #[derive(Debug, Clone)]
-pub(super) enum Effect {
+pub(super) enum ReactionEffect {
     /// It takes these words.
     Set(Vec<u16>),
     /// It takes what was written.
@@ -44,9 +44,9 @@ pub(super) enum Effect {
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     /// By the time they are due, and in the order they were set off.
-    pending: BTreeMap<(VirtualTime, u64), (Target, Step)>,
+    pending: BTreeMap<(VirtualTime, u64), (ReactionTarget, Step)>,
     /// At most one for each target.
-    ramps: Vec<Ramp>,
+    ramps: Vec<RampProgress>,
     set_off: u64,
 }
 
@@ -59,15 +59,15 @@ enum Step {
 
 /// A value on its way.
 #[derive(Debug)]
-struct Ramp {
-    target: Target,
+struct RampProgress {
+    target: ReactionTarget,
     since: VirtualTime,
     from: f64,
     to: Number,
     per_second: f64,
 }
 
-impl Target {
+impl ReactionTarget {
     fn stored(&self) -> Range<usize> {
         self.offset..self.offset + self.format.words()
     }
@@ -77,7 +77,7 @@ impl Consequence {
     /// The consequence of writing the `index`-th value of its register.
     pub(super) fn of_value(&self, index: usize) -> Self {
         let offset = self.target.offset + index * self.target.format.words();
-        Self { target: Target { offset, ..self.target }, ..self.clone() }
+        Self { target: ReactionTarget { offset, ..self.target }, ..self.clone() }
     }
 }
 
@@ -101,9 +101,9 @@ impl Reactions {
     ) {
         let Consequence { after, target, effect } = consequence;
         let step = match effect {
-            Effect::Set(words) => Step::Put(words),
-            Effect::Copy => Step::Put(copied(target.format, written)),
-            Effect::Ramp { per_second } => match written.format.number(written.words) {
+            ReactionEffect::Set(words) => Step::Put(words),
+            ReactionEffect::Copy => Step::Put(copied(target.format, written)),
+            ReactionEffect::Ramp { per_second } => match written.format.number(written.words) {
                 Some(to) => Step::Ramp { to, per_second },
                 // Only numbers move, which was seen to when the layout was checked.
                 None => return,
@@ -149,7 +149,7 @@ impl Reactions {
     /// again would never get on.
     fn start(
         &mut self,
-        target: Target,
+        target: ReactionTarget,
         to: Number,
         per_second: f64,
         since: VirtualTime,
@@ -159,11 +159,11 @@ impl Reactions {
         let from = moving.map(|ramp| ramp.at(since).0).or_else(|| target.format.number(stored));
         let from = from.map_or(0.0, Number::as_f64);
         self.overwritten(target.table, &target.stored());
-        self.ramps.push(Ramp { target, since, from, to, per_second });
+        self.ramps.push(RampProgress { target, since, from, to, per_second });
     }
 }
 
-impl Ramp {
+impl RampProgress {
     /// The value at `now`, and whether it has arrived. From or to what is no finite number there is
     /// no way, so it is there at once.
     fn at(&self, now: VirtualTime) -> (Number, bool) {
@@ -178,7 +178,7 @@ impl Ramp {
 }
 
 /// What was written, in the format of another register.
-fn copied(format: Format, written: Written<'_>) -> Vec<u16> {
+fn copied(format: RegisterFormat, written: Written<'_>) -> Vec<u16> {
     let mut words = vec![0; format.words()];
     match written.format.number(written.words) {
         Some(number) => format.put_number(number, &mut words),

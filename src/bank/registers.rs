@@ -2,25 +2,25 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::codec::{Format, Number};
+use super::codec::{Number, RegisterFormat};
 use super::computed::{self, Randomness};
-use super::reactions::{Consequence, Effect, Target};
+use super::reactions::{Consequence, ReactionEffect, ReactionTarget};
 use super::spans::{Located, Span, Spans};
-use super::{Access, Change, Computed, Register, Source, Table, UnitLayout};
+use super::{Change, Computed, Register, RegisterAccess, Source, Table, UnitLayout};
 use crate::clock::VirtualTime;
-use crate::rng::Stream;
+use crate::rng::RandomStream;
 use crate::wire::Exception;
 
 /// Both tables of registers.
 #[derive(Debug)]
 pub(super) struct RegisterTables {
-    pub(super) holding: Registers,
-    pub(super) input: Registers,
+    pub(super) holding: RegisterTable,
+    pub(super) input: RegisterTable,
 }
 
 /// Registers, in address order without the gaps.
 #[derive(Debug)]
-pub(super) struct Registers {
+pub(super) struct RegisterTable {
     spans: Spans<Row>,
     words: Vec<u16>,
     /// Whether any value is computed; most tables need not look.
@@ -31,20 +31,20 @@ pub(super) struct Registers {
 /// Values of one kind that stand one after another.
 #[derive(Debug)]
 struct Row {
-    format: Format,
-    access: Access,
+    format: RegisterFormat,
+    access: RegisterAccess,
     limits: Option<RangeInclusive<f64>>,
     computed: Option<Computed>,
-    stream: Stream,
+    stream: RandomStream,
     consequences: Vec<Consequence>,
 }
 
 impl RegisterTables {
     /// The tables of a layout that was found right.
-    pub(super) fn new(layout: &UnitLayout, seed: u64, stream: Stream) -> Self {
+    pub(super) fn new(layout: &UnitLayout, seed: u64, stream: RandomStream) -> Self {
         let mut tables = Self {
-            holding: Registers::new(&layout.holding, seed, stream.child(0)),
-            input: Registers::new(&layout.input, seed, stream.child(1)),
+            holding: RegisterTable::new(&layout.holding, seed, stream.child(0)),
+            input: RegisterTable::new(&layout.input, seed, stream.child(1)),
         };
         // Only holding registers are written by clients, so only their reactions ever happen.
         for register in &layout.holding {
@@ -64,9 +64,11 @@ impl RegisterTables {
             };
             let effect = match &reaction.change {
                 // The value was found to fit.
-                Change::Set(value) => Effect::Set(target.format.encode(value).ok()?),
-                Change::Copy => Effect::Copy,
-                Change::RampToWritten { per_second } => Effect::Ramp { per_second: *per_second },
+                Change::Set(value) => ReactionEffect::Set(target.format.encode(value).ok()?),
+                Change::Copy => ReactionEffect::Copy,
+                Change::RampToWritten { per_second } => {
+                    ReactionEffect::Ramp { per_second: *per_second }
+                }
             };
             Some(Consequence { after: reaction.after, target, effect })
         });
@@ -82,16 +84,16 @@ impl RegisterTables {
     }
 }
 
-impl Registers {
+impl RegisterTable {
     /// The table of registers that were found right, as yet without their reactions.
-    fn new(registers: &[Register], seed: u64, stream: Stream) -> Self {
+    fn new(registers: &[Register], seed: u64, stream: RandomStream) -> Self {
         let rows = registers.iter().map(|register| {
             let computed = match &register.source {
                 Source::Computed(computed) => Some(computed.clone()),
                 Source::Stored(_) => None,
             };
             let row = Row {
-                format: Format::of(register),
+                format: RegisterFormat::of(register),
                 access: register.access,
                 limits: register.limits.clone(),
                 computed,
@@ -112,7 +114,7 @@ impl Registers {
                 (&register.source, table.spans.find(register.address))
             {
                 // The value was found to fit, so there is always something to copy.
-                let words = Format::of(register).encode(value).unwrap_or_default();
+                let words = RegisterFormat::of(register).encode(value).unwrap_or_default();
                 for copy in span.values(span.stored()) {
                     table.words[copy].copy_from_slice(&words);
                 }
@@ -130,10 +132,10 @@ impl Registers {
     }
 
     /// The value that begins at `address`, as something that a reaction changes.
-    fn target(&self, table: Table, address: u16) -> Option<Target> {
+    fn target(&self, table: Table, address: u16) -> Option<ReactionTarget> {
         let span = self.spans.find(address)?;
         let offset = span.offset + usize::from(address - span.first);
-        Some(Target { table, offset, format: span.what.format })
+        Some(ReactionTarget { table, offset, format: span.what.format })
     }
 
     /// Registers as they are at `now`.
@@ -177,11 +179,11 @@ impl Registers {
         let located = self.locate(address, quantity)?;
         for span in self.spans.of(&located) {
             match span.what.access {
-                Access::ReadOnly { exception } => return Err(Exception(exception)),
-                Access::ReadWrite if span.what.computed.is_some() => {
+                RegisterAccess::ReadOnly { exception } => return Err(Exception(exception)),
+                RegisterAccess::ReadWrite if span.what.computed.is_some() => {
                     return Err(Exception::ILLEGAL_DATA_ADDRESS);
                 }
-                Access::ReadWrite => {}
+                RegisterAccess::ReadWrite => {}
             }
         }
         Ok(located)
@@ -263,7 +265,7 @@ impl Registers {
 /// A value that was written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written<'a> {
-    pub(super) format: Format,
+    pub(super) format: RegisterFormat,
     pub(super) words: &'a [u16],
 }
 

@@ -13,7 +13,7 @@ use tokio_modbus::prelude::{
 };
 
 use super::*;
-use crate::wire::{Header, split_frame, write_frame};
+use crate::wire::{MbapHeader, split_frame, write_frame};
 use crate::{bank, clock, rng};
 
 #[path = "../../fuzz/properties/modbus_frame.rs"]
@@ -23,7 +23,7 @@ fn at(seconds: f64) -> VirtualTime {
     VirtualTime::ZERO.after(Duration::from_secs_f64(seconds))
 }
 
-fn register(address: u16, value_type: ValueType, source: Source) -> Register {
+fn register(address: u16, value_type: RegisterType, source: Source) -> Register {
     Register {
         address,
         count: 1,
@@ -32,26 +32,26 @@ fn register(address: u16, value_type: ValueType, source: Source) -> Register {
         word_order: WordOrder::Msw,
         byte_order: ByteOrder::Big,
         source,
-        access: Access::ReadWrite,
+        access: RegisterAccess::ReadWrite,
         limits: None,
         reactions: Vec::new(),
     }
 }
 
-fn stored(address: u16, value_type: ValueType, value: i64) -> Register {
+fn stored(address: u16, value_type: RegisterType, value: i64) -> Register {
     register(address, value_type, Source::Stored(Value::Integer(value)))
 }
 
 fn shorts(address: u16, count: u16) -> Register {
-    Register { count, ..stored(address, ValueType::Short, 0) }
+    Register { count, ..stored(address, RegisterType::Short, 0) }
 }
 
 fn range(addresses: RangeInclusive<u16>, value: bool) -> BitRange {
-    BitRange { addresses, name: None, value, access: Access::ReadWrite }
+    BitRange { addresses, name: None, value, access: RegisterAccess::ReadWrite }
 }
 
 fn bank(layout: &UnitLayout) -> Bank {
-    Bank::new(layout, 7, Stream::named("unit")).unwrap()
+    Bank::new(layout, 7, RandomStream::named("unit")).unwrap()
 }
 
 fn holding(holding: Vec<Register>) -> Bank {
@@ -60,7 +60,7 @@ fn holding(holding: Vec<Register>) -> Bank {
 
 /// The reply to a request PDU at a time.
 fn ask_at(bank: &mut Bank, seconds: f64, pdu: &[u8]) -> Vec<u8> {
-    let mut reply = Reply::default();
+    let mut reply = ReplyPdu::default();
     bank.handle(pdu, at(seconds), &mut reply);
     reply.pdu().to_vec()
 }
@@ -78,26 +78,26 @@ fn layout() -> UnitLayout {
     UnitLayout {
         coils: vec![
             range(0..=15, true),
-            BitRange { access: Access::READ_ONLY, ..range(16..=19, false) },
-            BitRange { access: Access::ReadOnly { exception: 4 }, ..range(30..=30, false) },
+            BitRange { access: RegisterAccess::READ_ONLY, ..range(16..=19, false) },
+            BitRange { access: RegisterAccess::ReadOnly { exception: 4 }, ..range(30..=30, false) },
         ],
         discrete: vec![range(0..=2, true), range(3..=9, false)],
         holding: vec![
             shorts(0, 10),
-            Register { limits: Some(20.0..=60.0), ..stored(10, ValueType::Int, 50) },
-            Register { access: Access::READ_ONLY, ..stored(12, ValueType::Ushort, 7) },
+            Register { limits: Some(20.0..=60.0), ..stored(10, RegisterType::Int, 50) },
+            Register { access: RegisterAccess::READ_ONLY, ..stored(12, RegisterType::Ushort, 7) },
             Register {
-                access: Access::ReadOnly { exception: 4 },
-                ..stored(13, ValueType::Ushort, 8)
+                access: RegisterAccess::ReadOnly { exception: 4 },
+                ..stored(13, RegisterType::Ushort, 8)
             },
-            register(14, ValueType::Ushort, Source::Computed(Computed::Uptime)),
+            register(14, RegisterType::Ushort, Source::Computed(Computed::Uptime)),
             Register {
-                access: Access::ReadOnly { exception: 1 },
-                ..register(15, ValueType::Ushort, Source::Computed(Computed::Uptime))
+                access: RegisterAccess::ReadOnly { exception: 1 },
+                ..register(15, RegisterType::Ushort, Source::Computed(Computed::Uptime))
             },
             shorts(65_535, 1),
         ],
-        input: vec![stored(0, ValueType::Uint, 0x0102_0304)],
+        input: vec![stored(0, RegisterType::Uint, 0x0102_0304)],
     }
 }
 
@@ -185,7 +185,7 @@ fn a_part_of_a_value_may_be_written_within_the_limits_of_the_whole() {
 #[test]
 fn a_register_with_float_limits_takes_no_nan() {
     let mut bank =
-        holding(vec![Register { limits: Some(0.0..=100.0), ..stored(0, ValueType::Float, 1) }]);
+        holding(vec![Register { limits: Some(0.0..=100.0), ..stored(0, RegisterType::Float, 1) }]);
     assert_eq!(ask(&mut bank, &[16, 0, 0, 0, 2, 4, 0x7F, 0xC0, 0, 0]), [0x90, 3]);
     assert_eq!(ask(&mut bank, &[16, 0, 0, 0, 2, 4, 0x42, 0xC8, 0, 0]), [16, 0, 0, 0, 2]);
 }
@@ -196,11 +196,11 @@ fn computed_values_follow_the_clock_and_not_their_readers() {
     let walk = Computed::RandomWalk { start: 50.0, step: 3.0, every, within: 0.0..=100.0 };
     let layout = UnitLayout {
         input: vec![
-            register(10, ValueType::Ushort, Source::Computed(Computed::Uptime)),
+            register(10, RegisterType::Ushort, Source::Computed(Computed::Uptime)),
             Register {
                 count: 3,
                 word_order: WordOrder::Lsw,
-                ..register(11, ValueType::Double, Source::Computed(walk))
+                ..register(11, RegisterType::Double, Source::Computed(walk))
             },
         ],
         ..UnitLayout::default()
@@ -230,8 +230,8 @@ fn reaction(after: f64, table: Table, address: u16, change: Change) -> Reaction 
 /// A setpoint at 0 (short), and what follows a write to it in input register 0 (short), 1 (float).
 fn setpoint(reactions: Vec<Reaction>) -> Bank {
     bank(&UnitLayout {
-        holding: vec![Register { reactions, ..stored(0, ValueType::Short, 20) }, shorts(1, 1)],
-        input: vec![stored(0, ValueType::Short, 20), stored(1, ValueType::Float, 20)],
+        holding: vec![Register { reactions, ..stored(0, RegisterType::Short, 20) }, shorts(1, 1)],
+        input: vec![stored(0, RegisterType::Short, 20), stored(1, RegisterType::Float, 20)],
         ..UnitLayout::default()
     })
 }
@@ -326,7 +326,7 @@ fn the_values_of_a_row_act_on_those_of_another() {
     let reactions = vec![reaction(1.0, Table::InputRegisters, 10, Change::Copy)];
     let mut bank = bank(&UnitLayout {
         holding: vec![Register { reactions, ..shorts(0, 3) }],
-        input: vec![Register { count: 4, ..stored(8, ValueType::Int, -1) }],
+        input: vec![Register { count: 4, ..stored(8, RegisterType::Int, -1) }],
         ..UnitLayout::default()
     });
     ask(&mut bank, &[16, 0, 1, 0, 2, 4, 0, 5, 0xFF, 0xFE]);
@@ -340,7 +340,7 @@ fn text_and_bytes_are_copied_as_far_as_they_fit() {
         reactions,
         ..register(
             address,
-            ValueType::String { words },
+            RegisterType::String { words },
             Source::Stored(Value::Text(text.to_owned())),
         )
     };
@@ -442,7 +442,7 @@ fn a_read_allocates_nothing() {
     layout.holding.push(shorts(100, 125));
     layout.coils.push(range(1000..=2999, true));
     let mut bank = bank(&layout);
-    let mut reply = Reply::default();
+    let mut reply = ReplyPdu::default();
     let mut out = Vec::with_capacity(limits::ADU_BYTES);
     let frames = [[1, 3, 232, 7, 208], [2, 0, 0, 0, 10], [3, 0, 100, 0, 125], [3, 0, 0, 0, 16]]
         .map(|pdu: [u8; 5]| {
@@ -473,7 +473,7 @@ proptest! {
             1..60,
         )
     ) {
-        let mut bank = holding(vec![shorts(5, 10), stored(15, ValueType::Long, 0), shorts(30, 9)]);
+        let mut bank = holding(vec![shorts(5, 10), stored(15, RegisterType::Long, 0), shorts(30, 9)]);
         let exists = |address: u16| (5..19).contains(&address) || (30..39).contains(&address);
         let mut map: HashMap<u16, u16> = HashMap::new();
         for (function, address, quantity, value) in requests {
@@ -542,7 +542,7 @@ fn what_the_fuzzer_found_gets_a_fitting_reply() {
 /// The places and messages of all mistakes.
 fn mistakes(layout: &UnitLayout) -> Vec<String> {
     let found = Bank::check(layout);
-    assert_eq!(Bank::new(layout, 1, Stream::named("unit")).map(drop).unwrap_err(), found);
+    assert_eq!(Bank::new(layout, 1, RandomStream::named("unit")).map(drop).unwrap_err(), found);
     found.iter().map(ToString::to_string).collect()
 }
 
@@ -564,13 +564,13 @@ fn all_mistakes_of_a_layout_are_told_at_once() {
         discrete: vec![range(9..=8, false)],
         holding: vec![
             shorts(10, 4),
-            stored(12, ValueType::Double, 0),
+            stored(12, RegisterType::Double, 0),
             Register { count: 0, ..shorts(30, 1) },
-            stored(65_534, ValueType::Long, 0),
-            stored(40, ValueType::Short, 40_000),
-            register(41, ValueType::Hex { words: 0 }, Source::Stored(Value::Bytes(vec![]))),
-            Register { access: Access::ReadOnly { exception: 0 }, ..shorts(42, 1) },
-            Register { count: u16::MAX, ..stored(0, ValueType::Hex { words: u16::MAX }, 0) },
+            stored(65_534, RegisterType::Long, 0),
+            stored(40, RegisterType::Short, 40_000),
+            register(41, RegisterType::Hex { words: 0 }, Source::Stored(Value::Bytes(vec![]))),
+            Register { access: RegisterAccess::ReadOnly { exception: 0 }, ..shorts(42, 1) },
+            Register { count: u16::MAX, ..stored(0, RegisterType::Hex { words: u16::MAX }, 0) },
         ],
         input: vec![shorts(7, 1), shorts(0, 8)],
     });
@@ -598,10 +598,10 @@ fn limits_are_for_numbers_and_bind_the_first_value_too() {
     let found = holding_mistakes(vec![
         limited(9.0..=1.0, shorts(0, 1)),
         limited(f64::NAN..=1.0, shorts(1, 1)),
-        limited(20.0..=60.0, stored(2, ValueType::Short, 19)),
+        limited(20.0..=60.0, stored(2, RegisterType::Short, 19)),
         limited(
             0.0..=1.0,
-            register(3, ValueType::String { words: 1 }, Source::Stored(Value::Text("a".into()))),
+            register(3, RegisterType::String { words: 1 }, Source::Stored(Value::Text("a".into()))),
         ),
     ]);
     assert_eq!(
@@ -619,8 +619,8 @@ fn limits_are_for_numbers_and_bind_the_first_value_too() {
 fn computed_values_must_be_functions_of_time_and_numbers() {
     let ramp = Computed::Ramp { from: 0.0, to: 1.0, over: Duration::ZERO, repeat: false };
     let found = holding_mistakes(vec![
-        register(0, ValueType::Short, Source::Computed(ramp)),
-        register(1, ValueType::Hex { words: 1 }, Source::Computed(Computed::Uptime)),
+        register(0, RegisterType::Short, Source::Computed(ramp)),
+        register(1, RegisterType::Hex { words: 1 }, Source::Computed(Computed::Uptime)),
     ]);
     assert_eq!(
         found,
@@ -649,13 +649,13 @@ fn reactions_must_be_able_to_happen_and_to_change_something() {
             with(7, on(input, 4, copy.clone())),
             with(8, on(input, 4, ramp(1.0))),
             with(9, on(input, 1, Change::Set(Value::Integer(40_000)))),
-            Register { access: Access::READ_ONLY, ..with(10, on(input, 1, copy.clone())) },
+            Register { access: RegisterAccess::READ_ONLY, ..with(10, on(input, 1, copy.clone())) },
         ],
         input: vec![
-            register(0, ValueType::Short, Source::Computed(Computed::Uptime)),
+            register(0, RegisterType::Short, Source::Computed(Computed::Uptime)),
             shorts(1, 1),
-            stored(2, ValueType::Int, 0),
-            register(4, ValueType::String { words: 1 }, text),
+            stored(2, RegisterType::Int, 0),
+            register(4, RegisterType::String { words: 1 }, text),
             with(5, on(input, 1, copy)),
         ],
         ..UnitLayout::default()
@@ -686,12 +686,12 @@ fn reactions_must_be_able_to_happen_and_to_change_something() {
 fn peer(mut bank: Bank) -> Context {
     let (client, mut server): (DuplexStream, DuplexStream) = tokio::io::duplex(1024);
     tokio::spawn(async move {
-        let (mut received, mut out, mut reply) = (Vec::new(), Vec::new(), Reply::default());
+        let (mut received, mut out, mut reply) = (Vec::new(), Vec::new(), ReplyPdu::default());
         while server.read_buf(&mut received).await.unwrap_or(0) > 0 {
             while let Some((frame, taken)) = split_frame(&received).unwrap() {
                 bank.handle(frame.pdu, at(0.0), &mut reply);
                 out.clear();
-                let Header { transaction_id, unit_id, .. } = frame.header;
+                let MbapHeader { transaction_id, unit_id, .. } = frame.header;
                 write_frame(transaction_id, unit_id, reply.pdu(), &mut out);
                 received.drain(..taken);
                 server.write_all(&out).await.unwrap();

@@ -99,8 +99,8 @@ pub struct CheckArguments {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
+    pub format: ReportFormat,
 }
 
 /// `wwsim trace`.
@@ -136,7 +136,7 @@ pub enum TraceFormat {
 
 /// How mistakes are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum ReportFormat {
     /// For people, with the line and a caret
     Human,
     /// One JSON array

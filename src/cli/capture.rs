@@ -11,8 +11,8 @@ use std::io::Write as _;
 
 use serde_json::Value;
 
-use self::client::{Client, SCAN, Unreadable};
-use self::draft::{Captured, Draft};
+use self::client::{DeviceClient, SCAN, Unreadable};
+use self::draft::{Captured, ScenarioDraft};
 use super::args::CaptureArguments;
 use super::{Outcome, print};
 use crate::scenario;
@@ -68,7 +68,7 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Outcome {
 /// The scenario of the device, as text.
 async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
     let password = arguments.password.clone().or_else(|| std::env::var("WWSIM_PASSWORD").ok());
-    let mut client = Client::new(&arguments.url, password)?;
+    let mut client = DeviceClient::new(&arguments.url, password)?;
     let mut captured = Captured { system: client.system().await?, ..Captured::default() };
     let mut left_out = LeftOut::default();
     for (path, part) in [
@@ -90,7 +90,7 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
         captured.sd_card = left_out.unless(client.json("/sdcard/").await)?;
     }
     let id = captured.system["device"]["id"].as_str().unwrap_or("a device");
-    let Draft { scenario, notes } = draft::scenario(&format!("{id}, captured"), &captured);
+    let ScenarioDraft { scenario, notes } = draft::scenario(&format!("{id}, captured"), &captured);
     let yaml = written(&scenario);
     let comments: String = left_out.0.iter().chain(&notes).map(|note| comment(note)).collect();
     Ok(format!(

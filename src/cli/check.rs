@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use serde_json::Value;
 
-use super::args::{CheckArguments, Format};
+use super::args::{CheckArguments, ReportFormat};
 use super::{Outcome, print};
 use crate::scenario::{self, Diagnostics};
 
@@ -32,11 +32,13 @@ pub(super) fn check(arguments: &CheckArguments) -> Outcome {
     }
     let styled = std::io::stdout().is_terminal();
     let text = match arguments.format {
-        Format::Human => wrong.iter().map(|file| file.human(styled)).collect::<String>() + &right,
-        Format::Json => {
+        ReportFormat::Human => {
+            wrong.iter().map(|file| file.human(styled)).collect::<String>() + &right
+        }
+        ReportFormat::Json => {
             format!("{:#}\n", wrong.iter().flat_map(Diagnostics::to_json).collect::<Value>())
         }
-        Format::Github => wrong.iter().map(Diagnostics::github).collect(),
+        ReportFormat::Github => wrong.iter().map(Diagnostics::github).collect(),
     };
     match print(&text) {
         Outcome::Done => outcome,

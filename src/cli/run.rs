@@ -145,7 +145,7 @@ fn try_these(house: &House, addresses: &Addresses) -> String {
             "curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
              curl -s '{url}/api/v1/actions/status?id={id}'",
             action = action.id,
-            id = twin.settings().first_status_id(),
+            id = twin.action_policy().first_status_id(),
         ),
         None => format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"),
     };

@@ -21,10 +21,10 @@ use tokio::task::coop;
 
 /// Counts what is under way. Cheap to clone; all clones share the count.
 #[derive(Debug, Clone, Default)]
-pub struct ActivityTracker(Arc<Shared>);
+pub struct ActivityTracker(Arc<TrackerShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct TrackerShared {
     count: AtomicUsize,
     at_rest: Notify,
 }

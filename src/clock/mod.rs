@@ -149,14 +149,14 @@ pub fn local_zone() -> &'static TimeZone {
 
 /// The clock. Cheap to clone; all clones are the same clock.
 #[derive(Debug, Clone)]
-pub struct Clock(Arc<Shared>);
+pub struct Clock(Arc<ClockShared>);
 
-struct Shared {
+struct ClockShared {
     start: Timestamp,
     /// Asked before a movement, see [`Clock::set_keeper`].
     keeper: OnceLock<MovementHook>,
     motions: ActivityTracker,
-    state: Mutex<State>,
+    state: Mutex<ClockState>,
     /// Tells [`Clock::drive`] that the earliest timer or the speed changed.
     changed: Notify,
     /// One movement at a time.
@@ -165,7 +165,7 @@ struct Shared {
     speeds: watch::Sender<()>,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for ClockShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clock").field("start", &self.start).finish_non_exhaustive()
     }
@@ -178,7 +178,7 @@ pub type MovementHook = Box<dyn Fn(VirtualTime) -> MovementHookFuture + Send + S
 pub type MovementHookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug)]
-struct State {
+struct ClockState {
     /// Manual during a movement, whatever the clock's own speed is.
     speed: Speed,
     /// The clock's own speed during a movement, which it goes back to.
@@ -209,11 +209,11 @@ impl Clock {
     #[must_use]
     pub fn resume(start: Timestamp, speed: Speed, now: VirtualTime) -> Self {
         let now = now.min(VirtualTime::LAST);
-        Self(Arc::new(Shared {
+        Self(Arc::new(ClockShared {
             start,
             keeper: OnceLock::new(),
             motions: ActivityTracker::default(),
-            state: Mutex::new(State {
+            state: Mutex::new(ClockState {
                 speed,
                 own_speed: None,
                 anchor: (Instant::now(), now),
@@ -449,7 +449,7 @@ impl Clock {
         MovementLock { clock: self, _moving: self.0.moving.lock().await }
     }
 
-    fn set_timer(&self, state: &mut State, deadline: VirtualTime) -> Sleep {
+    fn set_timer(&self, state: &mut ClockState, deadline: VirtualTime) -> Sleep {
         if deadline <= state.now() {
             return Sleep { clock: self.clone(), timer: None };
         }
@@ -463,7 +463,7 @@ impl Clock {
         Sleep { clock: self.clone(), timer: Some(key) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ClockState> {
         // A panic elsewhere leaves the state whole: each change to it is a single statement.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -539,7 +539,7 @@ impl Drop for Resume<'_> {
     }
 }
 
-impl State {
+impl ClockState {
     fn now(&self) -> VirtualTime {
         let (real, virtual_time) = self.anchor;
         match self.speed {

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Controls;
-use super::request::{Request, bad};
+use super::request::{ControlRequest, bad};
 use crate::clock::{Clock, NotQuiescent, Speed, VirtualTime};
 use crate::journal::Event;
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 
 const EXPECTED: &str =
     r#"{"advance": "15m"}, {"jump": "30d"}, {"speed": 60} or {"speed": "manual"}"#;
@@ -38,7 +38,10 @@ fn shown(clock: &Clock, now: VirtualTime) -> Value {
 }
 
 /// Moves the clock, or sets its speed; answers when all that was due has happened.
-pub(super) async fn change(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
+pub(super) async fn change(
+    house: &dyn Controls,
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     let clock = house.clock();
     let reached = match request.json(EXPECTED)? {
         Change { advance: Some(text), jump: None, speed: None } => {
@@ -61,10 +64,10 @@ pub(super) async fn change(house: &dyn Controls, request: &Request<'_>) -> Resul
         }
         _ => return Err(bad(&format!("the body: expected exactly one of {EXPECTED}"))),
     };
-    Ok(Reply::json(StatusCode::OK, &shown(clock, reached)))
+    Ok(HttpReply::json(StatusCode::OK, &shown(clock, reached)))
 }
 
-fn duration(house: &dyn Controls, how: &'static str, text: &str) -> Result<Duration, Reply> {
+fn duration(house: &dyn Controls, how: &'static str, text: &str) -> Result<Duration, HttpReply> {
     house.parse_duration(text).map_err(|error| bad(&format!("`{how}`: {error}")))
 }
 
@@ -74,7 +77,7 @@ fn note(house: &dyn Controls, how: &'static str, value: String) {
     house.journal().write(Event::ClockMoved { how, value });
 }
 
-fn speed(value: &Value) -> Result<Speed, Reply> {
+fn speed(value: &Value) -> Result<Speed, HttpReply> {
     if value == "manual" {
         return Ok(Speed::Manual);
     }
@@ -84,8 +87,8 @@ fn speed(value: &Value) -> Result<Speed, Reply> {
     Speed::times(times).map_err(|error| bad(&error))
 }
 
-fn unsettled(error: &NotQuiescent) -> Reply {
+fn unsettled(error: &NotQuiescent) -> HttpReply {
     let details = json!({ "t": error.reached.as_secs_f64() });
     let message = error.to_string();
-    Reply::error_with(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", &message, &details)
+    HttpReply::error_with(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", &message, &details)
 }

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Controls;
-use super::request::{Request, bad};
+use super::request::{ControlRequest, bad};
 use crate::fault::{EngineError, RuleStatus};
 use crate::limits;
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 
 const EXPECTED: &str = r#"{"armed": true}, {"armed": false} or {"release": true}"#;
 
@@ -26,20 +26,23 @@ struct Patch {
 }
 
 /// All rules, in the order in which they are asked.
-pub(super) fn list(house: &dyn Controls) -> Reply {
+pub(super) fn list(house: &dyn Controls) -> HttpReply {
     let rules: Vec<Value> =
         house.engine().list().iter().map(|status| shown(house, status)).collect();
-    Reply::json(StatusCode::OK, &json!({ "faults": rules }))
+    HttpReply::json(StatusCode::OK, &json!({ "faults": rules }))
 }
 
 /// One rule.
-pub(super) fn get(house: &dyn Controls, id: &str) -> Result<Reply, Reply> {
+pub(super) fn get(house: &dyn Controls, id: &str) -> Result<HttpReply, HttpReply> {
     let status = house.engine().get(id).map_err(refused)?;
-    Ok(Reply::json(StatusCode::OK, &shown(house, &status)))
+    Ok(HttpReply::json(StatusCode::OK, &shown(house, &status)))
 }
 
 /// A new rule, behind those there are.
-pub(super) async fn add(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
+pub(super) async fn add(
+    house: &dyn Controls,
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     let written: Value =
         request.json(r#"a rule as in a scenario: {"id": …, "at": …, "when": …, "effect": …}"#)?;
     let named = written.get("id").is_some_and(|id| !id.is_null());
@@ -47,7 +50,7 @@ pub(super) async fn add(house: &dyn Controls, request: &Request<'_>) -> Result<R
         let rule = house.parse_rule(&written).map_err(|mistakes| {
             let message = mistakes.join("; ");
             let details = json!({ "mistakes": mistakes });
-            Reply::error_with(StatusCode::BAD_REQUEST, "invalid_rule", &message, &details)
+            HttpReply::error_with(StatusCode::BAD_REQUEST, "invalid_rule", &message, &details)
         })?;
         let id = rule.id.clone();
         match house.engine().add(rule) {
@@ -60,15 +63,15 @@ pub(super) async fn add(house: &dyn Controls, request: &Request<'_>) -> Result<R
     effective(house).await?;
     let status = house.engine().get(&id).map_err(refused)?;
     let location = format!("/control/v1/faults/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
-    Ok(Reply::json(StatusCode::CREATED, &shown(house, &status)).with(LOCATION, &location))
+    Ok(HttpReply::json(StatusCode::CREATED, &shown(house, &status)).with(LOCATION, &location))
 }
 
 /// Arms, disarms or releases a rule.
 pub(super) async fn patch(
     house: &dyn Controls,
     id: &str,
-    request: &Request<'_>,
-) -> Result<Reply, Reply> {
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     let Patch { armed, release } = request.json(EXPECTED)?;
     if release == Some(false) || (armed, release) == (None, None) {
         return Err(bad(&format!("the body: expected {EXPECTED}")));
@@ -86,14 +89,14 @@ pub(super) async fn patch(
 }
 
 /// Removes a rule, and releases what it holds.
-pub(super) async fn remove(house: &dyn Controls, id: &str) -> Result<Reply, Reply> {
+pub(super) async fn remove(house: &dyn Controls, id: &str) -> Result<HttpReply, HttpReply> {
     house.engine().remove(id).map_err(refused)?;
     effective(house).await?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+    Ok(HttpReply::empty(StatusCode::NO_CONTENT))
 }
 
 /// Waits until every listener follows the rules as they are now.
-async fn effective(house: &dyn Controls) -> Result<(), Reply> {
+async fn effective(house: &dyn Controls) -> Result<(), HttpReply> {
     let follows = house.follows(house.engine().generation());
     // Real time: sockets close and open, whatever the house's clock says.
     tokio::time::timeout(limits::RULES_EFFECTIVE, follows).await.map_err(|_| {
@@ -101,7 +104,7 @@ async fn effective(house: &dyn Controls) -> Result<(), Reply> {
             "the rules were changed, but not every listener followed within {:?}",
             limits::RULES_EFFECTIVE
         );
-        Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "not_effective", &message)
+        HttpReply::error(StatusCode::INTERNAL_SERVER_ERROR, "not_effective", &message)
     })
 }
 
@@ -118,12 +121,12 @@ fn shown(house: &dyn Controls, status: &RuleStatus) -> Value {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn refused(error: EngineError) -> Reply {
+fn refused(error: EngineError) -> HttpReply {
     let (status, key) = match error {
         EngineError::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
         EngineError::Duplicate(_) => (StatusCode::CONFLICT, "duplicate_rule"),
         EngineError::Full => (StatusCode::INSUFFICIENT_STORAGE, "too_many_rules"),
         EngineError::Often(_) => (StatusCode::INSUFFICIENT_STORAGE, "too_many_windows"),
     };
-    Reply::error(status, key, &error.to_string())
+    HttpReply::error(status, key, &error.to_string())
 }

@@ -10,10 +10,10 @@ use hyper::StatusCode;
 use serde_json::{Number, Value, json};
 
 use super::Controls;
-use super::request::{Request, bad};
-use crate::journal::{Entry, Journal, Newest};
+use super::request::{ControlRequest, bad};
+use crate::journal::{Journal, JournalEntry, Newest};
 use crate::limits;
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 
 /// The fields of entries that can be filtered by.
 const FILTERS: [&str; 8] = ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];
@@ -27,13 +27,19 @@ struct Wanted {
 }
 
 /// The entries there are.
-pub(super) fn list(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
+pub(super) fn list(
+    house: &dyn Controls,
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     let wanted = Wanted::read(request, &[])?;
     Ok(shown(house.journal(), &wanted.entries_after(wanted.after, house.journal())))
 }
 
 /// The entries there are, or the first to come.
-pub(super) async fn wait(house: &dyn Controls, request: &Request<'_>) -> Result<Reply, Reply> {
+pub(super) async fn wait(
+    house: &dyn Controls,
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     let wanted = Wanted::read(request, &["timeout_ms"])?;
     let longest = u64::try_from(limits::JOURNAL_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
@@ -58,16 +64,16 @@ pub(super) async fn wait(house: &dyn Controls, request: &Request<'_>) -> Result<
     Ok(shown(journal, &entries))
 }
 
-fn shown(journal: &Journal, entries: &[Value]) -> Reply {
+fn shown(journal: &Journal, entries: &[Value]) -> HttpReply {
     let (written, forgotten) = journal.counts();
-    Reply::json(
+    HttpReply::json(
         StatusCode::OK,
         &json!({ "entries": entries, "written": written, "forgotten": forgotten }),
     )
 }
 
 impl Wanted {
-    fn read(request: &Request<'_>, more: &[&str]) -> Result<Self, Reply> {
+    fn read(request: &ControlRequest<'_>, more: &[&str]) -> Result<Self, HttpReply> {
         let known: Vec<&str> =
             ["after", "limit"].iter().chain(more).chain(&FILTERS).copied().collect();
         request.only(&known)?;
@@ -98,7 +104,7 @@ impl Wanted {
         }
     }
 
-    fn wants(&self, entry: &Entry) -> Option<Value> {
+    fn wants(&self, entry: &JournalEntry) -> Option<Value> {
         // Entries are flat objects of texts and numbers.
         let shown = serde_json::to_value(entry).ok()?;
         let has = |(name, wanted): &(String, String)| match shown.get(name) {

@@ -22,9 +22,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::registers::{RegisterError, Registers};
+pub use self::registers::{RegisterError, RegisterRange};
 pub use self::security::Token;
-pub use self::server::Server;
+pub use self::server::ControlServer;
 use crate::clock::Clock;
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
@@ -45,7 +45,7 @@ pub trait Controls: Send + Sync + 'static {
     fn journal(&self) -> &Journal;
 
     /// What it consists of, now.
-    fn summary(&self) -> Summary;
+    fn summary(&self) -> HouseSummary;
 
     /// The text of its scenario.
     fn scenario(&self) -> &str;
@@ -54,13 +54,13 @@ pub trait Controls: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`RegisterError`].
-    fn peek(&self, registers: &Registers, count: u16) -> Result<Vec<u16>, RegisterError>;
+    fn peek(&self, registers: &RegisterRange, count: u16) -> Result<Vec<u16>, RegisterError>;
 
     /// Writes registers, or bits as 0 and 1, whatever a client may write; one value or more.
     ///
     /// # Errors
     /// [`RegisterError`], with nothing written.
-    fn poke(&self, registers: &Registers, values: &[u16]) -> Result<(), RegisterError>;
+    fn poke(&self, registers: &RegisterRange, values: &[u16]) -> Result<(), RegisterError>;
 
     /// The requests a target received, oldest first; none where there is no such target.
     fn requests(&self, target: &str) -> Option<Vec<Value>>;
@@ -94,7 +94,7 @@ pub trait Controls: Send + Sync + 'static {
 
 /// What a house consists of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
+pub struct HouseSummary {
     /// The scenario's name.
     pub name: String,
     /// What all its randomness comes from.
@@ -121,14 +121,14 @@ pub struct DeviceSummary {
     /// Where its API listens.
     pub http: SocketAddr,
     /// Its own Modbus server.
-    pub modbus: modbus::Summary,
+    pub modbus: modbus::ModbusSummary,
     /// How many requests are in progress.
     pub in_progress: usize,
     /// The ids of its actions; none where no definition is set.
     pub actions: Option<Vec<String>>,
     /// How its MQTT client is doing.
     #[cfg(feature = "mqtt")]
-    pub mqtt: crate::surface::mqtt::Status,
+    pub mqtt: crate::surface::mqtt::MqttStatus,
 }
 
 /// A slave of a house.

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Controls;
-use super::request::{Request, bad, missing};
+use super::request::{ControlRequest, bad, missing};
 use crate::bank::Table;
 use crate::journal::Event;
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 
 /// A place in a slave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registers {
+pub struct RegisterRange {
     /// The slave's name.
     pub slave: String,
     /// The unit id.
@@ -50,9 +50,9 @@ struct Values {
 /// Reads `count` registers, or one.
 pub(super) fn get(
     house: &dyn Controls,
-    at: &Registers,
-    request: &Request<'_>,
-) -> Result<Reply, Reply> {
+    at: &RegisterRange,
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     request.only(&["count"])?;
     let count = request.number("count", 1, u16::MAX)?;
     if count == 0 {
@@ -65,12 +65,12 @@ pub(super) fn get(
 /// Writes registers, and shows what is there then.
 pub(super) fn put(
     house: &dyn Controls,
-    at: &Registers,
-    request: &Request<'_>,
-) -> Result<Reply, Reply> {
+    at: &RegisterRange,
+    request: &ControlRequest<'_>,
+) -> Result<HttpReply, HttpReply> {
     request.only(&[])?;
     let Values { values } = request.json(r#"{"values": [20, 21]}"#)?;
-    let values: Result<Vec<u16>, Reply> =
+    let values: Result<Vec<u16>, HttpReply> =
         values.iter().enumerate().map(|(index, value)| at.value(index, value)).collect();
     let values = values?;
     at.check_end(values.len())?;
@@ -88,9 +88,9 @@ pub(super) fn put(
     show(house, at, count)
 }
 
-fn show(house: &dyn Controls, at: &Registers, count: u16) -> Result<Reply, Reply> {
+fn show(house: &dyn Controls, at: &RegisterRange, count: u16) -> Result<HttpReply, HttpReply> {
     let values = house.peek(at, count).map_err(|error| at.refused(house, error))?;
-    Ok(Reply::json(
+    Ok(HttpReply::json(
         StatusCode::OK,
         &json!({
             "slave": at.slave,
@@ -102,9 +102,9 @@ fn show(house: &dyn Controls, at: &Registers, count: u16) -> Result<Reply, Reply
     ))
 }
 
-impl Registers {
+impl RegisterRange {
     /// Whether `count` of them end within the table.
-    fn check_end(&self, count: usize) -> Result<(), Reply> {
+    fn check_end(&self, count: usize) -> Result<(), HttpReply> {
         let first = self.address;
         if usize::from(first) + count <= 0x1_0000 {
             return Ok(());
@@ -113,7 +113,7 @@ impl Registers {
     }
 
     /// A word as a number, a bit as 0, 1, false or true.
-    fn value(&self, index: usize, value: &Value) -> Result<u16, Reply> {
+    fn value(&self, index: usize, value: &Value) -> Result<u16, HttpReply> {
         let bits = self.table.is_bits();
         let most = if bits { 1 } else { u64::from(u16::MAX) };
         let number = match value {
@@ -131,7 +131,7 @@ impl Registers {
         })
     }
 
-    fn refused(&self, house: &dyn Controls, error: RegisterError) -> Reply {
+    fn refused(&self, house: &dyn Controls, error: RegisterError) -> HttpReply {
         let slaves = house.summary().slaves;
         match error {
             RegisterError::NoSlave => {
@@ -152,7 +152,7 @@ impl Registers {
                     if self.table.is_bits() { "bits" } else { "registers" },
                     self.address
                 );
-                Reply::error(StatusCode::NOT_FOUND, "not_found", &message)
+                HttpReply::error(StatusCode::NOT_FOUND, "not_found", &message)
             }
             RegisterError::Refused(message) => bad(&message),
         }

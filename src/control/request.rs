@@ -4,24 +4,24 @@ use bytes::Bytes;
 use hyper::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 use crate::surface::http::query::Query;
 
 /// A request that may be answered.
-pub(super) struct Request<'a> {
+pub(super) struct ControlRequest<'a> {
     pub(super) uri: &'a Uri,
     pub(super) body: Bytes,
 }
 
-impl Request<'_> {
+impl ControlRequest<'_> {
     /// The body, of which `expected` gives an example.
-    pub(super) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Reply> {
+    pub(super) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, HttpReply> {
         serde_json::from_slice(&self.body)
             .map_err(|error| bad(&format!("the body: {error}; expected {expected}")))
     }
 
     /// A number in the query; `default` where it is not given.
-    pub(super) fn number<T>(&self, name: &'static str, default: T, most: T) -> Result<T, Reply>
+    pub(super) fn number<T>(&self, name: &'static str, default: T, most: T) -> Result<T, HttpReply>
     where
         T: Copy + std::str::FromStr + PartialOrd + std::fmt::Display,
     {
@@ -33,7 +33,7 @@ impl Request<'_> {
     }
 
     /// Refuses parameters that nothing here reads: a misspelt one would be ignored in silence.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), Reply> {
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), HttpReply> {
         let Some((name, _)) = self.query().pairs().find(|(name, _)| !known.contains(&&**name))
         else {
             return Ok(());
@@ -49,17 +49,17 @@ impl Request<'_> {
 }
 
 /// 400: the request makes no sense.
-pub(super) fn bad(message: &str) -> Reply {
-    Reply::error(StatusCode::BAD_REQUEST, "bad_request", message)
+pub(super) fn bad(message: &str) -> HttpReply {
+    HttpReply::error(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 
 /// 404: what the path names is not there. `known` are the names that are.
-pub(super) fn missing(what: &str, name: &str, known: &[String]) -> Reply {
+pub(super) fn missing(what: &str, name: &str, known: &[String]) -> HttpReply {
     let known = if known.is_empty() {
         format!("the house has no {what}")
     } else {
         format!("there are: {}", known.join(", "))
     };
     let message = format!("no {what} `{name}`; {known}");
-    Reply::error(StatusCode::NOT_FOUND, "not_found", &message)
+    HttpReply::error(StatusCode::NOT_FOUND, "not_found", &message)
 }

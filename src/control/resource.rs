@@ -3,10 +3,10 @@
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use super::Registers;
+use super::RegisterRange;
 use crate::bank::Table;
 use crate::fault::Method;
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 
 /// Something the control plane shows or changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Resource {
     Scenario,
     Faults,
     Fault(String),
-    Registers(Registers),
+    Registers(RegisterRange),
     Requests(String),
     Journal,
     JournalWait,
@@ -30,7 +30,7 @@ impl Resource {
     ///
     /// # Errors
     /// A 404 for an unknown path, a 400 for one whose numbers make no sense.
-    pub(super) fn at(path: &str) -> Result<Self, Reply> {
+    pub(super) fn at(path: &str) -> Result<Self, HttpReply> {
         let parts: Option<Vec<String>> =
             path.split('/').skip(1).map(|part| Some(decode(part)?.to_string())).collect();
         let parts = parts.unwrap_or_default();
@@ -79,21 +79,27 @@ fn decode(part: &str) -> Option<std::borrow::Cow<'_, str>> {
     percent_decode_str(part).decode_utf8().ok()
 }
 
-fn unknown(path: &str) -> Reply {
+fn unknown(path: &str) -> HttpReply {
     let message = format!(
         "there is nothing at `{path}`; below /control/v1 there are state, scenario, faults, \
          faults/{{id}}, slaves/{{name}}/units/{{unit}}/{{coils|discrete|holding|input}}/{{address}}, \
          targets/{{name}}/requests, journal, journal/wait, clock and reset"
     );
-    Reply::error(StatusCode::NOT_FOUND, "not_found", &message)
+    HttpReply::error(StatusCode::NOT_FOUND, "not_found", &message)
 }
 
-fn registers(slave: &str, unit: &str, table: &str, address: &str) -> Result<Registers, Reply> {
-    let wrong = |message: String| Reply::error(StatusCode::BAD_REQUEST, "invalid_path", &message);
+fn registers(
+    slave: &str,
+    unit: &str,
+    table: &str,
+    address: &str,
+) -> Result<RegisterRange, HttpReply> {
+    let wrong =
+        |message: String| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_path", &message);
     let tables =
         [Table::Coils, Table::DiscreteInputs, Table::HoldingRegisters, Table::InputRegisters];
     let found = tables.into_iter().find(|known| known.name() == table);
-    Ok(Registers {
+    Ok(RegisterRange {
         slave: slave.to_owned(),
         unit: unit
             .parse()
@@ -125,7 +131,7 @@ mod tests {
         assert_eq!(at("/control/v1/faults/a%2Fb%20c"), Resource::Fault("a/b c".into()));
         assert_eq!(
             at("/control/v1/slaves/heat_pump/units/1/holding/10"),
-            Resource::Registers(Registers {
+            Resource::Registers(RegisterRange {
                 slave: "heat_pump".into(),
                 unit: 1,
                 table: Table::HoldingRegisters,

@@ -14,7 +14,7 @@ use hyper::{StatusCode, Uri};
 use subtle::ConstantTimeEq;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::surface::http::Reply;
+use crate::surface::http::HttpReply;
 
 /// What `Authorization: Bearer` has to carry where the control plane is bound beyond loopback.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,13 +58,13 @@ impl fmt::Debug for Token {
 
 /// Refuses a request that does not come from who may use the control plane. `own` is the address
 /// its connection came in at.
-pub(super) fn check(head: &Parts, own: IpAddr, token: Option<&Token>) -> Result<(), Reply> {
+pub(super) fn check(head: &Parts, own: IpAddr, token: Option<&Token>) -> Result<(), HttpReply> {
     check_host(head, own)?;
     check_origin(head, own)?;
     check_token(head, token)
 }
 
-fn check_host(head: &Parts, own: IpAddr) -> Result<(), Reply> {
+fn check_host(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
     let mut hosts = head.headers.get_all(HOST).iter().peekable();
     // A request may also name the host in its first line, as through a proxy.
     let in_line = head.uri.authority();
@@ -74,14 +74,14 @@ fn check_host(head: &Parts, own: IpAddr) -> Result<(), Reply> {
     if named && all && in_line.is_none_or(local) {
         return Ok(());
     }
-    Err(Reply::error(
+    Err(HttpReply::error(
         StatusCode::FORBIDDEN,
         "forbidden_host",
         "the Host header must be localhost, a loopback address, or the address this listens on",
     ))
 }
 
-fn check_origin(head: &Parts, own: IpAddr) -> Result<(), Reply> {
+fn check_origin(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
     let mut origins = head.headers.get_all(ORIGIN).iter();
     let local = origins.all(|origin| {
         let origin = Uri::try_from(origin.as_bytes());
@@ -93,19 +93,19 @@ fn check_origin(head: &Parts, own: IpAddr) -> Result<(), Reply> {
     if local {
         return Ok(());
     }
-    Err(Reply::error(
+    Err(HttpReply::error(
         StatusCode::FORBIDDEN,
         "forbidden_origin",
         "pages may use this only when they come from localhost, a loopback address, or here",
     ))
 }
 
-fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), Reply> {
+fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
     let Some(token) = token else { return Ok(()) };
     if head.headers.get(AUTHORIZATION).is_some_and(|header| token.is_in(header)) {
         return Ok(());
     }
-    let reply = Reply::error(
+    let reply = HttpReply::error(
         StatusCode::UNAUTHORIZED,
         "unauthorized",
         "expected `Authorization: Bearer` with the token that the start printed",

@@ -13,24 +13,24 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::request::{Request, missing};
+use super::request::{ControlRequest, missing};
 use super::resource::Resource;
 use super::{Controls, Token, clock, faults, journal, registers, security};
 use crate::fault::Method;
 use crate::limits;
 use crate::surface::http::server::{Listening, http};
 use crate::surface::http::write_limit::WriteLimited;
-use crate::surface::http::{Body, Reply, body, method_not_allowed, openapi};
+use crate::surface::http::{Body, HttpReply, body, method_not_allowed, openapi};
 use crate::tasks::Tasks;
 
 /// The control plane of a house. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub struct Server {
+pub struct ControlServer {
     listening: Listening,
     resets: Arc<Tasks>,
 }
 
-impl Server {
+impl ControlServer {
     /// Serves the control plane of `house` on a bound listener, within a tokio runtime. A `token`
     /// is asked for where there is one.
     ///
@@ -98,12 +98,16 @@ impl Plane {
         reply.unwrap_or_else(|refused| refused).into_response(())
     }
 
-    async fn answer(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Result<Reply, Reply> {
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        own: IpAddr,
+    ) -> Result<HttpReply, HttpReply> {
         let (head, incoming) = request.into_parts();
         match self.check(&head, own) {
             Ok((resource, method)) => {
                 let body = body::read(incoming, limits::CONTROL_BODY_BYTES).await?;
-                self.act(&resource, method, &Request { uri: &head.uri, body }).await
+                self.act(&resource, method, &ControlRequest { uri: &head.uri, body }).await
             }
             Err(refused) if body::discard(incoming).await => Err(refused),
             Err(refused) => Err(refused.closing()),
@@ -111,7 +115,7 @@ impl Plane {
     }
 
     /// All checks that need no body: who asks, for what, with which method.
-    fn check(&self, head: &Parts, own: IpAddr) -> Result<(Resource, Method), Reply> {
+    fn check(&self, head: &Parts, own: IpAddr) -> Result<(Resource, Method), HttpReply> {
         let resource = Resource::at(head.uri.path());
         // Who asks whether it is well learns nothing else, and needs no token.
         let token = self.token.as_ref().filter(|_| !matches!(resource, Ok(Resource::Health)));
@@ -129,16 +133,18 @@ impl Plane {
         &self,
         resource: &Resource,
         method: Method,
-        request: &Request<'_>,
-    ) -> Result<Reply, Reply> {
+        request: &ControlRequest<'_>,
+    ) -> Result<HttpReply, HttpReply> {
         let house = &*self.house;
         match (resource, method) {
-            (Resource::Health, _) => Ok(Reply::json(StatusCode::OK, &json!({ "status": "ok" }))),
-            (Resource::Description, _) => Ok(Reply::raw_json(StatusCode::OK, openapi::text())),
-            (Resource::State, _) => Ok(Reply::json(StatusCode::OK, &state(house))),
+            (Resource::Health, _) => {
+                Ok(HttpReply::json(StatusCode::OK, &json!({ "status": "ok" })))
+            }
+            (Resource::Description, _) => Ok(HttpReply::raw_json(StatusCode::OK, openapi::text())),
+            (Resource::State, _) => Ok(HttpReply::json(StatusCode::OK, &state(house))),
             (Resource::Scenario, _) => {
                 let text = house.scenario().to_owned();
-                Ok(Reply::content(StatusCode::OK, "application/yaml", text))
+                Ok(HttpReply::content(StatusCode::OK, "application/yaml", text))
             }
             (Resource::Faults, Method::Post) => faults::add(house, request).await,
             (Resource::Faults, _) => Ok(faults::list(house)),
@@ -152,10 +158,12 @@ impl Plane {
             (Resource::Journal, _) => journal::list(house, request),
             (Resource::JournalWait, _) => journal::wait(house, request).await,
             (Resource::Clock, Method::Post) => clock::change(house, request).await,
-            (Resource::Clock, _) => Ok(Reply::json(StatusCode::OK, &clock::show(house.clock()))),
+            (Resource::Clock, _) => {
+                Ok(HttpReply::json(StatusCode::OK, &clock::show(house.clock())))
+            }
             (Resource::Reset, _) => {
                 self.resets.see_through(Arc::clone(&self.house).reset()).await;
-                Ok(Reply::json(StatusCode::OK, &state(house)))
+                Ok(HttpReply::json(StatusCode::OK, &state(house)))
             }
         }
     }
@@ -182,20 +190,20 @@ fn state(house: &dyn Controls) -> Value {
     state
 }
 
-fn requests(house: &dyn Controls, target: &str) -> Result<Reply, Reply> {
+fn requests(house: &dyn Controls, target: &str) -> Result<HttpReply, HttpReply> {
     let requests = house.requests(target).ok_or_else(|| no_target(house, target))?;
-    Ok(Reply::json(StatusCode::OK, &json!({ "target": target, "requests": requests })))
+    Ok(HttpReply::json(StatusCode::OK, &json!({ "target": target, "requests": requests })))
 }
 
-fn forget_requests(house: &dyn Controls, target: &str) -> Result<Reply, Reply> {
+fn forget_requests(house: &dyn Controls, target: &str) -> Result<HttpReply, HttpReply> {
     if house.forget_requests(target) {
-        Ok(Reply::empty(StatusCode::NO_CONTENT))
+        Ok(HttpReply::empty(StatusCode::NO_CONTENT))
     } else {
         Err(no_target(house, target))
     }
 }
 
-fn no_target(house: &dyn Controls, target: &str) -> Reply {
+fn no_target(house: &dyn Controls, target: &str) -> HttpReply {
     let targets = house.summary().http_targets;
     let names: Vec<String> = targets.into_iter().map(|target| target.name).collect();
     missing("target", target, &names)

@@ -7,7 +7,7 @@ use crate::limits;
 
 /// What a scenario says about access; the password is a setting of the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessPolicy {
     /// How strictly Digest is read.
     pub digest: DigestMode,
     /// The origins that may use the API from a browser, beside the device's own.

@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::actions::{Action, Capacity, Definition, Queue, Refusal, Request, Status};
+use super::actions::{
+    Action, ActionRequest, AdmissionRefusal, Capacity, Definition, Queue, RequestStatus,
+};
 use super::config::WifiSettings;
-use super::config::table::{Applied, Around, FieldError, Lens, Object, Write};
+use super::config::table::{Applied, FieldError, Lens, Object, Write, WriteContext};
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
-use super::script::{Console, Course};
+use super::script::{Console, ScriptState};
 use super::sd::SdCard;
 use super::watermark::Watermark;
-use super::{Access, Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
+use super::{AccessPolicy, Boot, Config, Firmware, Hardware, Identity, Power, Resumed, Snapshot};
 use crate::clock::{Clock, VirtualTime};
 use crate::decimal::Decimal;
 use crate::fault::{ActionCall, Engine};
@@ -27,7 +29,7 @@ use crate::meter::{Meter, MeterPlan, ReceptionCursor};
 
 /// How a device's actions behave where the contract leaves a choice (contract §3, rulings).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ActionSettings {
+pub struct ActionPolicy {
     /// How a call is answered.
     pub call_route: CallRoute,
     /// What happens to a call with fewer free places than requests.
@@ -41,7 +43,7 @@ pub struct ActionSettings {
     pub http_failure_is_zero: bool,
 }
 
-impl ActionSettings {
+impl ActionPolicy {
     /// The status id of the first request.
     #[must_use]
     pub fn first_status_id(&self) -> u64 {
@@ -130,13 +132,13 @@ pub struct Setup {
     /// Who it is.
     pub identity: Identity,
     /// How its actions behave.
-    pub actions: ActionSettings,
+    pub actions: ActionPolicy,
     /// The actions it starts with.
     pub definition: Option<Arc<Definition>>,
     /// What it is set to.
     pub config: Arc<Config>,
     /// Who gets in.
-    pub access: Access,
+    pub access: AccessPolicy,
     /// Its meter.
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
@@ -156,10 +158,10 @@ impl Setup {
     #[must_use]
     pub fn of(identity: Identity) -> Self {
         Self {
-            actions: ActionSettings::default(),
+            actions: ActionPolicy::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
-            access: Access::default(),
+            access: AccessPolicy::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
             hardware: Hardware::default(),
@@ -188,8 +190,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Device {
     pub(super) identity: Identity,
-    settings: ActionSettings,
-    access: Access,
+    settings: ActionPolicy,
+    access: AccessPolicy,
     hardware: Hardware,
     initial: Initial,
     pub(super) meter: Meter,
@@ -203,7 +205,7 @@ pub struct Device {
     // Held for some hundred nanoseconds (docs/architecture.md) and never across an await. The rules are
     // asked and the journal is written meanwhile, so that both know the order in which things happened,
     // and whoever sees a final status finds it in the journal. Neither of them ever calls a device.
-    state: Mutex<State>,
+    state: Mutex<DeviceState>,
     /// Held by the one who brings the link up over a long way; taken before the state, never after it.
     pub(super) turn: Mutex<()>,
     /// Held by the one who changes the configuration, so that no two make their changes from the same
@@ -227,7 +229,7 @@ struct Initial {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct DeviceState {
     pub(super) definition: Option<Arc<Definition>>,
     pub(super) config: Arc<Config>,
     pub(super) firmware: Firmware,
@@ -241,7 +243,7 @@ pub(super) struct State {
     pub(super) offline: bool,
     pub(super) charge: Charge,
     /// What became of the Berry script since the boot.
-    pub(super) script: Course,
+    pub(super) script: ScriptState,
     /// How far it has come in listening to its meter.
     pub(super) link: ReceptionCursor,
     /// A WPS pairing belongs to the boot it was started in: whatever begins a new one ends it.
@@ -252,7 +254,7 @@ pub(super) struct State {
 }
 
 /// A change of the configuration that is ready to be put in force.
-struct Draft {
+struct ConfigChange {
     config: Config,
     /// The pairing under way then.
     pairing: Option<Pairing>,
@@ -260,11 +262,11 @@ struct Draft {
     told: Vec<Event>,
 }
 
-impl State {
+impl DeviceState {
     fn new(
         initial: &Initial,
         identity: &Identity,
-        settings: ActionSettings,
+        settings: ActionPolicy,
         seed: u64,
         epoch: u64,
     ) -> Self {
@@ -278,7 +280,7 @@ impl State {
             upgrade: None,
             offline: false,
             charge: Charge::default(),
-            script: Course::default(),
+            script: ScriptState::default(),
             link: ReceptionCursor::new(VirtualTime::ZERO),
             pairing: None,
             queue: Queue::new(settings.first_status_id()),
@@ -326,7 +328,7 @@ impl Device {
         } = setup;
         let meter = Meter::new(&meter, seed, identity.id.as_str(), clock.civil(VirtualTime::ZERO));
         let initial = Initial { definition, config };
-        let mut state = State::new(&initial, &identity, settings, seed, 0);
+        let mut state = DeviceState::new(&initial, &identity, settings, seed, 0);
         match resumed {
             Some(resumed) => {
                 resumed.apply(&mut state, &identity.id, seed, &meter, clock.now());
@@ -374,13 +376,13 @@ impl Device {
 
     /// How its actions behave.
     #[must_use]
-    pub fn settings(&self) -> ActionSettings {
+    pub fn action_policy(&self) -> ActionPolicy {
         self.settings
     }
 
     /// Who gets in.
     #[must_use]
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &AccessPolicy {
         &self.access
     }
 
@@ -519,7 +521,7 @@ impl Device {
                 None => config.wifi.access_point = false,
             }
             let told = vec![Event::Wps { device: device(), outcome }];
-            Ok((Draft { config, pairing: None, told }, ()))
+            Ok((ConfigChange { config, pairing: None, told }, ()))
         });
     }
 
@@ -539,18 +541,21 @@ impl Device {
         self.change(|view| {
             let mut config = Config::clone(&view.config);
             let result = change(&mut config)?;
-            Ok((Draft { config, pairing: view.pairing, told: Vec::new() }, result))
+            Ok((ConfigChange { config, pairing: view.pairing, told: Vec::new() }, result))
         })
     }
 
     /// Puts a configuration in force that is made from the one before. It is made without the device's
     /// lock, and made anew where that is not the one in force any more: who changes the configuration
     /// waits for their turn, so that only a restore, a reset, a boot or a pairing can come between.
-    fn change<T, E>(&self, mut make: impl FnMut(&View) -> Result<(Draft, T), E>) -> Result<T, E> {
+    fn change<T, E>(
+        &self,
+        mut make: impl FnMut(&View) -> Result<(ConfigChange, T), E>,
+    ) -> Result<T, E> {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let view = self.view();
-            let (Draft { config, pairing, told }, result) = make(&view)?;
+            let (ConfigChange { config, pairing, told }, result) = make(&view)?;
             let (mut state, _) = self.caught_up();
             if !state.is_still(&view) {
                 continue;
@@ -567,7 +572,7 @@ impl Device {
     }
 
     /// Every change of the configuration goes this way.
-    pub(super) fn put_in_force(&self, state: &mut State, config: Config) {
+    pub(super) fn put_in_force(&self, state: &mut DeviceState, config: Config) {
         // What the meter said up to now was read with the keys of the old one.
         self.follow(state, self.clock.now());
         // Other settings of Wi-Fi put an end to a pairing.
@@ -590,7 +595,8 @@ impl Device {
     ) -> Result<T, Vec<FieldError>> {
         let written = self.change(|view| {
             let before = &view.config;
-            let around = Around { before: Some(before), id: &self.identity.id, site: &self.site };
+            let around =
+                WriteContext { before: Some(before), id: &self.identity.id, site: &self.site };
             let now = (object.of.get)(before);
             let Applied { value, changed, unknown } =
                 object.apply(now, given, write, view.firmware, &around)?;
@@ -604,7 +610,7 @@ impl Device {
             });
             let changed = Event::SettingsChanged { device: device(), object, fields: changed };
             let told = ignored.into_iter().chain([changed]).collect();
-            Ok((Draft { config, pairing: view.pairing, told }, value))
+            Ok((ConfigChange { config, pairing: view.pairing, told }, value))
         });
         written.inspect_err(|errors: &Vec<_>| self.write_refused(object.name, errors))
     }
@@ -617,7 +623,7 @@ impl Device {
             (part.get_mut)(&mut config).clone_from(value);
             let (device, fields) = (self.identity.id.shared(), Vec::new());
             let told = vec![Event::SettingsChanged { device, object: name, fields }];
-            Ok((Draft { config, pairing: view.pairing, told }, ()))
+            Ok((ConfigChange { config, pairing: view.pairing, told }, ()))
         });
         // It cannot fail.
         let Ok(()) = changed;
@@ -640,7 +646,7 @@ impl Device {
 
     /// Counts a change, and lets go of the state only then: nobody acts on a change that does not
     /// count yet, and so is not waited for where it is to be kept.
-    pub(super) fn changed(&self, state: MutexGuard<'_, State>) {
+    pub(super) fn changed(&self, state: MutexGuard<'_, DeviceState>) {
         self.changes.send_modify(|count| *count += 1);
         drop(state);
     }
@@ -734,8 +740,8 @@ impl Device {
             all_or_nothing: self.settings.admission == Admission::All,
         };
         queue.admit(&action.id, wanted, capacity).map_err(|refusal| match refusal {
-            Refusal::Busy => CallRefused::Busy,
-            Refusal::Full => CallRefused::Full,
+            AdmissionRefusal::Busy => CallRefused::Busy,
+            AdmissionRefusal::Full => CallRefused::Full,
         })
     }
 
@@ -751,7 +757,7 @@ impl Device {
 
     /// The entries of these status ids, in the order asked; unknown ones are left out.
     #[must_use]
-    pub fn status(&self, ids: &[u64]) -> Vec<Status> {
+    pub fn status(&self, ids: &[u64]) -> Vec<RequestStatus> {
         self.state().queue.status(ids)
     }
 
@@ -765,12 +771,12 @@ impl Device {
     pub fn reset(&self) {
         let mut state = self.state();
         let epoch = state.epoch + 1;
-        *state = State::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
+        *state = DeviceState::new(&self.initial, &self.identity, self.settings, self.seed, epoch);
         state.offline = power::records_alone(&state.config, state.firmware, &self.site);
         self.changed(state);
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, DeviceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -784,7 +790,7 @@ pub struct Run {
     /// The action's id.
     pub action: Arc<str>,
     /// The queued requests, in order.
-    pub requests: Vec<(Ticket, Arc<Request>)>,
+    pub requests: Vec<(Ticket, Arc<ActionRequest>)>,
     /// Requests that found no place.
     pub dropped: usize,
 }
@@ -897,7 +903,7 @@ mod tests {
     }
 
     impl Bench {
-        fn new(actions: &Value, settings: ActionSettings) -> Self {
+        fn new(actions: &Value, settings: ActionPolicy) -> Self {
             let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
             let journal = Arc::new(Journal::new(clock.clone()));
             let engine = Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new());
@@ -964,7 +970,7 @@ mod tests {
             action("a", 20),
             action("b", 1),
         ]);
-        let bench = Bench::new(&actions, ActionSettings::default());
+        let bench = Bench::new(&actions, ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         for (id, refused, status) in [
             ("nobody", CallRefused::Unknown, 404),
@@ -986,7 +992,7 @@ mod tests {
         let request = |host: &str, enable: bool| json!({"http": {"url": format!("http://{host}/"), "enable": enable}});
         let requests = json!([request("one", true), request("two", false), request("three", true)]);
         let actions = json!([{"id": "a", "requests": requests}]);
-        let bench = Bench::new(&actions, ActionSettings::default());
+        let bench = Bench::new(&actions, ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         assert_eq!((ids(&run), run.dropped), (vec![1, 2], 0));
         let all = bench.device.definition().unwrap().actions()[0].requests.clone();
@@ -997,11 +1003,11 @@ mod tests {
     #[test]
     fn a_call_that_does_not_fit_is_cut_or_refused_as_set() {
         let actions = json!([action("a", 18), action("b", 3)]);
-        let fit = Bench::new(&actions, ActionSettings::default());
+        let fit = Bench::new(&actions, ActionPolicy::default());
         let _first = fit.device.call("a").unwrap();
         let cut = fit.device.call("b").unwrap();
         assert_eq!((ids(&cut), cut.dropped), (vec![19, 20], 1));
-        let settings = ActionSettings { admission: Admission::All, ..ActionSettings::default() };
+        let settings = ActionPolicy { admission: Admission::All, ..ActionPolicy::default() };
         let all = Bench::new(&actions, settings);
         let _first = all.device.call("a").unwrap();
         assert_eq!(all.refused("b"), CallRefused::Full);
@@ -1010,7 +1016,7 @@ mod tests {
     #[test]
     fn rules_disable_actions_and_occupy_places() {
         let actions = json!([action("a", 3), action("b", 3)]);
-        let bench = Bench::new(&actions, ActionSettings::default());
+        let bench = Bench::new(&actions, ActionPolicy::default());
         let place = ActionPlace { action: Some("a".into()), ..ActionPlace::default() };
         bench.rule("off", Fault::Action(place, ActionEffect::Disable));
         assert_eq!(bench.refused("a"), CallRefused::Disabled);
@@ -1024,7 +1030,7 @@ mod tests {
     // Ruling: FAULT-4.
     #[test]
     fn a_call_of_an_unknown_action_counts_for_no_rule() {
-        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let bench = Bench::new(&json!([]), ActionPolicy::default());
         bench.rule("off", Fault::Action(ActionPlace::default(), ActionEffect::Disable));
         assert_eq!(bench.refused("nobody"), CallRefused::Unknown);
         assert_eq!(bench.engine.get("off").unwrap().evaluated, 0);
@@ -1033,7 +1039,7 @@ mod tests {
     // Ruling: ACTION-15.
     #[tokio::test]
     async fn exe_time_counts_from_the_start_of_the_request() {
-        let bench = Bench::new(&json!([action("a", 1)]), ActionSettings::default());
+        let bench = Bench::new(&json!([action("a", 1)]), ActionPolicy::default());
         let mut run = bench.device.call("a").unwrap();
         let (ticket, _) = run.requests.pop().unwrap();
         bench.clock.advance(Duration::from_secs(3)).await.unwrap();
@@ -1048,7 +1054,7 @@ mod tests {
 
     #[test]
     fn a_ticket_that_is_dropped_ends_its_request() {
-        let bench = Bench::new(&json!([action("a", 2)]), ActionSettings::default());
+        let bench = Bench::new(&json!([action("a", 2)]), ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         assert_eq!(bench.device.in_progress(), 2);
         drop(run);
@@ -1060,7 +1066,7 @@ mod tests {
     // Ruling: ACTION-16.
     #[test]
     fn a_new_definition_changes_nothing_for_requests_under_way() {
-        let bench = Bench::new(&json!([action("a", 1)]), ActionSettings::default());
+        let bench = Bench::new(&json!([action("a", 1)]), ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         bench.device.store(definition(&json!([action("a", 2), action("b", 1)])));
         assert_eq!(run.definition.actions().len(), 1);
@@ -1072,7 +1078,7 @@ mod tests {
 
     #[test]
     fn what_comes_from_before_a_reset_is_discarded() {
-        let settings = ActionSettings { first_status_id: Some(139), ..ActionSettings::default() };
+        let settings = ActionPolicy { first_status_id: Some(139), ..ActionPolicy::default() };
         let bench = Bench::new(&json!([action("a", 1)]), settings);
         let mut before = bench.device.call("a").unwrap();
         bench.device.delete_definition();
@@ -1090,7 +1096,7 @@ mod tests {
 
     #[test]
     fn a_change_of_the_configuration_is_made_without_the_lock() {
-        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let bench = Bench::new(&json!([]), ActionPolicy::default());
         let changed = bench.device.configure(|config| {
             let (send, receive) = std::sync::mpsc::channel();
             let device = Arc::clone(&bench.device);
@@ -1116,7 +1122,7 @@ mod tests {
 
     #[test]
     fn a_change_counts_before_anybody_sees_it() {
-        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let bench = Bench::new(&json!([]), ActionPolicy::default());
         let device = Arc::clone(&bench.device);
         let notes = Arc::new(Notes { device, locked: AtomicBool::new(false) });
         let waker = Arc::clone(&notes).into();
@@ -1131,7 +1137,7 @@ mod tests {
 
     #[test]
     fn a_change_that_was_overtaken_is_made_anew() {
-        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let bench = Bench::new(&json!([]), ActionPolicy::default());
         let set = |script: &str| {
             let script = Some(script.into());
             bench.device.configure(|config| {
@@ -1157,7 +1163,7 @@ mod tests {
 
     #[test]
     fn an_id_from_a_client_is_cut_for_the_journal() {
-        let bench = Bench::new(&json!([]), ActionSettings::default());
+        let bench = Bench::new(&json!([]), ActionPolicy::default());
         bench.refused(&"ü".repeat(5_000));
         let entries = bench.journal.after(0, 1, |_| true);
         let Event::CallRefused { action, .. } = &entries[0].event else { panic!("{entries:?}") };
@@ -1183,7 +1189,7 @@ mod tests {
             let action = |n: usize| action(&n.to_string(), n % 5 + 1);
             let actions: Vec<Value> = (0..Self::ACTIONS).map(action).collect();
             Self {
-                bench: Bench::new(&json!(actions), ActionSettings::default()),
+                bench: Bench::new(&json!(actions), ActionPolicy::default()),
                 running: (0..Self::ACTIONS).map(|_| AtomicUsize::new(0)).collect(),
                 requests: AtomicUsize::new(0),
                 admitted: AtomicUsize::new(0),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Firmware;
 use super::sd::CardPlan;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// The device as a thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,14 +20,14 @@ pub struct Hardware {
     /// The SD card in it; none where the slot is empty.
     pub sd_card: Option<CardPlan>,
     /// Which firmware the images that are uploaded are, by the first that fits.
-    pub images: Vec<Image>,
+    pub images: Vec<FirmwareImage>,
     /// Whether downloads drain the supercapacitor while the meter alone feeds the device.
     pub power_model: bool,
 }
 
 /// A firmware image, by what is given of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct FirmwareImage {
     /// Its file's name, as the upload gives it.
     pub name: Option<String>,
     /// Its size in bytes.
@@ -38,7 +38,7 @@ pub struct Image {
     pub firmware: Firmware,
 }
 
-impl Image {
+impl FirmwareImage {
     /// Whether an upload is this image.
     #[must_use]
     pub fn fits(&self, name: &str, size: u64, md5: &[u8; 16]) -> bool {
@@ -59,7 +59,7 @@ impl Hardware {
     #[must_use]
     pub fn build(&self, firmware: Firmware) -> String {
         self.build.clone().unwrap_or_else(|| {
-            let bits = Draws::new(0, Stream::named(&format!("build {firmware}")), 0).bits();
+            let bits = Draws::new(0, RandomStream::named(&format!("build {firmware}")), 0).bits();
             format!("{:07x}-{:08x}", bits >> 36, bits & 0xFFFF_FFFF)
         })
     }

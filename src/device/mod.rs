@@ -26,13 +26,13 @@ mod snapshot;
 pub mod template;
 pub mod variables;
 
-pub use self::access::{Access, DigestMode, Origin, OriginPattern, PortPattern};
+pub use self::access::{AccessPolicy, DigestMode, Origin, OriginPattern, PortPattern};
 pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::handle::{
-    ActionSettings, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
+    ActionPolicy, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
 };
-pub use self::hardware::{Hardware, Image};
+pub use self::hardware::{FirmwareImage, Hardware};
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};

@@ -13,7 +13,7 @@ use super::{DeviceId, Snapshot};
 use crate::clock::VirtualTime;
 use crate::limits;
 use crate::meter::Interface;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// What a device is plugged into and what is around it; a scenario says it, no client can change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Network {
     /// A network of which only the name is known, the `index`-th of those around a device.
     #[must_use]
     pub fn near(ssid: String, index: usize) -> Self {
-        let stream = Stream::named("network").child(hash(&ssid));
+        let stream = RandomStream::named("network").child(hash(&ssid));
         let mut draws = Draws::new(0, stream, u64::try_from(index).unwrap_or(0));
         network(ssid, &mut draws)
     }
@@ -257,7 +257,7 @@ pub struct WifiState {
     /// The network it is connected to.
     pub network: Option<Sighting>,
     /// Its address there.
-    pub address: Option<Address>,
+    pub address: Option<IpSettings>,
     /// Whether it sleeps between beacons.
     pub power_save: bool,
 }
@@ -315,7 +315,7 @@ pub struct EthState {
     /// Its MAC address: the device's id and three, as seen.
     pub mac: DeviceId,
     /// Whether the link is up; then it has an address.
-    pub address: Option<Address>,
+    pub address: Option<IpSettings>,
 }
 
 impl EthState {
@@ -329,7 +329,7 @@ impl EthState {
 /// An address on a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the API")]
-pub struct Address {
+pub struct IpSettings {
     pub ip: Ipv4Addr,
     pub mask: Ipv4Addr,
     pub gateway: Ipv4Addr,
@@ -400,7 +400,8 @@ impl Neighbourhood<'_> {
     }
 
     fn sight(&self, network: Network, now: VirtualTime) -> Sighting {
-        let stream = Stream::named("rssi").child(number(self.id)).child(number(&network.bssid));
+        let stream =
+            RandomStream::named("rssi").child(number(self.id)).child(number(&network.bssid));
         let waver = f64::from(limits::RSSI_WAVER) * wavering(self.seed, stream, now);
         #[expect(clippy::cast_possible_truncation, reason = "a few dB")]
         let waver = libm::round(waver) as i8;
@@ -425,7 +426,7 @@ impl Neighbourhood<'_> {
 
     /// A network near by of which only the name matters.
     fn known(&self, ssid: &str, secured: bool) -> Network {
-        let mut draws = Draws::new(self.seed, Stream::named("network").child(hash(ssid)), 0);
+        let mut draws = Draws::new(self.seed, RandomStream::named("network").child(hash(ssid)), 0);
         Network {
             auth_mode: if secured { AuthMode::Wpa2 } else { AuthMode::Open },
             rssi: between(&mut draws, -58, -42),
@@ -461,7 +462,7 @@ impl Neighbourhood<'_> {
 
 /// Networks of neighbours that nobody named: the same for all devices of a house.
 fn made_up(seed: u64) -> Vec<Network> {
-    let stream = Stream::named("neighbours");
+    let stream = RandomStream::named("neighbours");
     let count = 3 + Draws::new(seed, stream, 0).bits() % 4;
     let neighbour = |ordinal| {
         let mut draws = Draws::new(seed, stream, ordinal);
@@ -514,7 +515,7 @@ fn between(draws: &mut Draws, least: i8, most: i8) -> i8 {
 }
 
 /// A slow wavering from −1 to 1: drawn every [`limits::RSSI_PERIOD`], and straight between.
-fn wavering(seed: u64, stream: Stream, now: VirtualTime) -> f64 {
+fn wavering(seed: u64, stream: RandomStream, now: VirtualTime) -> f64 {
     let periods = now.since_start().as_secs_f64() / limits::RSSI_PERIOD.as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time counts up")]
     let index = periods as u64;
@@ -530,7 +531,7 @@ fn number(id: &DeviceId) -> u64 {
 }
 
 fn hash(text: &str) -> u64 {
-    Stream::named(text).number()
+    RandomStream::named(text).number()
 }
 
 fn ethernet_mac(id: &DeviceId) -> DeviceId {
@@ -546,10 +547,10 @@ enum Lease {
 
 /// The address that is set, or the one that the router of the house gives: in 192.168.1.0/24, by the
 /// last byte of the MAC address, so that up to a hundred devices with ids in a row do not collide.
-fn address_of(set: &StaticIp, id: &DeviceId, lease: Lease) -> Address {
+fn address_of(set: &StaticIp, id: &DeviceId, lease: Lease) -> IpSettings {
     if set.static_ip {
         let StaticIp { ip, netmask, gateway, dns, .. } = *set;
-        return Address { ip, mask: netmask, gateway, dns };
+        return IpSettings { ip, mask: netmask, gateway, dns };
     }
     #[expect(clippy::cast_possible_truncation, reason = "its last byte")]
     let last = number(id) as u8;
@@ -559,5 +560,5 @@ fn address_of(set: &StaticIp, id: &DeviceId, lease: Lease) -> Address {
     };
     let router = Ipv4Addr::new(192, 168, 1, 1);
     let mask = Ipv4Addr::new(255, 255, 255, 0);
-    Address { ip: Ipv4Addr::new(192, 168, 1, host), mask, gateway: router, dns: router }
+    IpSettings { ip: Ipv4Addr::new(192, 168, 1, host), mask, gateway: router, dns: router }
 }

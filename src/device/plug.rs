@@ -7,8 +7,8 @@ use super::{DeviceId, Snapshot};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::limits;
-use crate::meter::{Interface, Status};
-use crate::rng::{Draws, Stream};
+use crate::meter::{Interface, MeterStatus};
+use crate::rng::{Draws, RandomStream};
 
 /// Volts, to the millivolt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl PlugVoltages {
         site: &Site,
         seed: u64,
     ) -> Self {
-        let unplugged = snapshot.meter.status == Status::NotConnected;
+        let unplugged = snapshot.meter.status == MeterStatus::NotConnected;
         let meter = meter.filter(|_| !unplugged);
         let noise = Noise { id, seed, now: snapshot.now };
         let mbus = if meter == Some(Interface::Mbus) { 13.9 } else { 0.05 };
@@ -58,7 +58,8 @@ impl Noise<'_> {
     /// A voltage about `level`: within half a percent, another one each second.
     fn about(&self, plug: &str, level: f64) -> Decimal {
         let second = self.now.since_start().as_secs();
-        let stream = Stream::named(self.id.as_str()).child(Stream::named(plug).number());
+        let stream =
+            RandomStream::named(self.id.as_str()).child(RandomStream::named(plug).number());
         let share = Draws::new(self.seed, stream, second).uniform(-1.0, 1.0);
         Decimal::rounded(level * (1.0 + limits::PLUG_NOISE * share), 3)
     }

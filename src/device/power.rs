@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::actions::Queue;
-use super::handle::{Device, State};
+use super::handle::{Device, DeviceState};
 use super::network::Site;
-use super::script::Course;
+use super::script::ScriptState;
 use super::{Boot, Config, Feature, Firmware, Profile};
 use crate::clock::VirtualTime;
 use crate::journal::Event;
@@ -209,10 +209,10 @@ impl Device {
         drop((definition, before));
     }
 
-    fn forget_runs(&self, state: &mut State) {
+    fn forget_runs(&self, state: &mut DeviceState) {
         state.pairing = None;
         state.epoch += 1;
-        state.script = Course::default();
-        state.queue = Queue::new(self.settings().first_status_id());
+        state.script = ScriptState::default();
+        state.queue = Queue::new(self.action_policy().first_status_id());
     }
 }

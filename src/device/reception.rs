@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::handle::State;
+use super::handle::DeviceState;
 use super::{Config, Device, Snapshot};
 use crate::clock::VirtualTime;
 use crate::fault::Episodes;
 use crate::limits;
-use crate::meter::{Listener, ReceptionCursor};
+use crate::meter::{MeterListener, ReceptionCursor};
 
 impl Device {
     /// What it is at this moment, with what it knows of its meter: what every surface shows of one
@@ -48,7 +48,7 @@ impl Device {
 
     /// Brings the link to the meter up to `now`, and says what befalls the meter. Due before every
     /// change of what the link depends on: the configuration's keys, and boots.
-    pub(super) fn follow(&self, state: &mut State, now: VirtualTime) -> Arc<Episodes> {
+    pub(super) fn follow(&self, state: &mut DeviceState, now: VirtualTime) -> Arc<Episodes> {
         let episodes = self.engine.meter(self.identity.id.as_str(), now);
         state.current_link();
         self.meter.follow(&mut state.link, now, listener(&state.config, &episodes));
@@ -57,7 +57,7 @@ impl Device {
 
     /// The state, and now, which its link is not far behind: a long way is gone without the lock and
     /// beside the runtime, so that it holds nobody up.
-    pub(super) fn caught_up(&self) -> (MutexGuard<'_, State>, VirtualTime) {
+    pub(super) fn caught_up(&self) -> (MutexGuard<'_, DeviceState>, VirtualTime) {
         let caught_up = || {
             let state = self.state();
             // Read under the lock, so that no link goes back.
@@ -101,7 +101,7 @@ impl Device {
     }
 }
 
-impl State {
+impl DeviceState {
     /// The link to the meter, which is a new one where the device has come up anew since.
     fn current_link(&mut self) -> &mut ReceptionCursor {
         if self.link.up_since() != self.boot.at {
@@ -239,8 +239,8 @@ fn key(config: &Config) -> Option<&[u8; 16]> {
     config.meter.encryption_key.as_ref().filter(|_| config.meter.encryption).map(|key| &key.0)
 }
 
-fn listener<'a>(config: &'a Config, episodes: &'a Arc<Episodes>) -> Listener<'a> {
-    Listener { episodes, key: key(config) }
+fn listener<'a>(config: &'a Config, episodes: &'a Arc<Episodes>) -> MeterListener<'a> {
+    MeterListener { episodes, key: key(config) }
 }
 
 #[cfg(test)]
@@ -250,11 +250,11 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, Speed};
-    use crate::device::config::Key;
+    use crate::device::config::MeterKey;
     use crate::device::{DeviceId, Firmware, Identity, License, Setup};
     use crate::fault::{Engine, Fault, MeterEffect, Rule, Silence, Trigger};
     use crate::journal::Journal;
-    use crate::meter::{Kind, MeterPlan, Status};
+    use crate::meter::{MeterKind, MeterPlan, MeterStatus};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -286,7 +286,7 @@ mod tests {
             self.engine.add(Rule { id: id.into(), fault, when }).unwrap();
         }
 
-        fn status(&self) -> Status {
+        fn status(&self) -> MeterStatus {
             self.device.snapshot().meter.status
         }
 
@@ -317,14 +317,14 @@ mod tests {
     }
 
     fn ensor() -> MeterPlan {
-        MeterPlan { kind: Some(Kind::Ensor), ..MeterPlan::default() }
+        MeterPlan { kind: Some(MeterKind::Ensor), ..MeterPlan::default() }
     }
 
     #[tokio::test]
     async fn who_listens_gets_every_reading_and_after_a_jump_only_the_newest() {
         let bench = bench(ensor());
         let mut readings = bench.listen();
-        assert_eq!(bench.status(), Status::NoData);
+        assert_eq!(bench.status(), MeterStatus::NoData);
         bench.clock.advance(MINUTE).await.unwrap();
         let ids = received(&mut readings);
         assert!(ids.len() > 55 && ids.iter().copied().eq(1..=ids.len() as u64), "{ids:?}");
@@ -388,13 +388,13 @@ mod tests {
         received(&mut readings);
         bench.silence("out", Silence::NotConnected, None);
         bench.clock.advance(MINUTE).await.unwrap();
-        assert_eq!((received(&mut readings), bench.status()), (vec![], Status::NotConnected));
+        assert_eq!((received(&mut readings), bench.status()), (vec![], MeterStatus::NotConnected));
         assert_eq!((bench.id(), bench.device.next_reading()), (None, None));
         bench.engine.remove("out").unwrap();
         bench.clock.advance(Duration::from_secs(1)).await.unwrap();
-        assert_eq!(bench.status(), Status::Recognition);
+        assert_eq!(bench.status(), MeterStatus::Recognition);
         bench.clock.advance(MINUTE).await.unwrap();
-        assert_eq!(bench.status(), Status::Ok);
+        assert_eq!(bench.status(), MeterStatus::Ok);
         let ids = received(&mut readings);
         assert!(ids.len() > 55 && ids[0] < 62, "the ids go on: {ids:?}");
     }
@@ -404,7 +404,7 @@ mod tests {
         let bench = bench(ensor());
         bench.silence("out", Silence::NoData, Some(MINUTE));
         for _ in 0..5 {
-            assert_eq!(bench.status(), Status::NoData);
+            assert_eq!(bench.status(), MeterStatus::NoData);
         }
         let status = bench.engine.get("out").unwrap();
         assert_eq!((status.evaluated, status.fired), (5, 1));
@@ -417,23 +417,23 @@ mod tests {
         let set = |encryption, key: Option<[u8; 16]>| {
             let changed = bench.device.configure(|config| {
                 config.meter.encryption = encryption;
-                config.meter.encryption_key = key.map(Key);
+                config.meter.encryption_key = key.map(MeterKey);
                 Ok::<_, ()>(())
             });
             changed.unwrap();
         };
         bench.clock.advance(MINUTE).await.unwrap();
-        assert_eq!((bench.status(), bench.id()), (Status::KeyRequired, None));
+        assert_eq!((bench.status(), bench.id()), (MeterStatus::KeyRequired, None));
         set(true, Some([8; 16]));
-        assert_eq!(bench.status(), Status::EncryptionKey);
+        assert_eq!(bench.status(), MeterStatus::EncryptionKey);
         let mut readings = bench.listen();
         set(true, Some(key));
         bench.clock.advance(Duration::from_secs(10)).await.unwrap();
         let ids = received(&mut readings);
-        assert_eq!((bench.status(), ids[0]), (Status::Ok, 1));
+        assert_eq!((bench.status(), ids[0]), (MeterStatus::Ok, 1));
         let heard = bench.id();
         set(false, Some(key));
-        assert_eq!((bench.status(), bench.id()), (Status::KeyRequired, None));
+        assert_eq!((bench.status(), bench.id()), (MeterStatus::KeyRequired, None));
         set(true, Some(key));
         bench.clock.advance(Duration::from_secs(10)).await.unwrap();
         assert!(bench.id() > heard);
@@ -471,7 +471,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_changed_after_a_long_way_counts_from_then_on() {
-        let key = Some(Key([7; 16]));
+        let key = Some(MeterKey([7; 16]));
         let bench = bench(MeterPlan { encryption_key: Some([7; 16]), ..ensor() });
         let other = self::bench(ensor());
         for bench in [&bench, &other] {
@@ -492,6 +492,9 @@ mod tests {
     #[test]
     fn without_a_meter_nothing_is_connected() {
         let bench = bench(MeterPlan { kind: None, ..MeterPlan::default() });
-        assert_eq!((bench.status(), bench.device.next_reading()), (Status::NotConnected, None));
+        assert_eq!(
+            (bench.status(), bench.device.next_reading()),
+            (MeterStatus::NotConnected, None)
+        );
     }
 }

@@ -6,7 +6,7 @@
 //! fractions: an integer register is the decimal × 10^scaler, rounded half away from zero, and cut
 //! to what the type holds.
 
-use super::config::{NumberType, RegisterId, RegisterMap, Span, TEXT_BYTES, WordOrder};
+use super::config::{MapWordOrder, NumberType, RegisterId, RegisterMap, Span, TEXT_BYTES};
 use super::{CivilTime, DeviceId, Firmware, Snapshot};
 use crate::decimal::Decimal;
 use crate::limits;
@@ -91,7 +91,7 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
     let number = number.unwrap_or(Decimal::ZERO);
     let (bytes, len) = encode(number, register.scaler, register.number);
     let mut words = words(&bytes);
-    if span.order == WordOrder::Lsw {
+    if span.order == MapWordOrder::Lsw {
         words[..len / 2].reverse();
     }
     words
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::clock::VirtualTime;
     use crate::device::{Boot, Config, View};
-    use crate::meter::{Interface, Observation, Protocol, Quantity, Reading, Status};
+    use crate::meter::{Interface, MeterStatus, Observation, Protocol, Quantity, Reading};
 
     fn id() -> DeviceId {
         "A842E39F8124".parse().unwrap()
@@ -256,7 +256,7 @@ mod tests {
             time,
             view: View { config, firmware, boot: Boot::first(&id, 0), pairing: None },
             meter: Observation {
-                status: Status::Ok,
+                status: MeterStatus::Ok,
                 meter: Some(Arc::new(meter)),
                 reading: Some(Arc::new(reading)),
             },
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn before_the_first_reading_the_meters_registers_are_zero() {
         let mut at = snapshot(WINTER, &[]);
-        at.meter = Observation { status: Status::NoData, meter: None, reading: None };
+        at.meter = Observation { status: MeterStatus::NoData, meter: None, reading: None };
         for id in [
             "1.8.0",
             "power.active",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::actions::Definition;
-use super::handle::{Device, State};
+use super::handle::{Device, DeviceState};
 use super::network::Pairing;
 use super::{Boot, Config, DeviceId, Firmware, Power};
 use crate::clock::VirtualTime;
@@ -114,7 +114,7 @@ impl Resumed {
     /// The state of the device `id` in a house of this seed that goes on from here at `now`.
     pub(super) fn apply(
         self,
-        state: &mut State,
+        state: &mut DeviceState,
         id: &DeviceId,
         seed: u64,
         meter: &Meter,
@@ -216,8 +216,8 @@ mod tests {
     use super::*;
     use crate::decimal::Decimal;
     use crate::device::config::{
-        CustomScaler, Key, NumberType, Register, RegisterId, RegisterMap, RegisterSet, TxPower,
-        WordOrder,
+        CustomScaler, MapWordOrder, MappedRegister, MeterKey, NumberType, RegisterId, RegisterMap,
+        RegisterSet, TxPower,
     };
     use crate::meter::Quantity;
 
@@ -250,15 +250,16 @@ mod tests {
         config.settings.system.name = "Käfer \"1\"".into();
         config.settings.services.berry_run_delay = 86_400;
         config.meter.conv_factor = Decimal::new(1_234_567, 6);
-        config.meter.encryption_key = Some(Key([0xA5; 16]));
+        config.meter.encryption_key = Some(MeterKey([0xA5; 16]));
         config.custom_scalers = vec![CustomScaler { obis: [1, 0, 255], scaler: -6 }];
         config.mqtt.client_key = Some("-----BEGIN".into());
         config.wifi.max_tx_power = TxPower(41);
         config.eth.address.ip = [192, 168, 0, 7].into();
         let registers = [RegisterId::Quantity(Quantity::VoltageL2), RegisterId::ActivePower(3)];
-        let registers =
-            registers.map(|id| Register { id, number: NumberType::Float, scaler: 3 }).to_vec();
-        let set = RegisterSet { start_address: 9000, word_order: WordOrder::Lsw, registers };
+        let registers = registers
+            .map(|id| MappedRegister { id, number: NumberType::Float, scaler: 3 })
+            .to_vec();
+        let set = RegisterSet { start_address: 9000, word_order: MapWordOrder::Lsw, registers };
         config.modbus = Some(Arc::new(RegisterMap::new(vec![set]).unwrap()));
         config.script = Some("print(1)\n".into());
         let json = serde_json::to_string(&saved(serde_json::to_value(&config).unwrap())).unwrap();

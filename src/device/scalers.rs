@@ -11,7 +11,7 @@ use super::config::table::FieldError;
 use super::config::{Config, CustomScaler, ScalersSet};
 use super::json;
 use crate::limits;
-use crate::meter::{Protocol, Quantity, Unit};
+use crate::meter::{Protocol, Quantity, QuantityUnit};
 
 /// What the journal calls the user's own scalers.
 pub const NAME: &str = "meter/scalers/custom";
@@ -61,7 +61,7 @@ fn in_force(config: &Config, quantity: Quantity) -> i8 {
 /// What the device finds out: hundredths of an ampere, ones of everything else (vendor, sample).
 fn detected(quantity: Quantity) -> i8 {
     match quantity.unit() {
-        Unit::Ampere => -2,
+        QuantityUnit::Ampere => -2,
         _ => 0,
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     use crate::clock::VirtualTime;
     use crate::decimal::Decimal;
     use crate::device::{Boot, Firmware, View};
-    use crate::meter::{Interface, MeterIdentity, Observation, Reading, Status};
+    use crate::meter::{Interface, MeterIdentity, MeterStatus, Observation, Reading};
 
     fn with(set: ScalersSet, scalers: &Value) -> Config {
         let mut config = Config::factory(&"A842E39F8124".parse().unwrap());
@@ -227,7 +227,7 @@ mod tests {
                 pairing: None,
             },
             meter: Observation {
-                status: Status::Ok,
+                status: MeterStatus::Ok,
                 meter: Some(Arc::new(meter)),
                 reading: Some(Arc::new(reading)),
             },

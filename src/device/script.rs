@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::handle::{Device, State};
+use super::handle::{Device, DeviceState};
 use super::{Feature, Licensed, Profile};
 use crate::journal::Event;
 use crate::limits;
 
 /// What became of the script since the boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Course {
+pub(super) struct ScriptState {
     pub runs: bool,
     /// Whether it no longer starts by itself: its time has come, or a user has started or stopped it.
     pub settled: bool,
@@ -65,7 +65,7 @@ impl Device {
         }
     }
 
-    fn set_running(&self, mut state: MutexGuard<'_, State>, run: bool) -> bool {
+    fn set_running(&self, mut state: MutexGuard<'_, DeviceState>, run: bool) -> bool {
         let settled = std::mem::replace(&mut state.script.settled, true);
         let script = state.config.script.clone();
         let allowed = self.identity().license.includes(Licensed::BerryRun)

@@ -9,7 +9,7 @@ use super::{CivilTime, DeviceId, View, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// What a device and its meter are at one instant. Whatever a surface shows, it takes from one of
 /// these, so that no two numbers of an answer come from different moments.
@@ -167,7 +167,8 @@ impl Boot {
     /// The `ordinal`-th start, at `at`.
     #[must_use]
     pub fn new(device: &DeviceId, seed: u64, ordinal: u64, at: VirtualTime) -> Self {
-        let stream = Stream::named("boot").child(Stream::named(device.as_str()).number());
+        let stream =
+            RandomStream::named("boot").child(RandomStream::named(device.as_str()).number());
         let bits = Draws::new(seed, stream, ordinal).bits();
         #[expect(clippy::cast_possible_truncation, reason = "any 32 of its bits will do")]
         Self { at, id: BootId(bits as u32), ordinal }
@@ -186,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::device::{Config, Firmware};
-    use crate::meter::Status;
+    use crate::meter::MeterStatus;
 
     fn snapshot(set: impl FnOnce(&mut Config)) -> Snapshot {
         let id: DeviceId = "A842E39F8124".parse().unwrap();
@@ -225,7 +226,7 @@ mod tests {
                 pairing: None,
             },
             meter: Observation {
-                status: Status::Ok,
+                status: MeterStatus::Ok,
                 meter: None,
                 reading: Some(Arc::new(reading)),
             },

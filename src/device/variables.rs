@@ -7,11 +7,11 @@
 use std::fmt::{self, Write};
 use std::net::Ipv4Addr;
 
-use super::network::{Address, NetworkState, Sighting};
+use super::network::{IpSettings, NetworkState, Sighting};
 use super::plug::PlugVoltages;
 use super::{CivilTime, Device, Identity, Snapshot};
 use crate::decimal::Decimal;
-use crate::meter::{MeterIdentity, Quantity as Q, Status, Volume};
+use crate::meter::{MeterIdentity, MeterStatus, Quantity as Q, Volume};
 
 /// What variables are taken from: a device at one instant.
 #[derive(Debug, Clone)]
@@ -190,7 +190,7 @@ pub static VARIABLES: &[Variable] = &[
     text("meter.protocol_ver", |facts, out| facts.meter(out, |meter| &meter.protocol_version)),
     text("meter.status", |facts, out| out.write_str(facts.snapshot.meter.status.as_str())),
     text("plug.interface", |facts, out| {
-        let connected = facts.snapshot.meter.status != Status::NotConnected;
+        let connected = facts.snapshot.meter.status != MeterStatus::NotConnected;
         let meter = facts.snapshot.meter.meter.as_ref().filter(|_| connected);
         out.write_str(meter.map_or("NONE", |meter| meter.interface.as_str()))
     }),
@@ -229,7 +229,11 @@ pub static VARIABLES: &[Variable] = &[
 ];
 
 /// A part of an address; nothing where there is none.
-fn show(address: Option<Address>, part: fn(Address) -> Ipv4Addr, out: &mut String) -> fmt::Result {
+fn show(
+    address: Option<IpSettings>,
+    part: fn(IpSettings) -> Ipv4Addr,
+    out: &mut String,
+) -> fmt::Result {
     address.map_or(Ok(()), |address| write!(out, "{}", part(address)))
 }
 

@@ -76,11 +76,11 @@ impl Delay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Stream;
+    use crate::rng::RandomStream;
 
     fn drawn(delay: Delay) -> Vec<Duration> {
         let mut all: Vec<Duration> = (0..10_000)
-            .map(|ordinal| delay.draw(&mut Draws::new(1, Stream::named("delay"), ordinal)))
+            .map(|ordinal| delay.draw(&mut Draws::new(1, RandomStream::named("delay"), ordinal)))
             .collect();
         all.sort();
         all

@@ -112,7 +112,7 @@ pub struct SlavePlace {
     /// The function code; any where none.
     pub function: Option<u8>,
     /// Registers or coils of which the request touches at least one; any where none.
-    pub address: Option<Address>,
+    pub address: Option<AddressRange>,
     /// A value that the request writes at least once (coils: 0 or 1); any request where none.
     pub value: Option<RangeInclusive<u16>>,
     /// The action that sent the request, by id; anyone, outsiders too, where none.
@@ -129,11 +129,11 @@ pub struct ModbusPlace {
     /// The function code; any where none.
     pub function: Option<u8>,
     /// Registers of which the request touches at least one; any where none.
-    pub address: Option<Address>,
+    pub address: Option<AddressRange>,
 }
 
 /// A range of addresses.
-pub type Address = RangeInclusive<u16>;
+pub type AddressRange = RangeInclusive<u16>;
 
 /// Requests to an HTTP target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -242,9 +242,9 @@ pub enum SlaveEffect {
     /// The reply is wrong on the wire. The request is carried out.
     Wire(WireFault),
     /// The connection is closed at this moment (FIN).
-    Close(Moment),
+    Close(ReplyPhase),
     /// The connection is reset at this moment (RST).
-    Reset(Moment),
+    Reset(ReplyPhase),
     /// The slave's listener is closed: all its units refuse connections, open ones are reset.
     Refuse,
     /// Ends in the connector of the action that asked.
@@ -253,7 +253,7 @@ pub enum SlaveEffect {
 
 /// When, relative to the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Moment {
+pub enum ReplyPhase {
     /// Before its first byte. The request is not carried out.
     Before,
     /// Half of it is out.

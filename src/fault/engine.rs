@@ -21,7 +21,7 @@ use super::{
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// A rule: what, when, and the name under which it is counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,13 +36,13 @@ pub struct Rule {
 
 /// How often the windows of rules over meters begin, per device.
 #[derive(Debug, Clone, Default)]
-pub struct Rhythms {
+pub struct WindowBudget {
     /// Times a day by rules for any device, and by those for one.
     any: u64,
     named: BTreeMap<String, u64>,
 }
 
-impl Rhythms {
+impl WindowBudget {
     /// Counts a rule in, armed or not.
     ///
     /// # Errors
@@ -160,12 +160,12 @@ pub struct Connect<'a> {
     /// The action.
     pub call: ActionCall<'a>,
     /// Where the request goes.
-    pub peer: Peer<'a>,
+    pub peer: PeerRef<'a>,
 }
 
 /// Where a request of an action goes, and what of it a rule can name.
 #[derive(Debug, Clone, Copy)]
-pub enum Peer<'a> {
+pub enum PeerRef<'a> {
     /// A slave of the house.
     Slave(SlaveRequest<'a>),
     /// A target of the house.
@@ -195,7 +195,7 @@ pub struct SlaveRequest<'a> {
 /// A request to a device's own Modbus server.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the fields are what a rule can name")]
-pub struct ModbusRequest<'a> {
+pub struct DeviceModbusRequest<'a> {
     pub device: &'a str,
     pub unit: u8,
     pub function: u8,
@@ -206,7 +206,7 @@ pub struct ModbusRequest<'a> {
 
 /// Whose listener a rule may close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listener<'a> {
+pub enum FaultListener<'a> {
     /// That of a slave, by name.
     Slave(&'a str),
     /// That of a device's own Modbus server, by the device's id.
@@ -280,7 +280,7 @@ pub struct Engine {
 
 #[derive(Debug, Default)]
 struct Inner {
-    rules: Vec<Entry>,
+    rules: Vec<RuleEntry>,
     generation: u64,
     /// Sleepers of [`Engine::refusing`], woken by each change of the rules.
     watchers: Vec<Alarm>,
@@ -293,9 +293,9 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RuleEntry {
     rule: Rule,
-    stream: Stream,
+    stream: RandomStream,
     state: TriggerState,
     evaluated: u64,
     fired: u64,
@@ -329,7 +329,7 @@ impl Engine {
             entry.release();
         }
         inner.past.clear();
-        inner.rules = rules.into_iter().map(|rule| Entry::new(rule, now)).collect();
+        inner.rules = rules.into_iter().map(|rule| RuleEntry::new(rule, now)).collect();
         self.changed(&mut inner);
     }
 
@@ -347,13 +347,13 @@ impl Engine {
         if inner.rules.len() >= limits::FAULT_RULES {
             return Err(EngineError::Full);
         }
-        let mut rhythms = Rhythms::default();
+        let mut rhythms = WindowBudget::default();
         for entry in &inner.rules {
             let _ = rhythms.add(&entry.rule);
         }
         rhythms.add(&rule).map_err(EngineError::Often)?;
         self.explain(&rule.id, "added");
-        inner.rules.push(Entry::new(rule, now));
+        inner.rules.push(RuleEntry::new(rule, now));
         self.changed(&mut inner);
         Ok(())
     }
@@ -410,7 +410,7 @@ impl Engine {
     /// The rules with their counts, in the order in which they are asked.
     #[must_use]
     pub fn list(&self) -> Vec<RuleStatus> {
-        self.inner().rules.iter_mut().map(Entry::status).collect()
+        self.inner().rules.iter_mut().map(RuleEntry::status).collect()
     }
 
     /// One rule with its counts.
@@ -506,9 +506,9 @@ impl Engine {
             AdmissionVerdict { disabled: false, occupied: 0, limit: limits::REQUESTS_IN_PROGRESS };
         self.ask("admission", &|| call.to_string(), |fault, strike| match fault {
             Fault::Action(place, ActionEffect::Disable) if place.matches(call) => {
-                verdict.disabled |= strike.strikes(true);
+                verdict.disabled |= strike.fires(true);
             }
-            Fault::Queue { device, effect } if is(device, call.device) && strike.strikes(true) => {
+            Fault::Queue { device, effect } if is(device, call.device) && strike.fires(true) => {
                 match *effect {
                     QueueEffect::Occupy(places) => {
                         verdict.occupied = verdict.occupied.saturating_add(places);
@@ -528,7 +528,7 @@ impl Engine {
         self.ask("run", &|| call.to_string(), |fault, strike| {
             if let Fault::Action(place, ActionEffect::Hold { lasts }) = fault
                 && place.matches(call)
-                && strike.strikes(hold.is_none())
+                && strike.fires(hold.is_none())
             {
                 let sleep = strike.hold(&self.clock, *lasts);
                 hold = Some(Hold { rule: strike.id.clone(), sleep });
@@ -548,17 +548,17 @@ impl Engine {
             }
             match effect {
                 LiveEffect::Delay(delay) => {
-                    if strike.strikes(true) {
+                    if strike.fires(true) {
                         verdict.delay += delay.draw(&mut strike.draws);
                     }
                 }
                 LiveEffect::Stall { lasts } => {
-                    if strike.strikes(verdict.stall.is_none()) {
+                    if strike.fires(verdict.stall.is_none()) {
                         verdict.stall = Some(strike.hold(&self.clock, *lasts));
                     }
                 }
                 LiveEffect::Cut { .. } | LiveEffect::Duplicate | LiveEffect::Takeover => {
-                    if strike.strikes(verdict.effect.is_none()) {
+                    if strike.fires(verdict.effect.is_none()) {
                         verdict.effect = Some(*effect);
                     }
                 }
@@ -579,25 +579,25 @@ impl Engine {
                 }
                 (
                     Fault::Action(place, ActionEffect::Reply { code, slave: Some(_), .. }),
-                    Peer::OutsideSlave,
+                    PeerRef::OutsideSlave,
                 )
                 | (
                     Fault::Action(place, ActionEffect::Reply { code, target: Some(_), .. }),
-                    Peer::OutsideTarget,
+                    PeerRef::OutsideTarget,
                 ) if place.matches(call) => ConnectFault::Unsent(*code),
-                (Fault::Slave(place, SlaveEffect::Connect(fault)), Peer::Slave(request))
+                (Fault::Slave(place, SlaveEffect::Connect(fault)), PeerRef::Slave(request))
                     if place.matches(&request) =>
                 {
                     *fault
                 }
-                (Fault::Target(place, TargetEffect::Connect(fault)), Peer::Target(request))
+                (Fault::Target(place, TargetEffect::Connect(fault)), PeerRef::Target(request))
                     if place.matches(&request) =>
                 {
                     *fault
                 }
                 _ => return,
             };
-            if strike.strikes(found.is_none()) {
+            if strike.fires(found.is_none()) {
                 found = Some(fault);
             }
         });
@@ -631,7 +631,7 @@ impl Engine {
 
     /// A request that a device's own Modbus server received.
     #[must_use]
-    pub fn modbus(&self, request: &ModbusRequest<'_>) -> Verdict<SlaveEffect> {
+    pub fn modbus(&self, request: &DeviceModbusRequest<'_>) -> Verdict<SlaveEffect> {
         self.verdict(
             "modbus",
             |fault| match fault {
@@ -700,21 +700,21 @@ impl Engine {
     /// server, or the broker that a device's MQTT client would connect to. This is a state, not a
     /// request: it follows the windows alone, and [`RuleStatus::fired`] counts how often it began.
     #[must_use]
-    pub fn refusing(&self, listener: Listener<'_>, before: bool) -> Refusing {
+    pub fn refusing(&self, listener: FaultListener<'_>, before: bool) -> Refusing {
         let now = self.clock.now();
         let mut inner = self.inner();
         let (mut refuse, mut next) = (false, VirtualTime::MAX);
         for entry in &mut inner.rules {
             let meant = match (&entry.rule.fault, listener) {
-                (Fault::Slave(place, SlaveEffect::Refuse), Listener::Slave(slave)) => {
+                (Fault::Slave(place, SlaveEffect::Refuse), FaultListener::Slave(slave)) => {
                     is(&place.slave, slave)
                 }
-                (Fault::Modbus(place, SlaveEffect::Refuse), Listener::Modbus(device)) => {
+                (Fault::Modbus(place, SlaveEffect::Refuse), FaultListener::Modbus(device)) => {
                     is(&place.device, device)
                 }
                 (
                     Fault::Mqtt { device: at, effect: MqttEffect::Refuse },
-                    Listener::Broker(device),
+                    FaultListener::Broker(device),
                 ) => is(at, device),
                 _ => false,
             };
@@ -753,10 +753,10 @@ impl Engine {
         self.ask(seam, at, |fault, strike| {
             let Some(effect) = matches(fault) else { return };
             if let Some(delay) = delay(effect) {
-                if strike.strikes(true) {
+                if strike.fires(true) {
                     verdict.delay += delay.draw(&mut strike.draws);
                 }
-            } else if strike.strikes(verdict.effect.is_none()) {
+            } else if strike.fires(verdict.effect.is_none()) {
                 verdict.effect = Some(effect.clone());
             }
         });
@@ -768,7 +768,7 @@ impl Engine {
         &self,
         seam: &'static str,
         at: &dyn Fn() -> String,
-        mut decide: impl FnMut(&Fault, &mut Strike<'_>),
+        mut decide: impl FnMut(&Fault, &mut RuleEvaluation<'_>),
     ) {
         if self.rules.load(Ordering::Acquire) == 0 {
             return;
@@ -776,7 +776,7 @@ impl Engine {
         let now = self.clock.now();
         let mut inner = self.inner();
         for entry in &mut inner.rules {
-            let mut strike = Strike {
+            let mut strike = RuleEvaluation {
                 id: &entry.rule.id,
                 when: &entry.rule.when,
                 state: &mut entry.state,
@@ -806,7 +806,7 @@ impl Engine {
 }
 
 /// A rule at its place, being asked.
-struct Strike<'a> {
+struct RuleEvaluation<'a> {
     id: &'a Arc<str>,
     when: &'a Trigger,
     state: &'a mut TriggerState,
@@ -818,10 +818,10 @@ struct Strike<'a> {
     struck: bool,
 }
 
-impl Strike<'_> {
+impl RuleEvaluation<'_> {
     /// Counts the match and says whether the rule strikes; `open` is whether its effect can still
     /// have its way.
-    fn strikes(&mut self, open: bool) -> bool {
+    fn fires(&mut self, open: bool) -> bool {
         *self.evaluated += 1;
         let strikes = self.state.strike(self.when, self.now, &mut self.draws);
         self.struck = strikes && open;
@@ -868,10 +868,10 @@ impl Inner {
     }
 }
 
-impl Entry {
+impl RuleEntry {
     fn new(rule: Rule, now: VirtualTime) -> Self {
         Self {
-            stream: Stream::named(&rule.id),
+            stream: RandomStream::named(&rule.id),
             state: TriggerState::begin(&rule.when, now),
             rule,
             evaluated: 0,
@@ -918,7 +918,7 @@ impl Entry {
     }
 }
 
-impl Listener<'_> {
+impl FaultListener<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Slave(name) | Self::Modbus(name) | Self::Broker(name) => name,
@@ -929,7 +929,7 @@ impl Listener<'_> {
 impl ModbusPlace {
     /// Whether a request comes to this place.
     #[must_use]
-    pub fn matches(&self, request: &ModbusRequest<'_>) -> bool {
+    pub fn matches(&self, request: &DeviceModbusRequest<'_>) -> bool {
         let last = request.address.saturating_add(request.quantity.saturating_sub(1));
         is(&self.device, request.device)
             && self.unit.is_none_or(|unit| unit == request.unit)
@@ -1101,12 +1101,12 @@ mod tests {
     #[tokio::test]
     async fn a_change_of_the_rules_wakes_who_asked_about_refusing() {
         let engine = engine(vec![]);
-        let before = engine.refusing(Listener::Slave("pump"), false);
+        let before = engine.refusing(FaultListener::Slave("pump"), false);
         assert!(!before.refuse);
         let refuse = Fault::Slave(SlavePlace::default(), SlaveEffect::Refuse);
         engine.add(rule("off", refuse, Trigger::default())).unwrap();
         before.until.await;
-        let after = engine.refusing(Listener::Slave("pump"), false);
+        let after = engine.refusing(FaultListener::Slave("pump"), false);
         assert!(after.refuse);
         assert_eq!(after.generation, engine.generation());
         assert_eq!(counts(&engine, "off"), (1, 1, 0));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use super::{Course, Trigger};
+use super::{Trigger, WindowSchedule};
 use crate::clock::VirtualTime;
 
 /// What may befall a meter.
@@ -98,7 +98,7 @@ pub struct Episodes {
 
 /// What befell and befalls one meter.
 #[derive(Debug, Clone, Copy)]
-pub struct Befalling<'a> {
+pub struct ActiveFaults<'a> {
     all: &'a [Episode],
     any: &'a [usize],
     own: &'a [usize],
@@ -170,9 +170,9 @@ impl Episodes {
     /// Those of one device.
     #[must_use]
     #[inline]
-    pub fn of(&self, device: &str) -> Befalling<'_> {
+    pub fn of(&self, device: &str) -> ActiveFaults<'_> {
         let own = self.named.get(device).map_or(&[][..], Vec::as_slice);
-        Befalling { all: &self.all, any: &self.any, own }
+        ActiveFaults { all: &self.all, any: &self.any, own }
     }
 
     /// What befalls the meter of `device` at `at`.
@@ -182,7 +182,7 @@ impl Episodes {
     }
 }
 
-impl<'a> Befalling<'a> {
+impl<'a> ActiveFaults<'a> {
     /// In the order of all.
     fn episodes(self) -> impl Iterator<Item = &'a Episode> {
         let Self { all, mut any, mut own } = self;
@@ -215,8 +215,8 @@ impl<'a> Befalling<'a> {
 
     /// What of it keeps readings from getting through, or restarts their ids, from a moment on.
     #[must_use]
-    pub fn course(self, from: VirtualTime) -> Course {
-        Course::new(self.episodes(), from)
+    pub fn course(self, from: VirtualTime) -> WindowSchedule {
+        WindowSchedule::new(self.episodes(), from)
     }
 
     /// What befalls the meter at `at`.

@@ -4,7 +4,7 @@
 //! connect, slave reply, HTTP service…), counts, decides and explains; the layer at the seam carries
 //! the verdict out. Code of the device and of the slaves knows nothing of it.
 
-mod course;
+mod window_schedule;
 mod delay;
 mod effect;
 mod engine;
@@ -13,18 +13,20 @@ mod reply_plan;
 pub mod result;
 mod trigger;
 
-pub use self::course::{Course, Cut, Window};
 pub use self::delay::Delay;
 pub use self::effect::{
-    ActionEffect, ActionPlace, Address, ApiEffect, ApiPlace, ConnectFault, Fault, LiveEffect,
-    Method, ModbusPlace, Moment, MqttEffect, QueueEffect, SlaveEffect, SlavePlace, TargetEffect,
-    TargetPlace, WireFault,
+    ActionEffect, ActionPlace, AddressRange, ApiEffect, ApiPlace, ConnectFault, Fault, LiveEffect,
+    Method, ModbusPlace, MqttEffect, QueueEffect, ReplyPhase, SlaveEffect, SlavePlace,
+    TargetEffect, TargetPlace, WireFault,
 };
 pub use self::engine::{
-    ActionCall, AdmissionVerdict, ApiCall, Connect, Engine, EngineError, Hold, Listener,
-    LiveVerdict, ModbusRequest, MqttMessage, Peer, Refusing, Rhythms, Rule, RuleStatus,
-    SlaveRequest, TargetRequest, Verdict,
+    ActionCall, AdmissionVerdict, ApiCall, Connect, DeviceModbusRequest, Engine, EngineError,
+    FaultListener, Hold, LiveVerdict, MqttMessage, PeerRef, Refusing, Rule, RuleStatus,
+    SlaveRequest, TargetRequest, Verdict, WindowBudget,
 };
-pub use self::meter::{Befalling, ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence};
+pub use self::meter::{
+    ActiveFaults, ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence,
+};
 pub use self::reply_plan::{End, ReplyPlan, reply_plan};
 pub use self::trigger::{Trigger, TriggerState};
+pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};

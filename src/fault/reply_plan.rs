@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Moment, SlaveEffect, WireFault};
+use super::{ReplyPhase, SlaveEffect, WireFault};
 use crate::limits;
 use crate::wire::Exception;
 
@@ -48,7 +48,7 @@ impl ReplyPlan {
 ///
 /// `previous` is the correct reply to the request before on this connection, if there was one.
 /// Where the effect keeps the request from being carried out ([`SlaveEffect::Exception`],
-/// [`Moment::Before`]) the request's own frame will do for `frame`: only its header and function
+/// [`ReplyPhase::Before`]) the request's own frame will do for `frame`: only its header and function
 /// count then. A `frame` without a function code goes out as it is.
 ///
 /// [`SlaveEffect::Delay`], [`SlaveEffect::Refuse`] and [`SlaveEffect::Connect`] have had their effect
@@ -76,11 +76,11 @@ pub fn reply_plan(
 }
 
 /// The connection ends before, in the middle of, or after the reply.
-fn cut(frame: &[u8], moment: Moment, end: End) -> ReplyPlan {
+fn cut(frame: &[u8], moment: ReplyPhase, end: End) -> ReplyPlan {
     let sent = match moment {
-        Moment::Before => 0,
-        Moment::Middle => frame.len() / 2,
-        Moment::After => frame.len(),
+        ReplyPhase::Before => 0,
+        ReplyPhase::Middle => frame.len() / 2,
+        ReplyPhase::After => frame.len(),
     };
     ReplyPlan::at_once([frame[..sent].to_vec()], end)
 }
@@ -347,14 +347,14 @@ mod tests {
     #[test]
     fn an_end_comes_before_in_or_after_the_reply() {
         for (effect, end) in
-            [(SlaveEffect::Close as fn(Moment) -> _, End::Fin), (SlaveEffect::Reset, End::Rst)]
+            [(SlaveEffect::Close as fn(ReplyPhase) -> _, End::Fin), (SlaveEffect::Reset, End::Rst)]
         {
             let nothing = ReplyPlan { steps: vec![], end };
-            assert_eq!(plan(&effect(Moment::Before), &WRITE), nothing);
+            assert_eq!(plan(&effect(ReplyPhase::Before), &WRITE), nothing);
             let half = ReplyPlan { steps: vec![(Duration::ZERO, WRITE[..6].to_vec())], end };
-            assert_eq!(plan(&effect(Moment::Middle), &WRITE), half);
+            assert_eq!(plan(&effect(ReplyPhase::Middle), &WRITE), half);
             let whole = ReplyPlan { steps: vec![(Duration::ZERO, WRITE.to_vec())], end };
-            assert_eq!(plan(&effect(Moment::After), &WRITE), whole);
+            assert_eq!(plan(&effect(ReplyPhase::After), &WRITE), whole);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: contract §3, "Modbus result codes", and `modbus_result_codes.csv`.
 
-use super::{ActionEffect, ConnectFault, Moment, SlaveEffect, TargetEffect, WireFault};
+use super::{ActionEffect, ConnectFault, ReplyPhase, SlaveEffect, TargetEffect, WireFault};
 
 /// An exception code of which the device knows no name (−1).
 const UNNAMED_EXCEPTION: u8 = 12;
@@ -31,7 +31,7 @@ pub fn of_slave(code: i32) -> Result<SlaveEffect, String> {
         -1 => SlaveEffect::Exception(UNNAMED_EXCEPTION),
         -2 => SlaveEffect::Wire(WireFault::MbapLength(255)),
         -3 => SlaveEffect::Silence,
-        -4 => SlaveEffect::Close(Moment::Before),
+        -4 => SlaveEffect::Close(ReplyPhase::Before),
         -5 => SlaveEffect::Wire(WireFault::MbapLength(1)),
         -8 => SlaveEffect::Wire(WireFault::ProtocolId(1)),
         -9 => SlaveEffect::Wire(WireFault::WrongTransactionId),

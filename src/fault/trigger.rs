@@ -167,7 +167,7 @@ impl TriggerState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Stream;
+    use crate::rng::RandomStream;
 
     fn at(seconds: u64) -> VirtualTime {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
@@ -206,7 +206,7 @@ mod tests {
             let mut state = TriggerState::begin(&trigger, at(0));
             (1..=6)
                 .filter(|n| {
-                    state.strike(&trigger, at(0), &mut Draws::new(0, Stream::named("t"), *n))
+                    state.strike(&trigger, at(0), &mut Draws::new(0, RandomStream::named("t"), *n))
                 })
                 .collect()
         };

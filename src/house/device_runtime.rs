@@ -22,7 +22,7 @@ use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
 /// What gateways are built from.
-pub(super) struct Parts<'a> {
+pub(super) struct RuntimeParts<'a> {
     pub seed: u64,
     pub clock: &'a Clock,
     pub engine: &'a Arc<Engine>,
@@ -44,10 +44,10 @@ pub(super) struct PersistedState {
 /// A device with its surfaces.
 pub(super) struct DeviceRuntime {
     pub device: Arc<Device>,
-    pub http: http::Server,
+    pub http: http::ApiServer,
     #[cfg(feature = "mqtt")]
-    pub mqtt: Arc<mqtt::Client>,
-    pub modbus: modbus::Server,
+    pub mqtt: Arc<mqtt::MqttClient>,
+    pub modbus: modbus::DeviceModbusServer,
     #[cfg(feature = "mdns")]
     announcer: Arc<mdns::Announcer>,
     clock: Clock,
@@ -71,7 +71,7 @@ impl DeviceRuntime {
         plan: &DevicePlan,
         kept: PersistedState,
         port: Port,
-        parts: &Parts<'_>,
+        parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
             Setup { resumed: kept.resumed, sd_dir: kept.sd_dir, ..plan.setup(parts.seed) },
@@ -82,7 +82,7 @@ impl DeviceRuntime {
         let modbus = modbus_server(plan, &device, parts)?;
         let http = http_server(plan, &device, port, parts)?;
         #[cfg(feature = "mqtt")]
-        let mqtt = mqtt::Client::new(mqtt::Parts {
+        let mqtt = mqtt::MqttClient::new(mqtt::ClientParts {
             device: Arc::clone(&device),
             clock: parts.clock.clone(),
             engine: Arc::clone(parts.engine),
@@ -153,7 +153,7 @@ impl DeviceRuntime {
     /// Ends what the device does by itself and drops its connections, and returns when all of it is
     /// gone; whoever connects waits until the returned value is dropped. [`DeviceRuntime::reset`] and
     /// [`DeviceRuntime::begin`] go on from there.
-    pub(super) async fn pause(&self) -> http::Paused {
+    pub(super) async fn pause(&self) -> http::ListenerPause {
         self.end_supervision().await;
         let paused = self.http.pause().await;
         self.stop_services().await;
@@ -226,9 +226,9 @@ impl DeviceRuntime {
 fn modbus_server(
     plan: &DevicePlan,
     device: &Arc<Device>,
-    parts: &Parts<'_>,
-) -> Result<modbus::Server, StartError> {
-    let server = modbus::Parts {
+    parts: &RuntimeParts<'_>,
+) -> Result<modbus::DeviceModbusServer, StartError> {
+    let server = modbus::ServerParts {
         device: Arc::clone(device),
         clock: parts.clock.clone(),
         engine: Arc::clone(parts.engine),
@@ -237,10 +237,12 @@ fn modbus_server(
     };
     // What a scenario says of the port stands for what it says of the address.
     let first_port = plan.config.settings.services.modbus.port;
-    modbus::Server::bind(&plan.modbus, first_port, server).map_err(|source| StartError::Bind {
-        who: format!("the Modbus server of device {}", plan.identity.id),
-        address: plan.modbus.listen,
-        source,
+    modbus::DeviceModbusServer::bind(&plan.modbus, first_port, server).map_err(|source| {
+        StartError::Bind {
+            who: format!("the Modbus server of device {}", plan.identity.id),
+            address: plan.modbus.listen,
+            source,
+        }
     })
 }
 
@@ -249,8 +251,8 @@ fn http_server(
     plan: &DevicePlan,
     device: &Arc<Device>,
     port: Port,
-    parts: &Parts<'_>,
-) -> Result<http::Server, StartError> {
+    parts: &RuntimeParts<'_>,
+) -> Result<http::ApiServer, StartError> {
     let runner = Arc::clone(parts.outside.runner());
     let api = http::Api::new(
         Arc::clone(device),
@@ -259,9 +261,9 @@ fn http_server(
         move |run| runner.run(run),
     );
     if device.is_offline() || device.power() != Power::Up {
-        return Ok(http::Server::start_shut(port, api));
+        return Ok(http::ApiServer::start_shut(port, api));
     }
-    http::Server::start_on(port, api).map_err(|source| StartError::Bind {
+    http::ApiServer::start_on(port, api).map_err(|source| StartError::Bind {
         who: format!("device {}", plan.identity.id),
         address: plan.http,
         source,

@@ -19,12 +19,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-use self::device_runtime::{DeviceRuntime, Parts, PersistedState};
+use self::device_runtime::{DeviceRuntime, PersistedState, RuntimeParts};
 use self::persistence::Persister;
 use crate::clock::{self, Clock, VirtualTime};
 use crate::control::{
-    self, Controls, DeviceSummary, Pending, RegisterError, Registers, SlaveSummary, Summary,
-    TargetSummary, Token,
+    self, Controls, DeviceSummary, HouseSummary, Pending, RegisterError, RegisterRange,
+    SlaveSummary, TargetSummary, Token,
 };
 use crate::device::actions::Definition;
 use crate::device::{Device, DeviceId, Resumed};
@@ -44,7 +44,7 @@ use crate::tasks::Tasks;
 /// free again.
 pub struct House {
     inside: Arc<HouseCore>,
-    control: control::Server,
+    control: control::ControlServer,
     addresses: Addresses,
     /// Sets off the clock's timers, and carries out resets.
     tasks: Tasks,
@@ -150,7 +150,7 @@ impl House {
         });
         let mut addresses = inside.addresses();
         addresses.token = token.as_ref().map(|token| token.as_str().to_owned());
-        let control = match control::Server::start(control, inside.clone(), token) {
+        let control = match control::ControlServer::start(control, inside.clone(), token) {
             Ok(control) => control,
             Err(source) => {
                 tasks.end_all().await;
@@ -315,7 +315,7 @@ async fn start_devices(
     listening: Vec<Port>,
     dir: Option<&StateDir>,
     mut resumed: HashMap<DeviceId, Resumed>,
-    parts: &Parts<'_>,
+    parts: &RuntimeParts<'_>,
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(listening.len());
     for (plan, port) in scenario.devices.iter().zip(listening) {
@@ -384,7 +384,7 @@ impl HouseCore {
         }
         #[cfg(feature = "mdns")]
         let announcer = mdns::Announcer::new(scenario.mdns);
-        let parts = Parts {
+        let parts = RuntimeParts {
             seed: scenario.seed,
             clock: &clock,
             engine: &engine,
@@ -509,8 +509,8 @@ impl Controls for HouseCore {
         &self.journal
     }
 
-    fn summary(&self) -> Summary {
-        Summary {
+    fn summary(&self) -> HouseSummary {
+        HouseSummary {
             name: self.scenario.name.clone(),
             seed: self.scenario.seed,
             epoch: self.epoch.load(Ordering::Acquire),
@@ -524,12 +524,12 @@ impl Controls for HouseCore {
         &self.scenario.source
     }
 
-    fn peek(&self, at: &Registers, count: u16) -> Result<Vec<u16>, RegisterError> {
+    fn peek(&self, at: &RegisterRange, count: u16) -> Result<Vec<u16>, RegisterError> {
         let slave = self.slave_with(at)?;
         slave.peek(at.unit, at.table, at.address, count).ok_or(RegisterError::NoRegister)
     }
 
-    fn poke(&self, at: &Registers, values: &[u16]) -> Result<(), RegisterError> {
+    fn poke(&self, at: &RegisterRange, values: &[u16]) -> Result<(), RegisterError> {
         let slave = self.slave_with(at)?;
         let count = u16::try_from(values.len()).map_err(|_| RegisterError::NoRegister)?;
         if slave.peek(at.unit, at.table, at.address, count).is_none() {
@@ -589,7 +589,7 @@ impl HouseCore {
         names.into_iter().find(|name| !ids.contains(name.as_str())).unwrap_or_default()
     }
 
-    fn slave_with(&self, at: &Registers) -> Result<&Arc<Slave>, RegisterError> {
+    fn slave_with(&self, at: &RegisterRange) -> Result<&Arc<Slave>, RegisterError> {
         let slave = self.outside.slave(&at.slave).ok_or(RegisterError::NoSlave)?;
         if slave.units().any(|unit| unit == at.unit) {
             Ok(slave)

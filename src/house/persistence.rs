@@ -47,14 +47,14 @@ struct PersisterShared {
 
 /// Nothing is written down while this lives. Where it is dropped without [`Persister::restart`], what it
 /// was for was broken off halfway, and nothing is written any more.
-pub(super) struct Paused {
+pub(super) struct PersistencePause {
     house: Option<OwnedMutexGuard<Written>>,
     writers: Arc<Semaphore>,
     /// All there are.
     _permits: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Paused {
+impl Drop for PersistencePause {
     fn drop(&mut self) {
         if self.house.is_some() {
             self.writers.close();
@@ -123,15 +123,15 @@ impl Persister {
 
     /// Writes nothing down until [`Persister::restart`] is given what this returns. No movement of the
     /// clock may be under way: it would wait for what is not written.
-    pub(super) async fn pause(&self) -> Paused {
+    pub(super) async fn pause(&self) -> PersistencePause {
         let PersisterShared { house, writers, .. } = &*self.keeping;
         let house = Some(Arc::clone(house).lock_owned().await);
         let permits = Arc::clone(writers).acquire_many_owned(WRITERS).await.ok();
-        Paused { house, writers: Arc::clone(writers), _permits: permits }
+        PersistencePause { house, writers: Arc::clone(writers), _permits: permits }
     }
 
     /// Writes down that time begins anew, and returns when each device is on disk as it is now.
-    pub(super) async fn restart(&self, mut paused: Paused) {
+    pub(super) async fn restart(&self, mut paused: PersistencePause) {
         if let Some(house) = paused.house.take() {
             self.keeping.keep_house(house, self.keeping.clock.now()).await;
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::KindFacts;
 use crate::clock::VirtualTime;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// The telegrams of a meter, numbered from 0, at whole milliseconds. One of so many in a row is
 /// skipped, never two one after another.
 #[derive(Debug, Clone)]
 pub struct Cadence {
     seed: u64,
-    stream: Stream,
+    stream: RandomStream,
     /// All in ms.
     phase: u64,
     period: u64,
@@ -27,8 +27,8 @@ const NANOS: u64 = 1_000_000;
 impl Cadence {
     /// The cadence of a kind; `stream` tells one meter from another.
     #[must_use]
-    pub fn new(facts: &KindFacts, seed: u64, stream: Stream) -> Self {
-        let stream = stream.child(Stream::named("cadence").number());
+    pub fn new(facts: &KindFacts, seed: u64, stream: RandomStream) -> Self {
+        let stream = stream.child(RandomStream::named("cadence").number());
         let period = facts.period.max(1);
         let phase = facts.jitter + Draws::new(seed, stream.child(0), 0).bits() % period;
         Self { seed, stream, phase, period, jitter: facts.jitter, block: facts.skip_one_of.max(3) }
@@ -102,17 +102,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::meter::Kind;
+    use crate::meter::MeterKind;
 
-    fn cadence(kind: Kind, seed: u64) -> Cadence {
-        Cadence::new(kind.facts(), seed, Stream::named("A842E39F8124"))
+    fn cadence(kind: MeterKind, seed: u64) -> Cadence {
+        Cadence::new(kind.facts(), seed, RandomStream::named("A842E39F8124"))
     }
 
     #[test]
     fn the_intervals_are_those_seen_on_real_meters() {
-        for (kind, low, high) in
-            [(Kind::LandisGyr, 2700, 6800), (Kind::Ensor, 992, 1008), (Kind::Kamstrup, 4120, 4280)]
-        {
+        for (kind, low, high) in [
+            (MeterKind::LandisGyr, 2700, 6800),
+            (MeterKind::Ensor, 992, 1008),
+            (MeterKind::Kamstrup, 4120, 4280),
+        ] {
             let cadence = cadence(kind, 7);
             let mut sum = 0;
             for n in 0..10_000 {
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn one_of_so_many_is_skipped_and_never_two_in_a_row() {
-        let cadence = cadence(Kind::Kamstrup, 3);
+        let cadence = cadence(MeterKind::Kamstrup, 3);
         let skipped: Vec<u64> = (0..128 * 50).filter(|n| cadence.is_skipped(*n)).collect();
         assert_eq!(skipped.len(), 50);
         assert!(skipped.windows(2).all(|pair| pair[1] - pair[0] > 1));
@@ -137,7 +139,7 @@ mod tests {
         #[test]
         fn every_question_has_the_same_answer_as_counting(
             seed: u64,
-            kind in prop::sample::select(Kind::ALL.to_vec()),
+            kind in prop::sample::select(MeterKind::ALL.to_vec()),
             at in 0..4_000_000_000_000_u64,
         ) {
             let cadence = cadence(kind, seed);
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_end_of_time_is_reached() {
-        let cadence = cadence(Kind::Ensor, 0);
+        let cadence = cadence(MeterKind::Ensor, 0);
         let last = cadence.first_from(VirtualTime::from_nanos(u64::MAX - 1));
         assert!(cadence.time(last) >= VirtualTime::from_nanos(u64::MAX - 1));
     }

@@ -15,7 +15,7 @@ use super::{Interface, MeterIdentity, Protocol, Reading};
 
 /// A kind of meter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MeterKind {
     /// Landis+Gyr on M-Bus, DLMS.
     LandisGyr,
     /// Ensor on the P1 port, DSMR 5.0.
@@ -68,7 +68,7 @@ pub struct KindFacts {
     pub objects: &'static [DlmsObject],
 }
 
-impl Kind {
+impl MeterKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::LandisGyr, Self::Ensor, Self::Kamstrup];
 
@@ -97,7 +97,7 @@ impl KindFacts {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MeterKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_tables_fit_together() {
-        for kind in Kind::ALL {
+        for kind in MeterKind::ALL {
             let facts = kind.facts();
             assert!(facts.jitter * 2 < facts.period, "{kind}: readings keep their order");
             assert!(facts.skip_one_of > 2, "{kind}");

@@ -2,7 +2,7 @@
 
 use super::Quantity;
 use super::replay::Played;
-use super::signal::{Energies, Energy, Moment};
+use super::signal::{Energies, Energy, PhasePowers};
 use crate::decimal::Decimal;
 
 /// How the tariff registers of a meter are cut.
@@ -116,7 +116,7 @@ impl Replayed<'_> {
 
 /// What the signal is at one moment, as a meter shows it.
 pub(super) struct Measured {
-    pub moment: Moment,
+    pub moment: PhasePowers,
     pub energies: Energies,
     pub tariff: u8,
     /// Phases that are not measured.
@@ -223,7 +223,7 @@ impl Measured {
 }
 
 /// What is measured without these phases.
-pub(super) fn without(mut moment: Moment, missing: [bool; 3]) -> Moment {
+pub(super) fn without(mut moment: PhasePowers, missing: [bool; 3]) -> PhasePowers {
     for phase in (0..3).filter(|phase| missing[*phase]) {
         moment.active[phase] = 0;
         moment.reactive[phase] = 0;

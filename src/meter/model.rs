@@ -9,19 +9,19 @@ use super::measured::{Measured, Measurement, Replayed, without};
 use super::reception::{ReceivedTelegram, ReceptionConditions};
 use super::signal::{Signal, SignalPlan};
 use super::{
-    Cadence, Interface, Kind, KindFacts, MeterIdentity, Observation, Quantity, Reading,
+    Cadence, Interface, KindFacts, MeterIdentity, MeterKind, Observation, Quantity, Reading,
     ReceptionCursor, Recording, RegisterCut, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::fault::{Episodes, MeterState, Silence};
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// What a scenario says of a meter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeterPlan {
     /// Which it is; none where nothing is plugged in.
-    pub kind: Option<Kind>,
+    pub kind: Option<MeterKind>,
     /// What it measures.
     pub signal: SignalPlan,
     /// Its texts, where they are not its kind's own.
@@ -37,7 +37,7 @@ pub struct MeterPlan {
 impl Default for MeterPlan {
     fn default() -> Self {
         Self {
-            kind: Some(Kind::default()),
+            kind: Some(MeterKind::default()),
             signal: SignalPlan::default(),
             texts: MeterTexts::default(),
             registers: RegisterCut::default(),
@@ -91,7 +91,7 @@ pub struct Meter {
     /// The id of the gas meter behind it, where it has one.
     behind: Arc<str>,
     seed: u64,
-    stream: Stream,
+    stream: RandomStream,
     start: Timestamp,
     /// The newest reading that was put together, for all who ask before the next one comes.
     newest: Mutex<Option<Made>>,
@@ -107,7 +107,7 @@ struct Made {
 
 /// What the device brings along when it asks its meter.
 #[derive(Debug, Clone, Copy)]
-pub struct Listener<'a> {
+pub struct MeterListener<'a> {
     /// What befalls the meter.
     pub episodes: &'a Arc<Episodes>,
     /// The key that the device decrypts with, where it does.
@@ -124,8 +124,8 @@ struct MeterClock {
 }
 
 impl MeterClock {
-    fn new(facts: &KindFacts, seed: u64, stream: Stream) -> Self {
-        let mut draws = Draws::new(seed, stream.child(Stream::named("clock").number()), 0);
+    fn new(facts: &KindFacts, seed: u64, stream: RandomStream) -> Self {
+        let mut draws = Draws::new(seed, stream.child(RandomStream::named("clock").number()), 0);
         let (least, most) = facts.clock_behind;
         // Half a millionth: the drift of a good quartz.
         Self { behind: draws.uniform(least, most) * 1000.0, per_day: draws.uniform(-43.2, 43.2) }
@@ -143,8 +143,9 @@ impl Meter {
     #[must_use]
     pub fn new(plan: &MeterPlan, seed: u64, device: &str, start: Timestamp) -> Self {
         let facts = plan.kind.unwrap_or_default().facts();
-        let stream = Stream::named("meter").child(Stream::named(device).number());
-        let number = Draws::new(seed, stream.child(Stream::named("number").number()), 0).bits();
+        let stream = RandomStream::named("meter").child(RandomStream::named(device).number());
+        let number =
+            Draws::new(seed, stream.child(RandomStream::named("number").number()), 0).bits();
         let (source, recorded) = if let Some(replay) = &plan.replay {
             (Source::Replay(replay.clone()), replay.recording.texts())
         } else {
@@ -179,18 +180,28 @@ impl Meter {
 
     /// Brings the device's link to it up to `now`. What befalls the meter, and the device's key, are
     /// those that were in force all the way from where the link stands.
-    pub fn follow(&self, link: &mut ReceptionCursor, now: VirtualTime, listener: Listener<'_>) {
+    pub fn follow(
+        &self,
+        link: &mut ReceptionCursor,
+        now: VirtualTime,
+        listener: MeterListener<'_>,
+    ) {
         link.advance_to_inclusive(&self.line(listener), now);
     }
 
     /// Brings the link up to right before `end`, as [`Meter::follow`] does.
-    pub fn follow_to(&self, link: &mut ReceptionCursor, end: VirtualTime, listener: Listener<'_>) {
+    pub fn follow_to(
+        &self,
+        link: &mut ReceptionCursor,
+        end: VirtualTime,
+        listener: MeterListener<'_>,
+    ) {
         link.advance_to(&self.line(listener), end);
     }
 
     /// What the device knows of it at the moment that the link was brought up to.
     #[must_use]
-    pub fn observe(&self, link: &ReceptionCursor, listener: Listener<'_>) -> Observation {
+    pub fn observe(&self, link: &ReceptionCursor, listener: MeterListener<'_>) -> Observation {
         let (status, newest) = link.seen(&self.line(listener));
         let reading = newest.map(|of| self.reading(of, listener.episodes));
         let meter = reading.as_ref().map(|_| Arc::clone(&self.identity));
@@ -204,7 +215,7 @@ impl Meter {
     pub fn next_reading(
         &self,
         link: &ReceptionCursor,
-        listener: Listener<'_>,
+        listener: MeterListener<'_>,
     ) -> Option<VirtualTime> {
         link.next(&self.line(listener))
     }
@@ -216,7 +227,7 @@ impl Meter {
         link.fits(&self.cadence, up_since, now)
     }
 
-    fn line<'a>(&'a self, listener: Listener<'a>) -> ReceptionConditions<'a> {
+    fn line<'a>(&'a self, listener: MeterListener<'a>) -> ReceptionConditions<'a> {
         let locked = match (&self.encryption_key, listener.key) {
             _ if !self.plugged => Some(Silence::NotConnected),
             (Some(_), None) => Some(Silence::KeyRequired),
@@ -344,7 +355,7 @@ impl Meter {
             return [least; 3];
         }
         let mut draws =
-            Draws::new(self.seed, self.stream.child(Stream::named("unused").number()), n);
+            Draws::new(self.seed, self.stream.child(RandomStream::named("unused").number()), n);
         let spread = u64::from(most - least) + 1;
         [(); 3].map(|()| least + u32::try_from(draws.bits() % spread).unwrap_or(0))
     }
@@ -400,7 +411,7 @@ mod tests {
     use super::*;
     use crate::fault::{ClockDrift, Episode, MeterEffect, Trigger};
     use crate::limits;
-    use crate::meter::Status;
+    use crate::meter::MeterStatus;
     use crate::meter::signal::plan::{LoadPlan, PvPlan, RegisterPlan};
 
     const DEVICE: &str = "A842E39F8124";
@@ -409,7 +420,7 @@ mod tests {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
     }
 
-    fn plan(kind: Kind) -> MeterPlan {
+    fn plan(kind: MeterKind) -> MeterPlan {
         let signal = SignalPlan {
             pv: Some(PvPlan { kwp: 9.0, ..PvPlan::default() }),
             loads: vec![LoadPlan::heat_pump(), LoadPlan::boiler()],
@@ -437,7 +448,7 @@ mod tests {
             until: VirtualTime::MAX,
         };
         let episodes = Episodes::new(effects.iter().map(episode).collect());
-        let listener = Listener { episodes: &episodes, key: None };
+        let listener = MeterListener { episodes: &episodes, key: None };
         let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         meter.follow(&mut link, now, listener);
         meter.observe(&link, listener)
@@ -445,7 +456,7 @@ mod tests {
 
     fn reading(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Reading {
         let observation = seen(meter, now, effects);
-        assert_eq!(observation.status, Status::Ok);
+        assert_eq!(observation.status, MeterStatus::Ok);
         Reading::clone(&observation.reading.unwrap())
     }
 
@@ -465,7 +476,7 @@ mod tests {
         Quantity::ReactiveExportEnergy,
     ];
 
-    fn check(reading: &Reading, kind: Kind) -> Result<(), TestCaseError> {
+    fn check(reading: &Reading, kind: MeterKind) -> Result<(), TestCaseError> {
         use Quantity as Q;
         let n = |quantity| number(reading, quantity);
         for (quantity, places) in kind.facts().sends {
@@ -477,13 +488,13 @@ mod tests {
             - n(Q::ExportPowerL3);
         prop_assert_eq!(n(Q::ImportPower) - n(Q::ExportPower), phases);
         prop_assert!(n(Q::ImportPower) == 0 || n(Q::ExportPower) == 0);
-        if kind != Kind::LandisGyr {
+        if kind != MeterKind::LandisGyr {
             for total in [Q::ActiveImportEnergy, Q::ActiveExportEnergy] {
                 let [first, second] = total.tariffs().unwrap();
                 prop_assert_eq!(n(total), n(first) + n(second));
             }
         }
-        if kind == Kind::LandisGyr {
+        if kind == MeterKind::LandisGyr {
             for (phase, [p_in, p_out, q_in, q_out, volts, amperes]) in [
                 [
                     Q::ImportPowerL1,
@@ -539,7 +550,7 @@ mod tests {
         #[test]
         fn readings_fit_together_and_counters_never_fall(
             seed: u64,
-            kind in prop::sample::select(Kind::ALL.to_vec()),
+            kind in prop::sample::select(MeterKind::ALL.to_vec()),
             mut moments in prop::collection::vec(60..180_000_u64, 2..12),
         ) {
             let meter = meter(&plan(kind), seed);
@@ -570,7 +581,7 @@ mod tests {
         let meter = meter(&MeterPlan::default(), 3);
         let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         let episodes = Episodes::none();
-        let listener = Listener { episodes: &episodes, key: None };
+        let listener = MeterListener { episodes: &episodes, key: None };
         meter.follow(&mut link, at(3600), listener);
         let before = meter.observe(&link, listener).reading.unwrap();
         let (mut joules, mut last) = (0, Arc::clone(&before));
@@ -592,8 +603,10 @@ mod tests {
 
     #[test]
     fn registers_cut_on_their_own_miss_the_total_by_little() {
-        let meter =
-            meter(&MeterPlan { registers: RegisterCut::Separately, ..plan(Kind::Kamstrup) }, 1);
+        let meter = meter(
+            &MeterPlan { registers: RegisterCut::Separately, ..plan(MeterKind::Kamstrup) },
+            1,
+        );
         let mut misses = Vec::new();
         for minute in 5..200 {
             let reading = reading(&meter, at(minute * 60), &[]);
@@ -610,7 +623,7 @@ mod tests {
     // Ruling: SIGNAL-5.
     #[test]
     fn unused_phases_float_on_p1_and_are_dead_elsewhere() {
-        for kind in Kind::ALL {
+        for kind in MeterKind::ALL {
             let mut plan = plan(kind);
             plan.signal.loads.clear();
             plan.signal.pv = None;
@@ -618,7 +631,7 @@ mod tests {
             let reading = reading(&meter(&plan, 1), at(100), &[]);
             let volts = |quantity| reading.get(quantity).unwrap().to_f64();
             for unused in [Quantity::VoltageL2, Quantity::VoltageL3] {
-                let expected = if kind == Kind::Ensor { 32.0..=36.5 } else { 0.0..=0.0 };
+                let expected = if kind == MeterKind::Ensor { 32.0..=36.5 } else { 0.0..=0.0 };
                 assert!(expected.contains(&volts(unused)), "{kind}: {}", volts(unused));
             }
             assert!((207.0..=253.0).contains(&volts(Quantity::VoltageL1)));
@@ -629,7 +642,8 @@ mod tests {
     // Ruling: METER-12.
     #[test]
     fn the_meters_clock_is_behind_and_has_whole_seconds() {
-        for (kind, range) in [(Kind::LandisGyr, 11_000..23_000), (Kind::Ensor, 200..2800)] {
+        for (kind, range) in [(MeterKind::LandisGyr, 11_000..23_000), (MeterKind::Ensor, 200..2800)]
+        {
             for seed in 0..20 {
                 let meter = meter(&plan(kind), seed);
                 let reading = reading(&meter, at(5000), &[]);
@@ -647,7 +661,7 @@ mod tests {
     // Ruling: METER-16.
     #[test]
     fn each_fault_changes_what_it_names() {
-        let meter = meter(&plan(Kind::Kamstrup), 5);
+        let meter = meter(&plan(MeterKind::Kamstrup), 5);
         let healthy = reading(&meter, at(1000), &[]);
         let with = |effect| reading(&meter, at(1000), &[effect]);
 
@@ -669,7 +683,7 @@ mod tests {
             number(&missing, Quantity::ImportPowerL2) + number(&missing, Quantity::ExportPowerL2),
             0
         );
-        check(&missing, Kind::Kamstrup).unwrap();
+        check(&missing, MeterKind::Kamstrup).unwrap();
 
         let frozen = with(MeterEffect::Frozen);
         let later = reading(&meter, at(9000), &[MeterEffect::Frozen]);
@@ -704,7 +718,9 @@ mod tests {
         assert_eq!(identity.logical_name, "LGZ1");
 
         let ended = meter(&recorded(ReplayMode::End), 1);
-        for (second, status) in [(1810, Status::Ok), (3599, Status::Ok), (3601, Status::NoData)] {
+        for (second, status) in
+            [(1810, MeterStatus::Ok), (3599, MeterStatus::Ok), (3601, MeterStatus::NoData)]
+        {
             let seen = seen(&ended, at(second), &[]);
             assert_eq!(seen.status, status, "{second}");
             let counted = seen.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap();

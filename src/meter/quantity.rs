@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a number is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub enum QuantityUnit {
     /// kWh.
     KilowattHour,
     /// kvarh.
@@ -28,7 +28,7 @@ pub enum Unit {
     Ratio,
 }
 
-impl Unit {
+impl QuantityUnit {
     /// The symbol.
     #[must_use]
     pub const fn symbol(self) -> &'static str {
@@ -81,8 +81,8 @@ macro_rules! quantities {
 
             /// What it is measured in, before any scaler.
             #[must_use]
-            pub const fn unit(self) -> Unit {
-                match self { $(Self::$name => Unit::$unit,)* }
+            pub const fn unit(self) -> QuantityUnit {
+                match self { $(Self::$name => QuantityUnit::$unit,)* }
             }
 
             /// Its field in live events; none where they do not carry it.
@@ -176,7 +176,7 @@ impl Quantity {
     /// Whether it counts, and never falls.
     #[must_use]
     pub const fn is_counter(self) -> bool {
-        matches!(self.unit(), Unit::KilowattHour | Unit::KilovarHour)
+        matches!(self.unit(), QuantityUnit::KilowattHour | QuantityUnit::KilovarHour)
     }
 
     /// The quantities of tariff 1 and 2 that this one is the total of.

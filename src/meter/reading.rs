@@ -69,7 +69,7 @@ impl Reading {
 
 /// How the device gets on with its meter (contract §4).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Status {
+pub enum MeterStatus {
     /// Nothing is plugged in.
     NotConnected,
     /// Plugged in, and silent.
@@ -87,7 +87,7 @@ pub enum Status {
     NotRecognized,
 }
 
-impl Status {
+impl MeterStatus {
     /// As `/report` and `/system` write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -170,7 +170,7 @@ pub struct MeterIdentity {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// How it gets on with it.
-    pub status: Status,
+    pub status: MeterStatus,
     /// Who it is; none before it was recognized.
     pub meter: Option<Arc<MeterIdentity>>,
     /// The newest reading; none before the first one.

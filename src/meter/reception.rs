@@ -5,15 +5,17 @@
 //! the telegrams between two of them by arithmetic. It remembers no more than where it stands, so
 //! that a moment costs what has changed since the last one, and a healthy house costs nothing. Each of
 //! the first few changes asks all rules; for the many of a long way the windows are put in order once
-//! ([`Course`]), and each costs some tens of nanoseconds.
+//! ([`WindowSchedule`]), and each costs some tens of nanoseconds.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cadence, Status};
+use super::{Cadence, MeterStatus};
 use crate::clock::VirtualTime;
-use crate::fault::{Befalling, Course, Cut, MeterState, Silence, Window};
+use crate::fault::{
+    ActiveFaults, Interruption, MeterState, ScheduledWindow, Silence, WindowSchedule,
+};
 use crate::limits;
 
 /// How far the device has come in listening to its meter.
@@ -52,7 +54,7 @@ pub(super) struct ReceptionConditions<'a> {
     /// How long the device takes to find out what it hears.
     pub recognition: Duration,
     /// What befalls the meter.
-    pub befalling: Befalling<'a>,
+    pub befalling: ActiveFaults<'a>,
     /// Why the device cannot read what the meter sends, with the keys that it has now.
     pub locked: Option<Silence>,
     /// From here on the meter says nothing more.
@@ -75,11 +77,11 @@ impl ReceptionConditions<'_> {
     }
 
     /// What there is to hear and what not from a moment on, as [`ReceptionConditions::at`] has it.
-    fn course(&self, from: VirtualTime) -> Course {
+    fn course(&self, from: VirtualTime) -> WindowSchedule {
         let mut course = self.befalling.course(from);
         let mut add = |from, forgets| {
-            let cut = Cut::Silence { forgets };
-            course.add(Window { cut, from, to: VirtualTime::MAX });
+            let cut = Interruption::Silence { forgets };
+            course.add(ScheduledWindow { cut, from, to: VirtualTime::MAX });
         };
         if let Some(silence) = self.locked {
             add(from, silence.forgets());
@@ -177,10 +179,10 @@ impl ReceptionCursor {
     /// Accounts for the telegrams from where it stands to before `end`, during which nothing changes.
     fn pass(&mut self, line: &ReceptionConditions<'_>, state: &MeterState, end: VirtualTime) {
         if state.restart {
-            self.interrupt(Cut::Restart, end);
+            self.interrupt(Interruption::Restart, end);
         }
         if state.silent.is_some() {
-            self.interrupt(Cut::Silence { forgets: state.forgets }, end);
+            self.interrupt(Interruption::Silence { forgets: state.forgets }, end);
         } else {
             self.receive(line, end);
         }
@@ -188,10 +190,10 @@ impl ReceptionCursor {
 
     /// A window begins where it stands, or has begun in a silence that led there; one of silence goes
     /// on to before `end`.
-    fn interrupt(&mut self, cut: Cut, end: VirtualTime) {
+    fn interrupt(&mut self, cut: Interruption, end: VirtualTime) {
         match cut {
-            Cut::Restart => self.ids = 0,
-            Cut::Silence { forgets } => {
+            Interruption::Restart => self.ids = 0,
+            Interruption::Silence { forgets } => {
                 self.silent = true;
                 self.ready = VirtualTime::MAX;
                 self.newest = self.newest.filter(|_| !forgets);
@@ -232,7 +234,7 @@ impl ReceptionCursor {
     pub(super) fn seen(
         &self,
         line: &ReceptionConditions<'_>,
-    ) -> (Status, Option<ReceivedTelegram>) {
+    ) -> (MeterStatus, Option<ReceivedTelegram>) {
         let state = line.at(self.through);
         match state.silent {
             Some(silence) => (silence.into(), self.newest.filter(|_| !state.forgets)),
@@ -241,19 +243,19 @@ impl ReceptionCursor {
     }
 
     /// The status of a link through which the meter is heard.
-    fn status(&self, cadence: &Cadence) -> Status {
+    fn status(&self, cadence: &Cadence) -> MeterStatus {
         let heard = |since: VirtualTime| {
             let first = cadence.next_from(cadence.first_from(since));
             cadence.time(first) < self.through
         };
         if self.silent {
-            Status::NoData
+            MeterStatus::NoData
         } else if heard(self.ready) {
-            Status::Ok
+            MeterStatus::Ok
         } else if heard(self.listening) {
-            Status::Recognition
+            MeterStatus::Recognition
         } else {
-            Status::NoData
+            MeterStatus::NoData
         }
     }
 
@@ -315,7 +317,7 @@ fn just_after(now: VirtualTime) -> VirtualTime {
     now.after(Duration::from_nanos(1))
 }
 
-impl From<Silence> for Status {
+impl From<Silence> for MeterStatus {
     fn from(silence: Silence) -> Self {
         match silence {
             Silence::NotConnected => Self::NotConnected,
@@ -336,8 +338,8 @@ mod tests {
 
     use super::*;
     use crate::fault::{Episode, Episodes, MeterEffect, Trigger};
-    use crate::meter::Kind;
-    use crate::rng::Stream;
+    use crate::meter::MeterKind;
+    use crate::rng::RandomStream;
 
     fn at(seconds: u64) -> VirtualTime {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
@@ -364,8 +366,8 @@ mod tests {
     }
 
     impl Bench {
-        fn new(kind: Kind, seed: u64, episodes: Vec<Episode>) -> Self {
-            let cadence = Cadence::new(kind.facts(), seed, Stream::named("A"));
+        fn new(kind: MeterKind, seed: u64, episodes: Vec<Episode>) -> Self {
+            let cadence = Cadence::new(kind.facts(), seed, RandomStream::named("A"));
             Self { cadence, episodes: Episodes::new(episodes) }
         }
 
@@ -379,7 +381,7 @@ mod tests {
             }
         }
 
-        fn status(&self, now: VirtualTime) -> Status {
+        fn status(&self, now: VirtualTime) -> MeterStatus {
             self.at(now).seen(&self.line()).0
         }
 
@@ -394,15 +396,15 @@ mod tests {
     #[test]
     fn ids_count_what_was_heard_and_go_on_after_a_silence() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
-        let healthy = Bench::new(Kind::Ensor, 1, vec![]);
-        let bench = Bench::new(Kind::Ensor, 1, vec![silent]);
+        let healthy = Bench::new(MeterKind::Ensor, 1, vec![]);
+        let bench = Bench::new(MeterKind::Ensor, 1, vec![silent]);
         let before = bench.at(at(100));
         assert_eq!(before.newest.unwrap().id, healthy.at(at(100)).newest.unwrap().id);
         let during = bench.at(at(149));
-        assert_eq!((during.newest, bench.status(at(149))), (before.newest, Status::NoData));
-        assert_eq!(bench.status(at(152)), Status::Recognition);
+        assert_eq!((during.newest, bench.status(at(149))), (before.newest, MeterStatus::NoData));
+        assert_eq!(bench.status(at(152)), MeterStatus::Recognition);
         let after = bench.at(at(200));
-        assert_eq!(bench.status(at(200)), Status::Ok);
+        assert_eq!(bench.status(at(200)), MeterStatus::Ok);
         let missed = healthy.at(at(200)).newest.unwrap().id - after.newest.unwrap().id;
         assert!((52..=54).contains(&missed), "{missed}: the silence, and 3 s of recognition");
     }
@@ -410,7 +412,7 @@ mod tests {
     #[test]
     fn the_interval_after_a_silence_spans_it() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
-        let bench = Bench::new(Kind::Ensor, 1, vec![silent]);
+        let bench = Bench::new(MeterKind::Ensor, 1, vec![silent]);
         let mut link = bench.at(at(152));
         let heard = link.newest.unwrap().n;
         let next = link.next(&bench.line()).unwrap();
@@ -423,7 +425,7 @@ mod tests {
     #[test]
     fn a_meter_that_was_unplugged_is_not_known_any_more() {
         let out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
-        let bench = Bench::new(Kind::Ensor, 1, vec![out]);
+        let bench = Bench::new(MeterKind::Ensor, 1, vec![out]);
         for seconds in [101, 149, 152] {
             assert_eq!(bench.at(at(seconds)).newest, None, "{seconds}");
         }
@@ -432,7 +434,7 @@ mod tests {
 
     #[test]
     fn ids_restart_with_the_window() {
-        let bench = Bench::new(Kind::Ensor, 1, vec![window(MeterEffect::RestartIds, 100, 10)]);
+        let bench = Bench::new(MeterKind::Ensor, 1, vec![window(MeterEffect::RestartIds, 100, 10)]);
         let before = bench.at(at(99)).newest.unwrap();
         let after = bench.at(at(103)).newest.unwrap();
         assert!(before.id > 90 && after.id < 5, "{before:?} {after:?}");
@@ -443,7 +445,7 @@ mod tests {
     fn a_silence_for_good_has_no_next_reading() {
         let mut out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
         out.when.lasts = None;
-        let bench = Bench::new(Kind::Kamstrup, 1, vec![out]);
+        let bench = Bench::new(MeterKind::Kamstrup, 1, vec![out]);
         assert!(bench.at(at(90)).next(&bench.line()).is_some());
         assert_eq!(bench.at(at(100)).next(&bench.line()), None);
     }
@@ -452,7 +454,7 @@ mod tests {
     fn a_year_of_windows_that_leave_no_room_is_walked_in_bounded_steps() {
         let mut often = window(MeterEffect::Silent(Silence::NoData), 0, 59);
         often.when.every = Some(Duration::from_mins(1));
-        let bench = Bench::new(Kind::LandisGyr, 1, vec![often]);
+        let bench = Bench::new(MeterKind::LandisGyr, 1, vec![often]);
         let next = bench.at(at(10)).next(&bench.line()).unwrap();
         assert!(next > at(60), "{next:?}");
         assert_eq!(bench.at(next).newest, None);
@@ -520,7 +522,7 @@ mod tests {
             rule.when.every = Some(Duration::from_mins(1));
             rule
         };
-        let bench = Bench::new(Kind::Ensor, 3, (0..40).map(minute).collect());
+        let bench = Bench::new(MeterKind::Ensor, 3, (0..40).map(minute).collect());
         let mut hourly = ReceptionCursor::new(VirtualTime::ZERO);
         for hour in 1..=365 * 24 {
             hourly.advance_to_inclusive(&bench.line(), at(hour * 3600));
@@ -534,7 +536,7 @@ mod tests {
     #[test]
     fn a_link_fits_the_meter_it_has_listened_to_alone() {
         let (ensor, kamstrup) =
-            (Bench::new(Kind::Ensor, 1, vec![]), Bench::new(Kind::Kamstrup, 1, vec![]));
+            (Bench::new(MeterKind::Ensor, 1, vec![]), Bench::new(MeterKind::Kamstrup, 1, vec![]));
         let (up, now) = (VirtualTime::ZERO, at(1000));
         for (own, other) in [(&ensor, &kamstrup), (&kamstrup, &ensor)] {
             let link = own.at(now);
@@ -558,7 +560,7 @@ mod tests {
         #[test]
         fn rules_over_each_other_count_what_counting_telegram_by_telegram_does(
             seed: u64,
-            kind in prop::sample::select(Kind::ALL.to_vec()),
+            kind in prop::sample::select(MeterKind::ALL.to_vec()),
             rules in prop::collection::vec(rule(), 0..10),
             mut asked in prop::collection::vec(0..1500_u64, 1..10),
         ) {
@@ -585,7 +587,7 @@ mod tests {
         #[test]
         fn whatever_was_asked_before_the_answer_is_the_same(
             seed: u64,
-            kind in prop::sample::select(Kind::ALL.to_vec()),
+            kind in prop::sample::select(MeterKind::ALL.to_vec()),
             silence in 0..400_u64, silent_for in 1..100_u64,
             restart in 0..400_u64,
             every in 60..200_u64,
@@ -610,7 +612,7 @@ mod tests {
         #[test]
         fn waiting_for_the_next_reading_meets_every_one(
             seed: u64,
-            kind in prop::sample::select(Kind::ALL.to_vec()),
+            kind in prop::sample::select(MeterKind::ALL.to_vec()),
             silence in 0..100_u64, silent_for in 1..100_u64,
         ) {
             let silent = window(MeterEffect::Silent(Silence::NoData), silence, silent_for);

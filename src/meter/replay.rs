@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::civil::DateTime;
 
-use super::{Interface, Kind, MeterTexts, Protocol, Quantity};
+use super::{Interface, MeterKind, MeterTexts, Protocol, Quantity};
 use crate::clock::local_zone;
 use crate::decimal::Decimal;
 use crate::limits;
@@ -150,8 +150,8 @@ impl Recording {
 
     /// The kind of meter that it is a recording of, where it says so.
     #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| {
+    pub fn kind(&self) -> Option<MeterKind> {
+        MeterKind::ALL.into_iter().find(|kind| {
             let facts = kind.facts();
             Some(facts.protocol) == self.protocol
                 && self.interface.is_none_or(|interface| interface == facts.interface)
@@ -575,7 +575,7 @@ mod tests {
     #[test]
     fn rows_stand_where_they_were_and_values_lie_between_them() {
         let recording = three_rows();
-        assert_eq!((recording.kind(), recording.lasts()), (Some(Kind::Kamstrup), 20_000));
+        assert_eq!((recording.kind(), recording.lasts()), (Some(MeterKind::Kamstrup), 20_000));
         let at = |ms| values(recording.at(ms, ReplayMode::Loop, true));
         assert_eq!(at(0), ["10.5", "10.25", "0.4", "0", "233"]);
         assert_eq!(at(5000), ["10.5", "10.25", "0.1", "0", "233.5"]);
@@ -688,7 +688,7 @@ mod tests {
             r#"3096,"2025-10-07T20:21:31Z","OK",2,75.133,,,0,0,235,,"DLMS""#,
         ]))
         .unwrap();
-        assert_eq!((recording.kind(), recording.lasts()), (Some(Kind::LandisGyr), 20_000));
+        assert_eq!((recording.kind(), recording.lasts()), (Some(MeterKind::LandisGyr), 20_000));
         let quantities: Vec<Quantity> = recording.quantities().collect();
         assert!(!quantities.contains(&Quantity::ActiveImportEnergyT1), "it is empty throughout");
     }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::outbox::{Outbox, Sent};
 use crate::clock::{Clock, Sleep};
-use crate::fault::{End, Moment, SlaveEffect, Verdict, WireFault, reply_plan};
+use crate::fault::{End, ReplyPhase, SlaveEffect, Verdict, WireFault, reply_plan};
 use crate::inflight::TrackedStream;
 use crate::limits;
 use crate::wire::{self, Exception};
@@ -41,17 +41,17 @@ pub(crate) trait Service: Unpin {
     fn idle(&self) -> Duration;
 
     /// Requests with the same number wait for each other.
-    fn turn(&self, request: &Request) -> u8;
+    fn turn(&self, request: &ReceivedRequest) -> u8;
 
     /// What becomes of a request whose turn has come. How long a healthy reply takes is in the delay.
-    fn ask(&self, request: &Request) -> Verdict<SlaveEffect>;
+    fn ask(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect>;
 
     /// Carries out a request. The reply stays empty where nothing answers.
-    fn execute(&self, request: &Request, reply: &mut wire::Reply);
+    fn execute(&self, request: &ReceivedRequest, reply: &mut wire::ReplyPdu);
 
     /// Writes down what became of a request, before a byte of its reply is out: `ok`, `exception n`,
     /// or what a fault made of it.
-    fn explain(&self, request: &Request, outcome: Cow<'static, str>);
+    fn explain(&self, request: &ReceivedRequest, outcome: Cow<'static, str>);
 
     /// Writes down that what came is no Modbus.
     fn garbage(&self, reason: String);
@@ -65,12 +65,12 @@ pub(crate) struct Connection<S> {
     input: Input,
     inbox: Vec<u8>,
     /// Requests behind an earlier one to the same unit.
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<ReceivedRequest>,
     /// Requests in their delay, at most one of each unit.
     turns: Vec<Turn>,
     outbox: Outbox,
     /// Buffers that are used again for every request.
-    reply: wire::Reply,
+    reply: wire::ReplyPdu,
     frame: Vec<u8>,
     /// The correct reply before, as it stood on the wire.
     previous: Vec<u8>,
@@ -90,19 +90,19 @@ enum Input {
 
 /// A request, in a buffer of its own.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct ReceivedRequest {
     transaction_id: u16,
     pub(crate) unit: u8,
     pdu: [u8; limits::PDU_BYTES],
     len: usize,
 }
 
-impl Request {
+impl ReceivedRequest {
     fn new(frame: &wire::Frame<'_>) -> Self {
         let mut pdu = [0; limits::PDU_BYTES];
         let len = frame.pdu.len().min(pdu.len());
         pdu[..len].copy_from_slice(&frame.pdu[..len]);
-        let wire::Header { transaction_id, unit_id, .. } = frame.header;
+        let wire::MbapHeader { transaction_id, unit_id, .. } = frame.header;
         Self { transaction_id, unit: unit_id, pdu, len }
     }
 
@@ -118,7 +118,7 @@ impl Request {
 /// A request whose turn has come, and what the rules make of it.
 #[derive(Debug)]
 struct Turn {
-    request: Request,
+    request: ReceivedRequest,
     effect: Option<SlaveEffect>,
     delay: Sleep,
 }
@@ -134,7 +134,7 @@ impl<S: Service> Connection<S> {
             waiting: VecDeque::new(),
             turns: Vec::new(),
             outbox: Outbox::default(),
-            reply: wire::Reply::default(),
+            reply: wire::ReplyPdu::default(),
             frame: Vec::with_capacity(limits::ADU_BYTES),
             previous: Vec::new(),
             idle,
@@ -252,7 +252,7 @@ impl<S: Service> Connection<S> {
         while self.input == Input::Open && self.has_room() {
             match wire::split_frame(&self.inbox[taken..]) {
                 Ok(Some((frame, length))) => {
-                    let request = Request::new(&frame);
+                    let request = ReceivedRequest::new(&frame);
                     taken += length;
                     if self.is_taken(self.service.turn(&request)) {
                         self.waiting.push_back(request);
@@ -289,7 +289,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// A request's turn: the rules are asked, and it is carried out after its delay.
-    fn begin(&mut self, request: Request) {
+    fn begin(&mut self, request: ReceivedRequest) {
         let verdict = self.service.ask(&request);
         if verdict.delay.is_zero() {
             self.carry_out(&request, verdict.effect.as_ref());
@@ -300,7 +300,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Carries out a request as far as the rules let it, and puts what follows into the outbox.
-    fn carry_out(&mut self, request: &Request, effect: Option<&SlaveEffect>) {
+    fn carry_out(&mut self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
         self.execute(request, effect);
         let silent = self.reply.pdu().is_empty();
         let left = effect.filter(|_| silent).and_then(without_reply);
@@ -324,18 +324,20 @@ impl<S: Service> Connection<S> {
     }
 
     /// Leaves the reply in its buffer; none where nothing answers.
-    fn execute(&mut self, request: &Request, effect: Option<&SlaveEffect>) {
+    fn execute(&mut self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
         self.reply.clear();
         match effect {
             Some(SlaveEffect::Exception(code)) => {
                 self.reply.exception(request.function(), Exception(*code));
             }
-            Some(SlaveEffect::Close(Moment::Before) | SlaveEffect::Reset(Moment::Before)) => {}
+            Some(
+                SlaveEffect::Close(ReplyPhase::Before) | SlaveEffect::Reset(ReplyPhase::Before),
+            ) => {}
             _ => self.service.execute(request, &mut self.reply),
         }
     }
 
-    fn explain(&self, request: &Request, effect: Option<&SlaveEffect>) {
+    fn explain(&self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
         let outcome = match (effect, self.reply.as_exception()) {
             (Some(effect), _) => outcome(effect),
             (None, Some(exception)) => exception.to_string().into(),
@@ -354,18 +356,18 @@ pub(crate) const OK: &str = "ok";
 fn without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
     match effect {
         SlaveEffect::Wire(_) => None,
-        SlaveEffect::Close(_) => Some(SlaveEffect::Close(Moment::Before)),
-        SlaveEffect::Reset(_) => Some(SlaveEffect::Reset(Moment::Before)),
+        SlaveEffect::Close(_) => Some(SlaveEffect::Close(ReplyPhase::Before)),
+        SlaveEffect::Reset(_) => Some(SlaveEffect::Reset(ReplyPhase::Before)),
         other => Some(other.clone()),
     }
 }
 
 /// What a rule made of a request, as the journal has it.
 fn outcome(effect: &SlaveEffect) -> Cow<'static, str> {
-    let moment = |moment: Moment| match moment {
-        Moment::Before => "before the reply",
-        Moment::Middle => "in the middle of the reply",
-        Moment::After => "after the reply",
+    let moment = |moment: ReplyPhase| match moment {
+        ReplyPhase::Before => "before the reply",
+        ReplyPhase::Middle => "in the middle of the reply",
+        ReplyPhase::After => "after the reply",
     };
     match effect {
         SlaveEffect::Silence => "no answer".into(),

@@ -9,7 +9,7 @@ use crate::limits;
 
 /// How a request ended, as far as the connection goes. What the bytes say is not part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ending {
+pub enum ExchangeEnd {
     /// The host name did not resolve.
     Unresolved,
     /// There was no socket to be had on this side.
@@ -224,33 +224,36 @@ pub fn is_decided(received: &[u8]) -> bool {
 /// `sent` and `received` are the bytes on the wire, MBAP headers included. What follows the first
 /// complete frame is ignored, and a complete frame counts however the connection ended after it.
 #[must_use]
-pub fn modbus(sent: &[u8], received: &[u8], ending: Ending) -> ResultCode {
+pub fn modbus(sent: &[u8], received: &[u8], ending: ExchangeEnd) -> ResultCode {
     if let Some(code) = before_reply(ending) {
         return code;
     }
     match (Front::of(received), ending) {
         (Front::Impossible(code), _) => code,
         (Front::Frame { header, unit, pdu }, _) => frame(sent, header, unit, pdu),
-        (Front::Part, Ending::TimedOut) => ResultCode::Timeout,
-        (Front::Part, Ending::Closed | Ending::Reset) if received.is_empty() => {
+        (Front::Part, ExchangeEnd::TimedOut) => ResultCode::Timeout,
+        (Front::Part, ExchangeEnd::Closed | ExchangeEnd::Reset) if received.is_empty() => {
             ResultCode::ReceiveError
         }
-        (Front::Part, Ending::Closed | Ending::Reset) => ResultCode::TooShort,
+        (Front::Part, ExchangeEnd::Closed | ExchangeEnd::Reset) => ResultCode::TooShort,
         (Front::Part, _) => ResultCode::Generic,
     }
 }
 
 /// The code of an ending that no reply can precede.
-fn before_reply(ending: Ending) -> Option<ResultCode> {
+fn before_reply(ending: ExchangeEnd) -> Option<ResultCode> {
     match ending {
-        Ending::Unresolved => Some(ResultCode::Unresolved),
-        Ending::NoSocket => Some(ResultCode::NoSocket),
-        Ending::NotConnected => Some(ResultCode::NotConnected),
-        Ending::NoTls => Some(ResultCode::TlsError),
-        Ending::SendLost => Some(ResultCode::SendError),
-        Ending::Unsendable => Some(ResultCode::Generic),
-        Ending::Provoked(code) => Some(code),
-        Ending::TimedOut | Ending::Closed | Ending::Reset | Ending::Complete => None,
+        ExchangeEnd::Unresolved => Some(ResultCode::Unresolved),
+        ExchangeEnd::NoSocket => Some(ResultCode::NoSocket),
+        ExchangeEnd::NotConnected => Some(ResultCode::NotConnected),
+        ExchangeEnd::NoTls => Some(ResultCode::TlsError),
+        ExchangeEnd::SendLost => Some(ResultCode::SendError),
+        ExchangeEnd::Unsendable => Some(ResultCode::Generic),
+        ExchangeEnd::Provoked(code) => Some(code),
+        ExchangeEnd::TimedOut
+        | ExchangeEnd::Closed
+        | ExchangeEnd::Reset
+        | ExchangeEnd::Complete => None,
     }
 }
 
@@ -315,10 +318,10 @@ impl<'a> Sent<'a> {
 ///
 /// `received` are the first bytes that came in, the whole head among them where it was complete.
 #[must_use]
-pub fn http(received: &[u8], ending: Ending) -> ResultCode {
+pub fn http(received: &[u8], ending: ExchangeEnd) -> ResultCode {
     match before_reply(ending) {
         Some(code) => code,
-        None if ending == Ending::TimedOut => ResultCode::Timeout,
+        None if ending == ExchangeEnd::TimedOut => ResultCode::Timeout,
         None if final_head(received).is_some_and(has_bad_length) => {
             ResultCode::InvalidContentLength
         }
@@ -367,7 +370,7 @@ mod tests {
     /// Function 6, unit 17, transaction 0x0102: register 10 takes 0x1234.
     const SENT: [u8; 12] = [1, 2, 0, 0, 0, 6, 17, 6, 0, 10, 0x12, 0x34];
 
-    fn code(received: &[u8], ending: Ending) -> i32 {
+    fn code(received: &[u8], ending: ExchangeEnd) -> i32 {
         modbus(&SENT, received, ending).code()
     }
 
@@ -383,7 +386,9 @@ mod tests {
     // Ruling: RESULT-2.
     #[test]
     fn the_correct_reply_is_1_whatever_comes_after() {
-        for ending in [Ending::Complete, Ending::Closed, Ending::Reset, Ending::TimedOut] {
+        for ending in
+            [ExchangeEnd::Complete, ExchangeEnd::Closed, ExchangeEnd::Reset, ExchangeEnd::TimedOut]
+        {
             assert_eq!(code(&SENT, ending), 1);
             assert_eq!(code(&[&SENT[..], &[0xFF; 300]].concat(), ending), 1);
         }
@@ -393,24 +398,24 @@ mod tests {
     fn multiple_writes_echo_address_and_quantity_only() {
         let sent = [0, 1, 0, 0, 0, 11, 1, 16, 0, 5, 0, 2, 4, 0xAA, 0xBB, 0xCC, 0xDD];
         let reply = [0, 1, 0, 0, 0, 6, 1, 16, 0, 5, 0, 2];
-        assert_eq!(modbus(&sent, &reply, Ending::Complete), ResultCode::Success);
+        assert_eq!(modbus(&sent, &reply, ExchangeEnd::Complete), ResultCode::Success);
         let reply = [0, 1, 0, 0, 0, 6, 1, 16, 0, 5, 0, 3];
-        assert_eq!(modbus(&sent, &reply, Ending::Complete), ResultCode::BodyMismatch);
+        assert_eq!(modbus(&sent, &reply, ExchangeEnd::Complete), ResultCode::BodyMismatch);
     }
 
     // Ruling: RESULT-5.
     #[test]
     fn endings_before_a_reply_have_their_codes() {
         for (ending, expected) in [
-            (Ending::Unresolved, -16),
-            (Ending::NoSocket, -19),
-            (Ending::NotConnected, -17),
-            (Ending::NoTls, -18),
-            (Ending::SendLost, -7),
-            (Ending::Unsendable, -1),
-            (Ending::TimedOut, -3),
-            (Ending::Closed, -4),
-            (Ending::Reset, -4),
+            (ExchangeEnd::Unresolved, -16),
+            (ExchangeEnd::NoSocket, -19),
+            (ExchangeEnd::NotConnected, -17),
+            (ExchangeEnd::NoTls, -18),
+            (ExchangeEnd::SendLost, -7),
+            (ExchangeEnd::Unsendable, -1),
+            (ExchangeEnd::TimedOut, -3),
+            (ExchangeEnd::Closed, -4),
+            (ExchangeEnd::Reset, -4),
         ] {
             assert_eq!(code(&[], ending), expected, "{ending:?}");
             assert_eq!(http(&[], ending).code(), expected, "{ending:?}");
@@ -420,9 +425,9 @@ mod tests {
     #[test]
     fn a_reply_that_breaks_off_is_13_when_closed_and_3_when_late() {
         for length in 1..SENT.len() {
-            assert_eq!(code(&SENT[..length], Ending::Closed), -13);
-            assert_eq!(code(&SENT[..length], Ending::Reset), -13);
-            assert_eq!(code(&SENT[..length], Ending::TimedOut), -3);
+            assert_eq!(code(&SENT[..length], ExchangeEnd::Closed), -13);
+            assert_eq!(code(&SENT[..length], ExchangeEnd::Reset), -13);
+            assert_eq!(code(&SENT[..length], ExchangeEnd::TimedOut), -3);
         }
     }
 
@@ -446,7 +451,7 @@ mod tests {
             (11, 0, -14),
         ] {
             assert_eq!(
-                code(&changed(&[(index, byte)]), Ending::Complete),
+                code(&changed(&[(index, byte)]), ExchangeEnd::Complete),
                 expected,
                 "byte {index}"
             );
@@ -455,8 +460,8 @@ mod tests {
 
     #[test]
     fn an_impossible_length_needs_no_more_than_the_length_field() {
-        assert_eq!(code(&[1, 2, 0, 0, 0, 255], Ending::TimedOut), -2);
-        assert_eq!(code(&[1, 2, 0, 0, 0, 1], Ending::TimedOut), -5);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 255], ExchangeEnd::TimedOut), -2);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 1], ExchangeEnd::TimedOut), -5);
         assert!(is_decided(&[1, 2, 0, 0, 0, 255]) && is_decided(&[1, 2, 0, 0, 0, 0]));
         assert!(!is_decided(&SENT[..11]) && is_decided(&SENT));
     }
@@ -466,23 +471,23 @@ mod tests {
     fn the_first_match_in_the_contracts_order_counts() {
         let mut wrong = vec![(5, 255), (2, 1), (0, 9), (6, 16), (7, 16)];
         for expected in [-2, -8, -9, -12, -10] {
-            assert_eq!(code(&changed(&wrong), Ending::Complete), expected);
+            assert_eq!(code(&changed(&wrong), ExchangeEnd::Complete), expected);
             wrong.remove(0);
         }
         // The exception bit does not take part in the comparison of functions.
-        assert_eq!(code(&[1, 2, 0, 0, 0, 2, 17, 0x90], Ending::Complete), -10);
-        assert_eq!(code(&[1, 2, 0, 0, 0, 2, 17, 0x86], Ending::Complete), -11);
-        assert_eq!(code(&[1, 2, 0, 0, 0, 4, 17, 0x86, 2, 0], Ending::Complete), -15);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 2, 17, 0x90], ExchangeEnd::Complete), -10);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 2, 17, 0x86], ExchangeEnd::Complete), -11);
+        assert_eq!(code(&[1, 2, 0, 0, 0, 4, 17, 0x86, 2, 0], ExchangeEnd::Complete), -15);
     }
 
     #[test]
     fn bytes_that_lack_or_abound_inside_the_length_are_13_and_15() {
         for pdu in 1..=4_u8 {
             let reply = &changed(&[(5, pdu + 1)])[..7 + usize::from(pdu)];
-            assert_eq!(code(reply, Ending::Complete), -13, "{pdu} bytes");
+            assert_eq!(code(reply, ExchangeEnd::Complete), -13, "{pdu} bytes");
         }
         let longer = [&changed(&[(5, 7)])[..], &[0]].concat();
-        assert_eq!(code(&longer, Ending::Complete), -15);
+        assert_eq!(code(&longer, ExchangeEnd::Complete), -15);
     }
 
     // Ruling: RESULT-1.
@@ -492,7 +497,7 @@ mod tests {
             let reply = [1, 2, 0, 0, 0, 3, 17, 0x86, exception];
             let expected =
                 if (1..=11).contains(&exception) { -100 - i32::from(exception) } else { -1 };
-            assert_eq!(code(&reply, Ending::Complete), expected);
+            assert_eq!(code(&reply, ExchangeEnd::Complete), expected);
         }
     }
 
@@ -500,17 +505,17 @@ mod tests {
     fn a_content_length_that_is_no_number_is_20() {
         let head = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Length:{length}\r\n\r\n");
         for length in [" abc", "", " -1", " +1", " 1,2", " 1, x", " 99999999999999999999"] {
-            let code = http(head(length).as_bytes(), Ending::Complete).code();
+            let code = http(head(length).as_bytes(), ExchangeEnd::Complete).code();
             assert_eq!(code, -20, "{length:?}");
         }
         for length in [" 5", "5", " 5, 5"] {
-            assert_eq!(http(head(length).as_bytes(), Ending::Closed).code(), -4, "{length:?}");
+            assert_eq!(http(head(length).as_bytes(), ExchangeEnd::Closed).code(), -4, "{length:?}");
         }
         let late = format!("HTTP/1.1 103 Early\r\n\r\n{}", head(" x"));
-        assert_eq!(http(late.as_bytes(), Ending::Closed).code(), -20);
+        assert_eq!(http(late.as_bytes(), ExchangeEnd::Closed).code(), -20);
         let cut = &head(" x").into_bytes()[..30];
-        assert_eq!(http(cut, Ending::Closed).code(), -4);
-        assert_eq!(http(b"garbage\r\n\r\n", Ending::Complete).code(), -4);
+        assert_eq!(http(cut, ExchangeEnd::Closed).code(), -4);
+        assert_eq!(http(b"garbage\r\n\r\n", ExchangeEnd::Complete).code(), -4);
     }
 
     /// Every code of the table that a Modbus request can end with.
@@ -524,7 +529,7 @@ mod tests {
             sent in prop::collection::vec(any::<u8>(), 0..20),
             received in prop::collection::vec(any::<u8>(), 0..300),
         ) {
-            for ending in [Ending::Complete, Ending::Closed, Ending::Reset, Ending::TimedOut] {
+            for ending in [ExchangeEnd::Complete, ExchangeEnd::Closed, ExchangeEnd::Reset, ExchangeEnd::TimedOut] {
                 prop_assert!(is_in_the_table(modbus(&sent, &received, ending).code()));
                 prop_assert!(matches!(http(&received, ending).code(), -3 | -4 | -20));
             }
@@ -537,7 +542,7 @@ mod tests {
             let mut reply = changed(&[(at, byte)]);
             reply.truncate(cut);
             reply.extend(tail);
-            prop_assert!(is_in_the_table(code(&reply, Ending::Closed)));
+            prop_assert!(is_in_the_table(code(&reply, ExchangeEnd::Closed)));
         }
     }
 }

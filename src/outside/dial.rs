@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::resolve::{Refused, Resolver};
+use super::resolve::{ResolveError, Resolver};
 use crate::outbound::{Dial, Dialing, Unreached};
 use crate::sockets;
 
@@ -26,8 +26,8 @@ impl Dialer {
                 tokio::net::lookup_host(broker).await.map_err(|_| Unreached::Unknown)?.collect()
             }
             None => self.0.outside(host, port).await.map_err(|refused| match refused {
-                Refused::Name | Refused::Address => Unreached::Denied(self.0.policy()),
-                Refused::Unknown => Unreached::Unknown,
+                ResolveError::Name | ResolveError::Address => Unreached::Denied(self.0.policy()),
+                ResolveError::Unknown => Unreached::Unknown,
             })?,
         };
         let mut last = Unreached::Unknown;

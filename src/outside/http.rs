@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::classify::{self, Ending, ResultCode};
+use super::classify::{self, ExchangeEnd, ResultCode};
 use super::requester::Connected;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
@@ -57,8 +57,8 @@ pub(super) async fn exchange(
                 }
                 converse(clock, stream, request, deadline).await
             }
-            Ok(None) => classify::http(&[], Ending::NoTls),
-            Err(_) => classify::http(&[], Ending::TimedOut),
+            Ok(None) => classify::http(&[], ExchangeEnd::NoTls),
+            Err(_) => classify::http(&[], ExchangeEnd::TimedOut),
         },
     }
 }
@@ -84,12 +84,12 @@ where
 {
     let (tap, tape) = Tap::new(stream, HEAD_BYTES);
     let Some(message) = message(request) else {
-        return classify::http(&[], Ending::Unsendable);
+        return classify::http(&[], ExchangeEnd::Unsendable);
     };
     match clock.timeout_at(deadline, respond(tap, message)).await {
         Ok(Some(status)) => ResultCode::Status(status),
         Ok(None) => broken(&tape),
-        Err(_) => classify::http(&[], Ending::TimedOut),
+        Err(_) => classify::http(&[], ExchangeEnd::TimedOut),
     }
 }
 
@@ -131,11 +131,11 @@ fn broken(tape: &TapeReader) -> ResultCode {
     let tape = tape.tape();
     let ending = match tape.end {
         // A target may answer and close before it has read everything.
-        Some(StreamEnd::SendLost) if tape.received.is_empty() => Ending::SendLost,
-        Some(StreamEnd::Reset | StreamEnd::SendLost) => Ending::Reset,
-        Some(StreamEnd::Closed) => Ending::Closed,
+        Some(StreamEnd::SendLost) if tape.received.is_empty() => ExchangeEnd::SendLost,
+        Some(StreamEnd::Reset | StreamEnd::SendLost) => ExchangeEnd::Reset,
+        Some(StreamEnd::Closed) => ExchangeEnd::Closed,
         // hyper gave up on what it read.
-        None => Ending::Complete,
+        None => ExchangeEnd::Complete,
     };
     classify::http(&tape.received, ending)
 }

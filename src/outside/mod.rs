@@ -35,8 +35,8 @@ use self::resolve::Resolver;
 pub use self::runner::Runner;
 pub use self::slaves::Slave;
 use self::slaves::Supervisor;
-use self::targets::{Certificate, TargetServer};
 pub use self::targets::{Received, Target};
+use self::targets::{TargetCertificate, TargetServer};
 use crate::bank::LayoutError;
 use crate::clock::Clock;
 use crate::fault::Engine;
@@ -46,7 +46,7 @@ use crate::modbus::BACKLOG;
 use crate::outbound::{Broker, Dial, HostAddress, Peer, PeerKind, Policy};
 use crate::scenario::{SlavePlan, TargetPlan};
 use crate::sockets::Port;
-use crate::surface::http::Paused;
+use crate::surface::http::ListenerPause;
 use crate::surface::http::server::bind;
 use crate::tasks::Tasks;
 
@@ -164,7 +164,7 @@ impl Outside {
             .collect::<Result<Vec<_>, OutsideError>>()?;
         let (mut bound, mut roots) = (Vec::new(), Vec::new());
         for plan in targets {
-            let certificate = plan.tls.then(|| Certificate::new(plan)).transpose();
+            let certificate = plan.tls.then(|| TargetCertificate::new(plan)).transpose();
             let certificate = certificate.map_err(OutsideError::Certificate)?;
             roots.extend(certificate.as_ref().map(|certificate| certificate.root.clone()));
             let tls = certificate.map(|certificate| certificate.acceptor);
@@ -215,7 +215,7 @@ impl Outside {
     /// puts registers, routes, transaction ids and received requests back to the start. Listeners
     /// stay. [`Outside::start`] goes on from there, once clock and rules are back at the start too;
     /// until the returned value is dropped, whoever connects to a target waits.
-    pub async fn stop(&self) -> Vec<Paused> {
+    pub async fn stop(&self) -> Vec<ListenerPause> {
         self.runner.stop().await;
         self.supervisors.end_all().await;
         self.connections.end_all().await;

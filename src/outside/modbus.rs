@@ -12,7 +12,7 @@ use std::task::Poll;
 use tokio_modbus::client::{Client as _, tcp};
 use tokio_modbus::{Request, Slave};
 
-use super::classify::{self, Ending, ResultCode};
+use super::classify::{self, ExchangeEnd, ResultCode};
 use super::requester::Connected;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
@@ -45,25 +45,25 @@ pub(super) async fn exchange(
             match ending(&tape) {
                 Some(ending) => Poll::Ready(ending),
                 // The client gave up by itself: there was nothing it could send.
-                None => called.map(|_| Ending::Unsendable),
+                None => called.map(|_| ExchangeEnd::Unsendable),
             }
         });
-        clock.timeout_at(deadline, exchange).await.unwrap_or(Ending::TimedOut)
+        clock.timeout_at(deadline, exchange).await.unwrap_or(ExchangeEnd::TimedOut)
     };
     let tape = tape.tape();
     classify::modbus(&tape.sent, &tape.received, ending)
 }
 
 /// How the exchange ended, as soon as it did.
-fn ending(tape: &TapeReader) -> Option<Ending> {
+fn ending(tape: &TapeReader) -> Option<ExchangeEnd> {
     let tape = tape.tape();
     if classify::is_decided(&tape.received) {
-        return Some(Ending::Complete);
+        return Some(ExchangeEnd::Complete);
     }
     tape.end.map(|end| match end {
-        StreamEnd::Closed => Ending::Closed,
-        StreamEnd::Reset => Ending::Reset,
-        StreamEnd::SendLost => Ending::SendLost,
+        StreamEnd::Closed => ExchangeEnd::Closed,
+        StreamEnd::Reset => ExchangeEnd::Reset,
+        StreamEnd::SendLost => ExchangeEnd::SendLost,
     })
 }
 

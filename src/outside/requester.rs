@@ -1,7 +1,7 @@
 //! Carries one prepared request of an action out: from the host it names to its result code.
 //!
 //! The way is the same for both protocols: find the peer, ask the fault engine about the connector,
-//! resolve, connect on a socket of its own, exchange. Each step ends in an [`Ending`], of which
+//! resolve, connect on a socket of its own, exchange. Each step ends in an [`ExchangeEnd`], of which
 //! [`super::classify`] makes the code.
 
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::classify::{self, Ending, ResultCode};
-use super::resolve::{Refused, Resolver, reachable};
+use super::classify::{self, ExchangeEnd, ResultCode};
+use super::resolve::{ResolveError, Resolver, reachable};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
@@ -39,22 +39,22 @@ impl From<ResultCode> for Outcome {
 /// A request that ended before it was sent.
 #[derive(Debug)]
 struct Stopped {
-    ending: Ending,
+    ending: ExchangeEnd,
     cause: Option<String>,
 }
 
-impl From<Ending> for Stopped {
-    fn from(ending: Ending) -> Self {
+impl From<ExchangeEnd> for Stopped {
+    fn from(ending: ExchangeEnd) -> Self {
         Self { ending, cause: None }
     }
 }
 
 impl Stopped {
-    fn because(ending: Ending, cause: impl Into<String>) -> Self {
+    fn because(ending: ExchangeEnd, cause: impl Into<String>) -> Self {
         Self { ending, cause: Some(cause.into()) }
     }
 
-    fn outcome(self, classify: impl FnOnce(Ending) -> ResultCode) -> Outcome {
+    fn outcome(self, classify: impl FnOnce(ExchangeEnd) -> ResultCode) -> Outcome {
         let code = classify(self.ending);
         Outcome { code, cause: self.cause.unwrap_or_else(|| code.to_string()) }
     }
@@ -102,7 +102,7 @@ impl Requester {
         let seam = |slave: &str| {
             self.engine.connect(&Connect {
                 call: caller.call(),
-                peer: fault::Peer::Slave(SlaveRequest {
+                peer: fault::PeerRef::Slave(SlaveRequest {
                     slave,
                     unit: request.unit_id,
                     function: request.write.function(),
@@ -132,7 +132,7 @@ impl Requester {
         let seam = |target: &str| {
             self.engine.connect(&Connect {
                 call: caller.call(),
-                peer: fault::Peer::Target(TargetRequest {
+                peer: fault::PeerRef::Target(TargetRequest {
                     target,
                     method: request.method.as_str(),
                     path,
@@ -165,23 +165,23 @@ impl Requester {
             Some(peer) if peer.kind == kind => seam(&peer.name),
             _ => {
                 let peer = match kind {
-                    PeerKind::Slave => fault::Peer::OutsideSlave,
-                    PeerKind::Target => fault::Peer::OutsideTarget,
+                    PeerKind::Slave => fault::PeerRef::OutsideSlave,
+                    PeerKind::Target => fault::PeerRef::OutsideTarget,
                 };
                 self.engine.connect(&Connect { call: caller.call(), peer })
             }
         };
         let lost = match fault {
-            Some(ConnectFault::Resolve) => return Err(Ending::Unresolved.into()),
-            Some(ConnectFault::Refused) => return Err(Ending::NotConnected.into()),
-            Some(ConnectFault::NoSocket) => return Err(Ending::NoSocket.into()),
-            Some(ConnectFault::Tls) => return Err(Ending::NoTls.into()),
+            Some(ConnectFault::Resolve) => return Err(ExchangeEnd::Unresolved.into()),
+            Some(ConnectFault::Refused) => return Err(ExchangeEnd::NotConnected.into()),
+            Some(ConnectFault::NoSocket) => return Err(ExchangeEnd::NoSocket.into()),
+            Some(ConnectFault::Tls) => return Err(ExchangeEnd::NoTls.into()),
             Some(ConnectFault::Unsent(code)) => {
                 let code = ResultCode::of(code);
                 if code == ResultCode::Timeout {
                     self.clock.sleep_until(deadline).await;
                 }
-                return Err(Ending::Provoked(code).into());
+                return Err(ExchangeEnd::Provoked(code).into());
             }
             Some(ConnectFault::SendLost) => true,
             None => false,
@@ -193,7 +193,7 @@ impl Requester {
         match stream {
             Ok(stream) => Ok(Connected { stream, lost }),
             // What a rule says is certain, also where there was no connection to lose.
-            Err(_) if lost => Err(Ending::SendLost.into()),
+            Err(_) if lost => Err(ExchangeEnd::SendLost.into()),
             Err(stopped) => Err(stopped),
         }
     }
@@ -226,17 +226,20 @@ impl Requester {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(refused)) => return Err(self.refused(caller, host, refused)),
             Err(_) => {
-                return Err(Stopped::because(Ending::Unresolved, "name did not resolve in time"));
+                return Err(Stopped::because(
+                    ExchangeEnd::Unresolved,
+                    "name did not resolve in time",
+                ));
             }
         };
         Ok(TrackedStream::outside(self.connect(&addresses, deadline).await?))
     }
 
-    fn refused(&self, caller: &ActionOrigin, host: &str, refused: Refused) -> Stopped {
+    fn refused(&self, caller: &ActionOrigin, host: &str, refused: ResolveError) -> Stopped {
         let ending = match refused {
-            Refused::Unknown => return Ending::Unresolved.into(),
-            Refused::Name => Ending::Unresolved,
-            Refused::Address => Ending::NotConnected,
+            ResolveError::Unknown => return ExchangeEnd::Unresolved.into(),
+            ResolveError::Name => ExchangeEnd::Unresolved,
+            ResolveError::Address => ExchangeEnd::NotConnected,
         };
         let policy = self.resolver.policy().name();
         self.journal.write(Event::OutboundDenied {
@@ -253,13 +256,16 @@ impl Requester {
         addresses: &[SocketAddr],
         deadline: VirtualTime,
     ) -> Result<TcpStream, Stopped> {
-        let mut stopped = Stopped::from(Ending::NotConnected);
+        let mut stopped = Stopped::from(ExchangeEnd::NotConnected);
         for address in addresses {
             match self.clock.timeout_at(deadline, open(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(ending)) => stopped = ending.into(),
                 Err(_) => {
-                    return Err(Stopped::because(Ending::NotConnected, "not connected in time"));
+                    return Err(Stopped::because(
+                        ExchangeEnd::NotConnected,
+                        "not connected in time",
+                    ));
                 }
             }
         }
@@ -275,9 +281,9 @@ impl Requester {
 }
 
 /// A connected socket.
-async fn open(address: SocketAddr) -> Result<TcpStream, Ending> {
-    let socket = sockets::for_address(address).map_err(|_| Ending::NoSocket)?;
-    let stream = socket.connect(address).await.map_err(|_| Ending::NotConnected)?;
+async fn open(address: SocketAddr) -> Result<TcpStream, ExchangeEnd> {
+    let socket = sockets::for_address(address).map_err(|_| ExchangeEnd::NoSocket)?;
+    let stream = socket.connect(address).await.map_err(|_| ExchangeEnd::NotConnected)?;
     // Requests are single small segments; where the option fails they are merely slower.
     let _ = stream.set_nodelay(true);
     Ok(stream)

@@ -10,7 +10,7 @@ const LOCALHOST: &str = "localhost";
 
 /// Why a host outside the house gave no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ResolveError {
     /// A name the policy does not let out (−16).
     #[error("the outbound policy keeps this name in")]
     Name,
@@ -73,22 +73,27 @@ impl Resolver {
     /// The addresses of a host outside the house, best first.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub async fn outside(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refused> {
+    /// [`ResolveError`].
+    pub async fn outside(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             let address = SocketAddr::new(ip, port);
-            return if self.policy.allows(ip) { Ok(vec![address]) } else { Err(Refused::Address) };
+            return if self.policy.allows(ip) {
+                Ok(vec![address])
+            } else {
+                Err(ResolveError::Address)
+            };
         }
         match self.policy {
             Policy::Loopback if host.eq_ignore_ascii_case(LOCALHOST) => {
                 let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
                 Ok(both.map(|ip| SocketAddr::new(ip, port)).to_vec())
             }
-            Policy::Deny | Policy::Loopback => Err(Refused::Name),
+            Policy::Deny | Policy::Loopback => Err(ResolveError::Name),
             Policy::Allow => {
                 let found = tokio::net::lookup_host((host, port)).await;
-                let addresses: Vec<SocketAddr> = found.map_err(|_| Refused::Unknown)?.collect();
-                if addresses.is_empty() { Err(Refused::Unknown) } else { Ok(addresses) }
+                let addresses: Vec<SocketAddr> =
+                    found.map_err(|_| ResolveError::Unknown)?.collect();
+                if addresses.is_empty() { Err(ResolveError::Unknown) } else { Ok(addresses) }
             }
         }
     }
@@ -169,17 +174,17 @@ mod tests {
         let outside = async |policy, host| resolver(policy).outside(host, 80).await;
         let addresses =
             |list: &[&str]| Ok(list.iter().map(|address| address.parse().unwrap()).collect());
-        assert_eq!(outside(Policy::Deny, "localhost").await, Err(Refused::Name));
-        assert_eq!(outside(Policy::Deny, "127.0.0.1").await, Err(Refused::Address));
+        assert_eq!(outside(Policy::Deny, "localhost").await, Err(ResolveError::Name));
+        assert_eq!(outside(Policy::Deny, "127.0.0.1").await, Err(ResolveError::Address));
         assert_eq!(
             outside(Policy::Loopback, "localhost").await,
             addresses(&["127.0.0.1:80", "[::1]:80"])
         );
         assert_eq!(outside(Policy::Loopback, "::1").await, addresses(&["[::1]:80"]));
-        assert_eq!(outside(Policy::Loopback, "example.org").await, Err(Refused::Name));
-        assert_eq!(outside(Policy::Loopback, "10.0.0.1").await, Err(Refused::Address));
+        assert_eq!(outside(Policy::Loopback, "example.org").await, Err(ResolveError::Name));
+        assert_eq!(outside(Policy::Loopback, "10.0.0.1").await, Err(ResolveError::Address));
         assert_eq!(outside(Policy::Allow, "10.0.0.1").await, addresses(&["10.0.0.1:80"]));
-        assert_eq!(outside(Policy::Allow, "no such name").await, Err(Refused::Unknown));
+        assert_eq!(outside(Policy::Allow, "no such name").await, Err(ResolveError::Unknown));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::classify::ResultCode;
 use super::requester::{Outcome, Requester};
-use crate::device::actions::{Definition, Prepared, Request, Scheme, Unprepared};
+use crate::device::actions::{ActionRequest, Definition, Prepared, Scheme, Unprepared};
 use crate::device::{DeviceId, Execution, Run, Ticket};
 use crate::inflight::ActionOrigin;
 use crate::tasks::Tasks;
@@ -35,7 +35,7 @@ impl Runner {
             return;
         };
         let tasks = self.of(&device.identity().id);
-        match device.settings().execution {
+        match device.action_policy().execution {
             Execution::Sequential => self.spawn(&tasks, definition, requests),
             Execution::Parallel => {
                 for request in requests {
@@ -54,7 +54,7 @@ impl Runner {
         &self,
         tasks: &Tasks,
         definition: Arc<Definition>,
-        requests: Vec<(Ticket, Arc<Request>)>,
+        requests: Vec<(Ticket, Arc<ActionRequest>)>,
     ) {
         let requester = Arc::clone(&self.requester);
         let motions = requester.clock.activity().clone();
@@ -83,7 +83,7 @@ impl Runner {
 
 impl Requester {
     /// One request from its ticket to its result.
-    async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &Request) {
+    async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &ActionRequest) {
         let caller = ActionOrigin {
             device: ticket.device().identity().id.shared(),
             action: Arc::clone(ticket.action()),
@@ -97,7 +97,7 @@ impl Requester {
             Ok(prepared) => self.carry_out(&caller, prepared).await,
             Err(unprepared) => not_sent(unprepared),
         };
-        let zero = ticket.device().settings().http_failure_is_zero
+        let zero = ticket.device().action_policy().http_failure_is_zero
             && matches!(prepared, Ok(Prepared::Http(_)))
             && !matches!(outcome.code, ResultCode::Status(_));
         ticket.finish(if zero { 0 } else { outcome.code.code() }, outcome.cause);
@@ -109,7 +109,7 @@ fn not_sent(unprepared: &Unprepared) -> Outcome {
 }
 
 /// Where a request goes, as the journal has it: as it was typed where it cannot be sent.
-fn destination(prepared: &Result<Prepared, Unprepared>, request: &Request) -> String {
+fn destination(prepared: &Result<Prepared, Unprepared>, request: &ActionRequest) -> String {
     match (prepared, request) {
         (Ok(Prepared::Http(http)), _) => {
             let scheme = match http.scheme {
@@ -119,7 +119,9 @@ fn destination(prepared: &Result<Prepared, Unprepared>, request: &Request) -> St
             format!("{scheme}://{}{}", http.authority, http.target)
         }
         (Ok(Prepared::Modbus(modbus)), _) => format!("modbus {}:{}", modbus.host, modbus.port),
-        (Err(_), Request::Http(http)) => http.url.clone(),
-        (Err(_), Request::Modbus(modbus)) => format!("modbus {}:{}", modbus.host, modbus.port),
+        (Err(_), ActionRequest::Http(http)) => http.url.clone(),
+        (Err(_), ActionRequest::Modbus(modbus)) => {
+            format!("modbus {}:{}", modbus.host, modbus.port)
+        }
     }
 }

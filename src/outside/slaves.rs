@@ -20,7 +20,7 @@ use crate::bank::{Bank, Table, UnitLayout, WriteLog};
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::rng::Stream;
+use crate::rng::RandomStream;
 use crate::scenario::SlavePlan;
 
 /// A slave of the house.
@@ -29,7 +29,7 @@ pub struct Slave {
     name: Arc<str>,
     address: SocketAddr,
     /// Ascending by id.
-    units: Vec<Unit>,
+    units: Vec<SlaveUnit>,
     unknown_unit: Option<u8>,
     latency: Duration,
     max_connections: usize,
@@ -45,7 +45,7 @@ pub struct Slave {
 
 /// What answers under one unit id.
 #[derive(Debug)]
-struct Unit {
+struct SlaveUnit {
     id: u8,
     layout: UnitLayout,
     /// Held for the length of one request, never across an await.
@@ -63,7 +63,7 @@ impl Slave {
             let bank = bank(&plan.name, *id, layout, context.seed).map_err(|errors| {
                 OutsideError::Layout { slave: Arc::clone(&plan.name), unit: *id, errors }
             })?;
-            Ok(Unit { id: *id, layout: layout.clone(), bank: Mutex::new(bank) })
+            Ok(SlaveUnit { id: *id, layout: layout.clone(), bank: Mutex::new(bank) })
         });
         Ok(Self {
             name: Arc::clone(&plan.name),
@@ -156,13 +156,13 @@ impl Slave {
         &self.clock
     }
 
-    fn unit(&self, id: u8) -> Option<&Unit> {
+    fn unit(&self, id: u8) -> Option<&SlaveUnit> {
         let index = self.units.binary_search_by_key(&id, |unit| unit.id).ok()?;
         Some(&self.units[index])
     }
 }
 
-impl Unit {
+impl SlaveUnit {
     fn bank(&self) -> MutexGuard<'_, Bank> {
         self.bank.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,5 +174,5 @@ fn bank(
     layout: &UnitLayout,
     seed: u64,
 ) -> Result<Bank, Vec<crate::bank::LayoutError>> {
-    Bank::new(layout, seed, Stream::named(slave).child(u64::from(unit)))
+    Bank::new(layout, seed, RandomStream::named(slave).child(u64::from(unit)))
 }

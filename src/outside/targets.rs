@@ -16,14 +16,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(super) use self::server::TargetServer;
-pub(super) use self::tls::{Certificate, client_config};
+pub(super) use self::tls::{TargetCertificate, client_config};
 use super::Context;
 use crate::clock::Clock;
 use crate::fault::{Engine, TargetEffect, TargetRequest};
 use crate::inflight::ActionOrigin;
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
-use crate::scenario::{Reply, Route, TargetPlan};
+use crate::scenario::{TargetPlan, TargetReply, TargetRoute};
 
 /// A target of the house.
 #[derive(Debug)]
@@ -31,15 +31,15 @@ pub struct Target {
     name: Arc<str>,
     address: SocketAddr,
     tls: bool,
-    routes: Vec<Route>,
+    routes: Vec<TargetRoute>,
     clock: Clock,
     engine: Arc<Engine>,
     journal: Arc<Journal>,
-    state: Mutex<State>,
+    state: Mutex<TargetState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TargetState {
     /// Of each route, how many of its answers were taken.
     taken: Vec<usize>,
     received: VecDeque<Received>,
@@ -75,10 +75,10 @@ struct Answer {
 
 #[derive(Debug, Clone)]
 enum Answered {
-    Reply(Reply),
+    Reply(TargetReply),
     Reset,
     Hang,
-    BadContentLength(Reply),
+    BadContentLength(TargetReply),
 }
 
 impl Answered {
@@ -142,7 +142,7 @@ impl Target {
 
     /// Back to the start: no requests received, every route at its first answer.
     pub fn reset(&self) {
-        *self.state() = State::default();
+        *self.state() = TargetState::default();
     }
 
     /// Receives a request: remembers it, asks the rules, and takes an answer.
@@ -193,12 +193,12 @@ impl Target {
         self.journal.write(Event::TargetRequest { target, method, path, status });
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TargetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TargetState {
     fn taken_of(&mut self, route: usize) -> &mut usize {
         if self.taken.len() <= route {
             self.taken.resize(route + 1, 0);
@@ -214,10 +214,10 @@ impl State {
     }
 }
 
-fn plain(status: u16) -> Reply {
-    Reply { status, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
+fn plain(status: u16) -> TargetReply {
+    TargetReply { status, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
 }
 
-fn not_found() -> Reply {
+fn not_found() -> TargetReply {
     plain(404)
 }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::path::Path;
-use super::tree::{Duplicate, Node, Place, Refused};
+use super::path::FieldPath;
+use super::tree::{Duplicate, InvalidScalar, Node, Span};
 use crate::limits;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Where it stands.
-    pub place: Place,
+    pub place: Span,
     /// The field, as `faults[2].at.slave`; empty for the file as a whole.
     pub path: String,
     /// What is wrong.
@@ -25,7 +25,7 @@ pub struct Diagnostic {
     /// What was probably meant, to be put in place of what stands there.
     pub suggestion: Option<String>,
     /// Another place that belongs to it, and what is there.
-    pub related: Option<(Place, String)>,
+    pub related: Option<(Span, String)>,
 }
 
 /// All mistakes of a file, in the order in which they stand there.
@@ -39,14 +39,14 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// A file that could not be read at all.
-    pub(super) fn unreadable(file: &str, place: Place, message: String) -> Self {
-        let refused = Refused { place, message, help: None };
+    pub(super) fn unreadable(file: &str, place: Span, message: String) -> Self {
+        let refused = InvalidScalar { place, message, help: None };
         Self::refused(file, "", refused)
     }
 
     /// A file of which there is no tree.
-    pub(super) fn refused(file: &str, source: &str, refused: Refused) -> Self {
-        let Refused { place, message, help } = refused;
+    pub(super) fn refused(file: &str, source: &str, refused: InvalidScalar) -> Self {
+        let InvalidScalar { place, message, help } = refused;
         let path = String::new();
         let mistake = Diagnostic { place, path, message, help, suggestion: None, related: None };
         Self { file: file.into(), source: source.into(), mistakes: vec![mistake], more: 0 }
@@ -88,7 +88,7 @@ impl Diagnostics {
     #[cfg(feature = "cli")]
     #[must_use]
     pub fn human(&self, styled: bool) -> String {
-        super::draw::draw(self, styled)
+        super::render::draw(self, styled)
     }
 
     /// The mistakes as objects with the keys `file`, `line`, `column`, `path`, `message`, `help` and
@@ -113,7 +113,7 @@ impl Diagnostics {
     pub fn github(&self) -> String {
         let mut text = String::new();
         for mistake in &self.mistakes {
-            let Place { line, column, .. } = mistake.place;
+            let Span { line, column, .. } = mistake.place;
             let mut message = mistake.full_message();
             for extra in mistake.advice() {
                 let _ = write!(message, "\n{extra}");
@@ -156,7 +156,7 @@ impl fmt::Display for Diagnostics {
             if position > 0 {
                 f.write_str("\n")?;
             }
-            let Place { line, column, .. } = mistake.place;
+            let Span { line, column, .. } = mistake.place;
             write!(f, "{}:{line}:{column}: ", self.file)?;
             mistake.fmt(f)?;
         }
@@ -205,18 +205,18 @@ impl fmt::Display for Diagnostic {
 /// A mistake that has not got its place yet.
 #[derive(Debug, Clone)]
 pub(super) struct Mistake {
-    pub path: Path,
+    pub path: FieldPath,
     message: String,
     help: Option<String>,
     suggestion: Option<String>,
-    related: Option<(Path, String)>,
+    related: Option<(FieldPath, String)>,
     /// Known already where the tree does not have it: the second one of two equal keys.
-    place: Option<(Place, Place)>,
+    place: Option<(Span, Span)>,
     on_key: bool,
 }
 
 impl Mistake {
-    pub fn new(path: Path, message: impl Into<String>) -> Self {
+    pub fn new(path: FieldPath, message: impl Into<String>) -> Self {
         Self {
             path,
             message: message.into(),
@@ -246,7 +246,7 @@ impl Mistake {
         self
     }
 
-    pub fn related(mut self, path: Path, note: impl Into<String>) -> Self {
+    pub fn related(mut self, path: FieldPath, note: impl Into<String>) -> Self {
         self.related = Some((path, note.into()));
         self
     }
@@ -307,12 +307,12 @@ impl Mistakes {
     }
 
     /// Where they are.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub fn paths(&self) -> impl Iterator<Item = &FieldPath> {
         self.list.iter().map(|mistake| &mistake.path)
     }
 
     /// Changes the paths of those found later than the first `known`.
-    pub fn rewrite_since(&mut self, known: usize, change: impl Fn(&Path) -> Path) {
+    pub fn rewrite_since(&mut self, known: usize, change: impl Fn(&FieldPath) -> FieldPath) {
         for mistake in self.list.iter_mut().skip(known) {
             mistake.path = change(&mistake.path);
             if let Some((path, _)) = &mut mistake.related {

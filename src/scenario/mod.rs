@@ -1,21 +1,21 @@
 //! The scenario file: what may be written, what it means, and every mistake in it at once.
 //!
-//! A file goes this way: [`tree`] reads it into a bounded tree with places; [`walk`] finds every
+//! A file goes this way: [`tree`] reads it into a bounded tree with places; [`structure`] finds every
 //! structural mistake by the JSON Schema that [`schema`] makes from the [`raw`] types; serde decodes
-//! what is right; [`meaning`] turns it into a [`Scenario`] and finds what only sense can find. What
+//! what is right; [`lower`] turns it into a [`Scenario`] and finds what only sense can find. What
 //! is written and what it means are two types, so that neither bends to the other.
 
 mod builtin;
 mod diagnostics;
 #[cfg(feature = "cli")]
-mod draw;
-mod meaning;
+mod render;
+mod lower;
 mod model;
 mod path;
 pub mod raw;
 mod schema;
 mod tree;
-mod walk;
+mod structure;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,13 +29,13 @@ use serde_yaml::with::singleton_map_recursive;
 pub use self::builtin::{Builtin, builtin, builtins};
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
-use self::meaning::Surroundings;
+use self::lower::LoadContext;
 pub use self::model::*;
-pub use self::path::{Path, Segment};
+pub use self::path::{FieldPath, Segment};
 pub use self::schema::{actions_schema, json_schema};
+use self::structure::Checked;
 use self::tree::Node;
-pub use self::tree::Place;
-use self::walk::Walked;
+pub use self::tree::Span;
 use crate::fault::Rule;
 use crate::limits;
 
@@ -79,14 +79,14 @@ pub fn read_raw(text: &str) -> Result<raw::Scenario, Diagnostics> {
     let name = "scenario";
     let tree = tree::parse(text).map_err(|refused| Diagnostics::refused(name, text, refused))?;
     let mut mistakes = Mistakes::default();
-    let walked = walk::walk(&tree.root, schema::root(), &mut mistakes);
+    let walked = structure::walk(&tree.root, schema::root(), &mut mistakes);
     match decode_scenario(&walked, &mut mistakes) {
         Some(raw) if mistakes.is_empty() => Ok(raw),
         _ => Err(Diagnostics::of(name, text, &tree.root, mistakes)),
     }
 }
 
-fn decode_scenario(walked: &Walked, mistakes: &mut Mistakes) -> Option<raw::Scenario> {
+fn decode_scenario(walked: &Checked, mistakes: &mut Mistakes) -> Option<raw::Scenario> {
     match walked.value {
         Some(Value::Null) => Some(raw::Scenario::default()),
         _ => decode(walked, mistakes),
@@ -98,20 +98,20 @@ fn house(
     base_dir: Option<&std::path::Path>,
     mistakes: &mut Mistakes,
 ) -> Option<Scenario> {
-    let walked = walk::walk(root, schema::root(), mistakes);
+    let walked = structure::walk(root, schema::root(), mistakes);
     if mistakes.is_full() {
         return None;
     }
     let raw = decode_scenario(&walked, mistakes)?;
     let structural = mistakes.len();
-    let damaged: Vec<Path> = mistakes.paths().cloned().collect();
-    let damaged = |path: &Path| {
+    let damaged: Vec<FieldPath> = mistakes.paths().cloned().collect();
+    let damaged = |path: &FieldPath| {
         let path = walked.path_in_file(path);
         damaged.iter().any(|mistake| mistake.starts_with(&path))
     };
-    let shortened = |path: &Path| walked.is_shortened(&walked.path_in_file(path));
-    let surroundings = Surroundings { base_dir, root, damaged: &damaged, shortened: &shortened };
-    let house = meaning::house(&raw, &surroundings, mistakes);
+    let shortened = |path: &FieldPath| walked.is_shortened(&walked.path_in_file(path));
+    let surroundings = LoadContext { base_dir, root, damaged: &damaged, shortened: &shortened };
+    let house = lower::house(&raw, &surroundings, mistakes);
     mistakes.rewrite_since(structural, |path| walked.path_in_file(path));
     Some(house)
 }
@@ -139,7 +139,7 @@ fn not_utf8(name: &str, bytes: &[u8], valid: usize) -> Diagnostics {
         );
         return Diagnostics::unreadable(
             name,
-            Place { line: 1, column: 1, ..Place::default() },
+            Span { line: 1, column: 1, ..Span::default() },
             message,
         );
     }
@@ -147,7 +147,7 @@ fn not_utf8(name: &str, bytes: &[u8], valid: usize) -> Diagnostics {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let message = "this is not UTF-8; save the file as UTF-8".to_owned();
-    Diagnostics::unreadable(name, Place { line, column, ..Place::default() }, message)
+    Diagnostics::unreadable(name, Span { line, column, ..Span::default() }, message)
 }
 
 /// A time as scenarios write it: `250ms`, `30s`, `5m`, `2h`, `30d`, or 0.
@@ -160,7 +160,7 @@ fn not_utf8(name: &str, bytes: &[u8], valid: usize) -> Diagnostics {
 /// assert_eq!(wwsim::scenario::parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    text.parse().map(|raw::Lapse(lapse)| lapse)
+    text.parse().map(|raw::DurationText(lapse)| lapse)
 }
 
 /// A rule as the control plane takes it, in the same form and with the same checks as in a file of
@@ -175,9 +175,10 @@ pub fn rule_from_json(
     default_id: &str,
 ) -> Result<Rule, Vec<String>> {
     let mut mistakes = Mistakes::default();
-    let walked = walk::walk(&Node::from_json(value), schema::definition("Rule"), &mut mistakes);
+    let walked =
+        structure::walk(&Node::from_json(value), schema::definition("Rule"), &mut mistakes);
     let rule = decode(&walked, &mut mistakes)
-        .and_then(|raw| meaning::single_rule(&raw, default_id, house, &mut mistakes));
+        .and_then(|raw| lower::single_rule(&raw, default_id, house, &mut mistakes));
     match rule {
         Some(rule) if mistakes.is_empty() => Ok(rule),
         _ => Err(mistakes.into_lines()),
@@ -188,7 +189,7 @@ pub fn rule_from_json(
 #[must_use]
 pub fn rule_to_json(rule: &Rule) -> serde_json::Value {
     // Numbers, texts and mappings with texts as keys always become JSON.
-    let mut value = serde_json::to_value(meaning::rule_to_raw(rule)).unwrap_or_default();
+    let mut value = serde_json::to_value(lower::rule_to_raw(rule)).unwrap_or_default();
     leave_out_nulls(&mut value);
     value
 }
@@ -207,13 +208,13 @@ fn leave_out_nulls(value: &mut serde_json::Value) {
 
 /// Decodes what the walk found right. serde should find nothing more; what it does find (a number
 /// beyond the range of its type) has a path all the same.
-fn decode<T: DeserializeOwned>(walked: &Walked, mistakes: &mut Mistakes) -> Option<T> {
+fn decode<T: DeserializeOwned>(walked: &Checked, mistakes: &mut Mistakes) -> Option<T> {
     let mut track = Track::new();
     let deserializer = Deserializer::new(walked.value.clone()?, &mut track);
     match singleton_map_recursive::deserialize(deserializer) {
         Ok(decoded) => Some(decoded),
         Err(error) => {
-            let mut path = Path::root();
+            let mut path = FieldPath::root();
             for step in &track.path() {
                 match step {
                     Step::Seq { index } => path = path.index(*index),

@@ -15,7 +15,7 @@ use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
 use crate::device::{
-    Access, ActionSettings, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
+    AccessPolicy, ActionPolicy, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
 };
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
@@ -153,13 +153,13 @@ pub struct DevicePlan {
     /// Its own Modbus server.
     pub modbus: ModbusPlan,
     /// How its actions behave where the contract leaves a choice.
-    pub settings: ActionSettings,
+    pub settings: ActionPolicy,
     /// The actions it starts with; none is as deleted.
     pub actions: Option<Arc<Definition>>,
     /// What it is set to at the start.
     pub config: Arc<Config>,
     /// Who gets in.
-    pub access: Access,
+    pub access: AccessPolicy,
     /// Its meter.
     pub meter: MeterPlan,
     /// What it is plugged into and what is around it.
@@ -176,10 +176,10 @@ impl Default for DevicePlan {
             identity: Identity { id, firmware: Firmware::DEFAULT, license: License::default() },
             http: loopback(Self::HTTP_PORT),
             modbus: ModbusPlan::default(),
-            settings: ActionSettings::default(),
+            settings: ActionPolicy::default(),
             actions: None,
             config,
-            access: Access::default(),
+            access: AccessPolicy::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
             hardware: Hardware::default(),
@@ -291,7 +291,7 @@ pub struct TargetPlan {
     /// The names and addresses that actions reach it by.
     pub hosts: Vec<HostAddress>,
     /// What it answers, the first match; 404 where none matches.
-    pub routes: Vec<Route>,
+    pub routes: Vec<TargetRoute>,
 }
 
 impl TargetPlan {
@@ -301,17 +301,17 @@ impl TargetPlan {
 
 /// One answer of a target.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Route {
+pub struct TargetRoute {
     /// The method; any where none.
     pub method: Option<Method>,
     /// The path without its query; a `*` at the end matches what follows.
     pub path: String,
     /// The answers: one, or those it goes through one after another, beginning anew at the end (a
     /// light that toggles).
-    pub replies: Vec<Reply>,
+    pub replies: Vec<TargetReply>,
 }
 
-impl Route {
+impl TargetRoute {
     /// Whether a request with this method and path, its query left away, is answered here.
     #[must_use]
     pub fn matches(&self, method: &str, path: &str) -> bool {
@@ -339,7 +339,7 @@ impl Route {
 
 /// What a target answers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reply {
+pub struct TargetReply {
     /// The status, 200..=599.
     pub status: u16,
     /// Headers, in order.
@@ -350,7 +350,7 @@ pub struct Reply {
     pub latency: Duration,
 }
 
-impl Default for Reply {
+impl Default for TargetReply {
     fn default() -> Self {
         Self { status: 200, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
     }
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_route_serves_its_path_and_a_star_what_follows() {
-        let route = |method, path: &str| Route { method, path: path.into(), replies: vec![] };
+        let route = |method, path: &str| TargetRoute { method, path: path.into(), replies: vec![] };
         assert!(route(None, "/light/0").matches("PUT", "/light/0"));
         assert!(!route(None, "/light/0").matches("PUT", "/light/01"));
         assert!(route(None, "/light/*").matches("GET", "/light/"));

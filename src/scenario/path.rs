@@ -16,9 +16,9 @@ pub enum Segment {
 
 /// The way from the top of the file to a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Path(Vec<Segment>);
+pub struct FieldPath(Vec<Segment>);
 
-impl Path {
+impl FieldPath {
     /// The top of the file.
     #[must_use]
     pub fn root() -> Self {
@@ -89,7 +89,7 @@ impl Path {
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.0.iter().enumerate() {
             match segment {
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn paths_read_as_people_write_them() {
-        let path = Path::root().key("faults").index(2).key("at").key("slave");
+        let path = FieldPath::root().key("faults").index(2).key("at").key("slave");
         assert_eq!(path.to_string(), "faults[2].at.slave");
-        assert_eq!(Path::root().key("a.b").key("c").to_string(), "\"a.b\".c");
+        assert_eq!(FieldPath::root().key("a.b").key("c").to_string(), "\"a.b\".c");
     }
 
     #[test]
     fn fields_of_validators_are_joined() {
-        let base = Path::root().key("device").key("actions");
+        let base = FieldPath::root().key("device").key("actions");
         assert_eq!(
             base.join("actions[0].requests[1].http.url").to_string(),
             "device.actions.actions[0].requests[1].http.url"

@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, Tag};
 
-use super::path::{Path, Segment};
+use super::path::{FieldPath, Segment};
 use crate::limits;
 
 /// Where something stands in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Span {
     /// The line, counted from 1.
     pub line: usize,
     /// The column in characters, counted from 1.
@@ -29,21 +29,21 @@ pub struct Place {
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub place: Place,
-    pub content: Content,
+    pub place: Span,
+    pub content: NodeContent,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(super) enum NodeContent {
     Scalar(Scalar),
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub key: Arc<str>,
-    pub key_place: Place,
+    pub key_place: Span,
     pub value: Node,
 }
 
@@ -51,11 +51,11 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scalar {
     pub text: Arc<str>,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -75,21 +75,21 @@ pub(super) struct Tree {
 /// A key that a mapping has twice; the first one counts.
 #[derive(Debug)]
 pub(super) struct Duplicate {
-    pub path: Path,
-    pub first: Place,
-    pub second: Place,
+    pub path: FieldPath,
+    pub first: Span,
+    pub second: Span,
 }
 
 /// Why there is no tree.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub place: Place,
+pub(super) struct InvalidScalar {
+    pub place: Span,
     pub message: String,
     pub help: Option<String>,
 }
 
-impl Refused {
-    fn new(place: Place, message: impl Into<String>) -> Self {
+impl InvalidScalar {
+    fn new(place: Span, message: impl Into<String>) -> Self {
         Self { place, message: message.into(), help: None }
     }
 
@@ -99,22 +99,22 @@ impl Refused {
 }
 
 impl Node {
-    fn scalar(place: Place, text: Arc<str>, kind: Kind) -> Self {
-        Self { place, content: Content::Scalar(Scalar { text, kind }) }
+    fn scalar(place: Span, text: Arc<str>, kind: NodeKind) -> Self {
+        Self { place, content: NodeContent::Scalar(Scalar { text, kind }) }
     }
 
     /// The value and, where it stands under a key, the key's place.
-    pub fn locate(&self, path: &Path) -> (Place, Place) {
+    pub fn locate(&self, path: &FieldPath) -> (Span, Span) {
         let (mut node, mut key) = (self, self.place);
         for segment in path.segments() {
             match (segment, &node.content) {
-                (Segment::Key(name), Content::Map(entries)) => {
+                (Segment::Key(name), NodeContent::Map(entries)) => {
                     let Some(entry) = entries.iter().find(|entry| entry.key == *name) else {
                         break;
                     };
                     (node, key) = (&entry.value, entry.key_place);
                 }
-                (Segment::Index(index), Content::List(items)) => {
+                (Segment::Index(index), NodeContent::List(items)) => {
                     let Some(item) = items.get(*index) else { break };
                     (node, key) = (item, item.place);
                 }
@@ -127,46 +127,48 @@ impl Node {
     /// A tree without places, for rules that come over the control plane.
     pub fn from_json(value: &serde_json::Value) -> Self {
         use serde_json::Value;
-        let scalar = |text: &str, kind| Self::scalar(Place::default(), text.into(), kind);
+        let scalar = |text: &str, kind| Self::scalar(Span::default(), text.into(), kind);
         match value {
-            Value::Null => scalar("null", Kind::Null),
-            Value::Bool(flag) => scalar(if *flag { "true" } else { "false" }, Kind::Bool(*flag)),
+            Value::Null => scalar("null", NodeKind::Null),
+            Value::Bool(flag) => {
+                scalar(if *flag { "true" } else { "false" }, NodeKind::Bool(*flag))
+            }
             Value::Number(number) => {
                 let text = number.to_string();
                 let kind = number
                     .as_u64()
-                    .map(Kind::Unsigned)
-                    .or_else(|| number.as_i64().map(Kind::Signed))
-                    .or_else(|| number.as_f64().map(Kind::Float));
-                scalar(&text, kind.unwrap_or(Kind::Text))
+                    .map(NodeKind::Unsigned)
+                    .or_else(|| number.as_i64().map(NodeKind::Signed))
+                    .or_else(|| number.as_f64().map(NodeKind::Float));
+                scalar(&text, kind.unwrap_or(NodeKind::Text))
             }
-            Value::String(text) => scalar(text, Kind::Text),
+            Value::String(text) => scalar(text, NodeKind::Text),
             Value::Array(items) => Self {
-                place: Place::default(),
-                content: Content::List(items.iter().map(Self::from_json).collect()),
+                place: Span::default(),
+                content: NodeContent::List(items.iter().map(Self::from_json).collect()),
             },
             Value::Object(members) => {
-                let entry = |(key, value): (&String, &Value)| Entry {
+                let entry = |(key, value): (&String, &Value)| MapEntry {
                     key: key.as_str().into(),
-                    key_place: Place::default(),
+                    key_place: Span::default(),
                     value: Self::from_json(value),
                 };
                 let entries = members.iter().map(entry).collect();
-                Self { place: Place::default(), content: Content::Map(entries) }
+                Self { place: Span::default(), content: NodeContent::Map(entries) }
             }
         }
     }
 }
 
 /// Reads one document.
-pub(super) fn parse(text: &str) -> Result<Tree, Refused> {
+pub(super) fn parse(text: &str) -> Result<Tree, InvalidScalar> {
     if text.len() > limits::SCENARIO_BYTES {
         let message = format!(
             "the text has {} bytes, more than the {} a scenario may have",
             text.len(),
             limits::SCENARIO_BYTES
         );
-        return Err(Refused::new(Place { line: 1, column: 1, ..Place::default() }, message));
+        return Err(InvalidScalar::new(Span { line: 1, column: 1, ..Span::default() }, message));
     }
     Builder::new(text).build()
 }
@@ -182,11 +184,11 @@ struct Weight {
 impl Weight {
     fn of(node: &Node) -> Self {
         let children: Vec<Self> = match &node.content {
-            Content::Scalar(scalar) => {
+            NodeContent::Scalar(scalar) => {
                 return Self { nodes: 1, bytes: scalar.text.len(), height: 0 };
             }
-            Content::List(items) => items.iter().map(Self::of).collect(),
-            Content::Map(entries) => entries
+            NodeContent::List(items) => items.iter().map(Self::of).collect(),
+            NodeContent::Map(entries) => entries
                 .iter()
                 .map(|entry| {
                     let value = Self::of(&entry.value);
@@ -204,14 +206,14 @@ impl Weight {
 
 /// A list or mapping that has not ended yet.
 struct Frame {
-    place: Place,
+    place: Span,
     anchor: usize,
     content: Open,
 }
 
 enum Open {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, known: HashMap<Arc<str>, Place>, key: Option<(Arc<str>, Place)> },
+    Map { entries: Vec<MapEntry>, known: HashMap<Arc<str>, Span>, key: Option<(Arc<str>, Span)> },
 }
 
 struct Builder<'a> {
@@ -237,19 +239,19 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self) -> Result<Tree, Refused> {
+    fn build(mut self) -> Result<Tree, InvalidScalar> {
         let mut documents = 0;
         for event in Parser::new_from_str(self.places.text) {
             let (event, span) = event.map_err(|error| {
-                let place = self.places.of(Span::empty(*error.marker()));
-                Refused::new(place, format!("not YAML: {}", error.info()))
+                let place = self.places.of(ParserSpan::empty(*error.marker()));
+                InvalidScalar::new(place, format!("not YAML: {}", error.info()))
             })?;
             let place = self.places.of(span);
             match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(Refused::new(place, "a second document")
+                        return Err(InvalidScalar::new(place, "a second document")
                             .help("a scenario is one document; put the other into its own file"));
                     }
                 }
@@ -270,7 +272,7 @@ impl<'a> Builder<'a> {
             }
         }
         let nothing = || {
-            Node::scalar(Place { line: 1, column: 1, ..Place::default() }, "".into(), Kind::Null)
+            Node::scalar(Span { line: 1, column: 1, ..Span::default() }, "".into(), NodeKind::Null)
         };
         Ok(Tree { root: self.root.unwrap_or_else(nothing), duplicates: self.duplicates })
     }
@@ -281,14 +283,14 @@ impl<'a> Builder<'a> {
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&Tag>,
-        place: Place,
-    ) -> Result<(), Refused> {
+        place: Span,
+    ) -> Result<(), InvalidScalar> {
         let text: Arc<str> = text.into();
         let kind = match tag {
-            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Kind::Text,
+            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => NodeKind::Text,
             Some(_) => return Err(tagged(place)),
             None if style == ScalarStyle::Plain => resolve(&text),
-            None => Kind::Text,
+            None => NodeKind::Text,
         };
         self.charge(Weight { nodes: 1, bytes: text.len(), height: 0 }, place)?;
         if self.wants_key() {
@@ -302,8 +304,8 @@ impl<'a> Builder<'a> {
         content: Open,
         anchor: usize,
         tag: Option<&Tag>,
-        place: Place,
-    ) -> Result<(), Refused> {
+        place: Span,
+    ) -> Result<(), InvalidScalar> {
         if tag.is_some() {
             return Err(tagged(place));
         }
@@ -313,19 +315,19 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Refused> {
+    fn close(&mut self) -> Result<(), InvalidScalar> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let content = match frame.content {
-            Open::List(items) => Content::List(items),
-            Open::Map { entries, .. } => Content::Map(entries),
+            Open::List(items) => NodeContent::List(items),
+            Open::Map { entries, .. } => NodeContent::Map(entries),
         };
         self.finish(Node { place: frame.place, content }, frame.anchor)
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Refused> {
+    fn alias(&mut self, anchor: usize, place: Span) -> Result<(), InvalidScalar> {
         self.no_key_here(place)?;
         let Some(weight) = self.anchors.get(&anchor).map(|(_, weight)| *weight) else {
-            return Err(Refused::new(place, "an alias to something that contains it")
+            return Err(InvalidScalar::new(place, "an alias to something that contains it")
                 .help("write the value out, or move the anchor"));
         };
         // Charged before it is copied.
@@ -335,12 +337,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Counts what is about to be added, and refuses what would be too much.
-    fn charge(&mut self, weight: Weight, place: Place) -> Result<(), Refused> {
+    fn charge(&mut self, weight: Weight, place: Span) -> Result<(), InvalidScalar> {
         self.nodes += weight.nodes;
         self.bytes += weight.bytes;
         if self.frames.len() + weight.height > limits::SCENARIO_DEPTH {
             let message = format!("nested deeper than {} levels", limits::SCENARIO_DEPTH);
-            return Err(Refused::new(place, message));
+            return Err(InvalidScalar::new(place, message));
         }
         if self.nodes > limits::SCENARIO_NODES || self.bytes > limits::SCENARIO_EXPANDED_BYTES {
             let message = format!(
@@ -348,7 +350,9 @@ impl<'a> Builder<'a> {
                 limits::SCENARIO_NODES,
                 limits::SCENARIO_EXPANDED_BYTES
             );
-            return Err(Refused::new(place, message).help("split the house, or use fewer aliases"));
+            return Err(
+                InvalidScalar::new(place, message).help("split the house, or use fewer aliases")
+            );
         }
         Ok(())
     }
@@ -357,17 +361,17 @@ impl<'a> Builder<'a> {
         matches!(self.frames.last(), Some(Frame { content: Open::Map { key: None, .. }, .. }))
     }
 
-    fn no_key_here(&self, place: Place) -> Result<(), Refused> {
+    fn no_key_here(&self, place: Span) -> Result<(), InvalidScalar> {
         if self.wants_key() {
-            return Err(Refused::new(place, "a key that is no plain word")
+            return Err(InvalidScalar::new(place, "a key that is no plain word")
                 .help("keys are words or numbers; lists, mappings and aliases cannot be keys"));
         }
         Ok(())
     }
 
-    fn take_key(&mut self, text: Arc<str>, place: Place) -> Result<(), Refused> {
+    fn take_key(&mut self, text: Arc<str>, place: Span) -> Result<(), InvalidScalar> {
         if &*text == "<<" {
-            return Err(Refused::new(place, "merge keys (`<<`) are not supported")
+            return Err(InvalidScalar::new(place, "merge keys (`<<`) are not supported")
                 .help("an anchor stands for a whole value: `units: *units`"));
         }
         if let Some(Frame { content: Open::Map { key, .. }, .. }) = self.frames.last_mut() {
@@ -377,15 +381,15 @@ impl<'a> Builder<'a> {
     }
 
     /// Puts a complete value where it belongs.
-    fn finish(&mut self, mut node: Node, anchor: usize) -> Result<(), Refused> {
+    fn finish(&mut self, mut node: Node, anchor: usize) -> Result<(), InvalidScalar> {
         if anchor != 0 {
             let weight = Weight::of(&node);
             // What an anchor keeps is there twice, and within other anchors once more for each.
             self.charge(Weight { height: 0, ..weight }, node.place)?;
             self.anchors.insert(anchor, (node.clone(), weight));
         }
-        let path = || -> Path {
-            let mut path = Path::root();
+        let path = || -> FieldPath {
+            let mut path = FieldPath::root();
             for frame in &self.frames {
                 path.push(match &frame.content {
                     Open::List(items) => Segment::Index(items.len()),
@@ -416,7 +420,7 @@ impl<'a> Builder<'a> {
                     self.duplicates.push(Duplicate { path, first, second: key_place });
                 } else {
                     known.insert(Arc::clone(&key), key_place);
-                    entries.push(Entry { key, key_place, value: node });
+                    entries.push(MapEntry { key, key_place, value: node });
                 }
             }
         }
@@ -427,24 +431,24 @@ impl<'a> Builder<'a> {
 impl Node {
     /// Whether it is null with nothing written.
     fn is_nothing(&self) -> bool {
-        matches!(&self.content, Content::Scalar(scalar) if scalar.kind == Kind::Null && scalar.text.is_empty())
+        matches!(&self.content, NodeContent::Scalar(scalar) if scalar.kind == NodeKind::Null && scalar.text.is_empty())
     }
 }
 
-fn tagged(place: Place) -> Refused {
-    Refused::new(place, "tags are not supported")
+fn tagged(place: Span) -> InvalidScalar {
+    InvalidScalar::new(place, "tags are not supported")
         .help("leave the `!` out, or put the text into quotes")
 }
 
 /// What the core schema makes of a plain scalar; the same as `serde_yaml` makes of it.
-fn resolve(text: &str) -> Kind {
+fn resolve(text: &str) -> NodeKind {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
-        "true" | "True" | "TRUE" => return Kind::Bool(true),
-        "false" | "False" | "FALSE" => return Kind::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return NodeKind::Null,
+        "true" | "True" | "TRUE" => return NodeKind::Bool(true),
+        "false" | "False" | "FALSE" => return NodeKind::Bool(false),
         _ => {}
     }
-    integer(text).or_else(|| float(text)).unwrap_or(Kind::Text)
+    integer(text).or_else(|| float(text)).unwrap_or(NodeKind::Text)
 }
 
 /// Sign and digits; none where there are two signs.
@@ -458,7 +462,7 @@ fn is_digits_but_no_number(digits: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn integer(text: &str) -> Option<Kind> {
+fn integer(text: &str) -> Option<NodeKind> {
     let (negative, rest) = unsigned_part(text)?;
     let (digits, radix) = match rest.get(..2) {
         Some("0x") => (&rest[2..], 16),
@@ -473,12 +477,12 @@ fn integer(text: &str) -> Option<Kind> {
     let number = u64::from_str_radix(digits, radix).ok()?;
     if negative {
         let number = i64::try_from(-i128::from(number)).ok()?;
-        return Some(u64::try_from(number).map_or(Kind::Signed(number), Kind::Unsigned));
+        return Some(u64::try_from(number).map_or(NodeKind::Signed(number), NodeKind::Unsigned));
     }
-    Some(Kind::Unsigned(number))
+    Some(NodeKind::Unsigned(number))
 }
 
-fn float(text: &str) -> Option<Kind> {
+fn float(text: &str) -> Option<NodeKind> {
     let (negative, rest) = unsigned_part(text)?;
     let number = match rest {
         ".inf" | ".Inf" | ".INF" => f64::INFINITY,
@@ -486,7 +490,7 @@ fn float(text: &str) -> Option<Kind> {
         _ if is_digits_but_no_number(rest) => return None,
         _ => rest.parse().ok().filter(|number: &f64| number.is_finite())?,
     };
-    Some(Kind::Float(if negative { -number } else { number }))
+    Some(NodeKind::Float(if negative { -number } else { number }))
 }
 
 /// Turns the parser's character positions into byte positions.
@@ -512,12 +516,12 @@ impl<'a> Places<'a> {
     }
 
     /// The place of a span: of several lines the first one.
-    fn of(&self, span: Span) -> Place {
+    fn of(&self, span: ParserSpan) -> Span {
         let (start, end) = (self.byte(span.start.index()), self.byte(span.end.index()));
         let text = self.text.get(start..end.max(start)).unwrap_or_default();
         let first_line = text.find(['\n', '\r']).unwrap_or(text.len());
         let (line, column) = (span.start.line().max(1), span.start.col() + 1);
-        Place { line, column, start, end: start + first_line }
+        Span { line, column, start, end: start + first_line }
     }
 }
 
@@ -603,12 +607,12 @@ mod tests {
             let Ok(Value::Sequence(items)) = serde_yaml::from_str(&listed) else { continue };
             let theirs = items.first().cloned().unwrap_or(Value::Null);
             let ours = match resolve(text) {
-                Kind::Null => Value::Null,
-                Kind::Bool(flag) => flag.into(),
-                Kind::Unsigned(number) => number.into(),
-                Kind::Signed(number) => number.into(),
-                Kind::Float(number) => number.into(),
-                Kind::Text => text.into(),
+                NodeKind::Null => Value::Null,
+                NodeKind::Bool(flag) => flag.into(),
+                NodeKind::Unsigned(number) => number.into(),
+                NodeKind::Signed(number) => number.into(),
+                NodeKind::Float(number) => number.into(),
+                NodeKind::Text => text.into(),
             };
             assert_eq!(ours, theirs, "{text:?}");
         }
@@ -618,7 +622,7 @@ mod tests {
     fn places_are_lines_columns_and_bytes() {
         let text = "ä: 1\nb:\n  - {c: ü, d: x}\n";
         let tree = parse(text).unwrap();
-        let path = Path::root().key("b").index(0).key("d");
+        let path = FieldPath::root().key("b").index(0).key("d");
         let (value, key) = tree.root.locate(&path);
         assert_eq!((value.line, value.column, &text[value.start..value.end]), (3, 15, "x"));
         assert_eq!((key.line, key.column, &text[key.start..key.end]), (3, 12, "d"));
@@ -627,7 +631,7 @@ mod tests {
     #[test]
     fn an_alias_is_the_value_it_names() {
         let tree = parse("a: &x {k: 5}\nb: *x\n").unwrap();
-        let (place, _) = tree.root.locate(&Path::root().key("b").key("k"));
+        let (place, _) = tree.root.locate(&FieldPath::root().key("b").key("k"));
         assert_eq!((place.line, place.column), (1, 11));
     }
 

@@ -172,7 +172,7 @@ impl Announcer {
         self: Arc<Self>,
         device: Arc<Device>,
         http: SocketAddr,
-        mut modbus: watch::Receiver<modbus::Place>,
+        mut modbus: watch::Receiver<modbus::ListenState>,
     ) {
         if self.mode == Mdns::Off {
             return;

@@ -4,7 +4,7 @@ use crate::limits;
 
 /// The seven bytes before every PDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct MbapHeader {
     /// Chosen by the client, repeated in the reply.
     pub transaction_id: u16,
     /// 0 for Modbus.
@@ -19,7 +19,7 @@ pub struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// Its header.
-    pub header: Header,
+    pub header: MbapHeader,
     /// Function code and data: 1 to 253 bytes.
     pub pdu: &'a [u8],
 }
@@ -65,7 +65,7 @@ pub fn split_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameErro
     else {
         return Ok(None);
     };
-    let header = Header { transaction_id, protocol_id, length, unit_id };
+    let header = MbapHeader { transaction_id, protocol_id, length, unit_id };
     Ok(Some((Frame { header, pdu }, end)))
 }
 

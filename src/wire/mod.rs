@@ -12,7 +12,7 @@ mod reply;
 mod request;
 
 pub use self::exception::Exception;
-pub use self::mbap::{Frame, FrameError, Header, split_frame, write_frame};
-pub use self::reply::Reply;
-pub use self::request::Request;
+pub use self::mbap::{Frame, FrameError, MbapHeader, split_frame, write_frame};
+pub use self::reply::ReplyPdu;
+pub use self::request::RequestPdu;
 pub(crate) use self::request::{bits, words};

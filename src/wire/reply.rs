@@ -5,18 +5,18 @@ use crate::limits;
 
 /// A reply PDU in a buffer of its own, filled in place and used again for the next one.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct ReplyPdu {
     bytes: [u8; limits::PDU_BYTES],
     len: usize,
 }
 
-impl Default for Reply {
+impl Default for ReplyPdu {
     fn default() -> Self {
         Self { bytes: [0; limits::PDU_BYTES], len: 0 }
     }
 }
 
-impl Reply {
+impl ReplyPdu {
     /// The PDU: function code and data. Empty until one was written.
     #[must_use]
     pub fn pdu(&self) -> &[u8] {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_reply_has_its_bytes() {
-        let mut reply = Reply::default();
+        let mut reply = ReplyPdu::default();
         reply.words(3, &[0x0102, 0xA0B0]);
         assert_eq!(reply.pdu(), [3, 4, 1, 2, 0xA0, 0xB0]);
         assert_eq!(reply.as_exception(), None);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_reply_never_outgrows_a_pdu() {
-        let mut reply = Reply::default();
+        let mut reply = ReplyPdu::default();
         reply.words(3, &[7; 1000]);
         assert_eq!(reply.pdu().len(), 252);
         assert_eq!(reply.pdu()[1], 250);

@@ -7,7 +7,7 @@ use crate::limits;
 /// addresses exist is the bank's to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "variants and fields are named as in the specification")]
-pub enum Request<'a> {
+pub enum RequestPdu<'a> {
     /// Function 1; 1 to 2000 coils.
     ReadCoils { address: u16, quantity: u16 },
     /// Function 2; 1 to 2000 inputs.
@@ -38,7 +38,7 @@ pub enum Request<'a> {
     },
 }
 
-impl<'a> Request<'a> {
+impl<'a> RequestPdu<'a> {
     /// The request in a PDU.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    const VALUE: Result<Request<'static>, Exception> = Err(Exception::ILLEGAL_DATA_VALUE);
+    const VALUE: Result<RequestPdu<'static>, Exception> = Err(Exception::ILLEGAL_DATA_VALUE);
 
     /// One good PDU of every function.
     fn good() -> Vec<Vec<u8>> {
@@ -256,7 +256,7 @@ mod tests {
         let parsed: Vec<_> = good()
             .iter()
             .map(|pdu| {
-                let request = Request::parse(pdu).unwrap();
+                let request = RequestPdu::parse(pdu).unwrap();
                 assert_eq!(request.function(), pdu[0]);
                 (request.range(), request.values())
             })
@@ -284,20 +284,20 @@ mod tests {
         let known = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
         for function in (0..=255).filter(|function| !known.contains(function)) {
             for pdu in [vec![function], vec![function, 0, 0, 0, 0], vec![function; 253]] {
-                assert_eq!(Request::parse(&pdu), Err(Exception::ILLEGAL_FUNCTION), "{pdu:?}");
+                assert_eq!(RequestPdu::parse(&pdu), Err(Exception::ILLEGAL_FUNCTION), "{pdu:?}");
             }
         }
-        assert_eq!(Request::parse(&[]), Err(Exception::ILLEGAL_FUNCTION));
+        assert_eq!(RequestPdu::parse(&[]), Err(Exception::ILLEGAL_FUNCTION));
     }
 
     #[test]
     fn a_wrong_length_is_exception_3() {
         for pdu in good() {
             for cut in 1..pdu.len() {
-                assert_eq!(Request::parse(&pdu[..cut]), VALUE, "{:?}", &pdu[..cut]);
+                assert_eq!(RequestPdu::parse(&pdu[..cut]), VALUE, "{:?}", &pdu[..cut]);
             }
             let longer = [pdu, vec![0]].concat();
-            assert_eq!(Request::parse(&longer), VALUE, "{longer:?}");
+            assert_eq!(RequestPdu::parse(&longer), VALUE, "{longer:?}");
         }
     }
 
@@ -305,7 +305,7 @@ mod tests {
     fn quantities_are_bounded_on_both_sides() {
         let read = |function, quantity: u16| {
             let [high, low] = quantity.to_be_bytes();
-            Request::parse(&[function, 0, 0, high, low]).is_ok()
+            RequestPdu::parse(&[function, 0, 0, high, low]).is_ok()
         };
         for (function, most) in [(1, 2000), (2, 2000), (3, 125), (4, 125)] {
             assert!(read(function, 1) && read(function, most), "function {function}");
@@ -315,7 +315,7 @@ mod tests {
             let [high, low] = quantity.to_be_bytes();
             let count = u8::try_from(bytes).unwrap();
             let pdu = [vec![function, 0, 0, high, low, count], vec![0; bytes]].concat();
-            Request::parse(&pdu).is_ok()
+            RequestPdu::parse(&pdu).is_ok()
         };
         assert!(write(15, 1, 1) && write(15, 1968, 246) && write(16, 1, 2) && write(16, 123, 246));
         assert!(!write(15, 0, 0) && !write(15, 1969, 247));
@@ -326,7 +326,7 @@ mod tests {
     fn function_23_bounds_both_of_its_quantities() {
         let both = |read: u8, write: u8| {
             let head = [23, 0, 0, 0, read, 0, 0, 0, write, write * 2];
-            Request::parse(&[&head[..], &vec![0; usize::from(write) * 2]].concat()).is_ok()
+            RequestPdu::parse(&[&head[..], &vec![0; usize::from(write) * 2]].concat()).is_ok()
         };
         assert!(both(1, 1) && both(125, 121));
         assert!(!both(0, 1) && !both(126, 1) && !both(1, 0) && !both(1, 122));
@@ -335,29 +335,29 @@ mod tests {
     #[test]
     fn a_byte_count_must_agree_with_the_quantity_and_with_the_bytes() {
         // Sixteen coils with one byte only, said or unsaid: what makes some servers crash.
-        assert_eq!(Request::parse(&[15, 0, 0, 0, 16, 1, 0xFF]), VALUE);
-        assert_eq!(Request::parse(&[15, 0, 0, 0, 16, 2, 0xFF]), VALUE);
-        assert_eq!(Request::parse(&[15, 0, 0, 0, 8, 2, 0xFF, 0xFF]), VALUE);
-        assert_eq!(Request::parse(&[16, 0, 0, 0, 2, 2, 0, 1]), VALUE);
-        assert_eq!(Request::parse(&[16, 0, 0, 0, 1, 4, 0, 1, 0, 2]), VALUE);
-        assert_eq!(Request::parse(&[16, 0, 0, 0, 1, 3, 0, 1, 0]), VALUE);
+        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 16, 1, 0xFF]), VALUE);
+        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 16, 2, 0xFF]), VALUE);
+        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 8, 2, 0xFF, 0xFF]), VALUE);
+        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 2, 2, 0, 1]), VALUE);
+        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 1, 4, 0, 1, 0, 2]), VALUE);
+        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 1, 3, 0, 1, 0]), VALUE);
     }
 
     #[test]
     fn a_coil_is_either_on_or_off() {
         assert_eq!(
-            Request::parse(&[5, 0, 1, 0, 0]),
-            Ok(Request::WriteSingleCoil { address: 1, on: false })
+            RequestPdu::parse(&[5, 0, 1, 0, 0]),
+            Ok(RequestPdu::WriteSingleCoil { address: 1, on: false })
         );
         for value in [[0x00, 0x01], [0xFF, 0x01], [0x00, 0xFF], [0xFF, 0xFF]] {
-            assert_eq!(Request::parse(&[5, 0, 1, value[0], value[1]]), VALUE);
+            assert_eq!(RequestPdu::parse(&[5, 0, 1, value[0], value[1]]), VALUE);
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(pdu in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(request) = Request::parse(&pdu) {
+            if let Ok(request) = RequestPdu::parse(&pdu) {
                 prop_assert_eq!(request.function(), pdu[0]);
                 let (_, quantity) = request.range();
                 let values = request.values().len();

@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod, WwwAuthenticateHeader};
 use http_body_util::Full;
-use wwsim::device::{Access, DigestMode};
+use wwsim::device::{AccessPolicy, DigestMode};
 use wwsim::surface::http::Api;
 
-use crate::surface_kit::{Bench, Setup, body, error, header, request, request_with, status};
+use crate::surface_kit::{Setup, TestDevice, body, error, header, request, request_with, status};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PASSWORD: &str = "geheim: \"grün\"";
 
-async fn protected(setup: Setup) -> Bench {
-    let bench = Bench::start(setup).await;
+async fn protected(setup: Setup) -> TestDevice {
+    let bench = TestDevice::start(setup).await;
     set(&bench, true, PASSWORD);
     bench
 }
 
-async fn strict() -> Bench {
-    let access = Access { digest: DigestMode::Strict, ..Access::default() };
+async fn strict() -> TestDevice {
+    let access = AccessPolicy { digest: DigestMode::Strict, ..AccessPolicy::default() };
     protected(Setup { access, ..Setup::default() }).await
 }
 
-fn set(bench: &Bench, protection: bool, password: &str) {
+fn set(bench: &TestDevice, protection: bool, password: &str) {
     let changed: Result<(), Infallible> = bench.device.configure(|config| {
         config.settings.system.protection = protection;
         password.clone_into(&mut config.settings.system.password);
@@ -48,7 +48,7 @@ fn is_stale(response: &str) -> bool {
 struct Session(WwwAuthenticateHeader);
 
 impl Session {
-    async fn begin(bench: &Bench) -> Self {
+    async fn begin(bench: &TestDevice) -> Self {
         let challenge = bench.get(ACTIONS).await;
         Self(digest_auth::parse(self::challenge(&challenge)).unwrap())
     }
@@ -62,7 +62,7 @@ impl Session {
     }
 }
 
-async fn get(bench: &Bench, path: &str, authorization: &str) -> String {
+async fn get(bench: &TestDevice, path: &str, authorization: &str) -> String {
     bench.exchange(&request_with("GET", path, &[("Authorization", authorization)], "")).await
 }
 
@@ -111,7 +111,7 @@ async fn a_session_goes_on_with_its_nonce() {
 
 #[tokio::test]
 async fn protection_takes_effect_with_the_next_request() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let mut client = bench.connect().await;
     let ask = request("GET", ACTIONS, "");
     for (protection, password, expected) in

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 
 /// A house whose actions wait two seconds at a target: `a0`…`a29` with one request each, and a few
 /// special ones.
@@ -40,7 +40,7 @@ http_targets:
 
 #[tokio::test]
 async fn the_checks_come_in_the_stated_order() {
-    let twin = Twin::start(&house("  license: plus")).await;
+    let twin = TestHouse::start(&house("  license: plus")).await;
     assert_eq!(twin.post("/api/v1/actions/call", "").await.status, 400);
     assert_eq!(twin.post("/api/v1/actions/call?id=", "").await.status, 400);
     assert_eq!(twin.call("nobody").await.status, 404);
@@ -63,7 +63,7 @@ async fn the_checks_come_in_the_stated_order() {
 #[tokio::test]
 async fn what_does_not_fit_is_dropped_or_refused_as_a_whole() {
     for (device, expected) in [("  admission: fit", 202), ("  admission: all", 429)] {
-        let twin = Twin::start(&house(device)).await;
+        let twin = TestHouse::start(&house(device)).await;
         for n in 0..17 {
             assert_eq!(twin.call(&format!("a{n}")).await.status, 202);
         }
@@ -77,7 +77,7 @@ async fn what_does_not_fit_is_dropped_or_refused_as_a_whole() {
 
 #[tokio::test]
 async fn the_rest_route_names_the_ids_in_its_body() {
-    let twin = Twin::start(&house("  call_route: rest\n  first_status_id: 139")).await;
+    let twin = TestHouse::start(&house("  call_route: rest\n  first_status_id: 139")).await;
     let answer = twin.call("many").await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.header("Location"), None);
@@ -88,7 +88,7 @@ async fn the_rest_route_names_the_ids_in_its_body() {
 #[tokio::test]
 async fn requests_run_one_after_another_or_beside_each_other() {
     for (device, millis) in [("  execution: sequential", 14_000), ("  execution: parallel", 2000)] {
-        let twin = Twin::start(&house(device)).await;
+        let twin = TestHouse::start(&house(device)).await;
         let ids = twin.ids("many").await;
         twin.advance(Duration::from_millis(millis - 1)).await;
         let last = twin.status("7").await;
@@ -102,7 +102,7 @@ async fn requests_run_one_after_another_or_beside_each_other() {
 // Ruling: ACTION-18.
 #[tokio::test]
 async fn the_newest_forty_are_kept() {
-    let twin = Twin::start(&house("  license: pro")).await;
+    let twin = TestHouse::start(&house("  license: pro")).await;
     twin.add_fault(json!({"id": "hold", "at": {"action": "a29"}, "effect": "hold"})).await;
     let running = twin.ids("a29").await;
     for n in 0..41 {
@@ -117,7 +117,7 @@ async fn the_newest_forty_are_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_racing_calls_never_pass_twenty_nor_run_an_action_twice() {
-    let twin = Arc::new(Twin::start(&house("  license: plus")).await);
+    let twin = Arc::new(TestHouse::start(&house("  license: plus")).await);
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..1000 {
         let twin = Arc::clone(&twin);
@@ -148,7 +148,7 @@ async fn a_thousand_racing_calls_never_pass_twenty_nor_run_an_action_twice() {
 #[tokio::test]
 async fn queue_rules_give_429_without_racing() {
     for effect in [json!({"occupy": 20}), json!({"limit": 0})] {
-        let twin = Twin::start(&house("  license: plus")).await;
+        let twin = TestHouse::start(&house("  license: plus")).await;
         twin.add_fault(json!({"id": "full", "at": "queue", "effect": effect})).await;
         assert_eq!(twin.call("a0").await.status, 429, "{effect}");
         twin.control_send("DELETE", "faults/full", &json!(null)).await;
@@ -158,7 +158,7 @@ async fn queue_rules_give_429_without_racing() {
 
 #[tokio::test]
 async fn a_disabled_action_is_400_and_a_held_one_409() {
-    let twin = Twin::start(&house("  license: plus")).await;
+    let twin = TestHouse::start(&house("  license: plus")).await;
     twin.add_fault(json!({"id": "off", "at": {"action": "a0"}, "effect": "disable"})).await;
     assert_eq!(twin.call("a0").await.status, 400);
     twin.add_fault(json!({"id": "hold", "at": {"action": "a1"}, "effect": "hold"})).await;
@@ -174,7 +174,7 @@ async fn a_disabled_action_is_400_and_a_held_one_409() {
 // Ruling: ACTION-16.
 #[tokio::test]
 async fn a_definition_replaced_meanwhile_changes_nothing_for_requests_under_way() {
-    let twin = Twin::start(&house("  license: plus")).await;
+    let twin = TestHouse::start(&house("  license: plus")).await;
     let ids = twin.ids("a0").await;
     twin.define(json!([{"id": "a0", "requests": [{"http": {"url": "http://slow.local/new"}}]}]))
         .await;

@@ -6,24 +6,24 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, Twin, http, within};
+use crate::harness::{Answer, TestHouse, http, within};
 use crate::state::{self, Folder};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SCRIPT: &str = "import ww\nprint('hello')\ndef f()\n  print('not me')\nend\nprint(42)\n";
 
-async fn run(twin: &Twin, query: &str) -> Answer {
+async fn run(twin: &TestHouse, query: &str) -> Answer {
     http(twin.device(), "PUT", &format!("/api/v1/berry{query}"), "").await
 }
 
-async fn runs(twin: &Twin, query: &str) -> bool {
+async fn runs(twin: &TestHouse, query: &str) -> bool {
     let answer = run(twin, query).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.json()["run"].as_bool().unwrap()
 }
 
 /// A client of the console, past the head of its answer.
-async fn console(twin: &Twin) -> TcpStream {
+async fn console(twin: &TestHouse) -> TcpStream {
     let mut stream = TcpStream::connect(twin.device()).await.unwrap();
     stream.write_all(b"GET /api/v1/berry/console HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut head = String::new();
@@ -46,7 +46,7 @@ async fn printed(console: &mut TcpStream, last: &str) -> String {
 
 #[tokio::test]
 async fn a_script_is_stored_shown_and_deleted() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.get("/api/v1/berry").await.status, 404);
     let stored = twin.post("/api/v1/berry", SCRIPT).await;
     assert_eq!((stored.status, stored.body.as_str()), (200, SCRIPT));
@@ -62,7 +62,7 @@ async fn a_script_is_stored_shown_and_deleted() {
 
 #[tokio::test]
 async fn a_script_has_at_most_8191_bytes_and_is_text() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.post("/api/v1/berry", &"x".repeat(8191)).await.status, 200);
     let large = twin.post("/api/v1/berry", &"y".repeat(8192)).await;
     assert_eq!((large.status, large.json()["error"].clone()), (413, json!("payload_too_large")));
@@ -81,7 +81,7 @@ async fn a_script_has_at_most_8191_bytes_and_is_text() {
 // Ruling: BERRY-1, BERRY-3.
 #[tokio::test]
 async fn a_script_is_started_and_stopped() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert!(!runs(&twin, "").await);
     assert!(!runs(&twin, "?run=true").await, "there is no script");
     twin.post("/api/v1/berry", SCRIPT).await;
@@ -111,10 +111,10 @@ async fn a_script_is_started_and_stopped() {
 // Ruling: FIRMWARE-4, BERRY-1.
 #[tokio::test]
 async fn without_a_licence_it_does_not_run_and_before_1_10_it_is_not_there() {
-    let free = Twin::start("device: {license: free}").await;
+    let free = TestHouse::start("device: {license: free}").await;
     assert_eq!(free.post("/api/v1/berry", SCRIPT).await.status, 200);
     assert!(!runs(&free, "?run=true").await);
-    let old = Twin::start("device: {firmware: 1.9.0}").await;
+    let old = TestHouse::start("device: {firmware: 1.9.0}").await;
     for path in ["/api/v1/berry", "/api/v1/berry/console"] {
         assert_eq!(old.get(path).await.status, 404);
     }
@@ -123,7 +123,7 @@ async fn without_a_licence_it_does_not_run_and_before_1_10_it_is_not_there() {
 // Ruling: BERRY-2, BERRY-3.
 #[tokio::test]
 async fn the_console_shows_literals_when_the_script_starts() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     twin.post("/api/v1/berry", SCRIPT).await;
     let mut first = console(&twin).await;
     assert!(runs(&twin, "?run=true").await);
@@ -150,7 +150,7 @@ async fn the_console_shows_literals_when_the_script_starts() {
 
 #[tokio::test]
 async fn every_end_of_a_line_begins_another_data_line() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     twin.post("/api/v1/berry", "print('a\\rb\\r\\nc\\nd\\r')\nprint('e\rf')\nprint('end')").await;
     let mut console = console(&twin).await;
     assert!(runs(&twin, "?run=true").await);
@@ -162,7 +162,7 @@ async fn every_end_of_a_line_begins_another_data_line() {
 // Ruling: BERRY-4.
 #[tokio::test]
 async fn a_script_starts_by_itself_after_the_boot() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     twin.post("/api/v1/berry", SCRIPT).await;
     let body = json!({"services": {"berry": {"auto_run": true, "run_delay": 60}}}).to_string();
     let set = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
@@ -185,7 +185,7 @@ async fn a_script_starts_by_itself_after_the_boot() {
 #[tokio::test]
 async fn whether_a_script_starts_by_itself_is_settled_once_a_boot() {
     let folder = Folder::new();
-    let set = async |twin: &Twin, auto_run: bool, run_delay: u32| {
+    let set = async |twin: &TestHouse, auto_run: bool, run_delay: u32| {
         let body = json!({"services": {"berry": {"auto_run": auto_run, "run_delay": run_delay}}});
         http(twin.device(), "PUT", "/api/v1/settings", &body.to_string()).await;
         twin.advance(SECOND).await;

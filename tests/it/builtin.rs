@@ -11,18 +11,18 @@ use wwsim::house::House;
 use wwsim::meter::{self, Quantity};
 use wwsim::scenario;
 
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 
 /// A built-in house on free ports and a manual clock.
-async fn house(name: &str) -> Twin {
+async fn house(name: &str) -> TestHouse {
     let mut scenario = scenario::builtin(name).unwrap().load().unwrap();
     scenario.any_port();
     scenario.speed = Speed::Manual;
-    Twin { house: House::start(scenario).await.unwrap() }
+    TestHouse { house: House::start(scenario).await.unwrap() }
 }
 
 /// The ids of a house's actions.
-async fn actions(twin: &Twin) -> Vec<String> {
+async fn actions(twin: &TestHouse) -> Vec<String> {
     let definition = twin.get("/api/v1/actions").await.json();
     let actions = definition["actions"].as_array().unwrap();
     actions.iter().map(|action| action["id"].as_str().unwrap().to_owned()).collect()
@@ -126,7 +126,7 @@ async fn every_result_code_gives_every_code_that_can_happen() {
 }
 
 /// What the first device of a house knows at this moment.
-fn snapshot(twin: &Twin) -> Snapshot {
+fn snapshot(twin: &TestHouse) -> Snapshot {
     twin.house.devices().next().unwrap().snapshot()
 }
 

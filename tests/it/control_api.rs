@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use wwsim::bank::Table;
 use wwsim::clock::{Clock, Speed};
 use wwsim::control::{
-    Controls, Pending, RegisterError, Registers, Server, SlaveSummary, Summary, TargetSummary,
-    Token,
+    ControlServer, Controls, HouseSummary, Pending, RegisterError, RegisterRange, SlaveSummary,
+    TargetSummary, Token,
 };
 use wwsim::fault::{ApiCall, ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
 use wwsim::journal::{Event, Journal};
@@ -60,9 +60,9 @@ impl Controls for House {
         &self.journal
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self) -> HouseSummary {
         let address = "127.0.0.1:1503".parse().unwrap();
-        Summary {
+        HouseSummary {
             name: "test".into(),
             seed: 7,
             epoch: self.epoch.load(Ordering::SeqCst),
@@ -87,7 +87,7 @@ impl Controls for House {
         "name: test\n"
     }
 
-    fn peek(&self, at: &Registers, count: u16) -> Result<Vec<u16>, RegisterError> {
+    fn peek(&self, at: &RegisterRange, count: u16) -> Result<Vec<u16>, RegisterError> {
         if at.slave != "pump" {
             return Err(RegisterError::NoSlave);
         }
@@ -103,7 +103,7 @@ impl Controls for House {
             .collect()
     }
 
-    fn poke(&self, at: &Registers, values: &[u16]) -> Result<(), RegisterError> {
+    fn poke(&self, at: &RegisterRange, values: &[u16]) -> Result<(), RegisterError> {
         self.peek(at, u16::try_from(values.len()).unwrap())?;
         if values.contains(&666) {
             return Err(RegisterError::Refused("not this number".into()));
@@ -161,13 +161,13 @@ impl Controls for House {
 
 struct Plane {
     house: Arc<House>,
-    server: Server,
+    server: ControlServer,
 }
 
 impl Plane {
     async fn start() -> Self {
         let (house, listener) = (House::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-        let server = Server::start(listener, house.clone(), None).unwrap();
+        let server = ControlServer::start(listener, house.clone(), None).unwrap();
         Self { house, server }
     }
 
@@ -454,12 +454,12 @@ async fn strangers_are_refused_before_anything_else() {
 #[tokio::test]
 async fn beyond_loopback_a_token_is_needed() {
     let bind = || async { TcpListener::bind("0.0.0.0:0").await.unwrap() };
-    let refused = Server::start(bind().await, House::new(), None).unwrap_err();
+    let refused = ControlServer::start(bind().await, House::new(), None).unwrap_err();
     assert!(refused.to_string().contains("needs a token"), "{refused}");
 
     let token = Token::random().unwrap();
     let house = House::new();
-    let server = Server::start(bind().await, house.clone(), Some(token.clone())).unwrap();
+    let server = ControlServer::start(bind().await, house.clone(), Some(token.clone())).unwrap();
     let address = (std::net::Ipv4Addr::LOCALHOST, server.address().port());
     let ask = async |path: &str, headers: String| {
         let mut client = Client(TcpStream::connect(address).await.unwrap());

@@ -2,25 +2,25 @@
 
 use std::convert::Infallible;
 
-use wwsim::device::{Access, License};
+use wwsim::device::{AccessPolicy, License};
 use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
 
-use crate::surface_kit::{Bench, Setup, body, error, header, request_with, status};
+use crate::surface_kit::{Setup, TestDevice, body, error, header, request_with, status};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PAGE: &str = "http://localhost:5173";
 
-async fn with_origins(origins: &[&str]) -> Bench {
+async fn with_origins(origins: &[&str]) -> TestDevice {
     let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-    let access = Access { origins, ..Access::default() };
-    Bench::start(Setup { access, ..Setup::default() }).await
+    let access = AccessPolicy { origins, ..AccessPolicy::default() };
+    TestDevice::start(Setup { access, ..Setup::default() }).await
 }
 
-async fn from(bench: &Bench, origin: &str, method: &str, path: &str) -> String {
+async fn from(bench: &TestDevice, origin: &str, method: &str, path: &str) -> String {
     bench.exchange(&request_with(method, path, &[("Origin", origin)], "")).await
 }
 
-async fn preflight(bench: &Bench, path: &str, more: &[(&str, &str)]) -> String {
+async fn preflight(bench: &TestDevice, path: &str, more: &[(&str, &str)]) -> String {
     let mut headers = vec![("Origin", PAGE), ("Access-Control-Request-Method", "PUT")];
     headers.extend_from_slice(more);
     bench.exchange(&request_with("OPTIONS", path, &headers, "")).await
@@ -30,7 +30,7 @@ fn allowed(response: &str) -> Option<&str> {
     header(response, "Access-Control-Allow-Origin")
 }
 
-fn protect(bench: &Bench) {
+fn protect(bench: &TestDevice) {
     let changed: Result<(), Infallible> = bench.device.configure(|config| {
         config.settings.system.protection = true;
         "secret".clone_into(&mut config.settings.system.password);
@@ -42,7 +42,7 @@ fn protect(bench: &Bench) {
 // Ruling: ACCESS-2, ACCESS-3, ACCESS-5.
 #[tokio::test]
 async fn a_device_lets_in_its_own_pages_and_no_others() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let port = bench.server.address().port();
     for own in [
         "http://whatwatt-9F8124",
@@ -79,7 +79,7 @@ async fn a_device_lets_in_its_own_pages_and_no_others() {
 // Ruling: ACCESS-2.
 #[tokio::test]
 async fn the_addresses_that_system_shows_are_its_own() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let changed: Result<(), Infallible> = bench.device.configure(|config| {
         config.wifi.enable = true;
         "home".clone_into(&mut config.wifi.name);
@@ -110,7 +110,7 @@ async fn the_addresses_that_system_shows_are_its_own() {
 // Ruling: HTTP-4.
 #[tokio::test]
 async fn a_refused_page_changes_nothing() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     assert_eq!(status(&from(&bench, PAGE, "DELETE", ACTIONS).await), 404);
     assert!(bench.device.definition().is_some());
     let answer = preflight(&bench, ACTIONS, &[]).await;
@@ -120,7 +120,7 @@ async fn a_refused_page_changes_nothing() {
 // Ruling: ACCESS-2, ACCESS-3.
 #[tokio::test]
 async fn the_own_pages_follow_the_host_name() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let renamed: Result<(), Infallible> = bench.device.configure(|config| {
         config.settings.system.host_name = "my_meter".to_owned();
         Ok(())
@@ -167,8 +167,9 @@ async fn a_page_can_read_where_the_status_of_its_call_is() {
 
 #[tokio::test]
 async fn errors_are_for_the_page_too() {
-    let access = Access { origins: vec![PAGE.parse().unwrap()], ..Access::default() };
-    let bench = Bench::start(Setup { access, license: License::Free, ..Setup::default() }).await;
+    let access = AccessPolicy { origins: vec![PAGE.parse().unwrap()], ..AccessPolicy::default() };
+    let bench =
+        TestDevice::start(Setup { access, license: License::Free, ..Setup::default() }).await;
     for (method, path, expected) in [
         ("GET", "/nowhere", 404),
         ("GET", ACTIONS, 404),

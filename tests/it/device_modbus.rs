@@ -14,10 +14,10 @@ use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Reader as _, Slave, Writer as _};
 use wwsim::device::Snapshot;
-use wwsim::journal::{Entry, Event};
+use wwsim::journal::{Event, JournalEntry};
 use wwsim::meter::Quantity;
 
-use crate::harness::{Answer, FreePort, Twin, exchange, http, within};
+use crate::harness::{Answer, FreePort, TestHouse, exchange, http, within};
 use crate::state::Folder;
 
 /// The map of the vendor's page, in its three parts.
@@ -37,7 +37,7 @@ const PAGE: &str = r#"[
 ]"#;
 
 /// Sets the device's Modbus server, as its settings do, and waits until that is in force.
-async fn serve(twin: &Twin, enable: bool, port: Option<u16>) {
+async fn serve(twin: &TestHouse, enable: bool, port: Option<u16>) {
     let device = twin.house.devices().next().unwrap();
     let Ok(()) = device.configure(|config| {
         let modbus = &mut config.settings.services.modbus;
@@ -48,13 +48,13 @@ async fn serve(twin: &Twin, enable: bool, port: Option<u16>) {
     twin.settle().await;
 }
 
-fn home(twin: &Twin) -> SocketAddr {
+fn home(twin: &TestHouse) -> SocketAddr {
     twin.house.addresses().devices[0].modbus
 }
 
 /// A house whose server is on and whose meter has been read.
-async fn on(scenario: &str) -> Twin {
-    let twin = Twin::start(scenario).await;
+async fn on(scenario: &str) -> TestHouse {
+    let twin = TestHouse::start(scenario).await;
     serve(&twin, true, None).await;
     twin.advance(Duration::from_mins(1)).await;
     twin
@@ -68,15 +68,15 @@ async fn refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).await.is_err()
 }
 
-fn snapshot(twin: &Twin) -> Snapshot {
+fn snapshot(twin: &TestHouse) -> Snapshot {
     twin.house.devices().next().unwrap().snapshot()
 }
 
-async fn state(twin: &Twin) -> Value {
+async fn state(twin: &TestHouse) -> Value {
     twin.control_get("state").await["devices"][0]["modbus"].clone()
 }
 
-async fn set_map(twin: &Twin, map: &str) -> Answer {
+async fn set_map(twin: &TestHouse, map: &str) -> Answer {
     twin.post("/api/v1/modbus", map).await
 }
 
@@ -280,7 +280,7 @@ async fn one_request_shows_one_reading_also_while_time_goes_on() {
     let yaml = "clock: {start: 2026-01-15T18:00:00+01:00, speed: 5000}\ndevice: {modbus_map: [{start_address: 0, \
         registers: [{id: report.timestamp, type: int}, {id: 1.8.0, type: double}, {id: report.timestamp, \
         type: int}]}]}";
-    let twin = Twin::start(yaml).await;
+    let twin = TestHouse::start(yaml).await;
     let device = twin.house.devices().next().unwrap();
     let Ok(()) = device.configure(|config| {
         config.settings.services.modbus.enable = true;
@@ -301,7 +301,7 @@ async fn one_request_shows_one_reading_also_while_time_goes_on() {
 // Ruling: MODBUS-18.
 #[tokio::test]
 async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let address = home(&twin);
     assert!(refused(address).await, "off out of the box");
     let off = json!({"enabled": false, "port": 502, "address": address, "listening": false, "note": null});
@@ -322,7 +322,7 @@ async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
 // Ruling: MODBUS-17, MODBUS-18.
 #[tokio::test]
 async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let address = home(&twin);
     serve(&twin, true, None).await;
     let mut before = client(address, 1).await;
@@ -344,7 +344,7 @@ async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_told_that_it_is_on_off_or_moved_finds_it_so() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let address = home(&twin);
     let free = FreePort::new();
     let moved = SocketAddr::new(address.ip(), free.number());
@@ -371,7 +371,7 @@ async fn a_port_that_cannot_be_bound_holds_up_no_reply() {
     let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].modbus.listen = taken.local_addr().unwrap();
-    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
     let body = json!({"services": {"modbus": {"enable": true}}}).to_string();
     let answer = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(
@@ -384,7 +384,7 @@ async fn a_port_that_cannot_be_bound_holds_up_no_reply() {
 // Ruling: MODBUS-17.
 #[tokio::test]
 async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_why() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let address = home(&twin);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -407,7 +407,7 @@ async fn a_port_that_is_taken_at_home_is_tried_again() {
     scenario.any_port();
     scenario.devices[0].modbus.listen = address;
     // One that is off is in nobody's way.
-    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
     assert_eq!(home(&twin), address);
     serve(&twin, true, None).await;
     let shown = state(&twin).await;
@@ -462,8 +462,8 @@ async fn a_reboot_closes_the_listener_and_brings_it_back_with_the_device() {
 }
 
 /// What the journal was told of whether it listens.
-fn told(twin: &Twin) -> Vec<bool> {
-    let told = |entry: Entry| match entry.event {
+fn told(twin: &TestHouse) -> Vec<bool> {
+    let told = |entry: JournalEntry| match entry.event {
         Event::ModbusListening { listening, .. } => Some(listening),
         _ => None,
     };
@@ -513,7 +513,7 @@ async fn a_dropped_house_takes_its_connections_with_it() {
 // Ruling: MODBUS-5, MODBUS-7.
 #[tokio::test]
 async fn the_compact_listing_can_be_posted_and_gives_itself() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let first = twin.get("/api/v1/modbus").await;
     assert_eq!(first.status, 200);
     let map = first.json();
@@ -527,7 +527,7 @@ async fn the_compact_listing_can_be_posted_and_gives_itself() {
 // Ruling: MODBUS-5.
 #[tokio::test]
 async fn the_detailed_listing_says_where_each_register_stands() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     set_map(&twin, &PAGE.replace("ORDER", "lsw")).await;
     let listing =
         async |format| twin.get(&format!("/api/v1/modbus?address_format={format}")).await.json();
@@ -553,20 +553,20 @@ async fn the_detailed_listing_says_where_each_register_stands() {
 // Ruling: MODBUS-6, MODBUS-7.
 #[tokio::test]
 async fn before_2_0_2_the_plain_listing_is_the_detailed_one_without_word_order() {
-    let twin = Twin::start("device: {firmware: 1.2.20}").await;
+    let twin = TestHouse::start("device: {firmware: 1.2.20}").await;
     let answer = set_map(&twin, &PAGE.replace("ORDER", "lsw")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let map = twin.get("/api/v1/modbus?address_format=hex").await.json();
     assert_eq!(answer.json(), map);
     assert_eq!((&map[1]["end_address"], &map[1]["word_order"]), (&json!(1006), &Value::Null));
-    let none = Twin::start("device: {firmware: 1.2.19}").await;
+    let none = TestHouse::start("device: {firmware: 1.2.19}").await;
     assert_eq!(none.get("/api/v1/modbus").await.status, 404);
 }
 
 // Ruling: MODBUS-2, MODBUS-4.
 #[tokio::test]
 async fn a_map_that_is_wrong_is_refused_by_the_name_of_its_field_and_changes_nothing() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let before = twin.get("/api/v1/modbus").await.body;
     for (body, field) in [
         ("", ""),
@@ -615,7 +615,7 @@ async fn a_deleted_map_is_the_default_one_again_also_for_readers() {
 
 #[tokio::test]
 async fn the_map_is_there_without_licence() {
-    let twin = Twin::start("device: {license: free}").await;
+    let twin = TestHouse::start("device: {license: free}").await;
     assert_eq!(twin.get("/api/v1/modbus").await.status, 200);
     assert_eq!(set_map(&twin, "[]").await.status, 200);
 }
@@ -714,7 +714,7 @@ async fn refusing_closes_the_listener_for_its_time_and_resets_what_is_open() {
 
 #[tokio::test]
 async fn a_rule_says_where_it_makes_no_sense() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for (rule, message) in [
         (
             json!({"at": {"modbus": "any", "value": 5}, "effect": "silence"}),
@@ -744,12 +744,12 @@ async fn a_rule_says_where_it_makes_no_sense() {
 }
 
 /// A house whose Modbus server is at `interface` alone, where nobody else asks for ports.
-async fn alone_at(interface: &str, folder: &Folder) -> Twin {
+async fn alone_at(interface: &str, folder: &Folder) -> TestHouse {
     let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.state_dir = Some(folder.0.clone());
     scenario.devices[0].modbus.listen = format!("{interface}:0").parse().unwrap();
-    Twin { house: wwsim::house::House::start(scenario).await.unwrap() }
+    TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wwsim::house::House;
 use wwsim::scenario;
 
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 
 const FAULTS: &str = include_str!("../../docs/faults.md");
 const FRONTEND: &str = include_str!("../../docs/frontend.md");
@@ -65,7 +65,7 @@ fn the_examples_of_the_fault_guide_are_a_house() {
 async fn the_rules_of_the_other_guides_are_taken_by_the_built_in_house() {
     let mut scenario = scenario::builtin("default").unwrap().load().unwrap();
     scenario.any_port();
-    let twin = Twin { house: House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: House::start(scenario).await.unwrap() };
     let rules = FRONTEND.lines().flat_map(code).chain(README.split('\''));
     let rules: Vec<Value> = rules
         .filter(|text| text.starts_with("{\"id\":"))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use wwsim::house::House;
-use wwsim::journal::Entry;
+use wwsim::journal::JournalEntry;
 use wwsim::scenario;
 
 /// Real time after which a test is stuck. Far above what anything takes, since the house is on a
@@ -16,7 +16,7 @@ use wwsim::scenario;
 const STUCK: Duration = Duration::from_secs(20);
 
 /// A running house on free ports.
-pub struct Twin {
+pub struct TestHouse {
     pub house: House,
 }
 
@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-impl Twin {
+impl TestHouse {
     /// Starts a scenario, every listener on a free port, its clock manual where it says nothing.
     pub async fn start(yaml: &str) -> Self {
         let yaml = if yaml.contains("clock:") {
@@ -182,7 +182,7 @@ impl Twin {
     }
 
     /// The journal.
-    pub fn journal(&self) -> Vec<Entry> {
+    pub fn journal(&self) -> Vec<JournalEntry> {
         self.house.journal().after(0, usize::MAX, |_| true)
     }
 }

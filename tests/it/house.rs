@@ -11,7 +11,7 @@ use wwsim::house::House;
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
-use crate::harness::{FreePort, Twin, http, within};
+use crate::harness::{FreePort, TestHouse, http, within};
 use crate::surface_kit::eventually;
 
 const HOUSE: &str = r#"
@@ -29,7 +29,7 @@ faults:
 
 #[tokio::test]
 async fn time_stands_still_until_told_otherwise() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let ids = twin.ids("write").await;
     twin.advance(Duration::from_millis(1999)).await;
     assert_eq!(twin.status(&ids).await[0]["code"], -1);
@@ -41,7 +41,7 @@ async fn time_stands_still_until_told_otherwise() {
 
 #[tokio::test]
 async fn a_jump_lets_what_is_due_happen_at_the_end() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let ids = twin.ids("write").await;
     twin.settle().await;
     twin.control_send("POST", "clock", &json!({"jump": "30d"})).await;
@@ -53,7 +53,7 @@ async fn a_jump_lets_what_is_due_happen_at_the_end() {
 
 #[tokio::test]
 async fn a_reset_brings_everything_back_and_keeps_the_listeners() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let before = twin.control_get("state").await;
     twin.codes_after("write", Duration::from_secs(2)).await;
     twin.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
@@ -86,7 +86,7 @@ async fn a_reset_brings_everything_back_and_keeps_the_listeners() {
 // Ruling: HOUSE-1.
 #[tokio::test]
 async fn what_was_under_way_at_a_reset_leaves_no_trace() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let ids = twin.ids("write").await;
     twin.control_send("POST", "reset", &Value::Null).await;
     twin.advance(Duration::from_mins(1)).await;
@@ -99,7 +99,7 @@ async fn what_was_under_way_at_a_reset_leaves_no_trace() {
 
 /// A house whose reset has begun and cannot go on: it waits for a clock movement, which waits for
 /// the returned motion.
-async fn stuck_reset(twin: &Twin) -> (ActivityGuard, TcpStream) {
+async fn stuck_reset(twin: &TestHouse) -> (ActivityGuard, TcpStream) {
     let mut client = TcpStream::connect(twin.device()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(client.read_u8()).await.unwrap();
@@ -117,7 +117,7 @@ async fn stuck_reset(twin: &Twin) -> (ActivityGuard, TcpStream) {
 // Ruling: HOUSE-1.
 #[tokio::test]
 async fn a_call_that_comes_during_a_reset_is_answered_by_the_house_after_it() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let (motion, _reset) = stuck_reset(&twin).await;
     let call = async { twin.ids("write").await };
     let go_on = async {
@@ -132,7 +132,7 @@ async fn a_call_that_comes_during_a_reset_is_answered_by_the_house_after_it() {
 
 #[tokio::test]
 async fn a_reset_goes_on_where_its_client_has_left() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let (motion, reset) = stuck_reset(&twin).await;
     drop(reset);
     for _ in 0..20 {
@@ -145,7 +145,7 @@ async fn a_reset_goes_on_where_its_client_has_left() {
 
 #[tokio::test]
 async fn nothing_is_left_of_a_house_that_is_dropped() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let addresses = [twin.device(), twin.control(), twin.slave("pump"), twin.target("bulb")];
     twin.ids("write").await;
     twin.settle().await;
@@ -181,7 +181,7 @@ async fn nobody_listens_any_more_when_a_house_has_stopped() {
         &mut scenario.http_targets[0].listen,
     ];
     listening.into_iter().zip(&ports).for_each(|(listen, port)| *listen = port.address());
-    let twin = Twin { house: House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: House::start(scenario).await.unwrap() };
     twin.ids("write").await;
     twin.house.stop().await;
     for port in ports {
@@ -223,7 +223,7 @@ async fn a_house_whose_second_device_cannot_listen_gives_the_ports_of_the_first_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_house_ends_also_while_a_reset_waits_for_a_movement() {
     const MILLISECOND: Duration = Duration::from_millis(1);
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let clock = twin.house.clock().clone();
     let ticking = tokio::spawn(clock.activity().track({
         let clock = clock.clone();
@@ -250,7 +250,7 @@ async fn a_house_ends_also_while_a_reset_waits_for_a_movement() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rules_without_a_name_never_take_the_same_one() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let control = twin.control();
     let mut adding = tokio::task::JoinSet::new();
     for _ in 0..50 {
@@ -264,7 +264,7 @@ async fn rules_without_a_name_never_take_the_same_one() {
 
 #[tokio::test]
 async fn more_windows_over_a_meter_than_can_be_looked_at_are_refused() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let rule = json!({"at": "meter", "effect": "no_data", "when": {"every": "1m", "for": "10s"}});
     let most = METER_WINDOWS_A_DAY / (24 * 60);
     for _ in 0..most {
@@ -280,7 +280,7 @@ async fn more_windows_over_a_meter_than_can_be_looked_at_are_refused() {
 #[tokio::test]
 async fn devices_of_one_house_keep_their_own_queues() {
     let action = "{id: a, requests: [{http: {url: 'http://slow.local/'}}]}";
-    let twin = Twin::start(&format!(
+    let twin = TestHouse::start(&format!(
         "
 devices:
   - {{id: A842E39F8124, actions: {{actions: [{action}]}}}}

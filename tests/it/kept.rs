@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::harness::{Twin, http};
+use crate::harness::{TestHouse, http};
 use crate::load::upload;
 
 /// The paths whose reply follows from configuration and firmware, each with a write that changes it.
@@ -22,7 +22,7 @@ const PATHS: [(&str, &str, &str); 8] = [
     ("/api/v1/berry", "POST", "print(1)"),
 ];
 
-async fn shown(twin: &Twin) -> BTreeMap<&'static str, String> {
+async fn shown(twin: &TestHouse) -> BTreeMap<&'static str, String> {
     let mut shown = BTreeMap::new();
     for (path, _, _) in PATHS {
         shown.insert(path, twin.get(path).await.body);
@@ -30,7 +30,7 @@ async fn shown(twin: &Twin) -> BTreeMap<&'static str, String> {
     shown
 }
 
-async fn write_all(twin: &Twin) {
+async fn write_all(twin: &TestHouse) {
     for (path, method, body) in PATHS {
         let mut before = shown(twin).await;
         let answer = http(twin.device(), method, path, body).await;
@@ -42,14 +42,14 @@ async fn write_all(twin: &Twin) {
     }
 }
 
-async fn rebooted(twin: &Twin) {
+async fn rebooted(twin: &TestHouse) {
     twin.settle().await;
     twin.advance(Duration::from_secs(3)).await;
 }
 
 #[tokio::test]
 async fn a_write_a_reset_and_a_factory_reset_are_seen_by_the_next_get() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let out_of_the_box = shown(&twin).await;
     write_all(&twin).await;
     twin.house.reset().await;
@@ -62,7 +62,7 @@ async fn a_write_a_reset_and_a_factory_reset_are_seen_by_the_next_get() {
 
 #[tokio::test]
 async fn a_delete_is_seen_by_the_next_get() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let out_of_the_box = shown(&twin).await;
     write_all(&twin).await;
     for path in ["/api/v1/wifi/sta/settings", "/api/v1/modbus", "/api/v1/berry"] {
@@ -73,7 +73,7 @@ async fn a_delete_is_seen_by_the_next_get() {
 
 #[tokio::test]
 async fn another_firmware_shows_at_once_what_it_has() {
-    let twin = Twin::start("device: {images: [{name: old.bin, firmware: 2.0.0}]}").await;
+    let twin = TestHouse::start("device: {images: [{name: old.bin, firmware: 2.0.0}]}").await;
     let settings = "/services/sd/recorder_mode";
     let newer = [twin.get("/").await, twin.get("/api/v1/modbus").await];
     assert!(twin.shown("/api/v1/settings").await.pointer(settings).is_some());
@@ -87,7 +87,7 @@ async fn another_firmware_shows_at_once_what_it_has() {
 
 #[tokio::test]
 async fn the_listing_of_the_map_follows_the_query() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let compact = twin.get("/api/v1/modbus").await.body;
     for _ in 0..2 {
         let [dec, hex] =

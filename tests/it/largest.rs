@@ -11,7 +11,7 @@ use wwsim::house::House;
 use wwsim::meter::Quantity;
 use wwsim::scenario;
 
-use crate::harness::{Twin, http, within};
+use crate::harness::{TestHouse, http, within};
 use crate::meter_time::follow;
 use crate::state::Folder;
 
@@ -41,14 +41,14 @@ fn load(csv: &str) -> Result<scenario::Scenario, String> {
     scenario::load(HOUSE, "house.yaml", Some(&folder.0)).map_err(|error| error.to_string())
 }
 
-async fn house(csv: &str) -> Twin {
+async fn house(csv: &str) -> TestHouse {
     let mut scenario = load(csv).unwrap();
     scenario.any_port();
-    Twin { house: House::start(scenario).await.unwrap() }
+    TestHouse { house: House::start(scenario).await.unwrap() }
 }
 
 /// Multiplies all that it can be, and switches everything on that shows it.
-async fn at_its_most(twin: &Twin) {
+async fn at_its_most(twin: &TestHouse) {
     let scalers: Vec<Value> = Quantity::ALL
         .iter()
         .map(|quantity| json!({"obis": quantity.obis().to_string(), "scaler": 6}))
@@ -75,7 +75,7 @@ async fn at_its_most(twin: &Twin) {
 }
 
 /// Everything that shows numbers answers.
-async fn shown(twin: &Twin) {
+async fn shown(twin: &TestHouse) {
     for path in ["/api/v1/report", "/api/v1/report/objects", "/api/v1/variables"] {
         let answer = twin.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
@@ -117,7 +117,7 @@ async fn the_largest_house_is_shown_everywhere() {
     let load = "{watts: 100000, power_factor: 0.1, windows: [{from: '00:00', to: '24:00'}]}";
     let loads = vec![load; 16].join(", ");
     for kind in ["landis_gyr", "ensor", "kamstrup"] {
-        let twin = Twin::start(&format!(
+        let twin = TestHouse::start(&format!(
             "device: {{sd_card: {{}}, meter: {{kind: {kind}, loads: [{loads}], \
              household: {{annual_kwh: 100000, base_watts: 2000, noise_watts: 1000}}, \
              pv: {{kwp: 500}}, battery: {{kwh: 1000, kw: 500}}, grid: {{volts: 207, resistance: 0.5}}, \

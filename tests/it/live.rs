@@ -8,31 +8,31 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use wwsim::device::{Device, License};
 use wwsim::fault::{Delay, Fault, LiveEffect, Trigger};
-use wwsim::journal::{Entry, Event};
+use wwsim::journal::{Event, JournalEntry};
 use wwsim::limits::LIVE_GRACE;
 use wwsim::meter::signal::SignalPlan;
 use wwsim::meter::signal::plan::PvPlan;
-use wwsim::meter::{Kind, MeterPlan, Quantity};
-use wwsim::surface::http::Reply;
+use wwsim::meter::{MeterKind, MeterPlan, Quantity};
+use wwsim::surface::http::HttpReply;
 
-use crate::surface_kit::{Bench, Client, Setup, eventually, request, status, within};
+use crate::surface_kit::{Client, Setup, TestDevice, eventually, request, status, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
-fn of(kind: Kind) -> MeterPlan {
+fn of(kind: MeterKind) -> MeterPlan {
     MeterPlan { kind: Some(kind), ..MeterPlan::default() }
 }
 
-async fn bench(kind: Kind) -> Bench {
-    Bench::start(Setup { meter: of(kind), ..Setup::default() }).await
+async fn bench(kind: MeterKind) -> TestDevice {
+    TestDevice::start(Setup { meter: of(kind), ..Setup::default() }).await
 }
 
 /// A client of the live stream.
 struct Live(Client);
 
 impl Live {
-    async fn follow(bench: &Bench) -> Self {
+    async fn follow(bench: &TestDevice) -> Self {
         let mut client = bench.connect().await;
         client.send(&request("GET", "/api/v1/live", "")).await;
         let mut head = String::new();
@@ -94,7 +94,7 @@ fn value(device: &Device, quantity: Quantity) -> String {
 #[tokio::test]
 async fn a_reading_is_an_event_byte_for_byte() {
     use Quantity as Q;
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     let mut live = Live::follow(&bench).await;
     bench.clock.advance(Duration::ZERO).await.unwrap();
     assert!(!live.is_readable(), "nothing before the first reading");
@@ -141,7 +141,7 @@ async fn a_reading_is_an_event_byte_for_byte() {
 // Ruling: LIVE-2.
 #[tokio::test]
 async fn each_reading_is_sent_once_and_nothing_else() {
-    let bench = bench(Kind::LandisGyr).await;
+    let bench = bench(MeterKind::LandisGyr).await;
     let mut live = Live::follow(&bench).await;
     bench.clock.advance(MINUTE * 10).await.unwrap();
     let events = live.arrived().await;
@@ -157,7 +157,7 @@ async fn each_reading_is_sent_once_and_nothing_else() {
 // Ruling: LIVE-4.
 #[tokio::test]
 async fn a_jump_sends_the_newest_reading_alone() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     let mut live = Live::follow(&bench).await;
     bench.clock.jump(Duration::from_hours(24 * 30)).await.unwrap();
     let events = live.arrived().await;
@@ -170,7 +170,7 @@ async fn a_jump_sends_the_newest_reading_alone() {
 // Ruling: LIVE-1.
 #[tokio::test]
 async fn a_new_client_ends_the_stream_of_the_one_before() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     let mut first = Live::follow(&bench).await;
     bench.clock.advance(MINUTE).await.unwrap();
     let seen = first.arrived().await.len();
@@ -185,7 +185,7 @@ async fn a_new_client_ends_the_stream_of_the_one_before() {
 #[tokio::test]
 async fn a_silent_meter_is_a_silent_stream() {
     let meter = MeterPlan { kind: None, ..MeterPlan::default() };
-    let bench = Bench::start(Setup { meter, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { meter, ..Setup::default() }).await;
     let live = Live::follow(&bench).await;
     bench.clock.advance(Duration::from_hours(1)).await.unwrap();
     assert!(!live.is_readable());
@@ -194,7 +194,7 @@ async fn a_silent_meter_is_a_silent_stream() {
 #[tokio::test]
 async fn no_licence_is_needed() {
     let setup = Setup { license: License::Free, ..Setup::default() };
-    let bench = Bench::start(setup).await;
+    let bench = TestDevice::start(setup).await;
     let mut live = Live::follow(&bench).await;
     bench.clock.advance(MINUTE).await.unwrap();
     assert!(!live.arrived().await.is_empty());
@@ -204,9 +204,9 @@ async fn no_licence_is_needed() {
 // Ruling: LIVE-3, LIVE-5.
 #[tokio::test]
 async fn firmware_1_fills_in_what_the_meter_does_not_send() {
-    let setup = Setup { firmware: "1.10.0", meter: of(Kind::Ensor), ..Setup::default() };
-    let old = Bench::start(setup).await;
-    let new = bench(Kind::Ensor).await;
+    let setup = Setup { firmware: "1.10.0", meter: of(MeterKind::Ensor), ..Setup::default() };
+    let old = TestDevice::start(setup).await;
+    let new = bench(MeterKind::Ensor).await;
     let (mut old_live, mut new_live) = (Live::follow(&old).await, Live::follow(&new).await);
     old.clock.advance(SECOND * 4).await.unwrap();
     new.clock.advance(SECOND * 4).await.unwrap();
@@ -235,9 +235,9 @@ async fn firmware_1_fills_in_what_the_meter_does_not_send() {
 #[tokio::test]
 async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
     let pv = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };
-    let meter = MeterPlan { signal: pv, ..of(Kind::Kamstrup) };
+    let meter = MeterPlan { signal: pv, ..of(MeterKind::Kamstrup) };
     let from = "2026-06-21T09:00:00+02:00".parse().unwrap();
-    let bench = Bench::start(Setup { meter, from, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { meter, from, ..Setup::default() }).await;
     let mut live = Live::follow(&bench).await;
     let reader = tokio::spawn(async move {
         let mut events = Vec::new();
@@ -273,7 +273,7 @@ async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
 // Ruling: LIVE-6.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut live = Client(socket.connect(bench.server.address()).await.unwrap());
@@ -290,7 +290,7 @@ async fn a_client_that_does_not_read_is_dropped() {
 
 #[tokio::test]
 async fn a_client_that_leaves_is_forgotten_at_once() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     drop(Live::follow(&bench).await);
     eventually(|| bench.server.connections() == 0).await;
     bench.clock.advance(MINUTE).await.unwrap();
@@ -306,7 +306,7 @@ fn nth(nth: u64) -> Trigger {
 
 #[tokio::test]
 async fn a_stall_holds_events_back_for_its_time() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     bench.add_rule(live(LiveEffect::Stall { lasts: Some(SECOND * 10) }), nth(3));
     let mut stream = Live::follow(&bench).await;
     bench.clock.advance(SECOND * 12).await.unwrap();
@@ -319,7 +319,7 @@ async fn a_stall_holds_events_back_for_its_time() {
 
 #[tokio::test]
 async fn a_stall_can_be_released_and_counts_every_event() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     bench.add_rule(live(LiveEffect::Stall { lasts: None }), Trigger::default());
     let mut stream = Live::follow(&bench).await;
     bench.clock.advance(MINUTE).await.unwrap();
@@ -334,7 +334,7 @@ async fn a_stall_can_be_released_and_counts_every_event() {
 #[tokio::test]
 async fn a_cut_ends_the_connection_in_mid_event() {
     for (after, left) in [(0, ""), (1, "1\r\ne\r\n"), (20, "14\r\nevent: live\ndata: {\"\r\n")] {
-        let bench = bench(Kind::Ensor).await;
+        let bench = bench(MeterKind::Ensor).await;
         bench.add_rule(live(LiveEffect::Cut { after }), nth(2));
         let mut stream = Live::follow(&bench).await;
         bench.clock.advance(MINUTE).await.unwrap();
@@ -345,7 +345,7 @@ async fn a_cut_ends_the_connection_in_mid_event() {
 
 #[tokio::test]
 async fn a_duplicate_comes_twice() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     bench.add_rule(live(LiveEffect::Duplicate), nth(2));
     let mut stream = Live::follow(&bench).await;
     bench.clock.advance(SECOND * 20).await.unwrap();
@@ -356,7 +356,7 @@ async fn a_duplicate_comes_twice() {
 
 #[tokio::test]
 async fn a_takeover_throws_the_client_out_in_place_of_an_event() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     bench.add_rule(live(LiveEffect::Takeover), nth(2));
     let mut stream = Live::follow(&bench).await;
     bench.clock.advance(MINUTE).await.unwrap();
@@ -368,14 +368,14 @@ async fn a_takeover_throws_the_client_out_in_place_of_an_event() {
 }
 
 /// A client that asks and never reads; without a socket, so that time can be paused.
-async fn asks_only(bench: &Bench) -> Reply {
+async fn asks_only(bench: &TestDevice) -> HttpReply {
     let live = Request::get("/api/v1/live").body(http_body_util::Empty::<Bytes>::new()).unwrap();
     bench.api.answer(live).await
 }
 
 /// How the streams ended, in order.
-fn endings(bench: &Bench) -> Vec<&'static str> {
-    let cause = |entry: Entry| match entry.event {
+fn endings(bench: &TestDevice) -> Vec<&'static str> {
+    let cause = |entry: JournalEntry| match entry.event {
         Event::LiveEnded { cause, .. } => Some(cause),
         _ => None,
     };
@@ -385,7 +385,7 @@ fn endings(bench: &Bench) -> Vec<&'static str> {
 // Ruling: LIVE-6.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_holds_a_movement_up_for_a_moment_only() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     let _unread = asks_only(&bench).await;
     let before = tokio::time::Instant::now();
     bench.clock.advance(MINUTE * 60).await.unwrap();
@@ -395,7 +395,7 @@ async fn a_client_that_does_not_read_holds_a_movement_up_for_a_moment_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_loses_its_seat_at_once() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     let _unread = asks_only(&bench).await;
     let before = tokio::time::Instant::now();
     let clock = bench.clock.clone();
@@ -416,7 +416,7 @@ async fn a_client_that_does_not_read_loses_its_seat_at_once() {
 
 #[tokio::test]
 async fn a_delay_keeps_the_order() {
-    let bench = bench(Kind::Ensor).await;
+    let bench = bench(MeterKind::Ensor).await;
     bench.add_rule(live(LiveEffect::Delay(Delay::Fixed(SECOND * 5))), nth(1));
     let mut stream = Live::follow(&bench).await;
     let first = bench.device.next_reading().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, Twin, hex, parse, within};
+use crate::harness::{Answer, TestHouse, hex, parse, within};
 use crate::state::{self, Folder};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ fn form(field: &str, name: &str, image: &[u8]) -> Vec<u8> {
     [head.as_bytes(), image, b"\r\n--XX--\r\n"].concat()
 }
 
-async fn send(twin: &Twin, kind: &str, body: &[u8]) -> Answer {
+async fn send(twin: &TestHouse, kind: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(twin.device()).await.unwrap();
     let head = format!(
         "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -42,21 +42,21 @@ async fn send(twin: &Twin, kind: &str, body: &[u8]) -> Answer {
     parse(&String::from_utf8_lossy(&answer))
 }
 
-pub async fn upload(twin: &Twin, name: &str, image: &[u8]) -> Answer {
+pub async fn upload(twin: &TestHouse, name: &str, image: &[u8]) -> Answer {
     send(twin, "multipart/form-data; boundary=XX", &form("file", name, image)).await
 }
 
-fn firmware(twin: &Twin) -> String {
+fn firmware(twin: &TestHouse) -> String {
     twin.house.devices().next().unwrap().view().firmware.to_string()
 }
 
-async fn up(twin: &Twin) -> bool {
+async fn up(twin: &TestHouse) -> bool {
     TcpStream::connect(twin.device()).await.is_ok()
 }
 
 #[tokio::test]
 async fn a_known_image_is_taken_and_runs_after_the_reboot() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     let answer = upload(&twin, "upgrade.bin", IMAGE).await;
     assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("text/plain")));
     assert!(answer.body.contains("11 bytes"), "{}", answer.body);
@@ -74,7 +74,7 @@ async fn a_known_image_is_taken_and_runs_after_the_reboot() {
 // Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn an_unknown_image_is_taken_and_changes_nothing() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     assert_eq!(upload(&twin, "other.BIN", IMAGE).await.status, 200);
     twin.advance(3 * SECOND).await;
     assert_eq!(firmware(&twin), "2.0.2");
@@ -84,7 +84,7 @@ async fn an_unknown_image_is_taken_and_changes_nothing() {
 // Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn what_is_no_image_is_refused_and_nothing_reboots() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     let multipart = "multipart/form-data; boundary=XX";
     let whole = form("file", "upgrade.bin", IMAGE);
     for (kind, body, status, error) in [
@@ -112,7 +112,7 @@ async fn what_is_no_image_is_refused_and_nothing_reboots() {
 // Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn an_image_is_at_most_4_mib() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     let most = vec![7; 4 * 1024 * 1024];
     assert_eq!(upload(&twin, "upgrade.bin", &most).await.status, 200);
     twin.advance(3 * SECOND).await;
@@ -131,7 +131,7 @@ async fn an_image_is_at_most_4_mib() {
 /// With its heads and its data in one piece, on a connection that has much to read.
 #[tokio::test]
 async fn an_image_may_come_right_behind_other_requests() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     let mut stream = TcpStream::connect(twin.device()).await.unwrap();
     let image = form("file", "upgrade.bin", &vec![7; 200 * 1024]);
     let kind = "Content-Type: multipart/form-data; boundary=XX";
@@ -159,7 +159,7 @@ async fn an_image_may_come_right_behind_other_requests() {
 // Ruling: FIRMWARE-6.
 #[tokio::test]
 async fn one_upload_at_a_time() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     let mut first = TcpStream::connect(twin.device()).await.unwrap();
     let body = form("file", "upgrade.bin", IMAGE);
     let head = format!(
@@ -183,7 +183,7 @@ async fn one_upload_at_a_time() {
 
 #[tokio::test]
 async fn uploads_are_under_authentication() {
-    let twin = Twin::start(KNOWN).await;
+    let twin = TestHouse::start(KNOWN).await;
     twin.protect("secret");
     assert_eq!(upload(&twin, "upgrade.bin", IMAGE).await.status, 401);
     twin.settle().await;
@@ -204,9 +204,10 @@ async fn a_new_firmware_outlives_the_process_once_it_was_answered() {
 async fn an_image_is_known_by_its_sum_too() {
     use md5::{Digest, Md5};
     let sum: String = hex(&Md5::digest(IMAGE));
-    let twin =
-        Twin::start(&format!("device: {{images: [{{md5: {sum}, size: 11, firmware: 1.10.0}}]}}"))
-            .await;
+    let twin = TestHouse::start(&format!(
+        "device: {{images: [{{md5: {sum}, size: 11, firmware: 1.10.0}}]}}"
+    ))
+    .await;
     assert_eq!(upload(&twin, "any.bin", b"hello imag!").await.status, 200);
     twin.advance(3 * SECOND).await;
     assert_eq!(firmware(&twin), "2.0.2");

@@ -7,7 +7,7 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent};
 use tokio::time::Instant;
 use wwsim::device::Config;
 
-use crate::harness::{FreePort, Twin};
+use crate::harness::{FreePort, TestHouse};
 
 /// Real time in which an announcement has to come: probing alone takes three quarters of a second.
 const STUCK: Duration = Duration::from_secs(20);
@@ -98,7 +98,7 @@ fn house(id: &str, mdns: &str) -> String {
     format!("mdns: {mdns}\ndevice: {{id: {id}}}")
 }
 
-fn set(twin: &Twin, change: impl Fn(&mut Config)) {
+fn set(twin: &TestHouse, change: impl Fn(&mut Config)) {
     let Ok(()) = twin.house.devices().next().unwrap().configure(|config| {
         change(config);
         Ok::<_, Infallible>(())
@@ -112,7 +112,7 @@ const MODBUS: &str = "_modbus._tcp.local.";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_is_found_by_its_names_and_again_when_they_change() {
     let browser = Browser::new(0);
-    let twin = Twin::start(&house(&browser.id, "loopback")).await;
+    let twin = TestHouse::start(&house(&browser.id, "loopback")).await;
     let web = browser.browse(HTTP);
     let service = browser.find(&web, |_| true);
     assert_eq!(
@@ -141,7 +141,7 @@ async fn a_device_is_found_by_its_names_and_again_when_they_change() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_modbus_server_is_announced_while_it_listens_and_where() {
     let browser = Browser::new(1);
-    let twin = Twin::start(&house(&browser.id, "loopback")).await;
+    let twin = TestHouse::start(&house(&browser.id, "loopback")).await;
     let modbus = browser.browse(MODBUS);
     set(&twin, |config| config.settings.services.modbus.enable = true);
     let service = browser.find(&modbus, |_| true);
@@ -163,7 +163,7 @@ async fn the_modbus_server_is_announced_while_it_listens_and_where() {
 async fn what_only_this_machine_reaches_is_not_announced_unless_asked_for() {
     for (test, mode) in [(2, "auto"), (3, "off")] {
         let browser = Browser::new(test);
-        let _twin = Twin::start(&house(&browser.id, mode)).await;
+        let _twin = TestHouse::start(&house(&browser.id, mode)).await;
         assert!(!browser.hears(HTTP), "{mode}");
     }
 }

@@ -10,7 +10,7 @@ use tokio_modbus::client::tcp::connect;
 use tokio_modbus::prelude::Reader as _;
 use wwsim::device::CivilTime;
 
-use crate::harness::{Twin, within};
+use crate::harness::{TestHouse, within};
 use crate::mqtt_broker::{Subscriber, broker, topic};
 use crate::mqtt_settings::MQTT;
 
@@ -18,8 +18,8 @@ const TIMES: &str = "${timestamp}|${meter.date_time}|${meter.date_time_local}";
 const MAP: &str = r#"[{"start_address": 0, "registers": [
     {"id": "report.timestamp", "type": "int"}, {"id": "report.date_time"}]}]"#;
 
-async fn house(topic: &str) -> Twin {
-    let twin = Twin::start(&format!(
+async fn house(topic: &str) -> TestHouse {
+    let twin = TestHouse::start(&format!(
         "mqtt_brokers: {{lab: {{address: '{}', hosts: [broker.example.com]}}}}\n\
          device: {{meter: {{kind: ensor}}, sd_card: {{}}, settings: {{services: {{\
          report_interval: 1, sd: {{enable: true, frequency: 1}}, modbus: {{enable: true}}}}}}}}",
@@ -39,7 +39,7 @@ async fn house(topic: &str) -> Twin {
 }
 
 /// Follows the live stream, and then waits for the data of its next event.
-pub async fn follow(twin: &Twin) -> impl Future<Output = String> {
+pub async fn follow(twin: &TestHouse) -> impl Future<Output = String> {
     let mut stream = BufReader::new(TcpStream::connect(twin.device()).await.unwrap());
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: device\r\n\r\n").await.unwrap();
     let mut lines = stream.lines();
@@ -55,13 +55,17 @@ pub async fn follow(twin: &Twin) -> impl Future<Output = String> {
 }
 
 /// The registers of [`MAP`].
-async fn registers(twin: &Twin) -> Vec<u16> {
+async fn registers(twin: &TestHouse) -> Vec<u16> {
     let mut client = connect(twin.house.addresses().devices[0].modbus).await.unwrap();
     within(client.read_input_registers(0, 6)).await.unwrap().unwrap()
 }
 
 /// Brings the next reading, and holds everything that shows its time against what it is to be.
-async fn agrees(twin: &Twin, messages: &mut Subscriber, expected: impl Fn(&Twin) -> Timestamp) {
+async fn agrees(
+    twin: &TestHouse,
+    messages: &mut Subscriber,
+    expected: impl Fn(&TestHouse) -> Timestamp,
+) {
     let device = twin.house.devices().next().unwrap();
     let live = follow(twin).await;
     twin.advance(device.next_reading().unwrap().since(twin.house.clock().now())).await;
@@ -104,8 +108,8 @@ async fn a_corrected_clock_of_the_meter_is_corrected_everywhere() {
     let topic = topic();
     let mut messages = Subscriber::to(&topic).await;
     let twin = house(&topic).await;
-    let newest = |twin: &Twin| twin.house.devices().next().unwrap().snapshot().meter.reading;
-    let by_meter = |twin: &Twin| newest(twin).unwrap().meter_time;
+    let newest = |twin: &TestHouse| twin.house.devices().next().unwrap().snapshot().meter.reading;
+    let by_meter = |twin: &TestHouse| newest(twin).unwrap().meter_time;
     agrees(&twin, &mut messages, by_meter).await;
     twin.set("PUT", "/api/v1/meter/settings", &json!({"time_offset": -3607})).await;
     agrees(&twin, &mut messages, |twin| by_meter(twin) - Duration::from_secs(3607)).await;

@@ -25,7 +25,7 @@ use wwsim::journal::Event;
 use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 
 use crate::frozen::Frozen;
-use crate::harness::{FreePort, Twin};
+use crate::harness::{FreePort, TestHouse};
 use crate::mqtt_broker::{Door, Subscriber, broker, topic};
 use crate::mqtt_settings::MQTT;
 use crate::state::{self, Folder};
@@ -33,7 +33,7 @@ use crate::surface_kit::{eventually, within};
 
 const DEVICE: &str = "A842E39F8124";
 
-impl Twin {
+impl TestHouse {
     /// How the control plane says that the client is doing.
     async fn mqtt(&self) -> Value {
         self.control_get("state").await["devices"][0]["mqtt"].clone()
@@ -58,8 +58,8 @@ impl Twin {
 }
 
 /// A house whose device reaches a broker as `broker.example.com`, with what else it has.
-async fn house(address: SocketAddr, more: &str) -> Twin {
-    Twin::start(&format!(
+async fn house(address: SocketAddr, more: &str) -> TestHouse {
+    TestHouse::start(&format!(
         "mqtt_brokers: {{lab: {{address: '{address}', hosts: [broker.example.com]}}}}\n{more}"
     ))
     .await
@@ -395,7 +395,7 @@ async fn a_broker_beside_the_house_is_reached_as_far_as_the_policy_goes() {
         ("loopback", format!("mqtt://{at}"), false),
         ("loopback", "mqtt://192.0.2.1".to_owned(), true),
     ] {
-        let twin = Twin::start(&format!("outbound: {policy}")).await;
+        let twin = TestHouse::start(&format!("outbound: {policy}")).await;
         twin.set("PUT", MQTT, &json!({"enable": true, "url": url})).await;
         twin.settle().await;
         let told = twin.count(|event| {
@@ -442,7 +442,7 @@ async fn actions_do_not_see_brokers() {
 // ---------------------------------------------------------------------------------------------
 
 /// A house with one rule over its client, which publishes the time of each message once a minute.
-async fn with_fault(rule: &str) -> (Twin, Subscriber) {
+async fn with_fault(rule: &str) -> (TestHouse, Subscriber) {
     let fault = format!("faults: [{{id: rule, at: mqtt, {rule}}}]");
     let (twin, topic) = (house(broker().await.open, &fault).await, topic());
     let subscriber = Subscriber::to(&topic).await;
@@ -452,7 +452,7 @@ async fn with_fault(rule: &str) -> (Twin, Subscriber) {
 }
 
 /// When the messages were handed over, in seconds.
-fn sent(twin: &Twin) -> Vec<f64> {
+fn sent(twin: &TestHouse) -> Vec<f64> {
     let entries = twin.journal().into_iter();
     entries.filter(|entry| published(&entry.event)).map(|entry| entry.t).collect()
 }
@@ -532,7 +532,7 @@ async fn a_rule_added_and_removed_is_followed_at_once() {
 #[tokio::test]
 async fn a_rule_means_the_device_it_names() {
     let (at, topic) = (broker().await.open, topic());
-    let twin = Twin::start(&format!(
+    let twin = TestHouse::start(&format!(
         "outbound: loopback\ndevices: [{{}}, {{}}]\nfaults: [{{at: {{mqtt: any, device: {DEVICE}}}, effect: lose}}]"
     ))
     .await;
@@ -622,7 +622,7 @@ fn secure(topic: &str, authority: &Authority, client: Option<&Certified>) -> Val
 }
 
 /// Why a client does not get in.
-async fn kept_out(twin: &Twin, settings: &Value) -> String {
+async fn kept_out(twin: &TestHouse, settings: &Value) -> String {
     twin.set("POST", MQTT, settings).await;
     // What it says from here on, it says of these.
     twin.settle().await;
@@ -710,7 +710,7 @@ impl Busy {
 }
 
 /// The client is at its key all along, the API answers, and the clock waits.
-async fn nobody_is_held_up(twin: &Twin) {
+async fn nobody_is_held_up(twin: &TestHouse) {
     let answers = async {
         for _ in 0..20 {
             assert_eq!(twin.get("/api/v1/system").await.status, 200);
@@ -764,7 +764,7 @@ fn nor_does_it_at_a_start() {
     on_one_thread(async {
         let mut settings = with_encrypted_key(&topic(), &Authority::new());
         settings["client"]["key_password"] = json!("falsch");
-        let twin = Twin::start(&format!("device: {}", json!({"mqtt": settings}))).await;
+        let twin = TestHouse::start(&format!("device: {}", json!({"mqtt": settings}))).await;
         let found_out = async || {
             twin.settle().await;
             let state = twin.mqtt().await;

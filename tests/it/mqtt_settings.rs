@@ -3,7 +3,7 @@
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 
 pub const MQTT: &str = "/api/v1/mqtt/settings";
 
@@ -15,7 +15,7 @@ fn pair() -> (String, String) {
 
 #[tokio::test]
 async fn a_client_out_of_the_box_is_off_and_shows_no_secrets() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(
         twin.get(MQTT).await.body,
         concat!(
@@ -28,7 +28,7 @@ async fn a_client_out_of_the_box_is_off_and_shows_no_secrets() {
 // Ruling: MQTT-4.
 #[tokio::test]
 async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let (certificate, key) = pair();
     let shown = twin
         .set(
@@ -66,7 +66,7 @@ async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
 // Ruling: MQTT-4.
 #[tokio::test]
 async fn put_keeps_secrets_and_null_deletes_them() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let (certificate, key) = pair();
     let client = json!({"certificate": certificate, "key": key, "key_password": "x"});
     let all = json!({
@@ -109,7 +109,7 @@ async fn put_keeps_secrets_and_null_deletes_them() {
 // Ruling: MQTT-3, MQTT-4, MQTT-5.
 #[tokio::test]
 async fn what_is_out_of_range_is_refused_by_name() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let (certificate, key) = pair();
     twin.set("POST", MQTT, &json!({"url": "mqtt://a", "password": "geheim"})).await;
     let long = |count: usize| Value::String("x".repeat(count));
@@ -158,7 +158,7 @@ async fn what_is_out_of_range_is_refused_by_name() {
 
 #[tokio::test]
 async fn settings_need_no_licence_and_lengths_cannot_be_written() {
-    let twin = Twin::start("device: {license: free}").await;
+    let twin = TestHouse::start("device: {license: free}").await;
     let shown = twin.set("PUT", MQTT, &json!({"enable": true, "password_len": 9})).await;
     assert_eq!((&shown["enable"], &shown["password_len"]), (&json!(true), &json!(0)));
 }

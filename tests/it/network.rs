@@ -9,7 +9,7 @@ use wwsim::device::network::{NetworkState, WifiMode, WifiStatus};
 use wwsim::journal::Event;
 use wwsim::scenario;
 
-use crate::harness::{Answer, Twin, http, within};
+use crate::harness::{Answer, TestHouse, http, within};
 
 const WIFI: &str = "/api/v1/wifi/sta/settings";
 const CUSTOM: &str = "/api/v1/meter/scalers/custom";
@@ -17,7 +17,7 @@ const CUSTOM: &str = "/api/v1/meter/scalers/custom";
 /// Seconds that a scan takes.
 const SCAN: Duration = Duration::from_secs(3);
 
-impl Twin {
+impl TestHouse {
     /// The network of the first device now.
     fn network(&self) -> NetworkState {
         let device = self.house.devices().next().unwrap();
@@ -73,7 +73,7 @@ fn connected(name: &str) -> (WifiMode, WifiStatus, Option<String>) {
 // Ruling: NETWORK-4.
 #[tokio::test]
 async fn a_scan_takes_seconds_and_lists_networks_in_the_documented_form() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let started = twin.house.clock().now();
     let found = twin.scan().await;
     assert!(twin.house.clock().now().since(started) >= SCAN);
@@ -104,9 +104,9 @@ async fn a_scan_takes_seconds_and_lists_networks_in_the_documented_form() {
     }
     let rssi: Vec<_> = found.iter().map(|network| network["rssi"].as_i64().unwrap()).collect();
     assert!(rssi.is_sorted_by(|one, other| one >= other), "{rssi:?}");
-    let other = Twin::start("").await;
+    let other = TestHouse::start("").await;
     assert_eq!(other.scan().await, found, "the same seed and time give the same networks");
-    let seeded = Twin::start("seed: 5").await;
+    let seeded = TestHouse::start("seed: 5").await;
     assert_ne!(ssids(&seeded.scan().await), ssids(&found));
 }
 
@@ -118,7 +118,7 @@ device:
     - {ssid: attic, bssid: dc15c84fbab6, channel: 13, ht: 40-, rssi: -80, auth_mode: WPA2-WPA3, wps: false, country: DE}
     - {ssid: cellar, rssi: -51, auth_mode: open}
 ";
-    let twin = Twin::start(yaml).await;
+    let twin = TestHouse::start(yaml).await;
     let found = twin.scan().await;
     assert_eq!(ssids(&found), ["cellar", "attic"]);
     let mut attic = found[1].clone();
@@ -133,13 +133,13 @@ device:
             "group_cipher": "CCMP", "phy": "bgn", "wps": "false", "country": "DE"})
     );
     assert_eq!(found[0]["pairwise_cipher"], "none");
-    assert_eq!(Twin::start("device: {networks: []}").await.scan().await.len(), 0);
+    assert_eq!(TestHouse::start("device: {networks: []}").await.scan().await.len(), 0);
 }
 
 // Ruling: NETWORK-2, NETWORK-3, SETTING-13.
 #[tokio::test]
 async fn the_client_is_in_the_network_it_is_set_to_where_that_takes_it() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.wifi(), (WifiMode::Off, WifiStatus::Disabled, None));
     for (password, status) in [
         ("x".repeat(63), WifiStatus::Ok),
@@ -164,7 +164,7 @@ device:
     - {ssid: open, auth_mode: open}
     - {ssid: office, auth_mode: EAP}
 ";
-    let twin = Twin::start(yaml).await;
+    let twin = TestHouse::start(yaml).await;
     assert_eq!(twin.wifi(), connected("home"));
     for (change, status) in [
         (json!({"password": "wrong-one"}), WifiStatus::Error),
@@ -183,7 +183,7 @@ device:
 // Ruling: NETWORK-1.
 #[tokio::test]
 async fn addresses_come_from_the_router_or_are_those_that_are_set() {
-    let twin = Twin::start("devices: [{wifi: {enable: true, name: home}}, {}, {}]").await;
+    let twin = TestHouse::start("devices: [{wifi: {enable: true, name: home}}, {}, {}]").await;
     let mut given = HashSet::new();
     for device in twin.house.devices() {
         let state = device.network(&device.snapshot());
@@ -210,7 +210,7 @@ async fn addresses_come_from_the_router_or_are_those_that_are_set() {
 
 #[tokio::test]
 async fn the_signal_wavers_slowly_and_within_bounds() {
-    let twin = Twin::start("device: {wifi: {enable: true, name: home}, networks: [{ssid: home, rssi: -60, auth_mode: open}]}").await;
+    let twin = TestHouse::start("device: {wifi: {enable: true, name: home}, networks: [{ssid: home, rssi: -60, auth_mode: open}]}").await;
     let mut seen = Vec::new();
     for _ in 0..120 {
         let sighting = twin.network().wifi.network.unwrap();
@@ -225,20 +225,20 @@ async fn the_signal_wavers_slowly_and_within_bounds() {
 // Ruling: NETWORK-6, SETTING-8.
 #[tokio::test]
 async fn ethernet_is_up_with_usb_power_a_cable_enable_and_without_power_save() {
-    let up = async |device: &str| Twin::start(device).await.network().eth.is_up();
+    let up = async |device: &str| TestHouse::start(device).await.network().eth.is_up();
     assert!(up("").await);
     assert!(!up("device: {power: {usb: false}}").await);
     assert!(!up("device: {cable: false}").await);
     assert!(!up("device: {eth: {enable: false}}").await);
     assert!(!up("device: {settings: {system: {power_save: true}}}").await);
     // Where it is down, power may be saved.
-    let twin = Twin::start("device: {power: {usb: false}}").await;
+    let twin = TestHouse::start("device: {power: {usb: false}}").await;
     twin.send("PUT", "/api/v1/settings", &json!({"system": {"power_save": true}})).await;
 }
 
 #[tokio::test]
 async fn wifi_sleeps_where_power_is_short() {
-    let sleeps = async |yaml: &str| Twin::start(yaml).await.network().wifi.power_save;
+    let sleeps = async |yaml: &str| TestHouse::start(yaml).await.network().wifi.power_save;
     assert!(!sleeps("").await);
     assert!(sleeps("device: {settings: {system: {power_save: true}}}").await);
     assert!(sleeps("device: {power: {usb: false}}").await, "no P1 plug, no boost");
@@ -257,7 +257,7 @@ async fn wifi_sleeps_where_power_is_short() {
 #[tokio::test]
 async fn usb_power_shows_in_the_voltages() {
     let usb = async |yaml: &str| {
-        let twin = Twin::start(yaml).await;
+        let twin = TestHouse::start(yaml).await;
         let device = twin.house.devices().next().unwrap();
         let plug = device.plug_voltages(&device.snapshot());
         (plug.usb.to_f64(), plug.scap.to_f64())
@@ -272,7 +272,7 @@ async fn usb_power_shows_in_the_voltages() {
 #[tokio::test]
 async fn a_pairing_that_finds_a_router_sets_the_client() {
     let twin =
-        Twin::start("device: {wps: {network: home, password: handed over, after: 20s}}").await;
+        TestHouse::start("device: {wps: {network: home, password: handed over, after: 20s}}").await;
     let answer = twin.send("POST", "/api/v1/wifi/wps", &json!({})).await;
     assert_eq!((answer.status, &*answer.body), (204, ""));
     assert_eq!(twin.wifi(), (WifiMode::Sta, WifiStatus::Disconnected, None));
@@ -289,7 +289,7 @@ async fn a_pairing_that_finds_a_router_sets_the_client() {
 #[tokio::test]
 async fn a_pairing_that_finds_nobody_ends_after_two_minutes_as_it_began() {
     let client = "device: {wifi: {enable: true, name: home}, wps: {network: late, after: 120s}}";
-    let twin = Twin::start(client).await;
+    let twin = TestHouse::start(client).await;
     let before = twin.get(WIFI).await.body;
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
     twin.advance(Duration::from_mins(1)).await;
@@ -306,12 +306,12 @@ async fn a_pairing_that_finds_nobody_ends_after_two_minutes_as_it_began() {
 // Ruling: NETWORK-2.
 #[tokio::test]
 async fn a_failed_pairing_of_an_access_point_switches_wifi_off() {
-    let twin = Twin::start("device: {access_point: true}").await;
+    let twin = TestHouse::start("device: {access_point: true}").await;
     assert_eq!(twin.wifi().0, WifiMode::Ap);
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
     twin.advance(Duration::from_mins(2)).await;
     assert_eq!(twin.wifi().0, WifiMode::Off);
-    let twin = Twin::start("device: {access_point: true}").await;
+    let twin = TestHouse::start("device: {access_point: true}").await;
     twin.send("PUT", WIFI, &json!({"enable": true, "name": "home"})).await;
     assert_eq!(twin.wifi(), connected("home"), "a client is no access point");
 }
@@ -319,7 +319,7 @@ async fn a_failed_pairing_of_an_access_point_switches_wifi_off() {
 // Ruling: NETWORK-5.
 #[tokio::test]
 async fn other_wifi_settings_and_a_reset_end_a_pairing() {
-    let twin = Twin::start("device: {wps: {network: home}}").await;
+    let twin = TestHouse::start("device: {wps: {network: home}}").await;
     twin.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
     twin.send("PUT", WIFI, &json!({"enable": true, "name": "mine"})).await;
     assert_eq!(twin.wifi(), connected("mine"));
@@ -336,7 +336,7 @@ async fn other_wifi_settings_and_a_reset_end_a_pairing() {
 
 #[tokio::test]
 async fn own_scalers_are_replaced_as_a_whole_or_refused() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.get(CUSTOM).await.json(), json!([]));
     let own =
         json!([{"obis": "1.8.255", "scaler": 3}, {"obis": "254.254.255", "scaler": -6, "x": 1}]);
@@ -372,7 +372,7 @@ async fn own_scalers_are_replaced_as_a_whole_or_refused() {
 async fn a_pairing_that_hands_over_what_the_network_does_not_take_brings_the_earlier_settings_back()
 {
     for wps in ["{network: new, password: '87654321', after: 5s}", "{network: shy, after: 5s}"] {
-        let twin = Twin::start(&format!(
+        let twin = TestHouse::start(&format!(
             "device:\n  networks: [{{ssid: old, password: '11111111'}}, {{ssid: new, password: \
              '12345678'}}, {{ssid: shy, wps: false}}]\n  wifi: {{enable: true, name: old, \
              password: '11111111'}}\n  wps: {wps}"
@@ -388,7 +388,7 @@ async fn a_pairing_that_hands_over_what_the_network_does_not_take_brings_the_ear
 
 #[tokio::test]
 async fn a_router_hands_over_its_networks_own_password_where_no_other_is_named() {
-    let twin = Twin::start(
+    let twin = TestHouse::start(
         "device: {networks: [{ssid: home, password: '12345678'}], wps: {network: home}}",
     )
     .await;
@@ -400,7 +400,7 @@ async fn a_router_hands_over_its_networks_own_password_where_no_other_is_named()
 #[tokio::test]
 async fn the_meters_plug_gives_power_before_the_meter_is_understood() {
     let fault = "{id: out, at: meter, when: {after: 60s}, effect: not_connected}";
-    let twin = Twin::start(&format!(
+    let twin = TestHouse::start(&format!(
         "device: {{power: {{usb: false}}, meter: {{kind: ensor}}}}\nfaults: [{fault}]"
     ))
     .await;
@@ -417,7 +417,7 @@ async fn the_meters_plug_gives_power_before_the_meter_is_understood() {
 
 #[tokio::test]
 async fn the_methods_of_scan_wps_and_scalers_are_the_documented_ones() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for (path, allowed) in [
         ("/api/v1/wifi/scan", "GET"),
         ("/api/v1/wifi/wps", "POST"),
@@ -430,7 +430,7 @@ async fn the_methods_of_scan_wps_and_scalers_are_the_documented_ones() {
         }
     }
     assert_eq!(twin.post(CUSTOM, &" ".repeat(8193)).await.status, 413);
-    let old = Twin::start("device: {firmware: 1.2.14}").await;
+    let old = TestHouse::start("device: {firmware: 1.2.14}").await;
     assert_eq!(old.get("/api/v1/meter/scalers/current").await.status, 404);
     assert_eq!(old.get(CUSTOM).await.status, 200);
 }
@@ -445,7 +445,7 @@ device:
   wifi: {enable: true, name: home, max_power: 10.5}
   eth: {enable: false}
 "#;
-    let twin = Twin::start(yaml).await;
+    let twin = TestHouse::start(yaml).await;
     let settings = twin.get("/api/v1/settings").await.json();
     assert_eq!(settings["system"]["name"], "Keller");
     assert_eq!(settings["system"]["password_len"], 6);
@@ -495,9 +495,10 @@ fn every_mistake_of_a_start_configuration_is_reported_in_its_place() {
 // Ruling: METER-20.
 #[tokio::test]
 async fn a_dlms_meter_shows_its_scalers_and_the_users_own_move_the_point_of_its_values() {
-    let twin =
-        Twin::start("device: {meter_settings: {scalers_set: custom}}\nmeter: {kind: landis_gyr}")
-            .await;
+    let twin = TestHouse::start(
+        "device: {meter_settings: {scalers_set: custom}}\nmeter: {kind: landis_gyr}",
+    )
+    .await;
     twin.advance(Duration::from_mins(5)).await;
     let current = async || twin.get("/api/v1/meter/scalers/current").await.json();
     let scaler = |list: &Value, code: &str| {
@@ -517,7 +518,7 @@ async fn a_dlms_meter_shows_its_scalers_and_the_users_own_move_the_point_of_its_
     assert_eq!(scaler(&current().await, "32.7.0"), Some(-1));
     assert!((voltage().await - before / 10.0).abs() < 1e-9);
 
-    let other = Twin::start("meter: {kind: kamstrup}").await;
+    let other = TestHouse::start("meter: {kind: kamstrup}").await;
     other.advance(Duration::from_mins(5)).await;
     assert_eq!(other.get("/api/v1/meter/scalers/current").await.json(), json!([]));
 }

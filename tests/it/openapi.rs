@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wwsim::device::License;
 use wwsim::surface::http::openapi;
 
-use crate::surface_kit::{Bench, Setup, body, header, request, status};
+use crate::surface_kit::{Setup, TestDevice, body, header, request, status};
 
 /// The schema of a kind of answer, whole.
 fn schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -> Value {
@@ -16,7 +16,7 @@ fn schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -
 }
 
 /// Asks, and holds the answer to the description.
-async fn hold(bench: &Bench, method: &str, path: &str, sent: &str) -> u16 {
+async fn hold(bench: &TestDevice, method: &str, path: &str, sent: &str) -> u16 {
     let document = openapi::document();
     let answer = bench.exchange(&request(method, path, sent)).await;
     let (status, described) = (status(&answer), path.split('?').next().unwrap());
@@ -43,7 +43,7 @@ async fn hold(bench: &Bench, method: &str, path: &str, sent: &str) -> u16 {
 
 #[tokio::test]
 async fn what_is_read_is_as_described() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let document = openapi::document();
     let mut asked = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -61,7 +61,7 @@ async fn what_is_read_is_as_described() {
 
 #[tokio::test]
 async fn calls_and_writes_are_as_described() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     for (method, path, sent, expected) in [
         ("POST", "/api/v1/actions", "nonsense", 400),
         ("POST", "/api/v1/actions/call?id=1", "", 202),
@@ -97,7 +97,7 @@ async fn calls_and_writes_are_as_described() {
     }
     let large = "x".repeat(9000);
     assert_eq!(hold(&bench, "PUT", "/api/v1/settings", &large).await, 413);
-    let bench = Bench::start(Setup { license: License::Free, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { license: License::Free, ..Setup::default() }).await;
     assert_eq!(hold(&bench, "GET", "/api/v1/actions", "").await, 404);
 }
 

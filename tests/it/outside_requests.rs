@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wwsim::device::{ActionSettings, Execution};
+use wwsim::device::{ActionPolicy, Execution};
 use wwsim::fault::{ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect, WireFault};
 use wwsim::journal::Event;
 use wwsim::outbound::Policy;
@@ -315,7 +315,7 @@ async fn a_request_goes_out_with_its_own_headers_and_what_framing_needs() {
 // Ruling: RESULT-3.
 #[tokio::test]
 async fn http_failures_are_0_where_the_scenario_says_so() {
-    let settings = ActionSettings { http_failure_is_zero: true, ..ActionSettings::default() };
+    let settings = ActionPolicy { http_failure_is_zero: true, ..ActionPolicy::default() };
     let bulb = target("bulb", vec![route("/", 404, "")]);
     let rig = Plan { settings, targets: vec![bulb], ..Plan::default() }.start().await;
     let ids = rig.call(&[
@@ -354,7 +354,7 @@ async fn requests_of_one_action_run_one_after_another_or_beside_each_other() {
         let plan = Plan {
             slaves: vec![slave("pump")],
             rules: vec![slow(SECOND / 2)],
-            settings: ActionSettings { execution, ..ActionSettings::default() },
+            settings: ActionPolicy { execution, ..ActionPolicy::default() },
             ..Plan::default()
         };
         let rig = plan.start().await;
@@ -390,7 +390,7 @@ async fn a_held_request_is_running_until_released_and_its_time_counts_from_then(
 async fn two_runs_of_the_same_requests_write_the_same_journal() {
     let mut journals = Vec::new();
     for _ in 0..2 {
-        let toggle = wwsim::scenario::Route {
+        let toggle = wwsim::scenario::TargetRoute {
             method: None,
             path: "/".into(),
             replies: vec![reply(200, "on"), reply(201, "off")],

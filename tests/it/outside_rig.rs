@@ -12,19 +12,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use wwsim::bank::{
-    Access, BitRange, ByteOrder, Register, Source, UnitLayout, Value as RegisterValue, ValueType,
-    WordOrder,
+    BitRange, ByteOrder, Register, RegisterAccess, RegisterType, Source, UnitLayout,
+    Value as RegisterValue, WordOrder,
 };
 use wwsim::clock::{Clock, Speed};
-use wwsim::device::actions::{Definition, Status};
-use wwsim::device::{ActionSettings, Device, Firmware, Identity, License, Setup};
+use wwsim::device::actions::{Definition, RequestStatus};
+use wwsim::device::{ActionPolicy, Device, Firmware, Identity, License, Setup};
 use wwsim::fault::{
     Engine, Fault, Rule, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
 };
 use wwsim::journal::{Event, Journal};
 use wwsim::outbound::Policy;
 use wwsim::outside::{Context, Outside, OutsideError};
-use wwsim::scenario::{Reply, Route, SlavePlan, TargetPlan};
+use wwsim::scenario::{SlavePlan, TargetPlan, TargetReply, TargetRoute};
 
 /// Real time after which a test is stuck; only a mistake gets here.
 const STUCK: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ const STUCK: Duration = Duration::from_secs(20);
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// What a test runs in.
-pub struct Rig {
+pub struct TestPeers {
     pub clock: Clock,
     pub engine: Arc<Engine>,
     pub journal: Arc<Journal>,
@@ -46,16 +46,16 @@ pub struct Plan {
     pub slaves: Vec<SlavePlan>,
     pub targets: Vec<TargetPlan>,
     pub rules: Vec<Rule>,
-    pub settings: ActionSettings,
+    pub settings: ActionPolicy,
     pub policy: Policy,
 }
 
 impl Plan {
-    pub async fn start(self) -> Rig {
+    pub async fn start(self) -> TestPeers {
         self.try_start().await.unwrap()
     }
 
-    pub async fn try_start(self) -> Result<Rig, OutsideError> {
+    pub async fn try_start(self) -> Result<TestPeers, OutsideError> {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
         let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), self.rules));
@@ -77,11 +77,11 @@ impl Plan {
         let setup = Setup { actions: self.settings, ..Setup::of(identity) };
         let (rules, log) = (Arc::clone(&engine), Arc::clone(&journal));
         let device = Device::new(setup, clock.clone(), rules, log);
-        Ok(Rig { clock, engine, journal, device, outside })
+        Ok(TestPeers { clock, engine, journal, device, outside })
     }
 }
 
-impl Rig {
+impl TestPeers {
     /// Defines one action `it` with these requests, calls it, and returns its status ids.
     pub fn call(&self, requests: &[Value]) -> Vec<u64> {
         self.call_as("it", requests)
@@ -112,7 +112,7 @@ impl Rig {
         within(self.clock.advance(duration)).await.unwrap();
     }
 
-    pub fn status(&self, id: u64) -> Status {
+    pub fn status(&self, id: u64) -> RequestStatus {
         self.device.status(&[id]).remove(0)
     }
 
@@ -176,15 +176,16 @@ pub fn slave(name: &str) -> SlavePlan {
         address: 0,
         count: 100,
         name: None,
-        value_type: ValueType::Ushort,
+        value_type: RegisterType::Ushort,
         word_order: WordOrder::Msw,
         byte_order: ByteOrder::Big,
         source: Source::Stored(RegisterValue::Integer(0)),
-        access: Access::ReadWrite,
+        access: RegisterAccess::ReadWrite,
         limits: None,
         reactions: Vec::new(),
     };
-    let coils = BitRange { addresses: 0..=99, name: None, value: false, access: Access::ReadWrite };
+    let coils =
+        BitRange { addresses: 0..=99, name: None, value: false, access: RegisterAccess::ReadWrite };
     let layout = UnitLayout { coils: vec![coils], holding: vec![zeros], ..UnitLayout::default() };
     SlavePlan {
         name: name.into(),
@@ -199,7 +200,7 @@ pub fn slave(name: &str) -> SlavePlan {
 }
 
 /// A target with these routes.
-pub fn target(name: &str, routes: Vec<Route>) -> TargetPlan {
+pub fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
     TargetPlan {
         name: name.into(),
         listen: loopback(),
@@ -210,12 +211,12 @@ pub fn target(name: &str, routes: Vec<Route>) -> TargetPlan {
 }
 
 /// A route for all methods with one answer.
-pub fn route(path: &str, status: u16, body: &str) -> Route {
-    Route { method: None, path: path.into(), replies: vec![reply(status, body)] }
+pub fn route(path: &str, status: u16, body: &str) -> TargetRoute {
+    TargetRoute { method: None, path: path.into(), replies: vec![reply(status, body)] }
 }
 
-pub fn reply(status: u16, body: &str) -> Reply {
-    Reply { status, headers: Vec::new(), body: body.into(), latency: Duration::ZERO }
+pub fn reply(status: u16, body: &str) -> TargetReply {
+    TargetReply { status, headers: Vec::new(), body: body.into(), latency: Duration::ZERO }
 }
 
 pub fn loopback() -> SocketAddr {

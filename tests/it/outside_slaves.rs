@@ -7,21 +7,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use wwsim::bank::Table;
 use wwsim::fault::{
-    ActionPlace, Delay, Fault, Moment, SlaveEffect, SlavePlace, Trigger, WireFault, result,
+    ActionPlace, Delay, Fault, ReplyPhase, SlaveEffect, SlavePlace, Trigger, WireFault, result,
 };
 use wwsim::journal::Event;
 use wwsim::outside::OutsideError;
 
 use crate::harness::FreePort;
 use crate::outside_rig::{
-    Plan, Rig, SECOND, always, connect, frame, on_slave, read_frame, read_to_end, slave, within,
-    write,
+    Plan, SECOND, TestPeers, always, connect, frame, on_slave, read_frame, read_to_end, slave,
+    within, write,
 };
 
 const MODBUS_CODES: [i32; 18] =
     [-1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19, -109];
 
-async fn pump(effects: impl IntoIterator<Item = Fault>) -> Rig {
+async fn pump(effects: impl IntoIterator<Item = Fault>) -> TestPeers {
     let rules = effects.into_iter().enumerate();
     let rules = rules.map(|(index, fault)| always(&format!("r{index}"), fault)).collect();
     Plan { slaves: vec![slave("pump")], rules, ..Plan::default() }.start().await
@@ -67,16 +67,16 @@ async fn a_healthy_slave_answers_1_and_does_what_it_was_told() {
 
 #[tokio::test]
 async fn what_is_not_carried_out_changes_no_register() {
-    let reset = SlaveEffect::Reset(Moment::Before);
-    let close = SlaveEffect::Close(Moment::Before);
+    let reset = SlaveEffect::Reset(ReplyPhase::Before);
+    let close = SlaveEffect::Close(ReplyPhase::Before);
     for (effect, code, stored) in [
         (SlaveEffect::Exception(6), -106, 0),
         (close, -4, 0),
         (reset, -4, 0),
-        (SlaveEffect::Close(Moment::Middle), -13, 7),
-        (SlaveEffect::Reset(Moment::Middle), -13, 7),
-        (SlaveEffect::Close(Moment::After), 1, 7),
-        (SlaveEffect::Reset(Moment::After), 1, 7),
+        (SlaveEffect::Close(ReplyPhase::Middle), -13, 7),
+        (SlaveEffect::Reset(ReplyPhase::Middle), -13, 7),
+        (SlaveEffect::Close(ReplyPhase::After), 1, 7),
+        (SlaveEffect::Reset(ReplyPhase::After), 1, 7),
         (SlaveEffect::Silence, -3, 7),
         (SlaveEffect::Wire(WireFault::ChangedEcho), -14, 7),
         (SlaveEffect::Wire(WireFault::Duplicate), 1, 7),
@@ -321,7 +321,7 @@ fn refuse(when: Trigger) -> wwsim::fault::Rule {
     wwsim::fault::Rule { id: "off".into(), fault: on_slave(SlaveEffect::Refuse), when }
 }
 
-async fn is_refused(rig: &Rig) -> bool {
+async fn is_refused(rig: &TestPeers) -> bool {
     match within(TcpStream::connect(rig.slave("pump"))).await {
         Ok(_) => false,
         Err(error) => {

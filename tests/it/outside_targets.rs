@@ -6,20 +6,21 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use wwsim::fault::{Delay, Fault, Method, TargetEffect, TargetPlace, result};
 use wwsim::journal::Event;
-use wwsim::scenario::Route;
+use wwsim::scenario::TargetRoute;
 
 use crate::outside_rig::{
-    Plan, Rig, SECOND, always, connect, get, on_target, read_to_end, reply, route, slave, target,
+    Plan, SECOND, TestPeers, always, connect, get, on_target, read_to_end, reply, route, slave,
+    target,
 };
 
-async fn bulb(routes: Vec<Route>, faults: impl IntoIterator<Item = Fault>) -> Rig {
+async fn bulb(routes: Vec<TargetRoute>, faults: impl IntoIterator<Item = Fault>) -> TestPeers {
     let rules = faults.into_iter().enumerate();
     let rules = rules.map(|(index, fault)| always(&format!("r{index}"), fault)).collect();
     Plan { targets: vec![target("bulb", routes)], rules, ..Plan::default() }.start().await
 }
 
 /// The whole response to a request of a stranger.
-async fn exchange(rig: &Rig, request: &str) -> String {
+async fn exchange(rig: &TestPeers, request: &str) -> String {
     let mut stream = connect(rig.target("bulb")).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     String::from_utf8(read_to_end(&mut stream).await).unwrap()
@@ -27,7 +28,7 @@ async fn exchange(rig: &Rig, request: &str) -> String {
 
 #[tokio::test]
 async fn routes_are_matched_in_order_and_what_has_none_is_404() {
-    let put = Route { method: Some(Method::Put), ..route("/light/0", 201, "") };
+    let put = TargetRoute { method: Some(Method::Put), ..route("/light/0", 201, "") };
     let routes = vec![put, route("/light/0", 200, ""), route("/light/*", 202, "")];
     let rig = bulb(routes, []).await;
     let put = json!({"http": {"url": "http://bulb.local/light/0", "method": "PUT"}});
@@ -43,7 +44,7 @@ async fn routes_are_matched_in_order_and_what_has_none_is_404() {
 
 #[tokio::test]
 async fn a_light_toggles() {
-    let toggle = Route {
+    let toggle = TargetRoute {
         method: None,
         path: "/toggle".into(),
         replies: vec![reply(200, "on"), reply(200, "off")],
@@ -62,7 +63,7 @@ async fn a_light_toggles() {
 async fn a_response_is_what_the_scenario_says_to_the_byte() {
     let mut answer = reply(200, r#"{"on":true}"#);
     answer.headers = vec![("Content-Type".into(), "application/json".into())];
-    let route = Route { method: None, path: "/".into(), replies: vec![answer] };
+    let route = TargetRoute { method: None, path: "/".into(), replies: vec![answer] };
     let rig = bulb(vec![route], []).await;
     let request = "GET / HTTP/1.1\r\nHost: bulb\r\nConnection: close\r\n\r\n";
     assert_eq!(
@@ -76,7 +77,7 @@ async fn a_response_is_what_the_scenario_says_to_the_byte() {
 async fn latency_and_delays_pass_on_the_virtual_clock() {
     let mut slow = reply(200, "");
     slow.latency = Duration::from_millis(300);
-    let route = Route { method: None, path: "/".into(), replies: vec![slow] };
+    let route = TargetRoute { method: None, path: "/".into(), replies: vec![slow] };
     let rig = bulb(vec![route], [on_target(TargetEffect::Delay(Delay::Fixed(SECOND / 2)))]).await;
     let ids = rig.call(&[get("http://bulb.local/")]);
     rig.advance(Duration::from_millis(799)).await;
@@ -119,8 +120,11 @@ async fn every_result_code_is_provoked_by_a_rule_on_the_target_and_on_the_action
 // Ruling: FAULT-2.
 #[tokio::test]
 async fn a_replaced_answer_leaves_the_route_where_it_is() {
-    let toggle =
-        Route { method: None, path: "/".into(), replies: vec![reply(200, ""), reply(201, "")] };
+    let toggle = TargetRoute {
+        method: None,
+        path: "/".into(),
+        replies: vec![reply(200, ""), reply(201, "")],
+    };
     let rig = bulb(vec![toggle], [on_target(TargetEffect::Status(500))]).await;
     assert_eq!(rig.code(get("http://bulb.local/")).await, 500);
     rig.engine.arm("r0", false).unwrap();

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use wwsim::house::House;
 use wwsim::scenario;
 
-use crate::harness::{FreePort, Twin, within};
+use crate::harness::{FreePort, TestHouse, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,13 +25,13 @@ faults:
   - {id: slow, at: {slave: pump}, when: {first: 1}, effect: {delay: 9s}}
 "#;
 
-async fn reboot(twin: &Twin) {
+async fn reboot(twin: &TestHouse) {
     let answer = twin.post("/api/v1/reboot", "").await;
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
     twin.settle().await;
 }
 
-async fn refused(twin: &Twin) -> bool {
+async fn refused(twin: &TestHouse) -> bool {
     match TcpStream::connect(twin.device()).await {
         Ok(_) => false,
         Err(error) => {
@@ -44,7 +44,7 @@ async fn refused(twin: &Twin) -> bool {
 // Ruling: POWER-1.
 #[tokio::test]
 async fn the_reply_goes_out_and_then_every_connection_drops() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut other = TcpStream::connect(twin.device()).await.unwrap();
     other.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(other.read_u8()).await.unwrap();
@@ -58,7 +58,7 @@ async fn the_reply_goes_out_and_then_every_connection_drops() {
 // Ruling: POWER-1.
 #[tokio::test]
 async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut client = TcpStream::connect(twin.device()).await.unwrap();
     let both = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\
                 GET /api/v1/system HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -80,7 +80,7 @@ async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
 async fn a_device_serves_until_the_reply_to_a_reboot_is_out() {
     let drip =
         "{api: {method: POST, route: /api/v1/reboot}}, effect: {drip: {bytes: 1, every: 1s}}";
-    let twin = Twin::start(&format!("faults: [{{id: slow, at: {drip}}}]")).await;
+    let twin = TestHouse::start(&format!("faults: [{{id: slow, at: {drip}}}]")).await;
     let mut client = TcpStream::connect(twin.device()).await.unwrap();
     let reboot = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     client.write_all(reboot.as_bytes()).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_device_serves_until_the_reply_to_a_reboot_is_out() {
 #[tokio::test]
 async fn it_is_gone_for_the_reboot_time_and_comes_back_at_the_same_address() {
     for (scenario, all_but) in [(HOUSE, 2999), ("device: {reboot_time: 45s}", 44_999)] {
-        let twin = Twin::start(scenario).await;
+        let twin = TestHouse::start(scenario).await;
         reboot(&twin).await;
         twin.advance(Duration::from_millis(all_but)).await;
         assert!(refused(&twin).await);
@@ -105,7 +105,7 @@ async fn it_is_gone_for_the_reboot_time_and_comes_back_at_the_same_address() {
 
 #[tokio::test]
 async fn it_comes_up_with_a_new_boot_and_what_was_set() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let device = twin.house.devices().next().unwrap().clone();
     twin.advance(100 * SECOND).await;
     let before = (device.view(), device.snapshot().meter.reading.unwrap().id);
@@ -132,7 +132,7 @@ async fn it_comes_up_with_a_new_boot_and_what_was_set() {
 // Ruling: ACTION-22.
 #[tokio::test]
 async fn requests_under_way_end_without_a_trace_and_status_ids_count_anew() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let ids = twin.ids("write").await;
     assert_eq!(ids, "1");
     twin.advance(SECOND).await;
@@ -147,7 +147,7 @@ async fn requests_under_way_end_without_a_trace_and_status_ids_count_anew() {
 
 #[tokio::test]
 async fn a_house_that_is_reset_while_its_device_reboots_is_there_at_once() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let first = twin.house.devices().next().unwrap().view().boot;
     reboot(&twin).await;
     assert!(refused(&twin).await);
@@ -167,7 +167,7 @@ async fn a_house_can_be_stopped_while_its_device_reboots() {
     let mut scenario = scenario::load(&house, "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].http = port.address();
-    let twin = Twin { house: House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: House::start(scenario).await.unwrap() };
     reboot(&twin).await;
     within(twin.house.stop()).await;
     port.listen();
@@ -175,7 +175,7 @@ async fn a_house_can_be_stopped_while_its_device_reboots() {
 
 #[tokio::test]
 async fn a_second_reboot_follows_the_first() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for ordinal in 1..=3 {
         reboot(&twin).await;
         twin.advance(3 * SECOND).await;
@@ -185,7 +185,7 @@ async fn a_second_reboot_follows_the_first() {
 
 #[tokio::test]
 async fn too_many_reboots_are_a_fault_and_change_nothing() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let route = json!({"api": {"method": "POST", "route": "/api/v1/reboot"}});
     twin.add_fault(json!({"id": "often", "at": route, "effect": {"status": 429}})).await;
     assert_eq!(twin.post("/api/v1/reboot", "").await.status, 429);
@@ -195,7 +195,7 @@ async fn too_many_reboots_are_a_fault_and_change_nothing() {
 
 #[tokio::test]
 async fn only_post_reboots() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for path in ["/api/v1/reboot", "/api/v1/restore"] {
         let answer = twin.get(path).await;
         assert_eq!((answer.status, answer.header("Allow")), (405, Some("POST")));
@@ -207,7 +207,7 @@ async fn only_post_reboots() {
 // Ruling: POWER-2.
 #[tokio::test]
 async fn a_factory_reset_erases_what_a_user_has_set_and_reboots() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let device = twin.house.devices().next().unwrap().clone();
     let factory = device.view();
     device

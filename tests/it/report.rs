@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wwsim::device::{License, Snapshot};
-use wwsim::meter::{Kind, MeterPlan, Quantity};
+use wwsim::meter::{MeterKind, MeterPlan, Quantity};
 
-use crate::surface_kit::{Bench, Setup, body, header, request, status};
+use crate::surface_kit::{Setup, TestDevice, body, header, request, status};
 
 const REPORT: &str = "/api/v1/report";
 const OBJECTS: &str = "/api/v1/report/objects";
 const MINUTE: Duration = Duration::from_mins(1);
 
-async fn bench(kind: Option<Kind>) -> Bench {
+async fn bench(kind: Option<MeterKind>) -> TestDevice {
     let meter = MeterPlan { kind, ..MeterPlan::default() };
     let from = "2026-01-15T18:00:00+01:00".parse().unwrap();
-    Bench::start(Setup { meter, from, ..Setup::default() }).await
+    TestDevice::start(Setup { meter, from, ..Setup::default() }).await
 }
 
 /// The value of a quantity, as it is to be shown.
@@ -51,7 +51,7 @@ fn beginning(snapshot: &Snapshot) -> String {
 // Ruling: METER-8.
 #[tokio::test]
 async fn before_the_first_reading_the_report_is_empty() {
-    let bench = bench(Some(Kind::Ensor)).await;
+    let bench = bench(Some(MeterKind::Ensor)).await;
     let answer = bench.get(REPORT).await;
     assert_eq!((status(&answer), header(&answer, "Content-Length")), (200, Some("234")));
     let boot_id = bench.device.view().boot.id;
@@ -80,7 +80,7 @@ async fn without_a_meter_the_status_says_so() {
 #[tokio::test]
 async fn a_p1_meter_reports_in_the_order_of_the_vendors_sample() {
     use Quantity as Q;
-    let bench = bench(Some(Kind::Ensor)).await;
+    let bench = bench(Some(MeterKind::Ensor)).await;
     bench.clock.advance(MINUTE).await.unwrap();
     let answer = bench.get(REPORT).await;
     assert_eq!(header(&answer, "Content-Type"), Some("application/json; charset=utf-8"));
@@ -115,7 +115,7 @@ async fn a_p1_meter_reports_in_the_order_of_the_vendors_sample() {
 #[tokio::test]
 async fn a_dlms_meter_reports_what_it_sends_and_no_more() {
     use Quantity as Q;
-    let bench = bench(Some(Kind::LandisGyr)).await;
+    let bench = bench(Some(MeterKind::LandisGyr)).await;
     bench.clock.advance(MINUTE).await.unwrap();
     let answer = bench.get(REPORT).await;
     let now = bench.device.snapshot();
@@ -145,7 +145,7 @@ async fn a_dlms_meter_reports_what_it_sends_and_no_more() {
 // Ruling: METER-13.
 #[tokio::test]
 async fn demand_and_power_factor_stand_behind_energy() {
-    let bench = bench(Some(Kind::Kamstrup)).await;
+    let bench = bench(Some(MeterKind::Kamstrup)).await;
     bench.clock.advance(MINUTE).await.unwrap();
     let answer = bench.get(REPORT).await;
     let now = bench.device.snapshot();
@@ -160,7 +160,7 @@ async fn demand_and_power_factor_stand_behind_energy() {
 
 #[tokio::test]
 async fn the_factor_is_in_every_number_that_it_concerns() {
-    let bench = bench(Some(Kind::Ensor)).await;
+    let bench = bench(Some(MeterKind::Ensor)).await;
     bench.clock.advance(MINUTE).await.unwrap();
     let report = || async {
         let answer = bench.get(REPORT).await;
@@ -185,7 +185,7 @@ async fn the_factor_is_in_every_number_that_it_concerns() {
 // Ruling: METER-6.
 #[tokio::test]
 async fn dlms_objects_are_the_reading_in_other_words() {
-    let bench = bench(Some(Kind::LandisGyr)).await;
+    let bench = bench(Some(MeterKind::LandisGyr)).await;
     assert_eq!(body(&bench.get(OBJECTS).await), "{\"objects\":[]}", "no reading yet");
     bench.clock.advance(MINUTE).await.unwrap();
     let answer = bench.get(OBJECTS).await;
@@ -232,7 +232,7 @@ async fn dlms_objects_are_the_reading_in_other_words() {
 
 #[tokio::test]
 async fn other_meters_have_no_objects() {
-    for kind in [Kind::Ensor, Kind::Kamstrup] {
+    for kind in [MeterKind::Ensor, MeterKind::Kamstrup] {
         let bench = bench(Some(kind)).await;
         bench.clock.advance(MINUTE).await.unwrap();
         assert_eq!(body(&bench.get(OBJECTS).await), "{\"objects\":[]}");
@@ -242,7 +242,7 @@ async fn other_meters_have_no_objects() {
 // Ruling: ACCESS-1.
 #[tokio::test]
 async fn both_need_a_licence() {
-    let bench = Bench::start(Setup { license: License::Free, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { license: License::Free, ..Setup::default() }).await;
     for path in [REPORT, OBJECTS] {
         let answer = bench.get(path).await;
         assert_eq!((status(&answer), body(&answer)), (404, "License required"));

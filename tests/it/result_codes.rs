@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 
 const HOUSE: &str = r#"
 device:
@@ -27,7 +27,7 @@ http_targets:
 /// Provokes `code` with a rule at `at` and returns what the status says, and how often the rule
 /// fired.
 async fn provoked(at: Value, action: &str, code: i64) -> (Vec<i64>, u64) {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     twin.add_fault(json!({"id": "it", "at": at, "effect": {"result": code}})).await;
     let ids = twin.ids(action).await;
     twin.advance(Duration::from_secs(1)).await;
@@ -36,7 +36,7 @@ async fn provoked(at: Value, action: &str, code: i64) -> (Vec<i64>, u64) {
 
 #[tokio::test]
 async fn a_healthy_house_gives_1_and_the_http_status() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     assert_eq!(twin.codes("write").await, [1]);
     assert_eq!(twin.codes("get").await, [200]);
 }
@@ -72,14 +72,14 @@ async fn a_rule_on_a_target_or_an_action_provokes_each_http_code() {
 #[tokio::test]
 async fn the_script_clients_way_gives_0_for_http_requests_without_response() {
     let house = HOUSE.replace("device:\n", "device:\n  http_failure: zero\n");
-    let twin = Twin::start(&house).await;
+    let twin = TestHouse::start(&house).await;
     twin.add_fault(json!({"id": "it", "at": {"target": "bulb"}, "effect": {"result": -17}})).await;
     assert_eq!(twin.codes("get").await, [0]);
 }
 
 #[tokio::test]
 async fn a_name_nobody_knows_is_16_and_an_address_outside_is_17() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     twin.define(json!([
         {"id": "name", "requests": [{"modbus": {"host": "nobody.local", "func": 6, "address": 1, "type": "short", "value": "1"}}]},
         {"id": "address", "requests": [{"modbus": {"host": "192.0.2.1", "func": 6, "address": 1, "type": "short", "value": "1"}}]},
@@ -95,7 +95,7 @@ async fn a_name_nobody_knows_is_16_and_an_address_outside_is_17() {
 
 #[tokio::test]
 async fn a_rule_on_an_action_that_leaves_the_house_gives_its_code_too() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let outside = json!({"modbus": {"host": "192.0.2.1", "func": 6, "address": 1, "type": "short", "value": "1"}});
     let web = json!({"http": {"url": "http://192.0.2.1/", "timeout": 2}});
     twin.define(json!([{"id": "modbus", "requests": [outside]}, {"id": "web", "requests": [web]}]))
@@ -113,7 +113,7 @@ async fn a_rule_on_an_action_that_leaves_the_house_gives_its_code_too() {
 
 #[tokio::test]
 async fn a_value_that_does_not_fit_once_expanded_fails_when_run() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let definition = json!({
         "const": {"large": 70000, "nothing": null},
         "actions": [
@@ -133,7 +133,7 @@ async fn https_to_a_plain_target_is_18_and_to_a_tls_target_its_status() {
     let house = format!(
         "{HOUSE}  safe: {{hosts: [safe.local], tls: true, routes: [{{path: /, status: 204}}]}}\n"
     );
-    let twin = Twin::start(&house).await;
+    let twin = TestHouse::start(&house).await;
     twin.define(json!([
         {"id": "plain", "requests": [{"http": {"url": "https://bulb.local/light/0"}}]},
         {"id": "safe", "requests": [{"http": {"url": "https://safe.local/"}}]},

@@ -383,11 +383,11 @@ fn any_bytes_load_or_are_refused() {
 // Raw scenarios, written and read again
 // ---------------------------------------------------------------------------------------------
 
-fn lapse() -> impl Strategy<Value = raw::Lapse> {
-    (0_u64..10_000_000_000_000).prop_map(|nanos| raw::Lapse(Duration::from_nanos(nanos)))
+fn lapse() -> impl Strategy<Value = raw::DurationText> {
+    (0_u64..10_000_000_000_000).prop_map(|nanos| raw::DurationText(Duration::from_nanos(nanos)))
 }
 
-fn text() -> impl Strategy<Value = raw::Text> {
+fn text() -> impl Strategy<Value = raw::PlainText> {
     prop_oneof![
         // The writer breaks lines at two characters that are no line breaks since YAML 1.2.
         "[\\PC&&[^\u{2028}\u{2029}]]{0,12}",
@@ -399,16 +399,17 @@ fn text() -> impl Strategy<Value = raw::Text> {
         Just("- a: b".to_owned()),
         Just("two\nlines\n".to_owned()),
     ]
-    .prop_map(raw::Text)
+    .prop_map(raw::PlainText)
 }
 
-fn name() -> impl Strategy<Value = raw::Name> {
+fn name() -> impl Strategy<Value = raw::NameText> {
     prop_oneof!["[A-Za-z0-9_.-]{1,12}", Just("1".to_owned()), Just("null".to_owned())]
-        .prop_map(raw::Name)
+        .prop_map(raw::NameText)
 }
 
-fn range() -> impl Strategy<Value = raw::Range> {
-    (any::<u16>(), any::<u16>()).prop_map(|(a, b)| raw::Range { first: a.min(b), last: a.max(b) })
+fn range() -> impl Strategy<Value = raw::RangeText> {
+    (any::<u16>(), any::<u16>())
+        .prop_map(|(a, b)| raw::RangeText { first: a.min(b), last: a.max(b) })
 }
 
 fn number() -> impl Strategy<Value = f64> {
@@ -591,9 +592,9 @@ prop_compose! {
             }),
             devices: None,
             slaves: Some(slaves),
-            http_targets: Some([(raw::Name("bulb".into()), target)].into()),
+            http_targets: Some([(raw::NameText("bulb".into()), target)].into()),
             mqtt_brokers: Some(
-                [(raw::Name("lab".into()), raw::Broker {
+                [(raw::NameText("lab".into()), raw::Broker {
                     address: "127.0.0.1:1883".parse().unwrap(),
                     hosts: Some(vec!["broker.example.com".parse().unwrap()]),
                 })]
@@ -604,7 +605,7 @@ prop_compose! {
     }
 }
 
-fn name_of_peer() -> impl Strategy<Value = raw::Name> {
+fn name_of_peer() -> impl Strategy<Value = raw::NameText> {
     name()
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, Twin, http, within};
+use crate::harness::{Answer, TestHouse, http, within};
 use crate::state::{self, Folder};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,18 +30,18 @@ device:
 /// The columns of the vendor's format, in order.
 const HEADER: &str = "RID,TIME,MID,MSTAT,TARIFF,PF,EAP_T,EAP_T1,EAP_T2,EAN_T,EAN_T1,EAN_T2,ERP_T,ERP_T1,ERP_T2,ERN_T,ERN_T1,ERN_T2,ERII_T,ERII_T1,ERII_T2,ERIC_T,ERIC_T1,ERIC_T2,EREI_T,EREI_T1,EREI_T2,EREC_T,EREC_T1,EREC_T2,MDAP_T,MDAP_T1,MDAP_T2,MDAN_T,MDAN_T1,MDAN_T2,IPAP_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_T,IPAN_L1,IPAN_L2,IPAN_L3,IPRP_T,IPRP_L1,IPRP_L2,IPRP_L3,IPRN_T,IPRN_L1,IPRN_L2,IPRN_L3,IPA_T,V_L1,V_L2,V_L3,I_L1,I_L2,I_L3,MIDENT,MMODEL,MIF,MPROT,RP";
 
-async fn delete(twin: &Twin, path: &str) -> Answer {
+async fn delete(twin: &TestHouse, path: &str) -> Answer {
     http(twin.device(), "DELETE", path, "").await
 }
 
-async fn names(twin: &Twin, path: &str) -> Vec<String> {
+async fn names(twin: &TestHouse, path: &str) -> Vec<String> {
     let listing = twin.get(path).await.json();
     let files = listing["files"].as_array().unwrap();
     files.iter().map(|file| file["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Switches the log on.
-async fn log(twin: &Twin, frequency: u16) {
+async fn log(twin: &TestHouse, frequency: u16) {
     let body = json!({"services": {"sd": {"enable": true, "frequency": frequency}}}).to_string();
     let answer = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -49,7 +49,7 @@ async fn log(twin: &Twin, frequency: u16) {
 }
 
 /// The rows of a file, behind its header.
-async fn rows(twin: &Twin, file: &str) -> Vec<Vec<String>> {
+async fn rows(twin: &TestHouse, file: &str) -> Vec<Vec<String>> {
     let answer = twin.get(&format!("/sdcard/{file}")).await;
     assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("text/csv")));
     let mut lines = answer.body.lines();
@@ -64,7 +64,7 @@ fn column(name: &str) -> usize {
 
 #[tokio::test]
 async fn a_folder_is_listed() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     for path in ["/sdcard", "/sdcard/"] {
         let answer = twin.get(path).await;
         assert_eq!(answer.header("Content-Type"), Some("application/json; charset=utf-8"));
@@ -85,7 +85,7 @@ async fn a_folder_is_listed() {
 
 #[tokio::test]
 async fn a_file_comes_whole_with_the_type_of_its_extension() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     for (path, kind, body) in [
         ("20250127.CSV", "text/csv", "RID\n1\n"),
         ("NIHAO.TXT", "text/plain", "ni hao, world"),
@@ -114,21 +114,21 @@ async fn a_missing_file_is_404_or_500_by_firmware() {
     for (firmware, status, kind) in
         [("2.0.2", 404, "application/json; charset=utf-8"), ("2.8.2", 500, "text/plain")]
     {
-        let twin = Twin::start(&format!("device: {{firmware: {firmware}}}")).await;
+        let twin = TestHouse::start(&format!("device: {{firmware: {firmware}}}")).await;
         for path in ["/sdcard/nothing.csv", "/sdcard/nothing/", "/sdcard/no/thing"] {
             let answer = twin.get(path).await;
             assert_eq!((answer.status, answer.header("Content-Type")), (status, Some(kind)));
         }
         assert_eq!(delete(&twin, "/sdcard/nothing.csv").await.status, 404);
     }
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     assert_eq!(twin.get("/sdcard/SYSTEM~1").await.status, 404, "a folder is no file");
     assert_eq!(twin.get("/sdcard/NIHAO.TXT/").await.status, 404, "a file is no folder");
 }
 
 #[tokio::test]
 async fn files_and_folders_are_deleted() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     let gone = delete(&twin, "/sdcard/NIHAO.TXT").await;
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     assert_eq!(delete(&twin, "/sdcard/NIHAO.TXT").await.status, 404);
@@ -218,7 +218,7 @@ async fn links_are_not_followed() {
 
 #[tokio::test]
 async fn without_a_card_everything_is_503() {
-    let twin = Twin::start("device: {sd_card: false}").await;
+    let twin = TestHouse::start("device: {sd_card: false}").await;
     for path in ["/sdcard", "/sdcard/", "/sdcard/a.csv", "/sdcard/../a"] {
         assert_eq!(twin.get(path).await.status, 503, "{path}");
         assert_eq!(delete(&twin, path).await.status, 503, "{path}");
@@ -230,7 +230,7 @@ async fn without_a_card_everything_is_503() {
 
 #[tokio::test]
 async fn the_card_is_under_authentication() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     twin.protect("secret");
     for path in ["/sdcard/", "/sdcard/NIHAO.TXT", "/sdcard/../x"] {
         assert_eq!(twin.get(path).await.status, 401, "{path}");
@@ -240,7 +240,7 @@ async fn the_card_is_under_authentication() {
 
 #[tokio::test]
 async fn other_methods_are_405() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     let answer = twin.post("/sdcard/new.txt", "text").await;
     assert_eq!((answer.status, answer.header("Allow")), (405, Some("GET, DELETE")));
 }
@@ -248,7 +248,7 @@ async fn other_methods_are_405() {
 // Ruling: SD-1.
 #[tokio::test]
 async fn a_row_comes_with_the_first_reading_after_the_set_time() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     let device = twin.house.devices().next().unwrap().clone();
     twin.advance(10 * SECOND).await;
     log(&twin, 15).await;
@@ -277,7 +277,7 @@ async fn a_row_comes_with_the_first_reading_after_the_set_time() {
 
 #[tokio::test]
 async fn a_rows_numbers_are_those_of_its_reading() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     let device = twin.house.devices().next().unwrap().clone();
     log(&twin, 1).await;
     twin.advance(30 * SECOND).await;
@@ -298,7 +298,7 @@ async fn a_rows_numbers_are_those_of_its_reading() {
 async fn the_file_changes_at_local_midnight() {
     let scenario =
         "clock: {start: 2026-01-15T23:59:30+01:00, speed: manual}\ndevice: {meter: {kind: ensor}}";
-    let twin = Twin::start(scenario).await;
+    let twin = TestHouse::start(scenario).await;
     log(&twin, 5).await;
     twin.advance(60 * SECOND).await;
     let (before, after) = (rows(&twin, "20260115.CSV").await, rows(&twin, "20260116.CSV").await);
@@ -310,7 +310,7 @@ async fn the_file_changes_at_local_midnight() {
 
 #[tokio::test]
 async fn the_log_stops_and_goes_on_when_told_and_with_another_frequency() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     log(&twin, 1).await;
     twin.advance(20 * SECOND).await;
     let fast = rows(&twin, "20260115.CSV").await.len();
@@ -327,10 +327,10 @@ async fn the_log_stops_and_goes_on_when_told_and_with_another_frequency() {
 // Ruling: SD-4.
 #[tokio::test]
 async fn the_listed_size_of_the_open_file_lags() {
-    let twin = Twin::start(CARD).await;
+    let twin = TestHouse::start(CARD).await;
     log(&twin, 1).await;
     twin.advance(30 * SECOND).await;
-    let size = async |twin: &Twin| {
+    let size = async |twin: &TestHouse| {
         let listing = twin.get("/sdcard/").await.json();
         let files = listing["files"].as_array().unwrap().clone();
         files.iter().find(|file| file["name"] == "20260115.CSV").unwrap()["size"].as_u64().unwrap()
@@ -355,12 +355,12 @@ async fn a_full_card_takes_no_more_rows_and_says_so_once() {
     let card = scenario.devices[0].hardware.sd_card.as_mut().unwrap();
     card.size = 1;
     card.files.insert("NIHAO.TXT".into(), "y".repeat(1024 * 1024 - 1500).into());
-    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
     log(&twin, 1).await;
     twin.advance(60 * SECOND).await;
     let written = rows(&twin, "20260115.CSV").await.len();
     assert!((1..5).contains(&written), "{written}");
-    let told = |twin: &Twin| {
+    let told = |twin: &TestHouse| {
         let text = serde_json::to_string(&twin.journal()).unwrap();
         (text.matches("sd_not_written").count(), text.matches("sd_goes_on").count())
     };
@@ -402,7 +402,8 @@ async fn a_large_file_streams_whole_from_memory_and_from_disk() {
     let line = "0123456789abcdef".repeat(64) + "\n";
     let text = line.repeat(700);
     let scenario = format!("device: {{sd_card: {{files: {{big.txt: {}}}}}}}", json!(text));
-    for twin in [Twin::start(&scenario).await, state::start(&scenario, &folder).await.unwrap()] {
+    for twin in [TestHouse::start(&scenario).await, state::start(&scenario, &folder).await.unwrap()]
+    {
         let answer = twin.get("/sdcard/big.txt").await;
         assert_eq!(answer.header("Content-Length"), Some(&*text.len().to_string()));
         assert_eq!(answer.body.len(), text.len());
@@ -436,12 +437,12 @@ async fn of_a_download_that_nobody_reads_a_reset_leaves_nothing() {
 }
 
 /// A house whose device has the meter's power alone.
-async fn on_the_meters_power(yaml: &str) -> Twin {
+async fn on_the_meters_power(yaml: &str) -> TestHouse {
     let yaml = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}");
     let mut scenario = wwsim::scenario::load(&yaml, "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].site.usb = false;
-    Twin { house: wwsim::house::House::start(scenario).await.unwrap() }
+    TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() }
 }
 
 // Ruling: POWER-3.
@@ -476,7 +477,7 @@ async fn downloads_on_the_meters_power_drain_the_device_until_it_reboots() {
     let told = serde_json::to_string(&twin.journal()).unwrap();
     assert!(told.contains("supercapacitor empty"), "{told}");
 
-    let usb = Twin::start(&scenario(12)).await;
+    let usb = TestHouse::start(&scenario(12)).await;
     assert_eq!(usb.get("/sdcard/big.txt").await.body.len(), 12 * 64 * 1024);
     usb.settle().await;
     let device = usb.house.devices().next().unwrap();
@@ -512,7 +513,7 @@ async fn who_only_records_from_the_start_never_answers() {
     let plan = &mut scenario.devices[0];
     plan.site.usb = false;
     std::sync::Arc::make_mut(&mut plan.config).settings.services.sd.recorder_mode = true;
-    let twin = Twin { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let twin = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
     // Without a turn for any task of the house.
     let refused = || std::net::TcpStream::connect(twin.device()).unwrap_err().kind();
     assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);

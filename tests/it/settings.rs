@@ -6,7 +6,7 @@ use wwsim::device::config::table::{Object, Side};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::journal::Event;
 
-use crate::harness::{Twin, http};
+use crate::harness::{TestHouse, http};
 use crate::mqtt_settings::MQTT;
 
 const SETTINGS_PATH: &str = "/api/v1/settings";
@@ -14,7 +14,7 @@ const METER: &str = "/api/v1/meter/settings";
 const WIFI: &str = "/api/v1/wifi/sta/settings";
 const ETH: &str = "/api/v1/eth/settings";
 
-impl Twin {
+impl TestHouse {
     /// What a GET shows.
     pub async fn shown(&self, path: &str) -> Value {
         let answer = self.get(path).await;
@@ -59,7 +59,7 @@ fn pointer(path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_of_different_fields_at_once_are_all_there() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for round in 1..=20_u32 {
         let text = |what: &str| json!(format!("{what}{round}"));
         let writes = [
@@ -96,7 +96,7 @@ async fn writes_of_different_fields_at_once_are_all_there() {
 
 #[tokio::test]
 async fn a_device_out_of_the_box_shows_the_documented_defaults_in_the_documented_order() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let expected = concat!(
         r#"{"system":{"name":"","host_name":"whatwatt-9F8124","protection":false,"#,
         r#""power_save":false,"p1_wifi_boost":true,"use_dhcp_ntp_server":false,"#,
@@ -129,7 +129,7 @@ async fn a_device_out_of_the_box_shows_the_documented_defaults_in_the_documented
 
 #[tokio::test]
 async fn a_put_changes_what_it_names_and_nothing_else() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let before = twin.shown(SETTINGS_PATH).await;
     let change = json!({"system": {"name": "Küche"}, "services": {"sd": {"frequency": 60}}});
     let after = twin.set("PUT", SETTINGS_PATH, &change).await;
@@ -143,7 +143,7 @@ async fn a_put_changes_what_it_names_and_nothing_else() {
 // Ruling: SETTING-1.
 #[tokio::test]
 async fn a_post_sets_what_it_leaves_out_to_zero_or_where_that_is_out_of_range_to_the_default() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let all = json!({"system": {
         "name": "a", "host_name": "b", "p1_wifi_boost": true, "password": "secret12", "protection": false}});
     twin.set("PUT", SETTINGS_PATH, &all).await;
@@ -190,7 +190,7 @@ async fn a_post_sets_what_it_leaves_out_to_zero_or_where_that_is_out_of_range_to
 
 #[tokio::test]
 async fn a_secret_never_comes_back() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let key = "0123456789abcdef0123456789abcdef";
     twin.set("PUT", SETTINGS_PATH, &json!({"system": {"password": "grüezi"}})).await;
     twin.set("PUT", METER, &json!({"encryption_key": key, "authentication_key": key})).await;
@@ -209,7 +209,7 @@ async fn a_secret_never_comes_back() {
 // Ruling: SETTING-9.
 #[tokio::test]
 async fn thirty_two_zeros_clear_a_key_and_an_empty_one_leaves_it() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let key = || {
         let config = twin.house.devices().next().unwrap().view().config;
         config.meter.encryption_key.map(|key| key.0)
@@ -294,7 +294,7 @@ fn breaking(schema: &Value) -> Vec<Value> {
 
 /// Breaks each field in each way, by PUT and by POST.
 async fn break_all<T: Clone>(path: &str, object: &Object<T>) {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let id = "A842E39F8124".parse().unwrap();
     let factory = Config::factory(&id);
     let mut fields = Vec::new();
@@ -347,7 +347,7 @@ async fn each_mqtt_field_is_refused_in_each_way_it_can_be_wrong() {
 
 /// The least and the most, and every word: what the schema allows at its edges is taken.
 async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     // So that power may be saved.
     twin.set("PUT", ETH, &json!({"enable": false})).await;
     let id = "A842E39F8124".parse().unwrap();
@@ -384,7 +384,7 @@ async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
 
 /// Sets each field that is only stored to all that it may be; nothing that the device shows of itself
 /// and its meter moves.
-async fn set_stored<T: Clone>(twin: &Twin, path: &str, object: &Object<T>) {
+async fn set_stored<T: Clone>(twin: &TestHouse, path: &str, object: &Object<T>) {
     let shown = async || {
         let mut all = Vec::new();
         for path in
@@ -425,7 +425,7 @@ async fn set_stored<T: Clone>(twin: &Twin, path: &str, object: &Object<T>) {
 #[tokio::test]
 async fn what_is_stored_only_has_no_effect() {
     let yaml = "device: {meter: {kind: landis_gyr}, wifi: {enable: true, name: home, password: '12345678'}}";
-    let twin = Twin::start(yaml).await;
+    let twin = TestHouse::start(yaml).await;
     twin.advance(std::time::Duration::from_mins(1)).await;
     set_stored(&twin, SETTINGS_PATH, &SETTINGS).await;
     set_stored(&twin, METER, &METER_SETTINGS).await;
@@ -464,7 +464,7 @@ async fn each_field_takes_what_is_at_the_edges_of_its_range() {
 // Ruling: SETTING-2, SETTING-5.
 #[tokio::test]
 async fn unknown_keys_have_no_effect_and_are_told_to_the_journal() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let before = twin.shown(SETTINGS_PATH).await;
     let body = json!({"system": {"colour": 1, "password_len": 7}, "x.y": 1, "services": {"sd": {"z": {}}},
         "system.name": "dotted"});
@@ -490,7 +490,7 @@ async fn unknown_keys_have_no_effect_and_are_told_to_the_journal() {
 
 #[tokio::test]
 async fn the_journal_names_what_a_write_changed_or_was_refused_for() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let body = json!({"system": {"password": "x", "protection": false}, "services": {"log": true}});
     twin.set("PUT", SETTINGS_PATH, &body).await;
     twin.refused("PUT", ETH, r#"{"enable": 1}"#).await;
@@ -512,7 +512,7 @@ async fn the_journal_names_what_a_write_changed_or_was_refused_for() {
 // Ruling: SETTING-6.
 #[tokio::test]
 async fn a_host_name_is_one_label_and_an_empty_one_the_default() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for good in ["a", "whatwatt_9F8124", "Go-1", "0", &"x".repeat(31)] {
         let body = json!({"system": {"host_name": good}});
         assert_eq!(twin.set("PUT", SETTINGS_PATH, &body).await["system"]["host_name"], *good);
@@ -528,7 +528,7 @@ async fn a_host_name_is_one_label_and_an_empty_one_the_default() {
 // Ruling: SETTING-7.
 #[tokio::test]
 async fn an_unusable_time_server_is_dropped_and_its_switch_cleared() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let server = async |name: &str| {
         let body = json!({"system": {"custom_ntp_server": name, "use_custom_ntp_server": true}});
         let after = twin.set("PUT", SETTINGS_PATH, &body).await;
@@ -549,7 +549,7 @@ async fn an_unusable_time_server_is_dropped_and_its_switch_cleared() {
 // Ruling: SETTING-8.
 #[tokio::test]
 async fn power_is_not_saved_while_ethernet_is_up() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let save = json!({"system": {"power_save": true}});
     let field = twin.refused("PUT", SETTINGS_PATH, &save.to_string()).await;
     assert_eq!(field, "system.power_save");
@@ -567,7 +567,7 @@ async fn a_static_address_is_whole_or_none() {
     let whole = json!({"static_ip": true, "ip": "192.168.1.2", "netmask": "255.255.255.0",
         "gateway": "192.168.1.1", "dns": "8.8.8.8"});
     for path in [WIFI, ETH] {
-        let twin = Twin::start("").await;
+        let twin = TestHouse::start("").await;
         assert_eq!(twin.refused("PUT", path, r#"{"static_ip":true}"#).await, "ip");
         for part in ["ip", "netmask", "gateway", "dns"] {
             let mut holed = whole.clone();
@@ -591,7 +591,7 @@ async fn a_static_address_is_whole_or_none() {
 // Ruling: SETTING-3, SETTING-11, SETTING-13.
 #[tokio::test]
 async fn the_wifi_client_needs_a_network_and_a_password_of_a_length_that_there_is() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.refused("PUT", WIFI, r#"{"enable":true}"#).await, "name");
     // 17 times two bytes: an SSID is counted in bytes.
     let long = json!({"name": "é".repeat(17)}).to_string();
@@ -617,7 +617,7 @@ async fn the_wifi_client_needs_a_network_and_a_password_of_a_length_that_there_i
 // Ruling: SETTING-15.
 #[tokio::test]
 async fn deleting_the_wifi_settings_switches_the_client_off() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let factory = twin.get(WIFI).await.body;
     twin.set("PUT", WIFI, &json!({"enable": true, "name": "home", "max_tx_power": 3})).await;
     let answer = http(twin.device(), "DELETE", WIFI, "").await;
@@ -628,7 +628,7 @@ async fn deleting_the_wifi_settings_switches_the_client_off() {
 // Ruling: HTTP-2, HTTP-3.
 #[tokio::test]
 async fn other_methods_are_405_and_large_bodies_413() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for (path, allowed) in [
         (SETTINGS_PATH, "GET, PUT, POST"),
         (METER, "GET, PUT, POST"),
@@ -656,14 +656,14 @@ async fn other_methods_are_405_and_large_bodies_413() {
 // Ruling: FIRMWARE-2.
 #[tokio::test]
 async fn a_setting_that_the_firmware_does_not_have_is_neither_shown_nor_taken() {
-    let old = Twin::start("device: {firmware: 2.0.0}").await;
+    let old = TestHouse::start("device: {firmware: 2.0.0}").await;
     let body = json!({"services": {"sd": {"recorder_mode": true, "enable": true}}});
     let after = old.set("PUT", SETTINGS_PATH, &body).await;
     assert_eq!(after["services"]["sd"], json!({"enable": true, "frequency": 15}));
     let wrong = json!({"services": {"sd": {"recorder_mode": "what"}}});
     old.set("PUT", SETTINGS_PATH, &wrong).await;
 
-    let older = Twin::start("device: {firmware: 1.2.15}").await;
+    let older = TestHouse::start("device: {firmware: 1.2.15}").await;
     let shown = older.shown(SETTINGS_PATH).await;
     assert!(shown["services"]["modbus"].is_null() && shown["services"]["berry"].is_null());
     older.set("PUT", SETTINGS_PATH, &json!({"services": {"modbus": 1}})).await;

@@ -12,7 +12,7 @@ use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Client as _, Reader as _, Request, Response, Slave, Writer as _};
 
-use crate::harness::{Twin, within};
+use crate::harness::{TestHouse, within};
 
 const HOUSE: &str = r#"
 slaves:
@@ -48,7 +48,7 @@ slaves:
         holding: [{address: 0..9, type: short, value: 0}]
 "#;
 
-async fn client(twin: &Twin, unit: u8) -> Context {
+async fn client(twin: &TestHouse, unit: u8) -> Context {
     connect_slave(twin.slave("plc"), Slave(unit)).await.unwrap()
 }
 
@@ -60,7 +60,7 @@ fn words_of(number: f32) -> [u16; 2] {
 
 #[tokio::test]
 async fn every_type_stands_on_the_wire_as_its_clients_read_it() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut client = client(&twin, 1).await;
     let mut read = async |address, count| {
         client.read_holding_registers(address, count).await.unwrap().unwrap()
@@ -79,7 +79,7 @@ async fn every_type_stands_on_the_wire_as_its_clients_read_it() {
 
 #[tokio::test]
 async fn every_function_is_served() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut client = client(&twin, 1).await;
     client.write_single_coil(3, false).await.unwrap().unwrap();
     client.write_multiple_coils(8, &[false, true, false]).await.unwrap().unwrap();
@@ -100,7 +100,7 @@ async fn every_function_is_served() {
 
 #[tokio::test]
 async fn what_a_slave_received_can_be_read() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut client = client(&twin, 1).await;
     client.write_multiple_registers(2, &[1, 2]).await.unwrap().unwrap();
     client.read_holding_registers(2, 2).await.unwrap().unwrap();
@@ -122,7 +122,7 @@ async fn what_a_slave_received_can_be_read() {
 
 #[tokio::test]
 async fn requests_are_checked_by_function_length_address_and_value() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     // A library refuses to send these, so the bytes are written by hand.
     let mut stream = connect(twin.slave("plc")).await;
     for (pdu, reply) in [
@@ -172,7 +172,7 @@ async fn requests_are_checked_by_function_length_address_and_value() {
 
 #[tokio::test]
 async fn computed_values_follow_the_clock_not_the_reader() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut client = client(&twin, 1).await;
     let mut at = async |advance: u64| {
         twin.advance(Duration::from_secs(advance)).await;
@@ -190,7 +190,7 @@ async fn computed_values_follow_the_clock_not_the_reader() {
 
 #[tokio::test]
 async fn a_write_sets_off_its_reactions() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut client = client(&twin, 1).await;
     client.write_single_register(50, 1).await.unwrap().unwrap();
     twin.advance(Duration::from_millis(1999)).await;
@@ -227,7 +227,7 @@ async fn connect(to: SocketAddr) -> TcpStream {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let mut stream = connect(twin.slave("plc")).await;
     let all: Vec<u8> = (1..=200).flat_map(|transaction| read_one(transaction, 1)).collect();
     stream.write_all(&all).await.unwrap();
@@ -238,7 +238,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let slow = json!({"id": "slow", "at": {"slave": "plc", "unit": 1}, "effect": {"delay": "10s"}});
     twin.add_fault(slow).await;
     let mut one = connect(twin.slave("plc")).await;
@@ -254,7 +254,7 @@ async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
 
 #[tokio::test]
 async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0, 1, 0, 0, 0, 0, 1],
@@ -275,7 +275,7 @@ async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
 
 #[tokio::test]
 async fn refusing_is_a_closed_port_that_comes_back() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     let rule = json!({"id": "off", "at": {"slave": "plc"}, "when": {"after": "10s", "for": "5s"}, "effect": "refuse"});
     twin.add_fault(rule).await;
     let mut open = connect(twin.slave("plc")).await;
@@ -292,7 +292,7 @@ async fn refusing_is_a_closed_port_that_comes_back() {
 
 #[tokio::test]
 async fn refusing_is_in_force_when_the_rule_was_taken() {
-    let twin = Twin::start(HOUSE).await;
+    let twin = TestHouse::start(HOUSE).await;
     twin.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
     assert!(TcpStream::connect(twin.slave("plc")).await.is_err());
     twin.control_send("PATCH", "faults/off", &json!({"armed": false})).await;
@@ -302,7 +302,7 @@ async fn refusing_is_in_force_when_the_rule_was_taken() {
 #[tokio::test]
 async fn connections_are_bounded() {
     let house = HOUSE.replace("  plc:\n", "  plc:\n    max_connections: 2\n");
-    let twin = Twin::start(&house).await;
+    let twin = TestHouse::start(&house).await;
     let mut open = Vec::new();
     for transaction in 1..=2 {
         let mut stream = connect(twin.slave("plc")).await;

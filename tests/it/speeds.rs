@@ -11,15 +11,15 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use tokio::time::Instant;
 use wwsim::clock::Speed;
-use wwsim::meter::{Kind, MeterPlan};
+use wwsim::meter::{MeterKind, MeterPlan};
 use wwsim::surface::http::Body;
 
-use crate::surface_kit::{Bench, Setup, within};
+use crate::surface_kit::{Setup, TestDevice, within};
 
 /// A device whose meter has something to say every second, and which writes all of it down.
-async fn bench() -> Bench {
-    let bench = Bench::start(Setup {
-        meter: MeterPlan { kind: Some(Kind::Ensor), ..MeterPlan::default() },
+async fn bench() -> TestDevice {
+    let bench = TestDevice::start(Setup {
+        meter: MeterPlan { kind: Some(MeterKind::Ensor), ..MeterPlan::default() },
         from: "2026-01-15T17:00:00Z".parse().unwrap(),
         ..Setup::default()
     })
@@ -36,7 +36,7 @@ async fn bench() -> Bench {
     bench
 }
 
-async fn get(bench: &Bench, path: &str) -> Body {
+async fn get(bench: &TestDevice, path: &str) -> Body {
     let request = Request::get(path).body(Empty::<Bytes>::new()).unwrap();
     bench.api.answer(request).await.into_response(()).into_body()
 }
@@ -52,7 +52,7 @@ async fn events(mut stream: Body, count: usize) -> Vec<Bytes> {
 }
 
 /// The rows of the day's log.
-async fn rows(bench: &Bench) -> Vec<Bytes> {
+async fn rows(bench: &TestDevice) -> Vec<Bytes> {
     let log = within(get(bench, "/sdcard/20260115.CSV").await.collect()).await.unwrap().to_bytes();
     log.split(|byte| *byte == b'\n').skip(1).map(|row| log.slice_ref(row)).collect()
 }

@@ -16,10 +16,10 @@ use tokio::process::{Child, Command};
 use wwsim::clock::Speed;
 use wwsim::house::{House, StartError};
 use wwsim::journal::Event;
-use wwsim::rng::{Draws, Stream};
+use wwsim::rng::{Draws, RandomStream};
 use wwsim::scenario;
 
-use crate::harness::{Twin, http, within};
+use crate::harness::{TestHouse, http, within};
 use crate::surface_kit::eventually;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Drop for Folder {
 }
 
 /// A house on a manual clock, where it does not say otherwise, whose state is in a folder.
-pub async fn start(yaml: &str, folder: &Folder) -> Result<Twin, StartError> {
+pub async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError> {
     let yaml = if yaml.contains("clock:") {
         yaml.to_owned()
     } else {
@@ -82,14 +82,14 @@ pub async fn start(yaml: &str, folder: &Folder) -> Result<Twin, StartError> {
     let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.state_dir = Some(folder.0.clone());
-    Ok(Twin { house: House::start(scenario).await? })
+    Ok(TestHouse { house: House::start(scenario).await? })
 }
 
-async fn stop(twin: Twin) {
+async fn stop(twin: TestHouse) {
     within(twin.house.stop()).await;
 }
 
-fn refusal(started: Result<Twin, StartError>) -> String {
+fn refusal(started: Result<TestHouse, StartError>) -> String {
     match started {
         Ok(_) => panic!("it started"),
         Err(error) => error.to_string(),
@@ -228,7 +228,7 @@ async fn a_reboot_is_kept_before_it_is_answered() {
 async fn report_ids_go_on_as_if_the_process_had_not_ended() {
     let key = "0123456789ABCDEF0123456789ABCDEF";
     let house = format!("meter: {{kind: ensor, encryption_key: \"{key}\"}}");
-    let set = async |twin: &Twin, key: &str| {
+    let set = async |twin: &TestHouse, key: &str| {
         let body = json!({"encryption": true, "encryption_key": key}).to_string();
         let set = http(twin.device(), "PUT", "/api/v1/meter/settings", &body).await;
         assert_eq!(set.status, 200, "{}", set.body);
@@ -237,7 +237,7 @@ async fn report_ids_go_on_as_if_the_process_had_not_ended() {
     let mut reports = Vec::new();
     for restarts in [false, true] {
         let mut twin = start(&house, &folder).await.unwrap();
-        let again = async |twin: Twin| {
+        let again = async |twin: TestHouse| {
             if !restarts {
                 return twin;
             }
@@ -706,7 +706,7 @@ async fn an_id_given_right_before_a_kill_is_not_given_again() {
 #[tokio::test]
 async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
     let folder = Folder::new();
-    let mut draws = Draws::new(11, Stream::named("kill"), 0);
+    let mut draws = Draws::new(11, RandomStream::named("kill"), 0);
     let (mut answered, mut time, mut given) = (0, 0.0_f64, HashSet::new());
     for round in 0..8 {
         let speed = if round % 2 == 0 { "1" } else { "3600" };

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 use wwsim::fault::{ApiEffect, Delay, Trigger};
 
-use crate::surface_kit::{Bench, Client, Setup, body, eventually, header, request, status};
+use crate::surface_kit::{Client, Setup, TestDevice, body, eventually, header, request, status};
 
 const CALL: &str = "/api/v1/actions/call?id=1";
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn call(bench: &Bench) -> Client {
+async fn call(bench: &TestDevice) -> Client {
     let mut client = bench.connect().await;
     client.send(&request("POST", CALL, "")).await;
     client
@@ -19,7 +19,7 @@ async fn call(bench: &Bench) -> Client {
 
 #[tokio::test]
 async fn a_status_of_its_own_replaces_the_call() {
-    let bench = Bench::with_fault(ApiEffect::Status { code: 429, retry_after: Some(5) }).await;
+    let bench = TestDevice::with_fault(ApiEffect::Status { code: 429, retry_after: Some(5) }).await;
     assert_eq!(
         bench.post(CALL, "").await,
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n\
@@ -33,7 +33,7 @@ async fn a_status_of_its_own_replaces_the_call() {
 // Ruling: FAULT-1.
 #[tokio::test]
 async fn a_delay_holds_back_the_answer_not_the_call() {
-    let bench = Bench::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
+    let bench = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
     let mut client = call(&bench).await;
     bench.evaluated(1).await;
     assert_eq!(bench.device.in_progress(), 1);
@@ -45,7 +45,7 @@ async fn a_delay_holds_back_the_answer_not_the_call() {
 
 #[tokio::test]
 async fn a_reset_is_a_reset() {
-    let bench = Bench::with_fault(ApiEffect::Reset).await;
+    let bench = TestDevice::with_fault(ApiEffect::Reset).await;
     let mut client = call(&bench).await;
     assert_eq!(client.rest().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(bench.device.in_progress(), 0);
@@ -53,7 +53,7 @@ async fn a_reset_is_a_reset() {
 
 #[tokio::test]
 async fn a_hang_lasts_until_the_client_leaves() {
-    let bench = Bench::with_fault(ApiEffect::Hang).await;
+    let bench = TestDevice::with_fault(ApiEffect::Hang).await;
     let mut client = bench.connect().await;
     client.send(&request("POST", "/api/v1/actions", &"x".repeat(100_000))).await;
     bench.evaluated(1).await;
@@ -67,20 +67,20 @@ async fn a_hang_lasts_until_the_client_leaves() {
 #[tokio::test]
 async fn a_cut_lets_so_many_bytes_out_and_ends_the_connection() {
     for after in [0, 1, 12, 40] {
-        let bench = Bench::with_fault(ApiEffect::Cut { after }).await;
+        let bench = TestDevice::with_fault(ApiEffect::Cut { after }).await;
         let received = call(&bench).await.rest().await.unwrap();
         let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nLocation: /api";
         assert_eq!(received, whole[..after]);
         assert_eq!(bench.device.in_progress(), 1, "the call was carried out");
     }
-    let bench = Bench::with_fault(ApiEffect::Cut { after: 100_000 }).await;
+    let bench = TestDevice::with_fault(ApiEffect::Cut { after: 100_000 }).await;
     let received = call(&bench).await.rest().await.unwrap();
     assert!(received.ends_with("no-cache\r\n\r\n"), "{received}");
 }
 
 #[tokio::test]
 async fn a_drip_goes_by_the_clock() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let drip = ApiEffect::Drip { bytes: 5, every: SECOND };
     bench.add_fault(drip, Trigger { first: Some(1), ..Trigger::default() });
     let mut client = bench.connect().await;
@@ -107,7 +107,7 @@ async fn a_drip_goes_by_the_clock() {
 
 #[tokio::test]
 async fn malformed_json_breaks_off_and_says_it_is_whole() {
-    let bench = Bench::with_fault(ApiEffect::MalformedJson).await;
+    let bench = TestDevice::with_fault(ApiEffect::MalformedJson).await;
     let mut client = bench.connect().await;
     for (method, path) in [("GET", "/api/v1/actions"), ("GET", "/nowhere"), ("POST", CALL)] {
         client.send(&request(method, path, "")).await;
@@ -121,7 +121,7 @@ async fn malformed_json_breaks_off_and_says_it_is_whole() {
 
 #[tokio::test]
 async fn a_client_that_leaves_during_a_delay_leaves_the_call_done() {
-    let bench = Bench::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
+    let bench = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
     let client = call(&bench).await;
     bench.evaluated(1).await;
     drop(client);

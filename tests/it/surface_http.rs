@@ -1,16 +1,18 @@
 //! The device's HTTP server, byte for byte where the contract says so (§1, §3).
 
 use serde_json::{Value, json};
-use wwsim::device::{ActionSettings, CallRoute, License};
+use wwsim::device::{ActionPolicy, CallRoute, License};
 
-use crate::surface_kit::{ACTIONS, Bench, Setup, body, error, eventually, header, request, status};
+use crate::surface_kit::{
+    ACTIONS, Setup, TestDevice, body, error, eventually, header, request, status,
+};
 
 const COMMON: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-cache\r\n";
 
 // Ruling: HTTP-1, ACTION-14.
 #[tokio::test]
 async fn a_call_is_answered_as_in_the_published_sample() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     assert_eq!(
         bench.post("/api/v1/actions/call?id=1", "").await,
         format!(
@@ -26,8 +28,8 @@ async fn a_call_is_answered_as_in_the_published_sample() {
 // Ruling: ACTION-14.
 #[tokio::test]
 async fn the_other_route_answers_in_json() {
-    let settings = ActionSettings { call_route: CallRoute::Rest, ..Setup::default().settings };
-    let bench = Bench::start(Setup { settings, ..Setup::default() }).await;
+    let settings = ActionPolicy { call_route: CallRoute::Rest, ..Setup::default().settings };
+    let bench = TestDevice::start(Setup { settings, ..Setup::default() }).await;
     assert_eq!(
         bench.post("/api/v1/actions/call?id=two", "").await,
         format!(
@@ -40,7 +42,7 @@ async fn the_other_route_answers_in_json() {
 // Ruling: ACTION-19, ACTION-20.
 #[tokio::test]
 async fn a_status_shows_entries_in_the_order_asked() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     bench.post("/api/v1/actions/call?id=two", "").await;
     let run = bench.runs.lock().unwrap().pop().unwrap();
     for (ticket, _) in run.requests.into_iter().take(1) {
@@ -61,7 +63,7 @@ async fn a_status_shows_entries_in_the_order_asked() {
 // Ruling: HTTP-9, ACTION-12.
 #[tokio::test]
 async fn calls_are_refused_in_the_order_of_the_contract() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     for (query, expected) in [
         ("", (400, "missing_id")),
         ("?id=", (400, "missing_id")),
@@ -83,7 +85,7 @@ async fn calls_are_refused_in_the_order_of_the_contract() {
 
 #[tokio::test]
 async fn the_twenty_first_request_is_one_too_many() {
-    let bench = Bench::start(Setup { actions: None, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { actions: None, ..Setup::default() }).await;
     let actions: Vec<Value> = (0..21)
         .map(
             |n| json!({"id": n.to_string(), "requests": [{"http": {"url": "http://bulb.local/"}}]}),
@@ -101,7 +103,7 @@ async fn the_twenty_first_request_is_one_too_many() {
 // Ruling: ACTION-20.
 #[tokio::test]
 async fn an_unreadable_status_id_is_400_and_an_unknown_one_404() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     for (query, expected) in [
         ("", (400, "missing_id")),
         ("?id=x", (400, "invalid_id")),
@@ -117,7 +119,7 @@ async fn an_unreadable_status_id_is_400_and_an_unknown_one_404() {
 // Ruling: HTTP-8, ACTION-21.
 #[tokio::test]
 async fn a_definition_is_stored_shown_and_deleted() {
-    let bench = Bench::start(Setup { actions: None, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { actions: None, ..Setup::default() }).await;
     let path = "/api/v1/actions";
     let none = bench.get(path).await;
     assert_eq!((status(&none), &*error(&none)), (404, "no_actions"));
@@ -142,7 +144,7 @@ async fn a_definition_is_stored_shown_and_deleted() {
 
 #[tokio::test]
 async fn a_definition_may_have_8191_bytes() {
-    let bench = Bench::start(Setup { actions: None, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { actions: None, ..Setup::default() }).await;
     let fits = format!("{{\"actions\":[]{}}}", " ".repeat(8191 - 14));
     assert_eq!(fits.len(), 8191);
     assert_eq!(status(&bench.post("/api/v1/actions", &fits).await), 200);
@@ -154,7 +156,7 @@ async fn a_definition_may_have_8191_bytes() {
 // Ruling: HTTP-3.
 #[tokio::test]
 async fn a_body_that_is_declared_too_large_is_not_waited_for() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     for (path, length) in [("/api/v1/actions", 8192), ("/api/v1/actions/call?id=1", 8193)] {
         let mut client = bench.connect().await;
         client
@@ -172,7 +174,7 @@ async fn a_body_that_is_declared_too_large_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_chunked_body_is_read_to_the_limit_and_the_reply_survives_the_rest() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let mut client = bench.connect().await;
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
     let head = "POST /api/v1/actions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -184,7 +186,7 @@ async fn a_chunked_body_is_read_to_the_limit_and_the_reply_survives_the_rest() {
 
 #[tokio::test]
 async fn a_body_that_nobody_asked_for_does_not_cost_the_reply() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let mut client = bench.connect().await;
     client.send(&request("POST", "/nowhere", &"x".repeat(8192))).await;
     assert_eq!(status(&client.response().await), 404);
@@ -197,7 +199,7 @@ async fn a_body_that_nobody_asked_for_does_not_cost_the_reply() {
 // Ruling: HTTP-2.
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     for path in ["/api/v1/action", "/api/v1/actions/", "/API/v1/actions", "/api/v1/actions%2Fcall"]
     {
         let answer = bench.get(path).await;
@@ -222,7 +224,7 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
 // Ruling: HTTP-4, ACCESS-1.
 #[tokio::test]
 async fn without_a_licence_actions_are_as_if_absent() {
-    let bench = Bench::start(Setup { license: License::Free, ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { license: License::Free, ..Setup::default() }).await;
     let expected = format!(
         "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: 16\r\n{COMMON}\r\nLicense required"
@@ -237,19 +239,19 @@ async fn without_a_licence_actions_are_as_if_absent() {
 
 #[tokio::test]
 async fn old_firmware_has_no_actions() {
-    let bench = Bench::start(Setup { firmware: "1.6.0", ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { firmware: "1.6.0", ..Setup::default() }).await;
     for path in ["/api/v1/actions", "/api/v1/actions/status?id=1"] {
         assert_eq!(error(&bench.get(path).await), "not_found");
     }
     assert!(!body(&bench.get("/").await).contains("/api/v1/actions"));
-    let bench = Bench::start(Setup { firmware: "1.6.1", ..Setup::default() }).await;
+    let bench = TestDevice::start(Setup { firmware: "1.6.1", ..Setup::default() }).await;
     assert_eq!(status(&bench.get("/api/v1/actions").await), 200);
 }
 
 // Ruling: HTTP-5.
 #[tokio::test]
 async fn the_page_says_what_this_is_and_links_to_what_exists() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let page = bench.get("/").await;
     assert_eq!(header(&page, "Content-Type"), Some("text/html; charset=utf-8"));
     for part in ["WW_Go_1.2", "A842E39F8124", "2.0.2", "PLUS", "<a href=\"/api/v1/actions\">"] {
@@ -272,7 +274,7 @@ async fn the_page_says_what_this_is_and_links_to_what_exists() {
 
 #[tokio::test]
 async fn a_connection_carries_many_requests_also_sent_ahead() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let mut client = bench.connect().await;
     let call = request("POST", "/api/v1/actions/call?id=1", "");
     client.send(&format!("{call}{call}{}", request("GET", "/api/v1/actions", ""))).await;
@@ -283,7 +285,7 @@ async fn a_connection_carries_many_requests_also_sent_ahead() {
 
 #[tokio::test]
 async fn connections_drop_on_demand_and_the_listener_stays() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let mut client = bench.connect().await;
     client.send(&request("GET", "/", "")).await;
     client.response().await;
@@ -299,7 +301,7 @@ async fn connections_drop_on_demand_and_the_listener_stays() {
 
 #[tokio::test]
 async fn nobody_listens_once_the_server_is_dropped() {
-    let bench = Bench::start(Setup::default()).await;
+    let bench = TestDevice::start(Setup::default()).await;
     let (mut client, address) = (bench.connect().await, bench.server.address());
     client.send(&request("GET", "/", "")).await;
     client.response().await;

@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::Definition;
-use wwsim::device::{self, Access, ActionSettings, Device, Identity, License, Run};
+use wwsim::device::{self, AccessPolicy, ActionPolicy, Device, Identity, License, Run};
 use wwsim::fault::{ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
 use wwsim::journal::Journal;
 use wwsim::meter::MeterPlan;
-use wwsim::surface::http::{Api, Server};
+use wwsim::surface::http::{Api, ApiServer};
 
 /// Real time after which a test is stuck; only a mistake gets here.
 const STUCK: Duration = Duration::from_secs(20);
@@ -29,8 +29,8 @@ pub const ACTIONS: &str = r#"{"actions":[
 ]}"#;
 
 /// A device on a manual clock. What it admits is kept, not carried out.
-pub struct Bench {
-    pub server: Server,
+pub struct TestDevice {
+    pub server: ApiServer,
     pub api: Arc<Api>,
     pub journal: Arc<Journal>,
     pub device: Arc<Device>,
@@ -43,9 +43,9 @@ pub struct Bench {
 pub struct Setup {
     pub firmware: &'static str,
     pub license: License,
-    pub settings: ActionSettings,
+    pub settings: ActionPolicy,
     pub actions: Option<&'static str>,
-    pub access: Access,
+    pub access: AccessPolicy,
     pub meter: MeterPlan,
     /// When the clock begins.
     pub from: Timestamp,
@@ -56,16 +56,16 @@ impl Default for Setup {
         Self {
             firmware: "2.0.2",
             license: License::Plus,
-            settings: ActionSettings { first_status_id: Some(139), ..ActionSettings::default() },
+            settings: ActionPolicy { first_status_id: Some(139), ..ActionPolicy::default() },
             actions: Some(ACTIONS),
-            access: Access::default(),
+            access: AccessPolicy::default(),
             meter: MeterPlan::default(),
             from: Timestamp::UNIX_EPOCH,
         }
     }
 }
 
-impl Bench {
+impl TestDevice {
     pub async fn start(setup: Setup) -> Self {
         let clock = Clock::new(setup.from, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
@@ -91,7 +91,7 @@ impl Bench {
             kept.lock().unwrap().push(run);
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Server::start(listener, Arc::clone(&api)).unwrap();
+        let server = ApiServer::start(listener, Arc::clone(&api)).unwrap();
         Self { server, api, journal, device, engine, clock, runs }
     }
 

@@ -6,23 +6,23 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Twin, http, within};
+use crate::harness::{TestHouse, http, within};
 
 const SYSTEM: &str = "/api/v1/system";
 
-async fn system(twin: &Twin) -> Value {
+async fn system(twin: &TestHouse) -> Value {
     let answer = twin.get(SYSTEM).await;
     assert_eq!(answer.status, 200);
     answer.json()
 }
 
-async fn put(twin: &Twin, path: &str, body: &str) {
+async fn put(twin: &TestHouse, path: &str, body: &str) {
     assert_eq!(http(twin.device(), "PUT", path, body).await.status, 200, "{path} {body}");
 }
 
 #[tokio::test]
 async fn a_scenario_says_who_the_device_is() {
-    let twin = Twin::start(
+    let twin = TestHouse::start(
         "device: {id: A842E39F8124, firmware: 1.10.0, build: 1234abc-00112233, license: pro,
                   activation_date: 2025-09-24T13:05:41+02:00}",
     )
@@ -48,7 +48,7 @@ async fn a_scenario_says_who_the_device_is() {
 
 #[tokio::test]
 async fn the_parts_stand_in_the_order_of_the_vendors_sample() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let body = twin.get(SYSTEM).await.body;
     let parts = [
         "{\"device\":{\"name\":",
@@ -70,7 +70,7 @@ async fn the_parts_stand_in_the_order_of_the_vendors_sample() {
 // Ruling: SYSTEM-3, SYSTEM-5.
 #[tokio::test]
 async fn settings_show_at_once() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     put(
         &twin,
         "/api/v1/settings",
@@ -97,7 +97,7 @@ async fn settings_show_at_once() {
 // Ruling: SYSTEM-5.
 #[tokio::test]
 async fn wifi_shows_the_network_it_is_on() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let before = system(&twin).await["wifi"].clone();
     assert_eq!(before.get("ssid"), None, "{before}");
     put(
@@ -114,7 +114,7 @@ async fn wifi_shows_the_network_it_is_on() {
 
 #[tokio::test]
 async fn card_and_script_show_as_they_are() {
-    let twin = Twin::start("device: {sd_card: {size: 1024}}").await;
+    let twin = TestHouse::start("device: {sd_card: {size: 1024}}").await;
     let now = system(&twin).await;
     assert_eq!(
         now["sd_card"],
@@ -124,13 +124,13 @@ async fn card_and_script_show_as_they_are() {
     assert_eq!(http(twin.device(), "PUT", "/api/v1/berry?run=true", "").await.status, 200);
     let state = system(&twin).await["services"]["berry"]["execution_status"]["state"].clone();
     assert_eq!(state, "RUNNING");
-    let without = Twin::start("device: {sd_card: false}").await;
+    let without = TestHouse::start("device: {sd_card: false}").await;
     assert_eq!(system(&without).await["sd_card"], json!({ "installed": false }));
 }
 
 #[tokio::test]
 async fn the_start_is_the_one_of_the_last_reboot() {
-    let twin = Twin::start("device: {reboot_time: 40s}").await;
+    let twin = TestHouse::start("device: {reboot_time: 40s}").await;
     twin.house.clock().advance(Duration::from_secs(20)).await.unwrap();
     assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
     twin.house.clock().advance(Duration::from_secs(100)).await.unwrap();
@@ -142,7 +142,7 @@ async fn the_start_is_the_one_of_the_last_reboot() {
 // Ruling: SYSTEM-2.
 #[tokio::test]
 async fn without_licence_there_is_no_date_and_no_mystrom() {
-    let twin = Twin::start("device: {license: free, firmware: 1.9.0}").await;
+    let twin = TestHouse::start("device: {license: free, firmware: 1.9.0}").await;
     let now = system(&twin).await;
     assert_eq!(now["device"]["license"], json!({ "type": "FREE" }));
     assert_eq!(now["clouds"]["mystrom"], json!({ "enabled": true, "status": "DISABLED" }));
@@ -152,7 +152,7 @@ async fn without_licence_there_is_no_date_and_no_mystrom() {
 // Ruling: LIVE-4.
 #[tokio::test]
 async fn report_live_and_system_show_the_same_reading() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let mut live = TcpStream::connect(twin.device()).await.unwrap();
     live.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut seen = String::new();

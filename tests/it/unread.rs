@@ -11,9 +11,9 @@ use wwsim::fault::ApiEffect;
 use wwsim::limits::{HTTP_SEND_BUFFER, HTTP_WRITE_TIMEOUT as LIMIT};
 
 use crate::frozen::Frozen;
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 use crate::state::{self, Folder};
-use crate::surface_kit::{Bench, Setup, body, request, status};
+use crate::surface_kit::{Setup, TestDevice, body, request, status};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,7 +53,7 @@ async fn is_reset(frozen: &Frozen, address: SocketAddr, path: &str) {
 // Ruling: HTTP-11.
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_is_reset_and_takes_no_place_any_more() {
-    let (frozen, bench) = (Frozen::start(), Bench::start(Setup::default()).await);
+    let (frozen, bench) = (Frozen::start(), TestDevice::start(Setup::default()).await);
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..4 {
         asking.spawn(ask_on(bench.server.address(), "/"));
@@ -69,13 +69,13 @@ async fn who_does_not_read_is_reset_and_takes_no_place_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn control_plane_and_targets_wait_no_longer() {
-    let (frozen, twin) = (Frozen::start(), Twin::start("http_targets: {bulb: {}}").await);
+    let (frozen, twin) = (Frozen::start(), TestHouse::start("http_targets: {bulb: {}}").await);
     is_reset(&frozen, twin.control(), "/v1/state").await;
     is_reset(&frozen, twin.target("bulb"), "/").await;
 }
 
 /// A house whose card holds a file of so many bytes.
-async fn with_file(folder: &Folder, bytes: usize) -> Twin {
+async fn with_file(folder: &Folder, bytes: usize) -> TestHouse {
     let twin = state::start(CARD, folder).await.unwrap();
     let card = folder.0.join("A842E39F8124/sdcard");
     assert_eq!(twin.get("/sdcard/").await.status, 200, "the card is there");
@@ -117,7 +117,7 @@ async fn a_download_that_is_read_slowly_comes_whole() {
 #[tokio::test(start_paused = true)]
 async fn what_a_rule_holds_back_is_no_time_in_which_to_read() {
     let (frozen, every) = (Frozen::start(), Duration::from_mins(1));
-    let bench = Bench::with_fault(ApiEffect::Drip { bytes: 32, every }).await;
+    let bench = TestDevice::with_fault(ApiEffect::Drip { bytes: 32, every }).await;
     let mut client = bench.connect().await;
     client.send(&request("GET", "/api/v1/actions", "")).await;
     for _ in 0..40 {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::Twin;
+use crate::harness::TestHouse;
 
-impl Twin {
+impl TestHouse {
     /// A variable as `/variables` has it.
     pub async fn variable(&self, name: &str) -> Option<String> {
         let answer = self.get("/api/v1/variables").await;
@@ -29,7 +29,7 @@ impl Twin {
 // Ruling: VARIABLE-1.
 #[tokio::test]
 async fn variables_are_pairs_of_texts_in_the_vendors_order() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     twin.advance(Duration::from_secs(10)).await;
     let answer = twin.get("/api/v1/variables").await;
     assert_eq!(answer.header("Content-Type"), Some("application/json; charset=utf-8"));
@@ -101,7 +101,7 @@ async fn variables_are_pairs_of_texts_in_the_vendors_order() {
 
 #[tokio::test]
 async fn a_template_shows_what_the_variables_say() {
-    let twin = Twin::start("device: {id: A842E39F8124}").await;
+    let twin = TestHouse::start("device: {id: A842E39F8124}").await;
     twin.advance(Duration::from_secs(10)).await;
     let (energy, time) =
         (twin.variable("1_8_0").await.unwrap(), twin.variable("sys.date_time").await.unwrap());
@@ -119,7 +119,7 @@ async fn a_template_shows_what_the_variables_say() {
 // Ruling: VARIABLE-2.
 #[tokio::test]
 async fn before_the_first_reading_numbers_are_null_and_texts_empty() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.variable("1_8_0").await.as_deref(), Some("null"));
     assert_eq!(twin.variable("tariff").await.as_deref(), Some("null"));
     assert_eq!(twin.variable("meter.vendor").await.as_deref(), Some(""));
@@ -128,7 +128,7 @@ async fn before_the_first_reading_numbers_are_null_and_texts_empty() {
 
 #[tokio::test]
 async fn the_network_shows_in_them() {
-    let twin = Twin::start("device: {id: A842E39F8124}").await;
+    let twin = TestHouse::start("device: {id: A842E39F8124}").await;
     for (name, value) in [
         ("wifi.mode", "off"),
         ("wifi.sta.status", "disabled"),
@@ -167,7 +167,7 @@ async fn the_network_shows_in_them() {
 
 #[tokio::test]
 async fn the_factor_of_the_meter_is_in_them() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     twin.advance(Duration::from_secs(10)).await;
     let energy = async || twin.variable("1_8_0").await.unwrap().parse::<f64>().unwrap();
     let before = energy().await;
@@ -179,7 +179,7 @@ async fn the_factor_of_the_meter_is_in_them() {
 // Ruling: VARIABLE-4.
 #[tokio::test]
 async fn a_template_is_a_text_of_at_most_1023_characters() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     assert_eq!(twin.rendered(&"ä".repeat(1023)).await, "ä".repeat(1023));
     let answer = twin.post("/api/v1/template/test", &"ä".repeat(1024)).await;
     assert_eq!(answer.status, 400);
@@ -194,7 +194,7 @@ async fn a_template_is_a_text_of_at_most_1023_characters() {
 // Ruling: VARIABLE-4.
 #[tokio::test]
 async fn without_a_licence_there_are_none() {
-    let twin = Twin::start("device: {license: free}").await;
+    let twin = TestHouse::start("device: {license: free}").await;
     for answer in
         [twin.get("/api/v1/variables").await, twin.post("/api/v1/template/test", "x").await]
     {

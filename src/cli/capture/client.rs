@@ -69,7 +69,7 @@ struct Answer {
 }
 
 /// A device, and how it lets us in.
-pub(super) struct Client {
+pub(super) struct DeviceClient {
     authority: String,
     password: Option<String>,
     /// The challenge of the device, which counts the requests made with its nonce.
@@ -77,7 +77,7 @@ pub(super) struct Client {
     basic: bool,
 }
 
-impl Client {
+impl DeviceClient {
     pub(super) fn new(url: &str, password: Option<String>) -> Result<Self, Unreadable> {
         let wrong = || Unreadable::Url(url.to_owned());
         let with_scheme =
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_device_is_named_by_its_url() {
-        let authority = |url| Client::new(url, None).map(|client| client.authority);
+        let authority = |url| DeviceClient::new(url, None).map(|client| client.authority);
         assert_eq!(authority("http://192.168.1.20").unwrap(), "192.168.1.20");
         assert_eq!(authority("http://127.0.0.1:8080/").unwrap(), "127.0.0.1:8080");
         assert_eq!(authority("whatwatt-9F8124.local").unwrap(), "whatwatt-9F8124.local");

@@ -28,7 +28,7 @@ pub(super) struct Captured {
 
 /// What comes of it.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct ScenarioDraft {
     /// In the shape of [`crate::scenario::raw::Scenario`].
     pub scenario: Value,
     /// What a scenario cannot say, or only by a guess.
@@ -53,7 +53,7 @@ pub(super) fn length(told: Option<&Value>, longest: usize) -> Option<usize> {
 }
 
 /// The scenario, and what it cannot say.
-pub(super) fn scenario(name: &str, captured: &Captured) -> Draft {
+pub(super) fn scenario(name: &str, captured: &Captured) -> ScenarioDraft {
     let mut notes = Vec::new();
     let meter = meter::draft(captured, &mut notes);
     let mut device = Map::new();
@@ -89,7 +89,7 @@ pub(super) fn scenario(name: &str, captured: &Captured) -> Draft {
             scenario[key] = part;
         }
     }
-    Draft { scenario, notes }
+    ScenarioDraft { scenario, notes }
 }
 
 /// Carries a text over; none and the empty one are left to the default.

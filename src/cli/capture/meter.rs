@@ -10,7 +10,7 @@ use crate::meter::Quantity;
 
 /// What is said of the meter.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct MeterDraft {
     /// `device.meter_settings`.
     pub settings: Value,
     /// `meter`; null for the default.
@@ -27,9 +27,11 @@ const OTHER_KEY: &str = "43415054555245444341505455524544";
 /// Seconds after its boot in which a device may not have heard from its meter yet.
 const SETTLED: u64 = 60;
 
-pub(super) fn draft(captured: &Captured, notes: &mut Vec<String>) -> Draft {
-    let mut draft =
-        Draft { settings: without(captured.meter_settings.as_ref(), SECRETS), ..Draft::default() };
+pub(super) fn draft(captured: &Captured, notes: &mut Vec<String>) -> MeterDraft {
+    let mut draft = MeterDraft {
+        settings: without(captured.meter_settings.as_ref(), SECRETS),
+        ..MeterDraft::default()
+    };
     let of_system = &captured.system["meter"];
     if of_system["auth_en"] == true {
         notes.push(format!("{KEY} stands in for the key that the meter is authenticated with."));

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use super::expand::{check_host, has_constants};
 use super::location::Location;
 use super::{
-    Action, Const, DefinitionError, HttpMethod, HttpRequest, ModbusFunction, ModbusRequest,
-    ModbusWrite, Request, ValueType,
+    Action, ActionRequest, Const, DefinitionError, HttpMethod, HttpRequest, ModbusFunction,
+    ModbusRequest, ModbusWrite, ValueType,
 };
 use crate::device::json::{
     array, boolean, integer, object, required, string, text, unexpected, whole, word,
@@ -98,15 +98,15 @@ fn action(
     Some(Action { id: id?, enable: enable?, requests })
 }
 
-fn request(fields: &mut Fields<'_, '_>) -> Option<Request> {
+fn request(fields: &mut Fields<'_, '_>) -> Option<ActionRequest> {
     match (fields.object.get("http"), fields.object.get("modbus")) {
         (Some(given), None) => {
             let given = fields.checked("http", object(given))?;
-            http(&mut fields.nested("http", given)).map(Request::Http)
+            http(&mut fields.nested("http", given)).map(ActionRequest::Http)
         }
         (None, Some(given)) => {
             let given = fields.checked("modbus", object(given))?;
-            modbus(&mut fields.nested("modbus", given)).map(Request::Modbus)
+            modbus(&mut fields.nested("modbus", given)).map(ActionRequest::Modbus)
         }
         (Some(_), Some(_)) => fields.refuse("both `http` and `modbus`: make two requests of it"),
         (None, None) => fields.refuse("neither `http` nor `modbus`: expected one of them"),

@@ -43,26 +43,26 @@ pub struct Action {
     /// Whether it can be called.
     pub enable: bool,
     /// Its requests in order, disabled ones too.
-    pub requests: Vec<Arc<Request>>,
+    pub requests: Vec<Arc<ActionRequest>>,
 }
 
 impl Action {
     /// The requests that a call carries out, in order.
-    pub fn enabled(&self) -> impl Iterator<Item = &Arc<Request>> {
+    pub fn enabled(&self) -> impl Iterator<Item = &Arc<ActionRequest>> {
         self.requests.iter().filter(|request| request.enable())
     }
 }
 
 /// A request of an action.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Request {
+pub enum ActionRequest {
     /// To an HTTP target.
     Http(HttpRequest),
     /// To a Modbus slave.
     Modbus(ModbusRequest),
 }
 
-impl Request {
+impl ActionRequest {
     /// Whether a call carries it out.
     #[must_use]
     pub const fn enable(&self) -> bool {
@@ -250,7 +250,7 @@ impl Definition {
     /// # Errors
     /// [`Unprepared`] where a constant is unknown or null, or the result breaks a limit; the request
     /// then ends with −1.
-    pub fn prepare(&self, request: &Request) -> Result<Prepared, Unprepared> {
+    pub fn prepare(&self, request: &ActionRequest) -> Result<Prepared, Unprepared> {
         expand::prepare(request, &self.constants)
     }
 }
@@ -307,11 +307,11 @@ mod tests {
         assert_eq!(definition.to_json(), http.to_string());
         let action = &definition.actions()[0];
         assert!(action.enable && action.requests[0].enable());
-        let Request::Http(http) = &*action.requests[0] else { panic!("{action:?}") };
+        let ActionRequest::Http(http) = &*action.requests[0] else { panic!("{action:?}") };
         assert_eq!((http.method, http.timeout), (HttpMethod::Get, Duration::from_secs(5)));
         let modbus = json!({"host": "pump", "func": 6, "address": 0, "value": "0001"});
         let definition = accepted(&with(&json!({ "modbus": modbus })));
-        let Request::Modbus(modbus) = &*definition.actions()[0].requests[0] else { panic!() };
+        let ActionRequest::Modbus(modbus) = &*definition.actions()[0].requests[0] else { panic!() };
         assert_eq!((modbus.port, modbus.unit_id, modbus.value_type), (502, 0, ValueType::Hex));
         assert_eq!(modbus.timeout, Duration::from_secs(5));
     }

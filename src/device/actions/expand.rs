@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::location::{Location, Scheme};
-use super::{Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite, Request};
+use super::{ActionRequest, Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite};
 use crate::device::json::check_length;
 use crate::limits;
 
@@ -79,12 +79,12 @@ pub(super) fn has_constants(text: &str) -> bool {
 
 /// The request with its constants expanded, ready to send.
 pub(super) fn prepare(
-    request: &Request,
+    request: &ActionRequest,
     constants: &[(String, Const)],
 ) -> Result<Prepared, Unprepared> {
     match request {
-        Request::Http(request) => prepare_http(request, constants).map(Prepared::Http),
-        Request::Modbus(request) => prepare_modbus(request, constants).map(Prepared::Modbus),
+        ActionRequest::Http(request) => prepare_http(request, constants).map(Prepared::Http),
+        ActionRequest::Modbus(request) => prepare_modbus(request, constants).map(Prepared::Modbus),
     }
 }
 

@@ -9,12 +9,12 @@ mod queue;
 mod value;
 
 pub use self::definition::{
-    Action, Const, Definition, DefinitionError, HttpMethod, HttpRequest, ModbusFunction,
-    ModbusRequest, Request,
+    Action, ActionRequest, Const, Definition, DefinitionError, HttpMethod, HttpRequest,
+    ModbusFunction, ModbusRequest,
 };
 pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Unprepared};
 pub use self::location::Scheme;
-pub use self::queue::{Capacity, Queue, Refusal, Status};
+pub use self::queue::{AdmissionRefusal, Capacity, Queue, RequestStatus};
 pub use self::value::{ModbusWrite, ValueError, ValueType};
 
 /// What the fuzzer checks, for its corpus to be replayed by the tests.

@@ -16,11 +16,11 @@ pub struct Queue {
     reserved: u64,
     in_progress: usize,
     /// Ascending by id; all that are in progress, and as many finished ones as fit.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueueEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct QueueEntry {
     id: u64,
     action: Arc<str>,
     phase: Phase,
@@ -44,7 +44,7 @@ pub struct Capacity {
 
 /// Why nothing was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AdmissionRefusal {
     /// A request of an earlier run of the action has not finished.
     Busy,
     /// There is no place.
@@ -53,7 +53,7 @@ pub enum Refusal {
 
 /// One entry of `/api/v1/actions/status`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Status {
+pub struct RequestStatus {
     /// The action.
     pub action: Arc<str>,
     /// The status id.
@@ -100,20 +100,20 @@ impl Queue {
     /// out their status ids, one or more.
     ///
     /// # Errors
-    /// [`Refusal`], with nothing changed.
+    /// [`AdmissionRefusal`], with nothing changed.
     pub fn admit(
         &mut self,
         action: &Arc<str>,
         wanted: usize,
         capacity: Capacity,
-    ) -> Result<Range<u64>, Refusal> {
+    ) -> Result<Range<u64>, AdmissionRefusal> {
         if self.entries.iter().any(|entry| entry.is_in_progress() && entry.action == *action) {
-            return Err(Refusal::Busy);
+            return Err(AdmissionRefusal::Busy);
         }
         let limit = capacity.limit.min(limits::REQUESTS_IN_PROGRESS);
         let free = limit.saturating_sub(self.in_progress);
         if free == 0 || (capacity.all_or_nothing && free < wanted) {
-            return Err(Refusal::Full);
+            return Err(AdmissionRefusal::Full);
         }
         let first = self.next_id;
         for _ in 0..wanted.min(free) {
@@ -126,7 +126,7 @@ impl Queue {
     }
 
     fn push(&mut self, action: Arc<str>) {
-        let entry = Entry { id: self.next_id, action, phase: Phase::Queued };
+        let entry = QueueEntry { id: self.next_id, action, phase: Phase::Queued };
         self.entries.push_back(entry);
         self.next_id += 1;
         self.in_progress += 1;
@@ -163,9 +163,9 @@ impl Queue {
 
     /// The entries of these ids, in the order asked; unknown ones are left out.
     #[must_use]
-    pub fn status(&self, ids: &[u64]) -> Vec<Status> {
+    pub fn status(&self, ids: &[u64]) -> Vec<RequestStatus> {
         let known = ids.iter().filter_map(|id| self.entries.iter().find(|entry| entry.id == *id));
-        known.map(Entry::status).collect()
+        known.map(QueueEntry::status).collect()
     }
 
     /// How many requests are queued or running.
@@ -174,23 +174,23 @@ impl Queue {
         self.in_progress
     }
 
-    fn entry(&mut self, id: u64) -> Option<&mut Entry> {
+    fn entry(&mut self, id: u64) -> Option<&mut QueueEntry> {
         // Newest first: a request that starts or ends is rarely an old one.
         self.entries.iter_mut().rev().find(|entry| entry.id == id)
     }
 }
 
-impl Entry {
+impl QueueEntry {
     fn is_in_progress(&self) -> bool {
         !matches!(self.phase, Phase::Finished { .. })
     }
 
-    fn status(&self) -> Status {
+    fn status(&self) -> RequestStatus {
         let (code, exe_time) = match self.phase {
             Phase::Queued | Phase::Running { .. } => (-1, Duration::ZERO),
             Phase::Finished { code, exe_time } => (code, exe_time),
         };
-        Status { action: Arc::clone(&self.action), id: self.id, code, exe_time }
+        RequestStatus { action: Arc::clone(&self.action), id: self.id, code, exe_time }
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 2, ALL_PLACES).unwrap();
         queue.finish(1, 200, ms(0)).unwrap();
-        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(Refusal::Busy));
+        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(AdmissionRefusal::Busy));
         queue.finish(2, 200, ms(0)).unwrap();
         assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Ok(3..4));
     }
@@ -235,8 +235,8 @@ mod tests {
     fn a_busy_action_is_told_so_before_a_full_queue() {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 20, ALL_PLACES).unwrap();
-        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(Refusal::Busy));
-        assert_eq!(queue.admit(&action("b"), 1, ALL_PLACES), Err(Refusal::Full));
+        assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(AdmissionRefusal::Busy));
+        assert_eq!(queue.admit(&action("b"), 1, ALL_PLACES), Err(AdmissionRefusal::Full));
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 18, ALL_PLACES).unwrap();
         let all = Capacity { all_or_nothing: true, ..ALL_PLACES };
-        assert_eq!(queue.admit(&action("b"), 3, all), Err(Refusal::Full));
+        assert_eq!(queue.admit(&action("b"), 3, all), Err(AdmissionRefusal::Full));
         assert_eq!(queue.admit(&action("b"), 3, ALL_PLACES), Ok(19..21));
         assert_eq!(queue.in_progress(), 20);
     }
@@ -254,7 +254,7 @@ mod tests {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 5, ALL_PLACES).unwrap();
         let narrow = Capacity { limit: 3, all_or_nothing: false };
-        assert_eq!(queue.admit(&action("b"), 1, narrow), Err(Refusal::Full));
+        assert_eq!(queue.admit(&action("b"), 1, narrow), Err(AdmissionRefusal::Full));
         assert_eq!(queue.in_progress(), 5);
     }
 
@@ -323,14 +323,19 @@ mod tests {
             self.requests.iter().filter(|told| told.ended.is_none()).count()
         }
 
-        fn admit(&mut self, action: usize, wanted: usize, capacity: Capacity) -> Option<Refusal> {
+        fn admit(
+            &mut self,
+            action: usize,
+            wanted: usize,
+            capacity: Capacity,
+        ) -> Option<AdmissionRefusal> {
             let mine = |told: &Told| told.action == action && told.ended.is_none();
             if self.requests.iter().any(mine) {
-                return Some(Refusal::Busy);
+                return Some(AdmissionRefusal::Busy);
             }
             let room = capacity.limit.min(20).saturating_sub(self.running());
             if room == 0 || (capacity.all_or_nothing && wanted > room) {
-                return Some(Refusal::Full);
+                return Some(AdmissionRefusal::Full);
             }
             for _ in 0..wanted.min(room) {
                 self.requests.push(Told { action, started: None, ended: None, forgotten: false });

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Field, Kind, LeftOut, Object, lens, whole, word};
+use super::table::{Field, FieldKind, Object, Unset, lens, whole, word};
 use crate::decimal::Decimal;
 use crate::limits;
 
@@ -20,9 +20,9 @@ pub struct MeterSettings {
     pub buffer_size: u8,
     pub encryption: bool,
     /// None where it is cleared.
-    pub encryption_key: Option<Key>,
+    pub encryption_key: Option<MeterKey>,
     /// None where it is cleared.
-    pub authentication_key: Option<Key>,
+    pub authentication_key: Option<MeterKey>,
     pub tx_invert: bool,
     pub rx_invert: bool,
     pub auto_baudrate: bool,
@@ -39,10 +39,10 @@ pub struct MeterSettings {
 
 /// A key of 128 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key(pub [u8; 16]);
+pub struct MeterKey(pub [u8; 16]);
 
 /// A secret: logs and failed assertions do not show it.
-impl fmt::Debug for Key {
+impl fmt::Debug for MeterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")
     }
@@ -207,7 +207,7 @@ impl ScalersSet {
 pub static METER_SETTINGS: Object<MeterSettings> = Object {
     name: "meter/settings",
     fields: FIELDS,
-    left_out: LeftOut::Default,
+    left_out: Unset::Default,
     of: lens!(meter),
     rules: |_, _| Ok(()),
 };
@@ -226,26 +226,31 @@ const FIELDS: &[Row] = &[
         "Bytes of the serial receive buffer.",
     )
     .stored_only(),
-    Row::new("method", Kind::Constant("Passive Push"), "How data is acquired."),
-    Row::new("encryption", Kind::Flag(lens!(encryption)), "Whether the meter's data is encrypted."),
+    Row::new("method", FieldKind::Constant("Passive Push"), "How data is acquired."),
+    Row::new(
+        "encryption",
+        FieldKind::Flag(lens!(encryption)),
+        "Whether the meter's data is encrypted.",
+    ),
     Row::new(
         "encryption_key",
-        Kind::Key(lens!(encryption_key)),
+        FieldKind::Key(lens!(encryption_key)),
         "The key of the encryption; 32 zeros clear it.",
     )
     .secret(),
     Row::new(
         "authentication_key",
-        Kind::Key(lens!(authentication_key)),
+        FieldKind::Key(lens!(authentication_key)),
         "The key that the meter's data is authenticated with; 32 zeros clear it.",
     )
     .secret(),
-    Row::new("rx_invert", Kind::Flag(lens!(rx_invert)), "Inverts the receiving line.")
+    Row::new("rx_invert", FieldKind::Flag(lens!(rx_invert)), "Inverts the receiving line.")
         .stored_only(),
-    Row::new("tx_invert", Kind::Flag(lens!(tx_invert)), "Inverts the sending line.").stored_only(),
+    Row::new("tx_invert", FieldKind::Flag(lens!(tx_invert)), "Inverts the sending line.")
+        .stored_only(),
     Row::new(
         "auto_baudrate",
-        Kind::Flag(lens!(auto_baudrate)),
+        FieldKind::Flag(lens!(auto_baudrate)),
         "Whether the parameters of the serial line are found out.",
     )
     .stored_only(),
@@ -256,7 +261,7 @@ const FIELDS: &[Row] = &[
         .stored_only(),
     Row::new(
         "conv_factor",
-        Kind::Number {
+        FieldKind::Number {
             get: |settings| settings.conv_factor,
             set: |settings, factor| settings.conv_factor = factor,
             range: limits::CONVERSION_FACTOR,
@@ -272,7 +277,7 @@ const FIELDS: &[Row] = &[
     ),
     Row::new(
         "sync_time_offset_with_ntp",
-        Kind::Flag(lens!(sync_time_offset_with_ntp)),
+        FieldKind::Flag(lens!(sync_time_offset_with_ntp)),
         "Whether that correction follows NTP.",
     ),
     Row::new(

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::meter::{
-    CustomScaler, InterfaceMode, InterfaceType, Key, METER_SETTINGS, MeterProtocol, MeterSettings,
-    Parity, ScalersSet, StopBits,
+    CustomScaler, InterfaceMode, InterfaceType, METER_SETTINGS, MeterKey, MeterProtocol,
+    MeterSettings, Parity, ScalersSet, StopBits,
 };
 pub use self::modbus_map::{
-    AddressFormat, Listing, MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet,
-    WordOrder,
+    AddressFormat, Listing, MapError, MapWordOrder, MappedRegister, NumberType, RegisterId,
+    RegisterMap, RegisterSet,
 };
 pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
 pub use self::mqtt::{BrokerUrl, MQTT_SETTINGS, MqttSettings};

@@ -31,14 +31,14 @@ pub struct RegisterSet {
     /// 0..=9998.
     pub start_address: u16,
     /// The order of the words of a number.
-    pub word_order: WordOrder,
+    pub word_order: MapWordOrder,
     /// Its registers, in order.
-    pub registers: Vec<Register>,
+    pub registers: Vec<MappedRegister>,
 }
 
 /// The order of the words of a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum WordOrder {
+pub enum MapWordOrder {
     /// `msw`: most significant word first.
     #[default]
     Msw,
@@ -48,7 +48,7 @@ pub enum WordOrder {
 
 /// A value in the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Register {
+pub struct MappedRegister {
     /// What it shows.
     pub id: RegisterId,
     /// How a number is written; texts and dates have their own form.
@@ -113,8 +113,8 @@ pub enum RegisterId {
 pub(in crate::device) struct Span {
     pub address: u16,
     pub words: u16,
-    pub order: WordOrder,
-    pub register: Register,
+    pub order: MapWordOrder,
+    pub register: MappedRegister,
 }
 
 /// What is wrong with a map, as the client is told.
@@ -246,7 +246,7 @@ impl RegisterSet {
     }
 }
 
-impl Register {
+impl MappedRegister {
     /// How many registers of 16 bits it takes.
     #[must_use]
     pub const fn words(&self) -> u16 {
@@ -290,7 +290,7 @@ impl NumberType {
     }
 }
 
-impl WordOrder {
+impl MapWordOrder {
     /// Both, by the words of the API.
     pub const NAMES: [(&'static str, Self); 2] = [("msw", Self::Msw), ("lsw", Self::Lsw)];
 
@@ -408,12 +408,12 @@ fn wrong_address(address: i64) -> String {
 mod tests {
     use super::*;
 
-    fn register(id: RegisterId, number: NumberType) -> Register {
-        Register { id, number, scaler: 0 }
+    fn register(id: RegisterId, number: NumberType) -> MappedRegister {
+        MappedRegister { id, number, scaler: 0 }
     }
 
-    fn set(start_address: u16, registers: Vec<Register>) -> RegisterSet {
-        RegisterSet { start_address, word_order: WordOrder::Msw, registers }
+    fn set(start_address: u16, registers: Vec<MappedRegister>) -> RegisterSet {
+        RegisterSet { start_address, word_order: MapWordOrder::Msw, registers }
     }
 
     fn problems(sets: Vec<RegisterSet>) -> Vec<String> {
@@ -421,8 +421,8 @@ mod tests {
         errors.into_iter().map(|error| error.to_string()).collect()
     }
 
-    const DOUBLE: Register =
-        Register { id: RegisterId::Zeros, number: NumberType::Double, scaler: 0 };
+    const DOUBLE: MappedRegister =
+        MappedRegister { id: RegisterId::Zeros, number: NumberType::Double, scaler: 0 };
 
     #[test]
     fn every_name_leads_to_its_id_and_back() {

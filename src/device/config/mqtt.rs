@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pem;
 use super::settings::is_server;
-use super::table::{Field, Kind, LeftOut, Object, TextRule, lens};
+use super::table::{Field, FieldKind, Object, TextRule, Unset, lens};
 use crate::device::json::shortened;
 use crate::limits;
 
@@ -40,7 +40,7 @@ pub struct MqttSettings {
 pub static MQTT_SETTINGS: Object<MqttSettings> = Object {
     name: "mqtt/settings",
     fields: FIELDS,
-    left_out: LeftOut::Zero,
+    left_out: Unset::Zero,
     of: lens!(mqtt),
     rules: |settings, _| {
         settings.forget_empty();
@@ -51,10 +51,10 @@ pub static MQTT_SETTINGS: Object<MqttSettings> = Object {
 type Row = Field<MqttSettings>;
 
 const FIELDS: &[Row] = &[
-    Row::new("enable", Kind::Flag(lens!(enable)), "Whether the MQTT client is on."),
+    Row::new("enable", FieldKind::Flag(lens!(enable)), "Whether the MQTT client is on."),
     Row::new(
         "url",
-        Kind::Text(
+        FieldKind::Text(
             lens!(url),
             TextRule::up_to(limits::MQTT_TEXT_CHARS)
                 .that(url, "empty, mqtt://host[:port] or mqtts://host[:port]"),
@@ -64,13 +64,13 @@ const FIELDS: &[Row] = &[
     Row::new("username", text(lens!(username)), "The user's name; none where empty."),
     Row::new(
         "password",
-        Kind::OptionalText(lens!(password), TextRule::up_to(limits::MQTT_TEXT_CHARS)),
+        FieldKind::OptionalText(lens!(password), TextRule::up_to(limits::MQTT_TEXT_CHARS)),
         "The user's password; not sent without a name.",
     )
     .secret(),
     Row::new(
         "client_id",
-        Kind::Text(
+        FieldKind::Text(
             lens!(client_id),
             TextRule::up_to(limits::MQTT_CLIENT_ID_CHARS).that(sendable, SENDABLE).matching(NO_NUL),
         ),
@@ -78,12 +78,12 @@ const FIELDS: &[Row] = &[
     ),
     Row::new(
         "skip_cn_check",
-        Kind::Flag(lens!(skip_cn_check)),
+        FieldKind::Flag(lens!(skip_cn_check)),
         "Whether the broker's certificate may be for another name.",
     ),
     Row::new(
         "publish.topic",
-        Kind::Text(
+        FieldKind::Text(
             lens!(topic),
             TextRule::up_to(limits::MQTT_TEXT_CHARS)
                 .that(topic, "no wildcard (`#`, `+`) and no NUL character")
@@ -93,7 +93,7 @@ const FIELDS: &[Row] = &[
     ),
     Row::new(
         "publish.template",
-        Kind::Text(lens!(template), TextRule::up_to(limits::TEMPLATE_CHARS)),
+        FieldKind::Text(lens!(template), TextRule::up_to(limits::TEMPLATE_CHARS)),
         "What a message says, with ${variable} for values.",
     ),
     Row::new(
@@ -108,7 +108,7 @@ const FIELDS: &[Row] = &[
     ),
     Row::new(
         "client.key",
-        Kind::OptionalText(
+        FieldKind::OptionalText(
             lens!(client_key),
             TextRule::up_to_bytes(limits::JSON_BODY_BYTES).that(key, "a private key in PEM"),
         ),
@@ -117,7 +117,7 @@ const FIELDS: &[Row] = &[
     .secret(),
     Row::new(
         "client.key_password",
-        Kind::OptionalText(
+        FieldKind::OptionalText(
             lens!(client_key_password),
             TextRule::up_to(limits::MQTT_KEY_PASSWORD_CHARS),
         ),
@@ -126,24 +126,24 @@ const FIELDS: &[Row] = &[
     .secret(),
     Row::new(
         "client.key_len",
-        Kind::Length(|settings| settings.client_key.as_ref().map(String::len)),
+        FieldKind::Length(|settings| settings.client_key.as_ref().map(String::len)),
         "The length of `client.key`.",
     ),
     Row::new(
         "client.key_password_len",
-        Kind::Length(|settings| length(settings.client_key_password.as_ref())),
+        FieldKind::Length(|settings| length(settings.client_key_password.as_ref())),
         "The length of `client.key_password`.",
     ),
     Row::new(
         "password_len",
-        Kind::Length(|settings| Some(length(settings.password.as_ref()).unwrap_or(0))),
+        FieldKind::Length(|settings| Some(length(settings.password.as_ref()).unwrap_or(0))),
         "The length of the password; 0 where there is none.",
     ),
 ];
 
-const fn text(lens: super::table::Lens<MqttSettings, String>) -> Kind<MqttSettings> {
+const fn text(lens: super::table::Lens<MqttSettings, String>) -> FieldKind<MqttSettings> {
     let rule = TextRule::up_to(limits::MQTT_TEXT_CHARS);
-    Kind::Text(lens, rule.that(sendable, SENDABLE).matching(NO_NUL))
+    FieldKind::Text(lens, rule.that(sendable, SENDABLE).matching(NO_NUL))
 }
 
 const SENDABLE: &str = "no NUL character";
@@ -151,9 +151,9 @@ const NO_NUL: &str = "^[^\\u0000]*$";
 
 const fn certificates(
     lens: super::table::Lens<MqttSettings, Option<String>>,
-) -> Kind<MqttSettings> {
+) -> FieldKind<MqttSettings> {
     let rule = TextRule::up_to_bytes(limits::JSON_BODY_BYTES);
-    Kind::OptionalText(lens, rule.that(certificate, "certificates in PEM"))
+    FieldKind::OptionalText(lens, rule.that(certificate, "certificates in PEM"))
 }
 
 fn url(text: &str) -> Result<(), String> {

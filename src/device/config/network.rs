@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Field, FieldError, Kind, LeftOut, Object, TextRule, lens};
+use super::table::{Field, FieldError, FieldKind, Object, TextRule, Unset, lens};
 use crate::decimal::Decimal;
 use crate::device::json;
 use crate::limits;
@@ -79,7 +79,7 @@ impl Default for StaticIp {
 pub static WIFI_SETTINGS: Object<WifiSettings> = Object {
     name: "wifi/sta/settings",
     fields: WIFI_FIELDS,
-    left_out: LeftOut::Zero,
+    left_out: Unset::Zero,
     of: lens!(wifi),
     rules: |wifi, _| settle_wifi(wifi),
 };
@@ -87,15 +87,15 @@ pub static WIFI_SETTINGS: Object<WifiSettings> = Object {
 type WifiRow = Field<WifiSettings>;
 
 const WIFI_FIELDS: &[WifiRow] = &[
-    WifiRow::new("enable", Kind::Flag(lens!(enable)), "Whether the Wi-Fi client is on."),
+    WifiRow::new("enable", FieldKind::Flag(lens!(enable)), "Whether the Wi-Fi client is on."),
     WifiRow::new(
         "name",
-        Kind::Text(lens!(name), TextRule::up_to_bytes(limits::SSID_BYTES)),
+        FieldKind::Text(lens!(name), TextRule::up_to_bytes(limits::SSID_BYTES)),
         "The network; not empty while the client is on.",
     ),
     WifiRow::new(
         "password",
-        Kind::Text(
+        FieldKind::Text(
             lens!(password),
             TextRule::up_to(*limits::WIFI_PASSWORD_CHARS.end())
                 .that(password, "empty for an open network, or 8 to 64 characters; 64 are a raw key of hexadecimal digits")
@@ -104,14 +104,14 @@ const WIFI_FIELDS: &[WifiRow] = &[
         "The password of the network.",
     )
     .secret(),
-    WifiRow::new("static_ip", Kind::Flag(lens!(address.static_ip)), STATIC_IP),
-    WifiRow::new("ip", Kind::Address(lens!(address.ip)), IP),
-    WifiRow::new("netmask", Kind::Address(lens!(address.netmask)), NETMASK),
-    WifiRow::new("gateway", Kind::Address(lens!(address.gateway)), GATEWAY),
-    WifiRow::new("dns", Kind::Address(lens!(address.dns)), DNS),
+    WifiRow::new("static_ip", FieldKind::Flag(lens!(address.static_ip)), STATIC_IP),
+    WifiRow::new("ip", FieldKind::Address(lens!(address.ip)), IP),
+    WifiRow::new("netmask", FieldKind::Address(lens!(address.netmask)), NETMASK),
+    WifiRow::new("gateway", FieldKind::Address(lens!(address.gateway)), GATEWAY),
+    WifiRow::new("dns", FieldKind::Address(lens!(address.dns)), DNS),
     WifiRow::new(
         "max_tx_power",
-        Kind::Number {
+        FieldKind::Number {
             get: |wifi| Decimal::new(i64::from(wifi.max_tx_power.0) * 5, 1),
             set: |wifi, power| wifi.max_tx_power = TxPower::of(power),
             range: limits::TX_POWER,
@@ -134,14 +134,14 @@ const DNS: &str = "The name server; needed where `static_ip` is true.";
 pub static ETH_SETTINGS: Object<EthSettings> = Object {
     name: "eth/settings",
     fields: &[
-        Field::new("enable", Kind::Flag(lens!(enable)), "Whether Ethernet is on."),
-        Field::new("static_ip", Kind::Flag(lens!(address.static_ip)), STATIC_IP),
-        Field::new("ip", Kind::Address(lens!(address.ip)), IP),
-        Field::new("netmask", Kind::Address(lens!(address.netmask)), NETMASK),
-        Field::new("gateway", Kind::Address(lens!(address.gateway)), GATEWAY),
-        Field::new("dns", Kind::Address(lens!(address.dns)), DNS),
+        Field::new("enable", FieldKind::Flag(lens!(enable)), "Whether Ethernet is on."),
+        Field::new("static_ip", FieldKind::Flag(lens!(address.static_ip)), STATIC_IP),
+        Field::new("ip", FieldKind::Address(lens!(address.ip)), IP),
+        Field::new("netmask", FieldKind::Address(lens!(address.netmask)), NETMASK),
+        Field::new("gateway", FieldKind::Address(lens!(address.gateway)), GATEWAY),
+        Field::new("dns", FieldKind::Address(lens!(address.dns)), DNS),
     ],
-    left_out: LeftOut::Zero,
+    left_out: Unset::Zero,
     of: lens!(eth),
     rules: |eth, _| check_static(&eth.address),
 };

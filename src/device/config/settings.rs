@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use super::table::{Around, Field, FieldError, Kind, LeftOut, Object, TextRule, lens, whole};
+use super::table::{
+    Field, FieldError, FieldKind, Object, TextRule, Unset, WriteContext, lens, whole,
+};
 use crate::device::{DeviceId, Feature, json};
 use crate::limits;
 
@@ -134,7 +136,7 @@ impl Settings {
 pub static SETTINGS: Object<Settings> = Object {
     name: "settings",
     fields: FIELDS,
-    left_out: LeftOut::Zero,
+    left_out: Unset::Zero,
     of: lens!(settings),
     rules: settle,
 };
@@ -144,12 +146,12 @@ type Row = Field<Settings>;
 const FIELDS: &[Row] = &[
     Row::new(
         "system.name",
-        Kind::Text(lens!(system.name), TextRule::up_to(limits::NAME_CHARS)),
+        FieldKind::Text(lens!(system.name), TextRule::up_to(limits::NAME_CHARS)),
         "What the device is called, for people; shown in `/api/v1/system`.",
     ),
     Row::new(
         "system.host_name",
-        Kind::Text(
+        FieldKind::Text(
             lens!(system.host_name),
             TextRule::up_to(limits::NAME_CHARS)
                 .that(host_label, "a host name; empty for the default")
@@ -160,78 +162,78 @@ const FIELDS: &[Row] = &[
     .or_default(),
     Row::new(
         "system.protection",
-        Kind::Flag(lens!(system.protection)),
+        FieldKind::Flag(lens!(system.protection)),
         "Whether the API asks for the password; only where there is one.",
     ),
     Row::new(
         "system.password",
-        Kind::Text(lens!(system.password), TextRule::up_to(limits::NAME_CHARS)),
+        FieldKind::Text(lens!(system.password), TextRule::up_to(limits::NAME_CHARS)),
         "The password of the API.",
     )
     .secret(),
     Row::new(
         "system.power_save",
-        Kind::Flag(lens!(system.power_save)),
+        FieldKind::Flag(lens!(system.power_save)),
         "Saves power: Wi-Fi sleeps between beacons, Ethernet is off. Refused while the Ethernet link is up.",
     ),
     Row::new(
         "system.p1_wifi_boost",
-        Kind::Flag(lens!(system.p1_wifi_boost)),
+        FieldKind::Flag(lens!(system.p1_wifi_boost)),
         "Whether Wi-Fi stays awake while a P1 plug feeds the device.",
     ),
     Row::new(
         "system.use_dhcp_ntp_server",
-        Kind::Flag(lens!(system.use_dhcp_ntp_server)),
+        FieldKind::Flag(lens!(system.use_dhcp_ntp_server)),
         "Whether the time server that DHCP names is asked, too.",
     )
     .stored_only(),
     Row::new(
         "system.custom_ntp_server",
-        Kind::Text(lens!(system.custom_ntp_server), TextRule::up_to(limits::NTP_SERVER_CHARS)),
+        FieldKind::Text(lens!(system.custom_ntp_server), TextRule::up_to(limits::NTP_SERVER_CHARS)),
         "A time server, a host name or an IP address. What is neither is dropped, and `use_custom_ntp_server` switched off.",
     )
     .stored_only(),
     Row::new(
         "system.use_custom_ntp_server",
-        Kind::Flag(lens!(system.use_custom_ntp_server)),
+        FieldKind::Flag(lens!(system.use_custom_ntp_server)),
         "Whether `custom_ntp_server` is asked, where there is one.",
     )
     .stored_only(),
     Row::new(
         "system.password_len",
-        Kind::Length(|settings| Some(settings.system.password.chars().count())),
+        FieldKind::Length(|settings| Some(settings.system.password.chars().count())),
         "How many characters `system.password` has.",
     ),
     Row::new(
         "services.cloud.what_watt",
-        Kind::Flag(lens!(services.cloud.what_watt)),
+        FieldKind::Flag(lens!(services.cloud.what_watt)),
         "The whatwatt cloud.",
     ),
     Row::new(
         "services.cloud.solar_manager",
-        Kind::Flag(lens!(services.cloud.solar_manager)),
+        FieldKind::Flag(lens!(services.cloud.solar_manager)),
         "The Solar Manager cloud.",
     ),
     Row::new(
         "services.cloud.mystrom",
-        Kind::Flag(lens!(services.cloud.mystrom)),
+        FieldKind::Flag(lens!(services.cloud.mystrom)),
         "The myStrom cloud; off with the licence FREE.",
     ),
     Row::new(
         "services.cloud.stromkonto",
-        Kind::Flag(lens!(services.cloud.stromkonto)),
+        FieldKind::Flag(lens!(services.cloud.stromkonto)),
         "The Stromkonto cloud.",
     ),
     Row::new(
         "services.local.solar_manager",
-        Kind::Flag(lens!(services.local_solar_manager)),
+        FieldKind::Flag(lens!(services.local_solar_manager)),
         "The local API for Solar Manager.",
     )
     .stored_only(),
-    Row::new("services.broadcast", Kind::Flag(lens!(services.broadcast)), "Discovery by mDNS."),
+    Row::new("services.broadcast", FieldKind::Flag(lens!(services.broadcast)), "Discovery by mDNS."),
     Row::new(
         "services.other_energy_provider",
-        Kind::Flag(lens!(services.other_energy_provider)),
+        FieldKind::Flag(lens!(services.other_energy_provider)),
         "Features for other energy providers.",
     )
     .stored_only(),
@@ -242,21 +244,21 @@ const FIELDS: &[Row] = &[
     ),
     Row::new(
         "services.low_power_report",
-        Kind::Flag(lens!(services.low_power_report)),
+        FieldKind::Flag(lens!(services.low_power_report)),
         "Reports in the low-power way, where `if_type` of the meter is not `auto`.",
     )
     .stored_only(),
-    Row::new("services.log", Kind::Flag(lens!(services.log)), "The internal log.")
+    Row::new("services.log", FieldKind::Flag(lens!(services.log)), "The internal log.")
     .stored_only(),
     Row::new(
         "services.meter_proxy",
-        Kind::Flag(lens!(services.meter_proxy)),
+        FieldKind::Flag(lens!(services.meter_proxy)),
         "The meter proxy; off with the licence FREE.",
     )
     .stored_only(),
     Row::new(
         "services.sd.enable",
-        Kind::Flag(lens!(services.sd.enable)),
+        FieldKind::Flag(lens!(services.sd.enable)),
         "Whether readings are written to the SD card.",
     ),
     Row::new(
@@ -266,13 +268,13 @@ const FIELDS: &[Row] = &[
     ),
     Row::new(
         "services.sd.recorder_mode",
-        Kind::Flag(lens!(services.sd.recorder_mode)),
+        FieldKind::Flag(lens!(services.sd.recorder_mode)),
         "The device as a recorder without a network.",
     )
     .needs(Feature::RecorderMode),
     Row::new(
         "services.modbus.enable",
-        Kind::Flag(lens!(services.modbus.enable)),
+        FieldKind::Flag(lens!(services.modbus.enable)),
         "The Modbus TCP server; off with the licence FREE.",
     )
     .needs(Feature::ModbusServer),
@@ -284,7 +286,7 @@ const FIELDS: &[Row] = &[
     .needs(Feature::ModbusServer),
     Row::new(
         "services.berry.auto_run",
-        Kind::Flag(lens!(services.berry_auto_run)),
+        FieldKind::Flag(lens!(services.berry_auto_run)),
         "Whether the stored script starts after a boot; not with the licence FREE.",
     )
     .needs(Feature::Berry),
@@ -298,7 +300,7 @@ const FIELDS: &[Row] = &[
 
 /// The rules of the settings page: an empty host name is the default one, an unusable time server is
 /// dropped, and Ethernet has to be down before power is saved.
-fn settle(settings: &mut Settings, around: &Around<'_>) -> Result<(), FieldError> {
+fn settle(settings: &mut Settings, around: &WriteContext<'_>) -> Result<(), FieldError> {
     let system = &mut settings.system;
     if system.host_name.is_empty() {
         system.host_name = Settings::default_host_name(around.id);

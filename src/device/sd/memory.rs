@@ -17,19 +17,19 @@ pub(super) struct Memory {
 
 #[derive(Debug)]
 enum Node {
-    File(Content),
+    File(CardContent),
     Folder(BTreeMap<String, Node>),
 }
 
 /// Bytes of a file: whole pieces, which readers share, and what is not a whole one yet.
 #[derive(Debug, Default)]
-struct Content {
+struct CardContent {
     pieces: Vec<Bytes>,
     tail: BytesMut,
     size: u64,
 }
 
-impl Content {
+impl CardContent {
     fn append(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.size += bytes.len() as u64;
@@ -52,7 +52,7 @@ impl Memory {
     pub(super) fn new(plan: &CardPlan) -> Self {
         let mut memory = Self::default();
         for (name, text) in &plan.files {
-            let mut content = Content::default();
+            let mut content = CardContent::default();
             content.append(text.as_bytes());
             let size = content.size;
             if memory.put(name, content) {
@@ -63,7 +63,7 @@ impl Memory {
     }
 
     /// Puts a file where its path says; false where a file stands for one of the folders.
-    fn put(&mut self, path: &str, content: Content) -> bool {
+    fn put(&mut self, path: &str, content: CardContent) -> bool {
         let (way, name) =
             path.rsplit_once('/').map_or((None, path), |(way, name)| (Some(way), name));
         let mut folder = &mut self.root;
@@ -134,7 +134,7 @@ impl Memory {
             return Err(SdError::Full);
         }
         let node = self.root.entry(name.to_owned());
-        let Node::File(content) = node.or_insert_with(|| Node::File(Content::default())) else {
+        let Node::File(content) = node.or_insert_with(|| Node::File(CardContent::default())) else {
             return Err(SdError::Missing);
         };
         content.append(header.as_bytes());

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use self::disk::Disk;
 use self::memory::Memory;
 pub(crate) use self::path::is_name;
-pub use self::path::{Malformed, SdPath};
+pub use self::path::{InvalidPath, SdPath};
 use crate::clock::VirtualTime;
 use crate::limits;
 

@@ -19,22 +19,22 @@ pub struct SdPath {
     depth = limits::SD_DEPTH,
     bytes = limits::SD_NAME_BYTES
 )]
-pub struct Malformed;
+pub struct InvalidPath;
 
 impl SdPath {
     /// Reads what follows `/sdcard` in a URL, percent-encoded. Each part is decoded on its own, so
     /// that an encoded slash is part of a name, and then refused.
     ///
     /// # Errors
-    /// [`Malformed`]
-    pub fn parse(encoded: &str) -> Result<Self, Malformed> {
+    /// [`InvalidPath`]
+    pub fn parse(encoded: &str) -> Result<Self, InvalidPath> {
         let rest = encoded.strip_prefix('/').unwrap_or(encoded);
         if rest.is_empty() {
             return Ok(Self { parts: Vec::new(), folder: true });
         }
         let (rest, folder) = rest.strip_suffix('/').map_or((rest, false), |rest| (rest, true));
         let parts = rest.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
-        if parts.len() > limits::SD_DEPTH { Err(Malformed) } else { Ok(Self { parts, folder }) }
+        if parts.len() > limits::SD_DEPTH { Err(InvalidPath) } else { Ok(Self { parts, folder }) }
     }
 
     /// The names on the way.
@@ -67,16 +67,16 @@ impl SdPath {
     }
 }
 
-fn part(encoded: &str) -> Result<String, Malformed> {
+fn part(encoded: &str) -> Result<String, InvalidPath> {
     // A percent sign that encodes nothing.
     let escapes = encoded.split('%').skip(1);
     for escape in escapes {
         if !escape.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
-            return Err(Malformed);
+            return Err(InvalidPath);
         }
     }
-    let name = percent_decode_str(encoded).decode_utf8().map_err(|_| Malformed)?;
-    if is_name(&name) { Ok(name.into_owned()) } else { Err(Malformed) }
+    let name = percent_decode_str(encoded).decode_utf8().map_err(|_| InvalidPath)?;
+    if is_name(&name) { Ok(name.into_owned()) } else { Err(InvalidPath) }
 }
 
 /// Whether a file or folder may be called so, on FAT and on the file systems that stand for it.
@@ -125,10 +125,10 @@ mod tests {
             "/x%3f",
             "//",
         ] {
-            assert_eq!(SdPath::parse(wrong), Err(Malformed), "{wrong}");
+            assert_eq!(SdPath::parse(wrong), Err(InvalidPath), "{wrong}");
         }
-        assert_eq!(SdPath::parse(&format!("/{}", "x".repeat(256))), Err(Malformed));
-        assert_eq!(SdPath::parse(&"/x".repeat(100)), Err(Malformed));
+        assert_eq!(SdPath::parse(&format!("/{}", "x".repeat(256))), Err(InvalidPath));
+        assert_eq!(SdPath::parse(&"/x".repeat(100)), Err(InvalidPath));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) const SLOT: i64 = 300;
 
 /// A battery made ready.
 #[derive(Debug)]
-pub(super) struct Battery {
+pub(super) struct BatteryModel {
     /// What it holds, in mW·s.
     capacity: i64,
     /// What it takes or gives at the most, in mW.
@@ -36,7 +36,7 @@ pub(super) struct Slot {
     given: i64,
 }
 
-impl Battery {
+impl BatteryModel {
     pub(super) fn new(plan: &BatteryPlan) -> Self {
         let capacity = whole(plan.kwh * 3.6e9);
         Self {
@@ -135,7 +135,7 @@ mod tests {
             seconds in 1_i64..=300,
         ) {
             let plan = BatteryPlan { kwh: 2.0, kw: 3.0, ..BatteryPlan::default() };
-            let battery = Battery::new(&plan);
+            let battery = BatteryModel::new(&plan);
             #[expect(clippy::cast_precision_loss, reason = "a share")]
             let held = whole(battery.capacity as f64 * held);
             let mut slot = battery.slot(held);

@@ -3,7 +3,7 @@
 use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan};
 
-use super::plan::Window;
+use super::plan::DailyWindow;
 use crate::clock::local_zone;
 
 /// Seconds of a usual day.
@@ -77,7 +77,7 @@ impl LocalDay {
     }
 
     /// Calls `found` with each stretch of this day that lies within `window` by the wall clock.
-    pub(super) fn stretches(&self, window: Window, mut found: impl FnMut(u32, u32)) {
+    pub(super) fn stretches(&self, window: DailyWindow, mut found: impl FnMut(u32, u32)) {
         let (from, to) = (i64::from(window.from) * 60, i64::from(window.to) * 60);
         let today = window.days.contain(self.weekday());
         let yesterday = window.days.contain(self.weekday().previous());
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_window_follows_the_wall_clock_through_its_changes() {
-        let window = |from, to| Window { days: Days::ALL, from, to };
-        let stretches = |date, window: Window| {
+        let window = |from, to| DailyWindow { days: Days::ALL, from, to };
+        let stretches = |date, window: DailyWindow| {
             let mut found = Vec::new();
             LocalDay::on(date).stretches(window, |from, to| found.push((from, to)));
             found

@@ -5,7 +5,7 @@ use super::noise::Noise;
 
 /// What registers count, in mW·s (mvar·s). Arrays of two are of tariff 1 and 2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counters {
+pub(super) struct EnergyCounters {
     pub import: [u64; 2],
     pub export: [u64; 2],
     /// Quadrants I to IV.
@@ -70,7 +70,7 @@ impl Stretch {
     }
 }
 
-impl Counters {
+impl EnergyCounters {
     /// Counts a stretch to a tariff (0 or 1).
     pub(super) fn count(&mut self, stretch: Stretch, tariff: usize, noise: &Noise) {
         if stretch.seconds <= 0 {
@@ -173,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rng::Stream;
+    use crate::rng::RandomStream;
 
     proptest! {
         /// However steep, however near to zero: the same as second by second.
@@ -186,9 +186,9 @@ mod tests {
             reactive in -5000_i64..5000,
             tariff in 0_usize..2,
         ) {
-            let noise = Noise::new([2400, 1000, 600], 9, Stream::named("n"));
+            let noise = Noise::new([2400, 1000, 600], 9, RandomStream::named("n"));
             let stretch = Stretch { second, seconds, active, slope, reactive };
-            let (mut fast, mut slow) = (Counters::default(), Counters::default());
+            let (mut fast, mut slow) = (EnergyCounters::default(), EnergyCounters::default());
             fast.count(stretch, tariff, &noise);
             slow.second_by_second(stretch, tariff, &noise);
             prop_assert_eq!(fast, slow);

@@ -4,10 +4,10 @@
 
 use super::battery::{SLOT, Slot};
 use super::calendar::LocalDay;
-use super::count::{Counters, Stretch};
-use super::house::House;
+use super::count::{EnergyCounters, Stretch};
 use super::pulse::{Edge, Pulses};
-use super::pv::Ramp;
+use super::pv::PowerRamp;
+use super::site_model::SiteModel;
 
 /// Seconds between marks.
 const MARK: u32 = 3600;
@@ -16,7 +16,7 @@ const MARK: u32 = 3600;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Opening {
     /// What was counted before.
-    pub counters: Counters,
+    pub counters: EnergyCounters,
     /// What the battery holds, in mW·s.
     pub held: i64,
     /// The maximum demand of the month so far.
@@ -32,11 +32,11 @@ pub(super) struct Demand {
 
 /// A day, made.
 #[derive(Debug)]
-pub(super) struct Day {
+pub(super) struct SignalDay {
     pub calendar: LocalDay,
     pub opening: Opening,
     pulses: Pulses,
-    ramps: Vec<Ramp>,
+    ramps: Vec<PowerRamp>,
     /// Where the tariff changes: seconds since midnight, and the tariff from then on (0 or 1).
     tariffs: Vec<(u32, u8)>,
     marks: Vec<Walk>,
@@ -55,7 +55,7 @@ pub(super) struct Walk {
     active: [i64; 3],
     reactive: [i64; 3],
     /// What this day has counted.
-    pub counters: Counters,
+    pub counters: EnergyCounters,
     /// What had been counted of import and export when the demand period began, and its tariff.
     period: [u64; 2],
     period_tariff: u8,
@@ -72,7 +72,7 @@ pub(super) struct Flow {
     pub reactive: [i64; 3],
 }
 
-impl Day {
+impl SignalDay {
     /// A day without anything, to be made.
     pub(super) fn blank(day: LocalDay) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Day {
 
     /// Makes this into the day that begins so, in the memory of the day it was. Periods of demand
     /// that end at or before `since` (seconds since 1970) do not count.
-    pub(super) fn make(&mut self, house: &House, day: LocalDay, opening: Opening, since: i64) {
+    pub(super) fn make(&mut self, house: &SiteModel, day: LocalDay, opening: Opening, since: i64) {
         self.calendar = day;
         self.opening = opening;
         let yesterday = day.previous();
@@ -100,13 +100,13 @@ impl Day {
         self.ramps.clear();
         match &house.panels {
             Some(panels) => panels.add(&day, &mut self.ramps),
-            None => self.ramps.push(Ramp::default()),
+            None => self.ramps.push(PowerRamp::default()),
         }
         self.set_tariffs(house);
         self.set_marks(house, since);
     }
 
-    fn set_tariffs(&mut self, house: &House) {
+    fn set_tariffs(&mut self, house: &SiteModel) {
         self.tariffs.clear();
         for window in &house.high {
             self.calendar.stretches(*window, |from, to| {
@@ -125,7 +125,7 @@ impl Day {
         self.tariffs.insert(0, (0, 1));
     }
 
-    fn set_marks(&mut self, house: &House, since: i64) {
+    fn set_marks(&mut self, house: &SiteModel, since: i64) {
         let mut marks = std::mem::take(&mut self.marks);
         marks.clear();
         marks.reserve_exact(
@@ -141,7 +141,7 @@ impl Day {
         self.marks = marks;
     }
 
-    fn first(&self, house: &House) -> Walk {
+    fn first(&self, house: &SiteModel) -> Walk {
         let base = &house.household.base;
         let month_begins = self.calendar.date.day() == 1;
         let mut walk = Walk {
@@ -151,7 +151,7 @@ impl Day {
             tariff: 0,
             active: std::array::from_fn(|phase| i64::from(base[phase].active)),
             reactive: std::array::from_fn(|phase| i64::from(base[phase].reactive)),
-            counters: Counters::default(),
+            counters: EnergyCounters::default(),
             period: [0; 2],
             period_tariff: 0,
             demand: if month_begins { Demand::default() } else { self.opening.demand },
@@ -173,7 +173,7 @@ impl Day {
     }
 
     /// The walk at a second of the day.
-    pub(super) fn at(&self, house: &House, at: u32, since: i64) -> Walk {
+    pub(super) fn at(&self, house: &SiteModel, at: u32, since: i64) -> Walk {
         let at = at.min(self.calendar.length);
         let index = usize::try_from(at / MARK).unwrap_or(0);
         let mut walk = match self.marks.get(index) {
@@ -191,7 +191,7 @@ impl Day {
     }
 
     /// What flows in the second where a walk stands.
-    pub(super) fn flow(&self, house: &House, walk: &Walk) -> Flow {
+    pub(super) fn flow(&self, house: &SiteModel, walk: &Walk) -> Flow {
         let panels = self.panels(walk);
         let drawn: i64 = walk.active.iter().sum();
         let battery =
@@ -205,7 +205,7 @@ impl Day {
     /// Bytes that it takes beside its own size.
     pub(super) fn heap_bytes(&self) -> usize {
         self.pulses.heap_bytes()
-            + self.ramps.capacity() * size_of::<Ramp>()
+            + self.ramps.capacity() * size_of::<PowerRamp>()
             + self.tariffs.capacity() * size_of::<(u32, u8)>()
             + self.marks.capacity() * size_of::<Walk>()
     }
@@ -223,7 +223,7 @@ impl Day {
     }
 
     /// Counts on to second `to`.
-    fn walk(&self, house: &House, walk: &mut Walk, to: u32, since: i64) {
+    fn walk(&self, house: &SiteModel, walk: &mut Walk, to: u32, since: i64) {
         while walk.at < to {
             let end = self.next(house, walk).min(to);
             let stretch = Stretch {
@@ -253,7 +253,7 @@ impl Day {
     }
 
     /// The next second in which anything changes.
-    fn next(&self, house: &House, walk: &Walk) -> u32 {
+    fn next(&self, house: &SiteModel, walk: &Walk) -> u32 {
         let mut next = (walk.at / house.period + 1) * house.period;
         if let Some(edge) = self.edges().get(usize::from(walk.edge)) {
             next = next.min(edge.at);
@@ -271,7 +271,7 @@ impl Day {
     }
 
     /// Ends what ends where a walk stands: the demand period, the battery's slot.
-    fn close(&self, house: &House, walk: &mut Walk, since: i64) {
+    fn close(&self, house: &SiteModel, walk: &mut Walk, since: i64) {
         if walk.at.is_multiple_of(house.period) && walk.at > 0 {
             let totals = walk.counters.totals();
             if self.second(walk) > since {
@@ -292,7 +292,7 @@ impl Day {
     }
 
     /// Begins what begins where a walk stands.
-    fn settle(&self, house: &House, walk: &mut Walk) {
+    fn settle(&self, house: &SiteModel, walk: &mut Walk) {
         while let Some(edge) = self.edges().get(usize::from(walk.edge))
             && edge.at <= walk.at
         {

@@ -5,11 +5,11 @@
 use jiff::civil::Date;
 
 use super::calendar::LocalDay;
-use super::count::Counters;
-use super::day::{Day, Opening, Walk};
-use super::house::House;
-use super::moment::Moment;
+use super::count::EnergyCounters;
+use super::day::{Opening, SignalDay, Walk};
+use super::phase_powers::PhasePowers;
 use super::pulse::append;
+use super::site_model::SiteModel;
 use crate::limits;
 
 /// The days of a house from its scenario's start on.
@@ -18,9 +18,9 @@ pub(super) struct History {
     /// When the scenario starts, in milliseconds since 1970.
     start: i64,
     /// What the first day had counted before that, in mW·ms.
-    before: Counters,
+    before: EnergyCounters,
     /// The day asked for last, and which one it is from the first, 0.
-    day: Day,
+    day: SignalDay,
     index: u32,
     /// Openings of days, in order, of the first day at least.
     kept: Vec<(u32, Date, Opening)>,
@@ -32,12 +32,12 @@ pub(super) struct History {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     /// What flows, and the voltage.
-    pub moment: Moment,
+    pub moment: PhasePowers,
     /// What was counted since the start, in whole seconds, mW·s, before today; and of today in mW·ms.
-    pub earlier: Counters,
-    pub today: Counters,
+    pub earlier: EnergyCounters,
+    pub today: EnergyCounters,
     /// What of that is to be taken off, as it was before the start.
-    pub before: Counters,
+    pub before: EnergyCounters,
     /// The walk up to here, which knows the maximum demand.
     pub walk: Walk,
     /// The tariff in force: 0 or 1.
@@ -46,15 +46,15 @@ pub(super) struct Sample {
 
 impl History {
     /// A house whose scenario starts at `start`, in milliseconds since 1970.
-    pub(super) fn new(house: &House, start: i64) -> Self {
+    pub(super) fn new(house: &SiteModel, start: i64) -> Self {
         let first = LocalDay::of(start.div_euclid(1000));
-        let held = house.battery.as_ref().map_or(0, super::battery::Battery::initial);
+        let held = house.battery.as_ref().map_or(0, super::battery::BatteryModel::initial);
         let opening = Opening { held, ..Opening::default() };
-        let mut day = Day::blank(first);
+        let mut day = SignalDay::blank(first);
         day.make(house, first, opening, start.div_euclid(1000));
         let mut history = Self {
             start,
-            before: Counters::default(),
+            before: EnergyCounters::default(),
             day,
             index: 0,
             kept: vec![(0, first.date, opening)],
@@ -65,22 +65,22 @@ impl History {
     }
 
     /// What the house does at `now`, in milliseconds since 1970, not before the start.
-    pub(super) fn sample(&mut self, house: &House, now: i64) -> Sample {
+    pub(super) fn sample(&mut self, house: &SiteModel, now: i64) -> Sample {
         let second = now.div_euclid(1000);
         self.go_to(house, second);
         let day = &self.day;
         let at = u32::try_from(second - day.calendar.begin).unwrap_or(0);
         let walk = day.at(house, at, self.start.div_euclid(1000));
         let flow = day.flow(house, &walk);
-        let mut moment = Moment {
+        let mut moment = PhasePowers {
             phases: house.phases,
             active: flow.active,
             reactive: flow.reactive,
-            ..Moment::default()
+            ..PhasePowers::default()
         };
         house.voltage.put(second, &mut moment);
         let tariff = day.tariff(&walk);
-        let mut today = walk.counters.zip(&Counters::default(), |seconds, _| seconds * 1000);
+        let mut today = walk.counters.zip(&EnergyCounters::default(), |seconds, _| seconds * 1000);
         let part = now.rem_euclid(1000);
         today.add(moment.total_active(), moment.total_reactive(), part, tariff);
         let earlier = day.opening.counters;
@@ -88,7 +88,7 @@ impl History {
     }
 
     /// Makes the day of a second since 1970, unless it is there.
-    fn go_to(&mut self, house: &House, second: i64) {
+    fn go_to(&mut self, house: &SiteModel, second: i64) {
         if self.day.calendar.contains(second) {
             return;
         }

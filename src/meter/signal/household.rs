@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::calendar::LocalDay;
+use super::load_profile::{self, Hours, ProfileDay};
 use super::plan::{Appliance, HOURS_A_YEAR, HouseholdPlan, Placement, Runs, Step};
 use super::pulse::{Pulses, Strength};
-use super::rhythm::{self, Hours, RhythmDay};
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// The appliances of a house where a family lives.
 ///
@@ -108,7 +108,7 @@ fn step(watts: f64, lasts: f64) -> Step {
 
 /// A household made ready to be asked for its days.
 #[derive(Debug)]
-pub(super) struct Household {
+pub(super) struct HouseholdModel {
     /// What is always on, on each phase.
     pub base: [Strength; 3],
     /// How far each phase may stray from its level, in mW.
@@ -120,7 +120,7 @@ pub(super) struct Household {
 /// An appliance made ready.
 #[derive(Debug)]
 struct Ready {
-    stream: Stream,
+    stream: RandomStream,
     placement: Placement,
     steps: Vec<(Strength, f64)>,
     runs: ReadyRuns,
@@ -149,8 +149,8 @@ const TAKES: (f64, f64) = (0.98, 1.02);
 /// dancing together.
 const STRAYS: f64 = 0.06;
 
-impl Household {
-    pub(super) fn new(plan: &HouseholdPlan, phases: usize, seed: u64, house: Stream) -> Self {
+impl HouseholdModel {
+    pub(super) fn new(plan: &HouseholdPlan, phases: usize, seed: u64, house: RandomStream) -> Self {
         let lived_in = plan.annual_kwh > 0.0;
         let started: f64 = plan
             .appliances
@@ -184,8 +184,8 @@ impl Household {
     pub(super) fn add(&self, day: &LocalDay, yesterday: &LocalDay, pulses: &mut Pulses) {
         let begin = day.begin - yesterday.begin;
         for (day, offset) in [(yesterday, -begin), (day, 0)] {
-            let activity = rhythm::activity(RhythmDay::from(day));
-            let dark = rhythm::activity_in_the_dark(RhythmDay::from(day));
+            let activity = load_profile::activity(ProfileDay::from(day));
+            let dark = load_profile::activity_in_the_dark(ProfileDay::from(day));
             for appliance in &self.appliances {
                 match appliance.runs {
                     ReadyRuns::Started(rate, from, until) => {
@@ -257,13 +257,13 @@ impl Household {
 }
 
 impl Ready {
-    fn new(appliance: &Appliance, scale: f64, seed: u64, stream: Stream) -> Self {
+    fn new(appliance: &Appliance, scale: f64, seed: u64, stream: RandomStream) -> Self {
         const DAYS_A_YEAR: f64 = HOURS_A_YEAR / 24.0;
         let runs = match appliance.runs {
             Runs::Started { a_year, from_hour, until_hour } => {
                 let until = usize::from(until_hour).min(24);
                 let from = usize::from(from_hour).min(until);
-                let mean: f64 = rhythm::mean_activity()[from..until].iter().sum();
+                let mean: f64 = load_profile::mean_activity()[from..until].iter().sum();
                 let a_day = scale * a_year / DAYS_A_YEAR;
                 ReadyRuns::Started(if mean > 0.0 { a_day / mean } else { 0.0 }, from, until)
             }

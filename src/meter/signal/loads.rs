@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use super::calendar::LocalDay;
 use super::household::{ordinal, seconds};
-use super::plan::{HOURS_A_YEAR, LoadPlan, Placement, Schedule, Window};
+use super::plan::{DailyWindow, HOURS_A_YEAR, LoadPlan, Placement, Schedule};
 use super::pulse::{Pulses, Strength};
 use super::weather;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// Heating begins below this outdoor temperature, in °C (SIA 384/3: heating limit of a house of
 /// usual insulation).
@@ -20,18 +20,18 @@ const WORSE: f64 = 0.02;
 
 /// A load made ready to be asked for its days.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct LoadModel {
     strength: Strength,
     placement: Placement,
     schedule: Schedule,
     /// Of a heating: the share of time it runs where the demand is 1.
     duty: f64,
     seed: u64,
-    stream: Stream,
+    stream: RandomStream,
 }
 
-impl Load {
-    pub(super) fn new(plan: &LoadPlan, seed: u64, stream: Stream) -> Self {
+impl LoadModel {
+    pub(super) fn new(plan: &LoadPlan, seed: u64, stream: RandomStream) -> Self {
         let duty = match plan.schedule {
             Schedule::Heating { annual_kwh, .. } => {
                 annual_kwh * 1000.0 / (plan.watts.max(1.0) * HOURS_A_YEAR * *MEAN_DEMAND)
@@ -51,7 +51,7 @@ impl Load {
     /// Bytes that it takes beside its own size.
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.schedule {
-            Schedule::Windows(windows) => windows.capacity() * size_of::<Window>(),
+            Schedule::Windows(windows) => windows.capacity() * size_of::<DailyWindow>(),
             Schedule::Once { .. } | Schedule::Heating { .. } => 0,
         }
     }

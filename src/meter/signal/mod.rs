@@ -16,15 +16,15 @@ mod count;
 mod day;
 mod energy;
 mod history;
-mod house;
+mod site_model;
 mod household;
 mod loads;
-mod moment;
+mod phase_powers;
 mod noise;
 pub mod plan;
 mod pulse;
 mod pv;
-mod rhythm;
+mod load_profile;
 mod voltage;
 mod weather;
 
@@ -33,18 +33,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use self::history::{History, Sample};
-use self::house::House;
+use self::site_model::SiteModel;
 use crate::clock::VirtualTime;
 
 pub use self::energy::{Energies, Energy};
-pub use self::moment::Moment;
+pub use self::phase_powers::PhasePowers;
 pub use self::plan::SignalPlan;
 
 /// The signal of one house. Cheap to ask, at any moment, in any order: a day that was not asked for
 /// yet has to be made once, as does every day on the way there.
 #[derive(Debug)]
 pub struct Signal {
-    house: House,
+    house: SiteModel,
     start: Timestamp,
     registers: Energies,
     /// Made when first asked, so that an idle device costs nothing. The lock is short: whoever waits
@@ -54,9 +54,9 @@ pub struct Signal {
 
 /// Everything about one moment, from one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
+pub struct SignalSample {
     /// What flows, and the voltage.
-    pub moment: Moment,
+    pub moment: PhasePowers,
     /// What the registers have counted.
     pub energies: Energies,
     /// The tariff in force: 1 or 2.
@@ -69,7 +69,7 @@ impl Signal {
     #[must_use]
     pub fn new(plan: &SignalPlan, seed: u64, device: &str, start: Timestamp) -> Self {
         Self {
-            house: House::new(plan, seed, device),
+            house: SiteModel::new(plan, seed, device),
             start,
             registers: Energies::of(plan),
             history: Mutex::new(None),
@@ -78,7 +78,7 @@ impl Signal {
 
     /// What flows at `now`, and the voltage.
     #[must_use]
-    pub fn at(&self, now: VirtualTime) -> Moment {
+    pub fn at(&self, now: VirtualTime) -> PhasePowers {
         self.sample(now).moment
     }
 
@@ -96,9 +96,9 @@ impl Signal {
 
     /// All of it at `now`, at the price of one.
     #[must_use]
-    pub fn state(&self, now: VirtualTime) -> State {
+    pub fn state(&self, now: VirtualTime) -> SignalSample {
         let sample = self.sample(now);
-        State {
+        SignalSample {
             moment: sample.moment,
             energies: self.counted(&sample),
             tariff: number_of(sample.tariff),

@@ -5,7 +5,7 @@
 //! the difference of two values of h: exact, at no cost.
 
 use super::household::ordinal;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// The noise of a house.
 #[derive(Debug)]
@@ -13,11 +13,11 @@ pub(super) struct Noise {
     /// Of each phase, in mW.
     amplitudes: [i64; 3],
     seed: u64,
-    stream: Stream,
+    stream: RandomStream,
 }
 
 impl Noise {
-    pub(super) fn new(amplitudes: [u32; 3], seed: u64, stream: Stream) -> Self {
+    pub(super) fn new(amplitudes: [u32; 3], seed: u64, stream: RandomStream) -> Self {
         Self { amplitudes: amplitudes.map(i64::from), seed, stream }
     }
 

@@ -368,7 +368,7 @@ pub struct LoadPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// All the time within these windows; at most [`WEEK_WINDOWS`].
-    Windows(Vec<Window>),
+    Windows(Vec<DailyWindow>),
     /// Once on each of these days: a car that comes home, a boiler heated at night.
     Once {
         /// On which days.
@@ -621,7 +621,7 @@ pub enum TariffPlan {
     /// High tariff 06–22 on every day.
     HtNt,
     /// Own windows of tariff 1; at most [`WEEK_WINDOWS`].
-    Windows(Vec<Window>),
+    Windows(Vec<DailyWindow>),
 }
 
 impl TariffPlan {
@@ -637,8 +637,8 @@ impl TariffPlan {
 
     /// The windows of tariff 1.
     #[must_use]
-    pub fn windows(&self) -> Vec<Window> {
-        let window = |days, from: u16, to: u16| Window { days, from: from * 60, to: to * 60 };
+    pub fn windows(&self) -> Vec<DailyWindow> {
+        let window = |days, from: u16, to: u16| DailyWindow { days, from: from * 60, to: to * 60 };
         match self {
             Self::Swiss => {
                 vec![window(Days::WORKDAYS, 7, 20), window(Days::SATURDAY, 7, 13)]
@@ -767,7 +767,7 @@ pub const DAY_MINUTES: u16 = 24 * 60;
 
 /// Some hours of some days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct DailyWindow {
     /// The days on which it begins.
     pub days: Days,
     /// The minute of the day at which it begins; 0..1440.
@@ -776,7 +776,7 @@ pub struct Window {
     pub to: u16,
 }
 
-impl Window {
+impl DailyWindow {
     /// Whether it holds on `day` at `minute`.
     #[must_use]
     pub fn holds(&self, day: Weekday, minute: u16) -> bool {
@@ -815,7 +815,7 @@ impl Problems {
         }
     }
 
-    fn windows(&mut self, field: &'static str, windows: &[Window]) {
+    fn windows(&mut self, field: &'static str, windows: &[DailyWindow]) {
         if windows.len() > WEEK_WINDOWS {
             self.add(field, format!("{} windows; expected at most {WEEK_WINDOWS}", windows.len()));
         }

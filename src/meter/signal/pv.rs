@@ -11,13 +11,13 @@ use super::weather::Clouds;
 /// From `at` on (seconds since midnight) the panels give `power` mW over all phases, and `slope` mW
 /// more with each second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Ramp {
+pub(super) struct PowerRamp {
     pub at: u32,
     pub power: i32,
     pub slope: i32,
 }
 
-impl Ramp {
+impl PowerRamp {
     /// What they give at second `at`, not before this ramp's.
     #[inline]
     pub(super) fn power_at(&self, at: u32) -> i64 {
@@ -72,9 +72,9 @@ impl Panels {
     }
 
     /// Puts the ramps of `day` into `ramps`, which begin at its midnight.
-    pub(super) fn add(&self, day: &LocalDay, ramps: &mut Vec<Ramp>) {
+    pub(super) fn add(&self, day: &LocalDay, ramps: &mut Vec<PowerRamp>) {
         ramps.clear();
-        ramps.push(Ramp::default());
+        ramps.push(PowerRamp::default());
         let end = day.begin + i64::from(day.length);
         // Wherever the panels stand, the sun that is up in this local day has its noon near it.
         let shift = self.plan.longitude / 360.0;
@@ -101,7 +101,7 @@ impl Panels {
     }
 
     /// Adds the ramps of one sun, from its rise to its set, as far as they are in the day.
-    fn add_sun(&self, sun: &Sun, number: i64, day: &LocalDay, ramps: &mut Vec<Ramp>) {
+    fn add_sun(&self, sun: &Sun, number: i64, day: &LocalDay, ramps: &mut Vec<PowerRamp>) {
         let (rise, set) = (sun.noon - sun.half, sun.noon + sun.half);
         let (begin, end) = (precise(day.begin), precise(day.begin + i64::from(day.length)));
         if set <= begin || rise >= end {
@@ -154,7 +154,7 @@ impl Panels {
 
 /// A line drawn through a day in ramps of whole milliwatts a second.
 struct Line<'a> {
-    ramps: &'a mut Vec<Ramp>,
+    ramps: &'a mut Vec<PowerRamp>,
     day: &'a LocalDay,
     /// How far it is drawn, in seconds since 1970.
     at: i64,
@@ -192,7 +192,7 @@ impl Line<'_> {
             (u32::try_from(second - self.day.begin), i32::try_from(power), i32::try_from(slope))
             && at < self.day.length
         {
-            append(self.ramps, Ramp { at, power, slope });
+            append(self.ramps, PowerRamp { at, power, slope });
         }
     }
 }

@@ -39,14 +39,14 @@ fn everything() -> SignalPlan {
     }
 }
 
-fn windows() -> impl Strategy<Value = Vec<Window>> {
+fn windows() -> impl Strategy<Value = Vec<DailyWindow>> {
     let days = prop::sample::select(vec![
         Days::ALL,
         Days::WORKDAYS,
         Days::WEEKEND,
         Days::of(&[Weekday::Sunday, Weekday::Wednesday]),
     ]);
-    let window = (days, 0..DAY_MINUTES, 0..=DAY_MINUTES).prop_map(|(days, from, to)| Window {
+    let window = (days, 0..DAY_MINUTES, 0..=DAY_MINUTES).prop_map(|(days, from, to)| DailyWindow {
         days,
         from,
         to,
@@ -176,7 +176,7 @@ fn brute_force(signal: &Signal, house: &Timestamp, from: u64, to: u64) -> Vec<u1
     let mut now = from;
     while now < to {
         let end = (to).min(now + 1000 - (now + offset) % 1000);
-        let State { moment, tariff, .. } = signal.state(after(now));
+        let SignalSample { moment, tariff, .. } = signal.state(after(now));
         let tariff = usize::from(tariff - 1);
         let lasts = u128::from(end - now);
         sums[tariff] += u128::from(moment.import()) * lasts;
@@ -265,9 +265,9 @@ proptest! {
         house in signals(), times in prop::collection::vec(0_u64..40 * DAY * 1000, 1..6),
     ) {
         let one = signal(&house);
-        let forth: Vec<State> = times.iter().map(|time| one.state(after(*time))).collect();
+        let forth: Vec<SignalSample> = times.iter().map(|time| one.state(after(*time))).collect();
         let other = signal(&house);
-        let mut back: Vec<State> =
+        let mut back: Vec<SignalSample> =
             times.iter().rev().map(|time| other.state(after(*time))).collect();
         back.reverse();
         prop_assert_eq!(&forth, &back);

@@ -4,9 +4,9 @@
 //! is bounded (a sum of uniform draws), and what would still leave the wider band is cut.
 
 use super::household::ordinal;
-use super::moment::Moment;
+use super::phase_powers::PhasePowers;
 use super::plan::ConnectionPlan;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// The band that voltage never leaves, in mV (EN 50160: 230 V −15 % +10 %).
 const BAND: (i64, i64) = (195_500, 253_000);
@@ -33,14 +33,14 @@ pub(super) struct Voltage {
 
 #[derive(Debug, Clone, Copy)]
 struct Octave {
-    stream: Stream,
+    stream: RandomStream,
     every: i64,
     /// What a node's unit is worth, in nV.
     scale: i64,
 }
 
 impl Voltage {
-    pub(super) fn new(plan: &ConnectionPlan, seed: u64, house: Stream) -> Self {
+    pub(super) fn new(plan: &ConnectionPlan, seed: u64, house: RandomStream) -> Self {
         let octave = |(every, share): (i64, f64), index| Octave {
             stream: house.child(index),
             every,
@@ -56,7 +56,7 @@ impl Voltage {
     }
 
     /// Puts the voltages at a second since 1970 into `moment`, whose powers are known.
-    pub(super) fn put(&self, second: i64, moment: &mut Moment) {
+    pub(super) fn put(&self, second: i64, moment: &mut PhasePowers) {
         let [hourly, minutely, neighbours] = &self.octaves;
         let common = hourly.at(self.seed, second, 0) + minutely.at(self.seed, second, 0);
         for (phase, node) in (0..moment.phases).zip(1..) {
@@ -75,7 +75,7 @@ impl Voltage {
 const NODE_DEVIATION: f64 = 37_837.0;
 
 /// A number that is nearly normal, and bounded: four uniform draws of 16 bits, less their mean.
-fn node(seed: u64, stream: Stream, index: i64) -> i64 {
+fn node(seed: u64, stream: RandomStream, index: i64) -> i64 {
     let bits = Draws::new(seed, stream, ordinal(index)).bits();
     let sum: u64 = (0..4).map(|field| (bits >> (16 * field)) & 0xffff).sum();
     sum.cast_signed() - 2 * 65_535
@@ -102,10 +102,11 @@ mod tests {
     use super::*;
 
     fn volts(plan: &ConnectionPlan, seconds: impl Iterator<Item = i64>, mw: i64) -> Vec<f64> {
-        let voltage = Voltage::new(plan, 7, Stream::named("v"));
+        let voltage = Voltage::new(plan, 7, RandomStream::named("v"));
         seconds
             .map(|second| {
-                let mut moment = Moment { phases: 3, active: [mw, 0, 0], ..Moment::default() };
+                let mut moment =
+                    PhasePowers { phases: 3, active: [mw, 0, 0], ..PhasePowers::default() };
                 voltage.put(second, &mut moment);
                 f64::from(moment.voltage[0]) / 1000.0
             })

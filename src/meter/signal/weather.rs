@@ -5,9 +5,9 @@ use std::f64::consts::TAU;
 
 use super::calendar::LocalDay;
 use super::household::{ordinal, precise};
-use super::rhythm::winter;
+use super::load_profile::winter;
 use crate::limits::CLOUD_POINTS;
-use crate::rng::{Draws, Stream};
+use crate::rng::{Draws, RandomStream};
 
 /// Mean outdoor temperature over a year and how far its monthly means swing, in °C: Zürich/Fluntern,
 /// norm 1991–2020 of the weather service (9.8 °C over the year, about 1 in January, 19 in July).
@@ -27,7 +27,7 @@ pub(super) fn norm(of_year: f64, hour: f64) -> f64 {
 
 /// How far the temperature of a day is from the norm, in K.
 pub(super) fn spell(seed: u64, day: &LocalDay) -> f64 {
-    let stream = Stream::named("temperature");
+    let stream = RandomStream::named("temperature");
     let number = day.number();
     let node = |index: i64| Draws::new(seed, stream, ordinal(index)).normal();
     let index = number.div_euclid(SPELL_DAYS);
@@ -39,7 +39,7 @@ pub(super) fn spell(seed: u64, day: &LocalDay) -> f64 {
 
 /// What the sky does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SkyState {
     Clear,
     Broken,
     Overcast,
@@ -48,20 +48,35 @@ enum State {
 /// A kind of day: how long, in seconds on average, each state lasts, and how likely the sky clears
 /// up when broken clouds end.
 #[derive(Debug)]
-struct Kind {
+struct WeatherKind {
     clear: f64,
     broken: f64,
     overcast: f64,
     clears: f64,
-    begins: State,
+    begins: SkyState,
 }
 
-const SUNNY: Kind =
-    Kind { clear: 12_000.0, broken: 900.0, overcast: 300.0, clears: 0.97, begins: State::Clear };
-const MIXED: Kind =
-    Kind { clear: 1800.0, broken: 2400.0, overcast: 1500.0, clears: 0.5, begins: State::Broken };
-const DULL: Kind =
-    Kind { clear: 500.0, broken: 1200.0, overcast: 9000.0, clears: 0.15, begins: State::Overcast };
+const SUNNY: WeatherKind = WeatherKind {
+    clear: 12_000.0,
+    broken: 900.0,
+    overcast: 300.0,
+    clears: 0.97,
+    begins: SkyState::Clear,
+};
+const MIXED: WeatherKind = WeatherKind {
+    clear: 1800.0,
+    broken: 2400.0,
+    overcast: 1500.0,
+    clears: 0.5,
+    begins: SkyState::Broken,
+};
+const DULL: WeatherKind = WeatherKind {
+    clear: 500.0,
+    broken: 1200.0,
+    overcast: 9000.0,
+    clears: 0.15,
+    begins: SkyState::Overcast,
+};
 
 /// How many days are of which kind, sunny and dull, in July and January: so that January is clear for
 /// about a fifth of its daylight, as in Zürich, and a year gives about 1000 kWh a kWp.
@@ -73,8 +88,8 @@ const DULL_DAYS: (f64, f64) = (0.22, 0.60);
 #[derive(Debug)]
 pub(super) struct Clouds {
     draws: Draws,
-    kind: &'static Kind,
-    state: State,
+    kind: &'static WeatherKind,
+    state: SkyState,
     /// Seconds until the state ends.
     left: f64,
     /// The piece of the line in force: second and share at its begin and its end.
@@ -88,7 +103,7 @@ pub(super) struct Clouds {
 impl Clouds {
     /// The clouds of a day of the sun, by its number; they are the same at any time of asking.
     pub(super) fn new(seed: u64, number: i64, of_year: f64) -> Self {
-        let mut draws = Draws::new(seed, Stream::named("clouds"), ordinal(number));
+        let mut draws = Draws::new(seed, RandomStream::named("clouds"), ordinal(number));
         let winter = winter(of_year);
         let between = |(july, january): (f64, f64)| july + (january - july) * winter;
         let kind = draws.unit();
@@ -111,9 +126,9 @@ impl Clouds {
     /// A sky that never changes.
     pub(super) fn still(share: f64) -> Self {
         Self {
-            draws: Draws::new(0, Stream::named("clouds"), 0),
+            draws: Draws::new(0, RandomStream::named("clouds"), 0),
             kind: &SUNNY,
-            state: State::Clear,
+            state: SkyState::Clear,
             left: 0.0,
             from: (0.0, share),
             to: (f64::INFINITY, share),
@@ -154,17 +169,17 @@ impl Clouds {
         }
         if self.left <= 0.0 {
             let next = match self.state {
-                State::Clear | State::Overcast => State::Broken,
-                State::Broken if self.draws.chance(self.kind.clears) => State::Clear,
-                State::Broken => State::Overcast,
+                SkyState::Clear | SkyState::Overcast => SkyState::Broken,
+                SkyState::Broken if self.draws.chance(self.kind.clears) => SkyState::Clear,
+                SkyState::Broken => SkyState::Overcast,
             };
             self.enter(next);
         }
         // How long the share stays as it is, and how fast it goes to the next one.
         let (stays, lasts) = match self.state {
-            State::Clear => (self.exponential(1800.0), 120.0),
-            State::Broken => (self.exponential(140.0), self.draws.uniform(15.0, 60.0)),
-            State::Overcast => (self.exponential(240.0), self.draws.uniform(300.0, 900.0)),
+            SkyState::Clear => (self.exponential(1800.0), 120.0),
+            SkyState::Broken => (self.exponential(140.0), self.draws.uniform(15.0, 60.0)),
+            SkyState::Overcast => (self.exponential(240.0), self.draws.uniform(300.0, 900.0)),
         };
         let stays = stays.max(5.0);
         self.ramp = Some((lasts, self.target()));
@@ -172,11 +187,11 @@ impl Clouds {
         (stays, self.from.1)
     }
 
-    fn enter(&mut self, state: State) {
+    fn enter(&mut self, state: SkyState) {
         let mean = match state {
-            State::Clear => self.kind.clear,
-            State::Broken => self.kind.broken,
-            State::Overcast => self.kind.overcast,
+            SkyState::Clear => self.kind.clear,
+            SkyState::Broken => self.kind.broken,
+            SkyState::Overcast => self.kind.overcast,
         };
         self.state = state;
         self.left = self.exponential(mean);
@@ -185,10 +200,10 @@ impl Clouds {
     /// A share that fits the state.
     fn target(&mut self) -> f64 {
         match self.state {
-            State::Clear => self.draws.uniform(0.97, 1.0),
-            State::Broken if self.draws.chance(0.5) => self.draws.uniform(0.3, 0.5),
-            State::Broken => self.draws.uniform(0.65, 0.9),
-            State::Overcast => self.draws.uniform(0.15, 0.3),
+            SkyState::Clear => self.draws.uniform(0.97, 1.0),
+            SkyState::Broken if self.draws.chance(0.5) => self.draws.uniform(0.3, 0.5),
+            SkyState::Broken => self.draws.uniform(0.65, 0.9),
+            SkyState::Overcast => self.draws.uniform(0.15, 0.3),
         }
     }
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 
 use super::Slave;
-use super::session::Session;
+use super::session::SlaveSession;
 use crate::clock::Sleep;
-use crate::fault::{Listener, Refusing};
+use crate::fault::{FaultListener, Refusing};
 use crate::inflight::ConnectionRegistry;
 use crate::journal::Event;
-use crate::modbus::{BACKLOG, Door, RETRY};
+use crate::modbus::{Acceptor, BACKLOG, RETRY};
 use crate::sockets::Port;
 use crate::tasks::Tasks;
 
@@ -20,7 +20,7 @@ use crate::tasks::Tasks;
 pub(crate) struct Supervisor {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
-    door: Door,
+    door: Acceptor,
     links: ConnectionRegistry,
     refusing: bool,
     /// What the journal was told last; that a slave listens goes without saying.
@@ -36,18 +36,19 @@ impl Supervisor {
         connections: Arc<Tasks>,
     ) -> Self {
         let motions = slave.clock().activity().clone();
-        let door = Door::new(connections, motions, slave.max_connections);
+        let door = Acceptor::new(connections, motions, slave.max_connections);
         Self { slave, port, door, links, refusing: false, announced: true }
     }
 
     /// Asks the rules, and returns when what they say is in force.
     pub(crate) async fn follow(&mut self) -> Refusing {
-        let asked = self.slave.engine.refusing(Listener::Slave(&self.slave.name), self.refusing);
+        let asked =
+            self.slave.engine.refusing(FaultListener::Slave(&self.slave.name), self.refusing);
         if asked.refuse {
             if !self.refusing {
-                self.door.shut();
+                self.door.close();
                 self.port().close();
-                self.door.emptied().await;
+                self.door.drained().await;
             }
         } else {
             self.open();
@@ -88,7 +89,7 @@ impl Supervisor {
 
     fn admit(&self, stream: TcpStream) {
         let stream = self.links.server(stream);
-        let session = Session { slave: Arc::clone(&self.slave), line: stream.line() };
+        let session = SlaveSession { slave: Arc::clone(&self.slave), line: stream.line() };
         self.door.admit(stream, session);
     }
 

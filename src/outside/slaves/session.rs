@@ -9,17 +9,17 @@ use crate::clock::Clock;
 use crate::fault::{SlaveEffect, SlaveRequest, Verdict};
 use crate::inflight::{ActionOrigin, PeerInfo};
 use crate::journal::Event;
-use crate::modbus::{Request, Service};
+use crate::modbus::{ReceivedRequest, Service};
 use crate::wire::{self, Exception};
 
 /// A slave, and the line that a client asks it on.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct SlaveSession {
     pub slave: Arc<Slave>,
     pub line: PeerInfo,
 }
 
-impl Service for Session {
+impl Service for SlaveSession {
     fn clock(&self) -> &Clock {
         &self.slave.clock
     }
@@ -29,12 +29,12 @@ impl Service for Session {
     }
 
     /// Units do not wait for each other.
-    fn turn(&self, request: &Request) -> u8 {
+    fn turn(&self, request: &ReceivedRequest) -> u8 {
         request.unit
     }
 
-    fn ask(&self, request: &Request) -> Verdict<SlaveEffect> {
-        let parsed = wire::Request::parse(request.pdu()).ok();
+    fn ask(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
+        let parsed = wire::RequestPdu::parse(request.pdu()).ok();
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
         let caller = self.line.caller();
@@ -51,7 +51,7 @@ impl Service for Session {
         verdict
     }
 
-    fn execute(&self, request: &Request, reply: &mut wire::Reply) {
+    fn execute(&self, request: &ReceivedRequest, reply: &mut wire::ReplyPdu) {
         match (self.slave.unit(request.unit), self.slave.unknown_unit) {
             (Some(unit), _) => {
                 let mut bank = unit.bank();
@@ -64,8 +64,8 @@ impl Service for Session {
         }
     }
 
-    fn explain(&self, request: &Request, outcome: Cow<'static, str>) {
-        let parsed = wire::Request::parse(request.pdu());
+    fn explain(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
+        let parsed = wire::RequestPdu::parse(request.pdu());
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
         self.slave.journal.write(Event::SlaveRequest {

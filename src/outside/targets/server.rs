@@ -19,8 +19,8 @@ use tokio_rustls::server::TlsStream;
 use super::{Answer, Answered, Received, Target};
 use crate::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
 use crate::limits;
-use crate::scenario::Reply;
-use crate::surface::http::Paused;
+use crate::scenario::TargetReply;
+use crate::surface::http::ListenerPause;
 use crate::surface::http::body::{self, Unread};
 use crate::surface::http::server::{Listening, http};
 use crate::surface::http::write_limit::{Resettable, WriteLimited};
@@ -47,7 +47,7 @@ impl TargetServer {
 
     /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
     /// waits until the returned value is dropped.
-    pub(crate) async fn pause(&self) -> Paused {
+    pub(crate) async fn pause(&self) -> ListenerPause {
         self.0.pause().await
     }
 
@@ -82,7 +82,7 @@ enum Broken {
     Reset,
     /// With a head of our own, which hyper would not send.
     #[error("bad content length")]
-    BadContentLength(Reply),
+    BadContentLength(TargetReply),
 }
 
 /// Serves one connection to its end.
@@ -194,7 +194,7 @@ fn closing(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// A reply of the scenario as hyper sends it; 500 where a header is not one.
-fn response(reply: Reply) -> Response<Full<Bytes>> {
+fn response(reply: TargetReply) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
@@ -206,7 +206,7 @@ fn response(reply: Reply) -> Response<Full<Bytes>> {
 }
 
 /// A response whose `Content-Length` is no number.
-fn bad_length(reply: &Reply) -> String {
+fn bad_length(reply: &TargetReply) -> String {
     let status = StatusCode::from_u16(reply.status).unwrap_or_default();
     let reason = status.canonical_reason().unwrap_or_default();
     let code = reply.status;

@@ -11,14 +11,14 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::scenario::TargetPlan;
 
 /// A target's certificate, made anew at each start: nothing but this house has reason to trust it.
-pub(crate) struct Certificate {
+pub(crate) struct TargetCertificate {
     /// Accepts connections under it.
     pub(crate) acceptor: TlsAcceptor,
     /// What the devices trust.
     pub(crate) root: CertificateDer<'static>,
 }
 
-impl Certificate {
+impl TargetCertificate {
     /// A self-signed certificate for everything the target is known by.
     ///
     /// # Errors

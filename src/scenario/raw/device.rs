@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Choice, DeviceIdText, DeviceModbus, EthSettings, FirmwareText, Instant, Lapse, Listen, Meter,
-    MeterSettings, MqttSettings, Network, OriginText, Power, RegisterMapText, Scalers, Settings,
-    SpeedText, Text, WifiSettings, Wps,
+    Choice, DeviceIdText, DeviceModbus, DurationText, EthSettings, FirmwareText, Listen, Meter,
+    MeterSettings, MqttSettings, Network, OriginText, PlainText, Power, RegisterMapText, Scalers,
+    Settings, SpeedText, TimestampText, WifiSettings, Wps,
 };
 
 /// When the house starts and how its time passes.
@@ -18,7 +18,7 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub struct Clock {
     /// The moment at which the house starts; the real time of the start unless given.
-    pub start: Option<Instant>,
+    pub start: Option<TimestampText>,
     /// How fast time passes; 1 unless given.
     pub speed: Option<SpeedText>,
 }
@@ -56,11 +56,11 @@ pub struct Device {
     /// Its firmware; 2.0.2 unless given.
     pub firmware: Option<FirmwareText>,
     /// What /api/v1/system gives as the build of its firmware; made up from the firmware unless given.
-    pub build: Option<Text>,
+    pub build: Option<PlainText>,
     /// Its licence; plus unless given.
     pub license: Option<License>,
     /// When its licence was activated; 2025-01-15T09:00:00Z unless given.
-    pub activation_date: Option<Instant>,
+    pub activation_date: Option<TimestampText>,
     /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
@@ -109,7 +109,7 @@ pub struct Device {
     /// How an HTTP request without a response ends; code unless given.
     pub http_failure: Option<HttpFailure>,
     /// How long it is gone for when it reboots; 3s unless given.
-    pub reboot_time: Option<Lapse>,
+    pub reboot_time: Option<DurationText>,
     /// Its SD card; false for none, an empty one of 7618 MiB unless given.
     pub sd_card: Option<Choice<bool, SdCard>>,
     /// Which firmware the images are that are uploaded to it. The first that fits counts; with any
@@ -121,12 +121,12 @@ pub struct Device {
     /// Its meter, in place of the house's `meter` as a whole.
     pub meter: Option<Meter>,
     /// The Berry script that is stored on it at the start, at most 8191 bytes; none unless given.
-    pub script: Option<Text>,
+    pub script: Option<PlainText>,
     /// The actions it starts with, in the device's own JSON shape; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of
     /// `actions`.
-    pub actions_file: Option<Text>,
+    pub actions_file: Option<PlainText>,
 }
 
 /// An SD card.
@@ -137,7 +137,7 @@ pub struct SdCard {
     #[schemars(range(min = 1))]
     pub size: Option<u32>,
     /// Files on it, by their paths, with what is in them.
-    pub files: Option<BTreeMap<String, Text>>,
+    pub files: Option<BTreeMap<String, PlainText>>,
 }
 
 /// A firmware image, known by its name, its size or its MD5 sum; all that are given have to fit.
@@ -145,11 +145,11 @@ pub struct SdCard {
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// The name of its file, as upgrade.bin.
-    pub name: Option<Text>,
+    pub name: Option<PlainText>,
     /// Its size in bytes.
     pub size: Option<u64>,
     /// Its MD5 sum, 32 hexadecimal digits.
-    pub md5: Option<Text>,
+    pub md5: Option<PlainText>,
     /// The firmware that it is.
     pub firmware: FirmwareText,
 }

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Choice, DeviceIdText, Lapse, MethodWord, Name, OneOrMany, Range, Seconds, Text, UrlPath,
+    Choice, DeviceIdText, DurationText, MethodWord, NameText, OneOrMany, PlainText, RangeText,
+    Seconds, UrlPath,
 };
 
 /// A fault: a place, a moment and an effect.
@@ -12,7 +13,7 @@ use super::{
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The name under which it is counted, armed and removed; fault-1, fault-2, … unless given.
-    pub id: Option<Name>,
+    pub id: Option<NameText>,
     /// Where: a word for all of a kind, as slave, or a mapping that says more, as {slave: pump}.
     pub at: At,
     /// When; always unless given.
@@ -56,23 +57,23 @@ pub enum PlaceWord {
 pub struct Place {
     /// Calls of the device's API: any, the path as /api/v1/actions/call, or a mapping with `route` and
     /// `method`.
-    pub api: Option<Choice<Text, Calls>>,
+    pub api: Option<Choice<PlainText, Calls>>,
     /// Runs of an action: its id, or any.
-    pub action: Option<Text>,
+    pub action: Option<PlainText>,
     /// The places for requests in progress: any. With `device`, those of that device.
-    pub queue: Option<Any>,
+    pub queue: Option<Wildcard>,
     /// Requests to a slave: its name, or any.
-    pub slave: Option<Text>,
+    pub slave: Option<PlainText>,
     /// Requests to a target: its name, or any.
-    pub target: Option<Text>,
+    pub target: Option<PlainText>,
     /// Requests to the device's own Modbus server: any. With `device`, to that device's.
-    pub modbus: Option<Any>,
+    pub modbus: Option<Wildcard>,
     /// The meter: any. With `device`, the one of that device.
-    pub meter: Option<Any>,
+    pub meter: Option<Wildcard>,
     /// The MQTT client: any. With `device`, the one of that device.
-    pub mqtt: Option<Any>,
+    pub mqtt: Option<Wildcard>,
     /// The events of the live stream: any. With `device`, those of that device.
-    pub live: Option<Any>,
+    pub live: Option<Wildcard>,
     /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
@@ -84,9 +85,9 @@ pub struct Place {
     /// The function code; of a slave 1 to 6, 15, 16, 17, 22 or 23 (slave, modbus).
     pub function: Option<u8>,
     /// Registers or coils of which the request touches at least one (slave, modbus).
-    pub address: Option<Range>,
+    pub address: Option<RangeText>,
     /// A register value that the request writes, or a range of them (slave).
-    pub value: Option<Range>,
+    pub value: Option<RangeText>,
 }
 
 /// Calls of the device's API.
@@ -103,7 +104,8 @@ pub struct Calls {
 /// All of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Any {
+#[schemars(rename = "Any")]
+pub enum Wildcard {
     /// All of them.
     Any,
 }
@@ -116,11 +118,11 @@ pub struct When {
     /// Whether the rule is armed at the start; true unless given.
     pub armed: Option<bool>,
     /// How long after arming it begins; 0 unless given.
-    pub after: Option<Lapse>,
+    pub after: Option<DurationText>,
     /// How long it lasts from there; for good unless given.
-    pub r#for: Option<Lapse>,
+    pub r#for: Option<DurationText>,
     /// After how much time that comes round again; needs `for`.
-    pub every: Option<Lapse>,
+    pub every: Option<DurationText>,
     /// Only the first so many matches.
     pub first: Option<u64>,
     /// Only this match, or these, counted from 1.
@@ -224,7 +226,7 @@ pub enum EffectOf {
     /// action, slave, target: whatever makes the request end with exactly this code.
     Result(i32),
     /// action: its requests keep running for this time.
-    Hold(Lapse),
+    Hold(DurationText),
     /// queue: so many places are taken by someone else.
     Occupy(#[schemars(range(min = 1, max = 20))] u8),
     /// queue: there are only so many places.
@@ -236,7 +238,7 @@ pub enum EffectOf {
     /// slave, modbus: the connection is closed at this moment.
     Close(Moment),
     /// live: the event and those after it are held back for this time.
-    Stall(Lapse),
+    Stall(DurationText),
     /// api: the connection ends after so many bytes of the response. live: after so many of the event.
     Cut(#[schemars(range(max = 1_048_576))] u32),
     /// api: the response trickles out.
@@ -260,7 +262,7 @@ pub enum EffectOf {
     /// meter: the counter of imported energy stands so many kWh too low.
     JumpBack(#[schemars(range(min = 0.001, max = 1_000_000))] f64),
     /// meter: its clock is ahead by so much, or off as a mapping says.
-    ClockDrift(Choice<Lapse, Drift>),
+    ClockDrift(Choice<DurationText, Drift>),
     /// meter: this phase, or these, are not measured.
     MissingPhase(OneOrMany<Phase>),
 }
@@ -271,11 +273,11 @@ pub enum EffectOf {
 #[schemars(extend("minProperties" = 1))]
 pub struct Drift {
     /// Ahead by so much.
-    pub ahead: Option<Lapse>,
+    pub ahead: Option<DurationText>,
     /// Behind by so much; in place of `ahead`.
-    pub behind: Option<Lapse>,
+    pub behind: Option<DurationText>,
     /// By so much more with each day, in the same direction; 0 unless given.
-    pub per_day: Option<Lapse>,
+    pub per_day: Option<DurationText>,
 }
 
 /// A phase of the grid.
@@ -304,16 +306,16 @@ pub struct StatusOf {
 }
 
 /// A delay: always the same, or drawn anew for each request.
-pub type DelayOf = Choice<Lapse, Distribution>;
+pub type DelayOf = Choice<DurationText, Distribution>;
 
 /// A delay's distribution; exactly one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Distribution {
     /// Always the same.
-    Fixed(Lapse),
+    Fixed(DurationText),
     /// Anything between the two, alike.
-    Uniform([Lapse; 2]),
+    Uniform([DurationText; 2]),
     /// Normal, cut off at zero.
     Normal(Normal),
     /// Log-normal: many near the median, few far above it.
@@ -325,9 +327,9 @@ pub enum Distribution {
 #[serde(deny_unknown_fields)]
 pub struct Normal {
     /// The middle.
-    pub mean: Lapse,
+    pub mean: DurationText,
     /// The standard deviation.
-    pub deviation: Lapse,
+    pub deviation: DurationText,
 }
 
 /// A log-normal distribution.
@@ -335,9 +337,9 @@ pub struct Normal {
 #[serde(deny_unknown_fields)]
 pub struct Lognormal {
     /// Half of the delays are longer.
-    pub median: Lapse,
+    pub median: DurationText,
     /// One in twenty is longer.
-    pub p95: Lapse,
+    pub p95: DurationText,
 }
 
 /// When, relative to the reply.
@@ -360,7 +362,7 @@ pub struct Drip {
     #[schemars(range(min = 1, max = 65536))]
     pub bytes: Option<u32>,
     /// The pause between them.
-    pub every: Lapse,
+    pub every: DurationText,
 }
 
 /// Two segments.
@@ -371,5 +373,5 @@ pub struct Split {
     #[schemars(range(min = 1, max = 259))]
     pub at: u16,
     /// The pause before the second one.
-    pub gap: Lapse,
+    pub gap: DurationText,
 }

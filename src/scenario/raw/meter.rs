@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Choice, KeyText, Lapse, MeterText, OneOrMany, Text, TimeOfDay};
+use super::{Choice, DurationText, KeyText, MeterText, OneOrMany, PlainText, TimeOfDay};
 
 /// A meter: what it is, and what it measures. Power and energy follow from the seed and the time
 /// alone, or from a recording.
@@ -28,7 +28,7 @@ pub struct Meter {
     /// The voltage and what the grid does to it.
     pub grid: Option<Grid>,
     /// Over how long maximum demand is averaged: 5m, 10m, 15m, 30m or 60m; 15m unless given.
-    pub demand_period: Option<Lapse>,
+    pub demand_period: Option<DurationText>,
     /// What the counters show when the house starts; 0 unless given.
     pub start: Option<Counters>,
     /// How the tariff registers are cut; exact unless given.
@@ -45,7 +45,7 @@ pub struct Meter {
     /// its meter settings.
     pub encryption_key: Option<KeyText>,
     /// A recording that drives the meter, in place of the model.
-    pub replay: Option<Choice<Text, Replay>>,
+    pub replay: Option<Choice<PlainText, Replay>>,
 }
 
 /// A kind of meter.
@@ -178,7 +178,7 @@ pub struct Load {
     /// A load that it is like.
     pub like: Option<LoadWord>,
     /// What it is called, for people.
-    pub name: Option<Text>,
+    pub name: Option<PlainText>,
     /// What it draws, in W.
     #[schemars(range(min = 0, max = 100_000))]
     pub watts: Option<f64>,
@@ -194,9 +194,9 @@ pub struct Load {
     /// The mean time of the day at which that begins.
     pub at: Option<TimeOfDay>,
     /// How far the beginning strays from it; 0 unless given.
-    pub jitter: Option<Lapse>,
+    pub jitter: Option<DurationText>,
     /// How long that lasts, on the mean.
-    pub lasts: Option<Lapse>,
+    pub lasts: Option<DurationText>,
     /// How likely it is on each of the days; 1 unless given.
     #[schemars(range(min = 0.001, max = 1))]
     pub chance: Option<f64>,
@@ -204,7 +204,7 @@ pub struct Load {
     #[schemars(range(min = 0, max = 100_000))]
     pub annual_kwh: Option<f64>,
     /// How long it runs at a time as the cold asks (like a heat pump).
-    pub run: Option<Lapse>,
+    pub run: Option<DurationText>,
 }
 
 /// Some hours of some days.
@@ -312,7 +312,7 @@ pub enum TariffRegisters {
 #[serde(deny_unknown_fields)]
 pub struct Replay {
     /// A CSV file as the device writes it to its SD card, relative to this file.
-    pub file: Text,
+    pub file: PlainText,
     /// What comes after its last row; loop unless given.
     pub mode: Option<ReplayMode>,
     /// Whether values between two rows lie between theirs, in place of the earlier row's; true unless

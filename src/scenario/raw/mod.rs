@@ -28,8 +28,8 @@ pub use self::device::{
     License, Mdns, Outbound, SdCard,
 };
 pub use self::fault::{
-    Any, At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal,
-    Moment, Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When,
+    At, Calls, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord, Lognormal, Moment,
+    Normal, Phase, Place, PlaceWord, Rule, Split, StatusCode, StatusOf, When, Wildcard,
 };
 pub use self::meter::{
     Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
@@ -37,9 +37,9 @@ pub use self::meter::{
 };
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, FirmwareText, Host, Instant, KeyText, Lapse, Listen, Mac, MeterText, MethodWord,
-    Name, OriginText, Range, Seconds, SpeedText, Text, TimeOfDay, UnitId, UrlPath, scalar_named,
-    scalar_with_pattern,
+    DeviceIdText, DurationText, FirmwareText, Host, KeyText, Listen, Mac, MeterText, MethodWord,
+    NameText, OriginText, PlainText, RangeText, Seconds, SpeedText, TimeOfDay, TimestampText,
+    UnitId, UrlPath, scalar_named, scalar_with_pattern,
 };
 pub use self::site::{
     AuthText, EthSettings, HtText, MeterSettings, MqttSettings, Network, Power, Scalers, Settings,
@@ -58,7 +58,7 @@ pub use self::target::{Reply, Route, Target};
 #[schemars(title = "wwsim scenario")]
 pub struct Scenario {
     /// What the house is called, for people.
-    pub name: Option<Text>,
+    pub name: Option<PlainText>,
     /// What all randomness of the house comes from. Same file, same seed, same requests: same
     /// answers. 0 unless given.
     pub seed: Option<u64>,
@@ -79,11 +79,11 @@ pub struct Scenario {
     #[schemars(length(min = 1))]
     pub devices: Option<Vec<Device>>,
     /// The Modbus slaves, by name.
-    pub slaves: Option<BTreeMap<Name, Slave>>,
+    pub slaves: Option<BTreeMap<NameText, Slave>>,
     /// The HTTP targets, by name.
-    pub http_targets: Option<BTreeMap<Name, Target>>,
+    pub http_targets: Option<BTreeMap<NameText, Target>>,
     /// The MQTT brokers beside the house, by name.
-    pub mqtt_brokers: Option<BTreeMap<Name, Broker>>,
+    pub mqtt_brokers: Option<BTreeMap<NameText, Broker>>,
     /// What befalls the house. Rules are asked in this order: delays of several add up, the first
     /// effect that decides the outcome wins.
     pub faults: Option<Vec<Rule>>,

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{Choice, Listen};
-use crate::device::config::{NumberType, RegisterId, WordOrder};
+use crate::device::config::{MapWordOrder, NumberType, RegisterId};
 
 /// The server: where it listens, or a mapping that says more.
 pub type DeviceModbus = Choice<Listen, ModbusServer>;
@@ -36,7 +36,7 @@ impl JsonSchema for RegisterMapText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let numbers = NumberType::NAMES.map(|(name, _)| name);
-        let orders = WordOrder::NAMES.map(|(name, _)| name);
+        let orders = MapWordOrder::NAMES.map(|(name, _)| name);
         let ids: Vec<_> = RegisterId::names().collect();
         json_schema!({
             "description": "The device's own shape, as POST /api/v1/modbus takes it.",

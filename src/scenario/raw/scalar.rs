@@ -117,14 +117,14 @@ fn check<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {
 #[must_use]
 pub fn scalar_named(name: &str) -> Option<Check> {
     Some(match name {
-        "Duration" => check::<Lapse>,
-        "Range" => check::<Range>,
+        "Duration" => check::<DurationText>,
+        "Range" => check::<RangeText>,
         "Speed" => check::<SpeedText>,
-        "Timestamp" => check::<Instant>,
+        "Timestamp" => check::<TimestampText>,
         "SocketAddress" => check::<Listen>,
         "Host" => check::<Host>,
-        "Text" => check::<Text>,
-        "Name" => check::<Name>,
+        "Text" => check::<PlainText>,
+        "Name" => check::<NameText>,
         "DeviceId" => check::<DeviceIdText>,
         "Firmware" => check::<FirmwareText>,
         "Origin" => check::<OriginText>,
@@ -146,7 +146,7 @@ pub fn scalar_named(name: &str) -> Option<Check> {
 #[must_use]
 pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
     match pattern {
-        Name::PATTERN => Some(check::<Name>),
+        NameText::PATTERN => Some(check::<NameText>),
         UnitId::PATTERN => Some(check::<UnitId>),
         _ => None,
     }
@@ -154,10 +154,10 @@ pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
 
 /// A time: `250ms`, `30s`, `5m`, `2h`, `30d`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lapse(pub Duration);
+pub struct DurationText(pub Duration);
 
 scalar!(
-    Lapse,
+    DurationText,
     "Duration",
     "A time with its unit: 250ms, 1.5s, 30s, 5m, 2h, 30d. Only 0 goes without.",
     {
@@ -169,7 +169,7 @@ scalar!(
     }
 );
 
-impl Lapse {
+impl DurationText {
     const UNITS: [(&'static str, u128); 5] = [
         ("ms", 1_000_000),
         ("s", 1_000_000_000),
@@ -181,7 +181,7 @@ impl Lapse {
     const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 }
 
-impl FromStr for Lapse {
+impl FromStr for DurationText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -222,7 +222,7 @@ impl FromStr for Lapse {
     }
 }
 
-impl fmt::Display for Lapse {
+impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
         if nanos == 0 {
@@ -256,7 +256,7 @@ impl FromStr for Seconds {
         if let Ok(seconds) = text.parse::<u32>() {
             return Ok(Self(seconds));
         }
-        let lapse = text.parse::<Lapse>()?.0;
+        let lapse = text.parse::<DurationText>()?.0;
         u32::try_from(lapse.as_secs())
             .ok()
             .filter(|_| lapse.subsec_nanos() == 0)
@@ -273,7 +273,7 @@ impl fmt::Display for Seconds {
 
 /// One number or a range with both ends: `10`, `10..20`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
+pub struct RangeText {
     /// The first.
     pub first: u16,
     /// The last, included.
@@ -281,7 +281,7 @@ pub struct Range {
 }
 
 scalar!(
-    Range,
+    RangeText,
     "Range",
     "A number from 0 to 65535, or a range with both ends included: 10..20.",
     {
@@ -293,7 +293,7 @@ scalar!(
     }
 );
 
-impl Range {
+impl RangeText {
     /// The numbers of the range.
     #[must_use]
     pub const fn inclusive(self) -> RangeInclusive<u16> {
@@ -301,7 +301,7 @@ impl Range {
     }
 }
 
-impl FromStr for Range {
+impl FromStr for RangeText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -329,7 +329,7 @@ impl FromStr for Range {
     }
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for RangeText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.first)?;
         if self.first == self.last { Ok(()) } else { write!(f, "..{}", self.last) }
@@ -375,16 +375,16 @@ impl fmt::Display for SpeedText {
 
 /// A moment in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instant(pub Timestamp);
+pub struct TimestampText(pub Timestamp);
 
 scalar!(
-    Instant,
+    TimestampText,
     "Timestamp",
     "A moment with its offset: 2026-01-15T18:00:00+01:00.",
     { "type": "string", "format": "date-time", "examples": ["2026-01-15T18:00:00+01:00"] }
 );
 
-impl FromStr for Instant {
+impl FromStr for TimestampText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -397,7 +397,7 @@ impl FromStr for Instant {
     }
 }
 
-impl fmt::Display for Instant {
+impl fmt::Display for TimestampText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -470,16 +470,16 @@ impl fmt::Display for Host {
 
 /// Text, also where YAML reads a number or a boolean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text(pub String);
+pub struct PlainText(pub String);
 
 scalar!(
-    Text,
+    PlainText,
     "Text",
     "Text; a number or a boolean counts as the text it is written as.",
     { "type": ["string", "number", "boolean"] }
 );
 
-impl Text {
+impl PlainText {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -487,7 +487,7 @@ impl Text {
     }
 }
 
-impl FromStr for Text {
+impl FromStr for PlainText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -495,7 +495,7 @@ impl FromStr for Text {
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for PlainText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -503,16 +503,16 @@ impl fmt::Display for Text {
 
 /// The name of a slave, a target or a rule, which is also part of the control plane's URLs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(pub String);
+pub struct NameText(pub String);
 
 scalar!(
-    Name,
+    NameText,
     "Name",
     "A name: 1 to 64 letters, digits, `_`, `-` or `.`.",
-    { "type": "string", "pattern": Name::PATTERN }
+    { "type": "string", "pattern": NameText::PATTERN }
 );
 
-impl Name {
+impl NameText {
     const PATTERN: &'static str = "^[A-Za-z0-9_.-]{1,64}$";
     /// What a place says that means all of its kind.
     pub const ANY: &'static str = "any";
@@ -524,7 +524,7 @@ impl Name {
     }
 }
 
-impl FromStr for Name {
+impl FromStr for NameText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -540,7 +540,7 @@ impl FromStr for Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for NameText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -895,7 +895,7 @@ mod tests {
     use super::*;
 
     fn lapse(text: &str) -> Result<Duration, String> {
-        text.parse::<Lapse>().map(|lapse| lapse.0)
+        text.parse::<DurationText>().map(|lapse| lapse.0)
     }
 
     #[test]
@@ -932,10 +932,10 @@ mod tests {
     #[test]
     fn times_are_written_in_the_largest_whole_unit() {
         for text in ["250ms", "1500ms", "30s", "5m", "2h", "30d", "0", "0.25ms", "1.000001ms"] {
-            assert_eq!(text.parse::<Lapse>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<DurationText>().unwrap().to_string(), text);
         }
-        assert_eq!("90s".parse::<Lapse>().unwrap().to_string(), "90s");
-        assert_eq!("60s".parse::<Lapse>().unwrap().to_string(), "1m");
+        assert_eq!("90s".parse::<DurationText>().unwrap().to_string(), "90s");
+        assert_eq!("60s".parse::<DurationText>().unwrap().to_string(), "1m");
     }
 
     #[test]
@@ -962,11 +962,11 @@ mod tests {
 
     #[test]
     fn ranges_include_both_ends() {
-        assert_eq!("10..20".parse(), Ok(Range { first: 10, last: 20 }));
-        assert_eq!("7".parse(), Ok(Range { first: 7, last: 7 }));
-        assert_eq!("0x10..0xffff".parse(), Ok(Range { first: 16, last: 65535 }));
+        assert_eq!("10..20".parse(), Ok(RangeText { first: 10, last: 20 }));
+        assert_eq!("7".parse(), Ok(RangeText { first: 7, last: 7 }));
+        assert_eq!("0x10..0xffff".parse(), Ok(RangeText { first: 16, last: 65535 }));
         for wrong in ["", "20..10", "10..=20", "10..", "..5", "70000", "+5", "-1", "1.5"] {
-            assert!(wrong.parse::<Range>().is_err(), "{wrong}");
+            assert!(wrong.parse::<RangeText>().is_err(), "{wrong}");
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::scalar::{Mac, scalar};
-use super::{Lapse, Text};
+use super::{DurationText, PlainText};
 use crate::device::config::table::{Object, Side};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
@@ -121,7 +121,7 @@ pub struct Power {
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// Its name, 1 to 32 bytes.
-    pub ssid: Text,
+    pub ssid: PlainText,
     /// The address of its access point; made up unless given.
     pub bssid: Option<Mac>,
     /// Its channel; made up unless given.
@@ -137,9 +137,9 @@ pub struct Network {
     /// Whether it offers WPS; true unless given.
     pub wps: Option<bool>,
     /// Its country, two letters; CH unless given.
-    pub country: Option<Text>,
+    pub country: Option<PlainText>,
     /// Its password, which the device's has to equal; any password will do unless given.
-    pub password: Option<Text>,
+    pub password: Option<PlainText>,
 }
 
 /// The router that a WPS pairing finds.
@@ -147,12 +147,12 @@ pub struct Network {
 #[serde(deny_unknown_fields)]
 pub struct Wps {
     /// The network that the device is in then.
-    pub network: Text,
+    pub network: PlainText,
     /// The password that the router hands over; one is made up unless given.
-    pub password: Option<Text>,
+    pub password: Option<PlainText>,
     /// How long after the start of a pairing the device is in; 15s unless given. From 120s on it is
     /// too late.
-    pub after: Option<Lapse>,
+    pub after: Option<DurationText>,
 }
 
 /// One of the words that a type of the device has.

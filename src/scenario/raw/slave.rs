@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Host, Lapse, Listen, Range, Text, UnitId};
+use super::{DurationText, Host, Listen, PlainText, RangeText, UnitId};
 
 /// A Modbus TCP slave: one listener with one or more units behind it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,14 +21,14 @@ pub struct Slave {
     /// Its units, by unit id.
     pub units: Option<BTreeMap<UnitId, Unit>>,
     /// How long a healthy reply takes; 0 unless given.
-    pub latency: Option<Lapse>,
+    pub latency: Option<DurationText>,
     /// What a request to a unit that is not there gets; silence unless given.
     pub unknown_unit: Option<UnknownUnit>,
     /// Connections it serves at once; 32 unless given.
     #[schemars(range(min = 1, max = 1024))]
     pub max_connections: Option<u32>,
     /// The real time after which it closes an idle connection; 5m unless given.
-    pub idle: Option<Lapse>,
+    pub idle: Option<DurationText>,
 }
 
 /// What a request to a unit that is not there gets.
@@ -60,9 +60,9 @@ pub struct Unit {
 #[serde(deny_unknown_fields)]
 pub struct Bits {
     /// One of them, or a range.
-    pub address: Range,
+    pub address: RangeText,
     /// A name for people.
-    pub name: Option<Text>,
+    pub name: Option<PlainText>,
     /// What they are at the start, all alike; false unless given.
     pub value: Option<bool>,
     /// Whether a client's write is refused (coils); false unless given.
@@ -78,12 +78,12 @@ pub struct Bits {
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// Its first register; a range is filled with values of this kind.
-    pub address: Range,
+    pub address: RangeText,
     /// How many values of this kind stand one after another; 1 unless given.
     #[schemars(range(min = 1))]
     pub count: Option<u16>,
     /// A name for people.
-    pub name: Option<Text>,
+    pub name: Option<PlainText>,
     /// How the registers are to be read; ushort unless given.
     pub r#type: Option<ValueType>,
     /// How many registers a hex or string value takes; as many as its value needs unless given.
@@ -239,7 +239,7 @@ pub struct Ramp {
     /// The number at the end.
     pub to: f64,
     /// How long it takes.
-    pub over: Lapse,
+    pub over: DurationText,
     /// Whether it begins anew then; false unless given, and it stays at the end.
     pub repeat: Option<bool>,
 }
@@ -253,9 +253,9 @@ pub struct Sine {
     /// The largest distance from it.
     pub amplitude: f64,
     /// One round.
-    pub period: Lapse,
+    pub period: DurationText,
     /// How far into the round it starts; 0 unless given.
-    pub phase: Option<Lapse>,
+    pub phase: Option<DurationText>,
 }
 
 /// Steps at regular times; wraps as the register does.
@@ -267,7 +267,7 @@ pub struct Counter {
     /// What is added each time; 1 unless given.
     pub step: Option<f64>,
     /// How often.
-    pub every: Lapse,
+    pub every: DurationText,
 }
 
 /// Random steps, reflected at the bounds; the same at the same time with the same seed.
@@ -279,7 +279,7 @@ pub struct RandomWalk {
     /// The standard deviation of one step.
     pub step: f64,
     /// How often it steps.
-    pub every: Lapse,
+    pub every: DurationText,
     /// The lower bound.
     pub min: f64,
     /// The upper bound.
@@ -292,7 +292,7 @@ pub struct RandomWalk {
 #[serde(deny_unknown_fields)]
 pub struct OnWrite {
     /// How long after the write; 0 unless given.
-    pub after: Option<Lapse>,
+    pub after: Option<DurationText>,
     /// The register that takes `value`.
     pub set: Option<StoredRegister>,
     /// The register that takes what was written.

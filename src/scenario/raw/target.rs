@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Lapse, Listen, MethodWord, Text, UrlPath};
+use super::{DurationText, Host, Listen, MethodWord, PlainText, UrlPath};
 
 /// A small HTTP server that actions call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub struct Target {
     /// given.
     pub tls: Option<bool>,
     /// How long an answer takes where its route does not say; 0 unless given.
-    pub latency: Option<Lapse>,
+    pub latency: Option<DurationText>,
     /// What it answers: the first route that matches, 404 where none does. Without routes it answers
     /// 200 to everything.
     pub routes: Option<Vec<Route>>,
@@ -37,11 +37,11 @@ pub struct Route {
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// The headers, of each of the replies where there are several.
-    pub headers: Option<BTreeMap<String, Text>>,
+    pub headers: Option<BTreeMap<String, PlainText>>,
     /// The body; empty unless given.
-    pub body: Option<Text>,
+    pub body: Option<PlainText>,
     /// How long the answer takes.
-    pub latency: Option<Lapse>,
+    pub latency: Option<DurationText>,
     /// Answers given one after another, beginning anew at the end: a light that toggles.
     #[schemars(length(min = 1))]
     pub replies: Option<Vec<Reply>>,
@@ -55,9 +55,9 @@ pub struct Reply {
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// Its own headers, in place of those of the same name on the route.
-    pub headers: Option<BTreeMap<String, Text>>,
+    pub headers: Option<BTreeMap<String, PlainText>>,
     /// The body; empty unless given.
-    pub body: Option<Text>,
+    pub body: Option<PlainText>,
     /// How long the answer takes.
-    pub latency: Option<Lapse>,
+    pub latency: Option<DurationText>,
 }

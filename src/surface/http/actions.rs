@@ -9,23 +9,23 @@ use hyper::header::LOCATION;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::{Call, Reply};
-use crate::device::actions::{Definition, Status};
+use super::{Call, HttpReply};
+use crate::device::actions::{Definition, RequestStatus};
 use crate::device::{CallRefused, CallRoute};
 
 /// The definition as it was stored.
-pub(super) fn definition(call: &Call<'_>) -> Reply {
+pub(super) fn definition(call: &Call<'_>) -> HttpReply {
     match call.device().definition() {
-        Some(definition) => Reply::raw_json(StatusCode::OK, definition.to_json()),
-        None => Reply::error(StatusCode::NOT_FOUND, "no_actions", "no actions are defined"),
+        Some(definition) => HttpReply::raw_json(StatusCode::OK, definition.to_json()),
+        None => HttpReply::error(StatusCode::NOT_FOUND, "no_actions", "no actions are defined"),
     }
 }
 
 /// A new definition; a wrong one leaves the old one in place.
-pub(super) fn replace(call: &Call<'_>) -> Reply {
+pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     match Definition::parse(&call.body) {
         Ok(definition) => {
-            let reply = Reply::raw_json(StatusCode::OK, definition.to_json());
+            let reply = HttpReply::raw_json(StatusCode::OK, definition.to_json());
             call.device().store(Arc::new(definition));
             reply
         }
@@ -33,19 +33,19 @@ pub(super) fn replace(call: &Call<'_>) -> Reply {
             let details = json!({ "field": error.field });
             let message =
                 if error.field.is_empty() { error.message.clone() } else { error.to_string() };
-            Reply::error_with(StatusCode::BAD_REQUEST, "invalid_definition", &message, &details)
+            HttpReply::error_with(StatusCode::BAD_REQUEST, "invalid_definition", &message, &details)
         }
     }
 }
 
 /// No definition, whether there was one or not.
-pub(super) fn delete(call: &Call<'_>) -> Reply {
+pub(super) fn delete(call: &Call<'_>) -> HttpReply {
     call.device().delete_definition();
-    Reply::empty(StatusCode::NO_CONTENT)
+    HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
 /// A call of an action.
-pub(super) fn call(call: &Call<'_>) -> Reply {
+pub(super) fn call(call: &Call<'_>) -> HttpReply {
     let id = match id(call, "of the action to call, as ?id=1") {
         Ok(id) => id,
         Err(refused) => return refused,
@@ -56,17 +56,17 @@ pub(super) fn call(call: &Call<'_>) -> Reply {
     };
     let ids: Vec<u64> = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
     call.start(run);
-    match call.device().settings().call_route {
+    match call.device().action_policy().call_route {
         CallRoute::Page => {
             let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
             let location = format!("/api/v1/actions/status?id={}", ids.join(","));
-            Reply::empty(StatusCode::ACCEPTED).with(LOCATION, &location)
+            HttpReply::empty(StatusCode::ACCEPTED).with(LOCATION, &location)
         }
-        CallRoute::Rest => Reply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
+        CallRoute::Rest => HttpReply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
     }
 }
 
-fn refusal(refused: CallRefused) -> Reply {
+fn refusal(refused: CallRefused) -> HttpReply {
     let key = match refused {
         CallRefused::Unknown => "unknown_action",
         CallRefused::Disabled => "action_disabled",
@@ -75,11 +75,11 @@ fn refusal(refused: CallRefused) -> Reply {
         CallRefused::Full => "too_many_requests",
     };
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    Reply::error(status, key, &refused.to_string())
+    HttpReply::error(status, key, &refused.to_string())
 }
 
 /// What became of requests, in the order asked.
-pub(super) fn status(call: &Call<'_>) -> Reply {
+pub(super) fn status(call: &Call<'_>) -> HttpReply {
     let ids = match id(call, "of the requests to look up, as ?id=139,140") {
         Ok(ids) => ids,
         Err(refused) => return refused,
@@ -88,14 +88,14 @@ pub(super) fn status(call: &Call<'_>) -> Reply {
     let ids: Result<Vec<u64>, String> = ids.split(',').map(status_id).collect();
     let entries = match ids {
         Ok(ids) => call.device().status(&ids),
-        Err(message) => return Reply::error(StatusCode::BAD_REQUEST, "invalid_id", &message),
+        Err(message) => return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_id", &message),
     };
     if entries.is_empty() {
         let message = "no request has this id, or it was too long ago";
-        return Reply::error(StatusCode::NOT_FOUND, "unknown_status", message);
+        return HttpReply::error(StatusCode::NOT_FOUND, "unknown_status", message);
     }
     let entries: Vec<Shown<'_>> = entries.iter().map(Shown::from).collect();
-    Reply::json(StatusCode::OK, &entries)
+    HttpReply::json(StatusCode::OK, &entries)
 }
 
 fn status_id(text: &str) -> Result<u64, String> {
@@ -106,15 +106,15 @@ fn status_id(text: &str) -> Result<u64, String> {
 }
 
 /// The parameter `id`, which a call cannot do without.
-fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, Reply> {
+fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, HttpReply> {
     match call.query().one("id") {
         Ok(Some(id)) if !id.is_empty() => Ok(id),
         Ok(_) => {
             let message = format!("the id {what}, is missing");
-            Err(Reply::error(StatusCode::BAD_REQUEST, "missing_id", &message))
+            Err(HttpReply::error(StatusCode::BAD_REQUEST, "missing_id", &message))
         }
         Err(repeated) => {
-            Err(Reply::error(StatusCode::BAD_REQUEST, "invalid_id", &repeated.to_string()))
+            Err(HttpReply::error(StatusCode::BAD_REQUEST, "invalid_id", &repeated.to_string()))
         }
     }
 }
@@ -129,9 +129,9 @@ struct Shown<'a> {
     exe_time: Duration,
 }
 
-impl<'a> From<&'a Status> for Shown<'a> {
-    fn from(status: &'a Status) -> Self {
-        let Status { action, id, code, exe_time } = status;
+impl<'a> From<&'a RequestStatus> for Shown<'a> {
+    fn from(status: &'a RequestStatus) -> Self {
+        let RequestStatus { action, id, code, exe_time } = status;
         Self { action_id: action, id: *id, code: *code, exe_time: *exe_time }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn times_have_no_exponent_and_no_trailing_zeros() {
         let shown = |millis| {
-            let status = Status {
+            let status = RequestStatus {
                 action: "1".into(),
                 id: 139,
                 code: 200,

@@ -22,15 +22,15 @@ use subtle::{Choice, ConstantTimeEq};
 use tokio::time::Instant;
 use tokio_rustls::rustls::crypto::ring;
 
-use super::Reply;
-use super::digest::{self, Claim, Credentials, Malformed, Qop, Sum};
+use super::HttpReply;
+use super::digest::{self, Claim, Credentials, DigestError, Qop, Sum};
 use crate::device::{DigestMode, Feature, Profile, View};
 use crate::limits;
 
 /// Who watches the API of one device.
-pub(super) struct Guard {
+pub(super) struct Authenticator {
     mode: DigestMode,
-    key: Key,
+    key: NonceKey,
     opaque: String,
     /// Real time: it guards the device, it is nothing that is simulated.
     started: Instant,
@@ -39,24 +39,24 @@ pub(super) struct Guard {
 
 /// What is to become of a request.
 #[derive(Debug)]
-pub(super) enum Gate {
+pub(super) enum AuthDecision {
     /// It may pass.
     Open,
     /// Only its body can tell.
     Body,
     /// It may not, for this reason.
-    Closed(Refusal),
+    Closed(AuthRefusal),
 }
 
 /// Why a request may not pass: for the journal. A client learns of a stale nonce, nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum AuthRefusal {
     #[error("no credentials")]
     None,
     #[error("several Authorization headers")]
     Several,
     #[error("unreadable Digest: {0}")]
-    Malformed(Malformed),
+    Malformed(DigestError),
     #[error("not Basic with a user name and a password")]
     NotBasic,
     #[error("wrong user name, realm, uri or password")]
@@ -69,38 +69,38 @@ pub(super) enum Refusal {
     NoBody,
 }
 
-impl Refusal {
+impl AuthRefusal {
     fn is_stale(self) -> bool {
         matches!(self, Self::Expired | Self::Replayed)
     }
 }
 
-impl Guard {
+impl Authenticator {
     pub(super) fn new(mode: DigestMode) -> Self {
-        let key = Key::random();
+        let key = NonceKey::random();
         // Nobody can make a nonce from it: its message is longer than theirs.
         let opaque = text(digest::hex(key.sum(b"opaque, told to everyone")));
         let (started, nonces) = (Instant::now(), Mutex::default());
         Self { mode, key, opaque, started, nonces }
     }
 
-    /// Looks at the head of a request; where that has to be [`Gate::Body`], [`Guard::settle`] is
+    /// Looks at the head of a request; where that has to be [`AuthDecision::Body`], [`Authenticator::settle`] is
     /// asked with the body.
-    pub(super) fn check(&self, head: &Parts, view: &View) -> Gate {
+    pub(super) fn check(&self, head: &Parts, view: &View) -> AuthDecision {
         match self.examine(head, view, None) {
-            Ok(true) => Gate::Open,
-            Ok(false) => Gate::Body,
-            Err(refusal) => Gate::Closed(refusal),
+            Ok(true) => AuthDecision::Open,
+            Ok(false) => AuthDecision::Body,
+            Err(refusal) => AuthDecision::Closed(refusal),
         }
     }
 
     /// Looks at a request whose body is needed.
-    pub(super) fn settle(&self, head: &Parts, view: &View, body: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn settle(&self, head: &Parts, view: &View, body: &[u8]) -> Result<(), AuthRefusal> {
         self.examine(head, view, Some(digest::body_sum(body))).map(drop)
     }
 
     /// The answer to who may not pass: a challenge.
-    pub(super) fn challenge(&self, view: &View, refusal: Refusal) -> Reply {
+    pub(super) fn challenge(&self, view: &View, refusal: AuthRefusal) -> HttpReply {
         let realm = escaped(&view.config.settings.system.host_name);
         let challenge = if is_digest(view) {
             let nonce = self.nonce(view).text(&self.key);
@@ -114,34 +114,34 @@ impl Guard {
             format!("Basic realm=\"{realm}\"")
         };
         let message = "this device is protected; authenticate with its password, without user name";
-        Reply::error(StatusCode::UNAUTHORIZED, "unauthorized", message)
+        HttpReply::error(StatusCode::UNAUTHORIZED, "unauthorized", message)
             .with(WWW_AUTHENTICATE, &challenge)
     }
 
     /// Whether a request may pass; false where its body has to be known first.
-    fn examine(&self, head: &Parts, view: &View, body: Option<Sum>) -> Result<bool, Refusal> {
+    fn examine(&self, head: &Parts, view: &View, body: Option<Sum>) -> Result<bool, AuthRefusal> {
         let system = &view.config.settings.system;
         if !system.protection || system.password.is_empty() {
             return Ok(true);
         }
         let mut headers = head.headers.get_all(AUTHORIZATION).iter();
         let header = match (headers.next(), headers.next()) {
-            (None, _) => return Err(Refusal::None),
+            (None, _) => return Err(AuthRefusal::None),
             (Some(header), None) => Ok(header),
-            (Some(_), Some(_)) => Err(Refusal::Several),
+            (Some(_), Some(_)) => Err(AuthRefusal::Several),
         };
         if is_digest(view) {
             let given = header.and_then(|header| {
-                digest::parse(header.as_bytes(), self.mode).map_err(Refusal::Malformed)
+                digest::parse(header.as_bytes(), self.mode).map_err(AuthRefusal::Malformed)
             });
             self.examine_digest(head, view, given, body)
         } else {
-            let given = header.and_then(|header| basic(header).ok_or(Refusal::NotBasic));
+            let given = header.and_then(|header| basic(header).ok_or(AuthRefusal::NotBasic));
             let wanted = [b":", system.password.as_bytes()].concat();
             // Sums of equal length: the comparison of the texts would tell the password's.
             let same =
                 self.key.sum(given.as_deref().unwrap_or_default()).ct_eq(&self.key.sum(&wanted));
-            given.and_then(|_| if same.into() { Ok(true) } else { Err(Refusal::Wrong) })
+            given.and_then(|_| if same.into() { Ok(true) } else { Err(AuthRefusal::Wrong) })
         }
     }
 
@@ -149,9 +149,9 @@ impl Guard {
         &self,
         head: &Parts,
         view: &View,
-        given: Result<Credentials<'_>, Refusal>,
+        given: Result<Credentials<'_>, AuthRefusal>,
         body: Option<Sum>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, AuthRefusal> {
         let system = &view.config.settings.system;
         let credentials = given.as_ref().unwrap_or(&Credentials::NONE);
         if credentials.qop == Qop::AuthInt && body.is_none() {
@@ -174,12 +174,12 @@ impl Guard {
             & Choice::from(u8::from(is_target(credentials.uri, head)));
         let credentials = given?;
         if !bool::from(right) {
-            return Err(Refusal::Wrong);
+            return Err(AuthRefusal::Wrong);
         }
         // From here on it is known to be a holder of the password.
         let opaque = credentials.opaque.is_none_or(|opaque| opaque == self.opaque);
         let nonce = nonce.filter(|nonce| opaque && self.is_fresh(*nonce, view));
-        nonces.count(nonce.ok_or(Refusal::Expired)?, &credentials, self.mode).map(|()| true)
+        nonces.count(nonce.ok_or(AuthRefusal::Expired)?, &credentials, self.mode).map(|()| true)
     }
 
     /// A new nonce.
@@ -260,14 +260,14 @@ impl Nonce {
 
     /// What it says and the proof, in base64 that has none of the characters at which simple clients
     /// take a challenge apart.
-    fn text(self, key: &Key) -> String {
+    fn text(self, key: &NonceKey) -> String {
         let plain = self.bytes();
         NONCE_TEXT.encode([plain.as_slice(), &key.sum(&plain)].concat())
     }
 
     /// None where this device did not make it; the proof is made also where there is nothing to
     /// prove.
-    fn read(text: &str, key: &Key) -> Option<Self> {
+    fn read(text: &str, key: &NonceKey) -> Option<Self> {
         let mut bytes = [0; Self::PLAIN + 16];
         let length = NONCE_TEXT.decode_slice(text, &mut bytes).unwrap_or(0);
         let (plain, proof) = bytes.split_at(Self::PLAIN);
@@ -315,22 +315,22 @@ impl Nonces {
         nonce: Nonce,
         credentials: &Credentials<'_>,
         mode: DigestMode,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AuthRefusal> {
         if nonce.number <= self.given_up {
-            return Err(Refusal::Expired);
+            return Err(AuthRefusal::Expired);
         }
         if let Some(used) = self.used.get_mut(&nonce.number) {
-            return if used.count(credentials.count) { Ok(()) } else { Err(Refusal::Replayed) };
+            return if used.count(credentials.count) { Ok(()) } else { Err(AuthRefusal::Replayed) };
         }
         if mode == DigestMode::Strict && credentials.count != 1 {
-            return Err(Refusal::Replayed);
+            return Err(AuthRefusal::Replayed);
         }
         if self.used.len() >= limits::NONCES
             && let Some((number, _)) = self.used.pop_first()
         {
             self.given_up = self.given_up.max(number);
             if nonce.number <= self.given_up {
-                return Err(Refusal::Expired);
+                return Err(AuthRefusal::Expired);
             }
         }
         let used = Used { cnonce: credentials.cnonce.into(), highest: credentials.count, seen: 1 };
@@ -356,12 +356,12 @@ impl Used {
 }
 
 /// HMAC-MD5 (RFC 2104) with a key that only this process has.
-struct Key {
+struct NonceKey {
     inner: Md5,
     outer: Md5,
 }
 
-impl Key {
+impl NonceKey {
     /// 256 bits from the system's randomness. Where it has none to give, what is left are the standard
     /// library's hash keys, 128 bits that it got earlier or made up: a device that serves with nonces
     /// that may be guessed is worth more to a test than one that does not start.
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_nonce_reads_as_written_and_no_other_key_makes_it() {
-        let (key, other) = (Key::random(), Key::random());
+        let (key, other) = (NonceKey::random(), NonceKey::random());
         let nonce = Nonce { number: 7, at: u64::MAX, boot: 3 };
         let text = nonce.text(&key);
         assert_eq!(Nonce::read(&text, &key), Some(nonce));
@@ -426,7 +426,7 @@ mod tests {
     fn the_proof_is_hmac() {
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
-        let sum = Key::new(key).sum(b"what do ya want for nothing?");
+        let sum = NonceKey::new(key).sum(b"what do ya want for nothing?");
         assert_eq!(text(digest::hex(sum)), "750c783e6ab0b503eaa86e310a5db738");
     }
 
@@ -458,9 +458,9 @@ mod tests {
         }
         assert_eq!(count(2, 2), Ok(()), "the oldest is still there");
         assert_eq!(count(2 * most + 1, 1), Ok(()), "one more than there is room for");
-        assert_eq!(count(2, 3), Err(Refusal::Expired));
-        assert_eq!(count(1, 1), Err(Refusal::Expired), "older than the one given up");
-        assert_eq!(count(3, 1), Err(Refusal::Expired), "it would be the oldest itself");
-        assert_eq!(count(4, 2), Err(Refusal::Expired), "for it the next one had to go");
+        assert_eq!(count(2, 3), Err(AuthRefusal::Expired));
+        assert_eq!(count(1, 1), Err(AuthRefusal::Expired), "older than the one given up");
+        assert_eq!(count(3, 1), Err(AuthRefusal::Expired), "it would be the oldest itself");
+        assert_eq!(count(4, 2), Err(AuthRefusal::Expired), "for it the next one had to go");
     }
 }

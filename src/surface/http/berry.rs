@@ -3,35 +3,35 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The script.
-pub(super) fn show(call: &Call<'_>) -> Reply {
+pub(super) fn show(call: &Call<'_>) -> HttpReply {
     match &call.view.config.script {
         Some(script) => {
             let body = call.kept(|| script.to_string().into());
-            Reply::content(StatusCode::OK, TEXT, body)
+            HttpReply::content(StatusCode::OK, TEXT, body)
         }
-        None => Reply::error(StatusCode::NOT_FOUND, "no_script", "no script is stored"),
+        None => HttpReply::error(StatusCode::NOT_FOUND, "no_script", "no script is stored"),
     }
 }
 
 /// A new script; one that runs goes on.
-pub(super) fn store(call: &Call<'_>) -> Reply {
+pub(super) fn store(call: &Call<'_>) -> HttpReply {
     let Ok(script) = std::str::from_utf8(&call.body) else {
         let message = "the script is not UTF-8";
-        return Reply::error(StatusCode::BAD_REQUEST, "invalid_script", message);
+        return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_script", message);
     };
     set(call, Some(script).filter(|script| !script.is_empty()));
-    Reply::content(StatusCode::OK, TEXT, call.body.clone())
+    HttpReply::content(StatusCode::OK, TEXT, call.body.clone())
 }
 
 /// No script, whether there was one or not; one that runs goes on.
-pub(super) fn delete(call: &Call<'_>) -> Reply {
+pub(super) fn delete(call: &Call<'_>) -> HttpReply {
     set(call, None);
-    Reply::empty(StatusCode::NO_CONTENT)
+    HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
 fn set(call: &Call<'_>, script: Option<&str>) {
@@ -44,8 +44,8 @@ fn set(call: &Call<'_>, script: Option<&str>) {
 }
 
 /// Starts or stops the script, or only says whether it runs.
-pub(super) fn run(call: &Call<'_>) -> Reply {
-    let wrong = |message: &str| Reply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
+pub(super) fn run(call: &Call<'_>) -> HttpReply {
+    let wrong = |message: &str| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
     let running = match call.query().one("run") {
         Ok(None) => call.device().script_runs(),
         Ok(Some(run)) if run == "true" => call.device().run_script(true),
@@ -53,14 +53,14 @@ pub(super) fn run(call: &Call<'_>) -> Reply {
         Ok(Some(_)) => return wrong("run: expected true or false"),
         Err(repeated) => return wrong(&repeated.to_string()),
     };
-    Reply::json(StatusCode::OK, &json!({ "run": running }))
+    HttpReply::json(StatusCode::OK, &json!({ "run": running }))
 }
 
 /// What the script prints, as it does.
-pub(super) fn console(call: &Call<'_>) -> Reply {
+pub(super) fn console(call: &Call<'_>) -> HttpReply {
     match call.device().listen_to_console() {
-        Some(lines) => Reply::events(lines),
-        None => Reply::error(
+        Some(lines) => HttpReply::events(lines),
+        None => HttpReply::error(
             StatusCode::SERVICE_UNAVAILABLE,
             "console_in_use",
             "another client has the console; it takes one at a time",

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::StatusCode;
 use hyper::body::Body;
 
-use super::Reply;
+use super::HttpReply;
 use crate::limits;
 
 /// Why a body was not read to its end.
@@ -67,7 +67,7 @@ where
     tokio::time::timeout(limits::HTTP_BODY_TIMEOUT, whole).await.unwrap_or(Err(Unread::Stalled))
 }
 
-impl From<Unread> for Reply {
+impl From<Unread> for HttpReply {
     /// The refusal. Its connection cannot go on: where the next request begins is not known.
     fn from(unread: Unread) -> Self {
         let (status, key) = match unread {

@@ -15,17 +15,17 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::Reply;
+use super::HttpReply;
 use crate::device::{Device, Origin, View};
 use crate::limits;
 
 /// Where a connection came in at: what pages of the device itself have as their origin.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Local(pub(super) SocketAddr);
+pub(super) struct LocalAddr(pub(super) SocketAddr);
 
 /// Where a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum OriginDecision {
     /// Not from a page of another origin.
     NoPage,
     /// From a page that may use the API.
@@ -50,9 +50,9 @@ const HEADERS: &str = "Authorization, Content-Type";
 /// Seconds that a browser may remember a preflight; a scenario changed meanwhile is met by then.
 const MAX_AGE: &str = "600";
 
-impl Caller {
+impl OriginDecision {
     /// Where a request to this device comes from.
-    pub(super) fn of(head: &Parts, local: Option<Local>, device: &Device, view: &View) -> Self {
+    pub(super) fn of(head: &Parts, local: Option<LocalAddr>, device: &Device, view: &View) -> Self {
         let mut origins = head.headers.get_all(ORIGIN).iter();
         let Some(header) = origins.next() else { return Self::NoPage };
         let allowed = origins.next().is_none()
@@ -64,7 +64,7 @@ impl Caller {
     }
 
     /// The reply with what a browser has to find in it to let its page see it.
-    pub(super) fn open(&self, reply: Reply) -> Reply {
+    pub(super) fn open(&self, reply: HttpReply) -> HttpReply {
         let Self::Page(origin) = self else { return reply };
         reply
             .with_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
@@ -72,13 +72,13 @@ impl Caller {
     }
 
     /// The answer to a preflight; none where the request is not one.
-    pub(super) fn preflight(&self, head: &Parts) -> Option<Reply> {
+    pub(super) fn preflight(&self, head: &Parts) -> Option<HttpReply> {
         let Self::Page(origin) = self else { return None };
         let asks = head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         if head.method != Method::OPTIONS || !asks {
             return None;
         }
-        let mut reply = Reply::empty(StatusCode::NO_CONTENT)
+        let mut reply = HttpReply::empty(StatusCode::NO_CONTENT)
             .with_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
             .with(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         reply = match head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
@@ -95,7 +95,7 @@ impl Caller {
 /// Whether a page is the device's own: from its host name, with or without `.local`, from the address
 /// that the request came in at, or from one that `/system` shows; on the port it has here or, as on
 /// hardware, on HTTP's own.
-fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<Local>) -> bool {
+fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<LocalAddr>) -> bool {
     let Some(origin) = Origin::parse(origin) else { return false };
     let port = origin.effective_port();
     if !origin.scheme.eq_ignore_ascii_case("http")
@@ -127,15 +127,15 @@ fn has_address(device: &Device, address: IpAddr) -> bool {
 
 /// The 404 of a page that may not use the API: without CORS headers, so that the browser keeps it
 /// from the page.
-pub(super) fn refusal() -> Reply {
-    Reply::error(StatusCode::NOT_FOUND, "not_found", "pages of this origin have no access")
+pub(super) fn refusal() -> HttpReply {
+    HttpReply::error(StatusCode::NOT_FOUND, "not_found", "pages of this origin have no access")
 }
 
 /// Origins that were refused, so that each is told once.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<HashSet<String>>);
+pub(super) struct RefusedOrigins(Mutex<HashSet<String>>);
 
-impl Strangers {
+impl RefusedOrigins {
     /// Tells the log what to do about a refused origin, the first time it is.
     pub(super) fn tell(&self, head: &Parts, device: &Device) {
         let text = |header: &HeaderValue| {

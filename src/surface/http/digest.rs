@@ -50,7 +50,7 @@ pub enum Qop {
 /// Why an `Authorization` header is not one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum Malformed {
+pub enum DigestError {
     #[error("the scheme is not Digest")]
     Scheme,
     #[error("it is not a list of name=value")]
@@ -93,13 +93,13 @@ const NAMES: [(&str, bool); 11] = [
 /// Reads the value of an `Authorization` header.
 ///
 /// # Errors
-/// [`Malformed`] where it is no Digest, or not complete; with [`DigestMode::Strict`] also where it is
+/// [`DigestError`] where it is no Digest, or not complete; with [`DigestMode::Strict`] also where it is
 /// not exactly what RFC 7616 says and the challenge offered.
-pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, Malformed> {
-    let header = std::str::from_utf8(header).map_err(|_| Malformed::Syntax)?;
-    let (scheme, list) = header.split_once(' ').ok_or(Malformed::Scheme)?;
+pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, DigestError> {
+    let header = std::str::from_utf8(header).map_err(|_| DigestError::Syntax)?;
+    let (scheme, list) = header.split_once(' ').ok_or(DigestError::Scheme)?;
     if !scheme.eq_ignore_ascii_case("digest") {
-        return Err(Malformed::Scheme);
+        return Err(DigestError::Scheme);
     }
     let found = parameters(list)?;
     let strict = mode == DigestMode::Strict;
@@ -108,28 +108,30 @@ pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, Malform
         place.and_then(|place| Some((found[place]?, NAMES[place].1)))
     };
     let optional = |name: &'static str| match find(name) {
-        Some((value, quotes)) if strict && value.quoted != quotes => Err(Malformed::Quoting(name)),
+        Some((value, quotes)) if strict && value.quoted != quotes => {
+            Err(DigestError::Quoting(name))
+        }
         found => Ok(found.map(|(value, _)| value.text)),
     };
-    let required = |name: &'static str| optional(name)?.ok_or(Malformed::Missing(name));
+    let required = |name: &'static str| optional(name)?.ok_or(DigestError::Missing(name));
 
     check_algorithm(optional("algorithm")?, strict)?;
     let qop = match required("qop")? {
         "auth" => Qop::Auth,
         "auth-int" => Qop::AuthInt,
-        _ => return Err(Malformed::Value("qop")),
+        _ => return Err(DigestError::Value("qop")),
     };
     if optional("userhash")?.is_some_and(|hashed| !hashed.eq_ignore_ascii_case("false")) {
-        return Err(Malformed::Value("userhash"));
+        return Err(DigestError::Value("userhash"));
     }
     let opaque = optional("opaque")?;
     if strict && opaque.is_none() {
-        return Err(Malformed::Missing("opaque"));
+        return Err(DigestError::Missing("opaque"));
     }
     let nc = required("nc")?;
     let cnonce = required("cnonce")?;
     if cnonce.len() > limits::CNONCE_CHARS {
-        return Err(Malformed::Value("cnonce"));
+        return Err(DigestError::Value("cnonce"));
     }
     Ok(Credentials {
         username: required("username")?,
@@ -138,30 +140,30 @@ pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, Malform
         uri: required("uri")?,
         cnonce,
         nc,
-        count: count(nc, strict).ok_or(Malformed::Value("nc"))?,
+        count: count(nc, strict).ok_or(DigestError::Value("nc"))?,
         qop,
         opaque,
-        response: sum(required("response")?, strict).ok_or(Malformed::Value("response"))?,
+        response: sum(required("response")?, strict).ok_or(DigestError::Value("response"))?,
     })
 }
 
 /// MD5-sess was offered. Libraries that send plain MD5 all the same say so, or say nothing, or say
 /// what they were offered: so what they say is not what decides, see [`Credentials::proves`].
-fn check_algorithm(algorithm: Option<&str>, strict: bool) -> Result<(), Malformed> {
+fn check_algorithm(algorithm: Option<&str>, strict: bool) -> Result<(), DigestError> {
     match algorithm {
-        None if strict => Err(Malformed::Missing("algorithm")),
+        None if strict => Err(DigestError::Missing("algorithm")),
         Some("MD5-sess") | None => Ok(()),
-        Some(_) if strict => Err(Malformed::Value("algorithm")),
+        Some(_) if strict => Err(DigestError::Value("algorithm")),
         Some(name) if ["MD5-sess", "MD5"].iter().any(|known| name.eq_ignore_ascii_case(known)) => {
             Ok(())
         }
-        Some(_) => Err(Malformed::Value("algorithm")),
+        Some(_) => Err(DigestError::Value("algorithm")),
     }
 }
 
 /// `name=value` or `name="value"`, with commas between them; empty elements are skipped (RFC 9110
 /// §5.6.1).
-fn parameters(list: &str) -> Result<[Option<Value<'_>>; NAMES.len()], Malformed> {
+fn parameters(list: &str) -> Result<[Option<Value<'_>>; NAMES.len()], DigestError> {
     let mut found = [None; NAMES.len()];
     let mut rest = list.trim_matches(BLANK);
     for _ in 0..limits::AUTHORIZATION_PARAMETERS {
@@ -169,29 +171,29 @@ fn parameters(list: &str) -> Result<[Option<Value<'_>>; NAMES.len()], Malformed>
         if rest.is_empty() {
             return Ok(found);
         }
-        let (name, after) = rest.split_once('=').ok_or(Malformed::Syntax)?;
+        let (name, after) = rest.split_once('=').ok_or(DigestError::Syntax)?;
         let name = name.trim_end_matches(BLANK);
         if name.is_empty() || !name.bytes().all(is_token_byte) {
-            return Err(Malformed::Syntax);
+            return Err(DigestError::Syntax);
         }
         let (value, after) = value(after.trim_start_matches(BLANK))?;
         rest = after.trim_start_matches(BLANK);
         if !rest.is_empty() && !rest.starts_with(',') {
-            return Err(Malformed::Syntax);
+            return Err(DigestError::Syntax);
         }
         let place = NAMES.iter().position(|(known, _)| name.eq_ignore_ascii_case(known));
         let Some(place) = place else { continue };
         if found[place].replace(value).is_some() {
-            return Err(Malformed::Twice(NAMES[place].0));
+            return Err(DigestError::Twice(NAMES[place].0));
         }
     }
-    if rest.is_empty() { Ok(found) } else { Err(Malformed::TooMany) }
+    if rest.is_empty() { Ok(found) } else { Err(DigestError::TooMany) }
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
 
 /// A value, and what follows it.
-fn value(text: &str) -> Result<(Value<'_>, &str), Malformed> {
+fn value(text: &str) -> Result<(Value<'_>, &str), DigestError> {
     let Some(inside) = text.strip_prefix('"') else {
         // An unquoted value is a token; the bytes of a URL or of base64 are let through, too.
         let end = text.find(|c: char| c == ',' || c == '"' || BLANK.contains(&c));
@@ -204,7 +206,7 @@ fn value(text: &str) -> Result<(Value<'_>, &str), Malformed> {
         escaped = byte == b'\\' && !escaped;
         ends
     });
-    let end = end.ok_or(Malformed::Syntax)?;
+    let end = end.ok_or(DigestError::Syntax)?;
     Ok((Value { text: &inside[..end], quoted: true }, &inside[end + 1..]))
 }
 
@@ -362,7 +364,7 @@ mod tests {
         assert_eq!((credentials.nc, credentials.count), ("00000001", 1));
         assert_eq!(hex(credentials.response), *b"8ca523f5e9506fed4657c9700eebdbec");
         let strict = parse(RFC.as_bytes(), DigestMode::Strict);
-        assert_eq!(strict, Err(Malformed::Value("algorithm")), "MD5-sess was offered");
+        assert_eq!(strict, Err(DigestError::Value("algorithm")), "MD5-sess was offered");
         let sess = RFC.replace("MD5", "MD5-sess");
         assert_eq!(parse(sess.as_bytes(), DigestMode::Strict), Ok(credentials));
     }
@@ -371,7 +373,7 @@ mod tests {
     fn strictly_the_first_request_is_number_1() {
         let zero = RFC.replace("MD5", "MD5-sess").replace("00000001", "00000000");
         let strict = parse(zero.as_bytes(), DigestMode::Strict);
-        assert_eq!(strict, Err(Malformed::Value("nc")));
+        assert_eq!(strict, Err(DigestError::Value("nc")));
         assert!(parse(zero.as_bytes(), DigestMode::Tolerant).is_ok());
     }
 
@@ -380,29 +382,29 @@ mod tests {
         let good = RFC.replace("MD5", "MD5-sess");
         let change = |from: &str, to: &str| good.replace(from, to);
         for (header, wrong) in [
-            ("Basic abc".to_owned(), Malformed::Scheme),
-            ("Digest".to_owned(), Malformed::Scheme),
-            (change("qop=auth", "qop"), Malformed::Syntax),
-            (change("qop=auth", "=auth"), Malformed::Syntax),
-            (change("\", nc=", "\" nc="), Malformed::Syntax),
-            (change("qop=auth", "qop=auth auth"), Malformed::Syntax),
-            (format!("{good}, a=\"b"), Malformed::Syntax),
-            (format!("{good}, é=1"), Malformed::Syntax),
-            (format!("{good}, QOP=auth"), Malformed::Twice("qop")),
-            (good.clone() + &", x=1".repeat(33), Malformed::TooMany),
-            (change("qop=auth", "qop=\"auth,auth-int\""), Malformed::Value("qop")),
-            (change("00000001", "000000001"), Malformed::Value("nc")),
-            (change("00000001", "+0000001"), Malformed::Value("nc")),
-            (change("8ca5", "8cax"), Malformed::Value("response")),
-            (change("8ca5", "8ca"), Malformed::Value("response")),
-            (change("f2/w", &"f".repeat(300)), Malformed::Value("cnonce")),
-            (change(", nc=00000001", ""), Malformed::Missing("nc")),
-            (change("nonce=\"7", "other=\"7"), Malformed::Missing("nonce")),
+            ("Basic abc".to_owned(), DigestError::Scheme),
+            ("Digest".to_owned(), DigestError::Scheme),
+            (change("qop=auth", "qop"), DigestError::Syntax),
+            (change("qop=auth", "=auth"), DigestError::Syntax),
+            (change("\", nc=", "\" nc="), DigestError::Syntax),
+            (change("qop=auth", "qop=auth auth"), DigestError::Syntax),
+            (format!("{good}, a=\"b"), DigestError::Syntax),
+            (format!("{good}, é=1"), DigestError::Syntax),
+            (format!("{good}, QOP=auth"), DigestError::Twice("qop")),
+            (good.clone() + &", x=1".repeat(33), DigestError::TooMany),
+            (change("qop=auth", "qop=\"auth,auth-int\""), DigestError::Value("qop")),
+            (change("00000001", "000000001"), DigestError::Value("nc")),
+            (change("00000001", "+0000001"), DigestError::Value("nc")),
+            (change("8ca5", "8cax"), DigestError::Value("response")),
+            (change("8ca5", "8ca"), DigestError::Value("response")),
+            (change("f2/w", &"f".repeat(300)), DigestError::Value("cnonce")),
+            (change(", nc=00000001", ""), DigestError::Missing("nc")),
+            (change("nonce=\"7", "other=\"7"), DigestError::Missing("nonce")),
         ] {
             assert_eq!(parse(header.as_bytes(), DigestMode::Tolerant), Err(wrong), "{header}");
             parse(header.as_bytes(), DigestMode::Strict).unwrap_err();
         }
-        assert_eq!(parse(b"Digest \xff", DigestMode::Tolerant), Err(Malformed::Syntax));
+        assert_eq!(parse(b"Digest \xff", DigestMode::Tolerant), Err(DigestError::Syntax));
     }
 
     #[test]
@@ -462,7 +464,7 @@ mod tests {
             for mode in MODES {
                 let parsed = parse(header.as_bytes(), mode);
                 if mode == DigestMode::Strict && !sess {
-                    prop_assert_eq!(parsed, Err(Malformed::Value("algorithm")));
+                    prop_assert_eq!(parsed, Err(DigestError::Value("algorithm")));
                     continue;
                 }
                 let credentials = parsed.unwrap();

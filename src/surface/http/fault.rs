@@ -11,9 +11,9 @@ use hyper::body::Incoming;
 use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 
-use super::cors::Local;
-use super::stream::{Ending, HandedOver, Plan, Wire};
-use super::{Api, Body, Reply, body};
+use super::cors::LocalAddr;
+use super::stream::{BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan};
+use super::{Api, Body, HttpReply, body};
 use crate::clock::VirtualTime;
 use crate::device::Power;
 use crate::fault::{ApiCall, ApiEffect, Verdict};
@@ -27,9 +27,9 @@ pub(super) struct Broken;
 pub(super) async fn answer(
     api: &Api,
     request: Request<Incoming>,
-    local: Option<Local>,
-    wire: &Arc<Wire>,
-) -> Result<Response<Body<HandedOver>>, Broken> {
+    local: Option<LocalAddr>,
+    wire: &Arc<DeliveryControl>,
+) -> Result<Response<Body<BodyConsumed>>, Broken> {
     if wire.is_parting() || api.device.power() != Power::Up {
         // Nobody is there any more; the connection drops as soon as whoever serves it has noticed.
         return hang(request).await;
@@ -42,29 +42,31 @@ pub(super) async fn answer(
     let due = (!delay.is_zero()).then(|| api.clock.now().after(delay));
     let (mut reply, plan) = match effect {
         // The engine adds delays up; none comes as an effect.
-        None | Some(ApiEffect::Delay(_)) => (api.answer_at(local, request).await, Plan::Whole),
+        None | Some(ApiEffect::Delay(_)) => {
+            (api.answer_at(local, request).await, DeliveryPlan::Whole)
+        }
         Some(ApiEffect::Cut { after }) => {
-            (api.answer_at(local, request).await, Plan::Cut { left: after })
+            (api.answer_at(local, request).await, DeliveryPlan::Cut { left: after })
         }
         Some(ApiEffect::Drip { bytes, every }) => {
-            (api.answer_at(local, request).await, Plan::Drip { bytes, every })
+            (api.answer_at(local, request).await, DeliveryPlan::Drip { bytes, every })
         }
         Some(ApiEffect::MalformedJson) => {
-            (api.answer_at(local, request).await.malformed(), Plan::Whole)
+            (api.answer_at(local, request).await.malformed(), DeliveryPlan::Whole)
         }
         Some(ApiEffect::Status { code, retry_after }) => {
-            (refuse(api, local, request, code, retry_after).await, Plan::Whole)
+            (refuse(api, local, request, code, retry_after).await, DeliveryPlan::Whole)
         }
         Some(ApiEffect::Reset) => {
             wait(api, due).await;
-            wire.end(Ending::Reset);
+            wire.end(DeliveryEnd::Reset);
             return Err(Broken);
         }
         Some(ApiEffect::Hang) => return hang(request).await,
     };
     wait(api, due).await;
     if reply.closes() {
-        wire.end(Ending::Linger);
+        wire.end(DeliveryEnd::Linger);
     }
     let afterwards = reply.take_afterwards();
     reply.carried_by(wire);
@@ -83,16 +85,16 @@ async fn wait(api: &Api, due: Option<VirtualTime>) {
 /// The status in place of the real answer, in the shape of the device's own errors.
 async fn refuse(
     api: &Api,
-    local: Option<Local>,
+    local: Option<LocalAddr>,
     request: Request<Incoming>,
     code: u16,
     retry_after: Option<u32>,
-) -> Reply {
+) -> HttpReply {
     let (head, body) = request.into_parts();
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reason = status.canonical_reason().unwrap_or("Error");
     let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
-    let mut reply = Reply::error(status, &key, &reason.to_ascii_lowercase());
+    let mut reply = HttpReply::error(status, &key, &reason.to_ascii_lowercase());
     if let Some(seconds) = retry_after {
         reply = reply.with(RETRY_AFTER, &seconds.to_string());
     }

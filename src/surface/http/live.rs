@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::json::Json;
 use super::reply::Breaks;
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
 use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
@@ -25,11 +25,11 @@ use crate::limits;
 use crate::meter::{Quantity, Reading};
 
 /// Follows the readings that come from now on; whoever followed before has to go.
-pub(super) fn follow(call: &Call<'_>) -> Reply {
+pub(super) fn follow(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
     let breaks = Breaks::default();
-    let client = Client {
+    let client = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
@@ -41,35 +41,35 @@ pub(super) fn follow(call: &Call<'_>) -> Reply {
     };
     api.device.tell(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(client.serve()));
-    Reply::breakable_events(queue, breaks)
+    HttpReply::breakable_events(queue, breaks)
 }
 
 /// The one place for a client.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
+pub(super) struct SubscriberSlot {
     /// Counts those who took it.
     taken: watch::Sender<u64>,
 }
 
 /// A seat as long as nobody else takes it.
 #[derive(Debug)]
-struct Taken {
+struct Subscription {
     taken: watch::Receiver<u64>,
     own: u64,
 }
 
-impl Seat {
-    fn take(&self) -> Taken {
+impl SubscriberSlot {
+    fn take(&self) -> Subscription {
         let mut own = 0;
         self.taken.send_modify(|taken| {
             *taken += 1;
             own = *taken;
         });
-        Taken { taken: self.taken.subscribe(), own }
+        Subscription { taken: self.taken.subscribe(), own }
     }
 }
 
-impl Taken {
+impl Subscription {
     /// Waits until somebody else takes it.
     async fn lost(&mut self) {
         let own = self.own;
@@ -79,11 +79,11 @@ impl Taken {
 }
 
 /// A client that follows.
-struct Client {
+struct LiveSubscriber {
     device: Arc<Device>,
     engine: Arc<Engine>,
     clock: Clock,
-    seat: Taken,
+    seat: Subscription,
     readings: Readings,
     events: mpsc::Sender<Bytes>,
     breaks: Breaks,
@@ -101,7 +101,7 @@ struct Held {
 
 /// How a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum SubscriptionEnd {
     /// The client left.
     Left,
     /// Another one took the seat.
@@ -114,18 +114,18 @@ enum Ending {
     NotRead,
 }
 
-impl Client {
+impl LiveSubscriber {
     async fn serve(mut self) {
         let ending = self.follow().await;
         let cause = match ending {
-            Ending::Left => return,
-            Ending::TakenOver => "taken over",
-            Ending::ThrownOut => "thrown out",
-            Ending::Cut => {
+            SubscriptionEnd::Left => return,
+            SubscriptionEnd::TakenOver => "taken over",
+            SubscriptionEnd::ThrownOut => "thrown out",
+            SubscriptionEnd::Cut => {
                 self.breaks.off();
                 "cut"
             }
-            Ending::NotRead => {
+            SubscriptionEnd::NotRead => {
                 self.breaks.now();
                 "not read"
             }
@@ -133,14 +133,14 @@ impl Client {
         self.device.tell(|device| Event::LiveEnded { device, cause });
     }
 
-    async fn follow(&mut self) -> Ending {
+    async fn follow(&mut self) -> SubscriptionEnd {
         loop {
             let come = {
                 let Self { readings, events, seat, held, .. } = self;
                 tokio::select! {
                     biased;
-                    () = events.closed() => return Ending::Left,
-                    () = seat.lost() => return Ending::TakenOver,
+                    () = events.closed() => return SubscriptionEnd::Left,
+                    () = seat.lost() => return SubscriptionEnd::TakenOver,
                     () = std::future::poll_fn(|context| poll_due(held, context)) => None,
                     snapshot = readings.next() => Some(snapshot),
                 }
@@ -173,14 +173,14 @@ impl Client {
         });
     }
 
-    async fn send(&mut self, Held { text, effect, .. }: Held) -> Result<(), Ending> {
+    async fn send(&mut self, Held { text, effect, .. }: Held) -> Result<(), SubscriptionEnd> {
         match effect {
-            Some(LiveEffect::Takeover) => Err(Ending::ThrownOut),
+            Some(LiveEffect::Takeover) => Err(SubscriptionEnd::ThrownOut),
             Some(LiveEffect::Cut { after }) => {
                 if after > 0 {
                     self.put(text.slice(..after.min(text.len()))).await?;
                 }
-                Err(Ending::Cut)
+                Err(SubscriptionEnd::Cut)
             }
             Some(LiveEffect::Duplicate) => {
                 self.put(text.clone()).await?;
@@ -193,15 +193,17 @@ impl Client {
 
     /// Puts bytes into the client's queue. Where that is full, a client that reads gets the time to:
     /// a movement of the clock waits for it, in real time.
-    async fn put(&mut self, text: Bytes) -> Result<(), Ending> {
+    async fn put(&mut self, text: Bytes) -> Result<(), SubscriptionEnd> {
         let Err(refused) = self.events.try_send(text) else { return Ok(()) };
-        let mpsc::error::TrySendError::Full(text) = refused else { return Err(Ending::Left) };
+        let mpsc::error::TrySendError::Full(text) = refused else {
+            return Err(SubscriptionEnd::Left);
+        };
         let _under_way = self.clock.activity().enter();
         tokio::select! {
             biased;
-            () = self.seat.lost() => Err(Ending::TakenOver),
-            sent = self.events.send(text) => sent.map_err(|_| Ending::Left),
-            () = tokio::time::sleep(limits::LIVE_GRACE) => Err(Ending::NotRead),
+            () = self.seat.lost() => Err(SubscriptionEnd::TakenOver),
+            sent = self.events.send(text) => sent.map_err(|_| SubscriptionEnd::Left),
+            () = tokio::time::sleep(limits::LIVE_GRACE) => Err(SubscriptionEnd::NotRead),
         }
     }
 }

@@ -14,8 +14,8 @@ use md5::{Digest, Md5};
 use multer::{Constraints, Multipart, SizeLimit};
 
 use super::power::down;
-use super::{Call, Reply, body};
-use crate::device::{Image, RebootCause};
+use super::{Call, HttpReply, body};
+use crate::device::{FirmwareImage, RebootCause};
 use crate::journal::{self, Event};
 use crate::limits;
 
@@ -78,11 +78,11 @@ struct Received {
 pub(super) fn upload<'a>(
     call: &'a Call<'a>,
     body: body::Upload,
-) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
     Box::pin(async move {
         let Some(_alone) = call.begin_upload() else {
             let message = "another upload is under way; try again when it has ended";
-            return Reply::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message).closing();
+            return HttpReply::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message).closing();
         };
         let declared = call.head().headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -99,11 +99,11 @@ pub(super) fn upload<'a>(
     })
 }
 
-fn accept(call: &Call<'_>, image: Received) -> Reply {
+fn accept(call: &Call<'_>, image: Received) -> HttpReply {
     let Received { name, size, md5 } = image;
     let device = call.device();
     let known = device.hardware().images.iter().find(|image| image.fits(&name, size, &md5));
-    let firmware = known.map(|Image { firmware, .. }| *firmware);
+    let firmware = known.map(|FirmwareImage { firmware, .. }| *firmware);
     device.journal_upload(Event::FirmwareUploaded {
         device: device.identity().id.shared(),
         name: journal::shortened(name),
@@ -115,12 +115,12 @@ fn accept(call: &Call<'_>, image: Received) -> Reply {
     }
     let text =
         format!("Receiving image: {size} bytes\nVerifying image: OK\nUpdate complete, rebooting\n");
-    let reply = Reply::content(StatusCode::OK, "text/plain", text);
+    let reply = HttpReply::content(StatusCode::OK, "text/plain", text);
     // What comes behind the form is not read.
     down(call, reply.closing(), RebootCause::Updated)
 }
 
-async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply> {
+async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, HttpReply> {
     let kind = call.head().headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = match multer::parse_boundary(kind.unwrap_or_default()) {
         Ok(boundary) => boundary,
@@ -129,7 +129,7 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply>
         }
         Err(_) => {
             let message = "expected multipart/form-data with the image in the field `file`";
-            return Err(Reply::error(
+            return Err(HttpReply::error(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 message,
@@ -170,11 +170,11 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, Reply>
     Ok(image)
 }
 
-fn bad(key: &str, message: &str) -> Reply {
-    Reply::error(StatusCode::BAD_REQUEST, key, message)
+fn bad(key: &str, message: &str) -> HttpReply {
+    HttpReply::error(StatusCode::BAD_REQUEST, key, message)
 }
 
-fn refused(error: multer::Error) -> Reply {
+fn refused(error: multer::Error) -> HttpReply {
     match error {
         multer::Error::FieldSizeExceeded { .. } | multer::Error::StreamSizeExceeded { .. } => {
             too_large()
@@ -183,8 +183,8 @@ fn refused(error: multer::Error) -> Reply {
     }
 }
 
-fn too_large() -> Reply {
+fn too_large() -> HttpReply {
     let message =
         format!("the image has more than the {} bytes there is room for", limits::FIRMWARE_BYTES);
-    Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", &message)
+    HttpReply::error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", &message)
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::device::config::{AddressFormat, Listing, RegisterMap};
 use crate::device::{Feature, Firmware, Profile};
 
 /// The map in force.
-pub(super) fn show(call: &Call<'_>) -> Reply {
+pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let addresses = match address_format(call) {
         Ok(addresses) => addresses,
         Err(refused) => return refused,
@@ -19,11 +19,11 @@ pub(super) fn show(call: &Call<'_>) -> Reply {
     let listed = || listed(call.view.config.register_map(), call.view.firmware, addresses);
     // The one form that needs no query is the one that is asked for over and over.
     let body = if addresses.is_none() { call.kept(listed) } else { listed() };
-    Reply::raw_json(StatusCode::OK, body)
+    HttpReply::raw_json(StatusCode::OK, body)
 }
 
 /// A new map; a wrong one leaves the old one in force.
-pub(super) fn replace(call: &Call<'_>) -> Reply {
+pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     let firmware = call.view.firmware;
     let word_order = Profile::of(firmware).has(Feature::WordOrder);
     let map = match RegisterMap::parse(&call.body, word_order) {
@@ -32,17 +32,17 @@ pub(super) fn replace(call: &Call<'_>) -> Reply {
             let details = json!({ "field": error.field });
             let message = error.to_string();
             let status = StatusCode::BAD_REQUEST;
-            return Reply::error_with(status, "invalid_register_map", &message, &details);
+            return HttpReply::error_with(status, "invalid_register_map", &message, &details);
         }
     };
     set(call, Some(&map));
-    Reply::raw_json(StatusCode::OK, listed(&map, firmware, None))
+    HttpReply::raw_json(StatusCode::OK, listed(&map, firmware, None))
 }
 
 /// The map of a device out of the box again.
-pub(super) fn delete(call: &Call<'_>) -> Reply {
+pub(super) fn delete(call: &Call<'_>) -> HttpReply {
     set(call, None);
-    Reply::empty(StatusCode::NO_CONTENT)
+    HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
 fn set(call: &Call<'_>, map: Option<&Arc<RegisterMap>>) {
@@ -53,7 +53,7 @@ fn set(call: &Call<'_>, map: Option<&Arc<RegisterMap>>) {
 }
 
 /// `?address_format=`; none where it is not given, or the firmware does not know it.
-fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, Reply> {
+fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
     if !Profile::of(call.view.firmware).has(Feature::CompactModbusListing) {
         return Ok(None);
     }
@@ -61,7 +61,11 @@ fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, Reply> {
         Ok(given) => given,
         Err(repeated) => {
             let message = repeated.to_string();
-            return Err(Reply::error(StatusCode::BAD_REQUEST, "invalid_address_format", &message));
+            return Err(HttpReply::error(
+                StatusCode::BAD_REQUEST,
+                "invalid_address_format",
+                &message,
+            ));
         }
     };
     match given.as_deref() {
@@ -70,7 +74,7 @@ fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, Reply> {
         Some("hex") => Ok(Some(AddressFormat::Hex)),
         Some(_) => {
             let message = "address_format: expected dec or hex";
-            Err(Reply::error(StatusCode::BAD_REQUEST, "invalid_address_format", message))
+            Err(HttpReply::error(StatusCode::BAD_REQUEST, "invalid_address_format", message))
         }
     }
 }

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use hyper::StatusCode;
 
-use super::{Call, Endpoint, ROUTES, Reply, Route, openapi};
+use super::{ApiRoute, Call, Endpoint, HttpReply, ROUTES, openapi};
 use crate::device::Identity;
 use crate::fault::Method;
 
 /// What this is, and what it has to offer.
-pub(super) fn show(call: &Call<'_>) -> Reply {
+pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let html = call.kept(|| page(call).into());
-    Reply::content(StatusCode::OK, "text/html; charset=utf-8", html)
+    HttpReply::content(StatusCode::OK, "text/html; charset=utf-8", html)
 }
 
 fn page(call: &Call<'_>) -> String {
@@ -52,7 +52,7 @@ fn routes(identity: &Identity) -> String {
 }
 
 /// Whether a link to it shows something that is not on the page.
-fn leads_somewhere(route: &Route, endpoint: &Endpoint) -> bool {
+fn leads_somewhere(route: &ApiRoute, endpoint: &Endpoint) -> bool {
     endpoint.method == Method::Get && route.path != "/" && !openapi::needs_query(route, endpoint)
 }
 

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::device::RebootCause;
 
 /// The device reboots once the reply is out.
-pub(super) fn reboot(call: &Call<'_>) -> Reply {
-    down(call, Reply::empty(StatusCode::NO_CONTENT), RebootCause::Asked)
+pub(super) fn reboot(call: &Call<'_>) -> HttpReply {
+    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Asked)
 }
 
 /// Everything a user has set is gone; the device reboots once the reply is out.
-pub(super) fn restore(call: &Call<'_>) -> Reply {
+pub(super) fn restore(call: &Call<'_>) -> HttpReply {
     call.device().restore();
-    down(call, Reply::empty(StatusCode::NO_CONTENT), RebootCause::Restored)
+    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Restored)
 }
 
 /// The reply, and behind it the reboot.
-pub(super) fn down(call: &Call<'_>, reply: Reply, cause: RebootCause) -> Reply {
+pub(super) fn down(call: &Call<'_>, reply: HttpReply, cause: RebootCause) -> HttpReply {
     let device = Arc::clone(call.device());
     device.leave();
     reply.then(move || device.reboot(cause))

@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::spelling;
-use super::stream::{Afterwards, Wire};
+use super::stream::{Afterwards, DeliveryControl};
 
 /// A reply: its status, its body, and the headers that it alone has.
 #[derive(Debug)]
-pub struct Reply {
+pub struct HttpReply {
     status: StatusCode,
-    content: Content,
+    content: ReplyContent,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes: bool,
     afterwards: Option<Afterwards>,
@@ -34,7 +34,7 @@ pub struct Reply {
 
 /// What a reply has for a body.
 #[derive(Debug)]
-enum Content {
+enum ReplyContent {
     /// None.
     Nothing,
     /// One piece, known as a whole.
@@ -65,7 +65,7 @@ pub(super) struct Breaks(Arc<BreaksOf>);
 struct BreaksOf {
     off: AtomicBool,
     /// What carries the stream, once it does.
-    wire: OnceLock<Arc<Wire>>,
+    wire: OnceLock<Arc<DeliveryControl>>,
 }
 
 impl Breaks {
@@ -86,13 +86,13 @@ impl Breaks {
 const JSON: &str = "application/json; charset=utf-8";
 const EVENTS: &str = "text/event-stream";
 
-impl Reply {
-    /// A reply without a body: `Content-Length: 0`, and not even that for a 204.
+impl HttpReply {
+    /// A reply without a body: `ReplyContent-Length: 0`, and not even that for a 204.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
         Self {
             status,
-            content: Content::Nothing,
+            content: ReplyContent::Nothing,
             headers: Vec::new(),
             closes: false,
             afterwards: None,
@@ -102,7 +102,7 @@ impl Reply {
     /// A reply of this media type.
     #[must_use]
     pub fn content(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
-        let content = Content::Whole { kind, bytes: bytes.into() };
+        let content = ReplyContent::Whole { kind, bytes: bytes.into() };
         Self { content, ..Self::empty(status) }
     }
 
@@ -110,7 +110,7 @@ impl Reply {
     /// sender is dropped before, the connection breaks off.
     #[must_use]
     pub(super) fn file(kind: &'static str, size: u64, queue: mpsc::Receiver<Bytes>) -> Self {
-        let content = Content::Pieces { kind, pieces: Pieces { left: size, queue } };
+        let content = ReplyContent::Pieces { kind, pieces: Pieces { left: size, queue } };
         Self { content, ..Self::empty(StatusCode::OK) }
     }
 
@@ -125,7 +125,7 @@ impl Reply {
     /// The same, and it can be broken off.
     #[must_use]
     pub(super) fn breakable_events(queue: mpsc::Receiver<Bytes>, breaks: Breaks) -> Self {
-        let content = Content::Events(Events { queue, breaks });
+        let content = ReplyContent::Events(Events { queue, breaks });
         Self { content, closes: true, ..Self::empty(StatusCode::OK) }
     }
 
@@ -193,8 +193,8 @@ impl Reply {
     }
 
     /// Says what is going to carry it.
-    pub(super) fn carried_by(&self, wire: &Arc<Wire>) {
-        if let Content::Events(events) = &self.content {
+    pub(super) fn carried_by(&self, wire: &Arc<DeliveryControl>) {
+        if let ReplyContent::Events(events) = &self.content {
             // It is carried once.
             let _ = events.breaks.0.wire.set(Arc::clone(wire));
         }
@@ -215,8 +215,10 @@ impl Reply {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         match &self.content {
-            Content::Whole { bytes, .. } => bytes.clone(),
-            Content::Nothing | Content::Pieces { .. } | Content::Events(_) => Bytes::new(),
+            ReplyContent::Whole { bytes, .. } => bytes.clone(),
+            ReplyContent::Nothing | ReplyContent::Pieces { .. } | ReplyContent::Events(_) => {
+                Bytes::new()
+            }
         }
     }
 
@@ -240,10 +242,10 @@ impl Reply {
         }
         let bytes = match self.content {
             // Every JSON body is an object or an array: no beginning of one is valid.
-            Content::Whole { kind: JSON, bytes } => bytes.slice(..bytes.len().div_ceil(2)),
+            ReplyContent::Whole { kind: JSON, bytes } => bytes.slice(..bytes.len().div_ceil(2)),
             _ => Bytes::from_static(b"{\""),
         };
-        self.content = Content::Whole { kind: JSON, bytes };
+        self.content = ReplyContent::Whole { kind: JSON, bytes };
         self
     }
 
@@ -251,11 +253,11 @@ impl Reply {
     #[must_use]
     pub fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
         let (kind, rest) = match self.content {
-            Content::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
-            Content::Pieces { kind, pieces } => (Some(kind), Rest::Pieces(pieces)),
-            Content::Events(events) => (Some(EVENTS), Rest::Events(events)),
-            Content::Nothing if self.status == StatusCode::NO_CONTENT => (None, Rest::Over),
-            Content::Nothing => (None, Rest::Piece(Bytes::new())),
+            ReplyContent::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
+            ReplyContent::Pieces { kind, pieces } => (Some(kind), Rest::Pieces(pieces)),
+            ReplyContent::Events(events) => (Some(EVENTS), Rest::Events(events)),
+            ReplyContent::Nothing if self.status == StatusCode::NO_CONTENT => (None, Rest::Over),
+            ReplyContent::Nothing => (None, Rest::Piece(Bytes::new())),
         };
         let mut response = Response::new(());
         *response.status_mut() = self.status;
@@ -283,7 +285,7 @@ impl Reply {
     }
 }
 
-/// The body of a [`Reply`].
+/// The body of a [`HttpReply`].
 #[derive(Debug)]
 pub struct Body<G = ()> {
     rest: Rest,
@@ -292,7 +294,7 @@ pub struct Body<G = ()> {
 
 /// What of a body is still to be sent.
 ///
-/// hyper drops a `Content-Length: 0` from its place and writes it behind all other headers where the
+/// hyper drops a `ReplyContent-Length: 0` from its place and writes it behind all other headers where the
 /// body says that it has ended before it was asked. So a piece, though empty, has not.
 #[derive(Debug)]
 enum Rest {
@@ -380,33 +382,33 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::server::http;
-    use super::super::stream::{FaultyStream, Plan};
+    use super::super::stream::{DeliveryPlan, FaultyStream};
     use super::*;
     use crate::clock::{Clock, Speed};
 
     #[test]
     fn a_malformed_body_is_never_json() {
-        let broken = |reply: Reply| {
+        let broken = |reply: HttpReply| {
             let reply = reply.malformed();
             serde_json::from_slice::<Value>(&reply.bytes()).unwrap_err();
             assert_ne!(reply.status(), StatusCode::NO_CONTENT);
             reply.bytes()
         };
-        assert_eq!(broken(Reply::raw_json(StatusCode::OK, "[]")), "[");
-        assert_eq!(broken(Reply::raw_json(StatusCode::OK, "{\"a\":1}")), "{\"a\"");
-        assert_eq!(broken(Reply::empty(StatusCode::NO_CONTENT)), "{\"");
-        assert_eq!(broken(Reply::content(StatusCode::OK, "text/html", "<p>")), "{\"");
+        assert_eq!(broken(HttpReply::raw_json(StatusCode::OK, "[]")), "[");
+        assert_eq!(broken(HttpReply::raw_json(StatusCode::OK, "{\"a\":1}")), "{\"a\"");
+        assert_eq!(broken(HttpReply::empty(StatusCode::NO_CONTENT)), "{\"");
+        assert_eq!(broken(HttpReply::content(StatusCode::OK, "text/html", "<p>")), "{\"");
     }
 
     /// Serves one connection whose every request gets the events of `queue`.
-    async fn stream(plan: Plan) -> (TcpStream, mpsc::Sender<Bytes>, Breaks) {
+    async fn stream(plan: DeliveryPlan) -> (TcpStream, mpsc::Sender<Bytes>, Breaks) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let (sender, queue) = mpsc::channel(4);
         let breaks = Breaks::default();
-        let reply = Reply::breakable_events(queue, breaks.clone());
-        let wire = Arc::new(Wire::default());
+        let reply = HttpReply::breakable_events(queue, breaks.clone());
+        let wire = Arc::new(DeliveryControl::default());
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::REAL);
         tokio::spawn({
             let clock = clock.clone();
@@ -438,7 +440,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_go_out_at_once_and_end_with_their_sender() {
-        let (mut client, events, _) = stream(Plan::Whole).await;
+        let (mut client, events, _) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
@@ -453,7 +455,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_old_client_gets_events_without_chunks() {
-        let (mut client, events, _) = stream(Plan::Whole).await;
+        let (mut client, events, _) = stream(DeliveryPlan::Whole).await;
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
         drop(events);
@@ -464,7 +466,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_sender_knows_at_once_that_the_client_left() {
-        let (mut client, events, _) = stream(Plan::Whole).await;
+        let (mut client, events, _) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         assert!(!events.is_closed());
@@ -474,7 +476,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_breaks_off_has_no_end() {
-        let (mut client, events, breaks) = stream(Plan::Whole).await;
+        let (mut client, events, breaks) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         events.send(Bytes::from_static(b"eve")).await.unwrap();
@@ -487,7 +489,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_can_be_cut_and_can_drip() {
-        let (mut client, events, _) = stream(Plan::Cut { left: HEAD.len() + 4 }).await;
+        let (mut client, events, _) = stream(DeliveryPlan::Cut { left: HEAD.len() + 4 }).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
@@ -495,7 +497,7 @@ mod tests {
         client.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "A\r\ne");
 
-        let drip = Plan::Drip { bytes: 100, every: Duration::from_millis(1) };
+        let drip = DeliveryPlan::Drip { bytes: 100, every: Duration::from_millis(1) };
         let (mut client, events, _) = stream(drip).await;
         client.write_all(GET).await.unwrap();
         events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
@@ -505,7 +507,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_is_cut_where_it_has_no_more_to_say() {
-        let (mut client, events, _) = stream(Plan::Cut { left: HEAD.len() }).await;
+        let (mut client, events, _) = stream(DeliveryPlan::Cut { left: HEAD.len() }).await;
         client.write_all(GET).await.unwrap();
         let mut all = String::new();
         client.read_to_string(&mut all).await.unwrap();

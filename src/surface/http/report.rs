@@ -5,20 +5,20 @@ use std::sync::LazyLock;
 use hyper::StatusCode;
 
 use super::json::Json;
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::decimal::Decimal;
 use crate::device::{CivilTime, Device, Snapshot};
 use crate::meter::{self, DlmsObject, MeterIdentity, ObjectValue, Quantity, Reading};
 
 /// The newest reading with all that belongs to it.
-pub(super) fn show(call: &Call<'_>) -> Reply {
+pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let device = call.device();
-    Reply::raw_json(StatusCode::OK, report(device, &device.snapshot()))
+    HttpReply::raw_json(StatusCode::OK, report(device, &device.snapshot()))
 }
 
 /// The raw objects of the newest reading.
-pub(super) fn objects(call: &Call<'_>) -> Reply {
-    Reply::raw_json(StatusCode::OK, raw_objects(&call.device().snapshot()))
+pub(super) fn objects(call: &Call<'_>) -> HttpReply {
+    HttpReply::raw_json(StatusCode::OK, raw_objects(&call.device().snapshot()))
 }
 
 /// The order in which the device names what a reading has: by the part of the report that a quantity

@@ -10,14 +10,14 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::auth::{Gate, Guard, Refusal};
-use super::cors::{self, Caller, Local, Strangers};
-use super::kept::Kept;
-use super::live::Seat;
+use super::auth::{AuthDecision, AuthRefusal, Authenticator};
+use super::cors::{self, LocalAddr, OriginDecision, RefusedOrigins};
+use super::live::SubscriberSlot;
 use super::query::Query;
+use super::reply_cache::ReplyCache;
 use super::{
-    Reply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd, settings,
-    system, variables, wifi,
+    HttpReply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd,
+    settings, system, variables, wifi,
 };
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
@@ -28,7 +28,7 @@ use crate::tasks::Tasks;
 
 /// A path and all that is known of it.
 #[derive(Debug)]
-pub struct Route {
+pub struct ApiRoute {
     /// The path, exactly; with `/*` at its end also everything below it.
     pub path: &'static str,
     /// The first firmware that has it.
@@ -55,26 +55,26 @@ pub struct Endpoint {
 #[derive(Debug, Clone, Copy)]
 enum Handler {
     /// At once.
-    Now(fn(&Call<'_>) -> Reply),
+    Now(fn(&Call<'_>) -> HttpReply),
     /// With waiting.
-    Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>),
+    Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>),
     /// With waiting, and it reads the body itself.
     Streaming(Streaming),
 }
 
 /// A handler that reads the body itself.
 type Streaming =
-    for<'a> fn(&'a Call<'a>, body::Upload) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+    for<'a> fn(&'a Call<'a>, body::Upload) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>;
 
 /// Every path of the device.
-pub static ROUTES: &[Route] = &[
-    Route {
+pub static ROUTES: &[ApiRoute] = &[
+    ApiRoute {
         path: "/",
         since: ANY,
         licensed: false,
         endpoints: &[get("A page that says what this is.", page::show)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/actions",
         since: Feature::Actions.since(),
         licensed: true,
@@ -85,13 +85,13 @@ pub static ROUTES: &[Route] = &[
             delete("Deletes the action definition.", actions::delete),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/actions/call",
         since: Feature::Actions.since(),
         licensed: true,
         endpoints: &[post("Runs the action that ?id= names.", actions::call)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/actions/status",
         since: Feature::Actions.since(),
         licensed: true,
@@ -100,31 +100,31 @@ pub static ROUTES: &[Route] = &[
             actions::status,
         )],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/system",
         since: ANY,
         licensed: false,
         endpoints: &[get("The device and what it is connected to.", system::show)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/report",
         since: ANY,
         licensed: true,
         endpoints: &[get("The newest reading of the meter.", report::show)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/report/objects",
         since: ANY,
         licensed: true,
         endpoints: &[get("What a DLMS meter sent, as it sent it.", report::objects)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/live",
         since: ANY,
         licensed: false,
         endpoints: &[get("Each reading of the meter as an event, for one client.", live::follow)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/modbus",
         since: Feature::ModbusServer.since(),
         licensed: false,
@@ -137,7 +137,7 @@ pub static ROUTES: &[Route] = &[
             delete("Goes back to the map of a device out of the box.", modbus::delete),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/settings",
         since: ANY,
         licensed: false,
@@ -147,7 +147,7 @@ pub static ROUTES: &[Route] = &[
             post("Replaces the settings.", |call| settings::replace(call, &SETTINGS)),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/meter/settings",
         since: ANY,
         licensed: false,
@@ -157,7 +157,7 @@ pub static ROUTES: &[Route] = &[
             post("Replaces all of that.", |call| settings::replace(call, &METER_SETTINGS)),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/wifi/sta/settings",
         since: ANY,
         licensed: false,
@@ -168,13 +168,13 @@ pub static ROUTES: &[Route] = &[
             delete("Forgets them; the client is off.", wifi::forget),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/meter/scalers/current",
         since: Feature::CurrentScalers.since(),
         licensed: false,
         endpoints: &[get("The scalers in force, of a DLMS meter.", scalers::current)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/meter/scalers/custom",
         since: ANY,
         licensed: false,
@@ -183,19 +183,19 @@ pub static ROUTES: &[Route] = &[
             post("Replaces the user's own scalers.", scalers::replace),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/wifi/scan",
         since: ANY,
         licensed: false,
         endpoints: &[later(Method::Get, "The Wi-Fi networks around.", wifi::scan)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/wifi/wps",
         since: ANY,
         licensed: false,
         endpoints: &[post("Opens the window of a WPS pairing.", wifi::pair)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/eth/settings",
         since: ANY,
         licensed: false,
@@ -205,7 +205,7 @@ pub static ROUTES: &[Route] = &[
             post("Replaces them.", |call| settings::replace(call, &ETH_SETTINGS)),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/sdcard/*",
         since: ANY,
         licensed: false,
@@ -214,7 +214,7 @@ pub static ROUTES: &[Route] = &[
             later(Method::Delete, "Deletes a file or folder of the SD card.", sd::delete),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/berry",
         since: Feature::Berry.since(),
         licensed: false,
@@ -225,13 +225,13 @@ pub static ROUTES: &[Route] = &[
             delete("Deletes the script; one that runs goes on.", berry::delete),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/berry/console",
         since: Feature::Berry.since(),
         licensed: false,
         endpoints: &[get("What the script prints, as events.", berry::console)],
     },
-    Route {
+    ApiRoute {
         path: "/load",
         since: ANY,
         licensed: false,
@@ -241,13 +241,13 @@ pub static ROUTES: &[Route] = &[
             load::upload,
         )],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/reboot",
         since: ANY,
         licensed: false,
         endpoints: &[post("Reboots the device.", power::reboot)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/restore",
         since: ANY,
         licensed: false,
@@ -256,7 +256,7 @@ pub static ROUTES: &[Route] = &[
             power::restore,
         )],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/mqtt/settings",
         since: ANY,
         licensed: false,
@@ -266,13 +266,13 @@ pub static ROUTES: &[Route] = &[
             post("Replaces them.", |call| settings::replace(call, &MQTT_SETTINGS)),
         ],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/variables",
         since: ANY,
         licensed: true,
         endpoints: &[get("The template variables with their values.", variables::list)],
     },
-    Route {
+    ApiRoute {
         path: "/api/v1/template/test",
         since: ANY,
         licensed: true,
@@ -282,7 +282,7 @@ pub static ROUTES: &[Route] = &[
 
 const ANY: Firmware = Firmware { major: 0, minor: 0, release: 0 };
 
-const fn get(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+const fn get(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
     Endpoint {
         method: Method::Get,
         about,
@@ -291,15 +291,15 @@ const fn get(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
     }
 }
 
-const fn post(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+const fn post(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
     Endpoint { method: Method::Post, ..get(about, handler) }
 }
 
-const fn put(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+const fn put(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
     Endpoint { method: Method::Put, ..get(about, handler) }
 }
 
-const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoint {
+const fn delete(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
     Endpoint { method: Method::Delete, ..get(about, handler) }
 }
 
@@ -307,7 +307,7 @@ const fn delete(about: &'static str, handler: fn(&Call<'_>) -> Reply) -> Endpoin
 const fn later(
     method: Method,
     about: &'static str,
-    handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>,
+    handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>,
 ) -> Endpoint {
     Endpoint {
         method,
@@ -329,7 +329,7 @@ impl Endpoint {
     }
 }
 
-impl Route {
+impl ApiRoute {
     /// Whether this path is the route's.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
@@ -367,13 +367,13 @@ pub struct Api {
     pub(super) device: Arc<Device>,
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
-    pub(super) live: Seat,
+    pub(super) live: SubscriberSlot,
     /// What feeds the streams of its clients.
     pub(super) streams: Arc<Tasks>,
-    guard: Guard,
-    strangers: Strangers,
+    guard: Authenticator,
+    strangers: RefusedOrigins,
     /// What the GETs of [`ROUTES`] show over and over, one each.
-    kept: Box<[Kept]>,
+    kept: Box<[ReplyCache]>,
     run: Box<dyn Fn(Run) + Send + Sync>,
     /// One upload at a time.
     upload: Semaphore,
@@ -383,14 +383,14 @@ pub struct Api {
 #[derive(Clone, Copy)]
 struct Found<'a> {
     endpoint: &'static Endpoint,
-    kept: &'a Kept,
+    kept: &'a ReplyCache,
 }
 
 /// A call that passed all checks.
 pub struct Call<'a> {
     api: &'a Api,
     head: &'a Parts,
-    kept: &'a Kept,
+    kept: &'a ReplyCache,
     /// The device as it was when the call was checked.
     pub view: View,
     /// The request's body.
@@ -405,16 +405,17 @@ impl Api {
         clock: Clock,
         run: impl Fn(Run) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let guard = Guard::new(device.access().digest);
-        let strangers = Strangers::default();
-        let (live, streams, upload) = (Seat::default(), Arc::default(), Semaphore::new(1));
-        let kept = ROUTES.iter().map(|_| Kept::default()).collect();
+        let guard = Authenticator::new(device.access().digest);
+        let strangers = RefusedOrigins::default();
+        let (live, streams, upload) =
+            (SubscriberSlot::default(), Arc::default(), Semaphore::new(1));
+        let kept = ROUTES.iter().map(|_| ReplyCache::default()).collect();
         let run = Box::new(run);
         Arc::new(Self { device, engine, clock, live, streams, guard, strangers, kept, run, upload })
     }
 
     /// Answers a request, its faults aside: those lie between this and the socket.
-    pub async fn answer<B>(&self, request: Request<B>) -> Reply
+    pub async fn answer<B>(&self, request: Request<B>) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -425,14 +426,18 @@ impl Api {
     ///
     /// The order of the checks is that of contract §1: origin, preflight, authentication, path,
     /// method, licence, body.
-    pub(super) async fn answer_at<B>(&self, local: Option<Local>, request: Request<B>) -> Reply
+    pub(super) async fn answer_at<B>(
+        &self,
+        local: Option<LocalAddr>,
+        request: Request<B>,
+    ) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
-        let from = Caller::of(&head, local, &self.device, &view);
-        if from == Caller::Stranger {
+        let from = OriginDecision::of(&head, local, &self.device, &view);
+        if from == OriginDecision::Stranger {
             self.strangers.tell(&head, &self.device);
             return refuse(cors::refusal(), body).await;
         }
@@ -443,19 +448,26 @@ impl Api {
     }
 
     /// A reply of the fault layer, with what a page needs to be let to see it.
-    pub(super) fn open(&self, local: Option<Local>, head: &Parts, reply: Reply) -> Reply {
-        Caller::of(head, local, &self.device, &self.device.view()).open(reply)
+    pub(super) fn open(
+        &self,
+        local: Option<LocalAddr>,
+        head: &Parts,
+        reply: HttpReply,
+    ) -> HttpReply {
+        OriginDecision::of(head, local, &self.device, &self.device.view()).open(reply)
     }
 
     /// The reply, for whoever may ask.
-    async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> Reply
+    async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         match self.guard.check(head, &view) {
-            Gate::Open => {}
-            Gate::Closed(refusal) => return refuse(self.unauthorized(&view, refusal), body).await,
-            Gate::Body => return self.answer_with_body(head, view, body).await,
+            AuthDecision::Open => {}
+            AuthDecision::Closed(refusal) => {
+                return refuse(self.unauthorized(&view, refusal), body).await;
+            }
+            AuthDecision::Body => return self.answer_with_body(head, view, body).await,
         }
         match self.check(head, &view) {
             Ok(found) if matches!(found.endpoint.handler, Handler::Streaming(_)) => {
@@ -472,14 +484,14 @@ impl Api {
 
     /// The reply where authentication needs the body: it is read first, but what is wrong with it or
     /// with anything else is told only to who is in.
-    async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> Reply
+    async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let found = self.check(head, &view);
         let limit = found.as_ref().map_or(0, |found| found.endpoint.body_limit);
         let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
-            return self.unauthorized(&view, Refusal::NoBody).closing();
+            return self.unauthorized(&view, AuthRefusal::NoBody).closing();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
             return self.unauthorized(&view, refusal);
@@ -491,7 +503,7 @@ impl Api {
         }
     }
 
-    async fn handle(&self, found: Found<'_>, head: &Parts, view: View, body: Bytes) -> Reply {
+    async fn handle(&self, found: Found<'_>, head: &Parts, view: View, body: Bytes) -> HttpReply {
         let call = found.call(self, head, view, body);
         self.finish(found, &call, || body::uploaded(call.body.clone())).await
     }
@@ -502,7 +514,7 @@ impl Api {
         found: Found<'_>,
         call: &Call<'_>,
         upload: impl FnOnce() -> body::Upload,
-    ) -> Reply {
+    ) -> HttpReply {
         let reply = match found.endpoint.handler {
             Handler::Now(handler) => handler(call),
             Handler::Later(handler) => handler(call).await,
@@ -516,29 +528,29 @@ impl Api {
         reply
     }
 
-    fn unauthorized(&self, view: &View, refusal: Refusal) -> Reply {
+    fn unauthorized(&self, view: &View, refusal: AuthRefusal) -> HttpReply {
         tracing::debug!(device = self.device.identity().id.as_str(), %refusal, "unauthorized");
         self.guard.challenge(view, refusal)
     }
 
     /// Path, method and licence.
-    fn check(&self, head: &Parts, view: &View) -> Result<Found<'_>, Reply> {
+    fn check(&self, head: &Parts, view: &View) -> Result<Found<'_>, HttpReply> {
         let path = head.uri.path();
         let mut routes = ROUTES.iter().zip(&self.kept);
         let found = routes.find(|(route, _)| route.matches(path) && route.exists(view.firmware));
         let Some((route, kept)) = found else {
             let message = "there is nothing at this path";
-            return Err(Reply::error(StatusCode::NOT_FOUND, "not_found", message));
+            return Err(HttpReply::error(StatusCode::NOT_FOUND, "not_found", message));
         };
         let endpoint = route.endpoint(head.method.as_str())?;
         self.check_license(route)?;
         Ok(Found { endpoint, kept })
     }
 
-    fn check_license(&self, route: &Route) -> Result<(), Reply> {
+    fn check_license(&self, route: &ApiRoute) -> Result<(), HttpReply> {
         if !route.open_to(self.device.identity().license) {
             // The one error without JSON (contract §1, seen).
-            return Err(Reply::content(
+            return Err(HttpReply::content(
                 StatusCode::NOT_FOUND,
                 "text/plain; charset=utf-8",
                 "License required",
@@ -549,24 +561,24 @@ impl Api {
 }
 
 /// A reply that does not depend on the body. Its connection goes on where the body can be read past.
-async fn refuse<B>(reply: Reply, body: B) -> Reply
+async fn refuse<B>(reply: HttpReply, body: B) -> HttpReply
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
     if body::discard(body).await { reply } else { reply.closing() }
 }
 
-impl Route {
-    fn endpoint(&self, method: &str) -> Result<&Endpoint, Reply> {
+impl ApiRoute {
+    fn endpoint(&self, method: &str) -> Result<&Endpoint, HttpReply> {
         let found = self.endpoints.iter().find(|endpoint| endpoint.method.as_str() == method);
         found.ok_or_else(|| method_not_allowed(method, &self.methods()))
     }
 }
 
 /// 405 with the methods that there are.
-pub(crate) fn method_not_allowed(method: &str, allowed: &str) -> Reply {
+pub(crate) fn method_not_allowed(method: &str, allowed: &str) -> HttpReply {
     let message = format!("{method} is not possible here; this path takes {allowed}");
-    Reply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
+    HttpReply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
         .with(ALLOW, allowed)
 }
 

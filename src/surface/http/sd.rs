@@ -9,12 +9,12 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::device::sd::{Listed, OpenedFile, SdCard, SdError, SdPath};
 use crate::device::{Device, Feature, Profile};
 
 /// A listing, or a file.
-pub(super) fn get<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+pub(super) fn get<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
     Box::pin(async move {
         let (card, path) = match target(call) {
             Ok(target) => target,
@@ -34,7 +34,9 @@ pub(super) fn get<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> 
 }
 
 /// A file is gone, or a folder with all that is in it.
-pub(super) fn delete<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+pub(super) fn delete<'a>(
+    call: &'a Call<'a>,
+) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
     Box::pin(async move {
         let (card, path) = match target(call) {
             Ok(target) => target,
@@ -42,41 +44,45 @@ pub(super) fn delete<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = Repl
         };
         if path.is_root() {
             let message = "the card itself cannot be deleted; name a file or folder on it";
-            return Reply::error(StatusCode::BAD_REQUEST, "invalid_path", message);
+            return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_path", message);
         }
         match card.delete(&path).await {
-            Ok(()) => Reply::empty(StatusCode::NO_CONTENT),
+            Ok(()) => HttpReply::empty(StatusCode::NO_CONTENT),
             Err(SdError::Missing) => missing(),
             Err(error) => broken(&error),
         }
     })
 }
 
-fn target<'a>(call: &'a Call<'_>) -> Result<(&'a SdCard, SdPath), Reply> {
+fn target<'a>(call: &'a Call<'_>) -> Result<(&'a SdCard, SdPath), HttpReply> {
     let card = call.device().sd().ok_or_else(|| {
-        Reply::error(StatusCode::SERVICE_UNAVAILABLE, "sd_card_not_mounted", "there is no SD card")
+        HttpReply::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "sd_card_not_mounted",
+            "there is no SD card",
+        )
     })?;
     let path = call.path().strip_prefix("/sdcard").unwrap_or_default();
     let path = SdPath::parse(path).map_err(|malformed| {
-        Reply::error(StatusCode::BAD_REQUEST, "invalid_path", &malformed.to_string())
+        HttpReply::error(StatusCode::BAD_REQUEST, "invalid_path", &malformed.to_string())
     })?;
     Ok((card, path))
 }
 
-fn listing(path: &SdPath, files: &[Listed]) -> Reply {
+fn listing(path: &SdPath, files: &[Listed]) -> HttpReply {
     let entry = |file: &Listed| {
         let kind = if file.size.is_some() { "file" } else { "dir" };
         json!({ "name": file.name, "size": file.size.unwrap_or(0), "type": kind })
     };
     let files: Vec<Value> = files.iter().map(entry).collect();
-    Reply::json(StatusCode::OK, &json!({ "path": path.shown(), "files": files }))
+    HttpReply::json(StatusCode::OK, &json!({ "path": path.shown(), "files": files }))
 }
 
 /// The whole file, whatever part of it was asked for ([seen]).
-fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> Reply {
+fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> HttpReply {
     let kind = media_type(path.parts().last().map_or("", String::as_str));
     if file.size == 0 {
-        return Reply::content(StatusCode::OK, kind, Bytes::new());
+        return HttpReply::content(StatusCode::OK, kind, Bytes::new());
     }
     // One piece ahead of the client.
     let (send, receive) = mpsc::channel(1);
@@ -85,7 +91,7 @@ fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> Reply {
     // befalls a device that was reset.
     let feed = feed(Arc::clone(call.device()), file, send);
     call.api().streams.spawn(call.clock().activity().track(feed));
-    Reply::file(kind, size, receive)
+    HttpReply::file(kind, size, receive)
 }
 
 async fn feed(device: Arc<Device>, mut file: OpenedFile, send: mpsc::Sender<Bytes>) {
@@ -131,10 +137,10 @@ fn media_type(name: &str) -> &'static str {
 }
 
 /// What a GET of what is not there gets: firmware decides (contract §2).
-fn failed(call: &Call<'_>, error: &SdError) -> Reply {
+fn failed(call: &Call<'_>, error: &SdError) -> HttpReply {
     match error {
         SdError::Missing if Profile::of(call.view.firmware).has(Feature::MissingFileIs500) => {
-            Reply::content(
+            HttpReply::content(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "text/plain",
                 "Failed to open the file",
@@ -145,15 +151,15 @@ fn failed(call: &Call<'_>, error: &SdError) -> Reply {
     }
 }
 
-fn missing() -> Reply {
+fn missing() -> HttpReply {
     let message = "there is no such file or folder on the card";
-    Reply::error(StatusCode::NOT_FOUND, "not_found", message)
+    HttpReply::error(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 /// The client is told what a device would say; the log, what the file system said.
-fn broken(error: &SdError) -> Reply {
+fn broken(error: &SdError) -> HttpReply {
     tracing::warn!(%error, "SD card");
-    Reply::error(
+    HttpReply::error(
         StatusCode::SERVICE_UNAVAILABLE,
         "sd_card_not_mounted",
         "the SD card does not answer",

@@ -17,8 +17,8 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
-use super::cors::Local;
-use super::stream::{FaultyStream, Wire};
+use super::cors::LocalAddr;
+use super::stream::{DeliveryControl, FaultyStream};
 use super::write_limit::WriteLimited;
 use super::{Api, fault};
 use crate::limits;
@@ -27,13 +27,13 @@ use crate::tasks::Tasks;
 
 /// A device's API on a socket. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub struct Server {
+pub struct ApiServer {
     listening: Listening,
     /// What feeds the streams of its connections; ends with them.
     streams: Arc<Tasks>,
 }
 
-impl Server {
+impl ApiServer {
     /// Serves `api` on a bound listener, within a tokio runtime.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The same, but connections are refused until [`Server::open`]. None that came before is taken.
+    /// The same, but connections are refused until [`ApiServer::open`]. None that came before is taken.
     pub(crate) fn start_shut(port: Port, api: Arc<Api>) -> Self {
         let server = Self::new(port, api);
         server.listening.close_port();
@@ -76,7 +76,7 @@ impl Server {
 
     /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
     /// waits until the returned value is dropped.
-    pub async fn pause(&self) -> Paused {
+    pub async fn pause(&self) -> ListenerPause {
         let paused = self.listening.pause().await;
         self.streams.end_all().await;
         paused
@@ -107,8 +107,8 @@ impl Server {
 /// Serves one connection to its end.
 async fn connection(stream: TcpStream, api: Arc<Api>) {
     // Where the socket does not tell, the client is gone already.
-    let local = stream.local_addr().ok().map(Local);
-    let wire = Arc::new(Wire::default());
+    let local = stream.local_addr().ok().map(LocalAddr);
+    let wire = Arc::new(DeliveryControl::default());
     let stream = WriteLimited::new(stream);
     let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
     let service =
@@ -124,7 +124,7 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     }
 }
 
-/// hyper's side of the bytes: the device sends neither `Date` nor `Server` (contract §1, ruling) and
+/// hyper's side of the bytes: the device sends neither `Date` nor `ApiServer` (contract §1, ruling) and
 /// writes header names in title case, as in the published call reply, but for those in [`spelling`].
 ///
 /// [`spelling`]: super::spelling
@@ -170,7 +170,7 @@ impl fmt::Debug for Listening {
 /// A listener whose new connections wait until this is dropped.
 #[derive(Debug)]
 #[must_use = "connections are taken again once this is dropped"]
-pub struct Paused {
+pub struct ListenerPause {
     _gate: OwnedMutexGuard<()>,
 }
 
@@ -233,11 +233,11 @@ impl Listening {
     }
 
     /// Drops all connections, and returns when they are gone; new ones wait at the gate.
-    pub(crate) async fn pause(&self) -> Paused {
+    pub(crate) async fn pause(&self) -> ListenerPause {
         // The gate first: a connection that has passed it is among those that are dropped.
         let gate = Arc::clone(&self.gate).lock_owned().await;
         self.connections.end_all().await;
-        Paused { _gate: gate }
+        ListenerPause { _gate: gate }
     }
 
     /// Closes the listener and all connections, and returns when they are gone.

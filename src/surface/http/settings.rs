@@ -4,28 +4,28 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::device::View;
 use crate::device::config::table::{FieldError, Object, Write};
 
 /// The object as it is.
-pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> Reply {
+pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
     let View { config, firmware, .. } = &call.view;
     let body = call.kept(|| object.print((object.of.get)(config), *firmware).into());
-    Reply::raw_json(StatusCode::OK, body)
+    HttpReply::raw_json(StatusCode::OK, body)
 }
 
 /// PUT.
-pub(super) fn merge<T: Clone>(call: &Call<'_>, object: &Object<T>) -> Reply {
+pub(super) fn merge<T: Clone>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
     write(call, object, Write::Merge)
 }
 
 /// POST.
-pub(super) fn replace<T: Clone>(call: &Call<'_>, object: &Object<T>) -> Reply {
+pub(super) fn replace<T: Clone>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
     write(call, object, Write::Replace)
 }
 
-fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> Reply {
+fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> HttpReply {
     let given = match body(call) {
         Ok(given) => given,
         Err(error) => {
@@ -36,7 +36,7 @@ fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> Reply {
     match call.device().write(object, &given, write) {
         Ok(now) => {
             let body = object.print(&now, call.view.firmware);
-            Reply::raw_json(StatusCode::OK, body)
+            HttpReply::raw_json(StatusCode::OK, body)
         }
         Err(errors) => refused(&errors),
     }
@@ -49,11 +49,11 @@ pub(super) fn body(call: &Call<'_>) -> Result<Value, FieldError> {
 }
 
 /// 400, naming the first field that was refused.
-pub(super) fn refused(errors: &[FieldError]) -> Reply {
+pub(super) fn refused(errors: &[FieldError]) -> HttpReply {
     let Some(first) = errors.first() else {
         // There is always a first one.
-        return Reply::error(StatusCode::BAD_REQUEST, "invalid_settings", "refused");
+        return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_settings", "refused");
     };
     let details = json!({ "field": first.field });
-    Reply::error_with(StatusCode::BAD_REQUEST, "invalid_settings", &first.to_string(), &details)
+    HttpReply::error_with(StatusCode::BAD_REQUEST, "invalid_settings", &first.to_string(), &details)
 }

@@ -1,7 +1,7 @@
 //! The byte stream of a connection, which can be made to break.
 //!
 //! The service decides what befalls a response before it returns it; this stream, between hyper and
-//! the socket, carries it out on the bytes. The two share a [`Wire`].
+//! the socket, carries it out on the bytes. The two share a [`DeliveryControl`].
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use crate::limits;
 
 /// What happens to the bytes of one response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum DeliveryPlan {
     /// They go out as they are.
     #[default]
     Whole,
@@ -31,28 +31,28 @@ pub(super) enum Plan {
 
 /// What the service and the stream of a connection know of each other.
 #[derive(Debug, Default)]
-pub(super) struct Wire {
-    state: Mutex<State>,
+pub(super) struct DeliveryControl {
+    state: Mutex<DeliveryState>,
     /// Rung where the connection is not to go on, whatever it waits for.
     broken: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    plan: Plan,
-    phase: Phase,
+struct DeliveryState {
+    plan: DeliveryPlan,
+    phase: DeliveryPhase,
     /// The next response, waiting for this one to be out.
     next: Option<Waker>,
     /// What comes once this response is out.
     afterwards: Option<Afterwards>,
     /// Whether something comes after this response, or has come: it is the last of its connection.
     parting: bool,
-    ending: Ending,
+    ending: DeliveryEnd,
 }
 
 /// How far the response that `plan` belongs to is.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Phase {
+enum DeliveryPhase {
     /// It is out, or there was none yet.
     #[default]
     Out,
@@ -64,7 +64,7 @@ enum Phase {
 
 /// How the connection ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum DeliveryEnd {
     /// As the two sides agree.
     #[default]
     Normal,
@@ -99,21 +99,21 @@ impl fmt::Debug for Afterwards {
 
 /// Held by the body of a response: dropped when hyper has all of it.
 #[derive(Debug)]
-pub(super) struct HandedOver(Arc<Wire>);
+pub(super) struct BodyConsumed(Arc<DeliveryControl>);
 
-impl Wire {
+impl DeliveryControl {
     /// Gives the response that follows its plan, and what comes after it, once the one before is
     /// out: pipelined requests are answered while bytes of the answer before still wait.
     pub(super) async fn begin(
         self: &Arc<Self>,
-        plan: Plan,
+        plan: DeliveryPlan,
         mut afterwards: Option<Afterwards>,
-    ) -> HandedOver {
+    ) -> BodyConsumed {
         std::future::poll_fn(|context| {
             let mut state = self.state();
-            if state.phase == Phase::Out {
+            if state.phase == DeliveryPhase::Out {
                 state.plan = plan;
-                state.phase = Phase::Begun;
+                state.phase = DeliveryPhase::Begun;
                 state.afterwards = afterwards.take();
                 state.parting |= state.afterwards.is_some();
                 return Poll::Ready(());
@@ -122,12 +122,12 @@ impl Wire {
             Poll::Pending
         })
         .await;
-        HandedOver(Arc::clone(self))
+        BodyConsumed(Arc::clone(self))
     }
 
     /// Has the connection reset at once, also where it waits for a client that does not read.
     pub(super) fn break_off(&self) {
-        self.end(Ending::Reset);
+        self.end(DeliveryEnd::Reset);
         self.broken.notify_one();
     }
 
@@ -142,7 +142,7 @@ impl Wire {
     }
 
     /// Says how the connection is to end.
-    pub(super) fn end(&self, ending: Ending) {
+    pub(super) fn end(&self, ending: DeliveryEnd) {
         self.state().ending = ending;
     }
 
@@ -150,17 +150,17 @@ impl Wire {
     /// connection that was to be cut. A stream may have no more to write for long: it is cut here.
     fn flushed(&self) -> io::Result<()> {
         let mut state = self.state();
-        if matches!(state.plan, Plan::Cut { left: 0 }) {
+        if matches!(state.plan, DeliveryPlan::Cut { left: 0 }) {
             return Err(cut());
         }
-        if state.phase != Phase::HandedOver {
+        if state.phase != DeliveryPhase::HandedOver {
             return Ok(());
         }
-        if matches!(state.plan, Plan::Cut { .. }) {
+        if matches!(state.plan, DeliveryPlan::Cut { .. }) {
             return Err(cut());
         }
-        state.plan = Plan::Whole;
-        state.phase = Phase::Out;
+        state.plan = DeliveryPlan::Whole;
+        state.phase = DeliveryPhase::Out;
         let afterwards = state.afterwards.take();
         if let Some(next) = state.next.take() {
             next.wake();
@@ -170,7 +170,7 @@ impl Wire {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DeliveryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -180,9 +180,9 @@ fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the connection is cut on purpose")
 }
 
-impl Drop for HandedOver {
+impl Drop for BodyConsumed {
     fn drop(&mut self) {
-        self.0.state().phase = Phase::HandedOver;
+        self.0.state().phase = DeliveryPhase::HandedOver;
     }
 }
 
@@ -190,7 +190,7 @@ impl Drop for HandedOver {
 #[derive(Debug)]
 pub(super) struct FaultyStream<S: Resettable> {
     inner: S,
-    wire: Arc<Wire>,
+    wire: Arc<DeliveryControl>,
     clock: Clock,
     drip: Drip,
     linger: Option<Linger>,
@@ -211,7 +211,7 @@ struct Linger {
 }
 
 impl<S: Resettable> FaultyStream<S> {
-    pub(super) fn new(inner: S, wire: Arc<Wire>, clock: Clock) -> Self {
+    pub(super) fn new(inner: S, wire: Arc<DeliveryControl>, clock: Clock) -> Self {
         Self { inner, wire, clock, drip: Drip::default(), linger: None }
     }
 }
@@ -249,10 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
         let this = &mut *self;
         let plan = this.wire.state().plan;
         let most = match plan {
-            Plan::Whole => bytes.len(),
-            Plan::Cut { left: 0 } => return Poll::Ready(Err(cut())),
-            Plan::Cut { left } => left,
-            Plan::Drip { bytes, .. } => {
+            DeliveryPlan::Whole => bytes.len(),
+            DeliveryPlan::Cut { left: 0 } => return Poll::Ready(Err(cut())),
+            DeliveryPlan::Cut { left } => left,
+            DeliveryPlan::Drip { bytes, .. } => {
                 ready!(this.drip.poll_due(&this.clock, context));
                 bytes.max(1)
             }
@@ -260,9 +260,11 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
         let piece = &bytes[..bytes.len().min(most)];
         let written = ready!(Pin::new(&mut this.inner).poll_write(context, piece))?;
         match plan {
-            Plan::Whole => {}
-            Plan::Cut { left } => this.wire.state().plan = Plan::Cut { left: left - written },
-            Plan::Drip { every, .. } => this.drip.next = this.clock.now().after(every),
+            DeliveryPlan::Whole => {}
+            DeliveryPlan::Cut { left } => {
+                this.wire.state().plan = DeliveryPlan::Cut { left: left - written }
+            }
+            DeliveryPlan::Drip { every, .. } => this.drip.next = this.clock.now().after(every),
         }
         Poll::Ready(Ok(written))
     }
@@ -275,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
-        if this.wire.state().ending == Ending::Linger {
+        if this.wire.state().ending == DeliveryEnd::Linger {
             let linger = this.linger.get_or_insert_with(Linger::new);
             ready!(linger.poll(&mut this.inner, context));
         }
@@ -312,7 +314,7 @@ impl Linger {
 
 impl<S: Resettable> Drop for FaultyStream<S> {
     fn drop(&mut self) {
-        if self.wire.state().ending == Ending::Reset {
+        if self.wire.state().ending == DeliveryEnd::Reset {
             self.inner.reset_on_close();
         }
     }

@@ -6,15 +6,15 @@ use hyper::StatusCode;
 use jiff::SignedDuration;
 
 use super::json::Json;
-use super::{Call, Reply, report};
+use super::{Call, HttpReply, report};
 use crate::decimal::Decimal;
-use crate::device::network::{Address, NetworkState, WifiMode};
+use crate::device::network::{IpSettings, NetworkState, WifiMode};
 use crate::device::{CivilTime, Device, Feature, Identity, License, Licensed, Profile, Snapshot};
 
 /// The device and what it is connected to.
-pub(super) fn show(call: &Call<'_>) -> Reply {
+pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let device = call.device();
-    Reply::raw_json(StatusCode::OK, system(device, &device.snapshot()))
+    HttpReply::raw_json(StatusCode::OK, system(device, &device.snapshot()))
 }
 
 fn system(device: &Device, snapshot: &Snapshot) -> String {
@@ -194,8 +194,8 @@ fn write_wifi(json: &mut Json, network: &NetworkState) {
     json.end();
 }
 
-fn write_address(json: &mut Json, address: Option<&Address>) {
-    let Some(Address { ip, mask, gateway, dns }) = address else { return };
+fn write_address(json: &mut Json, address: Option<&IpSettings>) {
+    let Some(IpSettings { ip, mask, gateway, dns }) = address else { return };
     json.word("ip", ip);
     json.word("mask", mask);
     json.word("gateway", gateway);

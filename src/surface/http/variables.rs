@@ -3,27 +3,27 @@
 use hyper::StatusCode;
 use serde::{Serialize, Serializer};
 
-use super::Reply;
+use super::HttpReply;
 use super::router::Call;
 use crate::device::template::Template;
 use crate::device::variables::{self, Facts};
 use crate::limits;
 
 /// Every variable as a pair of its own, in the order of the table.
-pub(super) fn list(call: &Call<'_>) -> Reply {
+pub(super) fn list(call: &Call<'_>) -> HttpReply {
     let snapshot = call.device().snapshot();
     let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
     variables::each(&Facts::of(call.device(), &snapshot), |name, value| {
         pairs.push(Pair(name.to_owned(), value.to_owned()));
     });
-    Reply::json(StatusCode::OK, &pairs)
+    HttpReply::json(StatusCode::OK, &pairs)
 }
 
 /// The body with its variables replaced.
-pub(super) fn render(call: &Call<'_>) -> Reply {
+pub(super) fn render(call: &Call<'_>) -> HttpReply {
     let Ok(text) = std::str::from_utf8(&call.body) else {
         let message = "the template is not UTF-8";
-        return Reply::error(StatusCode::BAD_REQUEST, "invalid_template", message);
+        return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_template", message);
     };
     let characters = text.chars().count();
     if characters > limits::TEMPLATE_CHARS {
@@ -31,11 +31,11 @@ pub(super) fn render(call: &Call<'_>) -> Reply {
             "the template has {characters} characters, more than the {} it may have",
             limits::TEMPLATE_CHARS
         );
-        return Reply::error(StatusCode::BAD_REQUEST, "invalid_template", &message);
+        return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_template", &message);
     }
     let snapshot = call.device().snapshot();
     let rendered = Template::parse(text).render(&Facts::of(call.device(), &snapshot));
-    Reply::content(StatusCode::OK, "text/plain; charset=utf-8", rendered)
+    HttpReply::content(StatusCode::OK, "text/plain; charset=utf-8", rendered)
 }
 
 /// An object with one member.

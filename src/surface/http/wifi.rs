@@ -6,17 +6,17 @@ use std::pin::Pin;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Call, Reply};
+use super::{Call, HttpReply};
 use crate::device::config::{WIFI_SETTINGS, WifiSettings};
 use crate::device::network::Sighting;
 use crate::limits;
 
 /// The networks around, after the seconds that a scan takes.
-pub(super) fn scan<'a>(call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+pub(super) fn scan<'a>(call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
     Box::pin(async move {
         call.clock().sleep(limits::WIFI_SCAN).await;
         let found: Vec<Value> = call.device().scan().iter().map(shown).collect();
-        Reply::json(StatusCode::OK, &found)
+        HttpReply::json(StatusCode::OK, &found)
     })
 }
 
@@ -42,13 +42,13 @@ fn shown(sighting: &Sighting) -> Value {
 }
 
 /// The window of a WPS pairing opens.
-pub(super) fn pair(call: &Call<'_>) -> Reply {
+pub(super) fn pair(call: &Call<'_>) -> HttpReply {
     call.device().start_pairing();
-    Reply::empty(StatusCode::NO_CONTENT)
+    HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
 /// The client's settings are as out of the box: it is off.
-pub(super) fn forget(call: &Call<'_>) -> Reply {
+pub(super) fn forget(call: &Call<'_>) -> HttpReply {
     call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.of, &WifiSettings::default());
-    Reply::empty(StatusCode::NO_CONTENT)
+    HttpReply::empty(StatusCode::NO_CONTENT)
 }

@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::session::Session;
-use super::{Place, Shared, wanted};
+use super::session::DeviceSession;
+use super::{ListenState, ServerShared, wanted};
 use crate::clock::{Sleep, VirtualTime};
-use crate::fault::Listener;
+use crate::fault::FaultListener;
 use crate::limits;
-use crate::modbus::{BACKLOG, Door};
+use crate::modbus::{Acceptor, BACKLOG};
 use crate::sockets;
 use crate::tasks::Tasks;
 
 /// Follows the device and the rules, and takes connections meanwhile.
 #[derive(Debug)]
 pub(super) struct Follower {
-    shared: Arc<Shared>,
-    door: Door,
+    shared: Arc<ServerShared>,
+    door: Acceptor,
     /// Where the door is open.
     at: Option<SocketAddr>,
     refusing: bool,
@@ -31,17 +31,17 @@ pub(super) struct Follower {
 
 /// The rules that are followed. The timer before lives on until that is told, and with it its motion.
 #[derive(Debug)]
-struct Followed {
+struct AppliedListener {
     generation: u64,
     _before: Sleep,
 }
 
 impl Follower {
     /// A follower whose listener is as it is to be.
-    pub(super) fn new(shared: Arc<Shared>, connections: Arc<Tasks>) -> Self {
+    pub(super) fn new(shared: Arc<ServerShared>, connections: Arc<Tasks>) -> Self {
         let motions = shared.parts.clock.activity().clone();
         let mut follower = Self {
-            door: Door::new(connections, motions, limits::MODBUS_CONNECTIONS),
+            door: Acceptor::new(connections, motions, limits::MODBUS_CONNECTIONS),
             at: None,
             refusing: false,
             failed: false,
@@ -77,7 +77,7 @@ impl Follower {
             let seen = *changes.borrow_and_update();
             let rules = self.follow();
             if before.is_some() && before != self.at {
-                self.door.emptied().await;
+                self.door.drained().await;
             }
             self.applied(rules, seen);
         }
@@ -85,18 +85,18 @@ impl Follower {
 
     /// Lets be known what is followed: the rules, and the device's changes up to `seen`.
     #[expect(clippy::needless_pass_by_value, reason = "its timer ends once that is known")]
-    fn applied(&self, rules: Followed, seen: u64) {
+    fn applied(&self, rules: AppliedListener, seen: u64) {
         self.shared.applied.send_replace(rules.generation);
         self.shared.parts.device.set_modbus_applied(Some(seen));
     }
 
     fn admit(&self, stream: TcpStream) {
         let stream = self.shared.parts.links.server(stream);
-        self.door.admit(stream, Session::new(Arc::clone(&self.shared)));
+        self.door.admit(stream, DeviceSession::new(Arc::clone(&self.shared)));
     }
 
     /// Brings the listener to where it is to be.
-    fn follow(&mut self) -> Followed {
+    fn follow(&mut self) -> AppliedListener {
         let parts = &self.shared.parts;
         let port = match wanted(&parts.device) {
             Ok(port) => port,
@@ -110,7 +110,7 @@ impl Follower {
             }
         };
         let id = &parts.device.identity().id;
-        let asked = parts.engine.refusing(Listener::Modbus(id.as_str()), self.refusing);
+        let asked = parts.engine.refusing(FaultListener::Modbus(id.as_str()), self.refusing);
         self.refusing = asked.refuse;
         if asked.refuse {
             self.shut(Some("a fault rule has it refuse".to_owned()));
@@ -120,14 +120,14 @@ impl Follower {
         self.followed(asked.until, asked.generation)
     }
 
-    fn followed(&mut self, until: Sleep, generation: u64) -> Followed {
-        Followed { generation, _before: std::mem::replace(&mut self.until, until) }
+    fn followed(&mut self, until: Sleep, generation: u64) -> AppliedListener {
+        AppliedListener { generation, _before: std::mem::replace(&mut self.until, until) }
     }
 
     fn shut(&mut self, note: Option<String>) {
         self.failed = false;
         if self.at.take().is_some() {
-            self.door.shut();
+            self.door.close();
         }
         // Also where it was left open by a follower before this one.
         self.shared.close_home();
@@ -175,7 +175,7 @@ impl Follower {
     fn enter(&mut self, address: SocketAddr, listener: Arc<TcpListener>) {
         self.failed = false;
         if self.at.is_some() {
-            self.door.shut();
+            self.door.close();
         }
         self.at = Some(address);
         self.door.open(listener);
@@ -185,6 +185,6 @@ impl Follower {
     fn tell(&self, note: Option<String>) {
         let listening = self.door.is_open();
         let address = self.at.unwrap_or_else(|| self.shared.place_now());
-        self.shared.tell(|place| *place = Place { address, listening, note });
+        self.shared.tell(|place| *place = ListenState { address, listening, note });
     }
 }

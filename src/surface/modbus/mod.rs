@@ -28,7 +28,7 @@ use crate::tasks::Tasks;
 
 /// What the server is built from.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub struct ServerParts {
     /// The device.
     pub device: Arc<Device>,
     /// The house's clock.
@@ -43,15 +43,15 @@ pub struct Parts {
 
 /// The Modbus server of a device. It outlives the task that serves it, and so its port does.
 #[derive(Debug)]
-pub struct Server {
-    shared: Arc<Shared>,
+pub struct DeviceModbusServer {
+    shared: Arc<ServerShared>,
     // Not among what is shared: the connections hold that.
     connections: Arc<Tasks>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    parts: Parts,
+struct ServerShared {
+    parts: ServerParts,
     function_3: bool,
     /// Where it listens while the device's port is the one it started with.
     home: SocketAddr,
@@ -60,20 +60,20 @@ struct Shared {
     /// The device's port that `home` stands for.
     first_port: u16,
     port: Mutex<Port>,
-    place: watch::Sender<Place>,
+    place: watch::Sender<ListenState>,
     /// The generation of the rules that the listener follows.
     applied: watch::Sender<u64>,
 }
 
 /// Where a server listens, and how it came to that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ListenState {
     address: SocketAddr,
     listening: bool,
     note: Option<String>,
 }
 
-impl Place {
+impl ListenState {
     /// Where connections are taken; none while none are.
     #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "what announces it asks"))]
     pub(crate) fn listening(&self) -> Option<SocketAddr> {
@@ -83,7 +83,7 @@ impl Place {
 
 /// What the control plane shows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct ModbusSummary {
     /// `services.modbus.enable`.
     pub enabled: bool,
     /// `services.modbus.port`, as the device reports it.
@@ -111,13 +111,13 @@ enum Off {
     Offline,
 }
 
-impl Server {
+impl DeviceModbusServer {
     /// A server that does not listen yet. A free port is taken and kept at once, a fixed one only
     /// when the server is to listen: one that stays off is in nobody's way.
     ///
     /// # Errors
     /// Where the server is to listen from the start and the address cannot be bound.
-    pub(crate) fn bind(plan: &ModbusPlan, first_port: u16, parts: Parts) -> io::Result<Self> {
+    pub(crate) fn bind(plan: &ModbusPlan, first_port: u16, parts: ServerParts) -> io::Result<Self> {
         let keeps_home = plan.listen.port() == 0;
         let port = match wanted(&parts.device) {
             Ok(port) if port == first_port => Port::bind(plan.listen, BACKLOG)?,
@@ -125,14 +125,14 @@ impl Server {
             _ => Port::free(plan.listen),
         };
         let home = port.address();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerShared {
             parts,
             function_3: plan.function_3,
             home,
             keeps_home,
             first_port,
             port: Mutex::new(port),
-            place: watch::Sender::new(Place { address: home, listening: false, note: None }),
+            place: watch::Sender::new(ListenState { address: home, listening: false, note: None }),
             // Nobody follows the rules yet, or has to.
             applied: watch::Sender::new(u64::MAX),
         });
@@ -176,16 +176,16 @@ impl Server {
 
     /// Where it listens, as a value that can be waited on.
     #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "what announces it asks"))]
-    pub(crate) fn place(&self) -> watch::Receiver<Place> {
+    pub(crate) fn place(&self) -> watch::Receiver<ListenState> {
         self.shared.place.subscribe()
     }
 
     /// What the control plane shows.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> ModbusSummary {
         let service = self.shared.parts.device.view().config.settings.services.modbus;
-        let Place { address, listening, note } = self.shared.place.borrow().clone();
-        Summary { enabled: service.enable, port: service.port, address, listening, note }
+        let ListenState { address, listening, note } = self.shared.place.borrow().clone();
+        ModbusSummary { enabled: service.enable, port: service.port, address, listening, note }
     }
 
     /// Waits until the listener follows the rules of this generation
@@ -196,7 +196,7 @@ impl Server {
     }
 }
 
-impl Shared {
+impl ServerShared {
     fn port(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,7 +216,7 @@ impl Shared {
     }
 
     /// Lets a change of the place be known, where it is one; the journal is told whether it listens.
-    fn tell(&self, change: impl FnOnce(&mut Place)) {
+    fn tell(&self, change: impl FnOnce(&mut ListenState)) {
         let mut turned = None;
         self.place.send_if_modified(|place| {
             let before = place.clone();

@@ -4,28 +4,28 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
+use super::ServerShared;
 use crate::clock::Clock;
-use crate::fault::{ModbusRequest, SlaveEffect, Verdict};
+use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
-use crate::modbus::{OK, Request, Service};
-use crate::wire::{self, Exception, Reply};
+use crate::modbus::{OK, ReceivedRequest, Service};
+use crate::wire::{self, Exception, ReplyPdu};
 
 /// Registers of one read at the most.
 const MOST: usize = *limits::READ_REGISTERS.end() as usize;
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
-pub(super) struct Session(Arc<Shared>);
+pub(super) struct DeviceSession(Arc<ServerShared>);
 
-impl Session {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+impl DeviceSession {
+    pub(super) fn new(shared: Arc<ServerShared>) -> Self {
         Self(shared)
     }
 
     /// The registers of a read, all from one reading of the meter.
-    fn read(&self, function: u8, address: u16, quantity: u16, reply: &mut Reply) {
+    fn read(&self, function: u8, address: u16, quantity: u16, reply: &mut ReplyPdu) {
         let device = &self.0.parts.device;
         let snapshot = device.snapshot();
         let map = snapshot.view.config.register_map();
@@ -38,7 +38,7 @@ impl Session {
     }
 }
 
-impl Service for Session {
+impl Service for DeviceSession {
     fn clock(&self) -> &Clock {
         &self.0.parts.clock
     }
@@ -48,13 +48,13 @@ impl Service for Session {
     }
 
     /// Whatever unit is asked, it is the one device.
-    fn turn(&self, _: &Request) -> u8 {
+    fn turn(&self, _: &ReceivedRequest) -> u8 {
         0
     }
 
-    fn ask(&self, request: &Request) -> Verdict<SlaveEffect> {
+    fn ask(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
         let (address, quantity) = range(request);
-        self.0.parts.engine.modbus(&ModbusRequest {
+        self.0.parts.engine.modbus(&DeviceModbusRequest {
             device: self.0.parts.device.identity().id.as_str(),
             unit: request.unit,
             function: request.function(),
@@ -63,13 +63,13 @@ impl Service for Session {
         })
     }
 
-    fn execute(&self, request: &Request, reply: &mut Reply) {
+    fn execute(&self, request: &ReceivedRequest, reply: &mut ReplyPdu) {
         let function = request.function();
         if function != 4 && !(function == 3 && self.0.function_3) {
             reply.exception(function, Exception::ILLEGAL_FUNCTION);
             return;
         }
-        match wire::Request::parse(request.pdu()) {
+        match wire::RequestPdu::parse(request.pdu()) {
             Ok(read) => {
                 let (address, quantity) = read.range();
                 self.read(function, address, quantity, reply);
@@ -79,7 +79,7 @@ impl Service for Session {
     }
 
     /// Only what did not go well: masters poll every second, and would push all else out.
-    fn explain(&self, request: &Request, outcome: Cow<'static, str>) {
+    fn explain(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
         if outcome == OK {
             return;
         }
@@ -101,6 +101,6 @@ impl Service for Session {
 }
 
 /// The first address and the quantity; 0 and 0 where the request does not say.
-fn range(request: &Request) -> (u16, u16) {
-    wire::Request::parse(request.pdu()).map(|request| request.range()).unwrap_or_default()
+fn range(request: &ReceivedRequest) -> (u16, u16) {
+    wire::RequestPdu::parse(request.pdu()).map(|request| request.range()).unwrap_or_default()
 }

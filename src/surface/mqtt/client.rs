@@ -11,14 +11,14 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::session::{Login, Lost, Session, Stream};
+use super::session::{Login, Lost, MqttSession, MqttTransport};
 use super::tls;
 use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::Facts;
 use crate::device::{Device, Licensed, Readings, Snapshot, View};
-use crate::fault::{Engine, Listener, MqttEffect, MqttMessage};
+use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
 use crate::meter;
@@ -29,7 +29,7 @@ const NO_NETWORK: &str = "the device has no network";
 
 /// What a client is built from.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub struct ClientParts {
     /// The device that publishes.
     pub device: Arc<Device>,
     /// The house's clock.
@@ -44,18 +44,18 @@ pub struct Parts {
 
 /// The MQTT client of one device.
 #[derive(Debug)]
-pub struct Client {
-    parts: Parts,
-    status: Mutex<Status>,
+pub struct MqttClient {
+    parts: ClientParts,
+    status: Mutex<MqttStatus>,
     /// Held while TLS is made ready: that cannot be broken off, and is not to be under way twice.
     preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How the client is doing, for the control plane.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub struct MqttStatus {
     /// What it is at.
-    pub state: State,
+    pub state: MqttState,
     /// The broker that the settings name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<String>,
@@ -69,7 +69,7 @@ pub struct Status {
 /// What a client is at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum MqttState {
     /// It is to do nothing.
     #[default]
     Off,
@@ -115,7 +115,7 @@ enum Failed {
 }
 
 /// Says that the client is down, once it is.
-struct Down<'a>(&'a Client);
+struct Down<'a>(&'a MqttClient);
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {
@@ -133,23 +133,23 @@ enum Ended {
     Lost(Lost),
 }
 
-impl Client {
+impl MqttClient {
     /// A client that does nothing yet.
     #[must_use]
-    pub fn new(parts: Parts) -> Arc<Self> {
+    pub fn new(parts: ClientParts) -> Arc<Self> {
         Arc::new(Self { parts, status: Mutex::default(), preparing: Arc::default() })
     }
 
     /// How it is doing.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> MqttStatus {
         self.lock().clone()
     }
 
     /// Follows the settings for as long as it is polled. Dropped, it has lost its connection, as a
     /// device has that goes down.
     pub async fn run(self: Arc<Self>) {
-        *self.lock() = Status::default();
+        *self.lock() = MqttStatus::default();
         let _down = Down(&self);
         let mut changes = self.parts.device.changes();
         loop {
@@ -245,7 +245,7 @@ impl Client {
 
     /// Keeps a connection, but while a rule has the broker refuse them. The open one is in `session`,
     /// so that whoever ends this can take leave of the broker.
-    async fn serve(&self, plan: &Plan, session: &mut Option<Session>) -> Infallible {
+    async fn serve(&self, plan: &Plan, session: &mut Option<MqttSession>) -> Infallible {
         self.connecting(plan);
         // Of other settings.
         self.lock().reason = None;
@@ -254,7 +254,7 @@ impl Client {
         let (mut last, mut pause) = (None, *limits::MQTT_RETRY.start());
         let mut refused = false;
         loop {
-            let mut asked = self.parts.engine.refusing(Listener::Broker(device), refused);
+            let mut asked = self.parts.engine.refusing(FaultListener::Broker(device), refused);
             refused = asked.refuse;
             if refused {
                 self.failed(plan, "refused by a rule");
@@ -269,7 +269,7 @@ impl Client {
                         ended = &mut attempt => break Some(ended),
                         () = &mut asked.until => {}
                     }
-                    asked = self.parts.engine.refusing(Listener::Broker(device), false);
+                    asked = self.parts.engine.refusing(FaultListener::Broker(device), false);
                     if asked.refuse {
                         break None;
                     }
@@ -311,7 +311,7 @@ impl Client {
         &self,
         plan: &Plan,
         tls: &Tls,
-        session: &mut Option<Session>,
+        session: &mut Option<MqttSession>,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
         self.connecting(plan);
@@ -326,7 +326,7 @@ impl Client {
     }
 
     /// A connection that the broker accepted. A clock movement waits for it, though not for ever.
-    async fn connected(&self, plan: &Plan, tls: &Tls) -> Result<Session, Failed> {
+    async fn connected(&self, plan: &Plan, tls: &Tls) -> Result<MqttSession, Failed> {
         let motion = self.parts.clock.activity().enter();
         let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan, tls)));
         let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
@@ -338,11 +338,11 @@ impl Client {
         connected.unwrap_or(Err(Failed::Session(Lost::Stalled("take the client"))))
     }
 
-    async fn connect(&self, plan: &Plan, tls: &Tls) -> Result<Session, Failed> {
+    async fn connect(&self, plan: &Plan, tls: &Tls) -> Result<MqttSession, Failed> {
         let BrokerUrl { host, port, .. } = &plan.url;
         let tls = tls.clone().transpose().map_err(Failed::Settings)?;
         let stream = self.parts.dial.dial(host, *port).await?;
-        let stream: Box<dyn Stream> = match tls {
+        let stream: Box<dyn MqttTransport> = match tls {
             None => Box::new(stream),
             Some(config) => {
                 let name = ServerName::try_from(host.clone())
@@ -351,14 +351,14 @@ impl Client {
                 Box::new(connector.connect(name, stream).await.map_err(Failed::Tls)?)
             }
         };
-        Ok(Session::open(stream, &plan.login).await?)
+        Ok(MqttSession::open(stream, &plan.login).await?)
     }
 
     /// Publishes message after message until the connection ends.
     async fn publish(
         &self,
         plan: &Plan,
-        session: &mut Session,
+        session: &mut MqttSession,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
         let readings = self.parts.device.readings();
@@ -429,7 +429,7 @@ impl Client {
                 snapshot = readings.next_after(last, interval.into()) => snapshot,
                 _ = changes.changed() => continue,
             };
-            let healthy = snapshot.meter.status == meter::Status::Ok;
+            let healthy = snapshot.meter.status == meter::MeterStatus::Ok;
             if let Some(read_at) = snapshot.reading().map(|reading| reading.at).filter(|_| healthy)
             {
                 return (snapshot, read_at);
@@ -441,7 +441,7 @@ impl Client {
     async fn send(
         &self,
         plan: &Plan,
-        session: &mut Session,
+        session: &mut MqttSession,
         message: Message,
     ) -> Result<(), Ended> {
         let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings.topic);
@@ -471,20 +471,20 @@ impl Client {
 
     fn off(&self, reason: String) {
         let mut status = self.lock();
-        self.turn(&mut status, State::Off);
+        self.turn(&mut status, MqttState::Off);
         (status.broker, status.reason) = (None, Some(reason));
     }
 
     /// An attempt begins; what the last one came to still stands.
     fn connecting(&self, plan: &Plan) {
         let mut status = self.lock();
-        self.turn(&mut status, State::Connecting);
+        self.turn(&mut status, MqttState::Connecting);
         status.broker = Some(plan.url.to_string());
     }
 
     fn has_connected(&self, plan: &Plan) {
         let mut status = self.lock();
-        self.turn(&mut status, State::Connected);
+        self.turn(&mut status, MqttState::Connected);
         status.reason = None;
         self.parts.journal.write(Event::MqttConnected {
             device: self.parts.device.identity().id.shared(),
@@ -494,8 +494,8 @@ impl Client {
 
     fn disconnected(&self, plan: &Plan, reason: &str) {
         let mut status = self.lock();
-        let connected = status.state == State::Connected;
-        self.turn(&mut status, State::Connecting);
+        let connected = status.state == MqttState::Connected;
+        self.turn(&mut status, MqttState::Connecting);
         status.reason = Some(reason.to_owned());
         if connected {
             self.parts.journal.write(Event::MqttDisconnected {
@@ -523,7 +523,7 @@ impl Client {
     /// Notes why there is no connection; in the journal once, however many tries come to the same.
     fn failed(&self, plan: &Plan, reason: &str) {
         let mut status = self.lock();
-        self.turn(&mut status, State::Connecting);
+        self.turn(&mut status, MqttState::Connecting);
         status.broker = Some(plan.url.to_string());
         if status.reason.as_deref() != Some(reason) {
             status.reason = Some(reason.to_owned());
@@ -536,12 +536,12 @@ impl Client {
     }
 
     /// Notes what the client is at, also for the device's API.
-    fn turn(&self, status: &mut Status, state: State) {
+    fn turn(&self, status: &mut MqttStatus, state: MqttState) {
         status.state = state;
-        self.parts.device.set_broker_connected(state == State::Connected);
+        self.parts.device.set_broker_connected(state == MqttState::Connected);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Status> {
+    fn lock(&self) -> MutexGuard<'_, MqttStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

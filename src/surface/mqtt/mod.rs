@@ -1,6 +1,6 @@
 //! The device's MQTT client (contract §8): it publishes the rendered template, and nothing else.
 //!
-//! [`Client`] is an actor: it follows the device's settings, connects, publishes on the meter's
+//! [`MqttClient`] is an actor: it follows the device's settings, connects, publishes on the meter's
 //! readings, and connects anew. `session` is one connection, `tls` what it trusts and shows, `x509` reads
 //! the certificates that rustls does not. The packets are rumqttc's. Its event loop is not used: it
 //! resolves and connects by itself, so that neither the house's brokers nor the outbound policy would
@@ -14,4 +14,4 @@ mod session;
 mod tls;
 mod x509;
 
-pub use self::client::{Client, Parts, State, Status};
+pub use self::client::{ClientParts, MqttClient, MqttState, MqttStatus};

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::limits;
 
 /// What a connection runs over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+pub(super) trait MqttTransport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> MqttTransport for S {}
 
 /// Who the client is to the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,8 @@ pub(super) enum Lost {
 }
 
 /// An open connection whose CONNECT was accepted.
-pub(super) struct Session {
-    stream: Box<dyn Stream>,
+pub(super) struct MqttSession {
+    stream: Box<dyn MqttTransport>,
     received: BytesMut,
     /// A packet is partly written: nothing else can follow.
     torn: bool,
@@ -59,13 +59,13 @@ pub(super) struct Session {
     since: Instant,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for MqttSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()
     }
 }
 
-impl Session {
+impl MqttSession {
     /// How long it has been open, in real time.
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
@@ -73,7 +73,7 @@ impl Session {
 
     /// Introduces the client, and waits for the broker to take it. `QoS` 0 alone, so no session is
     /// kept; no will (contract §8, ruling).
-    pub(super) async fn open(stream: Box<dyn Stream>, login: &Login) -> Result<Self, Lost> {
+    pub(super) async fn open(stream: Box<dyn MqttTransport>, login: &Login) -> Result<Self, Lost> {
         let received = BytesMut::new();
         let since = Instant::now();
         let mut session = Self { stream, received, torn: false, pinged: false, since };
@@ -198,10 +198,10 @@ mod tests {
     }
 
     /// What a session makes of a broker that says just this.
-    async fn facing(bytes: &[u8]) -> (Result<Session, Lost>, tokio::io::DuplexStream) {
+    async fn facing(bytes: &[u8]) -> (Result<MqttSession, Lost>, tokio::io::DuplexStream) {
         let (ours, mut theirs) = duplex(4096);
         theirs.write_all(bytes).await.unwrap();
-        (Session::open(Box::new(ours), &login()).await, theirs)
+        (MqttSession::open(Box::new(ours), &login()).await, theirs)
     }
 
     // Ruling: MQTT-1, MQTT-7.
@@ -251,7 +251,7 @@ mod tests {
                     theirs.write_all(begin).await.unwrap();
                     theirs.write_all(&bytes).await.unwrap();
                     theirs.shutdown().await.unwrap();
-                    if let Ok(mut session) = Session::open(Box::new(ours), &login()).await {
+                    if let Ok(mut session) = MqttSession::open(Box::new(ours), &login()).await {
                         let _ = session.listen().await;
                     }
                 }

@@ -326,12 +326,12 @@ mod tests {
         params
     }
 
-    struct Lab {
+    struct TestCa {
         authority: CertifiedIssuer<'static, KeyPair>,
         key: KeyPair,
     }
 
-    impl Lab {
+    impl TestCa {
         fn new() -> Self {
             let mut params = named("Lab ECC Root CA");
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -422,7 +422,7 @@ mod tests {
     // Ruling: MQTT-11.
     #[tokio::test]
     async fn certificates_of_the_vendors_page_are_taken_whichever_version_they_have() {
-        let lab = Lab::new();
+        let lab = TestCa::new();
         let settings = lab.settings();
         for version in [&version::TLS12, &version::TLS13] {
             for shown in [lab.first_version("mqtt.lab.local"), lab.third_version("mqtt.lab.local")]
@@ -442,12 +442,12 @@ mod tests {
     // Ruling: MQTT-11.
     #[tokio::test]
     async fn a_certificate_of_version_1_has_to_be_signed_by_what_is_trusted() {
-        let lab = Lab::new();
+        let lab = TestCa::new();
         let take = async |settings: &MqttSettings, shown| {
             handshake(settings, shown, &lab.key, "mqtt.lab.local", &version::TLS13).await
         };
         let good = lab.first_version("mqtt.lab.local");
-        let said = take(&Lab::new().settings(), good.clone()).await.unwrap_err();
+        let said = take(&TestCa::new().settings(), good.clone()).await.unwrap_err();
         assert!(said.contains("UnknownIssuer"), "{said}");
         let mut forged = good.to_vec();
         *forged.last_mut().unwrap() ^= 1;

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{MapError, NumberType, Register, RegisterId, RegisterMap, RegisterSet, WordOrder};
+use super::{
+    MapError, MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterMap, RegisterSet,
+};
 use crate::device::json;
 use crate::limits;
 
@@ -59,9 +61,9 @@ impl Walk {
                 .and_then(|value| json::integer(value, limits::MODBUS_ADDRESSES)),
         );
         let word_order = match object.get("word_order").filter(|_| self.word_order) {
-            None => Some(WordOrder::Msw),
+            None => Some(MapWordOrder::Msw),
             Some(word) => {
-                let read = json::word(word, &WordOrder::NAMES);
+                let read = json::word(word, &MapWordOrder::NAMES);
                 self.read(format!("{field}.word_order"), read)
             }
         };
@@ -80,7 +82,7 @@ impl Walk {
         })
     }
 
-    fn register(&mut self, field: &str, value: &Value) -> Option<Register> {
+    fn register(&mut self, field: &str, value: &Value) -> Option<MappedRegister> {
         let object = self.read(field.to_owned(), json::object(value))?;
         let id = self.read(
             format!("{field}.id"),
@@ -98,7 +100,7 @@ impl Walk {
                 self.read(format!("{field}.scaler"), read)
             }
         };
-        Some(Register { id: id?, number: number?, scaler: scaler? })
+        Some(MappedRegister { id: id?, number: number?, scaler: scaler? })
     }
 }
 
@@ -125,9 +127,12 @@ mod tests {
         let value = json!([{"start_address": 5.0, "registers": [{"id": "1.8.0"}], "size": 4}]);
         let map = RegisterMap::parse_value(&value, true).unwrap();
         let id = RegisterId::of_name("1.8.0").unwrap();
-        let register = Register { id, number: NumberType::Double, scaler: 0 };
-        let set =
-            RegisterSet { start_address: 5, word_order: WordOrder::Msw, registers: vec![register] };
+        let register = MappedRegister { id, number: NumberType::Double, scaler: 0 };
+        let set = RegisterSet {
+            start_address: 5,
+            word_order: MapWordOrder::Msw,
+            registers: vec![register],
+        };
         assert_eq!(map.sets(), [set]);
     }
 
@@ -170,7 +175,7 @@ mod tests {
     fn firmware_that_knows_no_word_order_ignores_it() {
         let value = json!([{"start_address": 0, "word_order": "lsw", "registers": []}]);
         let order = |known| RegisterMap::parse_value(&value, known).unwrap().sets()[0].word_order;
-        assert_eq!((order(true), order(false)), (WordOrder::Lsw, WordOrder::Msw));
+        assert_eq!((order(true), order(false)), (MapWordOrder::Lsw, MapWordOrder::Msw));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::NumberType::{Double, Float, Int};
 use super::RegisterId::{ActivePower, Current, Quantity as Of, ReactivePower, Tariff, Zeros};
-use super::{NumberType, Register, RegisterId, RegisterSet, WordOrder};
+use super::{MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterSet};
 use crate::meter::Quantity;
 
 /// A register, or several alike.
@@ -83,11 +83,11 @@ const SETS: [(u16, &[Row]); 6] = [
 pub(super) fn sets() -> Vec<RegisterSet> {
     let set = |(start_address, rows): &(u16, &[Row])| RegisterSet {
         start_address: *start_address,
-        word_order: WordOrder::Msw,
+        word_order: MapWordOrder::Msw,
         registers: rows
             .iter()
             .flat_map(|&(count, id, number, scaler)| {
-                std::iter::repeat_n(Register { id, number, scaler }, count)
+                std::iter::repeat_n(MappedRegister { id, number, scaler }, count)
             })
             .collect(),
     };

@@ -3,7 +3,7 @@
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use super::{Register, RegisterMap, RegisterSet, WordOrder};
+use super::{MapWordOrder, MappedRegister, RegisterMap, RegisterSet};
 
 /// How addresses are written in the detailed form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Serialize for Listing<'_> {
 
 #[derive(Debug, Serialize)]
 struct Set<'a, R> {
-    start_address: Address,
+    start_address: FormattedAddress,
     #[serde(skip_serializing_if = "Option::is_none")]
     word_order: Option<&'a str>,
     #[serde(flatten)]
@@ -59,7 +59,7 @@ struct Set<'a, R> {
 #[derive(Debug, Serialize)]
 struct Extent {
     /// The address behind the last one.
-    end_address: Address,
+    end_address: FormattedAddress,
     size: u32,
 }
 
@@ -71,15 +71,15 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     scaler: Option<i8>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<Address>,
+    address: Option<FormattedAddress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Address(u32, AddressFormat);
+struct FormattedAddress(u32, AddressFormat);
 
-impl Serialize for Address {
+impl Serialize for FormattedAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.1 {
             AddressFormat::Dec => serializer.serialize_u32(self.0),
@@ -90,8 +90,8 @@ impl Serialize for Address {
 
 fn compact(set: &RegisterSet) -> Set<'static, Shown<'static>> {
     Set {
-        start_address: Address(set.start_address.into(), AddressFormat::Dec),
-        word_order: (set.word_order != WordOrder::default()).then(|| set.word_order.name()),
+        start_address: FormattedAddress(set.start_address.into(), AddressFormat::Dec),
+        word_order: (set.word_order != MapWordOrder::default()).then(|| set.word_order.name()),
         extent: None,
         registers: set.registers.iter().copied().map(shown).collect(),
     }
@@ -105,24 +105,24 @@ fn detailed(
     let start = u32::from(set.start_address);
     let mut next = start;
     let registers = set.registers.iter().map(|register| {
-        let address = Some(Address(next, format));
+        let address = Some(FormattedAddress(next, format));
         let words = register.words();
         next += u32::from(words);
         Shown { address, size: Some(words), ..shown(*register) }
     });
     Set {
-        start_address: Address(start, format),
+        start_address: FormattedAddress(start, format),
         word_order: word_order.then(|| set.word_order.name()),
         registers: registers.collect(),
         extent: Some(Extent {
-            end_address: Address(start + set.words(), format),
+            end_address: FormattedAddress(start + set.words(), format),
             size: set.words(),
         }),
     }
 }
 
 /// Type and scaler belong to numbers alone.
-fn shown(register: Register) -> Shown<'static> {
+fn shown(register: MappedRegister) -> Shown<'static> {
     let is_number = register.id.bytes().is_none();
     Shown {
         id: register.id.name(),

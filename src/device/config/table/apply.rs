@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Around, Field, Kind, LeftOut, Object};
+use super::{Field, FieldKind, Object, Unset, WriteContext};
 use crate::device::config::Config;
 use crate::device::{Firmware, json};
 use crate::journal;
@@ -68,14 +68,14 @@ impl<T: Clone> Object<T> {
         given: &Value,
         write: Write,
         firmware: Firmware,
-        around: &Around<'_>,
+        around: &WriteContext<'_>,
     ) -> Result<Applied<T>, Vec<FieldError>> {
         let top = json::object(given).map_err(|message| vec![FieldError::new("", message)])?;
         let mut walk = Walk {
             fields: self.fields,
             firmware,
             value: now.clone(),
-            named: vec![Named::Not; self.fields.len()],
+            named: vec![NamedBy::Not; self.fields.len()],
             unknown: Vec::new(),
             errors: Vec::new(),
         };
@@ -95,13 +95,13 @@ impl<T: Clone> Object<T> {
     }
 
     /// Sets what a POST did not name.
-    fn leave_out(&self, value: &mut T, factory: &T, named: &[Named], firmware: Firmware) {
+    fn leave_out(&self, value: &mut T, factory: &T, named: &[NamedBy], firmware: Firmware) {
         for (field, named) in self.fields.iter().zip(named) {
-            if *named != Named::Not || !field.exists(firmware) {
+            if *named != NamedBy::Not || !field.exists(firmware) {
                 continue;
             }
             let left_out = field.left_out.unwrap_or(self.left_out);
-            if left_out == LeftOut::Default || !field.kind.clear(value) {
+            if left_out == Unset::Default || !field.kind.clear(value) {
                 field.kind.copy(value, factory);
             }
         }
@@ -110,7 +110,7 @@ impl<T: Clone> Object<T> {
 
 /// Whether a write named a field, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
+enum NamedBy {
     Not,
     ByAlias,
     ByPath,
@@ -120,7 +120,7 @@ struct Walk<T: 'static> {
     fields: &'static [Field<T>],
     firmware: Firmware,
     value: T,
-    named: Vec<Named>,
+    named: Vec<NamedBy>,
     unknown: Vec<String>,
     errors: Vec<FieldError>,
 }
@@ -149,9 +149,9 @@ impl<T: Clone> Walk<T> {
         let known = fields.iter().enumerate().filter(|(_, field)| field.exists(firmware));
         for (index, field) in known.clone() {
             let named = if field.path == path {
-                Named::ByPath
+                NamedBy::ByPath
             } else if field.alias == Some(&*path) {
-                Named::ByAlias
+                NamedBy::ByAlias
             } else {
                 continue;
             };
@@ -166,14 +166,14 @@ impl<T: Clone> Walk<T> {
         }
     }
 
-    fn field(&mut self, index: usize, named: Named, path: String, value: &Value) {
+    fn field(&mut self, index: usize, named: NamedBy, path: String, value: &Value) {
         let field = &self.fields[index];
-        if matches!(field.kind, Kind::Key(_)) && value == "" {
+        if matches!(field.kind, FieldKind::Key(_)) && value == "" {
             // What a client sends back that was never shown the key: as if it were not named.
             return;
         }
         // What is wrong under one name stays wrong where the other has its way.
-        let outdone = named == Named::ByAlias && self.named[index] == Named::ByPath;
+        let outdone = named == NamedBy::ByAlias && self.named[index] == NamedBy::ByPath;
         let result = if outdone {
             field.kind.read(&mut self.value.clone(), value)
         } else {

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::Lens;
 use crate::decimal::Decimal;
-use crate::device::config::Key;
+use crate::device::config::MeterKey;
 use crate::device::json;
 
 /// What a field holds, and where in the object it is.
 #[derive(Debug)]
-pub enum Kind<T: 'static> {
+pub enum FieldKind<T: 'static> {
     /// `true` or `false`.
     Flag(Lens<T, bool>),
     /// A string.
@@ -53,7 +53,7 @@ pub enum Kind<T: 'static> {
     /// An IPv4 address.
     Address(Lens<T, Ipv4Addr>),
     /// 32 hexadecimal digits; zeros clear it. An empty string is as if it were not named.
-    Key(Lens<T, Option<Key>>),
+    Key(Lens<T, Option<MeterKey>>),
     /// The one word that there is.
     Constant(&'static str),
     /// The length of a secret, in replies only; not shown where none.
@@ -66,7 +66,7 @@ pub struct TextRule {
     /// How long it is.
     pub length: RangeInclusive<usize>,
     /// What its length counts.
-    pub unit: Unit,
+    pub unit: FieldUnit,
     /// What else holds; the message says what was expected.
     pub check: fn(&str) -> Result<(), String>,
     /// The same in words, for schema and documentation; empty where nothing else holds.
@@ -77,7 +77,7 @@ pub struct TextRule {
 
 /// What a length counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum FieldUnit {
     /// Unicode scalar values.
     Characters,
     /// Bytes of UTF-8.
@@ -90,7 +90,7 @@ impl TextRule {
     pub const fn up_to(most: usize) -> Self {
         Self {
             length: 0..=most,
-            unit: Unit::Characters,
+            unit: FieldUnit::Characters,
             check: |_| Ok(()),
             expected: "",
             pattern: "",
@@ -100,7 +100,7 @@ impl TextRule {
     /// Any string of at most so many bytes.
     #[must_use]
     pub const fn up_to_bytes(most: usize) -> Self {
-        Self { unit: Unit::Bytes, ..Self::up_to(most) }
+        Self { unit: FieldUnit::Bytes, ..Self::up_to(most) }
     }
 
     /// The same where also `check` holds, which `expected` puts in words.
@@ -125,14 +125,14 @@ impl TextRule {
     /// Whether `text` is like that.
     pub fn admits(&self, text: &str) -> Result<(), String> {
         match self.unit {
-            Unit::Characters => json::check_length(text, &self.length)?,
-            Unit::Bytes => json::check_bytes(text, &self.length)?,
+            FieldUnit::Characters => json::check_length(text, &self.length)?,
+            FieldUnit::Bytes => json::check_bytes(text, &self.length)?,
         }
         (self.check)(text)
     }
 }
 
-impl<T> Kind<T> {
+impl<T> FieldKind<T> {
     /// Whether it is in replies only.
     pub(super) fn is_reply_only(&self) -> bool {
         matches!(self, Self::Length(_))
@@ -253,12 +253,12 @@ fn address(value: &Value) -> Result<Ipv4Addr, String> {
 }
 
 /// A key; what a refusal says of it does not show it.
-fn key(value: &Value) -> Result<Option<Key>, String> {
+fn key(value: &Value) -> Result<Option<MeterKey>, String> {
     const EXPECTED: &str = "32 hexadecimal digits; zeros clear the key";
     let text = value.as_str().ok_or_else(|| json::unexpected(value, EXPECTED))?;
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(format!("{} characters: expected {EXPECTED}", text.chars().count()));
     }
     let number = u128::from_str_radix(text, 16).map_err(|error| error.to_string())?;
-    Ok((number != 0).then(|| Key(number.to_be_bytes())))
+    Ok((number != 0).then(|| MeterKey(number.to_be_bytes())))
 }

@@ -17,7 +17,7 @@ use crate::device::Feature;
 use crate::device::network::Site;
 
 pub use self::apply::{Applied, FieldError, Write};
-pub use self::kind::{Kind, TextRule, Unit};
+pub use self::kind::{FieldKind, FieldUnit, TextRule};
 pub use self::schema::Side;
 
 /// What one path of the API reads and writes.
@@ -28,17 +28,17 @@ pub struct Object<T: 'static> {
     /// Its fields, in the order in which they are shown; those of one group stand together.
     pub fields: &'static [Field<T>],
     /// What a POST puts where it names nothing.
-    pub left_out: LeftOut,
+    pub left_out: Unset,
     /// Where in the configuration it is.
     pub of: Lens<Config, T>,
     /// What holds between its fields, and between it and what is around it: the last step of a
     /// write, which may set right or refuse.
-    pub rules: fn(&mut T, &Around<'_>) -> Result<(), FieldError>,
+    pub rules: fn(&mut T, &WriteContext<'_>) -> Result<(), FieldError>,
 }
 
 /// What a write is judged by beside itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Around<'a> {
+pub struct WriteContext<'a> {
     /// The configuration in force; none while a scenario is read.
     pub before: Option<&'a Config>,
     /// The device's id, which some defaults are made from.
@@ -55,13 +55,13 @@ pub struct Field<T: 'static> {
     /// What it is for, in a sentence.
     pub about: &'static str,
     /// What it holds and where.
-    pub kind: Kind<T>,
+    pub kind: FieldKind<T>,
     /// What firmware must have for the field to be there.
     pub needs: Option<Feature>,
     /// Whether it is never shown.
     pub secret: bool,
     /// What a POST puts there that does not name it; the object's unless set.
-    pub left_out: Option<LeftOut>,
+    pub left_out: Option<Unset>,
     /// Another path that a write may call it by; the path itself wins.
     pub alias: Option<&'static str>,
     /// Whether it is kept and shown, and nothing here goes by it.
@@ -70,7 +70,7 @@ pub struct Field<T: 'static> {
 
 /// What a POST puts where it names nothing (contract §1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeftOut {
+pub enum Unset {
     /// Zero, empty or false; the default where the range excludes that.
     Zero,
     /// The default.
@@ -108,7 +108,7 @@ macro_rules! lens {
 /// A whole number that is held in any integer type: `whole!(services.sd.frequency, 1..=1440)`.
 macro_rules! whole {
     ($($part:ident).+, $range:expr) => {
-        $crate::device::config::table::Kind::Whole {
+        $crate::device::config::table::FieldKind::Whole {
             get: |whole| i64::from(whole.$($part).+),
             // The range lies within the type, so that nothing is ever kept back here.
             set: |whole, number| {
@@ -124,7 +124,7 @@ macro_rules! whole {
 /// One of the words of an enumeration with `NAMES`: `word!(parity, Parity)`.
 macro_rules! word {
     ($($part:ident).+, $type:ty) => {
-        $crate::device::config::table::Kind::Word {
+        $crate::device::config::table::FieldKind::Word {
             word: |index| <$type>::NAMES.get(index).map(|(word, _)| *word),
             get: |whole| {
                 <$type>::NAMES.iter().position(|(_, one)| *one == whole.$($part).+).unwrap_or(0)
@@ -143,7 +143,7 @@ pub(crate) use {lens, whole, word};
 impl<T> Field<T> {
     /// A field that every firmware has and every GET shows.
     #[must_use]
-    pub const fn new(path: &'static str, kind: Kind<T>, about: &'static str) -> Self {
+    pub const fn new(path: &'static str, kind: FieldKind<T>, about: &'static str) -> Self {
         Self {
             path,
             about,
@@ -180,7 +180,7 @@ impl<T> Field<T> {
     /// The same with its default where a POST does not name it.
     #[must_use]
     pub const fn or_default(mut self) -> Self {
-        self.left_out = Some(LeftOut::Default);
+        self.left_out = Some(Unset::Default);
         self
     }
 

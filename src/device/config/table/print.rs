@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Field, Kind, Object};
+use super::{Field, FieldKind, Object};
 use crate::device::Firmware;
 
 impl<T> Object<T> {
@@ -48,16 +48,16 @@ impl<T> Field<T> {
     /// Its value as JSON; none where it is not shown.
     fn shown(&self, object: &T) -> Option<String> {
         Some(match &self.kind {
-            Kind::Flag(lens) => json((lens.get)(object)),
-            Kind::Text(lens, _) => json((lens.get)(object)),
-            Kind::OptionalText(lens, _) => json((lens.get)(object).as_ref()?),
-            Kind::Whole { get, .. } => json(&get(object)),
-            Kind::Number { get, .. } => json(&get(object)),
-            Kind::Word { word, get, .. } => json(&word(get(object))?),
-            Kind::Address(lens) => json((lens.get)(object)),
-            Kind::Key(_) => return None,
-            Kind::Constant(word) => json(word),
-            Kind::Length(of) => json(&of(object)?),
+            FieldKind::Flag(lens) => json((lens.get)(object)),
+            FieldKind::Text(lens, _) => json((lens.get)(object)),
+            FieldKind::OptionalText(lens, _) => json((lens.get)(object).as_ref()?),
+            FieldKind::Whole { get, .. } => json(&get(object)),
+            FieldKind::Number { get, .. } => json(&get(object)),
+            FieldKind::Word { word, get, .. } => json(&word(get(object))?),
+            FieldKind::Address(lens) => json((lens.get)(object)),
+            FieldKind::Key(_) => return None,
+            FieldKind::Constant(word) => json(word),
+            FieldKind::Length(of) => json(&of(object)?),
         })
     }
 }

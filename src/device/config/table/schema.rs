@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::kind::words;
-use super::{Field, Kind, Object, TextRule, Unit};
+use super::{Field, FieldKind, FieldUnit, Object, TextRule};
 
 /// Whose schema it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl<T> Field<T> {
     fn schema(&self, side: Side, defaults: &T) -> Value {
         let mut schema = self.kind.schema();
         let mut about = self.about.to_owned();
-        if let Kind::Text(_, rule) | Kind::OptionalText(_, rule) = &self.kind
+        if let FieldKind::Text(_, rule) | FieldKind::OptionalText(_, rule) = &self.kind
             && !rule.expected.is_empty()
         {
             about = format!("{about} Expected: {}.", rule.expected);
@@ -88,21 +88,21 @@ impl<T> Field<T> {
 
     fn default(&self, defaults: &T) -> Option<Value> {
         Some(match &self.kind {
-            Kind::Flag(lens) => (*(lens.get)(defaults)).into(),
-            Kind::Text(lens, _) => (lens.get)(defaults).as_str().into(),
-            Kind::OptionalText(lens, _) => (lens.get)(defaults).as_deref().into(),
-            Kind::Whole { get, .. } => get(defaults).into(),
-            Kind::Number { get, .. } => serde_json::to_value(get(defaults)).ok()?,
-            Kind::Word { word, get, .. } => word(get(defaults))?.into(),
-            Kind::Address(lens) => (lens.get)(defaults).to_string().into(),
-            Kind::Key(_) => "".into(),
-            Kind::Constant(word) => (*word).into(),
-            Kind::Length(_) => return None,
+            FieldKind::Flag(lens) => (*(lens.get)(defaults)).into(),
+            FieldKind::Text(lens, _) => (lens.get)(defaults).as_str().into(),
+            FieldKind::OptionalText(lens, _) => (lens.get)(defaults).as_deref().into(),
+            FieldKind::Whole { get, .. } => get(defaults).into(),
+            FieldKind::Number { get, .. } => serde_json::to_value(get(defaults)).ok()?,
+            FieldKind::Word { word, get, .. } => word(get(defaults))?.into(),
+            FieldKind::Address(lens) => (lens.get)(defaults).to_string().into(),
+            FieldKind::Key(_) => "".into(),
+            FieldKind::Constant(word) => (*word).into(),
+            FieldKind::Length(_) => return None,
         })
     }
 }
 
-impl<T> Kind<T> {
+impl<T> FieldKind<T> {
     fn schema(&self) -> Map<String, Value> {
         let schema = match self {
             Self::Flag(_) => json!({ "type": "boolean" }),
@@ -138,7 +138,7 @@ fn text(rule: &TextRule, kind: &Value) -> Value {
     if !rule.pattern.is_empty() {
         schema["pattern"] = rule.pattern.into();
     }
-    if rule.unit == Unit::Bytes {
+    if rule.unit == FieldUnit::Bytes {
         schema["x-bytes"] = true.into();
     }
     schema

@@ -10,8 +10,8 @@ mod schemas;
 
 use serde_json::{Map, Value, json};
 
-use self::operations::{Content, Operation, Parameter, Takes};
-use super::{Endpoint, ROUTES, Route};
+use self::operations::{MediaContent, Operation, Parameter, Takes};
+use super::{ApiRoute, Endpoint, ROUTES};
 
 /// The description, as JSON for people: indented, with a line end.
 #[must_use]
@@ -20,13 +20,16 @@ pub fn text() -> String {
 }
 
 /// Whether it answers only to a query.
-pub(super) fn needs_query(route: &Route, endpoint: &Endpoint) -> bool {
+pub(super) fn needs_query(route: &ApiRoute, endpoint: &Endpoint) -> bool {
     operations_of(route, endpoint)
         .flat_map(|operation| operation.query)
         .any(|parameter| parameter.required)
 }
 
-fn operations_of(route: &Route, endpoint: &Endpoint) -> impl Iterator<Item = &'static Operation> {
+fn operations_of(
+    route: &ApiRoute,
+    endpoint: &Endpoint,
+) -> impl Iterator<Item = &'static Operation> {
     operations::ALL.iter().filter(|operation| operation.is_of(route, endpoint))
 }
 
@@ -86,7 +89,7 @@ const DESCRIPTION: &str = "The HTTP API of the whatwatt Go energy gateway (WW_Go
      `X-Content-Type-Options: nosniff` and `Cache-Control: no-store, no-cache`. Faults of a scenario \
      add answers that are not listed here.";
 
-fn describe(route: &Route, endpoint: &Endpoint, operation: &Operation) -> Value {
+fn describe(route: &ApiRoute, endpoint: &Endpoint, operation: &Operation) -> Value {
     let mut described = json!({
         "operationId": operation.id(),
         "summary": endpoint.about,
@@ -148,16 +151,16 @@ const COMMON: [(u16, &str); 5] = [
     (413, "The body is too large."),
 ];
 
-fn responses(route: &Route, endpoint: &Endpoint, operation: &Operation) -> Value {
+fn responses(route: &ApiRoute, endpoint: &Endpoint, operation: &Operation) -> Value {
     let mut responses = Map::new();
     for answer in operation.answers {
         add(&mut responses, answer.status, answer.about, answer.content);
     }
     for (status, about) in COMMON {
-        add(&mut responses, status, about, Content::Error);
+        add(&mut responses, status, about, MediaContent::Error);
     }
     if route.licensed {
-        add(&mut responses, 404, "The licence is FREE.", Content::Text);
+        add(&mut responses, 404, "The licence is FREE.", MediaContent::Text);
     }
     responses["401"]["headers"] = json!({ "WWW-Authenticate": {
         "description": "The challenge.",
@@ -173,28 +176,28 @@ fn responses(route: &Route, endpoint: &Endpoint, operation: &Operation) -> Value
 }
 
 /// Adds an answer; of several with one status the descriptions and contents stand together.
-fn add(responses: &mut Map<String, Value>, status: u16, about: &str, content: Content) {
+fn add(responses: &mut Map<String, Value>, status: u16, about: &str, content: MediaContent) {
     let entry = responses.entry(status.to_string()).or_insert_with(|| json!({}));
     let said = entry["description"].as_str().map_or_else(String::new, |said| format!("{said} "));
     entry["description"] = format!("{said}{about}").into();
     match content {
-        Content::Empty => {}
-        Content::Location => {
+        MediaContent::Empty => {}
+        MediaContent::Location => {
             entry["headers"] = json!({ "Location": {
                 "description": "Where the status of the requests is; with `call_route: page`.",
                 "schema": { "type": "string", "pattern": "^/api/v1/actions/status\\?id=[0-9]+(,[0-9]+)*$" },
             } });
         }
-        Content::Json(name) => media(entry, "application/json", reference(name)),
-        Content::Error => media(entry, "application/json", reference("Error")),
-        Content::Text => media(entry, "text/plain", json!({ "type": "string" })),
-        Content::Html => media(entry, "text/html", json!({ "type": "string" })),
-        Content::Events(name) => {
+        MediaContent::Json(name) => media(entry, "application/json", reference(name)),
+        MediaContent::Error => media(entry, "application/json", reference("Error")),
+        MediaContent::Text => media(entry, "text/plain", json!({ "type": "string" })),
+        MediaContent::Html => media(entry, "text/html", json!({ "type": "string" })),
+        MediaContent::Events(name) => {
             let mut schema = json!({ "type": "string" });
             schema["x-events"] = reference(name);
             media(entry, "text/event-stream", schema);
         }
-        Content::File => media(entry, "*/*", json!({})),
+        MediaContent::File => media(entry, "*/*", json!({})),
     }
 }
 

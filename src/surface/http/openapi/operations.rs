@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Endpoint, Route};
+use super::super::{ApiRoute, Endpoint};
 use crate::fault::Method;
 
 /// A method of a path, as `OpenAPI` has them.
@@ -56,12 +56,12 @@ pub(super) enum Takes {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) about: &'static str,
-    pub(super) content: Content,
+    pub(super) content: MediaContent,
 }
 
 /// An answer's body.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Content {
+pub(super) enum MediaContent {
     /// None.
     Empty,
     /// None, and a `Location`.
@@ -106,7 +106,7 @@ impl Operation {
     }
 
     /// Whether it is one of this endpoint's.
-    pub(super) fn is_of(&self, route: &Route, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_of(&self, route: &ApiRoute, endpoint: &Endpoint) -> bool {
         self.route == route.path && self.method == endpoint.method
     }
 
@@ -145,19 +145,19 @@ impl Operation {
 }
 
 const fn ok(about: &'static str, schema: &'static str) -> Answer {
-    Answer { status: 200, about, content: Content::Json(schema) }
+    Answer { status: 200, about, content: MediaContent::Json(schema) }
 }
 
-const fn answer(status: u16, about: &'static str, content: Content) -> Answer {
+const fn answer(status: u16, about: &'static str, content: MediaContent) -> Answer {
     Answer { status, about, content }
 }
 
 const fn error(status: u16, about: &'static str) -> Answer {
-    Answer { status, about, content: Content::Error }
+    Answer { status, about, content: MediaContent::Error }
 }
 
 const fn done(about: &'static str) -> Answer {
-    Answer { status: 204, about, content: Content::Empty }
+    Answer { status: 204, about, content: MediaContent::Empty }
 }
 
 const REFUSED: Answer = error(400, "It is no JSON, or a field was refused; `details` names it.");
@@ -166,7 +166,7 @@ use Method::{Delete, Get, Post, Put};
 
 /// All of them.
 pub(super) static ALL: &[Operation] = &[
-    Operation::of(Get, "/").answers(&[answer(200, "What this is.", Content::Html)]),
+    Operation::of(Get, "/").answers(&[answer(200, "What this is.", MediaContent::Html)]),
     Operation::of(Get, "/api/v1/system").answers(&[ok("The device.", "System")]),
     Operation::of(Get, "/api/v1/report")
         .answers(&[ok("The newest reading; empty before the first.", "Report")]),
@@ -177,13 +177,13 @@ pub(super) static ALL: &[Operation] = &[
     Operation::of(Post, "/api/v1/template/test")
         .takes(Takes::Text("A template with `${variable}` in it."))
         .answers(&[
-            answer(200, "The text that comes of it.", Content::Text),
+            answer(200, "The text that comes of it.", MediaContent::Text),
             error(400, "It is too long, or no UTF-8."),
         ]),
     Operation::of(Get, "/api/v1/live").answers(&[answer(
         200,
         "An event for each reading, until another client takes the stream over.",
-        Content::Events("Live"),
+        MediaContent::Events("Live"),
     )]),
     Operation::of(Get, "/api/v1/actions").answers(&[
         ok("The definition.", "Actions"),
@@ -205,7 +205,7 @@ pub(super) static ALL: &[Operation] = &[
                 202,
                 "At least one of its requests was queued. With `call_route: rest` a body says which, \
                  as `StatusIds`, and there is no `Location`.",
-                Content::Location,
+                MediaContent::Location,
             ),
             error(400, "No `id`, or the action is disabled or has no enabled request."),
             error(404, "There is no such action."),
@@ -287,7 +287,7 @@ pub(super) static ALL: &[Operation] = &[
     Operation::of(Post, "/api/v1/reboot").answers(&[done("It is about to.")]),
     Operation::of(Post, "/api/v1/restore").answers(&[done("It is about to.")]),
     Operation::of(Post, "/load").takes(Takes::Image).answers(&[
-        answer(200, "How it went; the device reboots.", Content::Text),
+        answer(200, "How it went; the device reboots.", MediaContent::Text),
         error(400, "The form has no `file` that is an image."),
         error(415, "It is no `multipart/form-data`."),
         error(503, "Another upload is under way."),
@@ -300,10 +300,10 @@ pub(super) static ALL: &[Operation] = &[
         .under(Rest::Slash)
         .answers(&[error(400, "The card itself cannot be deleted."), NO_CARD]),
     Operation::of(Get, "/sdcard/*").under(Rest::Path).answers(&[
-        answer(200, "The file; its type is by its extension. A folder's listing.", Content::File),
+        answer(200, "The file; its type is by its extension. A folder's listing.", MediaContent::File),
         error(400, "The path is none."),
         error(404, "There is no such file or folder; from firmware 2.8.2 on 500."),
-        answer(500, "There is no such file or folder; before firmware 2.8.2 404.", Content::Text),
+        answer(500, "There is no such file or folder; before firmware 2.8.2 404.", MediaContent::Text),
         NO_CARD,
     ]),
     Operation::of(Delete, "/sdcard/*").under(Rest::Path).answers(&[
@@ -313,11 +313,11 @@ pub(super) static ALL: &[Operation] = &[
         NO_CARD,
     ]),
     Operation::of(Get, "/api/v1/berry").answers(&[
-        answer(200, "The script.", Content::Text),
+        answer(200, "The script.", MediaContent::Text),
         error(404, "There is none."),
     ]),
     Operation::of(Post, "/api/v1/berry").takes(Takes::Text("The script.")).answers(&[
-        answer(200, "The script as stored.", Content::Text),
+        answer(200, "The script as stored.", MediaContent::Text),
         error(400, "It is no UTF-8."),
     ]),
     Operation::of(Put, "/api/v1/berry")
@@ -330,7 +330,7 @@ pub(super) static ALL: &[Operation] = &[
         .answers(&[ok("Whether it runs.", "Run"), error(400, "Neither true nor false.")]),
     Operation::of(Delete, "/api/v1/berry").answers(&[done("There is none any more.")]),
     Operation::of(Get, "/api/v1/berry/console").answers(&[
-        answer(200, "What the script prints.", Content::Events("Console")),
+        answer(200, "What the script prints.", MediaContent::Events("Console")),
         error(503, "Another client has the console."),
     ]),
 ];

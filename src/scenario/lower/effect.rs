@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::super::raw::{self, EffectOf, EffectWord};
-use super::place::{Place, Sends};
+use super::place::{FaultTarget, Sends};
 use crate::fault::{
-    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, LiveEffect, MeterEffect, Moment, MqttEffect,
-    QueueEffect, Silence, SlaveEffect, TargetEffect, WireFault, result,
+    ActionEffect, ApiEffect, ClockDrift, Delay, Fault, LiveEffect, MeterEffect, MqttEffect,
+    QueueEffect, ReplyPhase, Silence, SlaveEffect, TargetEffect, WireFault, result,
 };
 use crate::limits;
 
@@ -38,25 +38,27 @@ static OF_SLAVES: [&str; 23] = [
 ];
 
 /// The kind of a place, and the effects that befall it.
-pub(super) fn known_effects(place: &Place) -> (&'static str, &'static [&'static str]) {
+pub(super) fn known_effects(place: &FaultTarget) -> (&'static str, &'static [&'static str]) {
     match place {
-        Place::Api(_) => {
+        FaultTarget::Api(_) => {
             ("the API", &["delay", "status", "reset", "hang", "cut", "drip", "malformed_json"])
         }
-        Place::Action(_) => ("an action", &["disable", "hold", "result"]),
-        Place::Queue(_) => ("the queue", &["occupy", "limit"]),
-        Place::Slave(_) => ("a slave", &OF_SLAVES),
-        Place::Modbus(_) => {
+        FaultTarget::Action(_) => ("an action", &["disable", "hold", "result"]),
+        FaultTarget::Queue(_) => ("the queue", &["occupy", "limit"]),
+        FaultTarget::Slave(_) => ("a slave", &OF_SLAVES),
+        FaultTarget::Modbus(_) => {
             // A result code is what the device makes of a slave's answer.
             let [wire @ .., _result] = &OF_SLAVES;
             ("the device's Modbus server", wire)
         }
-        Place::Target(_) => {
+        FaultTarget::Target(_) => {
             ("a target", &["delay", "status", "reset", "hang", "bad_content_length", "result"])
         }
-        Place::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
-        Place::Live(_) => ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"]),
-        Place::Meter(_) => (
+        FaultTarget::Mqtt(_) => ("the MQTT client", &["delay", "lose", "drop", "refuse"]),
+        FaultTarget::Live(_) => {
+            ("the live stream", &["delay", "stall", "cut", "duplicate", "takeover"])
+        }
+        FaultTarget::Meter(_) => (
             "a meter",
             &[
                 "not_connected",
@@ -89,17 +91,21 @@ pub(super) fn name_of(effect: &raw::Effect) -> String {
 ///
 /// # Errors
 /// What is wrong with its figures.
-pub(super) fn effect_at(place: Place, effect: &raw::Effect, sends: Sends) -> Result<Fault, String> {
+pub(super) fn effect_at(
+    place: FaultTarget,
+    effect: &raw::Effect,
+    sends: Sends,
+) -> Result<Fault, String> {
     Ok(match place {
-        Place::Api(place) => Fault::Api(place, api_effect(effect)?),
-        Place::Action(place) => Fault::Action(place, action_effect(effect, sends)?),
-        Place::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
-        Place::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
-        Place::Target(place) => Fault::Target(place, target_effect(effect)?),
-        Place::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
-        Place::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
-        Place::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
-        Place::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
+        FaultTarget::Api(place) => Fault::Api(place, api_effect(effect)?),
+        FaultTarget::Action(place) => Fault::Action(place, action_effect(effect, sends)?),
+        FaultTarget::Queue(device) => Fault::Queue { device, effect: queue_effect(effect)? },
+        FaultTarget::Slave(place) => Fault::Slave(place, slave_effect(effect)?),
+        FaultTarget::Target(place) => Fault::Target(place, target_effect(effect)?),
+        FaultTarget::Mqtt(device) => Fault::Mqtt { device, effect: mqtt_effect(effect)? },
+        FaultTarget::Live(device) => Fault::Live { device, effect: live_effect(effect)? },
+        FaultTarget::Modbus(place) => Fault::Modbus(place, slave_effect(effect)?),
+        FaultTarget::Meter(device) => Fault::Meter { device, effect: meter_effect(effect)? },
     })
 }
 
@@ -262,8 +268,8 @@ fn live_effect(effect: &raw::Effect) -> Result<LiveEffect, String> {
     })
 }
 
-fn clock_drift(raw: &raw::Choice<raw::Lapse, raw::Drift>) -> Result<MeterEffect, String> {
-    let millis = |lapse: Option<raw::Lapse>| {
+fn clock_drift(raw: &raw::Choice<raw::DurationText, raw::Drift>) -> Result<MeterEffect, String> {
+    let millis = |lapse: Option<raw::DurationText>| {
         lapse.map_or(0, |lapse| i64::try_from(lapse.0.as_millis()).unwrap_or(i64::MAX))
     };
     let drift = match raw {
@@ -289,8 +295,8 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
     Ok(SlaveEffect::Wire(match word {
         EffectWord::Silence => return Ok(SlaveEffect::Silence),
         EffectWord::Refuse => return Ok(SlaveEffect::Refuse),
-        EffectWord::Reset => return Ok(SlaveEffect::Reset(Moment::Before)),
-        EffectWord::Close => return Ok(SlaveEffect::Close(Moment::Before)),
+        EffectWord::Reset => return Ok(SlaveEffect::Reset(ReplyPhase::Before)),
+        EffectWord::Close => return Ok(SlaveEffect::Close(ReplyPhase::Before)),
         EffectWord::WrongTransactionId => WireFault::WrongTransactionId,
         EffectWord::OffByOne => WireFault::TransactionIdOffByOne,
         EffectWord::StaleReply => WireFault::StaleReply,
@@ -329,9 +335,9 @@ fn slave_word(word: EffectWord) -> Result<SlaveEffect, String> {
 
 fn slave_figures(of: &EffectOf) -> Result<SlaveEffect, String> {
     let moment = |moment: raw::Moment| match moment {
-        raw::Moment::Before => Moment::Before,
-        raw::Moment::Middle => Moment::Middle,
-        raw::Moment::After => Moment::After,
+        raw::Moment::Before => ReplyPhase::Before,
+        raw::Moment::Middle => ReplyPhase::Middle,
+        raw::Moment::After => ReplyPhase::After,
     };
     Ok(SlaveEffect::Wire(match of {
         EffectOf::Delay(raw) => return Ok(SlaveEffect::Delay(delay(raw)?)),

@@ -24,7 +24,7 @@ pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
 /// A listener with its connections.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     connections: Arc<Tasks>,
     motions: ActivityTracker,
     /// Set while connections are taken.
@@ -38,7 +38,7 @@ pub(crate) struct Door {
     cut: watch::Sender<()>,
 }
 
-impl Door {
+impl Acceptor {
     /// A door that is shut, for so many clients at once.
     pub(crate) fn new(connections: Arc<Tasks>, motions: ActivityTracker, most: usize) -> Self {
         let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// Lets go of the listener and tells all connections to reset themselves.
-    pub(crate) fn shut(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(listener) = self.listener.take() {
             stop_listening(&listener);
         }
@@ -74,7 +74,7 @@ impl Door {
     }
 
     /// Returns when no connection is left.
-    pub(crate) async fn emptied(&self) {
+    pub(crate) async fn drained(&self) {
         let (lives, all) = &self.lives;
         // All are free again once every connection is gone. The semaphore is never closed.
         let _ = lives.acquire_many(*all).await;

@@ -3,7 +3,7 @@
 //! Unknown references, two listeners on one port, rules that can never fire. Every function goes on
 //! after a mistake and gives the best it can; the result counts only where none was found.
 
-mod back;
+mod to_raw;
 mod device;
 mod effect;
 mod fault;
@@ -20,40 +20,40 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub(super) use self::back::rule_to_raw;
+pub(super) use self::to_raw::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
-use super::model::{DevicePlan, Mdns, Route, Scenario, SlavePlan, TargetPlan};
-use super::path::Path;
+use super::model::{DevicePlan, Mdns, Scenario, SlavePlan, TargetPlan, TargetRoute};
+use super::path::FieldPath;
 use super::raw;
-use super::tree::{Content, Node};
+use super::tree::{Node, NodeContent};
 use crate::bank::UnitLayout;
 use crate::device::actions::Definition;
 use crate::device::json;
-use crate::fault::{Rhythms, Rule};
+use crate::fault::{Rule, WindowBudget};
 use crate::limits;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// What is known beside the decoded file.
-pub(super) struct Surroundings<'a> {
+pub(super) struct LoadContext<'a> {
     /// Where the paths of the file start from; none for a text without a file.
     pub base_dir: Option<&'a std::path::Path>,
     /// The file's tree: the names of what was too wrong to be decoded are known all the same.
     pub root: &'a Node,
     /// Whether something at or below a path of the decoded file was found wrong before.
-    pub damaged: &'a dyn Fn(&Path) -> bool,
+    pub damaged: &'a dyn Fn(&FieldPath) -> bool,
     /// Whether items of a list at or below a path of the decoded file were left out.
-    pub shortened: &'a dyn Fn(&Path) -> bool,
+    pub shortened: &'a dyn Fn(&FieldPath) -> bool,
 }
 
 /// What rules can refer to. Where something is named but not known in detail, because it is wrong in
 /// itself, its details are `None`, and nothing about them is called a mistake.
 #[derive(Debug, Default)]
-pub(super) struct Known<'a> {
+pub(super) struct Names<'a> {
     pub devices: Vec<Named<'a, Option<&'a Definition>>>,
     /// Whether the ids of all devices are known.
     pub devices_sound: bool,
     pub slaves: Vec<Named<'a, Units<'a>>>,
-    pub targets: Vec<Named<'a, &'a [Route]>>,
+    pub targets: Vec<Named<'a, &'a [TargetRoute]>>,
 }
 
 /// A name, and what is known of what has it.
@@ -62,7 +62,7 @@ pub(super) type Named<'a, T> = (&'a str, Option<T>);
 /// The units of a slave, by unit id.
 pub(super) type Units<'a> = &'a [(u8, UnitLayout)];
 
-impl<'a> Known<'a> {
+impl<'a> Names<'a> {
     /// What a sound house offers.
     pub fn of(house: &'a Scenario) -> Self {
         let device =
@@ -85,9 +85,9 @@ impl<'a> Known<'a> {
         devices: &'a [(DevicePlan, bool)],
         slaves: &'a [(SlavePlan, bool)],
         targets: &'a [(TargetPlan, bool)],
-        surroundings: &Surroundings<'a>,
+        surroundings: &LoadContext<'a>,
     ) -> Self {
-        let (root, damaged) = (Path::root(), surroundings.damaged);
+        let (root, damaged) = (FieldPath::root(), surroundings.damaged);
         let (slaves_path, targets_path) = (root.key("slaves"), root.key("http_targets"));
         let devices_sound = !damaged(&root.key("device")) && !damaged(&root.key("devices"));
         let device = |(plan, sound): &'a (DevicePlan, bool)| {
@@ -117,11 +117,11 @@ impl<'a> Known<'a> {
 /// The house that a file means.
 pub(super) fn house(
     raw: &raw::Scenario,
-    surroundings: &Surroundings<'_>,
+    surroundings: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Scenario {
     let default = Scenario::default();
-    let root = Path::root();
+    let root = FieldPath::root();
     let clock = raw.clock.clone().unwrap_or_default();
     let meter = raw
         .meter
@@ -132,7 +132,7 @@ pub(super) fn house(
     let slaves = slave::slaves(raw, surroundings, mistakes);
     let targets = target::targets(raw, mistakes);
 
-    let known = Known::decoded(&devices, &slaves, &targets, surroundings);
+    let known = Names::decoded(&devices, &slaves, &targets, surroundings);
     let faults = rules(raw.faults.as_deref().unwrap_or_default(), &known, mistakes);
 
     if devices.is_empty() {
@@ -171,9 +171,9 @@ fn check_all_hosts(house: &Scenario, mistakes: &mut Mistakes) {
 
 /// Names of the file that were too wrong to be decoded.
 fn add_names<'a, T>(root: &'a Node, section: &str, known: &mut Vec<Named<'a, T>>) {
-    let Content::Map(entries) = &root.content else { return };
+    let NodeContent::Map(entries) = &root.content else { return };
     let Some(section) = entries.iter().find(|entry| &*entry.key == section) else { return };
-    let Content::Map(entries) = &section.value.content else { return };
+    let NodeContent::Map(entries) = &section.value.content else { return };
     // Only where something was lost: the names are looked up one by one.
     if entries.len() > known.len() {
         for entry in entries {
@@ -185,8 +185,8 @@ fn add_names<'a, T>(root: &'a Node, section: &str, known: &mut Vec<Named<'a, T>>
 }
 
 /// The rules of a file.
-fn rules(raw: &[raw::Rule], known: &Known<'_>, mistakes: &mut Mistakes) -> Vec<Rule> {
-    let base = Path::root().key("faults");
+fn rules(raw: &[raw::Rule], known: &Names<'_>, mistakes: &mut Mistakes) -> Vec<Rule> {
+    let base = FieldPath::root().key("faults");
     if raw.len() > limits::FAULT_RULES {
         let message = format!("{} rules; a house takes {}", raw.len(), limits::FAULT_RULES);
         mistakes.push(Mistake::new(base, message).on_key());
@@ -194,11 +194,11 @@ fn rules(raw: &[raw::Rule], known: &Known<'_>, mistakes: &mut Mistakes) -> Vec<R
     }
     let mut ids: HashMap<String, usize> = HashMap::new();
     let mut rules = Vec::with_capacity(raw.len());
-    let (mut rhythms, mut too_many) = (Rhythms::default(), false);
+    let (mut rhythms, mut too_many) = (WindowBudget::default(), false);
     for (index, rule) in raw.iter().enumerate() {
         let path = base.index(index);
         let default_id = format!("fault-{}", index + 1);
-        let id = rule.id.as_ref().map_or(&*default_id, raw::Name::as_str).to_owned();
+        let id = rule.id.as_ref().map_or(&*default_id, raw::NameText::as_str).to_owned();
         if let Some(first) = ids.get(&id) {
             let mistake = Mistake::new(path.key("id"), format!("two rules are called `{id}`"))
                 .help("give each its own id")
@@ -233,11 +233,11 @@ pub(super) fn single_rule(
     house: &Scenario,
     mistakes: &mut Mistakes,
 ) -> Option<Rule> {
-    fault::rule(raw, default_id, &Path::root(), &Known::of(house), mistakes)
+    fault::rule(raw, default_id, &FieldPath::root(), &Names::of(house), mistakes)
 }
 
 fn brokers(raw: &raw::Scenario) -> Vec<Broker> {
-    let broker = |(name, raw): (&raw::Name, &raw::Broker)| Broker {
+    let broker = |(name, raw): (&raw::NameText, &raw::Broker)| Broker {
         name: name.as_str().into(),
         address: raw.address.0.clone(),
         hosts: raw.hosts.iter().flatten().map(|host| host.0.clone()).collect(),
@@ -262,16 +262,16 @@ fn mdns(word: raw::Mdns) -> Mdns {
 }
 
 /// A listener of the house: what it is, and where the file says so.
-struct Listener {
+struct PlannedListener {
     address: SocketAddr,
     what: String,
-    path: Path,
+    path: FieldPath,
 }
 
 /// No two on one port; port 0 takes any free one.
 fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistakes) {
-    let root = Path::root();
-    let mut listeners = vec![Listener {
+    let root = FieldPath::root();
+    let mut listeners = vec![PlannedListener {
         address: house.control,
         what: "the control plane".into(),
         path: root.key("control"),
@@ -283,25 +283,25 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
             root.key("device")
         };
         let what = format!("device {}", plan.identity.id);
-        listeners.push(Listener { address: plan.http, what, path: path.key("http") });
+        listeners.push(PlannedListener { address: plan.http, what, path: path.key("http") });
         let written = raw.devices.as_ref().and_then(|devices| devices.get(index));
         let written = written.or(raw.device.as_ref()).is_some_and(|device| device.modbus.is_some());
         // One that is off and that nobody gave an address is in nobody's way.
         if written || plan.config.settings.services.modbus.enable {
             let what = format!("the Modbus server of device {}", plan.identity.id);
             let address = plan.modbus.listen;
-            listeners.push(Listener { address, what, path: path.key("modbus") });
+            listeners.push(PlannedListener { address, what, path: path.key("modbus") });
         }
     }
     for SlavePlan { name, listen, .. } in &house.slaves {
         let path = root.key("slaves").key(name).key("listen");
-        listeners.push(Listener { address: *listen, what: format!("slave {name}"), path });
+        listeners.push(PlannedListener { address: *listen, what: format!("slave {name}"), path });
     }
     for TargetPlan { name, listen, .. } in &house.http_targets {
         let path = root.key("http_targets").key(name).key("listen");
-        listeners.push(Listener { address: *listen, what: format!("target {name}"), path });
+        listeners.push(PlannedListener { address: *listen, what: format!("target {name}"), path });
     }
-    let mut by_port: HashMap<u16, Vec<&Listener>> = HashMap::new();
+    let mut by_port: HashMap<u16, Vec<&PlannedListener>> = HashMap::new();
     for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
         let others = by_port.entry(listener.address.port()).or_default();
         if let Some(other) = others.iter().find(|other| collide(other.address, listener.address)) {
@@ -322,7 +322,7 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// Who has which port of a name; who has all of them, without a port, comes first.
-type Ports<'a> = BTreeMap<Option<u16>, (&'a HostAddress, Path, &'a str)>;
+type Ports<'a> = BTreeMap<Option<u16>, (&'a HostAddress, FieldPath, &'a str)>;
 
 /// A name leads to one place only: `all` is each section, name and hosts.
 fn check_hosts<'a>(
@@ -332,7 +332,7 @@ fn check_hosts<'a>(
     let mut by_host: HashMap<&str, Ports<'_>> = HashMap::new();
     for (section, name, hosts) in all {
         for (index, host) in hosts.iter().enumerate() {
-            let path = Path::root().key(section).key(name).key("hosts").index(index);
+            let path = FieldPath::root().key(section).key(name).key("hosts").index(index);
             let others = by_host.entry(&host.host).or_default();
             let taken = match host.port {
                 None => others.values().next(),
@@ -352,7 +352,7 @@ fn check_hosts<'a>(
 
 /// A mistake about a name that nothing has.
 fn unknown<'a>(
-    path: Path,
+    path: FieldPath,
     kind: &str,
     name: &str,
     known: impl Iterator<Item = &'a str>,
@@ -373,12 +373,12 @@ fn unknown<'a>(
 /// What the device itself would refuse of `given`, each field with its message at its own place.
 fn refused(
     given: &Value,
-    path: &Path,
+    path: &FieldPath,
     errors: impl IntoIterator<Item = (String, String)>,
     mistakes: &mut Mistakes,
 ) {
     for (field, message) in errors {
-        let found = Path::root().join(&field).find_in(given);
+        let found = FieldPath::root().join(&field).find_in(given);
         let unquoted = found.is_some_and(|found| {
             (found.is_number() || found.is_boolean()) && json::no_string(found) == message
         });

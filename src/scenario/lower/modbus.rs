@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::{DevicePlan, ModbusPlan};
-use super::super::path::Path;
+use super::super::path::FieldPath;
 use super::super::raw;
 use super::refused;
 use crate::device::config::RegisterMap;
@@ -15,7 +15,7 @@ use crate::limits;
 pub(super) fn server(
     raw: Option<&raw::DeviceModbus>,
     index: usize,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> ModbusPlan {
     let (listen, function_3) = match raw {
@@ -36,7 +36,7 @@ pub(super) fn server(
 pub(super) fn map(
     raw: Option<&raw::RegisterMapText>,
     firmware: Firmware,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<Arc<RegisterMap>> {
     let value = raw.map(|raw| &raw.0).filter(|value| !value.is_null())?;

@@ -1,38 +1,38 @@
 //! A house made ready to be asked for its days: everything of the plan that does not change.
 
-use super::battery::Battery;
-use super::household::Household;
-use super::loads::Load;
+use super::battery::BatteryModel;
+use super::household::HouseholdModel;
+use super::loads::LoadModel;
 use super::noise::Noise;
-use super::plan::{Phases, Placement, SignalPlan, Window};
+use super::plan::{DailyWindow, Phases, Placement, SignalPlan};
 use super::pulse::spread;
 use super::pv::Panels;
 use super::voltage::Voltage;
-use crate::rng::Stream;
+use crate::rng::RandomStream;
 
 /// A house.
 #[derive(Debug)]
-pub(super) struct House {
+pub(super) struct SiteModel {
     pub phases: usize,
-    pub household: Household,
+    pub household: HouseholdModel,
     pub noise: Noise,
-    pub loads: Box<[Load]>,
+    pub loads: Box<[LoadModel]>,
     pub panels: Option<Panels>,
     panels_on: Placement,
-    pub battery: Option<Battery>,
+    pub battery: Option<BatteryModel>,
     battery_on: Placement,
     pub voltage: Voltage,
     /// The windows of tariff 1.
-    pub high: Box<[Window]>,
+    pub high: Box<[DailyWindow]>,
     /// Seconds of a demand period.
     pub period: u32,
 }
 
-impl House {
+impl SiteModel {
     pub(super) fn new(plan: &SignalPlan, seed: u64, device: &str) -> Self {
-        let stream = Stream::named(device);
+        let stream = RandomStream::named(device);
         let phases = plan.connection.phases.count();
-        let household = Household::new(&plan.household, phases, seed, stream.child(0));
+        let household = HouseholdModel::new(&plan.household, phases, seed, stream.child(0));
         let noise = Noise::new(household.noise, seed, stream.child(1));
         let loads = stream.child(2);
         let on = |placement: Option<Placement>| match plan.connection.phases {
@@ -47,11 +47,11 @@ impl House {
                 .loads
                 .iter()
                 .zip(0_u64..)
-                .map(|(load, index)| Load::new(load, seed, loads.child(index)))
+                .map(|(load, index)| LoadModel::new(load, seed, loads.child(index)))
                 .collect(),
             panels: plan.pv.as_ref().map(|pv| Panels::new(pv, seed)),
             panels_on: on(plan.pv.as_ref().map(|pv| pv.placement)),
-            battery: plan.battery.as_ref().map(Battery::new),
+            battery: plan.battery.as_ref().map(BatteryModel::new),
             battery_on: on(plan.battery.as_ref().map(|battery| battery.placement)),
             voltage: Voltage::new(&plan.connection, seed, stream.child(3)),
             high: plan.tariff.windows().into(),
@@ -75,7 +75,7 @@ impl House {
     pub(super) fn heap_bytes(&self) -> usize {
         self.household.heap_bytes()
             + size_of_val(&*self.loads)
-            + self.loads.iter().map(Load::heap_bytes).sum::<usize>()
+            + self.loads.iter().map(LoadModel::heap_bytes).sum::<usize>()
             + size_of_val(&*self.high)
     }
 }

@@ -1,11 +1,11 @@
 //! Fault rules: a place, a moment and an effect that fit each other.
 
 use super::super::diagnostics::{Mistake, Mistakes, all_of};
-use super::super::path::Path;
+use super::super::path::FieldPath;
 use super::super::raw;
-use super::Known;
+use super::Names;
 use super::effect::{effect_at, known_effects, name_of};
-use super::place::{Place, Sends};
+use super::place::{FaultTarget, Sends};
 use crate::fault::{Fault, MqttEffect, Rule, SlaveEffect, Trigger};
 use crate::limits;
 
@@ -13,12 +13,12 @@ use crate::limits;
 pub(super) fn rule(
     raw: &raw::Rule,
     default_id: &str,
-    path: &Path,
-    known: &Known<'_>,
+    path: &FieldPath,
+    known: &Names<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Rule> {
-    let id = raw.id.as_ref().map_or(default_id, raw::Name::as_str).into();
-    let mut judge = Judge { known, path, mistakes };
+    let id = raw.id.as_ref().map_or(default_id, raw::NameText::as_str).into();
+    let mut judge = RuleValidator { known, path, mistakes };
     let when = judge.trigger(raw.when.as_ref());
     let place = judge.place(&raw.at)?;
     let fault = judge.fault(place, &raw.effect)?;
@@ -27,14 +27,14 @@ pub(super) fn rule(
 }
 
 /// Judges one rule.
-pub(super) struct Judge<'a> {
-    pub known: &'a Known<'a>,
+pub(super) struct RuleValidator<'a> {
+    pub known: &'a Names<'a>,
     /// The rule's own path.
-    pub path: &'a Path,
+    pub path: &'a FieldPath,
     pub mistakes: &'a mut Mistakes,
 }
 
-impl Judge<'_> {
+impl RuleValidator<'_> {
     pub fn mistake(&mut self, mistake: Mistake) {
         self.mistakes.push(mistake);
     }
@@ -91,7 +91,7 @@ impl Judge<'_> {
                 if often.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY) {
                     let message = format!(
                         "a meter's window comes round after {} at the soonest",
-                        raw::Lapse(limits::METER_FAULT_EVERY)
+                        raw::DurationText(limits::METER_FAULT_EVERY)
                     );
                     self.mistake(Mistake::new(self.path.key("when").key("every"), message));
                 }
@@ -130,7 +130,7 @@ impl Judge<'_> {
         }
     }
 
-    fn fault(&mut self, place: Place, effect: &raw::Effect) -> Option<Fault> {
+    fn fault(&mut self, place: FaultTarget, effect: &raw::Effect) -> Option<Fault> {
         let (kind, known) = known_effects(&place);
         let name = name_of(effect);
         let path = self.path.key("effect");
@@ -141,7 +141,7 @@ impl Judge<'_> {
             return None;
         }
         let sends = match &place {
-            Place::Action(place) => self.sends(place),
+            FaultTarget::Action(place) => self.sends(place),
             _ => Sends::ANYTHING,
         };
         match effect_at(place, effect, sends) {

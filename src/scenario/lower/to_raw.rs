@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::super::raw::{
-    Any, At, Calls, Choice, DelayOf, Distribution, Drift, Drip, Effect, EffectOf, EffectWord,
-    Lapse, Lognormal, MethodWord, Moment as RawMoment, Name, Normal, OneOrMany, Phase, Place,
-    PlaceWord, Range, Rule as RawRule, Seconds, Split, StatusCode, StatusOf, Text, UrlPath, When,
+    At, Calls, Choice, DelayOf, Distribution, Drift, Drip, DurationText, Effect, EffectOf,
+    EffectWord, Lognormal, MethodWord, Moment as RawMoment, NameText, Normal, OneOrMany, Phase,
+    Place, PlaceWord, PlainText, RangeText, Rule as RawRule, Seconds, Split, StatusCode, StatusOf,
+    UrlPath, When, Wildcard,
 };
 use super::effect::SILENCES;
 use crate::fault::{
     ActionEffect, ApiEffect, ApiPlace, ClockDrift, ConnectFault, Delay, Fault, LiveEffect,
-    MeterEffect, ModbusPlace, Moment, MqttEffect, QueueEffect, Rule, SlaveEffect, SlavePlace,
+    MeterEffect, ModbusPlace, MqttEffect, QueueEffect, ReplyPhase, Rule, SlaveEffect, SlavePlace,
     TargetEffect, TargetPlace, Trigger, WireFault,
 };
 use crate::limits;
@@ -19,7 +20,7 @@ use crate::limits;
 /// where only the shorthand says it.
 pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
     let (at, effect) = fault(&rule.fault);
-    RawRule { id: Some(Name(rule.id.to_string())), at, when: when(&rule.when), effect }
+    RawRule { id: Some(NameText(rule.id.to_string())), at, when: when(&rule.when), effect }
 }
 
 /// Where it is, and what it does.
@@ -32,7 +33,7 @@ fn fault(fault: &Fault) -> (At, Effect) {
             (at(PlaceWord::Action, place), action_effect(effect))
         }
         Fault::Queue { device, effect } => {
-            let place = Place { queue: Some(Any::Any), ..on(device.as_ref()) };
+            let place = Place { queue: Some(Wildcard::Any), ..on(device.as_ref()) };
             (at(PlaceWord::Queue, place), queue_effect(*effect))
         }
         Fault::Slave(place, effect) => (at(PlaceWord::Slave, slave(place)), slave_effect(effect)),
@@ -43,15 +44,15 @@ fn fault(fault: &Fault) -> (At, Effect) {
             (at(PlaceWord::Target, target(place)), target_effect(effect))
         }
         Fault::Mqtt { device, effect } => {
-            let place = Place { mqtt: Some(Any::Any), ..on(device.as_ref()) };
+            let place = Place { mqtt: Some(Wildcard::Any), ..on(device.as_ref()) };
             (at(PlaceWord::Mqtt, place), mqtt_effect(*effect))
         }
         Fault::Live { device, effect } => {
-            let place = Place { live: Some(Any::Any), ..on(device.as_ref()) };
+            let place = Place { live: Some(Wildcard::Any), ..on(device.as_ref()) };
             (at(PlaceWord::Live, place), live_effect(*effect))
         }
         Fault::Meter { device, effect } => {
-            let place = Place { meter: Some(Any::Any), ..on(device.as_ref()) };
+            let place = Place { meter: Some(Wildcard::Any), ..on(device.as_ref()) };
             (at(PlaceWord::Meter, place), meter_effect(*effect))
         }
     }
@@ -65,7 +66,7 @@ fn on(device: Option<&String>) -> Place {
 
 fn api(place: &ApiPlace) -> Place {
     let api = match (&place.route, place.method) {
-        (route, None) => Choice::Word(Text(route.clone().unwrap_or_else(any))),
+        (route, None) => Choice::Word(PlainText(route.clone().unwrap_or_else(any))),
         (route, method) => {
             Choice::Map(Calls { route: route.clone().map(UrlPath), method: method.map(MethodWord) })
         }
@@ -80,14 +81,14 @@ fn slave(place: &SlavePlace) -> Place {
         function: place.function,
         address: place.address.as_ref().map(range),
         value: place.value.as_ref().map(range),
-        action: place.action.clone().map(Text),
+        action: place.action.clone().map(PlainText),
         ..Place::default()
     }
 }
 
 fn modbus(place: &ModbusPlace) -> Place {
     Place {
-        modbus: Some(Any::Any),
+        modbus: Some(Wildcard::Any),
         unit: place.unit,
         function: place.function,
         address: place.address.as_ref().map(range),
@@ -100,38 +101,38 @@ fn target(place: &TargetPlace) -> Place {
         target: Some(name_or_any(place.target.as_ref())),
         method: place.method.map(MethodWord),
         path: place.path.clone().map(UrlPath),
-        action: place.action.clone().map(Text),
+        action: place.action.clone().map(PlainText),
         ..Place::default()
     }
 }
 
 /// The bare word where the place says no more than `any`.
 fn at(word: PlaceWord, map: Place) -> At {
-    let any = Text(any());
+    let any = PlainText(any());
     let bare = match word {
         PlaceWord::Api => Place { api: Some(Choice::Word(any)), ..Place::default() },
         PlaceWord::Action => Place { action: Some(any), ..Place::default() },
-        PlaceWord::Queue => Place { queue: Some(Any::Any), ..Place::default() },
+        PlaceWord::Queue => Place { queue: Some(Wildcard::Any), ..Place::default() },
         PlaceWord::Slave => Place { slave: Some(any), ..Place::default() },
         PlaceWord::Target => Place { target: Some(any), ..Place::default() },
-        PlaceWord::Mqtt => Place { mqtt: Some(Any::Any), ..Place::default() },
-        PlaceWord::Modbus => Place { modbus: Some(Any::Any), ..Place::default() },
-        PlaceWord::Meter => Place { meter: Some(Any::Any), ..Place::default() },
-        PlaceWord::Live => Place { live: Some(Any::Any), ..Place::default() },
+        PlaceWord::Mqtt => Place { mqtt: Some(Wildcard::Any), ..Place::default() },
+        PlaceWord::Modbus => Place { modbus: Some(Wildcard::Any), ..Place::default() },
+        PlaceWord::Meter => Place { meter: Some(Wildcard::Any), ..Place::default() },
+        PlaceWord::Live => Place { live: Some(Wildcard::Any), ..Place::default() },
     };
     if map == bare { Choice::Word(word) } else { Choice::Map(map) }
 }
 
-fn range(range: &std::ops::RangeInclusive<u16>) -> Range {
-    Range { first: *range.start(), last: *range.end() }
+fn range(range: &std::ops::RangeInclusive<u16>) -> RangeText {
+    RangeText { first: *range.start(), last: *range.end() }
 }
 
 fn any() -> String {
-    Name::ANY.to_owned()
+    NameText::ANY.to_owned()
 }
 
-fn name_or_any(name: Option<&String>) -> Text {
-    Text(name.cloned().unwrap_or_else(any))
+fn name_or_any(name: Option<&String>) -> PlainText {
+    PlainText(name.cloned().unwrap_or_else(any))
 }
 
 fn when(trigger: &Trigger) -> Option<When> {
@@ -141,9 +142,9 @@ fn when(trigger: &Trigger) -> Option<When> {
     }
     Some(When {
         armed: (!trigger.armed).then_some(false),
-        after: (!trigger.after.is_zero()).then_some(Lapse(trigger.after)),
-        r#for: trigger.lasts.map(Lapse),
-        every: trigger.every.map(Lapse),
+        after: (!trigger.after.is_zero()).then_some(DurationText(trigger.after)),
+        r#for: trigger.lasts.map(DurationText),
+        every: trigger.every.map(DurationText),
         first: trigger.first,
         nth: match trigger.nth.as_slice() {
             [] => None,
@@ -157,22 +158,24 @@ fn when(trigger: &Trigger) -> Option<When> {
 
 fn delay(delay: Delay) -> Effect {
     let of: DelayOf = match delay {
-        Delay::Fixed(fixed) => Choice::Word(Lapse(fixed)),
-        Delay::Uniform(low, high) => Choice::Map(Distribution::Uniform([Lapse(low), Lapse(high)])),
+        Delay::Fixed(fixed) => Choice::Word(DurationText(fixed)),
+        Delay::Uniform(low, high) => {
+            Choice::Map(Distribution::Uniform([DurationText(low), DurationText(high)]))
+        }
         Delay::Normal { mean, deviation } => Choice::Map(Distribution::Normal(Normal {
-            mean: Lapse(mean),
-            deviation: Lapse(deviation),
+            mean: DurationText(mean),
+            deviation: DurationText(deviation),
         })),
         Delay::Lognormal { median, p95 } => Choice::Map(Distribution::Lognormal(Lognormal {
-            median: Lapse(median),
-            p95: Lapse(p95),
+            median: DurationText(median),
+            p95: DurationText(p95),
         })),
     };
     Choice::Map(EffectOf::Delay(of))
 }
 
 fn drip(bytes: usize, every: Duration) -> Drip {
-    Drip { bytes: Some(u32::try_from(bytes).unwrap_or(u32::MAX)), every: Lapse(every) }
+    Drip { bytes: Some(u32::try_from(bytes).unwrap_or(u32::MAX)), every: DurationText(every) }
 }
 
 fn api_effect(effect: &ApiEffect) -> Effect {
@@ -197,7 +200,7 @@ fn action_effect(effect: &ActionEffect) -> Effect {
     Choice::Map(match effect {
         ActionEffect::Disable => return Choice::Word(EffectWord::Disable),
         ActionEffect::Hold { lasts: None } => return Choice::Word(EffectWord::Hold),
-        ActionEffect::Hold { lasts: Some(lasts) } => EffectOf::Hold(Lapse(*lasts)),
+        ActionEffect::Hold { lasts: Some(lasts) } => EffectOf::Hold(DurationText(*lasts)),
         ActionEffect::Connect(fault) => EffectOf::Result(code_of(*fault)),
         // Only the shorthand makes one; the code is the one that gives it again.
         ActionEffect::Reply { code, .. } => EffectOf::Result(*code),
@@ -236,7 +239,7 @@ fn live_effect(effect: LiveEffect) -> Effect {
     Choice::Map(match effect {
         LiveEffect::Delay(of) => return delay(of),
         LiveEffect::Stall { lasts: None } => return Choice::Word(EffectWord::Stall),
-        LiveEffect::Stall { lasts: Some(lasts) } => EffectOf::Stall(Lapse(lasts)),
+        LiveEffect::Stall { lasts: Some(lasts) } => EffectOf::Stall(DurationText(lasts)),
         LiveEffect::Cut { after } => EffectOf::Cut(u32::try_from(after).unwrap_or(u32::MAX)),
         LiveEffect::Duplicate => return Choice::Word(EffectWord::Duplicate),
         LiveEffect::Takeover => return Choice::Word(EffectWord::Takeover),
@@ -256,12 +259,12 @@ fn meter_effect(effect: MeterEffect) -> Effect {
         MeterEffect::JumpBack(watt_hours) => EffectOf::JumpBack(watt_hours as f64 / 1000.0),
         MeterEffect::ClockDrift(ClockDrift { offset, per_day }) => {
             let lapse = |millis: i64| {
-                (millis != 0).then(|| Lapse(Duration::from_millis(millis.unsigned_abs())))
+                (millis != 0).then(|| DurationText(Duration::from_millis(millis.unsigned_abs())))
             };
             let (ahead, behind) =
                 if offset.min(per_day) < 0 { (None, lapse(offset)) } else { (lapse(offset), None) };
             // Behind is said even where it begins at 0: it gives `per_day` its direction.
-            let behind = behind.or((per_day < 0).then_some(Lapse(Duration::ZERO)));
+            let behind = behind.or((per_day < 0).then_some(DurationText(Duration::ZERO)));
             EffectOf::ClockDrift(Choice::Map(Drift { ahead, behind, per_day: lapse(per_day) }))
         }
         MeterEffect::MissingPhases(missing) => {
@@ -273,10 +276,10 @@ fn meter_effect(effect: MeterEffect) -> Effect {
 }
 
 fn slave_effect(effect: &SlaveEffect) -> Effect {
-    let moment = |moment: &Moment| match moment {
-        Moment::Before => RawMoment::Before,
-        Moment::Middle => RawMoment::Middle,
-        Moment::After => RawMoment::After,
+    let moment = |moment: &ReplyPhase| match moment {
+        ReplyPhase::Before => RawMoment::Before,
+        ReplyPhase::Middle => RawMoment::Middle,
+        ReplyPhase::After => RawMoment::After,
     };
     match effect {
         SlaveEffect::Delay(of) => delay(*of),
@@ -315,7 +318,7 @@ fn wire_fault(fault: &WireFault) -> Effect {
         }
         WireFault::Split { at, gap } => {
             let at = u16::try_from(*at).unwrap_or(u16::MAX);
-            return Choice::Map(EffectOf::Split(Split { at, gap: Lapse(*gap) }));
+            return Choice::Map(EffectOf::Split(Split { at, gap: DurationText(*gap) }));
         }
     };
     Choice::Word(word)

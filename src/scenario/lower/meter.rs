@@ -7,21 +7,21 @@ use std::sync::Arc;
 use jiff::civil::Weekday;
 
 use super::super::diagnostics::{Mistake, Mistakes, shortened};
-use super::super::path::Path;
+use super::super::path::FieldPath;
 use super::super::raw;
 use crate::limits;
 use crate::meter::signal::plan::{
-    BatteryPlan, ConnectionPlan, Days, DemandPlan, HouseholdPlan, LoadPlan, Phases, Placement,
-    Problem, PvPlan, RegisterPlan, Schedule, SignalPlan, Sky, TariffPlan, Window,
+    BatteryPlan, ConnectionPlan, DailyWindow, Days, DemandPlan, HouseholdPlan, LoadPlan, Phases,
+    Placement, Problem, PvPlan, RegisterPlan, Schedule, SignalPlan, Sky, TariffPlan,
 };
 use crate::meter::{
-    Kind, MeterPlan, MeterTexts, Quantity, Recording, RegisterCut, ReplayMode, ReplayPlan,
+    MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RegisterCut, ReplayMode, ReplayPlan,
 };
 
 /// The meter that is meant by what stands at `path`.
 pub(super) fn meter(
     raw: &raw::Meter,
-    path: &Path,
+    path: &FieldPath,
     base_dir: Option<&std::path::Path>,
     mistakes: &mut Mistakes,
 ) -> MeterPlan {
@@ -32,9 +32,9 @@ pub(super) fn meter(
     MeterPlan {
         kind: match raw.kind {
             None => Some(recorded.unwrap_or_default()),
-            Some(raw::MeterKind::LandisGyr) => Some(Kind::LandisGyr),
-            Some(raw::MeterKind::Ensor) => Some(Kind::Ensor),
-            Some(raw::MeterKind::Kamstrup) => Some(Kind::Kamstrup),
+            Some(raw::MeterKind::LandisGyr) => Some(MeterKind::LandisGyr),
+            Some(raw::MeterKind::Ensor) => Some(MeterKind::Ensor),
+            Some(raw::MeterKind::Kamstrup) => Some(MeterKind::Kamstrup),
             Some(raw::MeterKind::None) => {
                 judge.nothing_plugged(raw);
                 None
@@ -61,12 +61,12 @@ pub(super) fn meter(
 
 struct Judge<'a> {
     /// The meter's own path.
-    path: &'a Path,
+    path: &'a FieldPath,
     mistakes: &'a mut Mistakes,
 }
 
 impl Judge<'_> {
-    fn problems(&mut self, path: &Path, problems: Vec<Problem>) {
+    fn problems(&mut self, path: &FieldPath, problems: Vec<Problem>) {
         for (field, message) in problems {
             // The plan's word for where something is connected.
             let field = if field == "placement" { "phase" } else { field };
@@ -177,7 +177,7 @@ impl Judge<'_> {
         plans
     }
 
-    fn load(&mut self, raw: &raw::Load, index: usize, path: &Path) -> Option<LoadPlan> {
+    fn load(&mut self, raw: &raw::Load, index: usize, path: &FieldPath) -> Option<LoadPlan> {
         let like = raw.like.map(known_load);
         let schedule = self.schedule(raw, like.as_ref(), path)?;
         let Some(watts) = raw.watts.or(like.as_ref().map(|like| like.watts)) else {
@@ -207,7 +207,7 @@ impl Judge<'_> {
         &mut self,
         raw: &raw::Load,
         like: Option<&LoadPlan>,
-        path: &Path,
+        path: &FieldPath,
     ) -> Option<Schedule> {
         let windows = [("windows", raw.windows.is_some())];
         let once = [
@@ -263,7 +263,12 @@ impl Judge<'_> {
         }
     }
 
-    fn once(&mut self, raw: &raw::Load, known: Option<&Schedule>, path: &Path) -> Option<Schedule> {
+    fn once(
+        &mut self,
+        raw: &raw::Load,
+        known: Option<&Schedule>,
+        path: &FieldPath,
+    ) -> Option<Schedule> {
         let known = match known {
             Some(Schedule::Once { days, at, jitter, lasts, chance }) => {
                 Some((*days, *at, *jitter, *lasts, *chance))
@@ -325,13 +330,14 @@ impl Judge<'_> {
         plan
     }
 
-    fn demand(&mut self, period: Option<raw::Lapse>) -> DemandPlan {
-        let Some(raw::Lapse(period)) = period else { return DemandPlan::default() };
+    fn demand(&mut self, period: Option<raw::DurationText>) -> DemandPlan {
+        let Some(raw::DurationText(period)) = period else { return DemandPlan::default() };
         let minutes = u8::try_from(period.as_secs() / 60).ok();
         let plan = minutes.map(|period_minutes| DemandPlan { period_minutes });
         let plan = plan.filter(|plan| plan.problems().is_empty() && plan.period() == period);
         plan.unwrap_or_else(|| {
-            let message = format!("{}: expected 5m, 10m, 15m, 30m or 60m", raw::Lapse(period));
+            let message =
+                format!("{}: expected 5m, 10m, 15m, 30m or 60m", raw::DurationText(period));
             self.mistakes.push(Mistake::new(self.path.key("demand_period"), message));
             DemandPlan::default()
         })
@@ -434,8 +440,8 @@ const fn placement(word: raw::PhaseWord) -> Placement {
     }
 }
 
-fn window(raw: &raw::Window) -> Window {
-    Window {
+fn window(raw: &raw::Window) -> DailyWindow {
+    DailyWindow {
         days: raw.days.as_ref().map_or(Days::ALL, days),
         from: raw.from.minutes,
         to: raw.to.minutes,

@@ -2,10 +2,10 @@
 
 use super::super::diagnostics::{Mistake, nearest, one_of, shortened};
 use super::super::raw::{self, PlaceWord};
-use super::fault::Judge;
+use super::fault::RuleValidator;
 use super::{Named, Units, unknown};
 use crate::bank::UnitLayout;
-use crate::device::actions::{Definition, Request};
+use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
 
@@ -44,7 +44,7 @@ const ROUTES: [&str; 25] = [
 ];
 
 /// A place, before it is known what happens there.
-pub(super) enum Place {
+pub(super) enum FaultTarget {
     Api(ApiPlace),
     Action(ActionPlace),
     Queue(Option<String>),
@@ -67,34 +67,34 @@ impl Sends {
     pub const ANYTHING: Self = Self { modbus: true, http: true };
 }
 
-impl Judge<'_> {
-    pub fn place(&mut self, at: &raw::At) -> Option<Place> {
+impl RuleValidator<'_> {
+    pub fn place(&mut self, at: &raw::At) -> Option<FaultTarget> {
         let place = match at {
-            raw::Choice::Word(PlaceWord::Api) => Place::Api(ApiPlace::default()),
-            raw::Choice::Word(PlaceWord::Action) => Place::Action(ActionPlace::default()),
-            raw::Choice::Word(PlaceWord::Queue) => Place::Queue(None),
-            raw::Choice::Word(PlaceWord::Slave) => Place::Slave(SlavePlace::default()),
-            raw::Choice::Word(PlaceWord::Target) => Place::Target(TargetPlace::default()),
-            raw::Choice::Word(PlaceWord::Mqtt) => Place::Mqtt(None),
-            raw::Choice::Word(PlaceWord::Modbus) => Place::Modbus(ModbusPlace::default()),
-            raw::Choice::Word(PlaceWord::Meter) => Place::Meter(None),
-            raw::Choice::Word(PlaceWord::Live) => Place::Live(None),
+            raw::Choice::Word(PlaceWord::Api) => FaultTarget::Api(ApiPlace::default()),
+            raw::Choice::Word(PlaceWord::Action) => FaultTarget::Action(ActionPlace::default()),
+            raw::Choice::Word(PlaceWord::Queue) => FaultTarget::Queue(None),
+            raw::Choice::Word(PlaceWord::Slave) => FaultTarget::Slave(SlavePlace::default()),
+            raw::Choice::Word(PlaceWord::Target) => FaultTarget::Target(TargetPlace::default()),
+            raw::Choice::Word(PlaceWord::Mqtt) => FaultTarget::Mqtt(None),
+            raw::Choice::Word(PlaceWord::Modbus) => FaultTarget::Modbus(ModbusPlace::default()),
+            raw::Choice::Word(PlaceWord::Meter) => FaultTarget::Meter(None),
+            raw::Choice::Word(PlaceWord::Live) => FaultTarget::Live(None),
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
-            Place::Slave(_) if self.known.slaves.is_empty() => self.nothing_there("slave"),
-            Place::Target(_) if self.known.targets.is_empty() => self.nothing_there("target"),
+            FaultTarget::Slave(_) if self.known.slaves.is_empty() => self.nothing_there("slave"),
+            FaultTarget::Target(_) if self.known.targets.is_empty() => self.nothing_there("target"),
             _ => Some(place),
         }
     }
 
-    fn nothing_there(&mut self, kind: &str) -> Option<Place> {
+    fn nothing_there(&mut self, kind: &str) -> Option<FaultTarget> {
         let message = format!("this never fires: the house has no {kind}");
         self.mistake(Mistake::new(self.path.key("at"), message));
         None
     }
 
-    fn place_of_map(&mut self, map: &raw::Place) -> Option<Place> {
+    fn place_of_map(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         const KINDS: [&str; 8] =
             ["slave", "target", "api", "queue", "modbus", "meter", "mqtt", "live"];
         let given = keys(map);
@@ -137,11 +137,11 @@ impl Judge<'_> {
             "slave" => self.slave_place(map),
             "target" => self.target_place(map),
             "api" => self.api_place(map),
-            "queue" => self.device(map).map(Place::Queue),
-            "mqtt" => self.device(map).map(Place::Mqtt),
+            "queue" => self.device(map).map(FaultTarget::Queue),
+            "mqtt" => self.device(map).map(FaultTarget::Mqtt),
             "modbus" => self.modbus_place(map),
-            "meter" => self.device(map).map(Place::Meter),
-            "live" => self.device(map).map(Place::Live),
+            "meter" => self.device(map).map(FaultTarget::Meter),
+            "live" => self.device(map).map(FaultTarget::Live),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
@@ -160,7 +160,7 @@ impl Judge<'_> {
         Some(Some(id))
     }
 
-    fn api_place(&mut self, map: &raw::Place) -> Option<Place> {
+    fn api_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let (route, method, path) = match &map.api {
             Some(raw::Choice::Map(calls)) => {
                 let route = calls.route.as_ref().map(|route| route.0.clone());
@@ -183,16 +183,16 @@ impl Judge<'_> {
             self.mistake(mistake);
             return None;
         }
-        Some(Place::Api(ApiPlace { device: self.device(map)?, route, method }))
+        Some(FaultTarget::Api(ApiPlace { device: self.device(map)?, route, method }))
     }
 
-    fn action_place(&mut self, map: &raw::Place) -> Option<Place> {
+    fn action_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let device = self.device(map)?;
         let action = named(map.action.as_ref());
         if let Some(id) = &action {
             self.action(id, device.as_deref())?;
         }
-        Some(Place::Action(ActionPlace { device, action }))
+        Some(FaultTarget::Action(ActionPlace { device, action }))
     }
 
     /// What is known of an action; reports one that is not there, or that cannot be called.
@@ -213,8 +213,8 @@ impl Judge<'_> {
                 found = true;
                 callable |= action.enable && action.enabled().next().is_some();
                 for request in action.enabled() {
-                    sends.modbus |= matches!(**request, Request::Modbus(_));
-                    sends.http |= matches!(**request, Request::Http(_));
+                    sends.modbus |= matches!(**request, ActionRequest::Modbus(_));
+                    sends.http |= matches!(**request, ActionRequest::Http(_));
                 }
             }
         }
@@ -261,7 +261,7 @@ impl Judge<'_> {
         Some(found.iter().map(|(_, details)| *details).collect())
     }
 
-    fn target_place(&mut self, map: &raw::Place) -> Option<Place> {
+    fn target_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let name = named(map.target.as_ref());
         let before = self.mistakes.len();
         let candidates = self.peers("target", name.as_deref(), &self.known.targets)?;
@@ -289,7 +289,7 @@ impl Judge<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        Some(Place::Target(TargetPlace {
+        Some(FaultTarget::Target(TargetPlace {
             target: name,
             method,
             path: text.map(str::to_owned),
@@ -297,7 +297,7 @@ impl Judge<'_> {
         }))
     }
 
-    fn modbus_place(&mut self, map: &raw::Place) -> Option<Place> {
+    fn modbus_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let device = self.device(map)?;
         let before = self.mistakes.len();
         if let Some(address) = map.address
@@ -310,11 +310,11 @@ impl Judge<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        Some(Place::Modbus(ModbusPlace {
+        Some(FaultTarget::Modbus(ModbusPlace {
             device,
             unit: map.unit,
             function: map.function,
-            address: map.address.map(raw::Range::inclusive),
+            address: map.address.map(raw::RangeText::inclusive),
         }))
     }
 
@@ -338,7 +338,7 @@ impl Judge<'_> {
         Some(id)
     }
 
-    fn slave_place(&mut self, map: &raw::Place) -> Option<Place> {
+    fn slave_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let name = named(map.slave.as_ref());
         let before = self.mistakes.len();
         let candidates = self.peers("slave", name.as_deref(), &self.known.slaves)?;
@@ -350,12 +350,12 @@ impl Judge<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        Some(Place::Slave(SlavePlace {
+        Some(FaultTarget::Slave(SlavePlace {
             slave: name,
             unit: map.unit,
             function: map.function,
-            address: map.address.map(raw::Range::inclusive),
-            value: map.value.map(raw::Range::inclusive),
+            address: map.address.map(raw::RangeText::inclusive),
+            value: map.value.map(raw::RangeText::inclusive),
             action,
         }))
     }
@@ -431,8 +431,8 @@ impl Judge<'_> {
 }
 
 /// The name in a place; none where it says `any`.
-fn named(text: Option<&raw::Text>) -> Option<String> {
-    text.map(|text| text.0.clone()).filter(|name| name != raw::Name::ANY)
+fn named(text: Option<&raw::PlainText>) -> Option<String> {
+    text.map(|text| text.0.clone()).filter(|name| name != raw::NameText::ANY)
 }
 
 /// The keys that a place has.
@@ -459,7 +459,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
 }
 
 /// Whether a unit has something at an address that the function reaches.
-fn has(unit: &UnitLayout, function: Option<u8>, address: raw::Range) -> bool {
+fn has(unit: &UnitLayout, function: Option<u8>, address: raw::RangeText) -> bool {
     let overlaps = |first: u16, count: u32| {
         let first = u32::from(first);
         first <= u32::from(address.last) && u32::from(address.first) < first + count

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::DevicePlan;
-use super::super::path::Path;
+use super::super::path::FieldPath;
 use super::super::raw;
-use super::{Surroundings, modbus, refused, site};
-use crate::device::Image;
+use super::{LoadContext, modbus, refused, site};
+use crate::device::FirmwareImage;
 use crate::device::actions::Definition;
 use crate::device::sd::CardPlan;
 use crate::device::{
-    Access, ActionSettings, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
+    AccessPolicy, ActionPolicy, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
     Hardware, Identity, License,
 };
 use crate::limits;
@@ -25,10 +25,10 @@ use crate::meter::MeterPlan;
 pub(super) fn devices(
     raw: &raw::Scenario,
     meter: &MeterPlan,
-    surroundings: &Surroundings<'_>,
+    surroundings: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<(DevicePlan, bool)> {
-    let root = Path::root();
+    let root = FieldPath::root();
     if raw.device.is_some() && raw.devices.is_some() {
         let mistake = Mistake::new(root.key("devices"), "both `device` and `devices` are given")
             .help("put the one among the others")
@@ -36,18 +36,18 @@ pub(super) fn devices(
             .on_key();
         mistakes.push(mistake);
     }
-    let (written, path_of): (&[raw::Device], Box<dyn Fn(usize) -> Path>) =
+    let (written, path_of): (&[raw::Device], Box<dyn Fn(usize) -> FieldPath>) =
         match (&raw.devices, &raw.device) {
             (Some(several), _) => {
                 let base = root.key("devices");
                 (several, Box::new(move |index| base.index(index)))
             }
             (None, Some(one)) => (std::slice::from_ref(one), Box::new(move |_| root.key("device"))),
-            (None, None) => (&[], Box::new(|_| Path::root())),
+            (None, None) => (&[], Box::new(|_| FieldPath::root())),
         };
     if written.len() > limits::DEVICES {
         let message = format!("{} devices; a house takes {}", written.len(), limits::DEVICES);
-        mistakes.push(Mistake::new(Path::root().key("devices"), message).on_key());
+        mistakes.push(Mistake::new(FieldPath::root().key("devices"), message).on_key());
         return Vec::new();
     }
     let ids = ids(written, &path_of, mistakes);
@@ -65,7 +65,7 @@ pub(super) fn devices(
 /// Each device's id: its own, or the next one that nobody has.
 fn ids(
     written: &[raw::Device],
-    path_of: &dyn Fn(usize) -> Path,
+    path_of: &dyn Fn(usize) -> FieldPath,
     mistakes: &mut Mistakes,
 ) -> Vec<DeviceId> {
     let mut taken: HashMap<DeviceId, usize> = HashMap::new();
@@ -94,8 +94,8 @@ fn device(
     raw: &raw::Device,
     id: DeviceId,
     index: usize,
-    path: &Path,
-    surroundings: &Surroundings<'_>,
+    path: &FieldPath,
+    surroundings: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> (DevicePlan, bool) {
     let known_before = mistakes.len();
@@ -108,7 +108,7 @@ fn device(
         firmware: raw.firmware.map_or(Firmware::DEFAULT, |firmware| firmware.0),
         license: raw.license.map_or_else(License::default, license),
     };
-    let settings = ActionSettings {
+    let settings = ActionPolicy {
         call_route: match raw.call_route {
             None | Some(raw::CallRoute::Page) => CallRoute::Page,
             Some(raw::CallRoute::Rest) => CallRoute::Rest,
@@ -145,16 +145,16 @@ fn device(
     (plan, sound)
 }
 
-fn access(raw: &raw::Device) -> Access {
+fn access(raw: &raw::Device) -> AccessPolicy {
     let digest = match raw.digest {
         None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
         Some(raw::Digest::Strict) => DigestMode::Strict,
     };
     let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
-    Access { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
+    AccessPolicy { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
 }
 
-fn hardware(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Hardware {
+fn hardware(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Hardware {
     let sd_card = match &raw.sd_card {
         Some(raw::Choice::Word(false)) => None,
         None | Some(raw::Choice::Word(true)) => Some(CardPlan::default()),
@@ -170,7 +170,7 @@ fn hardware(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Hardware
     }
 }
 
-fn sd_card(raw: &raw::SdCard, path: &Path, mistakes: &mut Mistakes) -> CardPlan {
+fn sd_card(raw: &raw::SdCard, path: &FieldPath, mistakes: &mut Mistakes) -> CardPlan {
     let files = raw.files.iter().flatten();
     let path = path.key("files");
     let mut plan = CardPlan { size: raw.size.unwrap_or(CardPlan::SIZE), ..CardPlan::default() };
@@ -201,7 +201,7 @@ fn sd_card(raw: &raw::SdCard, path: &Path, mistakes: &mut Mistakes) -> CardPlan 
     plan
 }
 
-fn images(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Vec<Image> {
+fn images(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Vec<FirmwareImage> {
     let written = raw.images.as_deref().unwrap_or_default();
     if written.len() > limits::IMAGES {
         let message = format!("{} images; a device takes {}", written.len(), limits::IMAGES);
@@ -224,7 +224,7 @@ fn images(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Vec<Image>
             mistakes.push(mistake.help("give its `name`, its `size` or its `md5`"));
         }
         let name = image.name.as_ref().map(|name| name.as_str().to_owned());
-        Image { name, size: image.size, md5, firmware: image.firmware.0 }
+        FirmwareImage { name, size: image.size, md5, firmware: image.firmware.0 }
     };
     written.iter().enumerate().map(image).collect()
 }
@@ -236,8 +236,9 @@ fn md5(text: &str) -> Option<[u8; 16]> {
 }
 
 /// The stored Berry script; an empty one is none.
-fn script(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Option<Arc<str>> {
-    let script = raw.script.as_ref().map(raw::Text::as_str).filter(|script| !script.is_empty())?;
+fn script(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Option<Arc<str>> {
+    let script =
+        raw.script.as_ref().map(raw::PlainText::as_str).filter(|script| !script.is_empty())?;
     if script.len() > limits::SCRIPT_BYTES {
         let (bytes, most) = (script.len(), limits::SCRIPT_BYTES);
         let message =
@@ -256,7 +257,7 @@ fn license(word: raw::License) -> License {
     }
 }
 
-fn default_listener(index: usize, path: &Path, mistakes: &mut Mistakes) -> SocketAddr {
+fn default_listener(index: usize, path: &FieldPath, mistakes: &mut Mistakes) -> SocketAddr {
     DevicePlan::default_listener(index).unwrap_or_else(|| {
         let message = format!("device {} has no default port left", index + 1);
         mistakes.push(Mistake::new(path.clone(), message).help("give it `http: 127.0.0.1:0`"));
@@ -266,8 +267,8 @@ fn default_listener(index: usize, path: &Path, mistakes: &mut Mistakes) -> Socke
 
 fn actions(
     raw: &raw::Device,
-    path: &Path,
-    surroundings: &Surroundings<'_>,
+    path: &FieldPath,
+    surroundings: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Arc<Definition>> {
     match (&raw.actions, &raw.actions_file) {
@@ -302,7 +303,7 @@ fn actions(
 /// Actions in the scenario itself; each mistake at its own place.
 fn inline(
     value: &serde_json::Value,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<Arc<Definition>> {
     if value.is_null() {

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::super::diagnostics::{Mistake, Mistakes, shortened};
-use super::super::path::Path;
+use super::super::path::FieldPath;
 use super::super::raw;
 use super::{refused, unknown};
-use crate::device::config::table::{Around, FieldError, Object, Write};
+use crate::device::config::table::{FieldError, Object, Write, WriteContext};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -19,7 +19,7 @@ pub(super) fn config(
     raw: &raw::Device,
     identity: &Identity,
     site: &Site,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Config {
     let config = Config::factory(&identity.id);
@@ -54,7 +54,7 @@ struct Start<'a> {
     config: Config,
     identity: &'a Identity,
     site: &'a Site,
-    path: &'a Path,
+    path: &'a FieldPath,
     mistakes: &'a mut Mistakes,
 }
 
@@ -62,7 +62,7 @@ impl Start<'_> {
     fn object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &Object<T>) {
         let Some(given) = given.filter(|given| !given.is_null()) else { return };
         let Identity { id, firmware, .. } = self.identity;
-        let around = Around { before: None, id, site: self.site };
+        let around = WriteContext { before: None, id, site: self.site };
         let now = (object.of.get)(&self.config);
         match object.apply(now, given, Write::Merge, *firmware, &around) {
             Ok(applied) => {
@@ -87,7 +87,7 @@ impl Start<'_> {
 }
 
 /// What the device is plugged into and what is around it.
-pub(super) fn site(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> Site {
+pub(super) fn site(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Site {
     let default = Site::default();
     let usb = raw.power.as_ref().and_then(|power| power.usb).unwrap_or(default.usb);
     let cable = raw.cable.unwrap_or(default.cable);
@@ -112,7 +112,7 @@ pub(super) fn site(raw: &raw::Device, path: &Path, mistakes: &mut Mistakes) -> S
     Site { usb, cable, networks, wps }
 }
 
-fn network(raw: &raw::Network, index: usize, path: &Path, mistakes: &mut Mistakes) -> Network {
+fn network(raw: &raw::Network, index: usize, path: &FieldPath, mistakes: &mut Mistakes) -> Network {
     let auth_mode = raw.auth_mode.map_or_else(AuthMode::default, |mode| mode.0);
     let ssid = ssid(&raw.ssid, &path.key("ssid"), mistakes);
     if let Some(country) = &raw.country
@@ -143,7 +143,12 @@ fn network(raw: &raw::Network, index: usize, path: &Path, mistakes: &mut Mistake
     }
 }
 
-fn router(raw: &raw::Wps, around: &[Network], path: &Path, mistakes: &mut Mistakes) -> WpsRouter {
+fn router(
+    raw: &raw::Wps,
+    around: &[Network],
+    path: &FieldPath,
+    mistakes: &mut Mistakes,
+) -> WpsRouter {
     if let Some(password) = &raw.password {
         check_password(password, &path.key("password"), mistakes);
     }
@@ -158,7 +163,7 @@ fn router(raw: &raw::Wps, around: &[Network], path: &Path, mistakes: &mut Mistak
     }
 }
 
-fn ssid(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) -> String {
+fn ssid(raw: &raw::PlainText, path: &FieldPath, mistakes: &mut Mistakes) -> String {
     let bytes = raw.0.len();
     if !(1..=limits::SSID_BYTES).contains(&bytes) {
         let most = limits::SSID_BYTES;
@@ -168,7 +173,7 @@ fn ssid(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) -> String {
     raw.0.clone()
 }
 
-fn check_password(raw: &raw::Text, path: &Path, mistakes: &mut Mistakes) {
+fn check_password(raw: &raw::PlainText, path: &FieldPath, mistakes: &mut Mistakes) {
     let (chars, range) = (raw.0.chars().count(), limits::WIFI_PASSWORD_CHARS);
     if !range.contains(&chars) {
         let (least, most) = range.into_inner();

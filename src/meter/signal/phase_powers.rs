@@ -3,7 +3,7 @@
 /// What flows at one moment: per phase, in integers. What is derived of it (totals, apparent power,
 /// currents) is computed from these, so that everything fits together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moment {
+pub struct PhasePowers {
     /// How many phases there are, 1 or 3; beyond them everything is 0.
     pub phases: usize,
     /// Active power, in mW; above zero from the grid to the house.
@@ -15,7 +15,7 @@ pub struct Moment {
     pub voltage: [u32; 3],
 }
 
-impl Moment {
+impl PhasePowers {
     /// The net over the phases, in mW: an importing and an exporting phase cancel.
     #[must_use]
     pub fn total_active(&self) -> i64 {

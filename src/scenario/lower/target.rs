@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::diagnostics::{Mistake, Mistakes, shortened};
-use super::super::model::{Reply, Route, TargetPlan};
-use super::super::path::Path;
+use super::super::model::{TargetPlan, TargetReply, TargetRoute};
+use super::super::path::FieldPath;
 use super::super::raw;
 
 /// The targets, each with whether it is known in detail.
 pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(TargetPlan, bool)> {
-    let base = Path::root().key("http_targets");
-    let target = |(name, raw): (&raw::Name, &raw::Target)| {
+    let base = FieldPath::root().key("http_targets");
+    let target = |(name, raw): (&raw::NameText, &raw::Target)| {
         let path = base.key(name.as_str());
         let known_before = mistakes.len();
-        if name.as_str() == raw::Name::ANY {
+        if name.as_str() == raw::NameText::ANY {
             mistakes.push(
                 Mistake::new(path.clone(), "`any` means every target; use another name").on_key(),
             );
@@ -31,14 +31,14 @@ pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(Targ
     raw.http_targets.iter().flatten().map(target).collect()
 }
 
-fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route> {
+fn routes(raw: &raw::Target, path: &FieldPath, mistakes: &mut Mistakes) -> Vec<TargetRoute> {
     let latency = raw.latency.map_or(Duration::ZERO, |latency| latency.0);
     let Some(written) = &raw.routes else {
-        let replies = vec![Reply { latency, ..Reply::default() }];
-        return vec![Route { method: None, path: "/*".into(), replies }];
+        let replies = vec![TargetReply { latency, ..TargetReply::default() }];
+        return vec![TargetRoute { method: None, path: "/*".into(), replies }];
     };
     let base = path.key("routes");
-    let mut routes: Vec<Route> = Vec::with_capacity(written.len());
+    let mut routes: Vec<TargetRoute> = Vec::with_capacity(written.len());
     for (index, raw) in written.iter().enumerate() {
         let path = base.index(index);
         let text = raw.path.as_str();
@@ -46,7 +46,7 @@ fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route>
             let message = format!("path `{}`: a `*` stands only at the end", shortened(text));
             mistakes.push(Mistake::new(path.key("path"), message));
         }
-        let route = Route {
+        let route = TargetRoute {
             method: raw.method.map(|method| method.0),
             path: text.to_owned(),
             replies: replies(raw, latency, &path, mistakes),
@@ -66,9 +66,9 @@ fn routes(raw: &raw::Target, path: &Path, mistakes: &mut Mistakes) -> Vec<Route>
 fn replies(
     raw: &raw::Route,
     latency: Duration,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Vec<Reply> {
+) -> Vec<TargetReply> {
     let latency = raw.latency.map_or(latency, |latency| latency.0);
     let common = headers(raw.headers.as_ref(), &path.key("headers"), mistakes);
     let Some(replies) = &raw.replies else {
@@ -91,9 +91,9 @@ fn reply(
     raw: &raw::Reply,
     common: &[(String, String)],
     latency: Duration,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Reply {
+) -> TargetReply {
     let status = raw.status.unwrap_or(200);
     let body = raw.body.as_ref().map_or_else(String::new, |body| body.0.clone());
     if matches!(status, 204 | 304) && !body.is_empty() {
@@ -105,12 +105,12 @@ fn reply(
     let own = |name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let common: Vec<_> = common.iter().filter(|(name, _)| !own(name)).cloned().collect();
     headers.splice(..0, common);
-    Reply { status, headers, body, latency: raw.latency.map_or(latency, |latency| latency.0) }
+    TargetReply { status, headers, body, latency: raw.latency.map_or(latency, |latency| latency.0) }
 }
 
 fn headers(
-    raw: Option<&BTreeMap<String, raw::Text>>,
-    path: &Path,
+    raw: Option<&BTreeMap<String, raw::PlainText>>,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Vec<(String, String)> {
     // Written by the server itself; a second one would make the reply invalid.

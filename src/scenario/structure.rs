@@ -10,29 +10,29 @@ use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
 use super::diagnostics::{Mistake, Mistakes, nearest, one_of, shortened};
-use super::path::{Path, Segment};
+use super::path::{FieldPath, Segment};
 use super::raw::{scalar_named, scalar_with_pattern};
 use super::schema;
-use super::tree::{Content, Entry, Kind, Node, Scalar};
+use super::tree::{MapEntry, Node, NodeContent, NodeKind, Scalar};
 
 /// What is right of a tree.
-pub(super) struct Walked {
+pub(super) struct Checked {
     pub value: Option<Value>,
     dropped: Dropped,
 }
 
 /// For each list of which items were left out, the positions of those that were kept.
-type Dropped = HashMap<Path, Vec<usize>>;
+type Dropped = HashMap<FieldPath, Vec<usize>>;
 
-impl Walked {
+impl Checked {
     /// Whether items of a list at or below this path of the file were left out.
-    pub fn is_shortened(&self, path: &Path) -> bool {
+    pub fn is_shortened(&self, path: &FieldPath) -> bool {
         self.dropped.keys().any(|list| list.starts_with(path))
     }
 
     /// The path in the file of what has this path among the decoded values.
-    pub fn path_in_file(&self, path: &Path) -> Path {
-        let mut real = Path::root();
+    pub fn path_in_file(&self, path: &FieldPath) -> FieldPath {
+        let mut real = FieldPath::root();
         for segment in path.segments() {
             let segment = match segment {
                 Segment::Index(index) => {
@@ -48,14 +48,14 @@ impl Walked {
 }
 
 /// Walks over `node`, which should be as `schema` says.
-pub(super) fn walk(node: &Node, schema: &'static Schema, mistakes: &mut Mistakes) -> Walked {
-    let mut walk = Walk { path: Path::root(), mistakes, dropped: HashMap::new() };
+pub(super) fn walk(node: &Node, schema: &'static Schema, mistakes: &mut Mistakes) -> Checked {
+    let mut walk = Walk { path: FieldPath::root(), mistakes, dropped: HashMap::new() };
     let value = walk.node(node, schema);
-    Walked { value, dropped: walk.dropped }
+    Checked { value, dropped: walk.dropped }
 }
 
 struct Walk<'m> {
-    path: Path,
+    path: FieldPath,
     mistakes: &'m mut Mistakes,
     dropped: Dropped,
 }
@@ -90,13 +90,15 @@ impl Walk<'_> {
             return self.json(node, form);
         }
         match &node.content {
-            Content::Scalar(scalar) if scalar.kind == Kind::Null => self.nothing(&forms),
-            Content::Scalar(scalar) => self.scalar(scalar, &forms),
-            Content::List(items) => match forms.iter().find(|form| schema::allows(form, "array")) {
-                Some(form) => self.list(items, form),
-                None => self.unexpected("a list", &forms),
-            },
-            Content::Map(entries) => self.map(entries, &forms),
+            NodeContent::Scalar(scalar) if scalar.kind == NodeKind::Null => self.nothing(&forms),
+            NodeContent::Scalar(scalar) => self.scalar(scalar, &forms),
+            NodeContent::List(items) => {
+                match forms.iter().find(|form| schema::allows(form, "array")) {
+                    Some(form) => self.list(items, form),
+                    None => self.unexpected("a list", &forms),
+                }
+            }
+            NodeContent::Map(entries) => self.map(entries, &forms),
         }
     }
 
@@ -150,7 +152,7 @@ impl Walk<'_> {
         Some(Value::Sequence(values))
     }
 
-    fn map(&mut self, entries: &[Entry], forms: &Forms) -> Option<Value> {
+    fn map(&mut self, entries: &[MapEntry], forms: &Forms) -> Option<Value> {
         let objects: Vec<_> =
             forms.iter().copied().filter(|form| schema::allows(form, "object")).collect();
         match objects.as_slice() {
@@ -161,7 +163,7 @@ impl Walk<'_> {
     }
 
     /// A mapping of which the only key says what it is.
-    fn variant(&mut self, entries: &[Entry], objects: &Forms, forms: &Forms) -> Option<Value> {
+    fn variant(&mut self, entries: &[MapEntry], objects: &Forms, forms: &Forms) -> Option<Value> {
         let keys = || objects.iter().filter_map(|form| schema::single_key(form));
         let [entry] = entries else {
             let found: Vec<_> = entries.iter().take(5).map(|entry| shortened(&entry.key)).collect();
@@ -194,7 +196,7 @@ impl Walk<'_> {
         None
     }
 
-    fn object(&mut self, entries: &[Entry], form: &'static Schema) -> Option<Value> {
+    fn object(&mut self, entries: &[MapEntry], form: &'static Schema) -> Option<Value> {
         let mut mapping = Mapping::with_capacity(entries.len());
         for entry in entries {
             if let Some(schema) = self.schema_of_key(entry, form) {
@@ -235,7 +237,11 @@ impl Walk<'_> {
     }
 
     /// What may stand under a key; reports one that is unknown or badly formed.
-    fn schema_of_key(&mut self, entry: &Entry, form: &'static Schema) -> Option<&'static Schema> {
+    fn schema_of_key(
+        &mut self,
+        entry: &MapEntry,
+        form: &'static Schema,
+    ) -> Option<&'static Schema> {
         let properties = form["properties"].as_object();
         if let Some(schema) = properties.and_then(|properties| properties.get(&*entry.key)) {
             return Some(schema);
@@ -281,24 +287,24 @@ impl Walk<'_> {
         }
         let has = |kind: &str| forms.iter().find(|form| schema::allows(form, kind)).copied();
         match scalar.kind {
-            Kind::Bool(flag) if has("boolean").is_some() => Some(flag.into()),
-            Kind::Unsigned(number) => match has("integer").or_else(|| has("number")) {
+            NodeKind::Bool(flag) if has("boolean").is_some() => Some(flag.into()),
+            NodeKind::Unsigned(number) => match has("integer").or_else(|| has("number")) {
                 Some(form) => self.in_range(number, number.into(), form),
                 None => self.not_this_scalar(scalar, forms),
             },
-            Kind::Signed(number) => match has("integer").or_else(|| has("number")) {
+            NodeKind::Signed(number) => match has("integer").or_else(|| has("number")) {
                 Some(form) => self.in_range(number, number.into(), form),
                 None => self.not_this_scalar(scalar, forms),
             },
-            Kind::Float(number) => match has("number") {
+            NodeKind::Float(number) => match has("number") {
                 Some(_) if !number.is_finite() => {
                     self.unexpected(&format!("`{}`", shortened(&scalar.text)), forms)
                 }
                 Some(form) => self.in_range(number, number.into(), form),
                 None => self.not_this_scalar(scalar, forms),
             },
-            Kind::Text => self.text(scalar, forms),
-            Kind::Bool(_) | Kind::Null => self.not_this_scalar(scalar, forms),
+            NodeKind::Text => self.text(scalar, forms),
+            NodeKind::Bool(_) | NodeKind::Null => self.not_this_scalar(scalar, forms),
         }
     }
 
@@ -338,10 +344,12 @@ impl Walk<'_> {
     fn not_this_scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
         let text = shortened(&scalar.text);
         let found = match scalar.kind {
-            Kind::Null => "nothing".to_owned(),
-            Kind::Bool(_) => format!("the boolean {text}"),
-            Kind::Unsigned(_) | Kind::Signed(_) | Kind::Float(_) => format!("the number {text}"),
-            Kind::Text => format!("the text `{text}`"),
+            NodeKind::Null => "nothing".to_owned(),
+            NodeKind::Bool(_) => format!("the boolean {text}"),
+            NodeKind::Unsigned(_) | NodeKind::Signed(_) | NodeKind::Float(_) => {
+                format!("the number {text}")
+            }
+            NodeKind::Text => format!("the text `{text}`"),
         };
         self.unexpected(&found, forms)
     }
@@ -366,27 +374,27 @@ impl Walk<'_> {
     /// A value in another's language, taken as it is.
     fn json(&mut self, node: &Node, form: &'static Schema) -> Option<Value> {
         match &node.content {
-            Content::Scalar(scalar) => match scalar.kind {
-                Kind::Null => Some(Value::Null),
-                Kind::Bool(flag) => Some(flag.into()),
-                Kind::Unsigned(number) => Some(number.into()),
-                Kind::Signed(number) => Some(number.into()),
-                Kind::Float(number) if number.is_finite() => Some(number.into()),
-                Kind::Float(_) => {
+            NodeContent::Scalar(scalar) => match scalar.kind {
+                NodeKind::Null => Some(Value::Null),
+                NodeKind::Bool(flag) => Some(flag.into()),
+                NodeKind::Unsigned(number) => Some(number.into()),
+                NodeKind::Signed(number) => Some(number.into()),
+                NodeKind::Float(number) if number.is_finite() => Some(number.into()),
+                NodeKind::Float(_) => {
                     let mistake = self.mistake("JSON has no infinite numbers");
                     self.mistakes.push(mistake);
                     None
                 }
-                Kind::Text => Some(Value::String(scalar.text.to_string())),
+                NodeKind::Text => Some(Value::String(scalar.text.to_string())),
             },
-            Content::List(items) => {
+            NodeContent::List(items) => {
                 let item = |(index, item)| {
                     self.below(Segment::Index(index), |walk| walk.json(item, &form["items"]))
                 };
                 items.iter().enumerate().map(item).collect::<Option<_>>().map(Value::Sequence)
             }
-            Content::Map(entries) => {
-                let member = |entry: &Entry| {
+            NodeContent::Map(entries) => {
+                let member = |entry: &MapEntry| {
                     let form = self.json_schema_of_key(entry, form);
                     let segment = Segment::Key(entry.key.clone());
                     let value = self.below(segment, |walk| walk.json(&entry.value, form))?;
@@ -399,7 +407,7 @@ impl Walk<'_> {
 
     /// What may stand under a key of the device's own JSON. The device ignores keys it does not know,
     /// and what a device exported may have some; one that is nearly a known one is a mistake.
-    fn json_schema_of_key(&mut self, entry: &Entry, form: &'static Schema) -> &'static Schema {
+    fn json_schema_of_key(&mut self, entry: &MapEntry, form: &'static Schema) -> &'static Schema {
         let Some(properties) = form["properties"].as_object() else {
             return &form["additionalProperties"];
         };

@@ -12,10 +12,10 @@ use crate::device::{Config, Firmware, View};
 
 /// The newest body of one path.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<Option<Made>>);
+pub(super) struct ReplyCache(Mutex<Option<CachedBody>>);
 
 #[derive(Debug)]
-struct Made {
+struct CachedBody {
     /// Weak: a configuration that was replaced does not stay, with all its secrets, for its body. Its
     /// place in memory is not given to another one meanwhile, so that the address tells them apart.
     config: Weak<Config>,
@@ -23,10 +23,10 @@ struct Made {
     body: Bytes,
 }
 
-impl Kept {
+impl ReplyCache {
     /// The body of this configuration and firmware; `make` makes it where it is not kept.
     pub(super) fn body(&self, view: &View, make: impl FnOnce() -> Bytes) -> Bytes {
-        let of_view = |made: &&Made| {
+        let of_view = |made: &&CachedBody| {
             Weak::as_ptr(&made.config) == Arc::as_ptr(&view.config)
                 && made.firmware == view.firmware
         };
@@ -35,7 +35,7 @@ impl Kept {
         }
         // Outside the lock. Of two that make one at the same time, either may be kept.
         let body = make();
-        *self.newest() = Some(Made {
+        *self.newest() = Some(CachedBody {
             config: Arc::downgrade(&view.config),
             firmware: view.firmware,
             body: body.clone(),
@@ -43,7 +43,7 @@ impl Kept {
         body
     }
 
-    fn newest(&self) -> std::sync::MutexGuard<'_, Option<Made>> {
+    fn newest(&self) -> std::sync::MutexGuard<'_, Option<CachedBody>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     }
 
     /// The body, and whether it was made for this.
-    fn body(kept: &Kept, view: &View, body: &'static str) -> (Bytes, bool) {
+    fn body(kept: &ReplyCache, view: &View, body: &'static str) -> (Bytes, bool) {
         let mut made = false;
         let body = kept.body(view, || {
             made = true;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_body_is_made_once_for_each_configuration_and_firmware() {
-        let (kept, first) = (Kept::default(), view("2.0.2"));
+        let (kept, first) = (ReplyCache::default(), view("2.0.2"));
         assert_eq!(body(&kept, &first, "a"), ("a".into(), true));
         assert_eq!(body(&kept, &first.clone(), "b"), ("a".into(), false));
         // An equal configuration, but another one.
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_replaced_configuration_does_not_stay_for_its_body() {
-        let (kept, view) = (Kept::default(), view("2.0.2"));
+        let (kept, view) = (ReplyCache::default(), view("2.0.2"));
         body(&kept, &view, "a");
         let config = Arc::downgrade(&view.config);
         drop(view);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::diagnostics::{Diagnostic, Diagnostics};
-use super::tree::Place;
+use super::tree::Span;
 
 /// Lines around a mistake.
 const CONTEXT: usize = 2;
@@ -29,7 +29,7 @@ fn draw_one(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic
     let title = Level::ERROR.primary_title(mistake.message.as_str());
     let excerpt = excerpt(source, mistake.place);
     if excerpt.text.is_empty() || excerpt.text.len() > SHOWN_BYTES {
-        let Place { line, column, .. } = mistake.place;
+        let Span { line, column, .. } = mistake.place;
         let mut text = format!("{}\n", renderer.render(&[Group::with_title(title)]));
         let _ = write!(text, " --> {}:{line}:{column}", diagnostics.file());
         if !mistake.path.is_empty() {
@@ -78,7 +78,7 @@ struct Excerpt<'a> {
 
 impl Excerpt<'_> {
     /// A place as bytes of the excerpt, one wide at least where there is something to mark.
-    fn span(&self, place: Place) -> std::ops::Range<usize> {
+    fn span(&self, place: Span) -> std::ops::Range<usize> {
         let begin = place.start.saturating_sub(self.start).min(self.text.len());
         let end = place.end.saturating_sub(self.start).min(self.text.len());
         let next = self.text[begin..].chars().next().map_or(0, char::len_utf8);
@@ -86,7 +86,7 @@ impl Excerpt<'_> {
     }
 }
 
-fn excerpt(source: &str, place: Place) -> Excerpt<'_> {
+fn excerpt(source: &str, place: Span) -> Excerpt<'_> {
     let at = place.start.min(source.len());
     let Some(before) = source.get(..at) else { return Excerpt { text: "", start: 0, line: 1 } };
     let mut start = before.rfind('\n').map_or(0, |newline| newline + 1);

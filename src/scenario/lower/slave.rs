@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::model::SlavePlan;
-use super::super::path::Path;
+use super::super::path::FieldPath;
 use super::super::raw;
-use super::Surroundings;
+use super::LoadContext;
 use crate::bank::{
-    Access, Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, Source, Table,
-    UnitLayout, Value, ValueType, WordOrder,
+    Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, RegisterAccess, RegisterType,
+    Source, Table, UnitLayout, Value, WordOrder,
 };
 use crate::limits;
 
 /// The slaves, each with whether it is known in detail.
 pub(super) fn slaves(
     raw: &raw::Scenario,
-    surroundings: &Surroundings<'_>,
+    surroundings: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<(SlavePlan, bool)> {
-    let base = Path::root().key("slaves");
-    let slave = |(name, raw): (&raw::Name, &raw::Slave)| {
+    let base = FieldPath::root().key("slaves");
+    let slave = |(name, raw): (&raw::NameText, &raw::Slave)| {
         let path = base.key(name.as_str());
-        if name.as_str() == raw::Name::ANY {
+        if name.as_str() == raw::NameText::ANY {
             mistakes.push(
                 Mistake::new(path.clone(), "`any` means every slave; use another name").on_key(),
             );
@@ -36,8 +36,8 @@ pub(super) fn slaves(
 fn slave(
     name: &str,
     raw: &raw::Slave,
-    path: &Path,
-    surroundings: &Surroundings<'_>,
+    path: &FieldPath,
+    surroundings: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> (SlavePlan, bool) {
     let known_before = mistakes.len();
@@ -82,7 +82,7 @@ fn as_written(raw: &raw::Unit, layout: &UnitLayout) -> bool {
     written(&raw.holding) == layout.holding.len() && written(&raw.input) == layout.input.len()
 }
 
-fn unit_layout(raw: &raw::Unit, path: &Path, mistakes: &mut Mistakes) -> UnitLayout {
+fn unit_layout(raw: &raw::Unit, path: &FieldPath, mistakes: &mut Mistakes) -> UnitLayout {
     UnitLayout {
         coils: bits(raw.coils.as_deref(), Table::Coils, path, mistakes),
         discrete: bits(raw.discrete.as_deref(), Table::DiscreteInputs, path, mistakes),
@@ -94,7 +94,7 @@ fn unit_layout(raw: &raw::Unit, path: &Path, mistakes: &mut Mistakes) -> UnitLay
 fn bits(
     raw: Option<&[raw::Bits]>,
     table: Table,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Vec<BitRange> {
     let path = path.key(table.name());
@@ -118,7 +118,7 @@ fn bits(
 }
 
 /// Keys about writing make no sense where no function writes.
-fn nobody_writes(given: &[(&str, bool)], table: Table, path: &Path, mistakes: &mut Mistakes) {
+fn nobody_writes(given: &[(&str, bool)], table: Table, path: &FieldPath, mistakes: &mut Mistakes) {
     for (key, _) in given.iter().filter(|(_, given)| *given) {
         let message = format!(
             "`{key}` says nothing here: no function writes {} registers or bits",
@@ -132,9 +132,9 @@ fn access(
     read_only: Option<bool>,
     exception: Option<u8>,
     computed: bool,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Access {
+) -> RegisterAccess {
     match (read_only, exception) {
         (Some(false), Some(_)) => {
             let mistake = Mistake::new(
@@ -143,25 +143,25 @@ fn access(
             )
             .help("leave `read_only: false` out, or the exception");
             mistakes.push(mistake);
-            Access::ReadWrite
+            RegisterAccess::ReadWrite
         }
         (Some(false), None) if computed => {
             let mistake = Mistake::new(path.key("read_only"), "a computed value cannot be written")
                 .help("use `value`, or leave `read_only` out");
             mistakes.push(mistake);
-            Access::READ_ONLY
+            RegisterAccess::READ_ONLY
         }
-        (_, Some(exception)) => Access::ReadOnly { exception },
-        (Some(true), None) => Access::READ_ONLY,
-        (None, None) if computed => Access::READ_ONLY,
-        (Some(false) | None, None) => Access::ReadWrite,
+        (_, Some(exception)) => RegisterAccess::ReadOnly { exception },
+        (Some(true), None) => RegisterAccess::READ_ONLY,
+        (None, None) if computed => RegisterAccess::READ_ONLY,
+        (Some(false) | None, None) => RegisterAccess::ReadWrite,
     }
 }
 
 fn registers(
     raw: Option<&[raw::Register]>,
     table: Table,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Vec<Register> {
     let path = path.key(table.name());
@@ -175,7 +175,7 @@ fn registers(
 fn register(
     raw: &raw::Register,
     table: Table,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<Register> {
     if table == Table::InputRegisters {
@@ -216,20 +216,24 @@ fn register(
     })
 }
 
-fn value_type(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Option<ValueType> {
+fn value_type(
+    raw: &raw::Register,
+    path: &FieldPath,
+    mistakes: &mut Mistakes,
+) -> Option<RegisterType> {
     let numeric = match raw.r#type.unwrap_or(raw::ValueType::Ushort) {
-        raw::ValueType::Short => ValueType::Short,
-        raw::ValueType::Ushort => ValueType::Ushort,
-        raw::ValueType::Int => ValueType::Int,
-        raw::ValueType::Uint => ValueType::Uint,
-        raw::ValueType::Long => ValueType::Long,
-        raw::ValueType::Float => ValueType::Float,
-        raw::ValueType::Double => ValueType::Double,
+        raw::ValueType::Short => RegisterType::Short,
+        raw::ValueType::Ushort => RegisterType::Ushort,
+        raw::ValueType::Int => RegisterType::Int,
+        raw::ValueType::Uint => RegisterType::Uint,
+        raw::ValueType::Long => RegisterType::Long,
+        raw::ValueType::Float => RegisterType::Float,
+        raw::ValueType::Double => RegisterType::Double,
         raw::ValueType::Hex => {
-            return words(raw, 2, path, mistakes).map(|words| ValueType::Hex { words });
+            return words(raw, 2, path, mistakes).map(|words| RegisterType::Hex { words });
         }
         raw::ValueType::String => {
-            return words(raw, 1, path, mistakes).map(|words| ValueType::String { words });
+            return words(raw, 1, path, mistakes).map(|words| RegisterType::String { words });
         }
     };
     if raw.words.is_some() {
@@ -246,7 +250,7 @@ fn value_type(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Opti
 fn words(
     raw: &raw::Register,
     characters: usize,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<u16> {
     if let Some(words) = raw.words {
@@ -276,14 +280,14 @@ struct Range {
 }
 
 fn range(raw: &raw::Register) -> Range {
-    let raw::Range { first, last } = raw.address;
+    let raw::RangeText { first, last } = raw.address;
     Range { span: u32::from(last - first) + 1, is_range: last > first }
 }
 
 fn count(
     raw: &raw::Register,
-    value_type: ValueType,
-    path: &Path,
+    value_type: RegisterType,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<u16> {
     let Range { span, is_range } = range(raw);
@@ -311,8 +315,8 @@ fn count(
 
 fn source(
     raw: &raw::Register,
-    value_type: ValueType,
-    path: &Path,
+    value_type: RegisterType,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<Source> {
     let given = [
@@ -339,8 +343,8 @@ fn source(
     }
 }
 
-fn computed(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Option<Computed> {
-    let mut above_zero = |lapse: raw::Lapse, key: &str, field: &str| {
+fn computed(raw: &raw::Register, path: &FieldPath, mistakes: &mut Mistakes) -> Option<Computed> {
+    let mut above_zero = |lapse: raw::DurationText, key: &str, field: &str| {
         if lapse.0.is_zero() {
             let mistake =
                 Mistake::new(path.key(key).key(field), format!("`{field}` must be longer than 0"));
@@ -382,26 +386,26 @@ fn computed(raw: &raw::Register, path: &Path, mistakes: &mut Mistakes) -> Option
 
 fn value(
     raw: Option<&raw::RegisterValue>,
-    value_type: ValueType,
-    path: &Path,
+    value_type: RegisterType,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<Value> {
     let refused = match (raw, value_type) {
-        (None, ValueType::Hex { words }) => {
+        (None, RegisterType::Hex { words }) => {
             return Some(Value::Bytes(vec![0; usize::from(words) * 2]));
         }
-        (None, ValueType::String { .. }) => return Some(Value::Text(String::new())),
+        (None, RegisterType::String { .. }) => return Some(Value::Text(String::new())),
         (None, _) => return Some(Value::Integer(0)),
-        (Some(raw::RegisterValue::Text(digits)), ValueType::Hex { .. }) => match bytes(digits) {
+        (Some(raw::RegisterValue::Text(digits)), RegisterType::Hex { .. }) => match bytes(digits) {
             Some(bytes) => return Some(Value::Bytes(bytes)),
             None => {
                 format!("`{}`: expected an even number of hexadecimal digits", shortened(digits))
             }
         },
-        (Some(raw::RegisterValue::Text(text)), ValueType::String { .. }) => {
+        (Some(raw::RegisterValue::Text(text)), RegisterType::String { .. }) => {
             return Some(Value::Text(text.clone()));
         }
-        (Some(_), ValueType::Hex { .. } | ValueType::String { .. }) => {
+        (Some(_), RegisterType::Hex { .. } | RegisterType::String { .. }) => {
             "a number, but the type takes text; put it into quotes".to_owned()
         }
         (Some(raw::RegisterValue::Integer(number)), _) => return Some(Value::Integer(*number)),
@@ -428,7 +432,7 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
 
 fn limits_of(
     raw: &raw::Register,
-    path: &Path,
+    path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<RangeInclusive<f64>> {
     let (min, max) = match (raw.min, raw.max) {
@@ -444,8 +448,8 @@ fn limits_of(
     Some(min..=max)
 }
 
-fn reaction(raw: &raw::OnWrite, path: &Path, mistakes: &mut Mistakes) -> Option<Reaction> {
-    let mut refuse = |path: Path, message: &str| {
+fn reaction(raw: &raw::OnWrite, path: &FieldPath, mistakes: &mut Mistakes) -> Option<Reaction> {
+    let mut refuse = |path: FieldPath, message: &str| {
         mistakes.push(Mistake::new(path, message));
         None
     };

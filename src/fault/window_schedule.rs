@@ -14,7 +14,7 @@ use crate::clock::VirtualTime;
 
 /// What a window does to the readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cut {
+pub enum Interruption {
     /// None gets through.
     Silence {
         /// And the device forgets its meter.
@@ -27,8 +27,8 @@ pub enum Cut {
 /// A window: from a moment to before another one. A restart has no length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "see above")]
-pub struct Window {
-    pub cut: Cut,
+pub struct ScheduledWindow {
+    pub cut: Interruption,
     pub from: VirtualTime,
     pub to: VirtualTime,
 }
@@ -36,7 +36,7 @@ pub struct Window {
 /// All windows from a moment on, in the order in which they begin. The same one may come more than
 /// once, and they may overlap.
 #[derive(Debug)]
-pub struct Course {
+pub struct WindowSchedule {
     begin: u64,
     /// Where the windows of the sources begin and end, in ns after their rounds do.
     patterns: Vec<(u64, u64)>,
@@ -48,7 +48,7 @@ pub struct Course {
 /// Windows that do the same and come round together; of one pattern none overlap. All in ns.
 #[derive(Debug)]
 struct Source {
-    cut: Cut,
+    cut: Interruption,
     pattern: Range<usize>,
     /// Which one of the pattern is next, and when its round began.
     place: usize,
@@ -63,15 +63,15 @@ struct Source {
 
 /// An episode whose windows come round.
 #[derive(Debug, Clone, Copy)]
-struct Periodic {
-    cut: Cut,
+struct RecurringWindow {
+    cut: Interruption,
     begin: u64,
     lasts: u64,
     period: u64,
     until: u64,
 }
 
-impl Course {
+impl WindowSchedule {
     /// What is left of these at `from` and later: windows that are open then or begin later, restarts
     /// at it or later.
     pub(super) fn new<'a>(episodes: impl Iterator<Item = &'a Episode>, from: VirtualTime) -> Self {
@@ -84,8 +84,10 @@ impl Course {
         let mut periodic = Vec::new();
         for episode in episodes {
             let cut = match episode.effect {
-                MeterEffect::Silent(silence) => Cut::Silence { forgets: silence.forgets() },
-                MeterEffect::RestartIds => Cut::Restart,
+                MeterEffect::Silent(silence) => {
+                    Interruption::Silence { forgets: silence.forgets() }
+                }
+                MeterEffect::RestartIds => Interruption::Restart,
                 _ => continue,
             };
             let Trigger { after, lasts, every, .. } = episode.when;
@@ -95,7 +97,7 @@ impl Course {
             }
             let to = match (lasts, every) {
                 (Some(lasts), Some(every)) if every > lasts => {
-                    periodic.push(Periodic {
+                    periodic.push(RecurringWindow {
                         cut,
                         begin: begin.as_nanos(),
                         lasts: nanos(lasts),
@@ -108,9 +110,9 @@ impl Course {
                 // It goes on for good, or comes round before it is over.
                 (None, _) | (Some(_), Some(_)) => VirtualTime::MAX,
             };
-            course.once(Window { cut, from: begin, to }, episode.until);
+            course.once(ScheduledWindow { cut, from: begin, to }, episode.until);
         }
-        let together = |one: &Periodic| (one.cut, one.period, one.until);
+        let together = |one: &RecurringWindow| (one.cut, one.period, one.until);
         periodic.sort_unstable_by_key(together);
         for rules in periodic.chunk_by(|one, other| together(one) == together(other)) {
             course.periodic(rules);
@@ -119,12 +121,12 @@ impl Course {
     }
 
     /// Adds a window.
-    pub fn add(&mut self, window: Window) {
+    pub fn add(&mut self, window: ScheduledWindow) {
         self.once(window, VirtualTime::MAX);
     }
 
     /// The next one that begins before `end`.
-    pub fn next(&mut self, end: VirtualTime) -> Option<Window> {
+    pub fn next(&mut self, end: VirtualTime) -> Option<ScheduledWindow> {
         let mut first = self.next.peek_mut()?;
         let Reverse((from, index)) = *first;
         if from >= end.as_nanos() {
@@ -138,11 +140,11 @@ impl Course {
             None => drop(PeekMut::pop(first)),
         }
         let (from, to) = (VirtualTime::from_nanos(from), VirtualTime::from_nanos(to));
-        Some(Window { cut: source.cut, from, to })
+        Some(ScheduledWindow { cut: source.cut, from, to })
     }
 
-    fn once(&mut self, window: Window, until: VirtualTime) {
-        let Window { cut, from, to } = window;
+    fn once(&mut self, window: ScheduledWindow, until: VirtualTime) {
+        let ScheduledWindow { cut, from, to } = window;
         let pattern = self.pattern([(0, to.as_nanos() - from.as_nanos())]);
         self.put(Source {
             cut,
@@ -158,9 +160,9 @@ impl Course {
     /// Rules that come round in the same time and end together. From where all of them have begun
     /// their windows are those of one pattern; each goes its own way for one round longer, because a
     /// window of the pattern may have begun before that.
-    fn periodic(&mut self, rules: &[Periodic]) {
+    fn periodic(&mut self, rules: &[RecurringWindow]) {
         let Some(one) = rules.first().copied() else { return };
-        let Periodic { cut, period, until, .. } = one;
+        let RecurringWindow { cut, period, until, .. } = one;
         let all = rules.iter().map(|rule| rule.begin).max().unwrap_or(one.begin);
         let together = if rules.len() == 1 { u64::MAX } else { all.saturating_add(period) };
         for rule in rules {
@@ -180,10 +182,10 @@ impl Course {
         }
         let laid = laid_over_each_other(rules, all);
         let whole = laid.first().is_some_and(|(from, to)| to - from >= period);
-        if whole && cut != Cut::Restart {
+        if whole && cut != Interruption::Restart {
             let from = VirtualTime::from_nanos(together);
             let to = VirtualTime::MAX;
-            self.once(Window { cut, from, to }, VirtualTime::from_nanos(until));
+            self.once(ScheduledWindow { cut, from, to }, VirtualTime::from_nanos(until));
             return;
         }
         let pattern = self.pattern(laid);
@@ -213,8 +215,8 @@ impl Course {
         }
         while let Some(begins) = source.begins(&self.patterns) {
             let over = match source.cut {
-                Cut::Silence { .. } => source.window(&self.patterns).1 <= self.begin,
-                Cut::Restart => begins < self.begin,
+                Interruption::Silence { .. } => source.window(&self.patterns).1 <= self.begin,
+                Interruption::Restart => begins < self.begin,
             };
             if !over {
                 self.next.push(Reverse((begins, self.sources.len())));
@@ -254,12 +256,19 @@ impl Source {
 
 /// The windows of a round from `all` on, none of which overlap or touch; one that goes on beyond the
 /// round's end has that of the next one in it. One of a whole round or more leaves no gap.
-fn laid_over_each_other(rules: &[Periodic], all: u64) -> Vec<(u64, u64)> {
+fn laid_over_each_other(rules: &[RecurringWindow], all: u64) -> Vec<(u64, u64)> {
     let mut windows: Vec<(u64, u64)> = rules
         .iter()
         .map(|rule| {
             let from = (rule.period - (all - rule.begin) % rule.period) % rule.period;
-            (from, if rule.cut == Cut::Restart { from } else { from.saturating_add(rule.lasts) })
+            (
+                from,
+                if rule.cut == Interruption::Restart {
+                    from
+                } else {
+                    from.saturating_add(rule.lasts)
+                },
+            )
         })
         .collect();
     windows.sort_unstable();

@@ -55,21 +55,21 @@ const UNATTENDED: f64 = 0.45;
 
 /// A day as the rhythm sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RhythmDay {
+pub(super) struct ProfileDay {
     /// Day of the year, from 1.
     pub of_year: f64,
     /// The day of the week.
     pub weekday: Weekday,
 }
 
-impl From<&LocalDay> for RhythmDay {
+impl From<&LocalDay> for ProfileDay {
     fn from(day: &LocalDay) -> Self {
         Self { of_year: day.of_year(), weekday: day.weekday() }
     }
 }
 
 /// How active people are in each hour of a day; 1 is the mean of a year.
-pub(super) fn activity(day: RhythmDay) -> Hours {
+pub(super) fn activity(day: ProfileDay) -> Hours {
     let mut hours = raw_activity(day);
     for hour in &mut hours {
         *hour /= MEANS.activity;
@@ -78,7 +78,7 @@ pub(super) fn activity(day: RhythmDay) -> Hours {
 }
 
 /// The same while it is dark outside, else 0; 1 is the mean of a year.
-pub(super) fn activity_in_the_dark(day: RhythmDay) -> Hours {
+pub(super) fn activity_in_the_dark(day: ProfileDay) -> Hours {
     let mut hours = raw_dark(day);
     for hour in &mut hours {
         *hour /= MEANS.dark;
@@ -91,7 +91,7 @@ pub(super) fn mean_activity() -> &'static Hours {
     &MEANS.hours
 }
 
-fn raw_activity(day: RhythmDay) -> Hours {
+fn raw_activity(day: ProfileDay) -> Hours {
     let winter = winter(day.of_year);
     let between = |january: &Profile, july: &Profile, hour: usize| {
         let of = |profile: &Profile| profile.level * (profile.shape[hour] - UNATTENDED).max(0.0);
@@ -110,7 +110,7 @@ fn raw_activity(day: RhythmDay) -> Hours {
     })
 }
 
-fn raw_dark(day: RhythmDay) -> Hours {
+fn raw_dark(day: ProfileDay) -> Hours {
     let mut hours = raw_activity(day);
     // Light from half an hour after sunrise to half an hour before sunset at 47° N; noon is at half
     // past twelve by the wall clock, in summer an hour later.
@@ -149,7 +149,7 @@ static MEANS: LazyLock<Means> = LazyLock::new(|| {
     // 52 weeks; which day of the year is which weekday does not matter to the mean.
     let mut weekday = Weekday::Monday;
     for of_year in 1..=364_u16 {
-        let day = RhythmDay { of_year: f64::from(of_year), weekday };
+        let day = ProfileDay { of_year: f64::from(of_year), weekday };
         for (sum, activity) in sums.iter_mut().zip(raw_activity(day)) {
             *sum += activity / 364.0;
         }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn evenings_in_winter_are_the_busiest_and_sundays_busier_than_workdays() {
-        let day = |of_year, weekday| activity(RhythmDay { of_year, weekday });
+        let day = |of_year, weekday| activity(ProfileDay { of_year, weekday });
         let january = day(20.0, Weekday::Tuesday);
         let july = day(200.0, Weekday::Tuesday);
         let sum = |hours: Hours| hours.iter().sum::<f64>();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn lamps_are_lit_when_it_is_dark() {
-        let day = |of_year| activity_in_the_dark(RhythmDay { of_year, weekday: Weekday::Monday });
+        let day = |of_year| activity_in_the_dark(ProfileDay { of_year, weekday: Weekday::Monday });
         assert_eq!(day(172.0)[13].total_cmp(&0.0), std::cmp::Ordering::Equal);
         assert!(day(172.0)[20] < 0.01, "a summer evening is light until nine");
         assert!(day(355.0)[17] > 1.0);
