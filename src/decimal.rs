@@ -1,7 +1,7 @@
 //! Decimal numbers as a meter sends them: a whole number of thousandths, hundredths or ones.
 //!
 //! Every surface prints the same reading from the same number, so that they agree to the last digit.
-//! The device prints neither exponent nor trailing zeros (contract §4): 0.015, 75.133, 0.
+//! The device prints neither exponent nor trailing zeros (`docs/device/meter.md`): 0.015, 75.133, 0.
 
 use std::fmt;
 

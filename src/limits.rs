@@ -1,23 +1,23 @@
 //! Every number that bounds the device or the simulator, each with its source.
 //!
-//! "Contract §n" is a section of the device contract the project was built against; "vendor" is the
-//! public documentation of the whatwatt Go. Limits of the simulator itself say why they are what
+//! An id like HTTP-3 names a ruling of `docs/device`, a name in `.csv` one of its tables; "vendor" is
+//! the public documentation of the whatwatt Go. Limits of the simulator itself say why they are what
 //! they are: they protect the process, and a client of a healthy house never meets them.
 
 use std::time::Duration;
 
 // ---------------------------------------------------------------------------------------------
-// The actions API (contract §3, `action_fields.csv`)
+// The actions API (`docs/device/actions.md`, `action_fields.csv`)
 // ---------------------------------------------------------------------------------------------
 
-/// Requests in progress at once, over all actions of a device (contract §3, call: 429).
+/// Requests in progress at once, over all actions of a device (documented: 429).
 pub const REQUESTS_IN_PROGRESS: usize = 20;
-/// Status entries a device keeps (contract §3, status).
+/// Status entries a device keeps (ACTION-18).
 pub const STATUS_ENTRIES: usize = 40;
 /// The first status id a scenario may ask for. Every JSON client reads ids exactly up to 2⁵³; from
 /// here no device ever counts that far.
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
-/// Bytes of a whole action definition (contract §1 and §3; larger is 413).
+/// Bytes of a whole action definition (documented; larger is 413).
 pub const DEFINITION_BYTES: usize = 8191;
 /// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`
 /// (`mqtt_settings_fields.csv`).
@@ -29,7 +29,7 @@ pub const MQTT_KEY_PASSWORD_CHARS: usize = 255;
 /// Characters of `publish.template`, and of what `/api/v1/template/test` takes
 /// (`mqtt_settings_fields.csv`).
 pub const TEMPLATE_CHARS: usize = 1023;
-/// Bytes of any other JSON body (contract §1, ruling).
+/// Bytes of any other JSON body (HTTP-3).
 pub const JSON_BODY_BYTES: usize = 8192;
 /// Characters of an action id.
 pub const ACTION_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=15;
@@ -53,13 +53,13 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DEFAULT_MODBUS_PORT: u16 = 502;
 /// `modbus.unit_id` where none is given.
 pub const DEFAULT_UNIT_ID: u8 = 0;
-/// The least `exe_time` of a finished request: 0 would read as "not finished" (contract §3, status).
+/// The least `exe_time` of a finished request: 0 would read as "not finished" (ACTION-19).
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
-/// How much of a response body an HTTP request reads before its code is final (contract §3, ruling).
+/// How much of a response body an HTTP request reads before its code is final (ACTION-15).
 pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
-// The device's own Modbus server (contract §6)
+// The device's own Modbus server (`docs/device/modbus.md`)
 // ---------------------------------------------------------------------------------------------
 
 /// Addresses a register map may use.
@@ -111,11 +111,11 @@ pub const BAUDRATE: std::ops::RangeInclusive<i64> = 300..=115_200;
 pub const METER_BUFFER: std::ops::RangeInclusive<i64> = 1..=128;
 /// `conv_factor`.
 pub const CONVERSION_FACTOR: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
-/// Decimal places of `conv_factor` that are kept (ruling).
+/// Decimal places of `conv_factor` that are kept (SETTING-10).
 pub const CONVERSION_FACTOR_PLACES: u8 = 6;
 /// Seconds of `time_offset`.
 pub const TIME_OFFSET: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
-/// The scaler of an OBIS code, a power of ten (contract §2).
+/// The scaler of an OBIS code, a power of ten (documented).
 pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
 /// Scalers of the user's own: more than a body of [`JSON_BODY_BYTES`] has room for.
 pub const CUSTOM_SCALERS: usize = 300;
@@ -129,7 +129,7 @@ pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
 pub const TX_POWER_STEP: f64 = 0.5;
 /// How long a scan for Wi-Fi networks takes: some 240 ms on each of 13 channels (vendor: seconds).
 pub const WIFI_SCAN: Duration = Duration::from_secs(3);
-/// How long a WPS pairing waits for the router's button (contract §2).
+/// How long a WPS pairing waits for the router's button (NETWORK-5).
 pub const WPS_WINDOW: Duration = Duration::from_mins(2);
 /// How long it takes from a WPS router's button to the connection unless the scenario says.
 pub const WPS_PAIRING: Duration = Duration::from_secs(15);
@@ -206,13 +206,13 @@ pub const RECORDING_ROWS: usize = 100_000;
 /// A number of a recording, either way, in the unit of its column (kWh, kW, V, A): ten times what a
 /// counter may start at, and with nine decimal places it and what it is added to fit into 64 bits.
 pub const RECORDED_NUMBER: i64 = 1_000_000_000;
-/// Characters of a text of the meter: as many as the device's Modbus map has room for (contract §6).
+/// Characters of a text of the meter: as many as the device's Modbus map has room for (MODBUS-12).
 pub const METER_TEXT: usize = 24;
-/// The device's time zone, Europe/Zurich (contract §4), by the rule that the vendor documents: that of
+/// The device's time zone, Europe/Zurich, by the rule that the vendor documents (METER-4): that of
 /// the time zone database since 1996.
 pub const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 /// So much earlier than `services.sd.frequency` or `services.report_interval` says, a reading is in
-/// time (ruling): the device counts whole seconds, and of a meter that sends one each second, to a few
+/// time (SD-2): the device counts whole seconds, and of a meter that sends one each second, to a few
 /// milliseconds, none is to be passed over.
 pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
 /// Virtual time by which who follows the readings may be late, and still gets each of them; of more
@@ -392,7 +392,7 @@ pub const SD_NAME_BYTES: usize = 255;
 pub const SD_LISTED: usize = 4096;
 /// Files that a scenario puts on a card.
 pub const SD_FILES: usize = 1000;
-/// Bytes of a firmware image (ruling: an application partition of the device's flash).
+/// Bytes of a firmware image: an application partition of the device's flash (FIRMWARE-5).
 pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of an upload beside the image: the heads of its parts, and small fields.
 pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
@@ -403,7 +403,7 @@ pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 /// Images that a scenario knows.
 pub const IMAGES: usize = 100;
-/// Bytes of a Berry script (contract §2; larger is 413).
+/// Bytes of a Berry script (documented; larger is 413).
 pub const SCRIPT_BYTES: usize = 8191;
 /// Lines that wait for a client of the Berry console; as many as a script of that size can have.
 pub const CONSOLE_LINES: usize = 1024;

@@ -1,7 +1,7 @@
 //! Values as words: every type, word order and byte order, in both directions.
 //!
 //! Word order concerns numbers only, whose words have a most significant one; raw bytes and text
-//! run from the first register to the last (ruling). Byte order concerns all: `Little` swaps the two
+//! run from the first register to the last (PEER-6). Byte order concerns all: `Little` swaps the two
 //! bytes of each word.
 
 use std::fmt;

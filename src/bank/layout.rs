@@ -155,7 +155,7 @@ impl fmt::Display for RegisterType {
 }
 
 /// Which word of a number comes first. Raw bytes and text run from the first register to the last in
-/// either order (ruling).
+/// either order (PEER-6).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum WordOrder {
     /// The most significant.
@@ -284,7 +284,7 @@ impl RegisterAccess {
 ///
 /// Each write has its own consequences at its own time: writing again before they come does not put
 /// them off. They set off no further reactions, and neither does a write by the control plane
-/// (rulings). Of a register with a `count`, the first value acts on the value at `address`, the
+/// (PEER-7). Of a register with a `count`, the first value acts on the value at `address`, the
 /// second on the one after it, and so on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reaction {

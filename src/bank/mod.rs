@@ -28,7 +28,7 @@ use crate::limits;
 use crate::rng::RandomStream;
 use crate::wire::{self, Exception, ReplyPdu, RequestPdu};
 
-/// The reply to function 17 (ruling): a server id of our own, `W`; the run indicator, on; a text.
+/// The reply to function 17 (PEER-4): a server id of our own, `W`; the run indicator, on; a text.
 const SERVER_ID: [u8; 7] = [b'W', 0xFF, b'w', b'w', b's', b'i', b'm'];
 
 /// Why a layout makes no bank.

@@ -138,7 +138,7 @@ pub fn real_time() -> Timestamp {
     Timestamp::now()
 }
 
-/// The time zone of the devices (contract §4), at all times by one rule.
+/// The time zone of the devices, at all times by one rule (METER-4).
 #[must_use]
 pub fn local_zone() -> &'static TimeZone {
     static ZONE: LazyLock<TimeZone> =

@@ -1,4 +1,5 @@
-//! Who gets in: how strictly Digest is read, and which pages may use the API (contract §1).
+//! Who gets in: how strictly Digest is read, and which pages may use the API
+//! (`docs/device/access.md`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +15,7 @@ pub struct AccessPolicy {
     pub origins: Vec<OriginPattern>,
 }
 
-/// How strictly Digest is read (contract §1, ruling).
+/// How strictly Digest is read (ACCESS-11).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum DigestMode {
     /// As real client libraries write it, too.

@@ -1,4 +1,4 @@
-//! Times as the device shows them: local, local with its offset, UTC (contract §4).
+//! Times as the device shows them: local, local with its offset, UTC (METER-4, METER-5).
 
 use std::fmt;
 

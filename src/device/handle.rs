@@ -27,7 +27,8 @@ use crate::journal::{self, Event, Journal};
 use crate::limits;
 use crate::meter::{Meter, MeterPlan, ReceptionCursor};
 
-/// How a device's actions behave where the contract leaves a choice (contract §3, rulings).
+/// How a device's actions behave where the vendor leaves a choice (ACTION-13, ACTION-14, ACTION-17,
+/// ACTION-22, RESULT-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ActionPolicy {
     /// How a call is answered.
@@ -81,7 +82,7 @@ pub enum Execution {
     Parallel,
 }
 
-/// Why a call was refused (contract §3, call).
+/// Why a call was refused (`docs/device/actions.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallRefused {
     /// 404.
@@ -497,7 +498,7 @@ impl Device {
 
     /// Ends `pairing` where it is still under way: with the router's network where that took part,
     /// else with the earlier settings, or with Wi-Fi off where the device was an access point
-    /// (contract §2).
+    /// (documented).
     pub fn end_pairing(&self, pairing: Pairing) {
         let (_, paired) = pairing.end(&self.site);
         let device = || self.identity.id.shared();
@@ -679,7 +680,7 @@ impl Device {
         drop(replaced);
     }
 
-    /// Calls an action: all of contract §3's checks in their order, and the admission, as one step.
+    /// Calls an action: all checks in their documented order, and the admission, as one step.
     ///
     /// # Errors
     /// [`CallRefused`], with nothing changed.
@@ -961,7 +962,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_checked_in_the_order_of_the_contract() {
+    fn a_call_is_checked_in_the_documented_order() {
         let off = json!({"http": {"url": "http://host/", "enable": false}});
         let actions = json!([
             {"id": "off", "enable": false, "requests": [off]},

@@ -49,7 +49,7 @@ impl FirmwareImage {
 }
 
 impl Hardware {
-    /// [`Hardware::reboot_time`] where the scenario does not say (contract §2: 30 to 60 s on
+    /// [`Hardware::reboot_time`] where the scenario does not say (documented: 30 to 60 s on
     /// hardware; a twin does not keep its users waiting).
     pub const REBOOT_TIME: Duration = Duration::from_secs(3);
     /// [`Hardware::activated`] where the scenario does not say: 2025-01-15T09:00:00Z.

@@ -35,7 +35,7 @@ impl DeviceId {
         bytes
     }
 
-    /// The last six digits, which host names and mDNS names end in (contract §1, §7).
+    /// The last six digits, which host names and mDNS names end in (ACCESS-3, DISCOVERY-2).
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[6..]
@@ -60,7 +60,7 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// A firmware version; what it can do follows from it (contract §2, "Firmware decides").
+/// A firmware version; what it can do follows from it (`docs/device/firmware.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Firmware {
     /// Major number.
@@ -98,12 +98,12 @@ impl fmt::Display for Firmware {
     }
 }
 
-/// What the device is licensed for (contract §1).
+/// What the device is licensed for (`docs/device/access.md`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum License {
     /// No actions, no reports over the API.
     Free,
-    /// Everything the contract describes.
+    /// Everything that the vendor documents.
     #[default]
     Plus,
     /// As PLUS.

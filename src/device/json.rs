@@ -1,8 +1,7 @@
 //! Single values of the JSON that clients send: what was read, or a message that says what was found
 //! and what was expected.
 //!
-//! Rulings that hold for every object of the API: `null` is no value; a number is whole if its value
-//! is (`5.0`); lengths count characters (Unicode scalar values) unless a field says bytes.
+//! How values are read, in every object of the API: HTTP-10.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;

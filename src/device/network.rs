@@ -36,7 +36,7 @@ impl Default for Site {
 }
 
 impl Site {
-    /// Whether the Ethernet link is up with these settings (contract §2): with USB power, `enable`,
+    /// Whether the Ethernet link is up with these settings (NETWORK-6): with USB power, `enable`,
     /// and `power_save` off.
     #[must_use]
     pub fn ethernet_up(&self, config: &Config) -> bool {

@@ -42,7 +42,7 @@ impl PlugVoltages {
             usb: noise.about("usb", if site.usb { 5.16 } else { 0.02 }),
             mbus: noise.about("mbus", mbus),
             p1: noise.about("p1", p1),
-            // Charged to the full on USB; a meter's plug holds it lower (seen, contract §9).
+            // Charged to the full on USB; a meter's plug holds it lower (observed; POWER-3).
             scap: noise.about("scap", if site.usb { 4.87 } else { 3.76 }),
         }
     }

@@ -48,7 +48,7 @@ impl RebootCause {
     }
 }
 
-/// The supercapacitor that feeds the device beside its meter's plug (contract §9, seen).
+/// The supercapacitor that feeds the device beside its meter's plug (POWER-3).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Charge {
     volts: f64,
@@ -62,15 +62,15 @@ impl Default for Charge {
 }
 
 impl Charge {
-    /// Volts that a meter's plug holds it at ([seen]).
+    /// Volts that a meter's plug holds it at (observed).
     const FULL: f64 = 3.76;
-    /// Volts at which the device goes down ([seen]).
+    /// Volts at which the device goes down (observed).
     const EMPTY: f64 = 3.2;
-    /// Volts at which it comes up again (ruling).
+    /// Volts at which it comes up again (POWER-3).
     const ENOUGH: f64 = 3.5;
-    /// Volts that a byte of a download costs: 3.76 to 3.2 V for 265 KB ([seen]).
+    /// Volts that a byte of a download costs: 3.76 to 3.2 V for 265 KB (observed).
     const PER_BYTE: f64 = (3.76 - 3.2) / 265_000.0;
-    /// Volts in a second that the meter's plug gives back (ruling).
+    /// Volts in a second that the meter's plug gives back (POWER-3).
     const PER_SECOND: f64 = 0.02;
 
     fn volts(&self, now: VirtualTime) -> f64 {

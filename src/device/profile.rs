@@ -1,4 +1,4 @@
-//! What depends on firmware and licence: one table each (contract §1 and §2, "Firmware decides").
+//! What depends on firmware and licence: one table each (`docs/device/firmware.md`, `access.md`).
 //!
 //! Nothing else in the code names a firmware version to decide by.
 
@@ -40,28 +40,27 @@ pub struct FeatureRow {
     pub since: Firmware,
     /// What firmware does that does not have it.
     pub before: &'static str,
-    /// What the row rests on: a section of the contract, and whether the vendor documents it, others
-    /// have seen it, or it is a ruling.
+    /// What the row rests on: the vendor's documents or samples, an observation, or a ruling.
     pub source: &'static str,
 }
 
 /// The firmware table, by age.
 pub static FEATURES: &[FeatureRow] = &[
-    row(Feature::CurrentScalers, (1, 2, 15), "404", "§2, documented"),
-    row(Feature::ModbusServer, (1, 2, 20), "404, and nothing listens", "§2, documented"),
-    row(Feature::Actions, (1, 6, 1), "404", "§2, documented"),
-    row(Feature::Digest, (1, 10, 0), "Basic", "§1, documented"),
-    row(Feature::Berry, (1, 10, 0), "404, and no `services.berry`", "§2, from the samples"),
-    row(Feature::LiveLeavesOut, (2, 0, 0), "0 where unknown", "§2, seen"),
-    row(Feature::RecorderMode, (2, 0, 1), "no such setting", "§2, documented"),
-    row(Feature::WordOrder, (2, 0, 2), "`msw`, no such key", "§2, documented"),
-    row(Feature::CompactModbusListing, (2, 0, 2), "detailed listing alone", "§2, documented"),
+    row(Feature::CurrentScalers, (1, 2, 15), "404", "documented"),
+    row(Feature::ModbusServer, (1, 2, 20), "404, and nothing listens", "documented"),
+    row(Feature::Actions, (1, 6, 1), "404", "documented"),
+    row(Feature::Digest, (1, 10, 0), "Basic", "documented"),
+    row(Feature::Berry, (1, 10, 0), "404, and no `services.berry`", "from the samples; FIRMWARE-4"),
+    row(Feature::LiveLeavesOut, (2, 0, 0), "0 where unknown", "observed; LIVE-5"),
+    row(Feature::RecorderMode, (2, 0, 1), "no such setting", "documented"),
+    row(Feature::WordOrder, (2, 0, 2), "`msw`, no such key", "documented"),
+    row(Feature::CompactModbusListing, (2, 0, 2), "detailed listing alone", "documented"),
     // Seen on 2.8.2; the documents, which say 404, go up to 2.0.2. That it began with the firmware
-    // it was seen on is a ruling.
-    row(Feature::MissingFileIs500, (2, 8, 2), "404", "§2, seen, since: ruling"),
+    // it was seen on is FIRMWARE-1.
+    row(Feature::MissingFileIs500, (2, 8, 2), "404", "observed; FIRMWARE-1"),
 ];
 
-/// What a licence is needed for: FREE has none of it, PLUS and PRO all (contract §1, "Licence").
+/// What a licence is needed for: FREE has none of it, PLUS and PRO all (`docs/device/access.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Licensed {
     /// Under `/api/v1`: `report`, `report/objects`, `variables`, `template/test`, `actions`,
@@ -137,10 +136,10 @@ mod tests {
         assert_eq!(Feature::MissingFileIs500 as usize, FEATURES.len() - 1, "all have a row");
     }
 
-    /// The firmwares a scenario is most likely to name, against the contract.
+    /// The firmwares a scenario is most likely to name, against `docs/device/firmware.md`.
     // Ruling: FIRMWARE-1, FIRMWARE-4.
     #[test]
-    fn known_firmwares_have_what_the_contract_says() {
+    fn known_firmwares_have_what_the_reference_says() {
         use Feature::{
             Actions, Berry, CompactModbusListing, CurrentScalers, Digest, LiveLeavesOut,
             MissingFileIs500, ModbusServer, RecorderMode, WordOrder,

@@ -1,4 +1,4 @@
-//! What the registers of the device's Modbus server hold (contract §6): a pure function of a
+//! What the registers of the device's Modbus server hold (MODBUS-8 to MODBUS-13): a pure function of a
 //! snapshot, a map and a range of addresses.
 //!
 //! All registers of one read come from one snapshot, and so from one reading of the meter. Numbers
@@ -87,7 +87,7 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
         }
         RegisterId::SystemTimestamp => Some(Decimal::new(snapshot.time.as_second(), 0)),
     };
-    // A number that the meter does not send reads 0 (contract §6, ruling).
+    // A number that the meter does not send reads 0 (MODBUS-10).
     let number = number.unwrap_or(Decimal::ZERO);
     let (bytes, len) = encode(number, register.scaler, register.number);
     let mut words = words(&bytes);

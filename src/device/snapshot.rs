@@ -26,7 +26,7 @@ pub struct Snapshot {
 }
 
 /// Decimal places of what was multiplied by a `conv_factor`, where the meter itself sends no more:
-/// watts and watt-hours (ruling).
+/// watts and watt-hours (METER-1).
 const CONVERTED_PLACES: u8 = 3;
 
 impl Snapshot {
@@ -37,7 +37,7 @@ impl Snapshot {
     }
 
     /// A number of the newest reading as the device shows it, in the quantity's unit, with the user's
-    /// scalers and `conv_factor` in it; none where the meter does not send it (contract §4).
+    /// scalers and `conv_factor` in it; none where the meter does not send it (METER-1, METER-20).
     #[must_use]
     pub fn value(&self, quantity: Quantity) -> Option<Decimal> {
         self.value_in(self.reading()?, quantity)
@@ -128,7 +128,7 @@ impl Snapshot {
     }
 
     /// The same of any reading: `time_offset` seconds are added, or the device's own time stands for
-    /// the meter's where `sync_time_offset_with_ntp` keeps the two together (ruling).
+    /// the meter's where `sync_time_offset_with_ntp` keeps the two together (METER-2).
     #[must_use]
     pub fn meter_time_of(&self, reading: &Reading) -> CivilTime {
         let settings = &self.view.config.meter;

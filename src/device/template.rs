@@ -1,4 +1,4 @@
-//! Templates: text in which `${variable}` stands for a value (contract §8).
+//! Templates: text in which `${variable}` stands for a value (VARIABLE-3).
 //!
 //! A name is whatever stands between `${` and the next `}`. A name that is no variable stays as
 //! typed, and what follows its `${` is looked at again, so that `${${1_7_0}` still has a value in it;

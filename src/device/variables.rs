@@ -1,5 +1,5 @@
 //! The template variables: one table, from which `/api/v1/variables` and every template take their
-//! names and values (contract §2 and §8, `template_variables.csv`).
+//! names and values (`docs/device/variables.md`, `template_variables.csv`).
 //!
 //! The order is that of the vendor's sample, with what the sample's older firmware lacks beside its
 //! kin. Meters behind the meter follow at the end, as far as there are any.

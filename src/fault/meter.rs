@@ -27,7 +27,7 @@ pub enum MeterEffect {
     RestartIds,
 }
 
-/// Why no reading gets through (contract §4, meter status).
+/// Why no reading gets through (METER-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is a status of the device")]
 pub enum Silence {

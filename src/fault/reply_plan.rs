@@ -1,7 +1,7 @@
 //! What goes out in place of a correct Modbus reply: a pure function over its bytes.
 //!
 //! The plan is carried out by whoever holds the connection; nothing here waits or sends. Each wire
-//! fault is made so that a client that classifies as contract §3 says comes to just the result code
+//! fault is made so that a client that classifies as RESULT-1 says comes to just the result code
 //! named at [`WireFault`].
 
 use std::time::Duration;
@@ -269,7 +269,7 @@ mod tests {
     }
 
     /// What the first frame of `bytes` means to who sent `expected`'s request, in the order of
-    /// contract §3; written apart from the device's own classifier, as its oracle.
+    /// RESULT-1; written apart from the device's own classifier, as its oracle.
     fn code(bytes: &[u8], expected: &[u8]) -> i32 {
         if bytes.len() < LENGTH_END {
             return if bytes.is_empty() { -4 } else { -13 };

@@ -1,6 +1,6 @@
 //! The shorthand `effect: {result: -9}`: which fault provokes exactly that result code.
 //!
-//! Source: contract §3, "Modbus result codes", and `modbus_result_codes.csv`.
+//! Source: RESULT-1 and RESULT-2, and `modbus_result_codes.csv` (`docs/device/tables`).
 
 use super::{ActionEffect, ConnectFault, ReplyPhase, SlaveEffect, TargetEffect, WireFault};
 

@@ -1,7 +1,7 @@
 //! The kinds of meters, as data: what each is, what it sends, and how often.
 //!
-//! Sources: device contract §4 and its examples `report_mbus_dlms.json`, `report_p1_dsmr.json`,
-//! `report_objects.json` and `sd_card.csv`. What they leave open is said in `docs/rulings.md`.
+//! Sources: `docs/device/meter.md` and the examples `report_mbus_dlms.json`, `report_p1_dsmr.json`,
+//! `report_objects.json` and `sd_card.csv` beside it. What they leave open: METER-12 and METER-13.
 
 use std::fmt;
 
@@ -103,7 +103,7 @@ impl fmt::Display for MeterKind {
     }
 }
 
-/// Interval 2.7 to 6.8 s [seen], so 4.75 ± 1.025 s a side.
+/// Interval 2.7 to 6.8 s (observed), so 4.75 ± 1.025 s a side.
 static LANDIS_GYR: KindFacts = KindFacts {
     name: "landis_gyr",
     interface: Interface::Mbus,

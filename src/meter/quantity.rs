@@ -1,7 +1,7 @@
 //! What a meter can send: one table, from which every surface takes its names.
 //!
 //! Sources: `report_fields.csv`, `template_variables.csv`, `live_fields.csv`, `sd_csv_columns.csv`
-//! and `modbus_identifiers.csv` of the device contract, joined by OBIS code.
+//! and `modbus_identifiers.csv` of `docs/device/tables`, joined by OBIS code.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ impl QuantityUnit {
     }
 
     /// Whether the device multiplies it by `conv_factor`: power, energy, current and maximum demand,
-    /// neither voltage nor power factor (contract §4).
+    /// neither voltage nor power factor (METER-1).
     #[must_use]
     pub const fn converts(self) -> bool {
         !matches!(self, Self::Volt | Self::Ratio)

@@ -67,7 +67,7 @@ impl Reading {
     }
 }
 
-/// How the device gets on with its meter (contract §4).
+/// How the device gets on with its meter (METER-9, METER-10).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum MeterStatus {
     /// Nothing is plugged in.

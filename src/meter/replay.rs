@@ -2,7 +2,8 @@
 //!
 //! The columns are those of `sd_csv_columns.csv`, by their names: `TIME` has to be there, others that
 //! are known count, and what is not known is left alone. `TIME` is local time although it ends in `Z`
-//! (device contract §9). Only the time between rows matters: the first row is the scenario's start.
+//! (`docs/device/sd-card.md`). Only the time between rows matters: the first row is the scenario's
+//! start.
 
 use std::fmt;
 

@@ -5,9 +5,7 @@
 //! at a time, in their order, each at the end of its delay; others do not wait for each other, so their
 //! replies may overtake one another.
 //!
-//! Rulings where contract and specification are silent: what was asked is carried out also where the
-//! client has gone meanwhile, as behind a real gateway; bytes that are no Modbus frame end the
-//! connection after the replies that are still due.
+//! Rulings: PEER-2, PEER-3 and MODBUS-15.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Which result code a request ends with: pure functions over what was sent, what was received, and
 //! how it ended.
 //!
-//! Source: contract §3, "Modbus result codes", and `modbus_result_codes.csv`.
+//! Source: RESULT-1 and RESULT-2, and `modbus_result_codes.csv` (`docs/device/tables`).
 
 use std::fmt;
 
@@ -257,7 +257,7 @@ fn before_reply(ending: ExchangeEnd) -> Option<ResultCode> {
     }
 }
 
-/// A complete frame with a possible length: the first of these in contract §3's order.
+/// A complete frame with a possible length: the first of these in the order of RESULT-2.
 fn frame(sent: &[u8], header: &[u8], unit: u8, pdu: &[u8]) -> ResultCode {
     let (Some(request), Some((&function, body))) = (Sent::of(sent), pdu.split_first()) else {
         return ResultCode::Generic;
@@ -468,7 +468,7 @@ mod tests {
 
     // Ruling: RESULT-2.
     #[test]
-    fn the_first_match_in_the_contracts_order_counts() {
+    fn the_first_match_in_the_order_of_the_codes_counts() {
         let mut wrong = vec![(5, 255), (2, 1), (0, 9), (6, 16), (7, 16)];
         for expected in [-2, -8, -9, -12, -10] {
             assert_eq!(code(&changed(&wrong), ExchangeEnd::Complete), expected);

@@ -1,10 +1,7 @@
 //! The HTTP requester: one request on a fresh connection, through hyper, over TLS where the URL
 //! says so.
 //!
-//! Rulings where the contract is silent: the request is HTTP/1.1 with the headers of the definition
-//! and what framing needs (`Host`, `Content-Length`, `Content-Type: text/plain` for a payload
-//! without one), no `Connection` and no `User-Agent`; redirects are not followed; a handshake that
-//! is not done in time is a timeout (−3), any other broken handshake −18.
+//! Rulings: ACTION-4 and ACTION-5 for what is sent, ACTION-15 and RESULT-6 for how it ends.
 
 use std::convert::Infallible;
 use std::future::pending;

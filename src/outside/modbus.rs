@@ -2,7 +2,7 @@
 //! bytes on its tap.
 //!
 //! tokio-modbus puts the request into bytes and would decode the reply; its verdict is not used,
-//! because it does not tell all the codes of the contract apart and waits for oversized lengths.
+//! because it does not tell all the codes of RESULT-1 apart and waits for oversized lengths.
 
 use std::borrow::Cow;
 use std::future::poll_fn;

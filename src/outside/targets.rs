@@ -1,9 +1,8 @@
 //! HTTP targets: small servers that actions hit, with answers from the scenario.
 //!
 //! A request takes its answer when it was received whole: a route that goes through several answers
-//! moves on then, in the order of arrival, however long each of them takes. Rulings: an answer that a
-//! rule replaces (a status of its own, a reset) leaves the route where it is; one that never comes or
-//! comes broken moves it on, as a slave carries out what it does not answer.
+//! moves on then, in the order of arrival, however long each of them takes. What an answer that a rule
+//! replaces does to its route: FAULT-2.
 
 mod server;
 mod tls;

@@ -152,7 +152,7 @@ pub struct DevicePlan {
     pub http: SocketAddr,
     /// Its own Modbus server.
     pub modbus: ModbusPlan,
-    /// How its actions behave where the contract leaves a choice.
+    /// How its actions behave where the vendor leaves a choice.
     pub settings: ActionPolicy,
     /// The actions it starts with; none is as deleted.
     pub actions: Option<Arc<Definition>>,

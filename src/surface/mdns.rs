@@ -1,4 +1,4 @@
-//! What a device announces of itself on the network (contract §7).
+//! What a device announces of itself on the network (`docs/device/discovery.md`).
 //!
 //! One [`Announcer`] serves all devices of a house with the one thread that the mDNS library needs,
 //! and starts it with the first announcement: a house that only this machine can reach announces
@@ -255,7 +255,7 @@ impl Drop for Announced {
     }
 }
 
-/// What a device offers now (contract §7).
+/// What a device offers now (DISCOVERY-1 to DISCOVERY-3).
 fn offered(device: &Device, http: SocketAddr, modbus: Option<SocketAddr>) -> Vec<Service> {
     let config = device.view().config;
     if !config.settings.services.broadcast {

@@ -1,4 +1,4 @@
-//! Authentication over sockets: what a client is asked, and who gets in (contract §1). The client
+//! Authentication over sockets: what a client is asked, and who gets in. The client
 //! side is the `digest_auth` crate.
 
 use std::convert::Infallible;

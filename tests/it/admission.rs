@@ -1,4 +1,4 @@
-//! Admission through the API: every refusal of contract §3, and racing calls.
+//! Admission through the API: every refusal of a call, and racing calls.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;

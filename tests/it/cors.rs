@@ -1,4 +1,4 @@
-//! Pages in a browser: who may, what their browsers are told, what is refused (contract §1).
+//! Pages in a browser: who may, what their browsers are told, what is refused.
 
 use std::convert::Infallible;
 

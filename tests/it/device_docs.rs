@@ -9,8 +9,17 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Where ids are cited.
 const CITING: [&str; 11] = [
-    "src", "tests", "benches", "fuzz/fuzz_targets", "fuzz/properties", "docs", "scenarios",
-    "scripts", "README.md", "CHANGELOG.md", "CONTRIBUTING.md",
+    "src",
+    "tests",
+    "benches",
+    "fuzz/fuzz_targets",
+    "fuzz/properties",
+    "docs",
+    "scenarios",
+    "scripts",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
 ];
 
 /// What a citation looked like before the rulings had ids.
@@ -103,7 +112,8 @@ fn rulings() -> Result<Vec<Ruling>, Vec<String>> {
                     ("Facts", Some(("Documented", _))) => {}
                     ("Facts", Some(("Observed", _))) => {}
                     ("Rulings", Some((name, text))) if rulings.last().is_some() => {
-                        let (name, text) = (name.to_owned(), text.trim_start_matches(": ").to_owned());
+                        let (name, text) =
+                            (name.to_owned(), text.trim_start_matches(": ").to_owned());
                         rulings.last_mut().unwrap().fields.push((name, text));
                     }
                     _ => wrong.push(format!("{place}: expected a mark or a field, `- **Here**: `")),
@@ -164,7 +174,9 @@ fn every_ruling_has_its_form_and_its_number() {
     for ruling in &rulings {
         let (place, id) = (&ruling.place, ruling.id());
         let names: Vec<_> = ruling.fields.iter().map(|(name, _)| &**name).collect();
-        if names != ["Vendor", "Here", "Setting"] && names != ["Vendor", "Here", "Setting", "Status"] {
+        if names != ["Vendor", "Here", "Setting"]
+            && names != ["Vendor", "Here", "Setting", "Status"]
+        {
             wrong.push(format!("{place}: {id} has the fields {names:?}"));
         }
         if ruling.fields.iter().any(|(_, text)| text.is_empty()) {
@@ -231,7 +243,9 @@ fn every_ruling_that_is_built_is_named_by_a_test() {
     for ruling in rulings().unwrap() {
         let id = ruling.id();
         match named.get(&id) {
-            None if ruling.is_built() => wrong.push(format!("{}: no test names {id}", ruling.place)),
+            None if ruling.is_built() => {
+                wrong.push(format!("{}: no test names {id}", ruling.place))
+            }
             Some(places) if !ruling.is_built() => {
                 wrong.push(format!("{}: {id} is not built, says its status", places.join(", ")));
             }

@@ -8,11 +8,13 @@ use tokio::net::TcpStream;
 use wwsim::clock::VirtualTime;
 use wwsim::device::Device;
 use wwsim::journal::Event;
-use wwsim::meter::Status;
-use wwsim::meter::signal::plan::{Appliance, BatteryPlan, HouseholdPlan, Placement, PvPlan, Runs, Step};
+use wwsim::meter::MeterStatus;
+use wwsim::meter::signal::plan::{
+    Appliance, BatteryPlan, HouseholdPlan, Placement, PvPlan, Runs, Step,
+};
 use wwsim::meter::signal::{Signal, SignalPlan};
 
-use crate::harness::{Twin, exchange, http, within};
+use crate::harness::{TestHouse, exchange, http, within};
 use crate::load::upload;
 use crate::mqtt_settings::MQTT;
 use crate::state::{self, Folder};
@@ -21,11 +23,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const SETTINGS: &str = "/api/v1/settings";
 const METER: &str = "/api/v1/meter/settings";
 
-fn device(twin: &Twin) -> &Device {
+fn device(twin: &TestHouse) -> &Device {
     twin.house.devices().next().unwrap()
 }
 
-async fn to_next_reading(twin: &Twin) {
+async fn to_next_reading(twin: &TestHouse) {
     let next = device(twin).next_reading().unwrap();
     twin.advance(next.since(twin.house.clock().now())).await;
 }
@@ -33,7 +35,7 @@ async fn to_next_reading(twin: &Twin) {
 // ---- HTTP ----
 
 /// Sends bytes and returns what comes back until the connection ends, in whatever way.
-async fn reply_to(twin: &Twin, bytes: &[u8]) -> String {
+async fn reply_to(twin: &TestHouse, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(twin.device()).await.unwrap();
     // A server that has refused the beginning may not read the rest.
     let _ = stream.write_all(bytes).await;
@@ -45,7 +47,7 @@ async fn reply_to(twin: &Twin, bytes: &[u8]) -> String {
 // Ruling: HTTP-6.
 #[tokio::test]
 async fn invalid_http_gets_a_bare_reply() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let many = "A: b\r\n".repeat(101);
     let long = "x".repeat(16 * 1024);
     for (head, status) in [
@@ -63,7 +65,7 @@ async fn invalid_http_gets_a_bare_reply() {
 // Ruling: HTTP-7.
 #[tokio::test]
 async fn a_client_that_closes_its_sending_side_gets_no_reply() {
-    let twin = Twin::start("faults: [{id: slow, at: api, effect: {delay: 5s}}]").await;
+    let twin = TestHouse::start("faults: [{id: slow, at: api, effect: {delay: 5s}}]").await;
     let mut stream = TcpStream::connect(twin.device()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     stream.shutdown().await.unwrap();
@@ -76,7 +78,7 @@ async fn a_client_that_closes_its_sending_side_gets_no_reply() {
 // Ruling: HTTP-10.
 #[tokio::test]
 async fn whole_numbers_go_by_their_value_and_lengths_by_characters() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let frequency = |value: Value| json!({"services": {"sd": {"frequency": value}}});
     let shown = twin.set("PUT", SETTINGS, &frequency(json!(20.0))).await;
     assert_eq!(shown["services"]["sd"]["frequency"], 20);
@@ -94,7 +96,7 @@ async fn whole_numbers_go_by_their_value_and_lengths_by_characters() {
 // Ruling: SETTING-4.
 #[tokio::test]
 async fn a_write_is_refused_for_its_first_mistake() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     for (body, field) in [
         (r#"{"services":{"sd":{"frequency":0}},"system":{"name":1}}"#, "services.sd.frequency"),
         (r#"{"system":{"name":1},"services":{"sd":{"frequency":0}}}"#, "system.name"),
@@ -108,7 +110,7 @@ async fn a_write_is_refused_for_its_first_mistake() {
 // Ruling: SETTING-10.
 #[tokio::test]
 async fn the_conversion_factor_has_six_decimal_places() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let shown = twin.set("PUT", METER, &json!({"conv_factor": 1.234_567_89})).await;
     assert_eq!(shown["conv_factor"].to_string(), "1.234568");
 }
@@ -116,7 +118,7 @@ async fn the_conversion_factor_has_six_decimal_places() {
 // Ruling: SETTING-14.
 #[tokio::test]
 async fn a_device_name_may_hold_any_character() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let name = "Käfer \"2\"\n\u{1}${sys.id}";
     twin.set("PUT", SETTINGS, &json!({"system": {"name": name}})).await;
     assert_eq!(twin.get("/api/v1/system").await.json()["device"]["name"], name);
@@ -130,7 +132,7 @@ async fn a_device_name_may_hold_any_character() {
 #[tokio::test]
 async fn the_build_follows_the_firmware_and_the_activation_date_is_fixed() {
     let shown = async |firmware: &str| {
-        let twin = Twin::start(&format!("device: {{firmware: {firmware}}}")).await;
+        let twin = TestHouse::start(&format!("device: {{firmware: {firmware}}}")).await;
         let shown = twin.get("/api/v1/system").await.json()["device"].clone();
         (shown["build"].as_str().unwrap().to_owned(), shown["license"].clone())
     };
@@ -143,10 +145,12 @@ async fn the_build_follows_the_firmware_and_the_activation_date_is_fixed() {
 // Ruling: SYSTEM-4.
 #[tokio::test]
 async fn an_unknown_meter_has_no_interface_and_empty_texts() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let meter = twin.get("/api/v1/system").await.json()["meter"].clone();
     assert_eq!((&meter["interface"], &meter["report_interval"]), (&json!("NONE"), &json!(0)));
-    for text in ["id", "manufacturer", "type", "model", "protocol", "protocol_version", "date", "time"] {
+    for text in
+        ["id", "manufacturer", "type", "model", "protocol", "protocol_version", "date", "time"]
+    {
         assert_eq!(meter[text], "", "{text}");
     }
     assert_eq!(meter.get("tariff"), None);
@@ -157,7 +161,7 @@ async fn an_unknown_meter_has_no_interface_and_empty_texts() {
 // Ruling: FIRMWARE-3.
 #[tokio::test]
 async fn what_a_firmware_lacks_is_there_after_an_upload() {
-    let twin = Twin::start(
+    let twin = TestHouse::start(
         "device: {firmware: 1.2.15, images: [{name: new.bin, firmware: 2.0.2}], script: print(1), \
          actions: {actions: [{id: a, requests: [{http: {url: 'http://bulb.local/'}}]}]}, \
          modbus_map: [{start_address: 7, registers: [{id: 1.8.0}]}]}",
@@ -178,7 +182,7 @@ async fn what_a_firmware_lacks_is_there_after_an_upload() {
 // Ruling: POWER-2.
 #[tokio::test]
 async fn a_factory_reset_leaves_the_card_alone() {
-    let twin = Twin::start("device: {sd_card: {files: {NIHAO.TXT: ni hao}}}").await;
+    let twin = TestHouse::start("device: {sd_card: {files: {NIHAO.TXT: ni hao}}}").await;
     assert_eq!(twin.post("/api/v1/restore", "").await.status, 204);
     twin.advance(10 * SECOND).await;
     assert_eq!(twin.get("/sdcard/NIHAO.TXT").await.body, "ni hao");
@@ -191,7 +195,7 @@ async fn a_factory_reset_leaves_the_card_alone() {
 async fn the_signal_of_a_network_is_a_line_over_its_rssi() {
     let networks = (0..8).map(|n| format!("{{ssid: n{n}, rssi: {}}}", -25 - 12 * n));
     let networks = networks.collect::<Vec<_>>().join(", ");
-    let twin = Twin::start(&format!("device: {{networks: [{networks}]}}")).await;
+    let twin = TestHouse::start(&format!("device: {{networks: [{networks}]}}")).await;
     let to = twin.device();
     let asked = tokio::spawn(async move { http(to, "GET", "/api/v1/wifi/scan", "").await });
     within(async {
@@ -219,15 +223,15 @@ async fn a_meter_is_recognized_before_its_first_reading() {
     for (kind, recognition, longest) in
         [("kamstrup", 3.0, 4.3), ("landis_gyr", 3.0, 6.9), ("ensor", 1.5, 1.1)]
     {
-        let twin = Twin::start(&format!("meter: {{kind: {kind}}}")).await;
+        let twin = TestHouse::start(&format!("meter: {{kind: {kind}}}")).await;
         let mut seen = vec![device(&twin).snapshot().meter.status];
-        while !seen.contains(&Status::Ok) {
+        while !seen.contains(&MeterStatus::Ok) {
             twin.advance(SECOND / 100).await;
             seen.push(device(&twin).snapshot().meter.status);
         }
         seen.dedup();
-        let others = seen.iter().filter(|status| **status != Status::Recognition);
-        assert!(others.eq(&[Status::NoData, Status::Ok]), "{kind}: {seen:?}");
+        let others = seen.iter().filter(|status| **status != MeterStatus::Recognition);
+        assert!(others.eq(&[MeterStatus::NoData, MeterStatus::Ok]), "{kind}: {seen:?}");
         if kind == "ensor" {
             assert_eq!(seen.len(), 3, "a telegram comes while it is recognized");
         }
@@ -243,24 +247,24 @@ async fn a_meter_is_recognized_before_its_first_reading() {
 // Ruling: METER-14.
 #[tokio::test]
 async fn a_key_does_not_matter_to_a_meter_that_sends_in_the_clear() {
-    let twin = Twin::start(
+    let twin = TestHouse::start(
         "device: {meter_settings: {encryption: true, encryption_key: '00112233445566778899AABBCCDDEEFF'}}",
     )
     .await;
     twin.advance(30 * SECOND).await;
-    assert_eq!(device(&twin).snapshot().meter.status, Status::Ok);
+    assert_eq!(device(&twin).snapshot().meter.status, MeterStatus::Ok);
 }
 
 // Ruling: METER-15.
 #[tokio::test]
 async fn a_fault_takes_effect_after_the_reading_of_its_moment() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     twin.advance(30 * SECOND).await;
     let id = || device(&twin).snapshot().meter.reading.unwrap().id;
     let before = id();
     to_next_reading(&twin).await;
     twin.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
-    assert_eq!(device(&twin).snapshot().meter.status, Status::NoData);
+    assert_eq!(device(&twin).snapshot().meter.status, MeterStatus::NoData);
     twin.advance(60 * SECOND).await;
     assert_eq!(id(), before + 1, "the reading that came at the moment of the fault");
 }
@@ -269,7 +273,7 @@ async fn a_fault_takes_effect_after_the_reading_of_its_moment() {
 #[tokio::test]
 async fn a_counter_without_tariffs_starts_in_tariff_1() {
     for (start, expected) in [("100", [100.0, 100.0, 0.0]), ("[30, 70]", [100.0, 30.0, 70.0])] {
-        let twin = Twin::start(&format!(
+        let twin = TestHouse::start(&format!(
             "meter: {{kind: ensor, household: {{annual_kwh: 0}}, start: {{import: {start}}}}}"
         ))
         .await;
@@ -284,7 +288,7 @@ async fn a_counter_without_tariffs_starts_in_tariff_1() {
 // Ruling: MODBUS-19, VARIABLE-2.
 #[tokio::test]
 async fn a_clock_before_1970_is_negative_in_registers_and_0_in_variables() {
-    let twin = Twin::start(
+    let twin = TestHouse::start(
         "device: {meter_settings: {time_offset: -2147483648}, settings: {services: {modbus: {enable: true}}}, \
          modbus_map: [{start_address: 0, registers: [{id: report.timestamp, type: int}]}]}",
     )
@@ -305,7 +309,7 @@ async fn a_clock_before_1970_is_negative_in_registers_and_0_in_variables() {
 // Ruling: ACTION-10.
 #[tokio::test]
 async fn a_number_expands_as_json_writes_its_value() {
-    let twin = Twin::start("http_targets: {bulb: {hosts: [bulb.local]}}").await;
+    let twin = TestHouse::start("http_targets: {bulb: {hosts: [bulb.local]}}").await;
     let definition = r#"{"const": {"a": 1.50, "b": 1E2, "c": true}, "actions": [{"id": "x", "requests": [
         {"http": {"url": "http://bulb.local/", "method": "POST", "payload": "${a} ${b} ${c}"}}]}]}"#;
     assert_eq!(twin.post("/api/v1/actions", definition).await.status, 200);
@@ -318,12 +322,13 @@ async fn a_number_expands_as_json_writes_its_value() {
 #[tokio::test]
 async fn an_answer_that_never_comes_moves_its_route_on() {
     for (effect, code) in [("hang", -3), ("bad_content_length", -20)] {
-        let twin = Twin::start(&format!(
+        let twin = TestHouse::start(&format!(
             "http_targets: {{bulb: {{hosts: [bulb.local], routes: [{{path: /, replies: [{{status: 201}}, {{status: 202}}]}}]}}}}\n\
              faults: [{{id: once, at: {{target: bulb}}, when: {{first: 1}}, effect: {effect}}}]"
         ))
         .await;
-        twin.define(json!([{"id": "x", "requests": [{"http": {"url": "http://bulb.local/"}}]}])).await;
+        twin.define(json!([{"id": "x", "requests": [{"http": {"url": "http://bulb.local/"}}]}]))
+            .await;
         assert_eq!(twin.codes_after("x", 6 * SECOND).await, [code], "{effect}");
         assert_eq!(twin.codes("x").await, [202], "{effect}");
     }
@@ -332,8 +337,10 @@ async fn an_answer_that_never_comes_moves_its_route_on() {
 // Ruling: FAULT-3.
 #[tokio::test]
 async fn states_take_no_count_and_no_probability() {
-    let twin = Twin::start("slaves: {pump: {units: {1: {}}}}").await;
-    for (at, effect) in [("slave", "refuse"), ("modbus", "refuse"), ("mqtt", "refuse"), ("meter", "no_data")] {
+    let twin = TestHouse::start("slaves: {pump: {units: {1: {}}}}").await;
+    for (at, effect) in
+        [("slave", "refuse"), ("modbus", "refuse"), ("mqtt", "refuse"), ("meter", "no_data")]
+    {
         let at = if at == "slave" { json!({"slave": "pump"}) } else { json!(at) };
         for when in [json!({"first": 1}), json!({"nth": 2}), json!({"probability": 0.5})] {
             let rule = json!({"id": "r", "at": at, "effect": effect, "when": when});
@@ -351,7 +358,7 @@ async fn states_take_no_count_and_no_probability() {
 #[cfg(feature = "mqtt")]
 #[tokio::test]
 async fn a_client_without_url_or_topic_is_taken_and_does_nothing() {
-    let twin = Twin::start("").await;
+    let twin = TestHouse::start("").await;
     let shown = twin.set("PUT", MQTT, &json!({"enable": true})).await;
     assert_eq!((&shown["enable"], &shown["url"]), (&json!(true), &json!("")));
     twin.advance(120 * SECOND).await;
@@ -359,8 +366,9 @@ async fn a_client_without_url_or_topic_is_taken_and_does_nothing() {
     assert_eq!((&state["state"], &state["published"]), (&json!("off"), &json!(0)), "{state}");
 
     let broker = crate::mqtt_broker::broker().await.open;
-    let yaml = format!("mqtt_brokers: {{lab: {{address: '{broker}', hosts: [broker.example.com]}}}}");
-    let twin = Twin::start(&yaml).await;
+    let yaml =
+        format!("mqtt_brokers: {{lab: {{address: '{broker}', hosts: [broker.example.com]}}}}");
+    let twin = TestHouse::start(&yaml).await;
     let settings = json!({"enable": true, "url": "mqtt://broker.example.com",
         "client_id": "no-topic", "publish": {"template": "x"}});
     twin.set("PUT", MQTT, &settings).await;
@@ -408,9 +416,8 @@ fn an_appliance_may_run_twice_at_once() {
     };
     let plan = SignalPlan { household, ..SignalPlan::default() };
     let signal = Signal::new(&plan, 1, "d", "2026-01-15T00:00:00+01:00".parse().unwrap());
-    let most = (0..48 * 12).map(|step| {
-        signal.at(VirtualTime::ZERO.after(Duration::from_mins(5 * step))).import()
-    });
+    let most = (0..48 * 12)
+        .map(|step| signal.at(VirtualTime::ZERO.after(Duration::from_mins(5 * step))).import());
     let most = most.max().unwrap();
     assert!(most > 1_900_000, "{most} mW");
 }

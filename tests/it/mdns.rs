@@ -172,10 +172,10 @@ async fn what_only_this_machine_reaches_is_not_announced_unless_asked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_later_of_two_houses_with_one_id_gets_another_name() {
     let browser = Browser::new(4);
-    let first = Twin::start(&house(&browser.id, "loopback")).await;
+    let first = TestHouse::start(&house(&browser.id, "loopback")).await;
     let web = browser.browse(HTTP);
     let earlier = browser.find(&web, |service| service.port == first.device().port());
-    let second = Twin::start(&house(&browser.id, "loopback")).await;
+    let second = TestHouse::start(&house(&browser.id, "loopback")).await;
     let later = browser.find(&web, |service| service.port == second.device().port());
     assert_ne!(earlier.fullname, later.fullname);
     assert!(later.fullname.contains(browser.short()), "{}", later.fullname);

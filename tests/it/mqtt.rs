@@ -1,4 +1,4 @@
-//! The MQTT client against a real broker (contract §8).
+//! The MQTT client against a real broker.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -652,6 +652,7 @@ async fn tls_with_a_client_certificate_reaches_the_broker_under_its_name() {
     assert_eq!(twin.mqtt().await["broker"], "mqtts://broker.example.com:8883");
 }
 
+// Ruling: MQTT-10.
 #[tokio::test]
 async fn tls_keeps_out_who_is_not_known() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! The settings of the MQTT client (contract §2 and §8).
+//! The settings of the MQTT client.
 
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};

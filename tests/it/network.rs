@@ -1,4 +1,4 @@
-//! Wi-Fi, WPS, Ethernet and scalers, and what a scenario says of them (contract §2).
+//! Wi-Fi, WPS, Ethernet and scalers, and what a scenario says of them.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! The settings of a device: shown, merged, replaced, refused (contract §2).
+//! The settings of a device: shown, merged, replaced, refused.
 
 use serde_json::{Map, Value, json};
 use wwsim::device::Config;

@@ -1,4 +1,4 @@
-//! The device's HTTP server, byte for byte where the contract says so (§1, §3).
+//! The device's HTTP server, byte for byte where `docs/device` says so.
 
 use serde_json::{Value, json};
 use wwsim::device::{ActionPolicy, CallRoute, License};
@@ -62,7 +62,7 @@ async fn a_status_shows_entries_in_the_order_asked() {
 
 // Ruling: HTTP-9, ACTION-12.
 #[tokio::test]
-async fn calls_are_refused_in_the_order_of_the_contract() {
+async fn calls_are_refused_in_the_documented_order() {
     let bench = TestDevice::start(Setup::default()).await;
     for (query, expected) in [
         ("", (400, "missing_id")),

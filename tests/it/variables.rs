@@ -1,4 +1,4 @@
-//! `/variables` and `/template/test` over a real socket (contract §2).
+//! `/variables` and `/template/test` over a real socket.
 
 use std::time::Duration;
 

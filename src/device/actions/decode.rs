@@ -1,9 +1,8 @@
 //! The way from JSON to a definition: one walk that collects every violation with its field.
 //!
 //! By hand and not by serde, which stops at its first error and cannot say `http.url` of what. Types
-//! and ranges are those of `action_fields.csv`; unknown keys are ignored anywhere. Rulings where the
-//! contract is silent: `null` is no value for an optional key; a number is whole if its value is
-//! (`5.0`); an empty payload is none and goes with any method.
+//! and ranges are those of `action_fields.csv`; unknown keys are ignored anywhere. Rulings: HTTP-10,
+//! ACTION-1 and ACTION-2.
 
 use std::collections::HashMap;
 use std::sync::Arc;

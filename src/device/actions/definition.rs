@@ -1,8 +1,8 @@
-//! What a device's actions do, as its owner posted it (contract §3, "Definition").
+//! What a device's actions do, as its owner posted it (`docs/device/actions.md`).
 //!
-//! A [`Definition`] is valid by construction: every limit of the contract was checked when it was
+//! A [`Definition`] is valid by construction: every limit of the fields was checked when it was
 //! read. It keeps beside its meaning the text that the API shows again: the keys that were given, in
-//! the contract's order, nothing filled in.
+//! the order of that table, nothing filled in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl Definition {
     /// [`limits::DEFINITION_BYTES`], which is a 413 and none of these.
     ///
     /// # Errors
-    /// The first violation, in the order of the contract's fields.
+    /// The first violation, in the order of `action_fields.csv`.
     pub fn parse(json: &[u8]) -> Result<Self, DefinitionError> {
         let whole = |message| DefinitionError { field: String::new(), message };
         let value: Value =
@@ -318,7 +318,7 @@ mod tests {
 
     // Ruling: ACTION-8.
     #[test]
-    fn what_is_shown_is_what_was_given_in_the_order_of_the_contract() {
+    fn what_is_shown_is_what_was_given_in_the_order_of_the_fields() {
         let typed = r#"{"surplus": 1, "actions": [{"requests": [{"x": 2, "http": {"timeout": 2.50,
             "headers": {"B": "1", "A": "2"}, "payload": "", "method": "GET", "note": [],
             "url": "http://a", "enable": true}}, {"modbus": {"value": "1", "address": 5.0,

@@ -1,4 +1,4 @@
-//! Constants: `${name}` in a request's URL, payload, host and value, nowhere else (contract §3), and
+//! Constants: `${name}` in a request's URL, payload, host and value, nowhere else, and
 //! the request that results.
 //!
 //! A name is whatever stands between `${` and the next `}`. `${` without `}` is text. What a constant

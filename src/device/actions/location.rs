@@ -1,8 +1,6 @@
 //! Where an HTTP request goes: the parts of a URL that a request needs.
 //!
-//! Rulings where the contract is silent: user names are refused (a definition writes an
-//! `Authorization` header), a fragment is not sent, and what a request line cannot carry is refused
-//! in place of being percent-encoded on the quiet.
+//! Which URLs are taken: ACTION-3.
 
 use std::net::Ipv6Addr;
 

@@ -1,4 +1,4 @@
-//! Actions (contract §3): their definition, their constants, their values on the wire, and the
+//! Actions: their definition, their constants, their values on the wire, and the
 //! places for requests in progress. Pure: no sockets, no clock of its own, no locks.
 
 mod decode;

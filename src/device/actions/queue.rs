@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::clock::VirtualTime;
 use crate::limits;
 
-/// Requests in progress, and what became of the newest ones (contract §3, call and status).
+/// Requests in progress, and what became of the newest ones (ACTION-13, ACTION-18).
 #[derive(Debug)]
 pub struct Queue {
     next_id: u64,
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(queue.status(&[1])[0].code, 200, "and it is known until it is the oldest");
     }
 
-    /// What the contract says, told with a plain list of everything that ever happened.
+    /// What `docs/device/actions.md` says, told with a plain list of everything that ever happened.
     #[derive(Default)]
     struct Model {
         requests: Vec<Told>,
@@ -400,7 +400,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
         #[test]
-        fn the_queue_does_what_the_contract_tells(
+        fn the_queue_does_what_the_reference_says(
             first in 1..1_000_u64,
             steps in prop::collection::vec(step(), 1..200),
         ) {

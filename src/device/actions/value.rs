@@ -1,10 +1,6 @@
-//! The values that Modbus requests write: text as typed, registers or coils as sent (contract §3,
-//! "Modbus functions").
+//! The values that Modbus requests write: text as typed, registers or coils as sent.
 //!
-//! Numbers are big-endian, most significant word first. Rulings where the contract leaves room:
-//! whole numbers are decimal, with or without sign, and both readings of their width are taken
-//! (`short` from −32768 to 65535); floats are finite also after rounding to their width; a write
-//! must not run past address 65535.
+//! Numbers are big-endian, most significant word first. Rulings: ACTION-6, ACTION-7 and ACTION-11.
 
 use super::ModbusFunction;
 use crate::device::json::shortened;

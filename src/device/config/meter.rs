@@ -1,4 +1,4 @@
-//! `/api/v1/meter/settings` and `/api/v1/meter/scalers/custom` (contract §2,
+//! `/api/v1/meter/settings` and `/api/v1/meter/scalers/custom` (`docs/device/settings.md`,
 //! `meter_settings_fields.csv`).
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Everything that a user sets on a device and that outlives a reboot (contract §2): one typed model.
+//! Everything that a user sets on a device and that outlives a reboot: one typed model.
 //!
 //! A [`Config`] is replaced as a whole, never changed in place, so that every surface works with one
 //! that fits together.

@@ -1,4 +1,4 @@
-//! `/api/v1/modbus`: the register map of the device's own Modbus server (contract §6,
+//! `/api/v1/modbus`: the register map of the device's own Modbus server (`docs/device/modbus.md`,
 //! `modbus_identifiers.csv`).
 //!
 //! A [`RegisterMap`] is checked and laid out in the order of its addresses once, when it is made.
@@ -163,7 +163,7 @@ impl RegisterMap {
     ///
     /// # Errors
     /// All that is wrong with them: a scaler out of its range, registers beyond the last address, or
-    /// two registers at one address (contract §6; overlaps and ends by ruling).
+    /// two registers at one address (MODBUS-4).
     pub fn new(sets: Vec<RegisterSet>) -> Result<Self, Vec<MapError>> {
         let mut errors = Vec::new();
         let mut spans = Vec::new();
@@ -212,7 +212,7 @@ impl RegisterMap {
         Ok(Self { sets, spans: spans.into_iter().map(|(span, ..)| span).collect() })
     }
 
-    /// The map of a device out of the box (contract §6, `modbus_default_config.json`).
+    /// The map of a device out of the box (`modbus_default_config.json`).
     #[must_use]
     pub fn factory() -> &'static Arc<Self> {
         static FACTORY: LazyLock<Arc<RegisterMap>> = LazyLock::new(|| {
@@ -427,7 +427,7 @@ mod tests {
     #[test]
     fn every_name_leads_to_its_id_and_back() {
         let names: std::collections::HashSet<_> = RegisterId::names().collect();
-        // The rows of the contract's table of identifiers.
+        // The rows of `modbus_identifiers.csv`.
         assert_eq!(names.len(), 24 + Quantity::COUNT);
         for name in names {
             assert_eq!(RegisterId::of_name(name).unwrap().name(), name);

@@ -1,4 +1,4 @@
-//! `/api/v1/mqtt/settings` (contract §2 and §8, `mqtt_settings_fields.csv`).
+//! `/api/v1/mqtt/settings` (`docs/device/mqtt.md`, `mqtt_settings_fields.csv`).
 
 use std::fmt;
 use std::str::FromStr;

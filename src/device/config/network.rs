@@ -1,4 +1,4 @@
-//! `/api/v1/wifi/sta/settings` and `/api/v1/eth/settings` (contract §2).
+//! `/api/v1/wifi/sta/settings` and `/api/v1/eth/settings` (`docs/device/settings.md`).
 
 use std::net::Ipv4Addr;
 
@@ -156,7 +156,8 @@ fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), FieldError> {
     Ok(())
 }
 
-/// A static address is whole or none (vendor, Wi-Fi and Ethernet pages), and its mask is one (ruling).
+/// A static address is whole or none (vendor, Wi-Fi and Ethernet pages), and its mask is one
+/// (SETTING-12).
 fn check_static(address: &StaticIp) -> Result<(), FieldError> {
     let StaticIp { static_ip, ip, netmask, gateway, dns } = *address;
     let bits = netmask.to_bits();

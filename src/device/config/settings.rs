@@ -1,4 +1,4 @@
-//! `/api/v1/settings` (contract §2, `settings_fields.csv`).
+//! `/api/v1/settings` (`docs/device/settings.md`, `settings_fields.csv`).
 
 use std::net::IpAddr;
 
@@ -88,7 +88,7 @@ pub struct ModbusService {
 }
 
 impl Settings {
-    /// The host name of a device that was given none (contract §1, ruling).
+    /// The host name of a device that was given none (ACCESS-3).
     #[must_use]
     pub fn default_host_name(id: &DeviceId) -> String {
         format!("whatwatt-{}", id.short())
@@ -320,7 +320,7 @@ fn settle(settings: &mut Settings, around: &WriteContext<'_>) -> Result<(), Fiel
 }
 
 /// Whether a text is one label of a host name; `.local` is added where the name is used, and `_` is
-/// taken because the vendor's own default has one (contract §1).
+/// taken because the vendor's own default has one (SETTING-6).
 fn host_label(text: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-') {

@@ -10,7 +10,7 @@ use crate::journal::Event;
 impl Device {
     /// Writes rows while `services.sd.enable` says so: one at the first reading that comes
     /// `services.sd.frequency` whole seconds after the row before, or after the log was switched on
-    /// (contract §9). Ends never; without a card, at once.
+    /// (SD-1). Ends never; without a card, at once.
     pub async fn log_to_sd(self: Arc<Self>) {
         let Some(card) = self.sd() else { return };
         let mut changes = self.changes();

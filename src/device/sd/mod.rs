@@ -1,4 +1,4 @@
-//! The SD card of a device (contract §9): its files, in memory or in a directory, and the log.
+//! The SD card of a device (SD-1 to SD-7): its files, in memory or in a directory, and the log.
 
 mod disk;
 mod log;
@@ -24,7 +24,7 @@ use crate::clock::VirtualTime;
 use crate::limits;
 
 /// How long after a change the listed size of a file that is being written lags behind at the most
-/// (contract §9: it lags; how long is a ruling).
+/// (SD-4).
 const LISTED: Duration = Duration::from_mins(1);
 
 /// A card as a scenario describes it.

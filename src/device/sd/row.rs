@@ -25,7 +25,7 @@ fn quantities() -> impl Iterator<Item = Quantity> {
 
 /// The row of a reading: texts in quotes, numbers bare, what the meter does not send empty. `TIME` is
 /// local time by the meter's clock, as the device corrects it, though it ends in `Z`; `RP` are
-/// milliseconds (contract §9).
+/// milliseconds (documented).
 pub(super) fn row(snapshot: &Snapshot, reading: &Reading) -> String {
     let text = |of: fn(&crate::meter::MeterIdentity) -> &str| {
         let text = snapshot.meter.meter.as_deref().map_or("", of);

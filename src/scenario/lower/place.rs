@@ -14,7 +14,7 @@ const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
 /// Those that carry values which a rule can name. Function 22 carries masks.
 const WRITING: [u8; 5] = [5, 6, 15, 16, 23];
 
-/// The paths of the device's API (contract §2).
+/// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [
     "/",
     "/api/v1/actions",

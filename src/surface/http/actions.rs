@@ -1,4 +1,4 @@
-//! `/api/v1/actions`, `/api/v1/actions/call`, `/api/v1/actions/status` (contract §3).
+//! `/api/v1/actions`, `/api/v1/actions/call`, `/api/v1/actions/status` (`docs/device/actions.md`).
 
 use std::borrow::Cow;
 use std::sync::Arc;

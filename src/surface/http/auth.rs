@@ -1,4 +1,4 @@
-//! Authentication: Digest from firmware 1.10.0 on, Basic before (contract §1).
+//! Authentication: Digest from firmware 1.10.0 on, Basic before (ACCESS-8 to ACCESS-13).
 //!
 //! A challenge leaves nothing behind: a nonce carries its time of issue, its number and a proof that
 //! this device made it. What is remembered is the counters of the nonces that a holder of the

@@ -1,4 +1,4 @@
-//! `/api/v1/berry` and `/api/v1/berry/console` (contract §2).
+//! `/api/v1/berry` and `/api/v1/berry/console` (`docs/device/berry.md`).
 
 use hyper::StatusCode;
 use serde_json::json;

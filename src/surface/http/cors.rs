@@ -1,4 +1,5 @@
-//! Pages in a browser: which may use the API, and what their browsers need to be told (contract §1).
+//! Pages in a browser: which may use the API, and what their browsers need to be told (ACCESS-2
+//! to ACCESS-7).
 //!
 //! `Vary: Origin` is left out: every reply is `no-store`, so that no cache can give one page's reply
 //! to another.

@@ -1,4 +1,4 @@
-//! `/api/v1/live`: every reading of the meter as a Server-Sent Event, for one client (contract §5,
+//! `/api/v1/live`: every reading of the meter as a Server-Sent Event, for one client (LIVE-1 to LIVE-6,
 //! `live_fields.csv`).
 //!
 //! A task per client waits for readings and puts their events into the client's queue, past the rules

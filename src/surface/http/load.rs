@@ -1,4 +1,5 @@
-//! `/load`: a firmware image as multipart form data, never as a whole in memory (contract §2).
+//! `/load`: a firmware image as multipart form data, never as a whole in memory (FIRMWARE-5,
+//! FIRMWARE-6).
 
 use std::future::Future;
 use std::pin::Pin;

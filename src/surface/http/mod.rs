@@ -1,4 +1,4 @@
-//! The device's HTTP server (contract §1).
+//! The device's HTTP server (`docs/device/http.md`).
 //!
 //! `router` holds the table of what exists and the order of the checks, one file per group of
 //! endpoints what they do, `reply` the bytes they have in common. `server` puts an [`Api`] on a

@@ -1,4 +1,4 @@
-//! `/api/v1/modbus`: the register map of the device's own Modbus server (contract §6).
+//! `/api/v1/modbus`: the register map of the device's own Modbus server (MODBUS-2 to MODBUS-7).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The page at `/`, in place of the device's web interface (contract §1, ruling).
+//! The page at `/`, in place of the device's web interface (HTTP-5).
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `/api/v1/reboot` and `/api/v1/restore` (contract §2).
+//! `/api/v1/reboot` and `/api/v1/restore` (POWER-1, POWER-2).
 
 use std::sync::Arc;
 

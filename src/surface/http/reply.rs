@@ -1,4 +1,4 @@
-//! Replies: the headers and bodies that all of the device's have in common (contract §1).
+//! Replies: the headers and bodies that all of the device's have in common (`docs/device/http.md`).
 //!
 //! The order of the headers is that of the vendor's published call reply: what describes the body,
 //! what belongs to this reply, then the two that every reply carries.

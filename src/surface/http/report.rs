@@ -1,4 +1,4 @@
-//! `/api/v1/report` and `/api/v1/report/objects` (contract §4, `report_fields.csv`).
+//! `/api/v1/report` and `/api/v1/report/objects` (`docs/device/meter.md`, `report_fields.csv`).
 
 use std::sync::LazyLock;
 

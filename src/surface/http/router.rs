@@ -1,4 +1,4 @@
-//! What the API consists of, and the order in which a call is checked (contract §1).
+//! What the API consists of, and the order in which a call is checked (HTTP-4).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -424,7 +424,7 @@ impl Api {
 
     /// Answers a request that came in at `local`.
     ///
-    /// The order of the checks is that of contract §1: origin, preflight, authentication, path,
+    /// The order of the checks is that of HTTP-4: origin, preflight, authentication, path,
     /// method, licence, body.
     pub(super) async fn answer_at<B>(
         &self,
@@ -549,7 +549,7 @@ impl Api {
 
     fn check_license(&self, route: &ApiRoute) -> Result<(), HttpReply> {
         if !route.open_to(self.device.identity().license) {
-            // The one error without JSON (contract §1, seen).
+            // The one error without JSON (ACCESS-1).
             return Err(HttpReply::content(
                 StatusCode::NOT_FOUND,
                 "text/plain; charset=utf-8",

@@ -1,4 +1,4 @@
-//! `/api/v1/meter/scalers/current` and `/api/v1/meter/scalers/custom` (contract §2).
+//! `/api/v1/meter/scalers/current` and `/api/v1/meter/scalers/custom` (METER-18, METER-19).
 
 use hyper::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `/sdcard` and what is below it (contract §2, `/sdcard/…`; §9).
+//! `/sdcard` and what is below it (`docs/device/sd-card.md`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -78,7 +78,7 @@ fn listing(path: &SdPath, files: &[Listed]) -> HttpReply {
     HttpReply::json(StatusCode::OK, &json!({ "path": path.shown(), "files": files }))
 }
 
-/// The whole file, whatever part of it was asked for ([seen]).
+/// The whole file, whatever part of it was asked for (observed).
 fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> HttpReply {
     let kind = media_type(path.parts().last().map_or("", String::as_str));
     if file.size == 0 {
@@ -136,7 +136,7 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// What a GET of what is not there gets: firmware decides (contract §2).
+/// What a GET of what is not there gets: firmware decides (FIRMWARE-1).
 fn failed(call: &Call<'_>, error: &SdError) -> HttpReply {
     match error {
         SdError::Missing if Profile::of(call.view.firmware).has(Feature::MissingFileIs500) => {

@@ -124,7 +124,7 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
     }
 }
 
-/// hyper's side of the bytes: the device sends neither `Date` nor `ApiServer` (contract §1, ruling) and
+/// hyper's side of the bytes: the device sends neither `Date` nor `Server` (HTTP-1) and
 /// writes header names in title case, as in the published call reply, but for those in [`spelling`].
 ///
 /// [`spelling`]: super::spelling

@@ -1,5 +1,5 @@
 //! The objects of the configuration that have a field table: GET shows one, PUT changes what it names,
-//! POST replaces all of it (contract §1 and §2).
+//! POST replaces all of it (SETTING-1).
 
 use hyper::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `/api/v1/system` (contract §2, `system_fields.csv`).
+//! `/api/v1/system` (`docs/device/system.md`, `system_fields.csv`).
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ fn before(time: CivilTime, ago: Duration) -> CivilTime {
 }
 
 /// There are no clouds around the twin: each is connected as soon as it is enabled and the device has
-/// a network (ruling). The MQTT client is a real one.
+/// a network (SYSTEM-3). The MQTT client is a real one.
 fn write_clouds(json: &mut Json, device: &Device, snapshot: &Snapshot, network: &NetworkState) {
     let cloud = &snapshot.view.config.settings.services.cloud;
     let online = network.is_online();

@@ -1,4 +1,4 @@
-//! `/api/v1/variables` and `/api/v1/template/test` (contract §2).
+//! `/api/v1/variables` and `/api/v1/template/test` (VARIABLE-1, VARIABLE-4).
 
 use hyper::StatusCode;
 use serde::{Serialize, Serializer};

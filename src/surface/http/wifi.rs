@@ -1,4 +1,5 @@
-//! `/api/v1/wifi/scan` and `/api/v1/wifi/wps`, and DELETE of the client's settings (contract §2).
+//! `/api/v1/wifi/scan` and `/api/v1/wifi/wps`, and DELETE of the client's settings (NETWORK-4,
+//! NETWORK-5, SETTING-15).
 
 use std::future::Future;
 use std::pin::Pin;

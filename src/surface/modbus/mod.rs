@@ -1,4 +1,4 @@
-//! The device's own Modbus TCP server (contract §6).
+//! The device's own Modbus TCP server (`docs/device/modbus.md`).
 //!
 //! [`session`] answers the requests of a connection, [`follower`] opens, closes and moves the
 //! listener as the device's settings, licence, firmware and the rules say. The port that the device

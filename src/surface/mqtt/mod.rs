@@ -1,4 +1,4 @@
-//! The device's MQTT client (contract §8): it publishes the rendered template, and nothing else.
+//! The device's MQTT client (MQTT-1 to MQTT-13): it publishes the rendered template, and nothing else.
 //!
 //! [`MqttClient`] is an actor: it follows the device's settings, connects, publishes on the meter's
 //! readings, and connects anew. `session` is one connection, `tls` what it trusts and shows, `x509` reads

@@ -72,7 +72,7 @@ impl MqttSession {
     }
 
     /// Introduces the client, and waits for the broker to take it. `QoS` 0 alone, so no session is
-    /// kept; no will (contract §8, ruling).
+    /// kept; no will (MQTT-1).
     pub(super) async fn open(stream: Box<dyn MqttTransport>, login: &Login) -> Result<Self, Lost> {
         let received = BytesMut::new();
         let since = Instant::now();

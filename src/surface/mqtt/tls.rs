@@ -1,9 +1,6 @@
 //! What the client trusts, and what it shows, under `mqtts://`.
 //!
-//! Rulings: `broker.certificate` is all that is trusted where it is given, an authority or the
-//! broker's own; else what the host's system trusts. `skip_cn_check` leaves out the name and nothing
-//! else. A certificate without alternative names goes by its common name. Validity goes by real time, as the
-//! broker's certificate does.
+//! Rulings: MQTT-10, MQTT-11 and MQTT-12.
 
 use std::sync::{Arc, LazyLock};
 

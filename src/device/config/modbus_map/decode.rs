@@ -52,7 +52,7 @@ impl Walk {
         read.map_err(|message| self.errors.push(MapError::new(field, message))).ok()
     }
 
-    /// Unknown keys are ignored, as everywhere (contract §1).
+    /// Unknown keys are ignored, as everywhere (documented).
     fn set(&mut self, field: &str, value: &Value) -> Option<RegisterSet> {
         let object = self.read(field.to_owned(), json::object(value))?;
         let start_address = self.read(

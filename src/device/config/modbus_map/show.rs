@@ -14,7 +14,7 @@ pub enum AddressFormat {
     Hex,
 }
 
-/// A map as the API shows it (contract §6).
+/// A map as the API shows it (MODBUS-5).
 #[derive(Debug, Clone, Copy)]
 pub enum Listing<'a> {
     /// What a POST takes. The word order is left out where it is the default, as a device shows a

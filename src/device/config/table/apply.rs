@@ -10,7 +10,7 @@ use crate::device::{Firmware, json};
 use crate::journal;
 use crate::limits;
 
-/// How much of an object a write changes (contract §1).
+/// How much of an object a write changes (documented for PUT; SETTING-1 for POST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Write {
     /// PUT: what it names.

@@ -68,7 +68,7 @@ pub struct Field<T: 'static> {
     pub stored_only: bool,
 }
 
-/// What a POST puts where it names nothing (contract §1).
+/// What a POST puts where it names nothing (SETTING-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unset {
     /// Zero, empty or false; the default where the range excludes that.

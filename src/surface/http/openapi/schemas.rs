@@ -85,7 +85,7 @@ fn closed(mut schema: Value) -> Value {
     schema
 }
 
-/// The schema of an object whose fields are written as in the tables of the contract: the path with
+/// The schema of an object whose fields are written as in the tables of `docs/device`: the path with
 /// dots, `[]` behind what is a list, `?` behind what may be left out; and what it holds, see [`kind`].
 fn fields(table: &[(&str, &str)]) -> Value {
     let mut whole = object();
