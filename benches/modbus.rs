@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use wwsim::bank::{
-    Bank, BitRange, ByteOrder, Computed, Register, RegisterAccess, RegisterType, Source,
-    UnitLayout, Value, WordOrder,
+    Bank, BitRange, ByteOrder, Computed, Register, RegisterAccess, RegisterSource, RegisterType,
+    RegisterValue, UnitLayout, WordOrder,
 };
 use wwsim::clock::VirtualTime;
 use wwsim::limits;
 use wwsim::rng::RandomStream;
 use wwsim::wire::{ReplyPdu, split_frame, write_frame};
 
-fn register(address: u16, value_type: RegisterType, source: Source) -> Register {
+fn register(address: u16, value_type: RegisterType, source: RegisterSource) -> Register {
     Register {
         address,
         count: 1,
@@ -34,7 +34,7 @@ fn register(address: u16, value_type: RegisterType, source: Source) -> Register 
 
 /// A unit whose registers are all written one by one, the way that costs most to look up.
 fn bank() -> Bank {
-    let zero = || Source::Stored(Value::Integer(0));
+    let zero = || RegisterSource::Stored(RegisterValue::Integer(0));
     let within = 0.0..=100.0;
     let walk =
         Computed::RandomWalk { start: 50.0, step: 1.0, every: Duration::from_secs(1), within };
@@ -50,8 +50,8 @@ fn bank() -> Bank {
             .chain((5000..5125).map(|address| register(address, RegisterType::Short, zero())))
             .collect(),
         input: vec![
-            register(0, RegisterType::Float, Source::Computed(Computed::Uptime)),
-            register(2, RegisterType::Float, Source::Computed(walk)),
+            register(0, RegisterType::Float, RegisterSource::Computed(Computed::Uptime)),
+            register(2, RegisterType::Float, RegisterSource::Computed(walk)),
         ],
         ..UnitLayout::default()
     };

@@ -17,9 +17,9 @@ impl RandomStream {
     /// The stream of a name (FNV-1a, then mixed).
     ///
     /// ```
-    /// use wwsim::rng::Stream;
-    /// assert_eq!(Stream::named("slow-pump"), Stream::named("slow-pump"));
-    /// assert_ne!(Stream::named("slow-pump"), Stream::named("slow-pumq"));
+    /// use wwsim::rng::RandomStream;
+    /// assert_eq!(RandomStream::named("slow-pump"), RandomStream::named("slow-pump"));
+    /// assert_ne!(RandomStream::named("slow-pump"), RandomStream::named("slow-pumq"));
     /// ```
     #[must_use]
     pub fn named(name: &str) -> Self {

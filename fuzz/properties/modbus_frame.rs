@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::bank::{
-    Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, RegisterAccess, RegisterType,
-    Source, Table, UnitLayout, Value, WordOrder,
+    Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
+    RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
 use super::clock::VirtualTime;
 use super::limits;
@@ -54,7 +54,7 @@ fn bank() -> Bank {
         limits: None,
         reactions: Vec::new(),
     };
-    let zero = || Source::Stored(Value::Integer(0));
+    let zero = || RegisterSource::Stored(RegisterValue::Integer(0));
     let bits = |addresses, access| BitRange { addresses, name: None, value: true, access };
     let reaction = |after, table, address, change| Reaction {
         after: Duration::from_millis(after),
@@ -63,12 +63,12 @@ fn bank() -> Bank {
         change,
     };
     let reactions = vec![
-        reaction(0, Table::HoldingRegisters, 8, Change::RampToWritten { per_second: 0.5 }),
-        reaction(1500, Table::InputRegisters, 0, Change::Copy),
-        reaction(3000, Table::HoldingRegisters, 8, Change::Set(Value::Integer(-1))),
+        reaction(0, Table::HoldingRegisters, 8, ReactionChange::RampToWritten { per_second: 0.5 }),
+        reaction(1500, Table::InputRegisters, 0, ReactionChange::Copy),
+        reaction(3000, Table::HoldingRegisters, 8, ReactionChange::Set(RegisterValue::Integer(-1))),
     ];
     let ramp = Computed::Ramp { from: -9.0, to: 9.0, over: Duration::from_secs(7), repeat: true };
-    let text = Source::Stored(Value::Text("wwsim".to_owned()));
+    let text = RegisterSource::Stored(RegisterValue::Text("wwsim".to_owned()));
     let layout = UnitLayout {
         coils: vec![
             bits(0..=10, RegisterAccess::ReadWrite),
@@ -81,7 +81,7 @@ fn bank() -> Bank {
             register(8, RegisterType::Long, zero()),
             Register { reactions, ..register(12, RegisterType::Float, zero()) },
             register(20, RegisterType::String { words: 3 }, text),
-            register(23, RegisterType::Int, Source::Computed(ramp)),
+            register(23, RegisterType::Int, RegisterSource::Computed(ramp)),
             register(65_535, RegisterType::Ushort, zero()),
         ],
         input: vec![Register { count: 130, ..register(0, RegisterType::Short, zero()) }],

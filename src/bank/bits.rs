@@ -1,20 +1,21 @@
 //! A table of coils or discrete inputs.
 
-use super::spans::{Located, Spans};
+use super::spans::{AddressRuns, Located};
 use super::{BitRange, RegisterAccess};
 use crate::wire::Exception;
 
 /// Bits, eight a byte, in address order without the gaps.
 #[derive(Debug)]
 pub(super) struct Bits {
-    spans: Spans<RegisterAccess>,
+    spans: AddressRuns<RegisterAccess>,
     packed: Vec<u8>,
 }
 
 impl Bits {
     /// The table of ranges that were found right.
     pub(super) fn new(ranges: &[BitRange]) -> Self {
-        let spans = Spans::new(ranges.iter().map(|range| (range.addresses.clone(), range.access)));
+        let spans =
+            AddressRuns::new(ranges.iter().map(|range| (range.addresses.clone(), range.access)));
         let mut bits = Self { packed: vec![0; spans.len().div_ceil(8)], spans };
         for range in ranges.iter().filter(|range| range.value) {
             if let Some(span) = bits.spans.find(*range.addresses.start()) {

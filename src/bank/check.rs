@@ -3,13 +3,13 @@
 use super::codec::RegisterFormat;
 use super::computed;
 use super::{
-    BitRange, Change, Computed, LayoutError, Reaction, Register, RegisterAccess, RegisterType,
-    Source, Table, UnitLayout, Value,
+    BitRange, Computed, LayoutError, Reaction, ReactionChange, Register, RegisterAccess,
+    RegisterSource, RegisterType, RegisterValue, Table, UnitLayout,
 };
 
 /// All mistakes of a layout, in the order of its tables.
 pub(super) fn check(layout: &UnitLayout) -> Vec<LayoutError> {
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = LayoutErrors::default();
     mistakes.bits(Table::Coils, &layout.coils);
     mistakes.bits(Table::DiscreteInputs, &layout.discrete);
     mistakes.registers(Table::HoldingRegisters, layout);
@@ -18,7 +18,7 @@ pub(super) fn check(layout: &UnitLayout) -> Vec<LayoutError> {
 }
 
 #[derive(Default)]
-struct Mistakes(Vec<LayoutError>);
+struct LayoutErrors(Vec<LayoutError>);
 
 /// Where a register or range of bits is written and which addresses it takes.
 struct Taken {
@@ -27,7 +27,7 @@ struct Taken {
     last: u64,
 }
 
-impl Mistakes {
+impl LayoutErrors {
     fn add(&mut self, place: String, message: impl Into<String>) {
         self.0.push(LayoutError { place, message: message.into() });
     }
@@ -56,8 +56,8 @@ impl Mistakes {
             self.access(&place, register.access);
             self.limits(&place, register);
             match &register.source {
-                Source::Stored(value) => self.value(&place, register, value),
-                Source::Computed(computed) => self.computed(&place, register, computed),
+                RegisterSource::Stored(value) => self.value(&place, register, value),
+                RegisterSource::Computed(computed) => self.computed(&place, register, computed),
             }
             for (number, reaction) in register.reactions.iter().enumerate() {
                 let place = format!("{place}.on_write[{number}]");
@@ -117,7 +117,7 @@ impl Mistakes {
         } else if low.is_nan() || high.is_nan() || low > high {
             let message = format!("{low} to {high}: expected min not above max");
             self.add(format!("{place}.min"), message);
-        } else if let Source::Stored(value) = &register.source
+        } else if let RegisterSource::Stored(value) = &register.source
             && let Some(number) = value.as_number()
             && !limits.contains(&number)
         {
@@ -126,7 +126,7 @@ impl Mistakes {
         }
     }
 
-    fn value(&mut self, place: &str, register: &Register, value: &Value) {
+    fn value(&mut self, place: &str, register: &Register, value: &RegisterValue) {
         if register.value_type.words() > 0
             && let Err(misfit) = RegisterFormat::of(register).encode(value)
         {
@@ -249,14 +249,14 @@ fn target<'a>(
 }
 
 /// Whether a change makes sense from one register to another.
-fn agrees(source: &Register, change: &Change, target: &Register) -> Result<(), String> {
+fn agrees(source: &Register, change: &ReactionChange, target: &Register) -> Result<(), String> {
     let (from, to) = (source.value_type, target.value_type);
     let numbers = RegisterFormat::of(source).is_number() && RegisterFormat::of(target).is_number();
     match change {
-        Change::Set(value) => {
+        ReactionChange::Set(value) => {
             RegisterFormat::of(target).encode(value).map(drop).map_err(|misfit| misfit.to_string())
         }
-        Change::Copy => {
+        ReactionChange::Copy => {
             let alike = matches!(
                 (from, to),
                 (RegisterType::Hex { .. }, RegisterType::Hex { .. })
@@ -270,10 +270,10 @@ fn agrees(source: &Register, change: &Change, target: &Register) -> Result<(), S
                 ))
             }
         }
-        Change::RampToWritten { .. } if !numbers => {
+        ReactionChange::RampToWritten { .. } if !numbers => {
             Err(format!("a {to} cannot move towards a {from}: expected numbers on both sides"))
         }
-        Change::RampToWritten { per_second } => {
+        ReactionChange::RampToWritten { per_second } => {
             if per_second.is_finite() && *per_second > 0.0 {
                 Ok(())
             } else {
@@ -294,7 +294,7 @@ impl UnitLayout {
     }
 }
 
-impl Value {
+impl RegisterValue {
     /// The number, if it is one.
     #[expect(clippy::cast_precision_loss, reason = "compared with limits, which are floats too")]
     fn as_number(&self) -> Option<f64> {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{ByteOrder, Register, RegisterType, Value, WordOrder};
+use super::{ByteOrder, Register, RegisterType, RegisterValue, WordOrder};
 
 /// How the words of one value are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +103,7 @@ impl fmt::Display for Number {
 
 /// The numeric types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scalar {
+enum NumberFormat {
     /// So many bits, at most 63 of them without a sign, so that an `i64` holds every value.
     Integer {
         bits: u32,
@@ -113,7 +113,7 @@ enum Scalar {
     Double,
 }
 
-impl Scalar {
+impl NumberFormat {
     const fn of(value_type: RegisterType) -> Option<Self> {
         Some(match value_type {
             RegisterType::Short => Self::Integer { bits: 16, signed: true },
@@ -202,7 +202,7 @@ impl RegisterFormat {
     /// Whether it holds numbers.
     #[must_use]
     pub const fn is_number(self) -> bool {
-        Scalar::of(self.value_type).is_some()
+        NumberFormat::of(self.value_type).is_some()
     }
 
     /// The words of a value: numbers exactly (a float or double rounds to its precision, and holds
@@ -212,34 +212,34 @@ impl RegisterFormat {
     /// [`Misfit`] says what does not fit and what would.
     ///
     /// ```
-    /// use wwsim::bank::{ByteOrder, Format, Value, ValueType, WordOrder};
-    /// let format = Format {
-    ///     value_type: ValueType::Int,
+    /// use wwsim::bank::{ByteOrder, RegisterFormat, RegisterType, RegisterValue, WordOrder};
+    /// let format = RegisterFormat {
+    ///     value_type: RegisterType::Int,
     ///     word_order: WordOrder::Lsw,
     ///     byte_order: ByteOrder::Big,
     /// };
-    /// assert_eq!(format.encode(&Value::Integer(0x0102_0304)), Ok(vec![0x0304, 0x0102]));
-    /// assert!(format.encode(&Value::Number(0.5)).is_err());
+    /// assert_eq!(format.encode(&RegisterValue::Integer(0x0102_0304)), Ok(vec![0x0304, 0x0102]));
+    /// assert!(format.encode(&RegisterValue::Number(0.5)).is_err());
     /// ```
-    pub fn encode(self, value: &Value) -> Result<Vec<u16>, Misfit> {
+    pub fn encode(self, value: &RegisterValue) -> Result<Vec<u16>, Misfit> {
         let mut words = vec![0; self.words()];
         match (self.value_type, value) {
-            (RegisterType::Hex { .. }, Value::Bytes(bytes)) => {
+            (RegisterType::Hex { .. }, RegisterValue::Bytes(bytes)) => {
                 if bytes.len() != words.len() * 2 {
                     return Err(Misfit::HexLength { bytes: bytes.len(), words: words.len() });
                 }
                 self.put_bytes(bytes, &mut words);
             }
-            (RegisterType::String { .. }, Value::Text(text)) => {
+            (RegisterType::String { .. }, RegisterValue::Text(text)) => {
                 if text.len() > words.len() * 2 {
                     return Err(Misfit::TextTooLong { bytes: text.len(), words: words.len() });
                 }
                 self.put_bytes(text.as_bytes(), &mut words);
             }
-            (_, Value::Integer(whole)) if self.is_number() => {
+            (_, RegisterValue::Integer(whole)) if self.is_number() => {
                 self.put_number(self.exactly(Number::Whole(*whole))?, &mut words);
             }
-            (_, Value::Number(real)) if self.is_number() => {
+            (_, RegisterValue::Number(real)) if self.is_number() => {
                 self.put_number(self.exactly(Number::Real(*real))?, &mut words);
             }
             (expected, value) => return Err(Misfit::Kind { found: value.kind(), expected }),
@@ -250,18 +250,18 @@ impl RegisterFormat {
     /// The value that `words` hold; missing ones count as zero. Text ends at its trailing zeros, and
     /// what is no UTF-8 in it is shown as U+FFFD.
     #[must_use]
-    pub fn decode(self, words: &[u16]) -> Value {
+    pub fn decode(self, words: &[u16]) -> RegisterValue {
         match self.number(words) {
-            Some(Number::Whole(whole)) => Value::Integer(whole),
-            Some(Number::Real(real)) => Value::Number(real),
+            Some(Number::Whole(whole)) => RegisterValue::Integer(whole),
+            Some(Number::Real(real)) => RegisterValue::Number(real),
             None => {
                 let mut bytes = self.bytes(words);
                 if matches!(self.value_type, RegisterType::Hex { .. }) {
-                    return Value::Bytes(bytes);
+                    return RegisterValue::Bytes(bytes);
                 }
                 let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                 bytes.truncate(end);
-                Value::Text(String::from_utf8_lossy(&bytes).into_owned())
+                RegisterValue::Text(String::from_utf8_lossy(&bytes).into_owned())
             }
         }
     }
@@ -274,9 +274,9 @@ impl RegisterFormat {
             expected,
             range: (low, high),
         };
-        match (Scalar::of(expected), number) {
-            (Some(Scalar::Integer { bits, signed }), number) => {
-                let (low, high) = Scalar::bounds(bits, signed);
+        match (NumberFormat::of(expected), number) {
+            (Some(NumberFormat::Integer { bits, signed }), number) => {
+                let (low, high) = NumberFormat::bounds(bits, signed);
                 let bounds = (Number::Whole(low).as_f64(), Number::Whole(high).as_f64());
                 let whole = match number {
                     Number::Whole(whole) => whole,
@@ -295,7 +295,7 @@ impl RegisterFormat {
                 let fits = (low..=high).contains(&whole);
                 if fits { Ok(Number::Whole(whole)) } else { Err(out(bounds)) }
             }
-            (Some(Scalar::Single), Number::Real(real))
+            (Some(NumberFormat::Single), Number::Real(real))
                 if real.is_finite() && real.abs() > f64::from(f32::MAX) =>
             {
                 Err(out((f64::from(f32::MIN), f64::from(f32::MAX))))
@@ -306,7 +306,7 @@ impl RegisterFormat {
 
     /// Writes a number, or the nearest that fits. Formats that hold no numbers are left alone.
     pub(super) fn put_number(self, number: Number, words: &mut [u16]) {
-        let Some(scalar) = Scalar::of(self.value_type) else { return };
+        let Some(scalar) = NumberFormat::of(self.value_type) else { return };
         let bits = scalar.saturate(number);
         let count = words.len();
         for (index, word) in words.iter_mut().enumerate() {
@@ -318,7 +318,7 @@ impl RegisterFormat {
 
     /// The number in `words`, if the format holds numbers.
     pub(super) fn number(self, words: &[u16]) -> Option<Number> {
-        let scalar = Scalar::of(self.value_type)?;
+        let scalar = NumberFormat::of(self.value_type)?;
         let bits = words.iter().enumerate().fold(0, |bits, (index, word)| {
             bits | u64::from(self.swapped(*word)) << self.shift(index, words.len())
         });
@@ -328,13 +328,13 @@ impl RegisterFormat {
     /// A whole number of any size as the type holds it when it overflows: the integer types go
     /// round, the others take the nearest.
     pub(super) fn wrap(self, whole: i128) -> Number {
-        match Scalar::of(self.value_type) {
+        match NumberFormat::of(self.value_type) {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "going round is leaving the upper bits out"
             )]
-            Some(scalar @ Scalar::Integer { .. }) => scalar.number(whole as u64),
+            Some(scalar @ NumberFormat::Integer { .. }) => scalar.number(whole as u64),
             #[expect(clippy::cast_precision_loss, reason = "the nearest is what is meant")]
             _ => Number::Real(whole as f64),
         }
@@ -342,7 +342,7 @@ impl RegisterFormat {
 
     /// Whether the type holds whole numbers only.
     pub(super) const fn is_integer(self) -> bool {
-        matches!(Scalar::of(self.value_type), Some(Scalar::Integer { .. }))
+        matches!(NumberFormat::of(self.value_type), Some(NumberFormat::Integer { .. }))
     }
 
     /// Writes bytes, two a word; those beyond the words are left out, missing ones are zero.
@@ -377,7 +377,7 @@ impl RegisterFormat {
     }
 }
 
-impl Value {
+impl RegisterValue {
     /// What it is, in messages.
     const fn kind(&self) -> &'static str {
         match self {
@@ -427,25 +427,35 @@ mod tests {
     }
 
     /// A value that fits the format.
-    fn value_of(format: RegisterFormat) -> BoxedStrategy<Value> {
+    fn value_of(format: RegisterFormat) -> BoxedStrategy<RegisterValue> {
         let bytes = format.words() * 2;
         match format.value_type {
-            RegisterType::Short => any::<i16>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            RegisterType::Ushort => any::<u16>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            RegisterType::Int => any::<i32>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            RegisterType::Uint => any::<u32>().prop_map(|x| Value::Integer(x.into())).boxed(),
-            RegisterType::Long => any::<i64>().prop_map(Value::Integer).boxed(),
-            RegisterType::Float => any::<f32>().prop_map(|x| Value::Number(x.into())).boxed(),
-            RegisterType::Double => any::<f64>().prop_map(Value::Number).boxed(),
+            RegisterType::Short => {
+                any::<i16>().prop_map(|x| RegisterValue::Integer(x.into())).boxed()
+            }
+            RegisterType::Ushort => {
+                any::<u16>().prop_map(|x| RegisterValue::Integer(x.into())).boxed()
+            }
+            RegisterType::Int => {
+                any::<i32>().prop_map(|x| RegisterValue::Integer(x.into())).boxed()
+            }
+            RegisterType::Uint => {
+                any::<u32>().prop_map(|x| RegisterValue::Integer(x.into())).boxed()
+            }
+            RegisterType::Long => any::<i64>().prop_map(RegisterValue::Integer).boxed(),
+            RegisterType::Float => {
+                any::<f32>().prop_map(|x| RegisterValue::Number(x.into())).boxed()
+            }
+            RegisterType::Double => any::<f64>().prop_map(RegisterValue::Number).boxed(),
             RegisterType::Hex { .. } => {
-                proptest::collection::vec(any::<u8>(), bytes).prop_map(Value::Bytes).boxed()
+                proptest::collection::vec(any::<u8>(), bytes).prop_map(RegisterValue::Bytes).boxed()
             }
             RegisterType::String { .. } => "[a-zäöü€ ]{0,40}[a-z]"
                 .prop_map(move |mut text| {
                     while text.len() > bytes {
                         text.pop();
                     }
-                    Value::Text(text)
+                    RegisterValue::Text(text)
                 })
                 .boxed(),
         }
@@ -468,8 +478,8 @@ mod tests {
         ) {
             // Text may hold what is no UTF-8, and a NaN is not equal to itself.
             let value = format.decode(&words);
-            let nan = matches!(value, Value::Number(number) if number.is_nan());
-            if !nan && !matches!(value, Value::Text(_)) {
+            let nan = matches!(value, RegisterValue::Number(number) if number.is_nan());
+            if !nan && !matches!(value, RegisterValue::Text(_)) {
                 prop_assert_eq!(format.encode(&value).unwrap(), words);
             }
         }
@@ -481,13 +491,13 @@ mod tests {
             let mut words = vec![0; format.words()];
             format.put_number(Number::Real(number), &mut words);
             let held = format.number(&words).unwrap().as_f64();
-            let (low, high) = match Scalar::of(format.value_type).unwrap() {
-                Scalar::Integer { bits, signed } => {
-                    let (low, high) = Scalar::bounds(bits, signed);
+            let (low, high) = match NumberFormat::of(format.value_type).unwrap() {
+                NumberFormat::Integer { bits, signed } => {
+                    let (low, high) = NumberFormat::bounds(bits, signed);
                     (Number::Whole(low).as_f64(), Number::Whole(high).as_f64())
                 }
-                Scalar::Single => (f64::from(f32::MIN), f64::from(f32::MAX)),
-                Scalar::Double => (f64::MIN, f64::MAX),
+                NumberFormat::Single => (f64::from(f32::MIN), f64::from(f32::MAX)),
+                NumberFormat::Double => (f64::MIN, f64::MAX),
             };
             let nearest = number.clamp(low, high);
             let tolerance = match format.value_type {
@@ -503,22 +513,30 @@ mod tests {
     #[test]
     fn known_values_have_their_known_words() {
         let table = [
-            (RegisterType::Short, Value::Integer(-2), vec![0xFFFE]),
-            (RegisterType::Ushort, Value::Integer(65534), vec![0xFFFE]),
-            (RegisterType::Int, Value::Integer(-2), vec![0xFFFF, 0xFFFE]),
-            (RegisterType::Int, Value::Integer(0x0102_0304), vec![0x0102, 0x0304]),
-            (RegisterType::Uint, Value::Integer(0xFEDC_BA98), vec![0xFEDC, 0xBA98]),
+            (RegisterType::Short, RegisterValue::Integer(-2), vec![0xFFFE]),
+            (RegisterType::Ushort, RegisterValue::Integer(65534), vec![0xFFFE]),
+            (RegisterType::Int, RegisterValue::Integer(-2), vec![0xFFFF, 0xFFFE]),
+            (RegisterType::Int, RegisterValue::Integer(0x0102_0304), vec![0x0102, 0x0304]),
+            (RegisterType::Uint, RegisterValue::Integer(0xFEDC_BA98), vec![0xFEDC, 0xBA98]),
             (
                 RegisterType::Long,
-                Value::Integer(0x0102_0304_0506_0708),
+                RegisterValue::Integer(0x0102_0304_0506_0708),
                 vec![0x0102, 0x0304, 0x0506, 0x0708],
             ),
-            (RegisterType::Float, Value::Number(230.5), vec![0x4366, 0x8000]),
-            (RegisterType::Float, Value::Integer(1), vec![0x3F80, 0x0000]),
-            (RegisterType::Double, Value::Number(-2.5), vec![0xC004, 0, 0, 0]),
-            (RegisterType::Ushort, Value::Number(3.0), vec![3]),
-            (RegisterType::Hex { words: 2 }, Value::Bytes(vec![1, 2, 3, 4]), vec![0x0102, 0x0304]),
-            (RegisterType::String { words: 3 }, Value::Text("abc".into()), vec![0x6162, 0x6300, 0]),
+            (RegisterType::Float, RegisterValue::Number(230.5), vec![0x4366, 0x8000]),
+            (RegisterType::Float, RegisterValue::Integer(1), vec![0x3F80, 0x0000]),
+            (RegisterType::Double, RegisterValue::Number(-2.5), vec![0xC004, 0, 0, 0]),
+            (RegisterType::Ushort, RegisterValue::Number(3.0), vec![3]),
+            (
+                RegisterType::Hex { words: 2 },
+                RegisterValue::Bytes(vec![1, 2, 3, 4]),
+                vec![0x0102, 0x0304],
+            ),
+            (
+                RegisterType::String { words: 3 },
+                RegisterValue::Text("abc".into()),
+                vec![0x6162, 0x6300, 0],
+            ),
         ];
         for (value_type, value, words) in table {
             assert_eq!(format(value_type).encode(&value), Ok(words), "{value_type} {value:?}");
@@ -530,13 +548,13 @@ mod tests {
     fn the_orders_turn_words_and_bytes_round() {
         let words = ORDERS.map(|(word_order, byte_order)| {
             let format = RegisterFormat { value_type: RegisterType::Int, word_order, byte_order };
-            format.encode(&Value::Integer(0x0102_0304)).unwrap()
+            format.encode(&RegisterValue::Integer(0x0102_0304)).unwrap()
         });
         assert_eq!(words, [[0x0102, 0x0304], [0x0304, 0x0102], [0x0201, 0x0403], [0x0403, 0x0201]]);
         let text = ORDERS.map(|(word_order, byte_order)| {
             let value_type = RegisterType::String { words: 2 };
             RegisterFormat { value_type, word_order, byte_order }
-                .encode(&Value::Text("abcd".into()))
+                .encode(&RegisterValue::Text("abcd".into()))
                 .unwrap()
         });
         assert_eq!(text, [[0x6162, 0x6364], [0x6162, 0x6364], [0x6261, 0x6463], [0x6261, 0x6463]]);
@@ -547,31 +565,34 @@ mod tests {
         let message =
             |value_type, value| format(value_type).encode(&value).unwrap_err().to_string();
         assert_eq!(
-            message(RegisterType::Short, Value::Integer(40_000)),
+            message(RegisterType::Short, RegisterValue::Integer(40_000)),
             "40000 does not fit a short: expected -32768 to 32767"
         );
         assert_eq!(
-            message(RegisterType::Ushort, Value::Number(2.5)),
+            message(RegisterType::Ushort, RegisterValue::Number(2.5)),
             "2.5 for a ushort: expected a whole number, or make it a float or double"
         );
         assert_eq!(
-            message(RegisterType::Float, Value::Text("x".into())),
+            message(RegisterType::Float, RegisterValue::Text("x".into())),
             "text for a float: expected a number"
         );
         assert_eq!(
-            message(RegisterType::Hex { words: 2 }, Value::Bytes(vec![1])),
+            message(RegisterType::Hex { words: 2 }, RegisterValue::Bytes(vec![1])),
             "1 bytes in 2 registers: expected 4, two a register"
         );
         assert_eq!(
-            message(RegisterType::String { words: 1 }, Value::Text("abc".into())),
+            message(RegisterType::String { words: 1 }, RegisterValue::Text("abc".into())),
             "3 bytes of text in 1 registers: expected at most 2"
         );
         for number in [f64::NAN, f64::INFINITY, 1e300, 9_223_372_036_854_775_808.0, -1e19] {
-            assert!(format(RegisterType::Long).encode(&Value::Number(number)).is_err(), "{number}");
+            assert!(
+                format(RegisterType::Long).encode(&RegisterValue::Number(number)).is_err(),
+                "{number}"
+            );
         }
-        assert!(format(RegisterType::Float).encode(&Value::Number(1e39)).is_err());
-        assert!(format(RegisterType::Float).encode(&Value::Number(f64::NAN)).is_ok());
-        assert!(format(RegisterType::Uint).encode(&Value::Integer(-1)).is_err());
+        assert!(format(RegisterType::Float).encode(&RegisterValue::Number(1e39)).is_err());
+        assert!(format(RegisterType::Float).encode(&RegisterValue::Number(f64::NAN)).is_ok());
+        assert!(format(RegisterType::Uint).encode(&RegisterValue::Integer(-1)).is_err());
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub struct Register {
     /// Which byte of a word comes first.
     pub byte_order: ByteOrder,
     /// Where the value comes from.
-    pub source: Source,
+    pub source: RegisterSource,
     /// Whether a client may write it. Computed ones never: exception 2, or the one given here.
     pub access: RegisterAccess,
     /// Values a client may write (numbers only); outside is exception 3. A write to a part of a value
@@ -177,7 +177,7 @@ pub enum ByteOrder {
 
 /// A value as people write it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum RegisterValue {
     /// A whole number.
     Integer(i64),
     /// Any number.
@@ -190,9 +190,9 @@ pub enum Value {
 
 /// Where a register's value comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Source {
+pub enum RegisterSource {
     /// Stored: this at the start, then what was written.
-    Stored(Value),
+    Stored(RegisterValue),
     /// A function of virtual time, not of being read.
     Computed(Computed),
 }
@@ -295,15 +295,15 @@ pub struct Reaction {
     /// Its first register, which must be a stored one.
     pub address: u16,
     /// What happens to it.
-    pub change: Change,
+    pub change: ReactionChange,
 }
 
 /// How a reaction changes a register. Numbers that do not fit its type become the nearest that does;
 /// its limits are for clients and do not bind here.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum ReactionChange {
     /// It takes this value.
-    Set(Value),
+    Set(RegisterValue),
     /// It takes the value that was written: numbers to numbers, text to text, bytes to bytes, cut or
     /// filled up with zeros.
     Copy,

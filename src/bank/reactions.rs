@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Table;
 use super::codec::{Number, RegisterFormat};
-use super::registers::{RegisterTables, Written};
+use super::registers::{RegisterTables, WrittenRegisters};
 use crate::clock::VirtualTime;
 
 /// A stored value that a reaction changes.
@@ -44,7 +44,7 @@ pub(super) enum ReactionEffect {
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     /// By the time they are due, and in the order they were set off.
-    pending: BTreeMap<(VirtualTime, u64), (ReactionTarget, Step)>,
+    pending: BTreeMap<(VirtualTime, u64), (ReactionTarget, ReactionStep)>,
     /// At most one for each target.
     ramps: Vec<RampProgress>,
     set_off: u64,
@@ -52,7 +52,7 @@ pub(super) struct Reactions {
 
 /// What happens when a reaction is due.
 #[derive(Debug)]
-enum Step {
+enum ReactionStep {
     Put(Vec<u16>),
     Ramp { to: Number, per_second: f64 },
 }
@@ -96,15 +96,15 @@ impl Reactions {
     pub(super) fn set_off(
         &mut self,
         consequence: Consequence,
-        written: Written<'_>,
+        written: WrittenRegisters<'_>,
         now: VirtualTime,
     ) {
         let Consequence { after, target, effect } = consequence;
         let step = match effect {
-            ReactionEffect::Set(words) => Step::Put(words),
-            ReactionEffect::Copy => Step::Put(copied(target.format, written)),
+            ReactionEffect::Set(words) => ReactionStep::Put(words),
+            ReactionEffect::Copy => ReactionStep::Put(copied(target.format, written)),
             ReactionEffect::Ramp { per_second } => match written.format.number(written.words) {
-                Some(to) => Step::Ramp { to, per_second },
+                Some(to) => ReactionStep::Ramp { to, per_second },
                 // Only numbers move, which was seen to when the layout was checked.
                 None => return,
             },
@@ -129,11 +129,13 @@ impl Reactions {
             let ((due, _), (target, step)) = next.remove_entry();
             let stored = tables.words_mut(target.table, target.stored());
             match step {
-                Step::Put(new) => {
+                ReactionStep::Put(new) => {
                     self.overwritten(target.table, &target.stored());
                     stored.copy_from_slice(&new);
                 }
-                Step::Ramp { to, per_second } => self.start(target, to, per_second, due, stored),
+                ReactionStep::Ramp { to, per_second } => {
+                    self.start(target, to, per_second, due, stored)
+                }
             }
         }
         self.ramps.retain(|ramp| {
@@ -178,7 +180,7 @@ impl RampProgress {
 }
 
 /// What was written, in the format of another register.
-fn copied(format: RegisterFormat, written: Written<'_>) -> Vec<u16> {
+fn copied(format: RegisterFormat, written: WrittenRegisters<'_>) -> Vec<u16> {
     let mut words = vec![0; format.words()];
     match written.format.number(written.words) {
         Some(number) => format.put_number(number, &mut words),

@@ -5,8 +5,10 @@ use std::ops::{Range, RangeInclusive};
 use super::codec::{Number, RegisterFormat};
 use super::computed::{self, Randomness};
 use super::reactions::{Consequence, ReactionEffect, ReactionTarget};
-use super::spans::{Located, Span, Spans};
-use super::{Change, Computed, Register, RegisterAccess, Source, Table, UnitLayout};
+use super::spans::{AddressRun, AddressRuns, Located};
+use super::{
+    Computed, ReactionChange, Register, RegisterAccess, RegisterSource, Table, UnitLayout,
+};
 use crate::clock::VirtualTime;
 use crate::rng::RandomStream;
 use crate::wire::Exception;
@@ -21,7 +23,7 @@ pub(super) struct RegisterTables {
 /// Registers, in address order without the gaps.
 #[derive(Debug)]
 pub(super) struct RegisterTable {
-    spans: Spans<Row>,
+    spans: AddressRuns<RegisterRow>,
     words: Vec<u16>,
     /// Whether any value is computed; most tables need not look.
     any_computed: bool,
@@ -30,7 +32,7 @@ pub(super) struct RegisterTable {
 
 /// Values of one kind that stand one after another.
 #[derive(Debug)]
-struct Row {
+struct RegisterRow {
     format: RegisterFormat,
     access: RegisterAccess,
     limits: Option<RangeInclusive<f64>>,
@@ -64,9 +66,11 @@ impl RegisterTables {
             };
             let effect = match &reaction.change {
                 // The value was found to fit.
-                Change::Set(value) => ReactionEffect::Set(target.format.encode(value).ok()?),
-                Change::Copy => ReactionEffect::Copy,
-                Change::RampToWritten { per_second } => {
+                ReactionChange::Set(value) => {
+                    ReactionEffect::Set(target.format.encode(value).ok()?)
+                }
+                ReactionChange::Copy => ReactionEffect::Copy,
+                ReactionChange::RampToWritten { per_second } => {
                     ReactionEffect::Ramp { per_second: *per_second }
                 }
             };
@@ -89,10 +93,10 @@ impl RegisterTable {
     fn new(registers: &[Register], seed: u64, stream: RandomStream) -> Self {
         let rows = registers.iter().map(|register| {
             let computed = match &register.source {
-                Source::Computed(computed) => Some(computed.clone()),
-                Source::Stored(_) => None,
+                RegisterSource::Computed(computed) => Some(computed.clone()),
+                RegisterSource::Stored(_) => None,
             };
-            let row = Row {
+            let row = RegisterRow {
                 format: RegisterFormat::of(register),
                 access: register.access,
                 limits: register.limits.clone(),
@@ -102,7 +106,7 @@ impl RegisterTable {
             };
             (addresses(register), row)
         });
-        let spans = Spans::new(rows);
+        let spans = AddressRuns::new(rows);
         let mut table = Self {
             words: vec![0; spans.len()],
             any_computed: registers.iter().any(Register::is_computed),
@@ -110,7 +114,7 @@ impl RegisterTable {
             seed,
         };
         for register in registers {
-            if let (Source::Stored(value), Some(span)) =
+            if let (RegisterSource::Stored(value), Some(span)) =
                 (&register.source, table.spans.find(register.address))
             {
                 // The value was found to fit, so there is always something to copy.
@@ -235,14 +239,15 @@ impl RegisterTable {
     pub(super) fn consequences(
         &self,
         located: &Located,
-    ) -> impl Iterator<Item = (Consequence, Written<'_>)> {
+    ) -> impl Iterator<Item = (Consequence, WrittenRegisters<'_>)> {
         self.spans.of(located).iter().flat_map(move |span| {
             let row = &span.what;
             let written = if row.consequences.is_empty() { 0..0 } else { located.stored.clone() };
             span.values(written).flat_map(move |value| {
                 let index = (value.start - span.offset) / row.format.words();
                 row.consequences.iter().map(move |consequence| {
-                    let written = Written { format: row.format, words: &self.words[value.clone()] };
+                    let written =
+                        WrittenRegisters { format: row.format, words: &self.words[value.clone()] };
                     (consequence.of_value(index), written)
                 })
             })
@@ -264,12 +269,12 @@ impl RegisterTable {
 
 /// A value that was written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Written<'a> {
+pub(super) struct WrittenRegisters<'a> {
     pub(super) format: RegisterFormat,
     pub(super) words: &'a [u16],
 }
 
-impl Span<Row> {
+impl AddressRun<RegisterRow> {
     /// Where the values are stored that `stored` touches; each whole.
     fn values(&self, stored: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
         let (own, words) = (self.stored(), self.what.format.words());
@@ -291,6 +296,6 @@ fn addresses(register: &Register) -> RangeInclusive<u16> {
 impl Register {
     /// Whether its value follows the clock.
     pub(super) const fn is_computed(&self) -> bool {
-        matches!(self.source, Source::Computed(_))
+        matches!(self.source, RegisterSource::Computed(_))
     }
 }

@@ -6,13 +6,13 @@ use std::ops::{Range, RangeInclusive};
 /// contents of all runs are stored one after another in address order, so that neighbouring
 /// addresses are neighbours in the store too, and a read is one slice of it.
 #[derive(Debug)]
-pub(super) struct Spans<T> {
-    spans: Vec<Span<T>>,
+pub(super) struct AddressRuns<T> {
+    spans: Vec<AddressRun<T>>,
 }
 
 /// A run of addresses.
 #[derive(Debug)]
-pub(super) struct Span<T> {
+pub(super) struct AddressRun<T> {
     /// The first address.
     pub(super) first: u16,
     /// The last one.
@@ -32,7 +32,7 @@ pub(super) struct Located {
     spans: Range<usize>,
 }
 
-impl<T> Spans<T> {
+impl<T> AddressRuns<T> {
     /// A table of runs that do not overlap.
     pub(super) fn new(runs: impl IntoIterator<Item = (RangeInclusive<u16>, T)>) -> Self {
         let mut runs: Vec<_> = runs.into_iter().collect();
@@ -42,7 +42,7 @@ impl<T> Spans<T> {
             .into_iter()
             .map(|(addresses, what)| {
                 let (first, last) = addresses.into_inner();
-                let span = Span { first, last, offset, what };
+                let span = AddressRun { first, last, offset, what };
                 offset += usize::from(last - first) + 1;
                 span
             })
@@ -70,22 +70,22 @@ impl<T> Spans<T> {
     }
 
     /// The spans of located addresses, ascending.
-    pub(super) fn of(&self, located: &Located) -> &[Span<T>] {
+    pub(super) fn of(&self, located: &Located) -> &[AddressRun<T>] {
         &self.spans[located.spans.clone()]
     }
 
     /// All spans, ascending.
-    pub(super) fn all_mut(&mut self) -> &mut [Span<T>] {
+    pub(super) fn all_mut(&mut self) -> &mut [AddressRun<T>] {
         &mut self.spans
     }
 
     /// The span of one address.
-    pub(super) fn find(&self, address: u16) -> Option<&Span<T>> {
+    pub(super) fn find(&self, address: u16) -> Option<&AddressRun<T>> {
         self.locate(address, 1).map(|located| &self.spans[located.spans.start])
     }
 }
 
-impl<T> Span<T> {
+impl<T> AddressRun<T> {
     /// Where its contents are stored.
     pub(super) fn stored(&self) -> Range<usize> {
         self.offset..self.offset + usize::from(self.last - self.first) + 1
@@ -98,8 +98,8 @@ mod tests {
 
     use super::*;
 
-    fn spans() -> Spans<char> {
-        Spans::new([(20..=29, 'c'), (0..=0, 'a'), (65_530..=65_535, 'd'), (10..=19, 'b')])
+    fn spans() -> AddressRuns<char> {
+        AddressRuns::new([(20..=29, 'c'), (0..=0, 'a'), (65_530..=65_535, 'd'), (10..=19, 'b')])
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(found(address, quantity), None, "{quantity} from {address}");
         }
         assert_eq!(spans.len(), 27);
-        assert_eq!(Spans::<()>::new([]).len(), 0);
+        assert_eq!(AddressRuns::<()>::new([]).len(), 0);
     }
 
     proptest! {

@@ -23,7 +23,7 @@ fn at(seconds: f64) -> VirtualTime {
     VirtualTime::ZERO.after(Duration::from_secs_f64(seconds))
 }
 
-fn register(address: u16, value_type: RegisterType, source: Source) -> Register {
+fn register(address: u16, value_type: RegisterType, source: RegisterSource) -> Register {
     Register {
         address,
         count: 1,
@@ -39,7 +39,7 @@ fn register(address: u16, value_type: RegisterType, source: Source) -> Register 
 }
 
 fn stored(address: u16, value_type: RegisterType, value: i64) -> Register {
-    register(address, value_type, Source::Stored(Value::Integer(value)))
+    register(address, value_type, RegisterSource::Stored(RegisterValue::Integer(value)))
 }
 
 fn shorts(address: u16, count: u16) -> Register {
@@ -90,10 +90,10 @@ fn layout() -> UnitLayout {
                 access: RegisterAccess::ReadOnly { exception: 4 },
                 ..stored(13, RegisterType::Ushort, 8)
             },
-            register(14, RegisterType::Ushort, Source::Computed(Computed::Uptime)),
+            register(14, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime)),
             Register {
                 access: RegisterAccess::ReadOnly { exception: 1 },
-                ..register(15, RegisterType::Ushort, Source::Computed(Computed::Uptime))
+                ..register(15, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime))
             },
             shorts(65_535, 1),
         ],
@@ -196,11 +196,11 @@ fn computed_values_follow_the_clock_and_not_their_readers() {
     let walk = Computed::RandomWalk { start: 50.0, step: 3.0, every, within: 0.0..=100.0 };
     let layout = UnitLayout {
         input: vec![
-            register(10, RegisterType::Ushort, Source::Computed(Computed::Uptime)),
+            register(10, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime)),
             Register {
                 count: 3,
                 word_order: WordOrder::Lsw,
-                ..register(11, RegisterType::Double, Source::Computed(walk))
+                ..register(11, RegisterType::Double, RegisterSource::Computed(walk))
             },
         ],
         ..UnitLayout::default()
@@ -223,7 +223,7 @@ fn computed_values_follow_the_clock_and_not_their_readers() {
     assert_ne!(last, all);
 }
 
-fn reaction(after: f64, table: Table, address: u16, change: Change) -> Reaction {
+fn reaction(after: f64, table: Table, address: u16, change: ReactionChange) -> Reaction {
     Reaction { after: Duration::from_secs_f64(after), table, address, change }
 }
 
@@ -252,7 +252,7 @@ fn float_at(bank: &mut Bank, seconds: f64) -> f32 {
 // Ruling: PEER-7.
 #[test]
 fn every_write_is_followed_at_its_own_time() {
-    let mut bank = setpoint(vec![reaction(2.0, Table::InputRegisters, 0, Change::Copy)]);
+    let mut bank = setpoint(vec![reaction(2.0, Table::InputRegisters, 0, ReactionChange::Copy)]);
     write(&mut bank, 0.0, 30);
     write(&mut bank, 1.5, 40);
     let followed = [1.9, 2.0, 3.4, 3.5, 9.0].map(|seconds| short_at(&mut bank, seconds));
@@ -262,7 +262,12 @@ fn every_write_is_followed_at_its_own_time() {
 #[test]
 fn what_is_due_happens_in_the_order_of_time_however_late_it_is_looked_at() {
     let set = |after, value| {
-        reaction(after, Table::InputRegisters, 0, Change::Set(Value::Integer(value)))
+        reaction(
+            after,
+            Table::InputRegisters,
+            0,
+            ReactionChange::Set(RegisterValue::Integer(value)),
+        )
     };
     let mut bank = setpoint(vec![set(3.0, 1), set(1.0, 2), set(1.0, 3)]);
     write(&mut bank, 0.0, 30);
@@ -275,7 +280,7 @@ fn what_is_due_happens_in_the_order_of_time_however_late_it_is_looked_at() {
 #[test]
 fn a_ramp_moves_towards_what_was_written() {
     let ramp = || {
-        let change = Change::RampToWritten { per_second: 0.5 };
+        let change = ReactionChange::RampToWritten { per_second: 0.5 };
         vec![
             reaction(1.0, Table::InputRegisters, 1, change.clone()),
             reaction(1.0, Table::InputRegisters, 0, change),
@@ -297,7 +302,7 @@ fn a_ramp_moves_towards_what_was_written() {
 
 #[test]
 fn a_slow_ramp_that_is_started_again_and_again_gets_on() {
-    let change = Change::RampToWritten { per_second: 1.0 };
+    let change = ReactionChange::RampToWritten { per_second: 1.0 };
     let mut bank = setpoint(vec![reaction(0.0, Table::InputRegisters, 0, change)]);
     for tenth in 0..100_u8 {
         write(&mut bank, f64::from(tenth) / 10.0, 100);
@@ -307,7 +312,7 @@ fn a_slow_ramp_that_is_started_again_and_again_gets_on() {
 
 #[test]
 fn another_write_to_a_moving_register_ends_the_movement() {
-    let change = Change::RampToWritten { per_second: 1.0 };
+    let change = ReactionChange::RampToWritten { per_second: 1.0 };
     let mut bank = setpoint(vec![reaction(0.0, Table::HoldingRegisters, 1, change)]);
     let second = |bank: &mut Bank, seconds| {
         bank.peek(Table::HoldingRegisters, 1, 1, at(seconds)).unwrap()[0]
@@ -323,7 +328,7 @@ fn another_write_to_a_moving_register_ends_the_movement() {
 
 #[test]
 fn the_values_of_a_row_act_on_those_of_another() {
-    let reactions = vec![reaction(1.0, Table::InputRegisters, 10, Change::Copy)];
+    let reactions = vec![reaction(1.0, Table::InputRegisters, 10, ReactionChange::Copy)];
     let mut bank = bank(&UnitLayout {
         holding: vec![Register { reactions, ..shorts(0, 3) }],
         input: vec![Register { count: 4, ..stored(8, RegisterType::Int, -1) }],
@@ -341,10 +346,10 @@ fn text_and_bytes_are_copied_as_far_as_they_fit() {
         ..register(
             address,
             RegisterType::String { words },
-            Source::Stored(Value::Text(text.to_owned())),
+            RegisterSource::Stored(RegisterValue::Text(text.to_owned())),
         )
     };
-    let copy = |address| reaction(0.0, Table::HoldingRegisters, address, Change::Copy);
+    let copy = |address| reaction(0.0, Table::HoldingRegisters, address, ReactionChange::Copy);
     let mut short = text(10, 1, "zz", vec![]);
     short.byte_order = ByteOrder::Little;
     let mut bank = holding(vec![
@@ -360,14 +365,14 @@ fn text_and_bytes_are_copied_as_far_as_they_fit() {
 
 #[test]
 fn what_follows_at_once_is_read_by_the_same_request() {
-    let reactions = vec![reaction(0.0, Table::HoldingRegisters, 1, Change::Copy)];
+    let reactions = vec![reaction(0.0, Table::HoldingRegisters, 1, ReactionChange::Copy)];
     let mut bank = setpoint(reactions);
     assert_eq!(ask(&mut bank, &[23, 0, 0, 0, 2, 0, 0, 0, 1, 2, 0, 9]), [23, 4, 0, 9, 0, 9]);
 }
 
 #[test]
 fn a_write_with_too_much_to_follow_is_refused_whole() {
-    let mut bank = setpoint(vec![reaction(10.0, Table::InputRegisters, 0, Change::Copy)]);
+    let mut bank = setpoint(vec![reaction(10.0, Table::InputRegisters, 0, ReactionChange::Copy)]);
     for _ in 0..limits::PENDING_REACTIONS {
         write(&mut bank, 0.0, 1);
     }
@@ -403,7 +408,7 @@ fn the_control_plane_writes_past_access_and_limits_and_sets_nothing_off() {
     }
     assert_eq!(bank.writes().count(), 4);
 
-    let mut bank = setpoint(vec![reaction(0.0, Table::InputRegisters, 0, Change::Copy)]);
+    let mut bank = setpoint(vec![reaction(0.0, Table::InputRegisters, 0, ReactionChange::Copy)]);
     bank.poke(Table::HoldingRegisters, 0, &[99], now).unwrap();
     assert_eq!(short_at(&mut bank, 1.0), 20);
 }
@@ -568,7 +573,11 @@ fn all_mistakes_of_a_layout_are_told_at_once() {
             Register { count: 0, ..shorts(30, 1) },
             stored(65_534, RegisterType::Long, 0),
             stored(40, RegisterType::Short, 40_000),
-            register(41, RegisterType::Hex { words: 0 }, Source::Stored(Value::Bytes(vec![]))),
+            register(
+                41,
+                RegisterType::Hex { words: 0 },
+                RegisterSource::Stored(RegisterValue::Bytes(vec![])),
+            ),
             Register { access: RegisterAccess::ReadOnly { exception: 0 }, ..shorts(42, 1) },
             Register { count: u16::MAX, ..stored(0, RegisterType::Hex { words: u16::MAX }, 0) },
         ],
@@ -601,7 +610,11 @@ fn limits_are_for_numbers_and_bind_the_first_value_too() {
         limited(20.0..=60.0, stored(2, RegisterType::Short, 19)),
         limited(
             0.0..=1.0,
-            register(3, RegisterType::String { words: 1 }, Source::Stored(Value::Text("a".into()))),
+            register(
+                3,
+                RegisterType::String { words: 1 },
+                RegisterSource::Stored(RegisterValue::Text("a".into())),
+            ),
         ),
     ]);
     assert_eq!(
@@ -619,8 +632,8 @@ fn limits_are_for_numbers_and_bind_the_first_value_too() {
 fn computed_values_must_be_functions_of_time_and_numbers() {
     let ramp = Computed::Ramp { from: 0.0, to: 1.0, over: Duration::ZERO, repeat: false };
     let found = holding_mistakes(vec![
-        register(0, RegisterType::Short, Source::Computed(ramp)),
-        register(1, RegisterType::Hex { words: 1 }, Source::Computed(Computed::Uptime)),
+        register(0, RegisterType::Short, RegisterSource::Computed(ramp)),
+        register(1, RegisterType::Hex { words: 1 }, RegisterSource::Computed(Computed::Uptime)),
     ]);
     assert_eq!(
         found,
@@ -635,9 +648,9 @@ fn computed_values_must_be_functions_of_time_and_numbers() {
 fn reactions_must_be_able_to_happen_and_to_change_something() {
     let on = |table, address, change| vec![reaction(1.0, table, address, change)];
     let with = |address, reactions| Register { reactions, ..shorts(address, 1) };
-    let (input, copy) = (Table::InputRegisters, Change::Copy);
-    let ramp = |per_second| Change::RampToWritten { per_second };
-    let text = Source::Stored(Value::Text(String::new()));
+    let (input, copy) = (Table::InputRegisters, ReactionChange::Copy);
+    let ramp = |per_second| ReactionChange::RampToWritten { per_second };
+    let text = RegisterSource::Stored(RegisterValue::Text(String::new()));
     let found = mistakes(&UnitLayout {
         holding: vec![
             with(0, on(Table::Coils, 0, copy.clone())),
@@ -648,11 +661,11 @@ fn reactions_must_be_able_to_happen_and_to_change_something() {
             with(6, on(input, 2, ramp(0.0))),
             with(7, on(input, 4, copy.clone())),
             with(8, on(input, 4, ramp(1.0))),
-            with(9, on(input, 1, Change::Set(Value::Integer(40_000)))),
+            with(9, on(input, 1, ReactionChange::Set(RegisterValue::Integer(40_000)))),
             Register { access: RegisterAccess::READ_ONLY, ..with(10, on(input, 1, copy.clone())) },
         ],
         input: vec![
-            register(0, RegisterType::Short, Source::Computed(Computed::Uptime)),
+            register(0, RegisterType::Short, RegisterSource::Computed(Computed::Uptime)),
             shorts(1, 1),
             stored(2, RegisterType::Int, 0),
             register(4, RegisterType::String { words: 1 }, text),

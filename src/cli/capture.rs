@@ -14,32 +14,32 @@ use serde_json::Value;
 use self::client::{DeviceClient, SCAN, Unreadable};
 use self::draft::{Captured, ScenarioDraft};
 use super::args::CaptureArguments;
-use super::{Outcome, print};
+use super::{CliOutcome, print};
 use crate::scenario;
 
 /// The command.
-pub(super) fn capture(arguments: &CaptureArguments) -> Outcome {
+pub(super) fn capture(arguments: &CaptureArguments) -> CliOutcome {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("wwsim: cannot start: {error}");
-            return Outcome::Invalid;
+            return CliOutcome::Invalid;
         }
     };
     let text = match runtime.block_on(read(arguments)) {
         Ok(text) => text,
         Err(error) => {
             eprintln!("wwsim: {error}");
-            return Outcome::Invalid;
+            return CliOutcome::Invalid;
         }
     };
     // What a device says may lie outside of what is known of it: the file is written all the same, for
     // somebody to look at, and said to be wrong.
     let outcome = match scenario::load(&text, "captured", None) {
-        Ok(_) => Outcome::Done,
+        Ok(_) => CliOutcome::Done,
         Err(mistakes) => {
             eprint!("{}", mistakes.human(false));
-            Outcome::Invalid
+            CliOutcome::Invalid
         }
     };
     let written = match &arguments.output {
@@ -54,15 +54,15 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Outcome {
                 written
             });
             match written {
-                Ok(()) => Outcome::Done,
+                Ok(()) => CliOutcome::Done,
                 Err(error) => {
                     eprintln!("wwsim: cannot write {}: {error}", path.display());
-                    Outcome::Usage
+                    CliOutcome::Usage
                 }
             }
         }
     };
-    if written == Outcome::Done { outcome } else { written }
+    if written == CliOutcome::Done { outcome } else { written }
 }
 
 /// The scenario of the device, as text.

@@ -6,12 +6,12 @@ use std::io::IsTerminal;
 use serde_json::Value;
 
 use super::args::{CheckArguments, ReportFormat};
-use super::{Outcome, print};
+use super::{CliOutcome, print};
 use crate::scenario::{self, Diagnostics};
 
 /// The command.
-pub(super) fn check(arguments: &CheckArguments) -> Outcome {
-    let mut outcome = Outcome::Done;
+pub(super) fn check(arguments: &CheckArguments) -> CliOutcome {
+    let mut outcome = CliOutcome::Done;
     let mut wrong: Vec<Diagnostics> = Vec::new();
     let mut right = String::new();
     for path in &arguments.files {
@@ -23,12 +23,12 @@ pub(super) fn check(arguments: &CheckArguments) -> Outcome {
             Ok(Err(diagnostics)) => wrong.push(diagnostics),
             Err(error) => {
                 eprintln!("wwsim: cannot read {}: {error}", path.display());
-                outcome = Outcome::Usage;
+                outcome = CliOutcome::Usage;
             }
         }
     }
-    if outcome == Outcome::Done && !wrong.is_empty() {
-        outcome = Outcome::Invalid;
+    if outcome == CliOutcome::Done && !wrong.is_empty() {
+        outcome = CliOutcome::Invalid;
     }
     let styled = std::io::stdout().is_terminal();
     let text = match arguments.format {
@@ -41,7 +41,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Outcome {
         ReportFormat::Github => wrong.iter().map(Diagnostics::github).collect(),
     };
     match print(&text) {
-        Outcome::Done => outcome,
+        CliOutcome::Done => outcome,
         unprinted => unprinted,
     }
 }

@@ -19,7 +19,7 @@ use crate::surface::http::openapi;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum CliOutcome {
     /// It did what was asked.
     Done,
     /// The scenario is wrong, or the house could not start.
@@ -28,12 +28,12 @@ enum Outcome {
     Usage,
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
+impl From<CliOutcome> for ExitCode {
+    fn from(outcome: CliOutcome) -> Self {
         match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::Invalid => Self::from(1),
-            Outcome::Usage => Self::from(2),
+            CliOutcome::Done => Self::SUCCESS,
+            CliOutcome::Invalid => Self::from(1),
+            CliOutcome::Usage => Self::from(2),
         }
     }
 }
@@ -62,12 +62,12 @@ fn list() -> String {
 }
 
 /// Prints to standard output; a reader that has gone away is no mistake of ours.
-fn print(text: &str) -> Outcome {
+fn print(text: &str) -> CliOutcome {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("wwsim: cannot write to standard output: {error}");
-            Outcome::Usage
+            CliOutcome::Usage
         }
-        _ => Outcome::Done,
+        _ => CliOutcome::Done,
     }
 }

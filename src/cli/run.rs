@@ -8,13 +8,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::RunArguments;
 use super::load::{Unloadable, load};
-use super::{Outcome, print, ready};
+use super::{CliOutcome, print, ready};
 use crate::house::{Addresses, House};
 use crate::limits;
 use crate::scenario::Scenario;
 
 /// The command.
-pub(super) fn run(arguments: &RunArguments) -> Outcome {
+pub(super) fn run(arguments: &RunArguments) -> CliOutcome {
     start_log();
     if let Some(path) = &arguments.ready_file {
         ready::forget(path);
@@ -23,22 +23,22 @@ pub(super) fn run(arguments: &RunArguments) -> Outcome {
         Ok(scenario) => scenario,
         Err(Unloadable::Wrong(diagnostics)) => {
             eprint!("{}", diagnostics.human(std::io::stderr().is_terminal()));
-            return Outcome::Invalid;
+            return CliOutcome::Invalid;
         }
         Err(Unloadable::Unreadable(message)) => {
             eprintln!("wwsim: {message}");
-            return Outcome::Usage;
+            return CliOutcome::Usage;
         }
     };
     if let Err(message) = apply(arguments, &mut scenario) {
         eprintln!("wwsim: {message}");
-        return Outcome::Usage;
+        return CliOutcome::Usage;
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("wwsim: cannot start: {error}");
-            return Outcome::Invalid;
+            return CliOutcome::Invalid;
         }
     };
     let outcome = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
@@ -47,20 +47,20 @@ pub(super) fn run(arguments: &RunArguments) -> Outcome {
     outcome
 }
 
-async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Outcome {
+async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> CliOutcome {
     let mut terminated = terminated();
     let house = match House::start(scenario).await {
         Ok(house) => house,
         Err(error) => {
             eprintln!("wwsim: {error}");
-            return Outcome::Invalid;
+            return CliOutcome::Invalid;
         }
     };
     if let Some(path) = ready_file
         && let Err(error) = ready::write(path, house.addresses())
     {
         eprintln!("wwsim: cannot write the ready file {}: {error}", path.display());
-        return Outcome::Usage;
+        return CliOutcome::Usage;
     }
     let outcome = print(&welcome(&house));
     tokio::select! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Outcome;
+use super::CliOutcome;
 use super::args::{TraceArguments, TraceFormat};
 use super::load::{self, Unloadable};
 use crate::clock::{self, VirtualTime};
@@ -19,32 +19,32 @@ use crate::scenario::Scenario;
 const TIMES: [&str; 4] = ["time", "local", "t", "tariff"];
 
 /// The command.
-pub(super) fn trace(arguments: &TraceArguments) -> Outcome {
+pub(super) fn trace(arguments: &TraceArguments) -> CliOutcome {
     let scenario = match load::load(&arguments.scenario) {
         Ok(scenario) => scenario,
         Err(Unloadable::Wrong(diagnostics)) => {
             eprint!("{}", diagnostics.human(io::stderr().is_terminal()));
-            return Outcome::Invalid;
+            return CliOutcome::Invalid;
         }
         Err(Unloadable::Unreadable(message)) => {
             eprintln!("wwsim: {message}");
-            return Outcome::Usage;
+            return CliOutcome::Usage;
         }
     };
     let trace = match Trace::of(&scenario, arguments) {
         Ok(trace) => trace,
         Err(message) => {
             eprintln!("wwsim: {message}");
-            return Outcome::Usage;
+            return CliOutcome::Usage;
         }
     };
     match trace.write(BufWriter::new(io::stdout().lock()), arguments.format) {
         // A reader that has seen enough is no mistake of ours.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("wwsim: cannot write to standard output: {error}");
-            Outcome::Usage
+            CliOutcome::Usage
         }
-        _ => Outcome::Done,
+        _ => CliOutcome::Done,
     }
 }
 

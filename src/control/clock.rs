@@ -18,7 +18,7 @@ const EXPECTED: &str =
 /// What is asked of the clock; exactly one of them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+struct ClockChange {
     advance: Option<String>,
     jump: Option<String>,
     speed: Option<Value>,
@@ -44,19 +44,19 @@ pub(super) async fn change(
 ) -> Result<HttpReply, HttpReply> {
     let clock = house.clock();
     let reached = match request.json(EXPECTED)? {
-        Change { advance: Some(text), jump: None, speed: None } => {
+        ClockChange { advance: Some(text), jump: None, speed: None } => {
             let by = duration(house, "advance", &text)?;
             let moved = clock.advance(by).await;
             note(house, "advance", text);
             moved.map_err(|error| unsettled(&error))?
         }
-        Change { advance: None, jump: Some(text), speed: None } => {
+        ClockChange { advance: None, jump: Some(text), speed: None } => {
             let by = duration(house, "jump", &text)?;
             let moved = clock.jump(by).await;
             note(house, "jump", text);
             moved.map_err(|error| unsettled(&error))?
         }
-        Change { advance: None, jump: None, speed: Some(to) } => {
+        ClockChange { advance: None, jump: None, speed: Some(to) } => {
             let to = speed(&to)?;
             note(house, "speed", to.to_string());
             clock.set_speed(to);

@@ -18,7 +18,7 @@ use super::resource::Resource;
 use super::{Controls, Token, clock, faults, journal, registers, security};
 use crate::fault::Method;
 use crate::limits;
-use crate::surface::http::server::{Listening, http};
+use crate::surface::http::server::{TcpAcceptor, http};
 use crate::surface::http::write_limit::WriteLimited;
 use crate::surface::http::{Body, HttpReply, body, method_not_allowed, openapi};
 use crate::tasks::Tasks;
@@ -26,7 +26,7 @@ use crate::tasks::Tasks;
 /// The control plane of a house. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct ControlServer {
-    listening: Listening,
+    listening: TcpAcceptor,
     resets: Arc<Tasks>,
 }
 
@@ -51,7 +51,7 @@ impl ControlServer {
         let resets = Arc::default();
         let plane = Arc::new(Plane { house, token, resets: Arc::clone(&resets) });
         let serve = move |stream| connection(stream, Arc::clone(&plane));
-        Ok(Self { listening: Listening::start(listener, serve)?, resets })
+        Ok(Self { listening: TcpAcceptor::start(listener, serve)?, resets })
     }
 
     /// Where it listens.

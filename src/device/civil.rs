@@ -45,42 +45,47 @@ impl CivilTime {
     /// `date_time`: local time that ends in `Z` all the same, 2025-10-07T14:26:10Z.
     #[must_use]
     pub fn date_time(&self) -> impl fmt::Display + use<> {
-        Shown { date: true, time: true, zone: Zone::Zulu, at: self.local() }
+        FormattedTime { date: true, time: true, zone: Zone::Zulu, at: self.local() }
     }
 
     /// `date_time_local`: local time with its offset, 2025-10-07T14:26:10+02:00.
     #[must_use]
     pub fn date_time_local(&self) -> impl fmt::Display + use<> {
-        Shown { date: true, time: true, zone: Zone::Offset(self.offset), at: self.local() }
+        FormattedTime { date: true, time: true, zone: Zone::Offset(self.offset), at: self.local() }
     }
 
     /// `date_time_utc`: 2025-10-07T12:26:10Z.
     #[must_use]
     pub fn date_time_utc(&self) -> impl fmt::Display + use<> {
-        Shown { date: true, time: true, zone: Zone::Zulu, at: Offset::UTC.to_datetime(self.at) }
+        FormattedTime {
+            date: true,
+            time: true,
+            zone: Zone::Zulu,
+            at: Offset::UTC.to_datetime(self.at),
+        }
     }
 
     /// The local time without any zone: 2025-10-07T14:26:10.
     #[must_use]
     pub fn bare(&self) -> impl fmt::Display + use<> {
-        Shown { date: true, time: true, zone: Zone::Unsaid, at: self.local() }
+        FormattedTime { date: true, time: true, zone: Zone::Unsaid, at: self.local() }
     }
 
     /// The local date: 2025-10-07.
     #[must_use]
     pub fn date(&self) -> impl fmt::Display + use<> {
-        Shown { date: true, time: false, zone: Zone::Unsaid, at: self.local() }
+        FormattedTime { date: true, time: false, zone: Zone::Unsaid, at: self.local() }
     }
 
     /// The local time of day: 14:26:10.
     #[must_use]
     pub fn time(&self) -> impl fmt::Display + use<> {
-        Shown { date: false, time: true, zone: Zone::Unsaid, at: self.local() }
+        FormattedTime { date: false, time: true, zone: Zone::Unsaid, at: self.local() }
     }
 }
 
 /// A date, a time or both.
-struct Shown {
+struct FormattedTime {
     date: bool,
     time: bool,
     zone: Zone,
@@ -93,7 +98,7 @@ enum Zone {
     Offset(Offset),
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for FormattedTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at;
         if self.date {

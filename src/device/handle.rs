@@ -896,14 +896,14 @@ mod tests {
     use crate::fault::{ActionEffect, ActionPlace, Fault, QueueEffect, Rule, Trigger};
 
     /// A device, and all that it needs around it.
-    struct Bench {
+    struct DeviceFixture {
         clock: Clock,
         engine: Arc<Engine>,
         journal: Arc<Journal>,
         device: Arc<Device>,
     }
 
-    impl Bench {
+    impl DeviceFixture {
         fn new(actions: &Value, settings: ActionPolicy) -> Self {
             let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
             let journal = Arc::new(Journal::new(clock.clone()));
@@ -971,7 +971,7 @@ mod tests {
             action("a", 20),
             action("b", 1),
         ]);
-        let bench = Bench::new(&actions, ActionPolicy::default());
+        let bench = DeviceFixture::new(&actions, ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         for (id, refused, status) in [
             ("nobody", CallRefused::Unknown, 404),
@@ -993,7 +993,7 @@ mod tests {
         let request = |host: &str, enable: bool| json!({"http": {"url": format!("http://{host}/"), "enable": enable}});
         let requests = json!([request("one", true), request("two", false), request("three", true)]);
         let actions = json!([{"id": "a", "requests": requests}]);
-        let bench = Bench::new(&actions, ActionPolicy::default());
+        let bench = DeviceFixture::new(&actions, ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         assert_eq!((ids(&run), run.dropped), (vec![1, 2], 0));
         let all = bench.device.definition().unwrap().actions()[0].requests.clone();
@@ -1004,12 +1004,12 @@ mod tests {
     #[test]
     fn a_call_that_does_not_fit_is_cut_or_refused_as_set() {
         let actions = json!([action("a", 18), action("b", 3)]);
-        let fit = Bench::new(&actions, ActionPolicy::default());
+        let fit = DeviceFixture::new(&actions, ActionPolicy::default());
         let _first = fit.device.call("a").unwrap();
         let cut = fit.device.call("b").unwrap();
         assert_eq!((ids(&cut), cut.dropped), (vec![19, 20], 1));
         let settings = ActionPolicy { admission: Admission::All, ..ActionPolicy::default() };
-        let all = Bench::new(&actions, settings);
+        let all = DeviceFixture::new(&actions, settings);
         let _first = all.device.call("a").unwrap();
         assert_eq!(all.refused("b"), CallRefused::Full);
     }
@@ -1017,7 +1017,7 @@ mod tests {
     #[test]
     fn rules_disable_actions_and_occupy_places() {
         let actions = json!([action("a", 3), action("b", 3)]);
-        let bench = Bench::new(&actions, ActionPolicy::default());
+        let bench = DeviceFixture::new(&actions, ActionPolicy::default());
         let place = ActionPlace { action: Some("a".into()), ..ActionPlace::default() };
         bench.rule("off", Fault::Action(place, ActionEffect::Disable));
         assert_eq!(bench.refused("a"), CallRefused::Disabled);
@@ -1031,7 +1031,7 @@ mod tests {
     // Ruling: FAULT-4.
     #[test]
     fn a_call_of_an_unknown_action_counts_for_no_rule() {
-        let bench = Bench::new(&json!([]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([]), ActionPolicy::default());
         bench.rule("off", Fault::Action(ActionPlace::default(), ActionEffect::Disable));
         assert_eq!(bench.refused("nobody"), CallRefused::Unknown);
         assert_eq!(bench.engine.get("off").unwrap().evaluated, 0);
@@ -1040,7 +1040,7 @@ mod tests {
     // Ruling: ACTION-15.
     #[tokio::test]
     async fn exe_time_counts_from_the_start_of_the_request() {
-        let bench = Bench::new(&json!([action("a", 1)]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([action("a", 1)]), ActionPolicy::default());
         let mut run = bench.device.call("a").unwrap();
         let (ticket, _) = run.requests.pop().unwrap();
         bench.clock.advance(Duration::from_secs(3)).await.unwrap();
@@ -1055,7 +1055,7 @@ mod tests {
 
     #[test]
     fn a_ticket_that_is_dropped_ends_its_request() {
-        let bench = Bench::new(&json!([action("a", 2)]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([action("a", 2)]), ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         assert_eq!(bench.device.in_progress(), 2);
         drop(run);
@@ -1067,7 +1067,7 @@ mod tests {
     // Ruling: ACTION-16.
     #[test]
     fn a_new_definition_changes_nothing_for_requests_under_way() {
-        let bench = Bench::new(&json!([action("a", 1)]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([action("a", 1)]), ActionPolicy::default());
         let run = bench.device.call("a").unwrap();
         bench.device.store(definition(&json!([action("a", 2), action("b", 1)])));
         assert_eq!(run.definition.actions().len(), 1);
@@ -1080,7 +1080,7 @@ mod tests {
     #[test]
     fn what_comes_from_before_a_reset_is_discarded() {
         let settings = ActionPolicy { first_status_id: Some(139), ..ActionPolicy::default() };
-        let bench = Bench::new(&json!([action("a", 1)]), settings);
+        let bench = DeviceFixture::new(&json!([action("a", 1)]), settings);
         let mut before = bench.device.call("a").unwrap();
         bench.device.delete_definition();
         bench.device.reset();
@@ -1097,7 +1097,7 @@ mod tests {
 
     #[test]
     fn a_change_of_the_configuration_is_made_without_the_lock() {
-        let bench = Bench::new(&json!([]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([]), ActionPolicy::default());
         let changed = bench.device.configure(|config| {
             let (send, receive) = std::sync::mpsc::channel();
             let device = Arc::clone(&bench.device);
@@ -1123,7 +1123,7 @@ mod tests {
 
     #[test]
     fn a_change_counts_before_anybody_sees_it() {
-        let bench = Bench::new(&json!([]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([]), ActionPolicy::default());
         let device = Arc::clone(&bench.device);
         let notes = Arc::new(Notes { device, locked: AtomicBool::new(false) });
         let waker = Arc::clone(&notes).into();
@@ -1138,7 +1138,7 @@ mod tests {
 
     #[test]
     fn a_change_that_was_overtaken_is_made_anew() {
-        let bench = Bench::new(&json!([]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([]), ActionPolicy::default());
         let set = |script: &str| {
             let script = Some(script.into());
             bench.device.configure(|config| {
@@ -1164,7 +1164,7 @@ mod tests {
 
     #[test]
     fn an_id_from_a_client_is_cut_for_the_journal() {
-        let bench = Bench::new(&json!([]), ActionPolicy::default());
+        let bench = DeviceFixture::new(&json!([]), ActionPolicy::default());
         bench.refused(&"ü".repeat(5_000));
         let entries = bench.journal.after(0, 1, |_| true);
         let Event::CallRefused { action, .. } = &entries[0].event else { panic!("{entries:?}") };
@@ -1173,7 +1173,7 @@ mod tests {
 
     /// What the racing threads know of each other.
     struct Race {
-        bench: Bench,
+        bench: DeviceFixture,
         /// Runs under way of each action.
         running: Vec<AtomicUsize>,
         /// Requests under way, at least.
@@ -1190,7 +1190,7 @@ mod tests {
             let action = |n: usize| action(&n.to_string(), n % 5 + 1);
             let actions: Vec<Value> = (0..Self::ACTIONS).map(action).collect();
             Self {
-                bench: Bench::new(&json!(actions), ActionPolicy::default()),
+                bench: DeviceFixture::new(&json!(actions), ActionPolicy::default()),
                 running: (0..Self::ACTIONS).map(|_| AtomicUsize::new(0)).collect(),
                 requests: AtomicUsize::new(0),
                 admitted: AtomicUsize::new(0),

@@ -35,7 +35,7 @@ impl PlugVoltages {
     ) -> Self {
         let unplugged = snapshot.meter.status == MeterStatus::NotConnected;
         let meter = meter.filter(|_| !unplugged);
-        let noise = Noise { id, seed, now: snapshot.now };
+        let noise = VoltageNoise { id, seed, now: snapshot.now };
         let mbus = if meter == Some(Interface::Mbus) { 13.9 } else { 0.05 };
         let p1 = if meter == Some(Interface::P1) { 5.02 } else { 2.84 };
         Self {
@@ -48,13 +48,13 @@ impl PlugVoltages {
     }
 }
 
-struct Noise<'a> {
+struct VoltageNoise<'a> {
     id: &'a DeviceId,
     seed: u64,
     now: VirtualTime,
 }
 
-impl Noise<'_> {
+impl VoltageNoise<'_> {
     /// A voltage about `level`: within half a percent, another one each second.
     fn about(&self, plug: &str, level: f64) -> Decimal {
         let second = self.now.since_start().as_secs();

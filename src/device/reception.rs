@@ -258,13 +258,13 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    struct Bench {
+    struct ReadingsFixture {
         clock: Clock,
         engine: Arc<Engine>,
         device: Arc<Device>,
     }
 
-    fn bench(meter: MeterPlan) -> Bench {
+    fn bench(meter: MeterPlan) -> ReadingsFixture {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
         let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new()));
@@ -275,10 +275,10 @@ mod tests {
         };
         let setup = Setup { meter, ..Setup::of(identity) };
         let device = Device::new(setup, clock.clone(), Arc::clone(&engine), journal);
-        Bench { clock, engine, device }
+        ReadingsFixture { clock, engine, device }
     }
 
-    impl Bench {
+    impl ReadingsFixture {
         fn silence(&self, id: &str, silence: Silence, lasts: Option<Duration>) {
             let effect = MeterEffect::Silent(silence);
             let fault = Fault::Meter { device: None, effect };

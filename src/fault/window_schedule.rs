@@ -40,14 +40,14 @@ pub struct WindowSchedule {
     begin: u64,
     /// Where the windows of the sources begin and end, in ns after their rounds do.
     patterns: Vec<(u64, u64)>,
-    sources: Vec<Source>,
+    sources: Vec<WindowSource>,
     /// Whose window begins when.
     next: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
 /// Windows that do the same and come round together; of one pattern none overlap. All in ns.
 #[derive(Debug)]
-struct Source {
+struct WindowSource {
     cut: Interruption,
     pattern: Range<usize>,
     /// Which one of the pattern is next, and when its round began.
@@ -146,7 +146,7 @@ impl WindowSchedule {
     fn once(&mut self, window: ScheduledWindow, until: VirtualTime) {
         let ScheduledWindow { cut, from, to } = window;
         let pattern = self.pattern([(0, to.as_nanos() - from.as_nanos())]);
-        self.put(Source {
+        self.put(WindowSource {
             cut,
             place: pattern.start,
             pattern,
@@ -167,7 +167,7 @@ impl WindowSchedule {
         let together = if rules.len() == 1 { u64::MAX } else { all.saturating_add(period) };
         for rule in rules {
             let pattern = self.pattern([(0, rule.lasts)]);
-            self.put(Source {
+            self.put(WindowSource {
                 cut,
                 place: pattern.start,
                 pattern,
@@ -189,7 +189,7 @@ impl WindowSchedule {
             return;
         }
         let pattern = self.pattern(laid);
-        self.put(Source {
+        self.put(WindowSource {
             cut,
             place: pattern.start,
             pattern,
@@ -207,7 +207,7 @@ impl WindowSchedule {
     }
 
     /// Puts in what of it is left.
-    fn put(&mut self, mut source: Source) {
+    fn put(&mut self, mut source: WindowSource) {
         let passed = self.begin.saturating_sub(source.round);
         if let Some(rounds) = passed.checked_div(source.period) {
             // A window is shorter than a round: none of the round before the last is open.
@@ -228,7 +228,7 @@ impl WindowSchedule {
     }
 }
 
-impl Source {
+impl WindowSource {
     /// The next window.
     fn window(&self, patterns: &[(u64, u64)]) -> (u64, u64) {
         let (from, to) = patterns.get(self.place).copied().unwrap_or((u64::MAX, u64::MAX));

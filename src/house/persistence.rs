@@ -41,14 +41,14 @@ struct PersisterShared {
     journal: Arc<Journal>,
     devices: Vec<PersistedDevice>,
     /// Locked until a write has ended, also where nobody waits for that any more.
-    house: Arc<Mutex<Written>>,
+    house: Arc<Mutex<WrittenHouse>>,
     writers: Arc<Semaphore>,
 }
 
 /// Nothing is written down while this lives. Where it is dropped without [`Persister::restart`], what it
 /// was for was broken off halfway, and nothing is written any more.
 pub(super) struct PersistencePause {
-    house: Option<OwnedMutexGuard<Written>>,
+    house: Option<OwnedMutexGuard<WrittenHouse>>,
     writers: Arc<Semaphore>,
     /// All there are.
     _permits: Option<OwnedSemaphorePermit>,
@@ -63,7 +63,7 @@ impl Drop for PersistencePause {
 }
 
 /// The house, and what was written of it.
-struct Written {
+struct WrittenHouse {
     house: HouseState,
     /// The time that was written last; none where nothing was, or the last write failed.
     at: Option<u64>,
@@ -97,7 +97,7 @@ impl Persister {
             clock: clock.clone(),
             journal: Arc::clone(journal),
             devices: devices.map(kept).collect(),
-            house: Arc::new(Mutex::new(Written { house, at: None, failing: false })),
+            house: Arc::new(Mutex::new(WrittenHouse { house, at: None, failing: false })),
             writers: Arc::new(Semaphore::new(WRITERS as usize)),
         });
         let (house, from) = (keeping.locked().await, clock.now());
@@ -210,12 +210,12 @@ impl PersisterShared {
         }
     }
 
-    async fn locked(&self) -> OwnedMutexGuard<Written> {
+    async fn locked(&self) -> OwnedMutexGuard<WrittenHouse> {
         Arc::clone(&self.house).lock_owned().await
     }
 
     /// Writes down that time may get from `from` on by itself until the next write, and lets it.
-    async fn keep_house(self: &Arc<Self>, house: OwnedMutexGuard<Written>, from: VirtualTime) {
+    async fn keep_house(self: &Arc<Self>, house: OwnedMutexGuard<WrittenHouse>, from: VirtualTime) {
         let at = from.after(match self.clock.speed() {
             Speed::Manual => Duration::ZERO,
             Speed::Times(times) => Duration::from_secs_f64(AHEAD * times),
@@ -225,7 +225,11 @@ impl PersisterShared {
 
     /// Goes on to its end, also where the caller gives up on it: a movement of the clock may be given
     /// up on by its client.
-    async fn write_house(self: &Arc<Self>, mut house: OwnedMutexGuard<Written>, at: VirtualTime) {
+    async fn write_house(
+        self: &Arc<Self>,
+        mut house: OwnedMutexGuard<WrittenHouse>,
+        at: VirtualTime,
+    ) {
         let (keeping, motion) = (Arc::clone(self), self.clock.activity().enter());
         let write = move || {
             let _motion = motion;

@@ -71,7 +71,7 @@ pub struct ReplayPlan {
 
 /// What a meter measures.
 #[derive(Debug)]
-enum Source {
+enum MeterSource {
     Model(Box<Signal>),
     Replay(ReplayPlan),
 }
@@ -82,7 +82,7 @@ pub struct Meter {
     facts: &'static KindFacts,
     plugged: bool,
     identity: Arc<MeterIdentity>,
-    source: Source,
+    source: MeterSource,
     registers: RegisterCut,
     encryption_key: Option<[u8; 16]>,
     cadence: Cadence,
@@ -147,10 +147,10 @@ impl Meter {
         let number =
             Draws::new(seed, stream.child(RandomStream::named("number").number()), 0).bits();
         let (source, recorded) = if let Some(replay) = &plan.replay {
-            (Source::Replay(replay.clone()), replay.recording.texts())
+            (MeterSource::Replay(replay.clone()), replay.recording.texts())
         } else {
             let signal = Signal::new(&plan.signal, seed, device, start);
-            (Source::Model(Box::new(signal)), MeterTexts::default())
+            (MeterSource::Model(Box::new(signal)), MeterTexts::default())
         };
         let texts = plan.texts.clone().or(recorded);
         let behind = texts.volume_id.clone().unwrap_or_else(|| filled("2000####", number / 7));
@@ -272,12 +272,12 @@ impl Meter {
             reading.tariff = measurement.tariff();
         }
         match &self.source {
-            Source::Model(_) => {
+            MeterSource::Model(_) => {
                 for (quantity, places) in self.facts.sends {
                     reading.set(*quantity, measurement.value(*quantity, *places, unused));
                 }
             }
-            Source::Replay(replay) => {
+            MeterSource::Replay(replay) => {
                 for quantity in replay.recording.quantities() {
                     reading.set(quantity, measurement.value(quantity, Decimal::PLACES, unused));
                 }
@@ -293,7 +293,7 @@ impl Meter {
     /// What is measured at `at`, with what befalls the meter.
     fn measurement(&self, at: VirtualTime, state: &MeterState) -> Measurement<'_> {
         match &self.source {
-            Source::Model(signal) => {
+            MeterSource::Model(signal) => {
                 let signal = signal.state(at);
                 Measurement::Model(Measured {
                     moment: without(signal.moment, state.missing),
@@ -304,7 +304,7 @@ impl Meter {
                     cut: self.registers,
                 })
             }
-            Source::Replay(ReplayPlan { recording, mode, interpolate }) => {
+            MeterSource::Replay(ReplayPlan { recording, mode, interpolate }) => {
                 Measurement::Replay(Replayed {
                     played: recording.at(millis(at), *mode, *interpolate),
                     missing: state.missing,
@@ -330,7 +330,7 @@ impl Meter {
     /// When there is nothing more to measure.
     fn ends(&self) -> VirtualTime {
         match &self.source {
-            Source::Replay(ReplayPlan { recording, mode: ReplayMode::End, .. }) => {
+            MeterSource::Replay(ReplayPlan { recording, mode: ReplayMode::End, .. }) => {
                 let plays = u64::try_from(recording.plays()).unwrap_or(u64::MAX);
                 VirtualTime::ZERO.after(Duration::from_millis(plays))
             }

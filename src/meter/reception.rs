@@ -360,12 +360,12 @@ mod tests {
     }
 
     /// A line without faults; tests add theirs.
-    struct Bench {
+    struct ReceptionFixture {
         cadence: Cadence,
         episodes: Arc<Episodes>,
     }
 
-    impl Bench {
+    impl ReceptionFixture {
         fn new(kind: MeterKind, seed: u64, episodes: Vec<Episode>) -> Self {
             let cadence = Cadence::new(kind.facts(), seed, RandomStream::named("A"));
             Self { cadence, episodes: Episodes::new(episodes) }
@@ -396,8 +396,8 @@ mod tests {
     #[test]
     fn ids_count_what_was_heard_and_go_on_after_a_silence() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
-        let healthy = Bench::new(MeterKind::Ensor, 1, vec![]);
-        let bench = Bench::new(MeterKind::Ensor, 1, vec![silent]);
+        let healthy = ReceptionFixture::new(MeterKind::Ensor, 1, vec![]);
+        let bench = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
         let before = bench.at(at(100));
         assert_eq!(before.newest.unwrap().id, healthy.at(at(100)).newest.unwrap().id);
         let during = bench.at(at(149));
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn the_interval_after_a_silence_spans_it() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
-        let bench = Bench::new(MeterKind::Ensor, 1, vec![silent]);
+        let bench = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
         let mut link = bench.at(at(152));
         let heard = link.newest.unwrap().n;
         let next = link.next(&bench.line()).unwrap();
@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn a_meter_that_was_unplugged_is_not_known_any_more() {
         let out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
-        let bench = Bench::new(MeterKind::Ensor, 1, vec![out]);
+        let bench = ReceptionFixture::new(MeterKind::Ensor, 1, vec![out]);
         for seconds in [101, 149, 152] {
             assert_eq!(bench.at(at(seconds)).newest, None, "{seconds}");
         }
@@ -434,7 +434,11 @@ mod tests {
 
     #[test]
     fn ids_restart_with_the_window() {
-        let bench = Bench::new(MeterKind::Ensor, 1, vec![window(MeterEffect::RestartIds, 100, 10)]);
+        let bench = ReceptionFixture::new(
+            MeterKind::Ensor,
+            1,
+            vec![window(MeterEffect::RestartIds, 100, 10)],
+        );
         let before = bench.at(at(99)).newest.unwrap();
         let after = bench.at(at(103)).newest.unwrap();
         assert!(before.id > 90 && after.id < 5, "{before:?} {after:?}");
@@ -445,7 +449,7 @@ mod tests {
     fn a_silence_for_good_has_no_next_reading() {
         let mut out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
         out.when.lasts = None;
-        let bench = Bench::new(MeterKind::Kamstrup, 1, vec![out]);
+        let bench = ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![out]);
         assert!(bench.at(at(90)).next(&bench.line()).is_some());
         assert_eq!(bench.at(at(100)).next(&bench.line()), None);
     }
@@ -454,7 +458,7 @@ mod tests {
     fn a_year_of_windows_that_leave_no_room_is_walked_in_bounded_steps() {
         let mut often = window(MeterEffect::Silent(Silence::NoData), 0, 59);
         often.when.every = Some(Duration::from_mins(1));
-        let bench = Bench::new(MeterKind::LandisGyr, 1, vec![often]);
+        let bench = ReceptionFixture::new(MeterKind::LandisGyr, 1, vec![often]);
         let next = bench.at(at(10)).next(&bench.line()).unwrap();
         assert!(next > at(60), "{next:?}");
         assert_eq!(bench.at(next).newest, None);
@@ -484,7 +488,7 @@ mod tests {
 
     /// What a device has heard before each of so many seconds, found out second by second and telegram
     /// by telegram: how many readings since the ids began, and the newest.
-    fn brute(bench: &Bench, seconds: u64) -> Vec<(u64, Option<ReceivedTelegram>)> {
+    fn brute(bench: &ReceptionFixture, seconds: u64) -> Vec<(u64, Option<ReceivedTelegram>)> {
         let line = bench.line();
         let (mut n, mut ids, mut newest, mut ready) = (0, 0, None::<ReceivedTelegram>, None);
         let mut seen = Vec::new();
@@ -522,7 +526,7 @@ mod tests {
             rule.when.every = Some(Duration::from_mins(1));
             rule
         };
-        let bench = Bench::new(MeterKind::Ensor, 3, (0..40).map(minute).collect());
+        let bench = ReceptionFixture::new(MeterKind::Ensor, 3, (0..40).map(minute).collect());
         let mut hourly = ReceptionCursor::new(VirtualTime::ZERO);
         for hour in 1..=365 * 24 {
             hourly.advance_to_inclusive(&bench.line(), at(hour * 3600));
@@ -535,8 +539,10 @@ mod tests {
 
     #[test]
     fn a_link_fits_the_meter_it_has_listened_to_alone() {
-        let (ensor, kamstrup) =
-            (Bench::new(MeterKind::Ensor, 1, vec![]), Bench::new(MeterKind::Kamstrup, 1, vec![]));
+        let (ensor, kamstrup) = (
+            ReceptionFixture::new(MeterKind::Ensor, 1, vec![]),
+            ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![]),
+        );
         let (up, now) = (VirtualTime::ZERO, at(1000));
         for (own, other) in [(&ensor, &kamstrup), (&kamstrup, &ensor)] {
             let link = own.at(now);
@@ -564,7 +570,7 @@ mod tests {
             rules in prop::collection::vec(rule(), 0..10),
             mut asked in prop::collection::vec(0..1500_u64, 1..10),
         ) {
-            let bench = Bench::new(kind, seed, rules);
+            let bench = ReceptionFixture::new(kind, seed, rules);
             let (line, brute) = (bench.line(), brute(&bench, 1500));
             asked.sort_unstable();
             let mut stepwise = ReceptionCursor::new(VirtualTime::ZERO);
@@ -596,7 +602,7 @@ mod tests {
         ) {
             let mut silent = window(MeterEffect::Silent(Silence::NotRecognized), silence, silent_for);
             silent.when.every = Some(Duration::from_secs(every.max(silent_for + 1)));
-            let bench = Bench::new(kind, seed, vec![silent, window(MeterEffect::RestartIds, restart, 10)]);
+            let bench = ReceptionFixture::new(kind, seed, vec![silent, window(MeterEffect::RestartIds, restart, 10)]);
             let straight = bench.at(at(last));
             asked.sort_unstable();
             let mut stepwise = ReceptionCursor::new(VirtualTime::ZERO);
@@ -616,7 +622,7 @@ mod tests {
             silence in 0..100_u64, silent_for in 1..100_u64,
         ) {
             let silent = window(MeterEffect::Silent(Silence::NoData), silence, silent_for);
-            let bench = Bench::new(kind, seed, vec![silent]);
+            let bench = ReceptionFixture::new(kind, seed, vec![silent]);
             let mut link = ReceptionCursor::new(VirtualTime::ZERO);
             link.advance_to_inclusive(&bench.line(), VirtualTime::ZERO);
             let mut ids = 0;

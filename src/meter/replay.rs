@@ -88,7 +88,7 @@ enum Meaning {
 }
 
 /// A recording under way.
-struct Reader {
+struct RecordingReader {
     recording: Recording,
     headers: Vec<String>,
     meanings: Vec<Meaning>,
@@ -111,13 +111,13 @@ impl Recording {
         let text = text.trim_start_matches('\u{feff}');
         let mut csv = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
         let headers = csv.headers().map_err(|error| broken(&error))?;
-        let mut reader = Reader::new(headers)?;
+        let mut reader = RecordingReader::new(headers)?;
         for record in csv.records() {
             let record = record.map_err(|error| broken(&error))?;
             let line = record.position().map_or(0, csv::Position::line);
             reader.row(&record, line)?;
         }
-        let Reader { mut recording, .. } = reader;
+        let RecordingReader { mut recording, .. } = reader;
         if recording.times.len() < 2 {
             let rows = recording.times.len();
             let message = format!(
@@ -211,7 +211,7 @@ fn broken(error: &csv::Error) -> RecordingError {
     RecordingError { line, column: String::new(), message: error.to_string() }
 }
 
-impl Reader {
+impl RecordingReader {
     fn new(headers: &csv::StringRecord) -> Result<Self, RecordingError> {
         let mut columns: Vec<Column> = Vec::new();
         let mut meanings = Vec::with_capacity(headers.len());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Connection, Service};
+use super::{Connection, ModbusService};
 use crate::clock::ActivityTracker;
 use crate::inflight::TrackedStream;
 use crate::limits;
@@ -106,7 +106,7 @@ impl Acceptor {
     /// Serves a connection, or drops it where there are too many.
     pub(crate) fn admit<S>(&self, stream: TrackedStream, service: S)
     where
-        S: Service + Send + 'static,
+        S: ModbusService + Send + 'static,
     {
         let (Ok(place), Ok(life)) = (
             Arc::clone(&self.places).try_acquire_owned(),

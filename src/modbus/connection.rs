@@ -1,7 +1,7 @@
 //! One connection to a Modbus server.
 //!
 //! A single task reads requests, gives turns and sends replies, with nothing handed over between
-//! tasks. Requests that a [`Service`] gives the same turn, those to one unit say, are carried out one
+//! tasks. Requests that a [`ModbusService`] gives the same turn, those to one unit say, are carried out one
 //! at a time, in their order, each at the end of its delay; others do not wait for each other, so their
 //! replies may overtake one another.
 //!
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::outbox::{Outbox, Sent};
+use super::outbox::{Outbox, SendProgress};
 use crate::clock::{Clock, Sleep};
 use crate::fault::{End, ReplyPhase, SlaveEffect, Verdict, WireFault, reply_plan};
 use crate::inflight::TrackedStream;
@@ -31,7 +31,7 @@ const INBOX_BYTES: usize = 1024;
 const UNSENT_BYTES: usize = limits::SLAVE_PIPELINE * limits::ADU_BYTES;
 
 /// Whoever answers the requests of one connection.
-pub(crate) trait Service: Unpin {
+pub(crate) trait ModbusService: Unpin {
     /// The clock that delays go by.
     fn clock(&self) -> &Clock;
 
@@ -121,7 +121,7 @@ struct Turn {
     delay: Sleep,
 }
 
-impl<S: Service> Connection<S> {
+impl<S: ModbusService> Connection<S> {
     pub(crate) fn new(service: S, stream: TrackedStream) -> Self {
         let idle = Idle::new(service.idle());
         Self {
@@ -156,17 +156,17 @@ impl<S: Service> Connection<S> {
         loop {
             let moved = self.end_turns(context);
             let sent = match self.outbox.poll(&mut self.stream, self.service.clock(), context) {
-                Poll::Ready(Sent::Ended(End::Hang)) => {
+                Poll::Ready(SendProgress::Ended(End::Hang)) => {
                     self.ignore();
                     true
                 }
-                Poll::Ready(Sent::Ended(end)) => return Poll::Ready(end),
-                Poll::Ready(Sent::Lost) => {
+                Poll::Ready(SendProgress::Ended(end)) => return Poll::Ready(end),
+                Poll::Ready(SendProgress::Lost) => {
                     // The next read says that the client is gone; nothing more is sent until then.
                     self.outbox = Outbox::default();
                     true
                 }
-                Poll::Ready(Sent::All) => true,
+                Poll::Ready(SendProgress::All) => true,
                 Poll::Pending => false,
             };
             if self.outbox.has_moved() {

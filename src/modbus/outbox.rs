@@ -20,13 +20,13 @@ pub(super) struct Outbox {
     /// Bytes that may go out now, and how many of them are out.
     ready: Vec<u8>,
     sent: usize,
-    plans: VecDeque<Plan>,
+    plans: VecDeque<SendPlan>,
     /// Bytes went out since this was last asked.
     moved: bool,
 }
 
 #[derive(Debug)]
-struct Plan {
+struct SendPlan {
     steps: VecDeque<(Duration, Vec<u8>)>,
     end: End,
     /// The pause before the next step.
@@ -35,7 +35,7 @@ struct Plan {
 
 /// What became of all that was to be sent.
 #[derive(Debug)]
-pub(super) enum Sent {
+pub(super) enum SendProgress {
     /// It is out.
     All,
     /// It is out, and the connection ends this way.
@@ -51,13 +51,13 @@ impl Outbox {
             self.ready.extend_from_slice(frame);
         } else {
             let steps = VecDeque::from([(Duration::ZERO, frame.to_vec())]);
-            self.plans.push_back(Plan { steps, end: End::Keep, pause: None });
+            self.plans.push_back(SendPlan { steps, end: End::Keep, pause: None });
         }
     }
 
     /// A reply that a fault changed.
     pub(super) fn push_plan(&mut self, plan: ReplyPlan) {
-        self.plans.push_back(Plan { steps: plan.steps.into(), end: plan.end, pause: None });
+        self.plans.push_back(SendPlan { steps: plan.steps.into(), end: plan.end, pause: None });
     }
 
     /// Plans that wait, and bytes on their way to the kernel.
@@ -81,12 +81,12 @@ impl Outbox {
         stream: &mut S,
         clock: &Clock,
         context: &mut Context<'_>,
-    ) -> Poll<Sent> {
+    ) -> Poll<SendProgress> {
         loop {
             if ready!(self.poll_write(stream, context)).is_err() {
-                return Poll::Ready(Sent::Lost);
+                return Poll::Ready(SendProgress::Lost);
             }
-            let Some(plan) = self.plans.front_mut() else { return Poll::Ready(Sent::All) };
+            let Some(plan) = self.plans.front_mut() else { return Poll::Ready(SendProgress::All) };
             if let Some((pause, _)) = plan.steps.front() {
                 let pause = *pause;
                 let sleep = plan.pause.get_or_insert_with(|| clock.sleep(pause));
@@ -99,7 +99,7 @@ impl Outbox {
             }
             match plan.end {
                 End::Keep => drop(self.plans.pop_front()),
-                end => return Poll::Ready(Sent::Ended(end)),
+                end => return Poll::Ready(SendProgress::Ended(end)),
             }
         }
     }

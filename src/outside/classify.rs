@@ -259,7 +259,8 @@ fn before_reply(ending: ExchangeEnd) -> Option<ResultCode> {
 
 /// A complete frame with a possible length: the first of these in the order of RESULT-2.
 fn frame(sent: &[u8], header: &[u8], unit: u8, pdu: &[u8]) -> ResultCode {
-    let (Some(request), Some((&function, body))) = (Sent::of(sent), pdu.split_first()) else {
+    let (Some(request), Some((&function, body))) = (SentRequest::of(sent), pdu.split_first())
+    else {
         return ResultCode::Generic;
     };
     if header[2..4] != [0, 0] {
@@ -286,7 +287,7 @@ fn exception(body: &[u8]) -> ResultCode {
     }
 }
 
-fn echo(request: &Sent<'_>, pdu: &[u8]) -> ResultCode {
+fn echo(request: &SentRequest<'_>, pdu: &[u8]) -> ResultCode {
     if pdu.len() > ECHO_BYTES {
         ResultCode::Surplus
     } else if pdu.len() < ECHO_BYTES {
@@ -299,14 +300,14 @@ fn echo(request: &Sent<'_>, pdu: &[u8]) -> ResultCode {
 }
 
 /// A request as far as its reply repeats it.
-struct Sent<'a> {
+struct SentRequest<'a> {
     transaction_id: [u8; 2],
     unit: u8,
     /// At least [`ECHO_BYTES`]: function, address, and value (5, 6) or quantity (15, 16).
     pdu: &'a [u8],
 }
 
-impl<'a> Sent<'a> {
+impl<'a> SentRequest<'a> {
     fn of(sent: &'a [u8]) -> Option<Self> {
         let (header, pdu) = sent.split_at_checked(limits::MBAP_BYTES)?;
         let transaction_id = [header[0], header[1]];

@@ -35,7 +35,7 @@ use self::resolve::Resolver;
 pub use self::runner::Runner;
 pub use self::slaves::Slave;
 use self::slaves::Supervisor;
-pub use self::targets::{Received, Target};
+pub use self::targets::{ReceivedHttpRequest, Target};
 use self::targets::{TargetCertificate, TargetServer};
 use crate::bank::LayoutError;
 use crate::clock::Clock;

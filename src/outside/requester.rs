@@ -24,13 +24,13 @@ use crate::sockets;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct RequestOutcome {
     pub(super) code: ResultCode,
     /// What stands behind the code, for the journal.
     pub(super) cause: String,
 }
 
-impl From<ResultCode> for Outcome {
+impl From<ResultCode> for RequestOutcome {
     fn from(code: ResultCode) -> Self {
         Self { code, cause: code.to_string() }
     }
@@ -54,9 +54,9 @@ impl Stopped {
         Self { ending, cause: Some(cause.into()) }
     }
 
-    fn outcome(self, classify: impl FnOnce(ExchangeEnd) -> ResultCode) -> Outcome {
+    fn outcome(self, classify: impl FnOnce(ExchangeEnd) -> ResultCode) -> RequestOutcome {
         let code = classify(self.ending);
-        Outcome { code, cause: self.cause.unwrap_or_else(|| code.to_string()) }
+        RequestOutcome { code, cause: self.cause.unwrap_or_else(|| code.to_string()) }
     }
 }
 
@@ -83,7 +83,11 @@ pub(super) struct Requester {
 
 impl Requester {
     /// Sends a request and waits for what becomes of it, at most for its own timeout from now.
-    pub(super) async fn carry_out(&self, caller: &ActionOrigin, prepared: &Prepared) -> Outcome {
+    pub(super) async fn carry_out(
+        &self,
+        caller: &ActionOrigin,
+        prepared: &Prepared,
+    ) -> RequestOutcome {
         match prepared {
             Prepared::Modbus(request) => self.modbus(caller, request).await,
             // Boxed: a TLS session is large, and most requests have none.
@@ -96,7 +100,7 @@ impl Requester {
         self.transactions.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    async fn modbus(&self, caller: &ActionOrigin, request: &PreparedModbus) -> Outcome {
+    async fn modbus(&self, caller: &ActionOrigin, request: &PreparedModbus) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let values = request.write.values();
         let seam = |slave: &str| {
@@ -126,7 +130,7 @@ impl Requester {
         }
     }
 
-    async fn http(&self, caller: &ActionOrigin, request: &PreparedHttp) -> Outcome {
+    async fn http(&self, caller: &ActionOrigin, request: &PreparedHttp) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let path = request.target.split('?').next().unwrap_or_default();
         let seam = |target: &str| {

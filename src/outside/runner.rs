@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::classify::ResultCode;
-use super::requester::{Outcome, Requester};
+use super::requester::{RequestOutcome, Requester};
 use crate::device::actions::{ActionRequest, Definition, Prepared, Scheme, Unprepared};
 use crate::device::{DeviceId, Execution, Run, Ticket};
 use crate::inflight::ActionOrigin;
@@ -104,8 +104,8 @@ impl Requester {
     }
 }
 
-fn not_sent(unprepared: &Unprepared) -> Outcome {
-    Outcome { code: ResultCode::Generic, cause: format!("not sent: {unprepared}") }
+fn not_sent(unprepared: &Unprepared) -> RequestOutcome {
+    RequestOutcome { code: ResultCode::Generic, cause: format!("not sent: {unprepared}") }
 }
 
 /// Where a request goes, as the journal has it: as it was typed where it cannot be sent.

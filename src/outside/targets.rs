@@ -41,12 +41,12 @@ pub struct Target {
 struct TargetState {
     /// Of each route, how many of its answers were taken.
     taken: Vec<usize>,
-    received: VecDeque<Received>,
+    received: VecDeque<ReceivedHttpRequest>,
 }
 
 /// A request that a target received.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Received {
+pub struct ReceivedHttpRequest {
     /// Seconds of virtual time since the scenario's start.
     pub t: f64,
     /// The method.
@@ -67,7 +67,7 @@ pub struct Received {
 
 /// What a target does about a request.
 #[derive(Debug)]
-struct Answer {
+struct RouteReply {
     delay: Duration,
     outcome: Answered,
 }
@@ -124,7 +124,7 @@ impl Target {
 
     /// The newest requests it received, at most [`limits::TARGET_REQUESTS`], oldest first.
     #[must_use]
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<ReceivedHttpRequest> {
         self.state().received.iter().cloned().collect()
     }
 
@@ -145,7 +145,11 @@ impl Target {
     }
 
     /// Receives a request: remembers it, asks the rules, and takes an answer.
-    fn receive(&self, mut request: Received, caller: Option<&ActionOrigin>) -> Answer {
+    fn receive(
+        &self,
+        mut request: ReceivedHttpRequest,
+        caller: Option<&ActionOrigin>,
+    ) -> RouteReply {
         let path = request.path.split('?').next().unwrap_or_default();
         let verdict = self.engine.target(&TargetRequest {
             target: &self.name,
@@ -177,11 +181,11 @@ impl Target {
         };
         request.status = outcome.status();
         state.remember(request);
-        Answer { delay, outcome }
+        RouteReply { delay, outcome }
     }
 
     /// A request whose body was too large: remembered without it.
-    fn refuse(&self, mut request: Received, status: u16) {
+    fn refuse(&self, mut request: ReceivedHttpRequest, status: u16) {
         request.status = Some(status);
         self.state().remember(request);
     }
@@ -205,7 +209,7 @@ impl TargetState {
         &mut self.taken[route]
     }
 
-    fn remember(&mut self, request: Received) {
+    fn remember(&mut self, request: ReceivedHttpRequest) {
         if self.received.len() == limits::TARGET_REQUESTS {
             self.received.pop_front();
         }

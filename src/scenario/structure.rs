@@ -49,12 +49,12 @@ impl Checked {
 
 /// Walks over `node`, which should be as `schema` says.
 pub(super) fn walk(node: &Node, schema: &'static Schema, mistakes: &mut Mistakes) -> Checked {
-    let mut walk = Walk { path: FieldPath::root(), mistakes, dropped: HashMap::new() };
+    let mut walk = StructureCheck { path: FieldPath::root(), mistakes, dropped: HashMap::new() };
     let value = walk.node(node, schema);
     Checked { value, dropped: walk.dropped }
 }
 
-struct Walk<'m> {
+struct StructureCheck<'m> {
     path: FieldPath,
     mistakes: &'m mut Mistakes,
     dropped: Dropped,
@@ -65,7 +65,7 @@ type Forms = [&'static Schema];
 /// As many words as are listed beside a suggestion.
 const FEW: usize = 8;
 
-impl Walk<'_> {
+impl StructureCheck<'_> {
     fn mistake(&self, message: impl Into<String>) -> Mistake {
         Mistake::new(self.path.clone(), message)
     }

@@ -205,7 +205,7 @@ impl Weight {
 }
 
 /// A list or mapping that has not ended yet.
-struct Frame {
+struct OpenNode {
     place: Span,
     anchor: usize,
     content: Open,
@@ -218,7 +218,7 @@ enum Open {
 
 struct Builder<'a> {
     places: Places<'a>,
-    frames: Vec<Frame>,
+    frames: Vec<OpenNode>,
     anchors: HashMap<usize, (Node, Weight)>,
     nodes: usize,
     bytes: usize,
@@ -311,7 +311,7 @@ impl<'a> Builder<'a> {
         }
         self.no_key_here(place)?;
         self.charge(Weight { nodes: 1, bytes: 0, height: 1 }, place)?;
-        self.frames.push(Frame { place, anchor, content });
+        self.frames.push(OpenNode { place, anchor, content });
         Ok(())
     }
 
@@ -358,7 +358,7 @@ impl<'a> Builder<'a> {
     }
 
     fn wants_key(&self) -> bool {
-        matches!(self.frames.last(), Some(Frame { content: Open::Map { key: None, .. }, .. }))
+        matches!(self.frames.last(), Some(OpenNode { content: Open::Map { key: None, .. }, .. }))
     }
 
     fn no_key_here(&self, place: Span) -> Result<(), InvalidScalar> {
@@ -374,7 +374,7 @@ impl<'a> Builder<'a> {
             return Err(InvalidScalar::new(place, "merge keys (`<<`) are not supported")
                 .help("an anchor stands for a whole value: `units: *units`"));
         }
-        if let Some(Frame { content: Open::Map { key, .. }, .. }) = self.frames.last_mut() {
+        if let Some(OpenNode { content: Open::Map { key, .. }, .. }) = self.frames.last_mut() {
             *key = Some((text, place));
         }
         Ok(())
@@ -403,7 +403,7 @@ impl<'a> Builder<'a> {
         // The path is needed for duplicates only, but has to be taken before the frame is changed.
         let twice = matches!(
             self.frames.last(),
-            Some(Frame { content: Open::Map { known, key: Some((key, _)), .. }, .. })
+            Some(OpenNode { content: Open::Map { known, key: Some((key, _)), .. }, .. })
                 if known.contains_key(key)
         );
         let twice = twice.then(path);

@@ -37,7 +37,7 @@ struct Owed {
 
 /// Something that is offered at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Service {
+struct AnnouncedService {
     /// `_http._tcp.local.`, with its subtype before it where it has one.
     kind: &'static str,
     instance: String,
@@ -58,7 +58,7 @@ struct Reconciled {
 struct Announced {
     owner: Arc<Announcer>,
     fullname: String,
-    service: Service,
+    service: AnnouncedService,
 }
 
 impl Announcer {
@@ -98,7 +98,7 @@ impl Announcer {
         }
     }
 
-    fn announce(&self, service: &Service) -> mdns_sd::Result<String> {
+    fn announce(&self, service: &AnnouncedService) -> mdns_sd::Result<String> {
         let ip = service.at.ip().to_canonical();
         let host = format!("{}.local.", service.host);
         let addresses = if ip.is_unspecified() { String::new() } else { ip.to_string() };
@@ -207,7 +207,7 @@ impl Announcer {
     fn reconcile(
         self: &Arc<Self>,
         announced: &mut Vec<Announced>,
-        offered: Vec<Service>,
+        offered: Vec<AnnouncedService>,
     ) -> Reconciled {
         let before = announced.len();
         announced.retain(|known| {
@@ -256,21 +256,21 @@ impl Drop for Announced {
 }
 
 /// What a device offers now (DISCOVERY-1 to DISCOVERY-3).
-fn offered(device: &Device, http: SocketAddr, modbus: Option<SocketAddr>) -> Vec<Service> {
+fn offered(device: &Device, http: SocketAddr, modbus: Option<SocketAddr>) -> Vec<AnnouncedService> {
     let config = device.view().config;
     if !config.settings.services.broadcast {
         return Vec::new();
     }
     let id = &device.identity().id;
     let host = config.settings.system.host_name.clone();
-    let mut offered = vec![Service {
+    let mut offered = vec![AnnouncedService {
         kind: "_server._sub._http._tcp.local.",
         instance: format!("whatwatt Go {} WebUI", id.short()),
         host: host.clone(),
         at: http,
         properties: vec![("id", id.to_string()), ("type", "100".to_owned())],
     }];
-    offered.extend(modbus.map(|at| Service {
+    offered.extend(modbus.map(|at| AnnouncedService {
         kind: "_modbus._tcp.local.",
         instance: format!("ModbusTCP Slave {}", id.short()),
         host,
@@ -290,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_back_in_a_burst_is_taken_back_to_the_last() {
         let announcer = Announcer::new(Mdns::Loopback);
-        let offered = (0..500_u16).map(|number| Service {
+        let offered = (0..500_u16).map(|number| AnnouncedService {
             kind: "_wwsim-burst._tcp.local.",
             instance: format!("burst {number}"),
             host: "burst".to_owned(),

@@ -48,18 +48,18 @@ impl<'a> RequestPdu<'a> {
     /// single coil is set to something other than 0x0000 and 0xFF00.
     ///
     /// ```
-    /// use wwsim::wire::{Exception, Request};
+    /// use wwsim::wire::{Exception, RequestPdu};
     /// assert_eq!(
-    ///     Request::parse(&[3, 0, 10, 0, 2]),
-    ///     Ok(Request::ReadHoldingRegisters { address: 10, quantity: 2 })
+    ///     RequestPdu::parse(&[3, 0, 10, 0, 2]),
+    ///     Ok(RequestPdu::ReadHoldingRegisters { address: 10, quantity: 2 })
     /// );
-    /// assert_eq!(Request::parse(&[3, 0, 10, 0, 0]), Err(Exception::ILLEGAL_DATA_VALUE));
+    /// assert_eq!(RequestPdu::parse(&[3, 0, 10, 0, 0]), Err(Exception::ILLEGAL_DATA_VALUE));
     /// ```
     pub fn parse(pdu: &'a [u8]) -> Result<Self, Exception> {
         let Some((&function, rest)) = pdu.split_first() else {
             return Err(Exception::ILLEGAL_FUNCTION);
         };
-        let mut fields = Fields(rest);
+        let mut fields = PduFields(rest);
         let request = match function {
             1 => {
                 let (address, quantity) = fields.range(limits::READ_BITS)?;
@@ -183,9 +183,9 @@ pub(crate) fn bits(bytes: &[u8], quantity: u16) -> impl Iterator<Item = bool> {
 }
 
 /// What is left to read of a PDU. Everything missing or out of range is exception 3.
-struct Fields<'a>(&'a [u8]);
+struct PduFields<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> PduFields<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Exception> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(Exception::ILLEGAL_DATA_VALUE)?;
         self.0 = rest;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use wwsim::bank::{
-    BitRange, ByteOrder, Register, RegisterAccess, RegisterType, Source, UnitLayout,
-    Value as RegisterValue, WordOrder,
+    BitRange, ByteOrder, Register, RegisterAccess, RegisterSource, RegisterType, RegisterValue,
+    UnitLayout, WordOrder,
 };
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::{Definition, RequestStatus};
@@ -179,7 +179,7 @@ pub fn slave(name: &str) -> SlavePlan {
         value_type: RegisterType::Ushort,
         word_order: WordOrder::Msw,
         byte_order: ByteOrder::Big,
-        source: Source::Stored(RegisterValue::Integer(0)),
+        source: RegisterSource::Stored(RegisterValue::Integer(0)),
         access: RegisterAccess::ReadWrite,
         limits: None,
         reactions: Vec::new(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use wwsim::device::Config;
-use wwsim::device::config::table::{Object, Side};
+use wwsim::device::config::table::{Object, SchemaSide};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::journal::Event;
 
@@ -298,7 +298,7 @@ async fn break_all<T: Clone>(path: &str, object: &Object<T>) {
     let id = "A842E39F8124".parse().unwrap();
     let factory = Config::factory(&id);
     let mut fields = Vec::new();
-    leaves(&object.schema(Side::Write, (object.of.get)(&factory)), "", &mut fields);
+    leaves(&object.schema(SchemaSide::Write, (object.of.get)(&factory)), "", &mut fields);
     for (field, schema) in &fields {
         for value in breaking(schema) {
             let body = nested(field, value.clone()).to_string();
@@ -353,7 +353,7 @@ async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
     let id = "A842E39F8124".parse().unwrap();
     let factory = Config::factory(&id);
     let mut fields = Vec::new();
-    leaves(&object.schema(Side::Write, (object.of.get)(&factory)), "", &mut fields);
+    leaves(&object.schema(SchemaSide::Write, (object.of.get)(&factory)), "", &mut fields);
     for (field, schema) in &fields {
         let mut good = vec![schema["default"].clone()];
         good.extend(["minimum", "maximum"].iter().filter_map(|bound| schema.get(*bound).cloned()));
@@ -397,7 +397,7 @@ async fn set_stored<T: Clone>(twin: &TestHouse, path: &str, object: &Object<T>) 
     let before = shown().await;
     let factory = Config::factory(&"A842E39F8124".parse().unwrap());
     let mut fields = Vec::new();
-    leaves(&object.schema(Side::Write, (object.of.get)(&factory)), "", &mut fields);
+    leaves(&object.schema(SchemaSide::Write, (object.of.get)(&factory)), "", &mut fields);
     let stored: Vec<_> = object.fields.iter().filter(|field| field.stored_only).collect();
     assert!(!stored.is_empty());
     for field in stored {

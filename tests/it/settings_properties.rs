@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wwsim::clock::{Clock, Speed};
-use wwsim::device::config::table::{Object, Side, Write};
+use wwsim::device::config::table::{Object, SchemaSide, Write};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::device::{self, Config, Device, Firmware, Identity, License};
 use wwsim::fault::Engine;
@@ -122,7 +122,7 @@ type Schemas = LazyLock<[Validator; 2]>;
 fn schemas<T>(object: &Object<T>) -> [Validator; 2] {
     let factory = Config::factory(&"A842E39F8124".parse().unwrap());
     let of = |side| object.schema(side, (object.of.get)(&factory));
-    [Side::Write, Side::Read].map(|side| jsonschema::validator_for(&of(side)).unwrap())
+    [SchemaSide::Write, SchemaSide::Read].map(|side| jsonschema::validator_for(&of(side)).unwrap())
 }
 
 static SETTINGS_SCHEMAS: Schemas = LazyLock::new(|| schemas(&SETTINGS));

@@ -63,7 +63,7 @@ impl Unreadable {
 
 /// What a device answered.
 #[derive(Debug)]
-struct Answer {
+struct DeviceReply {
     status: StatusCode,
     body: Bytes,
 }
@@ -97,7 +97,7 @@ impl DeviceClient {
     }
 
     /// What the device says at `path`.
-    async fn get(&mut self, path: &str) -> Result<Answer, Unreadable> {
+    async fn get(&mut self, path: &str) -> Result<DeviceReply, Unreadable> {
         let mut response = self.exchange(path).await?;
         // Twice: a nonce of ours may have gone stale, and is answered with a fresh one.
         for _ in 0..2 {
@@ -117,7 +117,7 @@ impl DeviceClient {
             .await
             .map_err(|_| wrong_answer(path, &format!("not complete within {within:?}")))?
             .map_err(|error| wrong_answer(path, &error.to_string()))?;
-        Ok(Answer { status, body: body.to_bytes() })
+        Ok(DeviceReply { status, body: body.to_bytes() })
     }
 
     /// What the device says at `path` as JSON; none where it says with 404 that it has nothing.
@@ -135,7 +135,7 @@ impl DeviceClient {
     }
 
     async fn body(&mut self, path: &str) -> Result<Option<Bytes>, Unreadable> {
-        let Answer { status, body } = self.get(path).await?;
+        let DeviceReply { status, body } = self.get(path).await?;
         match status {
             StatusCode::OK => Ok(Some(body)),
             StatusCode::NOT_FOUND => Ok(None),

@@ -136,7 +136,7 @@ fn described(kind: &str, captured: &Captured, notes: &mut Vec<String>) -> Value 
     } else {
         notes.push("The report could not be read: the counters begin at 0.".into());
     }
-    let shown = Shown::by(captured);
+    let shown = ShownMeter::by(captured);
     if let Some(phases) = phases(&shown) {
         meter.insert("phases".into(), json!(phases));
     }
@@ -168,13 +168,13 @@ fn described(kind: &str, captured: &Captured, notes: &mut Vec<String>) -> Value 
 }
 
 /// The report, and what the device made of what the meter sent: `conv_factor` and the user's scalers.
-struct Shown<'a> {
+struct ShownMeter<'a> {
     report: Option<&'a Value>,
     factor: f64,
     scalers: Vec<CustomScaler>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> ShownMeter<'a> {
     fn by(captured: &'a Captured) -> Self {
         let settings = captured.meter_settings.as_ref();
         let factor = settings.and_then(|settings| settings["conv_factor"].as_f64());
@@ -202,7 +202,7 @@ impl<'a> Shown<'a> {
 }
 
 /// What a register counted, in kWh to the Wh: by tariff where the meter tells them apart, else in all.
-fn count(shown: &Shown<'_>, register: &str) -> Option<Value> {
+fn count(shown: &ShownMeter<'_>, register: &str) -> Option<Value> {
     let own =
         |of: &str| shown.sent(&format!("{register}.{of}")).map(|kwh| (kwh * 1e3).round() / 1e3);
     match (own("t1"), own("t2")) {
@@ -212,7 +212,7 @@ fn count(shown: &Shown<'_>, register: &str) -> Option<Value> {
 }
 
 /// Phases without a wire float at some 30 V, or read 0.
-fn phases(shown: &Shown<'_>) -> Option<u8> {
+fn phases(shown: &ShownMeter<'_>) -> Option<u8> {
     let live = |phase: &str| shown.sent(&format!("voltage.{phase}")).is_some_and(|v| v > 100.0);
     match (live("l1"), live("l2") || live("l3")) {
         (_, true) => Some(3),

@@ -28,7 +28,7 @@ type Decoded = (Vec<(String, Const)>, Vec<Action>);
 /// The constants and the actions of a definition, or all its violations.
 pub(super) fn decode(json: &Value) -> Result<Decoded, Vec<DefinitionError>> {
     let mut violations = Violations::default();
-    let decoded = Fields::of(json, String::new(), &mut violations).and_then(|mut whole| {
+    let decoded = JsonFields::of(json, String::new(), &mut violations).and_then(|mut whole| {
         let constants = constants(&mut whole);
         Some((constants?, actions(&mut whole)?))
     });
@@ -43,7 +43,7 @@ pub(super) fn shown(json: &Value) -> Value {
     DEFINITION.keep(json)
 }
 
-fn constants(whole: &mut Fields<'_, '_>) -> Option<Vec<(String, Const)>> {
+fn constants(whole: &mut JsonFields<'_, '_>) -> Option<Vec<(String, Const)>> {
     let Some(given) = whole.optional("const", None, |value| object(value).map(Some))? else {
         return Some(Vec::new());
     };
@@ -65,19 +65,19 @@ fn constant(value: &Value) -> Result<Const, String> {
     })
 }
 
-fn actions(whole: &mut Fields<'_, '_>) -> Option<Vec<Action>> {
+fn actions(whole: &mut JsonFields<'_, '_>) -> Option<Vec<Action>> {
     let mut ids = HashMap::new();
     let given = whole.required("actions", "an array", array)?;
     let read = |(index, value): (usize, &Value)| {
         let place = format!("actions[{index}]");
-        action(index, &mut Fields::of(value, place, whole.violations)?, &mut ids)
+        action(index, &mut JsonFields::of(value, place, whole.violations)?, &mut ids)
     };
     Some(given.iter().enumerate().filter_map(read).collect())
 }
 
 fn action(
     index: usize,
-    fields: &mut Fields<'_, '_>,
+    fields: &mut JsonFields<'_, '_>,
     ids: &mut HashMap<Arc<str>, usize>,
 ) -> Option<Action> {
     let id = fields.required("id", "a string", |value| {
@@ -91,13 +91,13 @@ fn action(
     let given = fields.required("requests", "an array", array)?;
     let read = |(index, value): (usize, &Value)| {
         let place = format!("{}.requests[{index}]", fields.place);
-        request(&mut Fields::of(value, place, fields.violations)?).map(Arc::new)
+        request(&mut JsonFields::of(value, place, fields.violations)?).map(Arc::new)
     };
     let requests = given.iter().enumerate().filter_map(read).collect();
     Some(Action { id: id?, enable: enable?, requests })
 }
 
-fn request(fields: &mut Fields<'_, '_>) -> Option<ActionRequest> {
+fn request(fields: &mut JsonFields<'_, '_>) -> Option<ActionRequest> {
     match (fields.object.get("http"), fields.object.get("modbus")) {
         (Some(given), None) => {
             let given = fields.checked("http", object(given))?;
@@ -112,7 +112,7 @@ fn request(fields: &mut Fields<'_, '_>) -> Option<ActionRequest> {
     }
 }
 
-fn http(fields: &mut Fields<'_, '_>) -> Option<HttpRequest> {
+fn http(fields: &mut JsonFields<'_, '_>) -> Option<HttpRequest> {
     let enable = fields.optional("enable", true, boolean);
     let url = fields.required("url", "a string", |value| {
         let url = text(value, limits::URL_CHARS)?;
@@ -144,7 +144,7 @@ fn http(fields: &mut Fields<'_, '_>) -> Option<HttpRequest> {
     })
 }
 
-fn headers(fields: &mut Fields<'_, '_>) -> Option<Vec<(String, String)>> {
+fn headers(fields: &mut JsonFields<'_, '_>) -> Option<Vec<(String, String)>> {
     let given = fields.optional("headers", None, |value| {
         let headers = object(value)?;
         if headers.len() > limits::HEADERS {
@@ -183,7 +183,7 @@ fn header(name: &str, value: &Value) -> Result<String, String> {
     }
 }
 
-fn modbus(fields: &mut Fields<'_, '_>) -> Option<ModbusRequest> {
+fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
     let enable = fields.optional("enable", true, boolean);
     let host = fields.required("host", "a string", |value| {
         let host = text(value, limits::MODBUS_HOST_CHARS)?;
@@ -260,13 +260,13 @@ struct Violations(Vec<DefinitionError>);
 
 /// An object of the definition, its place, and where its violations go. A field that violates
 /// something reads as `None`, so that the walk goes on to the next one.
-struct Fields<'a, 'v> {
+struct JsonFields<'a, 'v> {
     place: String,
     object: &'a Map<String, Value>,
     violations: &'v mut Violations,
 }
 
-impl<'a, 'v> Fields<'a, 'v> {
+impl<'a, 'v> JsonFields<'a, 'v> {
     fn of(value: &'a Value, place: String, violations: &'v mut Violations) -> Option<Self> {
         match object(value) {
             Ok(object) => Some(Self { place, object, violations }),
@@ -274,8 +274,8 @@ impl<'a, 'v> Fields<'a, 'v> {
         }
     }
 
-    fn nested<'n>(&'n mut self, key: &str, object: &'a Map<String, Value>) -> Fields<'a, 'n> {
-        Fields { place: self.field(key), object, violations: self.violations }
+    fn nested<'n>(&'n mut self, key: &str, object: &'a Map<String, Value>) -> JsonFields<'a, 'n> {
+        JsonFields { place: self.field(key), object, violations: self.violations }
     }
 
     fn required<T>(

@@ -212,54 +212,67 @@ pub static METER_SETTINGS: Object<MeterSettings> = Object {
     rules: |_, _| Ok(()),
 };
 
-type Row = Field<MeterSettings>;
+type MeterField = Field<MeterSettings>;
 
-const FIELDS: &[Row] = &[
-    Row::new("baudrate", whole!(baudrate, limits::BAUDRATE), "Bits a second on the serial line.")
-        .stored_only(),
-    Row::new("parity", word!(parity, Parity), "Parity on the serial line.").stored_only(),
-    Row::new("stop_bits", word!(stop_bits, StopBits), "Stop bits on the serial line, a string.")
-        .stored_only(),
-    Row::new(
+const FIELDS: &[MeterField] = &[
+    MeterField::new(
+        "baudrate",
+        whole!(baudrate, limits::BAUDRATE),
+        "Bits a second on the serial line.",
+    )
+    .stored_only(),
+    MeterField::new("parity", word!(parity, Parity), "Parity on the serial line.").stored_only(),
+    MeterField::new(
+        "stop_bits",
+        word!(stop_bits, StopBits),
+        "Stop bits on the serial line, a string.",
+    )
+    .stored_only(),
+    MeterField::new(
         "buffer_size",
         whole!(buffer_size, limits::METER_BUFFER),
         "Bytes of the serial receive buffer.",
     )
     .stored_only(),
-    Row::new("method", FieldKind::Constant("Passive Push"), "How data is acquired."),
-    Row::new(
+    MeterField::new("method", FieldKind::Constant("Passive Push"), "How data is acquired."),
+    MeterField::new(
         "encryption",
         FieldKind::Flag(lens!(encryption)),
         "Whether the meter's data is encrypted.",
     ),
-    Row::new(
+    MeterField::new(
         "encryption_key",
         FieldKind::Key(lens!(encryption_key)),
         "The key of the encryption; 32 zeros clear it.",
     )
     .secret(),
-    Row::new(
+    MeterField::new(
         "authentication_key",
         FieldKind::Key(lens!(authentication_key)),
         "The key that the meter's data is authenticated with; 32 zeros clear it.",
     )
     .secret(),
-    Row::new("rx_invert", FieldKind::Flag(lens!(rx_invert)), "Inverts the receiving line.")
+    MeterField::new("rx_invert", FieldKind::Flag(lens!(rx_invert)), "Inverts the receiving line.")
         .stored_only(),
-    Row::new("tx_invert", FieldKind::Flag(lens!(tx_invert)), "Inverts the sending line.")
+    MeterField::new("tx_invert", FieldKind::Flag(lens!(tx_invert)), "Inverts the sending line.")
         .stored_only(),
-    Row::new(
+    MeterField::new(
         "auto_baudrate",
         FieldKind::Flag(lens!(auto_baudrate)),
         "Whether the parameters of the serial line are found out.",
     )
     .stored_only(),
-    Row::new("if_type", word!(if_type, InterfaceType), "The plug that the meter is on.")
+    MeterField::new("if_type", word!(if_type, InterfaceType), "The plug that the meter is on.")
         .stored_only(),
-    Row::new("protocol", word!(protocol, MeterProtocol), "What the meter speaks.").stored_only(),
-    Row::new("if_mode", word!(if_mode, InterfaceMode), "Whether the meter sends or is asked.")
+    MeterField::new("protocol", word!(protocol, MeterProtocol), "What the meter speaks.")
         .stored_only(),
-    Row::new(
+    MeterField::new(
+        "if_mode",
+        word!(if_mode, InterfaceMode),
+        "Whether the meter sends or is asked.",
+    )
+    .stored_only(),
+    MeterField::new(
         "conv_factor",
         FieldKind::Number {
             get: |settings| settings.conv_factor,
@@ -270,17 +283,17 @@ const FIELDS: &[Row] = &[
         },
         "Multiplies power, energy, current and maximum demand.",
     ),
-    Row::new(
+    MeterField::new(
         "time_offset",
         whole!(time_offset, limits::TIME_OFFSET),
         "Seconds that the meter's clock is corrected by.",
     ),
-    Row::new(
+    MeterField::new(
         "sync_time_offset_with_ntp",
         FieldKind::Flag(lens!(sync_time_offset_with_ntp)),
         "Whether that correction follows NTP.",
     ),
-    Row::new(
+    MeterField::new(
         "scalers_set",
         word!(scalers_set, ScalersSet),
         "Where the scalers of a DLMS meter's values come from.",

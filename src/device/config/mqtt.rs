@@ -48,11 +48,11 @@ pub static MQTT_SETTINGS: Object<MqttSettings> = Object {
     },
 };
 
-type Row = Field<MqttSettings>;
+type MqttField = Field<MqttSettings>;
 
-const FIELDS: &[Row] = &[
-    Row::new("enable", FieldKind::Flag(lens!(enable)), "Whether the MQTT client is on."),
-    Row::new(
+const FIELDS: &[MqttField] = &[
+    MqttField::new("enable", FieldKind::Flag(lens!(enable)), "Whether the MQTT client is on."),
+    MqttField::new(
         "url",
         FieldKind::Text(
             lens!(url),
@@ -61,14 +61,14 @@ const FIELDS: &[Row] = &[
         ),
         "The broker, over TLS with mqtts.",
     ),
-    Row::new("username", text(lens!(username)), "The user's name; none where empty."),
-    Row::new(
+    MqttField::new("username", text(lens!(username)), "The user's name; none where empty."),
+    MqttField::new(
         "password",
         FieldKind::OptionalText(lens!(password), TextRule::up_to(limits::MQTT_TEXT_CHARS)),
         "The user's password; not sent without a name.",
     )
     .secret(),
-    Row::new(
+    MqttField::new(
         "client_id",
         FieldKind::Text(
             lens!(client_id),
@@ -76,12 +76,12 @@ const FIELDS: &[Row] = &[
         ),
         "Who the client is to the broker; made from the device's id where empty.",
     ),
-    Row::new(
+    MqttField::new(
         "skip_cn_check",
         FieldKind::Flag(lens!(skip_cn_check)),
         "Whether the broker's certificate may be for another name.",
     ),
-    Row::new(
+    MqttField::new(
         "publish.topic",
         FieldKind::Text(
             lens!(topic),
@@ -91,22 +91,22 @@ const FIELDS: &[Row] = &[
         ),
         "What messages are published under.",
     ),
-    Row::new(
+    MqttField::new(
         "publish.template",
         FieldKind::Text(lens!(template), TextRule::up_to(limits::TEMPLATE_CHARS)),
         "What a message says, with ${variable} for values.",
     ),
-    Row::new(
+    MqttField::new(
         "broker.certificate",
         certificates(lens!(broker_certificate)),
         "The authority behind the broker's certificate, or that certificate itself.",
     ),
-    Row::new(
+    MqttField::new(
         "client.certificate",
         certificates(lens!(client_certificate)),
         "The client's certificate; shown where `client.key` is there too.",
     ),
-    Row::new(
+    MqttField::new(
         "client.key",
         FieldKind::OptionalText(
             lens!(client_key),
@@ -115,7 +115,7 @@ const FIELDS: &[Row] = &[
         "The key of the client's certificate.",
     )
     .secret(),
-    Row::new(
+    MqttField::new(
         "client.key_password",
         FieldKind::OptionalText(
             lens!(client_key_password),
@@ -124,17 +124,17 @@ const FIELDS: &[Row] = &[
         "The password of an encrypted `client.key`.",
     )
     .secret(),
-    Row::new(
+    MqttField::new(
         "client.key_len",
         FieldKind::Length(|settings| settings.client_key.as_ref().map(String::len)),
         "The length of `client.key`.",
     ),
-    Row::new(
+    MqttField::new(
         "client.key_password_len",
         FieldKind::Length(|settings| length(settings.client_key_password.as_ref())),
         "The length of `client.key_password`.",
     ),
-    Row::new(
+    MqttField::new(
         "password_len",
         FieldKind::Length(|settings| Some(length(settings.password.as_ref()).unwrap_or(0))),
         "The length of the password; 0 where there is none.",

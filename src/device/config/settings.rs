@@ -141,15 +141,15 @@ pub static SETTINGS: Object<Settings> = Object {
     rules: settle,
 };
 
-type Row = Field<Settings>;
+type SettingsField = Field<Settings>;
 
-const FIELDS: &[Row] = &[
-    Row::new(
+const FIELDS: &[SettingsField] = &[
+    SettingsField::new(
         "system.name",
         FieldKind::Text(lens!(system.name), TextRule::up_to(limits::NAME_CHARS)),
         "What the device is called, for people; shown in `/api/v1/system`.",
     ),
-    Row::new(
+    SettingsField::new(
         "system.host_name",
         FieldKind::Text(
             lens!(system.host_name),
@@ -160,137 +160,137 @@ const FIELDS: &[Row] = &[
         "Its name on the network, the realm of its authentication and the host of allowed origins.",
     )
     .or_default(),
-    Row::new(
+    SettingsField::new(
         "system.protection",
         FieldKind::Flag(lens!(system.protection)),
         "Whether the API asks for the password; only where there is one.",
     ),
-    Row::new(
+    SettingsField::new(
         "system.password",
         FieldKind::Text(lens!(system.password), TextRule::up_to(limits::NAME_CHARS)),
         "The password of the API.",
     )
     .secret(),
-    Row::new(
+    SettingsField::new(
         "system.power_save",
         FieldKind::Flag(lens!(system.power_save)),
         "Saves power: Wi-Fi sleeps between beacons, Ethernet is off. Refused while the Ethernet link is up.",
     ),
-    Row::new(
+    SettingsField::new(
         "system.p1_wifi_boost",
         FieldKind::Flag(lens!(system.p1_wifi_boost)),
         "Whether Wi-Fi stays awake while a P1 plug feeds the device.",
     ),
-    Row::new(
+    SettingsField::new(
         "system.use_dhcp_ntp_server",
         FieldKind::Flag(lens!(system.use_dhcp_ntp_server)),
         "Whether the time server that DHCP names is asked, too.",
     )
     .stored_only(),
-    Row::new(
+    SettingsField::new(
         "system.custom_ntp_server",
         FieldKind::Text(lens!(system.custom_ntp_server), TextRule::up_to(limits::NTP_SERVER_CHARS)),
         "A time server, a host name or an IP address. What is neither is dropped, and `use_custom_ntp_server` switched off.",
     )
     .stored_only(),
-    Row::new(
+    SettingsField::new(
         "system.use_custom_ntp_server",
         FieldKind::Flag(lens!(system.use_custom_ntp_server)),
         "Whether `custom_ntp_server` is asked, where there is one.",
     )
     .stored_only(),
-    Row::new(
+    SettingsField::new(
         "system.password_len",
         FieldKind::Length(|settings| Some(settings.system.password.chars().count())),
         "How many characters `system.password` has.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.cloud.what_watt",
         FieldKind::Flag(lens!(services.cloud.what_watt)),
         "The whatwatt cloud.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.cloud.solar_manager",
         FieldKind::Flag(lens!(services.cloud.solar_manager)),
         "The Solar Manager cloud.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.cloud.mystrom",
         FieldKind::Flag(lens!(services.cloud.mystrom)),
         "The myStrom cloud; off with the licence FREE.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.cloud.stromkonto",
         FieldKind::Flag(lens!(services.cloud.stromkonto)),
         "The Stromkonto cloud.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.local.solar_manager",
         FieldKind::Flag(lens!(services.local_solar_manager)),
         "The local API for Solar Manager.",
     )
     .stored_only(),
-    Row::new("services.broadcast", FieldKind::Flag(lens!(services.broadcast)), "Discovery by mDNS."),
-    Row::new(
+    SettingsField::new("services.broadcast", FieldKind::Flag(lens!(services.broadcast)), "Discovery by mDNS."),
+    SettingsField::new(
         "services.other_energy_provider",
         FieldKind::Flag(lens!(services.other_energy_provider)),
         "Features for other energy providers.",
     )
     .stored_only(),
-    Row::new(
+    SettingsField::new(
         "services.report_interval",
         whole!(services.report_interval, limits::REPORT_INTERVAL),
         "Seconds between two reports to clouds and MQTT.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.low_power_report",
         FieldKind::Flag(lens!(services.low_power_report)),
         "Reports in the low-power way, where `if_type` of the meter is not `auto`.",
     )
     .stored_only(),
-    Row::new("services.log", FieldKind::Flag(lens!(services.log)), "The internal log.")
+    SettingsField::new("services.log", FieldKind::Flag(lens!(services.log)), "The internal log.")
     .stored_only(),
-    Row::new(
+    SettingsField::new(
         "services.meter_proxy",
         FieldKind::Flag(lens!(services.meter_proxy)),
         "The meter proxy; off with the licence FREE.",
     )
     .stored_only(),
-    Row::new(
+    SettingsField::new(
         "services.sd.enable",
         FieldKind::Flag(lens!(services.sd.enable)),
         "Whether readings are written to the SD card.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.sd.frequency",
         whole!(services.sd.frequency, limits::SD_FREQUENCY),
         "Seconds between two rows on the SD card.",
     ),
-    Row::new(
+    SettingsField::new(
         "services.sd.recorder_mode",
         FieldKind::Flag(lens!(services.sd.recorder_mode)),
         "The device as a recorder without a network.",
     )
     .needs(Feature::RecorderMode),
-    Row::new(
+    SettingsField::new(
         "services.modbus.enable",
         FieldKind::Flag(lens!(services.modbus.enable)),
         "The Modbus TCP server; off with the licence FREE.",
     )
     .needs(Feature::ModbusServer),
-    Row::new(
+    SettingsField::new(
         "services.modbus.port",
         whole!(services.modbus.port, limits::PORTS),
         "The port of the Modbus TCP server.",
     )
     .needs(Feature::ModbusServer),
-    Row::new(
+    SettingsField::new(
         "services.berry.auto_run",
         FieldKind::Flag(lens!(services.berry_auto_run)),
         "Whether the stored script starts after a boot; not with the licence FREE.",
     )
     .needs(Feature::Berry),
-    Row::new(
+    SettingsField::new(
         "services.berry.run_delay",
         whole!(services.berry_run_delay, limits::BERRY_RUN_DELAY),
         "Seconds after a boot until then.",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::path::is_name;
-use super::{CardPlan, Listed, OpenedFile, SdError, Source};
+use super::{CardPlan, CardStorage, Listed, OpenedFile, SdError};
 use crate::limits;
 
 /// The directory.
@@ -102,7 +102,7 @@ impl Disk {
         }
         let file = File::open(path).map_err(missing)?;
         let left = file.metadata()?.len();
-        Ok(OpenedFile { size: left, source: Source::File { file: Some(file), left } })
+        Ok(OpenedFile { size: left, source: CardStorage::File { file: Some(file), left } })
     }
 
     pub(super) fn delete(&mut self, at: &[String], folder: bool) -> Result<(), SdError> {

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{CardPlan, Listed, OpenedFile, SdError, Source};
+use super::{CardPlan, CardStorage, Listed, OpenedFile, SdError};
 use crate::limits;
 
 /// The files of a card.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    root: BTreeMap<String, Node>,
+pub(super) struct MemoryCard {
+    root: BTreeMap<String, CardNode>,
     /// Bytes in all files.
     used: u64,
 }
 
 #[derive(Debug)]
-enum Node {
+enum CardNode {
     File(CardContent),
-    Folder(BTreeMap<String, Node>),
+    Folder(BTreeMap<String, CardNode>),
 }
 
 /// Bytes of a file: whole pieces, which readers share, and what is not a whole one yet.
@@ -39,7 +39,7 @@ impl CardContent {
     }
 }
 
-impl Node {
+impl CardNode {
     fn size(&self) -> u64 {
         match self {
             Self::File(content) => content.size,
@@ -48,7 +48,7 @@ impl Node {
     }
 }
 
-impl Memory {
+impl MemoryCard {
     pub(super) fn new(plan: &CardPlan) -> Self {
         let mut memory = Self::default();
         for (name, text) in &plan.files {
@@ -69,27 +69,27 @@ impl Memory {
         let mut folder = &mut self.root;
         for part in way.into_iter().flat_map(|way| way.split('/')) {
             let node = folder.entry(part.to_owned());
-            match node.or_insert_with(|| Node::Folder(BTreeMap::new())) {
-                Node::Folder(nodes) => folder = nodes,
-                Node::File(_) => return false,
+            match node.or_insert_with(|| CardNode::Folder(BTreeMap::new())) {
+                CardNode::Folder(nodes) => folder = nodes,
+                CardNode::File(_) => return false,
             }
         }
-        folder.insert(name.to_owned(), Node::File(content)).is_none()
+        folder.insert(name.to_owned(), CardNode::File(content)).is_none()
     }
 
-    fn folder(&self, at: &[String]) -> Result<&BTreeMap<String, Node>, SdError> {
+    fn folder(&self, at: &[String]) -> Result<&BTreeMap<String, CardNode>, SdError> {
         at.iter().try_fold(&self.root, |folder, name| match folder.get(name) {
-            Some(Node::Folder(nodes)) => Ok(nodes),
+            Some(CardNode::Folder(nodes)) => Ok(nodes),
             _ => Err(SdError::Missing),
         })
     }
 
     pub(super) fn list(&self, at: &[String]) -> Result<Vec<Listed>, SdError> {
-        let listed = |(name, node): (&String, &Node)| Listed {
+        let listed = |(name, node): (&String, &CardNode)| Listed {
             name: name.clone(),
             size: match node {
-                Node::File(content) => Some(content.size),
-                Node::Folder(_) => None,
+                CardNode::File(content) => Some(content.size),
+                CardNode::Folder(_) => None,
             },
         };
         Ok(self.folder(at)?.iter().map(listed).collect())
@@ -97,23 +97,23 @@ impl Memory {
 
     pub(super) fn read(&self, at: &[String]) -> Result<OpenedFile, SdError> {
         let (name, folder) = at.split_last().ok_or(SdError::Missing)?;
-        let Some(Node::File(content)) = self.folder(folder)?.get(name) else {
+        let Some(CardNode::File(content)) = self.folder(folder)?.get(name) else {
             return Err(SdError::Missing);
         };
         let tail = Some(&content.tail).filter(|tail| !tail.is_empty());
         let tail = tail.map(|tail| Bytes::copy_from_slice(tail));
         let pieces = content.pieces.iter().cloned().chain(tail).collect();
-        Ok(OpenedFile { size: content.size, source: Source::Pieces(pieces) })
+        Ok(OpenedFile { size: content.size, source: CardStorage::Pieces(pieces) })
     }
 
     pub(super) fn delete(&mut self, at: &[String], folder: bool) -> Result<(), SdError> {
         let (name, way) = at.split_last().ok_or(SdError::Missing)?;
         let nodes =
             way.iter().try_fold(&mut self.root, |folder, name| match folder.get_mut(name) {
-                Some(Node::Folder(nodes)) => Ok(nodes),
+                Some(CardNode::Folder(nodes)) => Ok(nodes),
                 _ => Err(SdError::Missing),
             })?;
-        if nodes.get(name).is_none_or(|node| folder != matches!(node, Node::Folder(_))) {
+        if nodes.get(name).is_none_or(|node| folder != matches!(node, CardNode::Folder(_))) {
             return Err(SdError::Missing);
         }
         let size = nodes.remove(name).map_or(0, |node| node.size());
@@ -134,7 +134,9 @@ impl Memory {
             return Err(SdError::Full);
         }
         let node = self.root.entry(name.to_owned());
-        let Node::File(content) = node.or_insert_with(|| Node::File(CardContent::default())) else {
+        let CardNode::File(content) =
+            node.or_insert_with(|| CardNode::File(CardContent::default()))
+        else {
             return Err(SdError::Missing);
         };
         content.append(header.as_bytes());
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_full_card_takes_nothing_and_what_is_deleted_makes_room() {
-        let mut memory = Memory::default();
+        let mut memory = MemoryCard::default();
         assert_eq!(memory.append("A", "head\n", "row\n", 13).unwrap(), 9);
         assert_eq!(memory.append("A", "head\n", "row\n", 13).unwrap(), 13);
         assert!(matches!(memory.append("A", "head\n", "row\n", 13), Err(SdError::Full)));
@@ -162,13 +164,13 @@ mod tests {
 
     #[test]
     fn a_reader_sees_the_file_as_it_was_opened() {
-        let mut memory = Memory::default();
+        let mut memory = MemoryCard::default();
         let line = "x".repeat(limits::SD_PIECE_BYTES);
         memory.append("A", "", &line, u64::MAX).unwrap();
         memory.append("A", "", "tail", u64::MAX).unwrap();
         let opened = memory.read(&["A".into()]).unwrap();
         memory.append("A", "", "more", u64::MAX).unwrap();
-        let Source::Pieces(pieces) = opened.source else { panic!("it is in memory") };
+        let CardStorage::Pieces(pieces) = opened.source else { panic!("it is in memory") };
         assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>() as u64, opened.size);
         assert_eq!(&pieces[1][..], b"tail");
     }

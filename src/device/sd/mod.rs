@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::disk::Disk;
-use self::memory::Memory;
+use self::memory::MemoryCard;
 pub(crate) use self::path::is_name;
 pub use self::path::{InvalidPath, SdPath};
 use crate::clock::VirtualTime;
@@ -73,7 +73,7 @@ pub struct SdCard {
 
 #[derive(Debug)]
 enum Store {
-    Memory(Mutex<Memory>),
+    Memory(Mutex<MemoryCard>),
     Disk(Mutex<Disk>),
 }
 
@@ -112,11 +112,11 @@ pub enum SdError {
 pub struct OpenedFile {
     /// Its size.
     pub size: u64,
-    source: Source,
+    source: CardStorage,
 }
 
 #[derive(Debug)]
-enum Source {
+enum CardStorage {
     Pieces(VecDeque<Bytes>),
     /// None while a piece is read.
     File {
@@ -131,7 +131,7 @@ impl SdCard {
     pub fn new(plan: CardPlan, folder: Option<PathBuf>) -> Self {
         let store = match folder {
             Some(folder) => Store::Disk(Mutex::new(Disk::new(folder, plan.clone()))),
-            None => Store::Memory(Mutex::new(Memory::new(&plan))),
+            None => Store::Memory(Mutex::new(MemoryCard::new(&plan))),
         };
         Self { plan, store: Arc::new(store), resets: Arc::default(), open: Mutex::default() }
     }
@@ -293,7 +293,7 @@ impl Store {
 
     fn reset(&self, plan: &CardPlan) -> Result<(), SdError> {
         match self {
-            Self::Memory(memory) => *locked(memory) = Memory::new(plan),
+            Self::Memory(memory) => *locked(memory) = MemoryCard::new(plan),
             Self::Disk(disk) => locked(disk).reset()?,
         }
         Ok(())
@@ -311,9 +311,9 @@ impl OpenedFile {
     /// [`SdError`]
     pub async fn piece(&mut self) -> Result<Option<Bytes>, SdError> {
         match &mut self.source {
-            Source::Pieces(pieces) => Ok(pieces.pop_front()),
-            Source::File { left: 0, .. } => Ok(None),
-            Source::File { file, left } => {
+            CardStorage::Pieces(pieces) => Ok(pieces.pop_front()),
+            CardStorage::File { left: 0, .. } => Ok(None),
+            CardStorage::File { file, left } => {
                 // It is there unless a caller gave up on the piece before.
                 let Some(opened) = file.take() else { return Ok(None) };
                 let most = usize::try_from(*left).unwrap_or(usize::MAX).min(limits::SD_PIECE_BYTES);

@@ -39,12 +39,12 @@ pub(super) struct SignalDay {
     ramps: Vec<PowerRamp>,
     /// Where the tariff changes: seconds since midnight, and the tariff from then on (0 or 1).
     tariffs: Vec<(u32, u8)>,
-    marks: Vec<Walk>,
+    marks: Vec<DayCursor>,
 }
 
 /// How far a walk has come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Walk {
+pub(super) struct DayCursor {
     /// Seconds since midnight.
     at: u32,
     /// Edges that have been applied, the ramp and the tariff in force.
@@ -141,10 +141,10 @@ impl SignalDay {
         self.marks = marks;
     }
 
-    fn first(&self, house: &SiteModel) -> Walk {
+    fn first(&self, house: &SiteModel) -> DayCursor {
         let base = &house.household.base;
         let month_begins = self.calendar.date.day() == 1;
-        let mut walk = Walk {
+        let mut walk = DayCursor {
             at: 0,
             edge: 0,
             ramp: 0,
@@ -173,7 +173,7 @@ impl SignalDay {
     }
 
     /// The walk at a second of the day.
-    pub(super) fn at(&self, house: &SiteModel, at: u32, since: i64) -> Walk {
+    pub(super) fn at(&self, house: &SiteModel, at: u32, since: i64) -> DayCursor {
         let at = at.min(self.calendar.length);
         let index = usize::try_from(at / MARK).unwrap_or(0);
         let mut walk = match self.marks.get(index) {
@@ -186,12 +186,12 @@ impl SignalDay {
     }
 
     /// The tariff in force (0 or 1).
-    pub(super) fn tariff(&self, walk: &Walk) -> usize {
+    pub(super) fn tariff(&self, walk: &DayCursor) -> usize {
         self.tariffs.get(usize::from(walk.tariff)).map_or(0, |(_, tariff)| usize::from(*tariff))
     }
 
     /// What flows in the second where a walk stands.
-    pub(super) fn flow(&self, house: &SiteModel, walk: &Walk) -> Flow {
+    pub(super) fn flow(&self, house: &SiteModel, walk: &DayCursor) -> Flow {
         let panels = self.panels(walk);
         let drawn: i64 = walk.active.iter().sum();
         let battery =
@@ -207,14 +207,14 @@ impl SignalDay {
         self.pulses.heap_bytes()
             + self.ramps.capacity() * size_of::<PowerRamp>()
             + self.tariffs.capacity() * size_of::<(u32, u8)>()
-            + self.marks.capacity() * size_of::<Walk>()
+            + self.marks.capacity() * size_of::<DayCursor>()
     }
 
-    fn second(&self, walk: &Walk) -> i64 {
+    fn second(&self, walk: &DayCursor) -> i64 {
         self.calendar.begin + i64::from(walk.at)
     }
 
-    fn panels(&self, walk: &Walk) -> i64 {
+    fn panels(&self, walk: &DayCursor) -> i64 {
         self.ramps.get(usize::from(walk.ramp)).map_or(0, |ramp| ramp.power_at(walk.at))
     }
 
@@ -223,7 +223,7 @@ impl SignalDay {
     }
 
     /// Counts on to second `to`.
-    fn walk(&self, house: &SiteModel, walk: &mut Walk, to: u32, since: i64) {
+    fn walk(&self, house: &SiteModel, walk: &mut DayCursor, to: u32, since: i64) {
         while walk.at < to {
             let end = self.next(house, walk).min(to);
             let stretch = Stretch {
@@ -253,7 +253,7 @@ impl SignalDay {
     }
 
     /// The next second in which anything changes.
-    fn next(&self, house: &SiteModel, walk: &Walk) -> u32 {
+    fn next(&self, house: &SiteModel, walk: &DayCursor) -> u32 {
         let mut next = (walk.at / house.period + 1) * house.period;
         if let Some(edge) = self.edges().get(usize::from(walk.edge)) {
             next = next.min(edge.at);
@@ -271,7 +271,7 @@ impl SignalDay {
     }
 
     /// Ends what ends where a walk stands: the demand period, the battery's slot.
-    fn close(&self, house: &SiteModel, walk: &mut Walk, since: i64) {
+    fn close(&self, house: &SiteModel, walk: &mut DayCursor, since: i64) {
         if walk.at.is_multiple_of(house.period) && walk.at > 0 {
             let totals = walk.counters.totals();
             if self.second(walk) > since {
@@ -292,7 +292,7 @@ impl SignalDay {
     }
 
     /// Begins what begins where a walk stands.
-    fn settle(&self, house: &SiteModel, walk: &mut Walk) {
+    fn settle(&self, house: &SiteModel, walk: &mut DayCursor) {
         while let Some(edge) = self.edges().get(usize::from(walk.edge))
             && edge.at <= walk.at
         {

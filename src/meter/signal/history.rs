@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::calendar::LocalDay;
 use super::count::EnergyCounters;
-use super::day::{Opening, SignalDay, Walk};
+use super::day::{DayCursor, Opening, SignalDay};
 use super::phase_powers::PhasePowers;
 use super::pulse::append;
 use super::site_model::SiteModel;
@@ -39,7 +39,7 @@ pub(super) struct Sample {
     /// What of that is to be taken off, as it was before the start.
     pub before: EnergyCounters,
     /// The walk up to here, which knows the maximum demand.
-    pub walk: Walk,
+    pub walk: DayCursor,
     /// The tariff in force: 0 or 1.
     pub tariff: usize,
 }

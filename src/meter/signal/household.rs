@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::calendar::LocalDay;
 use super::load_profile::{self, Hours, ProfileDay};
-use super::plan::{Appliance, HOURS_A_YEAR, HouseholdPlan, Placement, Runs, Step};
+use super::plan::{Appliance, ApplianceStep, HOURS_A_YEAR, HouseholdPlan, Placement, Runs};
 use super::pulse::{Pulses, Strength};
 use crate::rng::{Draws, RandomStream};
 
@@ -102,8 +102,8 @@ fn minutes(minutes: f64) -> Duration {
     Duration::from_secs_f64(minutes * 60.0)
 }
 
-fn step(watts: f64, lasts: f64) -> Step {
-    Step { watts, lasts: minutes(lasts) }
+fn step(watts: f64, lasts: f64) -> ApplianceStep {
+    ApplianceStep { watts, lasts: minutes(lasts) }
 }
 
 /// A household made ready to be asked for its days.
@@ -275,7 +275,7 @@ impl Ready {
                 ReadyRuns::Cycling(period, shift)
             }
         };
-        let strength = |step: &Step| {
+        let strength = |step: &ApplianceStep| {
             let watts = Strength::new(step.watts, appliance.power_factor, appliance.capacitive);
             (watts, step.lasts.as_secs_f64())
         };

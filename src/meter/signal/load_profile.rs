@@ -15,33 +15,33 @@ use super::calendar::LocalDay;
 pub(super) type Hours = [f64; 24];
 
 /// A day of H25: its level, and its shape with a mean of 1.
-struct Profile {
+struct LoadProfile {
     level: f64,
     shape: Hours,
 }
 
-const JANUARY_WORKDAY: Profile = Profile {
+const JANUARY_WORKDAY: LoadProfile = LoadProfile {
     level: 25.8,
     shape: [
         0.72, 0.62, 0.59, 0.58, 0.61, 0.69, 0.89, 0.97, 0.91, 0.88, 0.89, 0.97, 1.02, 1.01, 0.98,
         1.02, 1.16, 1.45, 1.61, 1.60, 1.46, 1.30, 1.15, 0.92,
     ],
 };
-const JANUARY_SUNDAY: Profile = Profile {
+const JANUARY_SUNDAY: LoadProfile = LoadProfile {
     level: 30.2,
     shape: [
         0.72, 0.62, 0.56, 0.53, 0.51, 0.52, 0.58, 0.70, 0.89, 1.07, 1.22, 1.39, 1.37, 1.26, 1.20,
         1.18, 1.24, 1.43, 1.49, 1.41, 1.26, 1.11, 0.98, 0.79,
     ],
 };
-const JULY_WORKDAY: Profile = Profile {
+const JULY_WORKDAY: LoadProfile = LoadProfile {
     level: 30.4,
     shape: [
         0.80, 0.69, 0.65, 0.63, 0.66, 0.72, 0.85, 0.93, 0.92, 0.93, 0.95, 1.04, 1.08, 1.04, 1.01,
         1.02, 1.09, 1.23, 1.38, 1.43, 1.39, 1.33, 1.24, 1.00,
     ],
 };
-const JULY_SUNDAY: Profile = Profile {
+const JULY_SUNDAY: LoadProfile = LoadProfile {
     level: 35.0,
     shape: [
         0.77, 0.67, 0.61, 0.57, 0.56, 0.57, 0.63, 0.77, 0.98, 1.15, 1.28, 1.42, 1.37, 1.24, 1.16,
@@ -93,8 +93,9 @@ pub(super) fn mean_activity() -> &'static Hours {
 
 fn raw_activity(day: ProfileDay) -> Hours {
     let winter = winter(day.of_year);
-    let between = |january: &Profile, july: &Profile, hour: usize| {
-        let of = |profile: &Profile| profile.level * (profile.shape[hour] - UNATTENDED).max(0.0);
+    let between = |january: &LoadProfile, july: &LoadProfile, hour: usize| {
+        let of =
+            |profile: &LoadProfile| profile.level * (profile.shape[hour] - UNATTENDED).max(0.0);
         winter * of(january) + (1.0 - winter) * of(july)
     };
     let sunday = match day.weekday {

@@ -227,7 +227,7 @@ pub struct Appliance {
     /// What it is.
     pub name: String,
     /// What it draws from its start to its end; at most [`PROGRAM_STEPS`] steps and 12 hours.
-    pub program: Vec<Step>,
+    pub program: Vec<ApplianceStep>,
     /// When it starts.
     pub runs: Runs,
     /// Its phase; an appliance on all three is there in equal parts.
@@ -240,7 +240,7 @@ pub struct Appliance {
 
 /// A part of a program.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
+pub struct ApplianceStep {
     /// Power, in W; 0..=50 000.
     pub watts: f64,
     /// For how long; at least a second.

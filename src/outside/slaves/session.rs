@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::fault::{SlaveEffect, SlaveRequest, Verdict};
 use crate::inflight::{ActionOrigin, PeerInfo};
 use crate::journal::Event;
-use crate::modbus::{ReceivedRequest, Service};
+use crate::modbus::{ModbusService, ReceivedRequest};
 use crate::wire::{self, Exception};
 
 /// A slave, and the line that a client asks it on.
@@ -19,7 +19,7 @@ pub(super) struct SlaveSession {
     pub line: PeerInfo,
 }
 
-impl Service for SlaveSession {
+impl ModbusService for SlaveSession {
     fn clock(&self) -> &Clock {
         &self.slave.clock
     }

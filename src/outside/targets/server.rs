@@ -16,18 +16,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Answer, Answered, Received, Target};
+use super::{Answered, ReceivedHttpRequest, RouteReply, Target};
 use crate::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
 use crate::limits;
 use crate::scenario::TargetReply;
 use crate::surface::http::ListenerPause;
 use crate::surface::http::body::{self, Unread};
-use crate::surface::http::server::{Listening, http};
+use crate::surface::http::server::{TcpAcceptor, http};
 use crate::surface::http::write_limit::{Resettable, WriteLimited};
 
 /// A target on its socket. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub(crate) struct TargetServer(Listening);
+pub(crate) struct TargetServer(TcpAcceptor);
 
 impl TargetServer {
     /// Serves a target on a bound listener.
@@ -42,7 +42,7 @@ impl TargetServer {
             let stream = links.server(stream);
             motions.track(accepted(stream, Arc::clone(&target), tls.clone()))
         };
-        Listening::start(listener, serve).map(Self)
+        TcpAcceptor::start(listener, serve).map(Self)
     }
 
     /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
@@ -76,7 +76,7 @@ async fn accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<TlsAcc
 
 /// Why a connection ends in place of a response.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+enum BrokenReply {
     /// With RST.
     #[error("reset")]
     Reset,
@@ -96,8 +96,8 @@ where
     let Err(error) = (&mut connection).await else { return };
     let mut stream = connection.into_parts().io.into_inner();
     match error.source().and_then(|source| source.downcast_ref()) {
-        Some(Broken::Reset) => stream.reset_on_close(),
-        Some(Broken::BadContentLength(reply)) => {
+        Some(BrokenReply::Reset) => stream.reset_on_close(),
+        Some(BrokenReply::BadContentLength(reply)) => {
             // Where the client has left meanwhile, nobody misses it.
             let _ = stream.write_all(bad_length(reply).as_bytes()).await;
             let _ = stream.shutdown().await;
@@ -111,7 +111,7 @@ async fn answer(
     target: Arc<Target>,
     line: PeerInfo,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Broken> {
+) -> Result<Response<Full<Bytes>>, BrokenReply> {
     let (mut received, mut content) = taken_apart(&target, &line, request);
     let (method, path) = (received.method.clone(), received.path.clone());
     match body::read(&mut content, limits::TARGET_BODY_BYTES).await {
@@ -123,7 +123,7 @@ async fn answer(
             return Ok(closing(status));
         }
     }
-    let Answer { delay, outcome } = target.receive(received, line.caller().as_ref());
+    let RouteReply { delay, outcome } = target.receive(received, line.caller().as_ref());
     if !delay.is_zero() {
         target.clock.sleep(delay).await;
     }
@@ -132,8 +132,8 @@ async fn answer(
     }
     match outcome {
         Answered::Reply(reply) => Ok(response(reply)),
-        Answered::Reset => Err(Broken::Reset),
-        Answered::BadContentLength(reply) => Err(Broken::BadContentLength(reply)),
+        Answered::Reset => Err(BrokenReply::Reset),
+        Answered::BadContentLength(reply) => Err(BrokenReply::BadContentLength(reply)),
         Answered::Hang => std::future::pending().await,
     }
 }
@@ -142,11 +142,11 @@ fn taken_apart(
     target: &Target,
     line: &PeerInfo,
     request: Request<Incoming>,
-) -> (Received, Incoming) {
+) -> (ReceivedHttpRequest, Incoming) {
     let (head, content) = request.into_parts();
     let caller = line.caller();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
-    let received = Received {
+    let received = ReceivedHttpRequest {
         t: target.clock.now().as_secs_f64(),
         method: head.method.to_string(),
         path,

@@ -9,8 +9,8 @@ use super::super::path::FieldPath;
 use super::super::raw;
 use super::LoadContext;
 use crate::bank::{
-    Bank, BitRange, ByteOrder, Change, Computed, Reaction, Register, RegisterAccess, RegisterType,
-    Source, Table, UnitLayout, Value, WordOrder,
+    Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
+    RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
 use crate::limits;
 
@@ -191,7 +191,7 @@ fn register(
     let value_type = value_type(raw, path, mistakes)?;
     let count = count(raw, value_type, path, mistakes)?;
     let source = source(raw, value_type, path, mistakes)?;
-    let computed = matches!(source, Source::Computed(_));
+    let computed = matches!(source, RegisterSource::Computed(_));
     let reactions = raw.on_write.iter().flatten().enumerate();
     let reactions = reactions
         .filter_map(|(index, raw)| reaction(raw, &path.key("on_write").index(index), mistakes))
@@ -318,7 +318,7 @@ fn source(
     value_type: RegisterType,
     path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Option<Source> {
+) -> Option<RegisterSource> {
     let given = [
         ("value", raw.value.is_some()),
         ("ramp", raw.ramp.is_some()),
@@ -336,10 +336,9 @@ fn source(
         return None;
     }
     match computed(raw, path, mistakes) {
-        Some(computed) => Some(Source::Computed(computed)),
-        None => {
-            value(raw.value.as_ref(), value_type, &path.key("value"), mistakes).map(Source::Stored)
-        }
+        Some(computed) => Some(RegisterSource::Computed(computed)),
+        None => value(raw.value.as_ref(), value_type, &path.key("value"), mistakes)
+            .map(RegisterSource::Stored),
     }
 }
 
@@ -389,27 +388,31 @@ fn value(
     value_type: RegisterType,
     path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Option<Value> {
+) -> Option<RegisterValue> {
     let refused = match (raw, value_type) {
         (None, RegisterType::Hex { words }) => {
-            return Some(Value::Bytes(vec![0; usize::from(words) * 2]));
+            return Some(RegisterValue::Bytes(vec![0; usize::from(words) * 2]));
         }
-        (None, RegisterType::String { .. }) => return Some(Value::Text(String::new())),
-        (None, _) => return Some(Value::Integer(0)),
+        (None, RegisterType::String { .. }) => return Some(RegisterValue::Text(String::new())),
+        (None, _) => return Some(RegisterValue::Integer(0)),
         (Some(raw::RegisterValue::Text(digits)), RegisterType::Hex { .. }) => match bytes(digits) {
-            Some(bytes) => return Some(Value::Bytes(bytes)),
+            Some(bytes) => return Some(RegisterValue::Bytes(bytes)),
             None => {
                 format!("`{}`: expected an even number of hexadecimal digits", shortened(digits))
             }
         },
         (Some(raw::RegisterValue::Text(text)), RegisterType::String { .. }) => {
-            return Some(Value::Text(text.clone()));
+            return Some(RegisterValue::Text(text.clone()));
         }
         (Some(_), RegisterType::Hex { .. } | RegisterType::String { .. }) => {
             "a number, but the type takes text; put it into quotes".to_owned()
         }
-        (Some(raw::RegisterValue::Integer(number)), _) => return Some(Value::Integer(*number)),
-        (Some(raw::RegisterValue::Number(number)), _) => return Some(Value::Number(*number)),
+        (Some(raw::RegisterValue::Integer(number)), _) => {
+            return Some(RegisterValue::Integer(*number));
+        }
+        (Some(raw::RegisterValue::Number(number)), _) => {
+            return Some(RegisterValue::Number(*number));
+        }
         (Some(raw::RegisterValue::Text(text)), _) => {
             format!("text `{}`, but the type takes a number", shortened(text))
         }
@@ -458,9 +461,9 @@ fn reaction(raw: &raw::OnWrite, path: &FieldPath, mistakes: &mut Mistakes) -> Op
             let Some(value) = &raw.value else {
                 return refuse(path.clone(), "`set` needs `value`: what the register becomes");
             };
-            (register, Change::Set(plain_value(value)))
+            (register, ReactionChange::Set(plain_value(value)))
         }
-        (None, Some(register), None) => (register, Change::Copy),
+        (None, Some(register), None) => (register, ReactionChange::Copy),
         (None, None, Some(register)) => {
             let Some(per_second) = raw.per_second else {
                 return refuse(
@@ -468,7 +471,7 @@ fn reaction(raw: &raw::OnWrite, path: &FieldPath, mistakes: &mut Mistakes) -> Op
                     "`ramp` needs `per_second`: how far it moves in a second",
                 );
             };
-            (register, Change::RampToWritten { per_second })
+            (register, ReactionChange::RampToWritten { per_second })
         }
         _ => return refuse(path.clone(), "expected exactly one of `set`, `copy` and `ramp`"),
     };
@@ -486,10 +489,10 @@ fn reaction(raw: &raw::OnWrite, path: &FieldPath, mistakes: &mut Mistakes) -> Op
     Some(Reaction { after, table, address, change })
 }
 
-fn plain_value(raw: &raw::RegisterValue) -> Value {
+fn plain_value(raw: &raw::RegisterValue) -> RegisterValue {
     match raw {
-        raw::RegisterValue::Integer(number) => Value::Integer(*number),
-        raw::RegisterValue::Number(number) => Value::Number(*number),
-        raw::RegisterValue::Text(text) => Value::Text(text.clone()),
+        raw::RegisterValue::Integer(number) => RegisterValue::Integer(*number),
+        raw::RegisterValue::Number(number) => RegisterValue::Number(*number),
+        raw::RegisterValue::Text(text) => RegisterValue::Text(text.clone()),
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn status(call: &Call<'_>) -> HttpReply {
         let message = "no request has this id, or it was too long ago";
         return HttpReply::error(StatusCode::NOT_FOUND, "unknown_status", message);
     }
-    let entries: Vec<Shown<'_>> = entries.iter().map(Shown::from).collect();
+    let entries: Vec<StatusEntry<'_>> = entries.iter().map(StatusEntry::from).collect();
     HttpReply::json(StatusCode::OK, &entries)
 }
 
@@ -121,7 +121,7 @@ fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, HttpReply> {
 
 /// A status entry as the device prints it.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct StatusEntry<'a> {
     action_id: &'a str,
     id: u64,
     code: i32,
@@ -129,7 +129,7 @@ struct Shown<'a> {
     exe_time: Duration,
 }
 
-impl<'a> From<&'a RequestStatus> for Shown<'a> {
+impl<'a> From<&'a RequestStatus> for StatusEntry<'a> {
     fn from(status: &'a RequestStatus) -> Self {
         let RequestStatus { action, id, code, exe_time } = status;
         Self { action_id: action, id: *id, code: *code, exe_time: *exe_time }
@@ -161,7 +161,7 @@ mod tests {
                 code: 200,
                 exe_time: Duration::from_millis(millis),
             };
-            serde_json::to_string(&Shown::from(&status)).unwrap()
+            serde_json::to_string(&StatusEntry::from(&status)).unwrap()
         };
         for (millis, printed) in [
             (0, "0"),

@@ -69,7 +69,7 @@ pub enum DigestError {
 
 /// A parameter's value as it stands in the header.
 #[derive(Debug, Clone, Copy)]
-struct Value<'a> {
+struct FieldValue<'a> {
     text: &'a str,
     quoted: bool,
 }
@@ -163,7 +163,7 @@ fn check_algorithm(algorithm: Option<&str>, strict: bool) -> Result<(), DigestEr
 
 /// `name=value` or `name="value"`, with commas between them; empty elements are skipped (RFC 9110
 /// §5.6.1).
-fn parameters(list: &str) -> Result<[Option<Value<'_>>; NAMES.len()], DigestError> {
+fn parameters(list: &str) -> Result<[Option<FieldValue<'_>>; NAMES.len()], DigestError> {
     let mut found = [None; NAMES.len()];
     let mut rest = list.trim_matches(BLANK);
     for _ in 0..limits::AUTHORIZATION_PARAMETERS {
@@ -193,12 +193,12 @@ fn parameters(list: &str) -> Result<[Option<Value<'_>>; NAMES.len()], DigestErro
 const BLANK: [char; 2] = [' ', '\t'];
 
 /// A value, and what follows it.
-fn value(text: &str) -> Result<(Value<'_>, &str), DigestError> {
+fn value(text: &str) -> Result<(FieldValue<'_>, &str), DigestError> {
     let Some(inside) = text.strip_prefix('"') else {
         // An unquoted value is a token; the bytes of a URL or of base64 are let through, too.
         let end = text.find(|c: char| c == ',' || c == '"' || BLANK.contains(&c));
         let (text, rest) = text.split_at(end.unwrap_or(text.len()));
-        return Ok((Value { text, quoted: false }, rest));
+        return Ok((FieldValue { text, quoted: false }, rest));
     };
     let mut escaped = false;
     let end = inside.bytes().position(|byte| {
@@ -207,7 +207,7 @@ fn value(text: &str) -> Result<(Value<'_>, &str), DigestError> {
         ends
     });
     let end = end.ok_or(DigestError::Syntax)?;
-    Ok((Value { text: &inside[..end], quoted: true }, &inside[end + 1..]))
+    Ok((FieldValue { text: &inside[..end], quoted: true }, &inside[end + 1..]))
 }
 
 fn is_token_byte(byte: u8) -> bool {

@@ -21,7 +21,7 @@ use crate::fault::{ApiCall, ApiEffect, Verdict};
 /// The connection ends in place of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is broken on purpose")]
-pub(super) struct Broken;
+pub(super) struct BrokenConnection;
 
 /// Answers a request of one connection, with all that befalls it.
 pub(super) async fn answer(
@@ -29,7 +29,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     local: Option<LocalAddr>,
     wire: &Arc<DeliveryControl>,
-) -> Result<Response<Body<BodyConsumed>>, Broken> {
+) -> Result<Response<Body<BodyConsumed>>, BrokenConnection> {
     if wire.is_parting() || api.device.power() != Power::Up {
         // Nobody is there any more; the connection drops as soon as whoever serves it has noticed.
         return hang(request).await;
@@ -60,7 +60,7 @@ pub(super) async fn answer(
         Some(ApiEffect::Reset) => {
             wait(api, due).await;
             wire.end(DeliveryEnd::Reset);
-            return Err(Broken);
+            return Err(BrokenConnection);
         }
         Some(ApiEffect::Hang) => return hang(request).await,
     };

@@ -68,7 +68,7 @@ impl Body for Paced {
 }
 
 /// An image that was received whole.
-struct Received {
+struct ReceivedUpload {
     name: String,
     size: u64,
     md5: [u8; 16],
@@ -100,8 +100,8 @@ pub(super) fn upload<'a>(
     })
 }
 
-fn accept(call: &Call<'_>, image: Received) -> HttpReply {
-    let Received { name, size, md5 } = image;
+fn accept(call: &Call<'_>, image: ReceivedUpload) -> HttpReply {
+    let ReceivedUpload { name, size, md5 } = image;
     let device = call.device();
     let known = device.hardware().images.iter().find(|image| image.fits(&name, size, &md5));
     let firmware = known.map(|FirmwareImage { firmware, .. }| *firmware);
@@ -121,7 +121,7 @@ fn accept(call: &Call<'_>, image: Received) -> HttpReply {
     down(call, reply.closing(), RebootCause::Updated)
 }
 
-async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, HttpReply> {
+async fn receive(call: &Call<'_>, body: body::Upload) -> Result<ReceivedUpload, HttpReply> {
     let kind = call.head().headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = match multer::parse_boundary(kind.unwrap_or_default()) {
         Ok(boundary) => boundary,
@@ -156,8 +156,11 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<Received, HttpRe
             sum.update(&piece);
         }
         if wanted {
-            image =
-                Some(Received { name: name.unwrap_or_default(), size, md5: sum.finalize().into() });
+            image = Some(ReceivedUpload {
+                name: name.unwrap_or_default(),
+                size,
+                md5: sum.finalize().into(),
+            });
         }
     }
     let image = image.ok_or_else(|| bad("missing_file", "there is no field `file`"))?;

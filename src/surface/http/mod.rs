@@ -37,5 +37,5 @@ pub(crate) mod write_limit;
 
 pub use self::reply::{Body, BrokenOff, HttpReply};
 pub(crate) use self::router::method_not_allowed;
-pub use self::router::{Api, ApiRoute, Call, Endpoint, ROUTES};
+pub use self::router::{Api, ApiEndpoint, ApiRoute, Call, ROUTES};
 pub use self::server::{ApiServer, ListenerPause};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use hyper::StatusCode;
 
-use super::{ApiRoute, Call, Endpoint, HttpReply, ROUTES, openapi};
+use super::{ApiEndpoint, ApiRoute, Call, HttpReply, ROUTES, openapi};
 use crate::device::Identity;
 use crate::fault::Method;
 
@@ -52,7 +52,7 @@ fn routes(identity: &Identity) -> String {
 }
 
 /// Whether a link to it shows something that is not on the page.
-fn leads_somewhere(route: &ApiRoute, endpoint: &Endpoint) -> bool {
+fn leads_somewhere(route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
     endpoint.method == Method::Get && route.path != "/" && !openapi::needs_query(route, endpoint)
 }
 

@@ -253,11 +253,13 @@ impl HttpReply {
     #[must_use]
     pub fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
         let (kind, rest) = match self.content {
-            ReplyContent::Whole { kind, bytes } => (Some(kind), Rest::Piece(bytes)),
-            ReplyContent::Pieces { kind, pieces } => (Some(kind), Rest::Pieces(pieces)),
-            ReplyContent::Events(events) => (Some(EVENTS), Rest::Events(events)),
-            ReplyContent::Nothing if self.status == StatusCode::NO_CONTENT => (None, Rest::Over),
-            ReplyContent::Nothing => (None, Rest::Piece(Bytes::new())),
+            ReplyContent::Whole { kind, bytes } => (Some(kind), BodyRest::Piece(bytes)),
+            ReplyContent::Pieces { kind, pieces } => (Some(kind), BodyRest::Pieces(pieces)),
+            ReplyContent::Events(events) => (Some(EVENTS), BodyRest::Events(events)),
+            ReplyContent::Nothing if self.status == StatusCode::NO_CONTENT => {
+                (None, BodyRest::Over)
+            }
+            ReplyContent::Nothing => (None, BodyRest::Piece(Bytes::new())),
         };
         let mut response = Response::new(());
         *response.status_mut() = self.status;
@@ -266,13 +268,13 @@ impl HttpReply {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         match &rest {
-            Rest::Piece(bytes) => {
+            BodyRest::Piece(bytes) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             }
-            Rest::Pieces(pieces) => {
+            BodyRest::Pieces(pieces) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.left));
             }
-            Rest::Events(_) | Rest::Broken | Rest::Over => {}
+            BodyRest::Events(_) | BodyRest::Broken | BodyRest::Over => {}
         }
         headers.extend(self.headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -288,7 +290,7 @@ impl HttpReply {
 /// The body of a [`HttpReply`].
 #[derive(Debug)]
 pub struct Body<G = ()> {
-    rest: Rest,
+    rest: BodyRest,
     _handed_over: G,
 }
 
@@ -297,7 +299,7 @@ pub struct Body<G = ()> {
 /// hyper drops a `ReplyContent-Length: 0` from its place and writes it behind all other headers where the
 /// body says that it has ended before it was asked. So a piece, though empty, has not.
 #[derive(Debug)]
-enum Rest {
+enum BodyRest {
     Piece(Bytes),
     Pieces(Pieces),
     /// What has no length is sent in chunks, to HTTP/1.0 up to the end of the connection.
@@ -315,13 +317,13 @@ pub struct BrokenOff;
 impl<G> Body<G> {
     /// The next piece of what has a length; none came where it breaks off.
     fn take(&mut self, piece: Option<Bytes>) -> Result<Frame<Bytes>, BrokenOff> {
-        if let (Rest::Pieces(pieces), Some(mut piece)) = (&mut self.rest, piece) {
+        if let (BodyRest::Pieces(pieces), Some(mut piece)) = (&mut self.rest, piece) {
             // More than was promised would be taken for the next reply.
             piece.truncate(usize::try_from(pieces.left).unwrap_or(usize::MAX));
             pieces.left -= piece.len() as u64;
             return Ok(Frame::data(piece));
         }
-        self.rest = Rest::Over;
+        self.rest = BodyRest::Over;
         Err(BrokenOff)
     }
 }
@@ -334,39 +336,39 @@ impl<G: Unpin> hyper::body::Body for Body<G> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        if let Rest::Pieces(Pieces { left: 1.., queue }) = &mut self.rest {
+        if let BodyRest::Pieces(Pieces { left: 1.., queue }) = &mut self.rest {
             let piece = ready!(queue.poll_recv(context));
             return Poll::Ready(Some(self.take(piece)));
         }
-        if let Rest::Events(Events { queue, breaks }) = &mut self.rest {
+        if let BodyRest::Events(Events { queue, breaks }) = &mut self.rest {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
             if breaks.0.off.load(Ordering::Acquire) {
                 // hyper writes what it has only when there is nothing more for the moment, and
                 // throws it away on an error: so the error comes with the next poll.
-                self.rest = Rest::Broken;
+                self.rest = BodyRest::Broken;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
-        Poll::Ready(match std::mem::replace(&mut self.rest, Rest::Over) {
-            Rest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
-            Rest::Broken => Some(Err(BrokenOff)),
-            Rest::Pieces(_) | Rest::Events(_) | Rest::Over => None,
+        Poll::Ready(match std::mem::replace(&mut self.rest, BodyRest::Over) {
+            BodyRest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
+            BodyRest::Broken => Some(Err(BrokenOff)),
+            BodyRest::Pieces(_) | BodyRest::Events(_) | BodyRest::Over => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.rest, Rest::Over | Rest::Pieces(Pieces { left: 0, .. }))
+        matches!(self.rest, BodyRest::Over | BodyRest::Pieces(Pieces { left: 0, .. }))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.rest {
-            Rest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Rest::Pieces(pieces) => SizeHint::with_exact(pieces.left),
-            Rest::Over => SizeHint::with_exact(0),
-            Rest::Events(_) | Rest::Broken => SizeHint::default(),
+            BodyRest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            BodyRest::Pieces(pieces) => SizeHint::with_exact(pieces.left),
+            BodyRest::Over => SizeHint::with_exact(0),
+            BodyRest::Events(_) | BodyRest::Broken => SizeHint::default(),
         }
     }
 }

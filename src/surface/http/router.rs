@@ -36,12 +36,12 @@ pub struct ApiRoute {
     /// Whether it takes a licence.
     pub licensed: bool,
     /// What can be done with it.
-    pub endpoints: &'static [Endpoint],
+    pub endpoints: &'static [ApiEndpoint],
 }
 
 /// A method of a path.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct ApiEndpoint {
     /// The method.
     pub method: Method,
     /// What it does, in a sentence.
@@ -282,8 +282,8 @@ pub static ROUTES: &[ApiRoute] = &[
 
 const ANY: Firmware = Firmware { major: 0, minor: 0, release: 0 };
 
-const fn get(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
-    Endpoint {
+const fn get(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> ApiEndpoint {
+    ApiEndpoint {
         method: Method::Get,
         about,
         body_limit: limits::JSON_BODY_BYTES,
@@ -291,16 +291,16 @@ const fn get(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoi
     }
 }
 
-const fn post(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
-    Endpoint { method: Method::Post, ..get(about, handler) }
+const fn post(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> ApiEndpoint {
+    ApiEndpoint { method: Method::Post, ..get(about, handler) }
 }
 
-const fn put(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
-    Endpoint { method: Method::Put, ..get(about, handler) }
+const fn put(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> ApiEndpoint {
+    ApiEndpoint { method: Method::Put, ..get(about, handler) }
 }
 
-const fn delete(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Endpoint {
-    Endpoint { method: Method::Delete, ..get(about, handler) }
+const fn delete(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> ApiEndpoint {
+    ApiEndpoint { method: Method::Delete, ..get(about, handler) }
 }
 
 /// A handler that waits.
@@ -308,8 +308,8 @@ const fn later(
     method: Method,
     about: &'static str,
     handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>,
-) -> Endpoint {
-    Endpoint {
+) -> ApiEndpoint {
+    ApiEndpoint {
         method,
         about,
         body_limit: limits::JSON_BODY_BYTES,
@@ -318,11 +318,11 @@ const fn later(
 }
 
 /// An endpoint whose handler reads the body itself.
-const fn streaming(about: &'static str, body_limit: usize, handler: Streaming) -> Endpoint {
-    Endpoint { method: Method::Post, about, body_limit, handler: Handler::Streaming(handler) }
+const fn streaming(about: &'static str, body_limit: usize, handler: Streaming) -> ApiEndpoint {
+    ApiEndpoint { method: Method::Post, about, body_limit, handler: Handler::Streaming(handler) }
 }
 
-impl Endpoint {
+impl ApiEndpoint {
     const fn up_to(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
@@ -382,7 +382,7 @@ pub struct Api {
 /// What a request that passed all checks is for.
 #[derive(Clone, Copy)]
 struct Found<'a> {
-    endpoint: &'static Endpoint,
+    endpoint: &'static ApiEndpoint,
     kept: &'a ReplyCache,
 }
 
@@ -569,7 +569,7 @@ where
 }
 
 impl ApiRoute {
-    fn endpoint(&self, method: &str) -> Result<&Endpoint, HttpReply> {
+    fn endpoint(&self, method: &str) -> Result<&ApiEndpoint, HttpReply> {
         let found = self.endpoints.iter().find(|endpoint| endpoint.method.as_str() == method);
         found.ok_or_else(|| method_not_allowed(method, &self.methods()))
     }

@@ -28,7 +28,7 @@ use crate::tasks::Tasks;
 /// A device's API on a socket. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct ApiServer {
-    listening: Listening,
+    listening: TcpAcceptor,
     /// What feeds the streams of its connections; ends with them.
     streams: Arc<Tasks>,
 }
@@ -59,7 +59,7 @@ impl ApiServer {
     fn new(port: Port, api: Arc<Api>) -> Self {
         let (motions, streams) = (api.clock.activity().clone(), Arc::clone(&api.streams));
         let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
-        Self { listening: Listening::new(port, serve), streams }
+        Self { listening: TcpAcceptor::new(port, serve), streams }
     }
 
     /// Where it listens.
@@ -146,7 +146,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A listener and its connections; all end when it is dropped.
-pub(crate) struct Listening {
+pub(crate) struct TcpAcceptor {
     pub(crate) address: SocketAddr,
     port: Locked<Port>,
     connections: Arc<Tasks>,
@@ -161,7 +161,7 @@ pub(crate) struct Listening {
 /// Serves a connection to its end.
 type Serve = Arc<dyn Fn(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-impl fmt::Debug for Listening {
+impl fmt::Debug for TcpAcceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listening").field("address", &self.address).finish_non_exhaustive()
     }
@@ -174,7 +174,7 @@ pub struct ListenerPause {
     _gate: OwnedMutexGuard<()>,
 }
 
-impl Listening {
+impl TcpAcceptor {
     /// Accepts connections and hands each to `serve`, at most [`limits::HTTP_CONNECTIONS`] at once:
     /// further ones wait in the listener's backlog.
     pub(crate) fn start<F>(
@@ -189,7 +189,7 @@ impl Listening {
         Ok(listening)
     }
 
-    /// The same, but nobody accepts before [`Listening::open`].
+    /// The same, but nobody accepts before [`TcpAcceptor::open`].
     fn new<F>(port: Port, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,

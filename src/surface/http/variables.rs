@@ -14,7 +14,7 @@ pub(super) fn list(call: &Call<'_>) -> HttpReply {
     let snapshot = call.device().snapshot();
     let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
     variables::each(&Facts::of(call.device(), &snapshot), |name, value| {
-        pairs.push(Pair(name.to_owned(), value.to_owned()));
+        pairs.push(NameValue(name.to_owned(), value.to_owned()));
     });
     HttpReply::json(StatusCode::OK, &pairs)
 }
@@ -39,9 +39,9 @@ pub(super) fn render(call: &Call<'_>) -> HttpReply {
 }
 
 /// An object with one member.
-struct Pair(String, String);
+struct NameValue(String, String);
 
-impl Serialize for Pair {
+impl Serialize for NameValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map([(&self.0, &self.1)])
     }

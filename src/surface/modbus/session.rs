@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
-use crate::modbus::{OK, ReceivedRequest, Service};
+use crate::modbus::{ModbusService, OK, ReceivedRequest};
 use crate::wire::{self, Exception, ReplyPdu};
 
 /// Registers of one read at the most.
@@ -38,7 +38,7 @@ impl DeviceSession {
     }
 }
 
-impl Service for DeviceSession {
+impl ModbusService for DeviceSession {
     fn clock(&self) -> &Clock {
         &self.0.parts.clock
     }

@@ -80,7 +80,7 @@ pub enum MqttState {
 }
 
 /// What the settings make the client do.
-struct Plan {
+struct MqttConnectionPlan {
     settings: MqttSettings,
     /// Counts the boots; a reboot drops the connection.
     boot: u64,
@@ -176,7 +176,7 @@ impl MqttClient {
     }
 
     /// What the settings make the client do, or why it does nothing.
-    fn plan(&self, view: &View) -> Result<Plan, String> {
+    fn plan(&self, view: &View) -> Result<MqttConnectionPlan, String> {
         let settings = view.config.mqtt.clone();
         let identity = self.parts.device.identity();
         if !settings.enable {
@@ -202,7 +202,7 @@ impl MqttClient {
             username: settings.username.clone(),
             password: settings.password.clone().unwrap_or_default(),
         };
-        Ok(Plan {
+        Ok(MqttConnectionPlan {
             boot: view.boot.ordinal,
             login,
             template: Template::parse(&settings.template),
@@ -213,7 +213,7 @@ impl MqttClient {
 
     /// Makes TLS ready. The settings say how much work their key is, and the system's certificates are
     /// files, so it is done where it holds up nobody; a clock movement waits for it.
-    async fn tls(&self, plan: &Plan) -> Tls {
+    async fn tls(&self, plan: &MqttConnectionPlan) -> Tls {
         if !plan.url.tls {
             return None;
         }
@@ -228,7 +228,7 @@ impl MqttClient {
     }
 
     /// Waits until the plan is out of date, and says why it is.
-    async fn replaced(&self, plan: &Plan) -> &'static str {
+    async fn replaced(&self, plan: &MqttConnectionPlan) -> &'static str {
         let mut changes = self.parts.device.changes();
         loop {
             changes.borrow_and_update();
@@ -245,7 +245,11 @@ impl MqttClient {
 
     /// Keeps a connection, but while a rule has the broker refuse them. The open one is in `session`,
     /// so that whoever ends this can take leave of the broker.
-    async fn serve(&self, plan: &Plan, session: &mut Option<MqttSession>) -> Infallible {
+    async fn serve(
+        &self,
+        plan: &MqttConnectionPlan,
+        session: &mut Option<MqttSession>,
+    ) -> Infallible {
         self.connecting(plan);
         // Of other settings.
         self.lock().reason = None;
@@ -309,7 +313,7 @@ impl MqttClient {
     /// published last.
     async fn attempt(
         &self,
-        plan: &Plan,
+        plan: &MqttConnectionPlan,
         tls: &Tls,
         session: &mut Option<MqttSession>,
         last: &mut Option<VirtualTime>,
@@ -326,7 +330,7 @@ impl MqttClient {
     }
 
     /// A connection that the broker accepted. A clock movement waits for it, though not for ever.
-    async fn connected(&self, plan: &Plan, tls: &Tls) -> Result<MqttSession, Failed> {
+    async fn connected(&self, plan: &MqttConnectionPlan, tls: &Tls) -> Result<MqttSession, Failed> {
         let motion = self.parts.clock.activity().enter();
         let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan, tls)));
         let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
@@ -338,7 +342,7 @@ impl MqttClient {
         connected.unwrap_or(Err(Failed::Session(Lost::Stalled("take the client"))))
     }
 
-    async fn connect(&self, plan: &Plan, tls: &Tls) -> Result<MqttSession, Failed> {
+    async fn connect(&self, plan: &MqttConnectionPlan, tls: &Tls) -> Result<MqttSession, Failed> {
         let BrokerUrl { host, port, .. } = &plan.url;
         let tls = tls.clone().transpose().map_err(Failed::Settings)?;
         let stream = self.parts.dial.dial(host, *port).await?;
@@ -357,7 +361,7 @@ impl MqttClient {
     /// Publishes message after message until the connection ends.
     async fn publish(
         &self,
-        plan: &Plan,
+        plan: &MqttConnectionPlan,
         session: &mut MqttSession,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
@@ -390,7 +394,7 @@ impl MqttClient {
     /// after it.
     async fn message(
         &self,
-        plan: &Plan,
+        plan: &MqttConnectionPlan,
         last: Option<VirtualTime>,
         mut readings: Readings,
     ) -> (Message, Readings) {
@@ -440,7 +444,7 @@ impl MqttClient {
     /// Hands a message to the kernel, or has a rule's way with it.
     async fn send(
         &self,
-        plan: &Plan,
+        plan: &MqttConnectionPlan,
         session: &mut MqttSession,
         message: Message,
     ) -> Result<(), Ended> {
@@ -476,13 +480,13 @@ impl MqttClient {
     }
 
     /// An attempt begins; what the last one came to still stands.
-    fn connecting(&self, plan: &Plan) {
+    fn connecting(&self, plan: &MqttConnectionPlan) {
         let mut status = self.lock();
         self.turn(&mut status, MqttState::Connecting);
         status.broker = Some(plan.url.to_string());
     }
 
-    fn has_connected(&self, plan: &Plan) {
+    fn has_connected(&self, plan: &MqttConnectionPlan) {
         let mut status = self.lock();
         self.turn(&mut status, MqttState::Connected);
         status.reason = None;
@@ -492,7 +496,7 @@ impl MqttClient {
         });
     }
 
-    fn disconnected(&self, plan: &Plan, reason: &str) {
+    fn disconnected(&self, plan: &MqttConnectionPlan, reason: &str) {
         let mut status = self.lock();
         let connected = status.state == MqttState::Connected;
         self.turn(&mut status, MqttState::Connecting);
@@ -506,7 +510,7 @@ impl MqttClient {
         }
     }
 
-    fn not_connected(&self, plan: &Plan, failed: &Failed) {
+    fn not_connected(&self, plan: &MqttConnectionPlan, failed: &Failed) {
         let reason = failed.to_string();
         if let Failed::Unreached(Unreached::Denied(policy)) = failed
             && self.lock().reason.as_deref() != Some(&*reason)
@@ -521,7 +525,7 @@ impl MqttClient {
     }
 
     /// Notes why there is no connection; in the journal once, however many tries come to the same.
-    fn failed(&self, plan: &Plan, reason: &str) {
+    fn failed(&self, plan: &MqttConnectionPlan, reason: &str) {
         let mut status = self.lock();
         self.turn(&mut status, MqttState::Connecting);
         status.broker = Some(plan.url.to_string());

@@ -30,7 +30,7 @@ impl RegisterMap {
     /// All that is wrong with it. Where two registers meet is only looked at when each is sound in
     /// itself.
     pub fn parse_value(value: &Value, word_order: bool) -> Result<Self, Vec<MapError>> {
-        let mut walk = Walk { word_order, errors: Vec::new() };
+        let mut walk = MapReader { word_order, errors: Vec::new() };
         let items = json::array(value).map_err(|message| vec![MapError::new("", message)])?;
         let sets: Vec<_> = items
             .iter()
@@ -41,12 +41,12 @@ impl RegisterMap {
     }
 }
 
-struct Walk {
+struct MapReader {
     word_order: bool,
     errors: Vec<MapError>,
 }
 
-impl Walk {
+impl MapReader {
     /// What was read of a field; what is wrong with it is kept.
     fn read<T>(&mut self, field: String, read: Result<T, String>) -> Option<T> {
         read.map_err(|message| self.errors.push(MapError::new(field, message))).ok()

@@ -7,11 +7,11 @@ use super::{MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterSet};
 use crate::meter::Quantity;
 
 /// A register, or several alike.
-type Row = (usize, RegisterId, NumberType, i8);
+type FactoryRow = (usize, RegisterId, NumberType, i8);
 
 /// The sets: where each starts, and its registers. Powers and energies have the scaler 3, so that
 /// they read in W, var, VA, Wh and varh; so has the power factor, in the vendor's own map.
-const SETS: [(u16, &[Row]); 6] = [
+const SETS: [(u16, &[FactoryRow]); 6] = [
     (
         1,
         &[
@@ -81,7 +81,7 @@ const SETS: [(u16, &[Row]); 6] = [
 
 /// The sets, written out.
 pub(super) fn sets() -> Vec<RegisterSet> {
-    let set = |(start_address, rows): &(u16, &[Row])| RegisterSet {
+    let set = |(start_address, rows): &(u16, &[FactoryRow])| RegisterSet {
         start_address: *start_address,
         word_order: MapWordOrder::Msw,
         registers: rows

@@ -64,7 +64,7 @@ struct Extent {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct ListedRegister<'a> {
     id: &'a str,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     number: Option<&'a str>,
@@ -88,7 +88,7 @@ impl Serialize for FormattedAddress {
     }
 }
 
-fn compact(set: &RegisterSet) -> Set<'static, Shown<'static>> {
+fn compact(set: &RegisterSet) -> Set<'static, ListedRegister<'static>> {
     Set {
         start_address: FormattedAddress(set.start_address.into(), AddressFormat::Dec),
         word_order: (set.word_order != MapWordOrder::default()).then(|| set.word_order.name()),
@@ -101,14 +101,14 @@ fn detailed(
     set: &RegisterSet,
     format: AddressFormat,
     word_order: bool,
-) -> Set<'static, Shown<'static>> {
+) -> Set<'static, ListedRegister<'static>> {
     let start = u32::from(set.start_address);
     let mut next = start;
     let registers = set.registers.iter().map(|register| {
         let address = Some(FormattedAddress(next, format));
         let words = register.words();
         next += u32::from(words);
-        Shown { address, size: Some(words), ..shown(*register) }
+        ListedRegister { address, size: Some(words), ..shown(*register) }
     });
     Set {
         start_address: FormattedAddress(start, format),
@@ -122,9 +122,9 @@ fn detailed(
 }
 
 /// Type and scaler belong to numbers alone.
-fn shown(register: MappedRegister) -> Shown<'static> {
+fn shown(register: MappedRegister) -> ListedRegister<'static> {
     let is_number = register.id.bytes().is_none();
-    Shown {
+    ListedRegister {
         id: register.id.name(),
         number: is_number.then(|| register.number.name()),
         scaler: is_number.then_some(register.scaler),

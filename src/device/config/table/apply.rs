@@ -71,7 +71,7 @@ impl<T: Clone> Object<T> {
         around: &WriteContext<'_>,
     ) -> Result<Applied<T>, Vec<FieldError>> {
         let top = json::object(given).map_err(|message| vec![FieldError::new("", message)])?;
-        let mut walk = Walk {
+        let mut walk = WriteReader {
             fields: self.fields,
             firmware,
             value: now.clone(),
@@ -80,7 +80,7 @@ impl<T: Clone> Object<T> {
             errors: Vec::new(),
         };
         walk.object(top, "");
-        let Walk { mut value, named, unknown, errors, .. } = walk;
+        let WriteReader { mut value, named, unknown, errors, .. } = walk;
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -116,7 +116,7 @@ enum NamedBy {
     ByPath,
 }
 
-struct Walk<T: 'static> {
+struct WriteReader<T: 'static> {
     fields: &'static [Field<T>],
     firmware: Firmware,
     value: T,
@@ -125,7 +125,7 @@ struct Walk<T: 'static> {
     errors: Vec<FieldError>,
 }
 
-impl<T: Clone> Walk<T> {
+impl<T: Clone> WriteReader<T> {
     /// Depth is bounded by that of the table.
     fn object(&mut self, given: &Map<String, Value>, place: &str) {
         for (key, value) in given {

@@ -18,7 +18,7 @@ use crate::device::network::Site;
 
 pub use self::apply::{Applied, FieldError, Write};
 pub use self::kind::{FieldKind, FieldUnit, TextRule};
-pub use self::schema::Side;
+pub use self::schema::SchemaSide;
 
 /// What one path of the API reads and writes.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::{Field, FieldKind, FieldUnit, Object, TextRule};
 
 /// Whose schema it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum SchemaSide {
     /// What a write takes.
     Write,
     /// What a GET shows.
@@ -19,17 +19,17 @@ impl<T> Object<T> {
     /// The schema of the object, with `defaults` as the defaults. Unknown keys are allowed, as the
     /// device ignores them.
     #[must_use]
-    pub fn schema(&self, side: Side, defaults: &T) -> Value {
+    pub fn schema(&self, side: SchemaSide, defaults: &T) -> Value {
         let mut whole = group();
         for field in self.fields {
             let there = match side {
-                Side::Write => !field.kind.is_reply_only(),
-                Side::Read => !field.secret,
+                SchemaSide::Write => !field.kind.is_reply_only(),
+                SchemaSide::Read => !field.secret,
             };
             if there {
                 insert(&mut whole, field.path, field.schema(side, defaults));
             }
-            if let (Side::Write, Some(alias)) = (side, field.alias) {
+            if let (SchemaSide::Write, Some(alias)) = (side, field.alias) {
                 let mut same = field.schema(side, defaults);
                 same["description"] = format!("`{}` by its other name.", field.path).into();
                 insert(&mut whole, alias, same);
@@ -59,7 +59,7 @@ fn insert(whole: &mut Value, path: &str, schema: Value) {
 }
 
 impl<T> Field<T> {
-    fn schema(&self, side: Side, defaults: &T) -> Value {
+    fn schema(&self, side: SchemaSide, defaults: &T) -> Value {
         let mut schema = self.kind.schema();
         let mut about = self.about.to_owned();
         if let FieldKind::Text(_, rule) | FieldKind::OptionalText(_, rule) = &self.kind
@@ -80,7 +80,7 @@ impl<T> Field<T> {
         if self.kind.is_reply_only() {
             schema.insert("readOnly".into(), true.into());
         }
-        if let Some(default) = self.default(defaults).filter(|_| side == Side::Write) {
+        if let Some(default) = self.default(defaults).filter(|_| side == SchemaSide::Write) {
             schema.insert("default".into(), default);
         }
         Value::Object(schema)

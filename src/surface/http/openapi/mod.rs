@@ -11,7 +11,7 @@ mod schemas;
 use serde_json::{Map, Value, json};
 
 use self::operations::{MediaContent, Operation, Parameter, Takes};
-use super::{ApiRoute, Endpoint, ROUTES};
+use super::{ApiEndpoint, ApiRoute, ROUTES};
 
 /// The description, as JSON for people: indented, with a line end.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn text() -> String {
 }
 
 /// Whether it answers only to a query.
-pub(super) fn needs_query(route: &ApiRoute, endpoint: &Endpoint) -> bool {
+pub(super) fn needs_query(route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
     operations_of(route, endpoint)
         .flat_map(|operation| operation.query)
         .any(|parameter| parameter.required)
@@ -28,7 +28,7 @@ pub(super) fn needs_query(route: &ApiRoute, endpoint: &Endpoint) -> bool {
 
 fn operations_of(
     route: &ApiRoute,
-    endpoint: &Endpoint,
+    endpoint: &ApiEndpoint,
 ) -> impl Iterator<Item = &'static Operation> {
     operations::ALL.iter().filter(|operation| operation.is_of(route, endpoint))
 }
@@ -89,7 +89,7 @@ const DESCRIPTION: &str = "The HTTP API of the whatwatt Go energy gateway (WW_Go
      `X-Content-Type-Options: nosniff` and `Cache-Control: no-store, no-cache`. Faults of a scenario \
      add answers that are not listed here.";
 
-fn describe(route: &ApiRoute, endpoint: &Endpoint, operation: &Operation) -> Value {
+fn describe(route: &ApiRoute, endpoint: &ApiEndpoint, operation: &Operation) -> Value {
     let mut described = json!({
         "operationId": operation.id(),
         "summary": endpoint.about,
@@ -151,7 +151,7 @@ const COMMON: [(u16, &str); 5] = [
     (413, "The body is too large."),
 ];
 
-fn responses(route: &ApiRoute, endpoint: &Endpoint, operation: &Operation) -> Value {
+fn responses(route: &ApiRoute, endpoint: &ApiEndpoint, operation: &Operation) -> Value {
     let mut responses = Map::new();
     for answer in operation.answers {
         add(&mut responses, answer.status, answer.about, answer.content);

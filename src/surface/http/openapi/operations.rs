@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{ApiRoute, Endpoint};
+use super::super::{ApiEndpoint, ApiRoute};
 use crate::fault::Method;
 
 /// A method of a path, as `OpenAPI` has them.
@@ -12,15 +12,15 @@ pub(super) struct Operation {
     /// The path of its route.
     route: &'static str,
     /// What stands for `*` at the end of the route's path.
-    rest: Rest,
+    rest: PathSuffix,
     pub(super) query: &'static [Parameter],
     pub(super) takes: Takes,
-    pub(super) answers: &'static [Answer],
+    pub(super) answers: &'static [OperationReply],
 }
 
 /// What follows the path of a route that ends in `/*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
+enum PathSuffix {
     /// Nothing.
     No,
     /// A slash: the folder itself.
@@ -53,7 +53,7 @@ pub(super) enum Takes {
 
 /// An answer, beside those that every operation may give.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct OperationReply {
     pub(super) status: u16,
     pub(super) about: &'static str,
     pub(super) content: MediaContent,
@@ -82,10 +82,17 @@ pub(super) enum MediaContent {
 
 impl Operation {
     const fn of(method: Method, route: &'static str) -> Self {
-        Self { method, route, rest: Rest::No, query: &[], takes: Takes::Nothing, answers: &[] }
+        Self {
+            method,
+            route,
+            rest: PathSuffix::No,
+            query: &[],
+            takes: Takes::Nothing,
+            answers: &[],
+        }
     }
 
-    const fn under(mut self, rest: Rest) -> Self {
+    const fn under(mut self, rest: PathSuffix) -> Self {
         self.rest = rest;
         self
     }
@@ -100,13 +107,13 @@ impl Operation {
         self
     }
 
-    const fn answers(mut self, answers: &'static [Answer]) -> Self {
+    const fn answers(mut self, answers: &'static [OperationReply]) -> Self {
         self.answers = answers;
         self
     }
 
     /// Whether it is one of this endpoint's.
-    pub(super) fn is_of(&self, route: &ApiRoute, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_of(&self, route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
         self.route == route.path && self.method == endpoint.method
     }
 
@@ -114,14 +121,14 @@ impl Operation {
     pub(super) fn path(&self) -> String {
         let base = self.route.strip_suffix("/*").unwrap_or(self.route);
         match self.rest {
-            Rest::No => base.to_owned(),
-            Rest::Slash => format!("{base}/"),
-            Rest::Path => format!("{base}/{{path}}"),
+            PathSuffix::No => base.to_owned(),
+            PathSuffix::Slash => format!("{base}/"),
+            PathSuffix::Path => format!("{base}/{{path}}"),
         }
     }
 
     pub(super) fn path_parameter(&self) -> Option<Value> {
-        (self.rest == Rest::Path).then(|| {
+        (self.rest == PathSuffix::Path).then(|| {
             json!({
                 "name": "path",
                 "in": "path",
@@ -139,28 +146,29 @@ impl Operation {
         let words: Vec<&str> = words.split_whitespace().collect();
         let method = self.method.as_str().to_ascii_lowercase();
         let name = if words.is_empty() { "page".to_owned() } else { words.join("_") };
-        let folder = if self.rest == Rest::Slash { "_root" } else { "" };
+        let folder = if self.rest == PathSuffix::Slash { "_root" } else { "" };
         format!("{method}_{name}{folder}")
     }
 }
 
-const fn ok(about: &'static str, schema: &'static str) -> Answer {
-    Answer { status: 200, about, content: MediaContent::Json(schema) }
+const fn ok(about: &'static str, schema: &'static str) -> OperationReply {
+    OperationReply { status: 200, about, content: MediaContent::Json(schema) }
 }
 
-const fn answer(status: u16, about: &'static str, content: MediaContent) -> Answer {
-    Answer { status, about, content }
+const fn answer(status: u16, about: &'static str, content: MediaContent) -> OperationReply {
+    OperationReply { status, about, content }
 }
 
-const fn error(status: u16, about: &'static str) -> Answer {
-    Answer { status, about, content: MediaContent::Error }
+const fn error(status: u16, about: &'static str) -> OperationReply {
+    OperationReply { status, about, content: MediaContent::Error }
 }
 
-const fn done(about: &'static str) -> Answer {
-    Answer { status: 204, about, content: MediaContent::Empty }
+const fn done(about: &'static str) -> OperationReply {
+    OperationReply { status: 204, about, content: MediaContent::Empty }
 }
 
-const REFUSED: Answer = error(400, "It is no JSON, or a field was refused; `details` names it.");
+const REFUSED: OperationReply =
+    error(400, "It is no JSON, or a field was refused; `details` names it.");
 
 use Method::{Delete, Get, Post, Put};
 
@@ -292,21 +300,21 @@ pub(super) static ALL: &[Operation] = &[
         error(415, "It is no `multipart/form-data`."),
         error(503, "Another upload is under way."),
     ]),
-    Operation::of(Get, "/sdcard/*").under(Rest::Slash).answers(&[
+    Operation::of(Get, "/sdcard/*").under(PathSuffix::Slash).answers(&[
         ok("What is on the card.", "Listing"),
         NO_CARD,
     ]),
     Operation::of(Delete, "/sdcard/*")
-        .under(Rest::Slash)
+        .under(PathSuffix::Slash)
         .answers(&[error(400, "The card itself cannot be deleted."), NO_CARD]),
-    Operation::of(Get, "/sdcard/*").under(Rest::Path).answers(&[
+    Operation::of(Get, "/sdcard/*").under(PathSuffix::Path).answers(&[
         answer(200, "The file; its type is by its extension. A folder's listing.", MediaContent::File),
         error(400, "The path is none."),
         error(404, "There is no such file or folder; from firmware 2.8.2 on 500."),
         answer(500, "There is no such file or folder; before firmware 2.8.2 404.", MediaContent::Text),
         NO_CARD,
     ]),
-    Operation::of(Delete, "/sdcard/*").under(Rest::Path).answers(&[
+    Operation::of(Delete, "/sdcard/*").under(PathSuffix::Path).answers(&[
         done("It is gone, and all that was in it."),
         error(400, "The path is none, or the card itself."),
         error(404, "There is no such file or folder."),
@@ -335,7 +343,7 @@ pub(super) static ALL: &[Operation] = &[
     ]),
 ];
 
-const NO_CARD: Answer = error(503, "There is no card, or it does not answer.");
+const NO_CARD: OperationReply = error(503, "There is no card, or it does not answer.");
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::device::config::table::Side;
+use crate::device::config::table::SchemaSide;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::variables::VARIABLES;
 use crate::device::{Config, DeviceId};
@@ -20,8 +20,8 @@ pub(super) fn all() -> Map<String, Value> {
     let mut add = |name: &str, schema: Value| all.insert(name.to_owned(), schema);
     macro_rules! object {
         ($name:literal, $object:ident, $part:ident) => {
-            let [shown, taken] =
-                [Side::Read, Side::Write].map(|side| $object.schema(side, &factory.$part));
+            let [shown, taken] = [SchemaSide::Read, SchemaSide::Write]
+                .map(|side| $object.schema(side, &factory.$part));
             add($name, closed(shown));
             add(concat!($name, "Write"), taken);
         };
