@@ -10,7 +10,7 @@ use wwsim::device::Device;
 use wwsim::journal::Event;
 use wwsim::meter::MeterStatus;
 use wwsim::meter::signal::plan::{
-    Appliance, BatteryPlan, HouseholdPlan, Placement, PvPlan, Runs, Step,
+    Appliance, ApplianceStep, BatteryPlan, HouseholdPlan, Placement, PvPlan, Runs,
 };
 use wwsim::meter::signal::{Signal, SignalPlan};
 
@@ -399,7 +399,7 @@ fn a_battery_starts_from_the_midnight_before_the_scenario() {
 // Ruling: SIGNAL-8.
 #[test]
 fn an_appliance_may_run_twice_at_once() {
-    let program = vec![Step { watts: 1000.0, lasts: Duration::from_hours(2) }];
+    let program = vec![ApplianceStep { watts: 1000.0, lasts: Duration::from_hours(2) }];
     let runs = Runs::Started { a_year: 5000.0, from_hour: 0, until_hour: 24 };
     let television = Appliance {
         name: "television".to_owned(),
