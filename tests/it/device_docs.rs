@@ -40,6 +40,11 @@ fn files(below: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Whether a file has this extension.
+fn is_kind(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == extension)
+}
+
 fn relative(path: &Path) -> String {
     path.strip_prefix(ROOT).unwrap().to_str().unwrap().replace('\\', "/")
 }
@@ -80,7 +85,7 @@ fn parse_id(text: &str) -> Option<(&str, usize)> {
 /// The sections of the reference, without its README.
 fn sections() -> Vec<(String, String)> {
     let mut all = files("docs/device");
-    all.retain(|(path, _)| path.ends_with(".md") && !path.ends_with("/README.md"));
+    all.retain(|(path, _)| is_kind(path, "md") && !path.ends_with("/README.md"));
     assert!(all.len() > 15, "{} sections", all.len());
     all
 }
@@ -109,8 +114,7 @@ fn rulings() -> Result<Vec<Ruling>, Vec<String>> {
             } else if let Some(item) = line.strip_prefix("- ") {
                 let field = item.strip_prefix("**").and_then(|rest| rest.split_once("**"));
                 match (part, field) {
-                    ("Facts", Some(("Documented", _))) => {}
-                    ("Facts", Some(("Observed", _))) => {}
+                    ("Facts", Some(("Documented" | "Observed", _))) => {}
                     ("Rulings", Some((name, text))) if rulings.last().is_some() => {
                         let (name, text) =
                             (name.to_owned(), text.trim_start_matches(": ").to_owned());
@@ -143,7 +147,7 @@ fn cited<'a>(line: &'a str, prefixes: &BTreeSet<String>) -> Vec<&'a str> {
 fn named_by_tests() -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let (mut named, mut wrong) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
     for (path, text) in ["src", "tests"].into_iter().flat_map(files) {
-        if !path.ends_with(".rs") {
+        if !is_kind(&path, "rs") {
             continue;
         }
         let lines: Vec<_> = text.lines().map(str::trim).collect();
@@ -244,7 +248,7 @@ fn every_ruling_that_is_built_is_named_by_a_test() {
         let id = ruling.id();
         match named.get(&id) {
             None if ruling.is_built() => {
-                wrong.push(format!("{}: no test names {id}", ruling.place))
+                wrong.push(format!("{}: no test names {id}", ruling.place));
             }
             Some(places) if !ruling.is_built() => {
                 wrong.push(format!("{}: {id} is not built, says its status", places.join(", ")));

@@ -15,6 +15,7 @@ mod determinism;
 mod device_docs;
 mod device_modbus;
 mod device_rulings;
+mod device_tables;
 mod frozen;
 mod guides;
 mod harness;
