@@ -21,6 +21,7 @@ use super::{
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
+use crate::net::inflight::ActionOrigin;
 use crate::rng::{Draws, RandomStream};
 
 /// A rule: what, when, and the name under which it is counted.
@@ -982,6 +983,12 @@ impl TargetPlace {
                 .action
                 .as_deref()
                 .is_none_or(|action| request.from.is_some_and(|from| from.action == action))
+    }
+}
+
+impl<'a> From<&'a ActionOrigin> for ActionCall<'a> {
+    fn from(origin: &'a ActionOrigin) -> Self {
+        Self { device: &origin.device, action: &origin.action }
     }
 }
 

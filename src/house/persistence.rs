@@ -296,7 +296,7 @@ mod tests {
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
         let house = House::start(scenario).await.unwrap();
-        let (device, keeper) = (house.devices().next().unwrap(), house.inside.keeper.as_ref());
+        let (device, keeper) = (house.devices().next().unwrap(), house.core.keeper.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));

@@ -8,11 +8,11 @@ use super::super::model::SlavePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::LoadContext;
-use crate::bank::{
+use crate::limits;
+use crate::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
     RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
-use crate::limits;
 
 /// The slaves, each with whether it is known in detail.
 pub(super) fn slaves(

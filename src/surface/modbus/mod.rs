@@ -19,11 +19,11 @@ use self::follower::Follower;
 use crate::clock::Clock;
 use crate::device::{Device, Feature, Licensed, Profile};
 use crate::fault::Engine;
-use crate::inflight::ConnectionRegistry;
 use crate::journal::{Event, Journal};
-use crate::modbus::BACKLOG;
+use crate::modbus::server::BACKLOG;
+use crate::net::inflight::ConnectionRegistry;
+use crate::net::sockets::Port;
 use crate::scenario::ModbusPlan;
-use crate::sockets::Port;
 use crate::tasks::Tasks;
 
 /// What the server is built from.
