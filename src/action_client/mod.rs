@@ -20,7 +20,8 @@ pub mod resolver;
 mod runner;
 mod tap;
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 

@@ -4,9 +4,10 @@
 //! resolve, connect on a socket of its own, exchange. Each step ends in an [`ExchangeEnd`], of which
 //! [`super::classify`] makes the code.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
@@ -97,7 +98,7 @@ impl Requester {
 
     /// Back to the start: transaction ids count from 1 again.
     pub(super) fn reset(&self) {
-        self.transactions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.transactions.lock().clear();
     }
 
     async fn modbus(&self, caller: &ActionOrigin, request: &PreparedModbus) -> RequestOutcome {
@@ -277,7 +278,7 @@ impl Requester {
     }
 
     fn next_transaction(&self, caller: &ActionOrigin) -> u16 {
-        let mut all = self.transactions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.transactions.lock();
         let id = all.entry(Arc::clone(&caller.device)).or_default();
         *id = id.wrapping_add(1);
         *id

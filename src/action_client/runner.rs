@@ -1,7 +1,8 @@
 //! Carries out what a device admitted: holds, sends and finishes the requests of a run.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::classifier::ResultCode;
 use super::requester::{RequestOutcome, Requester};
@@ -47,7 +48,7 @@ impl Runner {
     }
 
     fn of(&self, device: &DeviceId) -> Arc<Tasks> {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock();
         Arc::clone(tasks.entry(device.clone()).or_default())
     }
 
@@ -74,7 +75,7 @@ impl Runner {
     /// Ends all runs, unfinished, and waits until nothing of them is left. Transaction ids count
     /// from 1 again.
     pub(super) async fn stop(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks.lock());
         for tasks in tasks.values() {
             tasks.end_all().await;
         }

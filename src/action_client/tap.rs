@@ -5,9 +5,10 @@
 //! connection first (hyper does) would find it or not as threads happen to run, and the same peer
 //! would be −7 now and −4 then.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -61,7 +62,7 @@ impl TapeReader {
 }
 
 fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
-    tape.lock().unwrap_or_else(PoisonError::into_inner)
+    tape.lock()
 }
 
 impl<S> Tap<S> {

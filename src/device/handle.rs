@@ -1,10 +1,11 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::convert::Infallible;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -552,7 +553,7 @@ impl Device {
         &self,
         mut make: impl FnMut(&View) -> Result<(ConfigChange, T), E>,
     ) -> Result<T, E> {
-        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.changing.lock();
         loop {
             let view = self.view();
             let (ConfigChange { config, pairing, told }, result) = make(&view)?;
@@ -777,7 +778,7 @@ impl Device {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, DeviceState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -1113,7 +1114,7 @@ mod tests {
 
     impl std::task::Wake for Notes {
         fn wake(self: Arc<Self>) {
-            self.locked.store(self.device.state.try_lock().is_err(), Ordering::Relaxed);
+            self.locked.store(self.device.state.try_lock().is_none(), Ordering::Relaxed);
         }
     }
 

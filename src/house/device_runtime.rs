@@ -1,7 +1,8 @@
 //! One gateway of the house: the device, its API on a socket, and what it does by itself.
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -118,8 +119,7 @@ impl DeviceRuntime {
         let supervise =
             supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);
         let task = tokio::spawn(self.clock.activity().track(supervise));
-        *self.supervision.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Supervision { halt, task });
+        *self.supervision.lock() = Some(Supervision { halt, task });
     }
 
     /// Starts what the device does by itself; the API is served all along. A device that only
@@ -180,7 +180,7 @@ impl DeviceRuntime {
     }
 
     async fn end_supervision(&self) {
-        let supervision = self.supervision.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let supervision = self.supervision.lock().take();
         if let Some(Supervision { halt, task }) = supervision {
             halt.send_replace(true);
             // What a panic had to say, the panic hook has said.

@@ -11,11 +11,12 @@
 //! A connection that comes from outside the house (`mbpoll`, a browser) has only a server side. It
 //! never counts as under way: the clock cannot wait for strangers.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -104,7 +105,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 impl Registry {
     fn links(&self) -> MutexGuard<'_, HashMap<AddrPair, Arc<TrackedConnection>>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock()
     }
 }
 
@@ -167,7 +168,7 @@ impl TrackedConnection {
     }
 
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,9 +6,10 @@
 mod slaves;
 mod targets;
 
+use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -204,7 +205,7 @@ impl Peers {
     /// Closes the slaves' listeners; their supervisors, which hold them too, go with the tasks.
     fn lose_ports(&self) {
         for server in &self.slaves {
-            server.port.lock().unwrap_or_else(PoisonError::into_inner).give_back();
+            server.port.lock().give_back();
         }
     }
 

@@ -7,9 +7,10 @@
 mod listener;
 mod session;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -164,7 +165,7 @@ impl Slave {
 
 impl SlaveUnit {
     fn bank(&self) -> MutexGuard<'_, Bank> {
-        self.bank.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bank.lock()
     }
 }
 

@@ -1,11 +1,12 @@
 //! A TCP listener with its HTTP connections: accepting, pausing, closing.
 
+use parking_lot::Mutex as Locked;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex as Locked, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -101,7 +102,7 @@ impl TcpAcceptor {
 
     /// Takes connections again; nothing happens where it does.
     pub(crate) fn open(&self) -> io::Result<()> {
-        let mut port = self.port.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut port = self.port.lock();
         if self.accepting.count() > 0 {
             return Ok(());
         }
@@ -133,7 +134,7 @@ impl TcpAcceptor {
 
     /// Has the kernel refuse connections, where nobody accepts any.
     pub(crate) fn close_port(&self) {
-        self.port.lock().unwrap_or_else(PoisonError::into_inner).close();
+        self.port.lock().close();
     }
 
     /// Drops all connections, and returns when they are gone; new ones wait at the gate.
@@ -148,7 +149,7 @@ impl TcpAcceptor {
     pub(crate) async fn close(&self) {
         // The listener first: it adds to the connections.
         self.accepting.end_all().await;
-        self.port.lock().unwrap_or_else(PoisonError::into_inner).give_back();
+        self.port.lock().give_back();
         self.connections.end_all().await;
     }
 }

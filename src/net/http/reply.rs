@@ -424,9 +424,9 @@ mod tests {
             async move { clock.drive().await }
         });
         let accepted = FaultyStream::new(accepted, Arc::clone(&wire), clock);
-        let reply = std::sync::Mutex::new(Some(reply));
+        let reply = parking_lot::Mutex::new(Some(reply));
         let service = service_fn(move |_| {
-            let reply = reply.lock().unwrap().take().unwrap();
+            let reply = reply.lock().take().unwrap();
             let wire = Arc::clone(&wire);
             async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan, None).await)) }
         });

@@ -3,10 +3,11 @@
 //! The service decides what befalls a response before it returns it; this stream, between hyper and
 //! the socket, carries it out on the bytes. The two share a [`DeliveryControl`].
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -171,7 +172,7 @@ impl DeliveryControl {
     }
 
     fn state(&self) -> MutexGuard<'_, DeliveryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The listener of a slave, which rules can close.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 
@@ -119,6 +120,6 @@ impl Supervisor {
     }
 
     fn port(&self) -> MutexGuard<'_, Port> {
-        self.port.lock().unwrap_or_else(PoisonError::into_inner)
+        self.port.lock()
     }
 }

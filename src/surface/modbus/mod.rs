@@ -8,8 +8,9 @@
 mod follower;
 mod session;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::{fmt, io};
 
 use serde::Serialize;
@@ -198,7 +199,7 @@ impl DeviceModbusServer {
 
 impl ServerShared {
     fn port(&self) -> MutexGuard<'_, Port> {
-        self.port.lock().unwrap_or_else(PoisonError::into_inner)
+        self.port.lock()
     }
 
     /// The address that stands for a port of the device.
