@@ -23,6 +23,7 @@ pub mod clock;
 pub mod rng;
 pub mod journal;
 pub mod decimal;
+pub mod problem;
 pub mod tasks;
 pub mod net;
 pub mod fault;

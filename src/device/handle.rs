@@ -13,7 +13,7 @@ use super::actions::{
     Action, ActionRequest, AdmissionRefusal, Capacity, Definition, Queue, RequestStatus,
 };
 use super::config::WifiSettings;
-use super::config::table::{Applied, FieldError, Lens, Object, Write, WriteContext};
+use super::config::table::{Applied, Lens, Object, Write, WriteContext};
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
@@ -27,6 +27,7 @@ use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
 use crate::limits;
 use crate::meter::{Meter, MeterPlan, ReceptionCursor};
+use crate::problem::Problem;
 
 /// How a device's actions behave where the contract leaves a choice (contract §3, rulings).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -593,7 +594,7 @@ impl Device {
         object: &Object<T>,
         given: &serde_json::Value,
         write: Write,
-    ) -> Result<T, Vec<FieldError>> {
+    ) -> Result<T, Vec<Problem>> {
         let written = self.change(|view| {
             let before = &view.config;
             let around =
@@ -631,8 +632,8 @@ impl Device {
     }
 
     /// Tells the journal of a write that changed nothing.
-    pub fn write_refused(&self, object: &'static str, errors: &[FieldError]) {
-        let field = errors.first().map_or_else(String::new, |error| error.field.clone());
+    pub fn write_refused(&self, object: &'static str, errors: &[Problem]) {
+        let field = errors.first().map_or_else(String::new, |error| error.path.clone());
         let (device, field) = (self.identity.id.shared(), journal::shortened(field));
         self.journal.write(Event::SettingsRefused { device, object, field });
     }

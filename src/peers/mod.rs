@@ -23,12 +23,12 @@ use self::targets::{TargetCertificate, TargetServer};
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::modbus::bank::LayoutError;
 use crate::modbus::server::BACKLOG;
 use crate::net::http::{ListenerPause, bind};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::outbound::{HostAddress, Peer, PeerKind};
+use crate::problem::Problem;
 use crate::scenario::{SlavePlan, TargetPlan};
 use crate::tasks::Tasks;
 
@@ -78,14 +78,14 @@ pub enum PeersError {
         /// The unit id.
         unit: u8,
         /// Everything that is wrong with it.
-        errors: Vec<LayoutError>,
+        errors: Vec<Problem>,
     },
     /// A TLS target gets no certificate.
     #[error("no certificate for the HTTP targets: {0}")]
     Certificate(#[from] CertificateError),
 }
 
-fn all(errors: &[LayoutError]) -> String {
+fn all(errors: &[Problem]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::modbus::bank::{Bank, Table, UnitLayout, WriteLog};
+use crate::problem::Problem;
 use crate::rng::RandomStream;
 use crate::scenario::SlavePlan;
 
@@ -169,11 +170,6 @@ impl SlaveUnit {
     }
 }
 
-fn bank(
-    slave: &str,
-    unit: u8,
-    layout: &UnitLayout,
-    seed: u64,
-) -> Result<Bank, Vec<crate::modbus::bank::LayoutError>> {
+fn bank(slave: &str, unit: u8, layout: &UnitLayout, seed: u64) -> Result<Bank, Vec<Problem>> {
     Bank::new(layout, seed, RandomStream::named(slave).child(u64::from(unit)))
 }

@@ -3,12 +3,13 @@
 use super::codec::RegisterFormat;
 use super::computed;
 use super::{
-    BitRange, Computed, LayoutError, Reaction, ReactionChange, Register, RegisterAccess,
-    RegisterSource, RegisterType, RegisterValue, Table, UnitLayout,
+    BitRange, Computed, Reaction, ReactionChange, Register, RegisterAccess, RegisterSource,
+    RegisterType, RegisterValue, Table, UnitLayout,
 };
+use crate::problem::Problem;
 
 /// All mistakes of a layout, in the order of its tables.
-pub(super) fn check(layout: &UnitLayout) -> Vec<LayoutError> {
+pub(super) fn check(layout: &UnitLayout) -> Vec<Problem> {
     let mut mistakes = LayoutErrors::default();
     mistakes.bits(Table::Coils, &layout.coils);
     mistakes.bits(Table::DiscreteInputs, &layout.discrete);
@@ -18,7 +19,7 @@ pub(super) fn check(layout: &UnitLayout) -> Vec<LayoutError> {
 }
 
 #[derive(Default)]
-struct LayoutErrors(Vec<LayoutError>);
+struct LayoutErrors(Vec<Problem>);
 
 /// Where a register or range of bits is written and which addresses it takes.
 struct Taken {
@@ -29,7 +30,7 @@ struct Taken {
 
 impl LayoutErrors {
     fn add(&mut self, place: String, message: impl Into<String>) {
-        self.0.push(LayoutError { place, message: message.into() });
+        self.0.push(Problem::new(place, message));
     }
 
     fn bits(&mut self, table: Table, ranges: &[BitRange]) {

@@ -26,21 +26,11 @@ use self::spans::Located;
 use crate::clock::VirtualTime;
 use crate::limits;
 use crate::modbus::wire::{self, Exception, ReplyPdu, RequestPdu};
+use crate::problem::Problem;
 use crate::rng::RandomStream;
 
 /// The reply to function 17 (ruling): a server id of our own, `W`; the run indicator, on; a text.
 const SERVER_ID: [u8; 7] = [b'W', 0xFF, b'w', b'w', b's', b'i', b'm'];
-
-/// Why a layout makes no bank.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {message}")]
-pub struct LayoutError {
-    /// Where in the layout, named as a scenario names it: `holding[2].address`, `coils[0].read_only`,
-    /// `input[1].ramp`, `holding[0].on_write[1]`. Indices count from 0 in the order of the layout.
-    pub place: String,
-    /// What is wrong, with the value and what was expected.
-    pub message: String,
-}
 
 /// A write that a client or the control plane made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +60,7 @@ impl Bank {
     /// not fit their type or their limits, computed values that are no function of time, reactions
     /// that can never happen or change nothing that can be changed. Empty for a good one.
     #[must_use]
-    pub fn check(layout: &UnitLayout) -> Vec<LayoutError> {
+    pub fn check(layout: &UnitLayout) -> Vec<Problem> {
         check::check(layout)
     }
 
@@ -79,11 +69,7 @@ impl Bank {
     ///
     /// # Errors
     /// What [`Bank::check`] finds.
-    pub fn new(
-        layout: &UnitLayout,
-        seed: u64,
-        stream: RandomStream,
-    ) -> Result<Self, Vec<LayoutError>> {
+    pub fn new(layout: &UnitLayout, seed: u64, stream: RandomStream) -> Result<Self, Vec<Problem>> {
         let mistakes = Self::check(layout);
         if !mistakes.is_empty() {
             return Err(mistakes);

@@ -55,7 +55,7 @@ fn slave(
         let whole = !(surroundings.shortened)(&path) && as_written(unit, &layout);
         if whole {
             for error in Bank::check(&layout) {
-                mistakes.push(Mistake::new(path.join(&error.place), error.message));
+                mistakes.push(Mistake::new(path.join(&error.path), error.message));
             }
         }
         units.push((id.0, layout));
