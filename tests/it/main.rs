@@ -37,6 +37,8 @@ mod outside_rig;
 mod outside_slaves;
 mod outside_targets;
 mod power;
+#[cfg(feature = "cli")]
+mod recorded;
 mod report;
 mod result_codes;
 mod scenario;
