@@ -1,4 +1,5 @@
-//! Recorded runs: every built-in house answers a fixed list of requests, byte for byte as recorded.
+//! Recorded runs: every built-in house answers a fixed list of requests, byte for byte as recorded. So does
+//! a workshop with older and newer devices and with registers of every kind, which no built-in house has.
 //!
 //! Replies, registers, journal entries, control calls and error texts are an interface. Each test runs
 //! the binary on a manual clock, sends the requests of `recorded/requests.rs` over sockets, and compares
@@ -11,11 +12,14 @@
 //! be seen from outside never needs it.
 
 mod command_line;
+mod faults;
+mod lists;
+mod player;
 mod process;
 mod requests;
 mod transcript;
 
-use self::process::output;
+use self::process::{WORKSHOP, output};
 
 /// Plays the requests to a built-in house and compares the transcript with its file.
 fn check(house: &str) {
@@ -53,6 +57,11 @@ fn every_builtin_house_is_recorded() {
     let list = String::from_utf8(output(&["list"]).stdout).unwrap();
     let listed: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(listed, HOUSES, "each house needs a test here and a recording");
+}
+
+#[test]
+fn workshop() {
+    check(WORKSHOP);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn schema(transcript: &mut Transcript) {
     assert_eq!(names.found.len(), definitions.len(), "a definition is never used");
     transcript.sent("wwsim", "schema, without descriptions and names of definitions");
     for (name, definition) in shown {
-        transcript.printed(&format!("{name}: {definition:#}\n"));
+        transcript.printed(&format!("{name}: {definition}\n"));
     }
     transcript.note(&format!("(exit code {})", output.status.code().unwrap()));
 }
@@ -125,7 +125,7 @@ fn bad_files() -> Vec<String> {
         let entries = fs::read_dir(root.join(&folder)).unwrap();
         for entry in entries {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with(".yaml") {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "yaml") {
                 files.push(format!("{folder}/{name}"));
             }
         }

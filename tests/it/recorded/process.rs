@@ -1,5 +1,6 @@
 //! The binary as a process, and connections to it that keep every byte.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,7 +11,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Real time after which a test is stuck. The clock of the house is manual, so nothing takes long.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
+
+/// The house that is not built in: it has what the others do not have.
+pub const WORKSHOP: &str = "workshop";
 
 /// When a house starts if its file does not say it.
 const START: &str = "clock: {start: 2026-01-15T18:00:00+01:00}\n";
@@ -28,7 +32,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a built-in house on a manual clock and free ports, at a fixed moment.
+    /// Starts a house on a manual clock and free ports, at a fixed moment.
     pub fn start(house: &str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("wwsim-recorded-{}-{house}", std::process::id()));
@@ -82,9 +86,10 @@ impl Drop for Process {
     }
 }
 
-/// The text of a built-in house, with a start of its clock.
+/// The text of a house, with a start of its clock.
 pub fn text(house: &str) -> String {
-    let path = format!("{}/scenarios/{house}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let folder = if house == WORKSHOP { "fixtures/recorded" } else { "scenarios" };
+    let path = format!("{}/{folder}/{house}.yaml", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(path).unwrap();
     if text.contains("\nclock:") { text } else { text + START }
 }
@@ -176,14 +181,25 @@ impl Connection {
     }
 }
 
+/// Sends a request that is not recorded. Returns head and body of the reply.
+pub fn quiet(to: SocketAddr, method: &str, path: &str, body: &str) -> (String, String) {
+    let mut connection = Connection::open(to);
+    connection.send(&request(method, path, &[], body));
+    let (bytes, end) = connection.rest();
+    assert_eq!(end, End::Closed, "{method} {path}");
+    let reply = String::from_utf8(bytes).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
 /// A request whose connection ends with its response.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
-        head += &format!("Content-Length: {}\r\n", body.len());
+        write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     (head + "\r\n" + body).into_bytes()
 }

@@ -9,8 +9,7 @@
 //! `~` stands for the three lines of [`COMMON`], which end almost every head.
 //!
 //! A byte that is no printable character is `\xNN`. Modbus frames are hexadecimal digits. A body of more
-//! than [`REPEATED`] bytes that came before is a reference to that exchange, one of more than [`LONG`] bytes is
-//! its MD5 sum.
+//! than [`REPEATED`] bytes that came before is a reference to that exchange.
 //!
 //! Masked, because they differ from run to run:
 //!
@@ -23,8 +22,6 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use md5::{Digest, Md5};
-
 use super::process::End;
 
 /// The end of almost every head.
@@ -33,8 +30,6 @@ const COMMON: &str = "X-Content-Type-Options: nosniff\r\n\
                       Connection: close\r\n\r\n";
 /// Bytes of a body from which on it is shown once.
 const REPEATED: usize = 400;
-/// Bytes of a body from which on nobody would read it.
-const LONG: usize = 60_000;
 /// Characters of a line from which on it is broken.
 const WIDE: usize = 160;
 /// Lines around the first difference.
@@ -114,11 +109,6 @@ impl Transcript {
     }
 
     fn body(&mut self, body: &str) {
-        if body.len() > LONG {
-            let sum = Md5::digest(body.as_bytes());
-            let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-            return self.note(&format!("({} bytes, MD5 {sum})", body.len()));
-        }
         if body.len() > REPEATED {
             let number = *self.bodies.entry(body.to_owned()).or_insert(self.exchanges);
             if number != self.exchanges {
