@@ -2,9 +2,9 @@
 //! a workshop with older and newer devices and with registers of every kind, which no built-in house has.
 //!
 //! Replies, registers, journal entries, control calls and error texts are an interface. Each test runs
-//! the binary on a manual clock, sends the requests of `recorded/requests.rs` over sockets, and compares
-//! what it sees with `fixtures/recorded/*.txt`. `recorded/transcript.rs` explains the form of these files
-//! and lists everything that is masked.
+//! the binary on a manual clock, sends the requests of `recorded/requests.rs` and `recorded/faults.rs` over
+//! sockets, and compares what it sees with `fixtures/recorded/*.txt`. `recorded/transcript.rs` explains the
+//! form of these files and lists everything that is masked.
 //!
 //! The command `WWSIM_RECORD=1 cargo test --test it recorded` writes the files again. That is allowed in a
 //! commit that changes this interface on purpose, and in one that adds requests. Read the difference of the
@@ -21,7 +21,7 @@ mod transcript;
 
 use self::process::{WORKSHOP, output};
 
-/// Plays the requests to a built-in house and compares the transcript with its file.
+/// Sends the requests to a house and compares the transcript with its file.
 fn check(house: &str) {
     requests::play(house).compare(house);
 }

@@ -15,11 +15,11 @@ use super::transcript::Transcript;
 /// How many of the newest requests are asked about.
 const STATUSES: usize = 4;
 
-/// The house that plays the whole list. What depends on the program and not on the house, as most mistakes
-/// do, is recorded with this one alone: everything twelve times would be more than anybody reads.
+/// The house that plays the whole list. Some replies depend on the program alone, as those to most mistakes
+/// do. The other houses leave them out because longer transcripts would not be read.
 const WHOLE: &str = "default";
 
-/// Plays the requests to a built-in house.
+/// Sends the requests to a house and returns the transcript.
 pub fn play(house: &str) -> Transcript {
     let process = Process::start(house);
     let mut player = Player::new(&process, house == WHOLE);
@@ -542,10 +542,9 @@ impl Player {
             digest_auth::parse(challenge).unwrap().respond(&context).unwrap().to_string()
         };
         for _ in 0..2 {
-            self.transcript.sent(
-                &device.api.name,
-                &format!("{method} {path} [with the password {password}] {}", in_one_line(body)),
-            );
+            let body_line = in_one_line(body);
+            let line = format!("{method} {path} [with the password {password}] {body_line}");
+            self.transcript.sent(&device.api.name, line.trim_end());
             let mut connection = Connection::open(device.api.address);
             connection.send(&request(method, path, &[("Authorization", &answer)], body));
             let (bytes, end) = connection.rest();

@@ -44,7 +44,9 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    pub fn masking(addresses: Vec<(SocketAddr, String)>) -> Self {
+    pub fn masking(mut addresses: Vec<(SocketAddr, String)>) -> Self {
+        // Longer ports first: a shorter one may be the beginning of a longer one.
+        addresses.sort_by_key(|(address, _)| std::cmp::Reverse(address.port()));
         Self { addresses, ..Self::default() }
     }
 
@@ -96,7 +98,7 @@ impl Transcript {
         for byte in bytes {
             write!(line, "{byte:02x} ").unwrap();
         }
-        writeln!(self.text, "= {}", line.trim_end()).unwrap();
+        writeln!(self.text, "{}", format!("= {line}").trim_end()).unwrap();
         self.ended(end);
     }
 
