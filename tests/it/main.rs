@@ -37,6 +37,8 @@ mod peers_harness;
 mod peer_slaves;
 mod peer_targets;
 mod power;
+#[cfg(feature = "cli")]
+mod recorded;
 mod report;
 mod result_codes;
 mod scenario;
