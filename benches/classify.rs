@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wwsim::outside::classify::{ExchangeEnd, ResultCode, http, modbus};
+use wwsim::action_client::classifier::{ExchangeEnd, ResultCode, http, modbus};
 
 /// Function 16: two registers from address 10 on.
 const SENT: [u8; 17] = [0, 7, 0, 0, 0, 11, 1, 16, 0, 10, 0, 2, 4, 0, 1, 0, 2];

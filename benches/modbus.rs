@@ -8,14 +8,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wwsim::bank::{
+use wwsim::clock::VirtualTime;
+use wwsim::limits;
+use wwsim::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Register, RegisterAccess, RegisterSource, RegisterType,
     RegisterValue, UnitLayout, WordOrder,
 };
-use wwsim::clock::VirtualTime;
-use wwsim::limits;
+use wwsim::modbus::wire::{ReplyPdu, split_frame, write_frame};
 use wwsim::rng::RandomStream;
-use wwsim::wire::{ReplyPdu, split_frame, write_frame};
 
 fn register(address: u16, value_type: RegisterType, source: RegisterSource) -> Register {
     Register {

@@ -4,9 +4,10 @@
 //! virtual time and no ports, so that two runs of the same scenario on a manual clock write the same
 //! bytes. Held high in the module order, because everything that decides writes here.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -238,7 +239,7 @@ impl Journal {
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 }
 

@@ -4,8 +4,8 @@
 //! shares a registry with its own tasks puts it into an `Arc` outside; a task that holds one keeps
 //! the registry, and so itself, alive.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -56,7 +56,7 @@ impl Tasks {
     }
 
     fn set(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wwsim::{bank, clock, limits, rng, wire};
+use wwsim::modbus::{bank, wire};
+use wwsim::{clock, limits, rng};
 
 #[path = "../properties/modbus_frame.rs"]
 mod property;

@@ -9,10 +9,11 @@
 //!
 //! What waits for a peer outside the house holds no motion: the clock cannot wait for strangers.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::future::{self, Future};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -109,7 +110,7 @@ struct WakeState {
 
 impl Wakes {
     fn state(&self) -> MutexGuard<'_, WakeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

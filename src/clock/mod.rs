@@ -7,11 +7,12 @@
 
 mod activity;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -465,7 +466,7 @@ impl Clock {
 
     fn state(&self) -> MutexGuard<'_, ClockState> {
         // A panic elsewhere leaves the state whole: each change to it is a single statement.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
@@ -681,7 +682,7 @@ mod tests {
         let sleep = clock.sleep(SECOND * u32::try_from(at).unwrap());
         tokio::spawn(clock.activity().clone().track(async move {
             sleep.await;
-            log.lock().unwrap().push((clock.now().since_start().as_secs(), name));
+            log.lock().push((clock.now().since_start().as_secs(), name));
         }));
     }
 
@@ -692,7 +693,7 @@ mod tests {
             note(&clock, &log, at, name);
         }
         clock.advance(SECOND * 4).await.unwrap();
-        assert_eq!(*log.lock().unwrap(), [(1, "a"), (2, "b"), (2, "b2"), (3, "c")]);
+        assert_eq!(*log.lock(), [(1, "a"), (2, "b"), (2, "b2"), (3, "c")]);
         assert_eq!(clock.now().since_start(), SECOND * 4);
     }
 
@@ -703,7 +704,7 @@ mod tests {
             note(&clock, &log, at, name);
         }
         clock.jump(SECOND * 4).await.unwrap();
-        assert_eq!(*log.lock().unwrap(), [(4, "a"), (4, "c")]);
+        assert_eq!(*log.lock(), [(4, "a"), (4, "c")]);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use super::Controls;
 use super::request::{ControlRequest, bad};
 use crate::clock::{Clock, NotQuiescent, Speed, VirtualTime};
 use crate::journal::Event;
-use crate::surface::http::HttpReply;
+use crate::net::http::HttpReply;
 
 const EXPECTED: &str =
     r#"{"advance": "15m"}, {"jump": "30d"}, {"speed": 60} or {"speed": "manual"}"#;

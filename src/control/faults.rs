@@ -13,7 +13,7 @@ use super::Controls;
 use super::request::{ControlRequest, bad};
 use crate::fault::{EngineError, RuleStatus};
 use crate::limits;
-use crate::surface::http::HttpReply;
+use crate::net::http::HttpReply;
 
 const EXPECTED: &str = r#"{"armed": true}, {"armed": false} or {"release": true}"#;
 

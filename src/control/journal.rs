@@ -13,7 +13,7 @@ use super::Controls;
 use super::request::{ControlRequest, bad};
 use crate::journal::{Journal, JournalEntry, Newest};
 use crate::limits;
-use crate::surface::http::HttpReply;
+use crate::net::http::HttpReply;
 
 /// The fields of entries that can be filtered by.
 const FILTERS: [&str; 8] = ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];

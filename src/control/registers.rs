@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::Controls;
 use super::request::{ControlRequest, bad, missing};
-use crate::bank::Table;
 use crate::journal::Event;
-use crate::surface::http::HttpReply;
+use crate::modbus::bank::Table;
+use crate::net::http::HttpReply;
 
 /// A place in a slave.
 #[derive(Debug, Clone, PartialEq, Eq)]

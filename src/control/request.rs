@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hyper::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 
-use crate::surface::http::HttpReply;
-use crate::surface::http::query::Query;
+use crate::net::http::HttpReply;
+use crate::net::http::query::Query;
 
 /// A request that may be answered.
 pub(super) struct ControlRequest<'a> {

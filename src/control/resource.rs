@@ -4,9 +4,9 @@ use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::RegisterRange;
-use crate::bank::Table;
 use crate::fault::Method;
-use crate::surface::http::HttpReply;
+use crate::modbus::bank::Table;
+use crate::net::http::HttpReply;
 
 /// Something the control plane shows or changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

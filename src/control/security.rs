@@ -14,7 +14,7 @@ use hyper::{StatusCode, Uri};
 use subtle::ConstantTimeEq;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::surface::http::HttpReply;
+use crate::net::http::HttpReply;
 
 /// What `Authorization: Bearer` has to carry where the control plane is bound beyond loopback.
 #[derive(Clone, PartialEq, Eq)]

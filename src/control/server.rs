@@ -18,9 +18,10 @@ use super::resource::Resource;
 use super::{Controls, Token, clock, faults, journal, registers, security};
 use crate::fault::Method;
 use crate::limits;
-use crate::surface::http::server::{TcpAcceptor, http};
-use crate::surface::http::write_limit::WriteLimited;
-use crate::surface::http::{Body, HttpReply, body, method_not_allowed, openapi};
+use crate::net::http::WriteLimited;
+use crate::net::http::{Body, HttpReply, body, method_not_allowed};
+use crate::net::http::{TcpAcceptor, http};
+use crate::surface::http::openapi;
 use crate::tasks::Tasks;
 
 /// The control plane of a house. Dropping it closes the listener and all connections.
@@ -57,7 +58,7 @@ impl ControlServer {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.listening.address
+        self.listening.address()
     }
 
     /// Closes the listener and all connections, and with them the movements of the clock that they

@@ -1,10 +1,11 @@
 //! The handle over one device: a short lock, and tickets that cannot be lost.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::convert::Infallible;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -12,7 +13,7 @@ use super::actions::{
     Action, ActionRequest, AdmissionRefusal, Capacity, Definition, Queue, RequestStatus,
 };
 use super::config::WifiSettings;
-use super::config::table::{Applied, FieldError, Lens, Object, Write, WriteContext};
+use super::config::table::{Applied, Lens, Object, Write, WriteContext};
 use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
@@ -26,6 +27,7 @@ use crate::fault::{ActionCall, Engine};
 use crate::journal::{self, Event, Journal};
 use crate::limits;
 use crate::meter::{Meter, MeterPlan, ReceptionCursor};
+use crate::problem::Problem;
 
 /// How a device's actions behave where the vendor leaves a choice (ACTION-13, ACTION-14, ACTION-17,
 /// ACTION-22, RESULT-3).
@@ -553,7 +555,7 @@ impl Device {
         &self,
         mut make: impl FnMut(&View) -> Result<(ConfigChange, T), E>,
     ) -> Result<T, E> {
-        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.changing.lock();
         loop {
             let view = self.view();
             let (ConfigChange { config, pairing, told }, result) = make(&view)?;
@@ -593,7 +595,7 @@ impl Device {
         object: &Object<T>,
         given: &serde_json::Value,
         write: Write,
-    ) -> Result<T, Vec<FieldError>> {
+    ) -> Result<T, Vec<Problem>> {
         let written = self.change(|view| {
             let before = &view.config;
             let around =
@@ -631,8 +633,8 @@ impl Device {
     }
 
     /// Tells the journal of a write that changed nothing.
-    pub fn write_refused(&self, object: &'static str, errors: &[FieldError]) {
-        let field = errors.first().map_or_else(String::new, |error| error.field.clone());
+    pub fn write_refused(&self, object: &'static str, errors: &[Problem]) {
+        let field = errors.first().map_or_else(String::new, |error| error.path.clone());
         let (device, field) = (self.identity.id.shared(), journal::shortened(field));
         self.journal.write(Event::SettingsRefused { device, object, field });
     }
@@ -778,7 +780,7 @@ impl Device {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, DeviceState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -1117,7 +1119,7 @@ mod tests {
 
     impl std::task::Wake for Notes {
         fn wake(self: Arc<Self>) {
-            self.locked.store(self.device.state.try_lock().is_err(), Ordering::Relaxed);
+            self.locked.store(self.device.state.try_lock().is_none(), Ordering::Relaxed);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The device and its meter: what it has heard, and when it hears more.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -76,7 +77,7 @@ impl Device {
     /// Brings the link up to now, and makes the meter's days up to there.
     fn catch_up(&self) {
         // One goes the way, and the others who came meanwhile find it gone.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock();
         let mut state = self.state();
         let now = self.clock.now();
         if !state.is_far_behind(now) {
@@ -458,7 +459,7 @@ mod tests {
         let bench = bench(ensor());
         runtime.block_on(bench.clock.jump(365 * 24 * 60 * MINUTE)).unwrap();
         // Whoever looks now waits for the way to be gone.
-        let turn = bench.device.turn.lock().unwrap();
+        let turn = bench.device.turn.lock();
         let device = Arc::clone(&bench.device);
         let look = runtime.spawn(async move { device.snapshot().meter.reading.unwrap().id });
         // The only worker has something else to do meanwhile, and the device is not locked.

@@ -7,11 +7,11 @@
 use serde_json::{Map, Value, json};
 
 use super::Snapshot;
-use super::config::table::FieldError;
 use super::config::{Config, CustomScaler, ScalersSet};
 use super::json;
 use crate::limits;
 use crate::meter::{Protocol, Quantity, QuantityUnit};
+use crate::problem::Problem;
 
 /// What the journal calls the user's own scalers.
 pub const NAME: &str = "meter/scalers/custom";
@@ -92,8 +92,8 @@ pub fn print(scalers: &[CustomScaler]) -> Value {
 ///
 /// # Errors
 /// Every mistake with its field, as `[2].obis`; at most [`limits::SCENARIO_MISTAKES`].
-pub fn parse(given: &Value) -> Result<Vec<CustomScaler>, Vec<FieldError>> {
-    let whole = |message: String| vec![FieldError::new("", message)];
+pub fn parse(given: &Value) -> Result<Vec<CustomScaler>, Vec<Problem>> {
+    let whole = |message: String| vec![Problem::new("", message)];
     let items = json::array(given).map_err(whole)?;
     if items.len() > limits::CUSTOM_SCALERS {
         let message =
@@ -105,7 +105,7 @@ pub fn parse(given: &Value) -> Result<Vec<CustomScaler>, Vec<FieldError>> {
     for (index, item) in items.iter().enumerate() {
         let place = format!("[{index}]");
         match json::object(item) {
-            Err(message) => errors.push(FieldError::new(place, message)),
+            Err(message) => errors.push(Problem::new(place, message)),
             Ok(item) => {
                 let code = member(item, &place, "obis", |value| obis(json::string(value)?));
                 let scaler =
@@ -126,11 +126,11 @@ fn member<T>(
     place: &str,
     key: &str,
     read: impl FnOnce(&Value) -> Result<T, String>,
-) -> Result<T, FieldError> {
+) -> Result<T, Problem> {
     let missing = || Err("missing: expected it beside the other".to_owned());
     item.get(key)
         .map_or_else(missing, read)
-        .map_err(|message| FieldError::new(format!("{place}.{key}"), message))
+        .map_err(|message| Problem::new(format!("{place}.{key}"), message))
 }
 
 /// C, D and E of a code.

@@ -1,6 +1,7 @@
 //! The Berry script: stored, started, stopped. It is not interpreted; what it would print at once is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ pub(super) struct Console(Mutex<Option<mpsc::Sender<Bytes>>>);
 
 impl Console {
     fn print(&self, lines: impl Iterator<Item = String>) {
-        let console = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let console = self.0.lock();
         let Some(client) = &*console else { return };
         for line in lines {
             let mut event = String::new();
@@ -92,14 +93,14 @@ impl Device {
     /// Whether nobody listens to the console.
     #[must_use]
     pub fn console_is_free(&self) -> bool {
-        let console = self.console().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let console = self.console().0.lock();
         console.as_ref().is_none_or(mpsc::Sender::is_closed)
     }
 
     /// Takes a client to the console; none where there is one already.
     #[must_use]
     pub fn listen_to_console(&self) -> Option<mpsc::Receiver<Bytes>> {
-        let mut console = self.console().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut console = self.console().0.lock();
         if console.as_ref().is_some_and(|client| !client.is_closed()) {
             return None;
         }

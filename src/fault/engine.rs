@@ -5,10 +5,11 @@
 //! rules add up; the first effect that decides the outcome wins, and a later one that would have
 //! struck is counted as overruled.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use super::{
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
+use crate::net::inflight::ActionOrigin;
 use crate::rng::{Draws, RandomStream};
 
 /// A rule: what, when, and the name under which it is counted.
@@ -801,7 +803,7 @@ impl Engine {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -982,6 +984,12 @@ impl TargetPlace {
                 .action
                 .as_deref()
                 .is_none_or(|action| request.from.is_some_and(|from| from.action == action))
+    }
+}
+
+impl<'a> From<&'a ActionOrigin> for ActionCall<'a> {
+    fn from(origin: &'a ActionOrigin) -> Self {
+        Self { device: &origin.device, action: &origin.action }
     }
 }
 

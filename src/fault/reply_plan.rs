@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{ReplyPhase, SlaveEffect, WireFault};
 use crate::limits;
-use crate::wire::Exception;
+use crate::modbus::wire::Exception;
 
 /// Bytes to send, and what becomes of the connection after them.
 #[derive(Debug, Clone, PartialEq, Eq)]

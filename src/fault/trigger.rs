@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::clock::VirtualTime;
+use crate::problem::Problem;
 use crate::rng::Draws;
 
 /// The conditions of a rule.
@@ -45,35 +46,35 @@ impl Default for Trigger {
 impl Trigger {
     /// What makes this trigger one that can never fire, each with the key it concerns.
     #[must_use]
-    pub fn problems(&self) -> Vec<(&'static str, String)> {
+    pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if !(0.0..=1.0).contains(&self.probability) {
             let message = format!(
                 "probability {}: expected a number above 0 and at most 1",
                 self.probability
             );
-            problems.push(("probability", message));
+            problems.push(Problem::new("probability", message));
         } else if self.probability == 0.0 {
-            problems.push((
+            problems.push(Problem::new(
                 "probability",
-                "probability 0 never fires; leave the rule out, or use `armed: false`".into(),
+                "probability 0 never fires; leave the rule out, or use `armed: false`",
             ));
         }
         if self.lasts.is_some_and(|lasts| lasts.is_zero()) {
-            problems.push((
+            problems.push(Problem::new(
                 "for",
-                "a window of no length never fires; leave `for` out to last for good".into(),
+                "a window of no length never fires; leave `for` out to last for good",
             ));
         }
         match (self.every, self.lasts) {
             (Some(_), None) => {
-                problems.push((
+                problems.push(Problem::new(
                     "every",
-                    "`every` needs `for`: how long the window lasts each time".into(),
+                    "`every` needs `for`: how long the window lasts each time",
                 ));
             }
             (Some(every), Some(lasts)) if every < lasts => {
-                problems.push((
+                problems.push(Problem::new(
                     "every",
                     format!("every {every:?} is shorter than the window of {lasts:?}"),
                 ));
@@ -81,14 +82,15 @@ impl Trigger {
             _ => {}
         }
         if self.first == Some(0) {
-            problems.push(("first", "the first 0 matches are none; expected 1 or more".into()));
+            problems
+                .push(Problem::new("first", "the first 0 matches are none; expected 1 or more"));
         }
         if self.nth.contains(&0) {
-            problems.push(("nth", "matches are counted from 1; there is no match 0".into()));
+            problems.push(Problem::new("nth", "matches are counted from 1; there is no match 0"));
         } else if let Some(first) =
             self.first.filter(|first| !self.nth.is_empty() && self.nth.iter().all(|n| n > first))
         {
-            problems.push((
+            problems.push(Problem::new(
                 "nth",
                 format!("none of nth {:?} is among the first {first} matches", self.nth),
             ));
@@ -217,10 +219,10 @@ mod tests {
 
     #[test]
     fn triggers_that_cannot_fire_are_named() {
-        let keys = |trigger: Trigger| -> Vec<&str> {
-            trigger.problems().into_iter().map(|(key, _)| key).collect()
+        let keys = |trigger: Trigger| -> Vec<String> {
+            trigger.problems().into_iter().map(|problem| problem.path).collect()
         };
-        assert_eq!(keys(Trigger::default()), [""; 0]);
+        assert_eq!(keys(Trigger::default()), [] as [&str; 0]);
         assert_eq!(keys(Trigger { probability: 0.0, ..Trigger::default() }), ["probability"]);
         assert_eq!(keys(Trigger { probability: f64::NAN, ..Trigger::default() }), ["probability"]);
         assert_eq!(keys(Trigger { lasts: Some(Duration::ZERO), ..Trigger::default() }), ["for"]);

@@ -1,19 +1,21 @@
 //! One gateway of the house: the device, its API on a socket, and what it does by itself.
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{StartError, pairing};
+use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::{Device, Power, Resumed, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::outside::{Outside, Runner};
+use crate::net::sockets::Port;
+use crate::peers::Peers;
 use crate::scenario::DevicePlan;
-use crate::sockets::Port;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
 #[cfg(feature = "mqtt")]
@@ -27,7 +29,8 @@ pub(super) struct RuntimeParts<'a> {
     pub clock: &'a Clock,
     pub engine: &'a Arc<Engine>,
     pub journal: &'a Arc<Journal>,
-    pub outside: &'a Outside,
+    pub peers: &'a Peers,
+    pub actions: &'a ActionClient,
     #[cfg(feature = "mdns")]
     pub announcer: &'a Arc<mdns::Announcer>,
 }
@@ -87,7 +90,7 @@ impl DeviceRuntime {
             clock: parts.clock.clone(),
             engine: Arc::clone(parts.engine),
             journal: Arc::clone(parts.journal),
-            dial: parts.outside.dialer(),
+            dial: parts.actions.dialer(),
         });
         let gateway = Arc::new(Self {
             device,
@@ -98,7 +101,7 @@ impl DeviceRuntime {
             #[cfg(feature = "mdns")]
             announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
-            runner: Arc::clone(parts.outside.runner()),
+            runner: Arc::clone(parts.actions.runner()),
             services: Tasks::default(),
             supervision: Mutex::default(),
         });
@@ -116,8 +119,7 @@ impl DeviceRuntime {
         let supervise =
             supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);
         let task = tokio::spawn(self.clock.activity().track(supervise));
-        *self.supervision.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Supervision { halt, task });
+        *self.supervision.lock() = Some(Supervision { halt, task });
     }
 
     /// Starts what the device does by itself; the API is served all along. A device that only
@@ -178,7 +180,7 @@ impl DeviceRuntime {
     }
 
     async fn end_supervision(&self) {
-        let supervision = self.supervision.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let supervision = self.supervision.lock().take();
         if let Some(Supervision { halt, task }) = supervision {
             halt.send_replace(true);
             // What a panic had to say, the panic hook has said.
@@ -233,7 +235,7 @@ fn modbus_server(
         clock: parts.clock.clone(),
         engine: Arc::clone(parts.engine),
         journal: Arc::clone(parts.journal),
-        links: parts.outside.links().clone(),
+        links: parts.peers.connections().clone(),
     };
     // What a scenario says of the port stands for what it says of the address.
     let first_port = plan.config.settings.services.modbus.port;
@@ -253,7 +255,7 @@ fn http_server(
     port: Port,
     parts: &RuntimeParts<'_>,
 ) -> Result<http::ApiServer, StartError> {
-    let runner = Arc::clone(parts.outside.runner());
+    let runner = Arc::clone(parts.actions.runner());
     let api = http::Api::new(
         Arc::clone(device),
         Arc::clone(parts.engine),

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use self::device_runtime::{DeviceRuntime, PersistedState, RuntimeParts};
 use self::persistence::Persister;
+use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
 use crate::control::{
     self, Controls, DeviceSummary, HouseSummary, Pending, RegisterError, RegisterRange,
@@ -31,11 +32,11 @@ use crate::device::{Device, DeviceId, Resumed};
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::limits;
-use crate::outside::{self, Outside, OutsideError, Slave, Target};
+use crate::net::http::bind;
+use crate::net::sockets::Port;
+use crate::peers::{PeerContext, Peers, PeersError, Slave, Target};
 use crate::scenario::{self, Scenario};
-use crate::sockets::Port;
 use crate::state::{self, Continuation, HouseState, StateDir, StateError};
-use crate::surface::http::server::bind;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
 use crate::tasks::Tasks;
@@ -43,7 +44,7 @@ use crate::tasks::Tasks;
 /// A running house. It ends when this is dropped; [`House::stop`] also waits until its ports are
 /// free again.
 pub struct House {
-    inside: Arc<HouseCore>,
+    core: Arc<HouseCore>,
     control: control::ControlServer,
     addresses: Addresses,
     /// Sets off the clock's timers, and carries out resets.
@@ -67,7 +68,10 @@ pub enum StartError {
     },
     /// A slave or a target cannot be built.
     #[error(transparent)]
-    Outside(#[from] OutsideError),
+    Peers(#[from] PeersError),
+    /// The actions get no TLS configuration.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -113,7 +117,8 @@ struct HouseCore {
     engine: Arc<Engine>,
     journal: Arc<Journal>,
     devices: Vec<Arc<DeviceRuntime>>,
-    outside: Outside,
+    peers: Peers,
+    actions: ActionClient,
     /// Keeps the state directory, where there is one.
     keeper: Option<Persister>,
     #[cfg(feature = "mdns")]
@@ -142,24 +147,24 @@ impl House {
         let (dir, going_on) = open_state(&scenario).await?;
         let Bound { control, devices } = Bound::bind(&scenario)?;
         let token = token(&control)?;
-        let inside = HouseCore::start(scenario, devices, dir, going_on).await?;
+        let core = HouseCore::start(scenario, devices, dir, going_on).await?;
         let tasks = Tasks::default();
         tasks.spawn({
-            let clock = inside.clock.clone();
+            let clock = core.clock.clone();
             async move { clock.drive().await }
         });
-        let mut addresses = inside.addresses();
+        let mut addresses = core.addresses();
         addresses.token = token.as_ref().map(|token| token.as_str().to_owned());
-        let control = match control::ControlServer::start(control, inside.clone(), token) {
+        let control = match control::ControlServer::start(control, core.clone(), token) {
             Ok(control) => control,
             Err(source) => {
                 tasks.end_all().await;
-                inside.close().await;
-                return Err(inside.no_control(source));
+                core.close().await;
+                return Err(core.no_control(source));
             }
         };
         addresses.control = url(control.address());
-        Ok(Self { inside, control, addresses, tasks })
+        Ok(Self { core, control, addresses, tasks })
     }
 
     /// Where everything listens.
@@ -171,50 +176,50 @@ impl House {
     /// What the scenario calls it.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.inside.scenario.name
+        &self.core.scenario.name
     }
 
     /// Its clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.inside.clock
+        &self.core.clock
     }
 
     /// Its log of decisions.
     #[must_use]
     pub fn journal(&self) -> &Journal {
-        &self.inside.journal
+        &self.core.journal
     }
 
     /// Its fault engine. A rule that closes a slave's listener is in force a moment after it was
     /// added here; the control plane waits for that.
     #[must_use]
     pub fn engine(&self) -> &Engine {
-        &self.inside.engine
+        &self.core.engine
     }
 
     /// Its devices, in the order of the scenario; at least one.
     pub fn devices(&self) -> impl Iterator<Item = &Arc<Device>> {
-        self.inside.devices.iter().map(|gateway| &gateway.device)
+        self.core.devices.iter().map(|gateway| &gateway.device)
     }
 
     /// A slave, by name.
     #[must_use]
     pub fn slave(&self, name: &str) -> Option<&Arc<Slave>> {
-        self.inside.outside.slave(name)
+        self.core.peers.slave(name)
     }
 
     /// A target, by name.
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
-        self.inside.outside.target(name)
+        self.core.peers.target(name)
     }
 
     /// Takes the house back to its start: connections drop, what is under way ends without a trace,
     /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay. A
     /// reset once begun goes on to its end, also where the caller gives up waiting.
     pub async fn reset(&self) {
-        self.tasks.see_through(Arc::clone(&self.inside).reset()).await;
+        self.tasks.see_through(Arc::clone(&self.core).reset()).await;
     }
 
     /// Ends the house, and returns when all its ports are free again and all that is kept of it is
@@ -234,20 +239,20 @@ impl House {
     }
 
     async fn end(&self) {
-        let Self { inside, control, tasks, .. } = self;
+        let Self { core, control, tasks, .. } = self;
         control.hang_up().await;
         // A reset that has begun goes on to its end; one that still waits, and others, are given up.
-        inside.ending.send_replace(true);
-        let _no_reset = inside.resetting.lock().await;
+        core.ending.send_replace(true);
+        let _no_reset = core.resetting.lock().await;
         control.end_resets().await;
         tasks.end_all().await;
-        inside.close().await;
+        core.close().await;
     }
 
     async fn close(&self, ended: bool) {
-        let Some(keeper) = &self.inside.keeper else { return };
+        let Some(keeper) = &self.core.keeper else { return };
         // Half a reset is not to be written down.
-        let _no_reset = self.inside.resetting.lock().await;
+        let _no_reset = self.core.resetting.lock().await;
         keeper.close(ended).await;
     }
 }
@@ -290,22 +295,40 @@ async fn open_state(
     })
 }
 
-/// Slaves and targets, bound but not served yet.
-fn bind_outside(
+/// Binds the slaves and targets; they are not served yet.
+fn bind_peers(
     scenario: &Scenario,
     clock: &Clock,
     engine: &Arc<Engine>,
     journal: &Arc<Journal>,
-) -> Result<Outside, OutsideError> {
-    let context = outside::Context {
+) -> Result<Peers, PeersError> {
+    let context = PeerContext {
         clock: clock.clone(),
         engine: Arc::clone(engine),
         journal: Arc::clone(journal),
         seed: scenario.seed,
+    };
+    Peers::bind(&scenario.slaves, &scenario.http_targets, context)
+}
+
+/// Creates the client that sends the devices' actions to these peers.
+fn action_client(
+    scenario: &Scenario,
+    clock: &Clock,
+    engine: &Arc<Engine>,
+    journal: &Arc<Journal>,
+    peers: &Peers,
+) -> Result<ActionClient, TlsSetupError> {
+    ActionClient::new(ClientContext {
+        clock: clock.clone(),
+        engine: Arc::clone(engine),
+        journal: Arc::clone(journal),
+        peers: peers.known().to_vec(),
         policy: scenario.outbound,
         brokers: scenario.mqtt_brokers.clone(),
-    };
-    Outside::bind(&scenario.slaves, &scenario.http_targets, context)
+        connections: peers.connections().clone(),
+        roots: peers.roots().to_vec(),
+    })
 }
 
 /// The devices, each on its port, from where it was where it goes on. Where one cannot start, all
@@ -326,7 +349,7 @@ async fn start_devices(
             Ok(gateway) => started.push(gateway),
             Err(error) => {
                 close_devices(&started).await;
-                parts.outside.close().await;
+                parts.peers.close().await;
                 return Err(error);
             }
         }
@@ -376,8 +399,9 @@ impl HouseCore {
         let rules = scenario.faults.clone();
         let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
         let engine = Arc::new(engine);
-        let outside = bind_outside(&scenario, &clock, &engine, &journal)?;
-        outside.start().await;
+        let peers = bind_peers(&scenario, &clock, &engine, &journal)?;
+        let actions = action_client(&scenario, &clock, &engine, &journal, &peers)?;
+        peers.start().await;
         #[cfg(not(feature = "mdns"))]
         if scenario.mdns == scenario::Mdns::Loopback {
             tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
@@ -389,12 +413,13 @@ impl HouseCore {
             clock: &clock,
             engine: &engine,
             journal: &journal,
-            outside: &outside,
+            peers: &peers,
+            actions: &actions,
             #[cfg(feature = "mdns")]
             announcer: &announcer,
         };
         let devices = start_devices(&scenario, listening, dir.as_deref(), resumed, &parts).await;
-        let mut inside = Self {
+        let mut core = Self {
             devices: devices?,
             keeper: None,
             epoch: AtomicU64::new(0),
@@ -404,14 +429,15 @@ impl HouseCore {
             clock,
             engine,
             journal,
-            outside,
+            peers,
+            actions,
             #[cfg(feature = "mdns")]
             announcer,
         };
         if let Some(dir) = dir {
-            inside.keeper = Some(inside.keep(dir, start, at).await);
+            core.keeper = Some(core.keep(dir, start, at).await);
         }
-        Ok(Arc::new(inside))
+        Ok(Arc::new(core))
     }
 
     /// Keeps the house from now on, as it was at `at`.
@@ -429,8 +455,8 @@ impl HouseCore {
             http: url(gateway.http.address()),
             modbus: gateway.modbus.address(),
         });
-        let slaves = self.outside.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
-        let targets = self.outside.targets().map(|target| (target.name().to_owned(), target.url()));
+        let slaves = self.peers.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
+        let targets = self.peers.targets().map(|target| (target.name().to_owned(), target.url()));
         Addresses {
             control: String::new(),
             token: None,
@@ -449,7 +475,8 @@ impl HouseCore {
     /// Ends all that listens but the control plane, and returns when its ports are free.
     async fn close(&self) {
         close_devices(&self.devices).await;
-        self.outside.close().await;
+        self.actions.stop().await;
+        self.peers.close().await;
         #[cfg(feature = "mdns")]
         self.announcer.close().await;
     }
@@ -462,7 +489,8 @@ impl HouseCore {
         for gateway in &self.devices {
             paused.push(gateway.pause().await);
         }
-        paused.extend(self.outside.stop().await);
+        self.actions.stop().await;
+        paused.extend(self.peers.stop().await);
         // A movement may take its time.
         let mut ending = self.ending.subscribe();
         let still = tokio::select! {
@@ -488,7 +516,7 @@ impl HouseCore {
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.outside.start().await;
+        self.peers.start().await;
         for gateway in &self.devices {
             gateway.begin();
         }
@@ -515,8 +543,8 @@ impl Controls for HouseCore {
             seed: self.scenario.seed,
             epoch: self.epoch.load(Ordering::Acquire),
             devices: self.devices.iter().map(show_device).collect(),
-            slaves: self.outside.slaves().map(|slave| self.show_slave(slave)).collect(),
-            http_targets: self.outside.targets().map(|target| self.show_target(target)).collect(),
+            slaves: self.peers.slaves().map(|slave| self.show_slave(slave)).collect(),
+            http_targets: self.peers.targets().map(|target| self.show_target(target)).collect(),
         }
     }
 
@@ -539,13 +567,13 @@ impl Controls for HouseCore {
     }
 
     fn requests(&self, target: &str) -> Option<Vec<Value>> {
-        let received = self.outside.target(target)?.received();
+        let received = self.peers.target(target)?.received();
         // Texts and numbers always have a JSON form.
         Some(received.iter().filter_map(|request| serde_json::to_value(request).ok()).collect())
     }
 
     fn forget_requests(&self, target: &str) -> bool {
-        self.outside.target(target).map(|target| target.forget()).is_some()
+        self.peers.target(target).map(|target| target.forget()).is_some()
     }
 
     fn parse_rule(&self, rule: &Value) -> Result<Rule, Vec<String>> {
@@ -567,7 +595,7 @@ impl Controls for HouseCore {
 
     fn follows(&self, generation: u64) -> Pending<'_, ()> {
         Box::pin(async move {
-            self.outside.applied(generation).await;
+            self.peers.applied(generation).await;
             for gateway in &self.devices {
                 gateway.modbus.applied(generation).await;
             }
@@ -590,7 +618,7 @@ impl HouseCore {
     }
 
     fn slave_with(&self, at: &RegisterRange) -> Result<&Arc<Slave>, RegisterError> {
-        let slave = self.outside.slave(&at.slave).ok_or(RegisterError::NoSlave)?;
+        let slave = self.peers.slave(&at.slave).ok_or(RegisterError::NoSlave)?;
         if slave.units().any(|unit| unit == at.unit) {
             Ok(slave)
         } else {
@@ -619,7 +647,7 @@ impl HouseCore {
 
     /// What actions know a slave or target by. No two share an address.
     fn hosts(&self, name: &str, address: SocketAddr) -> Vec<String> {
-        let peers = self.outside.peers().iter();
+        let peers = self.peers.known().iter();
         let peer = peers.filter(|peer| peer.address == address).find(|peer| peer.name == name);
         peer.map(|peer| peer.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
     }

@@ -6,9 +6,10 @@
 //! its past, however it ends. All of them work on threads that may block, and hold a motion
 //! meanwhile: a movement of the clock returns when what it brought about is on disk.
 
+use parking_lot::Mutex as Locked;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex as Locked, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
@@ -145,7 +146,7 @@ impl Persister {
     /// can call a device any more.
     pub(super) async fn close(&self, ended: bool) {
         self.halt.send_replace(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             // What a panic had to say, the panic hook has said.
             let _ = task.await;
@@ -296,7 +297,7 @@ mod tests {
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
         let house = House::start(scenario).await.unwrap();
-        let (device, keeper) = (house.devices().next().unwrap(), house.inside.keeper.as_ref());
+        let (device, keeper) = (house.devices().next().unwrap(), house.core.keeper.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));

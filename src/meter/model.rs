@@ -1,6 +1,7 @@
 //! A meter: the signal of its house, seen through what its kind sends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, Unit};
@@ -244,7 +245,7 @@ impl Meter {
     }
 
     fn reading(&self, of: ReceivedTelegram, episodes: &Arc<Episodes>) -> Arc<Reading> {
-        let lock = || self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.newest.lock();
         if let Some(made) = &*lock()
             && made.of == of
             && Arc::ptr_eq(&made.under, episodes)

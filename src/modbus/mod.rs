@@ -1,11 +1,7 @@
-//! What every Modbus server of the house has in common, the slaves' and the device's own: a port that
-//! opens and closes ([`Acceptor`]), connections ([`Connection`]), and what is still to be sent on them.
-//!
-//! What the requests mean is behind [`ModbusService`]; faults strike here, between it and the bytes.
+//! Modbus TCP, the server side: frames and PDUs ([`wire`]), the registers and coils of a unit
+//! ([`bank`]), and the server kit that slaves and the device's own server are built from
+//! ([`server`]).
 
-mod connection;
-mod acceptor;
-mod outbox;
-
-pub(crate) use self::acceptor::{Acceptor, BACKLOG, RETRY};
-pub(crate) use self::connection::{Connection, ModbusService, OK, ReceivedRequest};
+pub mod wire;
+pub mod bank;
+pub(crate) mod server;

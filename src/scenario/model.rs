@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::bank::UnitLayout;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
@@ -19,6 +18,7 @@ use crate::device::{
 };
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
+use crate::modbus::bank::UnitLayout;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// A house.

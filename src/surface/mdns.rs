@@ -5,9 +5,10 @@
 //! nothing, unless its scenario says `mdns: loopback`. All of this goes by real time: the network's
 //! caches know no other.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use tokio::runtime::Handle;
@@ -70,7 +71,7 @@ impl Announcer {
 
     /// Takes everything back that is still announced, and returns when the library's thread is gone.
     pub async fn close(&self) {
-        let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let daemon = self.daemon.lock().take();
         let Some(ended) = daemon.and_then(|daemon| daemon.shutdown().ok()) else { return };
         // The library's channel blocks. It is bounded in time: a stuck network holds up no shutdown.
         let wait = move || ended.recv_timeout(limits::MDNS_SHUTDOWN).is_ok();
@@ -78,7 +79,7 @@ impl Announcer {
     }
 
     fn daemon(&self) -> mdns_sd::Result<ServiceDaemon> {
-        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut daemon = self.daemon.lock();
         if let Some(daemon) = &*daemon {
             return Ok(daemon.clone());
         }
@@ -150,7 +151,7 @@ impl Announcer {
     /// so nobody needs to try on.
     fn is_even(&self) -> bool {
         // Where the daemon is gone, so are its announcements.
-        let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let daemon = self.daemon.lock().clone();
         let mut owed = self.owed();
         while let Some(fullname) = owed.fullnames.pop_first() {
             let taken_back = daemon.as_ref().map(|daemon| daemon.unregister(&fullname));
@@ -164,7 +165,7 @@ impl Announcer {
     }
 
     fn owed(&self) -> MutexGuard<'_, Owed> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owed.lock()
     }
 
     /// Keeps what is announced of a device as the device is; taken back when this is dropped.
@@ -243,7 +244,7 @@ impl Announcer {
 
 impl Drop for Announcer {
     fn drop(&mut self) {
-        let daemon = self.daemon.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let daemon = self.daemon.get_mut().take();
         // Nobody waits for it; it says goodbye for what is left.
         let _ = daemon.map(|daemon| daemon.shutdown());
     }

@@ -10,7 +10,9 @@ use http_body_util::Full;
 use wwsim::device::{AccessPolicy, DigestMode};
 use wwsim::surface::http::Api;
 
-use crate::surface_kit::{Setup, TestDevice, body, error, header, request, request_with, status};
+use crate::device_harness::{
+    Setup, TestDevice, body, error, header, request, request_with, status,
+};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PASSWORD: &str = "geheim: \"grün\"";

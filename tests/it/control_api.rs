@@ -8,7 +8,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use wwsim::bank::Table;
 use wwsim::clock::{Clock, Speed};
 use wwsim::control::{
     ControlServer, Controls, HouseSummary, Pending, RegisterError, RegisterRange, SlaveSummary,
@@ -16,8 +15,9 @@ use wwsim::control::{
 };
 use wwsim::fault::{ApiCall, ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
 use wwsim::journal::{Event, Journal};
+use wwsim::modbus::bank::Table;
 
-use crate::surface_kit::{Client, body, error, header, status, within};
+use crate::device_harness::{Client, body, error, header, status, within};
 
 /// A house of one slave with three holding registers and a coil, and of one target.
 struct House {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use wwsim::device::{AccessPolicy, License};
 use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
 
-use crate::surface_kit::{Setup, TestDevice, body, error, header, request_with, status};
+use crate::device_harness::{Setup, TestDevice, body, error, header, request_with, status};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PAGE: &str = "http://localhost:5173";
@@ -252,7 +252,7 @@ async fn the_log_says_once_how_to_let_a_page_in() {
     command.arg("run").arg(&scenario).args(["--any-port", "--ready-file"]).arg(&ready);
     command.env_remove("WWSIM_LOG").stdout(std::process::Stdio::null()).kill_on_drop(true);
     let mut house = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
-    crate::surface_kit::eventually(|| ready.exists()).await;
+    crate::device_harness::eventually(|| ready.exists()).await;
     let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
     let device = ready["devices"][0]["http"].as_str().unwrap();
     let device: std::net::SocketAddr = device.strip_prefix("http://").unwrap().parse().unwrap();

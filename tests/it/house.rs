@@ -11,8 +11,8 @@ use wwsim::house::House;
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
+use crate::device_harness::eventually;
 use crate::harness::{FreePort, TestHouse, http, within};
-use crate::surface_kit::eventually;
 
 const HOUSE: &str = r#"
 device:

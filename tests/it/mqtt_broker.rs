@@ -15,8 +15,8 @@ use tokio::sync::{RwLock, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
+use crate::device_harness::within;
 use crate::harness::FreePort;
-use crate::surface_kit::within;
 
 /// Where the one broker of all tests listens.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wwsim::device::License;
 use wwsim::surface::http::openapi;
 
-use crate::surface_kit::{Setup, TestDevice, body, header, request, status};
+use crate::device_harness::{Setup, TestDevice, body, header, request, status};
 
 /// The schema of a kind of answer, whole.
 fn schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -> Value {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use wwsim::device::{License, Snapshot};
 use wwsim::meter::{MeterKind, MeterPlan, Quantity};
 
-use crate::surface_kit::{Setup, TestDevice, body, header, request, status};
+use crate::device_harness::{Setup, TestDevice, body, header, request, status};
 
 const REPORT: &str = "/api/v1/report";
 const OBJECTS: &str = "/api/v1/report/objects";

@@ -14,7 +14,7 @@ use wwsim::clock::Speed;
 use wwsim::meter::{MeterKind, MeterPlan};
 use wwsim::surface::http::Body;
 
-use crate::surface_kit::{Setup, TestDevice, within};
+use crate::device_harness::{Setup, TestDevice, within};
 
 /// A device whose meter has something to say every second, and which writes all of it down.
 async fn bench() -> TestDevice {

@@ -19,8 +19,8 @@ use wwsim::journal::Event;
 use wwsim::rng::{Draws, RandomStream};
 use wwsim::scenario;
 
+use crate::device_harness::eventually;
 use crate::harness::{TestHouse, http, within};
-use crate::surface_kit::eventually;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wwsim::fault::{ApiEffect, Delay, Trigger};
 
-use crate::surface_kit::{Client, Setup, TestDevice, body, eventually, header, request, status};
+use crate::device_harness::{Client, Setup, TestDevice, body, eventually, header, request, status};
 
 const CALL: &str = "/api/v1/actions/call?id=1";
 const SECOND: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wwsim::device::{ActionPolicy, CallRoute, License};
 
-use crate::surface_kit::{
+use crate::device_harness::{
     ACTIONS, Setup, TestDevice, body, error, eventually, header, request, status,
 };
 

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use wwsim::fault::ApiEffect;
 use wwsim::limits::{HTTP_SEND_BUFFER, HTTP_WRITE_TIMEOUT as LIMIT};
 
+use crate::device_harness::{Setup, TestDevice, body, request, status};
 use crate::frozen::Frozen;
 use crate::harness::TestHouse;
 use crate::state::{self, Folder};
-use crate::surface_kit::{Setup, TestDevice, body, request, status};
 
 const SECOND: Duration = Duration::from_secs(1);
 

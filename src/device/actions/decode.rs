@@ -14,19 +14,20 @@ use serde_json::{Map, Value};
 use super::expand::{check_host, has_constants};
 use super::location::Location;
 use super::{
-    Action, ActionRequest, Const, DefinitionError, HttpMethod, HttpRequest, ModbusFunction,
-    ModbusRequest, ModbusWrite, ValueType,
+    Action, ActionRequest, Const, HttpMethod, HttpRequest, ModbusFunction, ModbusRequest,
+    ModbusWrite, ValueType,
 };
 use crate::device::json::{
     array, boolean, integer, object, required, string, text, unexpected, whole, word,
 };
 use crate::limits;
+use crate::problem::Problem;
 
 /// Constants by name, and actions.
 type Decoded = (Vec<(String, Const)>, Vec<Action>);
 
 /// The constants and the actions of a definition, or all its violations.
-pub(super) fn decode(json: &Value) -> Result<Decoded, Vec<DefinitionError>> {
+pub(super) fn decode(json: &Value) -> Result<Decoded, Vec<Problem>> {
     let mut violations = Violations::default();
     let decoded = JsonFields::of(json, String::new(), &mut violations).and_then(|mut whole| {
         let constants = constants(&mut whole);
@@ -256,7 +257,7 @@ fn timeout(value: &Value) -> Result<Duration, String> {
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
-struct Violations(Vec<DefinitionError>);
+struct Violations(Vec<Problem>);
 
 /// An object of the definition, its place, and where its violations go. A field that violates
 /// something reads as `None`, so that the walk goes on to the next one.
@@ -319,7 +320,7 @@ impl Violations {
     /// Always `None`, what a field that violates something reads as.
     fn add<T>(&mut self, field: String, message: String) -> Option<T> {
         if self.0.len() < limits::SCENARIO_MISTAKES {
-            self.0.push(DefinitionError { field, message });
+            self.0.push(Problem::new(field, message));
         }
         None
     }

@@ -13,6 +13,7 @@ use serde_json::{Number, Value};
 use super::decode::{decode, shown};
 use super::{Prepared, Unprepared, ValueType, expand};
 use crate::limits;
+use crate::problem::Problem;
 
 /// The actions of a device and their constants.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,24 +181,14 @@ pub struct ModbusRequest {
     pub timeout: Duration,
 }
 
-/// Why a definition was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}{}{message}", if .field.is_empty() { "" } else { ": " })]
-pub struct DefinitionError {
-    /// The field, as `actions[0].requests[1].http.url`; empty for the whole.
-    pub field: String,
-    /// What is wrong with it and what was expected.
-    pub message: String,
-}
-
 impl Definition {
     /// Reads the body of a POST. The caller has checked its size against
     /// [`limits::DEFINITION_BYTES`], which is a 413 and none of these.
     ///
     /// # Errors
     /// The first violation, in the order of `action_fields.csv`.
-    pub fn parse(json: &[u8]) -> Result<Self, DefinitionError> {
-        let whole = |message| DefinitionError { field: String::new(), message };
+    pub fn parse(json: &[u8]) -> Result<Self, Problem> {
+        let whole = |message| Problem::of_whole(message);
         let value: Value =
             serde_json::from_slice(json).map_err(|error| whole(format!("no JSON: {error}")))?;
         Self::parse_value(&value).map_err(|violations| {
@@ -210,7 +201,7 @@ impl Definition {
     ///
     /// # Errors
     /// All violations, in the order of the fields, at most [`limits::SCENARIO_MISTAKES`] of them.
-    pub fn parse_value(json: &Value) -> Result<Self, Vec<DefinitionError>> {
+    pub fn parse_value(json: &Value) -> Result<Self, Vec<Problem>> {
         let (constants, actions) = decode(json)?;
         let text = shown(json).to_string();
         // Numbers may take more room here than typed (`1e15`), and a scenario's definition was
@@ -221,7 +212,7 @@ impl Definition {
                 text.len(),
                 limits::DEFINITION_BYTES
             );
-            return Err(vec![DefinitionError { field: String::new(), message }]);
+            return Err(vec![Problem::of_whole(message)]);
         }
         Ok(Self { constants, actions, text: text.into() })
     }
@@ -288,7 +279,7 @@ mod tests {
         };
         let place = if field.starts_with('.') { "actions[0].requests[0]" } else { "" };
         assert_eq!(violations.len(), 1, "{violations:?}");
-        assert_eq!(violations[0].field, format!("{place}{field}"), "{violations:?}");
+        assert_eq!(violations[0].path, format!("{place}{field}"), "{violations:?}");
         violations[0].message.clone()
     }
 
@@ -337,7 +328,7 @@ mod tests {
     fn json_that_is_none_is_refused_with_its_place() {
         for text in ["", "{", "{\"actions\": []} x", "\u{feff}{}", &"[".repeat(8000)] {
             let error = Definition::parse(text.as_bytes()).unwrap_err();
-            assert_eq!(error.field, "");
+            assert_eq!(error.path, "");
             assert!(error.to_string().starts_with("no JSON: "), "{error}");
         }
         assert!(Definition::parse(b"{\"actions\": [\xff]}").is_err());
@@ -585,7 +576,7 @@ mod tests {
             7,
         ]});
         let violations = Definition::parse_value(&definition).unwrap_err();
-        let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        let fields: Vec<_> = violations.iter().map(|violation| violation.path.as_str()).collect();
         let first = "actions[0].requests[0].http";
         let last = "actions[0].requests[2].modbus";
         assert_eq!(

@@ -20,8 +20,8 @@ pub use self::meter::{
     MeterSettings, Parity, ScalersSet, StopBits,
 };
 pub use self::modbus_map::{
-    AddressFormat, Listing, MapError, MapWordOrder, MappedRegister, NumberType, RegisterId,
-    RegisterMap, RegisterSet,
+    AddressFormat, Listing, MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterMap,
+    RegisterSet,
 };
 pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
 pub use self::mqtt::{BrokerUrl, MQTT_SETTINGS, MqttSettings};

@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use self::show::{AddressFormat, Listing};
 use crate::limits;
 use crate::meter::Quantity;
+use crate::problem::Problem;
 
 /// A register map: valid, and laid out.
 #[derive(Debug, Clone)]
@@ -117,22 +118,6 @@ pub(in crate::device) struct Span {
     pub register: MappedRegister,
 }
 
-/// What is wrong with a map, as the client is told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}{message}", self.field, if self.field.is_empty() { "" } else { ": " })]
-pub struct MapError {
-    /// The field, as `[0].registers[3].scaler`; empty for the whole.
-    pub field: String,
-    /// What is wrong with it and what was expected.
-    pub message: String,
-}
-
-impl MapError {
-    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
 /// By what it says; how it is laid out follows from that.
 impl PartialEq for RegisterMap {
     fn eq(&self, other: &Self) -> bool {
@@ -164,7 +149,7 @@ impl RegisterMap {
     /// # Errors
     /// All that is wrong with them: a scaler out of its range, registers beyond the last address, or
     /// two registers at one address (MODBUS-4).
-    pub fn new(sets: Vec<RegisterSet>) -> Result<Self, Vec<MapError>> {
+    pub fn new(sets: Vec<RegisterSet>) -> Result<Self, Vec<Problem>> {
         let mut errors = Vec::new();
         let mut spans = Vec::new();
         for (index, set) in sets.iter().enumerate() {
@@ -172,7 +157,7 @@ impl RegisterMap {
             for (place, register) in set.registers.iter().enumerate() {
                 let field = || format!("[{index}].registers[{place}]");
                 if !limits::MODBUS_SCALER.contains(&register.scaler) {
-                    errors.push(MapError::new(
+                    errors.push(Problem::new(
                         format!("{}.scaler", field()),
                         wrong_scaler(register.scaler),
                     ));
@@ -191,7 +176,7 @@ impl RegisterMap {
                             "it would stand at {address} to {}; the last address is {last}",
                             end - 1
                         );
-                        errors.push(MapError::new(field(), message));
+                        errors.push(Problem::new(field(), message));
                         // What follows lies further out still.
                         break;
                     }
@@ -200,7 +185,7 @@ impl RegisterMap {
             }
             if !limits::MODBUS_ADDRESSES.contains(&set.start_address) {
                 let message = wrong_address(set.start_address.into());
-                errors.push(MapError::new(format!("[{index}].start_address"), message));
+                errors.push(Problem::new(format!("[{index}].start_address"), message));
             }
         }
         // In a stable sort the one that was written first comes first.
@@ -379,7 +364,7 @@ impl fmt::Display for RegisterId {
 
 /// Registers that stand where an earlier one does; spans in the order of their addresses, each with the
 /// places of its set and in that.
-fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = MapError> {
+fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = Problem> {
     let pairs = spans.windows(2).map(|pair| (pair[0], pair[1]));
     let overlapping =
         pairs.filter(|((first, ..), (second, ..))| first.address + first.words > second.address);
@@ -390,7 +375,7 @@ fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = MapError> {
             "it overlaps [{}].registers[{}] at address {}",
             earlier.0, earlier.1, second.address
         );
-        MapError::new(format!("[{}].registers[{}]", later.0, later.1), message)
+        Problem::new(format!("[{}].registers[{}]", later.0, later.1), message)
     })
 }
 

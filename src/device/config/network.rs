@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Field, FieldError, FieldKind, Object, TextRule, Unset, lens};
+use super::table::{Field, FieldKind, Object, TextRule, Unset, lens};
 use crate::decimal::Decimal;
 use crate::device::json;
 use crate::limits;
+use crate::problem::Problem;
 
 /// The Wi-Fi client (`wifi_sta_settings_fields.csv`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,10 +147,10 @@ pub static ETH_SETTINGS: Object<EthSettings> = Object {
     rules: |eth, _| check_static(&eth.address),
 };
 
-fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), FieldError> {
+fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), Problem> {
     if wifi.enable && wifi.name.is_empty() {
         let message = "empty: expected the name of a network while `enable` is true";
-        return Err(FieldError::new("name", message));
+        return Err(Problem::new("name", message));
     }
     check_static(&wifi.address)?;
     wifi.access_point &= !wifi.enable;
@@ -158,18 +159,18 @@ fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), FieldError> {
 
 /// A static address is whole or none (vendor, Wi-Fi and Ethernet pages), and its mask is one
 /// (SETTING-12).
-fn check_static(address: &StaticIp) -> Result<(), FieldError> {
+fn check_static(address: &StaticIp) -> Result<(), Problem> {
     let StaticIp { static_ip, ip, netmask, gateway, dns } = *address;
     let bits = netmask.to_bits();
     if bits.leading_ones() + bits.trailing_zeros() < u32::BITS {
         let message = format!("{netmask}: expected a mask whose ones are at its beginning");
-        return Err(FieldError::new("netmask", message));
+        return Err(Problem::new("netmask", message));
     }
     let parts = [("ip", ip), ("netmask", netmask), ("gateway", gateway), ("dns", dns)];
     match parts.iter().find(|(_, part)| part.is_unspecified()) {
         Some((field, _)) if static_ip => {
             let message = "0.0.0.0: expected an address while `static_ip` is true";
-            Err(FieldError::new(*field, message))
+            Err(Problem::new(*field, message))
         }
         _ => Ok(()),
     }

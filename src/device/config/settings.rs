@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use super::table::{
-    Field, FieldError, FieldKind, Object, TextRule, Unset, WriteContext, lens, whole,
-};
+use super::table::{Field, FieldKind, Object, TextRule, Unset, WriteContext, lens, whole};
 use crate::device::{DeviceId, Feature, json};
 use crate::limits;
+use crate::problem::Problem;
 
 /// The device's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -300,7 +299,7 @@ const FIELDS: &[SettingsField] = &[
 
 /// The rules of the settings page: an empty host name is the default one, an unusable time server is
 /// dropped, and Ethernet has to be down before power is saved.
-fn settle(settings: &mut Settings, around: &WriteContext<'_>) -> Result<(), FieldError> {
+fn settle(settings: &mut Settings, around: &WriteContext<'_>) -> Result<(), Problem> {
     let system = &mut settings.system;
     if system.host_name.is_empty() {
         system.host_name = Settings::default_host_name(around.id);
@@ -311,7 +310,7 @@ fn settle(settings: &mut Settings, around: &WriteContext<'_>) -> Result<(), Fiel
     }
     let up = |config: &Config| around.site.ethernet_up(config);
     if system.power_save && around.before.is_some_and(up) {
-        return Err(FieldError::new(
+        return Err(Problem::new(
             "system.power_save",
             "true: expected false while the Ethernet link is up; switch Ethernet off first",
         ));

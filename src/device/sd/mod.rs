@@ -6,12 +6,13 @@ mod memory;
 mod path;
 mod row;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -228,7 +229,7 @@ impl SdCard {
     }
 
     fn open(&self) -> MutexGuard<'_, Option<OpenFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 
@@ -301,7 +302,7 @@ impl Store {
 }
 
 fn locked<T>(store: &Mutex<T>) -> MutexGuard<'_, T> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
+    store.lock()
 }
 
 impl OpenedFile {

@@ -28,7 +28,7 @@ mod load_profile;
 mod voltage;
 mod weather;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
@@ -125,7 +125,7 @@ impl Signal {
     }
 
     fn history(&self) -> MutexGuard<'_, Option<History>> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 
     fn counted(&self, sample: &Sample) -> Energies {

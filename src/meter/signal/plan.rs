@@ -9,9 +9,7 @@ use std::time::Duration;
 use jiff::civil::Weekday;
 
 use crate::limits::{APPLIANCES, LOADS, PROGRAM_STEPS, WEEK_WINDOWS};
-
-/// A mistake: the field it is in, and what is wrong with it.
-pub type Problem = (&'static str, String);
+use crate::problem::Problem;
 
 /// Everything the signal is made of.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,19 +40,17 @@ impl SignalPlan {
         if self.connection.phases == Phases::One {
             let beyond = |place: Placement| matches!(place, Placement::L2 | Placement::L3);
             for load in self.loads.iter().filter(|load| beyond(load.placement)) {
-                problems.push((
-                    "loads",
-                    format!(
-                        "load {:?} is on {}, and the connection has one phase; put it on l1",
-                        load.name,
-                        load.placement.name()
-                    ),
-                ));
+                let message = format!(
+                    "load {:?} is on {}, and the connection has one phase; put it on l1",
+                    load.name,
+                    load.placement.name()
+                );
+                problems.push(Problem::new("loads", message));
             }
         }
         if self.loads.len() > LOADS {
-            problems
-                .push(("loads", format!("{} loads; expected at most {LOADS}", self.loads.len())));
+            let message = format!("{} loads; expected at most {LOADS}", self.loads.len());
+            problems.push(Problem::new("loads", message));
         }
         problems
     }
@@ -794,7 +790,7 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn add(&mut self, field: &'static str, message: String) {
-        self.0.push((field, message));
+        self.0.push(Problem::new(field, message));
     }
 
     fn range(&mut self, field: &'static str, value: f64, low: f64, high: f64, unit: &str) {

@@ -1,5 +1,6 @@
 //! The signal's promises, over random houses, seeds and times.
 
+use crate::problem::Problem;
 use std::time::Duration;
 
 use jiff::civil::Weekday;
@@ -490,8 +491,8 @@ fn defaults_have_no_problems_and_mistakes_are_named() {
     for load in [LoadPlan::heat_pump(), LoadPlan::boiler(), LoadPlan::ev()] {
         assert_eq!(load.problems(), [], "{}", load.name);
     }
-    let fields = |problems: Vec<Problem>| -> Vec<&str> {
-        problems.into_iter().map(|(field, _)| field).collect()
+    let fields = |problems: Vec<Problem>| -> Vec<String> {
+        problems.into_iter().map(|problem| problem.path).collect()
     };
     let small = HouseholdPlan { annual_kwh: 500.0, ..HouseholdPlan::default() };
     assert_eq!(fields(small.problems()), ["annual_kwh"]);

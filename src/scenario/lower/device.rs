@@ -321,7 +321,7 @@ fn inline(
     match Definition::parse_value(value) {
         Ok(definition) => Some(Arc::new(definition)),
         Err(errors) => {
-            let errors = errors.into_iter().map(|error| (error.field, error.message));
+            let errors = errors.into_iter().map(|error| (error.path, error.message));
             refused(value, path, errors, mistakes);
             None
         }

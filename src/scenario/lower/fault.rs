@@ -57,8 +57,8 @@ impl RuleValidator<'_> {
             probability: raw.probability.unwrap_or(default.probability),
         };
         let path = self.path.key("when");
-        for (key, message) in trigger.problems() {
-            self.mistake(Mistake::new(path.key(key), message));
+        for problem in trigger.problems() {
+            self.mistake(Mistake::new(path.key(&problem.path), problem.message));
         }
         trigger
     }

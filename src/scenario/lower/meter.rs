@@ -12,11 +12,12 @@ use super::super::raw;
 use crate::limits;
 use crate::meter::signal::plan::{
     BatteryPlan, ConnectionPlan, DailyWindow, Days, DemandPlan, HouseholdPlan, LoadPlan, Phases,
-    Placement, Problem, PvPlan, RegisterPlan, Schedule, SignalPlan, Sky, TariffPlan,
+    Placement, PvPlan, RegisterPlan, Schedule, SignalPlan, Sky, TariffPlan,
 };
 use crate::meter::{
     MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RegisterCut, ReplayMode, ReplayPlan,
 };
+use crate::problem::Problem;
 
 /// The meter that is meant by what stands at `path`.
 pub(super) fn meter(
@@ -67,9 +68,9 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn problems(&mut self, path: &FieldPath, problems: Vec<Problem>) {
-        for (field, message) in problems {
-            // The plan's word for where something is connected.
-            let field = if field == "placement" { "phase" } else { field };
+        for Problem { path: field, message, .. } in problems {
+            // A plan calls the key `phase` of a scenario `placement`.
+            let field = if field == "placement" { "phase" } else { &field };
             self.mistakes.push(Mistake::new(path.key(field), message));
         }
     }

@@ -26,11 +26,11 @@ use super::model::{DevicePlan, Mdns, Scenario, SlavePlan, TargetPlan, TargetRout
 use super::path::FieldPath;
 use super::raw;
 use super::tree::{Node, NodeContent};
-use crate::bank::UnitLayout;
 use crate::device::actions::Definition;
 use crate::device::json;
 use crate::fault::{Rule, WindowBudget};
 use crate::limits;
+use crate::modbus::bank::UnitLayout;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// What is known beside the decoded file.

@@ -53,7 +53,7 @@ pub(super) fn map(
     match RegisterMap::parse_value(value, word_order) {
         Ok(map) => Some(Arc::new(map)),
         Err(errors) => {
-            let errors = errors.into_iter().map(|error| (error.field, error.message));
+            let errors = errors.into_iter().map(|error| (error.path, error.message));
             refused(value, path, errors, mistakes);
             None
         }

@@ -4,10 +4,10 @@ use super::super::diagnostics::{Mistake, nearest, one_of, shortened};
 use super::super::raw::{self, PlaceWord};
 use super::fault::RuleValidator;
 use super::{Named, Units, unknown};
-use crate::bank::UnitLayout;
 use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
+use crate::modbus::bank::UnitLayout;
 
 /// The functions a slave answers.
 const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
@@ -464,13 +464,13 @@ fn has(unit: &UnitLayout, function: Option<u8>, address: raw::RangeText) -> bool
         let first = u32::from(first);
         first <= u32::from(address.last) && u32::from(address.first) < first + count
     };
-    let bits = |bits: &[crate::bank::BitRange]| {
+    let bits = |bits: &[crate::modbus::bank::BitRange]| {
         bits.iter().any(|range| {
             let (first, last) = (*range.addresses.start(), *range.addresses.end());
             overlaps(first, u32::from(last.saturating_sub(first)) + 1)
         })
     };
-    let registers = |registers: &[crate::bank::Register]| {
+    let registers = |registers: &[crate::modbus::bank::Register]| {
         registers.iter().any(|register| {
             overlaps(
                 register.address,

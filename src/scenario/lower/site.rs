@@ -6,13 +6,14 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::{refused, unknown};
-use crate::device::config::table::{FieldError, Object, Write, WriteContext};
+use crate::device::config::table::{Object, Write, WriteContext};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
 use crate::device::network::{AuthMode, Network, Site, WpsRouter};
 use crate::device::{Identity, scalers};
 use crate::limits;
+use crate::problem::Problem;
 
 /// The configuration that the device starts with: that of the factory, with what the file names.
 pub(super) fn config(
@@ -80,8 +81,8 @@ impl Start<'_> {
         }
     }
 
-    fn refused(&mut self, key: &str, given: &Value, errors: Vec<FieldError>) {
-        let errors = errors.into_iter().map(|error| (error.field, error.message));
+    fn refused(&mut self, key: &str, given: &Value, errors: Vec<Problem>) {
+        let errors = errors.into_iter().map(|error| (error.path, error.message));
         refused(given, &self.path.key(key), errors, self.mistakes);
     }
 }

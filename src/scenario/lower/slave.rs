@@ -8,11 +8,11 @@ use super::super::model::SlavePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::LoadContext;
-use crate::bank::{
+use crate::limits;
+use crate::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
     RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
-use crate::limits;
 
 /// The slaves, each with whether it is known in detail.
 pub(super) fn slaves(
@@ -55,7 +55,7 @@ fn slave(
         let whole = !(surroundings.shortened)(&path) && as_written(unit, &layout);
         if whole {
             for error in Bank::check(&layout) {
-                mistakes.push(Mistake::new(path.join(&error.place), error.message));
+                mistakes.push(Mistake::new(path.join(&error.path), error.message));
             }
         }
         units.push((id.0, layout));

@@ -30,9 +30,9 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
             reply
         }
         Err(error) => {
-            let details = json!({ "field": error.field });
+            let details = json!({ "field": error.path });
             let message =
-                if error.field.is_empty() { error.message.clone() } else { error.to_string() };
+                if error.path.is_empty() { error.message.clone() } else { error.to_string() };
             HttpReply::error_with(StatusCode::BAD_REQUEST, "invalid_definition", &message, &details)
         }
     }

@@ -8,9 +8,9 @@
 //!
 //! Whatever is wrong with a request, the same sums are made and compared before it is refused.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as NONCE_TEXT};
@@ -160,7 +160,7 @@ impl Authenticator {
         let nonce = Nonce::read(credentials.nonce, &self.key);
         // Held over the sums, some microseconds, so that of two requests that begin a session or
         // use the same count exactly one does.
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nonces = self.nonces.lock();
         let claim = Claim {
             realm: &system.host_name,
             password: &system.password,
@@ -184,7 +184,7 @@ impl Authenticator {
 
     /// A new nonce.
     fn nonce(&self, view: &View) -> Nonce {
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nonces = self.nonces.lock();
         nonces.issued += 1;
         Nonce { number: nonces.issued, at: self.now(), boot: view.boot.ordinal }
     }

@@ -4,9 +4,9 @@
 //! `Vary: Origin` is left out: every reply is `no-store`, so that no cache can give one page's reply
 //! to another.
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -144,7 +144,7 @@ impl RefusedOrigins {
             text.chars().filter(|c| !c.is_control()).take(limits::ORIGIN_CHARS).collect::<String>()
         };
         let Some(origin) = head.headers.get(ORIGIN).map(text) else { return };
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         if told.len() >= limits::REFUSED_ORIGINS || !told.insert(origin.clone()) {
             return;
         }

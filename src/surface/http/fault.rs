@@ -12,11 +12,12 @@ use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 
 use super::cors::LocalAddr;
-use super::stream::{BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan};
-use super::{Api, Body, HttpReply, body};
+use super::{Api, Body, HttpReply};
 use crate::clock::VirtualTime;
 use crate::device::Power;
 use crate::fault::{ApiCall, ApiEffect, Verdict};
+use crate::net::http::body;
+use crate::net::http::{BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan};
 
 /// The connection ends in place of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -13,8 +13,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::json::Json;
-use super::reply::Breaks;
 use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
@@ -23,6 +21,8 @@ use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
+use crate::net::http::Breaks;
+use crate::net::http::json::Json;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {

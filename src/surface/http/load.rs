@@ -15,10 +15,11 @@ use md5::{Digest, Md5};
 use multer::{Constraints, Multipart, SizeLimit};
 
 use super::power::down;
-use super::{Call, HttpReply, body};
+use super::{Call, HttpReply};
 use crate::device::{FirmwareImage, RebootCause};
 use crate::journal::{self, Event};
 use crate::limits;
+use crate::net::http::body;
 
 /// The name of the field that carries the image.
 const FIELD: &str = "file";

@@ -7,11 +7,9 @@
 
 mod actions;
 mod auth;
-pub(crate) mod body;
 mod cors;
 pub mod digest;
 mod fault;
-mod json;
 mod reply_cache;
 mod live;
 mod modbus;
@@ -21,21 +19,15 @@ mod power;
 mod sd;
 mod berry;
 mod load;
-pub(crate) mod query;
-mod reply;
 mod report;
 mod router;
 mod scalers;
-pub(crate) mod server;
+mod server;
 mod settings;
-mod spelling;
-mod stream;
 mod variables;
 mod system;
 mod wifi;
-pub(crate) mod write_limit;
 
-pub use self::reply::{Body, BrokenOff, HttpReply};
-pub(crate) use self::router::method_not_allowed;
 pub use self::router::{Api, ApiEndpoint, ApiRoute, Call, ROUTES};
-pub use self::server::{ApiServer, ListenerPause};
+pub use self::server::ApiServer;
+pub use crate::net::http::{Body, BrokenOff, HttpReply, ListenerPause};

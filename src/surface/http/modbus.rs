@@ -29,7 +29,7 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     let map = match RegisterMap::parse(&call.body, word_order) {
         Ok(map) => Arc::new(map),
         Err(error) => {
-            let details = json!({ "field": error.field });
+            let details = json!({ "field": error.path });
             let message = error.to_string();
             let status = StatusCode::BAD_REQUEST;
             return HttpReply::error_with(status, "invalid_register_map", &message, &details);

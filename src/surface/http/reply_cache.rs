@@ -4,7 +4,8 @@
 //! Nobody has to say that something has changed: a configuration is replaced as a whole, so a body
 //! is good for as long as the very configuration it was made from is the one in force.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -43,8 +44,8 @@ impl ReplyCache {
         body
     }
 
-    fn newest(&self) -> std::sync::MutexGuard<'_, Option<CachedBody>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn newest(&self) -> parking_lot::MutexGuard<'_, Option<CachedBody>> {
+        self.0.lock()
     }
 }
 

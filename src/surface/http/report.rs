@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use hyper::StatusCode;
 
-use super::json::Json;
 use super::{Call, HttpReply};
 use crate::decimal::Decimal;
 use crate::device::{CivilTime, Device, Snapshot};
 use crate::meter::{self, DlmsObject, MeterIdentity, ObjectValue, Quantity, Reading};
+use crate::net::http::json::Json;
 
 /// The newest reading with all that belongs to it.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,17 +12,18 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::auth::{AuthDecision, AuthRefusal, Authenticator};
 use super::cors::{self, LocalAddr, OriginDecision, RefusedOrigins};
 use super::live::SubscriberSlot;
-use super::query::Query;
 use super::reply_cache::ReplyCache;
 use super::{
-    HttpReply, actions, berry, body, live, load, modbus, page, power, report, scalers, sd,
-    settings, system, variables, wifi,
+    HttpReply, actions, berry, live, load, modbus, page, power, report, scalers, sd, settings,
+    system, variables, wifi,
 };
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
+use crate::net::http::query::Query;
+use crate::net::http::{body, method_not_allowed};
 use crate::tasks::Tasks;
 
 /// A path and all that is known of it.
@@ -573,13 +573,6 @@ impl ApiRoute {
         let found = self.endpoints.iter().find(|endpoint| endpoint.method.as_str() == method);
         found.ok_or_else(|| method_not_allowed(method, &self.methods()))
     }
-}
-
-/// 405 with the methods that there are.
-pub(crate) fn method_not_allowed(method: &str, allowed: &str) -> HttpReply {
-    let message = format!("{method} is not possible here; this path takes {allowed}");
-    HttpReply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
-        .with(ALLOW, allowed)
 }
 
 impl<'a> Found<'a> {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Call, HttpReply};
 use crate::device::View;
-use crate::device::config::table::{FieldError, Object, Write};
+use crate::device::config::table::{Object, Write};
+use crate::problem::Problem;
 
 /// The object as it is.
 pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
@@ -43,17 +44,17 @@ fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> HttpRep
 }
 
 /// The body as JSON, whatever its `Content-Type`.
-pub(super) fn body(call: &Call<'_>) -> Result<Value, FieldError> {
+pub(super) fn body(call: &Call<'_>) -> Result<Value, Problem> {
     serde_json::from_slice(&call.body)
-        .map_err(|error| FieldError::new("", format!("no JSON: {error}")))
+        .map_err(|error| Problem::new("", format!("no JSON: {error}")))
 }
 
 /// 400, naming the first field that was refused.
-pub(super) fn refused(errors: &[FieldError]) -> HttpReply {
+pub(super) fn refused(errors: &[Problem]) -> HttpReply {
     let Some(first) = errors.first() else {
         // There is always a first one.
         return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_settings", "refused");
     };
-    let details = json!({ "field": first.field });
+    let details = json!({ "field": first.path });
     HttpReply::error_with(StatusCode::BAD_REQUEST, "invalid_settings", &first.to_string(), &details)
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use hyper::StatusCode;
 use jiff::SignedDuration;
 
-use super::json::Json;
 use super::{Call, HttpReply, report};
 use crate::decimal::Decimal;
 use crate::device::network::{IpSettings, NetworkState, WifiMode};
 use crate::device::{CivilTime, Device, Feature, Identity, License, Licensed, Profile, Snapshot};
+use crate::net::http::json::Json;
 
 /// The device and what it is connected to.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {

@@ -11,8 +11,8 @@ use super::{ListenState, ServerShared, wanted};
 use crate::clock::{Sleep, VirtualTime};
 use crate::fault::FaultListener;
 use crate::limits;
-use crate::modbus::{Acceptor, BACKLOG};
-use crate::sockets;
+use crate::modbus::server::{Acceptor, BACKLOG};
+use crate::net::sockets;
 use crate::tasks::Tasks;
 
 /// Follows the device and the rules, and takes connections meanwhile.

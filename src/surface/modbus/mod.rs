@@ -8,8 +8,9 @@
 mod follower;
 mod session;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::{fmt, io};
 
 use serde::Serialize;
@@ -19,11 +20,11 @@ use self::follower::Follower;
 use crate::clock::Clock;
 use crate::device::{Device, Feature, Licensed, Profile};
 use crate::fault::Engine;
-use crate::inflight::ConnectionRegistry;
 use crate::journal::{Event, Journal};
-use crate::modbus::BACKLOG;
+use crate::modbus::server::BACKLOG;
+use crate::net::inflight::ConnectionRegistry;
+use crate::net::sockets::Port;
 use crate::scenario::ModbusPlan;
-use crate::sockets::Port;
 use crate::tasks::Tasks;
 
 /// What the server is built from.
@@ -198,7 +199,7 @@ impl DeviceModbusServer {
 
 impl ServerShared {
     fn port(&self) -> MutexGuard<'_, Port> {
-        self.port.lock().unwrap_or_else(PoisonError::into_inner)
+        self.port.lock()
     }
 
     /// The address that stands for a port of the device.

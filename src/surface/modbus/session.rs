@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
-use crate::modbus::{ModbusService, OK, ReceivedRequest};
-use crate::wire::{self, Exception, ReplyPdu};
+use crate::modbus::server::{ModbusService, OK, ReceivedRequest};
+use crate::modbus::wire::{self, Exception, ReplyPdu};
 
 /// Registers of one read at the most.
 const MOST: usize = *limits::READ_REGISTERS.end() as usize;

@@ -1,8 +1,9 @@
 //! The actor: what the settings say, carried out.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -546,6 +547,6 @@ impl MqttClient {
     }
 
     fn lock(&self) -> MutexGuard<'_, MqttStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock()
     }
 }

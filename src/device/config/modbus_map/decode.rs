@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use super::{
-    MapError, MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterMap, RegisterSet,
-};
+use super::{MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterMap, RegisterSet};
 use crate::device::json;
 use crate::limits;
+use crate::problem::Problem;
 
 impl RegisterMap {
     /// Reads the body of a POST; `word_order` says whether the firmware knows that key, which is
@@ -14,13 +13,13 @@ impl RegisterMap {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn parse(body: &[u8], word_order: bool) -> Result<Self, MapError> {
+    pub fn parse(body: &[u8], word_order: bool) -> Result<Self, Problem> {
         let value = serde_json::from_slice(body)
-            .map_err(|error| MapError::new("", format!("the body is not JSON: {error}")))?;
+            .map_err(|error| Problem::new("", format!("the body is not JSON: {error}")))?;
         Self::parse_value(&value, word_order).map_err(|errors| {
             let first = errors.into_iter().next();
             // There is always one.
-            first.unwrap_or_else(|| MapError::new("", "the map is not valid"))
+            first.unwrap_or_else(|| Problem::new("", "the map is not valid"))
         })
     }
 
@@ -29,9 +28,9 @@ impl RegisterMap {
     /// # Errors
     /// All that is wrong with it. Where two registers meet is only looked at when each is sound in
     /// itself.
-    pub fn parse_value(value: &Value, word_order: bool) -> Result<Self, Vec<MapError>> {
+    pub fn parse_value(value: &Value, word_order: bool) -> Result<Self, Vec<Problem>> {
         let mut walk = MapReader { word_order, errors: Vec::new() };
-        let items = json::array(value).map_err(|message| vec![MapError::new("", message)])?;
+        let items = json::array(value).map_err(|message| vec![Problem::new("", message)])?;
         let sets: Vec<_> = items
             .iter()
             .enumerate()
@@ -43,13 +42,13 @@ impl RegisterMap {
 
 struct MapReader {
     word_order: bool,
-    errors: Vec<MapError>,
+    errors: Vec<Problem>,
 }
 
 impl MapReader {
     /// What was read of a field; what is wrong with it is kept.
     fn read<T>(&mut self, field: String, read: Result<T, String>) -> Option<T> {
-        read.map_err(|message| self.errors.push(MapError::new(field, message))).ok()
+        read.map_err(|message| self.errors.push(Problem::new(field, message))).ok()
     }
 
     /// Unknown keys are ignored, as everywhere (documented).
@@ -118,7 +117,7 @@ mod tests {
 
     fn fields(value: &Value) -> Vec<String> {
         let errors = RegisterMap::parse_value(value, true).unwrap_err();
-        errors.into_iter().map(|error| error.field).collect()
+        errors.into_iter().map(|error| error.path).collect()
     }
 
     // Ruling: MODBUS-3.
@@ -181,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_no_json_is_told_as_the_whole() {
         let error = RegisterMap::parse(b"[{]", true).unwrap_err();
-        assert_eq!(error.field, "");
+        assert_eq!(error.path, "");
         assert!(error.to_string().starts_with("the body is not JSON"), "{error}");
     }
 }

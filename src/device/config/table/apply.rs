@@ -1,7 +1,5 @@
 //! The way from a PUT or POST to an object: one walk that collects every mistake with its field.
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 
 use super::{Field, FieldKind, Object, Unset, WriteContext};
@@ -9,6 +7,7 @@ use crate::device::config::Config;
 use crate::device::{Firmware, json};
 use crate::journal;
 use crate::limits;
+use crate::problem::Problem;
 
 /// How much of an object a write changes (documented for PUT; SETTING-1 for POST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,32 +30,6 @@ pub struct Applied<T> {
     pub unknown: Vec<String>,
 }
 
-/// A field that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct FieldError {
-    /// The field, as `services.sd.enable`; empty for the whole.
-    pub field: String,
-    /// What was found and what was expected.
-    pub message: String,
-}
-
-impl FieldError {
-    /// A refusal of `field`.
-    #[must_use]
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
 impl<T: Clone> Object<T> {
     /// The object as a write makes it; `now` is not touched.
     ///
@@ -69,8 +42,8 @@ impl<T: Clone> Object<T> {
         write: Write,
         firmware: Firmware,
         around: &WriteContext<'_>,
-    ) -> Result<Applied<T>, Vec<FieldError>> {
-        let top = json::object(given).map_err(|message| vec![FieldError::new("", message)])?;
+    ) -> Result<Applied<T>, Vec<Problem>> {
+        let top = json::object(given).map_err(|message| vec![Problem::new("", message)])?;
         let mut walk = WriteReader {
             fields: self.fields,
             firmware,
@@ -122,7 +95,7 @@ struct WriteReader<T: 'static> {
     value: T,
     named: Vec<NamedBy>,
     unknown: Vec<String>,
-    errors: Vec<FieldError>,
+    errors: Vec<Problem>,
 }
 
 impl<T: Clone> WriteReader<T> {
@@ -187,7 +160,7 @@ impl<T: Clone> WriteReader<T> {
 
     fn error(&mut self, field: String, message: String) {
         if self.errors.len() < limits::SCENARIO_MISTAKES {
-            self.errors.push(FieldError { field, message });
+            self.errors.push(Problem::new(field, message));
         }
     }
 

@@ -15,8 +15,9 @@ use super::Config;
 use crate::device::DeviceId;
 use crate::device::Feature;
 use crate::device::network::Site;
+use crate::problem::Problem;
 
-pub use self::apply::{Applied, FieldError, Write};
+pub use self::apply::{Applied, Write};
 pub use self::kind::{FieldKind, FieldUnit, TextRule};
 pub use self::schema::SchemaSide;
 
@@ -33,7 +34,7 @@ pub struct Object<T: 'static> {
     pub of: Lens<Config, T>,
     /// What holds between its fields, and between it and what is around it: the last step of a
     /// write, which may set right or refuse.
-    pub rules: fn(&mut T, &WriteContext<'_>) -> Result<(), FieldError>,
+    pub rules: fn(&mut T, &WriteContext<'_>) -> Result<(), Problem>,
 }
 
 /// What a write is judged by beside itself.

@@ -1,0 +1,175 @@
+//! The HTTP requester: one request on a fresh connection, through hyper, over TLS where the URL
+//! says so.
+//!
+//! Rulings: ACTION-4 and ACTION-5 for what is sent, ACTION-15 and RESULT-6 for how it ends.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::classifier::{self, ExchangeEnd, ResultCode};
+use super::requester::Connected;
+use super::tap::{StreamEnd, Tap, TapeReader};
+use crate::clock::{Clock, VirtualTime};
+use crate::device::actions::{HttpMethod, PreparedHttp, Scheme};
+use crate::limits;
+use crate::net::inflight::TrackedStream;
+
+/// Bytes of a response's head that are read; a longer one is no response. Also what the tape keeps,
+/// so that the classification sees every head that hyper saw.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// Creates the TLS configuration of the actions, which trusts `roots` and nothing else.
+pub(super) fn tls_config(
+    roots: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>, tokio_rustls::rustls::Error> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root)?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_root_certificates(store).with_no_client_auth()))
+}
+
+/// Sends `request` and waits for its response and the body, at most until `deadline`.
+pub(super) async fn exchange(
+    clock: &Clock,
+    tls: &Arc<ClientConfig>,
+    connected: Connected,
+    request: &PreparedHttp,
+    deadline: VirtualTime,
+) -> ResultCode {
+    let Connected { stream, lost } = connected;
+    match request.scheme {
+        Scheme::Http => {
+            if lost {
+                stream.cut();
+            }
+            converse(clock, stream, request, deadline).await
+        }
+        Scheme::Https => match clock.timeout_at(deadline, handshake(tls, stream, request)).await {
+            Ok(Some(stream)) => {
+                if lost {
+                    stream.get_ref().0.cut();
+                }
+                converse(clock, stream, request, deadline).await
+            }
+            Ok(None) => classifier::http(&[], ExchangeEnd::NoTls),
+            Err(_) => classifier::http(&[], ExchangeEnd::TimedOut),
+        },
+    }
+}
+
+async fn handshake(
+    tls: &Arc<ClientConfig>,
+    stream: TrackedStream,
+    request: &PreparedHttp,
+) -> Option<TlsStream<TrackedStream>> {
+    let name = ServerName::try_from(request.host.clone()).ok()?;
+    TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.ok()
+}
+
+/// One request and its response on a stream that is ready for both.
+async fn converse<S>(
+    clock: &Clock,
+    stream: S,
+    request: &PreparedHttp,
+    deadline: VirtualTime,
+) -> ResultCode
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (tap, tape) = Tap::new(stream, HEAD_BYTES);
+    let Some(message) = message(request) else {
+        return classifier::http(&[], ExchangeEnd::Unsendable);
+    };
+    match clock.timeout_at(deadline, respond(tap, message)).await {
+        Ok(Some(status)) => ResultCode::Status(status),
+        Ok(None) => broken(&tape),
+        Err(_) => classifier::http(&[], ExchangeEnd::TimedOut),
+    }
+}
+
+/// The status of the response once its body is in, as far as it is read; none where it broke off.
+async fn respond<S>(stream: S, message: Request<Full<Bytes>>) -> Option<u16>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.title_case_headers(true).max_buf_size(HEAD_BYTES);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.ok()?;
+    let exchange = async move {
+        let response = sender.send_request(message).await.ok()?;
+        read(response).await
+    };
+    // The connection moves the bytes. When it ends, the exchange learns what became of it.
+    let transport = async move {
+        let _ = connection.await;
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        status = exchange => status,
+        never = transport => match never {},
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Option<u16> {
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    let mut read = 0;
+    while read < limits::RESPONSE_BODY_BYTES {
+        let Some(frame) = body.frame().await else { break };
+        read += frame.ok()?.data_ref().map_or(0, Bytes::len);
+    }
+    Some(status)
+}
+
+fn broken(tape: &TapeReader) -> ResultCode {
+    let tape = tape.tape();
+    let ending = match tape.end {
+        // A target may answer and close before it has read everything.
+        Some(StreamEnd::SendLost) if tape.received.is_empty() => ExchangeEnd::SendLost,
+        Some(StreamEnd::Reset | StreamEnd::SendLost) => ExchangeEnd::Reset,
+        Some(StreamEnd::Closed) => ExchangeEnd::Closed,
+        // hyper gave up on what it read.
+        None => ExchangeEnd::Complete,
+    };
+    classifier::http(&tape.received, ending)
+}
+
+/// The request as hyper sends it; none where a header is not one.
+fn message(request: &PreparedHttp) -> Option<Request<Full<Bytes>>> {
+    let mut message = Request::builder().method(request.method.as_str()).uri(&request.target);
+    let headers = message.headers_mut()?;
+    for (name, value) in &request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        // The length is what is sent, whatever the definition says it is.
+        if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
+            headers.append(name, HeaderValue::from_str(value).ok()?);
+        }
+    }
+    if !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, HeaderValue::from_str(&request.authority).ok()?);
+    }
+    if matches!(request.method, HttpMethod::Post | HttpMethod::Put) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+        if !request.body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+    }
+    message.body(Full::new(Bytes::from(request.body.clone()))).ok()
+}

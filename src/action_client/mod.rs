@@ -1,0 +1,111 @@
+//! The client side of a device's actions: sends the requests that a device admitted, and classifies
+//! how each of them ended.
+//!
+//! A [`Runner`] takes the requests of an admitted call one by one. For each it resolves the host
+//! ([`resolver`]: the house's own slaves and targets first, then whatever the outbound policy
+//! allows), sends the request on a connection of its own, and takes the result code from
+//! [`classifier`], a pure function of the bytes that were sent and received.
+//!
+//! ```text
+//! Run ─► runner ─► requester ─► resolver ─► modbus | http ─► tap ─► connection to a slave or target
+//!                                                             └─► classifier ─► Ticket::finish
+//! ```
+
+pub mod classifier;
+mod dialer;
+mod http;
+mod modbus;
+mod requester;
+pub mod resolver;
+mod runner;
+mod tap;
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use self::dialer::Dialer;
+use self::requester::Requester;
+use self::resolver::Resolver;
+pub use self::runner::Runner;
+use crate::clock::Clock;
+use crate::fault::Engine;
+use crate::journal::Journal;
+use crate::net::inflight::ConnectionRegistry;
+use crate::outbound::{Broker, Dial, Peer, Policy};
+
+/// Everything that an [`ActionClient`] is built from.
+#[derive(Debug)]
+pub struct ClientContext {
+    /// The clock of the house.
+    pub clock: Clock,
+    /// The fault rules of the house.
+    pub engine: Arc<Engine>,
+    /// The journal of the house.
+    pub journal: Arc<Journal>,
+    /// The slaves and targets of the house, by the hosts that actions use for them.
+    pub peers: Vec<Peer>,
+    /// Hosts outside the house that actions and MQTT clients may reach.
+    pub policy: Policy,
+    /// The brokers that MQTT clients may reach under every policy.
+    pub brokers: Vec<Broker>,
+    /// The connections between two endpoints of the house.
+    pub connections: ConnectionRegistry,
+    /// The root certificates of the house's TLS targets.
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
+/// The shared client of all devices of a house.
+#[derive(Debug)]
+pub struct ActionClient {
+    runner: Arc<Runner>,
+    dialer: Arc<Dialer>,
+}
+
+impl ActionClient {
+    /// Creates the client. It opens no connection until a request is run.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] if the root certificates cannot be used.
+    pub fn new(context: ClientContext) -> Result<Self, TlsSetupError> {
+        let resolver =
+            Arc::new(Resolver::new(context.peers, context.policy).with_brokers(context.brokers));
+        let requester = Requester {
+            clock: context.clock,
+            engine: context.engine,
+            journal: context.journal,
+            resolver: Arc::clone(&resolver),
+            links: context.connections,
+            tls: http::tls_config(context.roots)?,
+            transactions: Mutex::default(),
+        };
+        Ok(Self {
+            runner: Arc::new(Runner::new(Arc::new(requester))),
+            dialer: Arc::new(Dialer(resolver)),
+        })
+    }
+
+    /// The runner that sends the requests of admitted calls.
+    #[must_use]
+    pub fn runner(&self) -> &Arc<Runner> {
+        &self.runner
+    }
+
+    /// The dialer that opens the connections of the devices' MQTT clients.
+    #[must_use]
+    pub fn dialer(&self) -> Arc<dyn Dial> {
+        self.dialer.clone()
+    }
+
+    /// Aborts all requests that are in progress and waits until their tasks have ended. Transaction
+    /// ids count from 1 again.
+    pub async fn stop(&self) {
+        self.runner.stop().await;
+    }
+}
+
+/// The TLS configuration of `https://` actions cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("no TLS for the actions: {0}")]
+pub struct TlsSetupError(#[from] tokio_rustls::rustls::Error);

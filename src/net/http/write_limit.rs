@@ -1,0 +1,198 @@
+//! The byte stream of a server, which does not wait for ever for a client that does not read.
+//!
+//! It lies directly on the socket: what is held back above it, by a rule say, is no time in which the
+//! client could have read.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use crate::limits;
+use crate::net::inflight::TrackedStream;
+
+/// A stream that can be closed with a RST in place of a FIN.
+pub(crate) trait Resettable {
+    /// Makes the close that follows a reset.
+    fn reset_on_close(&self);
+}
+
+impl Resettable for TcpStream {
+    fn reset_on_close(&self) {
+        // Where it fails, the connection is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Resettable for TrackedStream {
+    fn reset_on_close(&self) {
+        Self::reset_on_close(self);
+    }
+}
+
+/// A stream whose writing fails, and whose close resets the connection, once the client has taken
+/// nothing for [`limits::HTTP_WRITE_TIMEOUT`] of what waits for it.
+#[derive(Debug)]
+pub(crate) struct WriteLimited<S> {
+    inner: S,
+    /// Set while bytes wait for room in the kernel's buffer. Real time: it guards the process.
+    overdue: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> WriteLimited<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner, overdue: None }
+    }
+}
+
+impl<S: Resettable> WriteLimited<S> {
+    /// What a write came to, or that it waits too long.
+    fn watched(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.overdue = None;
+            return written;
+        }
+        let overdue =
+            self.overdue.get_or_insert_with(|| Box::pin(sleep(limits::HTTP_WRITE_TIMEOUT)));
+        if overdue.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        // What the kernel still holds for the client goes too.
+        self.inner.reset_on_close();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+    }
+}
+
+impl<S: Resettable> Resettable for WriteLimited<S> {
+    fn reset_on_close(&self) {
+        self.inner.reset_on_close();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WriteLimited<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Resettable + Unpin> AsyncWrite for WriteLimited<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.watched(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, pieces);
+        self.watched(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    /// A socket has nothing to flush: it is the write that waits.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const ROOM: usize = 64;
+    const LIMIT: Duration = limits::HTTP_WRITE_TIMEOUT;
+
+    #[derive(Debug)]
+    struct Memory(DuplexStream, Arc<AtomicBool>);
+
+    impl Resettable for Memory {
+        fn reset_on_close(&self) {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+
+    impl AsyncWrite for Memory {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(context)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(context)
+        }
+    }
+
+    fn pair() -> (WriteLimited<Memory>, DuplexStream, Arc<AtomicBool>) {
+        let ((server, client), reset) = (duplex(ROOM), Arc::<AtomicBool>::default());
+        (WriteLimited::new(Memory(server, Arc::clone(&reset))), client, reset)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_reset_when_its_time_is_over() {
+        let (mut server, _client, reset) = pair();
+        server.write_all(&[0; ROOM]).await.unwrap();
+        sleep(10 * LIMIT).await;
+        assert!(!reset.load(Ordering::Relaxed), "nothing waited for it");
+        let began = Instant::now();
+        let error = server.write_all(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let took = began.elapsed();
+        assert!(took >= LIMIT && took < LIMIT + Duration::from_millis(5), "{took:?}");
+        assert!(reset.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_a_little_in_time_is_served_to_the_end() {
+        let (mut server, mut client, reset) = pair();
+        let sent = 4 * ROOM;
+        let writing = tokio::spawn(async move { server.write_all(&vec![0; sent]).await });
+        for _ in 0..sent {
+            sleep(LIMIT.saturating_sub(Duration::from_millis(5))).await;
+            client.read_u8().await.unwrap();
+        }
+        writing.await.unwrap().unwrap();
+        assert!(!reset.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,308 @@
+//! The simulated peers of a house: the Modbus slaves and HTTP targets that actions reach.
+//!
+//! Each [`Slave`] and each [`Target`] listens on a real socket. [`crate::net::inflight`] accounts for
+//! the bytes on the connections between them and the action client of the same house.
+
+mod slaves;
+mod targets;
+
+use parking_lot::Mutex;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+pub use self::slaves::Slave;
+use self::slaves::Supervisor;
+pub use self::targets::CertificateError;
+pub use self::targets::{ReceivedHttpRequest, Target};
+use self::targets::{TargetCertificate, TargetServer};
+use crate::clock::Clock;
+use crate::fault::Engine;
+use crate::journal::Journal;
+use crate::modbus::server::BACKLOG;
+use crate::net::http::{ListenerPause, bind};
+use crate::net::inflight::ConnectionRegistry;
+use crate::net::sockets::Port;
+use crate::outbound::{HostAddress, Peer, PeerKind};
+use crate::problem::Problem;
+use crate::scenario::{SlavePlan, TargetPlan};
+use crate::tasks::Tasks;
+
+/// Everything that the peers share with the rest of the house.
+#[derive(Debug, Clone)]
+pub struct PeerContext {
+    /// The clock of the house.
+    pub clock: Clock,
+    /// The fault rules of the house.
+    pub engine: Arc<Engine>,
+    /// The journal of the house.
+    pub journal: Arc<Journal>,
+    /// The seed of the house's randomness.
+    pub seed: u64,
+}
+
+/// An error that keeps the peers from starting. No listener and no task is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum PeersError {
+    /// A slave's address cannot be bound.
+    #[error("slave `{name}` cannot listen on {address}: {source}; free the port or give another")]
+    BindSlave {
+        /// The slave.
+        name: Arc<str>,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A target's address cannot be bound.
+    #[error(
+        "HTTP target `{name}` cannot listen on {address}: {source}; free the port or give another"
+    )]
+    BindTarget {
+        /// The target.
+        name: Arc<str>,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A unit's layout makes no bank.
+    #[error("slave `{slave}`, unit {unit}: {}", all(errors))]
+    Layout {
+        /// The slave.
+        slave: Arc<str>,
+        /// The unit id.
+        unit: u8,
+        /// Everything that is wrong with it.
+        errors: Vec<Problem>,
+    },
+    /// A TLS target gets no certificate.
+    #[error("no certificate for the HTTP targets: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+fn all(errors: &[Problem]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The slaves and targets of a house. Dropping this aborts their tasks and closes their listeners;
+/// [`Peers::close`] also waits until they are gone.
+#[derive(Debug)]
+pub struct Peers {
+    slaves: Vec<SlaveServer>,
+    targets: Vec<(Arc<Target>, TargetServer)>,
+    known: Vec<Peer>,
+    roots: Vec<CertificateDer<'static>>,
+    registry: ConnectionRegistry,
+    /// The tasks of the slaves' listeners. They are ended before the connections, because they add
+    /// to these.
+    supervisors: Tasks,
+    connections: Arc<Tasks>,
+}
+
+#[derive(Debug)]
+struct SlaveServer {
+    slave: Arc<Slave>,
+    port: Arc<Mutex<Port>>,
+}
+
+/// A target whose listener is bound and not yet served.
+struct BoundTarget {
+    target: Arc<Target>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Peers {
+    /// Binds every listener, and only then serves the targets; slaves wait for [`Peers::start`],
+    /// and connections to them meanwhile wait with the kernel.
+    ///
+    /// # Errors
+    /// [`PeersError`] names what cannot be built.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(
+        slaves: &[SlavePlan],
+        targets: &[TargetPlan],
+        context: PeerContext,
+    ) -> Result<Self, PeersError> {
+        let mut known = Vec::new();
+        let slaves = slaves
+            .iter()
+            .map(|plan| {
+                let server = SlaveServer::bind(plan, &context)?;
+                known.push(peer(PeerKind::Slave, &plan.name, server.slave.address(), &plan.hosts));
+                Ok(server)
+            })
+            .collect::<Result<Vec<_>, PeersError>>()?;
+        let (mut bound, mut roots) = (Vec::new(), Vec::new());
+        for plan in targets {
+            let certificate = plan.tls.then(|| TargetCertificate::new(plan)).transpose()?;
+            roots.extend(certificate.as_ref().map(|certificate| certificate.root.clone()));
+            let tls = certificate.map(|certificate| certificate.acceptor);
+            let target = BoundTarget::bind(plan, tls, &context)?;
+            let address = target.target.address();
+            known.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
+            bound.push(target);
+        }
+        let registry = ConnectionRegistry::new(context.clock.activity().clone());
+        let targets = bound.into_iter().map(|target| target.serve(&registry));
+        Ok(Self {
+            slaves,
+            targets: targets.collect::<Result<_, _>>()?,
+            known,
+            roots,
+            registry,
+            supervisors: Tasks::default(),
+            connections: Arc::default(),
+        })
+    }
+
+    /// Serves the slaves, and returns when each listener is open or closed as the rules say.
+    pub async fn start(&self) {
+        for SlaveServer { slave, port } in &self.slaves {
+            let (slave, port) = (Arc::clone(slave), Arc::clone(port));
+            let motions = slave.clock().activity().clone();
+            let connections = Arc::clone(&self.connections);
+            let mut supervisor = Supervisor::new(slave, port, self.registry.clone(), connections);
+            let asked = supervisor.follow().await;
+            self.supervisors.spawn(motions.track(supervisor.run(asked)));
+        }
+    }
+
+    /// Ends everything under way and drops all connections, waits until nothing of it is left, and
+    /// puts registers, routes, transaction ids and received requests back to the start. Listeners
+    /// stay. [`Peers::start`] goes on from there, once clock and rules are back at the start too;
+    /// until the returned value is dropped, whoever connects to a target waits.
+    pub async fn stop(&self) -> Vec<ListenerPause> {
+        self.supervisors.end_all().await;
+        self.connections.end_all().await;
+        for server in &self.slaves {
+            server.slave.reset();
+        }
+        let mut paused = Vec::with_capacity(self.targets.len());
+        for (target, server) in &self.targets {
+            paused.push(server.pause().await);
+            target.reset();
+        }
+        paused
+    }
+
+    /// Ends everything, and waits until no task, connection or listener is left.
+    pub async fn close(&self) {
+        let _paused = self.stop().await;
+        for (_, server) in &self.targets {
+            server.close().await;
+        }
+        self.lose_ports();
+    }
+
+    /// Closes the slaves' listeners; their supervisors, which hold them too, go with the tasks.
+    fn lose_ports(&self) {
+        for server in &self.slaves {
+            server.port.lock().give_back();
+        }
+    }
+
+    /// The registry of connections between two endpoints of the house.
+    #[must_use]
+    pub fn connections(&self) -> &ConnectionRegistry {
+        &self.registry
+    }
+
+    /// The slaves and targets by the hosts that actions use for them.
+    #[must_use]
+    pub fn known(&self) -> &[Peer] {
+        &self.known
+    }
+
+    /// The root certificates of the TLS targets.
+    #[must_use]
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
+    }
+
+    /// The slaves, in the order of the scenario.
+    pub fn slaves(&self) -> impl Iterator<Item = &Arc<Slave>> {
+        self.slaves.iter().map(|server| &server.slave)
+    }
+
+    /// A slave, by name.
+    #[must_use]
+    pub fn slave(&self, name: &str) -> Option<&Arc<Slave>> {
+        self.slaves().find(|slave| slave.name() == name)
+    }
+
+    /// The targets, in the order of the scenario.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.iter().map(|(target, _)| target)
+    }
+
+    /// A target, by name.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
+        self.targets().find(|target| target.name() == name)
+    }
+
+    /// Waits until every listener follows the rules of this generation
+    /// ([`Engine::generation`](crate::fault::Engine::generation)).
+    pub async fn applied(&self, generation: u64) {
+        for slave in self.slaves() {
+            slave.applied(generation).await;
+        }
+    }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        self.lose_ports();
+    }
+}
+
+impl SlaveServer {
+    fn bind(plan: &SlavePlan, context: &PeerContext) -> Result<Self, PeersError> {
+        let port = Port::bind(plan.listen, BACKLOG).map_err(|source| {
+            let (name, address) = (Arc::clone(&plan.name), plan.listen);
+            PeersError::BindSlave { name, address, source }
+        })?;
+        let slave = Arc::new(Slave::new(plan, port.address(), context)?);
+        Ok(Self { slave, port: Arc::new(Mutex::new(port)) })
+    }
+}
+
+impl BoundTarget {
+    fn bind(
+        plan: &TargetPlan,
+        tls: Option<TlsAcceptor>,
+        context: &PeerContext,
+    ) -> Result<Self, PeersError> {
+        let failed = |source| PeersError::BindTarget {
+            name: Arc::clone(&plan.name),
+            address: plan.listen,
+            source,
+        };
+        let listener = bind(plan.listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { target: Arc::new(Target::new(plan, address, context)), listener, tls })
+    }
+
+    fn serve(self, links: &ConnectionRegistry) -> Result<(Arc<Target>, TargetServer), PeersError> {
+        let Self { target, listener, tls } = self;
+        let server = TargetServer::start(Arc::clone(&target), listener, tls, links.clone());
+        let server = server.map_err(|source| PeersError::BindTarget {
+            name: target.name().into(),
+            address: target.address(),
+            source,
+        })?;
+        Ok((target, server))
+    }
+}
+
+fn peer(kind: PeerKind, name: &str, address: SocketAddr, hosts: &[HostAddress]) -> Peer {
+    Peer { kind, name: name.to_owned(), address, hosts: hosts.to_vec() }
+}

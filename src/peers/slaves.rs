@@ -1,0 +1,175 @@
+//! Simulated Modbus slaves: units behind a real TCP listener.
+//!
+//! [`Slave`] is the door for those who look at and set registers. Its listener opens and closes with
+//! the rules ([`listener`]); each accepted connection is one task ([`crate::modbus`]) that reads
+//! requests, gives each unit its turns ([`session`]), and sends what became of them.
+
+mod listener;
+mod session;
+
+use parking_lot::{Mutex, MutexGuard};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(super) use self::listener::Supervisor;
+use super::{PeerContext, PeersError};
+use crate::clock::Clock;
+use crate::fault::Engine;
+use crate::journal::Journal;
+use crate::modbus::bank::{Bank, Table, UnitLayout, WriteLog};
+use crate::problem::Problem;
+use crate::rng::RandomStream;
+use crate::scenario::SlavePlan;
+
+/// A slave of the house.
+#[derive(Debug)]
+pub struct Slave {
+    name: Arc<str>,
+    address: SocketAddr,
+    /// Ascending by id.
+    units: Vec<SlaveUnit>,
+    unknown_unit: Option<u8>,
+    latency: Duration,
+    max_connections: usize,
+    idle: Duration,
+    seed: u64,
+    clock: Clock,
+    engine: Arc<Engine>,
+    journal: Arc<Journal>,
+    listening: AtomicBool,
+    /// The generation of the rules that the listener follows.
+    applied: watch::Sender<u64>,
+}
+
+/// What answers under one unit id.
+#[derive(Debug)]
+struct SlaveUnit {
+    id: u8,
+    layout: UnitLayout,
+    /// Held for the length of one request, never across an await.
+    bank: Mutex<Bank>,
+}
+
+impl Slave {
+    /// The slave of a plan, bound to `address`.
+    pub(super) fn new(
+        plan: &SlavePlan,
+        address: SocketAddr,
+        context: &PeerContext,
+    ) -> Result<Self, PeersError> {
+        let units = plan.units.iter().map(|(id, layout)| {
+            let bank = bank(&plan.name, *id, layout, context.seed).map_err(|errors| {
+                PeersError::Layout { slave: Arc::clone(&plan.name), unit: *id, errors }
+            })?;
+            Ok(SlaveUnit { id: *id, layout: layout.clone(), bank: Mutex::new(bank) })
+        });
+        Ok(Self {
+            name: Arc::clone(&plan.name),
+            address,
+            units: units.collect::<Result<_, PeersError>>()?,
+            unknown_unit: plan.unknown_unit,
+            latency: plan.latency,
+            max_connections: plan.max_connections,
+            idle: plan.idle,
+            seed: context.seed,
+            clock: context.clock.clone(),
+            engine: Arc::clone(&context.engine),
+            journal: Arc::clone(&context.journal),
+            listening: AtomicBool::new(false),
+            applied: watch::Sender::new(0),
+        })
+    }
+
+    /// Its name in the scenario.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens, or would if no rule had it refuse.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its unit ids, ascending.
+    pub fn units(&self) -> impl Iterator<Item = u8> {
+        self.units.iter().map(|unit| unit.id)
+    }
+
+    /// `count` registers from `address` on, or bits as 0 and 1, as a client would read them now;
+    /// none where the unit or one of them does not exist.
+    #[must_use]
+    pub fn peek(&self, unit: u8, table: Table, address: u16, count: u16) -> Option<Vec<u16>> {
+        let mut bank = self.unit(unit)?.bank();
+        bank.peek(table, address, count, self.clock.now())
+    }
+
+    /// Sets registers from `address` on, or bits by 0 and 1, whatever access clients have.
+    ///
+    /// # Errors
+    /// A message where the unit or one of them does not exist, or cannot be set.
+    pub fn poke(&self, unit: u8, table: Table, address: u16, words: &[u16]) -> Result<(), String> {
+        let known = self.unit(unit).ok_or_else(|| {
+            format!(
+                "slave {} has no unit {unit}; it has {:?}",
+                self.name,
+                self.units().collect::<Vec<_>>()
+            )
+        })?;
+        let mut bank = known.bank();
+        bank.poke(table, address, words, self.clock.now())
+    }
+
+    /// The newest writes to a unit, oldest first; none where there is no such unit.
+    #[must_use]
+    pub fn writes(&self, unit: u8) -> Option<Vec<WriteLog>> {
+        Some(self.unit(unit)?.bank().writes().cloned().collect())
+    }
+
+    /// Waits until the listener follows the rules of this generation
+    /// ([`Engine::generation`](crate::fault::Engine::generation)).
+    pub async fn applied(&self, generation: u64) {
+        // The sender is a field of this, so it cannot close.
+        let _ = self.applied.subscribe().wait_for(|applied| *applied >= generation).await;
+    }
+
+    /// All registers and coils back to their first values.
+    pub fn reset(&self) {
+        for unit in &self.units {
+            // A layout that made a bank once makes it again.
+            if let Ok(bank) = bank(&self.name, unit.id, &unit.layout, self.seed) {
+                *unit.bank() = bank;
+            }
+        }
+    }
+
+    /// Whether it takes connections: false while a rule has it refuse.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn unit(&self, id: u8) -> Option<&SlaveUnit> {
+        let index = self.units.binary_search_by_key(&id, |unit| unit.id).ok()?;
+        Some(&self.units[index])
+    }
+}
+
+impl SlaveUnit {
+    fn bank(&self) -> MutexGuard<'_, Bank> {
+        self.bank.lock()
+    }
+}
+
+fn bank(slave: &str, unit: u8, layout: &UnitLayout, seed: u64) -> Result<Bank, Vec<Problem>> {
+    Bank::new(layout, seed, RandomStream::named(slave).child(u64::from(unit)))
+}

@@ -1,0 +1,353 @@
+//! A device, what lies outside it, and a manual clock, without the HTTP surface: what the tests of
+//! `outside` run in. And peers from outside the house, which say exactly what a test tells them.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use wwsim::action_client::{ActionClient, ClientContext};
+use wwsim::clock::{Clock, Speed};
+use wwsim::device::actions::{Definition, RequestStatus};
+use wwsim::device::{ActionPolicy, Device, Firmware, Identity, License, Setup};
+use wwsim::fault::{
+    Engine, Fault, Rule, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
+};
+use wwsim::journal::{Event, Journal};
+use wwsim::modbus::bank::{
+    BitRange, ByteOrder, Register, RegisterAccess, RegisterSource, RegisterType, RegisterValue,
+    UnitLayout, WordOrder,
+};
+use wwsim::outbound::Policy;
+use wwsim::peers::{PeerContext, Peers, PeersError};
+use wwsim::scenario::{SlavePlan, TargetPlan, TargetReply, TargetRoute};
+
+/// Real time after which a test is stuck; only a mistake gets here.
+const STUCK: Duration = Duration::from_secs(20);
+
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// What a test runs in.
+pub struct TestPeers {
+    pub clock: Clock,
+    pub engine: Arc<Engine>,
+    pub journal: Arc<Journal>,
+    pub device: Arc<Device>,
+    pub peers: Peers,
+    pub actions: ActionClient,
+}
+
+/// What a rig is made of.
+#[derive(Default)]
+pub struct Plan {
+    pub slaves: Vec<SlavePlan>,
+    pub targets: Vec<TargetPlan>,
+    pub rules: Vec<Rule>,
+    pub settings: ActionPolicy,
+    pub policy: Policy,
+}
+
+impl Plan {
+    pub async fn start(self) -> TestPeers {
+        self.try_start().await.unwrap()
+    }
+
+    pub async fn try_start(self) -> Result<TestPeers, PeersError> {
+        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
+        let journal = Arc::new(Journal::new(clock.clone()));
+        let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), self.rules));
+        let context = PeerContext {
+            clock: clock.clone(),
+            engine: Arc::clone(&engine),
+            journal: Arc::clone(&journal),
+            seed: 1,
+        };
+        let peers = Peers::bind(&self.slaves, &self.targets, context)?;
+        let actions = ActionClient::new(ClientContext {
+            clock: clock.clone(),
+            engine: Arc::clone(&engine),
+            journal: Arc::clone(&journal),
+            peers: peers.known().to_vec(),
+            policy: self.policy,
+            brokers: Vec::new(),
+            connections: peers.connections().clone(),
+            roots: peers.roots().to_vec(),
+        })
+        .unwrap();
+        peers.start().await;
+        let identity = Identity {
+            id: "A842E39F8124".parse().unwrap(),
+            firmware: Firmware::DEFAULT,
+            license: License::Plus,
+        };
+        let setup = Setup { actions: self.settings, ..Setup::of(identity) };
+        let (rules, log) = (Arc::clone(&engine), Arc::clone(&journal));
+        let device = Device::new(setup, clock.clone(), rules, log);
+        Ok(TestPeers { clock, engine, journal, device, peers, actions })
+    }
+}
+
+impl TestPeers {
+    /// Defines one action `it` with these requests, calls it, and returns its status ids.
+    pub fn call(&self, requests: &[Value]) -> Vec<u64> {
+        self.call_as("it", requests)
+    }
+
+    pub fn call_as(&self, id: &str, requests: &[Value]) -> Vec<u64> {
+        let definition = json!({"actions": [{"id": id, "requests": requests}]}).to_string();
+        self.device.store(Arc::new(Definition::parse(definition.as_bytes()).unwrap()));
+        let run = self.device.call(id).unwrap();
+        let ids = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
+        self.actions.runner().run(run);
+        ids
+    }
+
+    /// The code of one request to the house's own, which moves no clock.
+    pub async fn code(&self, request: Value) -> i32 {
+        let ids = self.call(&[request]);
+        self.settle().await;
+        self.status(ids[0]).code
+    }
+
+    /// Waits until everything the house has under way has happened.
+    pub async fn settle(&self) {
+        self.advance(Duration::ZERO).await;
+    }
+
+    pub async fn advance(&self, duration: Duration) {
+        within(self.clock.advance(duration)).await.unwrap();
+    }
+
+    pub fn status(&self, id: u64) -> RequestStatus {
+        self.device.status(&[id]).remove(0)
+    }
+
+    pub fn codes(&self, ids: &[u64]) -> Vec<i32> {
+        self.device.status(ids).into_iter().map(|status| status.code).collect()
+    }
+
+    /// Waits until a request to somebody outside the house has ended, and returns its code.
+    pub async fn finished(&self, wanted: u64) -> i32 {
+        let mut newest = self.journal.newest();
+        let ended =
+            |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == wanted);
+        within(async {
+            while self.journal.after(0, 1, |entry| ended(&entry.event)).is_empty() {
+                newest.changed().await.unwrap();
+            }
+        })
+        .await;
+        self.status(wanted).code
+    }
+
+    pub fn slave(&self, name: &str) -> SocketAddr {
+        self.peers.slave(name).unwrap().address()
+    }
+
+    pub fn target(&self, name: &str) -> SocketAddr {
+        self.peers.target(name).unwrap().address()
+    }
+
+    /// A holding register of unit 1 of the first slave.
+    pub fn register(&self, address: u16) -> u16 {
+        use wwsim::modbus::bank::Table;
+        let slave = self.peers.slaves().next().unwrap();
+        slave.peek(1, Table::HoldingRegisters, address, 1).unwrap()[0]
+    }
+
+    /// What the journal says of the requests that slaves carried out.
+    pub fn outcomes(&self) -> Vec<String> {
+        let events = self.journal.after(0, usize::MAX, |_| true);
+        let outcome = |event| match event {
+            Event::SlaveRequest { outcome, .. } => Some(outcome.into_owned()),
+            _ => None,
+        };
+        events.into_iter().filter_map(|entry| outcome(entry.event)).collect()
+    }
+
+    /// The cause that the journal gives for the end of a request.
+    pub fn cause(&self, wanted: u64) -> String {
+        let ended = self.journal.after(0, usize::MAX, |_| true);
+        let cause = |event| match event {
+            Event::RequestFinished { id, cause, .. } if id == wanted => Some(cause),
+            _ => None,
+        };
+        ended.into_iter().find_map(|entry| cause(entry.event)).unwrap()
+    }
+}
+
+/// A slave with units 1 and 2: holding registers and coils 0..=99, all zero.
+pub fn slave(name: &str) -> SlavePlan {
+    let zeros = Register {
+        address: 0,
+        count: 100,
+        name: None,
+        value_type: RegisterType::Ushort,
+        word_order: WordOrder::Msw,
+        byte_order: ByteOrder::Big,
+        source: RegisterSource::Stored(RegisterValue::Integer(0)),
+        access: RegisterAccess::ReadWrite,
+        limits: None,
+        reactions: Vec::new(),
+    };
+    let coils =
+        BitRange { addresses: 0..=99, name: None, value: false, access: RegisterAccess::ReadWrite };
+    let layout = UnitLayout { coils: vec![coils], holding: vec![zeros], ..UnitLayout::default() };
+    SlavePlan {
+        name: name.into(),
+        listen: loopback(),
+        hosts: vec![format!("{name}.local:502").parse().unwrap()],
+        units: vec![(1, layout.clone()), (2, layout)],
+        unknown_unit: None,
+        latency: Duration::ZERO,
+        max_connections: 8,
+        idle: wwsim::limits::SLAVE_IDLE,
+    }
+}
+
+/// A target with these routes.
+pub fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
+    TargetPlan {
+        name: name.into(),
+        listen: loopback(),
+        tls: false,
+        hosts: vec![format!("{name}.local").parse().unwrap()],
+        routes,
+    }
+}
+
+/// A route for all methods with one answer.
+pub fn route(path: &str, status: u16, body: &str) -> TargetRoute {
+    TargetRoute { method: None, path: path.into(), replies: vec![reply(status, body)] }
+}
+
+pub fn reply(status: u16, body: &str) -> TargetReply {
+    TargetReply { status, headers: Vec::new(), body: body.into(), latency: Duration::ZERO }
+}
+
+pub fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// A rule that always strikes.
+pub fn always(id: &str, fault: Fault) -> Rule {
+    Rule { id: id.into(), fault, when: Trigger::default() }
+}
+
+pub fn on_slave(effect: SlaveEffect) -> Fault {
+    Fault::Slave(SlavePlace::default(), effect)
+}
+
+pub fn on_target(effect: TargetEffect) -> Fault {
+    Fault::Target(TargetPlace::default(), effect)
+}
+
+/// A request of an action: `value` to register `address` of unit 1, with a timeout of a second.
+pub fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
+    json!({"modbus": {
+        "host": host, "port": port, "unit_id": 1, "func": 6, "address": address,
+        "type": "short", "value": value.to_string(), "timeout": 1,
+    }})
+}
+
+/// A request of an action: GET, with a timeout of a second.
+pub fn get(url: &str) -> Value {
+    json!({"http": {"url": url, "timeout": 1}})
+}
+
+/// Fails a test that is stuck, in place of hanging it.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(STUCK, future).await.expect("stuck")
+}
+
+pub async fn connect(to: SocketAddr) -> TcpStream {
+    within(TcpStream::connect(to)).await.unwrap()
+}
+
+/// A PDU in a frame.
+pub fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    wwsim::modbus::wire::write_frame(transaction, unit, pdu, &mut frame);
+    frame
+}
+
+/// Reads one frame: its transaction id, unit and PDU.
+pub async fn read_frame(stream: &mut TcpStream) -> (u16, u8, Vec<u8>) {
+    let mut header = [0; 7];
+    within(stream.read_exact(&mut header)).await.unwrap();
+    let mut pdu = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]])) - 1];
+    within(stream.read_exact(&mut pdu)).await.unwrap();
+    (u16::from_be_bytes([header[0], header[1]]), header[6], pdu)
+}
+
+/// Reads until the other side ends the connection, by FIN or RST.
+pub async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = within(stream.read_to_end(&mut bytes)).await;
+    bytes
+}
+
+/// How a stranger ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Not at all, until the client does.
+    Keep,
+    Fin,
+    Rst,
+}
+
+/// A peer outside the house that serves one connection: it reads what `is_whole` calls a request,
+/// sends what `answer` makes of it piece by piece, and ends the connection. Gives the request.
+pub async fn stranger(
+    is_whole: fn(&[u8]) -> bool,
+    answer: impl FnOnce(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    end: End,
+) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind(loopback()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut request = Vec::new();
+        while !is_whole(&request) {
+            if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                return request;
+            }
+        }
+        for piece in answer(&request) {
+            stream.write_all(&piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        match end {
+            End::Fin => {}
+            End::Rst => stream.set_zero_linger().unwrap(),
+            End::Keep => {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+            }
+        }
+        request
+    });
+    (address, task)
+}
+
+/// Whether bytes are a whole Modbus frame.
+pub fn is_frame(bytes: &[u8]) -> bool {
+    matches!(wwsim::modbus::wire::split_frame(bytes), Ok(Some(_)))
+}
+
+/// Whether bytes are a whole HTTP request without body, or with one that fits its length.
+pub fn is_http(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+    });
+    body.len() >= length.unwrap_or(0)
+}
