@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use wwsim::clock::{Clock, Speed, VirtualTime};
 use wwsim::device::actions::{Capacity, Definition, Queue};
-use wwsim::device::{Device, Firmware, Identity, License, Setup};
+use wwsim::device::{Device, Identity, License, Setup};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
 use wwsim::limits;
@@ -66,17 +66,13 @@ fn healthy(speed: Speed) -> Arc<Device> {
     let clock = Clock::new(Timestamp::UNIX_EPOCH, speed);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new()));
-    let identity = Identity {
-        id: "A842E39F8124".parse().unwrap(),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
+    let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
     let definition = Definition::parse_value(&json!({"actions": [
         {"id": "1", "requests": []},
         {"id": "light_toggle", "requests": [{"http": {"url": "http://lamp.local/toggle"}}]},
     ]}));
     let initial = Arc::new(definition.unwrap());
-    let setup = Setup { definition: Some(initial), ..Setup::of(identity) };
+    let setup = Setup { definition: Some(initial), ..Setup::new(identity) };
     Device::new(setup, clock, engine, journal)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use wwsim::clock::{Clock, Speed, VirtualTime};
-use wwsim::device::{Device, DeviceId, Firmware, Identity, License, Setup};
+use wwsim::device::{Device, DeviceId, Identity, License, Setup};
 use wwsim::fault::{Engine, Episodes, Fault, MeterEffect, Rule, Silence, Trigger};
 use wwsim::journal::Journal;
 use wwsim::meter::signal::plan::{LoadPlan, PvPlan, SignalPlan};
@@ -73,12 +73,9 @@ fn device_with(rules: Vec<Rule>) -> (Clock, Arc<Device>) {
     let clock = Clock::new("2026-01-15T00:00:00+01:00".parse().unwrap(), Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), rules));
-    let identity = Identity {
-        id: "A842E39F8124".parse::<DeviceId>().unwrap(),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
-    let setup = Setup { meter: plan(MeterKind::Kamstrup), ..Setup::of(identity) };
+    let identity =
+        Identity { id: "A842E39F8124".parse::<DeviceId>().unwrap(), license: License::Plus };
+    let setup = Setup { meter: plan(MeterKind::Kamstrup), ..Setup::new(identity) };
     let device = Device::new(setup, clock.clone(), engine, journal);
     (clock, device)
 }

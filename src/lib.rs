@@ -33,6 +33,7 @@ pub mod meter;
 pub mod device;
 pub mod scenario;
 pub mod state;
+pub mod readings;
 pub mod surface;
 pub mod peers;
 pub mod action_client;

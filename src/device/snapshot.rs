@@ -1,11 +1,13 @@
 //! A device at one instant.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CivilTime, DeviceId, View, scalers};
+use super::network::Pairing;
+use super::{CivilTime, Config, DeviceId, Firmware, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
@@ -23,6 +25,19 @@ pub struct Snapshot {
     pub view: View,
     /// Its meter.
     pub meter: Observation,
+}
+
+/// The state of a device at one instant, without its meter. Cheap to copy.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The firmware that runs.
+    pub firmware: Firmware,
+    /// The current boot.
+    pub boot: Boot,
+    /// The WPS pairing in progress.
+    pub pairing: Option<Pairing>,
 }
 
 /// Decimal places of what was multiplied by a `conv_factor`, where the meter itself sends no more:
@@ -183,10 +198,7 @@ impl fmt::Display for BootId {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::device::{Config, Firmware};
     use crate::meter::MeterStatus;
 
     fn snapshot(set: impl FnOnce(&mut Config)) -> Snapshot {

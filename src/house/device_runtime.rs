@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{StartError, pairing};
+use super::{StartError, services};
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{Device, Power, Resumed, Setup};
+use crate::device::{Device, Power, ResumePoint, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::net::sockets::Port;
@@ -39,7 +39,7 @@ pub(super) struct RuntimeParts<'a> {
 #[derive(Default)]
 pub(super) struct PersistedState {
     /// Where it goes on from.
-    pub resumed: Option<Resumed>,
+    pub resumed: Option<ResumePoint>,
     /// The directory that is its SD card.
     pub sd_dir: Option<PathBuf>,
 }
@@ -125,7 +125,7 @@ impl DeviceRuntime {
     /// Starts what the device does by itself; the API is served all along. A device that only
     /// records does nothing else.
     fn start_services(&self) {
-        self.service(Arc::clone(&self.device).log_to_sd());
+        self.service(services::log_to_sd(Arc::clone(&self.device)));
         if self.device.is_offline() {
             return;
         }
@@ -138,8 +138,8 @@ impl DeviceRuntime {
         ));
         #[cfg(feature = "mqtt")]
         self.service(Arc::clone(&self.mqtt).run());
-        self.service(Arc::clone(&self.device).run_script_after_boot());
-        self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
+        self.service(services::start_script(Arc::clone(&self.device)));
+        self.service(services::end_pairings(Arc::clone(&self.device), self.clock.clone()));
     }
 
     fn service(&self, service: impl Future<Output = ()> + Send + 'static) {
@@ -200,7 +200,7 @@ impl DeviceRuntime {
 
     /// Brings all of it back.
     fn come_up(&self) {
-        self.device.come_up();
+        self.device.finish_reboot();
         self.start_services();
         self.open();
     }

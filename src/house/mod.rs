@@ -2,7 +2,7 @@
 
 mod device_runtime;
 mod persistence;
-mod pairing;
+pub mod services;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -28,7 +28,7 @@ use crate::control::{
     SlaveSummary, TargetSummary, Token,
 };
 use crate::device::actions::Definition;
-use crate::device::{Device, DeviceId, Resumed};
+use crate::device::{Device, DeviceId, ResumePoint};
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::limits;
@@ -337,7 +337,7 @@ async fn start_devices(
     scenario: &Scenario,
     listening: Vec<Port>,
     dir: Option<&StateDir>,
-    mut resumed: HashMap<DeviceId, Resumed>,
+    mut resumed: HashMap<DeviceId, ResumePoint>,
     parts: &RuntimeParts<'_>,
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(listening.len());

@@ -154,7 +154,7 @@ impl Persister {
         let mut writing = JoinSet::new();
         for (index, kept) in self.keeping.devices.iter().enumerate() {
             if ended {
-                kept.device.give_back_status_ids();
+                kept.device.release_reserved_status_ids();
             }
             // Also where nothing was changed: it has come further in listening to its meter.
             let keeping = Arc::clone(&self.keeping);
@@ -259,7 +259,7 @@ impl PersisterShared {
             let _under_way = (motion, permit);
             let Some(kept) = keeping.devices.get(index) else { return };
             let id = &kept.device.identity().id;
-            let written = keeping.dir.write_device(id, &kept.device.saved());
+            let written = keeping.dir.write_device(id, &kept.device.document());
             let failed = written.is_err();
             if kept.failing.swap(failed, Ordering::AcqRel) != failed {
                 keeping.tell(id.as_str(), written);

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use tokio::time::Instant;
 use wwsim::clock::Speed;
+use wwsim::house::services::log_to_sd;
 use wwsim::meter::{MeterKind, MeterPlan};
 use wwsim::surface::http::Body;
 
@@ -31,7 +32,7 @@ async fn bench() -> TestDevice {
     });
     switched_on.unwrap();
     let clock = bench.clock.clone();
-    tokio::spawn(clock.activity().track(Arc::clone(&bench.device).log_to_sd()));
+    tokio::spawn(clock.activity().track(log_to_sd(Arc::clone(&bench.device))));
     tokio::spawn(async move { clock.drive().await });
     bench
 }

@@ -19,7 +19,9 @@ use serde::{Deserializer, Serializer};
 use super::super::diagnostics::shortened;
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
-use crate::device::{DeviceId, Firmware, OriginPattern};
+use crate::device::{
+    DeviceId, Firmware, InvalidDeviceId, InvalidFirmware, InvalidOrigin, OriginPattern,
+};
 use crate::fault::Method;
 use crate::outbound::HostAddress;
 
@@ -561,7 +563,7 @@ impl FromStr for DeviceIdText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: InvalidDeviceId| error.to_string())
     }
 }
 
@@ -586,7 +588,7 @@ impl FromStr for FirmwareText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: InvalidFirmware| error.to_string())
     }
 }
 
@@ -644,7 +646,7 @@ impl FromStr for OriginText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
+        text.parse().map(Self).map_err(|error: InvalidOrigin| error.to_string())
     }
 }
 
