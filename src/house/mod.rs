@@ -511,7 +511,7 @@ impl HouseCore {
             gateway.reset().await;
         }
         if let Some((keeper, paused)) = kept {
-            keeper.restart(paused).await;
+            keeper.resume(paused).await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();

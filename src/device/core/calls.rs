@@ -167,7 +167,7 @@ impl DeviceState {
 
     /// Reserves no more status ids than were given out, because no call follows.
     pub(in crate::device) fn release_reserved_status_ids(&mut self) {
-        self.queue.give_back_reserved();
+        self.queue.release_reserved();
     }
 
     /// Replaces the action definition, and returns the previous one. Requests in progress continue with
