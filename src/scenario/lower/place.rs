@@ -1,6 +1,6 @@
 //! The places of fault rules: they exist, and something can happen there.
 
-use super::super::diagnostics::{Mistake, nearest, one_of, shortened};
+use super::super::diagnostics::{Mistake, nearest, one_of};
 use super::super::raw::{self, PlaceWord};
 use super::fault::RuleValidator;
 use super::{Named, Units, unknown};
@@ -8,6 +8,7 @@ use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
+use crate::notation::shortened;
 
 /// The functions a slave answers.
 const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
