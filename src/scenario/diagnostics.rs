@@ -348,17 +348,6 @@ impl Mistakes {
     }
 }
 
-/// Text from the file as a message shows it: on one line, and not a megabyte of it.
-pub(super) fn shortened(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut short: String = text.chars().take(SHOWN).map(clean).collect();
-    if text.len() > short.len() && text.chars().nth(SHOWN).is_some() {
-        short.push('…');
-    }
-    short
-}
-
 /// The known word that was probably meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words are no misspelt keys, and the distance takes the product of the lengths.
@@ -400,6 +389,7 @@ fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::shortened;
 
     #[test]
     fn the_nearest_word_is_near() {
