@@ -1,7 +1,7 @@
 //! Parsers of single JSON values from clients. Each returns the value, or a message that says what was
 //! found and what was expected.
 //!
-//! The rules for values, in every object of the API, are in HTTP-10.
+//! Values are parsed as HTTP-10 says, in every object of the API.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;

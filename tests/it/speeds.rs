@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use tokio::time::Instant;
 use wwsim::clock::Speed;
-use wwsim::house::services::log_to_sd;
 use wwsim::meter::{MeterKind, MeterPlan};
+use wwsim::services::log_to_sd;
 use wwsim::surface::http::Body;
 
 use crate::device_harness::{Setup, TestDevice, within};

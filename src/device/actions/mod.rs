@@ -11,8 +11,7 @@ mod value;
 
 pub use self::admission::{ActionPolicy, Admission, CallRefusal, CallRoute, Execution};
 pub use self::definition::{
-    Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusFunction,
-    ModbusRequest,
+    Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusRequest,
 };
 pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Unprepared};
 pub use self::location::Scheme;

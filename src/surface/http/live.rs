@@ -23,7 +23,7 @@ use crate::limits;
 use crate::meter::{Quantity, Reading};
 use crate::net::http::Breaks;
 use crate::net::http::json::Json;
-use crate::readings::Readings;
+use crate::services::Readings;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {

@@ -24,7 +24,7 @@ use crate::journal::{Event, Journal, shortened};
 use crate::limits;
 use crate::meter;
 use crate::outbound::{Dial, Unreached};
-use crate::readings::Readings;
+use crate::services::Readings;
 
 /// Why a client does nothing, or its connection has ended.
 const NO_NETWORK: &str = "the device has no network";

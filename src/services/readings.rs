@@ -1,8 +1,4 @@
 //! The readings of a device as a stream.
-//!
-//! The live stream and the MQTT client send readings, and the SD log writes them. So this stands between
-//! the device and the surfaces: it waits for the clock, which the device never does, and the surfaces
-//! may not import the house.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::device::sd::SdError;
 use crate::journal::Event;
-use crate::readings::Readings;
+use crate::services::Readings;
 
 /// Writes the readings of a device to its SD card while `services.sd.enable` is on: a row for the first
 /// reading that comes `services.sd.frequency` whole seconds after the previous row, or after the log was

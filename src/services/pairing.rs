@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::device::Device;
 
 /// Ends the pairings of a device, each at its time. Returns when the device is gone.
-pub(in crate::house) async fn end_pairings(device: Arc<Device>, clock: Clock) {
+pub async fn end_pairings(device: Arc<Device>, clock: Clock) {
     let mut changes = device.changes();
     loop {
         changes.borrow_and_update();

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{StartError, services};
+use super::StartError;
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::{Device, Power, ResumePoint, Setup};
@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::net::sockets::Port;
 use crate::peers::Peers;
 use crate::scenario::DevicePlan;
+use crate::services::{end_pairings, log_to_sd, start_script};
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
 #[cfg(feature = "mqtt")]
@@ -45,7 +46,7 @@ pub(super) struct PersistedState {
 }
 
 /// A device with its servers, clients and services.
-pub(super) struct DeviceRuntime {
+pub struct DeviceRuntime {
     pub device: Arc<Device>,
     pub http: http::ApiServer,
     #[cfg(feature = "mqtt")]
@@ -129,7 +130,7 @@ impl DeviceRuntime {
 
     /// Starts the services. A device that only records has no service but the SD log.
     fn start_services(&self) {
-        self.spawn_service(services::log_to_sd(Arc::clone(&self.device)));
+        self.spawn_service(log_to_sd(Arc::clone(&self.device)));
         if self.device.is_offline() {
             return;
         }
@@ -142,8 +143,8 @@ impl DeviceRuntime {
         ));
         #[cfg(feature = "mqtt")]
         self.spawn_service(Arc::clone(&self.mqtt).run());
-        self.spawn_service(services::start_script(Arc::clone(&self.device)));
-        self.spawn_service(services::end_pairings(Arc::clone(&self.device), self.clock.clone()));
+        self.spawn_service(start_script(Arc::clone(&self.device)));
+        self.spawn_service(end_pairings(Arc::clone(&self.device), self.clock.clone()));
     }
 
     fn spawn_service(&self, service: impl Future<Output = ()> + Send + 'static) {

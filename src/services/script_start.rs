@@ -7,7 +7,7 @@ use crate::device::Device;
 
 /// Starts the script `services.berry.run_delay` seconds after the boot, if `services.berry.auto_run`
 /// says so at that time.
-pub(in crate::house) async fn start_script(device: Arc<Device>) {
+pub async fn start_script(device: Arc<Device>) {
     let mut changes = device.changes();
     loop {
         changes.borrow_and_update();

@@ -302,7 +302,7 @@ impl PersisterShared {
 mod tests {
     use std::convert::Infallible;
 
-    use crate::house::House;
+    use crate::runtime::{HouseCore, OpenedState};
     use crate::scenario;
 
     #[tokio::test]
@@ -312,8 +312,9 @@ mod tests {
         let mut scenario = scenario::load(yaml, "test.yaml", None).unwrap();
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
-        let house = House::start(scenario).await.unwrap();
-        let (device, persister) = (house.devices().next().unwrap(), house.core.keeper.as_ref());
+        let state = OpenedState::open(&scenario).await.unwrap();
+        let core = HouseCore::start(scenario, state).await.unwrap();
+        let (device, persister) = (&core.devices()[0].device, core.persister.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));
@@ -330,7 +331,8 @@ mod tests {
         }
         persister.unwrap().resume(paused).await;
         assert!(is_written());
-        house.stop().await;
+        core.close().await;
+        core.persist_finally(true).await;
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
