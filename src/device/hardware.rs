@@ -21,7 +21,7 @@ pub struct Hardware {
     pub sd_card: Option<CardPlan>,
     /// The firmware images that may be uploaded. The first that matches an upload counts.
     pub images: Vec<FirmwareImage>,
-    /// Whether downloads drain the supercapacitor while the meter alone feeds the device.
+    /// True if downloads drain the supercapacitor while the meter alone feeds the device.
     pub power_model: bool,
 }
 

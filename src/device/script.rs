@@ -6,7 +6,7 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ScriptState {
     pub running: bool,
-    /// Whether the script no longer starts by itself: its time has come, or a user has started or
+    /// True if the script no longer starts by itself: its time has come, or a user has started or
     /// stopped it.
     pub start_decided: bool,
 }

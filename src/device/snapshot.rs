@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub time: Timestamp,
     /// The device.
     pub view: View,
-    /// Its meter.
+    /// The meter.
     pub meter: Observation,
 }
 

@@ -14,7 +14,7 @@ use crate::meter::ReceptionCursor;
 #[derive(Debug)]
 pub struct Readings {
     device: Arc<Device>,
-    /// How far the stream has come. It is behind the device's own cursor if the caller is late.
+    /// The position of the stream. It is behind the device's own cursor if the caller is late.
     cursor: ReceptionCursor,
     /// The key with which the device decrypted up to the cursor.
     encryption_key: Option<[u8; 16]>,
@@ -316,12 +316,12 @@ mod tests {
         fixture.clock.advance(Duration::from_secs(10)).await.unwrap();
         let ids = received(&mut readings);
         assert_eq!((fixture.status(), ids[0]), (MeterStatus::Ok, 1));
-        let heard = fixture.id();
+        let before = fixture.id();
         set(false, Some(key));
         assert_eq!((fixture.status(), fixture.id()), (MeterStatus::KeyRequired, None));
         set(true, Some(key));
         fixture.clock.advance(Duration::from_secs(10)).await.unwrap();
-        assert!(fixture.id() > heard);
+        assert!(fixture.id() > before);
     }
 
     #[tokio::test]

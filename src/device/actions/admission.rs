@@ -15,7 +15,7 @@ pub struct ActionPolicy {
     pub execution: Execution,
     /// The status id of the first request. `None` means 1.
     pub first_status_id: Option<u64>,
-    /// Whether an HTTP request without a response ends with 0, as in the device's script client, in
+    /// True if an HTTP request without a response ends with 0, as in the device's script client, in
     /// place of the negative codes of the Modbus requests.
     pub http_failure_is_zero: bool,
 }

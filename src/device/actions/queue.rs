@@ -38,7 +38,7 @@ enum Phase {
 pub struct Capacity {
     /// The number of places in total, at most [`limits::REQUESTS_IN_PROGRESS`].
     pub limit: usize,
-    /// Whether a call with more requests than free places is refused.
+    /// True if a call with more requests than free places is refused.
     pub all_or_nothing: bool,
 }
 
@@ -274,9 +274,9 @@ mod tests {
         assert_eq!(queue.finish(3, -1, ms(900)), Some(limits::LEAST_EXE_TIME));
         assert!(!queue.start(3, ms(950)), "it ended without having started");
         let entries = queue.status(&[1, 2, 3]);
-        let seen: Vec<_> = entries.iter().map(|status| (status.code, status.exe_time)).collect();
+        let results: Vec<_> = entries.iter().map(|status| (status.code, status.exe_time)).collect();
         let least = limits::LEAST_EXE_TIME;
-        assert_eq!(seen, [(200, Duration::from_millis(133)), (1, least), (-1, least)]);
+        assert_eq!(results, [(200, Duration::from_millis(133)), (1, least), (-1, least)]);
     }
 
     #[test]
@@ -298,8 +298,8 @@ mod tests {
             queue.admit(&action("quick"), 1, ALL_PLACES).unwrap();
             queue.finish(id, 200, ms(0)).unwrap();
         }
-        let known: Vec<u64> = (1..=100).filter(|id| !queue.status(&[*id]).is_empty()).collect();
-        assert_eq!(known, std::iter::once(1).chain(62..=100).collect::<Vec<_>>());
+        let ids: Vec<u64> = (1..=100).filter(|id| !queue.status(&[*id]).is_empty()).collect();
+        assert_eq!(ids, std::iter::once(1).chain(62..=100).collect::<Vec<_>>());
         assert_eq!(queue.status(&[1])[0].code, -1);
         queue.finish(1, 200, ms(5)).unwrap();
         assert_eq!(queue.status(&[1])[0].code, 200, "and it stays until it is the oldest");
@@ -449,8 +449,8 @@ mod tests {
                 prop_assert_eq!(queue.in_progress(), model.running());
                 prop_assert!(queue.in_progress() <= 20);
                 let all_ids: Vec<u64> = (0..model.requests.len()).map(id).collect();
-                let known = queue.status(&all_ids);
-                let known: Vec<_> = known
+                let statuses = queue.status(&all_ids);
+                let statuses: Vec<_> = statuses
                     .iter()
                     .map(|status| {
                         let action = status.action.parse().unwrap();
@@ -459,8 +459,8 @@ mod tests {
                     .collect();
                 let expected: Vec<_> =
                     (0..all_ids.len()).filter_map(|index| model.status(index, id(index))).collect();
-                prop_assert!(known.len() <= 40);
-                prop_assert_eq!(known, expected);
+                prop_assert!(statuses.len() <= 40);
+                prop_assert_eq!(statuses, expected);
             }
         }
     }

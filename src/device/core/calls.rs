@@ -151,7 +151,7 @@ impl DeviceState {
     }
 
     /// Returns the status ids that the next call of an action with `requests` enabled requests gets if
-    /// nothing else is called before. A reboot that is in progress starts the count anew.
+    /// nothing else is called before. A reboot in progress restarts the ids.
     pub(in crate::device) fn next_status_ids(
         &self,
         spec: &DeviceSpec,

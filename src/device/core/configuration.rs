@@ -120,7 +120,7 @@ impl DeviceState {
         (std::mem::replace(&mut self.config, Arc::new(config)), abandoned)
     }
 
-    /// Opens the window of a WPS pairing, anew if one is open.
+    /// Opens the window of a WPS pairing. A window that is open begins again.
     pub(in crate::device) fn start_pairing(
         &mut self,
         spec: &DeviceSpec,

@@ -61,11 +61,11 @@ pub(super) struct DeviceState {
     firmware: Firmware,
     boot: Boot,
     power: Power,
-    /// Whether a reboot follows as soon as the current reply is sent.
+    /// True if a reboot follows as soon as the current reply is sent.
     reboot_pending: bool,
     /// The firmware that the next start runs. `None` if it is the current one.
     next_firmware: Option<Firmware>,
-    /// Whether the device has no network until its next start (`services.sd.recorder_mode`).
+    /// True if the device has no network until its next start (`services.sd.recorder_mode`).
     offline: bool,
     supercapacitor: Supercapacitor,
     script: ScriptState,
@@ -87,7 +87,7 @@ pub(super) struct Transition<T, E = Vec<Event>> {
     pub outcome: T,
     /// The events for the journal, in their order.
     pub events: E,
-    /// Whether the change counts: it concerns state that outlives the process, or that a service of
+    /// True if the change counts: it concerns state that outlives the process, or that a service of
     /// the device follows.
     pub counts: bool,
 }

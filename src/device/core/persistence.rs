@@ -35,22 +35,22 @@ pub struct DeviceDocument {
     config: Value,
     /// The action definition, as the client wrote it.
     actions: Option<String>,
-    /// Whether the script runs.
+    /// True if the script runs.
     #[serde(default)]
     script_runs: bool,
-    /// Whether the script no longer starts by itself before the next boot.
+    /// True if the script no longer starts by itself before the next boot.
     #[serde(default, rename = "script_settled", alias = "script_by_hand")]
     script_start_decided: bool,
     /// The virtual time at which a reboot in progress ends, in nanoseconds.
     #[serde(default)]
     down_until: Option<u64>,
-    /// Whether the device has no network until its next start.
+    /// True if the device has no network until its next start.
     #[serde(default)]
     offline: bool,
     /// The virtual time at which the WPS pairing in progress began, in nanoseconds.
     #[serde(default)]
     pairing_since: Option<u64>,
-    /// How far the device has received its meter's telegrams. `None` if the value cannot be read, so
+    /// The position in the telegrams of the meter. `None` if the value cannot be read, so
     /// that the rest of the document is of use nevertheless.
     #[serde(default, rename = "link", deserialize_with = "lenient_cursor")]
     reception: Option<ReceptionCursor>,

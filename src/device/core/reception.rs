@@ -1,4 +1,4 @@
-//! The reception of the meter's telegrams: how far the device has received, and under which conditions.
+//! The reception of the meter's telegrams: its position, and its conditions.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl DeviceState {
         input.meter.follow(&mut self.reception, now, listener);
     }
 
-    /// Returns how far the device has received.
+    /// Returns the position of the reception.
     pub(in crate::device) fn reception(&self) -> ReceptionCursor {
         self.reception
     }
@@ -44,7 +44,7 @@ impl DeviceState {
         now.since(self.reception.through()) > limits::LINK_BEHIND
     }
 
-    /// Begins a new reception if the device has started anew since the last one.
+    /// Begins a new reception if the device has rebooted since the last one.
     fn begin_reception_of_boot(&mut self) {
         if self.reception.up_since() != self.boot.at {
             self.reception = ReceptionCursor::new(self.boot.at);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The outcome of a command to start or stop the script.
 #[derive(Debug)]
 pub(in crate::device) struct ScriptChange {
-    /// Whether the script runs after the command.
+    /// True if the script runs after the command.
     pub running: bool,
     /// The script that was started. `None` if the command started none.
     pub started: Option<Arc<str>>,

@@ -7,7 +7,7 @@
 //!    it done;
 //! 3. the state lock: held for some hundred nanoseconds, and never across an await.
 //!
-//! The types keep the order. Whoever takes a lock hands over a token that says which locks are held:
+//! The types keep the order. A caller that takes a lock passes a token that says which locks are held:
 //! [`NoLock`], or a borrow of the guard of an earlier lock. A state guard is no token, so nothing can be
 //! locked while it is held. An operation of the handle begins with one `NoLock`, and each function that
 //! it calls takes the token of its caller.

@@ -50,7 +50,7 @@ pub struct Device {
     journal: Arc<Journal>,
     locks: Locks,
     changes: Changes,
-    /// Whether the MQTT client is connected to a broker.
+    /// True if the MQTT client is connected to a broker.
     broker_connected: AtomicBool,
 }
 

@@ -44,7 +44,7 @@ impl Device {
         Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
     }
 
-    /// Opens the window of a WPS pairing, anew if one is open.
+    /// Opens the window of a WPS pairing. A window that is open begins again.
     pub fn start_pairing(&self) {
         let mut state = self.state();
         let transition = state.start_pairing(&self.spec, self.clock.now());

@@ -12,7 +12,7 @@ use crate::device::{Snapshot, View};
 use crate::fault::Episodes;
 use crate::meter::{MeterListener, ReceptionCursor};
 
-/// The reception of a device at one instant: how far the device has received, and the conditions. It is
+/// The reception of a device at one instant: its position and its conditions. It is
 /// taken under the state lock, and asks the meter without it.
 #[derive(Debug)]
 pub(crate) struct ReceptionSnapshot<'d> {

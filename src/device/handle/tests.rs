@@ -41,7 +41,7 @@ impl DeviceFixture {
         Self { clock, engine, journal, device }
     }
 
-    fn refused(&self, id: &str) -> CallRefusal {
+    fn refusal(&self, id: &str) -> CallRefusal {
         self.device.call(id).expect_err("the call is refused")
     }
 
@@ -98,11 +98,11 @@ fn a_call_is_checked_in_the_documented_order() {
         ("a", CallRefusal::Busy, 409),
         ("b", CallRefusal::Full, 429),
     ] {
-        assert_eq!((fixture.refused(id), refused.status()), (refused, status), "{id}");
+        assert_eq!((fixture.refusal(id), refused.status()), (refused, status), "{id}");
     }
     drop(run);
     fixture.device.delete_definition();
-    assert_eq!(fixture.refused("a"), CallRefusal::Unknown);
+    assert_eq!(fixture.refusal("a"), CallRefusal::Unknown);
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn rules_disable_actions_and_occupy_places() {
     let fixture = DeviceFixture::new(&actions, ActionPolicy::default());
     let place = ActionPlace { action: Some("a".into()), ..ActionPlace::default() };
     fixture.rule("off", Fault::Action(place, ActionEffect::Disable));
-    assert_eq!(fixture.refused("a"), CallRefusal::Disabled);
+    assert_eq!(fixture.refusal("a"), CallRefusal::Disabled);
     let occupy = |places| Fault::Queue { device: None, effect: QueueEffect::Occupy(places) };
     fixture.rule("most", occupy(18));
     assert_eq!(fixture.device.call("b").unwrap().dropped, 1);
     fixture.rule("rest", occupy(2));
-    assert_eq!(fixture.refused("b"), CallRefusal::Full);
+    assert_eq!(fixture.refusal("b"), CallRefusal::Full);
 }
 
 // Ruling: FAULT-4.
@@ -150,7 +150,7 @@ fn rules_disable_actions_and_occupy_places() {
 fn a_call_of_an_unknown_action_counts_for_no_rule() {
     let fixture = DeviceFixture::new(&json!([]), ActionPolicy::default());
     fixture.rule("off", Fault::Action(ActionPlace::default(), ActionEffect::Disable));
-    assert_eq!(fixture.refused("nobody"), CallRefusal::Unknown);
+    assert_eq!(fixture.refusal("nobody"), CallRefusal::Unknown);
     assert_eq!(fixture.engine.get("off").unwrap().evaluated, 0);
 }
 
@@ -188,7 +188,7 @@ fn a_new_definition_does_not_affect_requests_in_progress() {
     let run = fixture.device.call("a").unwrap();
     fixture.device.set_definition(definition(&json!([action("a", 2), action("b", 1)])));
     assert_eq!(run.definition.actions().len(), 1);
-    assert_eq!(fixture.refused("a"), CallRefusal::Busy, "409 follows the id");
+    assert_eq!(fixture.refusal("a"), CallRefusal::Busy, "409 follows the id");
     assert!(fixture.device.call("b").is_ok());
     drop(run);
     assert_eq!(fixture.device.call("a").unwrap().requests.len(), 2);
@@ -264,17 +264,17 @@ fn a_change_is_made_again_after_a_concurrent_restore() {
         })
     };
     set("print(1)").unwrap();
-    let mut seen = Vec::new();
+    let mut scripts = Vec::new();
     let changed = fixture.device.configure(|config| {
-        seen.push(config.script.clone());
-        if seen.len() == 1 {
+        scripts.push(config.script.clone());
+        if scripts.len() == 1 {
             fixture.device.restore_factory_settings();
         }
         config.meter.time_offset = 7;
         Ok::<_, ()>(())
     });
     changed.unwrap();
-    assert_eq!(seen, [Some("print(1)".into()), None]);
+    assert_eq!(scripts, [Some("print(1)".into()), None]);
     let config = &fixture.device.view().config;
     assert_eq!((config.script.as_deref(), config.meter.time_offset), (None, 7));
 }
@@ -282,7 +282,7 @@ fn a_change_is_made_again_after_a_concurrent_restore() {
 #[test]
 fn an_id_from_a_client_is_cut_for_the_journal() {
     let fixture = DeviceFixture::new(&json!([]), ActionPolicy::default());
-    fixture.refused(&"ü".repeat(5_000));
+    fixture.refusal(&"ü".repeat(5_000));
     let entries = fixture.journal.after(0, 1, |_| true);
     let Event::CallRefused { action, .. } = &entries[0].event else { panic!("{entries:?}") };
     assert_eq!(&**action, "ü".repeat(16));
