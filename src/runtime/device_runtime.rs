@@ -298,7 +298,7 @@ async fn supervise(
             tokio::select! {
                 biased;
                 _ = halted.changed() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                result = changes.changed() => if result.is_err() { return },
             }
             continue;
         }

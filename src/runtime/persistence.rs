@@ -189,7 +189,7 @@ impl PersisterShared {
             tokio::select! {
                 biased;
                 _ = halted.changed() => break,
-                changed = changes.changed() => if changed.is_err() { break },
+                result = changes.changed() => if result.is_err() { break },
                 () = persisted.retry.notified() => {}
             }
         }
@@ -204,7 +204,7 @@ impl PersisterShared {
             tokio::select! {
                 biased;
                 _ = halted.changed() => return,
-                changed = speeds.changed() => if changed.is_err() { return },
+                result = speeds.changed() => if result.is_err() { return },
                 // Real time, because it bounds what a killed process loses.
                 () = tokio::time::sleep(TIME_INTERVAL) => {}
             }

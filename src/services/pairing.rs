@@ -10,12 +10,12 @@ pub async fn end_pairings(device: Arc<Device>, clock: Clock) {
     let mut changes = device.changes();
     loop {
         changes.borrow_and_update();
-        let changed = match device.view().pairing {
+        let result = match device.view().pairing {
             None => changes.changed().await,
             Some(pairing) => {
                 let (end, _) = pairing.end(device.site());
                 tokio::select! {
-                    changed = changes.changed() => changed,
+                    result = changes.changed() => result,
                     () = clock.sleep_until(end) => {
                         device.end_pairing(pairing);
                         Ok(())
@@ -23,7 +23,7 @@ pub async fn end_pairings(device: Arc<Device>, clock: Clock) {
                 }
             }
         };
-        if changed.is_err() {
+        if result.is_err() {
             return;
         }
     }

@@ -21,7 +21,7 @@ pub async fn start_script(device: Arc<Device>) {
         }
         tokio::select! {
             biased;
-            changed = changes.changed() => if changed.is_err() { return },
+            result = changes.changed() => if result.is_err() { return },
             () = device.clock().sleep_until(due) => {}
         }
     }

@@ -35,7 +35,7 @@ pub async fn log_to_sd(device: Arc<Device>) {
         let snapshot = tokio::select! {
             biased;
             // The log may have been switched off, or its frequency changed.
-            changed = changes.changed() => if changed.is_err() { return } else { continue },
+            result = changes.changed() => if result.is_err() { return } else { continue },
             snapshot = readings.next_after(Some(since), service.frequency.into()) => snapshot,
         };
         let Some(reading) = snapshot.reading() else { continue };

@@ -128,7 +128,7 @@ fn a_call_that_does_not_fit_is_cut_or_refused_by_policy() {
     let policy = ActionPolicy { admission: Admission::All, ..ActionPolicy::default() };
     let all = DeviceFixture::new(&actions, policy);
     let _first = all.device.call("a").unwrap();
-    assert_eq!(all.refused("b"), CallRefusal::Full);
+    assert_eq!(all.refusal("b"), CallRefusal::Full);
 }
 
 #[test]
