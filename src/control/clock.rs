@@ -74,7 +74,7 @@ fn duration(house: &dyn Controls, how: &'static str, text: &str) -> Result<Durat
 /// Notes a movement behind everything it brought about: what was under way when it began comes to
 /// rest first, so that a replay writes the same lines in the same order.
 fn note(house: &dyn Controls, how: &'static str, value: String) {
-    house.journal().write(Event::ClockMoved { how, value });
+    house.journal().record(Event::ClockMoved { how, value });
 }
 
 fn speed(value: &Value) -> Result<Speed, HttpReply> {
@@ -84,7 +84,7 @@ fn speed(value: &Value) -> Result<Speed, HttpReply> {
     let times = value.as_f64().ok_or_else(|| {
         bad(&format!("`speed`: {value}: expected a number above 0, or \"manual\""))
     })?;
-    Speed::times(times).map_err(|error| bad(&error))
+    Speed::times(times).map_err(|error| bad(&error.to_string()))
 }
 
 fn unsettled(error: &NotQuiescent) -> HttpReply {

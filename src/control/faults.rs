@@ -63,7 +63,8 @@ pub(super) async fn add(
     effective(house).await?;
     let status = house.engine().get(&id).map_err(refused)?;
     let location = format!("/control/v1/faults/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
-    Ok(HttpReply::json(StatusCode::CREATED, &shown(house, &status)).with(LOCATION, &location))
+    Ok(HttpReply::json(StatusCode::CREATED, &shown(house, &status))
+        .with_header(LOCATION, &location))
 }
 
 /// Arms, disarms or releases a rule.

@@ -11,7 +11,7 @@ use serde_json::{Number, Value, json};
 
 use super::Controls;
 use super::request::{ControlRequest, bad};
-use crate::journal::{Journal, JournalEntry, Newest};
+use crate::journal::{Journal, JournalEntry, JournalPosition};
 use crate::limits;
 use crate::net::http::HttpReply;
 
@@ -44,14 +44,14 @@ pub(super) async fn wait(
     let longest = u64::try_from(limits::JOURNAL_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
     let journal = house.journal();
-    let mut newest = journal.newest();
+    let mut newest = journal.subscribe();
     let first = async {
         // What was looked at is not looked at again, unless the journal has begun anew.
-        let mut seen = Newest::default();
+        let mut seen = JournalPosition::default();
         loop {
             // Marked as seen before it is looked at: what is written meanwhile wakes this again.
             let now = *newest.borrow_and_update();
-            let looked_at = if now.beginning == seen.beginning { seen.seq } else { 0 };
+            let looked_at = if now.generation == seen.generation { seen.seq } else { 0 };
             let entries = wanted.entries_after(wanted.after.max(looked_at), journal);
             if !entries.is_empty() || newest.changed().await.is_err() {
                 return entries;
@@ -92,7 +92,7 @@ impl Wanted {
     fn entries_after(&self, mut after: u64, journal: &Journal) -> Vec<Value> {
         let mut found = Vec::new();
         loop {
-            let page = journal.after(after, limits::JOURNAL_PAGE, |_| true);
+            let page = journal.entries_after(after, limits::JOURNAL_PAGE, |_| true);
             let Some(last) = page.last() else { return found };
             after = last.seq;
             for entry in &page {

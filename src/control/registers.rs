@@ -78,7 +78,7 @@ pub(super) fn put(
         return Err(bad("`values`: expected 1 to 65535 of them"));
     };
     house.poke(at, &values).map_err(|error| at.refused(house, error))?;
-    house.journal().write(Event::RegistersSet {
+    house.journal().record(Event::RegistersSet {
         slave: at.slave.as_str().into(),
         unit: at.unit,
         table: at.table.name(),

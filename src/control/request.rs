@@ -25,7 +25,7 @@ impl ControlRequest<'_> {
     where
         T: Copy + std::str::FromStr + PartialOrd + std::fmt::Display,
     {
-        let given = self.query().one(name).map_err(|repeated| bad(&repeated.to_string()))?;
+        let given = self.query().single(name).map_err(|repeated| bad(&repeated.to_string()))?;
         let Some(given) = given else { return Ok(default) };
         given.parse().ok().filter(|number| *number <= most).ok_or_else(|| {
             bad(&format!("`{name}={given}`: expected a whole number, at most {most}"))
@@ -44,7 +44,7 @@ impl ControlRequest<'_> {
     }
 
     pub(super) fn query(&self) -> Query<'_> {
-        Query::of(self.uri)
+        Query::from_uri(self.uri)
     }
 }
 

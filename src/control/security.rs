@@ -110,7 +110,7 @@ fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
         "unauthorized",
         "expected `Authorization: Bearer` with the token that the start printed",
     );
-    Err(reply.with(WWW_AUTHENTICATE, "Bearer"))
+    Err(reply.with_header(WWW_AUTHENTICATE, "Bearer"))
 }
 
 /// Whether a `Host` or an origin means this machine as seen from itself, or the address the

@@ -19,8 +19,8 @@ use super::{Controls, Token, clock, faults, journal, registers, security};
 use crate::fault::Method;
 use crate::limits;
 use crate::net::http::WriteLimited;
-use crate::net::http::{Body, HttpReply, body, method_not_allowed};
-use crate::net::http::{TcpAcceptor, http};
+use crate::net::http::{HttpReply, ReplyBody, body, method_not_allowed};
+use crate::net::http::{TcpAcceptor, http_builder};
 use crate::surface::http::openapi;
 use crate::tasks::Tasks;
 
@@ -64,12 +64,12 @@ impl ControlServer {
     /// Closes the listener and all connections, and with them the movements of the clock that they
     /// asked for; resets go on.
     pub async fn hang_up(&self) {
-        self.listening.close().await;
+        self.listening.release().await;
     }
 
     /// Gives up the resets that are not done, and returns when they are gone.
     pub async fn end_resets(&self) {
-        self.resets.end_all().await;
+        self.resets.abort_all().await;
     }
 }
 
@@ -88,13 +88,13 @@ async fn connection(stream: TcpStream, plane: Arc<Plane>) {
         async move { Ok::<_, Infallible>(plane.serve(request, own.ip()).await) }
     });
     let stream = TokioIo::new(WriteLimited::new(stream));
-    if let Err(error) = http().serve_connection(stream, service).await {
+    if let Err(error) = http_builder().serve_connection(stream, service).await {
         tracing::trace!(%error, "control connection ended");
     }
 }
 
 impl Plane {
-    async fn serve(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Response<Body> {
+    async fn serve(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Response<ReplyBody> {
         let reply = self.answer(request, own).await;
         reply.unwrap_or_else(|refused| refused).into_response(())
     }
@@ -111,7 +111,7 @@ impl Plane {
                 self.act(&resource, method, &ControlRequest { uri: &head.uri, body }).await
             }
             Err(refused) if body::discard(incoming).await => Err(refused),
-            Err(refused) => Err(refused.closing()),
+            Err(refused) => Err(refused.with_close()),
         }
     }
 
@@ -163,7 +163,7 @@ impl Plane {
                 Ok(HttpReply::json(StatusCode::OK, &clock::show(house.clock())))
             }
             (Resource::Reset, _) => {
-                self.resets.see_through(Arc::clone(&self.house).reset()).await;
+                self.resets.run_to_completion(Arc::clone(&self.house).reset()).await;
                 Ok(HttpReply::json(StatusCode::OK, &state(house)))
             }
         }

@@ -32,7 +32,7 @@ use crate::device::{Device, DeviceId, Resumed};
 use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::limits;
-use crate::net::http::bind;
+use crate::net::http::bind_listener;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError, Slave, Target};
 use crate::scenario::{self, Scenario};
@@ -158,7 +158,7 @@ impl House {
         let control = match control::ControlServer::start(control, core.clone(), token) {
             Ok(control) => control,
             Err(source) => {
-                tasks.end_all().await;
+                tasks.abort_all().await;
                 core.close().await;
                 return Err(core.no_control(source));
             }
@@ -219,7 +219,7 @@ impl House {
     /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay. A
     /// reset once begun goes on to its end, also where the caller gives up waiting.
     pub async fn reset(&self) {
-        self.tasks.see_through(Arc::clone(&self.core).reset()).await;
+        self.tasks.run_to_completion(Arc::clone(&self.core).reset()).await;
     }
 
     /// Ends the house, and returns when all its ports are free again and all that is kept of it is
@@ -245,7 +245,7 @@ impl House {
         core.ending.send_replace(true);
         let _no_reset = core.resetting.lock().await;
         control.end_resets().await;
-        tasks.end_all().await;
+        tasks.abort_all().await;
         core.close().await;
     }
 
@@ -323,7 +323,7 @@ fn action_client(
         clock: clock.clone(),
         engine: Arc::clone(engine),
         journal: Arc::clone(journal),
-        peers: peers.known().to_vec(),
+        peers: peers.peer_list().to_vec(),
         policy: scenario.outbound,
         brokers: scenario.mqtt_brokers.clone(),
         connections: peers.connections().clone(),
@@ -367,7 +367,11 @@ async fn close_devices(devices: &[Arc<DeviceRuntime>]) {
 }
 
 fn listener(who: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address).map_err(|source| StartError::Bind { who: who.to_owned(), address, source })
+    bind_listener(address).map_err(|source| StartError::Bind {
+        who: who.to_owned(),
+        address,
+        source,
+    })
 }
 
 /// A token where others than this machine reach the control plane.
@@ -393,7 +397,7 @@ impl HouseCore {
         let clock = Clock::resume(start, scenario.speed, at);
         if dir.is_some() {
             // Until the first write, nobody is to see a later time than what is kept.
-            clock.hold_at(at);
+            clock.set_limit(at);
         }
         let journal = Arc::new(Journal::new(clock.clone()));
         let rules = scenario.faults.clone();
@@ -504,7 +508,7 @@ impl HouseCore {
             None => None,
         };
         if kept.is_some() {
-            self.clock.hold_at(VirtualTime::ZERO);
+            self.clock.set_limit(VirtualTime::ZERO);
         }
         still.reset(self.scenario.speed);
         for gateway in &self.devices {
@@ -563,17 +567,19 @@ impl Controls for HouseCore {
         if slave.peek(at.unit, at.table, at.address, count).is_none() {
             return Err(RegisterError::NoRegister);
         }
-        slave.poke(at.unit, at.table, at.address, values).map_err(RegisterError::Refused)
+        slave
+            .poke(at.unit, at.table, at.address, values)
+            .map_err(|error| RegisterError::Refused(error.to_string()))
     }
 
     fn requests(&self, target: &str) -> Option<Vec<Value>> {
-        let received = self.peers.target(target)?.received();
+        let received = self.peers.target(target)?.received_requests();
         // Texts and numbers always have a JSON form.
         Some(received.iter().filter_map(|request| serde_json::to_value(request).ok()).collect())
     }
 
     fn forget_requests(&self, target: &str) -> bool {
-        self.peers.target(target).map(|target| target.forget()).is_some()
+        self.peers.target(target).map(|target| target.clear_received()).is_some()
     }
 
     fn parse_rule(&self, rule: &Value) -> Result<Rule, Vec<String>> {
@@ -595,7 +601,7 @@ impl Controls for HouseCore {
 
     fn follows(&self, generation: u64) -> Pending<'_, ()> {
         Box::pin(async move {
-            self.peers.applied(generation).await;
+            self.peers.wait_applied(generation).await;
             for gateway in &self.devices {
                 gateway.modbus.applied(generation).await;
             }
@@ -641,13 +647,13 @@ impl HouseCore {
             name: target.name().to_owned(),
             address: target.address(),
             hosts: self.hosts(target.name(), target.address()),
-            requests: target.remembered(),
+            requests: target.received_count(),
         }
     }
 
     /// What actions know a slave or target by. No two share an address.
     fn hosts(&self, name: &str, address: SocketAddr) -> Vec<String> {
-        let peers = self.peers.known().iter();
+        let peers = self.peers.peer_list().iter();
         let peer = peers.filter(|peer| peer.address == address).find(|peer| peer.name == name);
         peer.map(|peer| peer.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
     }

@@ -372,9 +372,9 @@ async fn the_journal_is_filtered_and_paged() {
     let plane = Plane::start().await;
     for n in 0..600 {
         let device = if n % 2 == 0 { "A842E39F8124" } else { "A842E39F8125" };
-        plane.house.journal.write(Event::DefinitionDeleted { device: device.into() });
+        plane.house.journal.record(Event::DefinitionDeleted { device: device.into() });
     }
-    plane.house.journal.write(note());
+    plane.house.journal.record(note());
     let page = plane.json("GET", "journal?device=A842E39F8125&after=300&limit=2", "").await;
     let seqs: Vec<&Value> =
         page["entries"].as_array().unwrap().iter().map(|entry| &entry["seq"]).collect();
@@ -396,8 +396,8 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
     client
         .send("GET /control/v1/journal/wait?event=rule_changed HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    plane.house.journal.write(Event::DefinitionDeleted { device: "A842E39F8124".into() });
-    plane.house.journal.write(note());
+    plane.house.journal.record(Event::DefinitionDeleted { device: "A842E39F8124".into() });
+    plane.house.journal.record(note());
     let answer = within(client.response()).await;
     let found: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(found["entries"][0]["seq"], 2);
@@ -408,9 +408,9 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
     plane.json("GET", "state", "").await;
     plane.house.journal.clear();
     for _ in 0..5 {
-        plane.house.journal.write(Event::DefinitionDeleted { device: "A842E39F8124".into() });
+        plane.house.journal.record(Event::DefinitionDeleted { device: "A842E39F8124".into() });
     }
-    plane.house.journal.write(note());
+    plane.house.journal.record(note());
     let answer = within(client.response()).await;
     let found: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(found["entries"][0]["seq"], 6, "also over a journal that begins anew");

@@ -21,7 +21,7 @@ use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
-use crate::outbound::HostAddress;
+use crate::outbound::{HostAddress, HostAddressError};
 
 /// Gives a type that reads by `FromStr` and writes by `Display` its serde and schema sides.
 macro_rules! scalar {
@@ -363,7 +363,7 @@ impl FromStr for SpeedText {
         let times = text.parse().map_err(|_| {
             format!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
         })?;
-        Speed::times(times).map(Self)
+        Speed::times(times).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -458,7 +458,7 @@ impl FromStr for Host {
                 "host `{shown}`: expected no scheme and no path, as heatpump.local:502"
             ));
         }
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: HostAddressError| error.to_string())
     }
 }
 
