@@ -153,7 +153,7 @@ impl DeviceRuntime {
 
     /// Ends the services, and returns when all of them are gone.
     async fn stop_services(&self) {
-        self.services.end_all().await;
+        self.services.abort_all().await;
         self.modbus.drop_connections().await;
     }
 
@@ -200,7 +200,7 @@ impl DeviceRuntime {
         self.http.shut().await;
         self.stop_services().await;
         self.modbus.shut().await;
-        self.runner.end(&self.device.identity().id).await;
+        self.runner.abort(&self.device.identity().id).await;
     }
 
     /// Ends the reboot and opens everything again.

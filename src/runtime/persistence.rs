@@ -259,7 +259,7 @@ impl PersisterShared {
                 }
             }
             // The clock moves on even if the write failed: the failure is in the journal.
-            shared.clock.hold_at(at);
+            shared.clock.set_limit(at);
         };
         // A panic was reported by the panic hook.
         let _ = spawn_blocking(write).await;
@@ -288,11 +288,11 @@ impl PersisterShared {
     /// Records that something cannot be written, or can be written again.
     fn record_outcome(&self, what: &str, written: io::Result<()>) {
         match written {
-            Ok(()) => self.journal.write(Event::StateGoesOn { what: what.into() }),
+            Ok(()) => self.journal.record(Event::StateGoesOn { what: what.into() }),
             Err(error) => {
                 tracing::error!(%what, %error, "state could not be written; it would be lost now");
                 let (what, error) = (what.into(), error.to_string());
-                self.journal.write(Event::StateNotWritten { what, error });
+                self.journal.record(Event::StateNotWritten { what, error });
             }
         }
     }

@@ -106,7 +106,7 @@ impl Device {
     /// Records a write that was refused, with the first field that has a problem.
     pub fn record_refused_write(&self, object: &'static str, problems: &[Problem]) {
         let field = problems.first().map_or_else(String::new, |problem| problem.path.clone());
-        let field = journal::shortened(field);
+        let field = journal::truncate_text(field);
         self.record(|device| Event::SettingsRefused { device, object, field });
     }
 }

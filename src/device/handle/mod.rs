@@ -169,7 +169,7 @@ impl Device {
 
     /// Writes an event of this device to the journal. `event` is given the device's id.
     pub fn record(&self, event: impl FnOnce(Arc<str>) -> Event) {
-        self.journal.write(event(self.spec.identity.id.shared()));
+        self.journal.record(event(self.spec.identity.id.shared()));
     }
 
     /// Locks the state. The caller holds no other lock of the device.
@@ -187,7 +187,7 @@ impl Device {
     ) -> T {
         let Transition { outcome, events, counts } = transition;
         for event in events {
-            self.journal.write(event);
+            self.journal.record(event);
         }
         if counts {
             self.changes.increment();

@@ -31,7 +31,7 @@ impl Device {
         let interface = self.meter.interface();
         let voltages = PlugVoltages::of(snapshot, interface, id, site, self.spec.seed);
         match self.supercapacitor_volts() {
-            Some(volts) => PlugVoltages { scap: Decimal::rounded(volts, 3), ..voltages },
+            Some(volts) => PlugVoltages { scap: Decimal::from_f64(volts, 3), ..voltages },
             None => voltages,
         }
     }

@@ -51,7 +51,7 @@ impl DeviceFixture {
 
     /// Returns the names of the events in the journal.
     fn event_names(&self) -> Vec<String> {
-        let entries = self.journal.after(0, usize::MAX, |_| true);
+        let entries = self.journal.entries_after(0, usize::MAX, |_| true);
         let name = |entry| {
             let json = serde_json::to_value(entry).unwrap();
             json["event"].as_str().map(str::to_owned)
@@ -283,7 +283,7 @@ fn a_change_is_made_again_after_a_concurrent_restore() {
 fn an_id_from_a_client_is_cut_for_the_journal() {
     let fixture = DeviceFixture::new(&json!([]), ActionPolicy::default());
     fixture.refusal(&"ü".repeat(5_000));
-    let entries = fixture.journal.after(0, 1, |_| true);
+    let entries = fixture.journal.entries_after(0, 1, |_| true);
     let Event::CallRefused { action, .. } = &entries[0].event else { panic!("{entries:?}") };
     assert_eq!(&**action, "ü".repeat(16));
 }
@@ -380,7 +380,7 @@ fn racing_calls_stay_within_20_and_every_id_ends_once() {
     assert_eq!(race.fixture.device.in_progress(), 0);
     let mut calls = 0;
     let mut ends: HashMap<u64, (u32, u32)> = HashMap::new();
-    for entry in race.fixture.journal.after(0, usize::MAX, |_| true) {
+    for entry in race.fixture.journal.entries_after(0, usize::MAX, |_| true) {
         match entry.event {
             Event::CallAdmitted { status_ids, .. } => {
                 calls += 1;

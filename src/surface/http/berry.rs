@@ -46,7 +46,7 @@ fn set(call: &Call<'_>, script: Option<&str>) {
 /// Starts or stops the script, or only says whether it runs.
 pub(super) fn run(call: &Call<'_>) -> HttpReply {
     let wrong = |message: &str| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
-    let running = match call.query().one("run") {
+    let running = match call.query().single("run") {
         Ok(None) => call.device().is_script_running(),
         Ok(Some(run)) if run == "true" => call.device().set_script_running(true),
         Ok(Some(run)) if run == "false" => call.device().set_script_running(false),
