@@ -34,7 +34,7 @@ fn readings(criterion: &mut Criterion) {
         let mut link = ReceptionCursor::new(VirtualTime::ZERO);
         let begin = VirtualTime::ZERO.after(Duration::from_hours(10));
         let end = VirtualTime::ZERO.after(Duration::from_hours(22));
-        meter.follow(&mut link, begin, listener);
+        meter.advance_to_inclusive(&mut link, begin, listener);
         let first = link;
         criterion.bench_function(&format!("reading/{kind}"), |bencher| {
             bencher.iter(|| {
@@ -42,7 +42,7 @@ fn readings(criterion: &mut Criterion) {
                 if next >= end {
                     link = first;
                 }
-                meter.follow(&mut link, next.min(end), listener);
+                meter.advance_to_inclusive(&mut link, next.min(end), listener);
                 black_box(meter.observe(&link, listener))
             });
         });

@@ -36,7 +36,7 @@ fn readings(criterion: &mut Criterion) {
         let signal = signal(&plan);
         // June, when the sun does most.
         let mut now = VirtualTime::ZERO.after(Duration::from_hours(24 * 150));
-        black_box(signal.state(now));
+        black_box(signal.sample(now));
         group.bench_function(format!("{name}, every 4.2 s"), |bencher| {
             let day = 20 * 3_600_000 / 4200;
             let begin = now;
@@ -44,7 +44,7 @@ fn readings(criterion: &mut Criterion) {
             bencher.iter(|| {
                 reading = (reading + 1) % day;
                 now = begin.after(Duration::from_millis(reading * 4200));
-                black_box(signal.state(now))
+                black_box(signal.sample(now))
             });
         });
     }
@@ -59,14 +59,14 @@ fn year(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 || signal(&plan),
-                |signal| black_box(signal.state(VirtualTime::ZERO.after(YEAR))),
+                |signal| black_box(signal.sample(VirtualTime::ZERO.after(YEAR))),
                 BatchSize::PerIteration,
             );
         });
         let signal = signal(&plan);
         let mut most = 0;
         for day in 0..=365 {
-            black_box(signal.state(VirtualTime::ZERO.after(Duration::from_hours(24 * day))));
+            black_box(signal.sample(VirtualTime::ZERO.after(Duration::from_hours(24 * day))));
             most = most.max(signal.memory());
         }
         println!("signal: memory of a year, {name}: {} bytes at most {most}", signal.memory());

@@ -52,7 +52,7 @@ impl Device {
     pub(super) fn follow(&self, state: &mut DeviceState, now: VirtualTime) -> Arc<Episodes> {
         let episodes = self.engine.meter(self.identity.id.as_str(), now);
         state.current_link();
-        self.meter.follow(&mut state.link, now, listener(&state.config, &episodes));
+        self.meter.advance_to_inclusive(&mut state.link, now, listener(&state.config, &episodes));
         episodes
     }
 
@@ -88,7 +88,7 @@ impl Device {
         let mut link = before;
         let episodes = self.engine.episodes();
         let listener = listener(&view.config, &episodes);
-        self.meter.follow(&mut link, now, listener);
+        self.meter.advance_to_inclusive(&mut link, now, listener);
         // Kept by the meter for all who look.
         let _ = self.meter.observe(&link, listener);
         let mut state = self.state();
@@ -112,7 +112,7 @@ impl DeviceState {
     }
 
     fn is_far_behind(&mut self, now: VirtualTime) -> bool {
-        now.since(self.current_link().through()) > limits::LINK_BEHIND
+        now.since(self.current_link().position()) > limits::LINK_BEHIND
     }
 }
 
@@ -202,11 +202,11 @@ impl Readings {
         }
         if due <= now {
             // Nothing that comes at `due` itself.
-            meter.follow_to(&mut self.link, due, listener);
+            meter.advance_to(&mut self.link, due, listener);
         }
         let jumped = device.clock.last_jump();
         loop {
-            let before_jump = self.link.through() <= jumped.to;
+            let before_jump = self.link.position() <= jumped.to;
             let lived = if before_jump { jumped.from } else { now };
             // What a jump led over comes at its end.
             let at = match meter.next_reading(&self.link, listener) {
@@ -214,7 +214,7 @@ impl Readings {
                 _ if before_jump => jumped.to,
                 next => return Err(next),
             };
-            meter.follow(&mut self.link, at, listener);
+            meter.advance_to_inclusive(&mut self.link, at, listener);
             if let Some(snapshot) = self.fresh(come(&self.link, at), due) {
                 return Ok(snapshot);
             }
@@ -223,7 +223,7 @@ impl Readings {
 
     /// Whether one is so late that only the newest reading is worth anything.
     fn lags(&self, link: &ReceptionCursor) -> bool {
-        link.through().since(self.link.through()) > limits::READINGS_LAG
+        link.position().since(self.link.position()) > limits::READINGS_LAG
     }
 
     /// A snapshot whose reading was not given out yet and came at `due` or later.

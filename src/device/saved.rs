@@ -131,7 +131,8 @@ impl Resumed {
         state.offline = self.offline;
         state.pairing = self.pairing;
         // Another meter, if the scenario has changed: then it is as if it had listened to that one.
-        if let Some(link) = self.link.filter(|link| meter.fits(link, self.booted_at, now)) {
+        if let Some(link) = self.link.filter(|link| meter.is_consistent(link, self.booted_at, now))
+        {
             state.link = link;
         }
     }

@@ -25,7 +25,7 @@ fn value(snapshot: &Snapshot, quantity: Quantity) -> String {
 
 /// Numbers under the names that end their paths, as an object.
 fn group<const N: usize>(snapshot: &Snapshot, quantities: [Quantity; N]) -> String {
-    let name = |quantity: Quantity| quantity.report().rsplit('.').next().unwrap();
+    let name = |quantity: Quantity| quantity.report_path().rsplit('.').next().unwrap();
     let one = |quantity| format!("\"{}\":{}", name(quantity), value(snapshot, quantity));
     format!("{{{}}}", quantities.map(one).join(","))
 }

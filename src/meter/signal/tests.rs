@@ -45,7 +45,7 @@ fn windows() -> impl Strategy<Value = Vec<DailyWindow>> {
         Days::ALL,
         Days::WORKDAYS,
         Days::WEEKEND,
-        Days::of(&[Weekday::Sunday, Weekday::Wednesday]),
+        Days::from_weekdays(&[Weekday::Sunday, Weekday::Wednesday]),
     ]);
     let window = (days, 0..DAY_MINUTES, 0..=DAY_MINUTES).prop_map(|(days, from, to)| DailyWindow {
         days,
@@ -177,13 +177,13 @@ fn brute_force(signal: &Signal, house: &Timestamp, from: u64, to: u64) -> Vec<u1
     let mut now = from;
     while now < to {
         let end = (to).min(now + 1000 - (now + offset) % 1000);
-        let SignalSample { moment, tariff, .. } = signal.state(after(now));
+        let SignalSample { powers, tariff, .. } = signal.sample(after(now));
         let tariff = usize::from(tariff - 1);
         let lasts = u128::from(end - now);
-        sums[tariff] += u128::from(moment.import()) * lasts;
-        sums[2 + tariff] += u128::from(moment.export()) * lasts;
-        let reactive = moment.total_reactive();
-        let quadrant = match (moment.total_active() >= 0, reactive >= 0) {
+        sums[tariff] += u128::from(powers.import()) * lasts;
+        sums[2 + tariff] += u128::from(powers.export()) * lasts;
+        let reactive = powers.total_reactive();
+        let quadrant = match (powers.total_active() >= 0, reactive >= 0) {
             (true, true) => 0,
             (false, true) => 1,
             (false, false) => 2,
@@ -223,7 +223,7 @@ proptest! {
         times.sort_unstable();
         let all: Vec<Vec<u128>> =
             times.iter().map(|time| registers(&signal.energy(after(*time)))).collect();
-        prop_assert_eq!(&all[0], &registers(&Energies::of(&house.0)));
+        prop_assert_eq!(&all[0], &registers(&Energies::initial(&house.0)));
         for pair in all.windows(2) {
             prop_assert!(pair[0].iter().zip(&pair[1]).all(|(before, now)| before <= now));
         }
@@ -235,27 +235,27 @@ proptest! {
 
     // Ruling: METER-7.
     #[test]
-    fn the_numbers_of_a_moment_fit_together(house in signals(), time in 0_u64..3 * DAY * 1000) {
-        let moment = signal(&house).at(after(time));
-        prop_assert_eq!(moment.total_active(), moment.active.iter().sum::<i64>());
-        prop_assert!(moment.import() == 0 || moment.export() == 0);
+    fn the_numbers_of_a_powers_fit_together(house in signals(), time in 0_u64..3 * DAY * 1000) {
+        let powers = signal(&house).powers(after(time));
+        prop_assert_eq!(powers.total_active(), powers.active.iter().sum::<i64>());
+        prop_assert!(powers.import() == 0 || powers.export() == 0);
         prop_assert_eq!(
-            moment.import().cast_signed() - moment.export().cast_signed(),
-            moment.total_active()
+            powers.import().cast_signed() - powers.export().cast_signed(),
+            powers.total_active()
         );
         let square = |x: i64| u128::from(x.unsigned_abs()).pow(2);
-        for phase in 0..moment.phases {
-            let apparent = u128::from(moment.apparent(phase));
-            let sum = square(moment.active[phase]) + square(moment.reactive[phase]);
+        for phase in 0..powers.phases {
+            let apparent = u128::from(powers.apparent(phase));
+            let sum = square(powers.active[phase]) + square(powers.reactive[phase]);
             prop_assert!(apparent.pow(2).abs_diff(sum) <= apparent, "S² = P² + Q² to the mVA");
-            let millivolts = u64::from(moment.voltage[phase]);
+            let millivolts = u64::from(powers.voltage[phase]);
             prop_assert!((195_500..=253_000).contains(&millivolts));
-            let power = moment.current(phase) * millivolts / 1000;
-            prop_assert!(power.abs_diff(moment.apparent(phase)) <= millivolts / 1000, "I = S/V to the mA");
+            let power = powers.current(phase) * millivolts / 1000;
+            prop_assert!(power.abs_diff(powers.apparent(phase)) <= millivolts / 1000, "I = S/V to the mA");
         }
-        for phase in moment.phases..3 {
+        for phase in powers.phases..3 {
             prop_assert_eq!(
-                (moment.active[phase], moment.reactive[phase], moment.voltage[phase]),
+                (powers.active[phase], powers.reactive[phase], powers.voltage[phase]),
                 (0, 0, 0)
             );
         }
@@ -266,16 +266,16 @@ proptest! {
         house in signals(), times in prop::collection::vec(0_u64..40 * DAY * 1000, 1..6),
     ) {
         let one = signal(&house);
-        let forth: Vec<SignalSample> = times.iter().map(|time| one.state(after(*time))).collect();
+        let forth: Vec<SignalSample> = times.iter().map(|time| one.sample(after(*time))).collect();
         let other = signal(&house);
         let mut back: Vec<SignalSample> =
-            times.iter().rev().map(|time| other.state(after(*time))).collect();
+            times.iter().rev().map(|time| other.sample(after(*time))).collect();
         back.reverse();
         prop_assert_eq!(&forth, &back);
         let fresh = signal(&house);
-        prop_assert_eq!(fresh.state(after(times[0])), forth[0]);
+        prop_assert_eq!(fresh.sample(after(times[0])), forth[0]);
         prop_assert_eq!(fresh.energy(after(times[0])), forth[0].energies);
-        prop_assert_eq!(fresh.at(after(times[0])), forth[0].moment);
+        prop_assert_eq!(fresh.powers(after(times[0])), forth[0].powers);
     }
 
     #[test]
@@ -284,7 +284,7 @@ proptest! {
         let civil = zurich().to_datetime(now);
         let minute = u16::try_from(i32::from(civil.hour()) * 60 + i32::from(civil.minute())).unwrap();
         let high = house.0.tariff.windows();
-        let high = high.iter().any(|window| window.holds(civil.weekday(), minute));
+        let high = high.iter().any(|window| window.contains(civil.weekday(), minute));
         prop_assert_eq!(signal(&house).tariff(at(time)), if high { 1 } else { 2 });
     }
 
@@ -294,9 +294,9 @@ proptest! {
     ) {
         // A battery remembers; everything else is a function of civil time.
         let plan = SignalPlan { battery: None, ..plan };
-        let now = Signal::new(&plan, seed, "d", starts).at(at(time));
+        let now = Signal::new(&plan, seed, "d", starts).powers(at(time));
         let later = starts + SignedDuration::from_secs(time.cast_signed());
-        prop_assert_eq!(now, Signal::new(&plan, seed, "d", later).at(VirtualTime::ZERO));
+        prop_assert_eq!(now, Signal::new(&plan, seed, "d", later).powers(VirtualTime::ZERO));
     }
 }
 
@@ -430,7 +430,7 @@ fn a_device_keeps_a_year_in_less_than_32_kb() {
     let signal = Signal::new(&everything(), 5, "d", start("2026-01-15T18:00:00+01:00"));
     assert!(signal.memory() < 6 * 1024, "an idle device: {} bytes", signal.memory());
     for day in 0..=366 {
-        let _ = signal.state(at(day * DAY));
+        let _ = signal.sample(at(day * DAY));
         assert!(signal.memory() < 32 * 1024, "day {day}: {} bytes", signal.memory());
     }
 }
@@ -438,10 +438,10 @@ fn a_device_keeps_a_year_in_less_than_32_kb() {
 #[test]
 fn a_look_at_a_day_that_is_there_allocates_nothing() {
     let signal = Signal::new(&everything(), 5, "d", start("2026-06-15T00:00:00+02:00"));
-    let _ = signal.state(at(HOUR));
+    let _ = signal.sample(at(HOUR));
     let info = allocation_counter::measure(|| {
         for minute in 0..23 * 60 {
-            std::hint::black_box(signal.state(at(minute * 60)));
+            std::hint::black_box(signal.sample(at(minute * 60)));
         }
     });
     assert_eq!(info.count_total, 0);
@@ -454,13 +454,13 @@ fn devices_differ_under_one_sky() {
     let start = start("2026-06-15T00:00:00+02:00");
     let noon = at(12 * HOUR);
     let [one, other] = ["a", "b"].map(|device| Signal::new(&plan, 1, device, start));
-    assert_ne!(one.at(noon), other.at(noon));
+    assert_ne!(one.powers(noon), other.powers(noon));
     let empty = SignalPlan {
         household: HouseholdPlan { annual_kwh: 0.0, ..HouseholdPlan::default() },
         ..plan
     };
     let [one, other] = ["a", "b"].map(|device| Signal::new(&empty, 1, device, start));
-    assert_eq!(one.at(noon).active, other.at(noon).active);
+    assert_eq!(one.powers(noon).active, other.powers(noon).active);
 }
 
 /// The ends of what can be written are reached without a stumble.
@@ -472,8 +472,8 @@ fn the_ends_of_time_are_days_too() {
         assert!(later.total_import() > first.total_import(), "{begins}");
     }
     let last = Signal::new(&everything(), 5, "d", Timestamp::MAX);
-    assert_eq!(last.state(VirtualTime::ZERO), last.state(VirtualTime::MAX));
-    let _ = Signal::new(&everything(), 5, "d", Timestamp::MIN).state(at(10));
+    assert_eq!(last.sample(VirtualTime::ZERO), last.sample(VirtualTime::MAX));
+    let _ = Signal::new(&everything(), 5, "d", Timestamp::MIN).sample(at(10));
 }
 
 #[test]
@@ -518,9 +518,9 @@ fn defaults_have_no_problems_and_mistakes_are_named() {
 fn days_are_kept_whether_they_are_walked_or_jumped() {
     let signal = || Signal::new(&everything(), 7, "A", start("2026-01-15T17:00:00Z"));
     let (jumped, walked) = (signal(), signal());
-    let _ = jumped.state(at(400 * DAY));
+    let _ = jumped.sample(at(400 * DAY));
     for day in 0..=400 {
-        let _ = walked.state(at(day * DAY));
+        let _ = walked.sample(at(day * DAY));
     }
     assert_eq!(walked.memory(), jumped.memory());
 }
