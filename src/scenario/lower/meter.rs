@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::civil::Weekday;
 use thiserror::Error;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
 use crate::limits;
@@ -20,6 +20,7 @@ use crate::meter::{
     MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RecordingError, RegisterRounding,
     ReplayMode, ReplayPlan,
 };
+use crate::notation::shortened;
 use crate::problem::Problem;
 
 /// Lowers the meter at `path`. `base_dir` is the directory of the scenario file, if it is a file.
