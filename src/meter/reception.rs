@@ -55,8 +55,8 @@ pub(super) struct ReceivedTelegram {
     pub number: u64,
     /// `report.id`.
     pub id: u64,
-    /// The telegram of the reading before. After a boot it is the telegram before this one, received or
-    /// not; `None` if there is none.
+    /// The telegram of the reading before. After a boot, and after the device forgot its meter, it is the
+    /// telegram that was sent before this one. `None` if there is none.
     #[serde(rename = "before")]
     pub previous: Option<u64>,
 }

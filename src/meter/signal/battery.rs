@@ -1,7 +1,7 @@
 //! A battery that keeps the house from importing and exporting.
 //!
-//! Its power limits are set for five minutes at a time from the energy that is stored when the interval
-//! begins, so that it never delivers more than it stores. The limits shrink as it gets full or empty,
+//! The power limits hold for an interval of five minutes. They follow from the energy that is stored when
+//! the interval begins, so that the battery never delivers more than it stores. The limits shrink as it gets full or empty,
 //! as those of real batteries do. Within an interval its power is a function of the load alone.
 
 use super::integration::LinearSegment;
