@@ -236,17 +236,17 @@ fn poisson(expected: f64, draws: &mut Draws) -> u32 {
 fn draw_second(hours: &HourlyValues, draws: &mut Draws) -> i64 {
     let mut remaining = draws.unit() * hours.iter().sum::<f64>();
     let within_hour = draws.unit();
-    let mut drawn = 0.0;
+    let mut start_hour = 0.0;
     for (hour, weight) in (0_u8..).zip(hours) {
         if *weight > 0.0 {
-            drawn = f64::from(hour);
+            start_hour = f64::from(hour);
             if remaining < *weight {
                 break;
             }
         }
         remaining -= weight;
     }
-    floor_seconds((drawn + within_hour) * 3600.0)
+    floor_seconds((start_hour + within_hour) * 3600.0)
 }
 
 #[expect(

@@ -513,7 +513,7 @@ enum ReplayFileError {
 
 /// Reads the recording in a file of the scenario's directory.
 fn read_recording(name: &str, base_dir: Option<&Path>) -> Result<Recording, ReplayFileError> {
-    let file = shortened(name).to_string();
+    let file = shortened(name);
     let path = base_dir.ok_or(ReplayFileError::NoDirectory)?.join(name);
     // One byte more than the limit is enough to detect a file that is too large.
     let mut text = Vec::new();
