@@ -218,12 +218,6 @@ pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
 /// Virtual time by which who follows the readings may be late, and still gets each of them; of more
 /// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
 pub const READINGS_LAG: Duration = Duration::from_hours(24);
-/// Changes of what befalls a meter that are found by asking all its rules each time, before their
-/// windows are put in order: that costs as much as some of them, and mostly there are one or two.
-pub const METER_CHANGES_ASKED: usize = 4;
-/// Changes of what befalls a meter that are looked through for its next reading, before the one who
-/// waits is told to ask again: more than a day of the busiest rule.
-pub const METER_CHANGES_AHEAD: usize = 4000;
 /// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
 /// as rules. What befell a meter before the oldest of them is in the count of a device that was
 /// looked at since.
@@ -347,21 +341,8 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 pub const SHUTDOWN_KEEPING: Duration = Duration::from_secs(10);
 /// Loads that a scenario names for one house: with what follows, what a day of it takes of memory.
 pub const LOADS: usize = 16;
-/// Appliances of a household.
-pub const APPLIANCES: usize = 24;
-/// Steps of an appliance's program.
-pub const PROGRAM_STEPS: usize = 16;
 /// Windows of a week, of a load or a tariff.
 pub const WEEK_WINDOWS: usize = 32;
-/// Edges of a day's rectangles of power. A family's day has some 400; a plan at all its limits has
-/// more, and loses what does not fit, rather than taking memory without bound.
-pub const DAY_EDGES: usize = 4096;
-/// Points of a day's clouds; a day of broken clouds has some 500. Beyond, the sky stays as it is until
-/// the sun sets.
-pub const CLOUD_POINTS: u32 = 1000;
-/// Openings of earlier days that a meter keeps. When there are more, every other one goes: a year is
-/// kept by every 16th day, ten years by every 128th.
-pub const DAYS_KEPT: usize = 31;
 /// Bytes of a document in a state directory; the largest that this writes, with every text of a
 /// device at its longest, has some 100 KiB.
 pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
