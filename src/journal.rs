@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, VirtualTime};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 
 /// A decision or an action of the house.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -188,7 +189,8 @@ pub enum Event {
         /// The unit id.
         unit: u8,
         /// The function code.
-        function: u8,
+        #[schemars(with = "u8")]
+        function: FunctionCode,
         /// The first address. For function 23 the first address that is written.
         address: u16,
         /// The number of registers or bits. For function 23 the number that is written.
@@ -221,7 +223,8 @@ pub enum Event {
         /// The unit id.
         unit: u8,
         /// The function code.
-        function: u8,
+        #[schemars(with = "u8")]
+        function: FunctionCode,
         /// The first address.
         address: u16,
         /// The number of registers.

@@ -290,6 +290,7 @@ async fn one_connection_permit_serves_consecutive_requests() {
     }
 }
 
+// Ruling: MODBUS-16.
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_timeout() {
     let mut plan = slave("pump");

@@ -135,7 +135,8 @@ impl Bank {
     pub fn handle(&mut self, pdu: &[u8], now: VirtualTime, reply: &mut ReplyPdu) {
         let done = RequestPdu::parse(pdu).and_then(|request| self.execute(&request, now, reply));
         if let Err(exception) = done {
-            reply.write_exception(pdu.first().copied().unwrap_or(0), exception);
+            let function = wire::FunctionCode(pdu.first().copied().unwrap_or(0));
+            reply.write_exception(function, exception);
         }
     }
 

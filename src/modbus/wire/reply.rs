@@ -1,6 +1,6 @@
 //! Reply PDUs.
 
-use super::Exception;
+use super::{Exception, FunctionCode};
 use crate::limits;
 
 /// A reply PDU in a buffer of its own. It is filled in place and reused for the next reply.
@@ -32,21 +32,23 @@ impl ReplyPdu {
     #[must_use]
     pub fn as_exception(&self) -> Option<Exception> {
         match *self.pdu() {
-            [function, code] if function & Exception::BIT != 0 => Some(Exception(code)),
+            [function, code] if FunctionCode(function).is_exception_reply() => {
+                Some(Exception(code))
+            }
             _ => None,
         }
     }
 
     /// Writes an exception reply to `function`.
-    pub fn write_exception(&mut self, function: u8, exception: Exception) {
+    pub fn write_exception(&mut self, function: FunctionCode, exception: Exception) {
         self.clear();
-        self.push(&[function | Exception::BIT, exception.0]);
+        self.push(&[function.exception_reply().0, exception.0]);
     }
 
     /// Writes a reply of plain 16-bit fields, such as the replies to functions 5, 6, 15, 16 and 22.
-    pub fn write_fields(&mut self, function: u8, fields: &[u16]) {
+    pub fn write_fields(&mut self, function: FunctionCode, fields: &[u16]) {
         self.clear();
-        self.push(&[function]);
+        self.push(&[function.0]);
         for field in fields {
             self.push(&field.to_be_bytes());
         }
@@ -54,7 +56,7 @@ impl ReplyPdu {
 
     /// Writes a reply with registers after a byte count (functions 3, 4 and 23). Registers beyond
     /// [`limits::READ_REGISTERS`] are left out.
-    pub fn write_words(&mut self, function: u8, words: &[u16]) {
+    pub fn write_words(&mut self, function: FunctionCode, words: &[u16]) {
         let words = &words[..words.len().min(usize::from(*limits::READ_REGISTERS.end()))];
         let len = words.len() * 2;
         self.write_head(function, len);
@@ -67,7 +69,11 @@ impl ReplyPdu {
 
     /// Writes a reply with bytes after a byte count (functions 1, 2 and 17). Bytes beyond 251 are
     /// left out.
-    pub fn write_bytes(&mut self, function: u8, bytes: impl ExactSizeIterator<Item = u8>) {
+    pub fn write_bytes(
+        &mut self,
+        function: FunctionCode,
+        bytes: impl ExactSizeIterator<Item = u8>,
+    ) {
         let len = bytes.len().min(limits::PDU_BYTES - 2);
         self.write_head(function, len);
         for (slot, byte) in self.bytes[2..2 + len].iter_mut().zip(bytes) {
@@ -77,9 +83,9 @@ impl ReplyPdu {
     }
 
     /// Writes function and byte count; `count` is at most 251.
-    fn write_head(&mut self, function: u8, count: usize) {
+    fn write_head(&mut self, function: FunctionCode, count: usize) {
         self.clear();
-        self.push(&[function, u8::try_from(count).unwrap_or(u8::MAX)]);
+        self.push(&[function.0, u8::try_from(count).unwrap_or(u8::MAX)]);
     }
 
     /// Appends bytes. Bytes beyond the buffer are left out, which the callers above never need.
@@ -98,14 +104,15 @@ mod tests {
     #[test]
     fn every_kind_of_reply_has_the_specified_bytes() {
         let mut reply = ReplyPdu::default();
-        reply.write_words(3, &[0x0102, 0xA0B0]);
+        reply.write_words(FunctionCode::READ_HOLDING_REGISTERS, &[0x0102, 0xA0B0]);
         assert_eq!(reply.pdu(), [3, 4, 1, 2, 0xA0, 0xB0]);
         assert_eq!(reply.as_exception(), None);
-        reply.write_bytes(1, [0xCD, 0x01].into_iter());
+        reply.write_bytes(FunctionCode::READ_COILS, [0xCD, 0x01].into_iter());
         assert_eq!(reply.pdu(), [1, 2, 0xCD, 0x01]);
-        reply.write_fields(22, &[4, 0xF2, 0x25]);
+        reply.write_fields(FunctionCode::MASK_WRITE_REGISTER, &[4, 0xF2, 0x25]);
         assert_eq!(reply.pdu(), [22, 0, 4, 0, 0xF2, 0, 0x25]);
-        reply.write_exception(3, Exception::ILLEGAL_DATA_ADDRESS);
+        reply
+            .write_exception(FunctionCode::READ_HOLDING_REGISTERS, Exception::ILLEGAL_DATA_ADDRESS);
         assert_eq!(reply.pdu(), [0x83, 2]);
         assert_eq!(reply.as_exception(), Some(Exception::ILLEGAL_DATA_ADDRESS));
         reply.clear();
@@ -115,13 +122,13 @@ mod tests {
     #[test]
     fn a_reply_never_outgrows_a_pdu() {
         let mut reply = ReplyPdu::default();
-        reply.write_words(3, &[7; 1000]);
+        reply.write_words(FunctionCode::READ_HOLDING_REGISTERS, &[7; 1000]);
         assert_eq!(reply.pdu().len(), 252);
         assert_eq!(reply.pdu()[1], 250);
-        reply.write_bytes(1, [7; 1000].into_iter());
+        reply.write_bytes(FunctionCode::READ_COILS, [7; 1000].into_iter());
         assert_eq!(reply.pdu().len(), limits::PDU_BYTES);
         assert_eq!(reply.pdu()[1], 251);
-        reply.write_fields(16, &[7; 1000]);
+        reply.write_fields(FunctionCode::WRITE_MULTIPLE_REGISTERS, &[7; 1000]);
         assert_eq!(reply.pdu().len(), limits::PDU_BYTES);
     }
 }

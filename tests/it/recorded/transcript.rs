@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::process::End;
 
@@ -154,7 +154,7 @@ impl Transcript {
 
     /// Compares the transcript with its file, or writes the file again.
     pub fn compare(self, name: &str) {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures/recorded")
             .join(format!("{name}.txt"));
         if std::env::var_os("WWSIM_RECORD").is_some() {
@@ -164,7 +164,10 @@ impl Transcript {
             panic!("{}: {error}; WWSIM_RECORD=1 writes it", path.display())
         });
         if let Some(difference) = difference(&recorded, &self.text) {
-            panic!("{} is not what the house does:\n{difference}", path.display());
+            let now = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.txt"));
+            std::fs::write(&now, self.text).unwrap();
+            let (path, now) = (path.display(), now.display());
+            panic!("the house does not do what is recorded: diff {path} {now}\n{difference}");
         }
     }
 }
