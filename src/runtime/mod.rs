@@ -26,7 +26,6 @@ use crate::clock::{self, Clock, VirtualTime};
 use crate::device::{DeviceId, Resumed};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::limits;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
 #[cfg(not(feature = "mdns"))]
@@ -280,7 +279,7 @@ impl HouseCore {
 /// Binds the port of each device's API.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
-        Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
+        Port::bind(plan.http, crate::net::http::BACKLOG).map_err(|source| {
             let who = format!("device {}", plan.identity.id);
             StartError::Bind { who, address: plan.http, source }
         })
