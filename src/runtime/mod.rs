@@ -5,7 +5,6 @@
 
 mod device_runtime;
 mod error;
-mod pairing;
 mod persistence;
 
 use std::collections::HashMap;
@@ -23,7 +22,7 @@ pub use self::error::StartError;
 use self::persistence::Persister;
 use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
-use crate::device::{DeviceId, Resumed};
+use crate::device::{DeviceId, ResumePoint};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::net::sockets::Port;
@@ -238,7 +237,7 @@ impl HouseCore {
             runtime.reset().await;
         }
         if let Some((persister, pause)) = persistence {
-            persister.restart(pause).await;
+            persister.resume(pause).await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
@@ -329,7 +328,7 @@ async fn start_devices(
     scenario: &Scenario,
     ports: Vec<Port>,
     dir: Option<&StateDir>,
-    mut resumed: HashMap<DeviceId, Resumed>,
+    mut resumed: HashMap<DeviceId, ResumePoint>,
     parts: &RuntimeParts<'_>,
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(ports.len());

@@ -12,6 +12,7 @@ use hyper::Request;
 use tokio::time::Instant;
 use wwsim::clock::Speed;
 use wwsim::meter::{MeterKind, MeterPlan};
+use wwsim::services::log_to_sd;
 use wwsim::surface::http::ReplyBody;
 
 use crate::device_harness::{Setup, TestDevice, within};
@@ -31,7 +32,7 @@ async fn bench() -> TestDevice {
     });
     switched_on.unwrap();
     let clock = bench.clock.clone();
-    tokio::spawn(clock.activity().track(Arc::clone(&bench.device).log_to_sd()));
+    tokio::spawn(clock.activity().track(log_to_sd(Arc::clone(&bench.device))));
     tokio::spawn(async move { clock.drive().await });
     bench
 }

@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, watch};
 use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
-use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
+use crate::device::{CivilTime, Device, Feature, Profile, Snapshot};
 use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
 use crate::net::http::StreamBreaker;
 use crate::net::http::json::JsonWriter;
+use crate::services::Readings;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {
@@ -34,12 +35,12 @@ pub(super) fn follow(call: &Call<'_>) -> HttpReply {
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
         seat: api.live.take(),
-        readings: api.device.readings(),
+        readings: Readings::new(Arc::clone(&api.device)),
         events,
         breaks: breaks.clone(),
         held: VecDeque::new(),
     };
-    api.device.tell(|device| Event::LiveFollowed { device });
+    api.device.record(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(client.serve()));
     HttpReply::events_with_breaker(queue, breaks)
 }
@@ -130,7 +131,7 @@ impl LiveSubscriber {
                 "not read"
             }
         };
-        self.device.tell(|device| Event::LiveEnded { device, cause });
+        self.device.record(|device| Event::LiveEnded { device, cause });
     }
 
     async fn follow(&mut self) -> SubscriptionEnd {

@@ -16,6 +16,8 @@
 //! - `127.0.0.1:PORT` of a listener of the house: the system chose the port. The name of the listener stands
 //!   in its place, and the `Content-Length` is that of the masked body.
 //! - `nonce` and `opaque` of a Digest challenge: they come from a random key.
+//! - `evaluated` of a rule at the meter: it counts looks at the meter. A task that waits for a reading looks
+//!   once more when rules or settings change, and two changes in a row wake it once or twice.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -143,13 +145,13 @@ impl Transcript {
             text = text.replace(&address.to_string(), &format!("127.0.0.1:[{name}]"));
         }
         for name in [" nonce=\"", " opaque=\""] {
-            let parts: Vec<&str> = text.split(name).collect();
-            let masked = parts[1..].iter().map(|part| {
-                format!("{name}[random]{}", &part[part.find('"').unwrap_or(part.len())..])
-            });
-            text = parts[0].to_owned() + &masked.collect::<String>();
+            text = replaced(&text, name, |rest| Some(("[random]", rest.find('"')?)));
         }
-        text
+        replaced(&text, "\"evaluated\":", |rest| {
+            let at = rest.split("\"at\":").nth(1)?;
+            let meter = at.starts_with("\"meter\"") || at.starts_with("{\"meter\"");
+            meter.then_some(("(looks)", rest.find(',')?))
+        })
     }
 
     /// Compares the transcript with its file, or writes the file again.
@@ -170,6 +172,23 @@ impl Transcript {
             panic!("the house does not do what is recorded: diff {path} {now}\n{difference}");
         }
     }
+}
+
+/// The text with another word behind each `key`. `mask` returns the word and the number of bytes it replaces,
+/// or `None` if nothing is to be replaced.
+fn replaced(text: &str, key: &str, mask: impl Fn(&str) -> Option<(&'static str, usize)>) -> String {
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(key) {
+        let (before, after) = rest.split_at(at + key.len());
+        done += before;
+        rest = after;
+        if let Some((word, length)) = mask(rest) {
+            done += word;
+            rest = &rest[length..];
+        }
+    }
+    done + rest
 }
 
 /// Bytes as text: what is no printable character is `\xNN`, and line ends stay.
