@@ -55,8 +55,6 @@ pub const DEFAULT_MODBUS_PORT: u16 = 502;
 pub const DEFAULT_UNIT_ID: u8 = 0;
 /// The least `exe_time` of a finished request: 0 would read as "not finished" (ACTION-19).
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
-/// How much of a response body an HTTP request reads before its code is final (ACTION-15).
-pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
 // The device's own Modbus server (`docs/device/modbus.md`)
@@ -225,9 +223,6 @@ pub const PAST_EPISODES: usize = FAULT_RULES;
 /// Journal entries kept; at some 200 bytes each this is 2 MB when full, and 40 MB where each is a write
 /// of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
-/// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of
-/// the device's own.
-pub const JOURNAL_TEXT: usize = 255;
 /// Keys a write named that the device does not know, as its journal entry lists them; more are left
 /// out.
 pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
@@ -241,11 +236,6 @@ pub const BANK_CHANGES: usize = 1000;
 pub const PENDING_REACTIONS: usize = 1000;
 /// Connections a slave serves at once where the scenario does not say.
 pub const SLAVE_CONNECTIONS: usize = 32;
-/// Connections of a slave whose client has left while what it asked is in its delay: that is carried
-/// out all the same, and takes no place from those who are there.
-pub const SLAVE_ABANDONED: usize = 1000;
-/// Requests outstanding on one slave connection before it is read no further.
-pub const SLAVE_PIPELINE: usize = 16;
 /// Real idle time after which a slave closes a connection where the scenario does not say.
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 /// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
@@ -270,9 +260,6 @@ pub const ORIGIN_CHARS: usize = 300;
 pub const REFUSED_ORIGINS: usize = 64;
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
-/// Connections that may wait to be accepted: as many as a load test opens at once. With fewer, the
-/// kernel drops what is one too many, and the client tries again a second later.
-pub const HTTP_BACKLOG: u32 = 4096;
 /// Real time an HTTP client has to send the head of its request.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, its URL with the query among them: some 8000 status ids, and far
