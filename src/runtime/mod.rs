@@ -25,7 +25,6 @@ use crate::clock::{self, Clock, VirtualTime};
 use crate::device::{DeviceId, ResumePoint};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::limits;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
 #[cfg(not(feature = "mdns"))]
@@ -279,7 +278,7 @@ impl HouseCore {
 /// Binds the port of each device's API.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
-        Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
+        Port::bind(plan.http, crate::net::http::BACKLOG).map_err(|source| {
             let who = format!("device {}", plan.identity.id);
             StartError::Bind { who, address: plan.http, source }
         })
