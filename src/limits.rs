@@ -181,8 +181,6 @@ pub const SCENARIO_NODES: usize = 200_000;
 pub const SCENARIO_EXPANDED_BYTES: usize = 4 * SCENARIO_BYTES;
 /// Mistakes reported at once; what follows is mostly an echo of the first ones.
 pub const SCENARIO_MISTAKES: usize = 100;
-/// Names looked at for "did you mean"; a house with more gets no worse than no suggestion.
-pub const SUGGESTION_CANDIDATES: usize = 1000;
 /// Devices of one house.
 pub const DEVICES: usize = 1000;
 /// Fault rules, those of the file and those added while running.

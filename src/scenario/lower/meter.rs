@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::civil::Weekday;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes, shorten};
 use super::super::path::FieldPath;
 use super::super::raw;
 use crate::limits;
@@ -485,7 +485,7 @@ fn watt_hours(count: raw::Count) -> u64 {
 
 /// A recording in a file.
 fn recording(name: &str, base_dir: Option<&std::path::Path>) -> Result<Recording, String> {
-    let shown = shortened(name);
+    let shown = shorten(name);
     let base = base_dir
         .ok_or_else(|| "a scenario that is no file has no recordings beside it".to_owned())?;
     let file = base.join(name);

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes, shorten};
 use super::super::path::FieldPath;
 use super::super::raw;
-use super::{refused, unknown};
+use super::unknown_name;
 use crate::device::config::table::{Object, Write, WriteContext};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
@@ -82,8 +82,7 @@ impl Start<'_> {
     }
 
     fn refused(&mut self, key: &str, given: &Value, errors: Vec<Problem>) {
-        let errors = errors.into_iter().map(|error| (error.path, error.message));
-        refused(given, &self.path.key(key), errors, self.mistakes);
+        self.mistakes.push_problems(given, &self.path.key(key), errors);
     }
 }
 
@@ -107,7 +106,7 @@ pub(super) fn site(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes)
         let mut names = around.iter().map(|network| network.ssid.as_str());
         if !names.clone().any(|name| name == router.network) {
             let place = path.key("wps").key("network");
-            mistakes.push(unknown(place, "network", &router.network, &mut names));
+            mistakes.push(unknown_name(place, "network", &router.network, &mut names));
         }
     }
     Site { usb, cable, networks, wps }
@@ -119,7 +118,7 @@ fn network(raw: &raw::Network, index: usize, path: &FieldPath, mistakes: &mut Mi
     if let Some(country) = &raw.country
         && !(country.0.len() == 2 && country.0.bytes().all(|byte| byte.is_ascii_alphabetic()))
     {
-        let message = format!("`{}`: expected two letters, as CH", shortened(&country.0));
+        let message = format!("`{}`: expected two letters, as CH", shorten(&country.0));
         mistakes.push(Mistake::new(path.key("country"), message));
     }
     if let Some(password) = &raw.password {

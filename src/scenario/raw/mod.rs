@@ -38,8 +38,8 @@ pub use self::meter::{
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
     DeviceIdText, DurationText, FirmwareText, Host, KeyText, Listen, Mac, MeterText, MethodWord,
-    NameText, OriginText, PlainText, RangeText, Seconds, SpeedText, TimeOfDay, TimestampText,
-    UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    NameText, OriginText, PlainText, RangeText, ScalarError, Seconds, SpeedText, TimeOfDay,
+    TimestampText, UnitId, UrlPath, scalar_named, scalar_with_pattern,
 };
 pub use self::site::{
     AuthText, EthSettings, HtText, MeterSettings, MqttSettings, Network, Power, Scalers, Settings,

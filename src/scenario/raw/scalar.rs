@@ -1,8 +1,8 @@
-//! Scalars with a form of their own: times, ranges, addresses, names.
+//! Scalars with a syntax of their own: durations, ranges, addresses, names.
 //!
-//! Each is read by `FromStr` from the text as it stands in the file, whatever YAML makes of it (an
-//! id of digits only is a number to YAML), and its message says what to write instead. In the schema
-//! it carries `x-scalar`, by which the walk finds its reader in [`scalar_named`].
+//! Each is parsed by `FromStr` from the text in the file, whatever its type in YAML (an id of digits
+//! only is a number in YAML), and its error says what to write instead. In the schema it has the key
+//! `x-scalar`, by which the structural check finds its parser in [`scalar_named`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,14 +16,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
 use serde::{Deserializer, Serializer};
 
-use super::super::diagnostics::shortened;
+use super::super::diagnostics::shorten;
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
 use crate::outbound::HostAddress;
 
-/// Gives a type that reads by `FromStr` and writes by `Display` its serde and schema sides.
+/// Implements serde and the schema for a type with `FromStr` and `Display`.
 macro_rules! scalar {
     ($type:ident, $name:literal, $description:literal, $schema:tt) => {
         impl serde::Serialize for $type {
@@ -55,14 +55,33 @@ macro_rules! scalar {
 
 pub(super) use scalar;
 
-/// Whole numbers as numbers, everything else as text.
+/// An error of parsing a scalar: the text, and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ScalarError(String);
+
+impl ScalarError {
+    /// Creates an error with this message.
+    pub(super) fn new(message: impl fmt::Display) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// Formats a [`ScalarError`].
+macro_rules! scalar_error {
+    ($($argument:tt)*) => {
+        ScalarError(format!($($argument)*))
+    };
+}
+
+/// Serializes whole numbers as numbers, everything else as text.
 pub(super) fn serialize_scalar<S: Serializer>(
     value: &impl fmt::Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let text = value.to_string();
     match text.parse::<u64>() {
-        // Only where the number says the same: `007` and `+7` are texts.
+        // Only if the number has the same text: `007` and `+7` stay texts.
         Ok(number) if number.to_string() == text => serializer.serialize_u64(number),
         _ => serializer.serialize_str(&text),
     }
@@ -71,14 +90,14 @@ pub(super) fn serialize_scalar<S: Serializer>(
 pub(super) fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err = String>,
+    T: FromStr<Err: fmt::Display>,
 {
     deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
 }
 
 struct ScalarVisitor<T>(std::marker::PhantomData<T>);
 
-impl<T: FromStr<Err = String>> Visitor<'_> for ScalarVisitor<T> {
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ScalarVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,16 +125,16 @@ impl<T: FromStr<Err = String>> Visitor<'_> for ScalarVisitor<T> {
     }
 }
 
-/// Reads a scalar only to see whether it is right.
-pub type Check = fn(&str) -> Result<(), String>;
+/// A function that checks the text of a scalar.
+pub type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
 
-fn check<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {
-    text.parse::<T>().map(drop)
+fn check<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), ScalarError> {
+    text.parse::<T>().map(drop).map_err(ScalarError::new)
 }
 
-/// The reader of a scalar, by its `x-scalar`.
+/// Returns the check of a scalar by its `x-scalar`. `None` if there is no such scalar.
 #[must_use]
-pub fn scalar_named(name: &str) -> Option<Check> {
+pub fn scalar_named(name: &str) -> Option<ScalarCheck> {
     Some(match name {
         "Duration" => check::<DurationText>,
         "Range" => check::<RangeText>,
@@ -142,9 +161,10 @@ pub fn scalar_named(name: &str) -> Option<Check> {
     })
 }
 
-/// The reader of a mapping's keys: in the schema, a mapping knows its keys by their pattern.
+/// Returns the check of a mapping's keys by the pattern that the schema has for them. `None` if there
+/// is no such pattern.
 #[must_use]
-pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
+pub fn scalar_with_pattern(pattern: &str) -> Option<ScalarCheck> {
     match pattern {
         NameText::PATTERN => Some(check::<NameText>),
         UnitId::PATTERN => Some(check::<UnitId>),
@@ -152,7 +172,7 @@ pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
     }
 }
 
-/// A time: `250ms`, `30s`, `5m`, `2h`, `30d`.
+/// A duration: `250ms`, `30s`, `5m`, `2h`, `30d`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DurationText(pub Duration);
 
@@ -177,18 +197,18 @@ impl DurationText {
         ("h", 3600 * 1_000_000_000),
         ("d", 86400 * 1_000_000_000),
     ];
-    /// Virtual time ends after 584 years; a hundred are enough for everyone.
+    /// The longest duration. Virtual time ends after 584 years, so that several can be added.
     const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 }
 
 impl FromStr for DurationText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shortened(text);
-        let wrong = || {
-            format!(
-                "`{shown}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s"
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let excerpt = shorten(text);
+        let invalid = || {
+            scalar_error!(
+                "`{excerpt}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s"
             )
         };
         if text == "0" {
@@ -197,28 +217,28 @@ impl FromStr for DurationText {
         let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, unit) = text.split_at(digits);
         if !number.is_empty() && unit.is_empty() {
-            return Err(format!(
-                "`{shown}` has no unit: write {shown}s for seconds, {shown}ms for milliseconds"
+            return Err(scalar_error!(
+                "`{excerpt}` has no unit: write {excerpt}s for seconds, {excerpt}ms for milliseconds"
             ));
         }
-        let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(invalid)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
         if whole.is_empty() || fraction.is_empty() || whole.len() > 18 || fraction.len() > 15 {
-            return Err(wrong());
+            return Err(invalid());
         }
-        let whole: u128 = whole.parse().map_err(|_| wrong())?;
-        let parts: u128 = fraction.parse().map_err(|_| wrong())?;
+        let whole: u128 = whole.parse().map_err(|_| invalid())?;
+        let parts: u128 = fraction.parse().map_err(|_| invalid())?;
         let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
         if !(parts * nanos).is_multiple_of(scale) {
-            return Err(format!("`{shown}` is finer than a nanosecond"));
+            return Err(scalar_error!("`{excerpt}` is finer than a nanosecond"));
         }
         let total = whole * nanos + parts * nanos / scale;
         u64::try_from(total)
             .ok()
             .map(Duration::from_nanos)
-            .filter(|lapse| *lapse <= Self::LONGEST)
+            .filter(|duration| *duration <= Self::LONGEST)
             .map(Self)
-            .ok_or_else(|| format!("`{shown}` is longer than 100 years"))
+            .ok_or_else(|| scalar_error!("`{excerpt}` is longer than 100 years"))
     }
 }
 
@@ -237,7 +257,7 @@ impl fmt::Display for DurationText {
     }
 }
 
-/// Whole seconds, as HTTP's `Retry-After` has them: `30` or `30s`.
+/// Whole seconds, as in HTTP's `Retry-After`: `30` or `30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u32);
 
@@ -250,18 +270,20 @@ scalar!(Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
 });
 
 impl FromStr for Seconds {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if let Ok(seconds) = text.parse::<u32>() {
             return Ok(Self(seconds));
         }
-        let lapse = text.parse::<DurationText>()?.0;
-        u32::try_from(lapse.as_secs())
+        let duration = text.parse::<DurationText>()?.0;
+        u32::try_from(duration.as_secs())
             .ok()
-            .filter(|_| lapse.subsec_nanos() == 0)
+            .filter(|_| duration.subsec_nanos() == 0)
             .map(Self)
-            .ok_or_else(|| format!("`{}`: expected whole seconds, as 30 or 30s", shortened(text)))
+            .ok_or_else(|| {
+                scalar_error!("`{}`: expected whole seconds, as 30 or 30s", shorten(text))
+            })
     }
 }
 
@@ -271,12 +293,12 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// One number or a range with both ends: `10`, `10..20`.
+/// A number, or a range that includes both ends: `10`, `10..20`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeText {
-    /// The first.
+    /// The first number.
     pub first: u16,
-    /// The last, included.
+    /// The last number, which is included.
     pub last: u16,
 }
 
@@ -294,7 +316,7 @@ scalar!(
 );
 
 impl RangeText {
-    /// The numbers of the range.
+    /// Returns the numbers of the range.
     #[must_use]
     pub const fn inclusive(self) -> RangeInclusive<u16> {
         self.first..=self.last
@@ -302,12 +324,13 @@ impl RangeText {
 }
 
 impl FromStr for RangeText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shortened(text);
-        let wrong =
-            || format!("`{shown}`: expected a number from 0 to 65535, or a range as 10..20");
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let excerpt = shorten(text);
+        let invalid = || {
+            scalar_error!("`{excerpt}`: expected a number from 0 to 65535, or a range as 10..20")
+        };
         let number = |text: &str| {
             let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |hex| (hex, 16));
             u16::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
@@ -315,14 +338,14 @@ impl FromStr for RangeText {
         let (first, last) = match text.split_once("..") {
             None => (text, text),
             Some((_, last)) if last.starts_with('=') => {
-                return Err(format!("`{shown}`: ranges include both ends, write 10..20"));
+                return Err(scalar_error!("`{excerpt}`: ranges include both ends, write 10..20"));
             }
             Some(ends) => ends,
         };
-        let (first, last) = (number(first).ok_or_else(wrong)?, number(last).ok_or_else(wrong)?);
+        let (first, last) = (number(first).ok_or_else(invalid)?, number(last).ok_or_else(invalid)?);
         if first > last {
-            return Err(format!(
-                "`{shown}` is empty: write the smaller number first, {last}..{first}"
+            return Err(scalar_error!(
+                "`{excerpt}` is empty: write the smaller number first, {last}..{first}"
             ));
         }
         Ok(Self { first, last })
@@ -336,7 +359,7 @@ impl fmt::Display for RangeText {
     }
 }
 
-/// How fast time passes: a number, or `manual`.
+/// The speed of the clock: a number, or `manual`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SpeedText(pub Speed);
 
@@ -354,16 +377,16 @@ scalar!(
 );
 
 impl FromStr for SpeedText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text == "manual" {
             return Ok(Self(Speed::Manual));
         }
         let times = text.parse().map_err(|_| {
-            format!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
+            scalar_error!("speed `{}`: expected a number above 0, or `manual`", shorten(text))
         })?;
-        Speed::times(times).map(Self)
+        Speed::times(times).map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -385,13 +408,13 @@ scalar!(
 );
 
 impl FromStr for TimestampText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            format!(
+            scalar_error!(
                 "`{}`: expected a date and time with offset, as 2026-01-15T18:00:00+01:00",
-                shortened(text)
+                shorten(text)
             )
         })
     }
@@ -403,7 +426,7 @@ impl fmt::Display for TimestampText {
     }
 }
 
-/// Where something listens.
+/// The address of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(pub SocketAddr);
 
@@ -415,17 +438,17 @@ scalar!(
 );
 
 impl FromStr for Listen {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            let shown = shortened(text);
-            // Other programs take a bare port for all interfaces; here one has to say so.
+            let excerpt = shorten(text);
+            // Many programs accept a bare port and mean all interfaces; here that must be written.
             match text.trim_start_matches(':').parse::<u16>() {
-                Ok(port) => format!(
-                    "`{shown}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
+                Ok(port) => scalar_error!(
+                    "`{excerpt}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
                 ),
-                Err(_) => format!("`{shown}`: expected an IP address and a port, as 127.0.0.1:8080"),
+                Err(_) => scalar_error!("`{excerpt}`: expected an IP address and a port, as 127.0.0.1:8080"),
             }
         })
     }
@@ -437,7 +460,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A name or address that actions know something by.
+/// A name or address by which actions reach a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(pub HostAddress);
 
@@ -449,16 +472,16 @@ scalar!(
 );
 
 impl FromStr for Host {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text.contains("://") {
-            let shown = shortened(text);
-            return Err(format!(
-                "host `{shown}`: expected no scheme and no path, as heatpump.local:502"
+            let excerpt = shorten(text);
+            return Err(scalar_error!(
+                "host `{excerpt}`: expected no scheme and no path, as heatpump.local:502"
             ));
         }
-        shortened(text).parse().map(Self)
+        shorten(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -468,7 +491,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Text, also where YAML reads a number or a boolean.
+/// A text, which may be a number or a boolean in YAML.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlainText(pub String);
 
@@ -480,7 +503,7 @@ scalar!(
 );
 
 impl PlainText {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -488,9 +511,9 @@ impl PlainText {
 }
 
 impl FromStr for PlainText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         Ok(Self(text.to_owned()))
     }
 }
@@ -514,10 +537,10 @@ scalar!(
 
 impl NameText {
     const PATTERN: &'static str = "^[A-Za-z0-9_.-]{1,64}$";
-    /// What a place says that means all of its kind.
+    /// The name that means all slaves or targets in the `at` of a rule.
     pub const ANY: &'static str = "any";
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -525,16 +548,16 @@ impl NameText {
 }
 
 impl FromStr for NameText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!(
+            Err(scalar_error!(
                 "name `{}`: expected 1 to 64 letters, digits, `_`, `-` or `.`",
-                shortened(text)
+                shorten(text)
             ))
         }
     }
@@ -546,7 +569,7 @@ impl fmt::Display for NameText {
     }
 }
 
-/// A device's id.
+/// The id of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceIdText(pub DeviceId);
 
@@ -558,10 +581,10 @@ scalar!(
 );
 
 impl FromStr for DeviceIdText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        shorten(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -583,10 +606,10 @@ scalar!(
 );
 
 impl FromStr for FirmwareText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        shorten(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -596,7 +619,7 @@ impl fmt::Display for FirmwareText {
     }
 }
 
-/// A MAC address as the device writes it.
+/// A MAC address, written as the device shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mac(pub DeviceId);
 
@@ -608,12 +631,14 @@ scalar!(
 );
 
 impl FromStr for Mac {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            let shown = shortened(text);
-            format!("`{shown}`: expected a MAC address, 12 hexadecimal digits, as DC15C84FBAB6")
+            let excerpt = shorten(text);
+            scalar_error!(
+                "`{excerpt}`: expected a MAC address, 12 hexadecimal digits, as DC15C84FBAB6"
+            )
         })
     }
 }
@@ -624,7 +649,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// An origin, or several that differ by their port.
+/// An origin, or several origins that differ in their port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginText(pub OriginPattern);
 
@@ -641,10 +666,10 @@ scalar!(
 );
 
 impl FromStr for OriginText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        text.parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -672,9 +697,9 @@ scalar!(
 );
 
 impl FromStr for MethodWord {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         let lower = text.to_ascii_lowercase();
         Method::ALL
             .into_iter()
@@ -683,12 +708,14 @@ impl FromStr for MethodWord {
             .ok_or_else(|| {
                 let known = Method::ALL.map(Method::as_str);
                 match Method::ALL.into_iter().find(|m| m.as_str().eq_ignore_ascii_case(&lower)) {
-                    Some(method) => format!("method `{text}`: write {}", method.as_str()),
-                    None => format!(
-                        "method `{}`: expected one of {}",
-                        shortened(text),
-                        known.join(", ")
-                    ),
+                    Some(method) => scalar_error!("method `{text}`: write {}", method.as_str()),
+                    None => {
+                        scalar_error!(
+                            "method `{}`: expected one of {}",
+                            shorten(text),
+                            known.join(", ")
+                        )
+                    }
                 }
             })
     }
@@ -706,13 +733,13 @@ pub struct UrlPath(pub String);
 
 scalar!(UrlPath, "UrlPath", "A path without its query: /light/0.", {
     "type": "string",
-    // Visible ASCII but for `#` and `?`.
+    // Visible ASCII without `#` and `?`.
     "pattern": r"^/[!-\x22$->@-~]*$",
     "examples": ["/light/0"],
 });
 
 impl UrlPath {
-    /// The path.
+    /// Returns the path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -720,16 +747,20 @@ impl UrlPath {
 }
 
 impl FromStr for UrlPath {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shortened(text);
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let excerpt = shorten(text);
         if !text.starts_with('/') {
-            Err(format!("path `{shown}`: expected a path that begins with `/`"))
+            Err(scalar_error!("path `{excerpt}`: expected a path that begins with `/`"))
         } else if text.contains(['?', '#']) {
-            Err(format!("path `{shown}`: expected a path without query; every query matches"))
+            Err(scalar_error!(
+                "path `{excerpt}`: expected a path without query; every query matches"
+            ))
         } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Err(format!("path `{shown}`: expected visible ASCII only; write %20 for a space"))
+            Err(scalar_error!(
+                "path `{excerpt}`: expected visible ASCII only; write %20 for a space"
+            ))
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -742,7 +773,7 @@ impl fmt::Display for UrlPath {
     }
 }
 
-/// A time of the day: `07:00`, `24:00`.
+/// A time of day: `07:00`, `24:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeOfDay {
     /// Minutes since midnight, 0 to 1440.
@@ -761,25 +792,25 @@ scalar!(
 );
 
 impl FromStr for TimeOfDay {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let invalid = || {
+            scalar_error!(
                 "`{}`: expected a time of the day from 00:00 to 24:00, as 07:00",
-                shortened(text)
+                shorten(text)
             )
         };
-        let number = |digits: &str, most_digits: usize| {
-            let right = (1..=most_digits).contains(&digits.len())
+        let number = |digits: &str, max_digits: usize| {
+            let valid = (1..=max_digits).contains(&digits.len())
                 && digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse::<u16>().ok().filter(|_| right)
+            digits.parse::<u16>().ok().filter(|_| valid)
         };
-        let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
-        let hour = number(hour, 2).ok_or_else(wrong)?;
-        let minute = number(minute, 2).filter(|_| minute.len() == 2).ok_or_else(wrong)?;
+        let (hour, minute) = text.split_once(':').ok_or_else(invalid)?;
+        let hour = number(hour, 2).ok_or_else(invalid)?;
+        let minute = number(minute, 2).filter(|_| minute.len() == 2).ok_or_else(invalid)?;
         let minutes = hour * 60 + minute;
-        if minute < 60 && minutes <= 24 * 60 { Ok(Self { minutes }) } else { Err(wrong()) }
+        if minute < 60 && minutes <= 24 * 60 { Ok(Self { minutes }) } else { Err(invalid()) }
     }
 }
 
@@ -800,23 +831,26 @@ scalar!(KeyText, "Key", "A key of 128 bits: 32 hexadecimal digits, in quotes.", 
 });
 
 impl FromStr for KeyText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let invalid = || {
             let count = text.chars().count();
-            // Not the text itself: it may be nearly a key.
-            format!("a key of {count} characters: expected 32 hexadecimal digits, in quotes")
+            // The text is left out, because it may be a secret with a typing error.
+            scalar_error!("a key of {count} characters: expected 32 hexadecimal digits, in quotes")
         };
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
+            return Err(invalid());
         }
         let mut key = [0; 16];
         for (index, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
+            *byte =
+                u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| invalid())?;
         }
         if key == [0; 16] {
-            return Err("32 zeros are no key: the device takes them for a cleared one".to_owned());
+            return Err(scalar_error!(
+                "32 zeros are no key: the device takes them for a cleared one"
+            ));
         }
         Ok(Self(key))
     }
@@ -828,7 +862,7 @@ impl fmt::Display for KeyText {
     }
 }
 
-/// A text of a meter, as it fits into the device's Modbus registers.
+/// A text of a meter, short enough for the device's Modbus registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterText(pub String);
 
@@ -840,14 +874,16 @@ scalar!(MeterText, "MeterText", "Up to 24 visible ASCII characters.", {
 });
 
 impl FromStr for MeterText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text.len() <= 24 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Ok(Self(text.to_owned()));
         }
-        let shown = shortened(text);
-        Err(format!("`{shown}`: expected up to 24 visible ASCII characters, as a meter sends them"))
+        let excerpt = shorten(text);
+        Err(scalar_error!(
+            "`{excerpt}`: expected up to 24 visible ASCII characters, as a meter sends them"
+        ))
     }
 }
 
@@ -873,14 +909,12 @@ impl UnitId {
 }
 
 impl FromStr for UnitId {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u8>()
-            .ok()
-            .filter(|id| id.to_string() == text)
-            .map(Self)
-            .ok_or_else(|| format!("unit `{}`: expected a number from 0 to 255", shortened(text)))
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        text.parse::<u8>().ok().filter(|id| id.to_string() == text).map(Self).ok_or_else(|| {
+            scalar_error!("unit `{}`: expected a number from 0 to 255", shorten(text))
+        })
     }
 }
 
@@ -894,19 +928,19 @@ impl fmt::Display for UnitId {
 mod tests {
     use super::*;
 
-    fn lapse(text: &str) -> Result<Duration, String> {
-        text.parse::<DurationText>().map(|lapse| lapse.0)
+    fn duration(text: &str) -> Result<Duration, String> {
+        text.parse().map(|DurationText(duration)| duration).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!(lapse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(lapse("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(lapse("0.000001ms"), Ok(Duration::from_nanos(1)));
-        assert_eq!(lapse("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
-        assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
-        assert_eq!(lapse("0"), Ok(Duration::ZERO));
+    fn durations_are_parsed_with_their_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("0.000001ms"), Ok(Duration::from_nanos(1)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(duration("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
         for wrong in [
             "",
             "5",
@@ -921,16 +955,16 @@ mod tests {
             "400000d",
             "0.0000001ms",
         ] {
-            assert!(lapse(wrong).is_err(), "{wrong}");
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!(
-            lapse("5"),
+            duration("5"),
             Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into())
         );
     }
 
     #[test]
-    fn times_are_written_in_the_largest_whole_unit() {
+    fn durations_are_formatted_in_the_largest_whole_unit() {
         for text in ["250ms", "1500ms", "30s", "5m", "2h", "30d", "0", "0.25ms", "1.000001ms"] {
             assert_eq!(text.parse::<DurationText>().unwrap().to_string(), text);
         }
@@ -939,7 +973,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_the_day_go_to_its_end() {
+    fn times_of_day_end_at_24_00() {
         for (text, minutes) in [("00:00", 0), ("7:05", 425), ("07:05", 425), ("24:00", 1440)] {
             assert_eq!(text.parse(), Ok(TimeOfDay { minutes }));
         }
@@ -971,10 +1005,10 @@ mod tests {
     }
 
     #[test]
-    fn listeners_name_their_interface() {
+    fn a_listener_needs_an_interface() {
         assert!("127.0.0.1:0".parse::<Listen>().is_ok() && "[::1]:80".parse::<Listen>().is_ok());
         for port in [":8080", "8080"] {
-            assert!(port.parse::<Listen>().unwrap_err().contains("127.0.0.1:8080"));
+            assert!(port.parse::<Listen>().unwrap_err().to_string().contains("127.0.0.1:8080"));
         }
         assert!("localhost:80".parse::<Listen>().is_err());
     }
