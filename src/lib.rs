@@ -24,6 +24,7 @@ pub mod rng;
 pub mod journal;
 pub mod decimal;
 pub mod problem;
+pub mod notation;
 pub mod tasks;
 pub mod net;
 pub mod fault;

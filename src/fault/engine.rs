@@ -22,6 +22,7 @@ use super::{
 use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
 use crate::journal::{Event, Journal, shortened};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 use crate::net::inflight::ActionOrigin;
 use crate::rng::{Draws, RandomStream};
 
@@ -184,7 +185,7 @@ pub enum PeerRef<'a> {
 pub struct SlaveRequest<'a> {
     pub slave: &'a str,
     pub unit: u8,
-    pub function: u8,
+    pub function: FunctionCode,
     pub address: u16,
     /// Registers or coils from `address` on that the request touches.
     pub quantity: u16,
@@ -200,7 +201,7 @@ pub struct SlaveRequest<'a> {
 pub struct DeviceModbusRequest<'a> {
     pub device: &'a str,
     pub unit: u8,
-    pub function: u8,
+    pub function: FunctionCode,
     pub address: u16,
     /// Registers from `address` on that the request touches.
     pub quantity: u16,

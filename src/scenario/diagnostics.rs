@@ -18,8 +18,6 @@ const NEAREST_WORD_BYTES: usize = 64;
 /// The names that are searched for a near one. In a house with more, a misspelt name may get no
 /// suggestion.
 const SUGGESTION_CANDIDATES: usize = 1000;
-/// Characters of a text from the file that a message contains.
-const EXCERPT_CHARS: usize = 60;
 
 /// A mistake in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -372,16 +370,6 @@ impl Mistakes {
     }
 }
 
-/// Shortens a text from the file for a message: to one line of at most [`EXCERPT_CHARS`] characters.
-pub(super) fn shorten(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut short: String = text.chars().take(EXCERPT_CHARS).map(clean).collect();
-    if text.len() > short.len() && text.chars().nth(EXCERPT_CHARS).is_some() {
-        short.push('…');
-    }
-    short
-}
-
 /// Returns the known word that was probably meant. `None` if none is near.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > NEAREST_WORD_BYTES {
@@ -422,6 +410,7 @@ fn join_quoted<'a>(words: impl IntoIterator<Item = &'a str>, conjunction: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::shortened;
 
     #[test]
     fn only_near_words_are_suggested() {
@@ -435,8 +424,8 @@ mod tests {
 
     #[test]
     fn messages_stay_short_and_on_one_line() {
-        assert_eq!(shorten("a\nb"), "a\u{fffd}b");
-        assert_eq!(shorten(&"ä".repeat(100)).chars().count(), 61);
+        assert_eq!(shortened("a\nb"), "a\u{fffd}b");
+        assert_eq!(shortened(&"ä".repeat(100)).chars().count(), 61);
     }
 
     #[test]

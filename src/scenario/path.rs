@@ -101,7 +101,7 @@ impl fmt::Display for FieldPath {
                     if !key.is_empty() && key.len() <= 64 && key.chars().all(is_plain) {
                         f.write_str(key)?;
                     } else {
-                        write!(f, "{:?}", super::diagnostics::shorten(key))?;
+                        write!(f, "{:?}", crate::notation::shortened(key))?;
                     }
                 }
             }

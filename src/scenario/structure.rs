@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
-use super::diagnostics::{Mistake, Mistakes, join_or, nearest, shorten};
+use super::diagnostics::{Mistake, Mistakes, join_or, nearest};
 use super::path::{FieldPath, Segment};
 use super::raw::{scalar_named, scalar_with_pattern};
 use super::schema;
 use super::tree::{MapEntry, Node, NodeContent, NodeKind, Scalar};
+use crate::notation::shortened;
 
 /// The most words that are listed beside a suggestion.
 const LISTED_WORDS: usize = 8;
@@ -180,7 +181,7 @@ impl StructureCheck<'_> {
     fn variant(&mut self, entries: &[MapEntry], objects: &Forms, forms: &Forms) -> Option<Value> {
         let keys = || objects.iter().filter_map(|form| schema::single_key(form));
         let [entry] = entries else {
-            let found: Vec<_> = entries.iter().take(5).map(|entry| shorten(&entry.key)).collect();
+            let found: Vec<_> = entries.iter().take(5).map(|entry| shortened(&entry.key)).collect();
             let message = match found.as_slice() {
                 [] => "expected exactly one key, found none".to_owned(),
                 _ => format!("expected exactly one key, found `{}`", found.join("`, `")),
@@ -194,7 +195,7 @@ impl StructureCheck<'_> {
             return self.object(entries, form);
         }
         let words = || forms.iter().flat_map(|form| schema::words(form));
-        let key = shorten(&entry.key);
+        let key = shortened(&entry.key);
         let mistake = if words().any(|word| word == &*entry.key) {
             self.key_mistake(&entry.key, format!("`{key}` takes nothing more"))
                 .help(format!("write the bare word `{key}`, without `:`"))
@@ -281,7 +282,7 @@ impl StructureCheck<'_> {
         }
         let known = || properties.into_iter().flat_map(|all| all.keys().map(String::as_str));
         let mistake = self
-            .key_mistake(&entry.key, format!("unknown key `{}`", shorten(&entry.key)))
+            .key_mistake(&entry.key, format!("unknown key `{}`", shortened(&entry.key)))
             .suggest(nearest(&entry.key, known()))
             .help(format!("known here: {}", known().collect::<Vec<_>>().join(", ")));
         self.mistakes.push(mistake);
@@ -313,7 +314,7 @@ impl StructureCheck<'_> {
             },
             NodeKind::Float(number) => match has("number") {
                 Some(_) if !number.is_finite() => {
-                    self.unexpected(&format!("`{}`", shorten(&scalar.text)), forms)
+                    self.unexpected(&format!("`{}`", shortened(&scalar.text)), forms)
                 }
                 Some(form) => self.in_range(number, number.into(), form),
                 None => self.wrong_scalar(scalar, forms),
@@ -335,7 +336,7 @@ impl StructureCheck<'_> {
         if free.is_some() {
             return value();
         }
-        let word = shorten(&scalar.text);
+        let word = shortened(&scalar.text);
         let keys: Vec<_> = forms.iter().filter_map(|form| schema::single_key(form)).collect();
         if keys.contains(&&*scalar.text) {
             let mistake = self
@@ -357,7 +358,7 @@ impl StructureCheck<'_> {
     }
 
     fn wrong_scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
-        let text = shorten(&scalar.text);
+        let text = shortened(&scalar.text);
         let found = match scalar.kind {
             NodeKind::Null => "nothing".to_owned(),
             NodeKind::Bool(_) => format!("the boolean {text}"),
@@ -432,7 +433,7 @@ impl StructureCheck<'_> {
         }
         if let Some(known) = nearest(&entry.key, properties.keys().map(String::as_str)) {
             let message =
-                format!("unknown key `{}`, which the device ignores", shorten(&entry.key));
+                format!("unknown key `{}`, which the device ignores", shortened(&entry.key));
             let mistake = self.key_mistake(&entry.key, message).suggest(Some(known));
             self.mistakes.push(mistake);
         }

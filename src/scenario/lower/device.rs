@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::super::diagnostics::{Mistake, Mistakes, shorten};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::DevicePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
@@ -20,6 +20,7 @@ use crate::device::{
 };
 use crate::limits;
 use crate::meter::MeterPlan;
+use crate::notation::shortened;
 
 /// Lowers the devices; none if the file has none.
 pub(super) fn devices(
@@ -188,13 +189,13 @@ fn sd_card(raw: &raw::SdCard, path: &FieldPath, mistakes: &mut Mistakes) -> Card
         let is_path = name.split('/').count() <= limits::SD_DEPTH
             && name.split('/').all(crate::device::sd::is_name);
         if !is_path {
-            let message = format!("`{}` is no path of a file on the card", shorten(name));
+            let message = format!("`{}` is no path of a file on the card", shortened(name));
             let mistake = Mistake::new(path.key(name), message)
                 .help("expected names joined by `/`, as 20260115.CSV or logs/20260115.CSV")
                 .on_key();
             mistakes.push(mistake);
         } else if files.clone().any(|(other, _)| folder(other)) {
-            let message = format!("`{}` is a file and a folder", shorten(name));
+            let message = format!("`{}` is a file and a folder", shortened(name));
             mistakes.push(Mistake::new(path.key(name), message).on_key());
         } else {
             plan.files.insert(name.clone(), content.as_str().into());
@@ -215,7 +216,7 @@ fn images(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Vec<F
         let md5 = image.md5.as_ref().and_then(|text| {
             let sum = md5(text.as_str());
             if sum.is_none() {
-                let message = format!("`{}` is no MD5 sum", shorten(text.as_str()));
+                let message = format!("`{}` is no MD5 sum", shortened(text.as_str()));
                 let mistake = Mistake::new(path.key("md5"), message);
                 mistakes.push(mistake.help("expected 32 hexadecimal digits, as md5sum prints"));
             }
@@ -334,7 +335,7 @@ fn actions_file(
     name: &str,
     base_dir: Option<&std::path::Path>,
 ) -> Result<Arc<Definition>, Vec<String>> {
-    let short_name = shorten(name);
+    let short_name = shortened(name);
     let base = base_dir.ok_or_else(|| {
         vec![
             "a scenario that is no file has no files beside it; write the actions inline"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::civil::Weekday;
 
-use super::super::diagnostics::{Mistake, Mistakes, shorten};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
 use crate::limits;
@@ -17,6 +17,7 @@ use crate::meter::signal::plan::{
 use crate::meter::{
     MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RegisterCut, ReplayMode, ReplayPlan,
 };
+use crate::notation::shortened;
 use crate::problem::Problem;
 
 /// The meter that is meant by what stands at `path`.
@@ -485,7 +486,7 @@ fn watt_hours(count: raw::Count) -> u64 {
 
 /// A recording in a file.
 fn recording(name: &str, base_dir: Option<&std::path::Path>) -> Result<Recording, String> {
-    let shown = shorten(name);
+    let shown = shortened(name);
     let base = base_dir
         .ok_or_else(|| "a scenario that is no file has no recordings beside it".to_owned())?;
     let file = base.join(name);

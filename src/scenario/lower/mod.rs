@@ -29,6 +29,7 @@ use crate::device::actions::Definition;
 use crate::fault::{Rule, WindowBudget};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
+use crate::notation::shortened;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// The circumstances of loading a file.
@@ -381,7 +382,7 @@ fn unknown_name<'a>(
         }
         many => format!("the house has {} of them", many.len()),
     };
-    Mistake::new(path, format!("there is no {kind} `{}`", super::diagnostics::shorten(name)))
+    Mistake::new(path, format!("there is no {kind} `{}`", shortened(name)))
         .suggest(nearest(name, known.iter().copied()))
         .help(help)
 }

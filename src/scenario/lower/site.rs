@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::diagnostics::{Mistake, Mistakes, shorten};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::unknown_name;
@@ -13,6 +13,7 @@ use crate::device::config::{
 use crate::device::network::{AuthMode, Network, Site, WpsRouter};
 use crate::device::{Identity, scalers};
 use crate::limits;
+use crate::notation::shortened;
 use crate::problem::Problem;
 
 /// The configuration that the device starts with: that of the factory, with what the file names.
@@ -118,7 +119,7 @@ fn network(raw: &raw::Network, index: usize, path: &FieldPath, mistakes: &mut Mi
     if let Some(country) = &raw.country
         && !(country.0.len() == 2 && country.0.bytes().all(|byte| byte.is_ascii_alphabetic()))
     {
-        let message = format!("`{}`: expected two letters, as CH", shorten(&country.0));
+        let message = format!("`{}`: expected two letters, as CH", shortened(&country.0));
         mistakes.push(Mistake::new(path.key("country"), message));
     }
     if let Some(password) = &raw.password {

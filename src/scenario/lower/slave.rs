@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::diagnostics::{Mistake, Mistakes, shorten};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::SlavePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
@@ -13,6 +13,7 @@ use crate::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
     RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
+use crate::notation::shortened;
 
 /// Lowers the slaves.
 pub(super) fn slaves(
@@ -406,7 +407,10 @@ fn value(
             match parse_hex(digits) {
                 Some(bytes) => return Some(RegisterValue::Bytes(bytes)),
                 None => {
-                    format!("`{}`: expected an even number of hexadecimal digits", shorten(digits))
+                    format!(
+                        "`{}`: expected an even number of hexadecimal digits",
+                        shortened(digits)
+                    )
                 }
             }
         }
@@ -423,7 +427,7 @@ fn value(
             return Some(RegisterValue::Number(*number));
         }
         (Some(raw::RegisterValue::Text(text)), _) => {
-            format!("text `{}`, but the type takes a number", shorten(text))
+            format!("text `{}`, but the type takes a number", shortened(text))
         }
     };
     mistakes.push(Mistake::new(path.clone(), message));

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::diagnostics::{Mistake, Mistakes, shorten};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::{TargetPlan, TargetReply, TargetRoute};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::Lowered;
+use crate::notation::shortened;
 
 /// Lowers the targets.
 pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<Lowered<TargetPlan>> {
@@ -44,7 +45,7 @@ fn routes(raw: &raw::Target, path: &FieldPath, mistakes: &mut Mistakes) -> Vec<T
         let path = base.index(index);
         let text = raw.path.as_str();
         if text.strip_suffix('*').unwrap_or(text).contains('*') {
-            let message = format!("path `{}`: a `*` stands only at the end", shorten(text));
+            let message = format!("path `{}`: a `*` stands only at the end", shortened(text));
             mistakes.push(Mistake::new(path.key("path"), message));
         }
         let route = TargetRoute {
@@ -120,7 +121,7 @@ fn headers(
     let mut headers = Vec::new();
     for (name, value) in raw.into_iter().flatten() {
         let path = path.key(name);
-        let short_name = shorten(name);
+        let short_name = shortened(name);
         if name.is_empty() || !name.chars().all(is_token_char) {
             mistakes.push(Mistake::new(path, format!("`{short_name}` is no header name")).on_key());
         } else if SERVER_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {

@@ -4,126 +4,20 @@
 //! only is a number in YAML), and its error says what to write instead. In the schema it has the key
 //! `x-scalar`, by which the structural check finds its parser in [`scalar_named`].
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Visitor;
-use serde::{Deserializer, Serializer};
 
-use super::super::diagnostics::shorten;
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
+use crate::notation::scalar::{scalar, scalar_error};
+use crate::notation::{DurationText, ScalarError, Seconds, shortened};
 use crate::outbound::HostAddress;
-
-/// Implements serde and the schema for a type with `FromStr` and `Display`.
-macro_rules! scalar {
-    ($type:ident, $name:literal, $description:literal, $schema:tt) => {
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::scenario::raw::scalar::serialize_scalar(self, serializer)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::scenario::raw::scalar::deserialize_scalar(deserializer)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                let mut schema = json_schema!($schema);
-                schema.insert("description".into(), $description.into());
-                schema.insert("x-scalar".into(), $name.into());
-                schema
-            }
-        }
-    };
-}
-
-pub(super) use scalar;
-
-/// An error of parsing a scalar: the text, and what was expected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ScalarError(String);
-
-impl ScalarError {
-    /// Creates an error with this message.
-    pub(super) fn new(message: impl fmt::Display) -> Self {
-        Self(message.to_string())
-    }
-}
-
-/// Formats a [`ScalarError`].
-macro_rules! scalar_error {
-    ($($argument:tt)*) => {
-        ScalarError(format!($($argument)*))
-    };
-}
-
-/// Serializes whole numbers as numbers, everything else as text.
-pub(super) fn serialize_scalar<S: Serializer>(
-    value: &impl fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let text = value.to_string();
-    match text.parse::<u64>() {
-        // Only if the number has the same text: `007` and `+7` stay texts.
-        Ok(number) if number.to_string() == text => serializer.serialize_u64(number),
-        _ => serializer.serialize_str(&text),
-    }
-}
-
-pub(super) fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: fmt::Display>,
-{
-    deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
-}
-
-struct ScalarVisitor<T>(std::marker::PhantomData<T>);
-
-impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ScalarVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a word or a number")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<T, E> {
-        self.visit_str(&flag.to_string())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-}
 
 /// A function that checks the text of a scalar.
 pub type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
@@ -172,127 +66,6 @@ pub fn scalar_with_pattern(pattern: &str) -> Option<ScalarCheck> {
     }
 }
 
-/// A duration: `250ms`, `30s`, `5m`, `2h`, `30d`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DurationText(pub Duration);
-
-scalar!(
-    DurationText,
-    "Duration",
-    "A time with its unit: 250ms, 1.5s, 30s, 5m, 2h, 30d. Only 0 goes without.",
-    {
-        "type": ["string", "integer"],
-        "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$|^0$",
-        "minimum": 0,
-        "maximum": 0,
-        "examples": ["250ms", "30s", "5m"],
-    }
-);
-
-impl DurationText {
-    const UNITS: [(&'static str, u128); 5] = [
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60 * 1_000_000_000),
-        ("h", 3600 * 1_000_000_000),
-        ("d", 86400 * 1_000_000_000),
-    ];
-    /// The longest duration. Virtual time ends after 584 years, so that several can be added.
-    const LONGEST: Duration = Duration::from_hours(36_525 * 24);
-}
-
-impl FromStr for DurationText {
-    type Err = ScalarError;
-
-    fn from_str(text: &str) -> Result<Self, ScalarError> {
-        let excerpt = shorten(text);
-        let invalid = || {
-            scalar_error!(
-                "`{excerpt}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s"
-            )
-        };
-        if text == "0" {
-            return Ok(Self(Duration::ZERO));
-        }
-        let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
-        let (number, unit) = text.split_at(digits);
-        if !number.is_empty() && unit.is_empty() {
-            return Err(scalar_error!(
-                "`{excerpt}` has no unit: write {excerpt}s for seconds, {excerpt}ms for milliseconds"
-            ));
-        }
-        let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(invalid)?;
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        if whole.is_empty() || fraction.is_empty() || whole.len() > 18 || fraction.len() > 15 {
-            return Err(invalid());
-        }
-        let whole: u128 = whole.parse().map_err(|_| invalid())?;
-        let parts: u128 = fraction.parse().map_err(|_| invalid())?;
-        let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-        if !(parts * nanos).is_multiple_of(scale) {
-            return Err(scalar_error!("`{excerpt}` is finer than a nanosecond"));
-        }
-        let total = whole * nanos + parts * nanos / scale;
-        u64::try_from(total)
-            .ok()
-            .map(Duration::from_nanos)
-            .filter(|duration| *duration <= Self::LONGEST)
-            .map(Self)
-            .ok_or_else(|| scalar_error!("`{excerpt}` is longer than 100 years"))
-    }
-}
-
-impl fmt::Display for DurationText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos();
-        if nanos == 0 {
-            return f.write_str("0");
-        }
-        let whole = Self::UNITS.iter().rev().find(|(_, unit)| nanos.is_multiple_of(*unit));
-        if let Some((name, unit)) = whole {
-            return write!(f, "{}{name}", nanos / unit);
-        }
-        let fraction = format!("{:06}", nanos % 1_000_000);
-        write!(f, "{}.{}ms", nanos / 1_000_000, fraction.trim_end_matches('0'))
-    }
-}
-
-/// Whole seconds, as in HTTP's `Retry-After`: `30` or `30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seconds(pub u32);
-
-scalar!(Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
-    "type": ["integer", "string"],
-    "minimum": 0,
-    "maximum": u32::MAX,
-    "pattern": "^[0-9]+(s|m|h|d)?$",
-    "examples": [30, "30s"],
-});
-
-impl FromStr for Seconds {
-    type Err = ScalarError;
-
-    fn from_str(text: &str) -> Result<Self, ScalarError> {
-        if let Ok(seconds) = text.parse::<u32>() {
-            return Ok(Self(seconds));
-        }
-        let duration = text.parse::<DurationText>()?.0;
-        u32::try_from(duration.as_secs())
-            .ok()
-            .filter(|_| duration.subsec_nanos() == 0)
-            .map(Self)
-            .ok_or_else(|| {
-                scalar_error!("`{}`: expected whole seconds, as 30 or 30s", shorten(text))
-            })
-    }
-}
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// A number, or a range that includes both ends: `10`, `10..20`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeText {
@@ -327,7 +100,7 @@ impl FromStr for RangeText {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
-        let excerpt = shorten(text);
+        let excerpt = shortened(text);
         let invalid = || {
             scalar_error!("`{excerpt}`: expected a number from 0 to 65535, or a range as 10..20")
         };
@@ -384,7 +157,7 @@ impl FromStr for SpeedText {
             return Ok(Self(Speed::Manual));
         }
         let times = text.parse().map_err(|_| {
-            scalar_error!("speed `{}`: expected a number above 0, or `manual`", shorten(text))
+            scalar_error!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
         })?;
         Speed::times(times).map(Self).map_err(ScalarError::new)
     }
@@ -414,7 +187,7 @@ impl FromStr for TimestampText {
         text.parse().map(Self).map_err(|_| {
             scalar_error!(
                 "`{}`: expected a date and time with offset, as 2026-01-15T18:00:00+01:00",
-                shorten(text)
+                shortened(text)
             )
         })
     }
@@ -442,7 +215,7 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            let excerpt = shorten(text);
+            let excerpt = shortened(text);
             // Many programs accept a bare port and mean all interfaces; here that must be written.
             match text.trim_start_matches(':').parse::<u16>() {
                 Ok(port) => scalar_error!(
@@ -476,12 +249,12 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text.contains("://") {
-            let excerpt = shorten(text);
+            let excerpt = shortened(text);
             return Err(scalar_error!(
                 "host `{excerpt}`: expected no scheme and no path, as heatpump.local:502"
             ));
         }
-        shorten(text).parse().map(Self).map_err(ScalarError::new)
+        shortened(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -557,7 +330,7 @@ impl FromStr for NameText {
         } else {
             Err(scalar_error!(
                 "name `{}`: expected 1 to 64 letters, digits, `_`, `-` or `.`",
-                shorten(text)
+                shortened(text)
             ))
         }
     }
@@ -584,7 +357,7 @@ impl FromStr for DeviceIdText {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
-        shorten(text).parse().map(Self).map_err(ScalarError::new)
+        shortened(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -609,7 +382,7 @@ impl FromStr for FirmwareText {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
-        shorten(text).parse().map(Self).map_err(ScalarError::new)
+        shortened(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -635,7 +408,7 @@ impl FromStr for Mac {
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            let excerpt = shorten(text);
+            let excerpt = shortened(text);
             scalar_error!(
                 "`{excerpt}`: expected a MAC address, 12 hexadecimal digits, as DC15C84FBAB6"
             )
@@ -712,7 +485,7 @@ impl FromStr for MethodWord {
                     None => {
                         scalar_error!(
                             "method `{}`: expected one of {}",
-                            shorten(text),
+                            shortened(text),
                             known.join(", ")
                         )
                     }
@@ -750,7 +523,7 @@ impl FromStr for UrlPath {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
-        let excerpt = shorten(text);
+        let excerpt = shortened(text);
         if !text.starts_with('/') {
             Err(scalar_error!("path `{excerpt}`: expected a path that begins with `/`"))
         } else if text.contains(['?', '#']) {
@@ -798,7 +571,7 @@ impl FromStr for TimeOfDay {
         let invalid = || {
             scalar_error!(
                 "`{}`: expected a time of the day from 00:00 to 24:00, as 07:00",
-                shorten(text)
+                shortened(text)
             )
         };
         let number = |digits: &str, max_digits: usize| {
@@ -880,7 +653,7 @@ impl FromStr for MeterText {
         if text.len() <= 24 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Ok(Self(text.to_owned()));
         }
-        let excerpt = shorten(text);
+        let excerpt = shortened(text);
         Err(scalar_error!(
             "`{excerpt}`: expected up to 24 visible ASCII characters, as a meter sends them"
         ))
@@ -913,7 +686,7 @@ impl FromStr for UnitId {
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse::<u8>().ok().filter(|id| id.to_string() == text).map(Self).ok_or_else(|| {
-            scalar_error!("unit `{}`: expected a number from 0 to 255", shorten(text))
+            scalar_error!("unit `{}`: expected a number from 0 to 255", shortened(text))
         })
     }
 }
@@ -927,50 +700,6 @@ impl fmt::Display for UnitId {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn duration(text: &str) -> Result<Duration, String> {
-        text.parse().map(|DurationText(duration)| duration).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn durations_are_parsed_with_their_unit() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("0.000001ms"), Ok(Duration::from_nanos(1)));
-        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
-        assert_eq!(duration("30d"), Ok(Duration::from_hours(720)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        for wrong in [
-            "",
-            "5",
-            "s",
-            "-1s",
-            "1 s",
-            "1S",
-            "1.s",
-            ".5s",
-            "1..5s",
-            "1e3s",
-            "400000d",
-            "0.0000001ms",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(
-            duration("5"),
-            Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into())
-        );
-    }
-
-    #[test]
-    fn durations_are_formatted_in_the_largest_whole_unit() {
-        for text in ["250ms", "1500ms", "30s", "5m", "2h", "30d", "0", "0.25ms", "1.000001ms"] {
-            assert_eq!(text.parse::<DurationText>().unwrap().to_string(), text);
-        }
-        assert_eq!("90s".parse::<DurationText>().unwrap().to_string(), "90s");
-        assert_eq!("60s".parse::<DurationText>().unwrap().to_string(), "1m");
-    }
 
     #[test]
     fn times_of_day_end_at_24_00() {
