@@ -338,11 +338,6 @@ pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const SETTLE: Duration = Duration::from_secs(10);
-/// Real time that the connections and tasks of a house get to end in after Ctrl-C, before the process
-/// ends without waiting for them.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
-/// Real time that what is kept then gets to be written in, a house of the most devices on a slow disk.
-pub const SHUTDOWN_KEEPING: Duration = Duration::from_secs(10);
 /// Loads that a scenario names for one house: with what follows, what a day of it takes of memory.
 pub const LOADS: usize = 16;
 /// Appliances of a household.
@@ -360,11 +355,6 @@ pub const CLOUD_POINTS: u32 = 1000;
 /// Openings of earlier days that a meter keeps. When there are more, every other one goes: a year is
 /// kept by every 16th day, ten years by every 128th.
 pub const DAYS_KEPT: usize = 31;
-/// Bytes of a document in a state directory; the largest that this writes, with every text of a
-/// device at its longest, has some 100 KiB.
-pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
-/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
-pub const STATE_BROKEN_FILES: u32 = 100;
 /// Status ids that a device reserves with one write of its state, the next one when half of them are
 /// given out. So many are passed over at the most after a process that was killed.
 pub const STATUS_IDS_RESERVED: u64 = 1000;

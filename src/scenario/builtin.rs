@@ -5,9 +5,9 @@ use super::{Diagnostics, Scenario, load};
 /// A built-in scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Builtin {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// Its purpose, in one line.
+    /// The purpose, in one line.
     pub purpose: &'static str,
     /// The text of its file.
     pub text: &'static str,

@@ -22,7 +22,7 @@ const SUGGESTION_CANDIDATES: usize = 1000;
 /// A mistake in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Its place in the file.
+    /// The place in the file.
     pub span: Span,
     /// The field, the message and the help. The path is empty for the file as a whole.
     pub problem: Problem,

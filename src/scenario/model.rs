@@ -150,21 +150,21 @@ pub struct DevicePlan {
     pub identity: Identity,
     /// The address of its API.
     pub http: SocketAddr,
-    /// Its own Modbus server.
+    /// The device's own Modbus server.
     pub modbus: ModbusPlan,
     /// The behaviour of its actions for which the vendor leaves a choice.
     pub action_policy: ActionPolicy,
     /// The actions with which it starts. `None` if no definition is set.
     pub actions: Option<Arc<Definition>>,
-    /// Its configuration at the start.
+    /// The configuration at the start.
     pub config: Arc<Config>,
     /// The access to its API.
     pub access: AccessPolicy,
-    /// Its meter.
+    /// The meter.
     pub meter: MeterPlan,
-    /// Its power, cable and Wi-Fi environment.
+    /// The power, cable and Wi-Fi environment.
     pub site: Site,
-    /// Its hardware.
+    /// The hardware.
     pub hardware: Hardware,
 }
 

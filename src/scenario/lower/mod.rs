@@ -271,7 +271,7 @@ fn mdns(word: raw::Mdns) -> Mdns {
 /// A listener of the house.
 struct PlannedListener {
     address: SocketAddr,
-    /// Its owner, for messages.
+    /// The owner, for messages.
     owner: String,
     /// The path of its address in the file.
     path: FieldPath,
