@@ -199,4 +199,21 @@ mod tests {
             assert!(parse_speed(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn the_reference_names_every_command_flag_and_exit_code() {
+        let reference = include_str!("../../docs/command-line.md");
+        let contains = |text: &str| assert!(reference.contains(text), "{text}");
+        let arguments = Arguments::command();
+        for command in arguments.get_subcommands().filter(|command| !command.is_hide_set()) {
+            contains(&format!("`{}`", command.get_name()));
+            for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+                contains(&format!("`--{flag}"));
+            }
+        }
+        for line in EXIT_CODES.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            contains(&format!("| {code} | {meaning} |"));
+        }
+    }
 }
