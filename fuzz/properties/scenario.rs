@@ -16,7 +16,7 @@ pub fn holds(bytes: &[u8]) {
             }
         }
         Err(report) => {
-            assert!(!report.mistakes().is_empty(), "a refusal says why");
+            assert!(!report.mistakes().is_empty(), "a refusal has a reason");
             for mistake in report.mistakes() {
                 let span = mistake.span;
                 assert!(span.line > 0 && span.column > 0, "{mistake:?}");

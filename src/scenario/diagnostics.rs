@@ -364,7 +364,7 @@ impl Mistakes {
         let problem = |mistake: Mistake| mistake.into_diagnostic(&root).into_problem();
         let mut problems: Vec<_> = self.list.into_iter().map(problem).collect();
         if self.omitted > 0 {
-            problems.push(Problem::of_whole(format!("and {} more", self.omitted)));
+            problems.push(Problem::of_document(format!("and {} more", self.omitted)));
         }
         problems
     }

@@ -90,7 +90,7 @@ pub(super) struct ParseError {
 
 impl ParseError {
     pub fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, problem: Problem::of_whole(message) }
+        Self { span, problem: Problem::of_document(message) }
     }
 
     fn help(self, help: &str) -> Self {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
-use crate::device::{DeviceId, Resumed, Saved};
+use crate::device::{DeviceDocument, DeviceId, ResumePoint};
 use crate::scenario::Scenario;
 
 #[cfg(feature = "cli")]
@@ -56,7 +56,7 @@ pub struct Continuation {
     /// The virtual time.
     pub at: VirtualTime,
     /// The state of the devices that have one.
-    pub devices: HashMap<DeviceId, Resumed>,
+    pub devices: HashMap<DeviceId, ResumePoint>,
 }
 
 /// An error of using a state directory.
@@ -122,7 +122,7 @@ impl StateDir {
         for plan in &scenario.devices {
             let id = &plan.identity.id;
             let Some(saved) = self.read_device(id)? else { continue };
-            let resumed = match saved.resume(id) {
+            let resumed = match saved.resume_point(id) {
                 Ok(resumed) => resumed,
                 Err(reason) => {
                     document::set_aside(&self.device_path(id), &reason)
@@ -159,7 +159,7 @@ impl StateDir {
         Err(StateError::OtherHouse { dir: self.root.display().to_string(), difference })
     }
 
-    fn read_device(&self, id: &DeviceId) -> Result<Option<Saved>, StateError> {
+    fn read_device(&self, id: &DeviceId) -> Result<Option<DeviceDocument>, StateError> {
         document::read(&self.device_path(id), "device").map_err(|source| self.io_error(source))
     }
 
@@ -175,7 +175,7 @@ impl StateDir {
     ///
     /// # Errors
     /// Returns the error of the file system.
-    pub fn write_device(&self, id: &DeviceId, saved: &Saved) -> io::Result<()> {
+    pub fn write_device(&self, id: &DeviceId, saved: &DeviceDocument) -> io::Result<()> {
         document::create_folder(&self.root.join(id.as_str()))?;
         document::write(&self.device_path(id), "device", saved)
     }

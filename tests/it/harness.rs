@@ -186,7 +186,7 @@ impl TestHouse {
 
     /// Returns the entries of the journal.
     pub fn journal(&self) -> Vec<JournalEntry> {
-        self.house.journal().after(0, usize::MAX, |_| true)
+        self.house.journal().entries_after(0, usize::MAX, |_| true)
     }
 }
 

@@ -12,7 +12,8 @@ use hyper::Request;
 use tokio::time::Instant;
 use wwsim::clock::Speed;
 use wwsim::meter::{MeterKind, MeterPlan};
-use wwsim::surface::http::Body;
+use wwsim::services::log_to_sd;
+use wwsim::surface::http::ReplyBody;
 
 use crate::device_harness::{Setup, TestDevice, within};
 
@@ -31,18 +32,18 @@ async fn bench() -> TestDevice {
     });
     switched_on.unwrap();
     let clock = bench.clock.clone();
-    tokio::spawn(clock.activity().track(Arc::clone(&bench.device).log_to_sd()));
+    tokio::spawn(clock.activity().track(log_to_sd(Arc::clone(&bench.device))));
     tokio::spawn(async move { clock.drive().await });
     bench
 }
 
-async fn get(bench: &TestDevice, path: &str) -> Body {
+async fn get(bench: &TestDevice, path: &str) -> ReplyBody {
     let request = Request::get(path).body(Empty::<Bytes>::new()).unwrap();
     bench.api.answer(request).await.into_response(()).into_body()
 }
 
 /// The next so many events of a live stream.
-async fn events(mut stream: Body, count: usize) -> Vec<Bytes> {
+async fn events(mut stream: ReplyBody, count: usize) -> Vec<Bytes> {
     let mut events = Vec::new();
     while events.len() < count {
         let frame = within(stream.frame()).await.expect("the stream goes on").unwrap();

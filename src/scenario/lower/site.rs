@@ -11,7 +11,7 @@ use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
 use crate::device::network::{AuthMode, Network, Site, WpsRouter};
-use crate::device::{Identity, scalers};
+use crate::device::{DeviceId, Firmware, scalers};
 use crate::limits;
 use crate::notation::shortened;
 use crate::problem::Problem;
@@ -19,13 +19,13 @@ use crate::problem::Problem;
 /// The configuration that the device starts with: that of the factory, with what the file names.
 pub(super) fn config(
     raw: &raw::Device,
-    identity: &Identity,
+    (id, firmware): (&DeviceId, Firmware),
     site: &Site,
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Config {
-    let config = Config::factory(&identity.id);
-    let mut start = Start { config, identity, site, path, mistakes };
+    let config = Config::factory(id);
+    let mut start = Start { config, id, firmware, site, path, mistakes };
     start.object("settings", raw.settings.as_ref().map(|given| &given.0), &SETTINGS);
     let meter = raw.meter_settings.as_ref().map(|given| &given.0);
     start.object("meter_settings", meter, &METER_SETTINGS);
@@ -54,7 +54,8 @@ pub(super) fn config(
 
 struct Start<'a> {
     config: Config,
-    identity: &'a Identity,
+    id: &'a DeviceId,
+    firmware: Firmware,
     site: &'a Site,
     path: &'a FieldPath,
     mistakes: &'a mut Mistakes,
@@ -63,10 +64,10 @@ struct Start<'a> {
 impl Start<'_> {
     fn object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &Object<T>) {
         let Some(given) = given.filter(|given| !given.is_null()) else { return };
-        let Identity { id, firmware, .. } = self.identity;
-        let around = WriteContext { before: None, id, site: self.site };
+        let firmware = self.firmware;
+        let around = WriteContext { before: None, id: self.id, site: self.site };
         let now = (object.of.get)(&self.config);
-        match object.apply(now, given, Write::Merge, *firmware, &around) {
+        match object.apply(now, given, Write::Merge, firmware, &around) {
             Ok(applied) => {
                 // A field of a later firmware, or a whole group of them.
                 let known = |path: &&String| {

@@ -16,32 +16,33 @@ use tokio::sync::{mpsc, watch};
 use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
-use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
+use crate::device::{CivilTime, Device, Feature, Profile, Snapshot};
 use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
-use crate::net::http::Breaks;
-use crate::net::http::json::Json;
+use crate::net::http::StreamBreaker;
+use crate::net::http::json::JsonWriter;
+use crate::services::Readings;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
-    let breaks = Breaks::default();
+    let breaks = StreamBreaker::default();
     let client = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
         seat: api.live.take(),
-        readings: api.device.readings(),
+        readings: Readings::new(Arc::clone(&api.device)),
         events,
         breaks: breaks.clone(),
         held: VecDeque::new(),
     };
-    api.device.tell(|device| Event::LiveFollowed { device });
+    api.device.record(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(client.serve()));
-    HttpReply::breakable_events(queue, breaks)
+    HttpReply::events_with_breaker(queue, breaks)
 }
 
 /// The one place for a client.
@@ -86,7 +87,7 @@ struct LiveSubscriber {
     seat: Subscription,
     readings: Readings,
     events: mpsc::Sender<Bytes>,
-    breaks: Breaks,
+    breaks: StreamBreaker,
     /// Events that rules hold back, in their order.
     held: VecDeque<Held>,
 }
@@ -122,15 +123,15 @@ impl LiveSubscriber {
             SubscriptionEnd::TakenOver => "taken over",
             SubscriptionEnd::ThrownOut => "thrown out",
             SubscriptionEnd::Cut => {
-                self.breaks.off();
+                self.breaks.break_after_last();
                 "cut"
             }
             SubscriptionEnd::NotRead => {
-                self.breaks.now();
+                self.breaks.reset();
                 "not read"
             }
         };
-        self.device.tell(|device| Event::LiveEnded { device, cause });
+        self.device.record(|device| Event::LiveEnded { device, cause });
     }
 
     async fn follow(&mut self) -> SubscriptionEnd {
@@ -268,7 +269,7 @@ static FIELDS: [Quantity; 38] = {
 /// The event of a reading.
 fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     let filled = !Profile::of(snapshot.view.firmware).has(Feature::LiveLeavesOut);
-    let mut json = Json::with_room(1024);
+    let mut json = JsonWriter::with_capacity(1024);
     json.raw("event: live\ndata: ");
     json.begin();
     for quantity in FIELDS {
@@ -296,7 +297,7 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.into_string().into()
 }
 
-fn write_volumes(json: &mut Json, reading: &Reading, filled: bool) {
+fn write_volumes(json: &mut JsonWriter, reading: &Reading, filled: bool) {
     json.array("Vol");
     for volume in &reading.volumes {
         json.begin();
