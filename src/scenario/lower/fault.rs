@@ -1,6 +1,6 @@
 //! Fault rules: a place, a moment and an effect that fit each other.
 
-use super::super::diagnostics::{Mistake, Mistakes, all_of};
+use super::super::diagnostics::{Mistake, Mistakes, join_and};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::Names;
@@ -136,7 +136,7 @@ impl RuleValidator<'_> {
         let path = self.path.key("effect");
         if !known.contains(&name.as_str()) {
             let mistake = Mistake::new(path, format!("`{name}` does not befall {kind}"))
-                .help(format!("{kind} knows {}", all_of(known.iter().copied())));
+                .help(format!("{kind} knows {}", join_and(known.iter().copied())));
             self.mistake(mistake);
             return None;
         }

@@ -1,9 +1,9 @@
 //! The places of fault rules: they exist, and something can happen there.
 
-use super::super::diagnostics::{Mistake, nearest, one_of};
+use super::super::diagnostics::{Mistake, join_or, nearest};
 use super::super::raw::{self, PlaceWord};
 use super::fault::RuleValidator;
-use super::{Named, Units, unknown};
+use super::{NameEntry, Units, unknown_name};
 use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
@@ -126,7 +126,7 @@ impl RuleValidator<'_> {
         for key in given.iter().filter(|key| !allowed.contains(key)) {
             let message = format!("`{key}` says nothing about `{kind}`");
             let help =
-                format!("beside `{kind}` may stand {}", one_of(allowed[1..].iter().copied()));
+                format!("beside `{kind}` may stand {}", join_or(allowed[1..].iter().copied()));
             self.mistake(self.at(key, message).help(help).on_key());
             fits = false;
         }
@@ -149,9 +149,10 @@ impl RuleValidator<'_> {
     fn device(&mut self, map: &raw::Place) -> Option<Option<String>> {
         let Some(id) = &map.device else { return Some(None) };
         let id = id.to_string();
-        if self.known.devices_sound && !self.known.devices.iter().any(|(known, _)| *known == id) {
+        if self.known.devices_complete && !self.known.devices.iter().any(|(known, _)| *known == id)
+        {
             let ids = self.known.devices.iter().map(|(id, _)| *id);
-            self.mistakes.push(unknown(self.path.key("at").key("device"), "device", &id, ids));
+            self.mistakes.push(unknown_name(self.path.key("at").key("device"), "device", &id, ids));
             return None;
         }
         Some(Some(id))
@@ -197,7 +198,7 @@ impl RuleValidator<'_> {
         let devices = self.known.devices.iter();
         let devices = devices.filter(|(known, _)| device.is_none_or(|device| device == *known));
         let mut ids = Vec::new();
-        let (mut found, mut callable, mut certain) = (false, false, self.known.devices_sound);
+        let (mut found, mut callable, mut certain) = (false, false, self.known.devices_complete);
         let mut sends = Sends::default();
         for (_, details) in devices {
             let Some(definition) = details else {
@@ -229,7 +230,7 @@ impl RuleValidator<'_> {
             )
             .help("enable it, or one of its requests; a rule with `disable` disables it for a time")
         } else {
-            unknown(path, "action", id, ids.into_iter())
+            unknown_name(path, "action", id, ids.into_iter())
         };
         self.mistake(mistake);
         None
@@ -241,7 +242,7 @@ impl RuleValidator<'_> {
         &mut self,
         kind: &str,
         name: Option<&str>,
-        known: &[Named<'_, T>],
+        known: &[NameEntry<'_, T>],
     ) -> Option<Vec<Option<T>>> {
         let Some(name) = name else {
             if known.is_empty() {
@@ -253,7 +254,7 @@ impl RuleValidator<'_> {
         let found = known.iter().find(|(known, _)| *known == name);
         if found.is_none() {
             let names = known.iter().map(|(name, _)| *name);
-            self.mistakes.push(unknown(self.path.key("at").key(kind), kind, name, names));
+            self.mistakes.push(unknown_name(self.path.key("at").key(kind), kind, name, names));
         }
         Some(found.iter().map(|(_, details)| *details).collect())
     }
