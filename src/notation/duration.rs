@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::scalar::{scalar, shortened};
 
-/// A time: `250ms`, `30s`, `5m`, `2h`, `30d`.
+/// A duration with its unit: `250ms`, `30s`, `5m`, `2h`, `30d`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DurationText(pub Duration);
 
@@ -31,7 +31,7 @@ impl DurationText {
         ("h", 3600 * 1_000_000_000),
         ("d", 86400 * 1_000_000_000),
     ];
-    /// Virtual time ends after 584 years; a hundred are enough for everyone.
+    /// The longest duration: 100 years. Virtual time ends after 584.
     const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 }
 
@@ -70,7 +70,7 @@ impl FromStr for DurationText {
         u64::try_from(total)
             .ok()
             .map(Duration::from_nanos)
-            .filter(|lapse| *lapse <= Self::LONGEST)
+            .filter(|duration| *duration <= Self::LONGEST)
             .map(Self)
             .ok_or_else(|| format!("`{shown}` is longer than 100 years"))
     }
@@ -91,7 +91,7 @@ impl fmt::Display for DurationText {
     }
 }
 
-/// Whole seconds, as HTTP's `Retry-After` has them: `30` or `30s`.
+/// Whole seconds, as in HTTP's `Retry-After`: `30` or `30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u32);
 
@@ -110,10 +110,10 @@ impl FromStr for Seconds {
         if let Ok(seconds) = text.parse::<u32>() {
             return Ok(Self(seconds));
         }
-        let lapse = text.parse::<DurationText>()?.0;
-        u32::try_from(lapse.as_secs())
+        let duration = text.parse::<DurationText>()?.0;
+        u32::try_from(duration.as_secs())
             .ok()
-            .filter(|_| lapse.subsec_nanos() == 0)
+            .filter(|_| duration.subsec_nanos() == 0)
             .map(Self)
             .ok_or_else(|| format!("`{}`: expected whole seconds, as 30 or 30s", shortened(text)))
     }
@@ -129,19 +129,19 @@ impl fmt::Display for Seconds {
 mod tests {
     use super::*;
 
-    fn lapse(text: &str) -> Result<Duration, String> {
-        text.parse::<DurationText>().map(|lapse| lapse.0)
+    fn parse(text: &str) -> Result<Duration, String> {
+        text.parse::<DurationText>().map(|text| text.0)
     }
 
     #[test]
     fn times_are_read_with_their_unit() {
-        assert_eq!(lapse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(lapse("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(lapse("0.000001ms"), Ok(Duration::from_nanos(1)));
-        assert_eq!(lapse("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
-        assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
-        assert_eq!(lapse("0"), Ok(Duration::ZERO));
+        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse("0.000001ms"), Ok(Duration::from_nanos(1)));
+        assert_eq!(parse("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(parse("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(parse("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(parse("0"), Ok(Duration::ZERO));
         for wrong in [
             "",
             "5",
@@ -156,10 +156,10 @@ mod tests {
             "400000d",
             "0.0000001ms",
         ] {
-            assert!(lapse(wrong).is_err(), "{wrong}");
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(
-            lapse("5"),
+            parse("5"),
             Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into())
         );
     }

@@ -79,7 +79,7 @@ fn collect(schema: &'static Value, forms: &mut Vec<&'static Value>) {
     }
 }
 
-/// Whether a form says that a value may be of this JSON type.
+/// Returns whether a form allows a value of this JSON type.
 pub(super) fn allows(form: &Value, kind: &str) -> bool {
     match &form["type"] {
         Value::String(one) => one == kind,

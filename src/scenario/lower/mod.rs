@@ -5,7 +5,6 @@
 
 mod to_raw;
 mod device;
-mod effect;
 mod fault;
 mod meter;
 mod modbus;
