@@ -22,6 +22,7 @@ use wwsim::fault::{
 use wwsim::house::House;
 use wwsim::journal::Journal;
 use wwsim::limits;
+use wwsim::modbus::wire::FunctionCode;
 use wwsim::scenario;
 
 const DEVICE: &str = "A842E39F8124";
@@ -57,7 +58,11 @@ fn spread(n: u16) -> Fault {
     let action = ActionPlace { action: name.clone(), ..ActionPlace::default() };
     match n % 5 {
         0 => {
-            let place = SlavePlace { slave: name, function: Some(3), ..SlavePlace::default() };
+            let place = SlavePlace {
+                slave: name,
+                function: Some(FunctionCode::READ_HOLDING_REGISTERS),
+                ..SlavePlace::default()
+            };
             Fault::Slave(place, SlaveEffect::Silence)
         }
         1 => {
@@ -73,7 +78,7 @@ fn spread(n: u16) -> Fault {
 fn on_one(n: u16) -> Fault {
     let action =
         ActionPlace { device: Some(DEVICE.to_owned()), action: Some(format!("other-{n}")) };
-    let slave = |function| {
+    let slave = |function: FunctionCode| {
         let place = SlavePlace {
             slave: Some("pump".to_owned()),
             unit: Some(1),
@@ -84,8 +89,8 @@ fn on_one(n: u16) -> Fault {
         Fault::Slave(place, SlaveEffect::Silence)
     };
     match n % 5 {
-        0 | 1 => slave(3),
-        2 => slave(6),
+        0 | 1 => slave(FunctionCode::READ_HOLDING_REGISTERS),
+        2 => slave(FunctionCode::WRITE_SINGLE_REGISTER),
         3 => Fault::Action(action, ActionEffect::Disable),
         _ => Fault::Action(action, ActionEffect::Hold { lasts: None }),
     }
@@ -175,7 +180,7 @@ fn engine(criterion: &mut Criterion) {
         let read = SlaveRequest {
             slave: "pump",
             unit: 1,
-            function: 3,
+            function: FunctionCode::READ_HOLDING_REGISTERS,
             address: 0,
             quantity: 10,
             values: &[],

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, VirtualTime};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 
 /// Something that was decided or done.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,7 +67,7 @@ pub enum Event {
     SlaveRequest {
         slave: Arc<str>,
         unit: u8,
-        function: u8,
+        function: FunctionCode,
         address: u16,
         quantity: u16,
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,7 +83,7 @@ pub enum Event {
     ModbusRequest {
         device: Arc<str>,
         unit: u8,
-        function: u8,
+        function: FunctionCode,
         address: u16,
         quantity: u16,
         outcome: Cow<'static, str>,

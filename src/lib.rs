@@ -37,7 +37,8 @@ pub mod state;
 pub mod surface;
 pub mod peers;
 pub mod action_client;
-pub mod control;
+mod runtime;
+mod control;
 pub mod house;
 #[cfg(feature = "cli")]
 pub mod cli;

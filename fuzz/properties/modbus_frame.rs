@@ -27,7 +27,7 @@ pub fn holds(bytes: &[u8]) {
         let function = frame.pdu[0];
         assert!(pdu[0] == function || pdu[0] == function | 0x80, "{pdu:?} to {function}");
         match RequestPdu::parse(frame.pdu) {
-            Ok(request) => assert_eq!(request.function(), function),
+            Ok(request) => assert_eq!(request.function().0, function),
             Err(exception) => assert_eq!(reply.as_exception(), Some(exception)),
         }
         let mut out = Vec::new();

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 
 /// How a request ended, as far as the connection goes. What the bytes say is not part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,8 +179,6 @@ impl fmt::Display for ResultCode {
     }
 }
 
-/// The bit that marks an exception reply in its function code.
-const EXCEPTION_BIT: u8 = 0x80;
 /// The bytes of a frame up to and with its length field.
 const LENGTH_END: usize = 6;
 /// Replies to functions 5, 6, 15 and 16: the function, an address, a value or quantity.
@@ -263,15 +262,16 @@ fn frame(sent: &[u8], header: &[u8], unit: u8, pdu: &[u8]) -> ResultCode {
     else {
         return ResultCode::Generic;
     };
+    let function = FunctionCode(function);
     if header[2..4] != [0, 0] {
         ResultCode::InvalidHeader
     } else if header[..2] != request.transaction_id {
         ResultCode::TransactionMismatch
     } else if unit != request.unit {
         ResultCode::UnitMismatch
-    } else if function & !EXCEPTION_BIT != request.pdu[0] {
+    } else if function.without_exception_bit().0 != request.pdu[0] {
         ResultCode::FunctionMismatch
-    } else if function & EXCEPTION_BIT != 0 {
+    } else if function.is_exception_reply() {
         exception(body)
     } else {
         echo(&request, pdu)

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::path::FieldPath;
 use super::tree::{Duplicate, InvalidScalar, Node, Span};
 use crate::limits;
+use crate::problem::Problem;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +189,16 @@ impl Diagnostic {
     }
 }
 
-/// `path: message; help`, as the control plane shows it.
+impl Diagnostic {
+    /// Drops the span and the suggestion; the help says what was probably meant.
+    fn into_problem(self) -> Problem {
+        let advice: Vec<String> = self.advice().collect();
+        let help = (!advice.is_empty()).then(|| advice.join("; "));
+        Problem { message: self.full_message(), help, path: self.path }
+    }
+}
+
+/// Formats as `path: message; help`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
@@ -325,15 +335,16 @@ impl Mistakes {
         self.list.len()
     }
 
-    /// As lines without places, for what came without a file.
-    pub fn into_lines(self) -> Vec<String> {
+    /// Returns the mistakes without their spans, for a document that did not come from a file. If
+    /// some were not kept, the last problem says how many.
+    pub fn into_problems(self) -> Vec<Problem> {
         let root = Node::from_json(&serde_json::Value::Null);
-        let line = |mistake: Mistake| mistake.place_in(&root).to_string();
-        let mut lines: Vec<_> = self.list.into_iter().map(line).collect();
+        let problem = |mistake: Mistake| mistake.place_in(&root).into_problem();
+        let mut problems: Vec<_> = self.list.into_iter().map(problem).collect();
         if self.more > 0 {
-            lines.push(format!("and {} more", self.more));
+            problems.push(Problem::of_whole(format!("and {} more", self.more)));
         }
-        lines
+        problems
     }
 }
 

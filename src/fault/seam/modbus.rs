@@ -7,6 +7,7 @@ use super::{AddressRange, Fault, Seam, SlaveEffect, affects, last_address, slave
 use crate::fault::form::EffectForms;
 use crate::fault::index::{IndexKey, KeyField};
 use crate::fault::{Engine, Verdict};
+use crate::modbus::wire::FunctionCode;
 
 /// The requests to a device's own Modbus server that a rule affects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct ModbusPlace {
     /// The unit id. The device answers all of them. `None` for every unit.
     pub unit: Option<u8>,
     /// The function code. `None` for every function.
-    pub function: Option<u8>,
+    pub function: Option<FunctionCode>,
     /// Registers of which the request touches at least one. `None` for every request.
     pub address: Option<AddressRange>,
 }
@@ -27,7 +28,7 @@ pub struct ModbusPlace {
 pub struct DeviceModbusRequest<'a> {
     pub device: &'a str,
     pub unit: u8,
-    pub function: u8,
+    pub function: FunctionCode,
     pub address: u16,
     /// The number of registers from `address` on that the request touches.
     pub quantity: u16,
@@ -49,7 +50,7 @@ impl ModbusPlace {
         IndexKey::new(Seam::Modbus)
             .name(KeyField::Device, device)
             .number(KeyField::Unit, self.unit)
-            .number(KeyField::Function, self.function)
+            .number(KeyField::Function, self.function.map(|function| function.0))
             .addresses(self.address.clone())
     }
 
@@ -86,7 +87,7 @@ impl Engine {
                 let last = last_address(request.address, request.quantity);
                 key.name(KeyField::Device, Some(request.device))
                     .number(KeyField::Unit, Some(request.unit))
-                    .number(KeyField::Function, Some(request.function))
+                    .number(KeyField::Function, Some(request.function.0))
                     .addresses(Some(request.address..=last))
             },
             || format!("{} unit {} function {}", request.device, request.unit, request.function),

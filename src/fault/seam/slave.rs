@@ -18,6 +18,7 @@ use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
 use crate::fault::{Delay, Engine, Verdict, result};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 use crate::notation::DurationText;
 
 /// The requests to a slave that a rule affects.
@@ -28,7 +29,7 @@ pub struct SlavePlace {
     /// The unit id. `None` for every unit.
     pub unit: Option<u8>,
     /// The function code. `None` for every function.
-    pub function: Option<u8>,
+    pub function: Option<FunctionCode>,
     /// Registers or coils of which the request touches at least one. `None` for every request.
     pub address: Option<AddressRange>,
     /// Values of which the request writes at least one (coils: 0 or 1). `None` for every request.
@@ -126,7 +127,7 @@ pub enum WireFault {
 pub struct SlaveRequest<'a> {
     pub slave: &'a str,
     pub unit: u8,
-    pub function: u8,
+    pub function: FunctionCode,
     pub address: u16,
     /// The number of registers or coils from `address` on that the request touches.
     pub quantity: u16,
@@ -405,7 +406,7 @@ impl SlavePlace {
             return key;
         }
         key.number(KeyField::Unit, self.unit)
-            .number(KeyField::Function, self.function)
+            .number(KeyField::Function, self.function.map(|function| function.0))
             .name(KeyField::Action, self.action.as_deref())
             .flag(KeyField::Value, self.value.is_some())
             .addresses(self.address.clone())
@@ -450,7 +451,7 @@ impl SlaveRequest<'_> {
         let key = key
             .name(KeyField::Peer, Some(self.slave))
             .number(KeyField::Unit, Some(self.unit))
-            .number(KeyField::Function, Some(self.function))
+            .number(KeyField::Function, Some(self.function.0))
             .flag(KeyField::Value, !self.values.is_empty())
             .addresses(Some(self.address..=last_address(self.address, self.quantity)));
         match &self.from {

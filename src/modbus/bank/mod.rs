@@ -93,7 +93,8 @@ impl Bank {
     pub fn handle(&mut self, pdu: &[u8], now: VirtualTime, reply: &mut ReplyPdu) {
         let done = RequestPdu::parse(pdu).and_then(|request| self.carry_out(&request, now, reply));
         if let Err(exception) = done {
-            reply.exception(pdu.first().copied().unwrap_or(0), exception);
+            let function = wire::FunctionCode(pdu.first().copied().unwrap_or(0));
+            reply.exception(function, exception);
         }
     }
 

@@ -108,8 +108,8 @@ impl ReceivedRequest {
         &self.pdu[..self.len]
     }
 
-    pub(crate) fn function(&self) -> u8 {
-        self.pdu[0]
+    pub(crate) fn function(&self) -> wire::FunctionCode {
+        wire::FunctionCode(self.pdu[0])
     }
 }
 

@@ -7,11 +7,13 @@
 //! (the MBAP header).
 
 mod exception;
+mod function;
 mod mbap;
 mod reply;
 mod request;
 
 pub use self::exception::Exception;
+pub use self::function::FunctionCode;
 pub use self::mbap::{Frame, FrameError, MbapHeader, split_frame, write_frame};
 pub use self::reply::ReplyPdu;
 pub use self::request::RequestPdu;

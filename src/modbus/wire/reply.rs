@@ -1,6 +1,6 @@
 //! Reply PDUs.
 
-use super::Exception;
+use super::{Exception, FunctionCode};
 use crate::limits;
 
 /// A reply PDU in a buffer of its own, filled in place and used again for the next one.
@@ -32,21 +32,23 @@ impl ReplyPdu {
     #[must_use]
     pub fn as_exception(&self) -> Option<Exception> {
         match *self.pdu() {
-            [function, code] if function & Exception::BIT != 0 => Some(Exception(code)),
+            [function, code] if FunctionCode(function).is_exception_reply() => {
+                Some(Exception(code))
+            }
             _ => None,
         }
     }
 
     /// Becomes an exception reply to `function`.
-    pub fn exception(&mut self, function: u8, exception: Exception) {
+    pub fn exception(&mut self, function: FunctionCode, exception: Exception) {
         self.clear();
-        self.push(&[function | Exception::BIT, exception.0]);
+        self.push(&[function.exception_reply().0, exception.0]);
     }
 
     /// Becomes a reply of plain 16-bit fields, as those to functions 5, 6, 15, 16 and 22 are.
-    pub fn fields(&mut self, function: u8, fields: &[u16]) {
+    pub fn fields(&mut self, function: FunctionCode, fields: &[u16]) {
         self.clear();
-        self.push(&[function]);
+        self.push(&[function.0]);
         for field in fields {
             self.push(&field.to_be_bytes());
         }
@@ -54,7 +56,7 @@ impl ReplyPdu {
 
     /// Becomes a reply with registers behind a byte count (functions 3, 4 and 23); at most
     /// [`limits::READ_REGISTERS`], the rest is left out.
-    pub fn words(&mut self, function: u8, words: &[u16]) {
+    pub fn words(&mut self, function: FunctionCode, words: &[u16]) {
         let words = &words[..words.len().min(usize::from(*limits::READ_REGISTERS.end()))];
         let len = words.len() * 2;
         self.head(function, len);
@@ -67,7 +69,7 @@ impl ReplyPdu {
 
     /// Becomes a reply with bytes behind a byte count (functions 1, 2 and 17); at most 251, the
     /// rest is left out.
-    pub fn bytes(&mut self, function: u8, bytes: impl ExactSizeIterator<Item = u8>) {
+    pub fn bytes(&mut self, function: FunctionCode, bytes: impl ExactSizeIterator<Item = u8>) {
         let len = bytes.len().min(limits::PDU_BYTES - 2);
         self.head(function, len);
         for (slot, byte) in self.bytes[2..2 + len].iter_mut().zip(bytes) {
@@ -77,9 +79,9 @@ impl ReplyPdu {
     }
 
     /// Function and byte count; `count` is at most 251.
-    fn head(&mut self, function: u8, count: usize) {
+    fn head(&mut self, function: FunctionCode, count: usize) {
         self.clear();
-        self.push(&[function, u8::try_from(count).unwrap_or(u8::MAX)]);
+        self.push(&[function.0, u8::try_from(count).unwrap_or(u8::MAX)]);
     }
 
     /// Appends bytes. What is beyond the buffer is left out, which the callers above never reach.
@@ -98,14 +100,14 @@ mod tests {
     #[test]
     fn each_kind_of_reply_has_its_bytes() {
         let mut reply = ReplyPdu::default();
-        reply.words(3, &[0x0102, 0xA0B0]);
+        reply.words(FunctionCode::READ_HOLDING_REGISTERS, &[0x0102, 0xA0B0]);
         assert_eq!(reply.pdu(), [3, 4, 1, 2, 0xA0, 0xB0]);
         assert_eq!(reply.as_exception(), None);
-        reply.bytes(1, [0xCD, 0x01].into_iter());
+        reply.bytes(FunctionCode::READ_COILS, [0xCD, 0x01].into_iter());
         assert_eq!(reply.pdu(), [1, 2, 0xCD, 0x01]);
-        reply.fields(22, &[4, 0xF2, 0x25]);
+        reply.fields(FunctionCode::MASK_WRITE_REGISTER, &[4, 0xF2, 0x25]);
         assert_eq!(reply.pdu(), [22, 0, 4, 0, 0xF2, 0, 0x25]);
-        reply.exception(3, Exception::ILLEGAL_DATA_ADDRESS);
+        reply.exception(FunctionCode::READ_HOLDING_REGISTERS, Exception::ILLEGAL_DATA_ADDRESS);
         assert_eq!(reply.pdu(), [0x83, 2]);
         assert_eq!(reply.as_exception(), Some(Exception::ILLEGAL_DATA_ADDRESS));
         reply.clear();
@@ -115,13 +117,13 @@ mod tests {
     #[test]
     fn a_reply_never_outgrows_a_pdu() {
         let mut reply = ReplyPdu::default();
-        reply.words(3, &[7; 1000]);
+        reply.words(FunctionCode::READ_HOLDING_REGISTERS, &[7; 1000]);
         assert_eq!(reply.pdu().len(), 252);
         assert_eq!(reply.pdu()[1], 250);
-        reply.bytes(1, [7; 1000].into_iter());
+        reply.bytes(FunctionCode::READ_COILS, [7; 1000].into_iter());
         assert_eq!(reply.pdu().len(), limits::PDU_BYTES);
         assert_eq!(reply.pdu()[1], 251);
-        reply.fields(16, &[7; 1000]);
+        reply.fields(FunctionCode::WRITE_MULTIPLE_REGISTERS, &[7; 1000]);
         assert_eq!(reply.pdu().len(), limits::PDU_BYTES);
     }
 }

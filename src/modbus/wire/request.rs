@@ -1,6 +1,6 @@
 //! Request PDUs.
 
-use super::Exception;
+use super::{Exception, FunctionCode};
 use crate::limits;
 
 /// A request that is well formed: its lengths, quantities and byte counts agree. Whether its
@@ -60,42 +60,46 @@ impl<'a> RequestPdu<'a> {
             return Err(Exception::ILLEGAL_FUNCTION);
         };
         let mut fields = PduFields(rest);
-        let request = match function {
-            1 => {
+        let request = match FunctionCode(function) {
+            FunctionCode::READ_COILS => {
                 let (address, quantity) = fields.range(limits::READ_BITS)?;
                 Self::ReadCoils { address, quantity }
             }
-            2 => {
+            FunctionCode::READ_DISCRETE_INPUTS => {
                 let (address, quantity) = fields.range(limits::READ_BITS)?;
                 Self::ReadDiscreteInputs { address, quantity }
             }
-            3 => {
+            FunctionCode::READ_HOLDING_REGISTERS => {
                 let (address, quantity) = fields.range(limits::READ_REGISTERS)?;
                 Self::ReadHoldingRegisters { address, quantity }
             }
-            4 => {
+            FunctionCode::READ_INPUT_REGISTERS => {
                 let (address, quantity) = fields.range(limits::READ_REGISTERS)?;
                 Self::ReadInputRegisters { address, quantity }
             }
-            5 => Self::WriteSingleCoil { address: fields.word()?, on: fields.switch()? },
-            6 => Self::WriteSingleRegister { address: fields.word()?, word: fields.word()? },
-            15 => {
+            FunctionCode::WRITE_SINGLE_COIL => {
+                Self::WriteSingleCoil { address: fields.word()?, on: fields.switch()? }
+            }
+            FunctionCode::WRITE_SINGLE_REGISTER => {
+                Self::WriteSingleRegister { address: fields.word()?, word: fields.word()? }
+            }
+            FunctionCode::WRITE_MULTIPLE_COILS => {
                 let (address, quantity) = fields.range(limits::WRITE_BITS)?;
                 let bytes = fields.counted(usize::from(quantity).div_ceil(8))?;
                 Self::WriteMultipleCoils { address, quantity, bytes }
             }
-            16 => {
+            FunctionCode::WRITE_MULTIPLE_REGISTERS => {
                 let (address, quantity) = fields.range(limits::WRITE_REGISTERS)?;
                 let bytes = fields.counted(usize::from(quantity) * 2)?;
                 Self::WriteMultipleRegisters { address, quantity, bytes }
             }
-            17 => Self::ReportServerId,
-            22 => Self::MaskWriteRegister {
+            FunctionCode::REPORT_SERVER_ID => Self::ReportServerId,
+            FunctionCode::MASK_WRITE_REGISTER => Self::MaskWriteRegister {
                 address: fields.word()?,
                 and_mask: fields.word()?,
                 or_mask: fields.word()?,
             },
-            23 => {
+            FunctionCode::READ_WRITE_MULTIPLE_REGISTERS => {
                 let (read_address, read_quantity) = fields.range(limits::READ_REGISTERS)?;
                 let (write_address, write_quantity) = fields.range(limits::READ_WRITE_REGISTERS)?;
                 let bytes = fields.counted(usize::from(write_quantity) * 2)?;
@@ -115,19 +119,19 @@ impl<'a> RequestPdu<'a> {
 
     /// The function code.
     #[must_use]
-    pub const fn function(&self) -> u8 {
+    pub const fn function(&self) -> FunctionCode {
         match self {
-            Self::ReadCoils { .. } => 1,
-            Self::ReadDiscreteInputs { .. } => 2,
-            Self::ReadHoldingRegisters { .. } => 3,
-            Self::ReadInputRegisters { .. } => 4,
-            Self::WriteSingleCoil { .. } => 5,
-            Self::WriteSingleRegister { .. } => 6,
-            Self::WriteMultipleCoils { .. } => 15,
-            Self::WriteMultipleRegisters { .. } => 16,
-            Self::ReportServerId => 17,
-            Self::MaskWriteRegister { .. } => 22,
-            Self::ReadWriteMultipleRegisters { .. } => 23,
+            Self::ReadCoils { .. } => FunctionCode::READ_COILS,
+            Self::ReadDiscreteInputs { .. } => FunctionCode::READ_DISCRETE_INPUTS,
+            Self::ReadHoldingRegisters { .. } => FunctionCode::READ_HOLDING_REGISTERS,
+            Self::ReadInputRegisters { .. } => FunctionCode::READ_INPUT_REGISTERS,
+            Self::WriteSingleCoil { .. } => FunctionCode::WRITE_SINGLE_COIL,
+            Self::WriteSingleRegister { .. } => FunctionCode::WRITE_SINGLE_REGISTER,
+            Self::WriteMultipleCoils { .. } => FunctionCode::WRITE_MULTIPLE_COILS,
+            Self::WriteMultipleRegisters { .. } => FunctionCode::WRITE_MULTIPLE_REGISTERS,
+            Self::ReportServerId => FunctionCode::REPORT_SERVER_ID,
+            Self::MaskWriteRegister { .. } => FunctionCode::MASK_WRITE_REGISTER,
+            Self::ReadWriteMultipleRegisters { .. } => FunctionCode::READ_WRITE_MULTIPLE_REGISTERS,
         }
     }
 
@@ -257,10 +261,11 @@ mod tests {
             .iter()
             .map(|pdu| {
                 let request = RequestPdu::parse(pdu).unwrap();
-                assert_eq!(request.function(), pdu[0]);
+                assert_eq!(request.function(), FunctionCode(pdu[0]));
                 (request.range(), request.values())
             })
             .collect();
+        assert_eq!(parsed.len(), FunctionCode::SUPPORTED.len());
         assert_eq!(
             parsed,
             [
@@ -281,8 +286,8 @@ mod tests {
 
     #[test]
     fn an_unknown_function_is_exception_1_whatever_follows_it() {
-        let known = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
-        for function in (0..=255).filter(|function| !known.contains(function)) {
+        let unknown = |function: &u8| !FunctionCode::SUPPORTED.contains(&FunctionCode(*function));
+        for function in (0..=255).filter(unknown) {
             for pdu in [vec![function], vec![function, 0, 0, 0, 0], vec![function; 253]] {
                 assert_eq!(RequestPdu::parse(&pdu), Err(Exception::ILLEGAL_FUNCTION), "{pdu:?}");
             }
@@ -358,7 +363,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(pdu in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(request) = RequestPdu::parse(&pdu) {
-                prop_assert_eq!(request.function(), pdu[0]);
+                prop_assert_eq!(request.function(), FunctionCode(pdu[0]));
                 let (_, quantity) = request.range();
                 let values = request.values().len();
                 prop_assert!(values == 0 || values == usize::from(quantity));

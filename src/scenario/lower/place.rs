@@ -8,12 +8,8 @@ use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, FaultTarget, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
+use crate::modbus::wire::FunctionCode;
 use crate::notation::shortened;
-
-/// The functions that a slave answers.
-const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
-/// The functions with values that a rule can name. Function 22 has masks.
-const WRITING: [u8; 5] = [5, 6, 15, 16, 23];
 
 /// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [
@@ -307,7 +303,7 @@ impl RuleValidator<'_> {
         Some(FaultTarget::Modbus(ModbusPlace {
             device,
             unit: map.unit,
-            function: map.function,
+            function: map.function.map(FunctionCode),
             address: map.address.map(raw::RangeText::inclusive),
         }))
     }
@@ -344,7 +340,7 @@ impl RuleValidator<'_> {
         Some(FaultTarget::Slave(SlavePlace {
             slave: name,
             unit: map.unit,
-            function: map.function,
+            function: map.function.map(FunctionCode),
             address: map.address.map(raw::RangeText::inclusive),
             value: map.value.map(raw::RangeText::inclusive),
             action,
@@ -353,8 +349,8 @@ impl RuleValidator<'_> {
 
     /// Checks that slaves answer the function, and that it has everything else that the place names.
     fn check_function(&mut self, map: &raw::Place) {
-        let Some(function) = map.function else { return };
-        if !FUNCTIONS.contains(&function) {
+        let Some(function) = map.function.map(FunctionCode) else { return };
+        if !FunctionCode::SUPPORTED.contains(&function) {
             let mistake = self
                 .place_mistake(
                     "function",
@@ -364,16 +360,20 @@ impl RuleValidator<'_> {
             self.mistake(mistake);
             return;
         }
-        if function == 17 && map.address.is_some() {
+        if function == FunctionCode::REPORT_SERVER_ID && map.address.is_some() {
             let message = "this never fires: function 17 names no address";
             self.mistake(self.place_mistake("address", message).on_key());
         }
         let Some(value) = map.value else { return };
-        if !WRITING.contains(&function) {
+        if !function.writes_values() {
             let message = format!("this never fires: function {function} writes no values");
             let help = "values are written by functions 5, 6, 15, 16 and 23";
             self.mistake(self.place_mistake("value", message).help(help).on_key());
-        } else if matches!(function, 5 | 15) && value.first > 1 {
+        } else if matches!(
+            function,
+            FunctionCode::WRITE_SINGLE_COIL | FunctionCode::WRITE_MULTIPLE_COILS
+        ) && value.first > 1
+        {
             let message = "this never fires: a coil's value is 0 or 1";
             self.mistake(self.place_mistake("value", message));
         }
@@ -405,11 +405,15 @@ impl RuleValidator<'_> {
             return;
         }
         let Some(address) = map.address else { return };
-        if !units.iter().any(|(_, unit)| unit_has(unit, map.function, address)) {
-            let which = match map.function {
-                Some(1 | 5 | 15) => "coils",
-                Some(2) => "discrete inputs",
-                Some(4) => "input registers",
+        if !units.iter().any(|(_, unit)| unit_has(unit, map.function.map(FunctionCode), address)) {
+            let which = match map.function.map(FunctionCode) {
+                Some(
+                    FunctionCode::READ_COILS
+                    | FunctionCode::WRITE_SINGLE_COIL
+                    | FunctionCode::WRITE_MULTIPLE_COILS,
+                ) => "coils",
+                Some(FunctionCode::READ_DISCRETE_INPUTS) => "discrete inputs",
+                Some(FunctionCode::READ_INPUT_REGISTERS) => "input registers",
                 Some(_) => "holding registers",
                 None => "coils, inputs or registers",
             };
@@ -454,7 +458,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
 }
 
 /// Returns whether a unit has something at an address that the function reaches.
-fn unit_has(unit: &UnitLayout, function: Option<u8>, address: raw::RangeText) -> bool {
+fn unit_has(unit: &UnitLayout, function: Option<FunctionCode>, address: raw::RangeText) -> bool {
     let overlaps = |first: u16, count: u32| {
         let first = u32::from(first);
         first <= u32::from(address.last) && u32::from(address.first) < first + count
@@ -474,9 +478,13 @@ fn unit_has(unit: &UnitLayout, function: Option<u8>, address: raw::RangeText) ->
         })
     };
     match function {
-        Some(1 | 5 | 15) => bits(&unit.coils),
-        Some(2) => bits(&unit.discrete),
-        Some(4) => registers(&unit.input),
+        Some(
+            FunctionCode::READ_COILS
+            | FunctionCode::WRITE_SINGLE_COIL
+            | FunctionCode::WRITE_MULTIPLE_COILS,
+        ) => bits(&unit.coils),
+        Some(FunctionCode::READ_DISCRETE_INPUTS) => bits(&unit.discrete),
+        Some(FunctionCode::READ_INPUT_REGISTERS) => registers(&unit.input),
         Some(_) => registers(&unit.holding),
         None => {
             bits(&unit.coils)

@@ -10,7 +10,7 @@ use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::modbus::server::{ModbusService, OK, ReceivedRequest};
-use crate::modbus::wire::{self, Exception, ReplyPdu};
+use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
 
 /// Registers of one read at the most.
 const MOST: usize = *limits::READ_REGISTERS.end() as usize;
@@ -25,7 +25,7 @@ impl DeviceSession {
     }
 
     /// The registers of a read, all from one reading of the meter.
-    fn read(&self, function: u8, address: u16, quantity: u16, reply: &mut ReplyPdu) {
+    fn read(&self, function: FunctionCode, address: u16, quantity: u16, reply: &mut ReplyPdu) {
         let device = &self.0.parts.device;
         let snapshot = device.snapshot();
         let map = snapshot.view.config.register_map();
@@ -65,7 +65,12 @@ impl ModbusService for DeviceSession {
 
     fn execute(&self, request: &ReceivedRequest, reply: &mut ReplyPdu) {
         let function = request.function();
-        if function != 4 && !(function == 3 && self.0.function_3) {
+        let readable = match function {
+            FunctionCode::READ_INPUT_REGISTERS => true,
+            FunctionCode::READ_HOLDING_REGISTERS => self.0.function_3,
+            _ => false,
+        };
+        if !readable {
             reply.exception(function, Exception::ILLEGAL_FUNCTION);
             return;
         }
