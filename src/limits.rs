@@ -321,7 +321,7 @@ pub const MQTT_PING: Duration = Duration::from_secs(MQTT_KEEP_ALIVE.as_secs() * 
 /// Real time until a broker has to have taken a client, with all of name, connect and TLS.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
 /// Real time of a connect that a clock movement waits for: a broker beside the house answers within
-/// it, and one that does not must not hold the clock up until [`SETTLE`].
+/// it, and one that does not must not hold the clock up until [`QUIESCENCE_TIMEOUT`].
 pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
 /// Real time that a broker has to take a message; one that does not read is dropped.
 pub const MQTT_WRITE: Duration = Duration::from_secs(2);
@@ -339,7 +339,7 @@ pub const MQTT_PACKET_BYTES: usize = 1024;
 pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
-pub const SETTLE: Duration = Duration::from_secs(10);
+pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Real time that the connections and tasks of a house get to end in after Ctrl-C, before the process
 /// ends without waiting for them.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! The one form in which every validator says what is wrong with a value.
+//! The error type that all validators share.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl Problem {
 
     /// Creates a problem of the document as a whole.
     #[must_use]
-    pub fn of_whole(message: impl Into<String>) -> Self {
+    pub fn of_document(message: impl Into<String>) -> Self {
         Self::new("", message)
     }
 

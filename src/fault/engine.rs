@@ -20,8 +20,8 @@ use super::episode::{EpisodeLog, Episodes};
 use super::index::{IndexKey, RuleIndex};
 use super::seam::{Fault, Seam};
 use super::{Delay, Trigger, TriggerState, WindowBudget};
-use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
-use crate::journal::{Event, Journal, shortened};
+use crate::clock::{Clock, Sleep, VirtualTime, WakeHandle};
+use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::rng::{Draws, RandomStream};
 
@@ -116,7 +116,7 @@ pub(super) struct Inner {
     found: Vec<u32>,
     generation: u64,
     /// Sleepers that each change of the rules wakes.
-    watchers: Vec<Alarm>,
+    watchers: Vec<WakeHandle>,
     /// Sends the generation to [`Engine::changes`].
     generations: watch::Sender<u64>,
     episodes: EpisodeLog,
@@ -131,7 +131,7 @@ pub(super) struct RuleEntry {
     evaluated: u64,
     fired: u64,
     overruled: u64,
-    holds: Vec<Alarm>,
+    holds: Vec<WakeHandle>,
     /// The beginning of the window in which a state was counted last.
     window: Option<VirtualTime>,
 }
@@ -342,7 +342,7 @@ impl Engine {
             };
             decide(&entry.rule.fault, &mut evaluation);
             if evaluation.fired {
-                entry.record_fired(&self.journal, seam, shortened(at()));
+                entry.record_fired(&self.journal, seam, truncate_text(at()));
             }
         });
     }
@@ -360,7 +360,7 @@ impl Engine {
     }
 
     fn record_change(&self, rule: &Arc<str>, change: &'static str) {
-        self.journal.write(Event::RuleChanged { rule: Arc::clone(rule), change });
+        self.journal.record(Event::RuleChanged { rule: Arc::clone(rule), change });
     }
 }
 
@@ -373,7 +373,7 @@ pub(super) struct RuleEvaluation<'a> {
     state: &'a mut TriggerState,
     evaluated: &'a mut u64,
     overruled: &'a mut u64,
-    holds: &'a mut Vec<Alarm>,
+    holds: &'a mut Vec<WakeHandle>,
     /// The draws of this match, once it is counted.
     draws: Option<Draws>,
     now: VirtualTime,
@@ -405,8 +405,8 @@ impl RuleEvaluation<'_> {
     pub fn hold(&mut self, lasts: Option<Duration>) -> Sleep {
         let until = lasts.map_or(VirtualTime::MAX, |lasts| self.now.after(lasts));
         let sleep = self.engine.clock.sleep_until(until);
-        self.holds.retain(|alarm| !alarm.is_over());
-        self.holds.push(sleep.alarm());
+        self.holds.retain(|handle| !handle.is_finished());
+        self.holds.push(sleep.wake_handle());
         sleep
     }
 }
@@ -424,7 +424,7 @@ impl Inner {
         self.episodes.renew(self.rules.iter().filter_map(armed));
         self.generation += 1;
         for watcher in self.watchers.drain(..) {
-            watcher.ring();
+            watcher.wake();
         }
         self.generations.send_replace(self.generation);
     }
@@ -443,8 +443,8 @@ impl Inner {
 
     /// Registers a sleep that the next change of the rules ends, and returns the generation.
     pub fn watch(&mut self, sleep: &Sleep) -> u64 {
-        self.watchers.retain(|alarm| !alarm.is_over());
-        self.watchers.push(sleep.alarm());
+        self.watchers.retain(|handle| !handle.is_finished());
+        self.watchers.push(sleep.wake_handle());
         self.generation
     }
 
@@ -493,19 +493,19 @@ impl RuleEntry {
     pub fn record_fired(&mut self, journal: &Journal, seam: Seam, at: String) {
         self.fired += 1;
         let rule = Arc::clone(&self.rule.id);
-        journal.write(Event::FaultFired { rule, seam: seam.as_str(), at });
+        journal.record(Event::FaultFired { rule, seam: seam.as_str(), at });
     }
 
     fn release(&mut self) -> usize {
-        let held = self.holds.iter().filter(|alarm| !alarm.is_over()).count();
-        for alarm in self.holds.drain(..) {
-            alarm.ring();
+        let held = self.holds.iter().filter(|handle| !handle.is_finished()).count();
+        for handle in self.holds.drain(..) {
+            handle.wake();
         }
         held
     }
 
     fn status(&mut self) -> RuleStatus {
-        self.holds.retain(|alarm| !alarm.is_over());
+        self.holds.retain(|handle| !handle.is_finished());
         RuleStatus {
             rule: self.rule.clone(),
             armed: self.state.armed,

@@ -28,14 +28,13 @@ enum FormKind<E> {
     /// A bare word.
     Word(E),
     /// A mapping of the word to figures.
-    Figures {
-        figures: FigureType,
-        read: Box<dyn Fn(&Value) -> Result<E, Problem> + Send + Sync>,
-        write: Box<dyn Fn(&E) -> Option<Value> + Send + Sync>,
-    },
+    Figures { figures: FigureType, read: ReadFigures<E>, write: WriteFigures<E> },
     /// Figures that another seam takes under this word, and the error text that says so.
     Refused(&'static str),
 }
+
+type ReadFigures<E> = Box<dyn Fn(&Value) -> Result<E, Problem> + Send + Sync>;
+type WriteFigures<E> = Box<dyn Fn(&E) -> Option<Value> + Send + Sync>;
 
 /// The type of an effect's figures.
 #[derive(Clone)]

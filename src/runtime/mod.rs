@@ -101,7 +101,7 @@ impl HouseCore {
         let clock = Clock::resume(start, scenario.speed, at);
         if dir.is_some() {
             // Until the first write, no client may see a later time than the one on disk.
-            clock.hold_at(at);
+            clock.set_limit(at);
         }
         let journal = Arc::new(Journal::new(clock.clone()));
         let rules = scenario.faults.clone();
@@ -199,7 +199,7 @@ impl HouseCore {
     /// Waits until every listener follows the rules of this generation of the engine or of a later
     /// one.
     pub async fn rules_applied(&self, generation: u64) {
-        self.peers.applied(generation).await;
+        self.peers.wait_applied(generation).await;
         for runtime in &self.devices {
             runtime.modbus.applied(generation).await;
         }
@@ -232,7 +232,7 @@ impl HouseCore {
             None => None,
         };
         if persistence.is_some() {
-            self.clock.hold_at(VirtualTime::ZERO);
+            self.clock.set_limit(VirtualTime::ZERO);
         }
         movement.reset(self.scenario.speed);
         for runtime in &self.devices {
@@ -316,7 +316,7 @@ fn action_client(
         clock: clock.clone(),
         engine: Arc::clone(engine),
         journal: Arc::clone(journal),
-        peers: peers.known().to_vec(),
+        peers: peers.peer_list().to_vec(),
         policy: scenario.outbound,
         brokers: scenario.mqtt_brokers.clone(),
         connections: peers.connections().clone(),

@@ -244,7 +244,7 @@ impl PersisterShared {
                 }
             }
             // Also where it could not be written: that was told, and the house goes on.
-            keeping.clock.hold_at(at);
+            keeping.clock.set_limit(at);
         };
         // What a panic had to say, the panic hook has said.
         let _ = spawn_blocking(write).await;
@@ -272,11 +272,11 @@ impl PersisterShared {
     /// Tells that something cannot be written, or can again.
     fn tell(&self, what: &str, written: io::Result<()>) {
         match written {
-            Ok(()) => self.journal.write(Event::StateGoesOn { what: what.into() }),
+            Ok(()) => self.journal.record(Event::StateGoesOn { what: what.into() }),
             Err(error) => {
                 tracing::error!(%what, %error, "state could not be written; it would be lost now");
                 let (what, error) = (what.into(), error.to_string());
-                self.journal.write(Event::StateNotWritten { what, error });
+                self.journal.record(Event::StateNotWritten { what, error });
             }
         }
     }

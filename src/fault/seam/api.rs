@@ -70,16 +70,22 @@ pub(super) static FORMS: LazyLock<EffectForms<ApiEffect>> = LazyLock::new(|| {
         "the API",
         vec![
             EffectForm::delay("answered later.", ApiEffect::Delay),
-            EffectForm::figures("status", "answered with this status.", read_status, |effect| {
-                let ApiEffect::Status { code, retry_after } = effect else { return None };
-                let code = StatusFigure(*code);
-                Some(match retry_after {
-                    None => Choice::Word(code),
-                    Some(seconds) => {
-                        Choice::Map(StatusWithRetry { code, retry_after: Some(Seconds(*seconds)) })
-                    }
-                })
-            }),
+            EffectForm::figures(
+                "status",
+                "answered with this status.",
+                |status| read_status(&status),
+                |effect| {
+                    let ApiEffect::Status { code, retry_after } = effect else { return None };
+                    let code = StatusFigure(*code);
+                    Some(match retry_after {
+                        None => Choice::Word(code),
+                        Some(seconds) => Choice::Map(StatusWithRetry {
+                            code,
+                            retry_after: Some(Seconds(*seconds)),
+                        }),
+                    })
+                },
+            ),
             EffectForm::refused(
                 "reset",
                 "a moment is known to slaves only; write the bare word `reset`",
@@ -126,8 +132,8 @@ pub(super) static FORMS: LazyLock<EffectForms<ApiEffect>> = LazyLock::new(|| {
     )
 });
 
-fn read_status(figures: StatusFigures) -> Result<ApiEffect, Problem> {
-    let (code, retry_after) = match figures {
+fn read_status(figures: &StatusFigures) -> Result<ApiEffect, Problem> {
+    let (code, retry_after) = match *figures {
         Choice::Word(code) => (code.0, None),
         Choice::Map(StatusWithRetry { code, retry_after }) => (code.0, retry_after),
     };

@@ -152,7 +152,7 @@ pub(super) static FORMS: LazyLock<EffectForms<MeterEffect>> = LazyLock::new(|| {
             EffectForm::figures(
                 "clock_drift",
                 "its clock is ahead by so much, or off as a mapping says.",
-                read_clock_drift,
+                |figures| read_clock_drift(&figures),
                 |effect| match effect {
                     MeterEffect::ClockDrift(drift) => Some(write_clock_drift(*drift)),
                     _ => None,
@@ -193,11 +193,11 @@ fn read_jump_back(kwh: f64) -> Result<MeterEffect, Problem> {
     }
 }
 
-fn read_clock_drift(figures: Choice<DurationText, DriftFigures>) -> Result<MeterEffect, Problem> {
+fn read_clock_drift(figures: &Choice<DurationText, DriftFigures>) -> Result<MeterEffect, Problem> {
     let millis = |time: Option<DurationText>| {
         time.map_or(0, |time| i64::try_from(time.0.as_millis()).unwrap_or(i64::MAX))
     };
-    let drift = match figures {
+    let drift = match *figures {
         Choice::Word(ahead) => ClockDrift { offset: millis(Some(ahead)), per_day: 0 },
         Choice::Map(DriftFigures { ahead: Some(_), behind: Some(_), .. }) => {
             return Err(Problem::of_whole("a clock is `ahead` or `behind`, not both"));

@@ -17,7 +17,7 @@ use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
 use crate::notation::scalar::scalar;
 use crate::notation::{DurationText, Seconds, shortened};
-use crate::outbound::HostAddress;
+use crate::outbound::{HostAddress, HostAddressError};
 
 /// Reads a scalar only to see whether it is right.
 pub type Check = fn(&str) -> Result<(), String>;
@@ -157,7 +157,7 @@ impl FromStr for SpeedText {
         let times = text.parse().map_err(|_| {
             format!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
         })?;
-        Speed::times(times).map(Self)
+        Speed::times(times).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -252,7 +252,7 @@ impl FromStr for Host {
                 "host `{shown}`: expected no scheme and no path, as heatpump.local:502"
             ));
         }
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: HostAddressError| error.to_string())
     }
 }
 
