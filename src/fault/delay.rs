@@ -76,7 +76,7 @@ impl Delay {
             }
             _ => return Ok(()),
         };
-        Err(Problem::of_whole(message))
+        Err(Problem::of_document(message))
     }
 }
 
@@ -133,8 +133,8 @@ impl TryFrom<DelayFigures> for Delay {
         };
         delay.check()?;
         match delay {
-            Self::Fixed(Duration::ZERO) => Err(Problem::of_whole("a delay of 0 is none")),
-            Self::Fixed(fixed) if fixed > Self::LONGEST => Err(Problem::of_whole(
+            Self::Fixed(Duration::ZERO) => Err(Problem::of_document("a delay of 0 is none")),
+            Self::Fixed(fixed) if fixed > Self::LONGEST => Err(Problem::of_document(
                 "longer than a day; for an answer that never comes use `hang` or `silence`",
             )),
             _ => Ok(delay),

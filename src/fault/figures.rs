@@ -48,7 +48,7 @@ impl DripFigures {
     /// Returns the number of bytes at a time, and the pause.
     pub fn values(&self) -> Result<(usize, Duration), Problem> {
         if self.every.0.is_zero() {
-            return Err(Problem::of_whole("`every` must be longer than 0"));
+            return Err(Problem::of_document("`every` must be longer than 0"));
         }
         Ok((self.bytes.unwrap_or(1) as usize, self.every.0))
     }

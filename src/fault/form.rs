@@ -88,7 +88,7 @@ impl<E> EffectForm<E> {
     ) -> Self {
         let read = move |value: &Value| {
             let figures = T::deserialize(value);
-            read(figures.map_err(|error| Problem::of_whole(error.to_string()))?)
+            read(figures.map_err(|error| Problem::of_document(error.to_string()))?)
         };
         let write = move |effect: &E| serde_json::to_value(write(effect)?).ok();
         let kind = FormKind::Figures {
@@ -200,13 +200,13 @@ impl<E: Clone + PartialEq> EffectForms<E> {
                 for form in forms() {
                     match &form.kind {
                         FormKind::Figures { read, .. } => return read(figures),
-                        FormKind::Refused(message) => return Err(Problem::of_whole(*message)),
+                        FormKind::Refused(message) => return Err(Problem::of_document(*message)),
                         FormKind::Word(_) => {}
                     }
                 }
             }
         }
-        Err(Problem::of_whole("this form of the effect does not fit here"))
+        Err(Problem::of_document("this form of the effect does not fit here"))
     }
 
     /// Returns the written form of an effect.

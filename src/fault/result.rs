@@ -50,15 +50,15 @@ pub fn of_slave(code: i32) -> Result<SlaveEffect, Problem> {
         }
         1 => {
             let message = "result 1 is what a healthy slave gives; leave the rule out";
-            return Err(Problem::of_whole(message));
+            return Err(Problem::of_document(message));
         }
         -6 | -21 => {
-            return Err(Problem::of_whole(format!(
+            return Err(Problem::of_document(format!(
                 "result {code} cannot happen: the device refuses such a definition"
             )));
         }
         _ => {
-            return Err(Problem::of_whole(format!(
+            return Err(Problem::of_document(format!(
                 "result {code}: a Modbus request ends with -1..-5, -7..-17, -19 or -101..-111"
             )));
         }
@@ -79,7 +79,7 @@ pub fn of_target(code: i32) -> Result<TargetEffect, Problem> {
         -20 => TargetEffect::BadContentLength,
         200..=599 => TargetEffect::Status(u16::try_from(code).unwrap_or(500)),
         _ => {
-            return Err(Problem::of_whole(format!(
+            return Err(Problem::of_document(format!(
                 "result {code}: an HTTP request ends with a status 200..599, or with -3, -4, -7 or -16..-20"
             )));
         }

@@ -85,7 +85,7 @@ pub(super) static FORMS: LazyLock<EffectForms<ActionEffect>> = LazyLock::new(|| 
                 "its requests keep running for this time.",
                 |lasts: DurationText| {
                     if lasts.0.is_zero() {
-                        return Err(Problem::of_whole(
+                        return Err(Problem::of_document(
                             "a hold of 0 is none; the bare word `hold` lasts until it is released",
                         ));
                     }

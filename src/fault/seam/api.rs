@@ -138,7 +138,7 @@ fn read_status(figures: &StatusFigures) -> Result<ApiEffect, Problem> {
         Choice::Map(StatusWithRetry { code, retry_after }) => (code.0, retry_after),
     };
     if !(400..=599).contains(&code) {
-        return Err(Problem::of_whole(format!("status {code}: expected an error, 400 to 599")));
+        return Err(Problem::of_document(format!("status {code}: expected an error, 400 to 599")));
     }
     Ok(ApiEffect::Status { code, retry_after: retry_after.map(|seconds| seconds.0) })
 }

@@ -55,7 +55,7 @@ pub(super) static FORMS: LazyLock<EffectForms<LiveEffect>> = LazyLock::new(|| {
                 "the event and those after it are held back for this time.",
                 |lasts: DurationText| {
                     if lasts.0.is_zero() {
-                        return Err(Problem::of_whole(
+                        return Err(Problem::of_document(
                             "a stall of 0 is none; the bare word `stall` lasts until it is released",
                         ));
                     }

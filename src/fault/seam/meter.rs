@@ -189,7 +189,7 @@ fn read_jump_back(kwh: f64) -> Result<MeterEffect, Problem> {
     if (0.001..=1e6).contains(&kwh) {
         Ok(MeterEffect::JumpBack((kwh * 1000.0).round() as u64))
     } else {
-        Err(Problem::of_whole(format!("{kwh} kWh: expected 0.001 to 1000000")))
+        Err(Problem::of_document(format!("{kwh} kWh: expected 0.001 to 1000000")))
     }
 }
 
@@ -200,7 +200,7 @@ fn read_clock_drift(figures: &Choice<DurationText, DriftFigures>) -> Result<Mete
     let drift = match *figures {
         Choice::Word(ahead) => ClockDrift { offset: millis(Some(ahead)), per_day: 0 },
         Choice::Map(DriftFigures { ahead: Some(_), behind: Some(_), .. }) => {
-            return Err(Problem::of_whole("a clock is `ahead` or `behind`, not both"));
+            return Err(Problem::of_document("a clock is `ahead` or `behind`, not both"));
         }
         Choice::Map(DriftFigures { ahead, behind: None, per_day }) => {
             ClockDrift { offset: millis(ahead), per_day: millis(per_day) }
@@ -210,7 +210,7 @@ fn read_clock_drift(figures: &Choice<DurationText, DriftFigures>) -> Result<Mete
         }
     };
     if drift == ClockDrift::default() {
-        return Err(Problem::of_whole(
+        return Err(Problem::of_document(
             "a clock that is off by 0 is right; say by how much, as 90s",
         ));
     }

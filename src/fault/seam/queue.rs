@@ -54,6 +54,6 @@ fn within(least: usize, most: usize, places: u8) -> Result<usize, Problem> {
     if (least..=most).contains(&places) {
         Ok(places)
     } else {
-        Err(Problem::of_whole(format!("expected {least} to {most} places, found {places}")))
+        Err(Problem::of_document(format!("expected {least} to {most} places, found {places}")))
     }
 }

@@ -94,7 +94,7 @@ pub(super) static FORMS: LazyLock<EffectForms<TargetEffect>> = LazyLock::new(|| 
 
 fn read_status(figures: StatusFigures) -> Result<TargetEffect, Problem> {
     match figures {
-        Choice::Map(status) if status.retry_after.is_some() => Err(Problem::of_whole(
+        Choice::Map(status) if status.retry_after.is_some() => Err(Problem::of_document(
             "Retry-After is known to the API only; for a target write a route",
         )),
         Choice::Word(code) => Ok(TargetEffect::Status(code.0)),
