@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, watch};
 use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
-use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
+use crate::device::{CivilTime, Device, Feature, Profile, Snapshot};
 use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
 use crate::net::http::StreamBreaker;
 use crate::net::http::json::JsonWriter;
+use crate::services::Readings;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {
@@ -34,12 +35,12 @@ pub(super) fn follow(call: &Call<'_>) -> HttpReply {
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
         seat: api.live.take(),
-        readings: api.device.readings(),
+        readings: Readings::new(Arc::clone(&api.device)),
         events,
         breaks: breaks.clone(),
         held: VecDeque::new(),
     };
-    api.device.tell(|device| Event::LiveFollowed { device });
+    api.device.record(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(client.serve()));
     HttpReply::events_with_breaker(queue, breaks)
 }
@@ -130,7 +131,7 @@ impl LiveSubscriber {
                 "not read"
             }
         };
-        self.device.tell(|device| Event::LiveEnded { device, cause });
+        self.device.record(|device| Event::LiveEnded { device, cause });
     }
 
     async fn follow(&mut self) -> SubscriptionEnd {
@@ -272,7 +273,7 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.raw("event: live\ndata: ");
     json.begin();
     for quantity in FIELDS {
-        let Some(name) = quantity.live() else { continue };
+        let Some(name) = quantity.live_field() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
             None if filled => json.plain(name, 0),
@@ -331,8 +332,11 @@ mod tests {
     fn every_field_of_the_table_is_sent_once() {
         let mut sent: Vec<_> = FIELDS.to_vec();
         sent.sort();
-        let table: Vec<_> =
-            Quantity::ALL.iter().copied().filter(|quantity| quantity.live().is_some()).collect();
+        let table: Vec<_> = Quantity::ALL
+            .iter()
+            .copied()
+            .filter(|quantity| quantity.live_field().is_some())
+            .collect();
         assert_eq!(sent, table);
     }
 }

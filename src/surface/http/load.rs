@@ -104,22 +104,22 @@ pub(super) fn upload<'a>(
 fn accept(call: &Call<'_>, image: ReceivedUpload) -> HttpReply {
     let ReceivedUpload { name, size, md5 } = image;
     let device = call.device();
-    let known = device.hardware().images.iter().find(|image| image.fits(&name, size, &md5));
+    let known = device.hardware().images.iter().find(|image| image.matches(&name, size, &md5));
     let firmware = known.map(|FirmwareImage { firmware, .. }| *firmware);
-    device.journal_upload(Event::FirmwareUploaded {
-        device: device.identity().id.shared(),
+    device.record(|device| Event::FirmwareUploaded {
+        device,
         name: journal::truncate_text(name),
         size,
         firmware: firmware.map(|firmware| firmware.to_string()),
     });
     if let Some(firmware) = firmware {
-        device.upgrade(firmware);
+        device.stage_firmware(firmware);
     }
     let text =
         format!("Receiving image: {size} bytes\nVerifying image: OK\nUpdate complete, rebooting\n");
     let reply = HttpReply::content(StatusCode::OK, "text/plain", text);
     // What comes behind the form is not read.
-    down(call, reply.with_close(), RebootCause::Updated)
+    down(call, reply.with_close(), RebootCause::FirmwareUpload)
 }
 
 async fn receive(call: &Call<'_>, body: body::BodyStream) -> Result<ReceivedUpload, HttpReply> {

@@ -102,7 +102,7 @@ async fn feed(device: Arc<Device>, mut file: OpenedFile, send: mpsc::Sender<Byte
                 if send.send(piece).await.is_err() {
                     return;
                 }
-                device.drain(bytes);
+                device.drain_supercapacitor(bytes);
             }
             Ok(None) => return,
             Err(error) => {
