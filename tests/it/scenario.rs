@@ -499,39 +499,29 @@ prop_compose! {
     }
 }
 
-fn delay() -> impl Strategy<Value = raw::DelayOf> {
+fn delay() -> impl Strategy<Value = serde_json::Value> {
     prop_oneof![
-        duration().prop_map(raw::Choice::Word),
-        [duration(), duration()]
-            .prop_map(|ends| raw::Choice::Map(raw::Distribution::Uniform(ends))),
-        (duration(), duration()).prop_map(|(median, p95)| {
-            raw::Choice::Map(raw::Distribution::Lognormal(raw::Lognormal { median, p95 }))
-        }),
+        duration().prop_map(|fixed| json!(fixed)),
+        [duration(), duration()].prop_map(|ends| json!({ "uniform": ends })),
+        (duration(), duration())
+            .prop_map(|(median, p95)| json!({ "lognormal": { "median": median, "p95": p95 } })),
     ]
 }
 
 fn effect() -> impl Strategy<Value = raw::Effect> {
-    use raw::{Choice, EffectOf, EffectWord};
+    use raw::{Choice, EffectFigures, EffectWord};
+    let word = |word: &str| Choice::Word(EffectWord::named(word).unwrap());
+    let figures = |word: &str, figures| Choice::Map(EffectFigures::new(word, figures).unwrap());
     prop_oneof![
-        proptest::sample::select(vec![
-            EffectWord::Hold,
-            EffectWord::OffByOne,
-            EffectWord::MalformedJson
-        ])
-        .prop_map(Choice::Word),
-        delay().prop_map(|delay| Choice::Map(EffectOf::Delay(delay))),
-        any::<i32>().prop_map(|code| Choice::Map(EffectOf::Result(code))),
-        duration().prop_map(|lasts| Choice::Map(EffectOf::Hold(lasts))),
-        Just(Choice::Map(EffectOf::Close(raw::Moment::Middle))),
-        (200_u16..600, any::<u32>()).prop_map(|(code, after)| {
-            let code = raw::StatusCode(code);
-            Choice::Map(EffectOf::Status(Choice::Map(raw::StatusOf {
-                code,
-                retry_after: Some(raw::Seconds(after)),
-            })))
+        proptest::sample::select(vec!["hold", "off_by_one", "malformed_json"]).prop_map(word),
+        delay().prop_map(move |delay| figures("delay", delay)),
+        any::<i32>().prop_map(move |code| figures("result", json!(code))),
+        duration().prop_map(move |lasts| figures("hold", json!(lasts))),
+        Just(figures("close", json!("middle"))),
+        (200_u16..600, any::<u32>()).prop_map(move |(code, after)| {
+            figures("status", json!({ "code": code, "retry_after": after }))
         }),
-        (200_u16..600)
-            .prop_map(|code| Choice::Map(EffectOf::Status(Choice::Word(raw::StatusCode(code))))),
+        (200_u16..600).prop_map(move |code| figures("status", json!(code))),
     ]
 }
 

@@ -5,7 +5,6 @@
 //! are used only if no mistake was found.
 
 mod device;
-mod effect;
 mod fault;
 mod meter;
 mod modbus;
