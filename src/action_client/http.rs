@@ -24,7 +24,7 @@ use super::classifier::{self, ExchangeEnd, ResultCode};
 use super::requester::Connected;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{HttpMethod, PreparedHttp, Scheme};
+use crate::device::actions::{HttpMethod, PreparedHttpRequest, Scheme};
 use crate::limits;
 use crate::net::inflight::TrackedStream;
 
@@ -50,7 +50,7 @@ pub(super) async fn exchange(
     clock: &Clock,
     tls: &Arc<ClientConfig>,
     connected: Connected,
-    request: &PreparedHttp,
+    request: &PreparedHttpRequest,
     deadline: VirtualTime,
 ) -> ResultCode {
     let Connected { stream, lost } = connected;
@@ -77,7 +77,7 @@ pub(super) async fn exchange(
 async fn handshake(
     tls: &Arc<ClientConfig>,
     stream: TrackedStream,
-    request: &PreparedHttp,
+    request: &PreparedHttpRequest,
 ) -> Option<TlsStream<TrackedStream>> {
     let name = ServerName::try_from(request.host.clone()).ok()?;
     TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.ok()
@@ -87,7 +87,7 @@ async fn handshake(
 async fn converse<S>(
     clock: &Clock,
     stream: S,
-    request: &PreparedHttp,
+    request: &PreparedHttpRequest,
     deadline: VirtualTime,
 ) -> ResultCode
 where
@@ -152,7 +152,7 @@ fn broken(tape: &TapeReader) -> ResultCode {
 }
 
 /// The request as hyper sends it; none where a header is not one.
-fn message(request: &PreparedHttp) -> Option<Request<Full<Bytes>>> {
+fn message(request: &PreparedHttpRequest) -> Option<Request<Full<Bytes>>> {
     let mut message = Request::builder().method(request.method.as_str()).uri(&request.target);
     let headers = message.headers_mut()?;
     for (name, value) in &request.headers {

@@ -16,7 +16,7 @@ use super::classifier::{self, ExchangeEnd, ResultCode};
 use super::requester::Connected;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{ModbusWrite, PreparedModbus};
+use crate::device::actions::{ModbusWrite, PreparedModbusRequest};
 use crate::limits;
 
 /// Bytes of each direction on the tape: the largest frame and a little of what should not follow.
@@ -26,7 +26,7 @@ const TAPE_BYTES: usize = 2 * limits::ADU_BYTES;
 pub(super) async fn exchange(
     clock: &Clock,
     connected: Connected,
-    request: &PreparedModbus,
+    request: &PreparedModbusRequest,
     transaction_id: u16,
     deadline: VirtualTime,
 ) -> ResultCode {

@@ -16,7 +16,7 @@ use super::classifier::{self, ExchangeEnd, ResultCode};
 use super::resolver::{ResolveError, Resolver, reachable};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
+use crate::device::actions::{PreparedHttpRequest, PreparedModbusRequest, PreparedRequest};
 use crate::fault::{self, ActionCall, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
@@ -87,12 +87,12 @@ impl Requester {
     pub(super) async fn carry_out(
         &self,
         caller: &ActionOrigin,
-        prepared: &Prepared,
+        prepared: &PreparedRequest,
     ) -> RequestOutcome {
         match prepared {
-            Prepared::Modbus(request) => self.modbus(caller, request).await,
+            PreparedRequest::Modbus(request) => self.modbus(caller, request).await,
             // Boxed: a TLS session is large, and most requests have none.
-            Prepared::Http(request) => Box::pin(self.http(caller, request)).await,
+            PreparedRequest::Http(request) => Box::pin(self.http(caller, request)).await,
         }
     }
 
@@ -101,7 +101,11 @@ impl Requester {
         self.transactions.lock().clear();
     }
 
-    async fn modbus(&self, caller: &ActionOrigin, request: &PreparedModbus) -> RequestOutcome {
+    async fn modbus(
+        &self,
+        caller: &ActionOrigin,
+        request: &PreparedModbusRequest,
+    ) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let values = request.write.values();
         let seam = |slave: &str| {
@@ -131,7 +135,7 @@ impl Requester {
         }
     }
 
-    async fn http(&self, caller: &ActionOrigin, request: &PreparedHttp) -> RequestOutcome {
+    async fn http(&self, caller: &ActionOrigin, request: &PreparedHttpRequest) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let path = request.target.split('?').next().unwrap_or_default();
         let seam = |target: &str| {

@@ -13,8 +13,8 @@ use super::actions::{
     Action, ActionRequest, AdmissionRefusal, Capacity, Definition, Queue, RequestStatus,
 };
 use super::config::WifiSettings;
-use super::config::table::{Applied, Lens, Object, Write, WriteContext};
-use super::network::{Neighbourhood, NetworkState, Pairing, Sighting, Site};
+use super::config::table::{Accessor, SettingsObject, WriteContext, WriteMode, WriteOutcome};
+use super::network::{NetworkInputs, NetworkState, Pairing, ScanResult, Site};
 use super::plug::PlugVoltages;
 use super::power::{self, Charge};
 use super::script::{Console, ScriptState};
@@ -454,22 +454,29 @@ impl Device {
     /// Its network as it is in `snapshot`.
     #[must_use]
     pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
-        let plug = self.meter.interface();
-        NetworkState::of(snapshot, plug, &self.identity.id, &self.site, self.seed)
+        self.network_inputs(&snapshot.view).state(self.meter.interface(), snapshot.now)
     }
 
     /// Whether it has a network, by cable or not, as it is in `view`.
     #[must_use]
     pub fn is_online(&self, view: &View) -> bool {
-        let (id, site, wifi) = (&self.identity.id, &self.site, &view.config.wifi);
-        site.ethernet_up(&view.config)
-            || Neighbourhood { id, site, seed: self.seed, wifi }.lets_in(view.pairing.is_some())
+        self.site.ethernet_up(&view.config) || self.network_inputs(view).wifi_connects()
+    }
+
+    fn network_inputs<'a>(&'a self, view: &'a View) -> NetworkInputs<'a> {
+        NetworkInputs {
+            id: &self.identity.id,
+            site: &self.site,
+            seed: self.seed,
+            config: &view.config,
+            pairing: view.pairing.is_some(),
+        }
     }
 
     /// The voltages on its plugs as they are in `snapshot`.
     #[must_use]
     pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
-        let plug = PlugVoltages::of(
+        let plug = PlugVoltages::new(
             snapshot,
             self.meter.interface(),
             &self.identity.id,
@@ -484,10 +491,8 @@ impl Device {
 
     /// What a scan for Wi-Fi networks finds at this moment, the strongest first.
     #[must_use]
-    pub fn scan(&self) -> Vec<Sighting> {
-        let (id, site, seed) = (&self.identity.id, &self.site, self.seed);
-        let wifi = &self.view().config.wifi;
-        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    pub fn scan(&self) -> Vec<ScanResult> {
+        self.network_inputs(&self.view()).scan(self.clock.now())
     }
 
     /// Opens the window of a WPS pairing, anew where one is open.
@@ -592,19 +597,19 @@ impl Device {
     /// Every field that was refused, with nothing changed.
     pub fn write<T: Clone>(
         &self,
-        object: &Object<T>,
+        object: &SettingsObject<T>,
         given: &serde_json::Value,
-        write: Write,
+        write: WriteMode,
     ) -> Result<T, Vec<Problem>> {
         let written = self.change(|view| {
             let before = &view.config;
             let around =
-                WriteContext { before: Some(before), id: &self.identity.id, site: &self.site };
-            let now = (object.of.get)(before);
-            let Applied { value, changed, unknown } =
+                WriteContext { id: &self.identity.id, ethernet_up: self.site.ethernet_up(before) };
+            let now = (object.accessor.get)(before);
+            let WriteOutcome { value, changed, unknown } =
                 object.apply(now, given, write, view.firmware, &around)?;
             let mut config = Config::clone(before);
-            (object.of.get_mut)(&mut config).clone_from(&value);
+            (object.accessor.get_mut)(&mut config).clone_from(&value);
             let (device, object) = (|| self.identity.id.shared(), object.name);
             let ignored = (!unknown.is_empty()).then(|| Event::KeysIgnored {
                 device: device(),
@@ -620,7 +625,7 @@ impl Device {
 
     /// Puts another value in place of one part of the configuration, which `name` is what the journal
     /// calls; the rules of a write do not hold here.
-    pub fn replace_part<T: Clone>(&self, name: &'static str, part: Lens<Config, T>, value: &T) {
+    pub fn replace_part<T: Clone>(&self, name: &'static str, part: Accessor<Config, T>, value: &T) {
         let changed: Result<(), Infallible> = self.change(|view| {
             let mut config = Config::clone(&view.config);
             (part.get_mut)(&mut config).clone_from(value);
@@ -698,7 +703,7 @@ impl Device {
         let ids =
             self.admit(&mut state.queue, action).map_err(|refused| self.refused(id, refused))?;
         let status_ids: Vec<u64> = ids.clone().collect();
-        let dropped = action.enabled().count() - status_ids.len();
+        let dropped = action.enabled_requests().count() - status_ids.len();
         let more = state.queue.reserved() != reserved;
         self.journal.write(Event::CallAdmitted {
             device: self.identity.id.shared(),
@@ -722,7 +727,7 @@ impl Device {
             id,
             finished: false,
         };
-        let requests = ids.map(ticket).zip(action.enabled().cloned()).collect();
+        let requests = ids.map(ticket).zip(action.enabled_requests().cloned()).collect();
         Ok(Run { definition, action: name, requests, dropped })
     }
 
@@ -734,7 +739,7 @@ impl Device {
         if verdict.disabled || !action.enable {
             return Err(CallRefused::Disabled);
         }
-        let wanted = action.enabled().count();
+        let wanted = action.enabled_requests().count();
         if wanted == 0 {
             return Err(CallRefused::NothingEnabled);
         }

@@ -35,7 +35,7 @@ pub use self::handle::{
 pub use self::hardware::{FirmwareImage, Hardware};
 pub use self::identity::{DeviceId, Firmware, Identity, License};
 pub use self::power::{Power, RebootCause};
-pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
+pub use self::profile::{FEATURES, Feature, FeatureRow, LicensedFeature, Profile};
 pub use self::reception::Readings;
 pub use self::saved::{Resumed, Saved};
 pub use self::snapshot::{Boot, BootId, Snapshot};

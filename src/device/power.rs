@@ -84,7 +84,7 @@ impl Charge {
 pub(super) fn records_alone(config: &Config, firmware: Firmware, site: &Site) -> bool {
     config.settings.services.sd.recorder_mode
         && !site.usb
-        && Profile::of(firmware).has(Feature::RecorderMode)
+        && Profile::new(firmware).has(Feature::RecorderMode)
 }
 
 impl Device {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::handle::{Device, DeviceState};
-use super::{Feature, Licensed, Profile};
+use super::{Feature, LicensedFeature, Profile};
 use crate::journal::Event;
 use crate::limits;
 
@@ -69,8 +69,8 @@ impl Device {
     fn set_running(&self, mut state: MutexGuard<'_, DeviceState>, run: bool) -> bool {
         let settled = std::mem::replace(&mut state.script.settled, true);
         let script = state.config.script.clone();
-        let allowed = self.identity().license.includes(Licensed::BerryRun)
-            && Profile::of(state.firmware).has(Feature::Berry);
+        let allowed = self.identity().license.includes(LicensedFeature::BerryRun)
+            && Profile::new(state.firmware).has(Feature::Berry);
         let before = state.script.runs;
         // One that runs was started with a script that may be gone by now.
         let runs = run && (before || (allowed && script.is_some()));

@@ -46,7 +46,11 @@ impl Snapshot {
     /// The same of any reading.
     #[must_use]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
-        let value = reading.get(quantity)?.shifted(scalers::shift(self, quantity));
+        let value = reading.get(quantity)?.shifted(scalers::shift(
+            &self.view.config,
+            self.meter.meter.as_deref(),
+            quantity,
+        ));
         let factor = self.view.config.meter.conv_factor;
         if !quantity.unit().converts() || factor == Decimal::ONE {
             return Some(value);
@@ -117,7 +121,7 @@ impl Snapshot {
     /// The time by the device's clock.
     #[must_use]
     pub fn system_time(&self) -> CivilTime {
-        CivilTime::of(self.time)
+        CivilTime::new(self.time)
     }
 
     /// The time of the newest reading by the meter's clock, as the device corrects it; none before
@@ -132,7 +136,7 @@ impl Snapshot {
     #[must_use]
     pub fn meter_time_of(&self, reading: &Reading) -> CivilTime {
         let settings = &self.view.config.meter;
-        CivilTime::of(if settings.sync_time_offset_with_ntp {
+        CivilTime::new(if settings.sync_time_offset_with_ntp {
             let ago = SignedDuration::try_from(self.now.since(reading.at)).unwrap_or_default();
             self.time.checked_sub(ago).unwrap_or(self.time)
         } else {

@@ -69,7 +69,7 @@ async fn agrees(
     let device = twin.house.devices().next().unwrap();
     let live = follow(twin).await;
     twin.advance(device.next_reading().unwrap().since(twin.house.clock().now())).await;
-    let time = CivilTime::of(expected(twin));
+    let time = CivilTime::new(expected(twin));
     let (shown, local) = (time.date_time().to_string(), time.date_time_local().to_string());
     let second = time.timestamp().as_second();
 

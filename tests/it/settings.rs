@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use wwsim::device::Config;
-use wwsim::device::config::table::{Object, SchemaSide};
+use wwsim::device::config::table::{SchemaSide, SettingsObject};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::journal::Event;
 
@@ -293,12 +293,12 @@ fn breaking(schema: &Value) -> Vec<Value> {
 }
 
 /// Breaks each field in each way, by PUT and by POST.
-async fn break_all<T: Clone>(path: &str, object: &Object<T>) {
+async fn break_all<T: Clone>(path: &str, object: &SettingsObject<T>) {
     let twin = TestHouse::start("").await;
     let id = "A842E39F8124".parse().unwrap();
     let factory = Config::factory(&id);
     let mut fields = Vec::new();
-    leaves(&object.schema(SchemaSide::Write, (object.of.get)(&factory)), "", &mut fields);
+    leaves(&object.schema(SchemaSide::Write, (object.accessor.get)(&factory)), "", &mut fields);
     for (field, schema) in &fields {
         for value in breaking(schema) {
             let body = nested(field, value.clone()).to_string();
@@ -346,14 +346,14 @@ async fn each_mqtt_field_is_refused_in_each_way_it_can_be_wrong() {
 }
 
 /// The least and the most, and every word: what the schema allows at its edges is taken.
-async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
+async fn take_all<T: Clone>(path: &str, object: &SettingsObject<T>, with: &Value) {
     let twin = TestHouse::start("").await;
     // So that power may be saved.
     twin.set("PUT", ETH, &json!({"enable": false})).await;
     let id = "A842E39F8124".parse().unwrap();
     let factory = Config::factory(&id);
     let mut fields = Vec::new();
-    leaves(&object.schema(SchemaSide::Write, (object.of.get)(&factory)), "", &mut fields);
+    leaves(&object.schema(SchemaSide::Write, (object.accessor.get)(&factory)), "", &mut fields);
     for (field, schema) in &fields {
         let mut good = vec![schema["default"].clone()];
         good.extend(["minimum", "maximum"].iter().filter_map(|bound| schema.get(*bound).cloned()));
@@ -384,7 +384,7 @@ async fn take_all<T: Clone>(path: &str, object: &Object<T>, with: &Value) {
 
 /// Sets each field that is only stored to all that it may be; nothing that the device shows of itself
 /// and its meter moves.
-async fn set_stored<T: Clone>(twin: &TestHouse, path: &str, object: &Object<T>) {
+async fn set_stored<T: Clone>(twin: &TestHouse, path: &str, object: &SettingsObject<T>) {
     let shown = async || {
         let mut all = Vec::new();
         for path in
@@ -397,7 +397,7 @@ async fn set_stored<T: Clone>(twin: &TestHouse, path: &str, object: &Object<T>) 
     let before = shown().await;
     let factory = Config::factory(&"A842E39F8124".parse().unwrap());
     let mut fields = Vec::new();
-    leaves(&object.schema(SchemaSide::Write, (object.of.get)(&factory)), "", &mut fields);
+    leaves(&object.schema(SchemaSide::Write, (object.accessor.get)(&factory)), "", &mut fields);
     let stored: Vec<_> = object.fields.iter().filter(|field| field.stored_only).collect();
     assert!(!stored.is_empty());
     for field in stored {

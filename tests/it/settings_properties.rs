@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wwsim::clock::{Clock, Speed};
-use wwsim::device::config::table::{Object, SchemaSide, Write};
+use wwsim::device::config::table::{SchemaSide, SettingsObject, WriteMode};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::device::{self, Config, Device, Firmware, Identity, License};
 use wwsim::fault::Engine;
@@ -119,9 +119,9 @@ fn device() -> Arc<Device> {
 /// The schemas of an object: of what it takes, and of what it shows.
 type Schemas = LazyLock<[Validator; 2]>;
 
-fn schemas<T>(object: &Object<T>) -> [Validator; 2] {
+fn schemas<T>(object: &SettingsObject<T>) -> [Validator; 2] {
     let factory = Config::factory(&"A842E39F8124".parse().unwrap());
-    let of = |side| object.schema(side, (object.of.get)(&factory));
+    let of = |side| object.schema(side, (object.accessor.get)(&factory));
     [SchemaSide::Write, SchemaSide::Read].map(|side| jsonschema::validator_for(&of(side)).unwrap())
 }
 
@@ -133,10 +133,10 @@ static MQTT_SCHEMAS: Schemas = LazyLock::new(|| schemas(&MQTT_SETTINGS));
 
 /// Writes `given` to a device, and holds the outcome to what is promised.
 fn hold<T: Clone>(
-    object: &Object<T>,
+    object: &SettingsObject<T>,
     [taken, shows]: &[Validator; 2],
     given: &Value,
-    write: Write,
+    write: WriteMode,
 ) -> Result<(), TestCaseError> {
     let device = device();
     let before = device.view().config;
@@ -148,21 +148,21 @@ fn hold<T: Clone>(
         }
         Ok(now) => {
             prop_assert!(well_formed, "taken, but not by the schema: {given}");
-            let printed = object.print(&now, Firmware::DEFAULT);
+            let printed = object.to_json(&now, Firmware::DEFAULT);
             let json: Value = serde_json::from_str(&printed).unwrap();
             prop_assert!(shows.is_valid(&json), "{printed}");
             // What is shown can be sent back, and says the same. Secrets are not shown, so that they
             // stay with a PUT.
-            let again = device.write(object, &json, Write::Merge);
+            let again = device.write(object, &json, WriteMode::Merge);
             let again = again.map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
-            prop_assert_eq!(object.print(&again, Firmware::DEFAULT), printed);
+            prop_assert_eq!(object.to_json(&again, Firmware::DEFAULT), printed);
         }
     }
     Ok(())
 }
 
-fn write() -> impl Strategy<Value = Write> {
-    prop::sample::select(vec![Write::Merge, Write::Replace])
+fn write() -> impl Strategy<Value = WriteMode> {
+    prop::sample::select(vec![WriteMode::Merge, WriteMode::Replace])
 }
 
 proptest! {

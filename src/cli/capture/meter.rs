@@ -196,7 +196,7 @@ impl<'a> ShownMeter<'a> {
         }
         let quantity = Quantity::ALL.iter().find(|quantity| quantity.report() == path)?;
         let factor = if quantity.unit().converts() { self.factor } else { 1.0 };
-        let shift = scalers::shift_by(&self.scalers, *quantity);
+        let shift = scalers::shift_from_custom(&self.scalers, *quantity);
         Some(shown.as_f64()? / factor / 10_f64.powi(shift.into()))
     }
 }

@@ -1,22 +1,22 @@
-//! Actions: their definition, their constants, their values on the wire, and the
-//! places for requests in progress. Pure: no sockets, no clock of its own, no locks.
+//! Actions: their definition, their constants, their values on the wire, and the queue of requests
+//! in progress. The module is pure: it has no sockets, no clock and no locks.
 
 mod decode;
 mod definition;
 mod expand;
-mod location;
+mod url;
 mod queue;
 mod value;
 
 pub use self::definition::{
     Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusRequest,
 };
-pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Unprepared};
-pub use self::location::Scheme;
+pub use self::expand::{PrepareError, PreparedHttpRequest, PreparedModbusRequest, PreparedRequest};
 pub use self::queue::{AdmissionRefusal, Capacity, Queue, RequestStatus};
+pub use self::url::Scheme;
 pub use self::value::{ModbusWrite, ValueError, ValueType};
 
-/// What the fuzzer checks, for its corpus to be replayed by the tests.
+/// The property that the fuzzer checks. The tests replay its corpus.
 #[cfg(test)]
 #[path = "../../../fuzz/properties/action_definition.rs"]
 mod property;

@@ -1,4 +1,4 @@
-//! The log: which reading becomes a row, and in which file.
+//! The log of readings: it selects the readings that become rows, and the file of each row.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use crate::device::{Device, Snapshot};
 use crate::journal::Event;
 
 impl Device {
-    /// Writes rows while `services.sd.enable` says so: one at the first reading that comes
-    /// `services.sd.frequency` whole seconds after the row before, or after the log was switched on
-    /// (SD-1). Ends never; without a card, at once.
+    /// Writes rows while `services.sd.enable` is on. The first reading `services.sd.frequency` whole
+    /// seconds after the previous row, or after the log was enabled, becomes a row (SD-1). Never
+    /// returns if the device has a card; returns at once if it has none.
     pub async fn log_to_sd(self: Arc<Self>) {
         let Some(card) = self.sd() else { return };
         let mut changes = self.changes();
@@ -29,14 +29,14 @@ impl Device {
                 continue;
             }
             let since = *last.get_or_insert_with(|| {
-                // Switched on: nothing that is past becomes a row.
+                // The log was just enabled. Earlier readings do not become rows.
                 readings = self.readings();
                 self.clock().now()
             });
             let snapshot = tokio::select! {
                 biased;
-                // The log may have been switched off, or its frequency changed.
-                seen = changes.changed() => if seen.is_err() { return } else { continue },
+                // The log may have been disabled, or its frequency may have changed.
+                change = changes.changed() => if change.is_err() { return } else { continue },
                 snapshot = readings.next_after(Some(since), service.frequency.into()) => snapshot,
             };
             let Some(reading) = snapshot.reading() else { continue };
@@ -55,12 +55,12 @@ impl Device {
         }
     }
 
-    /// Adds a row to the file of the day by the device's own clock.
+    /// Appends a row to the file of the current day, by the device's own clock.
     async fn write_row(&self, card: &SdCard, snapshot: &Snapshot) -> Result<(), SdError> {
         let Some(reading) = snapshot.reading() else { return Ok(()) };
-        // A movement of the clock waits until the row is written.
-        let _motion = self.clock().activity().enter();
-        let today = CivilTime::of(snapshot.time).local();
+        // The guard makes a movement of the clock wait until the row is written.
+        let _activity = self.clock().activity().enter();
+        let today = CivilTime::new(snapshot.time).local();
         let name = format!("{:04}{:02}{:02}.CSV", today.year(), today.month(), today.day());
         card.append(&name, &row::HEADER, row::row(snapshot, reading), snapshot.now).await
     }

@@ -207,8 +207,8 @@ impl RuleValidator<'_> {
             ids.extend(actions.iter().map(|action| &*action.id));
             for action in actions.iter().filter(|action| &*action.id == id) {
                 found = true;
-                callable |= action.enable && action.enabled().next().is_some();
-                for request in action.enabled() {
+                callable |= action.enable && action.enabled_requests().next().is_some();
+                for request in action.enabled_requests() {
                     sends.modbus |= matches!(**request, ActionRequest::Modbus(_));
                     sends.http |= matches!(**request, ActionRequest::Http(_));
                 }

@@ -6,7 +6,7 @@ use super::super::diagnostics::{Mistake, Mistakes, shortened};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::{refused, unknown};
-use crate::device::config::table::{Object, Write, WriteContext};
+use crate::device::config::table::{SettingsObject, WriteContext, WriteMode};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -19,12 +19,11 @@ use crate::problem::Problem;
 pub(super) fn config(
     raw: &raw::Device,
     identity: &Identity,
-    site: &Site,
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Config {
     let config = Config::factory(&identity.id);
-    let mut start = Start { config, identity, site, path, mistakes };
+    let mut start = Start { config, identity, path, mistakes };
     start.object("settings", raw.settings.as_ref().map(|given| &given.0), &SETTINGS);
     let meter = raw.meter_settings.as_ref().map(|given| &given.0);
     start.object("meter_settings", meter, &METER_SETTINGS);
@@ -54,28 +53,30 @@ pub(super) fn config(
 struct Start<'a> {
     config: Config,
     identity: &'a Identity,
-    site: &'a Site,
     path: &'a FieldPath,
     mistakes: &'a mut Mistakes,
 }
 
 impl Start<'_> {
-    fn object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &Object<T>) {
+    fn object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &SettingsObject<T>) {
         let Some(given) = given.filter(|given| !given.is_null()) else { return };
         let Identity { id, firmware, .. } = self.identity;
-        let around = WriteContext { before: None, id, site: self.site };
-        let now = (object.of.get)(&self.config);
-        match object.apply(now, given, Write::Merge, *firmware, &around) {
+        let around = WriteContext { id, ethernet_up: false };
+        let now = (object.accessor.get)(&self.config);
+        match object.apply(now, given, WriteMode::Merge, *firmware, &around) {
             Ok(applied) => {
                 // A field of a later firmware, or a whole group of them.
                 let known = |path: &&String| {
-                    object.fields.iter().any(|field| field.path == **path || field.is_within(path))
+                    object
+                        .fields
+                        .iter()
+                        .any(|field| field.path == **path || field.is_in_group(path))
                 };
                 for field in applied.unknown.iter().filter(known) {
                     let message = format!("firmware {firmware} has no `{field}`");
                     self.mistakes.push(Mistake::new(self.path.key(key).join(field), message));
                 }
-                *(object.of.get_mut)(&mut self.config) = applied.value;
+                *(object.accessor.get_mut)(&mut self.config) = applied.value;
             }
             Err(errors) => self.refused(key, given, errors),
         }
@@ -130,7 +131,7 @@ fn network(raw: &raw::Network, index: usize, path: &FieldPath, mistakes: &mut Mi
         }
         check_password(password, &path.key("password"), mistakes);
     }
-    let drawn = Network::near(ssid, index);
+    let drawn = Network::generate(ssid, index);
     Network {
         bssid: raw.bssid.as_ref().map_or(drawn.bssid, |bssid| bssid.0.clone()),
         channel: raw.channel.unwrap_or(drawn.channel),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::scalar::{Mac, scalar};
 use super::{DurationText, PlainText};
-use crate::device::config::table::{Object, SchemaSide};
+use crate::device::config::table::{SchemaSide, SettingsObject};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -38,10 +38,10 @@ macro_rules! object {
     };
 }
 
-fn of_object<T>(object: &Object<T>, about: &str) -> Schema {
+fn of_object<T>(object: &SettingsObject<T>, about: &str) -> Schema {
     // Any id: the one default that is made from it is what the first device of a house has.
     let factory = Config::factory(&DeviceId::from_number(0xA842_E39F_8124));
-    let mut schema = object.schema(SchemaSide::Write, (object.of.get)(&factory));
+    let mut schema = object.schema(SchemaSide::Write, (object.accessor.get)(&factory));
     schema["description"] = about.into();
     schema["x-json"] = true.into();
     // An object is a schema.
