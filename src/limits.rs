@@ -298,14 +298,6 @@ pub const LIVE_HELD: usize = 1000;
 pub const KEY_ROUNDS: u32 = 1_000_000;
 /// Bytes that scrypt may take to decrypt a client key.
 pub const KEY_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of a control-plane request body.
-pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
-/// Real time the control plane waits until every listener follows a change of the rules.
-pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
-/// Real time `journal/wait` waits at the most: below what proxies and clients give up after.
-pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
-/// Journal entries looked at under one lock, so that reading never holds up those who write.
-pub const JOURNAL_PAGE: usize = 256;
 /// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
 /// a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);

@@ -34,6 +34,15 @@ impl Problem {
         self.help = Some(help.into());
         self
     }
+
+    /// Formats the problem on one line, as `path: message; help`.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{self}; {help}"),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -284,6 +284,7 @@ async fn a_slave_with_one_place_serves_requests_that_follow_each_other_at_once()
     }
 }
 
+// Ruling: MODBUS-16.
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_real_time() {
     let mut plan = slave("pump");

@@ -1,6 +1,6 @@
 //! The places of fault rules: they exist, and something can happen there.
 
-use super::super::diagnostics::{Mistake, nearest, one_of, shortened};
+use super::super::diagnostics::{Mistake, nearest, one_of};
 use super::super::raw::{self, PlaceWord};
 use super::fault::RuleValidator;
 use super::{Named, Units, unknown};
@@ -9,6 +9,7 @@ use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
 use crate::modbus::wire::FunctionCode;
+use crate::notation::shortened;
 
 /// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [

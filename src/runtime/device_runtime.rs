@@ -45,7 +45,7 @@ pub(super) struct PersistedState {
 }
 
 /// A device with its surfaces.
-pub(super) struct DeviceRuntime {
+pub struct DeviceRuntime {
     pub device: Arc<Device>,
     pub http: http::ApiServer,
     #[cfg(feature = "mqtt")]

@@ -286,7 +286,7 @@ impl PersisterShared {
 mod tests {
     use std::convert::Infallible;
 
-    use crate::house::House;
+    use crate::runtime::{HouseCore, OpenedState};
     use crate::scenario;
 
     #[tokio::test]
@@ -296,8 +296,9 @@ mod tests {
         let mut scenario = scenario::load(yaml, "test.yaml", None).unwrap();
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
-        let house = House::start(scenario).await.unwrap();
-        let (device, keeper) = (house.devices().next().unwrap(), house.core.keeper.as_ref());
+        let state = OpenedState::open(&scenario).await.unwrap();
+        let core = HouseCore::start(scenario, state).await.unwrap();
+        let (device, keeper) = (&core.devices()[0].device, core.persister.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));
@@ -314,7 +315,8 @@ mod tests {
         }
         keeper.unwrap().restart(paused).await;
         assert!(is_written());
-        house.stop().await;
+        core.close().await;
+        core.persist_finally(true).await;
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
