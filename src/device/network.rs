@@ -24,9 +24,9 @@ const RSSI_PERIOD: Duration = Duration::from_mins(1);
 /// clients cannot change them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
-    /// Whether USB supplies power. Otherwise only the meter's plug powers the device.
+    /// `true` if USB supplies power. Otherwise only the meter's plug powers the device.
     pub usb: bool,
-    /// Whether an Ethernet cable connects the device to a network.
+    /// `true` if an Ethernet cable connects the device to a network.
     pub cable: bool,
     /// The Wi-Fi networks in range. If `None`, some are generated, and the network that the device is
     /// set to is always among them.
@@ -114,7 +114,7 @@ pub struct Network {
     pub rssi: i8,
     /// The authentication mode (`auth_mode`).
     pub auth_mode: AuthMode,
-    /// Whether the network offers WPS.
+    /// `true` if the network offers WPS.
     pub wps: bool,
     /// The country code, two letters.
     pub country: String,
@@ -267,7 +267,7 @@ pub struct WifiState {
     pub network: Option<ScanResult>,
     /// The address in that network.
     pub address: Option<IpSettings>,
-    /// Whether Wi-Fi sleeps between beacons.
+    /// `true` if Wi-Fi sleeps between beacons.
     pub power_save: bool,
 }
 
@@ -364,7 +364,7 @@ pub struct NetworkInputs<'a> {
     pub seed: u64,
     /// The configuration in force.
     pub config: &'a Config,
-    /// Whether a WPS pairing is in progress.
+    /// `true` if a WPS pairing is in progress.
     pub pairing: bool,
 }
 

@@ -97,7 +97,7 @@ async fn agrees(
     let newest: Vec<_> = row.lines().last().unwrap().split(',').collect();
     assert_eq!(newest[..2], [report["id"].to_string(), format!("\"{shown}\"")]);
     let rendered = format!("{second}|{shown}|{local}");
-    assert_eq!(twin.rendered(TIMES).await, rendered);
+    assert_eq!(twin.render(TIMES).await, rendered);
     assert_eq!(twin.variable("timestamp").await, Some(second.to_string()));
     assert_eq!(messages.next().await, rendered);
 }

@@ -43,7 +43,7 @@ pub enum Const {
 pub struct Action {
     /// The id, 1 to 15 characters.
     pub id: Arc<str>,
-    /// Whether the action can be called.
+    /// `true` if the action can be called.
     pub enable: bool,
     /// The requests in order, including the disabled ones.
     pub requests: Vec<Arc<ActionRequest>>,
@@ -112,7 +112,7 @@ impl HttpMethod {
 /// An HTTP request of a definition, before constants are expanded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpRequest {
-    /// Whether a call executes the request.
+    /// `true` if a call executes the request.
     pub enable: bool,
     /// The URL, 8 to 255 characters; may contain constants.
     pub url: String,
@@ -129,7 +129,7 @@ pub struct HttpRequest {
 /// A Modbus request of a definition, before constants are expanded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusRequest {
-    /// Whether a call executes the request.
+    /// `true` if a call executes the request.
     pub enable: bool,
     /// The host, 4 to 63 characters; may contain constants.
     pub host: String,

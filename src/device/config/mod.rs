@@ -28,7 +28,9 @@ pub use self::mqtt::{BrokerUrl, BrokerUrlError, MQTT_SETTINGS, MqttSettings};
 pub use self::network::{
     ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
 };
-pub use self::settings::{Cloud, ModbusService, SETTINGS, SdService, Services, Settings, System};
+pub use self::settings::{
+    Cloud, ModbusServerSettings, SETTINGS, SdLogSettings, Services, Settings, System,
+};
 use crate::device::DeviceId;
 
 /// The configuration of a device.

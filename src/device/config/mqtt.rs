@@ -223,7 +223,7 @@ impl MqttSettings {
 /// MQTT has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
-    /// Whether the connection uses TLS.
+    /// `true` if the connection uses TLS.
     pub tls: bool,
     /// The host name or address; an IPv6 address without brackets.
     pub host: String,

@@ -21,7 +21,7 @@ pub struct WifiSettings {
     pub password: String,
     pub address: StaticIp,
     pub max_tx_power: TxPower,
-    /// Whether the device is an access point, as before its first setup. Enabling the client ends
+    /// `true` if the device is an access point, as before its first setup. Enabling the client ends
     /// that. The API has no such field.
     pub access_point: bool,
 }

@@ -50,8 +50,8 @@ pub struct Services {
     pub low_power_report: bool,
     pub log: bool,
     pub meter_proxy: bool,
-    pub sd: SdService,
-    pub modbus: ModbusService,
+    pub sd: SdLogSettings,
+    pub modbus: ModbusServerSettings,
     /// `berry.auto_run`.
     pub berry_auto_run: bool,
     /// `berry.run_delay`, in seconds.
@@ -72,7 +72,7 @@ pub struct Cloud {
 /// The group `services.sd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
-pub struct SdService {
+pub struct SdLogSettings {
     pub enable: bool,
     /// In seconds.
     pub frequency: u16,
@@ -82,7 +82,7 @@ pub struct SdService {
 /// The group `services.modbus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
-pub struct ModbusService {
+pub struct ModbusServerSettings {
     pub enable: bool,
     pub port: u16,
 }
@@ -123,8 +123,8 @@ impl Settings {
                 low_power_report: false,
                 log: false,
                 meter_proxy: false,
-                sd: SdService { enable: false, frequency: 15, recorder_mode: false },
-                modbus: ModbusService { enable: false, port: 502 },
+                sd: SdLogSettings { enable: false, frequency: 15, recorder_mode: false },
+                modbus: ModbusServerSettings { enable: false, port: 502 },
                 berry_auto_run: false,
                 berry_run_delay: 300,
             },

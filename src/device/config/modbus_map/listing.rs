@@ -26,7 +26,7 @@ pub enum Listing<'a> {
         map: &'a RegisterMap,
         /// The format of addresses.
         addresses: AddressFormat,
-        /// Whether the firmware supports word orders.
+        /// `true` if the firmware supports word orders.
         word_order: bool,
     },
 }

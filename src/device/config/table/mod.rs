@@ -41,7 +41,7 @@ pub struct SettingsObject<T: 'static> {
 pub struct WriteContext<'a> {
     /// The device's id, from which some defaults are derived.
     pub id: &'a DeviceId,
-    /// Whether the Ethernet link is up with the configuration in force. `false` while a scenario is
+    /// `true` if the Ethernet link is up with the configuration in force. `false` while a scenario is
     /// loaded, because no configuration is in force yet.
     pub ethernet_up: bool,
 }
@@ -57,13 +57,13 @@ pub struct Field<T: 'static> {
     pub kind: FieldKind<T>,
     /// The feature that the firmware must have; `None` if every firmware has the field.
     pub required_feature: Option<Feature>,
-    /// Whether replies omit the field.
+    /// `true` if replies omit the field.
     pub secret: bool,
     /// The value that a POST without the field gives to it; `None` for that of the object.
     pub unset: Option<Unset>,
     /// A second path that a write may use. If a write contains both, the path itself wins.
     pub alias: Option<&'static str>,
-    /// Whether the field is stored and returned, but has no effect.
+    /// `true` if the field is stored and returned, but has no effect.
     pub stored_only: bool,
 }
 
