@@ -1,4 +1,4 @@
-//! Rulings that no other test shows. `docs/device` has their text.
+//! The rulings that no other test covers. `docs/device` contains their text.
 
 use std::time::Duration;
 
@@ -27,17 +27,17 @@ fn device(house: &TestHouse) -> &Device {
     house.house.devices().next().unwrap()
 }
 
-async fn to_next_reading(house: &TestHouse) {
+async fn advance_to_next_reading(house: &TestHouse) {
     let next = device(house).next_reading().unwrap();
     house.advance(next.since(house.house.clock().now())).await;
 }
 
 // ---- HTTP ----
 
-/// Sends bytes and returns what comes back until the connection ends, in whatever way.
+/// Sends bytes and returns the reply up to the end of the connection.
 async fn reply_to(house: &TestHouse, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(house.device()).await.unwrap();
-    // A server that has refused the beginning may not read the rest.
+    // The server may refuse the request before it has read all of it.
     let _ = stream.write_all(bytes).await;
     let mut reply = Vec::new();
     let _ = within(stream.read_to_end(&mut reply)).await;
@@ -70,18 +70,18 @@ async fn a_client_that_closes_its_sending_side_gets_no_reply() {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut reply = Vec::new();
-    // The clock stands still, so the delay is not over.
+    // Virtual time does not pass, so the delay has not ended.
     let _ = within(stream.read_to_end(&mut reply)).await;
     assert!(reply.is_empty(), "{}", String::from_utf8_lossy(&reply));
 }
 
 // Ruling: HTTP-10.
 #[tokio::test]
-async fn whole_numbers_go_by_their_value_and_lengths_by_characters() {
+async fn integers_may_have_a_fraction_of_0_and_lengths_are_in_characters() {
     let house = TestHouse::start("").await;
     let frequency = |value: Value| json!({"services": {"sd": {"frequency": value}}});
-    let shown = house.set("PUT", SETTINGS, &frequency(json!(20.0))).await;
-    assert_eq!(shown["services"]["sd"]["frequency"], 20);
+    let current = house.set("PUT", SETTINGS, &frequency(json!(20.0))).await;
+    assert_eq!(current["services"]["sd"]["frequency"], 20);
     for wrong in [json!(20.5), Value::Null] {
         let field = house.refused_field("PUT", SETTINGS, &frequency(wrong).to_string()).await;
         assert_eq!(field, "services.sd.frequency");
@@ -95,7 +95,7 @@ async fn whole_numbers_go_by_their_value_and_lengths_by_characters() {
 
 // Ruling: SETTING-4.
 #[tokio::test]
-async fn a_write_is_refused_for_its_first_mistake() {
+async fn a_write_is_refused_with_its_first_mistake() {
     let house = TestHouse::start("").await;
     for (body, field) in [
         (r#"{"services":{"sd":{"frequency":0}},"system":{"name":1}}"#, "services.sd.frequency"),
@@ -111,13 +111,13 @@ async fn a_write_is_refused_for_its_first_mistake() {
 #[tokio::test]
 async fn the_conversion_factor_has_six_decimal_places() {
     let house = TestHouse::start("").await;
-    let shown = house.set("PUT", METER, &json!({"conv_factor": 1.234_567_89})).await;
-    assert_eq!(shown["conv_factor"].to_string(), "1.234568");
+    let current = house.set("PUT", METER, &json!({"conv_factor": 1.234_567_89})).await;
+    assert_eq!(current["conv_factor"].to_string(), "1.234568");
 }
 
 // Ruling: SETTING-14.
 #[tokio::test]
-async fn a_device_name_may_hold_any_character() {
+async fn a_device_name_may_contain_any_character() {
     let house = TestHouse::start("").await;
     let name = "Käfer \"2\"\n\u{1}${sys.id}";
     house.set("PUT", SETTINGS, &json!({"system": {"name": name}})).await;
@@ -131,15 +131,15 @@ async fn a_device_name_may_hold_any_character() {
 // Ruling: SYSTEM-1.
 #[tokio::test]
 async fn the_build_follows_the_firmware_and_the_activation_date_is_fixed() {
-    let shown = async |firmware: &str| {
+    let current = async |firmware: &str| {
         let house = TestHouse::start(&format!("device: {{firmware: {firmware}}}")).await;
-        let shown = house.get("/api/v1/system").await.json()["device"].clone();
-        (shown["build"].as_str().unwrap().to_owned(), shown["license"].clone())
+        let current = house.get("/api/v1/system").await.json()["device"].clone();
+        (current["build"].as_str().unwrap().to_owned(), current["license"].clone())
     };
-    let (build, license) = shown("2.0.2").await;
+    let (build, license) = current("2.0.2").await;
     assert_eq!(license["activation_date"], "2025-01-15T09:00:00Z");
-    assert_eq!(shown("2.0.2").await.0, build);
-    assert_ne!(shown("2.0.1").await.0, build);
+    assert_eq!(current("2.0.2").await.0, build);
+    assert_ne!(current("2.0.1").await.0, build);
 }
 
 // Ruling: SYSTEM-4.
@@ -160,7 +160,7 @@ async fn an_unknown_meter_has_no_interface_and_empty_texts() {
 
 // Ruling: FIRMWARE-3.
 #[tokio::test]
-async fn what_a_firmware_lacks_is_there_after_an_upload() {
+async fn an_upload_adds_the_features_of_the_new_firmware() {
     let house = TestHouse::start(
         "device: {firmware: 1.2.15, images: [{name: new.bin, firmware: 2.0.2}], script: print(1), \
          actions: {actions: [{id: a, requests: [{http: {url: 'http://bulb.local/'}}]}]}, \
@@ -181,7 +181,7 @@ async fn what_a_firmware_lacks_is_there_after_an_upload() {
 
 // Ruling: POWER-2.
 #[tokio::test]
-async fn a_factory_reset_leaves_the_card_alone() {
+async fn a_factory_reset_keeps_the_card() {
     let house = TestHouse::start("device: {sd_card: {files: {NIHAO.TXT: ni hao}}}").await;
     assert_eq!(house.post("/api/v1/restore", "").await.status, 204);
     house.advance(10 * SECOND).await;
@@ -192,7 +192,7 @@ async fn a_factory_reset_leaves_the_card_alone() {
 
 // Ruling: NETWORK-4.
 #[tokio::test]
-async fn the_signal_of_a_network_is_a_line_over_its_rssi() {
+async fn the_signal_in_percent_is_linear_in_the_rssi() {
     let networks = (0..8).map(|n| format!("{{ssid: n{n}, rssi: {}}}", -25 - 12 * n));
     let networks = networks.collect::<Vec<_>>().join(", ");
     let house = TestHouse::start(&format!("device: {{networks: [{networks}]}}")).await;
@@ -219,7 +219,7 @@ async fn the_signal_of_a_network_is_a_line_over_its_rssi() {
 
 // Ruling: METER-9, METER-11.
 #[tokio::test]
-async fn a_meter_is_recognized_before_its_first_reading() {
+async fn a_meter_is_identified_before_its_first_reading() {
     for (kind, recognition, longest) in
         [("kamstrup", 3.0, 4.3), ("landis_gyr", 3.0, 6.9), ("ensor", 1.5, 1.1)]
     {
@@ -246,7 +246,7 @@ async fn a_meter_is_recognized_before_its_first_reading() {
 
 // Ruling: METER-14.
 #[tokio::test]
-async fn a_key_does_not_matter_to_a_meter_that_sends_in_the_clear() {
+async fn an_unencrypted_meter_ignores_the_key() {
     let house = TestHouse::start(
         "device: {meter_settings: {encryption: true, encryption_key: '00112233445566778899AABBCCDDEEFF'}}",
     )
@@ -257,12 +257,12 @@ async fn a_key_does_not_matter_to_a_meter_that_sends_in_the_clear() {
 
 // Ruling: METER-15.
 #[tokio::test]
-async fn a_fault_takes_effect_after_the_reading_of_its_moment() {
+async fn a_fault_takes_effect_after_a_reading_at_the_same_time() {
     let house = TestHouse::start("").await;
     house.advance(30 * SECOND).await;
     let id = || device(&house).snapshot().meter.reading.unwrap().id;
     let before = id();
-    to_next_reading(&house).await;
+    advance_to_next_reading(&house).await;
     house.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
     assert_eq!(device(&house).snapshot().meter.status, MeterStatus::NoData);
     house.advance(60 * SECOND).await;
@@ -280,8 +280,8 @@ async fn a_counter_without_tariffs_starts_in_tariff_1() {
         house.advance(30 * SECOND).await;
         let report = house.get("/api/v1/report").await.json();
         let energy = &report["report"]["energy"]["active"]["positive"];
-        let shown = ["total", "t1", "t2"].map(|register| energy[register].as_f64().unwrap());
-        assert_eq!(shown.map(f64::to_bits), expected.map(f64::to_bits), "{energy}");
+        let current = ["total", "t1", "t2"].map(|register| energy[register].as_f64().unwrap());
+        assert_eq!(current.map(f64::to_bits), expected.map(f64::to_bits), "{energy}");
     }
 }
 
@@ -296,7 +296,7 @@ async fn a_clock_before_1970_is_negative_in_registers_and_0_in_variables() {
     house.advance(30 * SECOND).await;
     assert_eq!(house.variable("timestamp").await.as_deref(), Some("0"));
     let modbus = house.house.addresses().devices[0].modbus;
-    // Bytes that are no frame end the connection after the reply.
+    // The invalid frame ends the connection after the reply.
     let reply = exchange(modbus, b"\0\x01\0\0\0\x06\x01\x04\0\0\0\x02GET / HTTP/1.1\r\n\r\n").await;
     let seconds = i32::from_be_bytes(reply[9..13].try_into().unwrap());
     let snapshot = device(&house).snapshot();
@@ -308,7 +308,7 @@ async fn a_clock_before_1970_is_negative_in_registers_and_0_in_variables() {
 
 // Ruling: ACTION-10.
 #[tokio::test]
-async fn a_number_expands_as_json_writes_its_value() {
+async fn a_number_expands_to_its_json_form() {
     let house = TestHouse::start("http_targets: {bulb: {hosts: [bulb.local]}}").await;
     let definition = r#"{"const": {"a": 1.50, "b": 1E2, "c": true}, "actions": [{"id": "x", "requests": [
         {"http": {"url": "http://bulb.local/", "method": "POST", "payload": "${a} ${b} ${c}"}}]}]}"#;
@@ -320,7 +320,7 @@ async fn a_number_expands_as_json_writes_its_value() {
 
 // Ruling: FAULT-2.
 #[tokio::test]
-async fn an_answer_that_never_comes_moves_its_route_on() {
+async fn a_reply_that_is_never_sent_advances_its_route() {
     for (effect, code) in [("hang", -3), ("bad_content_length", -20)] {
         let house = TestHouse::start(&format!(
             "http_targets: {{bulb: {{hosts: [bulb.local], routes: [{{path: /, replies: [{{status: 201}}, {{status: 202}}]}}]}}}}\n\
@@ -337,7 +337,7 @@ async fn an_answer_that_never_comes_moves_its_route_on() {
 
 // Ruling: FAULT-3.
 #[tokio::test]
-async fn states_take_no_count_and_no_probability() {
+async fn state_effects_accept_no_count_and_no_probability() {
     let house = TestHouse::start("slaves: {pump: {units: {1: {}}}}").await;
     for (at, effect) in
         [("slave", "refuse"), ("modbus", "refuse"), ("mqtt", "refuse"), ("meter", "no_data")]
@@ -358,10 +358,10 @@ async fn states_take_no_count_and_no_probability() {
 // Ruling: MQTT-6.
 #[cfg(feature = "mqtt")]
 #[tokio::test]
-async fn a_client_without_url_or_topic_is_taken_and_does_nothing() {
+async fn a_client_without_url_or_topic_is_accepted_and_idle() {
     let house = TestHouse::start("").await;
-    let shown = house.set("PUT", MQTT, &json!({"enable": true})).await;
-    assert_eq!((&shown["enable"], &shown["url"]), (&json!(true), &json!("")));
+    let current = house.set("PUT", MQTT, &json!({"enable": true})).await;
+    assert_eq!((&current["enable"], &current["url"]), (&json!(true), &json!("")));
     house.advance(120 * SECOND).await;
     let state = house.control_get("state").await["devices"][0]["mqtt"].clone();
     assert_eq!((&state["state"], &state["published"]), (&json!("off"), &json!(0)), "{state}");
@@ -433,11 +433,11 @@ async fn a_write_to_disk_that_fails_does_not_fail_the_request() {
     house.set("PUT", SETTINGS, &json!({"system": {"name": "attic"}})).await;
     let own = folder.0.join("A842E39F8124");
     std::fs::rename(&own, folder.0.join("gone")).unwrap();
-    // A file where the directory was.
+    // A file replaces the directory.
     std::fs::write(&own, "").unwrap();
     let body = json!({"system": {"name": "cellar"}});
-    let shown = house.set("PUT", SETTINGS, &body).await;
-    assert_eq!(shown["system"]["name"], "cellar");
-    let told = |event: &Event| matches!(event, Event::StateNotWritten { .. });
-    assert!(house.journal().iter().any(|entry| told(&entry.event)), "{:?}", house.journal());
+    let current = house.set("PUT", SETTINGS, &body).await;
+    assert_eq!(current["system"]["name"], "cellar");
+    let is_not_written = |event: &Event| matches!(event, Event::StateNotWritten { .. });
+    assert!(house.journal().iter().any(|entry| is_not_written(&entry.event)), "{:?}", house.journal());
 }
