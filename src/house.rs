@@ -13,7 +13,7 @@ use crate::control::{ControlServer, ControlStartError};
 use crate::device::Device;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::net::http::bind;
+use crate::net::http::bind_listener;
 use crate::peers::{Slave, Target};
 pub use crate::runtime::StartError;
 use crate::runtime::{HouseCore, OpenedState};
@@ -72,7 +72,7 @@ impl House {
             let who = "the control plane".to_owned();
             StartError::Bind { who, address, source }
         };
-        let listener = bind(address).map_err(no_control)?;
+        let listener = bind_listener(address).map_err(no_control)?;
         let core = HouseCore::start(scenario, state).await?;
         let tasks = Tasks::default();
         tasks.spawn({
@@ -85,7 +85,7 @@ impl House {
                 Ok(Self { core, control, addresses, tasks })
             }
             Err(error) => {
-                tasks.end_all().await;
+                tasks.abort_all().await;
                 core.close().await;
                 Err(match error {
                     ControlStartError::Listener(source) => no_control(source),
@@ -147,7 +147,7 @@ impl House {
     /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay. A reset
     /// that has begun runs to completion even if the caller stops waiting.
     pub async fn reset(&self) {
-        self.tasks.see_through(Arc::clone(&self.core).reset()).await;
+        self.tasks.run_to_completion(Arc::clone(&self.core).reset()).await;
     }
 
     /// Ends the house, and returns when all its ports are free again and its state is persisted.
@@ -170,7 +170,7 @@ impl House {
         // A reset that has begun runs to completion; one that still waits is given up.
         let _no_reset = core.forbid_resets().await;
         control.abort_resets().await;
-        tasks.end_all().await;
+        tasks.abort_all().await;
         core.close().await;
     }
 }

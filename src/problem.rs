@@ -1,4 +1,4 @@
-//! The one form in which every validator says what is wrong with a value.
+//! The error type that all validators share.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Problem {
     pub path: String,
     /// The value that was found and what was expected.
     pub message: String,
-    /// What to write instead. `None` if the message says it already.
+    /// The value to write instead. `None` if the message contains it already.
     pub help: Option<String>,
 }
 
@@ -24,11 +24,11 @@ impl Problem {
 
     /// Creates a problem of the document as a whole.
     #[must_use]
-    pub fn of_whole(message: impl Into<String>) -> Self {
+    pub fn of_document(message: impl Into<String>) -> Self {
         Self::new("", message)
     }
 
-    /// Adds what to write instead.
+    /// Adds the value to write instead.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -66,7 +66,7 @@ fn render_naively(text: &str, context: &VariableContext<'_>) -> String {
 
 pub fn identity() -> Identity {
     let id = DeviceId::from_number(0xA842_E39F_8124);
-    Identity { id, firmware: Firmware::DEFAULT, license: License::Plus }
+    Identity { id, license: License::Plus }
 }
 
 /// Returns the variables of a device at the default site.

@@ -59,7 +59,7 @@ pub(super) async fn change(
         }
         ClockChange { advance: None, jump: None, speed: Some(value) } => {
             let new_speed = speed(&value)?;
-            record(house, "speed", value.to_string());
+            record(house, "speed", new_speed.to_string());
             clock.set_speed(new_speed);
             clock.now()
         }
@@ -78,7 +78,7 @@ fn duration(how: &'static str, text: &str) -> Result<Duration, HttpReply> {
 /// Records a movement after everything that it caused, so that a replay writes the same entries in
 /// the same order: work that was in flight when the movement began comes to rest first.
 fn record(house: &HouseCore, how: &'static str, value: String) {
-    house.journal().write(Event::ClockMoved { how, value });
+    house.journal().record(Event::ClockMoved { how, value });
 }
 
 fn speed(value: &Value) -> Result<Speed, HttpReply> {
@@ -88,7 +88,7 @@ fn speed(value: &Value) -> Result<Speed, HttpReply> {
     let times = value.as_f64().ok_or_else(|| {
         bad_request(&format!("`speed`: {value}: expected a number above 0, or \"manual\""))
     })?;
-    Speed::times(times).map_err(|error| bad_request(&error))
+    Speed::times(times).map_err(|error| bad_request(&error.to_string()))
 }
 
 fn not_quiescent(error: &NotQuiescent) -> HttpReply {

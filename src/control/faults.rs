@@ -72,7 +72,7 @@ pub(super) async fn add(
     wait_applied(house).await?;
     let status = house.engine().get(&id).map_err(refusal)?;
     let location = format!("/control/v1/faults/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
-    Ok(HttpReply::json(StatusCode::CREATED, &to_json(&status)).with(LOCATION, &location))
+    Ok(HttpReply::json(StatusCode::CREATED, &to_json(&status)).with_header(LOCATION, &location))
 }
 
 /// Arms, disarms or releases a rule.

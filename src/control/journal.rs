@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use serde_json::{Number, Value, json};
 
 use super::request::{ControlRequest, bad_request};
-use crate::journal::{Journal, JournalEntry, Newest};
+use crate::journal::{Journal, JournalEntry, JournalPosition};
 use crate::limits;
 use crate::net::http::HttpReply;
 use crate::runtime::HouseCore;
@@ -49,14 +49,14 @@ pub(super) async fn wait(
     let longest = u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
     let journal = house.journal();
-    let mut newest = journal.newest();
+    let mut newest = journal.subscribe();
     let first = async {
         // Entries are not read twice, unless the journal has begun anew.
-        let mut seen = Newest::default();
+        let mut seen = JournalPosition::default();
         loop {
             // Marked as seen before the entries are read, so that a concurrent write wakes this again.
             let now = *newest.borrow_and_update();
-            let read_to = if now.beginning == seen.beginning { seen.seq } else { 0 };
+            let read_to = if now.generation == seen.generation { seen.seq } else { 0 };
             let entries = query.entries_after(query.after.max(read_to), journal);
             if !entries.is_empty() || newest.changed().await.is_err() {
                 return entries;
@@ -98,7 +98,7 @@ impl EntryQuery {
     fn entries_after(&self, mut after: u64, journal: &Journal) -> Vec<Value> {
         let mut found = Vec::new();
         loop {
-            let page = journal.after(after, PAGE_ENTRIES, |_| true);
+            let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
             let Some(last) = page.last() else { return found };
             after = last.seq;
             for entry in &page {

@@ -62,8 +62,8 @@ pub(super) fn put(
     let slave = first.slave(house)?;
     first.peek(slave, count)?;
     let RegisterAddress { unit, table, address, .. } = *first;
-    slave.poke(unit, table, address, &values).map_err(|error| bad_request(&error))?;
-    house.journal().write(Event::RegistersSet {
+    slave.poke(unit, table, address, &values).map_err(|error| bad_request(&error.to_string()))?;
+    house.journal().record(Event::RegistersSet {
         slave: first.slave.as_str().into(),
         unit,
         table: table.name(),

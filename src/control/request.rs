@@ -30,7 +30,8 @@ impl ControlRequest<'_> {
     where
         T: Copy + std::str::FromStr + PartialOrd + std::fmt::Display,
     {
-        let text = self.query().one(name).map_err(|repeated| bad_request(&repeated.to_string()))?;
+        let text =
+            self.query().single(name).map_err(|repeated| bad_request(&repeated.to_string()))?;
         let Some(text) = text else { return Ok(default) };
         text.parse().ok().filter(|number| *number <= maximum).ok_or_else(|| {
             bad_request(&format!("`{name}={text}`: expected a whole number, at most {maximum}"))
@@ -50,7 +51,7 @@ impl ControlRequest<'_> {
 
     /// Returns the query of the URI.
     pub(super) fn query(&self) -> Query<'_> {
-        Query::of(self.uri)
+        Query::from_uri(self.uri)
     }
 }
 

@@ -110,7 +110,7 @@ fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
         "unauthorized",
         "expected `Authorization: Bearer` with the token that the start printed",
     );
-    Err(reply.with(WWW_AUTHENTICATE, "Bearer"))
+    Err(reply.with_header(WWW_AUTHENTICATE, "Bearer"))
 }
 
 /// Returns true if a `Host` or an origin names this machine itself, or the local address of the

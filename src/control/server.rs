@@ -20,8 +20,8 @@ use super::{clock, faults, journal, registers, summary, targets};
 use crate::fault::Method;
 use crate::limits;
 use crate::net::http::WriteLimited;
-use crate::net::http::{Body, HttpReply, body, method_not_allowed};
-use crate::net::http::{TcpAcceptor, http};
+use crate::net::http::{HttpReply, ReplyBody, body, method_not_allowed};
+use crate::net::http::{TcpAcceptor, http_builder};
 use crate::runtime::HouseCore;
 use crate::surface::http::openapi;
 use crate::tasks::Tasks;
@@ -81,12 +81,12 @@ impl ControlServer {
     /// Closes the listener and all connections, and cancels the movements of the clock that they
     /// requested. Resets in progress are not cancelled.
     pub async fn close(&self) {
-        self.acceptor.close().await;
+        self.acceptor.release().await;
     }
 
     /// Aborts the resets that are not done, and returns when they are gone.
     pub async fn abort_resets(&self) {
-        self.resets.end_all().await;
+        self.resets.abort_all().await;
     }
 }
 
@@ -106,13 +106,13 @@ async fn serve_connection(stream: TcpStream, plane: Arc<Plane>) {
         async move { Ok::<_, Infallible>(plane.serve(request, own.ip()).await) }
     });
     let stream = TokioIo::new(WriteLimited::new(stream));
-    if let Err(error) = http().serve_connection(stream, service).await {
+    if let Err(error) = http_builder().serve_connection(stream, service).await {
         tracing::trace!(%error, "control connection ended");
     }
 }
 
 impl Plane {
-    async fn serve(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Response<Body> {
+    async fn serve(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Response<ReplyBody> {
         let reply = self.reply(request, own).await;
         reply.unwrap_or_else(|refusal| refusal).into_response(())
     }
@@ -129,7 +129,7 @@ impl Plane {
                 self.execute(&resource, method, &ControlRequest { uri: &head.uri, body }).await
             }
             Err(refusal) if body::discard(incoming).await => Err(refusal),
-            Err(refusal) => Err(refusal.closing()),
+            Err(refusal) => Err(refusal.with_close()),
         }
     }
 
@@ -181,7 +181,7 @@ impl Plane {
                 Ok(HttpReply::json(StatusCode::OK, &clock::to_json(house.clock())))
             }
             (Resource::Reset, _) => {
-                self.resets.see_through(Arc::clone(&self.house).reset()).await;
+                self.resets.run_to_completion(Arc::clone(&self.house).reset()).await;
                 Ok(HttpReply::json(StatusCode::OK, &summary::state(house)))
             }
         }

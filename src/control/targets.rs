@@ -10,7 +10,7 @@ use crate::runtime::HouseCore;
 
 /// Returns the requests that a target received, oldest first.
 pub(super) fn requests(house: &HouseCore, name: &str) -> Result<HttpReply, HttpReply> {
-    let received = target(house, name)?.received();
+    let received = target(house, name)?.received_requests();
     // Texts and numbers always have a JSON form.
     let requests: Vec<Value> =
         received.iter().filter_map(|request| serde_json::to_value(request).ok()).collect();
@@ -19,7 +19,7 @@ pub(super) fn requests(house: &HouseCore, name: &str) -> Result<HttpReply, HttpR
 
 /// Clears the requests that a target received.
 pub(super) fn clear_requests(house: &HouseCore, name: &str) -> Result<HttpReply, HttpReply> {
-    target(house, name)?.forget();
+    target(house, name)?.clear_received();
     Ok(HttpReply::empty(StatusCode::NO_CONTENT))
 }
 

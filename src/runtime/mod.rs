@@ -5,7 +5,6 @@
 
 mod device_runtime;
 mod error;
-mod pairing;
 mod persistence;
 
 use std::collections::HashMap;
@@ -23,10 +22,9 @@ pub use self::error::StartError;
 use self::persistence::Persister;
 use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
-use crate::device::{DeviceId, Resumed};
+use crate::device::{DeviceId, ResumePoint};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::limits;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
 #[cfg(not(feature = "mdns"))]
@@ -101,7 +99,7 @@ impl HouseCore {
         let clock = Clock::resume(start, scenario.speed, at);
         if dir.is_some() {
             // Until the first write, no client may see a later time than the one on disk.
-            clock.hold_at(at);
+            clock.set_limit(at);
         }
         let journal = Arc::new(Journal::new(clock.clone()));
         let rules = scenario.faults.clone();
@@ -199,7 +197,7 @@ impl HouseCore {
     /// Waits until every listener follows the rules of this generation of the engine or of a later
     /// one.
     pub async fn rules_applied(&self, generation: u64) {
-        self.peers.applied(generation).await;
+        self.peers.wait_applied(generation).await;
         for runtime in &self.devices {
             runtime.modbus.applied(generation).await;
         }
@@ -232,14 +230,14 @@ impl HouseCore {
             None => None,
         };
         if persistence.is_some() {
-            self.clock.hold_at(VirtualTime::ZERO);
+            self.clock.set_limit(VirtualTime::ZERO);
         }
         movement.reset(self.scenario.speed);
         for runtime in &self.devices {
             runtime.reset().await;
         }
         if let Some((persister, pause)) = persistence {
-            persister.restart(pause).await;
+            persister.resume(pause).await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
@@ -280,7 +278,7 @@ impl HouseCore {
 /// Binds the port of each device's API.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
-        Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
+        Port::bind(plan.http, crate::net::http::BACKLOG).map_err(|source| {
             let who = format!("device {}", plan.identity.id);
             StartError::Bind { who, address: plan.http, source }
         })
@@ -316,7 +314,7 @@ fn action_client(
         clock: clock.clone(),
         engine: Arc::clone(engine),
         journal: Arc::clone(journal),
-        peers: peers.known().to_vec(),
+        peers: peers.peer_list().to_vec(),
         policy: scenario.outbound,
         brokers: scenario.mqtt_brokers.clone(),
         connections: peers.connections().clone(),
@@ -330,7 +328,7 @@ async fn start_devices(
     scenario: &Scenario,
     ports: Vec<Port>,
     dir: Option<&StateDir>,
-    mut resumed: HashMap<DeviceId, Resumed>,
+    mut resumed: HashMap<DeviceId, ResumePoint>,
     parts: &RuntimeParts<'_>,
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(ports.len());

@@ -342,7 +342,7 @@ impl Mistakes {
         let problem = |mistake: Mistake| mistake.place_in(&root).into_problem();
         let mut problems: Vec<_> = self.list.into_iter().map(problem).collect();
         if self.more > 0 {
-            problems.push(Problem::of_whole(format!("and {} more", self.more)));
+            problems.push(Problem::of_document(format!("and {} more", self.more)));
         }
         problems
     }

@@ -137,7 +137,7 @@ async fn the_console_prints_literals_when_the_script_starts() {
     let mut again = loop {
         house.settle().await;
         if house.get("/api/v1/settings").await.status == 200
-            && house.house.devices().next().unwrap().console_is_free()
+            && house.house.devices().next().unwrap().console().is_free()
         {
             break console(&house).await;
         }

@@ -70,7 +70,7 @@ impl ControlPlane {
     }
 
     fn record(&self, event: Event) {
-        self.house.house.journal().write(event);
+        self.house.house.journal().record(event);
     }
 }
 

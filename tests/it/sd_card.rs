@@ -460,15 +460,15 @@ async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     // 256 KiB use 0.55 V of the available 0.56 V.
     let house = start_on_meter_power(&scenario(4)).await;
     let device = house.house.devices().next().unwrap().clone();
-    assert_eq!(device.v_scap(), Some(3.76));
+    assert_eq!(device.supercapacitor_volts(), Some(3.76));
     assert_eq!(house.get("/sdcard/big.txt").await.body.len(), 4 * 64 * 1024);
     house.settle().await;
-    let low = device.v_scap().unwrap();
+    let low = device.supercapacitor_volts().unwrap();
     assert!((3.2..3.3).contains(&low), "{low}");
     let voltage = device.plug_voltages(&device.snapshot()).scap.to_f64();
     assert!((voltage - low).abs() < 0.0006, "{voltage} is {low} to the millivolt");
     house.advance(60 * SECOND).await;
-    assert_eq!(device.v_scap(), Some(3.76), "the plug charges the capacitor again");
+    assert_eq!(device.supercapacitor_volts(), Some(3.76), "the plug charges the capacitor again");
     assert_eq!(device.view().boot.ordinal, 0);
 
     let house = start_on_meter_power(&scenario(12)).await;
@@ -487,7 +487,7 @@ async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     assert_eq!(usb.get("/sdcard/big.txt").await.body.len(), 12 * 64 * 1024);
     usb.settle().await;
     let device = usb.house.devices().next().unwrap();
-    assert_eq!((device.v_scap(), device.view().boot.ordinal), (None, 0));
+    assert_eq!((device.supercapacitor_volts(), device.view().boot.ordinal), (None, 0));
 }
 
 // Ruling: SD-7.

@@ -108,12 +108,8 @@ fn device() -> Arc<Device> {
     let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
-    let identity = Identity {
-        id: "A842E39F8124".parse().unwrap(),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
-    Device::new(device::Setup::of(identity), clock, engine, journal)
+    let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
+    Device::new(device::Setup::new(identity), clock, engine, journal)
 }
 
 /// The schemas of an object for writing and for reading.
@@ -142,7 +138,7 @@ fn check_write<T: Clone>(
     let device = device();
     let before = device.view().config;
     let conforms = write_schema.is_valid(body);
-    match device.write(object, body, mode) {
+    match device.write_object(object, body, mode) {
         Err(errors) => {
             prop_assert!(!errors.is_empty());
             prop_assert!(Arc::ptr_eq(&before, &device.view().config), "a refusal changes nothing");
@@ -153,7 +149,7 @@ fn check_write<T: Clone>(
             let json: Value = serde_json::from_str(&text).unwrap();
             prop_assert!(read_schema.is_valid(&json), "{text}");
             // A PUT of the reply changes nothing. The reply omits secrets, which a PUT then keeps.
-            let again = device.write(object, &json, WriteMode::Merge);
+            let again = device.write_object(object, &json, WriteMode::Merge);
             let again = again.map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
             prop_assert_eq!(object.to_json(&again, Firmware::DEFAULT), text);
         }

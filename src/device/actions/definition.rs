@@ -156,7 +156,7 @@ impl Definition {
     /// # Errors
     /// The first violation, in the order of `action_fields.csv`.
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
-        let whole_body = |message| Problem::of_whole(message);
+        let whole_body = |message| Problem::of_document(message);
         let value: Value = serde_json::from_slice(json)
             .map_err(|error| whole_body(format!("no JSON: {error}")))?;
         Self::parse_value(&value).map_err(|violations| {
@@ -180,7 +180,7 @@ impl Definition {
                 text.len(),
                 limits::DEFINITION_BYTES
             );
-            return Err(vec![Problem::of_whole(message)]);
+            return Err(vec![Problem::of_document(message)]);
         }
         Ok(Self { constants, actions, text: text.into() })
     }

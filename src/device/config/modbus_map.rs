@@ -326,7 +326,7 @@ impl RegisterId {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let named = Self::NAMED.iter().find(|(other, _)| *other == name).map(|(_, id)| *id);
-        named.or_else(|| Quantity::of_obis(name).map(Self::Quantity))
+        named.or_else(|| Quantity::from_obis(name).map(Self::Quantity))
     }
 
     /// Returns the name in the API.

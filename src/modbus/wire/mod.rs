@@ -1,7 +1,7 @@
 //! Modbus TCP bytes: frames, requests and replies, parsed and built without I/O.
 //!
-//! Nothing here panics, whatever arrives, and nothing on the way from a request to its reply
-//! allocates: a request borrows from the bytes it was parsed from, a reply is filled in place.
+//! No input makes this code panic, and nothing between a request and its reply allocates: a request
+//! borrows from the bytes it was parsed from, and a reply is filled in place.
 //!
 //! Sources: Modbus Application Protocol V1.1b3 (the PDU) and Modbus Messaging on TCP/IP V1.0b §3.1
 //! (the MBAP header).

@@ -13,11 +13,13 @@ use jiff::Timestamp;
 
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
-use crate::device::{DeviceId, Firmware, OriginPattern};
+use crate::device::{
+    DeviceId, Firmware, InvalidDeviceId, InvalidFirmware, InvalidOrigin, OriginPattern,
+};
 use crate::fault::Method;
 use crate::notation::scalar::scalar;
 use crate::notation::{DurationText, Seconds, shortened};
-use crate::outbound::HostAddress;
+use crate::outbound::{HostAddress, HostAddressError};
 
 /// Reads a scalar only to see whether it is right.
 pub type Check = fn(&str) -> Result<(), String>;
@@ -157,7 +159,7 @@ impl FromStr for SpeedText {
         let times = text.parse().map_err(|_| {
             format!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
         })?;
-        Speed::times(times).map(Self)
+        Speed::times(times).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -252,7 +254,7 @@ impl FromStr for Host {
                 "host `{shown}`: expected no scheme and no path, as heatpump.local:502"
             ));
         }
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: HostAddressError| error.to_string())
     }
 }
 
@@ -355,7 +357,7 @@ impl FromStr for DeviceIdText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: InvalidDeviceId| error.to_string())
     }
 }
 
@@ -380,7 +382,7 @@ impl FromStr for FirmwareText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: InvalidFirmware| error.to_string())
     }
 }
 
@@ -438,7 +440,7 @@ impl FromStr for OriginText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
+        text.parse().map(Self).map_err(|error: InvalidOrigin| error.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Call, HttpReply};
 use crate::device::actions::{Definition, RequestStatus};
-use crate::device::{CallRefused, CallRoute};
+use crate::device::{CallRefusal, CallRoute};
 
 /// The definition as it was stored.
 pub(super) fn definition(call: &Call<'_>) -> HttpReply {
@@ -26,7 +26,7 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     match Definition::parse(&call.body) {
         Ok(definition) => {
             let reply = HttpReply::raw_json(StatusCode::OK, definition.to_json());
-            call.device().store(Arc::new(definition));
+            call.device().set_definition(Arc::new(definition));
             reply
         }
         Err(error) => {
@@ -60,19 +60,19 @@ pub(super) fn call(call: &Call<'_>) -> HttpReply {
         CallRoute::Page => {
             let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
             let location = format!("/api/v1/actions/status?id={}", ids.join(","));
-            HttpReply::empty(StatusCode::ACCEPTED).with(LOCATION, &location)
+            HttpReply::empty(StatusCode::ACCEPTED).with_header(LOCATION, &location)
         }
         CallRoute::Rest => HttpReply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
     }
 }
 
-fn refusal(refused: CallRefused) -> HttpReply {
+fn refusal(refused: CallRefusal) -> HttpReply {
     let key = match refused {
-        CallRefused::Unknown => "unknown_action",
-        CallRefused::Disabled => "action_disabled",
-        CallRefused::NothingEnabled => "no_enabled_request",
-        CallRefused::Busy => "action_running",
-        CallRefused::Full => "too_many_requests",
+        CallRefusal::Unknown => "unknown_action",
+        CallRefusal::Disabled => "action_disabled",
+        CallRefusal::NothingEnabled => "no_enabled_request",
+        CallRefusal::Busy => "action_running",
+        CallRefusal::Full => "too_many_requests",
     };
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
     HttpReply::error(status, key, &refused.to_string())
@@ -107,7 +107,7 @@ fn status_id(text: &str) -> Result<u64, String> {
 
 /// The parameter `id`, which a call cannot do without.
 fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, HttpReply> {
-    match call.query().one("id") {
+    match call.query().single("id") {
         Ok(Some(id)) if !id.is_empty() => Ok(id),
         Ok(_) => {
             let message = format!("the id {what}, is missing");

@@ -16,32 +16,33 @@ use tokio::sync::{mpsc, watch};
 use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
-use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
+use crate::device::{CivilTime, Device, Feature, Profile, Snapshot};
 use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
-use crate::net::http::Breaks;
-use crate::net::http::json::Json;
+use crate::net::http::StreamBreaker;
+use crate::net::http::json::JsonWriter;
+use crate::services::Readings;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
-    let breaks = Breaks::default();
+    let breaks = StreamBreaker::default();
     let client = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
         seat: api.live.take(),
-        readings: api.device.readings(),
+        readings: Readings::new(Arc::clone(&api.device)),
         events,
         breaks: breaks.clone(),
         held: VecDeque::new(),
     };
-    api.device.tell(|device| Event::LiveFollowed { device });
+    api.device.record(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(client.serve()));
-    HttpReply::breakable_events(queue, breaks)
+    HttpReply::events_with_breaker(queue, breaks)
 }
 
 /// The one place for a client.
@@ -86,7 +87,7 @@ struct LiveSubscriber {
     seat: Subscription,
     readings: Readings,
     events: mpsc::Sender<Bytes>,
-    breaks: Breaks,
+    breaks: StreamBreaker,
     /// Events that rules hold back, in their order.
     held: VecDeque<Held>,
 }
@@ -122,15 +123,15 @@ impl LiveSubscriber {
             SubscriptionEnd::TakenOver => "taken over",
             SubscriptionEnd::ThrownOut => "thrown out",
             SubscriptionEnd::Cut => {
-                self.breaks.off();
+                self.breaks.break_after_last();
                 "cut"
             }
             SubscriptionEnd::NotRead => {
-                self.breaks.now();
+                self.breaks.reset();
                 "not read"
             }
         };
-        self.device.tell(|device| Event::LiveEnded { device, cause });
+        self.device.record(|device| Event::LiveEnded { device, cause });
     }
 
     async fn follow(&mut self) -> SubscriptionEnd {
@@ -268,11 +269,11 @@ static FIELDS: [Quantity; 38] = {
 /// The event of a reading.
 fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     let filled = !Profile::new(snapshot.view.firmware).has(Feature::LiveOmitsMissing);
-    let mut json = Json::with_room(1024);
+    let mut json = JsonWriter::with_capacity(1024);
     json.raw("event: live\ndata: ");
     json.begin();
     for quantity in FIELDS {
-        let Some(name) = quantity.live() else { continue };
+        let Some(name) = quantity.live_field() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
             None if filled => json.plain(name, 0),
@@ -296,7 +297,7 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.into_string().into()
 }
 
-fn write_volumes(json: &mut Json, reading: &Reading, filled: bool) {
+fn write_volumes(json: &mut JsonWriter, reading: &Reading, filled: bool) {
     json.array("Vol");
     for volume in &reading.volumes {
         json.begin();
@@ -331,8 +332,11 @@ mod tests {
     fn every_field_of_the_table_is_sent_once() {
         let mut sent: Vec<_> = FIELDS.to_vec();
         sent.sort();
-        let table: Vec<_> =
-            Quantity::ALL.iter().copied().filter(|quantity| quantity.live().is_some()).collect();
+        let table: Vec<_> = Quantity::ALL
+            .iter()
+            .copied()
+            .filter(|quantity| quantity.live_field().is_some())
+            .collect();
         assert_eq!(sent, table);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hyper::StatusCode;
 
 use super::{ApiEndpoint, ApiRoute, Call, HttpReply, ROUTES, openapi};
-use crate::device::Identity;
+use crate::device::{Firmware, Identity, License};
 use crate::fault::Method;
 
 /// What this is, and what it has to offer.
@@ -15,21 +15,21 @@ pub(super) fn show(call: &Call<'_>) -> HttpReply {
 }
 
 fn page(call: &Call<'_>) -> String {
-    let identity = &Identity { firmware: call.view.firmware, ..call.device().identity().clone() };
+    let (identity, firmware) = (call.device().identity(), call.view.firmware);
     let license = identity.license.name().to_ascii_uppercase();
     TEMPLATE
         .replace("{model}", &escape(Identity::MODEL))
         .replace("{id}", &escape(identity.id.as_str()))
-        .replace("{firmware}", &escape(&identity.firmware.to_string()))
+        .replace("{firmware}", &escape(&firmware.to_string()))
         .replace("{license}", &license)
-        .replace("{routes}", &routes(identity))
+        .replace("{routes}", &routes(firmware, identity.license))
 }
 
-fn routes(identity: &Identity) -> String {
+fn routes(firmware: Firmware, license: License) -> String {
     let mut rows = String::new();
-    let existing = ROUTES.iter().filter(|route| route.exists(identity.firmware));
+    let existing = ROUTES.iter().filter(|route| route.exists(firmware));
     for route in existing {
-        let out_of_reach = !route.open_to(identity.license);
+        let out_of_reach = !route.open_to(license);
         for endpoint in route.endpoints {
             // What lies below a path is found by following it.
             let path = escape(route.path.trim_end_matches('*'));

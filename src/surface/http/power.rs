@@ -9,18 +9,18 @@ use crate::device::RebootCause;
 
 /// The device reboots once the reply is out.
 pub(super) fn reboot(call: &Call<'_>) -> HttpReply {
-    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Asked)
+    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Requested)
 }
 
 /// Everything a user has set is gone; the device reboots once the reply is out.
 pub(super) fn restore(call: &Call<'_>) -> HttpReply {
-    call.device().restore();
-    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Restored)
+    call.device().restore_factory_settings();
+    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::FactoryReset)
 }
 
 /// The reply, and behind it the reboot.
 pub(super) fn down(call: &Call<'_>, reply: HttpReply, cause: RebootCause) -> HttpReply {
     let device = Arc::clone(call.device());
-    device.leave();
-    reply.then(move || device.reboot(cause))
+    device.announce_reboot();
+    reply.after_delivery(move || device.reboot(cause))
 }

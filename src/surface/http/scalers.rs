@@ -34,7 +34,7 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
             reply
         }
         Err(errors) => {
-            call.device().write_refused(scalers::JOURNAL_NAME, &errors);
+            call.device().record_refused_write(scalers::JOURNAL_NAME, &errors);
             refused(&errors)
         }
     }

@@ -91,7 +91,7 @@ fn download(call: &Call<'_>, path: &SdPath, file: SdFileReader) -> HttpReply {
     // befalls a device that was reset.
     let feed = feed(Arc::clone(call.device()), file, send);
     call.api().streams.spawn(call.clock().activity().track(feed));
-    HttpReply::file(kind, size, receive)
+    HttpReply::sized_stream(kind, size, receive)
 }
 
 async fn feed(device: Arc<Device>, mut file: SdFileReader, send: mpsc::Sender<Bytes>) {
@@ -102,7 +102,7 @@ async fn feed(device: Arc<Device>, mut file: SdFileReader, send: mpsc::Sender<By
                 if send.send(piece).await.is_err() {
                     return;
                 }
-                device.drain(bytes);
+                device.drain_supercapacitor(bytes);
             }
             Ok(None) => return,
             Err(error) => {

@@ -30,11 +30,11 @@ fn write<T: Clone>(call: &Call<'_>, object: &SettingsObject<T>, write: WriteMode
     let given = match body(call) {
         Ok(given) => given,
         Err(error) => {
-            call.device().write_refused(object.name, std::slice::from_ref(&error));
+            call.device().record_refused_write(object.name, std::slice::from_ref(&error));
             return refused(&[error]);
         }
     };
-    match call.device().write(object, &given, write) {
+    match call.device().write_object(object, &given, write) {
         Ok(now) => {
             let body = object.to_json(&now, call.view.firmware);
             HttpReply::raw_json(StatusCode::OK, body)

@@ -18,12 +18,13 @@ use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, BrokerUrlError, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::VariableContext;
-use crate::device::{Device, LicensedFeature, Readings, Snapshot, View};
+use crate::device::{Device, LicensedFeature, Snapshot, View};
 use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
-use crate::journal::{Event, Journal, shortened};
+use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::meter;
-use crate::outbound::{Dial, Unreached};
+use crate::outbound::{Dial, DialError};
+use crate::services::Readings;
 
 /// Why a client does nothing, or its connection has ended.
 const NO_NETWORK: &str = "the device has no network";
@@ -108,7 +109,7 @@ enum Failed {
     #[error("{0}")]
     Settings(String),
     #[error("no connection: {0}")]
-    Unreached(#[from] Unreached),
+    Unreached(#[from] DialError),
     #[error("no TLS: {0}")]
     Tls(#[source] std::io::Error),
     #[error("{0}")]
@@ -367,7 +368,7 @@ impl MqttClient {
         session: &mut MqttSession,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
-        let readings = self.parts.device.readings();
+        let readings = Readings::new(Arc::clone(&self.parts.device));
         let mut message = pin!(self.message(plan, *last, readings));
         let mut ping = pin!(sleep(limits::MQTT_PING));
         loop {
@@ -453,7 +454,7 @@ impl MqttClient {
         let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings.topic);
         let not_sent = |device, reason| {
             let topic = topic.clone();
-            self.parts.journal.write(Event::MqttNotPublished { device, topic, reason });
+            self.parts.journal.record(Event::MqttNotPublished { device, topic, reason });
         };
         match message.effect {
             Some(MqttEffect::Lose) => not_sent(device, "lost by a rule"),
@@ -468,7 +469,7 @@ impl MqttClient {
                 session.publish(topic, message.payload).await.map_err(Ended::Lost)?;
                 self.lock().published += 1;
                 let topic = topic.clone();
-                self.parts.journal.write(Event::MqttPublished { device, topic, bytes });
+                self.parts.journal.record(Event::MqttPublished { device, topic, bytes });
                 drop(motion);
             }
         }
@@ -492,7 +493,7 @@ impl MqttClient {
         let mut status = self.lock();
         self.turn(&mut status, MqttState::Connected);
         status.reason = None;
-        self.parts.journal.write(Event::MqttConnected {
+        self.parts.journal.record(Event::MqttConnected {
             device: self.parts.device.identity().id.shared(),
             broker: plan.url.to_string(),
         });
@@ -504,20 +505,20 @@ impl MqttClient {
         self.turn(&mut status, MqttState::Connecting);
         status.reason = Some(reason.to_owned());
         if connected {
-            self.parts.journal.write(Event::MqttDisconnected {
+            self.parts.journal.record(Event::MqttDisconnected {
                 device: self.parts.device.identity().id.shared(),
                 broker: plan.url.to_string(),
-                reason: shortened(reason.to_owned()),
+                reason: truncate_text(reason.to_owned()),
             });
         }
     }
 
     fn not_connected(&self, plan: &MqttConnectionPlan, failed: &Failed) {
         let reason = failed.to_string();
-        if let Failed::Unreached(Unreached::Denied(policy)) = failed
+        if let Failed::Unreached(DialError::Denied(policy)) = failed
             && self.lock().reason.as_deref() != Some(&*reason)
         {
-            self.parts.journal.write(Event::OutboundDenied {
+            self.parts.journal.record(Event::OutboundDenied {
                 device: self.parts.device.identity().id.shared(),
                 host: plan.url.host.clone(),
                 policy: policy.name(),
@@ -533,10 +534,10 @@ impl MqttClient {
         status.broker = Some(plan.url.to_string());
         if status.reason.as_deref() != Some(reason) {
             status.reason = Some(reason.to_owned());
-            self.parts.journal.write(Event::MqttNotConnected {
+            self.parts.journal.record(Event::MqttNotConnected {
                 device: self.parts.device.identity().id.shared(),
                 broker: plan.url.to_string(),
-                reason: shortened(reason.to_owned()),
+                reason: truncate_text(reason.to_owned()),
             });
         }
     }

@@ -175,7 +175,7 @@ impl<T: Clone> WriteReader<T> {
     fn push_unknown(&mut self, group: &str, key: &str) {
         if self.unknown.len() < limits::JOURNAL_UNKNOWN_KEYS {
             let path = if group.is_empty() { key.to_owned() } else { format!("{group}.{key}") };
-            self.unknown.push(journal::shortened(path));
+            self.unknown.push(journal::truncate_text(path));
         }
     }
 }

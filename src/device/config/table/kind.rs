@@ -246,7 +246,7 @@ fn number(
     let number = value.as_f64().ok_or_else(|| json::unexpected(value, &expected))?;
     let on_step = step <= 0.0 || (number / step).fract() == 0.0;
     if range.contains(&number) && on_step {
-        Ok(Decimal::rounded(number, places))
+        Ok(Decimal::from_f64(number, places))
     } else {
         Err(format!("{value}: expected {expected}"))
     }
