@@ -49,12 +49,6 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// Default of `timeout`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default of `modbus.port`.
-pub const DEFAULT_MODBUS_PORT: u16 = 502;
-/// Default of `modbus.unit_id`.
-pub const DEFAULT_UNIT_ID: u8 = 0;
 /// The least `exe_time` of a finished request: 0 would read as "not finished" (ACTION-19).
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 
@@ -111,8 +105,6 @@ pub const BAUDRATE: std::ops::RangeInclusive<i64> = 300..=115_200;
 pub const METER_BUFFER: std::ops::RangeInclusive<i64> = 1..=128;
 /// `conv_factor`.
 pub const CONVERSION_FACTOR: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
-/// Decimal places of `conv_factor` that are kept (SETTING-10).
-pub const CONVERSION_FACTOR_PLACES: u8 = 6;
 /// Seconds of `time_offset`.
 pub const TIME_OFFSET: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
 /// The scaler of an OBIS code, a power of ten (documented).
@@ -133,12 +125,6 @@ pub const WIFI_SCAN: Duration = Duration::from_secs(3);
 pub const WPS_WINDOW: Duration = Duration::from_mins(2);
 /// Default time from a WPS router's button to the connection.
 pub const WPS_PAIRING: Duration = Duration::from_secs(15);
-/// dB by which the signal of a Wi-Fi network wavers either way.
-pub const RSSI_WAVER: u8 = 4;
-/// Time after which that changes its direction.
-pub const RSSI_PERIOD: Duration = Duration::from_mins(1);
-/// The share by which the voltages of the plugs waver either way.
-pub const PLUG_NOISE: f64 = 0.005;
 /// Wi-Fi networks that a scenario may put around a device; a scan shows them all.
 pub const NETWORKS: usize = 64;
 
@@ -370,12 +356,8 @@ pub const WEEK_WINDOWS: usize = 32;
 pub const STATUS_IDS_RESERVED: u64 = 1000;
 /// Bytes on an SD card that is in memory: a day of rows every second.
 pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes of a file that are read and sent at a time.
-pub const SD_PIECE_BYTES: usize = 64 * 1024;
 /// Folders within each other on an SD card.
 pub const SD_DEPTH: usize = 16;
-/// Rows of an SD log after which the files on a card that is a directory are counted anew.
-pub const SD_ROWS_A_COUNT: u32 = 60;
 /// Bytes of a name on an SD card (long names of FAT have 255 characters).
 pub const SD_NAME_BYTES: usize = 255;
 /// Entries of a folder that a listing shows: three years of log files in one are some thousand.

@@ -104,7 +104,7 @@ async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
     twin.set("PUT", MQTT, &settings(&topic, VALUES)).await;
     twin.to_next_reading().await;
     let received = subscriber.next().await;
-    assert_eq!(received, twin.rendered(VALUES).await);
+    assert_eq!(received, twin.render(VALUES).await);
     let mut names = VALUES.split('|').map(|name| name.trim_matches(['$', '{', '}']));
     for value in received.split('|') {
         match names.next().unwrap() {

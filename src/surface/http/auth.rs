@@ -202,7 +202,7 @@ impl Authenticator {
 }
 
 fn is_digest(view: &View) -> bool {
-    Profile::of(view.firmware).has(Feature::Digest)
+    Profile::new(view.firmware).has(Feature::Digest)
 }
 
 /// Whether what the client says it asks for is what it asks for: the path and query of the request,

@@ -268,7 +268,7 @@ static FIELDS: [Quantity; 38] = {
 
 /// The event of a reading.
 fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
-    let filled = !Profile::of(snapshot.view.firmware).has(Feature::LiveLeavesOut);
+    let filled = !Profile::new(snapshot.view.firmware).has(Feature::LiveOmitsMissing);
     let mut json = JsonWriter::with_capacity(1024);
     json.raw("event: live\ndata: ");
     json.begin();
@@ -304,7 +304,7 @@ fn write_volumes(json: &mut JsonWriter, reading: &Reading, filled: bool) {
         json.plain("Bus", volume.bus);
         json.text("M_ID", &volume.meter_id);
         match volume.meter_time {
-            Some(at) => json.word("DT", CivilTime::of(at).bare()),
+            Some(at) => json.word("DT", CivilTime::new(at).date_time_without_zone()),
             None if filled => json.word("DT", ""),
             None => {}
         }

@@ -25,7 +25,7 @@ pub(super) fn show(call: &Call<'_>) -> HttpReply {
 /// A new map; a wrong one leaves the old one in force.
 pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     let firmware = call.view.firmware;
-    let word_order = Profile::of(firmware).has(Feature::WordOrder);
+    let word_order = Profile::new(firmware).has(Feature::WordOrder);
     let map = match RegisterMap::parse(&call.body, word_order) {
         Ok(map) => Arc::new(map),
         Err(error) => {
@@ -54,7 +54,7 @@ fn set(call: &Call<'_>, map: Option<&Arc<RegisterMap>>) {
 
 /// `?address_format=`; none where it is not given, or the firmware does not know it.
 fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
-    if !Profile::of(call.view.firmware).has(Feature::CompactModbusListing) {
+    if !Profile::new(call.view.firmware).has(Feature::CompactModbusListing) {
         return Ok(None);
     }
     let given = match call.query().single("address_format") {
@@ -80,7 +80,7 @@ fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
 }
 
 fn listed(map: &RegisterMap, firmware: Firmware, addresses: Option<AddressFormat>) -> Bytes {
-    let profile = Profile::of(firmware);
+    let profile = Profile::new(firmware);
     let listing = match addresses {
         None if profile.has(Feature::CompactModbusListing) => Listing::Compact(map),
         addresses => Listing::Detailed {

@@ -85,7 +85,7 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
         json.plain("bus", volume.bus);
         json.text("meter_id", &volume.meter_id);
         if let Some(at) = volume.meter_time {
-            json.word("date_time", CivilTime::of(at).date_time());
+            json.word("date_time", CivilTime::new(at).date_time());
         }
         if let Some(cumulative) = volume.cumulative {
             json.plain("cumulative", cumulative);

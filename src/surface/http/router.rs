@@ -19,7 +19,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
-use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
+use crate::device::{Device, Feature, Firmware, License, LicensedFeature, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
 use crate::net::http::query::Query;
@@ -352,7 +352,7 @@ impl ApiRoute {
     /// Whether this licence is enough for it.
     #[must_use]
     pub fn open_to(&self, license: License) -> bool {
-        !self.licensed || license.includes(Licensed::Routes)
+        !self.licensed || license.includes(LicensedFeature::Routes)
     }
 
     /// The names of its methods, as in an `Allow` header.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{Call, HttpReply};
-use crate::device::sd::{Listed, OpenedFile, SdCard, SdError, SdPath};
+use crate::device::sd::{SdCard, SdEntry, SdError, SdFileReader, SdPath};
 use crate::device::{Device, Feature, Profile};
 
 /// A listing, or a file.
@@ -48,7 +48,7 @@ pub(super) fn delete<'a>(
         }
         match card.delete(&path).await {
             Ok(()) => HttpReply::empty(StatusCode::NO_CONTENT),
-            Err(SdError::Missing) => missing(),
+            Err(SdError::NotFound) => missing(),
             Err(error) => broken(&error),
         }
     })
@@ -69,17 +69,17 @@ fn target<'a>(call: &'a Call<'_>) -> Result<(&'a SdCard, SdPath), HttpReply> {
     Ok((card, path))
 }
 
-fn listing(path: &SdPath, files: &[Listed]) -> HttpReply {
-    let entry = |file: &Listed| {
+fn listing(path: &SdPath, files: &[SdEntry]) -> HttpReply {
+    let entry = |file: &SdEntry| {
         let kind = if file.size.is_some() { "file" } else { "dir" };
         json!({ "name": file.name, "size": file.size.unwrap_or(0), "type": kind })
     };
     let files: Vec<Value> = files.iter().map(entry).collect();
-    HttpReply::json(StatusCode::OK, &json!({ "path": path.shown(), "files": files }))
+    HttpReply::json(StatusCode::OK, &json!({ "path": path.display_path(), "files": files }))
 }
 
 /// The whole file, whatever part of it was asked for (observed).
-fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> HttpReply {
+fn download(call: &Call<'_>, path: &SdPath, file: SdFileReader) -> HttpReply {
     let kind = media_type(path.parts().last().map_or("", String::as_str));
     if file.size == 0 {
         return HttpReply::content(StatusCode::OK, kind, Bytes::new());
@@ -94,9 +94,9 @@ fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> HttpReply {
     HttpReply::sized_stream(kind, size, receive)
 }
 
-async fn feed(device: Arc<Device>, mut file: OpenedFile, send: mpsc::Sender<Bytes>) {
+async fn feed(device: Arc<Device>, mut file: SdFileReader, send: mpsc::Sender<Bytes>) {
     loop {
-        match file.piece().await {
+        match file.next_chunk().await {
             Ok(Some(piece)) => {
                 let bytes = piece.len();
                 if send.send(piece).await.is_err() {
@@ -139,14 +139,14 @@ fn media_type(name: &str) -> &'static str {
 /// What a GET of what is not there gets: firmware decides (FIRMWARE-1).
 fn failed(call: &Call<'_>, error: &SdError) -> HttpReply {
     match error {
-        SdError::Missing if Profile::of(call.view.firmware).has(Feature::MissingFileIs500) => {
+        SdError::NotFound if Profile::new(call.view.firmware).has(Feature::MissingFileIs500) => {
             HttpReply::content(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "text/plain",
                 "Failed to open the file",
             )
         }
-        SdError::Missing => missing(),
+        SdError::NotFound => missing(),
         error => broken(error),
     }
 }

@@ -6,27 +6,27 @@ use serde_json::{Value, json};
 
 use super::{Call, HttpReply};
 use crate::device::View;
-use crate::device::config::table::{Object, Write};
+use crate::device::config::table::{SettingsObject, WriteMode};
 use crate::problem::Problem;
 
 /// The object as it is.
-pub(super) fn show<T>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
+pub(super) fn show<T>(call: &Call<'_>, object: &SettingsObject<T>) -> HttpReply {
     let View { config, firmware, .. } = &call.view;
-    let body = call.kept(|| object.print((object.of.get)(config), *firmware).into());
+    let body = call.kept(|| object.to_json((object.accessor.get)(config), *firmware).into());
     HttpReply::raw_json(StatusCode::OK, body)
 }
 
 /// PUT.
-pub(super) fn merge<T: Clone>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
-    write(call, object, Write::Merge)
+pub(super) fn merge<T: Clone>(call: &Call<'_>, object: &SettingsObject<T>) -> HttpReply {
+    write(call, object, WriteMode::Merge)
 }
 
 /// POST.
-pub(super) fn replace<T: Clone>(call: &Call<'_>, object: &Object<T>) -> HttpReply {
-    write(call, object, Write::Replace)
+pub(super) fn replace<T: Clone>(call: &Call<'_>, object: &SettingsObject<T>) -> HttpReply {
+    write(call, object, WriteMode::Replace)
 }
 
-fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> HttpReply {
+fn write<T: Clone>(call: &Call<'_>, object: &SettingsObject<T>, write: WriteMode) -> HttpReply {
     let given = match body(call) {
         Ok(given) => given,
         Err(error) => {
@@ -36,7 +36,7 @@ fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> HttpRep
     };
     match call.device().write_object(object, &given, write) {
         Ok(now) => {
-            let body = object.print(&now, call.view.firmware);
+            let body = object.to_json(&now, call.view.firmware);
             HttpReply::raw_json(StatusCode::OK, body)
         }
         Err(errors) => refused(&errors),

@@ -8,7 +8,9 @@ use jiff::SignedDuration;
 use super::{Call, HttpReply, report};
 use crate::decimal::Decimal;
 use crate::device::network::{IpSettings, NetworkState, WifiMode};
-use crate::device::{CivilTime, Device, Feature, Identity, License, Licensed, Profile, Snapshot};
+use crate::device::{
+    CivilTime, Device, Feature, Identity, License, LicensedFeature, Profile, Snapshot,
+};
 use crate::net::http::json::JsonWriter;
 
 /// The device and what it is connected to.
@@ -23,7 +25,7 @@ fn system(device: &Device, snapshot: &Snapshot) -> String {
     json.begin();
     write_device(&mut json, device, snapshot);
     write_clouds(&mut json, device, snapshot, &network);
-    if Profile::of(snapshot.view.firmware).has(Feature::Berry) {
+    if Profile::new(snapshot.view.firmware).has(Feature::Berry) {
         json.object("services");
         json.object("berry");
         json.object("execution_status");
@@ -81,7 +83,7 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     let license = device.identity().license;
     json.word("type", license.name().to_ascii_uppercase());
     if license != License::Free {
-        let activated = CivilTime::of(device.hardware().activated);
+        let activated = CivilTime::new(device.hardware().activated);
         json.word("activation_date", activated.date_time_utc());
     }
     json.end();
@@ -91,7 +93,7 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
 /// So long before a time.
 fn before(time: CivilTime, ago: Duration) -> CivilTime {
     let ago = SignedDuration::try_from(ago).unwrap_or_default();
-    CivilTime::of(time.timestamp().checked_sub(ago).unwrap_or(time.timestamp()))
+    CivilTime::new(time.timestamp().checked_sub(ago).unwrap_or(time.timestamp()))
 }
 
 /// There are no clouds around the twin: each is connected as soon as it is enabled and the device has
@@ -111,7 +113,7 @@ fn write_clouds(
     json.plain("registered", cloud.what_watt && online);
     json.end();
     json.object("mystrom");
-    let licensed = device.identity().license.includes(Licensed::MyStrom);
+    let licensed = device.identity().license.includes(LicensedFeature::MyStrom);
     json.plain("enabled", cloud.mystrom);
     json.word(
         "status",
@@ -177,7 +179,7 @@ fn write_wifi(json: &mut JsonWriter, network: &NetworkState) {
         json.plain("channel", network.channel);
         json.word("ht", network.ht.as_str());
         json.plain("rssi", sighting.rssi);
-        json.plain("signal", sighting.signal());
+        json.plain("signal", sighting.signal_percent());
         json.word("auth_mode", network.auth_mode.as_str());
         json.word("pairwise_cipher", pairwise);
         json.word("group_cipher", group);

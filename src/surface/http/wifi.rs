@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Call, HttpReply};
 use crate::device::config::{WIFI_SETTINGS, WifiSettings};
-use crate::device::network::Sighting;
+use crate::device::network::ScanResult;
 use crate::limits;
 
 /// The networks around, after the seconds that a scan takes.
@@ -22,7 +22,7 @@ pub(super) fn scan<'a>(call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = HttpRe
 }
 
 /// A network as a scan lists it (`wifi_scan_fields.csv`).
-fn shown(sighting: &Sighting) -> Value {
+fn shown(sighting: &ScanResult) -> Value {
     let network = &sighting.network;
     let (pairwise, group) = network.auth_mode.ciphers();
     json!({
@@ -31,7 +31,7 @@ fn shown(sighting: &Sighting) -> Value {
         "channel": network.channel,
         "ht": network.ht.as_str(),
         "rssi": sighting.rssi,
-        "signal": sighting.signal(),
+        "signal": sighting.signal_percent(),
         "auth_mode": network.auth_mode.as_str(),
         "pairwise_cipher": pairwise,
         "group_cipher": group,
@@ -50,6 +50,10 @@ pub(super) fn pair(call: &Call<'_>) -> HttpReply {
 
 /// The client's settings are as out of the box: it is off.
 pub(super) fn forget(call: &Call<'_>) -> HttpReply {
-    call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.of, &WifiSettings::default());
+    call.device().replace_part(
+        WIFI_SETTINGS.name,
+        WIFI_SETTINGS.accessor,
+        &WifiSettings::default(),
+    );
     HttpReply::empty(StatusCode::NO_CONTENT)
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use self::follower::Follower;
 use crate::clock::Clock;
-use crate::device::{Device, Feature, Licensed, Profile};
+use crate::device::{Device, Feature, LicensedFeature, Profile};
 use crate::fault::Engine;
 use crate::journal::{Event, Journal};
 use crate::modbus::server::BACKLOG;
@@ -245,9 +245,9 @@ impl ServerShared {
 fn wanted(device: &Device) -> Result<u16, Off> {
     let view = device.view();
     let service = view.config.settings.services.modbus;
-    if !Profile::of(view.firmware).has(Feature::ModbusServer) {
+    if !Profile::new(view.firmware).has(Feature::ModbusServer) {
         Err(Off::Firmware)
-    } else if !device.identity().license.includes(Licensed::ModbusServer) {
+    } else if !device.identity().license.includes(LicensedFeature::ModbusServer) {
         Err(Off::License)
     } else if device.power() != crate::device::Power::Up {
         Err(Off::Power)

@@ -15,10 +15,10 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::session::{Login, Lost, MqttSession, MqttTransport};
 use super::tls;
 use crate::clock::{Clock, VirtualTime};
-use crate::device::config::{BrokerUrl, MqttSettings};
+use crate::device::config::{BrokerUrl, BrokerUrlError, MqttSettings};
 use crate::device::template::Template;
-use crate::device::variables::Facts;
-use crate::device::{Device, Licensed, Snapshot, View};
+use crate::device::variables::VariableContext;
+use crate::device::{Device, LicensedFeature, Snapshot, View};
 use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
@@ -184,13 +184,14 @@ impl MqttClient {
         if !settings.enable {
             return Err("switched off".to_owned());
         }
-        if !identity.license.includes(Licensed::Mqtt) {
+        if !identity.license.includes(LicensedFeature::Mqtt) {
             return Err("the licence does not cover MQTT".to_owned());
         }
         if settings.url.is_empty() {
             return Err("there is no URL".to_owned());
         }
-        let url: BrokerUrl = settings.url.parse()?;
+        let url: BrokerUrl =
+            settings.url.parse().map_err(|error: BrokerUrlError| error.to_string())?;
         if !self.parts.device.is_online(view) {
             return Err(NO_NETWORK.to_owned());
         }
@@ -406,7 +407,7 @@ impl MqttClient {
         }
         let (snapshot, read_at) = self.due(last, &mut readings).await;
         let device = &self.parts.device;
-        let payload = plan.template.render(&Facts::of(device, &snapshot));
+        let payload = plan.template.render(&VariableContext::new(device, &snapshot));
         let verdict = self.parts.engine.mqtt(&MqttMessage {
             device: device.identity().id.as_str(),
             topic: &plan.settings.topic,

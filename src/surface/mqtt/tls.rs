@@ -125,7 +125,7 @@ impl Verifier {
         let mut known = Vec::new();
         if let Some(text) = &settings.broker_certificate {
             let wrong = |message: String| format!("broker.certificate: {message}");
-            known = pem::certificates(text).map_err(wrong)?;
+            known = pem::certificates(text).map_err(|error| wrong(error.to_string()))?;
             for certificate in &known {
                 roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
             }
