@@ -130,7 +130,7 @@ async fn a_device_name_may_contain_any_character() {
 
 // Ruling: SYSTEM-1.
 #[tokio::test]
-async fn the_build_depends_on_the_firmware_alone() {
+async fn the_build_depends_on_the_firmware() {
     let current = async |firmware: &str| {
         let house = TestHouse::start(&format!("device: {{firmware: {firmware}}}")).await;
         let current = house.get("/api/v1/system").await.json()["device"].clone();
