@@ -77,7 +77,7 @@ async fn a_client_that_closes_its_sending_side_gets_no_reply() {
 
 // Ruling: HTTP-10.
 #[tokio::test]
-async fn integers_may_have_a_fraction_of_0_and_lengths_are_in_characters() {
+async fn integers_may_be_written_as_5_0_and_lengths_are_in_characters() {
     let house = TestHouse::start("").await;
     let frequency = |value: Value| json!({"services": {"sd": {"frequency": value}}});
     let current = house.set("PUT", SETTINGS, &frequency(json!(20.0))).await;
@@ -130,7 +130,7 @@ async fn a_device_name_may_contain_any_character() {
 
 // Ruling: SYSTEM-1.
 #[tokio::test]
-async fn the_build_follows_the_firmware_and_the_activation_date_is_fixed() {
+async fn the_build_depends_on_the_firmware() {
     let current = async |firmware: &str| {
         let house = TestHouse::start(&format!("device: {{firmware: {firmware}}}")).await;
         let current = house.get("/api/v1/system").await.json()["device"].clone();
@@ -287,7 +287,7 @@ async fn a_counter_without_tariffs_starts_in_tariff_1() {
 
 // Ruling: MODBUS-19, VARIABLE-2.
 #[tokio::test]
-async fn a_clock_before_1970_is_negative_in_registers_and_0_in_variables() {
+async fn times_before_1970_are_negative_registers_and_0_as_variables() {
     let house = TestHouse::start(
         "device: {meter_settings: {time_offset: -2147483648}, settings: {services: {modbus: {enable: true}}}, \
          modbus_map: [{start_address: 0, registers: [{id: report.timestamp, type: int}]}]}",

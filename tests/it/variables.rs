@@ -119,7 +119,7 @@ async fn a_template_renders_the_values_of_the_variables() {
 
 // Ruling: VARIABLE-2.
 #[tokio::test]
-async fn before_the_first_reading_numbers_are_null_and_texts_are_empty() {
+async fn without_a_reading_numbers_are_null_and_texts_are_empty() {
     let house = TestHouse::start("").await;
     assert_eq!(house.variable("1_8_0").await.as_deref(), Some("null"));
     assert_eq!(house.variable("tariff").await.as_deref(), Some("null"));
