@@ -1,7 +1,5 @@
-//! A bare hyper server, the yardstick of `scripts/measure-http`: it asks a device for one reply and
-//! from then on answers every request with the same head and body, without looking at the request.
-//!
-//! `bare_http http://127.0.0.1:8080/api/v1/settings` prints the URL at which it listens.
+//! A bare hyper server, the reference of `scripts/measure-http`. It requests one reply from a
+//! device, and then answers every request with the same head and body, without parsing its path.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -18,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // cargo passes --bench; there is nothing to measure without a device.
+    // cargo passes --bench; without a device there is nothing to measure.
     let Some(url) = std::env::args().skip(1).find(|argument| argument.starts_with("http://"))
     else {
         return Ok(());
@@ -36,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 *response.headers_mut() = headers.clone();
                 async move { Ok::<_, Infallible>(response) }
             });
-            // The same settings as the device's, so that only what it does itself is measured.
+            // The same settings as the device's, so that only the device's own work is measured.
             let mut http = server::Builder::new();
             http.timer(TokioTimer::new()).auto_date_header(false).title_case_headers(true);
             // Ends when the client leaves.
@@ -45,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// What the device answers.
+/// Returns the headers and the body of the device's reply.
 async fn reply(url: &Uri) -> Result<(HeaderMap, Bytes), Box<dyn Error>> {
     let authority = url.authority().ok_or("expected a URL with host and port")?.as_str();
     let stream = TcpStream::connect(authority).await?;

@@ -1,9 +1,9 @@
-//! From the bytes of a reply to its result code, in memory: the function that judges every request.
+//! The classifier of result codes, in memory: from the bytes of a reply to its code.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wwsim::action_client::classifier::{ExchangeEnd, ResultCode, http, modbus};
+use wwsim::action_client::classifier::{ExchangeEnd, ResultCode, classify_http, classify_modbus};
 
 /// Function 16: two registers from address 10 on.
 const SENT: [u8; 17] = [0, 7, 0, 0, 0, 11, 1, 16, 0, 10, 0, 2, 4, 0, 1, 0, 2];
@@ -21,15 +21,17 @@ fn classify(c: &mut Criterion) {
         ("other quantity", &[0, 7, 0, 0, 0, 6, 1, 16, 0, 10, 0, 3], ResultCode::BodyMismatch),
     ];
     for (name, received, expected) in replies {
-        assert_eq!(modbus(&SENT, received, ExchangeEnd::Complete), expected, "{name}");
+        assert_eq!(classify_modbus(&SENT, received, ExchangeEnd::Complete), expected, "{name}");
         group.bench_function(name, |b| {
-            b.iter(|| modbus(black_box(&SENT), black_box(received), ExchangeEnd::Complete));
+            b.iter(|| {
+                classify_modbus(black_box(&SENT), black_box(received), ExchangeEnd::Complete)
+            });
         });
     }
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n";
-    assert_eq!(http(head, ExchangeEnd::Complete), ResultCode::InvalidContentLength);
+    assert_eq!(classify_http(head, ExchangeEnd::Complete), ResultCode::InvalidContentLength);
     group.bench_function("http content length", |b| {
-        b.iter(|| http(black_box(head), ExchangeEnd::Complete));
+        b.iter(|| classify_http(black_box(head), ExchangeEnd::Complete));
     });
     group.finish();
 }

@@ -1,6 +1,6 @@
-//! A Modbus request to its reply in memory: split the frame, let the bank answer, write the frame into
-//! a buffer that is used again. The goal is under 1 µs for a healthy read; that it allocates nothing
-//! is a test (`bank::tests::a_read_allocates_nothing`).
+//! A Modbus request and its reply in memory: split the frame, let the bank answer, write the frame
+//! into a reused buffer. The goal is under 1 µs for a healthy read. A test ensures that it
+//! allocates nothing (`bank::tests::a_read_allocates_nothing`).
 
 #![expect(clippy::expect_used, reason = "a bench that cannot begin fails")]
 
@@ -32,7 +32,7 @@ fn register(address: u16, value_type: RegisterType, source: RegisterSource) -> R
     }
 }
 
-/// A unit whose registers are all written one by one, the way that costs most to look up.
+/// Returns a unit whose registers are all defined one by one, which makes a look-up most expensive.
 fn bank() -> Bank {
     let zero = || RegisterSource::Stored(RegisterValue::Integer(0));
     let within = 0.0..=100.0;

@@ -1,7 +1,8 @@
-//! Decimal numbers as a meter sends them: a whole number of thousandths, hundredths or ones.
+//! Decimal numbers as a meter sends them: an integer mantissa and a number of decimal places.
 //!
-//! Every surface prints the same reading from the same number, so that they agree to the last digit.
-//! The device prints neither exponent nor trailing zeros (`docs/device/meter.md`): 0.015, 75.133, 0.
+//! Every surface prints a reading from the same number, so that all of them agree to the last
+//! digit. The device prints neither exponents nor trailing zeros (`docs/device/meter.md`): 0.015,
+//! 75.133, 0.
 
 use std::fmt;
 
@@ -19,70 +20,72 @@ impl Decimal {
     pub const ZERO: Self = Self { mantissa: 0, places: 0 };
     /// 1.
     pub const ONE: Self = Self { mantissa: 1, places: 0 };
-    /// Decimal places at the most: what a power of ten in an `i64` leaves room for.
-    pub const PLACES: u8 = 9;
+    /// The maximum number of decimal places. A power of ten with this exponent leaves room for
+    /// digits in an `i64`.
+    pub const MAX_PLACES: u8 = 9;
 
-    /// `mantissa` × 10^−`places`; of more than [`Decimal::PLACES`] places the last ones are cut.
+    /// Creates `mantissa` × 10^−`places`. Digits beyond [`Decimal::MAX_PLACES`] are cut off.
     #[must_use]
     pub const fn new(mantissa: i64, places: u8) -> Self {
-        if places > Self::PLACES {
-            // Beyond 18 places nothing is left of an i64.
-            let Some(scale) = 10_i64.checked_pow((places - Self::PLACES) as u32) else {
+        if places > Self::MAX_PLACES {
+            // Nothing is left of an `i64` beyond 18 places.
+            let Some(scale) = 10_i64.checked_pow((places - Self::MAX_PLACES) as u32) else {
                 return Self::ZERO;
             };
-            Self { mantissa: mantissa / scale, places: Self::PLACES }
+            Self { mantissa: mantissa / scale, places: Self::MAX_PLACES }
         } else {
             Self { mantissa, places }
         }
     }
 
-    /// The number nearest to `value` with so many places; what is no number or too large is cut to
-    /// what fits.
+    /// Returns the number with `places` decimal places that is nearest to `value`. NaN becomes 0,
+    /// and a value out of range becomes the nearest representable number.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
-    pub fn rounded(value: f64, places: u8) -> Self {
-        let places = places.min(Self::PLACES);
+    pub fn from_f64(value: f64, places: u8) -> Self {
+        let places = places.min(Self::MAX_PLACES);
         let scaled = libm::round(value * POWERS[usize::from(places)]);
         Self { mantissa: scaled as i64, places }
     }
 
-    /// The whole number of 10^−`places`.
+    /// Returns the mantissa: the value in units of 10^−`places`.
     #[must_use]
     pub const fn mantissa(self) -> i64 {
         self.mantissa
     }
 
-    /// How many decimal places it was measured with; trailing zeros among them.
+    /// Returns the number of decimal places of the measurement, including trailing zeros.
     #[must_use]
     pub const fn places(self) -> u8 {
         self.places
     }
 
-    /// The nearest `f64`.
+    /// Returns the nearest `f64`.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "meters stay far below 2^53")]
     pub fn to_f64(self) -> f64 {
         self.mantissa as f64 / POWERS[usize::from(self.places)]
     }
 
-    /// The number without its sign.
+    /// Returns the absolute value.
     #[must_use]
     pub const fn abs(self) -> Self {
         Self { mantissa: self.mantissa.saturating_abs(), places: self.places }
     }
 
-    /// The number with the other sign.
+    /// Returns the number with the opposite sign.
     #[must_use]
-    pub const fn negated(self) -> Self {
+    pub const fn negate(self) -> Self {
         Self { mantissa: self.mantissa.saturating_neg(), places: self.places }
     }
 
-    /// The product, rounded to so many places (half away from zero) and cut to what fits.
+    /// Returns the product, rounded to `places` decimal places (half away from zero). A result out
+    /// of range becomes the nearest representable number.
     #[must_use]
-    pub fn times(self, factor: Self, places: u8) -> Self {
-        let places = places.min(Self::PLACES);
-        // Two `i64` and a power of ten up to 10^9 stay within an `i128`; more places than a `Decimal`
-        // has do not exist.
+    pub fn multiply(self, factor: Self, places: u8) -> Self {
+        let places = places.min(Self::MAX_PLACES);
+        // Two `i64` and a power of ten up to 10^9 stay within an `i128`, because a `Decimal` has at
+        // most 9 places.
         let product = i128::from(self.mantissa) * i128::from(factor.mantissa);
         let exact = self.places + factor.places;
         let scaled = if exact <= places {
@@ -91,44 +94,46 @@ impl Decimal {
             let unit = 10_i128.pow(u32::from(exact - places));
             (product + product.signum() * (unit / 2)) / unit
         };
-        let most = if scaled < 0 { i64::MIN } else { i64::MAX };
-        Self { mantissa: i64::try_from(scaled).unwrap_or(most), places }
+        let limit = if scaled < 0 { i64::MIN } else { i64::MAX };
+        Self { mantissa: i64::try_from(scaled).unwrap_or(limit), places }
     }
 
-    /// This less `other`, with the places of the finer one; cut to what fits.
+    /// Returns `self` − `other` with the larger number of places. A result out of range becomes the
+    /// nearest representable number.
     #[must_use]
-    pub fn less(self, other: Self) -> Self {
+    pub fn subtract(self, other: Self) -> Self {
         let places = self.places.max(other.places);
         let scaled = |number: Self| {
             i128::from(number.mantissa) * 10_i128.pow(u32::from(places - number.places))
         };
         let difference = scaled(self) - scaled(other);
-        let most = if difference < 0 { i64::MIN } else { i64::MAX };
-        Self { mantissa: i64::try_from(difference).unwrap_or(most), places }
+        let limit = if difference < 0 { i64::MIN } else { i64::MAX };
+        Self { mantissa: i64::try_from(difference).unwrap_or(limit), places }
     }
 
-    /// The number × 10^`by`; what does not fit is cut.
+    /// Returns the number × 10^`exponent`. A result out of range becomes the nearest representable
+    /// number.
     #[must_use]
-    pub const fn shifted(self, by: i8) -> Self {
+    pub const fn shift(self, exponent: i8) -> Self {
         let Self { mut mantissa, mut places } = self;
-        if by < 0 {
-            return Self::new(mantissa, places.saturating_add(by.unsigned_abs()));
+        if exponent < 0 {
+            return Self::new(mantissa, places.saturating_add(exponent.unsigned_abs()));
         }
-        let mut left = by;
-        while left > 0 {
+        let mut remaining = exponent;
+        while remaining > 0 {
             if places > 0 {
                 places -= 1;
             } else {
                 mantissa = mantissa.saturating_mul(10);
             }
-            left -= 1;
+            remaining -= 1;
         }
         Self { mantissa, places }
     }
 
-    /// The same value without trailing zeros.
+    /// Returns the same value without trailing zeros.
     #[must_use]
-    pub const fn shortest(self) -> Self {
+    pub const fn normalize(self) -> Self {
         let Self { mut mantissa, mut places } = self;
         while places > 0 && mantissa % 10 == 0 {
             mantissa /= 10;
@@ -139,13 +144,13 @@ impl Decimal {
 }
 
 /// 10^n.
-const POWERS: [f64; Decimal::PLACES as usize + 1] =
+const POWERS: [f64; Decimal::MAX_PLACES as usize + 1] =
     [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
-/// By value: 0.50 is 0.5.
+/// Compares by value: 0.50 equals 0.5.
 impl PartialEq for Decimal {
     fn eq(&self, other: &Self) -> bool {
-        let (a, b) = (self.shortest(), other.shortest());
+        let (a, b) = (self.normalize(), other.normalize());
         (a.mantissa, a.places) == (b.mantissa, b.places)
     }
 }
@@ -154,7 +159,7 @@ impl Eq for Decimal {}
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mantissa, places } = self.shortest();
+        let Self { mantissa, places } = self.normalize();
         let scale = 10_u64.pow(u32::from(places));
         let (whole, rest) = (mantissa.unsigned_abs() / scale, mantissa.unsigned_abs() % scale);
         if mantissa < 0 {
@@ -166,10 +171,10 @@ impl fmt::Display for Decimal {
 }
 
 impl Serialize for Decimal {
-    /// A JSON number with exactly the digits of its text form.
+    /// Writes a JSON number with exactly the digits of the text form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { mantissa, places } = self.shortest();
-        // The shortest decimal form of an f64 has an exponent below 1e-5 only.
+        let Self { mantissa, places } = self.normalize();
+        // The shortest decimal form of an `f64` has an exponent only below 1e-5.
         if places == 0 {
             serializer.serialize_i64(mantissa)
         } else if places <= 4 && mantissa.unsigned_abs() < 1 << 53 {
@@ -182,10 +187,11 @@ impl Serialize for Decimal {
 }
 
 impl<'de> Deserialize<'de> for Decimal {
-    /// The decimal number nearest to a JSON number, which is the one that was written wherever that
+    /// Reads the decimal number nearest to a JSON number. It is the number that was written if that
     /// has at most 15 digits.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        f64::deserialize(deserializer).map(|value| Self::rounded(value, Self::PLACES).shortest())
+        f64::deserialize(deserializer)
+            .map(|value| Self::from_f64(value, Self::MAX_PLACES).normalize())
     }
 }
 
@@ -194,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_neither_exponent_nor_trailing_zero() {
+    fn no_exponent_and_no_trailing_zero_is_printed() {
         for (mantissa, places, printed) in [
             (0, 3, "0"),
             (15, 3, "0.015"),
@@ -216,28 +222,28 @@ mod tests {
     }
 
     #[test]
-    fn shifting_moves_the_point() {
-        for (by, printed) in
+    fn shift_moves_the_decimal_point() {
+        for (exponent, printed) in
             [(0, "12.34"), (1, "123.4"), (3, "12340"), (-2, "0.1234"), (-9, "0.000000012")]
         {
-            assert_eq!(Decimal::new(1234, 2).shifted(by).to_string(), printed);
+            assert_eq!(Decimal::new(1234, 2).shift(exponent).to_string(), printed);
         }
-        assert_eq!(Decimal::new(i64::MAX, 0).shifted(6).mantissa(), i64::MAX);
+        assert_eq!(Decimal::new(i64::MAX, 0).shift(6).mantissa(), i64::MAX);
     }
 
     #[test]
-    fn equality_is_by_value_and_rounding_by_the_nearest() {
+    fn numbers_compare_by_value_and_round_to_nearest() {
         assert_eq!(Decimal::new(50, 2), Decimal::new(5, 1));
         assert_ne!(Decimal::new(50, 2), Decimal::new(5, 2));
-        assert_eq!(Decimal::rounded(0.0149, 3), Decimal::new(15, 3));
-        assert_eq!(Decimal::rounded(-2.5, 0), Decimal::new(-3, 0));
-        assert_eq!(Decimal::rounded(f64::NAN, 3), Decimal::ZERO);
+        assert_eq!(Decimal::from_f64(0.0149, 3), Decimal::new(15, 3));
+        assert_eq!(Decimal::from_f64(-2.5, 0), Decimal::new(-3, 0));
+        assert_eq!(Decimal::from_f64(f64::NAN, 3), Decimal::ZERO);
         assert_eq!(Decimal::new(123_456_789_012_345, 12), Decimal::new(123_456_789_012, 9));
     }
 
     #[test]
-    fn products_and_differences_are_exact_up_to_their_last_place() {
-        let product = |a, b, places| Decimal::times(a, b, places).to_string();
+    fn products_and_differences_are_exact_to_the_last_place() {
+        let product = |a, b, places| Decimal::multiply(a, b, places).to_string();
         let number = Decimal::new;
         assert_eq!(product(number(75_133, 3), number(40, 0), 3), "3005.32");
         assert_eq!(product(number(15, 3), number(1, 3), 3), "0");
@@ -247,8 +253,8 @@ mod tests {
         assert_eq!(product(number(26, 2), number(333, 2), 3), "0.866");
         assert_eq!(product(number(3, 0), number(3, 0), 9), "9");
         assert_eq!(product(number(i64::MAX, 0), number(i64::MIN, 0), 9), "-9223372036.854775808");
-        assert_eq!(number(36, 3).less(number(1, 1)).to_string(), "-0.064");
-        assert_eq!(number(5, 0).less(number(25, 2)).to_string(), "4.75");
-        assert_eq!(number(i64::MIN, 0).less(number(1, 0)), number(i64::MIN, 0));
+        assert_eq!(number(36, 3).subtract(number(1, 1)).to_string(), "-0.064");
+        assert_eq!(number(5, 0).subtract(number(25, 2)).to_string(), "4.75");
+        assert_eq!(number(i64::MIN, 0).subtract(number(1, 0)), number(i64::MIN, 0));
     }
 }

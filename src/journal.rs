@@ -1,154 +1,394 @@
-//! The house's log of decisions: what was asked, what was decided, which rule struck.
+//! The journal of a house: the requests that arrived, the decisions that were made, the rules that
+//! fired.
 //!
-//! Bounded: the newest [`limits::JOURNAL_ENTRIES`] are kept and older ones are counted. Entries carry
-//! virtual time and no ports, so that two runs of the same scenario on a manual clock write the same
-//! bytes. Held high in the module order, because everything that decides writes here.
+//! The journal is bounded: it holds the newest [`limits::JOURNAL_ENTRIES`] entries and counts the
+//! older ones. Entries carry virtual time and no ports, so that two runs of one scenario on a manual
+//! clock write the same bytes. The module stands high in the module order, because everything that
+//! decides writes here.
+//!
+//! `docs/journal.md` is generated from the comments on [`Event`] by `scripts/regenerate`.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, VirtualTime};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 
-/// Something that was decided or done.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A decision or an action of the house.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the fields say it; the variants are explained")]
 pub enum Event {
-    /// An action definition replaced the one before.
-    DefinitionStored { device: Arc<str>, actions: usize },
-    /// The action definition was deleted.
-    DefinitionDeleted { device: Arc<str> },
-    /// A call was accepted and these requests queued.
-    CallAdmitted { device: Arc<str>, action: Arc<str>, status_ids: Vec<u64>, dropped: usize },
-    /// A call was refused with this HTTP status.
-    CallRefused { device: Arc<str>, action: Arc<str>, status: u16, reason: &'static str },
-    /// A request of an action started; `to` is its URL or `modbus host:port`.
-    RequestStarted { device: Arc<str>, action: Arc<str>, id: u64, to: String },
-    /// A request of an action ended. `cause` says what stands behind the code.
-    RequestFinished {
+    /// An action definition replaced the previous one.
+    DefinitionStored {
+        /// The device's id.
         device: Arc<str>,
+        /// The number of actions in the definition.
+        actions: usize,
+    },
+    /// The action definition was deleted.
+    DefinitionDeleted {
+        /// The device's id.
+        device: Arc<str>,
+    },
+    /// A call of an action was accepted and its requests were queued.
+    CallAdmitted {
+        /// The device's id.
+        device: Arc<str>,
+        /// The action's id.
         action: Arc<str>,
+        /// The status ids of the queued requests.
+        status_ids: Vec<u64>,
+        /// The number of older status entries that were dropped to make room.
+        dropped: usize,
+    },
+    /// A call of an action was refused.
+    CallRefused {
+        /// The device's id.
+        device: Arc<str>,
+        /// The id of the action as the client wrote it.
+        action: Arc<str>,
+        /// The HTTP status of the reply.
+        status: u16,
+        /// `unknown`, `disabled`, `nothing enabled`, `busy` or `full`.
+        reason: &'static str,
+    },
+    /// A request of an action was started.
+    RequestStarted {
+        /// The device's id.
+        device: Arc<str>,
+        /// The action's id.
+        action: Arc<str>,
+        /// The status id of the request.
         id: u64,
+        /// The URL of the request, or `modbus host:port`.
+        to: String,
+    },
+    /// A request of an action ended.
+    RequestFinished {
+        /// The device's id.
+        device: Arc<str>,
+        /// The action's id.
+        action: Arc<str>,
+        /// The status id of the request.
+        id: u64,
+        /// The result code.
         code: i32,
+        /// The execution time in seconds.
         exe_time: f64,
+        /// The reason for the code, in plain words.
         cause: String,
     },
-    /// A write changed these fields of an object of the API; none where all stayed as it was.
-    SettingsChanged { device: Arc<str>, object: &'static str, fields: Vec<&'static str> },
-    /// A WPS pairing was started, or ended: `started`, `paired`, `timed out`, `given up`.
-    Wps { device: Arc<str>, outcome: &'static str },
-    /// A write was refused for this field, empty for the whole.
-    SettingsRefused { device: Arc<str>, object: &'static str, field: String },
-    /// A write named keys that the device does not know; they had no effect.
-    KeysIgnored { device: Arc<str>, object: &'static str, keys: Vec<String> },
-    /// The outbound policy kept a request in.
-    OutboundDenied { device: Arc<str>, host: String, policy: &'static str },
-    /// A device's MQTT client was taken by its broker.
-    MqttConnected { device: Arc<str>, broker: String },
-    /// It got no connection; said once, however many tries come to the same.
-    MqttNotConnected { device: Arc<str>, broker: String, reason: String },
-    /// Its connection ended.
-    MqttDisconnected { device: Arc<str>, broker: String, reason: String },
-    /// It published a message of so many bytes.
-    MqttPublished { device: Arc<str>, topic: String, bytes: usize },
-    /// A message that was due did not go out.
-    MqttNotPublished { device: Arc<str>, topic: String, reason: &'static str },
-    /// A rule struck.
-    FaultFired { rule: Arc<str>, seam: &'static str, at: String },
-    /// A slave handled a request. `values` are what it writes, registers or bits as 0 and 1;
-    /// `outcome` is `ok`, `exception n`, or what a fault made of it.
+    /// A write changed an object of the API. Also recorded if all fields kept their values.
+    SettingsChanged {
+        /// The device's id.
+        device: Arc<str>,
+        /// The object, such as `settings` or `mqtt_settings`.
+        object: &'static str,
+        /// The fields that have another value now.
+        fields: Vec<&'static str>,
+    },
+    /// A WPS pairing was started or ended.
+    Wps {
+        /// The device's id.
+        device: Arc<str>,
+        /// `started`, `paired`, `timed out` or `given up`.
+        outcome: &'static str,
+    },
+    /// A write to an object of the API was refused.
+    SettingsRefused {
+        /// The device's id.
+        device: Arc<str>,
+        /// The object, such as `settings` or `mqtt_settings`.
+        object: &'static str,
+        /// The field that is wrong. Empty if the object as a whole is wrong.
+        field: String,
+    },
+    /// A write named keys that the device does not know. They had no effect.
+    KeysIgnored {
+        /// The device's id.
+        device: Arc<str>,
+        /// The object, such as `settings` or `mqtt_settings`.
+        object: &'static str,
+        /// The unknown keys. Beyond a limit, further keys are left out.
+        keys: Vec<String>,
+    },
+    /// The outbound policy denied a request of an action.
+    OutboundDenied {
+        /// The device's id.
+        device: Arc<str>,
+        /// The host of the request.
+        host: String,
+        /// The policy: `deny` or `loopback`.
+        policy: &'static str,
+    },
+    /// A broker accepted the connection of a device's MQTT client.
+    MqttConnected {
+        /// The device's id.
+        device: Arc<str>,
+        /// The URL of the broker.
+        broker: String,
+    },
+    /// A device's MQTT client could not connect. Consecutive attempts with the same reason are
+    /// recorded once.
+    MqttNotConnected {
+        /// The device's id.
+        device: Arc<str>,
+        /// The URL of the broker.
+        broker: String,
+        /// The reason, in plain words.
+        reason: String,
+    },
+    /// The connection of a device's MQTT client ended.
+    MqttDisconnected {
+        /// The device's id.
+        device: Arc<str>,
+        /// The URL of the broker.
+        broker: String,
+        /// The reason, in plain words.
+        reason: String,
+    },
+    /// A device's MQTT client published a message.
+    MqttPublished {
+        /// The device's id.
+        device: Arc<str>,
+        /// The topic of the message.
+        topic: String,
+        /// The number of bytes of the payload.
+        bytes: usize,
+    },
+    /// A message that was due was not published.
+    MqttNotPublished {
+        /// The device's id.
+        device: Arc<str>,
+        /// The topic of the message.
+        topic: String,
+        /// The reason, in plain words.
+        reason: &'static str,
+    },
+    /// A fault rule fired.
+    FaultFired {
+        /// The id of the rule.
+        rule: Arc<str>,
+        /// The seam at which it fired: `admission`, `run`, `connect`, `slave`, `target`, `listener`,
+        /// `modbus`, `mqtt`, `live`, `meter` or the name of another seam.
+        seam: &'static str,
+        /// The request, connection or device that the rule affected.
+        at: String,
+    },
+    /// A slave handled a request.
     SlaveRequest {
+        /// The slave's name.
         slave: Arc<str>,
+        /// The unit id.
         unit: u8,
-        function: u8,
+        /// The function code.
+        #[schemars(with = "u8")]
+        function: FunctionCode,
+        /// The first address. For function 23 the first address that is written.
         address: u16,
+        /// The number of registers or bits. For function 23 the number that is written.
         quantity: u16,
+        /// The values that the request writes: registers, or bits as 0 and 1. Left out if there are
+        /// none.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         values: Vec<u16>,
+        /// `ok`, `exception` and its code, `no such unit`, or the effect of a fault.
         outcome: Cow<'static, str>,
     },
     /// A slave received bytes that are no Modbus frame, and closed the connection.
-    SlaveGarbage { slave: Arc<str>, reason: String },
+    SlaveGarbage {
+        /// The slave's name.
+        slave: Arc<str>,
+        /// The reason, in plain words.
+        reason: String,
+    },
     /// A slave closed or reopened its listener.
-    SlaveListening { slave: Arc<str>, listening: bool },
-    /// The device's own Modbus server answered otherwise than with registers: `exception n`, or what
-    /// a fault made of it.
+    SlaveListening {
+        /// The slave's name.
+        slave: Arc<str>,
+        /// True if the slave accepts connections now.
+        listening: bool,
+    },
+    /// The device's own Modbus server handled a request that did not simply succeed.
     ModbusRequest {
+        /// The device's id.
         device: Arc<str>,
+        /// The unit id.
         unit: u8,
-        function: u8,
+        /// The function code.
+        #[schemars(with = "u8")]
+        function: FunctionCode,
+        /// The first address.
         address: u16,
+        /// The number of registers.
         quantity: u16,
+        /// `exception` and its code, or the effect of a fault.
         outcome: Cow<'static, str>,
     },
-    /// The device's Modbus server received bytes that are no Modbus frame, and closed the connection.
-    ModbusGarbage { device: Arc<str>, reason: String },
-    /// The device's Modbus server opened or closed its listener.
-    ModbusListening { device: Arc<str>, listening: bool },
-    /// A target answered.
-    TargetRequest { target: Arc<str>, method: String, path: String, status: u16 },
-    /// A client follows the live stream of a device.
-    LiveFollowed { device: Arc<str> },
-    /// The device ended a live stream: `taken over`, `thrown out`, `cut` or `not read`.
-    LiveEnded { device: Arc<str>, cause: &'static str },
-    /// A device goes down, to come up again.
-    Rebooting { device: Arc<str>, cause: &'static str },
-    /// A device came up.
-    Started { device: Arc<str>, firmware: String, boot_id: String },
-    /// A device forgot what its user had set.
-    Restored { device: Arc<str> },
-    /// Rows of the SD log cannot be written, from this one on.
-    SdNotWritten { device: Arc<str>, error: String },
-    /// Rows of the SD log are written again.
-    SdGoesOn { device: Arc<str> },
-    /// A firmware image was uploaded; `firmware` is what it is, where the scenario says so.
-    FirmwareUploaded { device: Arc<str>, name: String, size: u64, firmware: Option<String> },
+    /// The device's own Modbus server received bytes that are no Modbus frame, and closed the
+    /// connection.
+    ModbusGarbage {
+        /// The device's id.
+        device: Arc<str>,
+        /// The reason, in plain words.
+        reason: String,
+    },
+    /// The device's own Modbus server opened or closed its listener.
+    ModbusListening {
+        /// The device's id.
+        device: Arc<str>,
+        /// True if the server accepts connections now.
+        listening: bool,
+    },
+    /// An HTTP target answered a request.
+    TargetRequest {
+        /// The target's name.
+        target: Arc<str>,
+        /// The method, cut off beyond a limit.
+        method: String,
+        /// The path with its query, cut off beyond a limit.
+        path: String,
+        /// The HTTP status of the reply.
+        status: u16,
+    },
+    /// A client subscribed to the live stream of a device.
+    LiveFollowed {
+        /// The device's id.
+        device: Arc<str>,
+    },
+    /// The device ended a live stream.
+    LiveEnded {
+        /// The device's id.
+        device: Arc<str>,
+        /// `taken over`, `thrown out`, `cut` or `not read`.
+        cause: &'static str,
+    },
+    /// A device shuts down to start again.
+    Rebooting {
+        /// The device's id.
+        device: Arc<str>,
+        /// `asked to`, `factory reset`, `firmware upload` or `supercapacitor empty`.
+        cause: &'static str,
+    },
+    /// A device started.
+    Started {
+        /// The device's id.
+        device: Arc<str>,
+        /// The firmware that runs.
+        firmware: String,
+        /// The boot id of this start.
+        boot_id: String,
+    },
+    /// A factory reset discarded the settings of a device.
+    Restored {
+        /// The device's id.
+        device: Arc<str>,
+    },
+    /// Rows of the SD log cannot be written, beginning with this one.
+    SdNotWritten {
+        /// The device's id.
+        device: Arc<str>,
+        /// The error.
+        error: String,
+    },
+    /// Rows of the SD log can be written again.
+    SdGoesOn {
+        /// The device's id.
+        device: Arc<str>,
+    },
+    /// A firmware image was uploaded.
+    FirmwareUploaded {
+        /// The device's id.
+        device: Arc<str>,
+        /// The file name of the image.
+        name: String,
+        /// The size of the image in bytes.
+        size: u64,
+        /// The firmware in the image. Null if the scenario does not list the image.
+        firmware: Option<String>,
+    },
     /// A Berry script was started or stopped.
-    ScriptRuns { device: Arc<str>, running: bool },
-    /// Something that is to outlive the process could not be written down.
-    StateNotWritten { what: Arc<str>, error: String },
-    /// It can again, and was.
-    StateGoesOn { what: Arc<str> },
-    /// The control plane changed a rule: `added`, `armed`, `disarmed`, `removed` or `released`.
-    RuleChanged { rule: Arc<str>, change: &'static str },
-    /// The control plane wrote registers or coils.
-    RegistersSet { slave: Arc<str>, unit: u8, table: &'static str, address: u16, count: usize },
-    /// The clock was moved or its speed set.
-    ClockMoved { how: &'static str, value: String },
+    ScriptRuns {
+        /// The device's id.
+        device: Arc<str>,
+        /// True if the script runs now.
+        running: bool,
+    },
+    /// A document could not be written to the state directory. Recorded once until it can be
+    /// written again.
+    StateNotWritten {
+        /// The document: a device's id, or another part of the house.
+        what: Arc<str>,
+        /// The error.
+        error: String,
+    },
+    /// A document was written to the state directory again.
+    StateGoesOn {
+        /// The document: a device's id, or another part of the house.
+        what: Arc<str>,
+    },
+    /// The control plane changed a fault rule.
+    RuleChanged {
+        /// The id of the rule.
+        rule: Arc<str>,
+        /// `added`, `armed`, `disarmed`, `removed` or `released`.
+        change: &'static str,
+    },
+    /// The control plane wrote registers or bits of a slave.
+    RegistersSet {
+        /// The slave's name.
+        slave: Arc<str>,
+        /// The unit id.
+        unit: u8,
+        /// `coils`, `discrete`, `holding` or `input`.
+        table: &'static str,
+        /// The first address.
+        address: u16,
+        /// The number of registers or bits.
+        count: usize,
+    },
+    /// The control plane moved the clock or set its speed.
+    ClockMoved {
+        /// `advance`, `jump` or `speed`.
+        how: &'static str,
+        /// The duration as the client wrote it, or the speed.
+        value: String,
+    },
 }
 
-/// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct JournalEntry {
-    /// Counts from 1, also over entries no longer kept.
+    /// The number of the entry. Entries count from 1, including those that were discarded.
     pub seq: u64,
     /// Seconds of virtual time since the scenario's start.
     pub t: f64,
-    /// What happened.
+    /// The event, whose fields stand beside `seq` and `t`.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// The journal. Written from everywhere, read by the control plane and by tests.
+/// The journal. Every part of the house writes to it; the control plane and tests read it.
 #[derive(Debug)]
 pub struct Journal {
     clock: Clock,
     ring: Mutex<Ring>,
-    newest: watch::Sender<Newest>,
+    position: watch::Sender<JournalPosition>,
 }
 
-/// How far the journal is.
+/// The position of the newest entry of a journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Newest {
-    /// How often it began anew.
-    pub beginning: u64,
-    /// The number of the newest entry since then; 0 where there is none.
+pub struct JournalPosition {
+    /// The number of times that the journal was cleared.
+    pub generation: u64,
+    /// The number of the newest entry of this generation; 0 if there is none.
     pub seq: u64,
 }
 
@@ -156,24 +396,29 @@ pub struct Newest {
 struct Ring {
     entries: VecDeque<JournalEntry>,
     written: u64,
-    beginning: u64,
+    generation: u64,
 }
 
 impl Ring {
-    fn newest(&self) -> Newest {
-        Newest { beginning: self.beginning, seq: self.written }
+    fn position(&self) -> JournalPosition {
+        JournalPosition { generation: self.generation, seq: self.written }
+    }
+
+    /// Returns the number of entries that are no longer held.
+    fn discarded(&self) -> u64 {
+        self.written - self.entries.len() as u64
     }
 }
 
 impl Journal {
-    /// An empty journal that dates its entries by `clock`.
+    /// Creates an empty journal whose entries carry the time of `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, ring: Mutex::default(), newest: watch::Sender::default() }
+        Self { clock, ring: Mutex::default(), position: watch::Sender::default() }
     }
 
-    /// Writes an entry; the oldest gives way where the journal is full.
-    pub fn write(&self, event: Event) {
+    /// Records an event. If the journal is full, its oldest entry is discarded.
+    pub fn record(&self, event: Event) {
         tracing::debug!(?event, "journal");
         let mut ring = self.ring();
         // Read under the lock, so that entries stand in the order of their times.
@@ -184,55 +429,54 @@ impl Journal {
             ring.entries.pop_front();
         }
         ring.entries.push_back(JournalEntry { seq, t, event });
-        // Telling nobody would be half the cost of a write.
-        if self.newest.receiver_count() > 0 {
-            self.newest.send_replace(ring.newest());
+        // A notification without a receiver would be half the cost of an entry.
+        if self.position.receiver_count() > 0 {
+            self.position.send_replace(ring.position());
         }
     }
 
-    /// The kept entries after `seq` that `wanted` accepts, oldest first, at most `limit` of them.
-    pub fn after(
+    /// Returns the entries after `seq` that `filter` accepts, oldest first, at most `limit` of them.
+    pub fn entries_after(
         &self,
         seq: u64,
         limit: usize,
-        wanted: impl Fn(&JournalEntry) -> bool,
+        filter: impl Fn(&JournalEntry) -> bool,
     ) -> Vec<JournalEntry> {
         let ring = self.ring();
-        // The kept entries are numbered without a gap.
-        let forgotten = ring.written - ring.entries.len() as u64;
-        let passed = usize::try_from(seq.saturating_sub(forgotten)).unwrap_or(usize::MAX);
+        // The entries are numbered without a gap.
+        let skipped = usize::try_from(seq.saturating_sub(ring.discarded())).unwrap_or(usize::MAX);
         ring.entries
-            .range(passed.min(ring.entries.len())..)
-            .filter(|entry| wanted(entry))
+            .range(skipped.min(ring.entries.len())..)
+            .filter(|entry| filter(entry))
             .take(limit)
             .cloned()
             .collect()
     }
 
-    /// How far the journal is, as a value that can be waited on.
+    /// Returns a receiver of the position of the newest entry, which can be waited on.
     #[must_use]
-    pub fn newest(&self) -> watch::Receiver<Newest> {
-        // Under the lock, so that no write comes between the number and its first listener.
+    pub fn subscribe(&self) -> watch::Receiver<JournalPosition> {
+        // Under the lock, so that no entry comes between the position and its first receiver.
         let ring = self.ring();
-        self.newest.send_replace(ring.newest());
-        self.newest.subscribe()
+        self.position.send_replace(ring.position());
+        self.position.subscribe()
     }
 
-    /// How many entries were written, and how many of them are no longer kept.
+    /// Returns the number of entries that were recorded, and how many of them are no longer held.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         let ring = self.ring();
-        (ring.written, ring.written - ring.entries.len() as u64)
+        (ring.written, ring.discarded())
     }
 
-    /// Forgets everything and counts from 1 again.
+    /// Discards all entries and counts from 1 again.
     pub fn clear(&self) {
         let mut ring = self.ring();
-        *ring = Ring { beginning: ring.beginning + 1, ..Ring::default() };
-        self.newest.send_replace(ring.newest());
+        *ring = Ring { generation: ring.generation + 1, ..Ring::default() };
+        self.position.send_replace(ring.position());
     }
 
-    /// The time of the clock that dates the entries.
+    /// Returns the time of the clock that dates the entries.
     #[must_use]
     pub fn now(&self) -> VirtualTime {
         self.clock.now()
@@ -243,10 +487,10 @@ impl Journal {
     }
 }
 
-/// A text as an entry carries it: whole where an action sent it, and cut where a stranger's is longer
-/// than anything an action can say.
+/// Cuts a text to the length that an entry may carry: an action's texts fit whole, longer texts of
+/// other clients do not.
 #[must_use]
-pub fn shortened(mut text: String) -> String {
+pub fn truncate_text(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(limits::JOURNAL_TEXT));
     text
 }
@@ -263,16 +507,16 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_gives_way_and_is_counted() {
+    fn a_full_journal_discards_and_counts_its_oldest_entries() {
         let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
         for _ in 0..limits::JOURNAL_ENTRIES + 5 {
-            journal.write(change());
+            journal.record(change());
         }
-        let kept = journal.after(0, usize::MAX, |_| true);
-        assert_eq!(kept.len(), limits::JOURNAL_ENTRIES);
-        assert_eq!(kept[0].seq, 6);
+        let held = journal.entries_after(0, usize::MAX, |_| true);
+        assert_eq!(held.len(), limits::JOURNAL_ENTRIES);
+        assert_eq!(held[0].seq, 6);
         let seqs = |seq| {
-            let entries = journal.after(seq, 2, |entry| entry.seq % 2 == 0);
+            let entries = journal.entries_after(seq, 2, |entry| entry.seq % 2 == 0);
             entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
         };
         assert_eq!(
@@ -288,20 +532,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_for_the_newest_entry_is_told_of_later_ones() {
+    fn a_subscriber_is_notified_of_later_entries() {
         let journal = Journal::new(Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual));
-        journal.write(change());
-        let mut newest = journal.newest();
-        assert!(!newest.has_changed().unwrap());
-        assert_eq!(*newest.borrow_and_update(), Newest { beginning: 0, seq: 1 });
-        journal.write(change());
-        assert!(newest.has_changed().unwrap());
-        assert_eq!(newest.borrow_and_update().seq, 2);
+        journal.record(change());
+        let mut position = journal.subscribe();
+        assert!(!position.has_changed().unwrap());
+        assert_eq!(*position.borrow_and_update(), JournalPosition { generation: 0, seq: 1 });
+        journal.record(change());
+        assert!(position.has_changed().unwrap());
+        assert_eq!(position.borrow_and_update().seq, 2);
         journal.clear();
-        assert_eq!(*newest.borrow_and_update(), Newest { beginning: 1, seq: 0 });
-        drop(newest);
-        journal.write(change());
-        assert_eq!(*journal.newest().borrow(), Newest { beginning: 1, seq: 1 });
+        assert_eq!(*position.borrow_and_update(), JournalPosition { generation: 1, seq: 0 });
+        drop(position);
+        journal.record(change());
+        assert_eq!(*journal.subscribe().borrow(), JournalPosition { generation: 1, seq: 1 });
     }
 
     #[test]

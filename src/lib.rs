@@ -24,6 +24,7 @@ pub mod rng;
 pub mod journal;
 pub mod decimal;
 pub mod problem;
+pub mod notation;
 pub mod tasks;
 pub mod net;
 pub mod fault;
@@ -36,7 +37,8 @@ pub mod state;
 pub mod surface;
 pub mod peers;
 pub mod action_client;
-pub mod control;
+mod runtime;
+mod control;
 pub mod house;
 #[cfg(feature = "cli")]
 pub mod cli;

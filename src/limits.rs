@@ -312,14 +312,6 @@ pub const LIVE_HELD: usize = 1000;
 pub const KEY_ROUNDS: u32 = 1_000_000;
 /// Bytes that scrypt may take to decrypt a client key.
 pub const KEY_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of a control-plane request body.
-pub const CONTROL_BODY_BYTES: usize = SCENARIO_BYTES;
-/// Real time the control plane waits until every listener follows a change of the rules.
-pub const RULES_EFFECTIVE: Duration = Duration::from_secs(2);
-/// Real time `journal/wait` waits at the most: below what proxies and clients give up after.
-pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
-/// Journal entries looked at under one lock, so that reading never holds up those who write.
-pub const JOURNAL_PAGE: usize = 256;
 /// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
 /// a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
@@ -329,7 +321,7 @@ pub const MQTT_PING: Duration = Duration::from_secs(MQTT_KEEP_ALIVE.as_secs() * 
 /// Real time until a broker has to have taken a client, with all of name, connect and TLS.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
 /// Real time of a connect that a clock movement waits for: a broker beside the house answers within
-/// it, and one that does not must not hold the clock up until [`SETTLE`].
+/// it, and one that does not must not hold the clock up until [`QUIESCENCE_TIMEOUT`].
 pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
 /// Real time that a broker has to take a message; one that does not read is dropped.
 pub const MQTT_WRITE: Duration = Duration::from_secs(2);
@@ -347,7 +339,7 @@ pub const MQTT_PACKET_BYTES: usize = 1024;
 pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
-pub const SETTLE: Duration = Duration::from_secs(10);
+pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Real time that the connections and tasks of a house get to end in after Ctrl-C, before the process
 /// ends without waiting for them.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);

@@ -1,5 +1,6 @@
-//! Where a device's actions may go: the house's own slaves and targets by the names and addresses
-//! that real definitions use, and beyond them what the outbound policy lets through.
+//! The hosts that a device's actions may reach: the house's own slaves and targets, under the names
+//! and addresses that real definitions use, and beyond them the hosts that the outbound policy
+//! allows.
 
 use std::fmt;
 use std::io;
@@ -10,24 +11,24 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-/// What actions may reach beside the slaves and targets of the house.
+/// The hosts that actions may reach in addition to the slaves and targets of the house.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// Nothing.
+    /// No other host.
     #[default]
     Deny,
     /// Loopback addresses.
     Loopback,
-    /// Anything; names go to the host's resolver.
+    /// Any host. The operating system's resolver resolves names.
     Allow,
 }
 
 impl Policy {
-    /// All of them, by the words that scenarios and the command line use.
+    /// All policies with their names in scenarios and on the command line.
     pub const NAMES: [(&'static str, Self); 3] =
         [("deny", Self::Deny), ("loopback", Self::Loopback), ("allow", Self::Allow)];
 
-    /// The word for it.
+    /// Returns the name of the policy.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,7 +38,7 @@ impl Policy {
         }
     }
 
-    /// Whether an address outside the house may be connected to.
+    /// Returns true if the policy allows a connection to an address outside the house.
     #[must_use]
     pub const fn allows(self, address: IpAddr) -> bool {
         match self {
@@ -48,29 +49,29 @@ impl Policy {
     }
 }
 
-/// A name or address by which actions know a slave or a target, on one port or on all.
+/// A host name or address under which actions reach a slave or a target, on one port or on all
+/// ports.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostAddress {
-    /// Host name, lower case, or an IP address.
+    /// The host name in lower case, or an IP address.
     pub host: String,
-    /// The port; any where none.
+    /// The port. `None` stands for every port.
     pub port: Option<u16>,
 }
 
 impl HostAddress {
-    /// Whether an action that names `host` and `port` means this one.
+    /// Returns true if an action that names `host` and `port` refers to this address.
     #[must_use]
     pub fn matches(&self, host: &str, port: u16) -> bool {
-        self.port.is_none_or(|own| own == port) && self.host.eq_ignore_ascii_case(host)
+        self.port.is_none_or(|expected| expected == port) && self.host.eq_ignore_ascii_case(host)
     }
 }
 
 impl FromStr for HostAddress {
-    type Err = String;
+    type Err = HostAddressError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("host `{text}`: expected a name or address, with or without `:port`");
+    fn from_str(text: &str) -> Result<Self, HostAddressError> {
+        let wrong = || HostAddressError(text.to_owned());
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => {
                 let port: u16 = port.parse().map_err(|_| wrong())?;
@@ -86,6 +87,11 @@ impl FromStr for HostAddress {
     }
 }
 
+/// A text that is not a host with or without a port.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("host `{0}`: expected a name or address, with or without `:port`")]
+pub struct HostAddressError(pub String);
+
 impl fmt::Display for HostAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.host)?;
@@ -93,54 +99,55 @@ impl fmt::Display for HostAddress {
     }
 }
 
-/// A slave or a target of the house: its name, where it is reached, what it is known by.
+/// A slave or a target of the house with its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Which of the two.
+    /// The protocol that the peer speaks.
     pub kind: PeerKind,
-    /// Its name in the scenario.
+    /// The name in the scenario.
     pub name: String,
-    /// Where it is bound.
+    /// The socket address that the peer listens on.
     pub address: SocketAddr,
-    /// What it is known by.
+    /// The hosts under which actions reach the peer.
     pub hosts: Vec<HostAddress>,
 }
 
-/// An MQTT broker beside the house, which its devices may reach whatever the policy.
+/// An MQTT broker outside the house that its devices may reach under every policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broker {
-    /// Its name in the scenario.
+    /// The name in the scenario.
     pub name: Arc<str>,
-    /// Where it is; on the port of the device's own URL where it says none.
+    /// The broker's own address. If it has no port, the port of the device's URL applies.
     pub address: HostAddress,
-    /// What devices know it by.
+    /// The hosts under which devices reach the broker.
     pub hosts: Vec<HostAddress>,
 }
 
-/// Connects the devices of a house to brokers, the house's own and those the policy lets through.
+/// Opens connections from the devices of a house to brokers: the house's own brokers and those that
+/// the policy allows.
 pub trait Dial: fmt::Debug + Send + Sync {
-    /// Connects to a host and port as a device's settings have them.
+    /// Connects to a host and port as they stand in a device's settings.
     fn dial<'a>(&'a self, host: &'a str, port: u16) -> Dialing<'a>;
 }
 
-/// A connect under way.
-pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<TcpStream, Unreached>> + Send + 'a>>;
+/// The future of a connection attempt.
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send + 'a>>;
 
-/// Why there is no connection.
+/// The reason why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreached {
-    /// The policy keeps it in.
+pub enum DialError {
+    /// The policy denies the host.
     #[error("the outbound policy keeps it in (outbound: {})", .0.name())]
     Denied(Policy),
-    /// Nobody knows the name.
+    /// The name does not resolve.
     #[error("the name does not resolve")]
-    Unknown,
-    /// Nobody takes the connection.
+    Unresolved,
+    /// The connection failed.
     #[error("{0}")]
-    Refused(#[from] io::Error),
+    Failed(#[from] io::Error),
 }
 
-/// What a peer speaks.
+/// The protocol that a peer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerKind {
     /// Modbus TCP.
@@ -154,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_read_with_and_without_port() {
+    fn a_host_is_parsed_with_and_without_port() {
         let parse = |text: &str| text.parse::<HostAddress>();
         assert_eq!(
             parse("HeatPump.local:502"),
@@ -170,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_port_means_all_ports() {
+    fn a_host_without_port_matches_every_port() {
         let host: HostAddress = "bulb.local".parse().unwrap();
         assert!(host.matches("BULB.local", 80) && host.matches("bulb.local", 8080));
         let host: HostAddress = "bulb.local:80".parse().unwrap();

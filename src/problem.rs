@@ -1,4 +1,4 @@
-//! The one form in which every validator says what is wrong with a value.
+//! The error type that all validators share.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl Problem {
 
     /// Creates a problem of the document as a whole.
     #[must_use]
-    pub fn of_whole(message: impl Into<String>) -> Self {
+    pub fn of_document(message: impl Into<String>) -> Self {
         Self::new("", message)
     }
 
@@ -33,6 +33,15 @@ impl Problem {
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Formats the problem on one line, as `path: message; help`.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{self}; {help}"),
+            None => self.to_string(),
+        }
     }
 }
 

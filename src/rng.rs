@@ -1,20 +1,20 @@
-//! Randomness as a function: the same (seed, stream, ordinal) always gives the same draw.
+//! Counter-based randomness: the same (seed, stream, ordinal) always gives the same draw.
 //!
-//! Nothing in the house shares a generator, so no draw depends on what else was drawn before it:
-//! a fault of 10 % hits the same of its matches whether requests arrive alone or in a crowd, and a
-//! replay is the same to the byte. The formulae are our own because a replay must outlive the
-//! versions of a library; [`Draws`] carries `rand`'s trait for everything whose exact values do not
-//! matter.
+//! No two decisions of a house share a generator, so a draw does not depend on earlier draws. A
+//! fault with a probability of 10 % affects the same matches whether requests arrive one by one or
+//! concurrently, and a replay gives the same bytes. The formulae are defined here, because a replay
+//! must outlive the versions of a library. [`Draws`] also implements `rand`'s generator trait for
+//! uses in which the exact values do not matter.
 
 use std::convert::Infallible;
 use std::f64::consts::TAU;
 
-/// Names an independent series of draws: the hash of a rule id, a register's place, and so on.
+/// An independent series of draws, derived for example from a rule's id or a register's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RandomStream(u64);
 
 impl RandomStream {
-    /// The stream of a name (FNV-1a, then mixed).
+    /// Returns the stream of a name (FNV-1a, then mixed).
     ///
     /// ```
     /// use wwsim::rng::RandomStream;
@@ -29,20 +29,21 @@ impl RandomStream {
         Self(mix(hash))
     }
 
-    /// The stream as a number, to derive another from by [`RandomStream::child`].
+    /// Returns the stream as a number, from which [`RandomStream::child`] can derive another
+    /// stream.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// A stream derived from this one, as a register's from its unit's.
+    /// Derives a stream from this one, such as a register's stream from its unit's.
     #[must_use]
     pub fn child(self, index: u64) -> Self {
         Self(mix(self.0 ^ mix(index.wrapping_add(0x9e37_79b9_7f4a_7c15))))
     }
 }
 
-/// The draws of one (seed, stream, ordinal): as many as the decision needs, always the same.
+/// The draws of one (seed, stream, ordinal): as many as the decision needs, always the same ones.
 #[derive(Debug, Clone)]
 pub struct Draws {
     key: u64,
@@ -50,37 +51,38 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// The draws that belong to the `ordinal`-th decision of `stream` in a house seeded with `seed`.
+    /// Creates the draws of the `ordinal`-th decision of `stream` in a house seeded with `seed`.
     #[must_use]
     pub fn new(seed: u64, stream: RandomStream, ordinal: u64) -> Self {
         let key = mix(mix(seed ^ 0xd1b5_4a32_d192_ed03) ^ stream.0).wrapping_add(mix(ordinal));
         Self { key, counter: 0 }
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.key ^ mix(self.counter))
     }
 
-    /// A number in `0.0..1.0`, uniform over 2⁵³ steps.
+    /// Returns a number in `0.0..1.0`, uniform over 2⁵³ steps.
     pub fn unit(&mut self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "53 bits are exact in an f64")]
         let steps = (self.bits() >> 11) as f64;
         steps / 9_007_199_254_740_992.0
     }
 
-    /// A number in `low..=high`, uniform.
+    /// Returns a number in `low..=high`, uniformly distributed.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// True with the given probability; 0 never, 1 always.
+    /// Returns true with the given probability: never if it is 0, always if it is 1.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// A standard normal number (Box–Muller; `libm`, so that machines agree to the last bit).
+    /// Returns a standard normal number (Box–Muller). It uses `libm`, because then all machines
+    /// agree to the last bit.
     pub fn normal(&mut self) -> f64 {
         let radius = libm::sqrt(-2.0 * libm::log(1.0 - self.unit()));
         radius * libm::cos(TAU * self.unit())
@@ -106,7 +108,8 @@ impl rand::TryRng for Draws {
     }
 }
 
-/// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014): every input bit reaches every output bit.
+/// Applies the finalizer of `SplitMix64` (Steele, Lea, Flood 2014): every input bit affects every
+/// output bit.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_percent_is_ten_percent_with_any_seed() {
+    fn a_probability_of_ten_percent_holds_for_any_seed() {
         for seed in [0, 1, 7, u64::MAX] {
             let stream = RandomStream::named("rule");
             let hits = (0..100_000)
@@ -146,9 +149,9 @@ mod tests {
         assert!((variance - 1.0).abs() < 0.03, "variance {variance}");
     }
 
-    /// A replay written by one version must run the same on the next.
+    /// A replay that one version wrote must run the same on the next version.
     #[test]
-    fn the_formulae_do_not_drift() {
+    fn the_formulae_stay_the_same() {
         let mut draws = Draws::new(7, RandomStream::named("slow-pump"), 3);
         let first_two = [draws.bits(), draws.bits()];
         assert_eq!(first_two, [14_619_638_125_236_293_997, 15_542_616_666_222_643_290]);

@@ -1,8 +1,9 @@
-//! The spawned tasks of one owner: they end when it says so, and with it when it is dropped.
+//! The spawned tasks of one owner. They are aborted on request, and at the latest when the owner
+//! drops them.
 //!
-//! A listener keeps its connections here, so that a reset drops them while the listener stays. Who
-//! shares a registry with its own tasks puts it into an `Arc` outside; a task that holds one keeps
-//! the registry, and so itself, alive.
+//! A listener keeps the tasks of its connections here, so that a reset can drop the connections
+//! while the listener stays. To share a [`Tasks`] with the tasks in it, put it into an `Arc`
+//! outside; a task that holds this `Arc` keeps the set, and therefore itself, alive.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::future::Future;
@@ -10,47 +11,47 @@ use std::future::Future;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// Tasks that are aborted together, at the latest when this is dropped.
+/// A set of tasks that are aborted together, at the latest when the set is dropped.
 #[derive(Debug, Default)]
 pub struct Tasks(Mutex<JoinSet<()>>);
 
 impl Tasks {
-    /// Spawns a task. Those that have ended are forgotten here, so that the registry never holds
-    /// more than were alive at once.
+    /// Spawns a task. Finished tasks are removed from the set here, so that the set never holds
+    /// more entries than tasks were alive at once.
     ///
     /// # Panics
     /// Outside a tokio runtime, as [`tokio::spawn`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut set = self.set();
-        reap(&mut set);
+        remove_ended(&mut set);
         set.spawn(task);
     }
 
-    /// Spawns a task and waits for its end. Where the caller gives up waiting, the task goes on.
+    /// Spawns a task and waits until it has ended. The task continues if the caller stops waiting.
     ///
     /// # Panics
     /// As [`Tasks::spawn`].
-    pub async fn see_through(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub async fn run_to_completion(&self, task: impl Future<Output = ()> + Send + 'static) {
         let (running, ended) = oneshot::channel::<()>();
         self.spawn(async move {
             task.await;
             drop(running);
         });
-        // Nothing is ever sent: what tells is that the other end is gone.
+        // Nothing is ever sent. The channel closes when the task has ended.
         let _ = ended.await;
     }
 
-    /// How many tasks have not ended.
+    /// Returns the number of tasks that have not ended.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut set = self.set();
-        reap(&mut set);
+        remove_ended(&mut set);
         set.len()
     }
 
-    /// Aborts all tasks and waits until they are gone, and with them all they held. New ones can be
-    /// spawned meanwhile and are not concerned.
-    pub async fn end_all(&self) {
+    /// Aborts all tasks and waits until they have ended and everything they owned is dropped. Tasks
+    /// that are spawned meanwhile are not affected.
+    pub async fn abort_all(&self) {
         let mut set = std::mem::take(&mut *self.set());
         set.shutdown().await;
     }
@@ -60,8 +61,9 @@ impl Tasks {
     }
 }
 
-/// Forgets tasks that have ended; what a panic had to say, the panic hook has said.
-fn reap(set: &mut JoinSet<()>) {
+/// Removes tasks that have ended. A panic needs no handling, because the panic hook has reported
+/// it.
+fn remove_ended(set: &mut JoinSet<()>) {
     while set.try_join_next().is_some() {}
 }
 
@@ -73,12 +75,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn ended_tasks_are_forgotten() {
+    async fn ended_tasks_leave_the_set() {
         let tasks = Tasks::default();
-        let (done, waits) = oneshot::channel::<()>();
+        let (done, finished) = oneshot::channel::<()>();
         tasks.spawn(pending());
         tasks.spawn(async move { drop(done) });
-        let _ = waits.await;
+        let _ = finished.await;
         while tasks.count() == 2 {
             tokio::task::yield_now().await;
         }
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_are_gone_once_ended_and_new_ones_can_follow() {
+    async fn abort_all_drops_every_task_and_new_ones_can_follow() {
         let (tasks, held) = (Tasks::default(), Arc::new(()));
         for _ in 0..3 {
             let held = Arc::clone(&held);
@@ -95,33 +97,33 @@ mod tests {
                 drop(held);
             });
         }
-        tasks.end_all().await;
+        tasks.abort_all().await;
         assert_eq!(Arc::strong_count(&held), 1);
         tasks.spawn(pending());
         assert_eq!(tasks.count(), 1);
     }
 
     #[tokio::test]
-    async fn a_task_goes_on_where_nobody_waits_for_it_any_more() {
+    async fn a_task_continues_if_its_caller_stops_waiting() {
         let tasks = Tasks::default();
         let (begin, waiting) = oneshot::channel::<()>();
-        let (done, waits) = oneshot::channel();
+        let (done, finished) = oneshot::channel();
         let task = async move {
             let _ = waiting.await;
             done.send(()).unwrap();
         };
         tokio::select! {
             biased;
-            () = tasks.see_through(task) => panic!("it has not begun"),
+            () = tasks.run_to_completion(task) => panic!("it has not begun"),
             () = std::future::ready(()) => {}
         }
         drop(begin);
-        waits.await.unwrap();
-        tasks.see_through(async {}).await;
+        finished.await.unwrap();
+        tasks.run_to_completion(async {}).await;
     }
 
     #[tokio::test]
-    async fn dropping_the_registry_ends_its_tasks() {
+    async fn dropping_the_set_aborts_its_tasks() {
         let tasks = Tasks::default();
         let (held, ended) = oneshot::channel::<()>();
         tasks.spawn(async move {

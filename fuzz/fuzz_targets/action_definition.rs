@@ -1,4 +1,4 @@
-//! Any bytes as the body of a POST to `/api/v1/actions`.
+//! Fuzzes the body of a POST to `/api/v1/actions`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes as the value of an `Authorization` header.
+//! Fuzzes the value of an `Authorization` header.
 
 #![no_main]
 

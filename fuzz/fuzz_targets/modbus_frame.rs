@@ -1,4 +1,4 @@
-//! Any bytes on a slave's connection.
+//! Fuzzes the bytes on a slave's connection.
 
 #![no_main]
 

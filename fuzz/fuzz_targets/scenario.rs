@@ -1,4 +1,4 @@
-//! Any bytes as a scenario file.
+//! Fuzzes a scenario file.
 
 #![no_main]
 

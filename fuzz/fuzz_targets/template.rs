@@ -1,4 +1,4 @@
-//! Any bytes as the body of a POST to `/api/v1/template/test`.
+//! Fuzzes the body of a POST to `/api/v1/template/test`.
 
 #![no_main]
 

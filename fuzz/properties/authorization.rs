@@ -1,14 +1,14 @@
-//! What holds for an `Authorization` header, whatever bytes a client sends. Shared by the fuzz target
-//! and by the test that replays its corpus; each brings the items of `digest` into scope.
+//! The property of an `Authorization` header with any bytes. Shared by the fuzz target and the test
+//! that replays its corpus; each brings the items of `digest` into scope.
 
 use super::{Claim, Credentials, DigestMode, body_sum, limits, parse};
 
-/// Panics where a header is read as more than it is, or cannot be judged.
+/// Panics if a parsed value does not come from the header, or if the credentials cannot be checked.
 pub fn holds(bytes: &[u8]) {
     let tolerant = parse(bytes, DigestMode::Tolerant);
     let strict = parse(bytes, DigestMode::Strict);
     if let Ok(strict) = strict {
-        assert_eq!(tolerant, Ok(strict), "strict reads nothing that tolerant does not");
+        assert_eq!(tolerant, Ok(strict), "strict accepts nothing that tolerant refuses");
     }
     let Ok(credentials) = tolerant else { return };
     assert!(credentials.cnonce.len() <= limits::CNONCE_CHARS);
@@ -17,7 +17,7 @@ pub fn holds(bytes: &[u8]) {
     for value in [username, realm, nonce, uri, cnonce, nc].into_iter().chain(opaque) {
         let place = (value.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize);
         let inside = place.is_some_and(|place| place + value.len() <= bytes.len());
-        assert!(inside, "values are pieces of the header");
+        assert!(inside, "values are parts of the header");
     }
     let claim = Claim {
         realm: "whatwatt-9F8124",
@@ -26,7 +26,7 @@ pub fn holds(bytes: &[u8]) {
         body: body_sum(bytes),
         session: None,
     };
-    // Whether it is right is one thing, that it decides is the property.
+    // The result does not matter; the check must not panic.
     let _either = credentials.proves(&claim, DigestMode::Strict);
     let _either = credentials.proves(&claim, DigestMode::Tolerant);
 }

@@ -1,6 +1,6 @@
-//! Whatever a client sends, a slave's bank answers with a PDU that fits and belongs to the request.
-//! Shared by the fuzz target and by the test that replays its corpus; each brings the crate's modules
-//! into scope.
+//! The property of a bank: it answers any bytes from a client with a PDU that fits and belongs to
+//! the request. Shared by the fuzz target and the test that replays its corpus; each brings the
+//! crate's modules into scope.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub fn holds(bytes: &[u8]) {
     let mut reply = ReplyPdu::default();
     let mut rest = bytes;
     let mut now = VirtualTime::ZERO;
-    while let Ok(Some((frame, taken))) = split_frame(rest) {
+    while let Ok(Some((frame, length))) = split_frame(rest) {
         assert!((1..=limits::PDU_BYTES).contains(&frame.pdu.len()));
         bank.handle(frame.pdu, now, &mut reply);
         let pdu = reply.pdu();
@@ -27,20 +27,21 @@ pub fn holds(bytes: &[u8]) {
         let function = frame.pdu[0];
         assert!(pdu[0] == function || pdu[0] == function | 0x80, "{pdu:?} to {function}");
         match RequestPdu::parse(frame.pdu) {
-            Ok(request) => assert_eq!(request.function(), function),
+            Ok(request) => assert_eq!(request.function().0, function),
             Err(exception) => assert_eq!(reply.as_exception(), Some(exception)),
         }
         let mut out = Vec::new();
         write_frame(frame.header.transaction_id, frame.header.unit_id, pdu, &mut out);
-        let (written, length) = split_frame(&out).unwrap().unwrap();
-        assert_eq!((written.pdu, length), (pdu, out.len()));
-        rest = &rest[taken..];
+        let (written, written_length) = split_frame(&out).unwrap().unwrap();
+        assert_eq!((written.pdu, written_length), (pdu, out.len()));
+        rest = &rest[length..];
         now = now.after(Duration::from_secs(1));
     }
     assert!(bank.writes().count() <= limits::BANK_CHANGES);
 }
 
-/// A small unit with every kind of register: gaps, limits, read-only, computed and reacting ones.
+/// Returns a small unit with every kind of register: gaps, limits, read-only, computed and with
+/// reactions.
 fn bank() -> Bank {
     let register = |address, value_type, source| Register {
         address,

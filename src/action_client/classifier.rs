@@ -1,25 +1,26 @@
-//! Which result code a request ends with: pure functions over what was sent, what was received, and
-//! how it ended.
+//! The result code of a request: pure functions of the bytes that were sent and received and the
+//! end of the exchange.
 //!
 //! Source: RESULT-1 and RESULT-2, and `modbus_result_codes.csv` (`docs/device/tables`).
 
 use std::fmt;
 
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 
-/// How a request ended, as far as the connection goes. What the bytes say is not part of it.
+/// The end of an exchange as far as the connection is concerned, independent of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExchangeEnd {
     /// The host name did not resolve.
     Unresolved,
-    /// There was no socket to be had on this side.
+    /// No socket was available on this side.
     NoSocket,
-    /// The connection was refused, did not come about in time, or leads to where it may not.
+    /// The connection was refused, was not established in time, or the policy denies its address.
     NotConnected,
     /// The TLS handshake failed.
-    NoTls,
-    /// The request could not be put into bytes.
-    Unsendable,
+    TlsFailed,
+    /// The request could not be encoded.
+    Unencodable,
     /// The connection was lost before the request was sent.
     SendLost,
     /// The time was up while the request was sent or the reply awaited.
@@ -28,13 +29,13 @@ pub enum ExchangeEnd {
     Closed,
     /// The connection was reset.
     Reset,
-    /// By itself: what was waited for is there.
+    /// The expected bytes have arrived.
     Complete,
-    /// By a rule, with this code.
-    Provoked(ResultCode),
+    /// A fault rule forces this code.
+    Forced(ResultCode),
 }
 
-/// What a request of an action ends with.
+/// The result of a request of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResultCode {
     /// 1: the correct reply to a Modbus request.
@@ -84,19 +85,22 @@ pub enum ResultCode {
 }
 
 impl ResultCode {
-    /// What a number of the status endpoint means; −1 where it means nothing else.
+    /// Returns the result that a number of the status endpoint stands for; [`ResultCode::Generic`]
+    /// if it stands for no other.
     #[must_use]
-    pub fn of(code: i32) -> Self {
+    pub fn from_code(code: i32) -> Self {
         let exceptions = (1..=11).map(Self::Exception);
-        let named = Self::NAMED.into_iter().chain(exceptions);
+        let results = Self::NAMED.into_iter().chain(exceptions);
         match u16::try_from(code) {
             Ok(1) => Self::Success,
             Ok(status) => Self::Status(status),
-            Err(_) => named.into_iter().find(|named| named.code() == code).unwrap_or(Self::Generic),
+            Err(_) => {
+                results.into_iter().find(|results| results.code() == code).unwrap_or(Self::Generic)
+            }
         }
     }
 
-    /// The codes that stand for themselves.
+    /// The codes without a parameter.
     const NAMED: [Self; 18] = [
         Self::TooLong,
         Self::Timeout,
@@ -118,7 +122,7 @@ impl ResultCode {
         Self::InvalidContentLength,
     ];
 
-    /// The number, as `/api/v1/actions/status` shows it.
+    /// Returns the number, as `/api/v1/actions/status` shows it.
     #[must_use]
     pub fn code(self) -> i32 {
         match self {
@@ -148,7 +152,7 @@ impl ResultCode {
     }
 }
 
-/// In plain words, for the journal.
+/// Describes the code in plain words, for the journal.
 impl fmt::Display for ResultCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -178,26 +182,27 @@ impl fmt::Display for ResultCode {
     }
 }
 
-/// The bit that marks an exception reply in its function code.
-const EXCEPTION_BIT: u8 = 0x80;
-/// The bytes of a frame up to and with its length field.
+/// The number of bytes of a frame up to and including its length field.
 const LENGTH_END: usize = 6;
-/// Replies to functions 5, 6, 15 and 16: the function, an address, a value or quantity.
+/// The length of the replies to functions 5, 6, 15 and 16: the function, an address, a value or
+/// quantity.
 const ECHO_BYTES: usize = 5;
 
-/// What stands at the front of the received bytes.
-enum Front<'a> {
-    /// Not yet a frame.
-    Part,
-    /// A length field that no frame has.
+/// The front of the received bytes.
+enum FramePrefix<'a> {
+    /// An incomplete frame.
+    Incomplete,
+    /// A length that no frame can have.
     Impossible(ResultCode),
-    /// A whole frame, by its own account.
+    /// A whole frame according to its length field.
     Frame { header: &'a [u8], unit: u8, pdu: &'a [u8] },
 }
 
-impl<'a> Front<'a> {
-    fn of(received: &'a [u8]) -> Self {
-        let Some((header, rest)) = received.split_at_checked(LENGTH_END) else { return Self::Part };
+impl<'a> FramePrefix<'a> {
+    fn parse(received: &'a [u8]) -> Self {
+        let Some((header, rest)) = received.split_at_checked(LENGTH_END) else {
+            return Self::Incomplete;
+        };
         let length = u16::from_be_bytes([header[4], header[5]]);
         if length > *limits::MBAP_LENGTH.end() {
             return Self::Impossible(ResultCode::TooLong);
@@ -207,49 +212,51 @@ impl<'a> Front<'a> {
         }
         match rest.get(..usize::from(length)).and_then(<[u8]>::split_first) {
             Some((unit, pdu)) => Self::Frame { header, unit: *unit, pdu },
-            None => Self::Part,
+            None => Self::Incomplete,
         }
     }
 }
 
-/// Whether nothing that could still arrive changes the code: a frame is complete, or its length is
-/// one that no frame has.
+/// Returns true if no further byte can change the code: a frame is complete, or its length is
+/// impossible.
 #[must_use]
 pub fn is_decided(received: &[u8]) -> bool {
-    !matches!(Front::of(received), Front::Part)
+    !matches!(FramePrefix::parse(received), FramePrefix::Incomplete)
 }
 
-/// The code of a Modbus request: one of functions 5, 6, 15 and 16.
+/// Returns the code of a Modbus request with function 5, 6, 15 or 16.
 ///
-/// `sent` and `received` are the bytes on the wire, MBAP headers included. What follows the first
-/// complete frame is ignored, and a complete frame counts however the connection ended after it.
+/// `sent` and `received` are the bytes on the wire, including MBAP headers. Bytes after the first
+/// complete frame are ignored, and a complete frame counts regardless of the end of the connection.
 #[must_use]
-pub fn modbus(sent: &[u8], received: &[u8], ending: ExchangeEnd) -> ResultCode {
-    if let Some(code) = before_reply(ending) {
+pub fn classify_modbus(sent: &[u8], received: &[u8], end: ExchangeEnd) -> ResultCode {
+    if let Some(code) = code_before_reply(end) {
         return code;
     }
-    match (Front::of(received), ending) {
-        (Front::Impossible(code), _) => code,
-        (Front::Frame { header, unit, pdu }, _) => frame(sent, header, unit, pdu),
-        (Front::Part, ExchangeEnd::TimedOut) => ResultCode::Timeout,
-        (Front::Part, ExchangeEnd::Closed | ExchangeEnd::Reset) if received.is_empty() => {
+    match (FramePrefix::parse(received), end) {
+        (FramePrefix::Impossible(code), _) => code,
+        (FramePrefix::Frame { header, unit, pdu }, _) => classify_frame(sent, header, unit, pdu),
+        (FramePrefix::Incomplete, ExchangeEnd::TimedOut) => ResultCode::Timeout,
+        (FramePrefix::Incomplete, ExchangeEnd::Closed | ExchangeEnd::Reset)
+            if received.is_empty() =>
+        {
             ResultCode::ReceiveError
         }
-        (Front::Part, ExchangeEnd::Closed | ExchangeEnd::Reset) => ResultCode::TooShort,
-        (Front::Part, _) => ResultCode::Generic,
+        (FramePrefix::Incomplete, ExchangeEnd::Closed | ExchangeEnd::Reset) => ResultCode::TooShort,
+        (FramePrefix::Incomplete, _) => ResultCode::Generic,
     }
 }
 
-/// The code of an ending that no reply can precede.
-fn before_reply(ending: ExchangeEnd) -> Option<ResultCode> {
-    match ending {
+/// Returns the code of an end before any reply. `None` if a reply may have arrived.
+fn code_before_reply(end: ExchangeEnd) -> Option<ResultCode> {
+    match end {
         ExchangeEnd::Unresolved => Some(ResultCode::Unresolved),
         ExchangeEnd::NoSocket => Some(ResultCode::NoSocket),
         ExchangeEnd::NotConnected => Some(ResultCode::NotConnected),
-        ExchangeEnd::NoTls => Some(ResultCode::TlsError),
+        ExchangeEnd::TlsFailed => Some(ResultCode::TlsError),
         ExchangeEnd::SendLost => Some(ResultCode::SendError),
-        ExchangeEnd::Unsendable => Some(ResultCode::Generic),
-        ExchangeEnd::Provoked(code) => Some(code),
+        ExchangeEnd::Unencodable => Some(ResultCode::Generic),
+        ExchangeEnd::Forced(code) => Some(code),
         ExchangeEnd::TimedOut
         | ExchangeEnd::Closed
         | ExchangeEnd::Reset
@@ -257,28 +264,30 @@ fn before_reply(ending: ExchangeEnd) -> Option<ResultCode> {
     }
 }
 
-/// A complete frame with a possible length: the first of these in the order of RESULT-2.
-fn frame(sent: &[u8], header: &[u8], unit: u8, pdu: &[u8]) -> ResultCode {
-    let (Some(request), Some((&function, body))) = (SentRequest::of(sent), pdu.split_first())
+/// Classifies a complete frame with a possible length: the first code that applies in the order of
+/// RESULT-2.
+fn classify_frame(sent: &[u8], header: &[u8], unit: u8, pdu: &[u8]) -> ResultCode {
+    let (Some(request), Some((&function, body))) = (SentRequest::parse(sent), pdu.split_first())
     else {
         return ResultCode::Generic;
     };
+    let function = FunctionCode(function);
     if header[2..4] != [0, 0] {
         ResultCode::InvalidHeader
     } else if header[..2] != request.transaction_id {
         ResultCode::TransactionMismatch
     } else if unit != request.unit {
         ResultCode::UnitMismatch
-    } else if function & !EXCEPTION_BIT != request.pdu[0] {
+    } else if function.without_exception_bit().0 != request.pdu[0] {
         ResultCode::FunctionMismatch
-    } else if function & EXCEPTION_BIT != 0 {
-        exception(body)
+    } else if function.is_exception_reply() {
+        classify_exception(body)
     } else {
-        echo(&request, pdu)
+        classify_echo(&request, pdu)
     }
 }
 
-fn exception(body: &[u8]) -> ResultCode {
+fn classify_exception(body: &[u8]) -> ResultCode {
     match body {
         [] => ResultCode::InvalidException,
         [code @ 1..=11] => ResultCode::Exception(*code),
@@ -287,7 +296,7 @@ fn exception(body: &[u8]) -> ResultCode {
     }
 }
 
-fn echo(request: &SentRequest<'_>, pdu: &[u8]) -> ResultCode {
+fn classify_echo(request: &SentRequest<'_>, pdu: &[u8]) -> ResultCode {
     if pdu.len() > ECHO_BYTES {
         ResultCode::Surplus
     } else if pdu.len() < ECHO_BYTES {
@@ -299,7 +308,7 @@ fn echo(request: &SentRequest<'_>, pdu: &[u8]) -> ResultCode {
     }
 }
 
-/// A request as far as its reply repeats it.
+/// The part of a request that its reply repeats.
 struct SentRequest<'a> {
     transaction_id: [u8; 2],
     unit: u8,
@@ -308,29 +317,30 @@ struct SentRequest<'a> {
 }
 
 impl<'a> SentRequest<'a> {
-    fn of(sent: &'a [u8]) -> Option<Self> {
+    fn parse(sent: &'a [u8]) -> Option<Self> {
         let (header, pdu) = sent.split_at_checked(limits::MBAP_BYTES)?;
         let transaction_id = [header[0], header[1]];
         (pdu.len() >= ECHO_BYTES).then_some(Self { transaction_id, unit: header[6], pdu })
     }
 }
 
-/// The code of an HTTP request that got no response, or none to its end.
+/// Returns the code of an HTTP request without a complete response.
 ///
-/// `received` are the first bytes that came in, the whole head among them where it was complete.
+/// `received` are the first bytes that arrived, including the whole head if it was complete.
 #[must_use]
-pub fn http(received: &[u8], ending: ExchangeEnd) -> ResultCode {
-    match before_reply(ending) {
+pub fn classify_http(received: &[u8], end: ExchangeEnd) -> ResultCode {
+    match code_before_reply(end) {
         Some(code) => code,
-        None if ending == ExchangeEnd::TimedOut => ResultCode::Timeout,
-        None if final_head(received).is_some_and(has_bad_length) => {
+        None if end == ExchangeEnd::TimedOut => ResultCode::Timeout,
+        None if final_head(received).is_some_and(has_invalid_length) => {
             ResultCode::InvalidContentLength
         }
         None => ResultCode::ReceiveError,
     }
 }
 
-/// The head of the first response that is not informational (1xx), where it is complete.
+/// Returns the head of the first response that is not informational (1xx). `None` if it is
+/// incomplete.
 fn final_head(mut received: &[u8]) -> Option<&[u8]> {
     loop {
         let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -343,20 +353,21 @@ fn final_head(mut received: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether a head's `Content-Length` is not one number: none at all, too large, or several.
-fn has_bad_length(head: &[u8]) -> bool {
+/// Returns true if a head's `Content-Length` is not one number: not a number, too large, or several
+/// different ones.
+fn has_invalid_length(head: &[u8]) -> bool {
     let values = head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = line.split_at(colon);
         name.eq_ignore_ascii_case(b"content-length").then(|| &value[1..])
     });
     let numbers: Vec<Option<u64>> =
-        values.flat_map(|value| value.split(|byte| *byte == b',')).map(number).collect();
+        values.flat_map(|value| value.split(|byte| *byte == b',')).map(parse_digits).collect();
     numbers.iter().any(Option::is_none) || numbers.windows(2).any(|pair| pair[0] != pair[1])
 }
 
-/// Digits only: `str::parse` would also take a sign.
-fn number(value: &[u8]) -> Option<u64> {
+/// Parses digits only, because `str::parse` would also accept a sign.
+fn parse_digits(value: &[u8]) -> Option<u64> {
     let digits = value.trim_ascii();
     let text = std::str::from_utf8(digits).ok()?;
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
@@ -371,11 +382,11 @@ mod tests {
     /// Function 6, unit 17, transaction 0x0102: register 10 takes 0x1234.
     const SENT: [u8; 12] = [1, 2, 0, 0, 0, 6, 17, 6, 0, 10, 0x12, 0x34];
 
-    fn code(received: &[u8], ending: ExchangeEnd) -> i32 {
-        modbus(&SENT, received, ending).code()
+    fn code(received: &[u8], end: ExchangeEnd) -> i32 {
+        classify_modbus(&SENT, received, end).code()
     }
 
-    /// The correct reply with some bytes changed.
+    /// Returns the correct reply with some bytes changed.
     fn changed(changes: &[(usize, u8)]) -> Vec<u8> {
         let mut reply = SENT.to_vec();
         for (index, byte) in changes {
@@ -386,12 +397,12 @@ mod tests {
 
     // Ruling: RESULT-2.
     #[test]
-    fn the_correct_reply_is_1_whatever_comes_after() {
-        for ending in
+    fn the_correct_reply_is_1_for_any_end() {
+        for end in
             [ExchangeEnd::Complete, ExchangeEnd::Closed, ExchangeEnd::Reset, ExchangeEnd::TimedOut]
         {
-            assert_eq!(code(&SENT, ending), 1);
-            assert_eq!(code(&[&SENT[..], &[0xFF; 300]].concat(), ending), 1);
+            assert_eq!(code(&SENT, end), 1);
+            assert_eq!(code(&[&SENT[..], &[0xFF; 300]].concat(), end), 1);
         }
     }
 
@@ -399,27 +410,27 @@ mod tests {
     fn multiple_writes_echo_address_and_quantity_only() {
         let sent = [0, 1, 0, 0, 0, 11, 1, 16, 0, 5, 0, 2, 4, 0xAA, 0xBB, 0xCC, 0xDD];
         let reply = [0, 1, 0, 0, 0, 6, 1, 16, 0, 5, 0, 2];
-        assert_eq!(modbus(&sent, &reply, ExchangeEnd::Complete), ResultCode::Success);
+        assert_eq!(classify_modbus(&sent, &reply, ExchangeEnd::Complete), ResultCode::Success);
         let reply = [0, 1, 0, 0, 0, 6, 1, 16, 0, 5, 0, 3];
-        assert_eq!(modbus(&sent, &reply, ExchangeEnd::Complete), ResultCode::BodyMismatch);
+        assert_eq!(classify_modbus(&sent, &reply, ExchangeEnd::Complete), ResultCode::BodyMismatch);
     }
 
     // Ruling: RESULT-5.
     #[test]
-    fn endings_before_a_reply_have_their_codes() {
-        for (ending, expected) in [
+    fn an_end_before_a_reply_has_its_own_code() {
+        for (end, expected) in [
             (ExchangeEnd::Unresolved, -16),
             (ExchangeEnd::NoSocket, -19),
             (ExchangeEnd::NotConnected, -17),
-            (ExchangeEnd::NoTls, -18),
+            (ExchangeEnd::TlsFailed, -18),
             (ExchangeEnd::SendLost, -7),
-            (ExchangeEnd::Unsendable, -1),
+            (ExchangeEnd::Unencodable, -1),
             (ExchangeEnd::TimedOut, -3),
             (ExchangeEnd::Closed, -4),
             (ExchangeEnd::Reset, -4),
         ] {
-            assert_eq!(code(&[], ending), expected, "{ending:?}");
-            assert_eq!(http(&[], ending).code(), expected, "{ending:?}");
+            assert_eq!(code(&[], end), expected, "{end:?}");
+            assert_eq!(classify_http(&[], end).code(), expected, "{end:?}");
         }
     }
 
@@ -460,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_length_needs_no_more_than_the_length_field() {
+    fn an_impossible_length_needs_only_the_length_field() {
         assert_eq!(code(&[1, 2, 0, 0, 0, 255], ExchangeEnd::TimedOut), -2);
         assert_eq!(code(&[1, 2, 0, 0, 0, 1], ExchangeEnd::TimedOut), -5);
         assert!(is_decided(&[1, 2, 0, 0, 0, 255]) && is_decided(&[1, 2, 0, 0, 0, 0]));
@@ -482,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_lack_or_abound_inside_the_length_are_13_and_15() {
+    fn missing_bytes_are_13_and_surplus_bytes_are_15() {
         for pdu in 1..=4_u8 {
             let reply = &changed(&[(5, pdu + 1)])[..7 + usize::from(pdu)];
             assert_eq!(code(reply, ExchangeEnd::Complete), -13, "{pdu} bytes");
@@ -493,7 +504,7 @@ mod tests {
 
     // Ruling: RESULT-1.
     #[test]
-    fn exceptions_1_to_11_are_told_apart_and_others_are_generic() {
+    fn exceptions_1_to_11_have_codes_and_others_are_generic() {
         for exception in 0..=255_u8 {
             let reply = [1, 2, 0, 0, 0, 3, 17, 0x86, exception];
             let expected =
@@ -506,20 +517,24 @@ mod tests {
     fn a_content_length_that_is_no_number_is_20() {
         let head = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Length:{length}\r\n\r\n");
         for length in [" abc", "", " -1", " +1", " 1,2", " 1, x", " 99999999999999999999"] {
-            let code = http(head(length).as_bytes(), ExchangeEnd::Complete).code();
+            let code = classify_http(head(length).as_bytes(), ExchangeEnd::Complete).code();
             assert_eq!(code, -20, "{length:?}");
         }
         for length in [" 5", "5", " 5, 5"] {
-            assert_eq!(http(head(length).as_bytes(), ExchangeEnd::Closed).code(), -4, "{length:?}");
+            assert_eq!(
+                classify_http(head(length).as_bytes(), ExchangeEnd::Closed).code(),
+                -4,
+                "{length:?}"
+            );
         }
         let late = format!("HTTP/1.1 103 Early\r\n\r\n{}", head(" x"));
-        assert_eq!(http(late.as_bytes(), ExchangeEnd::Closed).code(), -20);
+        assert_eq!(classify_http(late.as_bytes(), ExchangeEnd::Closed).code(), -20);
         let cut = &head(" x").into_bytes()[..30];
-        assert_eq!(http(cut, ExchangeEnd::Closed).code(), -4);
-        assert_eq!(http(b"garbage\r\n\r\n", ExchangeEnd::Complete).code(), -4);
+        assert_eq!(classify_http(cut, ExchangeEnd::Closed).code(), -4);
+        assert_eq!(classify_http(b"garbage\r\n\r\n", ExchangeEnd::Complete).code(), -4);
     }
 
-    /// Every code of the table that a Modbus request can end with.
+    /// Returns true for every code of the table that a Modbus request can end with.
     fn is_in_the_table(code: i32) -> bool {
         matches!(code, 1 | -5..=-1 | -17..=-7 | -19 | -111..=-101)
     }
@@ -530,9 +545,9 @@ mod tests {
             sent in prop::collection::vec(any::<u8>(), 0..20),
             received in prop::collection::vec(any::<u8>(), 0..300),
         ) {
-            for ending in [ExchangeEnd::Complete, ExchangeEnd::Closed, ExchangeEnd::Reset, ExchangeEnd::TimedOut] {
-                prop_assert!(is_in_the_table(modbus(&sent, &received, ending).code()));
-                prop_assert!(matches!(http(&received, ending).code(), -3 | -4 | -20));
+            for end in [ExchangeEnd::Complete, ExchangeEnd::Closed, ExchangeEnd::Reset, ExchangeEnd::TimedOut] {
+                prop_assert!(is_in_the_table(classify_modbus(&sent, &received, end).code()));
+                prop_assert!(matches!(classify_http(&received, end).code(), -3 | -4 | -20));
             }
         }
 

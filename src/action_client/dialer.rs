@@ -1,4 +1,4 @@
-//! Connects the devices' MQTT clients to brokers. How they speak to them is no business of this.
+//! Opens the connections of the devices' MQTT clients to brokers. It does not know the protocol.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use tokio::net::TcpStream;
 
 use super::resolver::{ResolveError, Resolver};
 use crate::net::sockets;
-use crate::outbound::{Dial, Dialing, Unreached};
+use crate::outbound::{Dial, DialError, Dialing};
 
-/// The way of a house to its brokers and, as far as the policy allows, to others.
+/// The dialer of a house: it reaches the house's brokers, and other hosts as far as the policy
+/// allows.
 #[derive(Debug)]
 pub(super) struct Dialer(pub(super) Arc<Resolver>);
 
@@ -20,30 +21,30 @@ impl Dial for Dialer {
 }
 
 impl Dialer {
-    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Unreached> {
+    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
         let addresses: Vec<SocketAddr> = match self.0.broker(host, port) {
             Some(broker) => {
-                tokio::net::lookup_host(broker).await.map_err(|_| Unreached::Unknown)?.collect()
+                tokio::net::lookup_host(broker).await.map_err(|_| DialError::Unresolved)?.collect()
             }
-            None => self.0.outside(host, port).await.map_err(|refused| match refused {
-                ResolveError::Name | ResolveError::Address => Unreached::Denied(self.0.policy()),
-                ResolveError::Unknown => Unreached::Unknown,
+            None => self.0.resolve_outside(host, port).await.map_err(|error| match error {
+                ResolveError::Name | ResolveError::Address => DialError::Denied(self.0.policy()),
+                ResolveError::Unresolved => DialError::Unresolved,
             })?,
         };
-        let mut last = Unreached::Unknown;
+        let mut last_error = DialError::Unresolved;
         for address in addresses {
-            match open(address).await {
+            match open_stream(address).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last = error.into(),
+                Err(error) => last_error = error.into(),
             }
         }
-        Err(last)
+        Err(last_error)
     }
 }
 
-async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = sockets::for_address(address)?.connect(address).await?;
-    // Messages are single small segments; where the option fails they are merely slower.
+async fn open_stream(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = sockets::new_socket(address)?.connect(address).await?;
+    // Messages are single small segments; without the option they are only slower.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }

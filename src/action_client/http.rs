@@ -1,7 +1,7 @@
-//! The HTTP requester: one request on a fresh connection, through hyper, over TLS where the URL
-//! says so.
+//! The HTTP requester: one request on a fresh connection, through hyper, over TLS if the URL says
+//! so.
 //!
-//! Rulings: ACTION-4 and ACTION-5 for what is sent, ACTION-15 and RESULT-6 for how it ends.
+//! Rulings: ACTION-4 and ACTION-5 for the request, ACTION-15 and RESULT-6 for its end.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -21,16 +21,18 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::classifier::{self, ExchangeEnd, ResultCode};
-use super::requester::Connected;
+use super::connection::RequestConnection;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{HttpMethod, PreparedHttp, Scheme};
-use crate::limits;
 use crate::net::inflight::TrackedStream;
 
-/// Bytes of a response's head that are read; a longer one is no response. Also what the tape keeps,
-/// so that the classification sees every head that hyper saw.
+/// The number of bytes of a response's head that are read; a longer head is no valid response. The
+/// tape keeps the same number, so that the classification sees every head that hyper saw.
 const HEAD_BYTES: usize = 16 * 1024;
+
+/// The number of bytes of a response body that are read before the code is final (ACTION-15).
+const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 /// Creates the TLS configuration of the actions, which trusts `roots` and nothing else.
 pub(super) fn tls_config(
@@ -49,27 +51,27 @@ pub(super) fn tls_config(
 pub(super) async fn exchange(
     clock: &Clock,
     tls: &Arc<ClientConfig>,
-    connected: Connected,
+    connection: RequestConnection,
     request: &PreparedHttp,
     deadline: VirtualTime,
 ) -> ResultCode {
-    let Connected { stream, lost } = connected;
+    let RequestConnection { stream, is_lost } = connection;
     match request.scheme {
         Scheme::Http => {
-            if lost {
-                stream.cut();
+            if is_lost {
+                stream.shutdown_both();
             }
-            converse(clock, stream, request, deadline).await
+            send_on_stream(clock, stream, request, deadline).await
         }
         Scheme::Https => match clock.timeout_at(deadline, handshake(tls, stream, request)).await {
             Ok(Some(stream)) => {
-                if lost {
-                    stream.get_ref().0.cut();
+                if is_lost {
+                    stream.get_ref().0.shutdown_both();
                 }
-                converse(clock, stream, request, deadline).await
+                send_on_stream(clock, stream, request, deadline).await
             }
-            Ok(None) => classifier::http(&[], ExchangeEnd::NoTls),
-            Err(_) => classifier::http(&[], ExchangeEnd::TimedOut),
+            Ok(None) => classifier::classify_http(&[], ExchangeEnd::TlsFailed),
+            Err(_) => classifier::classify_http(&[], ExchangeEnd::TimedOut),
         },
     }
 }
@@ -83,8 +85,8 @@ async fn handshake(
     TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.ok()
 }
 
-/// One request and its response on a stream that is ready for both.
-async fn converse<S>(
+/// Sends a request on a stream and waits for its response.
+async fn send_on_stream<S>(
     clock: &Clock,
     stream: S,
     request: &PreparedHttp,
@@ -94,18 +96,19 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (tap, tape) = Tap::new(stream, HEAD_BYTES);
-    let Some(message) = message(request) else {
-        return classifier::http(&[], ExchangeEnd::Unsendable);
+    let Some(message) = build_message(request) else {
+        return classifier::classify_http(&[], ExchangeEnd::Unencodable);
     };
-    match clock.timeout_at(deadline, respond(tap, message)).await {
+    match clock.timeout_at(deadline, receive_status(tap, message)).await {
         Ok(Some(status)) => ResultCode::Status(status),
-        Ok(None) => broken(&tape),
-        Err(_) => classifier::http(&[], ExchangeEnd::TimedOut),
+        Ok(None) => classify_incomplete(&tape),
+        Err(_) => classifier::classify_http(&[], ExchangeEnd::TimedOut),
     }
 }
 
-/// The status of the response once its body is in, as far as it is read; none where it broke off.
-async fn respond<S>(stream: S, message: Request<Full<Bytes>>) -> Option<u16>
+/// Returns the status of the response once its body is received, as far as it is read. `None` if
+/// the response broke off.
+async fn receive_status<S>(stream: S, message: Request<Full<Bytes>>) -> Option<u16>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -116,7 +119,7 @@ where
         let response = sender.send_request(message).await.ok()?;
         read(response).await
     };
-    // The connection moves the bytes. When it ends, the exchange learns what became of it.
+    // The connection transports the bytes. When it ends, the exchange notices.
     let transport = async move {
         let _ = connection.await;
         pending::<Infallible>().await
@@ -131,33 +134,33 @@ async fn read(response: Response<Incoming>) -> Option<u16> {
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut read = 0;
-    while read < limits::RESPONSE_BODY_BYTES {
+    while read < RESPONSE_BODY_BYTES {
         let Some(frame) = body.frame().await else { break };
         read += frame.ok()?.data_ref().map_or(0, Bytes::len);
     }
     Some(status)
 }
 
-fn broken(tape: &TapeReader) -> ResultCode {
+fn classify_incomplete(tape: &TapeReader) -> ResultCode {
     let tape = tape.tape();
-    let ending = match tape.end {
+    let end = match tape.end {
         // A target may answer and close before it has read everything.
         Some(StreamEnd::SendLost) if tape.received.is_empty() => ExchangeEnd::SendLost,
         Some(StreamEnd::Reset | StreamEnd::SendLost) => ExchangeEnd::Reset,
         Some(StreamEnd::Closed) => ExchangeEnd::Closed,
-        // hyper gave up on what it read.
+        // hyper gave up on the bytes that it read.
         None => ExchangeEnd::Complete,
     };
-    classifier::http(&tape.received, ending)
+    classifier::classify_http(&tape.received, end)
 }
 
-/// The request as hyper sends it; none where a header is not one.
-fn message(request: &PreparedHttp) -> Option<Request<Full<Bytes>>> {
+/// Returns the request as hyper sends it. `None` if a header is invalid.
+fn build_message(request: &PreparedHttp) -> Option<Request<Full<Bytes>>> {
     let mut message = Request::builder().method(request.method.as_str()).uri(&request.target);
     let headers = message.headers_mut()?;
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        // The length is what is sent, whatever the definition says it is.
+        // The length follows from the body, even if the definition gives another.
         if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
             headers.append(name, HeaderValue::from_str(value).ok()?);
         }

@@ -1,8 +1,8 @@
 //! The client side of a device's actions: sends the requests that a device admitted, and classifies
-//! how each of them ended.
+//! the end of each of them.
 //!
 //! A [`Runner`] takes the requests of an admitted call one by one. For each it resolves the host
-//! ([`resolver`]: the house's own slaves and targets first, then whatever the outbound policy
+//! ([`resolver`]: the house's own slaves and targets first, then the hosts that the outbound policy
 //! allows), sends the request on a connection of its own, and takes the result code from
 //! [`classifier`], a pure function of the bytes that were sent and received.
 //!
@@ -12,6 +12,7 @@
 //! ```
 
 pub mod classifier;
+mod connection;
 mod dialer;
 mod http;
 mod modbus;
@@ -76,9 +77,9 @@ impl ActionClient {
             engine: context.engine,
             journal: context.journal,
             resolver: Arc::clone(&resolver),
-            links: context.connections,
+            connections: context.connections,
             tls: http::tls_config(context.roots)?,
-            transactions: Mutex::default(),
+            transaction_ids: Mutex::default(),
         };
         Ok(Self {
             runner: Arc::new(Runner::new(Arc::new(requester))),

@@ -1,8 +1,8 @@
-//! The Modbus requester: one request on a fresh connection, sent by tokio-modbus, judged by the
-//! bytes on its tap.
+//! The Modbus requester: one request on a fresh connection, sent by tokio-modbus and classified by
+//! the bytes on its tap.
 //!
-//! tokio-modbus puts the request into bytes and would decode the reply; its verdict is not used,
-//! because it does not tell all the codes of RESULT-1 apart and waits for oversized lengths.
+//! tokio-modbus encodes the request and would decode the reply. Its result is not used, because it
+//! does not distinguish all the codes of RESULT-1 and waits after an oversized length.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -13,49 +13,49 @@ use tokio_modbus::client::{Client as _, tcp};
 use tokio_modbus::{Request, Slave};
 
 use super::classifier::{self, ExchangeEnd, ResultCode};
-use super::requester::Connected;
+use super::connection::RequestConnection;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{ModbusWrite, PreparedModbus};
 use crate::limits;
 
-/// Bytes of each direction on the tape: the largest frame and a little of what should not follow.
+/// The number of bytes of each direction on the tape: the largest frame, and some bytes after it.
 const TAPE_BYTES: usize = 2 * limits::ADU_BYTES;
 
-/// Sends `request` under `transaction_id` and waits for its reply, at most until `deadline`.
+/// Sends `request` with `transaction_id` and waits for its reply, at most until `deadline`.
 pub(super) async fn exchange(
     clock: &Clock,
-    connected: Connected,
+    connection: RequestConnection,
     request: &PreparedModbus,
     transaction_id: u16,
     deadline: VirtualTime,
 ) -> ResultCode {
-    let Connected { stream, lost } = connected;
-    if lost {
-        stream.cut();
+    let RequestConnection { stream, is_lost } = connection;
+    if is_lost {
+        stream.shutdown_both();
     }
-    // Its own ids begin at 0 on each connection, so that a stale reply would match.
+    // tokio-modbus counts its ids from 0 on each connection, so that a stale reply would match.
     let (tap, tape) = Tap::with_mask(stream, TAPE_BYTES, transaction_id.to_be_bytes());
     let mut client = tcp::attach_slave(tap, Slave(request.unit_id));
-    let ending = {
-        let mut call = pin!(client.call(frame(&request.write)));
-        // The tape changes only while the call is polled, so it is looked at after each poll.
+    let end = {
+        let mut call = pin!(client.call(encode_request(&request.write)));
+        // The tape changes only while the call is polled, so it is examined after each poll.
         let exchange = poll_fn(|context| {
-            let called = call.as_mut().poll(context);
-            match ending(&tape) {
-                Some(ending) => Poll::Ready(ending),
-                // The client gave up by itself: there was nothing it could send.
-                None => called.map(|_| ExchangeEnd::Unsendable),
+            let result = call.as_mut().poll(context);
+            match exchange_end(&tape) {
+                Some(end) => Poll::Ready(end),
+                // The client gave up by itself, because it could not encode the request.
+                None => result.map(|_| ExchangeEnd::Unencodable),
             }
         });
         clock.timeout_at(deadline, exchange).await.unwrap_or(ExchangeEnd::TimedOut)
     };
     let tape = tape.tape();
-    classifier::modbus(&tape.sent, &tape.received, ending)
+    classifier::classify_modbus(&tape.sent, &tape.received, end)
 }
 
-/// How the exchange ended, as soon as it did.
-fn ending(tape: &TapeReader) -> Option<ExchangeEnd> {
+/// Returns the end of the exchange. `None` while it is in progress.
+fn exchange_end(tape: &TapeReader) -> Option<ExchangeEnd> {
     let tape = tape.tape();
     if classifier::is_decided(&tape.received) {
         return Some(ExchangeEnd::Complete);
@@ -67,7 +67,7 @@ fn ending(tape: &TapeReader) -> Option<ExchangeEnd> {
     })
 }
 
-fn frame(write: &ModbusWrite) -> Request<'_> {
+fn encode_request(write: &ModbusWrite) -> Request<'_> {
     match write {
         ModbusWrite::SingleCoil { address, on } => Request::WriteSingleCoil(*address, *on),
         ModbusWrite::SingleRegister { address, word } => {

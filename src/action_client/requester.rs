@@ -1,8 +1,8 @@
-//! Carries one prepared request of an action out: from the host it names to its result code.
+//! Sends one prepared request of an action and determines its result code.
 //!
-//! The way is the same for both protocols: find the peer, ask the fault engine about the connector,
-//! resolve, connect on a socket of its own, exchange. Each step ends in an [`ExchangeEnd`], of which
-//! [`super::classify`] makes the code.
+//! The steps are the same for both protocols: find the peer, evaluate the fault rules of the
+//! connector, resolve the host, connect on a new socket, exchange the bytes. Each step can end the
+//! request with an [`ExchangeEnd`], from which [`super::classifier`] derives the code.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::classifier::{self, ExchangeEnd, ResultCode};
-use super::resolver::{ResolveError, Resolver, reachable};
+use super::connection::RequestConnection;
+use super::resolver::{ResolveError, Resolver, reachable_address};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
@@ -23,11 +24,11 @@ use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
 use crate::net::sockets;
 use crate::outbound::{Peer, PeerKind};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RequestOutcome {
     pub(super) code: ResultCode,
-    /// What stands behind the code, for the journal.
+    /// The reason for the code, for the journal.
     pub(super) cause: String,
 }
 
@@ -37,76 +38,64 @@ impl From<ResultCode> for RequestOutcome {
     }
 }
 
-/// A request that ended before it was sent.
+/// The end of a request that was not sent.
 #[derive(Debug)]
-struct Stopped {
-    ending: ExchangeEnd,
+struct UnsentRequest {
+    end: ExchangeEnd,
     cause: Option<String>,
 }
 
-impl From<ExchangeEnd> for Stopped {
-    fn from(ending: ExchangeEnd) -> Self {
-        Self { ending, cause: None }
+impl From<ExchangeEnd> for UnsentRequest {
+    fn from(end: ExchangeEnd) -> Self {
+        Self { end, cause: None }
     }
 }
 
-impl Stopped {
-    fn because(ending: ExchangeEnd, cause: impl Into<String>) -> Self {
-        Self { ending, cause: Some(cause.into()) }
+impl UnsentRequest {
+    fn with_cause(end: ExchangeEnd, cause: impl Into<String>) -> Self {
+        Self { end, cause: Some(cause.into()) }
     }
 
-    fn outcome(self, classify: impl FnOnce(ExchangeEnd) -> ResultCode) -> RequestOutcome {
-        let code = classify(self.ending);
+    fn into_outcome(self, classify: impl FnOnce(ExchangeEnd) -> ResultCode) -> RequestOutcome {
+        let code = classify(self.end);
         RequestOutcome { code, cause: self.cause.unwrap_or_else(|| code.to_string()) }
     }
 }
 
-/// A fresh connection on which nothing was sent yet.
-#[derive(Debug)]
-pub(super) struct Connected {
-    pub(super) stream: TrackedStream,
-    /// A rule wants it lost before the request is sent.
-    pub(super) lost: bool,
-}
-
-/// What all requests of a house need.
+/// The parts of the house that all requests share.
 #[derive(Debug)]
 pub(super) struct Requester {
     pub(super) clock: Clock,
     pub(super) engine: Arc<Engine>,
     pub(super) journal: Arc<Journal>,
     pub(super) resolver: Arc<Resolver>,
-    pub(super) links: ConnectionRegistry,
+    pub(super) connections: ConnectionRegistry,
     pub(super) tls: Arc<ClientConfig>,
     /// The newest Modbus transaction id of each device.
-    pub(super) transactions: Mutex<HashMap<Arc<str>, u16>>,
+    pub(super) transaction_ids: Mutex<HashMap<Arc<str>, u16>>,
 }
 
 impl Requester {
-    /// Sends a request and waits for what becomes of it, at most for its own timeout from now.
-    pub(super) async fn carry_out(
-        &self,
-        caller: &ActionOrigin,
-        prepared: &Prepared,
-    ) -> RequestOutcome {
+    /// Sends a request and waits for its outcome, at most for its own timeout from now.
+    pub(super) async fn send(&self, origin: &ActionOrigin, prepared: &Prepared) -> RequestOutcome {
         match prepared {
-            Prepared::Modbus(request) => self.modbus(caller, request).await,
-            // Boxed: a TLS session is large, and most requests have none.
-            Prepared::Http(request) => Box::pin(self.http(caller, request)).await,
+            Prepared::Modbus(request) => self.send_modbus(origin, request).await,
+            // Boxed, because a TLS session is large and most requests have none.
+            Prepared::Http(request) => Box::pin(self.send_http(origin, request)).await,
         }
     }
 
-    /// Back to the start: transaction ids count from 1 again.
+    /// Resets the transaction ids, which count from 1 again.
     pub(super) fn reset(&self) {
-        self.transactions.lock().clear();
+        self.transaction_ids.lock().clear();
     }
 
-    async fn modbus(&self, caller: &ActionOrigin, request: &PreparedModbus) -> RequestOutcome {
+    async fn send_modbus(&self, origin: &ActionOrigin, request: &PreparedModbus) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let values = request.write.values();
-        let seam = |slave: &str| {
+        let evaluate = |slave: &str| {
             self.engine.connect(&Connect {
-                call: ActionCall::from(caller),
+                call: ActionCall::from(origin),
                 peer: fault::PeerRef::Slave(SlaveRequest {
                     slave,
                     unit: request.unit_id,
@@ -114,182 +103,198 @@ impl Requester {
                     address: request.write.address(),
                     quantity: request.write.quantity(),
                     values: &values,
-                    from: Some(ActionCall::from(caller)),
+                    from: Some(ActionCall::from(origin)),
                 }),
             })
         };
-        let reached =
-            self.reach(caller, PeerKind::Slave, (&request.host, request.port), deadline, seam);
-        match reached.await {
-            Ok(connected) => {
-                let transaction_id = self.next_transaction(caller);
-                modbus::exchange(&self.clock, connected, request, transaction_id, deadline)
+        let connected = self.connect_peer(
+            origin,
+            PeerKind::Slave,
+            (&request.host, request.port),
+            deadline,
+            evaluate,
+        );
+        match connected.await {
+            Ok(connection) => {
+                let transaction_id = self.next_transaction_id(origin);
+                modbus::exchange(&self.clock, connection, request, transaction_id, deadline)
                     .await
                     .into()
             }
-            Err(stopped) => stopped.outcome(|ending| classifier::modbus(&[], &[], ending)),
+            Err(unsent) => unsent.into_outcome(|end| classifier::classify_modbus(&[], &[], end)),
         }
     }
 
-    async fn http(&self, caller: &ActionOrigin, request: &PreparedHttp) -> RequestOutcome {
+    async fn send_http(&self, origin: &ActionOrigin, request: &PreparedHttp) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let path = request.target.split('?').next().unwrap_or_default();
-        let seam = |target: &str| {
+        let evaluate = |target: &str| {
             self.engine.connect(&Connect {
-                call: ActionCall::from(caller),
+                call: ActionCall::from(origin),
                 peer: fault::PeerRef::Target(TargetRequest {
                     target,
                     method: request.method.as_str(),
                     path,
-                    from: Some(ActionCall::from(caller)),
+                    from: Some(ActionCall::from(origin)),
                 }),
             })
         };
-        let reached =
-            self.reach(caller, PeerKind::Target, (&request.host, request.port), deadline, seam);
-        match reached.await {
-            Ok(connected) => {
-                http::exchange(&self.clock, &self.tls, connected, request, deadline).await.into()
+        let connected = self.connect_peer(
+            origin,
+            PeerKind::Target,
+            (&request.host, request.port),
+            deadline,
+            evaluate,
+        );
+        match connected.await {
+            Ok(connection) => {
+                http::exchange(&self.clock, &self.tls, connection, request, deadline).await.into()
             }
-            Err(stopped) => stopped.outcome(|ending| classifier::http(&[], ending)),
+            Err(unsent) => unsent.into_outcome(|end| classifier::classify_http(&[], end)),
         }
     }
 
-    /// Connects to the host of a request, by way of the fault engine, which is asked with the name
-    /// of the house's own peer where the host is one of the protocol.
-    async fn reach(
+    /// Connects to the host of a request. The fault rules of the connector are evaluated first,
+    /// with the name of the house's own peer if the host is one of this protocol.
+    async fn connect_peer(
         &self,
-        caller: &ActionOrigin,
+        origin: &ActionOrigin,
         kind: PeerKind,
         (host, port): (&str, u16),
         deadline: VirtualTime,
-        seam: impl Fn(&str) -> Option<ConnectFault>,
-    ) -> Result<Connected, Stopped> {
-        let peer = self.resolver.house(kind, host, port);
+        evaluate: impl Fn(&str) -> Option<ConnectFault>,
+    ) -> Result<RequestConnection, UnsentRequest> {
+        let peer = self.resolver.find_peer(kind, host, port);
         let fault = match peer {
-            Some(peer) if peer.kind == kind => seam(&peer.name),
+            Some(peer) if peer.kind == kind => evaluate(&peer.name),
             _ => {
                 let peer = match kind {
                     PeerKind::Slave => fault::PeerRef::OutsideSlave,
                     PeerKind::Target => fault::PeerRef::OutsideTarget,
                 };
-                self.engine.connect(&Connect { call: ActionCall::from(caller), peer })
+                self.engine.connect(&Connect { call: ActionCall::from(origin), peer })
             }
         };
-        let lost = match fault {
+        let is_lost = match fault {
             Some(ConnectFault::Resolve) => return Err(ExchangeEnd::Unresolved.into()),
             Some(ConnectFault::Refused) => return Err(ExchangeEnd::NotConnected.into()),
             Some(ConnectFault::NoSocket) => return Err(ExchangeEnd::NoSocket.into()),
-            Some(ConnectFault::Tls) => return Err(ExchangeEnd::NoTls.into()),
+            Some(ConnectFault::Tls) => return Err(ExchangeEnd::TlsFailed.into()),
             Some(ConnectFault::Unsent(code)) => {
-                let code = ResultCode::of(code);
+                let code = ResultCode::from_code(code);
                 if code == ResultCode::Timeout {
                     self.clock.sleep_until(deadline).await;
                 }
-                return Err(ExchangeEnd::Provoked(code).into());
+                return Err(ExchangeEnd::Forced(code).into());
             }
             Some(ConnectFault::SendLost) => true,
             None => false,
         };
         let stream = match peer {
-            Some(peer) => self.to_peer(caller, peer, deadline).await,
-            None => self.to_outside(caller, host, port, deadline).await,
+            Some(peer) => self.connect_inside(origin, peer, deadline).await,
+            None => self.connect_outside(origin, host, port, deadline).await,
         };
         match stream {
-            Ok(stream) => Ok(Connected { stream, lost }),
-            // What a rule says is certain, also where there was no connection to lose.
-            Err(_) if lost => Err(ExchangeEnd::SendLost.into()),
-            Err(stopped) => Err(stopped),
+            Ok(stream) => Ok(RequestConnection { stream, is_lost }),
+            // The effect of the rule applies even if there was no connection to lose.
+            Err(_) if is_lost => Err(ExchangeEnd::SendLost.into()),
+            Err(unsent) => Err(unsent),
         }
     }
 
-    async fn to_peer(
+    async fn connect_inside(
         &self,
-        caller: &ActionOrigin,
+        origin: &ActionOrigin,
         peer: &Peer,
         deadline: VirtualTime,
-    ) -> Result<TrackedStream, Stopped> {
-        // Until the link accounts for it: our own listener decides a connect without any timer.
+    ) -> Result<TrackedStream, UnsentRequest> {
+        // Held until the registry accounts for the connection. The house's own listener decides a
+        // connection attempt without any timer.
         let _motion = self.clock.activity().enter();
-        let stream = self.connect(&[reachable(peer.address)], deadline).await?;
-        Ok(self.links.requester(stream, caller.clone()))
+        let stream = self.connect_first(&[reachable_address(peer.address)], deadline).await?;
+        Ok(self.connections.track_client(stream, origin.clone()))
     }
 
-    async fn to_outside(
+    async fn connect_outside(
         &self,
-        caller: &ActionOrigin,
+        origin: &ActionOrigin,
         host: &str,
         port: u16,
         deadline: VirtualTime,
-    ) -> Result<TrackedStream, Stopped> {
+    ) -> Result<TrackedStream, UnsentRequest> {
         let resolved = {
-            // A resolver of the host answers in real time, whatever this clock does.
+            // The operating system's resolver answers in real time, independent of the clock.
             let _motion = self.clock.activity().enter();
-            self.clock.timeout_at(deadline, self.resolver.outside(host, port)).await
+            self.clock.timeout_at(deadline, self.resolver.resolve_outside(host, port)).await
         };
         let addresses = match resolved {
             Ok(Ok(addresses)) => addresses,
-            Ok(Err(refused)) => return Err(self.refused(caller, host, refused)),
+            Ok(Err(error)) => return Err(self.policy_refusal(origin, host, error)),
             Err(_) => {
-                return Err(Stopped::because(
+                return Err(UnsentRequest::with_cause(
                     ExchangeEnd::Unresolved,
                     "name did not resolve in time",
                 ));
             }
         };
-        Ok(TrackedStream::outside(self.connect(&addresses, deadline).await?))
+        Ok(TrackedStream::external(self.connect_first(&addresses, deadline).await?))
     }
 
-    fn refused(&self, caller: &ActionOrigin, host: &str, refused: ResolveError) -> Stopped {
-        let ending = match refused {
-            ResolveError::Unknown => return ExchangeEnd::Unresolved.into(),
+    fn policy_refusal(
+        &self,
+        origin: &ActionOrigin,
+        host: &str,
+        error: ResolveError,
+    ) -> UnsentRequest {
+        let end = match error {
+            ResolveError::Unresolved => return ExchangeEnd::Unresolved.into(),
             ResolveError::Name => ExchangeEnd::Unresolved,
             ResolveError::Address => ExchangeEnd::NotConnected,
         };
         let policy = self.resolver.policy().name();
-        self.journal.write(Event::OutboundDenied {
-            device: Arc::clone(&caller.device),
+        self.journal.record(Event::OutboundDenied {
+            device: Arc::clone(&origin.device),
             host: host.to_owned(),
             policy,
         });
-        Stopped::because(ending, format!("{refused} (outbound: {policy})"))
+        UnsentRequest::with_cause(end, format!("{error} (outbound: {policy})"))
     }
 
-    /// Connects to the first of `addresses` that takes the connection.
-    async fn connect(
+    /// Connects to the first of `addresses` that accepts.
+    async fn connect_first(
         &self,
         addresses: &[SocketAddr],
         deadline: VirtualTime,
-    ) -> Result<TcpStream, Stopped> {
-        let mut stopped = Stopped::from(ExchangeEnd::NotConnected);
+    ) -> Result<TcpStream, UnsentRequest> {
+        let mut unsent = UnsentRequest::from(ExchangeEnd::NotConnected);
         for address in addresses {
-            match self.clock.timeout_at(deadline, open(*address)).await {
+            match self.clock.timeout_at(deadline, open_stream(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(ending)) => stopped = ending.into(),
+                Ok(Err(end)) => unsent = end.into(),
                 Err(_) => {
-                    return Err(Stopped::because(
+                    return Err(UnsentRequest::with_cause(
                         ExchangeEnd::NotConnected,
                         "not connected in time",
                     ));
                 }
             }
         }
-        Err(stopped)
+        Err(unsent)
     }
 
-    fn next_transaction(&self, caller: &ActionOrigin) -> u16 {
-        let mut all = self.transactions.lock();
-        let id = all.entry(Arc::clone(&caller.device)).or_default();
+    fn next_transaction_id(&self, origin: &ActionOrigin) -> u16 {
+        let mut all = self.transaction_ids.lock();
+        let id = all.entry(Arc::clone(&origin.device)).or_default();
         *id = id.wrapping_add(1);
         *id
     }
 }
 
-/// A connected socket.
-async fn open(address: SocketAddr) -> Result<TcpStream, ExchangeEnd> {
-    let socket = sockets::for_address(address).map_err(|_| ExchangeEnd::NoSocket)?;
+/// Opens a connected socket.
+async fn open_stream(address: SocketAddr) -> Result<TcpStream, ExchangeEnd> {
+    let socket = sockets::new_socket(address).map_err(|_| ExchangeEnd::NoSocket)?;
     let stream = socket.connect(address).await.map_err(|_| ExchangeEnd::NotConnected)?;
-    // Requests are single small segments; where the option fails they are merely slower.
+    // Requests are single small segments; without the option they are only slower.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }

@@ -1,5 +1,6 @@
-//! From the host and port of a request to addresses: the house's own slaves and targets first, by
-//! the names and addresses that real definitions use, then what the outbound policy lets through.
+//! Resolves the host and port of a request to addresses: the house's own slaves and targets first,
+//! under the names and addresses that real definitions use, then the hosts that the outbound policy
+//! allows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,21 +9,21 @@ use crate::outbound::{Broker, HostAddress, Peer, PeerKind, Policy};
 /// The only name that needs no resolver.
 const LOCALHOST: &str = "localhost";
 
-/// Why a host outside the house gave no address.
+/// The reason why a host outside the house has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// A name the policy does not let out (−16).
+    /// The policy denies the name (−16).
     #[error("the outbound policy keeps this name in")]
     Name,
-    /// An address the policy does not let out (−17).
+    /// The policy denies the address (−17).
     #[error("the outbound policy keeps this address in")]
     Address,
-    /// A name nobody knows (−16).
+    /// The name does not resolve (−16).
     #[error("the name does not resolve")]
-    Unknown,
+    Unresolved,
 }
 
-/// What a house knows of hosts.
+/// The hosts that a house knows.
 #[derive(Debug)]
 pub struct Resolver {
     peers: Vec<Peer>,
@@ -31,50 +32,57 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// A resolver for these slaves and targets and what `policy` allows beside them.
+    /// Creates a resolver for these slaves and targets and the hosts that `policy` allows.
     #[must_use]
     pub fn new(peers: Vec<Peer>, policy: Policy) -> Self {
         Self { peers, brokers: Vec::new(), policy }
     }
 
-    /// The same for a house with brokers.
+    /// Adds the brokers of the house.
     #[must_use]
     pub fn with_brokers(self, brokers: Vec<Broker>) -> Self {
         Self { brokers, ..self }
     }
 
-    /// What is let through beside the house itself.
+    /// Returns the outbound policy.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy
     }
 
-    /// The slave or target that an action means by `host` and `port`. Where a name belongs to both
-    /// kinds, the one that speaks the request's protocol is meant.
+    /// Returns the slave or target that an action means by `host` and `port`. If a name belongs to
+    /// peers of both kinds, the one that speaks the request's protocol is meant.
     #[must_use]
-    pub fn house(&self, kind: PeerKind, host: &str, port: u16) -> Option<&Peer> {
-        let known = || self.peers.iter().filter(|peer| is_known_as(peer, host, port));
-        known().find(|peer| peer.kind == kind).or_else(|| known().next())
+    pub fn find_peer(&self, kind: PeerKind, host: &str, port: u16) -> Option<&Peer> {
+        let candidates = || self.peers.iter().filter(|peer| refers_to(peer, host, port));
+        candidates().find(|peer| peer.kind == kind).or_else(|| candidates().next())
     }
 
-    /// Where the broker is that a device means by `host` and `port`; none where the house has no such
-    /// broker. Slaves and targets speak no MQTT, and brokers nothing else: a name may lead actions
-    /// to the one and the MQTT client to the other.
+    /// Returns the host and port of the broker that a device means by `host` and `port`. `None` if
+    /// the house has no such broker.
+    ///
+    /// Slaves and targets speak no MQTT, and brokers nothing else, so one name may lead actions to
+    /// a target and the MQTT client to a broker.
     #[must_use]
     pub fn broker<'a>(&'a self, host: &str, port: u16) -> Option<(&'a str, u16)> {
-        let known = self.brokers.iter().find(|broker| {
-            let HostAddress { host: own, port: own_port } = &broker.address;
+        let broker = self.brokers.iter().find(|broker| {
+            let HostAddress { host: broker_host, port: broker_port } = &broker.address;
             broker.hosts.iter().any(|known| known.matches(host, port))
-                || (own.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port))
+                || (broker_host.eq_ignore_ascii_case(host)
+                    && broker_port.is_none_or(|broker_host| broker_host == port))
         })?;
-        Some((&known.address.host, known.address.port.unwrap_or(port)))
+        Some((&broker.address.host, broker.address.port.unwrap_or(port)))
     }
 
-    /// The addresses of a host outside the house, best first.
+    /// Resolves a host outside the house to its addresses, best first.
     ///
     /// # Errors
-    /// [`ResolveError`].
-    pub async fn outside(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+    /// [`ResolveError`] if the policy denies the host or its name does not resolve.
+    pub async fn resolve_outside(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             let address = SocketAddr::new(ip, port);
             return if self.policy.allows(ip) {
@@ -90,17 +98,17 @@ impl Resolver {
             }
             Policy::Deny | Policy::Loopback => Err(ResolveError::Name),
             Policy::Allow => {
-                let found = tokio::net::lookup_host((host, port)).await;
+                let resolved = tokio::net::lookup_host((host, port)).await;
                 let addresses: Vec<SocketAddr> =
-                    found.map_err(|_| ResolveError::Unknown)?.collect();
-                if addresses.is_empty() { Err(ResolveError::Unknown) } else { Ok(addresses) }
+                    resolved.map_err(|_| ResolveError::Unresolved)?.collect();
+                if addresses.is_empty() { Err(ResolveError::Unresolved) } else { Ok(addresses) }
             }
         }
     }
 }
 
-/// Whether `host` and `port` name this peer, by its names or by where it is bound.
-fn is_known_as(peer: &Peer, host: &str, port: u16) -> bool {
+/// Returns true if `host` and `port` refer to this peer, by its hosts or by its own address.
+fn refers_to(peer: &Peer, host: &str, port: u16) -> bool {
     if peer.hosts.iter().any(|known| known.matches(host, port)) {
         return true;
     }
@@ -109,20 +117,23 @@ fn is_known_as(peer: &Peer, host: &str, port: u16) -> bool {
     } else {
         host.parse().ok()
     };
-    let bound = peer.address.ip();
+    let listen_address = peer.address.ip();
     port == peer.address.port()
-        && ip.is_some_and(|ip: IpAddr| ip == bound || (bound.is_unspecified() && ip.is_loopback()))
+        && ip.is_some_and(|ip: IpAddr| {
+            ip == listen_address || (listen_address.is_unspecified() && ip.is_loopback())
+        })
 }
 
-/// Where a peer is connected to: one that is bound to every address is reached over loopback.
+/// Returns the address under which a peer is reached: a peer that is bound to every address is
+/// reached over loopback.
 #[must_use]
-pub fn reachable(bound: SocketAddr) -> SocketAddr {
-    let ip = match bound.ip() {
+pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
+    let ip = match listen_address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, bound.port())
+    SocketAddr::new(ip, listen_address.port())
 }
 
 #[cfg(test)]
@@ -149,7 +160,7 @@ mod tests {
     fn peers_are_known_by_their_hosts_and_by_where_they_are_bound() {
         let resolver = resolver(Policy::Deny);
         let name = |host: &str, port| {
-            resolver.house(PeerKind::Slave, host, port).map(|peer| peer.name.as_str())
+            resolver.find_peer(PeerKind::Slave, host, port).map(|peer| peer.name.as_str())
         };
         assert_eq!(name("HeatPump.local", 502), Some("pump"));
         assert_eq!(name("heatpump.local", 503), None);
@@ -165,30 +176,33 @@ mod tests {
     fn a_name_of_two_peers_means_the_one_that_speaks_the_protocol() {
         let resolver = resolver(Policy::Deny);
         for (kind, expected) in [(PeerKind::Slave, "pump"), (PeerKind::Target, "bulb")] {
-            assert_eq!(resolver.house(kind, "box.local", 80).unwrap().name, expected);
+            assert_eq!(resolver.find_peer(kind, "box.local", 80).unwrap().name, expected);
         }
     }
 
     #[tokio::test]
     async fn the_policy_decides_about_everything_else() {
-        let outside = async |policy, host| resolver(policy).outside(host, 80).await;
+        let resolve_outside = async |policy, host| resolver(policy).resolve_outside(host, 80).await;
         let addresses =
             |list: &[&str]| Ok(list.iter().map(|address| address.parse().unwrap()).collect());
-        assert_eq!(outside(Policy::Deny, "localhost").await, Err(ResolveError::Name));
-        assert_eq!(outside(Policy::Deny, "127.0.0.1").await, Err(ResolveError::Address));
+        assert_eq!(resolve_outside(Policy::Deny, "localhost").await, Err(ResolveError::Name));
+        assert_eq!(resolve_outside(Policy::Deny, "127.0.0.1").await, Err(ResolveError::Address));
         assert_eq!(
-            outside(Policy::Loopback, "localhost").await,
+            resolve_outside(Policy::Loopback, "localhost").await,
             addresses(&["127.0.0.1:80", "[::1]:80"])
         );
-        assert_eq!(outside(Policy::Loopback, "::1").await, addresses(&["[::1]:80"]));
-        assert_eq!(outside(Policy::Loopback, "example.org").await, Err(ResolveError::Name));
-        assert_eq!(outside(Policy::Loopback, "10.0.0.1").await, Err(ResolveError::Address));
-        assert_eq!(outside(Policy::Allow, "10.0.0.1").await, addresses(&["10.0.0.1:80"]));
-        assert_eq!(outside(Policy::Allow, "no such name").await, Err(ResolveError::Unknown));
+        assert_eq!(resolve_outside(Policy::Loopback, "::1").await, addresses(&["[::1]:80"]));
+        assert_eq!(resolve_outside(Policy::Loopback, "example.org").await, Err(ResolveError::Name));
+        assert_eq!(resolve_outside(Policy::Loopback, "10.0.0.1").await, Err(ResolveError::Address));
+        assert_eq!(resolve_outside(Policy::Allow, "10.0.0.1").await, addresses(&["10.0.0.1:80"]));
+        assert_eq!(
+            resolve_outside(Policy::Allow, "no such name").await,
+            Err(ResolveError::Unresolved)
+        );
     }
 
     #[test]
-    fn brokers_are_known_by_their_hosts_and_by_where_they_are() {
+    fn a_broker_is_found_by_its_hosts_and_its_own_address() {
         let broker = |name: &str, address: &str, hosts: &[&str]| Broker {
             name: name.into(),
             address: address.parse().unwrap(),
@@ -210,13 +224,14 @@ mod tests {
         ] {
             assert_eq!(resolver.broker(host, port), expected, "{host}:{port}");
         }
-        let target = resolver.house(PeerKind::Target, "box.local", 1883).unwrap();
+        let target = resolver.find_peer(PeerKind::Target, "box.local", 1883).unwrap();
         assert_eq!(target.name, "bulb", "actions do not see brokers");
     }
 
     #[test]
     fn a_peer_bound_to_every_address_is_reached_over_loopback() {
-        let reached = |bound: &str| reachable(bound.parse().unwrap()).to_string();
+        let reached =
+            |listen_address: &str| reachable_address(listen_address.parse().unwrap()).to_string();
         assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
         assert_eq!(reached("[::]:80"), "[::1]:80");
         assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");

@@ -1,4 +1,4 @@
-//! Carries out what a device admitted: holds, sends and finishes the requests of a run.
+//! Runs the requests that a device admitted: holds, sends and finishes them.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -12,12 +12,12 @@ use crate::fault::ActionCall;
 use crate::net::inflight::ActionOrigin;
 use crate::tasks::Tasks;
 
-/// Carries out runs of all devices of a house. Its tasks are bounded by the devices' places for
-/// requests in progress, and end with it.
+/// Runs the admitted calls of all devices of a house. The number of its tasks is bounded by the
+/// devices' limits on requests in progress. Dropping it aborts them.
 #[derive(Debug)]
 pub struct Runner {
     requester: Arc<Requester>,
-    /// The runs of each device.
+    /// The tasks of each device.
     tasks: Mutex<HashMap<DeviceId, Arc<Tasks>>>,
 }
 
@@ -26,8 +26,8 @@ impl Runner {
         Self { requester, tasks: Mutex::default() }
     }
 
-    /// Begins to carry out a run, and returns at once. Each of its tickets ends with exactly one
-    /// result; a request that fails does not keep the ones after it from being sent.
+    /// Starts a run and returns at once. Each of its tickets gets exactly one result. A request
+    /// that fails does not keep the following ones from being sent.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -36,7 +36,7 @@ impl Runner {
         let Some(device) = requests.first().map(|(ticket, _)| Arc::clone(ticket.device())) else {
             return;
         };
-        let tasks = self.of(&device.identity().id);
+        let tasks = self.tasks_of(&device.identity().id);
         match device.action_policy().execution {
             Execution::Sequential => self.spawn(&tasks, definition, requests),
             Execution::Parallel => {
@@ -47,7 +47,7 @@ impl Runner {
         }
     }
 
-    fn of(&self, device: &DeviceId) -> Arc<Tasks> {
+    fn tasks_of(&self, device: &DeviceId) -> Arc<Tasks> {
         let mut tasks = self.tasks.lock();
         Arc::clone(tasks.entry(device.clone()).or_default())
     }
@@ -59,50 +59,49 @@ impl Runner {
         requests: Vec<(Ticket, Arc<ActionRequest>)>,
     ) {
         let requester = Arc::clone(&self.requester);
-        let motions = requester.clock.activity().clone();
-        tasks.spawn(motions.track(async move {
+        let activity = requester.clock.activity().clone();
+        tasks.spawn(activity.track(async move {
             for (ticket, request) in requests {
-                requester.see_through(ticket, &definition, &request).await;
+                requester.process(ticket, &definition, &request).await;
             }
         }));
     }
 
-    /// Ends the runs of a device, unfinished, and waits until nothing of them is left.
-    pub async fn end(&self, device: &DeviceId) {
-        self.of(device).end_all().await;
+    /// Aborts the runs of a device and waits until their tasks have ended.
+    pub async fn abort(&self, device: &DeviceId) {
+        self.tasks_of(device).abort_all().await;
     }
 
-    /// Ends all runs, unfinished, and waits until nothing of them is left. Transaction ids count
-    /// from 1 again.
+    /// Aborts all runs and waits until their tasks have ended. Transaction ids count from 1 again.
     pub(super) async fn stop(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for tasks in tasks.values() {
-            tasks.end_all().await;
+            tasks.abort_all().await;
         }
         self.requester.reset();
     }
 }
 
 impl Requester {
-    /// One request from its ticket to its result.
-    async fn see_through(&self, ticket: Ticket, definition: &Definition, request: &ActionRequest) {
-        let caller = ActionOrigin {
+    /// Processes one request from its ticket to its result.
+    async fn process(&self, ticket: Ticket, definition: &Definition, request: &ActionRequest) {
+        let origin = ActionOrigin {
             device: ticket.device().identity().id.shared(),
             action: Arc::clone(ticket.action()),
         };
-        if let Some(hold) = self.engine.hold(&ActionCall::from(&caller)) {
+        if let Some(hold) = self.engine.hold(&ActionCall::from(&origin)) {
             hold.sleep.await;
         }
         let prepared = definition.prepare(request);
         ticket.start(|| destination(&prepared, request));
         let outcome = match &prepared {
-            Ok(prepared) => self.carry_out(&caller, prepared).await,
+            Ok(prepared) => self.send(&origin, prepared).await,
             Err(unprepared) => not_sent(unprepared),
         };
-        let zero = ticket.device().action_policy().http_failure_is_zero
+        let is_zero = ticket.device().action_policy().http_failure_is_zero
             && matches!(prepared, Ok(Prepared::Http(_)))
             && !matches!(outcome.code, ResultCode::Status(_));
-        ticket.finish(if zero { 0 } else { outcome.code.code() }, outcome.cause);
+        ticket.finish(if is_zero { 0 } else { outcome.code.code() }, outcome.cause);
     }
 }
 
@@ -110,7 +109,8 @@ fn not_sent(unprepared: &Unprepared) -> RequestOutcome {
     RequestOutcome { code: ResultCode::Generic, cause: format!("not sent: {unprepared}") }
 }
 
-/// Where a request goes, as the journal has it: as it was typed where it cannot be sent.
+/// Returns the destination of a request, as the journal shows it: as it was written if it cannot be
+/// sent.
 fn destination(prepared: &Result<Prepared, Unprepared>, request: &ActionRequest) -> String {
     match (prepared, request) {
         (Ok(Prepared::Http(http)), _) => {

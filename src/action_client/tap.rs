@@ -1,9 +1,10 @@
-//! A tap on a requester's byte stream: what went out, what came in, how it ended.
+//! A tap on the byte stream of a request: the bytes that were sent and received, and the end of the
+//! stream.
 //!
-//! Result codes come from these bytes alone ([`super::classify`]), never from what a client library
-//! made of them. Nothing is read before something was sent: a library that looks for the end of the
-//! connection first (hyper does) would find it or not as threads happen to run, and the same peer
-//! would be −7 now and −4 then.
+//! Result codes come from these bytes alone ([`super::classifier`]), never from a client library's
+//! interpretation. No byte is read before one was sent. A library that looks for the end of the
+//! connection first (as hyper does) would find it or not depending on the order in which threads
+//! run, and the same peer would cause −7 in one run and −4 in another.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
@@ -13,49 +14,49 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a tap recorded.
+/// The recording of a tap.
 #[derive(Debug)]
 pub(super) struct Tape {
-    /// What was sent, as it stands on the wire; its first bytes where it is long.
+    /// The bytes that were sent, as they stand on the wire, up to the limit.
     pub(super) sent: Vec<u8>,
-    /// What was received, likewise.
+    /// The bytes that were received, up to the limit.
     pub(super) received: Vec<u8>,
-    /// How the stream ended, where it did.
+    /// The end of the stream. `None` while it is open.
     pub(super) end: Option<StreamEnd>,
-    /// Bytes kept of each direction.
+    /// The number of bytes that are kept of each direction.
     limit: usize,
 }
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamEnd {
-    /// By the other side, in good order.
+    /// The other side closed it in good order.
     Closed,
-    /// By a reset or another error while reading.
+    /// A reset or another error occurred during a read.
     Reset,
-    /// By an error while writing: not all was sent.
+    /// An error occurred during a write; not all bytes were sent.
     SendLost,
 }
 
-/// A stream with a tape running.
+/// A stream whose bytes are recorded on a tape.
 #[derive(Debug)]
 pub(super) struct Tap<S> {
     inner: S,
     tape: Arc<Mutex<Tape>>,
-    /// Laid over the first bytes of each direction by exclusive or, see [`Tap::with_mask`].
+    /// Applied to the first bytes of each direction by exclusive or, see [`Tap::with_mask`].
     mask: [u8; 2],
     written: usize,
     read: usize,
-    /// Who tried to read before anything was sent.
-    early: Option<Waker>,
+    /// The waker of a reader that came before any byte was sent.
+    early_reader: Option<Waker>,
 }
 
-/// The tape of a [`Tap`], which outlives it.
+/// A handle to the tape of a [`Tap`], which outlives the tap.
 #[derive(Debug, Clone)]
 pub(super) struct TapeReader(Arc<Mutex<Tape>>);
 
 impl TapeReader {
-    /// The recording so far; not to be held across an await.
+    /// Locks and returns the recording. Not to be held across an await.
     pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
         lock(&self.0)
     }
@@ -66,31 +67,31 @@ fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
 }
 
 impl<S> Tap<S> {
-    /// A tap that keeps `limit` bytes of each direction.
+    /// Creates a tap that keeps `limit` bytes of each direction.
     pub(super) fn new(inner: S, limit: usize) -> (Self, TapeReader) {
         Self::with_mask(inner, limit, [0; 2])
     }
 
-    /// A tap that turns the first two bytes of each direction, a Modbus transaction id, into another
-    /// one by exclusive or. The client behind it then sees its own id come back exactly where the
-    /// one on the wire does, and needs not know that they differ.
+    /// Creates a tap that changes the first two bytes of each direction, a Modbus transaction id,
+    /// into another id by exclusive or. The client behind it sees its own id exactly if the id on
+    /// the wire matches, and need not know that they differ.
     pub(super) fn with_mask(inner: S, limit: usize, mask: [u8; 2]) -> (Self, TapeReader) {
         let tape = Tape { sent: Vec::new(), received: Vec::new(), end: None, limit };
         let tape = Arc::new(Mutex::new(tape));
         (
-            Self { inner, tape: Arc::clone(&tape), mask, written: 0, read: 0, early: None },
+            Self { inner, tape: Arc::clone(&tape), mask, written: 0, read: 0, early_reader: None },
             TapeReader(tape),
         )
     }
 }
 
-/// Lays the mask over `bytes`, which stand at `position` of their stream.
-fn lay(mask: [u8; 2], position: usize, bytes: &mut [u8]) {
+/// Applies the mask to `bytes`, which stand at `position` of their stream.
+fn apply_mask(mask: [u8; 2], position: usize, bytes: &mut [u8]) {
     let rest = mask.iter().skip(position);
     bytes.iter_mut().zip(rest).for_each(|(byte, mask)| *byte ^= mask);
 }
 
-/// Records `bytes` as far as there is room.
+/// Appends `bytes` to a track as far as there is room.
 fn record(track: &mut Vec<u8>, limit: usize, bytes: &[u8]) {
     let room = limit.saturating_sub(track.len());
     track.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -103,7 +104,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.written == 0 {
-            self.early = Some(context.waker().clone());
+            self.early_reader = Some(context.waker().clone());
             return Poll::Pending;
         }
         let (before, room) = (buffer.filled().len(), buffer.remaining());
@@ -119,7 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
                 tape.end.get_or_insert(StreamEnd::Closed);
             }
         }
-        lay(self.mask, self.read, read);
+        apply_mask(self.mask, self.read, read);
         self.read += read.len();
         Poll::Ready(result)
     }
@@ -136,7 +137,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
             bytes
         } else {
             let mut copy = bytes.to_vec();
-            lay(self.mask, self.written, &mut copy);
+            apply_mask(self.mask, self.written, &mut copy);
             masked = copy;
             &masked
         };
@@ -148,8 +149,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
                 record(&mut tape.sent, limit, &bytes[..*written]);
                 drop(tape);
                 self.written += written;
-                if let Some(early) = self.early.take() {
-                    early.wake();
+                if let Some(early_reader) = self.early_reader.take() {
+                    early_reader.wake();
                 }
             }
             Err(_) => {
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_mask_holds_for_the_first_two_bytes_of_each_direction_however_they_arrive() {
+    async fn the_mask_applies_to_the_first_two_bytes_of_each_direction() {
         let (near, mut far) = duplex(64);
         let (mut tap, reader) = Tap::with_mask(near, 3, [0x12, 0x34]);
         for part in [&[0][..], &[0, 7], &[0, 0]] {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_is_on_the_tape() {
+    async fn the_end_of_the_stream_is_recorded() {
         let (near, mut far) = duplex(64);
         let (mut tap, reader) = Tap::new(near, 3);
         tap.write_all(b"x").await.unwrap();
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_read_before_something_was_sent() {
+    async fn no_byte_is_read_before_one_was_sent() {
         let (near, mut far) = duplex(64);
         far.write_all(b"early").await.unwrap();
         let (tap, tape) = Tap::new(near, 9);

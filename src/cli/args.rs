@@ -171,7 +171,7 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
         return Ok(Speed::Manual);
     }
     let times: f64 = text.parse().map_err(|_| "expected a number or `manual`".to_owned())?;
-    Speed::times(times)
+    Speed::times(times).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

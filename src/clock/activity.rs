@@ -1,13 +1,16 @@
-//! What is under way right now, so that a clock movement can wait until the house is at rest.
+//! The activity that is in flight, so that a clock movement can wait until the house is quiescent.
 //!
-//! On a manual clock `advance` must return only when everything due has happened: the timer fired,
-//! the slave woke and wrote its reply, the requester read it, the status is final. Part of that
-//! chain crosses real sockets, where neither end can see the other. So everything that moves holds
-//! a [`ActivityGuard`]: a task from its wake through its poll ([`ActivityTracker::track`]), a timer from its firing
-//! until the sleeper took note, bytes between two ends inside the house from the write to the read, a
-//! connect until it is decided. No motion means that nothing happens before the next timer.
+//! On a manual clock `advance` must return only after everything that was due has happened: the
+//! timer has fired, the slave has woken and written its reply, the requester has read it, the
+//! status is final. Part of that chain crosses real sockets, where neither end can see the other.
+//! Therefore every activity holds an [`ActivityGuard`]: a task from its wake-up through its poll
+//! ([`ActivityTracker::track`]), a timer from the moment it fires until its sleeper has noticed,
+//! bytes between two endpoints of the house from the write to the read, and a connection attempt
+//! until it is decided. The house is quiescent if no guard is held: then nothing happens before the
+//! next timer.
 //!
-//! What waits for a peer outside the house holds no motion: the clock cannot wait for strangers.
+//! A wait for a peer outside the house holds no guard, because the clock cannot know whether such a
+//! peer will ever answer.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::future::{self, Future};
@@ -20,44 +23,48 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::coop;
 
-/// Counts what is under way. Cheap to clone; all clones share the count.
+/// Counts the activity in flight. Cheap to clone; all clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct ActivityTracker(Arc<TrackerShared>);
 
 #[derive(Debug, Default)]
 struct TrackerShared {
     count: AtomicUsize,
-    at_rest: Notify,
+    quiescent: Notify,
 }
 
 impl ActivityTracker {
-    /// Marks something as under way until the returned value is dropped.
+    /// Counts an activity as in flight until the returned guard is dropped.
     #[must_use]
     pub fn enter(&self) -> ActivityGuard {
         self.0.count.fetch_add(1, Ordering::SeqCst);
         ActivityGuard(self.clone())
     }
 
-    /// Wraps a task, so that it is under way from now to its first poll, during every poll, and from
-    /// every wake to the poll that follows: a task that wakes another through a channel, or itself,
-    /// leaves no gap in which the house would look at rest.
+    /// Wraps a task so that it counts as in flight from now to its first poll, during every poll,
+    /// and from every wake-up to the poll that follows. A task that wakes another task through a
+    /// channel, or wakes itself, therefore leaves no gap in which the house would look quiescent.
     pub fn track<F>(&self, future: F) -> impl Future<Output = F::Output> + use<F>
     where
         F: Future,
     {
-        let tracked = Tracked(Arc::new(Wakes {
-            motions: self.clone(),
-            state: Mutex::new(WakeState { motion: Some(self.enter()), task: None, over: false }),
+        let task_handle = TrackedTask(Arc::new(TaskWaker {
+            activity: self.clone(),
+            state: Mutex::new(TaskWakerState {
+                guard: Some(self.enter()),
+                task: None,
+                finished: false,
+            }),
         }));
-        let waker = Waker::from(Arc::clone(&tracked.0));
+        let waker = Waker::from(Arc::clone(&task_handle.0));
         async move {
             let mut future = pin!(future);
             future::poll_fn(move |context| {
-                let _motion = tracked.begin(context.waker());
+                let _motion = task_handle.begin_poll(context.waker());
                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                 if polled.is_pending() && !coop::has_budget_remaining() {
-                    // The runtime made it give way, and wakes it only once others had their turn:
-                    // until then it must not look at rest.
+                    // The task used up its budget of the runtime, which wakes it only after other
+                    // tasks have run. It counts as in flight until then.
                     waker.wake_by_ref();
                 }
                 polled
@@ -66,55 +73,56 @@ impl ActivityTracker {
         }
     }
 
-    /// Waits for a moment at which nothing is under way; false when `limit` of real time passed
-    /// first. What begins after that moment was not set in motion by what went before, and is not
-    /// waited for: under load there is always something.
+    /// Waits until no activity is in flight. Returns false if `limit` of real time passed first.
+    ///
+    /// Activity that begins after that moment is not waited for, because earlier activity did not
+    /// cause it: under load there is always some.
     pub async fn wait_quiescent(&self, limit: Duration) -> bool {
-        // Created before the count is read: a notification in between is not lost.
-        let at_rest = self.0.at_rest.notified();
+        // Created before the count is read, so that no notification in between is lost.
+        let quiescent = self.0.quiescent.notified();
         if self.0.count.load(Ordering::SeqCst) == 0 {
             return true;
         }
-        tokio::time::timeout(limit, at_rest).await.is_ok()
+        tokio::time::timeout(limit, quiescent).await.is_ok()
     }
 }
 
-/// Something under way; ends when dropped.
+/// An activity in flight. It ends when the guard is dropped.
 #[derive(Debug)]
 pub struct ActivityGuard(ActivityTracker);
 
 impl Drop for ActivityGuard {
     fn drop(&mut self) {
         if self.0.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.0.at_rest.notify_waiters();
+            self.0.0.quiescent.notify_waiters();
         }
     }
 }
 
-/// A task under [`ActivityTracker::track`], as its wakers see it.
+/// The part of a tracked task that its wakers share.
 #[derive(Debug)]
-struct Wakes {
-    motions: ActivityTracker,
-    state: Mutex<WakeState>,
+struct TaskWaker {
+    activity: ActivityTracker,
+    state: Mutex<TaskWakerState>,
 }
 
 #[derive(Debug)]
-struct WakeState {
-    /// Held from a wake to the next poll.
-    motion: Option<ActivityGuard>,
-    /// The waker of the task itself, once it was polled.
+struct TaskWakerState {
+    /// Held from a wake-up to the next poll.
+    guard: Option<ActivityGuard>,
+    /// The waker of the task itself. `None` before its first poll.
     task: Option<Waker>,
-    /// The task has ended or was dropped; a wake that comes later moves nothing.
-    over: bool,
+    /// Set once the task has ended or was dropped. A later wake-up then causes no activity.
+    finished: bool,
 }
 
-impl Wakes {
-    fn state(&self) -> MutexGuard<'_, WakeState> {
+impl TaskWaker {
+    fn state(&self) -> MutexGuard<'_, TaskWakerState> {
         self.state.lock()
     }
 }
 
-impl Wake for Wakes {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -122,39 +130,41 @@ impl Wake for Wakes {
     fn wake_by_ref(self: &Arc<Self>) {
         let task = {
             let mut state = self.state();
-            if state.over {
+            if state.finished {
                 return;
             }
-            state.motion.get_or_insert_with(|| self.motions.enter());
+            state.guard.get_or_insert_with(|| self.activity.enter());
             state.task.clone()
         };
-        // After the lock: the runtime may drop the task right here, which takes the lock again.
+        // After the lock is released, because the runtime may drop the task right here, which takes
+        // the lock again.
         if let Some(task) = task {
             task.wake();
         }
     }
 }
 
-/// The task's own end of [`Wakes`]; whatever becomes of the task, its last wake ends with it.
+/// The task's handle to [`TaskWaker`]. Dropping the task also ends the activity of its last
+/// wake-up.
 #[derive(Debug)]
-struct Tracked(Arc<Wakes>);
+struct TrackedTask(Arc<TaskWaker>);
 
-impl Tracked {
-    /// A poll begins: it carries on the motion of the wake that caused it.
-    fn begin(&self, task: &Waker) -> ActivityGuard {
+impl TrackedTask {
+    /// Begins a poll, which continues the activity of the wake-up that caused it.
+    fn begin_poll(&self, task: &Waker) -> ActivityGuard {
         let mut state = self.0.state();
-        if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+        if !state.task.as_ref().is_some_and(|current| current.will_wake(task)) {
             state.task = Some(task.clone());
         }
-        state.motion.take().unwrap_or_else(|| self.0.motions.enter())
+        state.guard.take().unwrap_or_else(|| self.0.activity.enter())
     }
 }
 
-impl Drop for Tracked {
+impl Drop for TrackedTask {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        state.over = true;
-        let ended = (state.motion.take(), state.task.take());
+        state.finished = true;
+        let ended = (state.guard.take(), state.task.take());
         drop(state);
         drop(ended);
     }
@@ -167,73 +177,73 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
-    async fn rest_waits_for_the_last_motion() {
-        let motions = ActivityTracker::default();
-        assert!(motions.wait_quiescent(LONG).await);
-        let (first, second) = (motions.enter(), motions.enter());
+    async fn quiescence_waits_for_the_last_guard() {
+        let activity = ActivityTracker::default();
+        assert!(activity.wait_quiescent(LONG).await);
+        let (first, second) = (activity.enter(), activity.enter());
         drop(first);
-        assert!(!motions.wait_quiescent(LONG).await, "one motion is left");
+        assert!(!activity.wait_quiescent(LONG).await, "one guard is held");
         drop(second);
-        assert!(motions.wait_quiescent(LONG).await);
+        assert!(activity.wait_quiescent(LONG).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_moment_of_rest_is_enough() {
-        let motions = ActivityTracker::default();
-        let first = motions.enter();
-        let mut settled = pin!(motions.wait_quiescent(LONG));
+    async fn one_quiescent_moment_is_enough() {
+        let activity = ActivityTracker::default();
+        let first = activity.enter();
+        let mut waiting = pin!(activity.wait_quiescent(LONG));
         tokio::select! {
             biased;
-            _ = &mut settled => panic!("the first is under way"),
+            _ = &mut waiting => panic!("the first guard is held"),
             () = future::ready(()) => {}
         }
         drop(first);
-        let _second = motions.enter();
-        assert!(settled.await, "the second is none of its business");
+        let _second = activity.enter();
+        assert!(waiting.await, "the second guard came later");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tracked_task_moves_from_its_creation_and_rests_while_pending() {
-        let motions = ActivityTracker::default();
+    async fn a_tracked_task_is_active_until_it_is_pending() {
+        let activity = ActivityTracker::default();
         let (wake, woken) = tokio::sync::oneshot::channel::<()>();
-        let task = motions.track(woken);
-        assert!(!motions.wait_quiescent(LONG).await, "created, not yet polled");
+        let task = activity.track(woken);
+        assert!(!activity.wait_quiescent(LONG).await, "created, not yet polled");
         let task = tokio::spawn(task);
-        assert!(motions.wait_quiescent(LONG).await, "polled, waiting for the channel");
+        assert!(activity.wait_quiescent(LONG).await, "polled, waiting for the channel");
         wake.send(()).unwrap();
         task.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_gives_way_to_others_is_not_at_rest() {
-        let motions = ActivityTracker::default();
-        let task = tokio::spawn(motions.track(async {
+    async fn a_task_that_yields_to_others_stays_active() {
+        let activity = ActivityTracker::default();
+        let task = tokio::spawn(activity.track(async {
             for _ in 0..10_000 {
                 coop::consume_budget().await;
             }
         }));
-        assert!(motions.wait_quiescent(LONG).await);
-        assert!(task.is_finished(), "it had more to do");
+        assert!(activity.wait_quiescent(LONG).await);
+        assert!(task.is_finished(), "the task had more to do");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_woken_task_moves_until_it_was_polled_or_dropped() {
-        let motions = ActivityTracker::default();
+    async fn a_woken_task_is_active_until_it_is_polled_or_dropped() {
+        let activity = ActivityTracker::default();
         let (wake, woken) = tokio::sync::oneshot::channel::<()>();
-        let task = tokio::spawn(motions.track(woken));
-        assert!(motions.wait_quiescent(LONG).await);
+        let task = tokio::spawn(activity.track(woken));
+        assert!(activity.wait_quiescent(LONG).await);
         wake.send(()).unwrap();
-        let count = || motions.0.count.load(Ordering::SeqCst);
+        let count = || activity.0.count.load(Ordering::SeqCst);
         assert_eq!(count(), 1, "woken, not yet polled");
         task.await.unwrap().unwrap();
         assert_eq!(count(), 0);
 
         let (wake, woken) = tokio::sync::oneshot::channel::<()>();
-        let task = tokio::spawn(motions.track(woken));
-        assert!(motions.wait_quiescent(LONG).await);
+        let task = tokio::spawn(activity.track(woken));
+        assert!(activity.wait_quiescent(LONG).await);
         wake.send(()).unwrap();
         task.abort();
         let _ = task.await;
-        assert_eq!(count(), 0, "dropped with its wake still to come");
+        assert_eq!(count(), 0, "dropped before its poll");
     }
 }

@@ -1,9 +1,10 @@
 //! The one clock of a house.
 //!
-//! Everything simulated goes by it: fault windows, delays, action timeouts, `exe_time`, values that
-//! change with time. What protects the process (header limits, idle connections, shutdown) goes by
-//! real time and says so where it does. A clock runs at a multiple of real time, or stands still
-//! until told to move: then a test decides when each thing happens, and nothing is slept for.
+//! Everything that is simulated uses it: fault windows, delays, action timeouts, `exe_time`, values
+//! that change with time. Limits that protect the process (header timeouts, idle connections,
+//! shutdown) use real time, and their documentation says so. A clock runs at a multiple of real
+//! time, or stands still until it is moved; then a test decides when each event happens, and no
+//! test has to sleep.
 
 mod activity;
 
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 pub use self::activity::{ActivityGuard, ActivityTracker};
 use crate::limits;
 
-/// A point of virtual time: how long after the scenario's start, in nanoseconds (584 years).
+/// A point of virtual time, in nanoseconds since the scenario's start (up to 584 years).
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -35,42 +36,42 @@ pub struct VirtualTime(u64);
 impl VirtualTime {
     /// The scenario's start.
     pub const ZERO: Self = Self(0);
-    /// Later than anything that happens: a timer set to it never goes off by itself.
+    /// Later than every event: a timer that is set to it never fires by itself.
     pub const MAX: Self = Self(u64::MAX);
-    /// Where the clock stops.
+    /// The last point that the clock reaches.
     const LAST: Self = Self(u64::MAX - 1);
 
-    /// The point `nanos` nanoseconds after the start.
+    /// Returns the point `nanos` nanoseconds after the start.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the start.
+    /// Returns the nanoseconds since the start.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Seconds since the start.
+    /// Returns the seconds since the start.
     #[must_use]
     pub fn as_secs_f64(self) -> f64 {
         Duration::from_nanos(self.0).as_secs_f64()
     }
 
-    /// Time since the start.
+    /// Returns the duration since the start.
     #[must_use]
     pub const fn since_start(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
-    /// Time from `earlier` to this point; zero where `earlier` is the later one.
+    /// Returns the duration from `earlier` to this point; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// This point moved on by `duration`, at most to [`VirtualTime::MAX`].
+    /// Returns the point `duration` later, at most [`VirtualTime::MAX`].
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -78,39 +79,45 @@ impl VirtualTime {
     }
 }
 
-/// How virtual time passes.
+/// The rate at which virtual time passes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// So many virtual seconds in a real one; above 0, at most [`Speed::FASTEST`].
+    /// Virtual seconds per real second: above 0, at most [`Speed::FASTEST`].
     Times(f64),
-    /// Only when [`Clock::advance`] or [`Clock::jump`] says so.
+    /// Time passes only by [`Clock::advance`] and [`Clock::jump`].
     Manual,
 }
 
 impl Speed {
-    /// As fast as the wall clock.
+    /// The speed of the wall clock.
     pub const REAL: Self = Self::Times(1.0);
-    /// A year in some five minutes: beyond it timers of one simulated second crowd into microseconds.
+    /// The fastest speed: a year takes some five minutes. Beyond it, timers of one simulated second
+    /// are microseconds apart.
     pub const FASTEST: f64 = 100_000.0;
 
-    /// Whether the clock stands still by itself.
+    /// Returns true if the clock stands still by itself.
     #[must_use]
     pub fn is_manual(self) -> bool {
         self == Self::Manual
     }
 
-    /// The speed as a positive number, or why it is none.
+    /// Checks a multiple of real time.
     ///
     /// # Errors
-    /// A message naming the value where it is not in `0 < times <= FASTEST`.
-    pub fn times(times: f64) -> Result<Self, String> {
+    /// [`SpeedError`] if the value is not in `0 < times <= FASTEST`.
+    pub fn times(times: f64) -> Result<Self, SpeedError> {
         if times > 0.0 && times <= Self::FASTEST {
             Ok(Self::Times(times))
         } else {
-            Err(format!("speed {times}: expected a number above 0 and at most {}", Self::FASTEST))
+            Err(SpeedError(times))
         }
     }
 }
+
+/// A multiple of real time that is no speed of a clock.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("speed {0}: expected a number above 0 and at most {fastest}", fastest = Speed::FASTEST)]
+pub struct SpeedError(pub f64);
 
 impl fmt::Display for Speed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,49 +128,49 @@ impl fmt::Display for Speed {
     }
 }
 
-/// A clock movement that did not come to rest.
+/// A clock movement after which the house did not become quiescent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the clock stands at {reached:?}, but what it set in motion was still under way after {:?} of real time",
-    limits::SETTLE
+    limits::QUIESCENCE_TIMEOUT
 )]
 pub struct NotQuiescent {
-    /// How far the clock got.
+    /// The time that the clock reached.
     pub reached: Duration,
 }
 
-/// The wall clock's time, for a scenario that does not say when it starts.
+/// Returns the time of the wall clock, for a scenario that has no start time.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
 pub fn real_time() -> Timestamp {
     Timestamp::now()
 }
 
-/// The time zone of the devices, at all times by one rule (METER-4).
+/// Returns the time zone of the devices, which follows one rule at all times (METER-4).
 #[must_use]
 pub fn local_zone() -> &'static TimeZone {
     static ZONE: LazyLock<TimeZone> =
-        // A test holds the rule against the time zone database.
+        // A test compares the rule with the time zone database.
         LazyLock::new(|| TimeZone::posix(limits::ZONE).unwrap_or(TimeZone::UTC));
     &ZONE
 }
 
-/// The clock. Cheap to clone; all clones are the same clock.
+/// A clock. Cheap to clone; all clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<ClockShared>);
 
 struct ClockShared {
     start: Timestamp,
-    /// Asked before a movement, see [`Clock::set_keeper`].
-    keeper: OnceLock<MovementHook>,
-    motions: ActivityTracker,
+    /// Called before each movement, see [`Clock::set_movement_hook`].
+    hook: OnceLock<MovementHook>,
+    activity: ActivityTracker,
     state: Mutex<ClockState>,
-    /// Tells [`Clock::drive`] that the earliest timer or the speed changed.
-    changed: Notify,
-    /// One movement at a time.
-    moving: tokio::sync::Mutex<()>,
-    /// Tells that the speed was set, or that a movement ended.
-    speeds: watch::Sender<()>,
+    /// Notifies [`Clock::drive`] that the earliest timer or the speed has changed.
+    timers_changed: Notify,
+    /// Held during a movement, so that only one runs at a time.
+    movement: tokio::sync::Mutex<()>,
+    /// Notified when the speed was set or a movement ended.
+    speed_changed: watch::Sender<()>,
 }
 
 impl fmt::Debug for ClockShared {
@@ -172,77 +179,82 @@ impl fmt::Debug for ClockShared {
     }
 }
 
-/// Writes down that time may get as far as a point, and returns when that is done.
+/// A function that persists the time that the clock may reach. Its future completes once that is
+/// done.
 pub type MovementHook = Box<dyn Fn(VirtualTime) -> MovementHookFuture + Send + Sync>;
 
-/// What a [`MovementHook`] does.
+/// The future that a [`MovementHook`] returns.
 pub type MovementHookFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug)]
 struct ClockState {
-    /// Manual during a movement, whatever the clock's own speed is.
+    /// The current speed: [`Speed::Manual`] during a movement, otherwise the clock's own speed.
     speed: Speed,
-    /// The clock's own speed during a movement, which it goes back to.
+    /// The clock's own speed during a movement, to which the clock returns afterwards. `None` if
+    /// there is no movement.
     own_speed: Option<Speed>,
-    /// A moment at which real and virtual time are known. The runtime's real time, which
-    /// [`Clock::drive`] sleeps by: where a test holds the one it holds the other.
-    anchor: (Instant, VirtualTime),
-    /// A running clock stands still here, see [`Clock::hold_at`].
-    bound: VirtualTime,
-    jumped: Jump,
+    /// A point at which both real and virtual time are known. The real time is the runtime's, by
+    /// which [`Clock::drive`] also sleeps: a test that pauses one pauses the other.
+    reference: (Instant, VirtualTime),
+    /// The point beyond which a running clock does not go, see [`Clock::set_limit`].
+    limit: VirtualTime,
+    last_jump: Jump,
     sleepers: BTreeMap<TimerKey, Option<Waker>>,
-    /// Timers that went off and whose sleeper has not taken note yet.
+    /// Timers that have fired and whose sleeper has not noticed yet.
     fired: HashMap<TimerKey, ActivityGuard>,
     next_timer: u64,
 }
 
-/// Timers go off by deadline, and within one deadline in the order they were set.
+/// The order in which timers fire: by deadline, and within one deadline in the order in which they
+/// were set.
 type TimerKey = (VirtualTime, u64);
 
 impl Clock {
-    /// A clock that reads `start` now and goes on at `speed`.
+    /// Creates a clock that reads `start` now and runs at `speed`.
     #[must_use]
     pub fn new(start: Timestamp, speed: Speed) -> Self {
         Self::resume(start, speed, VirtualTime::ZERO)
     }
 
-    /// A clock that reads `now` now, in a scenario that started at `start`, and goes on at `speed`.
+    /// Creates a clock of a scenario that started at `start`. It reads `now` now and runs at
+    /// `speed`.
     #[must_use]
     pub fn resume(start: Timestamp, speed: Speed, now: VirtualTime) -> Self {
         let now = now.min(VirtualTime::LAST);
         Self(Arc::new(ClockShared {
             start,
-            keeper: OnceLock::new(),
-            motions: ActivityTracker::default(),
+            hook: OnceLock::new(),
+            activity: ActivityTracker::default(),
             state: Mutex::new(ClockState {
                 speed,
                 own_speed: None,
-                anchor: (Instant::now(), now),
-                bound: VirtualTime::LAST,
-                jumped: Jump { from: now, to: now },
+                reference: (Instant::now(), now),
+                limit: VirtualTime::LAST,
+                last_jump: Jump { from: now, to: now },
                 sleepers: BTreeMap::new(),
                 fired: HashMap::new(),
                 next_timer: 0,
             }),
-            changed: Notify::new(),
-            moving: tokio::sync::Mutex::new(()),
-            speeds: watch::Sender::new(()),
+            timers_changed: Notify::new(),
+            movement: tokio::sync::Mutex::new(()),
+            speed_changed: watch::Sender::new(()),
         }))
     }
 
-    /// What is under way in the house.
+    /// Returns the tracker of the activity in flight in the house.
     #[must_use]
     pub fn activity(&self) -> &ActivityTracker {
-        &self.0.motions
+        &self.0.activity
     }
 
-    /// The time.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> VirtualTime {
         self.state().now()
     }
 
-    /// The civil time at a point of virtual time, at most the latest that can be written.
+    /// Returns the civil time at a point of virtual time, at most the latest that [`Timestamp`] can
+    /// represent.
     #[must_use]
     pub fn civil(&self, time: VirtualTime) -> Timestamp {
         SignedDuration::try_from(time.since_start())
@@ -251,69 +263,73 @@ impl Clock {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// How time passes, a movement under way aside.
+    /// Returns the clock's own speed, which a movement does not change.
     #[must_use]
     pub fn speed(&self) -> Speed {
         let state = self.state();
         state.own_speed.unwrap_or(state.speed)
     }
 
-    /// Lets time pass differently from now on, or from the end of a movement under way.
+    /// Sets the speed, effective now or at the end of a movement in progress.
     pub fn set_speed(&self, speed: Speed) {
         {
             let mut state = self.state();
             if let Some(own) = &mut state.own_speed {
                 *own = speed;
             } else {
-                state.go_on(speed);
+                state.resume_at(speed);
             }
         }
-        self.0.changed.notify_one();
-        self.0.speeds.send_replace(());
+        self.0.timers_changed.notify_one();
+        self.0.speed_changed.send_replace(());
     }
 
-    /// Tells each time that the speed was set or a movement ended: time passes differently from then
-    /// on.
+    /// Returns a receiver that is notified each time the speed was set or a movement ended, because
+    /// time passes differently from then on.
     #[must_use]
     pub fn speed_changes(&self) -> watch::Receiver<()> {
-        self.0.speeds.subscribe()
+        self.0.speed_changed.subscribe()
     }
 
-    /// Civil time at the scenario's start.
+    /// Returns the civil time at the scenario's start.
     #[must_use]
     pub fn start(&self) -> Timestamp {
         self.0.start
     }
 
-    /// Whether a movement is under way.
+    /// Returns true if a movement is in progress.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        self.0.moving.try_lock().is_err()
+        self.0.movement.try_lock().is_err()
     }
 
-    /// Lets a running clock get as far as `bound` and stand still there until it may go further, to
-    /// where it would be then: time that is kept must not be shown before it is written down. A
-    /// movement has its keeper for that, and is not bound.
-    pub fn hold_at(&self, bound: VirtualTime) {
+    /// Sets the point beyond which a running clock does not go. The clock stands still at the
+    /// limit; once the limit is raised, it continues from the time it would have reached without
+    /// the limit.
+    ///
+    /// The limit exists because a persistent house must not show a time that is not persisted yet.
+    /// A movement is not bound by it, because the movement hook persists the target first.
+    pub fn set_limit(&self, limit: VirtualTime) {
         {
             let mut state = self.state();
-            // What has been shown has been shown.
-            state.bound = bound.clamp(state.now(), VirtualTime::LAST);
+            // A limit in the past is raised to now, because clients have seen that time.
+            state.limit = limit.clamp(state.now(), VirtualTime::LAST);
         }
-        self.0.changed.notify_one();
+        self.0.timers_changed.notify_one();
     }
 
-    /// The last jump; from where this clock began to there, where it never jumped.
+    /// Returns the last jump. If the clock never jumped, both ends are the time at which it was
+    /// created.
     #[must_use]
     pub fn last_jump(&self) -> Jump {
-        self.state().jumped
+        self.state().last_jump
     }
 
-    /// Has `keeper` asked before each movement, with the time it leads to, so that a process that
-    /// ends on the way goes on from no earlier time than anybody has seen. Only the first one is
-    /// taken.
-    pub fn set_movement_hook(&self, keeper: MovementHook) {
-        let _ = self.0.keeper.set(keeper);
+    /// Sets the function that is called before each movement with the time it leads to, so that a
+    /// process that ends on the way resumes at no earlier time than any client has seen. Only the
+    /// first call has an effect.
+    pub fn set_movement_hook(&self, hook: MovementHook) {
+        let _ = self.0.hook.set(hook);
     }
 
     /// Waits for `duration` of virtual time from now.
@@ -328,10 +344,10 @@ impl Clock {
         self.set_timer(&mut self.state(), deadline)
     }
 
-    /// Waits for `future`, but not beyond `deadline`.
+    /// Waits for `future`, at most until `deadline`.
     ///
     /// # Errors
-    /// [`Elapsed`] when the deadline came first.
+    /// [`Elapsed`] if the deadline came first.
     pub async fn timeout_at<F: Future>(
         &self,
         deadline: VirtualTime,
@@ -348,18 +364,19 @@ impl Clock {
         .await
     }
 
-    /// Moves time on by `duration`, stopping at every timer on the way, and returns when all that
-    /// was due has happened. A running clock goes on from there, as it does from wherever the time
-    /// stood when the caller gave up on this.
+    /// Moves time forward by `duration`, stops at every timer on the way, and returns when
+    /// everything that was due has happened. A running clock continues from there. If the caller
+    /// drops the future, the clock continues from the time it has reached.
     ///
     /// # Errors
-    /// [`NotQuiescent`] when the house did not come to rest within [`limits::SETTLE`] of real time.
+    /// [`NotQuiescent`] if the house did not become quiescent in time,
+    /// [`limits::QUIESCENCE_TIMEOUT`] of real time.
     pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, NotQuiescent> {
         self.move_by(duration, MoveMode::Advance).await
     }
 
-    /// Moves time to the end of `duration` at once: every timer on the way goes off there, in its
-    /// order, and sees the later time.
+    /// Moves time to the end of `duration` at once: every timer on the way fires there, in order,
+    /// and sees the later time.
     ///
     /// # Errors
     /// [`NotQuiescent`], as [`Clock::advance`].
@@ -367,87 +384,88 @@ impl Clock {
         self.move_by(duration, MoveMode::Jump).await
     }
 
-    /// What `advance` and `jump` have in common.
+    /// Moves time by `duration`, as `mode` says.
     async fn move_by(
         &self,
         duration: Duration,
-        way: MoveMode,
+        mode: MoveMode,
     ) -> Result<VirtualTime, NotQuiescent> {
-        let _one_at_a_time = self.0.moving.lock().await;
-        let (target, resume) = {
+        let _one_at_a_time = self.0.movement.lock().await;
+        let (target, restore) = {
             let mut state = self.state();
             state.own_speed = Some(state.speed);
-            let now = state.go_on(Speed::Manual);
-            (now.after(duration).min(VirtualTime::LAST), Resume(self))
+            let now = state.resume_at(Speed::Manual);
+            (now.after(duration).min(VirtualTime::LAST), RestoreSpeed(self))
         };
-        if let Some(keeper) = self.0.keeper.get() {
-            keeper(target).await;
+        if let Some(hook) = self.0.hook.get() {
+            hook(target).await;
         }
         loop {
             self.wait_quiescent().await?;
             let mut state = self.state();
-            if way == MoveMode::Jump && state.jumped.to != target {
-                state.jumped = Jump { from: state.now(), to: target };
+            if mode == MoveMode::Jump && state.last_jump.to != target {
+                state.last_jump = Jump { from: state.now(), to: target };
             }
             let Some(deadline) = state.earliest().filter(|deadline| *deadline <= target) else {
                 state.set(target, Speed::Manual);
                 break;
             };
             let now = state.now();
-            state.set(way.seen(deadline, target).max(now), Speed::Manual);
-            let waker = state.fire_first(&self.0.motions);
+            state.set(mode.visible_time(deadline, target).max(now), Speed::Manual);
+            let waker = state.fire_earliest(&self.0.activity);
             drop(state);
             wake(waker);
         }
         self.wait_quiescent().await?;
-        drop(resume);
+        drop(restore);
         Ok(target)
     }
 
     async fn wait_quiescent(&self) -> Result<(), NotQuiescent> {
-        if self.0.motions.wait_quiescent(limits::SETTLE).await {
+        if self.0.activity.wait_quiescent(limits::QUIESCENCE_TIMEOUT).await {
             Ok(())
         } else {
             Err(NotQuiescent { reached: self.now().since_start() })
         }
     }
 
-    /// Sets off the timers of a running clock, for as long as the house lives.
+    /// Fires the timers of a running clock, for as long as the house lives.
     pub async fn drive(&self) {
         loop {
-            let changed = self.0.changed.notified();
+            let notified = self.0.timers_changed.notified();
             match self.fire_due() {
                 Some(real) => {
                     tokio::select! {
                         () = tokio::time::sleep(real) => {}
-                        () = changed => {}
+                        () = notified => {}
                     }
                 }
-                None => changed.await,
+                None => notified.await,
             }
         }
     }
 
-    /// Fires what is due on a running clock, and says how long until the next timer.
+    /// Fires the timers that are due on a running clock and returns the real time until the next
+    /// one. `None` if the clock is manual or has no timer.
     fn fire_due(&self) -> Option<Duration> {
         let mut state = self.state();
         let Speed::Times(times) = state.speed else { return None };
         let now = state.now();
         while state.earliest().is_some_and(|deadline| deadline <= now) {
-            let waker = state.fire_first(&self.0.motions);
+            let waker = state.fire_earliest(&self.0.activity);
             drop(state);
             wake(waker);
             state = self.state();
         }
         let wait = state.earliest()?.since(now).as_secs_f64() / times;
-        // A timer that never goes off still sits in the list: look again within the hour.
+        // Waits for an hour at most, because the list may contain a timer that never fires.
         Some(Duration::from_secs_f64(wait.min(3600.0)))
     }
 
-    /// Waits until a movement under way has ended; no other begins until the returned value is
-    /// dropped.
+    /// Waits until a movement in progress has ended. No other movement begins until the returned
+    /// lock is dropped.
     pub async fn lock_movement(&self) -> MovementLock<'_> {
-        MovementLock { clock: self, _moving: self.0.moving.lock().await }
+        MovementLock { clock: self, _moving: self.0.movement.lock().await }
     }
 
     fn set_timer(&self, state: &mut ClockState, deadline: VirtualTime) -> Sleep {
@@ -459,29 +477,30 @@ impl Clock {
         let earliest = state.earliest().is_none_or(|earliest| deadline < earliest);
         state.sleepers.insert(key, None);
         if earliest && !state.speed.is_manual() {
-            self.0.changed.notify_one();
+            self.0.timers_changed.notify_one();
         }
         Sleep { clock: self.clone(), timer: Some(key) }
     }
 
     fn state(&self) -> MutexGuard<'_, ClockState> {
-        // A panic elsewhere leaves the state whole: each change to it is a single statement.
+        // A panic elsewhere leaves the state consistent, because each change to it is a single
+        // statement.
         self.0.state.lock()
     }
 }
 
-/// How a movement treats what lies on its way.
+/// The way in which a movement handles the timers on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MoveMode {
     /// Stops at each timer.
     Advance,
-    /// Has all of them go off at the end.
+    /// Fires all of them at the end.
     Jump,
 }
 
 impl MoveMode {
-    /// The time that a timer on the way sees.
-    fn seen(self, timer: VirtualTime, target: VirtualTime) -> VirtualTime {
+    /// Returns the time that a timer on the way sees.
+    fn visible_time(self, timer: VirtualTime, target: VirtualTime) -> VirtualTime {
         match self {
             Self::Advance => timer,
             Self::Jump => target,
@@ -489,16 +508,16 @@ impl MoveMode {
     }
 }
 
-/// A jump of the clock: what lies between was not lived through.
+/// A jump of the clock. Nothing was simulated between its two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// Where it began.
+    /// The time at which the jump began.
     pub from: VirtualTime,
-    /// Where it ended.
+    /// The time at which the jump ended.
     pub to: VirtualTime,
 }
 
-/// No movement of the clock begins while this lives.
+/// A lock that keeps movements of the clock from beginning.
 #[must_use = "movements go on once this is dropped"]
 #[derive(Debug)]
 pub struct MovementLock<'a> {
@@ -507,59 +526,59 @@ pub struct MovementLock<'a> {
 }
 
 impl MovementLock<'_> {
-    /// Takes the clock back to its start, at the given speed. Timers that are still set belong to
-    /// tasks of the time before, which the house has ended.
+    /// Resets the clock to its start, at the given speed. Timers that are still set belong to tasks
+    /// from before the reset, which the house has aborted.
     pub fn reset(&self, speed: Speed) {
         {
             let mut state = self.clock.state();
             state.sleepers.clear();
             state.set(VirtualTime::ZERO, speed);
-            state.jumped = Jump { from: VirtualTime::ZERO, to: VirtualTime::ZERO };
-            if state.bound < VirtualTime::LAST {
-                // Until it is let go on again.
-                state.bound = VirtualTime::ZERO;
+            state.last_jump = Jump { from: VirtualTime::ZERO, to: VirtualTime::ZERO };
+            if state.limit < VirtualTime::LAST {
+                // The clock stands still until the limit is raised again.
+                state.limit = VirtualTime::ZERO;
             }
         }
-        self.clock.0.changed.notify_one();
+        self.clock.0.timers_changed.notify_one();
     }
 }
 
-/// Gives a clock its speed back when a movement ends, also when its caller gave up on it.
-struct Resume<'a>(&'a Clock);
+/// Restores the speed of a clock when a movement ends, also if its caller dropped the future.
+struct RestoreSpeed<'a>(&'a Clock);
 
-impl Drop for Resume<'_> {
+impl Drop for RestoreSpeed<'_> {
     fn drop(&mut self) {
         {
             let mut state = self.0.state();
             if let Some(speed) = state.own_speed.take() {
-                state.go_on(speed);
+                state.resume_at(speed);
             }
         }
-        self.0.0.changed.notify_one();
-        self.0.0.speeds.send_replace(());
+        self.0.0.timers_changed.notify_one();
+        self.0.0.speed_changed.send_replace(());
     }
 }
 
 impl ClockState {
     fn now(&self) -> VirtualTime {
-        let (real, virtual_time) = self.anchor;
+        let (real, virtual_time) = self.reference;
         match self.speed {
             Speed::Manual => virtual_time,
             Speed::Times(times) => {
                 let reached = virtual_time.after(real.elapsed().mul_f64(times));
-                // A movement may have gone beyond the bound.
-                reached.min(self.bound.max(virtual_time))
+                // A movement may have gone beyond the limit.
+                reached.min(self.limit.max(virtual_time))
             }
         }
     }
 
     fn set(&mut self, now: VirtualTime, speed: Speed) {
-        self.anchor = (Instant::now(), now);
+        self.reference = (Instant::now(), now);
         self.speed = speed;
     }
 
-    /// Goes on from now at another speed.
-    fn go_on(&mut self, speed: Speed) -> VirtualTime {
+    /// Continues from now at another speed.
+    fn resume_at(&mut self, speed: Speed) -> VirtualTime {
         let now = self.now();
         self.set(now, speed);
         now
@@ -569,34 +588,35 @@ impl ClockState {
         self.sleepers.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
-    /// Sets off the earliest timer. Its waker is for the caller, without the lock: what waking runs
-    /// may come back to the clock.
-    fn fire_first(&mut self, motions: &ActivityTracker) -> Option<Waker> {
+    /// Fires the earliest timer. The caller calls the returned waker after the lock is released,
+    /// because waking may run code that uses the clock.
+    fn fire_earliest(&mut self, activity: &ActivityTracker) -> Option<Waker> {
         let (key, waker) = self.sleepers.pop_first()?;
-        self.fired.insert(key, motions.enter());
+        self.fired.insert(key, activity.enter());
         waker
     }
 }
 
-/// The deadline came first.
+/// The error of a wait whose deadline came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("deadline reached")]
 pub struct Elapsed;
 
-/// Waits for a point of virtual time. The timer is set when this is made, not when first polled.
+/// A future that completes at a point of virtual time. The timer is set when the future is created,
+/// not when it is first polled.
 #[derive(Debug)]
 #[must_use = "a sleep does nothing unless awaited"]
 pub struct Sleep {
     clock: Clock,
-    /// None once there is nothing to wait for.
+    /// `None` if the deadline has passed already.
     timer: Option<TimerKey>,
 }
 
 impl Sleep {
-    /// A handle that ends this sleep early.
+    /// Returns a handle that ends this sleep early.
     #[must_use]
-    pub fn alarm(&self) -> Alarm {
-        Alarm { clock: self.clock.clone(), timer: self.timer }
+    pub fn wake_handle(&self) -> WakeHandle {
+        WakeHandle { clock: self.clock.clone(), timer: self.timer }
     }
 }
 
@@ -610,8 +630,8 @@ impl Future for Sleep {
             *waker = Some(context.waker().clone());
             return Poll::Pending;
         }
-        // It went off, and its motion lasts until this is dropped. Otherwise a reset cleared the
-        // list, and the house ends this task.
+        // A fired timer counts as activity until this is dropped. If the timer is in neither list,
+        // a reset has cleared it, and the house aborts this task.
         if state.fired.contains_key(&key) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -619,13 +639,14 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(key) = self.timer {
-            // Taken out under the lock, dropped after it: the motion may wake a waiting movement.
-            let motion = {
+            // Removed under the lock and dropped after it, because the end of the activity may wake
+            // a waiting movement.
+            let guard = {
                 let mut state = self.clock.state();
                 state.sleepers.remove(&key);
                 state.fired.remove(&key)
             };
-            drop(motion);
+            drop(guard);
         }
     }
 }
@@ -636,22 +657,22 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// Ends one [`Sleep`] early.
+/// A handle that ends one [`Sleep`] early.
 #[derive(Debug, Clone)]
-pub struct Alarm {
+pub struct WakeHandle {
     clock: Clock,
     timer: Option<TimerKey>,
 }
 
-impl Alarm {
-    /// Whether the sleep has ended or was given up.
+impl WakeHandle {
+    /// Returns true if the sleep has ended or was dropped.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.timer.is_none_or(|key| !self.clock.state().sleepers.contains_key(&key))
     }
 
-    /// Sets the timer off now; nothing happens where it went off already.
-    pub fn ring(&self) {
+    /// Fires the timer now. Does nothing if it has fired already.
+    pub fn wake(&self) {
         let Some(key) = self.timer else { return };
         let mut state = self.clock.state();
         let Some(waker) = state.sleepers.remove(&key) else { return };
@@ -671,8 +692,8 @@ mod tests {
         Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual)
     }
 
-    /// Spawns a task that writes `name` and the time down when its timer goes off.
-    fn note(
+    /// Spawns a task that records `name` and the time when its timer fires.
+    fn record_at(
         clock: &Clock,
         log: &Arc<Mutex<Vec<(u64, &'static str)>>>,
         at: u64,
@@ -690,7 +711,7 @@ mod tests {
     async fn advance_stops_at_every_timer_in_order() {
         let (clock, log) = (manual(), Arc::default());
         for (at, name) in [(3, "c"), (1, "a"), (2, "b"), (9, "late"), (2, "b2")] {
-            note(&clock, &log, at, name);
+            record_at(&clock, &log, at, name);
         }
         clock.advance(SECOND * 4).await.unwrap();
         assert_eq!(*log.lock(), [(1, "a"), (2, "b"), (2, "b2"), (3, "c")]);
@@ -698,17 +719,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn jump_lets_every_timer_see_the_end() {
+    async fn jump_fires_every_timer_at_its_target() {
         let (clock, log) = (manual(), Arc::default());
         for (at, name) in [(3, "c"), (1, "a")] {
-            note(&clock, &log, at, name);
+            record_at(&clock, &log, at, name);
         }
         clock.jump(SECOND * 4).await.unwrap();
         assert_eq!(*log.lock(), [(4, "a"), (4, "c")]);
     }
 
     #[tokio::test]
-    async fn a_timer_set_on_the_way_goes_off_on_the_way() {
+    async fn advance_fires_timers_that_are_set_on_the_way() {
         let clock = manual();
         let inner = clock.clone();
         let task = tokio::spawn(clock.activity().track(async move {
@@ -723,7 +744,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn timeout_ends_what_takes_longer() {
+    async fn timeout_at_ends_a_wait_at_its_deadline() {
         let clock = manual();
         let inner = clock.clone();
         let task = tokio::spawn(clock.activity().track(async move {
@@ -735,25 +756,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_alarm_ends_a_sleep_early() {
+    async fn a_wake_handle_ends_a_sleep_early() {
         let clock = manual();
         let sleep = clock.sleep_until(VirtualTime::MAX);
-        let alarm = sleep.alarm();
+        let wake_handle = sleep.wake_handle();
         let task = tokio::spawn(sleep);
-        alarm.ring();
+        wake_handle.wake();
         task.await.unwrap();
-        alarm.ring();
+        wake_handle.wake();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_movement_says_so_when_the_house_does_not_come_to_rest() {
+    async fn a_movement_reports_a_house_that_is_not_quiescent() {
         let clock = manual();
         let _stuck = clock.activity().enter();
         assert_eq!(clock.advance(SECOND).await, Err(NotQuiescent { reached: Duration::ZERO }));
     }
 
     #[tokio::test]
-    async fn a_running_clock_goes_on_by_itself_and_faster_when_told() {
+    async fn a_running_clock_runs_at_its_speed_until_that_changes() {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Times(1000.0));
         let driver = clock.clone();
         let drive = tokio::spawn(async move { driver.drive().await });
@@ -768,20 +789,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_held_clock_waits_and_catches_up() {
+    async fn a_clock_stops_at_its_limit_and_catches_up() {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Times(Speed::FASTEST));
         let hour = VirtualTime::ZERO.after(Duration::from_hours(1));
-        clock.hold_at(hour);
+        clock.set_limit(hour);
         let driver = clock.clone();
         let drive = tokio::spawn(async move { driver.drive().await });
         let (before, after) = (clock.sleep_until(hour), clock.sleep_until(hour.after(SECOND)));
         before.await;
         assert_eq!(clock.now(), hour);
-        clock.hold_at(VirtualTime::ZERO);
-        assert_eq!(clock.now(), hour, "what was shown has been shown");
+        clock.set_limit(VirtualTime::ZERO);
+        assert_eq!(clock.now(), hour, "a time that was seen stays");
         clock.jump(SECOND / 2).await.unwrap();
-        assert_eq!(clock.now(), hour.after(SECOND / 2), "a movement is not bound");
-        clock.hold_at(hour.after(SECOND));
+        assert_eq!(clock.now(), hour.after(SECOND / 2), "the limit does not bind a movement");
+        clock.set_limit(hour.after(SECOND));
         after.await;
         assert_eq!(clock.now(), hour.after(SECOND));
         clock.lock_movement().await.reset(Speed::Times(1.0));
@@ -790,10 +811,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_movement_begins_while_a_reset_goes_on() {
+    async fn no_movement_begins_during_a_reset() {
         let clock = manual();
-        let still = clock.lock_movement().await;
-        still.reset(Speed::Manual);
+        let lock = clock.lock_movement().await;
+        lock.reset(Speed::Manual);
         let mut movement = pin!(clock.advance(SECOND));
         tokio::select! {
             biased;
@@ -801,12 +822,12 @@ mod tests {
             () = std::future::ready(()) => {}
         }
         assert_eq!(clock.now(), VirtualTime::ZERO);
-        drop(still);
+        drop(lock);
         assert_eq!(movement.await.unwrap().since_start(), SECOND);
     }
 
     #[tokio::test]
-    async fn moving_a_running_clock_leaves_it_running() {
+    async fn a_movement_leaves_a_running_clock_running() {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::REAL);
         clock.jump(Duration::from_hours(24)).await.unwrap();
         assert_eq!(clock.speed(), Speed::REAL);
@@ -817,24 +838,24 @@ mod tests {
     async fn a_speed_set_during_a_movement_counts_from_its_end() {
         for (before, after) in [(Speed::REAL, Speed::Manual), (Speed::Manual, Speed::REAL)] {
             let clock = Clock::new(Timestamp::UNIX_EPOCH, before);
-            let motion = clock.activity().enter();
+            let guard = clock.activity().enter();
             let mut movement = pin!(clock.advance(SECOND));
             tokio::select! {
                 biased;
-                _ = &mut movement => panic!("something is under way"),
+                _ = &mut movement => panic!("an activity is in flight"),
                 () = std::future::ready(()) => {}
             }
             assert_eq!(clock.speed(), before);
             clock.set_speed(after);
-            let stands = clock.now();
-            drop(motion);
-            assert_eq!(movement.await.unwrap(), stands.after(SECOND));
+            let before_the_movement = clock.now();
+            drop(guard);
+            assert_eq!(movement.await.unwrap(), before_the_movement.after(SECOND));
             assert_eq!(clock.speed(), after);
         }
     }
 
     #[tokio::test]
-    async fn the_clock_stops_before_what_never_happens() {
+    async fn no_movement_reaches_a_timer_that_never_fires() {
         let clock = manual();
         let never = clock.sleep_until(VirtualTime::MAX);
         clock.jump(Duration::MAX).await.unwrap();
@@ -843,14 +864,14 @@ mod tests {
         for sleep in [never, late] {
             tokio::select! {
                 biased;
-                () = sleep => panic!("it went off"),
+                () = sleep => panic!("the timer fired"),
                 () = std::future::ready(()) => {}
             }
         }
     }
 
     #[test]
-    fn civil_time_ends_where_writing_ends() {
+    fn civil_time_ends_at_the_latest_timestamp() {
         assert_eq!(manual().civil(VirtualTime::ZERO), Timestamp::UNIX_EPOCH);
         assert_eq!(
             Clock::new(Timestamp::MAX, Speed::Manual).civil(VirtualTime::MAX),

@@ -6,16 +6,17 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Controls;
-use super::request::{ControlRequest, bad};
+use super::request::{ControlRequest, bad_request};
 use crate::clock::{Clock, NotQuiescent, Speed, VirtualTime};
 use crate::journal::Event;
 use crate::net::http::HttpReply;
+use crate::runtime::HouseCore;
+use crate::scenario;
 
-const EXPECTED: &str =
+const EXPECTED_CHANGE: &str =
     r#"{"advance": "15m"}, {"jump": "30d"}, {"speed": 60} or {"speed": "manual"}"#;
 
-/// What is asked of the clock; exactly one of them.
+/// A change of the clock; exactly one field is set.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClockChange {
@@ -24,12 +25,12 @@ struct ClockChange {
     speed: Option<Value>,
 }
 
-/// The time and how it passes. `t` is in seconds since the scenario's start.
-pub(super) fn show(clock: &Clock) -> Value {
-    shown(clock, clock.now())
+/// Returns the current time and speed. `t` is in seconds since the start of the scenario.
+pub(super) fn to_json(clock: &Clock) -> Value {
+    to_json_at(clock, clock.now())
 }
 
-fn shown(clock: &Clock, now: VirtualTime) -> Value {
+fn to_json_at(clock: &Clock, now: VirtualTime) -> Value {
     let speed = match clock.speed() {
         Speed::Times(times) => json!(times),
         Speed::Manual => json!("manual"),
@@ -37,44 +38,47 @@ fn shown(clock: &Clock, now: VirtualTime) -> Value {
     json!({ "t": now.as_secs_f64(), "time": clock.civil(now).to_string(), "speed": speed })
 }
 
-/// Moves the clock, or sets its speed; answers when all that was due has happened.
+/// Moves the clock, or sets its speed. A movement is answered when all that was due has happened.
 pub(super) async fn change(
-    house: &dyn Controls,
+    house: &HouseCore,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
     let clock = house.clock();
-    let reached = match request.json(EXPECTED)? {
+    let reached = match request.json(EXPECTED_CHANGE)? {
         ClockChange { advance: Some(text), jump: None, speed: None } => {
-            let by = duration(house, "advance", &text)?;
+            let by = duration("advance", &text)?;
             let moved = clock.advance(by).await;
-            note(house, "advance", text);
-            moved.map_err(|error| unsettled(&error))?
+            record(house, "advance", text);
+            moved.map_err(|error| not_quiescent(&error))?
         }
         ClockChange { advance: None, jump: Some(text), speed: None } => {
-            let by = duration(house, "jump", &text)?;
+            let by = duration("jump", &text)?;
             let moved = clock.jump(by).await;
-            note(house, "jump", text);
-            moved.map_err(|error| unsettled(&error))?
+            record(house, "jump", text);
+            moved.map_err(|error| not_quiescent(&error))?
         }
-        ClockChange { advance: None, jump: None, speed: Some(to) } => {
-            let to = speed(&to)?;
-            note(house, "speed", to.to_string());
-            clock.set_speed(to);
+        ClockChange { advance: None, jump: None, speed: Some(value) } => {
+            let new_speed = speed(&value)?;
+            record(house, "speed", value.to_string());
+            clock.set_speed(new_speed);
             clock.now()
         }
-        _ => return Err(bad(&format!("the body: expected exactly one of {EXPECTED}"))),
+        _ => {
+            let message = format!("the body: expected exactly one of {EXPECTED_CHANGE}");
+            return Err(bad_request(&message));
+        }
     };
-    Ok(HttpReply::json(StatusCode::OK, &shown(clock, reached)))
+    Ok(HttpReply::json(StatusCode::OK, &to_json_at(clock, reached)))
 }
 
-fn duration(house: &dyn Controls, how: &'static str, text: &str) -> Result<Duration, HttpReply> {
-    house.parse_duration(text).map_err(|error| bad(&format!("`{how}`: {error}")))
+fn duration(how: &'static str, text: &str) -> Result<Duration, HttpReply> {
+    scenario::parse_duration(text).map_err(|error| bad_request(&format!("`{how}`: {error}")))
 }
 
-/// Notes a movement behind everything it brought about: what was under way when it began comes to
-/// rest first, so that a replay writes the same lines in the same order.
-fn note(house: &dyn Controls, how: &'static str, value: String) {
-    house.journal().write(Event::ClockMoved { how, value });
+/// Records a movement after everything that it caused, so that a replay writes the same entries in
+/// the same order: work that was in flight when the movement began comes to rest first.
+fn record(house: &HouseCore, how: &'static str, value: String) {
+    house.journal().record(Event::ClockMoved { how, value });
 }
 
 fn speed(value: &Value) -> Result<Speed, HttpReply> {
@@ -82,12 +86,12 @@ fn speed(value: &Value) -> Result<Speed, HttpReply> {
         return Ok(Speed::Manual);
     }
     let times = value.as_f64().ok_or_else(|| {
-        bad(&format!("`speed`: {value}: expected a number above 0, or \"manual\""))
+        bad_request(&format!("`speed`: {value}: expected a number above 0, or \"manual\""))
     })?;
-    Speed::times(times).map_err(|error| bad(&error))
+    Speed::times(times).map_err(|error| bad_request(&error.to_string()))
 }
 
-fn unsettled(error: &NotQuiescent) -> HttpReply {
+fn not_quiescent(error: &NotQuiescent) -> HttpReply {
     let details = json!({ "t": error.reached.as_secs_f64() });
     let message = error.to_string();
     HttpReply::error_with(StatusCode::INTERNAL_SERVER_ERROR, "unsettled", &message, &details)

@@ -1,7 +1,11 @@
-//! `faults`: the rules with their counts; adding, arming, releasing and removing them.
+//! `faults`: the rules with their counters; adding, arming, releasing and removing them.
 //!
-//! A change is answered when the next request meets it. For most rules that is at once; a slave's
-//! listener closes and comes back a moment later, which is waited for.
+//! A change is answered once the next request is subject to it. Most rules apply at once; a slave's
+//! listener closes and opens again a moment later, and the reply waits for that.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::LOCATION;
@@ -9,45 +13,49 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Controls;
-use super::request::{ControlRequest, bad};
-use crate::fault::{EngineError, RuleStatus};
-use crate::limits;
+use super::request::{ControlRequest, bad_request};
+use crate::fault::{EngineError, Rule, RuleStatus};
 use crate::net::http::HttpReply;
+use crate::problem::Problem;
+use crate::runtime::HouseCore;
+use crate::scenario;
 
-const EXPECTED: &str = r#"{"armed": true}, {"armed": false} or {"release": true}"#;
+/// The longest real time that a reply waits until every listener follows a change of the rules.
+const RULES_APPLIED_TIMEOUT: Duration = Duration::from_secs(2);
+
+const EXPECTED_PATCH: &str = r#"{"armed": true}, {"armed": false} or {"release": true}"#;
 
 /// A change of a rule.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Patch {
+struct RulePatch {
     armed: Option<bool>,
     release: Option<bool>,
 }
 
-/// All rules, in the order in which they are asked.
-pub(super) fn list(house: &dyn Controls) -> HttpReply {
-    let rules: Vec<Value> =
-        house.engine().list().iter().map(|status| shown(house, status)).collect();
+/// Returns all rules, in the order in which they are evaluated.
+pub(super) fn list(house: &HouseCore) -> HttpReply {
+    let rules: Vec<Value> = house.engine().list().iter().map(to_json).collect();
     HttpReply::json(StatusCode::OK, &json!({ "faults": rules }))
 }
 
-/// One rule.
-pub(super) fn get(house: &dyn Controls, id: &str) -> Result<HttpReply, HttpReply> {
-    let status = house.engine().get(id).map_err(refused)?;
-    Ok(HttpReply::json(StatusCode::OK, &shown(house, &status)))
+/// Returns one rule.
+pub(super) fn get(house: &HouseCore, id: &str) -> Result<HttpReply, HttpReply> {
+    let status = house.engine().get(id).map_err(refusal)?;
+    Ok(HttpReply::json(StatusCode::OK, &to_json(&status)))
 }
 
-/// A new rule, behind those there are.
+/// Adds a rule after the existing ones.
 pub(super) async fn add(
-    house: &dyn Controls,
+    house: &HouseCore,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
     let written: Value =
         request.json(r#"a rule as in a scenario: {"id": …, "at": …, "when": …, "effect": …}"#)?;
-    let named = written.get("id").is_some_and(|id| !id.is_null());
+    let has_id = written.get("id").is_some_and(|id| !id.is_null());
     let id = loop {
-        let rule = house.parse_rule(&written).map_err(|mistakes| {
+        let rule = parse_rule(house, &written).map_err(|problems| {
+            let mistakes: Vec<String> = problems.iter().map(Problem::to_line).collect();
             let message = mistakes.join("; ");
             let details = json!({ "mistakes": mistakes });
             HttpReply::error_with(StatusCode::BAD_REQUEST, "invalid_rule", &message, &details)
@@ -55,60 +63,79 @@ pub(super) async fn add(
         let id = rule.id.clone();
         match house.engine().add(rule) {
             Ok(()) => break id,
-            // Somebody took the name that it was given just now; there are more names than rules.
-            Err(EngineError::Duplicate(_)) if !named => {}
-            Err(error) => return Err(refused(error)),
+            // Another client used the free id in the meantime. There are more ids than rules, so
+            // that this ends.
+            Err(EngineError::Duplicate(_)) if !has_id => {}
+            Err(error) => return Err(refusal(error)),
         }
     };
-    effective(house).await?;
-    let status = house.engine().get(&id).map_err(refused)?;
+    wait_applied(house).await?;
+    let status = house.engine().get(&id).map_err(refusal)?;
     let location = format!("/control/v1/faults/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
-    Ok(HttpReply::json(StatusCode::CREATED, &shown(house, &status)).with(LOCATION, &location))
+    Ok(HttpReply::json(StatusCode::CREATED, &to_json(&status)).with_header(LOCATION, &location))
 }
 
 /// Arms, disarms or releases a rule.
 pub(super) async fn patch(
-    house: &dyn Controls,
+    house: &HouseCore,
     id: &str,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
-    let Patch { armed, release } = request.json(EXPECTED)?;
+    let RulePatch { armed, release } = request.json(EXPECTED_PATCH)?;
     if release == Some(false) || (armed, release) == (None, None) {
-        return Err(bad(&format!("the body: expected {EXPECTED}")));
+        return Err(bad_request(&format!("the body: expected {EXPECTED_PATCH}")));
     }
     if let Some(armed) = armed {
-        house.engine().arm(id, armed).map_err(refused)?;
+        house.engine().arm(id, armed).map_err(refusal)?;
     }
     if release.is_some() {
-        // A request whose call was answered a moment ago may be on its way into the hold still.
-        let _ = house.clock().activity().wait_quiescent(limits::RULES_EFFECTIVE).await;
-        house.engine().release(id).map_err(refused)?;
+        // The request of a call that was answered a moment ago may still be on its way to the hold.
+        let _ = house.clock().activity().wait_quiescent(RULES_APPLIED_TIMEOUT).await;
+        house.engine().release(id).map_err(refusal)?;
     }
-    effective(house).await?;
+    wait_applied(house).await?;
     get(house, id)
 }
 
-/// Removes a rule, and releases what it holds.
-pub(super) async fn remove(house: &dyn Controls, id: &str) -> Result<HttpReply, HttpReply> {
-    house.engine().remove(id).map_err(refused)?;
-    effective(house).await?;
+/// Removes a rule, and releases the requests that it holds.
+pub(super) async fn remove(house: &HouseCore, id: &str) -> Result<HttpReply, HttpReply> {
+    house.engine().remove(id).map_err(refusal)?;
+    wait_applied(house).await?;
     Ok(HttpReply::empty(StatusCode::NO_CONTENT))
 }
 
-/// Waits until every listener follows the rules as they are now.
-async fn effective(house: &dyn Controls) -> Result<(), HttpReply> {
-    let follows = house.follows(house.engine().generation());
-    // Real time: sockets close and open, whatever the house's clock says.
-    tokio::time::timeout(limits::RULES_EFFECTIVE, follows).await.map_err(|_| {
+/// Parses a rule as written in scenarios. A rule without an id gets a free one.
+fn parse_rule(house: &HouseCore, rule: &Value) -> Result<Rule, Vec<Problem>> {
+    // A rule may name the actions that the devices have now, not those of the scenario.
+    let mut scenario = house.scenario().clone();
+    for (plan, runtime) in scenario.devices.iter_mut().zip(house.devices()) {
+        plan.actions = runtime.device.definition();
+    }
+    scenario::rule_from_json(rule, &scenario, &free_rule_id(house))
+}
+
+/// Returns the first of `fault-1`, `fault-2` and so on that no rule has.
+fn free_rule_id(house: &HouseCore) -> String {
+    let ids: HashSet<Arc<str>> =
+        house.engine().list().into_iter().map(|status| status.rule.id).collect();
+    let mut names = (1..).map(|n| format!("fault-{n}"));
+    // There are fewer rules than numbers.
+    names.find(|name| !ids.contains(name.as_str())).unwrap_or_default()
+}
+
+/// Waits until every listener follows the current rules.
+async fn wait_applied(house: &HouseCore) -> Result<(), HttpReply> {
+    let applied = house.rules_applied(house.engine().generation());
+    // Real time, because sockets close and open independently of the house's clock.
+    tokio::time::timeout(RULES_APPLIED_TIMEOUT, applied).await.map_err(|_| {
         let message = format!(
-            "the rules were changed, but not every listener followed within {:?}",
-            limits::RULES_EFFECTIVE
+            "the rules were changed, but not every listener followed within {RULES_APPLIED_TIMEOUT:?}"
         );
         HttpReply::error(StatusCode::INTERNAL_SERVER_ERROR, "not_effective", &message)
     })
 }
 
-fn shown(house: &dyn Controls, status: &RuleStatus) -> Value {
+fn to_json(status: &RuleStatus) -> Value {
     json!({
         "id": &*status.rule.id,
         "armed": status.armed,
@@ -116,12 +143,12 @@ fn shown(house: &dyn Controls, status: &RuleStatus) -> Value {
         "fired": status.fired,
         "overruled": status.overruled,
         "holding": status.holding,
-        "rule": house.show_rule(&status.rule),
+        "rule": scenario::rule_to_json(&status.rule),
     })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn refused(error: EngineError) -> HttpReply {
+fn refusal(error: EngineError) -> HttpReply {
     let (status, key) = match error {
         EngineError::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
         EngineError::Duplicate(_) => (StatusCode::CONFLICT, "duplicate_rule"),

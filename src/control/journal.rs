@@ -1,70 +1,75 @@
-//! `journal` and `journal/wait`: what was decided, now or as soon as it is.
+//! `journal` and `journal/wait`: the journal's entries, at once or as soon as there are any.
 //!
-//! Both take `after` (a `seq`), `limit`, and filters: an entry is wanted where each filter's field
-//! has that value. `journal/wait` also takes `timeout_ms`, in real time; when it is over, the list is
-//! empty.
+//! Both take `after` (a `seq`), `limit`, and filters: an entry matches if the field of each filter
+//! has the given value. `journal/wait` also takes `timeout_ms`, in real time; once it has passed, the
+//! list is empty.
 
 use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Number, Value, json};
 
-use super::Controls;
-use super::request::{ControlRequest, bad};
-use crate::journal::{Journal, JournalEntry, Newest};
+use super::request::{ControlRequest, bad_request};
+use crate::journal::{Journal, JournalEntry, JournalPosition};
 use crate::limits;
 use crate::net::http::HttpReply;
+use crate::runtime::HouseCore;
 
-/// The fields of entries that can be filtered by.
+/// The longest real time that `journal/wait` waits; proxies and clients give up later than that.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Journal entries that are read under one lock, so that reading never delays writers.
+const PAGE_ENTRIES: usize = 256;
+
+/// The fields by which entries can be filtered.
 const FILTERS: [&str; 8] = ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];
 
-/// Which entries are wanted.
+/// A query for journal entries.
 #[derive(Debug)]
-struct Wanted {
+struct EntryQuery {
     after: u64,
     limit: usize,
     filters: Vec<(String, String)>,
 }
 
-/// The entries there are.
+/// Returns the entries that match.
 pub(super) fn list(
-    house: &dyn Controls,
+    house: &HouseCore,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
-    let wanted = Wanted::read(request, &[])?;
-    Ok(shown(house.journal(), &wanted.entries_after(wanted.after, house.journal())))
+    let query = EntryQuery::parse(request, &[])?;
+    Ok(reply(house.journal(), &query.entries_after(query.after, house.journal())))
 }
 
-/// The entries there are, or the first to come.
+/// Returns the entries that match, or waits for the first that does.
 pub(super) async fn wait(
-    house: &dyn Controls,
+    house: &HouseCore,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
-    let wanted = Wanted::read(request, &["timeout_ms"])?;
-    let longest = u64::try_from(limits::JOURNAL_WAIT.as_millis()).unwrap_or(u64::MAX);
+    let query = EntryQuery::parse(request, &["timeout_ms"])?;
+    let longest = u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
     let journal = house.journal();
-    let mut newest = journal.newest();
+    let mut newest = journal.subscribe();
     let first = async {
-        // What was looked at is not looked at again, unless the journal has begun anew.
-        let mut seen = Newest::default();
+        // Entries are not read twice, unless the journal has begun anew.
+        let mut seen = JournalPosition::default();
         loop {
-            // Marked as seen before it is looked at: what is written meanwhile wakes this again.
+            // Marked as seen before the entries are read, so that a concurrent write wakes this again.
             let now = *newest.borrow_and_update();
-            let looked_at = if now.beginning == seen.beginning { seen.seq } else { 0 };
-            let entries = wanted.entries_after(wanted.after.max(looked_at), journal);
+            let read_to = if now.generation == seen.generation { seen.seq } else { 0 };
+            let entries = query.entries_after(query.after.max(read_to), journal);
             if !entries.is_empty() || newest.changed().await.is_err() {
                 return entries;
             }
             seen = now;
         }
     };
-    // Real time: it is a client's patience.
+    // Real time, because a client waits in real time.
     let entries = tokio::time::timeout(timeout, first).await.unwrap_or_default();
-    Ok(shown(journal, &entries))
+    Ok(reply(journal, &entries))
 }
 
-fn shown(journal: &Journal, entries: &[Value]) -> HttpReply {
+fn reply(journal: &Journal, entries: &[Value]) -> HttpReply {
     let (written, forgotten) = journal.counts();
     HttpReply::json(
         StatusCode::OK,
@@ -72,14 +77,15 @@ fn shown(journal: &Journal, entries: &[Value]) -> HttpReply {
     )
 }
 
-impl Wanted {
-    fn read(request: &ControlRequest<'_>, more: &[&str]) -> Result<Self, HttpReply> {
+impl EntryQuery {
+    /// Parses the query of a request, which may have the parameters of `more`, too.
+    fn parse(request: &ControlRequest<'_>, more: &[&str]) -> Result<Self, HttpReply> {
         let known: Vec<&str> =
             ["after", "limit"].iter().chain(more).chain(&FILTERS).copied().collect();
-        request.only(&known)?;
+        request.allow_only(&known)?;
         let limit = request.number("limit", limits::JOURNAL_ENTRIES, limits::JOURNAL_ENTRIES)?;
         if limit == 0 {
-            return Err(bad("`limit=0`: expected 1 or more"));
+            return Err(bad_request("`limit=0`: expected 1 or more"));
         }
         let filters = request.query().pairs().filter(|(name, _)| FILTERS.contains(&&**name));
         let filters = filters.map(|(name, value)| (name.into_owned(), value.into_owned()));
@@ -87,16 +93,16 @@ impl Wanted {
         Ok(Self { after, limit, filters: filters.collect() })
     }
 
-    /// The wanted entries after a `seq`, in the form they are shown in. Looked at page by page,
-    /// outside the journal's lock.
+    /// Returns the matching entries after a `seq` as JSON. The journal is read page by page, and the
+    /// entries are filtered outside its lock.
     fn entries_after(&self, mut after: u64, journal: &Journal) -> Vec<Value> {
         let mut found = Vec::new();
         loop {
-            let page = journal.after(after, limits::JOURNAL_PAGE, |_| true);
+            let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
             let Some(last) = page.last() else { return found };
             after = last.seq;
             for entry in &page {
-                found.extend(self.wants(entry));
+                found.extend(self.filter(entry));
                 if found.len() == self.limit {
                     return found;
                 }
@@ -104,16 +110,17 @@ impl Wanted {
         }
     }
 
-    fn wants(&self, entry: &JournalEntry) -> Option<Value> {
+    /// Returns the entry as JSON, or `None` if it does not match.
+    fn filter(&self, entry: &JournalEntry) -> Option<Value> {
         // Entries are flat objects of texts and numbers.
-        let shown = serde_json::to_value(entry).ok()?;
-        let has = |(name, wanted): &(String, String)| match shown.get(name) {
-            Some(Value::String(text)) => text == wanted,
+        let entry = serde_json::to_value(entry).ok()?;
+        let matches = |(name, expected): &(String, String)| match entry.get(name) {
+            Some(Value::String(text)) => text == expected,
             Some(Value::Number(number)) => {
-                wanted.parse().is_ok_and(|wanted: Number| wanted == *number)
+                expected.parse().is_ok_and(|expected: Number| expected == *number)
             }
             _ => false,
         };
-        self.filters.iter().all(has).then_some(shown)
+        self.filters.iter().all(matches).then_some(entry)
     }
 }

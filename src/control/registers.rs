@@ -1,160 +1,146 @@
-//! `slaves/{name}/units/{unit}/{coils|discrete|holding|input}/{address}`: what is in a slave.
+//! `slaves/{name}/units/{unit}/{coils|discrete|holding|input}/{address}`: the registers of a slave.
 
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Controls;
-use super::request::{ControlRequest, bad, missing};
+use super::request::{ControlRequest, bad_request, not_found};
 use crate::journal::Event;
 use crate::modbus::bank::Table;
 use crate::net::http::HttpReply;
+use crate::peers::Slave;
+use crate::runtime::HouseCore;
 
-/// A place in a slave.
+/// The first of a range of registers, or of bits, of a slave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegisterRange {
-    /// The slave's name.
-    pub slave: String,
-    /// The unit id.
-    pub unit: u8,
-    /// The table.
-    pub table: Table,
-    /// The first register or bit.
-    pub address: u16,
+pub(super) struct RegisterAddress {
+    /// The name of the slave.
+    pub(super) slave: String,
+    pub(super) unit: u8,
+    pub(super) table: Table,
+    pub(super) address: u16,
 }
 
-/// Why registers could not be read or written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RegisterError {
-    /// The house has no such slave.
-    #[error("no such slave")]
-    NoSlave,
-    /// The slave has no such unit.
-    #[error("no such unit")]
-    NoUnit,
-    /// Some of them do not exist.
-    #[error("some of these do not exist")]
-    NoRegister,
-    /// They do not take these values, and why.
-    #[error("{0}")]
-    Refused(String),
-}
-
-/// New values.
+/// The body of a PUT.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Values {
+struct NewValues {
     values: Vec<Value>,
 }
 
-/// Reads `count` registers, or one.
+/// Reads the number of registers that `count` says, by default one, as a client would read them.
 pub(super) fn get(
-    house: &dyn Controls,
-    at: &RegisterRange,
+    house: &HouseCore,
+    first: &RegisterAddress,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
-    request.only(&["count"])?;
+    request.allow_only(&["count"])?;
     let count = request.number("count", 1, u16::MAX)?;
     if count == 0 {
-        return Err(bad("`count=0`: expected 1 or more"));
+        return Err(bad_request("`count=0`: expected 1 or more"));
     }
-    at.check_end(count.into())?;
-    show(house, at, count)
+    first.check_end(count.into())?;
+    first.read(first.slave(house)?, count)
 }
 
-/// Writes registers, and shows what is there then.
+/// Writes registers, also those that a client may not write, and returns their values after that.
+/// If one value is refused, nothing is written.
 pub(super) fn put(
-    house: &dyn Controls,
-    at: &RegisterRange,
+    house: &HouseCore,
+    first: &RegisterAddress,
     request: &ControlRequest<'_>,
 ) -> Result<HttpReply, HttpReply> {
-    request.only(&[])?;
-    let Values { values } = request.json(r#"{"values": [20, 21]}"#)?;
+    request.allow_only(&[])?;
+    let NewValues { values } = request.json(r#"{"values": [20, 21]}"#)?;
     let values: Result<Vec<u16>, HttpReply> =
-        values.iter().enumerate().map(|(index, value)| at.value(index, value)).collect();
+        values.iter().enumerate().map(|(index, value)| first.parse(index, value)).collect();
     let values = values?;
-    at.check_end(values.len())?;
+    first.check_end(values.len())?;
     let Some(count) = u16::try_from(values.len()).ok().filter(|count| *count > 0) else {
-        return Err(bad("`values`: expected 1 to 65535 of them"));
+        return Err(bad_request("`values`: expected 1 to 65535 of them"));
     };
-    house.poke(at, &values).map_err(|error| at.refused(house, error))?;
-    house.journal().write(Event::RegistersSet {
-        slave: at.slave.as_str().into(),
-        unit: at.unit,
-        table: at.table.name(),
-        address: at.address,
+    let slave = first.slave(house)?;
+    first.peek(slave, count)?;
+    let RegisterAddress { unit, table, address, .. } = *first;
+    slave.poke(unit, table, address, &values).map_err(|error| bad_request(&error.to_string()))?;
+    house.journal().record(Event::RegistersSet {
+        slave: first.slave.as_str().into(),
+        unit,
+        table: table.name(),
+        address,
         count: values.len(),
     });
-    show(house, at, count)
+    first.read(slave, count)
 }
 
-fn show(house: &dyn Controls, at: &RegisterRange, count: u16) -> Result<HttpReply, HttpReply> {
-    let values = house.peek(at, count).map_err(|error| at.refused(house, error))?;
-    Ok(HttpReply::json(
-        StatusCode::OK,
-        &json!({
-            "slave": at.slave,
-            "unit": at.unit,
-            "table": at.table.name(),
-            "address": at.address,
-            "values": values,
-        }),
-    ))
-}
+impl RegisterAddress {
+    /// Returns the slave that this names, if it has the unit.
+    fn slave<'a>(&self, house: &'a HouseCore) -> Result<&'a Slave, HttpReply> {
+        let slave = house.peers().slave(&self.slave).ok_or_else(|| {
+            let names: Vec<String> =
+                house.peers().slaves().map(|slave| slave.name().to_owned()).collect();
+            not_found("slave", &self.slave, &names)
+        })?;
+        if slave.units().any(|unit| unit == self.unit) {
+            return Ok(slave);
+        }
+        let units: Vec<String> = slave.units().map(|unit| unit.to_string()).collect();
+        Err(not_found("unit", &self.unit.to_string(), &units))
+    }
 
-impl RegisterRange {
-    /// Whether `count` of them end within the table.
+    fn read(&self, slave: &Slave, count: u16) -> Result<HttpReply, HttpReply> {
+        let values = self.peek(slave, count)?;
+        Ok(HttpReply::json(
+            StatusCode::OK,
+            &json!({
+                "slave": self.slave,
+                "unit": self.unit,
+                "table": self.table.name(),
+                "address": self.address,
+                "values": values,
+            }),
+        ))
+    }
+
+    /// Returns the values of `count` registers, bits as 0 and 1, or a 404 if one does not exist.
+    fn peek(&self, slave: &Slave, count: u16) -> Result<Vec<u16>, HttpReply> {
+        slave.peek(self.unit, self.table, self.address, count).ok_or_else(|| {
+            let message = format!(
+                "unit {} of `{}` has not all of these {}, from address {} on",
+                self.unit,
+                self.slave,
+                if self.table.is_bits() { "bits" } else { "registers" },
+                self.address
+            );
+            HttpReply::error(StatusCode::NOT_FOUND, "not_found", &message)
+        })
+    }
+
+    /// Checks that `count` registers end within the table.
     fn check_end(&self, count: usize) -> Result<(), HttpReply> {
         let first = self.address;
         if usize::from(first) + count <= 0x1_0000 {
             return Ok(());
         }
-        Err(bad(&format!("{count} from address {first} on: the last address is 65535")))
+        Err(bad_request(&format!("{count} from address {first} on: the last address is 65535")))
     }
 
-    /// A word as a number, a bit as 0, 1, false or true.
-    fn value(&self, index: usize, value: &Value) -> Result<u16, HttpReply> {
+    /// Parses a word, which is a number, or a bit, which is 0, 1, false or true.
+    fn parse(&self, index: usize, value: &Value) -> Result<u16, HttpReply> {
         let bits = self.table.is_bits();
-        let most = if bits { 1 } else { u64::from(u16::MAX) };
+        let maximum = if bits { 1 } else { u64::from(u16::MAX) };
         let number = match value {
             Value::Bool(bit) if bits => Some(u64::from(*bit)),
             value => value.as_u64(),
         };
-        let number = number.filter(|number| *number <= most);
+        let number = number.filter(|number| *number <= maximum);
         number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| {
             let expected = if bits {
                 "a bit: 0, 1, false or true"
             } else {
                 "a word: a whole number, 0 to 65535, -1 as 65535"
             };
-            bad(&format!("`values[{index}]`: {value}: expected {expected}"))
+            bad_request(&format!("`values[{index}]`: {value}: expected {expected}"))
         })
-    }
-
-    fn refused(&self, house: &dyn Controls, error: RegisterError) -> HttpReply {
-        let slaves = house.summary().slaves;
-        match error {
-            RegisterError::NoSlave => {
-                let names: Vec<String> = slaves.into_iter().map(|slave| slave.name).collect();
-                missing("slave", &self.slave, &names)
-            }
-            RegisterError::NoUnit => {
-                let slave = slaves.into_iter().find(|slave| slave.name == self.slave);
-                let units: Vec<String> =
-                    slave.iter().flat_map(|slave| &slave.units).map(u8::to_string).collect();
-                missing("unit", &self.unit.to_string(), &units)
-            }
-            RegisterError::NoRegister => {
-                let message = format!(
-                    "unit {} of `{}` has not all of these {}, from address {} on",
-                    self.unit,
-                    self.slave,
-                    if self.table.is_bits() { "bits" } else { "registers" },
-                    self.address
-                );
-                HttpReply::error(StatusCode::NOT_FOUND, "not_found", &message)
-            }
-            RegisterError::Refused(message) => bad(&message),
-        }
     }
 }

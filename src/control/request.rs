@@ -1,4 +1,4 @@
-//! A request to the control plane: reading its body and its query, and refusing what makes no sense.
+//! A request to the control plane: parsing its body and its query.
 
 use bytes::Bytes;
 use hyper::{StatusCode, Uri};
@@ -7,59 +7,66 @@ use serde::de::DeserializeOwned;
 use crate::net::http::HttpReply;
 use crate::net::http::query::Query;
 
-/// A request that may be answered.
+/// A request that has passed the checks of host, origin, token, path and method.
 pub(super) struct ControlRequest<'a> {
     pub(super) uri: &'a Uri,
     pub(super) body: Bytes,
 }
 
 impl ControlRequest<'_> {
-    /// The body, of which `expected` gives an example.
+    /// Parses the body. `expected` is an example of it, for the error message.
     pub(super) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, HttpReply> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| bad(&format!("the body: {error}; expected {expected}")))
+            .map_err(|error| bad_request(&format!("the body: {error}; expected {expected}")))
     }
 
-    /// A number in the query; `default` where it is not given.
-    pub(super) fn number<T>(&self, name: &'static str, default: T, most: T) -> Result<T, HttpReply>
+    /// Parses a number in the query; `default` if it is absent.
+    pub(super) fn number<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        maximum: T,
+    ) -> Result<T, HttpReply>
     where
         T: Copy + std::str::FromStr + PartialOrd + std::fmt::Display,
     {
-        let given = self.query().one(name).map_err(|repeated| bad(&repeated.to_string()))?;
-        let Some(given) = given else { return Ok(default) };
-        given.parse().ok().filter(|number| *number <= most).ok_or_else(|| {
-            bad(&format!("`{name}={given}`: expected a whole number, at most {most}"))
+        let text =
+            self.query().single(name).map_err(|repeated| bad_request(&repeated.to_string()))?;
+        let Some(text) = text else { return Ok(default) };
+        text.parse().ok().filter(|number| *number <= maximum).ok_or_else(|| {
+            bad_request(&format!("`{name}={text}`: expected a whole number, at most {maximum}"))
         })
     }
 
-    /// Refuses parameters that nothing here reads: a misspelt one would be ignored in silence.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), HttpReply> {
+    /// Refuses unknown parameters: a misspelt one would be ignored silently.
+    pub(super) fn allow_only(&self, known: &[&str]) -> Result<(), HttpReply> {
         let Some((name, _)) = self.query().pairs().find(|(name, _)| !known.contains(&&**name))
         else {
             return Ok(());
         };
         let known =
             if known.is_empty() { "none".to_owned() } else { format!("`{}`", known.join("`, `")) };
-        Err(bad(&format!("parameter `{name}`: there is no such one here; known: {known}")))
+        Err(bad_request(&format!("parameter `{name}`: there is no such one here; known: {known}")))
     }
 
+    /// Returns the query of the URI.
     pub(super) fn query(&self) -> Query<'_> {
-        Query::of(self.uri)
+        Query::from_uri(self.uri)
     }
 }
 
-/// 400: the request makes no sense.
-pub(super) fn bad(message: &str) -> HttpReply {
+/// Returns a 400 reply.
+pub(super) fn bad_request(message: &str) -> HttpReply {
     HttpReply::error(StatusCode::BAD_REQUEST, "bad_request", message)
 }
 
-/// 404: what the path names is not there. `known` are the names that are.
-pub(super) fn missing(what: &str, name: &str, known: &[String]) -> HttpReply {
-    let known = if known.is_empty() {
-        format!("the house has no {what}")
+/// Returns a 404 reply for a name in the path. `existing` lists the names that exist.
+pub(super) fn not_found(kind: &str, name: &str, existing: &[String]) -> HttpReply {
+    let existing = if existing.is_empty() {
+        format!("the house has no {kind}")
     } else {
-        format!("there are: {}", known.join(", "))
+        format!("there are: {}", existing.join(", "))
     };
-    let message = format!("no {what} `{name}`; {known}");
+    let message = format!("no {kind} `{name}`; {existing}");
     HttpReply::error(StatusCode::NOT_FOUND, "not_found", &message)
 }

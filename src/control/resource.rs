@@ -1,14 +1,14 @@
-//! What the paths of the control plane mean.
+//! The paths of the control plane.
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use super::RegisterRange;
+use super::registers::RegisterAddress;
 use crate::fault::Method;
 use crate::modbus::bank::Table;
 use crate::net::http::HttpReply;
 
-/// Something the control plane shows or changes.
+/// A resource of the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resource {
     Health,
@@ -17,7 +17,7 @@ pub(super) enum Resource {
     Scenario,
     Faults,
     Fault(String),
-    Registers(RegisterRange),
+    Registers(RegisterAddress),
     Requests(String),
     Journal,
     JournalWait,
@@ -26,11 +26,11 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// What a path means.
+    /// Returns the resource at a path.
     ///
     /// # Errors
-    /// A 404 for an unknown path, a 400 for one whose numbers make no sense.
-    pub(super) fn at(path: &str) -> Result<Self, HttpReply> {
+    /// Returns a 404 for an unknown path, and a 400 for one with an invalid number or table.
+    pub(super) fn parse(path: &str) -> Result<Self, HttpReply> {
         let parts: Option<Vec<String>> =
             path.split('/').skip(1).map(|part| Some(decode(part)?.to_string())).collect();
         let parts = parts.unwrap_or_default();
@@ -57,7 +57,7 @@ impl Resource {
         }
     }
 
-    /// What can be done with it.
+    /// Returns the methods of this resource.
     pub(super) fn methods(&self) -> &'static [Method] {
         match self {
             Self::Health
@@ -93,23 +93,23 @@ fn registers(
     unit: &str,
     table: &str,
     address: &str,
-) -> Result<RegisterRange, HttpReply> {
-    let wrong =
+) -> Result<RegisterAddress, HttpReply> {
+    let invalid =
         |message: String| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_path", &message);
     let tables =
         [Table::Coils, Table::DiscreteInputs, Table::HoldingRegisters, Table::InputRegisters];
     let found = tables.into_iter().find(|known| known.name() == table);
-    Ok(RegisterRange {
+    Ok(RegisterAddress {
         slave: slave.to_owned(),
         unit: unit
             .parse()
-            .map_err(|_| wrong(format!("unit `{unit}`: expected a unit id, 0 to 255")))?,
+            .map_err(|_| invalid(format!("unit `{unit}`: expected a unit id, 0 to 255")))?,
         table: found.ok_or_else(|| {
-            wrong(format!("table `{table}`: expected coils, discrete, holding or input"))
+            invalid(format!("table `{table}`: expected coils, discrete, holding or input"))
         })?,
         address: address
             .parse()
-            .map_err(|_| wrong(format!("address `{address}`: expected a number, 0 to 65535")))?,
+            .map_err(|_| invalid(format!("address `{address}`: expected a number, 0 to 65535")))?,
     })
 }
 
@@ -118,12 +118,12 @@ mod tests {
     use super::*;
 
     fn refused(path: &str) -> u16 {
-        Resource::at(path).unwrap_err().status().as_u16()
+        Resource::parse(path).unwrap_err().status().as_u16()
     }
 
     #[test]
     fn paths_are_exact_and_their_names_decoded() {
-        let at = |path| Resource::at(path).unwrap();
+        let at = |path| Resource::parse(path).unwrap();
         assert_eq!(at("/healthz"), Resource::Health);
         assert_eq!(at("/openapi.json"), Resource::Description);
         assert_eq!(at("/control/v1/state"), Resource::State);
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(at("/control/v1/faults/a%2Fb%20c"), Resource::Fault("a/b c".into()));
         assert_eq!(
             at("/control/v1/slaves/heat_pump/units/1/holding/10"),
-            Resource::Registers(RegisterRange {
+            Resource::Registers(RegisterAddress {
                 slave: "heat_pump".into(),
                 unit: 1,
                 table: Table::HoldingRegisters,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_is_named() {
+    fn invalid_units_tables_and_addresses_are_400() {
         for wrong in ["256/coils/0", "x/coils/0", "1/coil/0", "1/coils/65536", "1/coils/-1"] {
             assert_eq!(refused(&format!("/control/v1/slaves/p/units/{wrong}")), 400, "{wrong}");
         }

@@ -1,8 +1,9 @@
-//! Who may use the control plane.
+//! Access to the control plane.
 //!
-//! It has no password on loopback, so a page in the user's browser must not reach it: a `Host` that
-//! is no local name is a page that had its name point here (DNS rebinding), an `Origin` that is not
-//! local is a page from elsewhere. Beyond loopback there is a token on top.
+//! The control plane has no password on loopback, so a page in the user's browser must not reach it.
+//! A `Host` that is not a local name belongs to a page whose name was made to resolve to this machine
+//! (DNS rebinding); an `Origin` that is not local belongs to a page from another site. Beyond loopback
+//! a token is required as well.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -16,15 +17,15 @@ use tokio_rustls::rustls::crypto::ring;
 
 use crate::net::http::HttpReply;
 
-/// What `Authorization: Bearer` has to carry where the control plane is bound beyond loopback.
+/// The token that `Authorization: Bearer` must carry if the control plane is bound beyond loopback.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// A new token of 128 random bits.
+    /// Generates a token of 128 random bits.
     ///
     /// # Errors
-    /// Where the system has no randomness to give.
+    /// Returns an error if the system gives no random bytes.
     pub fn random() -> std::io::Result<Self> {
         let mut bytes = [0; 16];
         let random = ring::default_provider().secure_random;
@@ -37,16 +38,15 @@ impl Token {
         Ok(Self(text))
     }
 
-    /// The token as the ready file carries it.
-    #[must_use]
+    /// Returns the token as the ready file contains it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a header carries it; takes as long for a wrong one as for the right one.
-    fn is_in(&self, header: &HeaderValue) -> bool {
-        let Some((scheme, given)) = header.as_bytes().split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ") && given.ct_eq(self.0.as_bytes()).into()
+    /// Returns true if the header carries this token. The comparison takes constant time.
+    fn matches(&self, header: &HeaderValue) -> bool {
+        let Some((scheme, value)) = header.as_bytes().split_at_checked(7) else { return false };
+        scheme.eq_ignore_ascii_case(b"bearer ") && value.ct_eq(self.0.as_bytes()).into()
     }
 }
 
@@ -56,8 +56,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Refuses a request that does not come from who may use the control plane. `own` is the address
-/// its connection came in at.
+/// Checks host, origin and token of a request. `own` is the local address of its connection.
 pub(super) fn check(head: &Parts, own: IpAddr, token: Option<&Token>) -> Result<(), HttpReply> {
     check_host(head, own)?;
     check_origin(head, own)?;
@@ -66,12 +65,13 @@ pub(super) fn check(head: &Parts, own: IpAddr, token: Option<&Token>) -> Result<
 
 fn check_host(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
     let mut hosts = head.headers.get_all(HOST).iter().peekable();
-    // A request may also name the host in its first line, as through a proxy.
+    // A request may also name the host in its request line, as requests to a proxy do.
     let in_line = head.uri.authority();
-    let named = hosts.peek().is_some() || in_line.is_some();
+    let has_host = hosts.peek().is_some() || in_line.is_some();
     let local = |authority: &Authority| is_local(authority, own);
-    let all = hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| local(&host)));
-    if named && all && in_line.is_none_or(local) {
+    let all_local =
+        hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| local(&host)));
+    if has_host && all_local && in_line.is_none_or(local) {
         return Ok(());
     }
     Err(HttpReply::error(
@@ -102,7 +102,7 @@ fn check_origin(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
 
 fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
     let Some(token) = token else { return Ok(()) };
-    if head.headers.get(AUTHORIZATION).is_some_and(|header| token.is_in(header)) {
+    if head.headers.get(AUTHORIZATION).is_some_and(|header| token.matches(header)) {
         return Ok(());
     }
     let reply = HttpReply::error(
@@ -110,11 +110,11 @@ fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
         "unauthorized",
         "expected `Authorization: Bearer` with the token that the start printed",
     );
-    Err(reply.with(WWW_AUTHENTICATE, "Bearer"))
+    Err(reply.with_header(WWW_AUTHENTICATE, "Bearer"))
 }
 
-/// Whether a `Host` or an origin means this machine as seen from itself, or the address the
-/// connection came in at.
+/// Returns true if a `Host` or an origin names this machine itself, or the local address of the
+/// connection.
 fn is_local(authority: &Authority, own: IpAddr) -> bool {
     if authority.as_str().contains('@') {
         return false;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn only_local_hosts_pass() {
+    fn only_local_hosts_are_accepted() {
         for host in [
             "localhost",
             "LocalHost:8090",
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_local_origins_pass() {
+    fn only_local_origins_are_accepted() {
         let origin = |origin| status(&[("host", "localhost"), ("origin", origin)], None);
         for local in
             ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:1", "http://192.168.1.5"]
@@ -189,17 +189,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_for_where_there_is_one() {
+    fn a_token_is_required_if_there_is_one() {
         let token = Token::random().unwrap();
         assert_eq!(token.as_str().len(), 32);
         assert_ne!(token, Token::random().unwrap());
-        let given = |header: &str| {
+        let with_authorization = |header: &str| {
             status(&[("host", "localhost"), ("authorization", header)], Some(&token))
         };
-        assert_eq!(given(&format!("Bearer {}", token.as_str())), 200);
-        assert_eq!(given(&format!("bearer {}", token.as_str())), 200);
+        assert_eq!(with_authorization(&format!("Bearer {}", token.as_str())), 200);
+        assert_eq!(with_authorization(&format!("bearer {}", token.as_str())), 200);
         for wrong in ["Bearer", "Bearer ", "Basic abc", "Bearer 0123", ""] {
-            assert_eq!(given(wrong), 401, "{wrong}");
+            assert_eq!(with_authorization(wrong), 401, "{wrong}");
         }
         assert_eq!(status(&[("host", "localhost")], Some(&token)), 401);
     }

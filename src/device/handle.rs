@@ -428,7 +428,7 @@ impl Device {
 
     /// Tells the journal of something that a surface did.
     pub fn tell(&self, event: impl FnOnce(Arc<str>) -> Event) {
-        self.journal.write(event(self.identity.id.shared()));
+        self.journal.record(event(self.identity.id.shared()));
     }
 
     /// Up to which count of changes everything outlives the process.
@@ -477,7 +477,7 @@ impl Device {
             self.seed,
         );
         match self.v_scap() {
-            Some(volts) => PlugVoltages { scap: Decimal::rounded(volts, 3), ..plug },
+            Some(volts) => PlugVoltages { scap: Decimal::from_f64(volts, 3), ..plug },
             None => plug,
         }
     }
@@ -529,7 +529,7 @@ impl Device {
     }
 
     fn pairing_told(&self, outcome: &'static str) {
-        self.journal.write(Event::Wps { device: self.identity.id.shared(), outcome });
+        self.journal.record(Event::Wps { device: self.identity.id.shared(), outcome });
     }
 
     /// Changes the configuration as a whole: `change` is given a copy, which comes into force only
@@ -566,7 +566,7 @@ impl Device {
             state.pairing = pairing;
             self.put_in_force(&mut state, config);
             for event in told {
-                self.journal.write(event);
+                self.journal.record(event);
             }
             // The configuration before is freed with the view, without the lock.
             self.changed(state);
@@ -635,8 +635,8 @@ impl Device {
     /// Tells the journal of a write that changed nothing.
     pub fn write_refused(&self, object: &'static str, errors: &[Problem]) {
         let field = errors.first().map_or_else(String::new, |error| error.path.clone());
-        let (device, field) = (self.identity.id.shared(), journal::shortened(field));
-        self.journal.write(Event::SettingsRefused { device, object, field });
+        let (device, field) = (self.identity.id.shared(), journal::truncate_text(field));
+        self.journal.record(Event::SettingsRefused { device, object, field });
     }
 
     /// Counts the changes of what lasts (configuration, actions, firmware, boots), as a value that
@@ -676,7 +676,7 @@ impl Device {
     fn replace(&self, definition: Option<Arc<Definition>>, event: Event) {
         let mut state = self.state();
         let replaced = std::mem::replace(&mut state.definition, definition);
-        self.journal.write(event);
+        self.journal.record(event);
         self.changed(state);
         // Freed only now, as it may be large.
         drop(replaced);
@@ -700,7 +700,7 @@ impl Device {
         let status_ids: Vec<u64> = ids.clone().collect();
         let dropped = action.enabled().count() - status_ids.len();
         let more = state.queue.reserved() != reserved;
-        self.journal.write(Event::CallAdmitted {
+        self.journal.record(Event::CallAdmitted {
             device: self.identity.id.shared(),
             action: Arc::clone(&action.id),
             status_ids,
@@ -749,7 +749,7 @@ impl Device {
     }
 
     fn refused(&self, id: &str, refused: CallRefused) -> CallRefused {
-        self.journal.write(Event::CallRefused {
+        self.journal.record(Event::CallRefused {
             device: self.identity.id.shared(),
             action: shortened(id).into(),
             status: refused.status(),
@@ -834,7 +834,7 @@ impl Ticket {
         let now = self.device.clock.now();
         let mut state = self.device.state();
         if state.epoch == self.epoch && state.queue.start(self.id, now) {
-            self.device.journal.write(Event::RequestStarted {
+            self.device.journal.record(Event::RequestStarted {
                 device: self.device.identity.id.shared(),
                 action: Arc::clone(&self.action),
                 id: self.id,
@@ -856,7 +856,7 @@ impl Ticket {
             return;
         }
         if let Some(exe_time) = state.queue.finish(self.id, code, now) {
-            self.device.journal.write(Event::RequestFinished {
+            self.device.journal.record(Event::RequestFinished {
                 device: self.device.identity.id.shared(),
                 action: Arc::clone(&self.action),
                 id: self.id,
@@ -936,7 +936,7 @@ mod tests {
 
         /// What the journal tells, by the names of its events.
         fn told(&self) -> Vec<String> {
-            let entries = self.journal.after(0, usize::MAX, |_| true);
+            let entries = self.journal.entries_after(0, usize::MAX, |_| true);
             let name = |entry| {
                 let json = serde_json::to_value(entry).unwrap();
                 json["event"].as_str().map(str::to_owned)
@@ -1168,7 +1168,7 @@ mod tests {
     fn an_id_from_a_client_is_cut_for_the_journal() {
         let bench = DeviceFixture::new(&json!([]), ActionPolicy::default());
         bench.refused(&"ü".repeat(5_000));
-        let entries = bench.journal.after(0, 1, |_| true);
+        let entries = bench.journal.entries_after(0, 1, |_| true);
         let Event::CallRefused { action, .. } = &entries[0].event else { panic!("{entries:?}") };
         assert_eq!(&**action, "ü".repeat(16));
     }
@@ -1265,7 +1265,7 @@ mod tests {
         assert_eq!(race.bench.device.in_progress(), 0);
         let mut calls = 0;
         let mut ends: HashMap<u64, (u32, u32)> = HashMap::new();
-        for entry in race.bench.journal.after(0, usize::MAX, |_| true) {
+        for entry in race.bench.journal.entries_after(0, usize::MAX, |_| true) {
             match entry.event {
                 Event::CallAdmitted { status_ids, .. } => {
                     calls += 1;

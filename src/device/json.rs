@@ -1,7 +1,7 @@
 //! Single values of the JSON that clients send: what was read, or a message that says what was found
 //! and what was expected.
 //!
-//! How values are read, in every object of the API: HTTP-10.
+//! Values are read as HTTP-10 says, in every object of the API.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;

@@ -61,6 +61,6 @@ impl VoltageNoise<'_> {
         let stream =
             RandomStream::named(self.id.as_str()).child(RandomStream::named(plug).number());
         let share = Draws::new(self.seed, stream, second).uniform(-1.0, 1.0);
-        Decimal::rounded(level * (1.0 + limits::PLUG_NOISE * share), 3)
+        Decimal::from_f64(level * (1.0 + limits::PLUG_NOISE * share), 3)
     }
 }

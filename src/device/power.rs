@@ -105,7 +105,7 @@ impl Device {
 
     /// Tells the journal of an upload.
     pub fn journal_upload(&self, event: Event) {
-        self.journal().write(event);
+        self.journal().record(event);
     }
 
     /// Has it come up with another firmware after the next reboot.
@@ -165,8 +165,10 @@ impl Device {
         state.power = Power::Down { until };
         state.leaving = false;
         self.forget_runs(&mut state);
-        self.journal()
-            .write(Event::Rebooting { device: self.identity().id.shared(), cause: cause.as_str() });
+        self.journal().record(Event::Rebooting {
+            device: self.identity().id.shared(),
+            cause: cause.as_str(),
+        });
         self.changed(state);
     }
 
@@ -187,7 +189,7 @@ impl Device {
         state.charge = Charge { volts: state.charge.volts(now).max(Charge::ENOUGH), at: now };
         let ordinal = state.boot.ordinal + 1;
         state.boot = Boot::new(&self.identity().id, self.seed(), ordinal, self.clock().now());
-        self.journal().write(Event::Started {
+        self.journal().record(Event::Started {
             device: self.identity().id.shared(),
             firmware: state.firmware.to_string(),
             boot_id: state.boot.id.to_string(),
@@ -204,7 +206,7 @@ impl Device {
         let (mut state, _) = self.caught_up();
         self.put_in_force(&mut state, factory);
         let definition = state.definition.take();
-        self.journal().write(Event::Restored { device: self.identity().id.shared() });
+        self.journal().record(Event::Restored { device: self.identity().id.shared() });
         self.changed(state);
         drop((definition, before));
     }

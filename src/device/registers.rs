@@ -161,8 +161,9 @@ const POWERS: [i64; 16] = {
     powers
 };
 
-const _: () =
-    assert!(limits::MODBUS_SCALER.end().unsigned_abs() as usize + (Decimal::PLACES as usize) < 16);
+const _: () = assert!(
+    limits::MODBUS_SCALER.end().unsigned_abs() as usize + (Decimal::MAX_PLACES as usize) < 16
+);
 
 fn power(exponent: u32) -> i64 {
     POWERS[usize::try_from(exponent).unwrap_or(usize::MAX).min(POWERS.len() - 1)]

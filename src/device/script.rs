@@ -82,7 +82,7 @@ impl Device {
         }
         state.script.runs = runs;
         self.journal()
-            .write(Event::ScriptRuns { device: self.identity().id.shared(), running: runs });
+            .record(Event::ScriptRuns { device: self.identity().id.shared(), running: runs });
         self.changed(state);
         if let Some(script) = script.filter(|_| runs) {
             self.console().print(printed(&script).into_iter());

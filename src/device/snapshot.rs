@@ -46,12 +46,12 @@ impl Snapshot {
     /// The same of any reading.
     #[must_use]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
-        let value = reading.get(quantity)?.shifted(scalers::shift(self, quantity));
+        let value = reading.get(quantity)?.shift(scalers::shift(self, quantity));
         let factor = self.view.config.meter.conv_factor;
         if !quantity.unit().converts() || factor == Decimal::ONE {
             return Some(value);
         }
-        Some(value.times(factor, value.places().max(CONVERTED_PLACES)))
+        Some(value.multiply(factor, value.places().max(CONVERTED_PLACES)))
     }
 
     /// Import less export of active power, kW: of a phase 1 to 3, or 0 for all of them; none where the
@@ -98,13 +98,15 @@ impl Snapshot {
             _ => return None,
         })?;
         let exports = self.active_power(phase).is_some_and(|power| power.mantissa() < 0);
-        Some(if exports { current.negated() } else { current })
+        Some(if exports { current.negate() } else { current })
     }
 
     fn balance(&self, (import, export): (Quantity, Quantity)) -> Option<Decimal> {
         match (self.value(import), self.value(export)) {
             (None, None) => None,
-            (import, export) => Some(import.unwrap_or_default().less(export.unwrap_or_default())),
+            (import, export) => {
+                Some(import.unwrap_or_default().subtract(export.unwrap_or_default()))
+            }
         }
     }
 

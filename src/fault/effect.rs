@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Delay, MeterEffect};
+use crate::modbus::wire::FunctionCode;
 
 /// A place and what befalls it.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +111,7 @@ pub struct SlavePlace {
     /// The unit id; any where none.
     pub unit: Option<u8>,
     /// The function code; any where none.
-    pub function: Option<u8>,
+    pub function: Option<FunctionCode>,
     /// Registers or coils of which the request touches at least one; any where none.
     pub address: Option<AddressRange>,
     /// A value that the request writes at least once (coils: 0 or 1); any request where none.
@@ -127,7 +128,7 @@ pub struct ModbusPlace {
     /// The unit id, of which the device answers all; any where none.
     pub unit: Option<u8>,
     /// The function code; any where none.
-    pub function: Option<u8>,
+    pub function: Option<FunctionCode>,
     /// Registers of which the request touches at least one; any where none.
     pub address: Option<AddressRange>,
 }

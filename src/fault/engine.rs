@@ -19,9 +19,10 @@ use super::{
     LiveEffect, Method, ModbusPlace, MqttEffect, QueueEffect, SlaveEffect, SlavePlace,
     TargetEffect, TargetPlace, Trigger, TriggerState,
 };
-use crate::clock::{Alarm, Clock, Sleep, VirtualTime};
-use crate::journal::{Event, Journal, shortened};
+use crate::clock::{Clock, Sleep, VirtualTime, WakeHandle};
+use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 use crate::net::inflight::ActionOrigin;
 use crate::rng::{Draws, RandomStream};
 
@@ -184,7 +185,7 @@ pub enum PeerRef<'a> {
 pub struct SlaveRequest<'a> {
     pub slave: &'a str,
     pub unit: u8,
-    pub function: u8,
+    pub function: FunctionCode,
     pub address: u16,
     /// Registers or coils from `address` on that the request touches.
     pub quantity: u16,
@@ -200,7 +201,7 @@ pub struct SlaveRequest<'a> {
 pub struct DeviceModbusRequest<'a> {
     pub device: &'a str,
     pub unit: u8,
-    pub function: u8,
+    pub function: FunctionCode,
     pub address: u16,
     /// Registers from `address` on that the request touches.
     pub quantity: u16,
@@ -285,7 +286,7 @@ struct Inner {
     rules: Vec<RuleEntry>,
     generation: u64,
     /// Sleepers of [`Engine::refusing`], woken by each change of the rules.
-    watchers: Vec<Alarm>,
+    watchers: Vec<WakeHandle>,
     /// Tells the generation to [`Engine::changes`].
     told: watch::Sender<u64>,
     /// Episodes of meter rules that were disarmed or removed.
@@ -302,7 +303,7 @@ struct RuleEntry {
     evaluated: u64,
     fired: u64,
     overruled: u64,
-    holds: Vec<Alarm>,
+    holds: Vec<WakeHandle>,
     /// The beginning of the window of a meter rule that was told last.
     window: Option<VirtualTime>,
 }
@@ -463,7 +464,7 @@ impl Engine {
                 entry.window = since;
                 entry.fired += 1;
                 let (rule, at) = (Arc::clone(&entry.rule.id), device.to_owned());
-                self.journal.write(Event::FaultFired { rule, seam: "meter", at });
+                self.journal.record(Event::FaultFired { rule, seam: "meter", at });
             }
         }
         Arc::clone(&inner.episodes)
@@ -729,7 +730,7 @@ impl Engine {
                 entry.evaluated += 1;
                 entry.fired += 1;
                 let rule = Arc::clone(&entry.rule.id);
-                self.journal.write(Event::FaultFired {
+                self.journal.record(Event::FaultFired {
                     rule,
                     seam: "listener",
                     at: listener.name().to_owned(),
@@ -738,8 +739,8 @@ impl Engine {
             refuse |= open;
         }
         let until = self.clock.sleep_until(next);
-        inner.watchers.retain(|alarm| !alarm.is_over());
-        inner.watchers.push(until.alarm());
+        inner.watchers.retain(|alarm| !alarm.is_finished());
+        inner.watchers.push(until.wake_handle());
         Refusing { refuse, generation: inner.generation, until }
     }
 
@@ -793,13 +794,13 @@ impl Engine {
             if strike.struck {
                 entry.fired += 1;
                 let rule = Arc::clone(&entry.rule.id);
-                self.journal.write(Event::FaultFired { rule, seam, at: shortened(at()) });
+                self.journal.record(Event::FaultFired { rule, seam, at: truncate_text(at()) });
             }
         }
     }
 
     fn explain(&self, rule: &Arc<str>, change: &'static str) {
-        self.journal.write(Event::RuleChanged { rule: Arc::clone(rule), change });
+        self.journal.record(Event::RuleChanged { rule: Arc::clone(rule), change });
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -815,7 +816,7 @@ struct RuleEvaluation<'a> {
     draws: Draws,
     evaluated: &'a mut u64,
     overruled: &'a mut u64,
-    holds: &'a mut Vec<Alarm>,
+    holds: &'a mut Vec<WakeHandle>,
     now: VirtualTime,
     struck: bool,
 }
@@ -835,8 +836,8 @@ impl RuleEvaluation<'_> {
     fn hold(&mut self, clock: &Clock, lasts: Option<Duration>) -> Sleep {
         let until = lasts.map_or(VirtualTime::MAX, |lasts| self.now.after(lasts));
         let sleep = clock.sleep_until(until);
-        self.holds.retain(|alarm| !alarm.is_over());
-        self.holds.push(sleep.alarm());
+        self.holds.retain(|alarm| !alarm.is_finished());
+        self.holds.push(sleep.wake_handle());
         sleep
     }
 }
@@ -850,7 +851,7 @@ impl Inner {
     fn changed(&mut self) {
         self.generation += 1;
         for watcher in self.watchers.drain(..) {
-            watcher.ring();
+            watcher.wake();
         }
         let armed = self.rules.iter().filter_map(|entry| entry.episode(VirtualTime::MAX));
         self.episodes = Episodes::new(self.past.iter().cloned().chain(armed).collect());
@@ -900,15 +901,15 @@ impl RuleEntry {
     }
 
     fn release(&mut self) -> usize {
-        let held = self.holds.iter().filter(|alarm| !alarm.is_over()).count();
+        let held = self.holds.iter().filter(|alarm| !alarm.is_finished()).count();
         for alarm in self.holds.drain(..) {
-            alarm.ring();
+            alarm.wake();
         }
         held
     }
 
     fn status(&mut self) -> RuleStatus {
-        self.holds.retain(|alarm| !alarm.is_over());
+        self.holds.retain(|alarm| !alarm.is_finished());
         RuleStatus {
             rule: self.rule.clone(),
             armed: self.state.armed,

@@ -280,7 +280,7 @@ impl Meter {
             }
             MeterSource::Replay(replay) => {
                 for quantity in replay.recording.quantities() {
-                    reading.set(quantity, measurement.value(quantity, Decimal::PLACES, unused));
+                    reading.set(quantity, measurement.value(quantity, Decimal::MAX_PLACES, unused));
                 }
             }
         }

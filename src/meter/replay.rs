@@ -372,9 +372,10 @@ impl Column {
         if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
             return Err(wrong());
         }
-        let places = u8::try_from(fraction.len()).ok().filter(|places| *places <= Decimal::PLACES);
+        let places =
+            u8::try_from(fraction.len()).ok().filter(|places| *places <= Decimal::MAX_PLACES);
         let places = places.ok_or_else(|| {
-            format!("`{}`: expected at most {} decimal places", shown(field), Decimal::PLACES)
+            format!("`{}`: expected at most {} decimal places", shown(field), Decimal::MAX_PLACES)
         })?;
         let most = limits::RECORDED_NUMBER;
         let mantissa = format!("{whole}{fraction}").parse::<i64>().ok();
@@ -412,7 +413,7 @@ const fn power(places: u8) -> i64 {
 }
 
 // The largest number with the most places, and two of them added or subtracted, fit.
-const _: () = assert!(limits::RECORDED_NUMBER <= i64::MAX / 2 / power(Decimal::PLACES));
+const _: () = assert!(limits::RECORDED_NUMBER <= i64::MAX / 2 / power(Decimal::MAX_PLACES));
 
 /// A moment of a recording: on the way from one row to the next.
 #[derive(Debug, Clone, Copy)]

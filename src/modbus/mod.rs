@@ -1,6 +1,5 @@
-//! Modbus TCP, the server side: frames and PDUs ([`wire`]), the registers and coils of a unit
-//! ([`bank`]), and the server kit that slaves and the device's own server are built from
-//! ([`server`]).
+//! Modbus TCP, server side: frames and PDUs ([`wire`]), the registers and bits of a unit
+//! ([`bank`]), and the server kit that the slaves and the device's own server use ([`server`]).
 
 pub mod wire;
 pub mod bank;

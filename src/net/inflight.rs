@@ -1,15 +1,17 @@
-//! Connections between the house's own requesters and its own slaves and targets.
+//! Accounting of the bytes in flight on connections between the house's own action client and its
+//! own slaves and targets.
 //!
-//! Between the two ends lies the kernel, where nobody sees the other. So that a clock movement can
-//! wait for what is on its way there, both ends are wrapped ([`TrackedStream`]) and share a link, which
-//! holds a [`ActivityGuard`] while bytes or an end (FIN, RST) were written on one side and not yet read on
-//! the other. The link also tells the server which action is asking, which nothing on the wire does.
+//! Between the two ends lies the kernel, where neither end can see the other. So that a clock
+//! movement can wait for bytes on their way there, both ends are wrapped ([`TrackedStream`]) and
+//! share a [`TrackedConnection`]. It holds an [`ActivityGuard`] while bytes or an end of stream
+//! (FIN, RST) were written on one side and not yet read on the other. The shared part also tells
+//! the server which action sends the request, which nothing on the wire does.
 //!
-//! The order of operations leaves no gap: bytes are counted before they are written, and taken off
-//! when they were read, inside a poll of the reader's tracked task, which is a motion of its own.
+//! The order of operations leaves no gap: bytes are counted before they are written, and subtracted
+//! after they were read, inside a poll of the reader's tracked task, which is itself an activity.
 //!
-//! A connection that comes from outside the house (`mbpoll`, a browser) has only a server side. It
-//! never counts as under way: the clock cannot wait for strangers.
+//! A connection from outside the house (`mbpoll`, a browser) has only a server side. It never
+//! counts as activity, because the clock cannot know whether such a peer will ever answer.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -35,111 +37,116 @@ pub struct ActionOrigin {
     pub action: Arc<str>,
 }
 
-/// All links of a house. Cheap to clone; bounded by its connections, since a link goes with its ends.
+/// The tracked connections of a house. Cheap to clone. An entry lives as long as one end of its
+/// connection, so their number is bounded by the connections.
 #[derive(Debug, Clone)]
 pub struct ConnectionRegistry(Arc<Registry>);
 
 #[derive(Debug)]
 struct Registry {
-    motions: ActivityTracker,
-    links: Mutex<HashMap<AddrPair, Arc<TrackedConnection>>>,
+    activity: ActivityTracker,
+    connections: Mutex<HashMap<AddrPair, Arc<TrackedConnection>>>,
 }
 
-/// The requester's address and the server's. The requester's alone would not do: the kernel gives
-/// the same local port to connections that lead to different places.
+/// The client's address and the server's. The client's address alone is not unique, because the
+/// kernel uses one local port for connections to different places.
 type AddrPair = (SocketAddr, SocketAddr);
 
 impl ConnectionRegistry {
-    /// No links yet; what is under way is counted in `motions`.
+    /// Creates an empty registry. Bytes in flight are counted in `activity`.
     #[must_use]
-    pub fn new(motions: ActivityTracker) -> Self {
-        Self(Arc::new(Registry { motions, links: Mutex::default() }))
+    pub fn new(activity: ActivityTracker) -> Self {
+        Self(Arc::new(Registry { activity, connections: Mutex::default() }))
     }
 
-    /// The requester's end of a connection to a slave or target of the house.
+    /// Wraps the client's end of a connection from an action to a slave or target of the house.
     #[must_use]
-    pub fn requester(&self, stream: TcpStream, caller: ActionOrigin) -> TrackedStream {
+    pub fn track_client(&self, stream: TcpStream, origin: ActionOrigin) -> TrackedStream {
         // Without its addresses (the connection is lost already) there is nothing to account for:
-        // the first read or write says so at once.
-        let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
-        let tie = ends.map(|(local, peer)| self.tie((local, peer), Side::Requester, Some(caller)));
-        TrackedStream { tie, stream }
+        // the first read or write fails at once.
+        let addresses = stream.local_addr().ok().zip(stream.peer_addr().ok());
+        let endpoint =
+            addresses.map(|(local, peer)| self.endpoint((local, peer), Side::Client, Some(origin)));
+        TrackedStream { endpoint, stream }
     }
 
-    /// The server's end of an accepted connection.
+    /// Wraps the server's end of an accepted connection.
     #[must_use]
-    pub fn server(&self, stream: TcpStream) -> TrackedStream {
-        let ends = stream.peer_addr().ok().zip(stream.local_addr().ok());
-        let tie = ends.map(|(peer, local)| self.tie((peer, local), Side::Server, None));
-        TrackedStream { tie, stream }
+    pub fn track_server(&self, stream: TcpStream) -> TrackedStream {
+        let addresses = stream.peer_addr().ok().zip(stream.local_addr().ok());
+        let endpoint =
+            addresses.map(|(peer, local)| self.endpoint((peer, local), Side::Server, None));
+        TrackedStream { endpoint, stream }
     }
 
-    /// Joins the link of a connection, which the side that comes first creates.
-    fn tie(
+    /// Joins the shared part of a connection, which the side that comes first creates.
+    fn endpoint(
         &self,
-        (requester, server): AddrPair,
+        (track_client, track_server): AddrPair,
         side: Side,
-        caller: Option<ActionOrigin>,
+        origin: Option<ActionOrigin>,
     ) -> Endpoint {
-        let ends = (canonical(requester), canonical(server));
-        let mut links = self.0.links();
-        // An earlier connection between the same two ports may still have an end that lives.
-        let known = links.get(&ends).filter(|link| link.state().presence(side) == Presence::Absent);
-        let link = known.cloned().unwrap_or_default();
-        links.insert(ends, Arc::clone(&link));
-        link.change(&self.0.motions, |state| {
+        let addresses = (canonical(track_client), canonical(track_server));
+        let mut connections = self.0.connections();
+        // An end of an earlier connection between the same two ports may still be open.
+        let existing = connections
+            .get(&addresses)
+            .filter(|connection| connection.state().presence(side) == Presence::Absent);
+        let connection = existing.cloned().unwrap_or_default();
+        connections.insert(addresses, Arc::clone(&connection));
+        connection.change(&self.0.activity, |state| {
             *state.presence_mut(side) = Presence::Here;
-            if caller.is_some() {
-                state.caller = caller;
+            if origin.is_some() {
+                state.origin = origin;
             }
         });
-        Endpoint { registry: Arc::clone(&self.0), ends, link, side }
+        Endpoint { registry: Arc::clone(&self.0), addresses, connection, side }
     }
 }
 
-/// An address as the other end of the connection names it too: a socket that listens on `::` sees
-/// IPv4 peers as IPv6 addresses.
+/// Returns an address as the other end of the connection names it: a socket that listens on `::`
+/// sees IPv4 peers as IPv6 addresses.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl Registry {
-    fn links(&self) -> MutexGuard<'_, HashMap<AddrPair, Arc<TrackedConnection>>> {
-        self.links.lock()
+    fn connections(&self) -> MutexGuard<'_, HashMap<AddrPair, Arc<TrackedConnection>>> {
+        self.connections.lock()
     }
 }
 
-/// One connection of which both ends belong to the house.
+/// The shared part of a connection of which both ends belong to the house.
 #[derive(Debug, Default)]
 struct TrackedConnection(Mutex<ConnectionState>);
 
 #[derive(Debug, Default)]
 struct ConnectionState {
-    caller: Option<ActionOrigin>,
-    requester: Presence,
-    server: Presence,
+    origin: Option<ActionOrigin>,
+    track_client: Presence,
+    track_server: Presence,
     to_server: Direction,
-    to_requester: Direction,
-    /// See [`TrackedStream::takes`].
-    place: Option<OwnedSemaphorePermit>,
+    to_client: Direction,
+    /// See [`TrackedStream::hold_permit`].
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
 struct Direction {
-    /// Written and not yet read.
+    /// Bytes that were written and not yet read.
     bytes: usize,
-    /// The writer has ended it.
+    /// The writer has ended the stream.
     ended: bool,
-    /// The reader knows.
+    /// The reader has seen the end.
     end_seen: bool,
-    /// Held while any of that is on its way.
-    motion: Option<ActivityGuard>,
+    /// Held while bytes or an end are in flight.
+    guard: Option<ActivityGuard>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
-    Requester,
+    Client,
     Server,
 }
 
@@ -152,18 +159,18 @@ enum Presence {
 }
 
 impl TrackedConnection {
-    /// Changes the state, and begins or ends the motion of each way accordingly.
-    fn change(&self, motions: &ActivityTracker, change: impl FnOnce(&mut ConnectionState)) {
+    /// Changes the state, and begins or ends the activity of each direction accordingly.
+    fn change(&self, activity: &ActivityTracker, change: impl FnOnce(&mut ConnectionState)) {
         let ended = {
             let mut state = self.state();
             change(&mut state);
-            let (to_server, to_requester) = (state.waits_for_server(), state.requester_reads());
+            let (to_server, to_client) = (state.server_reads(), state.client_reads());
             [
-                state.to_server.settle(to_server, motions),
-                state.to_requester.settle(to_requester, motions),
+                state.to_server.update_activity(to_server, activity),
+                state.to_client.update_activity(to_client, activity),
             ]
         };
-        // After the lock: the end of the last motion wakes a clock movement.
+        // After the lock is released, because the end of the last activity wakes a clock movement.
         drop(ended);
     }
 
@@ -175,103 +182,108 @@ impl TrackedConnection {
 impl ConnectionState {
     fn presence(&self, side: Side) -> Presence {
         match side {
-            Side::Requester => self.requester,
-            Side::Server => self.server,
+            Side::Client => self.track_client,
+            Side::Server => self.track_server,
         }
     }
 
     fn presence_mut(&mut self, side: Side) -> &mut Presence {
         match side {
-            Side::Requester => &mut self.requester,
-            Side::Server => &mut self.server,
+            Side::Client => &mut self.track_client,
+            Side::Server => &mut self.track_server,
         }
     }
 
     fn written_by(&mut self, side: Side) -> &mut Direction {
         match side {
-            Side::Requester => &mut self.to_server,
-            Side::Server => &mut self.to_requester,
+            Side::Client => &mut self.to_server,
+            Side::Server => &mut self.to_client,
         }
     }
 
     fn read_by(&mut self, side: Side) -> &mut Direction {
         match side {
-            Side::Requester => &mut self.to_requester,
+            Side::Client => &mut self.to_client,
             Side::Server => &mut self.to_server,
         }
     }
 
-    /// Whether the server reads, or will once it has accepted the connection.
-    fn waits_for_server(&self) -> bool {
-        match self.server {
-            Presence::Absent => self.requester == Presence::Here,
-            Presence::Here => self.requester != Presence::Absent,
+    /// Returns true if the server reads, or will read once it has accepted the connection.
+    fn server_reads(&self) -> bool {
+        match self.track_server {
+            Presence::Absent => self.track_client == Presence::Here,
+            Presence::Here => self.track_client != Presence::Absent,
             Presence::Gone => false,
         }
     }
 
-    fn requester_reads(&self) -> bool {
-        self.requester == Presence::Here
+    fn client_reads(&self) -> bool {
+        self.track_client == Presence::Here
     }
 }
 
 impl Direction {
-    /// Begins the motion where something is on its way to somebody, or hands it out to be ended.
-    fn settle(&mut self, somebody: bool, motions: &ActivityTracker) -> Option<ActivityGuard> {
-        if somebody && (self.bytes > 0 || (self.ended && !self.end_seen)) {
-            self.motion.get_or_insert_with(|| motions.enter());
+    /// Begins the activity if something is in flight to a reader, or returns the guard of an
+    /// activity that has ended.
+    fn update_activity(
+        &mut self,
+        has_reader: bool,
+        activity: &ActivityTracker,
+    ) -> Option<ActivityGuard> {
+        if has_reader && (self.bytes > 0 || (self.ended && !self.end_seen)) {
+            self.guard.get_or_insert_with(|| activity.enter());
             None
         } else {
-            self.motion.take()
+            self.guard.take()
         }
     }
 }
 
-/// One end's hold on its link.
+/// One end's handle to the shared part of its connection.
 #[derive(Debug)]
 struct Endpoint {
     registry: Arc<Registry>,
-    ends: AddrPair,
-    link: Arc<TrackedConnection>,
+    addresses: AddrPair,
+    connection: Arc<TrackedConnection>,
     side: Side,
 }
 
 impl Endpoint {
     fn change(&self, change: impl FnOnce(&mut ConnectionState)) {
-        self.link.change(&self.registry.motions, change);
+        self.connection.change(&self.registry.activity, change);
     }
 
-    fn writes(&self, bytes: usize) {
+    fn add_written(&self, bytes: usize) {
         self.change(|state| state.written_by(self.side).bytes += bytes);
     }
 
-    fn did_not_write(&self, bytes: usize) {
+    fn take_back_written(&self, bytes: usize) {
         self.change(|state| {
-            let way = state.written_by(self.side);
-            way.bytes = way.bytes.saturating_sub(bytes);
+            let direction = state.written_by(self.side);
+            direction.bytes = direction.bytes.saturating_sub(bytes);
         });
     }
 
-    fn has_read(&self, bytes: usize) {
-        // What a stranger sent was never counted, hence saturating.
+    fn add_read(&self, bytes: usize) {
+        // Saturating, because bytes from outside the house were never counted.
         self.change(|state| {
-            let way = state.read_by(self.side);
-            way.bytes = way.bytes.saturating_sub(bytes);
+            let direction = state.read_by(self.side);
+            direction.bytes = direction.bytes.saturating_sub(bytes);
         });
     }
 
-    fn saw_the_end(&self) {
+    fn add_end_seen(&self) {
         self.change(|state| {
-            let way = state.read_by(self.side);
-            way.bytes = 0;
-            way.end_seen = true;
+            let direction = state.read_by(self.side);
+            direction.bytes = 0;
+            direction.end_seen = true;
             if self.side == Side::Server {
-                state.place = None;
+                state.permit = None;
             }
         });
     }
 
-    fn ends(&self) {
+    fn addresses(&self) {
         self.change(|state| state.written_by(self.side).ended = true);
     }
 }
@@ -281,73 +293,78 @@ impl Drop for Endpoint {
         self.change(|state| {
             *state.presence_mut(self.side) = Presence::Gone;
             state.written_by(self.side).ended = true;
-            state.place = None;
+            state.permit = None;
         });
         let over = {
-            let state = self.link.state();
-            state.requester != Presence::Here && state.server != Presence::Here
+            let state = self.connection.state();
+            state.track_client != Presence::Here && state.track_server != Presence::Here
         };
         if over {
-            let mut links = self.registry.links();
-            if links.get(&self.ends).is_some_and(|known| Arc::ptr_eq(known, &self.link)) {
-                links.remove(&self.ends);
+            let mut connections = self.registry.connections();
+            if connections
+                .get(&self.addresses)
+                .is_some_and(|existing| Arc::ptr_eq(existing, &self.connection))
+            {
+                connections.remove(&self.addresses);
             }
         }
     }
 }
 
-/// What a server asks about the connection that a request came on.
+/// The other end of the connection that a request arrived on.
 #[derive(Debug, Clone)]
 pub struct PeerInfo(Option<Arc<TrackedConnection>>);
 
 impl PeerInfo {
-    /// The action behind the connection, where one of the house's devices opened it. Known as soon
-    /// as a byte of its request was read.
+    /// Returns the action that opened the connection. `None` if no device of the house did. Known
+    /// as soon as a byte of its request was read.
     #[must_use]
-    pub fn caller(&self) -> Option<ActionOrigin> {
-        self.0.as_ref().and_then(|link| link.state().caller.clone())
+    pub fn origin(&self) -> Option<ActionOrigin> {
+        self.0.as_ref().and_then(|connection| connection.state().origin.clone())
     }
 }
 
-/// One end of a connection, with what is under way on it accounted for.
+/// One end of a connection whose bytes in flight are accounted for.
 ///
-/// Whoever holds one reads from it until it is done with the connection: bytes that wait in the
-/// kernel are under way, and hold up every clock movement.
+/// The owner must read from it until it is done with the connection: bytes that wait in the kernel
+/// are in flight and block every clock movement.
 #[derive(Debug)]
 pub struct TrackedStream {
-    // Dropped in this order: the end is on its way before the socket sends it.
-    tie: Option<Endpoint>,
+    // Dropped in this order, so that the end of stream counts as in flight before the socket sends
+    // it.
+    endpoint: Option<Endpoint>,
     stream: TcpStream,
 }
 
 impl TrackedStream {
-    /// A connection to somebody outside the house.
+    /// Wraps a connection to a peer outside the house.
     #[must_use]
-    pub fn outside(stream: TcpStream) -> Self {
-        Self { tie: None, stream }
+    pub fn external(stream: TcpStream) -> Self {
+        Self { endpoint: None, stream }
     }
 
-    /// Who is at the other end, also for those who do not hold the connection itself.
+    /// Returns information on the other end, which outlives the stream.
     #[must_use]
-    pub fn line(&self) -> PeerInfo {
-        PeerInfo(self.tie.as_ref().map(|tie| Arc::clone(&tie.link)))
+    pub fn peer_info(&self) -> PeerInfo {
+        PeerInfo(self.endpoint.as_ref().map(|endpoint| Arc::clone(&endpoint.connection)))
     }
 
-    /// Keeps one of the server's places taken while the client is there: a requester of the house
-    /// until it drops its end, a stranger until its end was read. So a requester that comes back at
-    /// once finds its place free, however late the server looks at the connection before.
-    pub fn takes(&self, place: OwnedSemaphorePermit) {
-        if let Some(tie) = &self.tie {
-            tie.change(|state| {
-                state.place = Some(place).filter(|_| state.requester != Presence::Gone);
+    /// Holds a connection permit of the server for as long as the client is there: for an action of
+    /// the house until it drops its end, for an outside client until its end of stream was read. An
+    /// action that reconnects at once therefore finds a free permit, even if the server has not
+    /// looked at its earlier connection yet.
+    pub fn hold_permit(&self, permit: OwnedSemaphorePermit) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.change(|state| {
+                state.permit = Some(permit).filter(|_| state.track_client != Presence::Gone);
             });
         }
     }
 
-    /// Loses the connection: nothing can be sent or received any more.
-    pub fn cut(&self) {
-        if let Some(tie) = &self.tie {
-            tie.ends();
+    /// Shuts down both directions: nothing can be sent or received any more.
+    pub fn shutdown_both(&self) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.addresses();
         }
         // A connection that cannot be shut down is lost already.
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
@@ -358,9 +375,9 @@ impl TrackedStream {
         self.reset_on_close();
     }
 
-    /// Makes the close that follows a reset.
+    /// Turns the close that follows into a reset.
     pub(crate) fn reset_on_close(&self) {
-        // Without the option the close ends it with FIN, which is the best left to do.
+        // If the option cannot be set, the close sends a FIN, which is the best that is left.
         let _ = self.stream.set_zero_linger();
     }
 }
@@ -373,11 +390,11 @@ impl AsyncRead for TrackedStream {
     ) -> Poll<io::Result<()>> {
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        if let Some(tie) = &self.tie {
+        if let Some(endpoint) = &self.endpoint {
             match (&result, buffer.filled().len() - before) {
                 (Ok(()), 0) if room == 0 => {}
-                (Ok(()), 0) | (Err(_), _) => tie.saw_the_end(),
-                (Ok(()), read) => tie.has_read(read),
+                (Ok(()), 0) | (Err(_), _) => endpoint.add_end_seen(),
+                (Ok(()), read) => endpoint.add_read(read),
             }
         }
         Poll::Ready(result)
@@ -390,16 +407,16 @@ impl AsyncWrite for TrackedStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(tie) = &self.tie {
-            tie.writes(bytes.len());
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.add_written(bytes.len());
         }
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         let written = match &result {
             Poll::Ready(Ok(written)) => *written,
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         };
-        if let Some(tie) = &self.tie {
-            tie.did_not_write(bytes.len() - written);
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.take_back_written(bytes.len() - written);
         }
         result
     }
@@ -409,8 +426,8 @@ impl AsyncWrite for TrackedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(tie) = &self.tie {
-            tie.ends();
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.addresses();
         }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
@@ -427,89 +444,89 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
 
-    fn caller() -> ActionOrigin {
+    fn origin() -> ActionOrigin {
         ActionOrigin { device: "A842E39F8124".into(), action: "pump".into() }
     }
 
     struct Pair {
-        motions: ActivityTracker,
-        links: ConnectionRegistry,
-        requester: TrackedStream,
-        server: TrackedStream,
+        activity: ActivityTracker,
+        connections: ConnectionRegistry,
+        track_client: TrackedStream,
+        track_server: TrackedStream,
     }
 
-    async fn pair(from_the_house: bool) -> Pair {
-        let motions = ActivityTracker::default();
-        let links = ConnectionRegistry::new(motions.clone());
+    async fn pair(from_house: bool) -> Pair {
+        let activity = ActivityTracker::default();
+        let connections = ConnectionRegistry::new(activity.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let requester = if from_the_house {
-            links.requester(stream, caller())
+        let track_client = if from_house {
+            connections.track_client(stream, origin())
         } else {
-            TrackedStream::outside(stream)
+            TrackedStream::external(stream)
         };
         let (stream, _) = listener.accept().await.unwrap();
-        let server = links.server(stream);
-        Pair { motions, links, requester, server }
+        let track_server = connections.track_server(stream);
+        Pair { activity, connections, track_client, track_server }
     }
 
     #[tokio::test]
     async fn bytes_are_under_way_from_write_to_read() {
-        let Pair { motions, mut requester, mut server, .. } = pair(true).await;
-        assert!(motions.wait_quiescent(SOON).await);
-        requester.write_all(b"abcd").await.unwrap();
-        assert!(!motions.wait_quiescent(SOON).await);
+        let Pair { activity, mut track_client, mut track_server, .. } = pair(true).await;
+        assert!(activity.wait_quiescent(SOON).await);
+        track_client.write_all(b"abcd").await.unwrap();
+        assert!(!activity.wait_quiescent(SOON).await);
         let mut bytes = [0; 3];
-        server.read_exact(&mut bytes).await.unwrap();
-        assert!(!motions.wait_quiescent(SOON).await, "one byte is left");
-        server.read_exact(&mut bytes[..1]).await.unwrap();
-        assert!(motions.wait_quiescent(SOON).await);
-        assert_eq!(server.line().caller(), Some(caller()));
+        track_server.read_exact(&mut bytes).await.unwrap();
+        assert!(!activity.wait_quiescent(SOON).await, "one byte is left");
+        track_server.read_exact(&mut bytes[..1]).await.unwrap();
+        assert!(activity.wait_quiescent(SOON).await);
+        assert_eq!(track_server.peer_info().origin(), Some(origin()));
     }
 
     #[tokio::test]
     async fn an_end_is_under_way_until_it_is_seen_or_nobody_is_left_to_see_it() {
-        let Pair { motions, requester, mut server, links } = pair(true).await;
-        drop(requester);
-        assert!(!motions.wait_quiescent(SOON).await);
-        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
-        assert!(motions.wait_quiescent(SOON).await);
-        drop(server);
-        assert!(links.0.links().is_empty());
+        let Pair { activity, track_client, mut track_server, connections } = pair(true).await;
+        drop(track_client);
+        assert!(!activity.wait_quiescent(SOON).await);
+        assert_eq!(track_server.read(&mut [0; 8]).await.unwrap(), 0);
+        assert!(activity.wait_quiescent(SOON).await);
+        drop(track_server);
+        assert!(connections.0.connections().is_empty());
 
-        let Pair { motions, requester, mut server, .. } = pair(true).await;
-        server.write_all(b"late").await.unwrap();
-        server.reset();
-        assert!(!motions.wait_quiescent(SOON).await);
-        drop(requester);
-        assert!(motions.wait_quiescent(SOON).await);
+        let Pair { activity, track_client, mut track_server, .. } = pair(true).await;
+        track_server.write_all(b"late").await.unwrap();
+        track_server.reset();
+        assert!(!activity.wait_quiescent(SOON).await);
+        drop(track_client);
+        assert!(activity.wait_quiescent(SOON).await);
     }
 
     #[tokio::test]
     async fn bytes_count_before_the_server_has_accepted() {
-        let motions = ActivityTracker::default();
-        let links = ConnectionRegistry::new(motions.clone());
+        let activity = ActivityTracker::default();
+        let connections = ConnectionRegistry::new(activity.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut requester = links.requester(stream, caller());
-        requester.write_all(b"abcd").await.unwrap();
-        assert!(!motions.wait_quiescent(SOON).await);
+        let mut track_client = connections.track_client(stream, origin());
+        track_client.write_all(b"abcd").await.unwrap();
+        assert!(!activity.wait_quiescent(SOON).await);
         let (stream, _) = listener.accept().await.unwrap();
-        let mut server = links.server(stream);
-        server.read_exact(&mut [0; 4]).await.unwrap();
-        assert!(motions.wait_quiescent(SOON).await);
+        let mut track_server = connections.track_server(stream);
+        track_server.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(activity.wait_quiescent(SOON).await);
     }
 
     // Ruling: HOUSE-2.
     #[tokio::test]
     async fn nothing_waits_for_a_stranger() {
-        let Pair { motions, mut requester, mut server, links } = pair(false).await;
-        requester.write_all(b"abcd").await.unwrap();
-        server.write_all(b"efgh").await.unwrap();
-        server.shutdown().await.unwrap();
-        assert!(motions.wait_quiescent(SOON).await);
-        assert_eq!(server.line().caller(), None);
-        drop(server);
-        assert!(links.0.links().is_empty());
+        let Pair { activity, mut track_client, mut track_server, connections } = pair(false).await;
+        track_client.write_all(b"abcd").await.unwrap();
+        track_server.write_all(b"efgh").await.unwrap();
+        track_server.shutdown().await.unwrap();
+        assert!(activity.wait_quiescent(SOON).await);
+        assert_eq!(track_server.peer_info().origin(), None);
+        drop(track_server);
+        assert!(connections.0.connections().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets of an address's family, bound or not yet.
+//! Sockets for an address: unbound, bound, and the port of a listener that can close and reopen.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A socket that can reach `address`.
-pub(crate) fn for_address(address: SocketAddr) -> io::Result<TcpSocket> {
+/// Creates a socket of the family of `address`.
+pub(crate) fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }
 }
 
-/// A socket bound to `address`, which does not listen yet.
-pub(crate) fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = for_address(address)?;
-    // Connections of before may still linger on the port. Not on Windows, where the option lets
+/// Creates a socket that is bound to `address` and does not listen yet.
+pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = new_socket(address)?;
+    // Earlier connections may still linger on the port. Not on Windows, where the option lets
     // another process take a port that is in use.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
@@ -26,93 +26,98 @@ pub(crate) fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// The port of a listener that can close and come back.
+/// The port of a listener that can close and reopen.
 ///
-/// A socket that is bound and never listens, the anchor, keeps it all along: while nothing listens,
-/// connections are refused just as well, and the system gives the port to nobody. It does not go by
-/// `SO_REUSEADDR` but while we bind a listener beside it, so that nobody else can who asks for this very
-/// port; before the first listener that is up to the system.
+/// A second socket, the reservation, is bound to the port and never listens. It keeps the port for
+/// this process: while no socket listens, the kernel refuses connections all the same, and gives
+/// the port to no other process. The reservation has `SO_REUSEADDR` set only while a listener is
+/// bound beside it, so that no other process can bind a listener to this port. Before the first
+/// listener the system decides about that.
 #[derive(Debug)]
 pub(crate) struct Port {
     address: SocketAddr,
-    anchor: Option<TcpSocket>,
-    /// Set while connections are taken.
+    reservation: Option<TcpSocket>,
+    /// The listener. `None` while connections are refused.
     listener: Option<Arc<TcpListener>>,
 }
 
 impl Port {
-    /// Whether a listener can be bound beside an anchor; elsewhere the anchor becomes the listener, and
-    /// comes back when that is closed.
-    const BESIDE: bool = cfg!(target_os = "linux");
+    /// True if a listener can be bound beside a reservation. On other systems the reservation
+    /// itself becomes the listener, and is bound anew when that is closed.
+    const CAN_LISTEN_BESIDE: bool = cfg!(target_os = "linux");
 
-    /// An open port, with room for `backlog` connections that wait to be accepted.
+    /// Binds and opens a port. `backlog` connections may wait to be accepted.
     pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
         let mut port = Self::reserve(address)?;
         port.open(backlog)?;
         Ok(port)
     }
 
-    /// A port that is kept and refuses.
+    /// Reserves a port, which refuses connections until it is opened.
     pub(crate) fn reserve(address: SocketAddr) -> io::Result<Self> {
-        let anchor = bound(address)?;
-        Ok(Self { address: anchor.local_addr()?, anchor: Some(anchor), listener: None })
+        let reservation = bind_socket(address)?;
+        Ok(Self {
+            address: reservation.local_addr()?,
+            reservation: Some(reservation),
+            listener: None,
+        })
     }
 
-    /// A port that is nobody's until it is opened.
-    pub(crate) const fn free(address: SocketAddr) -> Self {
-        Self { address, anchor: None, listener: None }
+    /// Creates a port that is not bound until it is opened.
+    pub(crate) const fn unbound(address: SocketAddr) -> Self {
+        Self { address, reservation: None, listener: None }
     }
 
-    /// The port of a listener that is there; it has no anchor before it is closed.
-    pub(crate) fn of(listener: TcpListener) -> io::Result<Self> {
+    /// Takes over the port of a listener. It has no reservation until it is closed.
+    pub(crate) fn from_listener(listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        Ok(Self { address, anchor: None, listener: Some(Arc::new(listener)) })
+        Ok(Self { address, reservation: None, listener: Some(Arc::new(listener)) })
     }
 
-    /// Where it is.
+    /// Returns the address of the port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes connections, again or still.
+    /// Accepts connections. Returns the existing listener if the port is open already.
     pub(crate) fn open(&mut self, backlog: u32) -> io::Result<Arc<TcpListener>> {
         if let Some(listener) = &self.listener {
             return Ok(Arc::clone(listener));
         }
-        let anchor = match self.anchor.take() {
-            Some(anchor) => anchor,
-            None => bound(self.address)?,
+        let reservation = match self.reservation.take() {
+            Some(reservation) => reservation,
+            None => bind_socket(self.address)?,
         };
-        let listener = if Self::BESIDE {
-            let listener = beside(&anchor, self.address, backlog);
-            self.anchor = Some(anchor);
+        let listener = if Self::CAN_LISTEN_BESIDE {
+            let listener = listen_beside(&reservation, self.address, backlog);
+            self.reservation = Some(reservation);
             listener?
         } else {
-            anchor.listen(backlog)?
+            reservation.listen(backlog)?
         };
         Ok(Arc::clone(self.listener.insert(Arc::new(listener))))
     }
 
-    /// Takes connections no more, once nobody else holds the listener, and keeps the port.
+    /// Refuses connections once no other owner holds the listener, and keeps the port reserved.
     pub(crate) fn close(&mut self) {
-        self.stop();
-        if self.anchor.is_none() {
-            match bound(self.address) {
-                Ok(anchor) => self.anchor = Some(anchor),
+        self.stop_listener();
+        if self.reservation.is_none() {
+            match bind_socket(self.address) {
+                Ok(reservation) => self.reservation = Some(reservation),
                 Err(error) => {
-                    tracing::warn!(address = %self.address, %error, "port not kept while it refuses");
+                    tracing::warn!(address = %self.address, %error, "port not reserved while it refuses");
                 }
             }
         }
     }
 
-    /// Takes connections no more, and gives the port back.
-    pub(crate) fn give_back(&mut self) {
-        self.stop();
-        self.anchor = None;
+    /// Refuses connections and frees the port.
+    pub(crate) fn release(&mut self) {
+        self.stop_listener();
+        self.reservation = None;
     }
 
-    fn stop(&mut self) {
+    fn stop_listener(&mut self) {
         if let Some(listener) = self.listener.take() {
             stop_listening(&listener);
         }
@@ -121,22 +126,26 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.stop();
+        self.stop_listener();
     }
 }
 
-/// Has the kernel refuse connections at once. Closing the socket would not do where another process
-/// has a copy of it: one that somebody beside us is starting right now, between its fork and its exec.
+/// Makes the kernel refuse connections at once. Closing the socket is not enough if another process
+/// has a copy of it, such as a child process between its fork and its exec.
 pub(crate) fn stop_listening(listener: &TcpListener) {
-    // Where the system does not know it of a listener, closing has to do.
+    // If the system does not support it for a listener, closing the socket is what remains.
     let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }
 
-/// A listener on the address of an anchor, which lets it alone in.
-fn beside(anchor: &TcpSocket, address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    anchor.set_reuseaddr(true)?;
-    let listener = bound(address).and_then(|socket| socket.listen(backlog));
-    anchor.set_reuseaddr(false)?;
+/// Binds a listener to the address of a reservation, which admits no other socket.
+fn listen_beside(
+    reservation: &TcpSocket,
+    address: SocketAddr,
+    backlog: u32,
+) -> io::Result<TcpListener> {
+    reservation.set_reuseaddr(true)?;
+    let listener = bind_socket(address).and_then(|socket| socket.listen(backlog));
+    reservation.set_reuseaddr(false)?;
     listener
 }
 
@@ -149,34 +158,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_stays_our_own_while_it_refuses() {
+    async fn a_closed_port_stays_reserved() {
         let mut port = Port::bind(any(), 1).unwrap();
         let address = port.address();
-        let reached = async || for_address(address).unwrap().connect(address).await.is_ok();
+        let reached = async || new_socket(address).unwrap().connect(address).await.is_ok();
         for _ in 0..3 {
             assert!(reached().await);
             assert!(
-                bound(address).and_then(|socket| socket.listen(1)).is_err(),
+                bind_socket(address).and_then(|socket| socket.listen(1)).is_err(),
                 "while it listens"
             );
-            // As a process has it that is being started.
+            // A child process has such a copy while it starts.
             let copy = SockRef::from(&*port.open(1).unwrap()).try_clone().unwrap();
             port.close();
             assert!(!reached().await);
             drop(copy);
-            if Port::BESIDE {
-                assert!(bound(address).is_err(), "while it refuses");
+            if Port::CAN_LISTEN_BESIDE {
+                assert!(bind_socket(address).is_err(), "while it refuses");
             }
             port.open(1).unwrap();
         }
-        port.give_back();
-        bound(address).unwrap().listen(1).unwrap();
+        port.release();
+        bind_socket(address).unwrap().listen(1).unwrap();
     }
 
     #[tokio::test]
-    async fn a_reserved_port_and_one_of_a_listener_open_and_close_too() {
-        let listener = bound(any()).unwrap().listen(1).unwrap();
-        for mut port in [Port::reserve(any()).unwrap(), Port::of(listener).unwrap()] {
+    async fn reserved_ports_and_ports_of_listeners_reopen() {
+        let listener = bind_socket(any()).unwrap().listen(1).unwrap();
+        for mut port in [Port::reserve(any()).unwrap(), Port::from_listener(listener).unwrap()] {
             for _ in 0..3 {
                 let listener = port.open(1).unwrap();
                 assert_eq!(listener.local_addr().unwrap(), port.address());

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::modbus::server::BACKLOG;
-use crate::net::http::{ListenerPause, bind};
+use crate::net::http::{ListenerPause, bind_listener};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::outbound::{HostAddress, Peer, PeerKind};
@@ -45,7 +45,7 @@ pub struct PeerContext {
     pub seed: u64,
 }
 
-/// An error that keeps the peers from starting. No listener and no task is left behind.
+/// An error that prevents the peers from starting. No listener and no task is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum PeersError {
     /// A slave's address cannot be bound.
@@ -53,9 +53,9 @@ pub enum PeersError {
     BindSlave {
         /// The slave.
         name: Arc<str>,
-        /// Where it was to listen.
+        /// The address that it should listen on.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// A target's address cannot be bound.
@@ -65,41 +65,41 @@ pub enum PeersError {
     BindTarget {
         /// The target.
         name: Arc<str>,
-        /// Where it was to listen.
+        /// The address that it should listen on.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A unit's layout makes no bank.
-    #[error("slave `{slave}`, unit {unit}: {}", all(errors))]
+    /// A unit's layout is invalid.
+    #[error("slave `{slave}`, unit {unit}: {}", joined(errors))]
     Layout {
         /// The slave.
         slave: Arc<str>,
         /// The unit id.
         unit: u8,
-        /// Everything that is wrong with it.
+        /// All mistakes of the layout.
         errors: Vec<Problem>,
     },
-    /// A TLS target gets no certificate.
+    /// A TLS target cannot get a certificate.
     #[error("no certificate for the HTTP targets: {0}")]
     Certificate(#[from] CertificateError),
 }
 
-fn all(errors: &[Problem]) -> String {
+fn joined(errors: &[Problem]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The slaves and targets of a house. Dropping this aborts their tasks and closes their listeners;
-/// [`Peers::close`] also waits until they are gone.
+/// [`Peers::close`] also waits until they have ended.
 #[derive(Debug)]
 pub struct Peers {
     slaves: Vec<SlaveServer>,
     targets: Vec<(Arc<Target>, TargetServer)>,
-    known: Vec<Peer>,
+    peer_list: Vec<Peer>,
     roots: Vec<CertificateDer<'static>>,
     registry: ConnectionRegistry,
-    /// The tasks of the slaves' listeners. They are ended before the connections, because they add
-    /// to these.
+    /// The tasks of the slaves' listeners. They are aborted before the connections, because they
+    /// add to these.
     supervisors: Tasks,
     connections: Arc<Tasks>,
 }
@@ -118,11 +118,11 @@ struct BoundTarget {
 }
 
 impl Peers {
-    /// Binds every listener, and only then serves the targets; slaves wait for [`Peers::start`],
-    /// and connections to them meanwhile wait with the kernel.
+    /// Binds every listener, and only then serves the targets. Slaves are served from
+    /// [`Peers::start`] on; until then the kernel holds connections to them.
     ///
     /// # Errors
-    /// [`PeersError`] names what cannot be built.
+    /// [`PeersError`] names the peer that cannot be built.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -131,12 +131,17 @@ impl Peers {
         targets: &[TargetPlan],
         context: PeerContext,
     ) -> Result<Self, PeersError> {
-        let mut known = Vec::new();
+        let mut peer_list = Vec::new();
         let slaves = slaves
             .iter()
             .map(|plan| {
                 let server = SlaveServer::bind(plan, &context)?;
-                known.push(peer(PeerKind::Slave, &plan.name, server.slave.address(), &plan.hosts));
+                peer_list.push(peer(
+                    PeerKind::Slave,
+                    &plan.name,
+                    server.slave.address(),
+                    &plan.hosts,
+                ));
                 Ok(server)
             })
             .collect::<Result<Vec<_>, PeersError>>()?;
@@ -147,7 +152,7 @@ impl Peers {
             let tls = certificate.map(|certificate| certificate.acceptor);
             let target = BoundTarget::bind(plan, tls, &context)?;
             let address = target.target.address();
-            known.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
+            peer_list.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
             bound.push(target);
         }
         let registry = ConnectionRegistry::new(context.clock.activity().clone());
@@ -155,7 +160,7 @@ impl Peers {
         Ok(Self {
             slaves,
             targets: targets.collect::<Result<_, _>>()?,
-            known,
+            peer_list,
             roots,
             registry,
             supervisors: Tasks::default(),
@@ -163,104 +168,105 @@ impl Peers {
         })
     }
 
-    /// Serves the slaves, and returns when each listener is open or closed as the rules say.
+    /// Serves the slaves, and returns when each listener is open or closed as the fault rules
+    /// require.
     pub async fn start(&self) {
         for SlaveServer { slave, port } in &self.slaves {
             let (slave, port) = (Arc::clone(slave), Arc::clone(port));
-            let motions = slave.clock().activity().clone();
+            let activity = slave.clock().activity().clone();
             let connections = Arc::clone(&self.connections);
             let mut supervisor = Supervisor::new(slave, port, self.registry.clone(), connections);
-            let asked = supervisor.follow().await;
-            self.supervisors.spawn(motions.track(supervisor.run(asked)));
+            let rules_state = supervisor.apply_rules().await;
+            self.supervisors.spawn(activity.track(supervisor.run(rules_state)));
         }
     }
 
-    /// Ends everything under way and drops all connections, waits until nothing of it is left, and
-    /// puts registers, routes, transaction ids and received requests back to the start. Listeners
-    /// stay. [`Peers::start`] goes on from there, once clock and rules are back at the start too;
-    /// until the returned value is dropped, whoever connects to a target waits.
+    /// Aborts all tasks, drops all connections, waits until they have ended, and resets registers,
+    /// routes and received requests. Listeners stay. [`Peers::start`] continues once the clock and
+    /// the rules are reset too. New connections to targets wait until the returned value is
+    /// dropped.
     pub async fn stop(&self) -> Vec<ListenerPause> {
-        self.supervisors.end_all().await;
-        self.connections.end_all().await;
+        self.supervisors.abort_all().await;
+        self.connections.abort_all().await;
         for server in &self.slaves {
             server.slave.reset();
         }
-        let mut paused = Vec::with_capacity(self.targets.len());
+        let mut pauses = Vec::with_capacity(self.targets.len());
         for (target, server) in &self.targets {
-            paused.push(server.pause().await);
+            pauses.push(server.pause().await);
             target.reset();
         }
-        paused
+        pauses
     }
 
     /// Ends everything, and waits until no task, connection or listener is left.
     pub async fn close(&self) {
-        let _paused = self.stop().await;
+        let _pauses = self.stop().await;
         for (_, server) in &self.targets {
             server.close().await;
         }
-        self.lose_ports();
+        self.release_ports();
     }
 
-    /// Closes the slaves' listeners; their supervisors, which hold them too, go with the tasks.
-    fn lose_ports(&self) {
+    /// Frees the slaves' ports. Their supervisors, which hold them too, end with their tasks.
+    fn release_ports(&self) {
         for server in &self.slaves {
-            server.port.lock().give_back();
+            server.port.lock().release();
         }
     }
 
-    /// The registry of connections between two endpoints of the house.
+    /// Returns the registry of connections between two endpoints of the house.
     #[must_use]
     pub fn connections(&self) -> &ConnectionRegistry {
         &self.registry
     }
 
-    /// The slaves and targets by the hosts that actions use for them.
+    /// Returns the slaves and targets with the hosts that actions use for them.
     #[must_use]
-    pub fn known(&self) -> &[Peer] {
-        &self.known
+    pub fn peer_list(&self) -> &[Peer] {
+        &self.peer_list
     }
 
-    /// The root certificates of the TLS targets.
+    /// Returns the root certificates of the TLS targets.
     #[must_use]
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.roots
     }
 
-    /// The slaves, in the order of the scenario.
+    /// Returns the slaves, in the order of the scenario.
     pub fn slaves(&self) -> impl Iterator<Item = &Arc<Slave>> {
         self.slaves.iter().map(|server| &server.slave)
     }
 
-    /// A slave, by name.
+    /// Returns a slave by name. `None` if there is none.
     #[must_use]
     pub fn slave(&self, name: &str) -> Option<&Arc<Slave>> {
         self.slaves().find(|slave| slave.name() == name)
     }
 
-    /// The targets, in the order of the scenario.
+    /// Returns the targets, in the order of the scenario.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
         self.targets.iter().map(|(target, _)| target)
     }
 
-    /// A target, by name.
+    /// Returns a target by name. `None` if there is none.
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
         self.targets().find(|target| target.name() == name)
     }
 
-    /// Waits until every listener follows the rules of this generation
+    /// Waits until every listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
-    pub async fn applied(&self, generation: u64) {
+    pub async fn wait_applied(&self, generation: u64) {
         for slave in self.slaves() {
-            slave.applied(generation).await;
+            slave.wait_applied(generation).await;
         }
     }
 }
 
 impl Drop for Peers {
     fn drop(&mut self) {
-        self.lose_ports();
+        self.release_ports();
     }
 }
 
@@ -286,14 +292,17 @@ impl BoundTarget {
             address: plan.listen,
             source,
         };
-        let listener = bind(plan.listen).map_err(failed)?;
+        let listener = bind_listener(plan.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { target: Arc::new(Target::new(plan, address, context)), listener, tls })
     }
 
-    fn serve(self, links: &ConnectionRegistry) -> Result<(Arc<Target>, TargetServer), PeersError> {
+    fn serve(
+        self,
+        connections: &ConnectionRegistry,
+    ) -> Result<(Arc<Target>, TargetServer), PeersError> {
         let Self { target, listener, tls } = self;
-        let server = TargetServer::start(Arc::clone(&target), listener, tls, links.clone());
+        let server = TargetServer::start(Arc::clone(&target), listener, tls, connections.clone());
         let server = server.map_err(|source| PeersError::BindTarget {
             name: target.name().into(),
             address: target.address(),

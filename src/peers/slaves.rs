@@ -1,8 +1,9 @@
 //! Simulated Modbus slaves: units behind a real TCP listener.
 //!
-//! [`Slave`] is the door for those who look at and set registers. Its listener opens and closes with
-//! the rules ([`listener`]); each accepted connection is one task ([`crate::modbus`]) that reads
-//! requests, gives each unit its turns ([`session`]), and sends what became of them.
+//! [`Slave`] is the interface for the control plane and for tests, which read and set registers.
+//! Its listener opens and closes with the fault rules ([`listener`]). Each accepted connection is
+//! one task ([`crate::modbus::server`]) that reads requests, lets the units answer them one at a
+//! time ([`session`]), and sends the replies.
 
 mod listener;
 mod session;
@@ -20,7 +21,7 @@ use super::{PeerContext, PeersError};
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::modbus::bank::{Bank, Table, UnitLayout, WriteLog};
+use crate::modbus::bank::{Bank, PokeError, Table, UnitLayout, WriteRecord};
 use crate::problem::Problem;
 use crate::rng::RandomStream;
 use crate::scenario::SlavePlan;
@@ -41,28 +42,46 @@ pub struct Slave {
     engine: Arc<Engine>,
     journal: Arc<Journal>,
     listening: AtomicBool,
-    /// The generation of the rules that the listener follows.
+    /// The generation of the fault rules that the listener follows.
     applied: watch::Sender<u64>,
 }
 
-/// What answers under one unit id.
+/// The reason why [`Slave::poke`] refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlavePokeError {
+    /// The unit does not exist.
+    #[error("slave {slave} has no unit {unit}; it has {units:?}")]
+    NoUnit {
+        /// The slave.
+        slave: Arc<str>,
+        /// The unit id.
+        unit: u8,
+        /// The unit ids of the slave.
+        units: Vec<u8>,
+    },
+    /// The registers cannot be set.
+    #[error(transparent)]
+    Registers(#[from] PokeError),
+}
+
+/// A unit of a slave.
 #[derive(Debug)]
 struct SlaveUnit {
     id: u8,
     layout: UnitLayout,
-    /// Held for the length of one request, never across an await.
+    /// Held for the duration of one request, never across an await.
     bank: Mutex<Bank>,
 }
 
 impl Slave {
-    /// The slave of a plan, bound to `address`.
+    /// Creates the slave of a plan, bound to `address`.
     pub(super) fn new(
         plan: &SlavePlan,
         address: SocketAddr,
         context: &PeerContext,
     ) -> Result<Self, PeersError> {
         let units = plan.units.iter().map(|(id, layout)| {
-            let bank = bank(&plan.name, *id, layout, context.seed).map_err(|errors| {
+            let bank = new_bank(&plan.name, *id, layout, context.seed).map_err(|errors| {
                 PeersError::Layout { slave: Arc::clone(&plan.name), unit: *id, errors }
             })?;
             Ok(SlaveUnit { id: *id, layout: layout.clone(), bank: Mutex::new(bank) })
@@ -84,71 +103,75 @@ impl Slave {
         })
     }
 
-    /// Its name in the scenario.
+    /// Returns the name in the scenario.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it listens, or would if no rule had it refuse.
+    /// Returns the address that it listens on, or would listen on if no rule made it refuse.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its unit ids, ascending.
+    /// Returns its unit ids, ascending.
     pub fn units(&self) -> impl Iterator<Item = u8> {
         self.units.iter().map(|unit| unit.id)
     }
 
-    /// `count` registers from `address` on, or bits as 0 and 1, as a client would read them now;
-    /// none where the unit or one of them does not exist.
+    /// Returns `count` registers from `address` on, or bits as 0 and 1, as a client would read them
+    /// now. `None` if the unit or one of them does not exist.
     #[must_use]
     pub fn peek(&self, unit: u8, table: Table, address: u16, count: u16) -> Option<Vec<u16>> {
         let mut bank = self.unit(unit)?.bank();
         bank.peek(table, address, count, self.clock.now())
     }
 
-    /// Sets registers from `address` on, or bits by 0 and 1, whatever access clients have.
+    /// Sets registers from `address` on, or bits by 0 and 1, regardless of the access of clients.
     ///
     /// # Errors
-    /// A message where the unit or one of them does not exist, or cannot be set.
-    pub fn poke(&self, unit: u8, table: Table, address: u16, words: &[u16]) -> Result<(), String> {
-        let known = self.unit(unit).ok_or_else(|| {
-            format!(
-                "slave {} has no unit {unit}; it has {:?}",
-                self.name,
-                self.units().collect::<Vec<_>>()
-            )
+    /// [`SlavePokeError`] if the unit or one of them does not exist, or cannot be set.
+    pub fn poke(
+        &self,
+        unit: u8,
+        table: Table,
+        address: u16,
+        words: &[u16],
+    ) -> Result<(), SlavePokeError> {
+        let unit = self.unit(unit).ok_or_else(|| SlavePokeError::NoUnit {
+            slave: Arc::clone(&self.name),
+            unit,
+            units: self.units().collect(),
         })?;
-        let mut bank = known.bank();
-        bank.poke(table, address, words, self.clock.now())
+        let mut bank = unit.bank();
+        Ok(bank.poke(table, address, words, self.clock.now())?)
     }
 
-    /// The newest writes to a unit, oldest first; none where there is no such unit.
+    /// Returns the newest writes to a unit, oldest first. `None` if there is no such unit.
     #[must_use]
-    pub fn writes(&self, unit: u8) -> Option<Vec<WriteLog>> {
+    pub fn writes(&self, unit: u8) -> Option<Vec<WriteRecord>> {
         Some(self.unit(unit)?.bank().writes().cloned().collect())
     }
 
-    /// Waits until the listener follows the rules of this generation
+    /// Waits until the listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
-    pub async fn applied(&self, generation: u64) {
-        // The sender is a field of this, so it cannot close.
+    pub async fn wait_applied(&self, generation: u64) {
+        // The sender is a field of `self`, so it cannot close.
         let _ = self.applied.subscribe().wait_for(|applied| *applied >= generation).await;
     }
 
-    /// All registers and coils back to their first values.
+    /// Resets all registers and coils to their first values.
     pub fn reset(&self) {
         for unit in &self.units {
-            // A layout that made a bank once makes it again.
-            if let Ok(bank) = bank(&self.name, unit.id, &unit.layout, self.seed) {
+            // A layout that was valid once is valid again.
+            if let Ok(bank) = new_bank(&self.name, unit.id, &unit.layout, self.seed) {
                 *unit.bank() = bank;
             }
         }
     }
 
-    /// Whether it takes connections: false while a rule has it refuse.
+    /// Returns true if it accepts connections: false while a rule makes it refuse.
     #[must_use]
     pub fn is_listening(&self) -> bool {
         self.listening.load(Ordering::Acquire)
@@ -170,6 +193,6 @@ impl SlaveUnit {
     }
 }
 
-fn bank(slave: &str, unit: u8, layout: &UnitLayout, seed: u64) -> Result<Bank, Vec<Problem>> {
+fn new_bank(slave: &str, unit: u8, layout: &UnitLayout, seed: u64) -> Result<Bank, Vec<Problem>> {
     Bank::new(layout, seed, RandomStream::named(slave).child(u64::from(unit)))
 }

@@ -1,8 +1,8 @@
-//! HTTP targets: small servers that actions hit, with answers from the scenario.
+//! HTTP targets: small servers that actions call, with replies from the scenario.
 //!
-//! A request takes its answer when it was received whole: a route that goes through several answers
-//! moves on then, in the order of arrival, however long each of them takes. What an answer that a rule
-//! replaces does to its route: FAULT-2.
+//! A request takes its reply when it was received as a whole. A route with several replies advances
+//! then, in the order of arrival, independent of the latency of each reply. FAULT-2 rules the
+//! effect of a fault that replaces a reply.
 
 mod server;
 mod tls;
@@ -21,7 +21,7 @@ pub(super) use self::tls::TargetCertificate;
 use super::PeerContext;
 use crate::clock::Clock;
 use crate::fault::{ActionCall, Engine, TargetEffect, TargetRequest};
-use crate::journal::{Event, Journal, shortened};
+use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::net::inflight::ActionOrigin;
 use crate::scenario::{TargetPlan, TargetReply, TargetRoute};
@@ -41,8 +41,8 @@ pub struct Target {
 
 #[derive(Debug, Default)]
 struct TargetState {
-    /// Of each route, how many of its answers were taken.
-    taken: Vec<usize>,
+    /// The number of replies taken, for each route.
+    replies_taken: Vec<usize>,
     received: VecDeque<ReceivedHttpRequest>,
 }
 
@@ -57,32 +57,32 @@ pub struct ReceivedHttpRequest {
     pub path: String,
     /// The headers, in order.
     pub headers: Vec<(String, String)>,
-    /// The body, as text; what is no UTF-8 is replaced.
+    /// The body as text; bytes that are no UTF-8 are replaced.
     pub body: String,
-    /// The status of the answer; none where none is sent.
+    /// The status of the reply. `None` if no reply is sent.
     pub status: Option<u16>,
-    /// The device whose action sent it, where one of the house's did.
+    /// The device whose action sent the request. `None` if it came from outside the house.
     pub device: Option<Arc<str>>,
-    /// That action.
+    /// The action that sent the request.
     pub action: Option<Arc<str>>,
 }
 
-/// What a target does about a request.
+/// The reply to a request, and the delay before it.
 #[derive(Debug)]
 struct RouteReply {
     delay: Duration,
-    outcome: Answered,
+    outcome: ReplyOutcome,
 }
 
 #[derive(Debug, Clone)]
-enum Answered {
+enum ReplyOutcome {
     Reply(TargetReply),
     Reset,
     Hang,
     BadContentLength(TargetReply),
 }
 
-impl Answered {
+impl ReplyOutcome {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Reply(reply) | Self::BadContentLength(reply) => Some(reply.status),
@@ -92,7 +92,7 @@ impl Answered {
 }
 
 impl Target {
-    /// The target of a plan, bound to `address`.
+    /// Creates the target of a plan, bound to `address`.
     pub(super) fn new(plan: &TargetPlan, address: SocketAddr, context: &PeerContext) -> Self {
         Self {
             name: Arc::clone(&plan.name),
@@ -106,65 +106,66 @@ impl Target {
         }
     }
 
-    /// Its name in the scenario.
+    /// Returns the name in the scenario.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL without a path.
+    /// Returns its URL without a path.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
-    /// The newest requests it received, at most [`limits::TARGET_REQUESTS`], oldest first.
+    /// Returns the newest requests that it received, at most [`limits::TARGET_REQUESTS`], oldest
+    /// first.
     #[must_use]
-    pub fn received(&self) -> Vec<ReceivedHttpRequest> {
+    pub fn received_requests(&self) -> Vec<ReceivedHttpRequest> {
         self.state().received.iter().cloned().collect()
     }
 
-    /// How many requests it remembers.
+    /// Returns the number of requests that it holds.
     #[must_use]
-    pub fn remembered(&self) -> usize {
+    pub fn received_count(&self) -> usize {
         self.state().received.len()
     }
 
-    /// Forgets the requests it received; its routes stay where they are.
-    pub fn forget(&self) {
+    /// Discards the received requests. Its routes keep their position.
+    pub fn clear_received(&self) {
         self.state().received.clear();
     }
 
-    /// Back to the start: no requests received, every route at its first answer.
+    /// Resets the target: no received requests, every route at its first reply.
     pub fn reset(&self) {
         *self.state() = TargetState::default();
     }
 
-    /// Receives a request: remembers it, asks the rules, and takes an answer.
+    /// Receives a request: stores it, evaluates the fault rules, and takes a reply.
     fn receive(
         &self,
         mut request: ReceivedHttpRequest,
-        caller: Option<&ActionOrigin>,
+        origin: Option<&ActionOrigin>,
     ) -> RouteReply {
         let path = request.path.split('?').next().unwrap_or_default();
         let verdict = self.engine.target(&TargetRequest {
             target: &self.name,
             method: &request.method,
             path,
-            from: caller.map(ActionCall::from),
+            from: origin.map(ActionCall::from),
         });
         let mut state = self.state();
         let route = self.routes.iter().position(|route| route.matches(&request.method, path));
         let replaced =
             matches!(verdict.effect, Some(TargetEffect::Status(_) | TargetEffect::Reset));
         let reply = route.map_or_else(not_found, |route| {
-            let taken = state.taken_of(route);
+            let taken = state.replies_taken_of(route);
             let replies = &self.routes[route].replies;
             let reply = replies.get(*taken % replies.len().max(1)).cloned();
             *taken += usize::from(!replaced);
@@ -172,30 +173,31 @@ impl Target {
         });
         let delay = reply.latency.saturating_add(verdict.delay);
         let outcome = match verdict.effect {
-            Some(TargetEffect::Status(status)) => Answered::Reply(plain(status)),
-            Some(TargetEffect::Reset) => Answered::Reset,
-            Some(TargetEffect::Hang) => Answered::Hang,
-            Some(TargetEffect::BadContentLength) => Answered::BadContentLength(reply),
-            // The engine has added the delays up, and asks the connector about the others.
+            Some(TargetEffect::Status(status)) => ReplyOutcome::Reply(empty_reply(status)),
+            Some(TargetEffect::Reset) => ReplyOutcome::Reset,
+            Some(TargetEffect::Hang) => ReplyOutcome::Hang,
+            Some(TargetEffect::BadContentLength) => ReplyOutcome::BadContentLength(reply),
+            // The engine has added the delays up, and evaluates the other effects for the
+            // connector.
             Some(TargetEffect::Delay(_) | TargetEffect::Connect(_)) | None => {
-                Answered::Reply(reply)
+                ReplyOutcome::Reply(reply)
             }
         };
         request.status = outcome.status();
-        state.remember(request);
+        state.store(request);
         RouteReply { delay, outcome }
     }
 
-    /// A request whose body was too large: remembered without it.
-    fn refuse(&self, mut request: ReceivedHttpRequest, status: u16) {
+    /// Stores a request whose body was too large, without its body.
+    fn store_refused(&self, mut request: ReceivedHttpRequest, status: u16) {
         request.status = Some(status);
-        self.state().remember(request);
+        self.state().store(request);
     }
 
-    fn explain(&self, method: String, path: String, status: u16) {
+    fn record_reply(&self, method: String, path: String, status: u16) {
         let target = Arc::clone(&self.name);
-        let (method, path) = (shortened(method), shortened(path));
-        self.journal.write(Event::TargetRequest { target, method, path, status });
+        let (method, path) = (truncate_text(method), truncate_text(path));
+        self.journal.record(Event::TargetRequest { target, method, path, status });
     }
 
     fn state(&self) -> MutexGuard<'_, TargetState> {
@@ -204,14 +206,14 @@ impl Target {
 }
 
 impl TargetState {
-    fn taken_of(&mut self, route: usize) -> &mut usize {
-        if self.taken.len() <= route {
-            self.taken.resize(route + 1, 0);
+    fn replies_taken_of(&mut self, route: usize) -> &mut usize {
+        if self.replies_taken.len() <= route {
+            self.replies_taken.resize(route + 1, 0);
         }
-        &mut self.taken[route]
+        &mut self.replies_taken[route]
     }
 
-    fn remember(&mut self, request: ReceivedHttpRequest) {
+    fn store(&mut self, request: ReceivedHttpRequest) {
         if self.received.len() == limits::TARGET_REQUESTS {
             self.received.pop_front();
         }
@@ -219,10 +221,10 @@ impl TargetState {
     }
 }
 
-fn plain(status: u16) -> TargetReply {
+fn empty_reply(status: u16) -> TargetReply {
     TargetReply { status, headers: Vec::new(), body: String::new(), latency: Duration::ZERO }
 }
 
 fn not_found() -> TargetReply {
-    plain(404)
+    empty_reply(404)
 }

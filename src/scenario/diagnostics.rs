@@ -10,6 +10,7 @@ use serde_json::json;
 use super::path::FieldPath;
 use super::tree::{Duplicate, InvalidScalar, Node, Span};
 use crate::limits;
+use crate::problem::Problem;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +189,16 @@ impl Diagnostic {
     }
 }
 
-/// `path: message; help`, as the control plane shows it.
+impl Diagnostic {
+    /// Drops the span and the suggestion; the help says what was probably meant.
+    fn into_problem(self) -> Problem {
+        let advice: Vec<String> = self.advice().collect();
+        let help = (!advice.is_empty()).then(|| advice.join("; "));
+        Problem { message: self.full_message(), help, path: self.path }
+    }
+}
+
+/// Formats as `path: message; help`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
@@ -325,27 +335,17 @@ impl Mistakes {
         self.list.len()
     }
 
-    /// As lines without places, for what came without a file.
-    pub fn into_lines(self) -> Vec<String> {
+    /// Returns the mistakes without their spans, for a document that did not come from a file. If
+    /// some were not kept, the last problem says how many.
+    pub fn into_problems(self) -> Vec<Problem> {
         let root = Node::from_json(&serde_json::Value::Null);
-        let line = |mistake: Mistake| mistake.place_in(&root).to_string();
-        let mut lines: Vec<_> = self.list.into_iter().map(line).collect();
+        let problem = |mistake: Mistake| mistake.place_in(&root).into_problem();
+        let mut problems: Vec<_> = self.list.into_iter().map(problem).collect();
         if self.more > 0 {
-            lines.push(format!("and {} more", self.more));
+            problems.push(Problem::of_document(format!("and {} more", self.more)));
         }
-        lines
+        problems
     }
-}
-
-/// Text from the file as a message shows it: on one line, and not a megabyte of it.
-pub(super) fn shortened(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut short: String = text.chars().take(SHOWN).map(clean).collect();
-    if text.len() > short.len() && text.chars().nth(SHOWN).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 /// The known word that was probably meant.
@@ -389,6 +389,7 @@ fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notation::shortened;
 
     #[test]
     fn the_nearest_word_is_near() {

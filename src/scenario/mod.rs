@@ -38,6 +38,7 @@ use self::tree::Node;
 pub use self::tree::Span;
 use crate::fault::Rule;
 use crate::limits;
+use crate::problem::Problem;
 
 /// Reads a scenario. `file_name` is what mistakes are reported under; paths in it (`actions_file`)
 /// start from `base_dir`, and are refused where there is none.
@@ -173,7 +174,7 @@ pub fn rule_from_json(
     value: &serde_json::Value,
     house: &Scenario,
     default_id: &str,
-) -> Result<Rule, Vec<String>> {
+) -> Result<Rule, Vec<Problem>> {
     let mut mistakes = Mistakes::default();
     let walked =
         structure::walk(&Node::from_json(value), schema::definition("Rule"), &mut mistakes);
@@ -181,7 +182,7 @@ pub fn rule_from_json(
         .and_then(|raw| lower::single_rule(&raw, default_id, house, &mut mistakes));
     match rule {
         Some(rule) if mistakes.is_empty() => Ok(rule),
-        _ => Err(mistakes.into_lines()),
+        _ => Err(mistakes.into_problems()),
     }
 }
 

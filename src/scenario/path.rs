@@ -102,7 +102,7 @@ impl fmt::Display for FieldPath {
                     if !key.is_empty() && key.len() <= 64 && key.chars().all(plain) {
                         f.write_str(key)?;
                     } else {
-                        write!(f, "{:?}", super::diagnostics::shortened(key))?;
+                        write!(f, "{:?}", crate::notation::shortened(key))?;
                     }
                 }
             }

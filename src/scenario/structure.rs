@@ -4,12 +4,13 @@
 //! is right of the tree in the shape serde decodes. What is wrong is left out there: a mistake in
 //! one place does not hide those of another.
 
+use crate::notation::shortened;
 use std::collections::HashMap;
 
 use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
-use super::diagnostics::{Mistake, Mistakes, nearest, one_of, shortened};
+use super::diagnostics::{Mistake, Mistakes, nearest, one_of};
 use super::path::{FieldPath, Segment};
 use super::raw::{scalar_named, scalar_with_pattern};
 use super::schema;

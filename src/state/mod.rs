@@ -141,7 +141,7 @@ impl StateDir {
 
     /// Refuses what belongs to another house: its numbers would not go on from those of this one.
     fn check(&self, house: &HouseState, scenario: &Scenario) -> Result<(), StateError> {
-        let devices = ids(scenario);
+        let devices = device_ids(scenario);
         let what = if house.seed != scenario.seed {
             format!("its seed is {}, that of the scenario {}", house.seed, scenario.seed)
         } else if let Some(start) = scenario.start.filter(|start| *start != house.start) {
@@ -201,6 +201,6 @@ impl StateDir {
 
 /// The ids of a scenario's devices.
 #[must_use]
-pub fn ids(scenario: &Scenario) -> BTreeSet<String> {
+pub fn device_ids(scenario: &Scenario) -> BTreeSet<String> {
     scenario.devices.iter().map(|plan| plan.identity.id.to_string()).collect()
 }

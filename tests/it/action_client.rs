@@ -1,5 +1,5 @@
-//! The requests of actions against peers that say exactly what a test tells them: every result code
-//! by the bytes that mean it.
+//! The action client against peers whose bytes a test chooses: every result code by the bytes that
+//! cause it.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use wwsim::outbound::Policy;
 
 use crate::harness::FreePort;
 use crate::peers_harness::{
-    End, Plan, SECOND, always, get, is_frame, is_http, on_slave, reply, route, slave, stranger,
-    target, write,
+    ConnectionEnd, PeersPlan, SECOND, always, get, is_frame, is_http, on_slave, outside_peer,
+    reply, route, slave, target, write,
 };
 
-fn open() -> Plan {
-    Plan { policy: Policy::Loopback, ..Plan::default() }
+fn loopback_plan() -> PeersPlan {
+    PeersPlan { policy: Policy::Loopback, ..PeersPlan::default() }
 }
 
-/// The code of a write of 0x1234 to register 10, answered with what `answer` makes of it.
-async fn modbus(answer: fn(&[u8]) -> Vec<Vec<u8>>, end: End) -> i32 {
-    let rig = open().start().await;
-    let (peer, task) = stranger(is_frame, answer, end).await;
-    let ids = rig.call(&[write("127.0.0.1", peer.port(), 10, 0x1234)]);
-    let code = rig.finished(ids[0]).await;
+/// Returns the code of a write of 0x1234 to register 10, answered with the result of `answer`.
+async fn modbus_code(answer: fn(&[u8]) -> Vec<Vec<u8>>, end: ConnectionEnd) -> i32 {
+    let fixture = loopback_plan().start().await;
+    let (peer, task) = outside_peer(is_frame, answer, end).await;
+    let ids = fixture.call(&[write("127.0.0.1", peer.port(), 10, 0x1234)]);
+    let code = fixture.finished(ids[0]).await;
     assert_eq!(task.await.unwrap()[2..], [0, 0, 0, 6, 1, 6, 0, 10, 0x12, 0x34]);
     code
 }
@@ -42,72 +42,94 @@ macro_rules! changed {
 
 // Ruling: RESULT-1.
 #[tokio::test]
-async fn each_modbus_code_is_told_by_the_bytes_of_the_reply() {
-    assert_eq!(modbus(|request| vec![request.to_vec()], End::Keep).await, 1);
-    assert_eq!(modbus(|_| vec![], End::Fin).await, -4);
-    assert_eq!(modbus(|_| vec![], End::Rst).await, -4);
-    assert_eq!(modbus(|request| vec![request[..7].to_vec()], End::Fin).await, -13);
-    assert_eq!(modbus(|request| vec![request[..11].to_vec()], End::Rst).await, -13);
-    assert_eq!(modbus(changed!(5 => 255), End::Keep).await, -2);
-    assert_eq!(modbus(|_| vec![vec![0, 0, 0, 0, 1, 0]], End::Keep).await, -2);
-    assert_eq!(modbus(changed!(5 => 1), End::Keep).await, -5);
-    assert_eq!(modbus(changed!(5 => 0), End::Keep).await, -5);
-    assert_eq!(modbus(changed!(3 => 1), End::Keep).await, -8);
-    assert_eq!(modbus(changed!(0 => 0x77), End::Keep).await, -9);
-    assert_eq!(modbus(changed!(6 => 2), End::Keep).await, -12);
-    assert_eq!(modbus(changed!(7 => 5), End::Keep).await, -10);
-    assert_eq!(modbus(changed!(9 => 11), End::Keep).await, -14);
-    assert_eq!(modbus(changed!(11 => 0x35), End::Keep).await, -14);
-    assert_eq!(modbus(|r| vec![r[..4].to_vec(), vec![0, 2, 1, 0x86]], End::Keep).await, -11);
-    assert_eq!(modbus(|r| vec![r[..4].to_vec(), vec![0, 4, 1, 6, 0, 10]], End::Keep).await, -13);
+async fn every_modbus_code_follows_from_the_bytes_of_the_reply() {
+    assert_eq!(modbus_code(|request| vec![request.to_vec()], ConnectionEnd::Keep).await, 1);
+    assert_eq!(modbus_code(|_| vec![], ConnectionEnd::Fin).await, -4);
+    assert_eq!(modbus_code(|_| vec![], ConnectionEnd::Rst).await, -4);
+    assert_eq!(modbus_code(|request| vec![request[..7].to_vec()], ConnectionEnd::Fin).await, -13);
+    assert_eq!(modbus_code(|request| vec![request[..11].to_vec()], ConnectionEnd::Rst).await, -13);
+    assert_eq!(modbus_code(changed!(5 => 255), ConnectionEnd::Keep).await, -2);
+    assert_eq!(modbus_code(|_| vec![vec![0, 0, 0, 0, 1, 0]], ConnectionEnd::Keep).await, -2);
+    assert_eq!(modbus_code(changed!(5 => 1), ConnectionEnd::Keep).await, -5);
+    assert_eq!(modbus_code(changed!(5 => 0), ConnectionEnd::Keep).await, -5);
+    assert_eq!(modbus_code(changed!(3 => 1), ConnectionEnd::Keep).await, -8);
+    assert_eq!(modbus_code(changed!(0 => 0x77), ConnectionEnd::Keep).await, -9);
+    assert_eq!(modbus_code(changed!(6 => 2), ConnectionEnd::Keep).await, -12);
+    assert_eq!(modbus_code(changed!(7 => 5), ConnectionEnd::Keep).await, -10);
+    assert_eq!(modbus_code(changed!(9 => 11), ConnectionEnd::Keep).await, -14);
+    assert_eq!(modbus_code(changed!(11 => 0x35), ConnectionEnd::Keep).await, -14);
+    assert_eq!(
+        modbus_code(|r| vec![r[..4].to_vec(), vec![0, 2, 1, 0x86]], ConnectionEnd::Keep).await,
+        -11
+    );
+    assert_eq!(
+        modbus_code(|r| vec![r[..4].to_vec(), vec![0, 4, 1, 6, 0, 10]], ConnectionEnd::Keep).await,
+        -13
+    );
     let surplus = |r: &[u8]| vec![r[..4].to_vec(), vec![0, 7], r[6..].to_vec(), vec![0]];
-    assert_eq!(modbus(surplus, End::Keep).await, -15);
-    assert_eq!(modbus(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 0]], End::Keep).await, -1);
-    assert_eq!(modbus(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 12]], End::Keep).await, -1);
-    assert_eq!(modbus(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 1]], End::Keep).await, -101);
-    assert_eq!(modbus(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 11]], End::Keep).await, -111);
+    assert_eq!(modbus_code(surplus, ConnectionEnd::Keep).await, -15);
+    assert_eq!(
+        modbus_code(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 0]], ConnectionEnd::Keep).await,
+        -1
+    );
+    assert_eq!(
+        modbus_code(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 12]], ConnectionEnd::Keep).await,
+        -1
+    );
+    assert_eq!(
+        modbus_code(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 1]], ConnectionEnd::Keep).await,
+        -101
+    );
+    assert_eq!(
+        modbus_code(|r| vec![r[..4].to_vec(), vec![0, 3, 1, 0x86, 11]], ConnectionEnd::Keep).await,
+        -111
+    );
 }
 
 #[tokio::test]
-async fn a_reply_in_single_bytes_and_with_more_behind_it_is_correct() {
+async fn a_reply_in_pieces_and_with_bytes_after_it_is_correct() {
     let bytewise = |request: &[u8]| request.iter().map(|byte| vec![*byte]).collect();
-    assert_eq!(modbus(bytewise, End::Keep).await, 1);
-    assert_eq!(modbus(|request| vec![[request, b"and more"].concat()], End::Rst).await, 1);
+    assert_eq!(modbus_code(bytewise, ConnectionEnd::Keep).await, 1);
+    assert_eq!(
+        modbus_code(|request| vec![[request, b"and more"].concat()], ConnectionEnd::Rst).await,
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_silent_peer_is_a_timeout_on_the_virtual_clock() {
-    let rig = open().start().await;
-    let (told, asked) = tokio::sync::oneshot::channel();
+    let fixture = loopback_plan().start().await;
+    let (received_sender, received) = tokio::sync::oneshot::channel();
     let answer = |_: &[u8]| {
-        told.send(()).unwrap();
+        received_sender.send(()).unwrap();
         vec![vec![0, 1, 0]]
     };
-    let (peer, _task) = stranger(is_frame, answer, End::Keep).await;
-    let ids = rig.call(&[write("127.0.0.1", peer.port(), 10, 1)]);
-    asked.await.unwrap();
-    rig.advance(Duration::from_millis(999)).await;
-    assert_eq!(rig.codes(&ids), [-1]);
-    rig.advance(Duration::from_millis(1)).await;
-    assert_eq!(rig.codes(&ids), [-3]);
-    assert_eq!(rig.status(ids[0]).exe_time, SECOND);
+    let (peer, _task) = outside_peer(is_frame, answer, ConnectionEnd::Keep).await;
+    let ids = fixture.call(&[write("127.0.0.1", peer.port(), 10, 1)]);
+    received.await.unwrap();
+    fixture.advance(Duration::from_millis(999)).await;
+    assert_eq!(fixture.codes(&ids), [-1]);
+    fixture.advance(Duration::from_millis(1)).await;
+    assert_eq!(fixture.codes(&ids), [-3]);
+    assert_eq!(fixture.status(ids[0]).exe_time, SECOND);
 }
 
 #[tokio::test]
 async fn every_request_has_a_transaction_id_of_its_own() {
-    let rig = open().start().await;
+    let fixture = loopback_plan().start().await;
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let (peer, task) = stranger(is_frame, |request| vec![request.to_vec()], End::Keep).await;
-        let ids = rig.call(&[write("127.0.0.1", peer.port(), 10, 1)]);
-        assert_eq!(rig.finished(ids[0]).await, 1);
+        let (peer, task) =
+            outside_peer(is_frame, |request| vec![request.to_vec()], ConnectionEnd::Keep).await;
+        let ids = fixture.call(&[write("127.0.0.1", peer.port(), 10, 1)]);
+        assert_eq!(fixture.finished(ids[0]).await, 1);
         seen.push(task.await.unwrap()[..2].to_vec());
     }
     assert_eq!(seen, [[0, 1], [0, 2], [0, 3]]);
 }
 
 #[tokio::test]
-async fn the_four_functions_stand_on_the_wire_as_specified() {
+async fn the_four_functions_are_encoded_as_specified() {
     let cases = [
         (json!({"func": 5, "type": "short", "value": "1"}), &[5, 0, 7, 0xFF, 0][..], 5),
         (json!({"func": 6, "type": "short", "value": "-2"}), &[6, 0, 7, 0xFF, 0xFE], 5),
@@ -119,62 +141,62 @@ async fn the_four_functions_stand_on_the_wire_as_specified() {
         ),
     ];
     for (mut fields, pdu, echo) in cases {
-        let rig = open().start().await;
+        let fixture = loopback_plan().start().await;
         let answer = move |request: &[u8]| {
             let mut reply = request[..7 + echo].to_vec();
             reply[5] = 6;
             vec![reply]
         };
-        let (peer, task) = stranger(is_frame, answer, End::Keep).await;
+        let (peer, task) = outside_peer(is_frame, answer, ConnectionEnd::Keep).await;
         let common = json!({"host": "localhost", "port": peer.port(), "unit_id": 17, "address": 7});
         fields.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
-        let ids = rig.call(&[json!({ "modbus": fields })]);
-        assert_eq!(rig.finished(ids[0]).await, 1, "{fields}");
+        let ids = fixture.call(&[json!({ "modbus": fields })]);
+        assert_eq!(fixture.finished(ids[0]).await, 1, "{fields}");
         let request = task.await.unwrap();
         assert_eq!(request[6..], [&[17][..], pdu].concat(), "{fields}");
     }
 }
 
 #[tokio::test]
-async fn nobody_listening_is_17() {
-    let rig = open().start().await;
+async fn a_refused_connection_is_17() {
+    let fixture = loopback_plan().start().await;
     let closed = FreePort::new();
-    let ids = rig.call(&[
+    let ids = fixture.call(&[
         write("127.0.0.1", closed.number(), 1, 1),
         get(&format!("http://127.0.0.1:{}/", closed.number())),
     ]);
-    assert_eq!(rig.finished(ids[1]).await, -17);
-    assert_eq!(rig.codes(&ids), [-17, -17]);
+    assert_eq!(fixture.finished(ids[1]).await, -17);
+    assert_eq!(fixture.codes(&ids), [-17, -17]);
 }
 
 // Ruling: RESULT-4.
 #[tokio::test]
-async fn a_denied_name_is_16_a_denied_address_17_and_the_journal_names_the_policy() {
+async fn a_denied_name_is_16_and_a_denied_address_17() {
     for policy in [Policy::Deny, Policy::Loopback] {
-        let rig = Plan { policy, ..Plan::default() }.start().await;
-        let ids = rig.call(&[
+        let fixture = PeersPlan { policy, ..PeersPlan::default() }.start().await;
+        let ids = fixture.call(&[
             write("pump.example", 502, 1, 1),
             write("192.0.2.1", 502, 1, 1),
             get("http://pump.example/"),
             get("https://192.0.2.1/"),
         ]);
-        rig.settle().await;
-        assert_eq!(rig.codes(&ids), [-16, -17, -16, -17]);
+        fixture.wait_quiescent().await;
+        assert_eq!(fixture.codes(&ids), [-16, -17, -16, -17]);
         let name = policy.name();
-        let denied = rig.journal.after(
+        let denied = fixture.journal.entries_after(
             0,
             9,
             |entry| matches!(&entry.event, Event::OutboundDenied { policy, .. } if *policy == name),
         );
         assert_eq!(denied.len(), 4);
-        assert!(rig.cause(ids[0]).contains(name), "{}", rig.cause(ids[0]));
+        assert!(fixture.cause(ids[0]).contains(name), "{}", fixture.cause(ids[0]));
     }
-    let rig = Plan::default().start().await;
-    assert_eq!(rig.code(write("localhost", 502, 1, 1)).await, -16, "localhost is a name, too");
+    let fixture = PeersPlan::default().start().await;
+    assert_eq!(fixture.code(write("localhost", 502, 1, 1)).await, -16, "localhost is a name, too");
 }
 
 #[tokio::test]
-async fn the_connector_of_an_action_fails_as_a_rule_says() {
+async fn a_rule_makes_the_connector_of_an_action_fail() {
     for (fault, code) in [
         (ConnectFault::Resolve, -16),
         (ConnectFault::Refused, -17),
@@ -186,121 +208,137 @@ async fn the_connector_of_an_action_fails_as_a_rule_says() {
         let rule = always("broken", Fault::Action(place, ActionEffect::Connect(fault)));
         let mut safe = target("safe", vec![route("/", 200, "")]);
         safe.tls = true;
-        let plan = Plan {
+        let plan = PeersPlan {
             slaves: vec![slave("pump")],
             targets: vec![target("bulb", vec![route("/", 200, "")]), safe],
             rules: vec![rule],
-            ..Plan::default()
+            ..PeersPlan::default()
         };
-        let rig = plan.start().await;
-        assert_eq!(rig.code(write("pump.local", 502, 1, 1)).await, code, "{fault:?}");
-        assert_eq!(rig.code(get("http://bulb.local/")).await, code, "{fault:?}");
-        assert_eq!(rig.code(get("https://safe.local/")).await, code, "{fault:?}");
-        assert_eq!(rig.engine.get("broken").unwrap().fired, 3);
-        assert!(rig.outcomes().is_empty(), "nothing was received");
-        assert!(rig.peers.targets().all(|target| target.received().is_empty()));
+        let fixture = plan.start().await;
+        assert_eq!(fixture.code(write("pump.local", 502, 1, 1)).await, code, "{fault:?}");
+        assert_eq!(fixture.code(get("http://bulb.local/")).await, code, "{fault:?}");
+        assert_eq!(fixture.code(get("https://safe.local/")).await, code, "{fault:?}");
+        assert_eq!(fixture.engine.get("broken").unwrap().fired, 3);
+        assert!(fixture.outcomes().is_empty(), "nothing was received");
+        assert!(fixture.peers.targets().all(|target| target.received_requests().is_empty()));
     }
 }
 
-/// The code of a GET answered with these bytes.
-async fn http(answer: &'static str, end: End) -> i32 {
-    let rig = open().start().await;
+/// Returns the code of a GET that is answered with these bytes.
+async fn http_code(answer: &'static str, end: ConnectionEnd) -> i32 {
+    let fixture = loopback_plan().start().await;
     let pieces = move |_: &[u8]| vec![answer.as_bytes().to_vec()];
-    let (peer, _task) = stranger(is_http, pieces, end).await;
-    let ids = rig.call(&[get(&format!("http://127.0.0.1:{}/a?b=c", peer.port()))]);
-    rig.finished(ids[0]).await
+    let (peer, _task) = outside_peer(is_http, pieces, end).await;
+    let ids = fixture.call(&[get(&format!("http://127.0.0.1:{}/a?b=c", peer.port()))]);
+    fixture.finished(ids[0]).await
 }
 
 // Ruling: RESULT-3, RESULT-6.
 #[tokio::test]
-async fn each_http_code_is_told_by_the_bytes_of_the_response() {
+async fn every_http_code_follows_from_the_bytes_of_the_response() {
     for (answer, end, code) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", End::Keep, 200),
-        ("HTTP/1.0 404 Not Found\r\n\r\nuntil it closes", End::Fin, 404),
-        ("HTTP/1.1 204 No Content\r\n\r\n", End::Keep, 204),
-        ("HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", End::Keep, 301),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ConnectionEnd::Keep, 200),
+        ("HTTP/1.0 404 Not Found\r\n\r\nuntil it closes", ConnectionEnd::Fin, 404),
+        ("HTTP/1.1 204 No Content\r\n\r\n", ConnectionEnd::Keep, 204),
+        (
+            "HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+            ConnectionEnd::Keep,
+            301,
+        ),
         (
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
-            End::Keep,
+            ConnectionEnd::Keep,
             503,
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-            End::Keep,
+            ConnectionEnd::Keep,
             200,
         ),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", End::Fin, -4),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", End::Rst, -4),
-        ("HTTP/1.1 200 OK\r\n\r\nuntil", End::Rst, -4),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", End::Fin, -4),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", End::Keep, -4),
-        ("HTTP/1.1 200 OK\r\nContent-Le", End::Fin, -4),
-        ("220 mail.example ESMTP\r\n\r\n", End::Keep, -4),
-        ("", End::Fin, -4),
-        ("", End::Rst, -4),
-        ("HTTP/1.1 100 Continue\r\n\r\n", End::Fin, -4),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", End::Rst, 200),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", End::Keep, 200),
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", End::Keep, 204),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", End::Keep, -20),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok", End::Keep, -20),
-        ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", End::Keep, -20),
-        ("HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\nok", End::Keep, -20),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n", End::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", ConnectionEnd::Fin, -4),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", ConnectionEnd::Rst, -4),
+        ("HTTP/1.1 200 OK\r\n\r\nuntil", ConnectionEnd::Rst, -4),
         (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-            End::Keep,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            ConnectionEnd::Fin,
+            -4,
+        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", ConnectionEnd::Keep, -4),
+        ("HTTP/1.1 200 OK\r\nContent-Le", ConnectionEnd::Fin, -4),
+        ("220 mail.example ESMTP\r\n\r\n", ConnectionEnd::Keep, -4),
+        ("", ConnectionEnd::Fin, -4),
+        ("", ConnectionEnd::Rst, -4),
+        ("HTTP/1.1 100 Continue\r\n\r\n", ConnectionEnd::Fin, -4),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", ConnectionEnd::Rst, 200),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", ConnectionEnd::Keep, 200),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", ConnectionEnd::Keep, 204),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+            ConnectionEnd::Keep,
             -20,
         ),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", End::Keep, 101),
-        ("HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok", End::Keep, -20),
-        ("HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", End::Fin, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok", ConnectionEnd::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", ConnectionEnd::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\nok", ConnectionEnd::Keep, -20),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            ConnectionEnd::Keep,
+            -20,
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            ConnectionEnd::Keep,
+            -20,
+        ),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", ConnectionEnd::Keep, 101),
+        ("HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok", ConnectionEnd::Keep, -20),
+        ("HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok", ConnectionEnd::Fin, -20),
     ] {
-        assert_eq!(http(answer, end).await, code, "{answer:?} then {end:?}");
+        assert_eq!(http_code(answer, end).await, code, "{answer:?} then {end:?}");
     }
 }
 
 // Ruling: ACTION-15.
 #[tokio::test]
-async fn a_body_counts_as_in_after_64_kib() {
-    let rig = open().start().await;
+async fn a_response_body_is_complete_after_64_kib() {
+    let fixture = loopback_plan().start().await;
     let endless = |_: &[u8]| {
         vec![b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec(), vec![b'x'; 65_536]]
     };
-    let (peer, _task) = stranger(is_http, endless, End::Keep).await;
-    let ids = rig.call(&[get(&format!("http://127.0.0.1:{}/", peer.port()))]);
-    assert_eq!(rig.finished(ids[0]).await, 200);
+    let (peer, _task) = outside_peer(is_http, endless, ConnectionEnd::Keep).await;
+    let ids = fixture.call(&[get(&format!("http://127.0.0.1:{}/", peer.port()))]);
+    assert_eq!(fixture.finished(ids[0]).await, 200);
 }
 
 #[tokio::test]
 async fn an_http_timeout_covers_the_whole_response() {
     for part in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"] {
-        let rig = open().start().await;
-        let (told, asked) = tokio::sync::oneshot::channel();
+        let fixture = loopback_plan().start().await;
+        let (received_sender, received) = tokio::sync::oneshot::channel();
         let answer = move |_: &[u8]| {
-            told.send(()).unwrap();
+            received_sender.send(()).unwrap();
             vec![part.as_bytes().to_vec()]
         };
-        let (peer, _task) = stranger(is_http, answer, End::Keep).await;
-        let ids = rig.call(&[get(&format!("http://127.0.0.1:{}/", peer.port()))]);
-        asked.await.unwrap();
-        rig.advance(SECOND).await;
-        assert_eq!(rig.codes(&ids), [-3], "{part:?}");
+        let (peer, _task) = outside_peer(is_http, answer, ConnectionEnd::Keep).await;
+        let ids = fixture.call(&[get(&format!("http://127.0.0.1:{}/", peer.port()))]);
+        received.await.unwrap();
+        fixture.advance(SECOND).await;
+        assert_eq!(fixture.codes(&ids), [-3], "{part:?}");
     }
 }
 
 // Ruling: ACTION-4, ACTION-5.
 #[tokio::test]
-async fn a_request_goes_out_with_its_own_headers_and_what_framing_needs() {
-    let rig = open().start().await;
+async fn a_request_carries_its_own_headers_and_those_of_framing() {
+    let fixture = loopback_plan().start().await;
     let answer = |_: &[u8]| vec![b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()];
-    let (peer, task) = stranger(is_http, answer, End::Keep).await;
+    let (peer, task) = outside_peer(is_http, answer, ConnectionEnd::Keep).await;
     let url = format!("http://127.0.0.1:{}/light/0?turn=on", peer.port());
     let headers = json!({"X-Key": "secret"});
-    let ids = rig.call(&[
+    let ids = fixture.call(&[
         json!({"http": {"url": url, "method": "POST", "payload": "{}", "headers": headers}}),
     ]);
-    assert_eq!(rig.finished(ids[0]).await, 200);
+    assert_eq!(fixture.finished(ids[0]).await, 200);
     let sent = String::from_utf8(task.await.unwrap()).unwrap();
     let (head, body) = sent.split_once("\r\n\r\n").unwrap();
     let mut lines: Vec<&str> = head.lines().collect();
@@ -314,31 +352,31 @@ async fn a_request_goes_out_with_its_own_headers_and_what_framing_needs() {
 
 // Ruling: RESULT-3.
 #[tokio::test]
-async fn http_failures_are_0_where_the_scenario_says_so() {
+async fn http_failures_are_0_if_the_scenario_says_so() {
     let settings = ActionPolicy { http_failure_is_zero: true, ..ActionPolicy::default() };
     let bulb = target("bulb", vec![route("/", 404, "")]);
-    let rig = Plan { settings, targets: vec![bulb], ..Plan::default() }.start().await;
-    let ids = rig.call(&[
+    let fixture = PeersPlan { settings, targets: vec![bulb], ..PeersPlan::default() }.start().await;
+    let ids = fixture.call(&[
         get("http://192.0.2.1/"),
         get("https://bulb.local:80/"),
         get("http://bulb.local/"),
         write("192.0.2.1", 502, 1, 1),
     ]);
-    rig.settle().await;
-    assert_eq!(rig.codes(&ids), [0, 0, 404, -17], "Modbus keeps its codes, as statuses do");
+    fixture.wait_quiescent().await;
+    assert_eq!(fixture.codes(&ids), [0, 0, 404, -17], "Modbus keeps its codes, as statuses do");
 }
 
 // Ruling: ACTION-11.
 #[tokio::test]
-async fn a_value_that_does_not_fit_when_it_is_expanded_is_a_generic_failure() {
-    let rig = Plan { slaves: vec![slave("pump")], ..Plan::default() }.start().await;
+async fn an_expanded_value_that_does_not_fit_is_a_generic_error() {
+    let fixture = PeersPlan { slaves: vec![slave("pump")], ..PeersPlan::default() }.start().await;
     let mut request = write("pump.local", 502, 1, 1);
     request["modbus"]["value"] = json!("${nobody}");
-    let ids = rig.call(&[request, write("pump.local", 502, 2, 7)]);
-    rig.settle().await;
-    assert_eq!(rig.codes(&ids), [-1, 1], "the next request is sent all the same");
-    assert!(rig.cause(ids[0]).contains("nobody"), "{}", rig.cause(ids[0]));
-    assert_eq!(rig.register(2), 7);
+    let ids = fixture.call(&[request, write("pump.local", 502, 2, 7)]);
+    fixture.wait_quiescent().await;
+    assert_eq!(fixture.codes(&ids), [-1, 1], "the next request is sent all the same");
+    assert!(fixture.cause(ids[0]).contains("nobody"), "{}", fixture.cause(ids[0]));
+    assert_eq!(fixture.register(2), 7);
 }
 
 fn slow(by: Duration) -> wwsim::fault::Rule {
@@ -347,43 +385,43 @@ fn slow(by: Duration) -> wwsim::fault::Rule {
 
 // Ruling: ACTION-17.
 #[tokio::test]
-async fn requests_of_one_action_run_one_after_another_or_beside_each_other() {
+async fn requests_of_one_action_run_sequentially_or_in_parallel() {
     for (execution, after_half_a_second) in
         [(Execution::Sequential, [1, -1, -1]), (Execution::Parallel, [1, 1, 1])]
     {
-        let plan = Plan {
+        let plan = PeersPlan {
             slaves: vec![slave("pump")],
             rules: vec![slow(SECOND / 2)],
             settings: ActionPolicy { execution, ..ActionPolicy::default() },
-            ..Plan::default()
+            ..PeersPlan::default()
         };
-        let rig = plan.start().await;
-        let ids = rig.call(&[1, 2, 3].map(|address| write("pump.local", 502, address, 9)));
-        rig.advance(SECOND / 2).await;
-        assert_eq!(rig.codes(&ids), after_half_a_second, "{execution:?}");
-        rig.advance(SECOND).await;
-        assert_eq!(rig.codes(&ids), [1, 1, 1]);
-        assert!(ids.iter().all(|id| rig.status(*id).exe_time == SECOND / 2));
+        let fixture = plan.start().await;
+        let ids = fixture.call(&[1, 2, 3].map(|address| write("pump.local", 502, address, 9)));
+        fixture.advance(SECOND / 2).await;
+        assert_eq!(fixture.codes(&ids), after_half_a_second, "{execution:?}");
+        fixture.advance(SECOND).await;
+        assert_eq!(fixture.codes(&ids), [1, 1, 1]);
+        assert!(ids.iter().all(|id| fixture.status(*id).exe_time == SECOND / 2));
     }
 }
 
 // Ruling: ACTION-15.
 #[tokio::test]
-async fn a_held_request_is_running_until_released_and_its_time_counts_from_then() {
+async fn the_time_of_a_held_request_counts_from_its_release() {
     let hold = ActionEffect::Hold { lasts: None };
-    let plan = Plan {
+    let plan = PeersPlan {
         slaves: vec![slave("pump")],
         rules: vec![always("hold", Fault::Action(ActionPlace::default(), hold))],
-        ..Plan::default()
+        ..PeersPlan::default()
     };
-    let rig = plan.start().await;
-    let ids = rig.call(&[write("pump.local", 502, 1, 5)]);
-    rig.advance(SECOND * 60).await;
-    assert_eq!((rig.codes(&ids), rig.register(1)), (vec![-1], 0));
-    rig.engine.release("hold").unwrap();
-    rig.settle().await;
-    assert_eq!((rig.codes(&ids), rig.register(1)), (vec![1], 5));
-    assert_eq!(rig.status(ids[0]).exe_time, Duration::from_millis(1));
+    let fixture = plan.start().await;
+    let ids = fixture.call(&[write("pump.local", 502, 1, 5)]);
+    fixture.advance(SECOND * 60).await;
+    assert_eq!((fixture.codes(&ids), fixture.register(1)), (vec![-1], 0));
+    fixture.engine.release("hold").unwrap();
+    fixture.wait_quiescent().await;
+    assert_eq!((fixture.codes(&ids), fixture.register(1)), (vec![1], 5));
+    assert_eq!(fixture.status(ids[0]).exe_time, Duration::from_millis(1));
 }
 
 #[tokio::test]
@@ -395,40 +433,40 @@ async fn two_runs_of_the_same_requests_write_the_same_journal() {
             path: "/".into(),
             replies: vec![reply(200, "on"), reply(201, "off")],
         };
-        let plan = Plan {
+        let plan = PeersPlan {
             slaves: vec![slave("pump")],
             targets: vec![target("bulb", vec![toggle])],
             rules: vec![
                 slow(SECOND / 4),
                 always("stale", on_slave(SlaveEffect::Wire(WireFault::StaleReply))),
             ],
-            ..Plan::default()
+            ..PeersPlan::default()
         };
-        let rig = plan.start().await;
+        let fixture = plan.start().await;
         for _ in 0..3 {
-            rig.call(&[write("pump.local", 502, 1, 5), get("http://bulb.local/")]);
-            rig.advance(SECOND).await;
+            fixture.call(&[write("pump.local", 502, 1, 5), get("http://bulb.local/")]);
+            fixture.advance(SECOND).await;
         }
-        journals.push(rig.journal.after(0, usize::MAX, |_| true));
+        journals.push(fixture.journal.entries_after(0, usize::MAX, |_| true));
     }
     assert!(journals[0].len() > 12);
     assert_eq!(journals[0], journals[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_house_comes_to_rest_whoever_is_asked_for_what_he_does_not_speak() {
+async fn requests_in_the_wrong_protocol_end_and_leave_the_house_quiescent() {
     let (mut full, mut safe) = (slave("full"), target("safe", vec![route("/", 200, "")]));
     full.max_connections = 0;
     safe.tls = true;
     let large = "x".repeat(3_000_000);
-    let plan = Plan {
+    let plan = PeersPlan {
         slaves: vec![slave("pump"), full],
         targets: vec![target("bulb", vec![route("/", 200, &large)]), safe],
-        ..Plan::default()
+        ..PeersPlan::default()
     };
-    let rig = plan.start().await;
-    let (pump, full) = (rig.slave("pump").port(), rig.slave("full").port());
-    let (bulb, safe) = (rig.target("bulb").port(), rig.target("safe").port());
+    let fixture = plan.start().await;
+    let (pump, full) = (fixture.slave("pump").port(), fixture.slave("full").port());
+    let (bulb, safe) = (fixture.target("bulb").port(), fixture.target("safe").port());
     let post = |port: u16| {
         let url = format!("http://127.0.0.1:{port}/{}", "p".repeat(200));
         json!({"http": {"url": url, "method": "POST", "payload": "y".repeat(1023), "timeout": 1}})
@@ -447,7 +485,7 @@ async fn the_house_comes_to_rest_whoever_is_asked_for_what_he_does_not_speak() {
         (get("http://bulb.local/"), 200),
     ] {
         for round in 0..5 {
-            assert_eq!(rig.code(request.clone()).await, code, "{request}, round {round}");
+            assert_eq!(fixture.code(request.clone()).await, code, "{request}, round {round}");
         }
     }
 }

@@ -1,214 +1,95 @@
-//! The control plane over a house that is not there: what it reads, checks and refuses.
+//! The control plane: requests, replies and refusals, against a running house.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use wwsim::clock::{Clock, Speed};
-use wwsim::control::{
-    ControlServer, Controls, HouseSummary, Pending, RegisterError, RegisterRange, SlaveSummary,
-    TargetSummary, Token,
-};
-use wwsim::fault::{ApiCall, ApiEffect, ApiPlace, Engine, Fault, Rule, Trigger};
-use wwsim::journal::{Event, Journal};
-use wwsim::modbus::bank::Table;
+use tokio::net::TcpStream;
+use wwsim::fault::ApiCall;
+use wwsim::journal::Event;
 
 use crate::device_harness::{Client, body, error, header, status, within};
+use crate::harness::{FreePort, TestHouse, http};
 
-/// A house of one slave with three holding registers and a coil, and of one target.
-struct House {
-    clock: Clock,
-    engine: Engine,
-    journal: Arc<Journal>,
-    words: Mutex<BTreeMap<(Table, u16), u16>>,
-    requests: Mutex<Vec<Value>>,
-    epoch: AtomicU64,
-    stuck: AtomicBool,
+/// A house of one slave with three holding registers, a computed one and a coil, and of one target.
+const SCENARIO: &str = "\
+name: test
+clock: {start: 1970-01-01T00:00:00Z, speed: manual}
+slaves:
+  pump:
+    hosts: [\"pump.local:502\"]
+    units:
+      1:
+        coils: [{address: 0}]
+        holding:
+          - {address: 10..12, value: [10, 11, 12]}
+          - {address: 20, type: ushort, uptime: true}
+http_targets:
+  bulb: {routes: [{path: /light/0, body: on}]}
+";
+
+/// A running house, seen from its control plane.
+struct ControlPlane {
+    house: TestHouse,
 }
 
-impl House {
-    fn new() -> Arc<Self> {
-        let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
-        let journal = Arc::new(Journal::new(clock.clone()));
-        let words = (10..13).map(|address| ((Table::HoldingRegisters, address), address));
-        Arc::new(Self {
-            engine: Engine::new(7, clock.clone(), Arc::clone(&journal), vec![]),
-            words: Mutex::new(words.chain([((Table::Coils, 0), 0)]).collect()),
-            requests: Mutex::new(vec![json!({"path": "/light/0"})]),
-            epoch: AtomicU64::new(0),
-            stuck: AtomicBool::new(false),
-            clock,
-            journal,
-        })
-    }
-}
-
-impl Controls for House {
-    fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    fn summary(&self) -> HouseSummary {
-        let address = "127.0.0.1:1503".parse().unwrap();
-        HouseSummary {
-            name: "test".into(),
-            seed: 7,
-            epoch: self.epoch.load(Ordering::SeqCst),
-            devices: vec![],
-            slaves: vec![SlaveSummary {
-                name: "pump".into(),
-                address,
-                hosts: vec!["pump.local:502".into()],
-                units: vec![1],
-                listening: true,
-            }],
-            http_targets: vec![TargetSummary {
-                name: "bulb".into(),
-                address,
-                hosts: vec![],
-                requests: self.requests.lock().unwrap().len(),
-            }],
-        }
-    }
-
-    fn scenario(&self) -> &'static str {
-        "name: test\n"
-    }
-
-    fn peek(&self, at: &RegisterRange, count: u16) -> Result<Vec<u16>, RegisterError> {
-        if at.slave != "pump" {
-            return Err(RegisterError::NoSlave);
-        }
-        if at.unit != 1 {
-            return Err(RegisterError::NoUnit);
-        }
-        let words = self.words.lock().unwrap();
-        (0..count)
-            .map(|offset| {
-                let word = words.get(&(at.table, at.address + offset)).copied();
-                word.ok_or(RegisterError::NoRegister)
-            })
-            .collect()
-    }
-
-    fn poke(&self, at: &RegisterRange, values: &[u16]) -> Result<(), RegisterError> {
-        self.peek(at, u16::try_from(values.len()).unwrap())?;
-        if values.contains(&666) {
-            return Err(RegisterError::Refused("not this number".into()));
-        }
-        let places = at.address..;
-        self.words
-            .lock()
-            .unwrap()
-            .extend(places.zip(values).map(|(address, word)| ((at.table, address), *word)));
-        Ok(())
-    }
-
-    fn requests(&self, target: &str) -> Option<Vec<Value>> {
-        (target == "bulb").then(|| self.requests.lock().unwrap().clone())
-    }
-
-    fn forget_requests(&self, target: &str) -> bool {
-        let known = target == "bulb";
-        if known {
-            self.requests.lock().unwrap().clear();
-        }
-        known
-    }
-
-    fn parse_rule(&self, rule: &Value) -> Result<Rule, Vec<String>> {
-        let id = rule["id"].as_str().ok_or_else(|| vec!["id: expected a name".to_owned()])?;
-        let fault = Fault::Api(ApiPlace::default(), ApiEffect::Hang);
-        Ok(Rule { id: id.into(), fault, when: Trigger::default() })
-    }
-
-    fn show_rule(&self, rule: &Rule) -> Value {
-        json!({"id": &*rule.id, "at": "api", "effect": "hang"})
-    }
-
-    fn parse_duration(&self, text: &str) -> Result<Duration, String> {
-        let minutes = text.strip_suffix('m').and_then(|minutes| minutes.parse().ok());
-        minutes
-            .map(|minutes: u64| Duration::from_secs(60 * minutes))
-            .ok_or_else(|| format!("`{text}`: expected a duration"))
-    }
-
-    fn follows(&self, _: u64) -> Pending<'_, ()> {
-        if self.stuck.load(Ordering::SeqCst) {
-            Box::pin(std::future::pending())
-        } else {
-            Box::pin(async {})
-        }
-    }
-
-    fn reset(self: Arc<Self>) -> Pending<'static, ()> {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move { self.clock.lock_movement().await.reset(Speed::Manual) })
-    }
-}
-
-struct Plane {
-    house: Arc<House>,
-    server: ControlServer,
-}
-
-impl Plane {
+impl ControlPlane {
     async fn start() -> Self {
-        let (house, listener) = (House::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-        let server = ControlServer::start(listener, house.clone(), None).unwrap();
-        Self { house, server }
+        Self { house: TestHouse::start(SCENARIO).await }
     }
 
     async fn send(&self, method: &str, path: &str, content: &str) -> String {
         let path = format!("/control/v1/{path}");
-        self.raw(&format!(
+        self.send_raw(&format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{content}",
             content.len()
         ))
         .await
     }
 
-    async fn raw(&self, request: &str) -> String {
-        let mut client = Client(TcpStream::connect(self.server.address()).await.unwrap());
+    async fn send_raw(&self, request: &str) -> String {
+        let mut client = self.connect().await;
         client.send(request).await;
         client.response().await
     }
 
-    /// The JSON of a reply that is a success.
+    async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.house.control()).await.unwrap())
+    }
+
+    /// Returns the JSON of a successful reply.
     async fn json(&self, method: &str, path: &str, content: &str) -> Value {
         let answer = self.send(method, path, content).await;
         assert!(status(&answer) < 300, "{answer}");
         serde_json::from_str(body(&answer)).unwrap()
     }
 
-    /// The status and the message of a refusal.
+    /// Returns the status and the message of a refusal.
     async fn refusal(&self, method: &str, path: &str, content: &str) -> (u16, String) {
         let answer = self.send(method, path, content).await;
         error(&answer);
         let json: Value = serde_json::from_str(body(&answer)).unwrap();
         (status(&answer), json["message"].as_str().unwrap().to_owned())
     }
+
+    fn record(&self, event: Event) {
+        self.house.house.journal().record(event);
+    }
 }
 
-fn note() -> Event {
+fn rule_changed() -> Event {
     Event::RuleChanged { rule: "r".into(), change: "armed" }
+}
+
+fn definition_deleted(device: &str) -> Event {
+    Event::DefinitionDeleted { device: device.into() }
+}
+
+/// A rule as written, with this id.
+fn hang(id: &str) -> String {
+    json!({"id": id, "at": "api", "effect": "hang"}).to_string()
 }
 
 #[tokio::test]
 async fn the_state_is_one_object() {
-    let state = Plane::start().await.json("GET", "state", "").await;
+    let state = ControlPlane::start().await.json("GET", "state", "").await;
     assert_eq!(state["name"], "test");
     assert_eq!(state["epoch"], 0);
     assert_eq!(
@@ -216,47 +97,55 @@ async fn the_state_is_one_object() {
         json!({"t": 0.0, "time": "1970-01-01T00:00:00Z", "speed": "manual"})
     );
     assert_eq!(state["slaves"][0]["units"], json!([1]));
+    assert_eq!(state["slaves"][0]["hosts"], json!(["pump.local:502"]));
+    assert_eq!(state["http_targets"][0]["requests"], 0);
+    assert_eq!(state["devices"][0]["actions"], Value::Null);
     assert_eq!(state["faults"], json!({"rules": 0, "armed": 0, "fired": 0, "holding": 0}));
 }
 
 #[tokio::test]
 async fn a_rule_is_added_counted_disarmed_and_removed() {
-    let plane = Plane::start().await;
-    let added = plane.send("POST", "faults", r#"{"id": "slow pump"}"#).await;
+    let plane = ControlPlane::start().await;
+    let added = plane.send("POST", "faults", &hang("slow-pump")).await;
     assert_eq!(status(&added), 201);
-    assert_eq!(header(&added, "Location"), Some("/control/v1/faults/slow%20pump"));
+    assert_eq!(header(&added, "Location"), Some("/control/v1/faults/slow-pump"));
 
     let call = ApiCall { device: "A842E39F8124", method: "GET", path: "/" };
-    assert!(plane.house.engine.api(&call).effect.is_some());
-    let rule = plane.json("GET", "faults/slow%20pump", "").await;
+    assert!(plane.house.house.engine().api(&call).effect.is_some());
+    let rule = plane.json("GET", "faults/slow-pump", "").await;
     assert_eq!(
         rule,
-        json!({"id": "slow pump", "armed": true, "evaluated": 1, "fired": 1, "overruled": 0,
-            "holding": 0, "rule": {"id": "slow pump", "at": "api", "effect": "hang"}})
+        json!({"id": "slow-pump", "armed": true, "evaluated": 1, "fired": 1, "overruled": 0,
+            "holding": 0, "rule": {"id": "slow-pump", "at": "api", "effect": "hang"}})
     );
-    let changed = plane.json("PATCH", "faults/slow%20pump", r#"{"armed": false}"#).await;
+    let changed = plane.json("PATCH", "faults/slow-pump", r#"{"armed": false}"#).await;
     assert_eq!(changed["armed"], false);
-    assert!(plane.house.engine.api(&call).effect.is_none());
-    plane.json("PATCH", "faults/slow%20pump", r#"{"release": true}"#).await;
+    assert!(plane.house.house.engine().api(&call).effect.is_none());
+    plane.json("PATCH", "faults/slow-pump", r#"{"release": true}"#).await;
     let list = plane.json("GET", "faults", "").await;
     assert_eq!(list["faults"][0]["evaluated"], 2);
 
-    assert_eq!(status(&plane.send("DELETE", "faults/slow%20pump", "").await), 204);
-    assert_eq!(plane.refusal("GET", "faults/slow%20pump", "").await.0, 404);
-    assert_eq!(plane.refusal("DELETE", "faults/slow%20pump", "").await.0, 404);
+    assert_eq!(status(&plane.send("DELETE", "faults/slow-pump", "").await), 204);
+    assert_eq!(plane.refusal("GET", "faults/slow-pump", "").await.0, 404);
+    assert_eq!(plane.refusal("DELETE", "faults/slow-pump", "").await.0, 404);
 }
 
 #[tokio::test]
-async fn rules_that_make_no_sense_are_refused_with_all_their_mistakes() {
-    let plane = Plane::start().await;
+async fn an_invalid_rule_is_refused_with_all_its_mistakes() {
+    let plane = ControlPlane::start().await;
     assert_eq!(
         plane.refusal("POST", "faults", "{}").await,
-        (400, "id: expected a name".to_owned())
+        (
+            400,
+            "the key `at` is missing; `at` says: the place where it acts; \
+             the key `effect` is missing; `effect` says: what happens there"
+                .to_owned()
+        )
     );
     let (code, message) = plane.refusal("POST", "faults", "{").await;
     assert!(code == 400 && message.contains("a rule as in a scenario"), "{message}");
-    plane.json("POST", "faults", r#"{"id": "r"}"#).await;
-    assert_eq!(plane.refusal("POST", "faults", r#"{"id": "r"}"#).await.0, 409);
+    plane.json("POST", "faults", &hang("r")).await;
+    assert_eq!(plane.refusal("POST", "faults", &hang("r")).await.0, 409);
     for nothing in ["{}", r#"{"release": false}"#, r#"{"arm": true}"#, r#"{"armed": 1}"#, "", "[]"]
     {
         let (code, message) = plane.refusal("PATCH", "faults/r", nothing).await;
@@ -266,15 +155,20 @@ async fn rules_that_make_no_sense_are_refused_with_all_their_mistakes() {
 }
 
 #[tokio::test]
-async fn a_change_that_no_listener_follows_is_not_called_effective() {
-    let plane = Plane::start().await;
-    plane.house.stuck.store(true, Ordering::SeqCst);
-    assert_eq!(error(&plane.send("POST", "faults", r#"{"id": "r"}"#).await), "not_effective");
+async fn a_change_that_a_listener_cannot_follow_is_not_effective() {
+    let port = FreePort::new();
+    let yaml = format!("slaves: {{pump: {{listen: \"{}\", units: {{1: {{}}}}}}}}", port.address());
+    let plane = ControlPlane { house: TestHouse::start(&yaml).await };
+    let rule = json!({"id": "r", "at": {"slave": "pump"}, "effect": "refuse"}).to_string();
+    plane.json("POST", "faults", &rule).await;
+    // While the slave does not listen, another program takes its port.
+    let _taken = port.listen();
+    assert_eq!(error(&plane.send("DELETE", "faults/r", "").await), "not_effective");
 }
 
 #[tokio::test]
 async fn registers_are_read_and_written() {
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     let registers = "slaves/pump/units/1/holding/10";
     assert_eq!(
         plane.json("GET", &format!("{registers}?count=3"), "").await,
@@ -292,8 +186,8 @@ async fn registers_are_read_and_written() {
 }
 
 #[tokio::test]
-async fn registers_that_cannot_be_are_named() {
-    let plane = Plane::start().await;
+async fn a_refusal_names_the_register_that_is_wrong() {
+    let plane = ControlPlane::start().await;
     for (method, path, content, code, part) in [
         ("GET", "pomp/units/1/holding/10", "", 404, "no slave `pomp`; there are: pump"),
         ("GET", "pump/units/2/holding/10", "", 404, "no unit `2`; there are: 1"),
@@ -309,7 +203,7 @@ async fn registers_that_cannot_be_are_named() {
         ("PUT", "pump/units/1/holding/10", r#"{"values": [true]}"#, 400, "a word"),
         ("PUT", "pump/units/1/coils/0", r#"{"values": [2]}"#, 400, "a bit"),
         ("PUT", "pump/units/1/holding/10", r#"{"value": [1]}"#, 400, "unknown field `value`"),
-        ("PUT", "pump/units/1/holding/10", r#"{"values": [666]}"#, 400, "not this number"),
+        ("PUT", "pump/units/1/holding/20", r#"{"values": [1]}"#, 400, "a computed value"),
     ] {
         let (found, message) = plane.refusal(method, &format!("slaves/{path}"), content).await;
         assert_eq!(found, code, "{path} {content}: {message}");
@@ -320,10 +214,12 @@ async fn registers_that_cannot_be_are_named() {
 }
 
 #[tokio::test]
-async fn what_a_target_received_is_shown_and_forgotten() {
-    let plane = Plane::start().await;
-    let shown = plane.json("GET", "targets/bulb/requests", "").await;
-    assert_eq!(shown["requests"], json!([{"path": "/light/0"}]));
+async fn requests_of_a_target_are_listed_and_cleared() {
+    let plane = ControlPlane::start().await;
+    assert_eq!(http(plane.house.target("bulb"), "GET", "/light/0", "").await.body, "on");
+    let listed = plane.json("GET", "targets/bulb/requests", "").await;
+    assert_eq!(listed["target"], "bulb");
+    assert_eq!(listed["requests"][0]["path"], "/light/0");
     assert_eq!(status(&plane.send("DELETE", "targets/bulb/requests", "").await), 204);
     assert_eq!(plane.json("GET", "targets/bulb/requests", "").await["requests"], json!([]));
     for method in ["GET", "DELETE"] {
@@ -333,8 +229,8 @@ async fn what_a_target_received_is_shown_and_forgotten() {
 }
 
 #[tokio::test]
-async fn the_clock_moves_and_says_how_far() {
-    let plane = Plane::start().await;
+async fn a_movement_returns_the_time_it_reached() {
+    let plane = ControlPlane::start().await;
     let moved = plane.json("POST", "clock", r#"{"advance": "15m"}"#).await;
     assert_eq!(moved, json!({"t": 900.0, "time": "1970-01-01T00:15:00Z", "speed": "manual"}));
     assert_eq!(plane.json("POST", "clock", r#"{"jump": "45m"}"#).await["t"], 3600.0);
@@ -348,13 +244,13 @@ async fn the_clock_moves_and_says_how_far() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_told_nonsense_stays() {
-    let plane = Plane::start().await;
+async fn an_invalid_movement_leaves_the_clock() {
+    let plane = ControlPlane::start().await;
     for (content, part) in [
         ("", "expected {\"advance\": \"15m\"}"),
         ("{}", "exactly one of"),
         (r#"{"advance": "1m", "jump": "1m"}"#, "exactly one of"),
-        (r#"{"advance": "soon"}"#, "`advance`: `soon`: expected a duration"),
+        (r#"{"advance": "soon"}"#, "`advance`: `soon` is no time: expected a number"),
         (r#"{"advance": 5}"#, "expected a string"),
         (r#"{"speed": 0}"#, "above 0"),
         (r#"{"speed": "fast"}"#, "or \"manual\""),
@@ -364,17 +260,17 @@ async fn a_clock_that_is_told_nonsense_stays() {
         assert!(code == 400 && message.contains(part), "{content}: {message}");
     }
     assert_eq!(plane.json("GET", "clock", "").await["t"], 0.0);
-    assert_eq!(plane.house.journal.counts(), (0, 0));
+    assert_eq!(plane.house.house.journal().counts(), (0, 0));
 }
 
 #[tokio::test]
 async fn the_journal_is_filtered_and_paged() {
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     for n in 0..600 {
         let device = if n % 2 == 0 { "A842E39F8124" } else { "A842E39F8125" };
-        plane.house.journal.write(Event::DefinitionDeleted { device: device.into() });
+        plane.record(definition_deleted(device));
     }
-    plane.house.journal.write(note());
+    plane.record(rule_changed());
     let page = plane.json("GET", "journal?device=A842E39F8125&after=300&limit=2", "").await;
     let seqs: Vec<&Value> =
         page["entries"].as_array().unwrap().iter().map(|entry| &entry["seq"]).collect();
@@ -391,13 +287,13 @@ async fn the_journal_is_filtered_and_paged() {
 
 #[tokio::test]
 async fn waiting_ends_with_the_first_entry_that_matches() {
-    let plane = Plane::start().await;
-    let mut client = Client(TcpStream::connect(plane.server.address()).await.unwrap());
+    let plane = ControlPlane::start().await;
+    let mut client = plane.connect().await;
     client
         .send("GET /control/v1/journal/wait?event=rule_changed HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    plane.house.journal.write(Event::DefinitionDeleted { device: "A842E39F8124".into() });
-    plane.house.journal.write(note());
+    plane.record(definition_deleted("A842E39F8124"));
+    plane.record(rule_changed());
     let answer = within(client.response()).await;
     let found: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(found["entries"][0]["seq"], 2);
@@ -406,11 +302,11 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
         .send("GET /control/v1/journal/wait?event=rule_changed&after=2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     plane.json("GET", "state", "").await;
-    plane.house.journal.clear();
+    plane.house.house.journal().clear();
     for _ in 0..5 {
-        plane.house.journal.write(Event::DefinitionDeleted { device: "A842E39F8124".into() });
+        plane.record(definition_deleted("A842E39F8124"));
     }
-    plane.house.journal.write(note());
+    plane.record(rule_changed());
     let answer = within(client.response()).await;
     let found: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(found["entries"][0]["seq"], 6, "also over a journal that begins anew");
@@ -421,46 +317,41 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
 }
 
 #[tokio::test]
-async fn a_reset_shows_the_new_state() {
-    let plane = Plane::start().await;
+async fn a_reset_returns_the_new_state() {
+    let plane = ControlPlane::start().await;
     plane.json("POST", "clock", r#"{"advance": "1m"}"#).await;
     let state = plane.json("POST", "reset", "").await;
     assert_eq!((&state["epoch"], &state["clock"]["t"]), (&json!(1), &json!(0.0)));
 }
 
 #[tokio::test]
-async fn the_scenario_is_shown_as_written() {
-    let answer = Plane::start().await.send("GET", "scenario", "").await;
+async fn the_scenario_is_returned_as_written() {
+    let answer = ControlPlane::start().await.send("GET", "scenario", "").await;
     assert_eq!(header(&answer, "Content-Type"), Some("application/yaml"));
-    assert_eq!(body(&answer), "name: test\n");
+    assert_eq!(body(&answer), SCENARIO);
 }
 
 #[tokio::test]
-async fn strangers_are_refused_before_anything_else() {
-    let plane = Plane::start().await;
+async fn foreign_hosts_and_origins_are_refused_first() {
+    let plane = ControlPlane::start().await;
     for (headers, expected) in [
         ("Host: evil.example\r\n", "forbidden_host"),
         ("", "forbidden_host"),
         ("Host: localhost\r\nOrigin: http://evil.example\r\n", "forbidden_origin"),
     ] {
         for path in ["/control/v1/reset", "/healthz", "/nowhere"] {
-            let answer = plane.raw(&format!("POST {path} HTTP/1.1\r\n{headers}\r\n")).await;
+            let answer = plane.send_raw(&format!("POST {path} HTTP/1.1\r\n{headers}\r\n")).await;
             assert_eq!((status(&answer), &*error(&answer)), (403, expected), "{headers}");
         }
     }
-    assert_eq!(plane.house.epoch.load(Ordering::SeqCst), 0);
+    assert_eq!(plane.json("GET", "state", "").await["epoch"], 0, "no reset");
 }
 
 #[tokio::test]
-async fn beyond_loopback_a_token_is_needed() {
-    let bind = || async { TcpListener::bind("0.0.0.0:0").await.unwrap() };
-    let refused = ControlServer::start(bind().await, House::new(), None).unwrap_err();
-    assert!(refused.to_string().contains("needs a token"), "{refused}");
-
-    let token = Token::random().unwrap();
-    let house = House::new();
-    let server = ControlServer::start(bind().await, house.clone(), Some(token.clone())).unwrap();
-    let address = (std::net::Ipv4Addr::LOCALHOST, server.address().port());
+async fn beyond_loopback_a_token_is_required() {
+    let plane = ControlPlane { house: TestHouse::start("control: 0.0.0.0:0").await };
+    let token = plane.house.house.addresses().token.clone().unwrap();
+    let address = (std::net::Ipv4Addr::LOCALHOST, plane.house.control().port());
     let ask = async |path: &str, headers: String| {
         let mut client = Client(TcpStream::connect(address).await.unwrap());
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
@@ -468,14 +359,14 @@ async fn beyond_loopback_a_token_is_needed() {
     };
     let without = ask("/control/v1/state", String::new()).await;
     assert_eq!((status(&without), header(&without, "WWW-Authenticate")), (401, Some("Bearer")));
-    let bearer = format!("Authorization: Bearer {}\r\n", token.as_str());
+    let bearer = format!("Authorization: Bearer {}\r\n", token);
     assert_eq!(status(&ask("/control/v1/state", bearer).await), 200);
     assert_eq!(status(&ask("/healthz", String::new()).await), 200);
 }
 
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405() {
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     let (code, message) = plane.refusal("GET", "fault", "").await;
     assert!(code == 404 && message.contains("journal/wait"), "{message}");
     for (method, path, allowed) in [
@@ -491,10 +382,10 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_unread() {
-    let plane = Plane::start().await;
+async fn a_body_over_the_limit_is_refused_unread() {
+    let plane = ControlPlane::start().await;
     let answer = plane
-        .raw("POST /control/v1/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048577\r\n\r\n")
+        .send_raw("POST /control/v1/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048577\r\n\r\n")
         .await;
     assert_eq!((status(&answer), &*error(&answer)), (413, "payload_too_large"));
 }

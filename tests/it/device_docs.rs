@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Where ids are cited.
+/// The files and folders in which ids are cited.
 const CITING: [&str; 11] = [
     "src",
     "tests",
@@ -22,7 +22,7 @@ const CITING: [&str; 11] = [
     "CONTRIBUTING.md",
 ];
 
-/// What a citation looked like before the rulings had ids.
+/// Citations in the form that they had before the rulings had ids.
 const FORMER: [&str; 4] = ["ontract §", "(ruling", "ruling)", "docs/rulings.md"];
 
 /// Text files below a path, by their path from the root of the repository.
@@ -40,7 +40,7 @@ fn files(below: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Whether a file has this extension.
+/// Returns true if a file has this extension.
 fn is_kind(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|found| found == extension)
 }
@@ -134,7 +134,7 @@ fn rulings() -> Result<Vec<Ruling>, Vec<String>> {
     if wrong.is_empty() { Ok(rulings) } else { Err(wrong) }
 }
 
-/// What looks like an id of one of these prefixes, wherever it stands in a line.
+/// Finds the ids of these prefixes in a line.
 fn cited<'a>(line: &'a str, prefixes: &BTreeSet<String>) -> Vec<&'a str> {
     let separates = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let words = line.split(separates);
@@ -277,7 +277,7 @@ fn alternatives<'a>(schema: &'a Value, node: &'a Value) -> Vec<&'a Value> {
     found
 }
 
-/// Whether the scenario language has a key. `*` stands for a name of the user's own.
+/// Returns true if the scenario language has a key. `*` stands for a name that the user chooses.
 fn is_key(schema: &Value, path: &str) -> bool {
     let mut nodes = vec![schema];
     for key in path.split('.') {

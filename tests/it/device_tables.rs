@@ -76,8 +76,8 @@ fn paths(value: &Value) -> Vec<String> {
     leaves(value).into_iter().map(|(path, _)| path).collect()
 }
 
-/// Holds the paths that both have to the same order.
-fn same_order(shown: &[String], expected: &[String]) {
+/// Asserts that the paths that both have come in the same order.
+fn assert_same_order(shown: &[String], expected: &[String]) {
     let common = |one: &[String], other: &[String]| {
         let mut kept: Vec<_> = one.iter().filter(|path| other.contains(path)).cloned().collect();
         kept.dedup();
@@ -110,7 +110,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// Whether a value is of a type of the tables.
+/// Returns true if a value is of a type of the tables.
 fn is_of(value: &Value, kind: &str) -> bool {
     match kind {
         "boolean" => value.is_boolean(),
@@ -124,8 +124,8 @@ fn is_of(value: &Value, kind: &str) -> bool {
 
 // ---- settings ----
 
-/// What a row says that a field takes.
-enum Takes {
+/// The values that a field takes, as its row says.
+enum FieldRange {
     Numbers(f64, f64),
     Lengths(usize, usize),
     Words(Vec<String>),
@@ -134,7 +134,7 @@ enum Takes {
     Anything,
 }
 
-fn takes(row: &Row) -> Takes {
+fn field_range(row: &Row) -> FieldRange {
     let range = row.get("range").map_or("", String::as_str).trim_start_matches("length ");
     let range = range.replace("-2^31", "-2147483648").replace("2^31-1", "2147483647");
     let bounds = range.split_once("..").and_then(|(least, rest)| {
@@ -147,18 +147,18 @@ fn takes(row: &Row) -> Takes {
     let is_text = row["type"] == "string";
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small lengths")]
     match bounds {
-        Some((least, most)) if is_text => Takes::Lengths(least as usize, most as usize),
-        Some((least, most)) => Takes::Numbers(least, most),
-        None if range == "32 hexadecimal characters" => Takes::Key,
-        None if range == "IPv4" => Takes::Address,
+        Some((least, most)) if is_text => FieldRange::Lengths(least as usize, most as usize),
+        Some((least, most)) => FieldRange::Numbers(least, most),
+        None if range == "32 hexadecimal characters" => FieldRange::Key,
+        None if range == "IPv4" => FieldRange::Address,
         None if is_text && !range.is_empty() => {
-            Takes::Words(range.split(", ").map(str::to_owned).collect())
+            FieldRange::Words(range.split(", ").map(str::to_owned).collect())
         }
-        None => Takes::Anything,
+        None => FieldRange::Anything,
     }
 }
 
-/// What a field needs beside it to be taken.
+/// Returns the members without which a field is refused.
 fn beside(path: &str, field: &str) -> Value {
     match (path, field) {
         (WIFI, "enable") => json!({"name": "home"}),
@@ -202,9 +202,9 @@ const SECRETS: [&str; 6] = [
     "client.key_password",
 ];
 
-/// Holds an object to its table: the fields and defaults that it shows, and the types and ranges
+/// Checks an object against its table: the fields and defaults that it shows, and the types and ranges
 /// that it takes.
-async fn hold_settings(path: &str, name: &str) {
+async fn check_settings(path: &str, name: &str) {
     let house = TestHouse::start("").await;
     // So that power may be saved.
     if path == SETTINGS {
@@ -235,15 +235,15 @@ async fn hold_settings(path: &str, name: &str) {
             fields.insert(field.to_owned());
         }
         if !in_replies {
-            hold_field(&house, path, &row).await;
+            check_field(&house, path, &row).await;
         }
     }
     let found: BTreeSet<_> = paths(&shown).into_iter().collect();
     assert_eq!(found, fields, "{name}");
 }
 
-/// Holds a field to the type and range of its row.
-async fn hold_field(house: &TestHouse, path: &str, row: &Row) {
+/// Checks a field against the type and range of its row.
+async fn check_field(house: &TestHouse, path: &str, row: &Row) {
     let (field, kind) = (&*row["path"], &*row["type"]);
     let body = |value: Value| {
         let mut body = beside(path, field);
@@ -253,8 +253,8 @@ async fn hold_field(house: &TestHouse, path: &str, row: &Row) {
     let other_type = if kind == "string" { json!(1) } else { json!("1") };
     let refused = refusal(house, path, &body(other_type)).await;
     assert_eq!(refused.as_deref(), Some(field), "{field}: another type");
-    let (taken, refused) = match takes(row) {
-        Takes::Numbers(least, most) => {
+    let (taken, refused) = match field_range(row) {
+        FieldRange::Numbers(least, most) => {
             let number = |number: f64| {
                 #[expect(clippy::cast_possible_truncation, reason = "whole numbers of a range")]
                 if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
@@ -262,20 +262,20 @@ async fn hold_field(house: &TestHouse, path: &str, row: &Row) {
             let (below, above) = (number(least - 1.0), number(most + 1.0));
             (vec![number(least), number(most)], vec![below, above])
         }
-        Takes::Lengths(least, most) => {
+        FieldRange::Lengths(least, most) => {
             let taken = [least, most].map(|length| json!(filled(field, length)));
             (taken.to_vec(), vec![json!(filled(field, most + 1))])
         }
-        Takes::Words(words) => {
+        FieldRange::Words(words) => {
             (words.into_iter().map(Value::from).collect(), vec![json!("no such word")])
         }
-        Takes::Key => {
+        FieldRange::Key => {
             let key = "0123456789abcdefABCDEF0123456789";
             (vec![json!(key)], vec![json!(key[1..]), json!(key.replace('a', "g"))])
         }
-        Takes::Address => (vec![json!("255.0.0.0")], vec![json!("10.0.0.256"), json!("host")]),
-        Takes::Anything if kind == "boolean" => (vec![json!(true), json!(false)], vec![]),
-        Takes::Anything => (vec![], vec![]),
+        FieldRange::Address => (vec![json!("255.0.0.0")], vec![json!("10.0.0.256"), json!("host")]),
+        FieldRange::Anything if kind == "boolean" => (vec![json!(true), json!(false)], vec![]),
+        FieldRange::Anything => (vec![], vec![]),
     };
     for value in taken {
         assert_eq!(refusal(house, path, &body(value.clone())).await, None, "{field}: {value}");
@@ -288,27 +288,27 @@ async fn hold_field(house: &TestHouse, path: &str, row: &Row) {
 
 #[tokio::test]
 async fn settings_are_those_of_their_table() {
-    hold_settings(SETTINGS, "settings_fields.csv").await;
+    check_settings(SETTINGS, "settings_fields.csv").await;
 }
 
 #[tokio::test]
 async fn meter_settings_are_those_of_their_table() {
-    hold_settings(METER, "meter_settings_fields.csv").await;
+    check_settings(METER, "meter_settings_fields.csv").await;
 }
 
 #[tokio::test]
 async fn wifi_settings_are_those_of_their_table() {
-    hold_settings(WIFI, "wifi_sta_settings_fields.csv").await;
+    check_settings(WIFI, "wifi_sta_settings_fields.csv").await;
 }
 
 #[tokio::test]
 async fn ethernet_settings_are_those_of_their_table() {
-    hold_settings(ETH, "eth_settings_fields.csv").await;
+    check_settings(ETH, "eth_settings_fields.csv").await;
 }
 
 #[tokio::test]
 async fn mqtt_settings_are_those_of_their_table() {
-    hold_settings(MQTT, "mqtt_settings_fields.csv").await;
+    check_settings(MQTT, "mqtt_settings_fields.csv").await;
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn settings_come_in_the_order_of_the_examples() {
     let house = TestHouse::start("").await;
     for (path, name) in [(SETTINGS, "settings.json"), (MQTT, "mqtt_settings.json")] {
         let (shown, example) = (paths(&house.get(path).await.json()), paths(&example(name)));
-        same_order(&shown, &example);
+        assert_same_order(&shown, &example);
         let missing: Vec<_> = example.iter().filter(|path| !shown.contains(path)).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
     }
@@ -331,9 +331,9 @@ async fn read(device: &str) -> TestHouse {
     house
 }
 
-/// Holds what is shown to a table: no field beside it, each of its type. Returns the fields that
+/// Checks the fields that are shown against a table: no field beside it, each of its type. Returns the fields that
 /// were not shown.
-fn hold_fields(rows: &[Row], name: &str, shown: &[Value]) -> Vec<String> {
+fn check_fields(rows: &[Row], name: &str, shown: &[Value]) -> Vec<String> {
     let mut missing: BTreeSet<_> = column(rows, name).into_iter().collect();
     for (path, value) in shown.iter().flat_map(leaves) {
         let row = rows.iter().find(|row| row[name] == path);
@@ -356,9 +356,9 @@ async fn the_state_of_the_device_has_the_fields_of_its_table() {
         let wifi = "wifi: {enable: true, name: home, password: '12345678'}";
         let house = read(&format!("meter: {{kind: {kind}}}, {wifi}")).await;
         shown.push(house.get("/api/v1/system").await.json());
-        same_order(&paths(&shown[shown.len() - 1]), &paths(&example("system.json")));
+        assert_same_order(&paths(&shown[shown.len() - 1]), &paths(&example("system.json")));
     }
-    let missing = hold_fields(&table("system_fields.csv"), "path", &shown);
+    let missing = check_fields(&table("system_fields.csv"), "path", &shown);
     assert_eq!(missing, [""; 0], "each field of the table is shown");
 }
 
@@ -405,7 +405,7 @@ async fn a_report_has_the_fields_of_its_table() {
     for (index, name) in [(0, "report_mbus_dlms.json"), (1, "report_p1_dsmr.json")] {
         assert_eq!(paths(&shown[index]), paths(&example(name)), "{name}");
     }
-    let missing = hold_fields(&table("report_fields.csv"), "path", &shown);
+    let missing = check_fields(&table("report_fields.csv"), "path", &shown);
     let known: BTreeSet<_> = NOT_SENT.iter().copied().collect();
     assert!(missing.iter().map(String::as_str).eq(known), "{missing:?}");
 }
@@ -447,11 +447,11 @@ async fn a_live_event_has_the_fields_of_its_table() {
     // The fields of a volume stand beside `Vol` itself.
     rows.retain(|row| row["field"] != "Vol");
     for kind in KINDS {
-        hold_fields(&rows, "field", &[event(&format!("meter: {{kind: {kind}}}")).await]);
+        check_fields(&rows, "field", &[event(&format!("meter: {{kind: {kind}}}")).await]);
     }
     // LIVE-5: firmware 1.x sends all of them.
     let old = event("firmware: 1.10.0, meter: {kind: ensor}").await;
-    assert_eq!(hold_fields(&rows, "field", std::slice::from_ref(&old)), [""; 0]);
+    assert_eq!(check_fields(&rows, "field", std::slice::from_ref(&old)), [""; 0]);
     let demands = ["P_P_In", "P_P_In_T1", "P_P_In_T2"];
     let shown: Vec<_> =
         paths(&old).into_iter().filter(|field| !demands.contains(&field.as_str())).collect();
@@ -473,7 +473,7 @@ async fn variables_are_those_of_their_table() {
         .collect();
     assert_eq!(names.iter().cloned().collect::<BTreeSet<_>>(), documented);
     let sample = bare(paths(&example("variables.json")));
-    same_order(&names, &sample);
+    assert_same_order(&names, &sample);
     assert!(sample.iter().all(|name| names.contains(name)), "{sample:?}");
 }
 
@@ -487,7 +487,7 @@ async fn the_log_has_the_columns_of_its_table() {
     assert_eq!(file.lines().next(), Some(&*header));
     let sample = text("examples/sd_card.csv");
     assert_eq!(sample.lines().next(), Some(&*header));
-    // What the sample leaves empty stays empty, and the quotes stand where it has them.
+    // The row is empty and quoted in the same columns as the sample.
     let form = |row: &str| -> Vec<(bool, bool)> {
         row.split(',').map(|value| (value.is_empty(), value.starts_with('"'))).collect()
     };
@@ -566,7 +566,7 @@ fn request(field: &str, value: Option<Value>) -> Value {
     json!({"actions": [action]})
 }
 
-/// Whether a definition is taken, or else the field that it is refused for.
+/// Posts a definition. Returns the field that it is refused for as an error.
 async fn defined(house: &TestHouse, body: &Value) -> Result<(), String> {
     let answer = house.post("/api/v1/actions", &body.to_string()).await;
     match answer.status {
@@ -616,13 +616,13 @@ fn edges(row: &Row) -> (Vec<Value>, Vec<Value>) {
 #[tokio::test]
 async fn actions_take_what_their_table_says() {
     let house = TestHouse::start("").await;
-    let mut held = 0;
+    let mut checked = 0;
     for row in table("action_fields.csv") {
         let field = &*row["path"];
         if !field.starts_with("http.") && !field.starts_with("modbus.") {
             continue;
         }
-        held += 1;
+        checked += 1;
         let refused = |field: &str| Err(format!("actions[0].requests[0].{field}"));
         let without = defined(&house, &request(field, None)).await;
         if field != "http.headers.<name>" {
@@ -643,7 +643,7 @@ async fn actions_take_what_their_table_says() {
             assert_eq!(got, refused(field), "{field}: {value}");
         }
     }
-    assert_eq!(held, 15);
+    assert_eq!(checked, 15);
     let headers = |count: usize, length: usize| {
         let header = |n: usize| (format!("h{n}"), json!("v".repeat(length - 2)));
         let headers: Map<String, Value> = (0..count).map(header).collect();

@@ -183,7 +183,7 @@ impl TestHouse {
 
     /// The journal.
     pub fn journal(&self) -> Vec<JournalEntry> {
-        self.house.journal().after(0, usize::MAX, |_| true)
+        self.house.journal().entries_after(0, usize::MAX, |_| true)
     }
 }
 

@@ -379,7 +379,7 @@ fn endings(bench: &TestDevice) -> Vec<&'static str> {
         Event::LiveEnded { cause, .. } => Some(cause),
         _ => None,
     };
-    bench.journal.after(0, usize::MAX, |_| true).into_iter().filter_map(cause).collect()
+    bench.journal.entries_after(0, usize::MAX, |_| true).into_iter().filter_map(cause).collect()
 }
 
 // Ruling: LIVE-6.

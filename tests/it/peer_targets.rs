@@ -1,4 +1,4 @@
-//! HTTP targets as the house's actions and as other clients see them.
+//! HTTP targets as the house's actions and other clients see them.
 
 use std::time::Duration;
 
@@ -9,65 +9,68 @@ use wwsim::journal::Event;
 use wwsim::scenario::TargetRoute;
 
 use crate::peers_harness::{
-    Plan, SECOND, TestPeers, always, connect, get, on_target, read_to_end, reply, route, slave,
-    target,
+    PeersPlan, SECOND, TestPeers, always, connect, get, on_target, read_to_end, reply, route,
+    slave, target,
 };
 
-async fn bulb(routes: Vec<TargetRoute>, faults: impl IntoIterator<Item = Fault>) -> TestPeers {
+async fn start_bulb(
+    routes: Vec<TargetRoute>,
+    faults: impl IntoIterator<Item = Fault>,
+) -> TestPeers {
     let rules = faults.into_iter().enumerate();
     let rules = rules.map(|(index, fault)| always(&format!("r{index}"), fault)).collect();
-    Plan { targets: vec![target("bulb", routes)], rules, ..Plan::default() }.start().await
+    PeersPlan { targets: vec![target("bulb", routes)], rules, ..PeersPlan::default() }.start().await
 }
 
-/// The whole response to a request of a stranger.
-async fn exchange(rig: &TestPeers, request: &str) -> String {
-    let mut stream = connect(rig.target("bulb")).await;
+/// Returns the whole response to a request from outside the house.
+async fn exchange(fixture: &TestPeers, request: &str) -> String {
+    let mut stream = connect(fixture.target("bulb")).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     String::from_utf8(read_to_end(&mut stream).await).unwrap()
 }
 
 #[tokio::test]
-async fn routes_are_matched_in_order_and_what_has_none_is_404() {
+async fn routes_match_in_order_and_an_unknown_path_is_404() {
     let put = TargetRoute { method: Some(Method::Put), ..route("/light/0", 201, "") };
     let routes = vec![put, route("/light/0", 200, ""), route("/light/*", 202, "")];
-    let rig = bulb(routes, []).await;
+    let fixture = start_bulb(routes, []).await;
     let put = json!({"http": {"url": "http://bulb.local/light/0", "method": "PUT"}});
-    let ids = rig.call(&[
+    let ids = fixture.call(&[
         put,
         get("http://bulb.local/light/0?turn=on"),
         get("http://bulb.local/light/9"),
         get("http://bulb.local/lamp"),
     ]);
-    rig.settle().await;
-    assert_eq!(rig.codes(&ids), [201, 200, 202, 404]);
+    fixture.wait_quiescent().await;
+    assert_eq!(fixture.codes(&ids), [201, 200, 202, 404]);
 }
 
 #[tokio::test]
-async fn a_light_toggles() {
+async fn a_route_cycles_through_its_replies() {
     let toggle = TargetRoute {
         method: None,
         path: "/toggle".into(),
         replies: vec![reply(200, "on"), reply(200, "off")],
     };
-    let rig = bulb(vec![toggle], []).await;
+    let fixture = start_bulb(vec![toggle], []).await;
     let mut bodies = Vec::new();
     for _ in 0..3 {
         let request = "GET /toggle HTTP/1.1\r\nHost: bulb\r\nConnection: close\r\n\r\n";
-        let response = exchange(&rig, request).await;
+        let response = exchange(&fixture, request).await;
         bodies.push(response.split("\r\n\r\n").nth(1).unwrap().to_owned());
     }
     assert_eq!(bodies, ["on", "off", "on"]);
 }
 
 #[tokio::test]
-async fn a_response_is_what_the_scenario_says_to_the_byte() {
+async fn a_response_is_byte_for_byte_that_of_the_scenario() {
     let mut answer = reply(200, r#"{"on":true}"#);
     answer.headers = vec![("Content-Type".into(), "application/json".into())];
     let route = TargetRoute { method: None, path: "/".into(), replies: vec![answer] };
-    let rig = bulb(vec![route], []).await;
+    let fixture = start_bulb(vec![route], []).await;
     let request = "GET / HTTP/1.1\r\nHost: bulb\r\nConnection: close\r\n\r\n";
     assert_eq!(
-        exchange(&rig, request).await,
+        exchange(&fixture, request).await,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\
          Content-Length: 11\r\n\r\n{\"on\":true}"
     );
@@ -78,26 +81,27 @@ async fn latency_and_delays_pass_on_the_virtual_clock() {
     let mut slow = reply(200, "");
     slow.latency = Duration::from_millis(300);
     let route = TargetRoute { method: None, path: "/".into(), replies: vec![slow] };
-    let rig = bulb(vec![route], [on_target(TargetEffect::Delay(Delay::Fixed(SECOND / 2)))]).await;
-    let ids = rig.call(&[get("http://bulb.local/")]);
-    rig.advance(Duration::from_millis(799)).await;
-    assert_eq!(rig.codes(&ids), [-1]);
-    rig.advance(Duration::from_millis(1)).await;
-    assert_eq!(rig.codes(&ids), [200]);
-    assert_eq!(rig.status(ids[0]).exe_time, Duration::from_millis(800));
+    let fixture =
+        start_bulb(vec![route], [on_target(TargetEffect::Delay(Delay::Fixed(SECOND / 2)))]).await;
+    let ids = fixture.call(&[get("http://bulb.local/")]);
+    fixture.advance(Duration::from_millis(799)).await;
+    assert_eq!(fixture.codes(&ids), [-1]);
+    fixture.advance(Duration::from_millis(1)).await;
+    assert_eq!(fixture.codes(&ids), [200]);
+    assert_eq!(fixture.status(ids[0]).exe_time, Duration::from_millis(800));
 }
 
 #[tokio::test]
-async fn a_target_that_takes_too_long_is_a_timeout() {
-    let rig = bulb(vec![route("/", 200, "")], [on_target(TargetEffect::Hang)]).await;
-    let ids = rig.call(&[get("http://bulb.local/")]);
-    rig.advance(SECOND).await;
-    assert_eq!(rig.codes(&ids), [-3]);
-    assert_eq!(rig.peers.target("bulb").unwrap().received()[0].status, None);
+async fn a_target_that_never_answers_is_a_timeout() {
+    let fixture = start_bulb(vec![route("/", 200, "")], [on_target(TargetEffect::Hang)]).await;
+    let ids = fixture.call(&[get("http://bulb.local/")]);
+    fixture.advance(SECOND).await;
+    assert_eq!(fixture.codes(&ids), [-3]);
+    assert_eq!(fixture.peers.target("bulb").unwrap().received_requests()[0].status, None);
 }
 
 #[tokio::test]
-async fn every_result_code_is_provoked_by_a_rule_on_the_target_and_on_the_action() {
+async fn rules_on_target_and_action_cause_every_result_code() {
     for code in [-3, -4, -7, -16, -17, -18, -19, -20, 201, 404, 503] {
         let on_the_target = on_target(result::of_target(code).unwrap());
         let on_the_action =
@@ -107,11 +111,12 @@ async fn every_result_code_is_provoked_by_a_rule_on_the_target_and_on_the_action
                 let mut plan = target("bulb", vec![route("/", 200, "on")]);
                 plan.tls = tls;
                 let rules = vec![always("it", fault.clone())];
-                let rig = Plan { targets: vec![plan], rules, ..Plan::default() }.start().await;
+                let fixture =
+                    PeersPlan { targets: vec![plan], rules, ..PeersPlan::default() }.start().await;
                 let scheme = if tls { "https" } else { "http" };
-                let ids = rig.call(&[get(&format!("{scheme}://bulb.local/"))]);
-                rig.advance(SECOND).await;
-                assert_eq!(rig.codes(&ids), [code], "{fault:?} over {scheme}");
+                let ids = fixture.call(&[get(&format!("{scheme}://bulb.local/"))]);
+                fixture.advance(SECOND).await;
+                assert_eq!(fixture.codes(&ids), [code], "{fault:?} over {scheme}");
             }
         }
     }
@@ -119,17 +124,17 @@ async fn every_result_code_is_provoked_by_a_rule_on_the_target_and_on_the_action
 
 // Ruling: FAULT-2.
 #[tokio::test]
-async fn a_replaced_answer_leaves_the_route_where_it_is() {
+async fn a_replaced_reply_does_not_advance_the_route() {
     let toggle = TargetRoute {
         method: None,
         path: "/".into(),
         replies: vec![reply(200, ""), reply(201, "")],
     };
-    let rig = bulb(vec![toggle], [on_target(TargetEffect::Status(500))]).await;
-    assert_eq!(rig.code(get("http://bulb.local/")).await, 500);
-    rig.engine.arm("r0", false).unwrap();
-    assert_eq!(rig.code(get("http://bulb.local/")).await, 200);
-    assert_eq!(rig.code(get("http://bulb.local/")).await, 201);
+    let fixture = start_bulb(vec![toggle], [on_target(TargetEffect::Status(500))]).await;
+    assert_eq!(fixture.code(get("http://bulb.local/")).await, 500);
+    fixture.engine.arm("r0", false).unwrap();
+    assert_eq!(fixture.code(get("http://bulb.local/")).await, 200);
+    assert_eq!(fixture.code(get("http://bulb.local/")).await, 201);
 }
 
 #[tokio::test]
@@ -140,89 +145,93 @@ async fn a_rule_can_name_method_path_and_action() {
         path: Some("/a".into()),
         action: Some("it".into()),
     };
-    let rig =
-        bulb(vec![route("*", 200, "")], [Fault::Target(place, TargetEffect::Status(418))]).await;
+    let fixture =
+        start_bulb(vec![route("*", 200, "")], [Fault::Target(place, TargetEffect::Status(418))])
+            .await;
     let post = json!({"http": {"url": "http://bulb.local/a", "method": "POST"}});
-    let ids = rig.call(&[get("http://bulb.local/a?x"), get("http://bulb.local/b"), post]);
-    rig.settle().await;
-    assert_eq!(rig.codes(&ids), [418, 200, 200]);
+    let ids = fixture.call(&[get("http://bulb.local/a?x"), get("http://bulb.local/b"), post]);
+    fixture.wait_quiescent().await;
+    assert_eq!(fixture.codes(&ids), [418, 200, 200]);
     let request = "GET /a HTTP/1.1\r\nHost: bulb\r\nConnection: close\r\n\r\n";
-    assert!(exchange(&rig, request).await.starts_with("HTTP/1.1 200 "), "a stranger's");
+    assert!(
+        exchange(&fixture, request).await.starts_with("HTTP/1.1 200 "),
+        "a client outside the house"
+    );
 }
 
 #[tokio::test]
-async fn a_target_remembers_what_it_received() {
-    let rig = bulb(vec![route("/light", 200, "on")], []).await;
-    rig.advance(SECOND).await;
+async fn a_target_holds_the_requests_it_received() {
+    let fixture = start_bulb(vec![route("/light", 200, "on")], []).await;
+    fixture.advance(SECOND).await;
     let request = json!({"http": {
         "url": "http://bulb.local/light?turn=on", "method": "PUT", "payload": "Wärme",
         "headers": {"X-Key": "1"},
     }});
-    assert_eq!(rig.code(request).await, 200);
-    let target = rig.peers.target("bulb").unwrap();
-    let received = target.received().remove(0);
+    assert_eq!(fixture.code(request).await, 200);
+    let target = fixture.peers.target("bulb").unwrap();
+    let received = target.received_requests().remove(0);
     assert_eq!((received.method.as_str(), received.path.as_str()), ("PUT", "/light?turn=on"));
     assert_eq!((received.body.as_str(), received.status, received.t), ("Wärme", Some(200), 1.0));
     assert!(received.headers.contains(&("x-key".to_owned(), "1".to_owned())));
     assert_eq!(received.device.as_deref(), Some("A842E39F8124"));
     assert_eq!(received.action.as_deref(), Some("it"));
-    let answered = rig.journal.after(0, 9, |entry| {
+    let answered = fixture.journal.entries_after(0, 9, |entry| {
         matches!(&entry.event, Event::TargetRequest { status: 200, method, .. } if method == "PUT")
     });
     assert_eq!(answered.len(), 1);
-    target.forget();
-    assert_eq!(target.remembered(), 0);
+    target.clear_received();
+    assert_eq!(target.received_count(), 0);
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_413_and_not_remembered() {
-    let rig = bulb(vec![route("/", 200, "")], []).await;
+async fn a_body_beyond_the_limit_is_413_and_not_held() {
+    let fixture = start_bulb(vec![route("/", 200, "")], []).await;
     let body = "x".repeat(65_537);
     let request =
         format!("POST / HTTP/1.1\r\nHost: bulb\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    assert!(exchange(&rig, &request).await.starts_with("HTTP/1.1 413 "));
-    let received = rig.peers.target("bulb").unwrap().received().remove(0);
+    assert!(exchange(&fixture, &request).await.starts_with("HTTP/1.1 413 "));
+    let received = fixture.peers.target("bulb").unwrap().received_requests().remove(0);
     assert_eq!((received.body.as_str(), received.status), ("", Some(413)));
 }
 
 #[tokio::test]
-async fn the_journal_holds_no_more_of_a_request_than_an_action_can_say() {
-    let rig = bulb(vec![route("*", 200, "")], []).await;
+async fn the_journal_truncates_long_texts_of_a_request() {
+    let fixture = start_bulb(vec![route("*", 200, "")], []).await;
     let (method, path) = ("M".repeat(5_000), "p".repeat(5_000));
     let request = format!("{method} /{path} HTTP/1.1\r\nHost: bulb\r\nConnection: close\r\n\r\n");
-    assert!(exchange(&rig, &request).await.starts_with("HTTP/1.1 200 "));
-    let noted = rig.journal.after(0, 9, |_| true).remove(0).event;
-    let Event::TargetRequest { method, path, .. } = noted else { panic!("{noted:?}") };
+    assert!(exchange(&fixture, &request).await.starts_with("HTTP/1.1 200 "));
+    let event = fixture.journal.entries_after(0, 9, |_| true).remove(0).event;
+    let Event::TargetRequest { method, path, .. } = event else { panic!("{event:?}") };
     assert_eq!((method.len(), path.len()), (255, 255));
 }
 
 // Ruling: RESULT-6.
 #[tokio::test]
-async fn https_reaches_a_tls_target_by_all_its_names_and_fails_everywhere_else() {
+async fn https_reaches_a_tls_target_by_all_its_names_and_no_other_peer() {
     let mut safe = target("safe", vec![route("/", 200, "")]);
     safe.tls = true;
     safe.hosts.push("192.168.99.101".parse().unwrap());
-    let plan = Plan {
+    let plan = PeersPlan {
         targets: vec![safe, target("bulb", vec![route("/", 200, "")])],
         slaves: vec![slave("pump")],
-        ..Plan::default()
+        ..PeersPlan::default()
     };
-    let rig = plan.start().await;
-    let port = rig.target("safe").port();
-    assert_eq!(rig.code(get("https://safe.local/")).await, 200);
-    assert_eq!(rig.code(get("https://192.168.99.101/")).await, 200);
-    assert_eq!(rig.code(get(&format!("https://127.0.0.1:{port}/"))).await, 200);
-    assert_eq!(rig.code(get(&format!("https://localhost:{port}/"))).await, 200);
-    assert_eq!(rig.code(get("https://bulb.local/")).await, -18, "a plain target");
-    let modbus = rig.slave("pump").port();
-    assert_eq!(rig.code(get(&format!("https://127.0.0.1:{modbus}/"))).await, -18, "a slave");
-    assert_eq!(rig.code(get(&format!("http://127.0.0.1:{modbus}/"))).await, -4, "in plain");
+    let fixture = plan.start().await;
+    let port = fixture.target("safe").port();
+    assert_eq!(fixture.code(get("https://safe.local/")).await, 200);
+    assert_eq!(fixture.code(get("https://192.168.99.101/")).await, 200);
+    assert_eq!(fixture.code(get(&format!("https://127.0.0.1:{port}/"))).await, 200);
+    assert_eq!(fixture.code(get(&format!("https://localhost:{port}/"))).await, 200);
+    assert_eq!(fixture.code(get("https://bulb.local/")).await, -18, "a plain target");
+    let modbus = fixture.slave("pump").port();
+    assert_eq!(fixture.code(get(&format!("https://127.0.0.1:{modbus}/"))).await, -18, "a slave");
+    assert_eq!(fixture.code(get(&format!("http://127.0.0.1:{modbus}/"))).await, -4, "in plain");
 }
 
 #[tokio::test]
-async fn a_connection_serves_several_requests_and_drops_with_a_stop() {
-    let rig = bulb(vec![route("/", 200, "a")], []).await;
-    let mut stream = connect(rig.target("bulb")).await;
+async fn a_connection_serves_several_requests_until_a_stop() {
+    let fixture = start_bulb(vec![route("/", 200, "a")], []).await;
+    let mut stream = connect(fixture.target("bulb")).await;
     for _ in 0..3 {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: bulb\r\n\r\n").await.unwrap();
         let mut response = Vec::new();
@@ -234,12 +243,12 @@ async fn a_connection_serves_several_requests_and_drops_with_a_stop() {
             );
         }
     }
-    let target = rig.peers.target("bulb").unwrap();
-    assert_eq!(target.remembered(), 3);
-    let paused = rig.peers.stop().await;
+    let target = fixture.peers.target("bulb").unwrap();
+    assert_eq!(target.received_count(), 3);
+    let pauses = fixture.peers.stop().await;
     assert!(read_to_end(&mut stream).await.is_empty());
-    assert_eq!(target.remembered(), 0);
-    rig.peers.start().await;
-    drop(paused);
-    assert_eq!(rig.code(get("http://bulb.local/")).await, 200);
+    assert_eq!(target.received_count(), 0);
+    fixture.peers.start().await;
+    drop(pauses);
+    assert_eq!(fixture.code(get("http://bulb.local/")).await, 200);
 }

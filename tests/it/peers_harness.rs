@@ -1,5 +1,5 @@
-//! A device, what lies outside it, and a manual clock, without the HTTP surface: what the tests of
-//! `outside` run in. And peers from outside the house, which say exactly what a test tells them.
+//! A device with its peers and action client on a manual clock, without the HTTP surface. Also
+//! peers outside the house whose bytes a test chooses.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -27,12 +27,12 @@ use wwsim::outbound::Policy;
 use wwsim::peers::{PeerContext, Peers, PeersError};
 use wwsim::scenario::{SlavePlan, TargetPlan, TargetReply, TargetRoute};
 
-/// Real time after which a test is stuck; only a mistake gets here.
+/// The real time after which a test counts as stuck.
 const STUCK: Duration = Duration::from_secs(20);
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// What a test runs in.
+/// A device, its peers and its action client.
 pub struct TestPeers {
     pub clock: Clock,
     pub engine: Arc<Engine>,
@@ -42,9 +42,9 @@ pub struct TestPeers {
     pub actions: ActionClient,
 }
 
-/// What a rig is made of.
+/// The parts of a [`TestPeers`].
 #[derive(Default)]
-pub struct Plan {
+pub struct PeersPlan {
     pub slaves: Vec<SlavePlan>,
     pub targets: Vec<TargetPlan>,
     pub rules: Vec<Rule>,
@@ -52,7 +52,7 @@ pub struct Plan {
     pub policy: Policy,
 }
 
-impl Plan {
+impl PeersPlan {
     pub async fn start(self) -> TestPeers {
         self.try_start().await.unwrap()
     }
@@ -72,7 +72,7 @@ impl Plan {
             clock: clock.clone(),
             engine: Arc::clone(&engine),
             journal: Arc::clone(&journal),
-            peers: peers.known().to_vec(),
+            peers: peers.peer_list().to_vec(),
             policy: self.policy,
             brokers: Vec::new(),
             connections: peers.connections().clone(),
@@ -107,15 +107,15 @@ impl TestPeers {
         ids
     }
 
-    /// The code of one request to the house's own, which moves no clock.
+    /// Returns the code of one request to a peer of the house. The clock does not move.
     pub async fn code(&self, request: Value) -> i32 {
         let ids = self.call(&[request]);
-        self.settle().await;
+        self.wait_quiescent().await;
         self.status(ids[0]).code
     }
 
-    /// Waits until everything the house has under way has happened.
-    pub async fn settle(&self) {
+    /// Waits until the house is quiescent.
+    pub async fn wait_quiescent(&self) {
         self.advance(Duration::ZERO).await;
     }
 
@@ -131,18 +131,18 @@ impl TestPeers {
         self.device.status(ids).into_iter().map(|status| status.code).collect()
     }
 
-    /// Waits until a request to somebody outside the house has ended, and returns its code.
-    pub async fn finished(&self, wanted: u64) -> i32 {
-        let mut newest = self.journal.newest();
+    /// Waits until a request to a peer outside the house has ended, and returns its code.
+    pub async fn finished(&self, status_id: u64) -> i32 {
+        let mut position = self.journal.subscribe();
         let ended =
-            |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == wanted);
+            |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == status_id);
         within(async {
-            while self.journal.after(0, 1, |entry| ended(&entry.event)).is_empty() {
-                newest.changed().await.unwrap();
+            while self.journal.entries_after(0, 1, |entry| ended(&entry.event)).is_empty() {
+                position.changed().await.unwrap();
             }
         })
         .await;
-        self.status(wanted).code
+        self.status(status_id).code
     }
 
     pub fn slave(&self, name: &str) -> SocketAddr {
@@ -153,16 +153,16 @@ impl TestPeers {
         self.peers.target(name).unwrap().address()
     }
 
-    /// A holding register of unit 1 of the first slave.
+    /// Returns a holding register of unit 1 of the first slave.
     pub fn register(&self, address: u16) -> u16 {
         use wwsim::modbus::bank::Table;
         let slave = self.peers.slaves().next().unwrap();
         slave.peek(1, Table::HoldingRegisters, address, 1).unwrap()[0]
     }
 
-    /// What the journal says of the requests that slaves carried out.
+    /// Returns the outcomes of the requests that slaves carried out, from the journal.
     pub fn outcomes(&self) -> Vec<String> {
-        let events = self.journal.after(0, usize::MAX, |_| true);
+        let events = self.journal.entries_after(0, usize::MAX, |_| true);
         let outcome = |event| match event {
             Event::SlaveRequest { outcome, .. } => Some(outcome.into_owned()),
             _ => None,
@@ -170,18 +170,18 @@ impl TestPeers {
         events.into_iter().filter_map(|entry| outcome(entry.event)).collect()
     }
 
-    /// The cause that the journal gives for the end of a request.
-    pub fn cause(&self, wanted: u64) -> String {
-        let ended = self.journal.after(0, usize::MAX, |_| true);
+    /// Returns the cause that the journal gives for the end of a request.
+    pub fn cause(&self, status_id: u64) -> String {
+        let ended = self.journal.entries_after(0, usize::MAX, |_| true);
         let cause = |event| match event {
-            Event::RequestFinished { id, cause, .. } if id == wanted => Some(cause),
+            Event::RequestFinished { id, cause, .. } if id == status_id => Some(cause),
             _ => None,
         };
         ended.into_iter().find_map(|entry| cause(entry.event)).unwrap()
     }
 }
 
-/// A slave with units 1 and 2: holding registers and coils 0..=99, all zero.
+/// Returns a slave with units 1 and 2: holding registers and coils 0..=99, all zero.
 pub fn slave(name: &str) -> SlavePlan {
     let zeros = Register {
         address: 0,
@@ -210,7 +210,7 @@ pub fn slave(name: &str) -> SlavePlan {
     }
 }
 
-/// A target with these routes.
+/// Returns a target with these routes.
 pub fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
     TargetPlan {
         name: name.into(),
@@ -221,7 +221,7 @@ pub fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
     }
 }
 
-/// A route for all methods with one answer.
+/// Returns a route for all methods with one reply.
 pub fn route(path: &str, status: u16, body: &str) -> TargetRoute {
     TargetRoute { method: None, path: path.into(), replies: vec![reply(status, body)] }
 }
@@ -234,7 +234,7 @@ pub fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-/// A rule that always strikes.
+/// Returns a rule that always fires.
 pub fn always(id: &str, fault: Fault) -> Rule {
     Rule { id: id.into(), fault, when: Trigger::default() }
 }
@@ -247,7 +247,8 @@ pub fn on_target(effect: TargetEffect) -> Fault {
     Fault::Target(TargetPlace::default(), effect)
 }
 
-/// A request of an action: `value` to register `address` of unit 1, with a timeout of a second.
+/// Returns a request of an action: `value` to register `address` of unit 1, with a timeout of a
+/// second.
 pub fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
     json!({"modbus": {
         "host": host, "port": port, "unit_id": 1, "func": 6, "address": address,
@@ -255,12 +256,12 @@ pub fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
     }})
 }
 
-/// A request of an action: GET, with a timeout of a second.
+/// Returns a request of an action: GET, with a timeout of a second.
 pub fn get(url: &str) -> Value {
     json!({"http": {"url": url, "timeout": 1}})
 }
 
-/// Fails a test that is stuck, in place of hanging it.
+/// Fails a test that is stuck, instead of letting it hang.
 pub async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(STUCK, future).await.expect("stuck")
 }
@@ -269,14 +270,14 @@ pub async fn connect(to: SocketAddr) -> TcpStream {
     within(TcpStream::connect(to)).await.unwrap()
 }
 
-/// A PDU in a frame.
+/// Returns a PDU in a frame.
 pub fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     wwsim::modbus::wire::write_frame(transaction, unit, pdu, &mut frame);
     frame
 }
 
-/// Reads one frame: its transaction id, unit and PDU.
+/// Reads one frame and returns its transaction id, unit and PDU.
 pub async fn read_frame(stream: &mut TcpStream) -> (u16, u8, Vec<u8>) {
     let mut header = [0; 7];
     within(stream.read_exact(&mut header)).await.unwrap();
@@ -292,21 +293,22 @@ pub async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// How a stranger ends a connection.
+/// The way in which an outside peer ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Not at all, until the client does.
+pub enum ConnectionEnd {
+    /// It waits until the client ends it.
     Keep,
     Fin,
     Rst,
 }
 
-/// A peer outside the house that serves one connection: it reads what `is_whole` calls a request,
-/// sends what `answer` makes of it piece by piece, and ends the connection. Gives the request.
-pub async fn stranger(
+/// Starts a peer outside the house that serves one connection: it reads until `is_whole` accepts
+/// the bytes as a request, sends the pieces that `answer` returns, and ends the connection. Its
+/// task returns the request.
+pub async fn outside_peer(
     is_whole: fn(&[u8]) -> bool,
     answer: impl FnOnce(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
-    end: End,
+    end: ConnectionEnd,
 ) -> (SocketAddr, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind(loopback()).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -324,9 +326,9 @@ pub async fn stranger(
             tokio::task::yield_now().await;
         }
         match end {
-            End::Fin => {}
-            End::Rst => stream.set_zero_linger().unwrap(),
-            End::Keep => {
+            ConnectionEnd::Fin => {}
+            ConnectionEnd::Rst => stream.set_zero_linger().unwrap(),
+            ConnectionEnd::Keep => {
                 let mut rest = Vec::new();
                 let _ = stream.read_to_end(&mut rest).await;
             }
@@ -336,12 +338,12 @@ pub async fn stranger(
     (address, task)
 }
 
-/// Whether bytes are a whole Modbus frame.
+/// Returns true if the bytes are a whole Modbus frame.
 pub fn is_frame(bytes: &[u8]) -> bool {
     matches!(wwsim::modbus::wire::split_frame(bytes), Ok(Some(_)))
 }
 
-/// Whether bytes are a whole HTTP request without body, or with one that fits its length.
+/// Returns true if the bytes are a whole HTTP request without a body, or with a body of its length.
 pub fn is_http(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };

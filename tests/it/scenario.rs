@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use wwsim::problem::Problem;
 use wwsim::scenario::{self, Scenario, raw};
 
 #[path = "../../fuzz/properties/scenario.rs"]
@@ -314,7 +315,10 @@ fn rules_from_the_control_plane_are_checked_as_those_of_a_file() {
     assert_eq!(&*right.id, "fault-9");
     assert_eq!(
         rule(&json!({"at": {"slave": "pmp"}, "effect": "silense", "when": {"probability": 2}}))
-            .unwrap_err(),
+            .unwrap_err()
+            .iter()
+            .map(Problem::to_line)
+            .collect::<Vec<_>>(),
         ["effect: unknown word `silense`; did you mean `silence`?"]
     );
     assert_eq!(

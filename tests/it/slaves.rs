@@ -1,5 +1,5 @@
-//! Slaves as a Modbus client sees them, over sockets: tokio-modbus as the independent peer, raw
-//! bytes where a library refuses to be wrong.
+//! Slaves as a Modbus client sees them, over sockets: tokio-modbus as an independent client, and
+//! raw bytes for requests that a library refuses to send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -48,20 +48,20 @@ slaves:
         holding: [{address: 0..9, type: short, value: 0}]
 "#;
 
-async fn client(twin: &TestHouse, unit: u8) -> Context {
-    connect_slave(twin.slave("plc"), Slave(unit)).await.unwrap()
+async fn client(house: &TestHouse, unit: u8) -> Context {
+    connect_slave(house.slave("plc"), Slave(unit)).await.unwrap()
 }
 
-/// A `float` on the wire.
+/// Returns a `float` as it stands on the wire.
 fn words_of(number: f32) -> [u16; 2] {
     let [a, b, c, d] = number.to_be_bytes();
     [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
 }
 
 #[tokio::test]
-async fn every_type_stands_on_the_wire_as_its_clients_read_it() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut client = client(&twin, 1).await;
+async fn every_type_is_encoded_as_clients_expect() {
+    let house = TestHouse::start(HOUSE).await;
+    let mut client = client(&house, 1).await;
     let mut read = async |address, count| {
         client.read_holding_registers(address, count).await.unwrap().unwrap()
     };
@@ -79,8 +79,8 @@ async fn every_type_stands_on_the_wire_as_its_clients_read_it() {
 
 #[tokio::test]
 async fn every_function_is_served() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut client = client(&twin, 1).await;
+    let house = TestHouse::start(HOUSE).await;
+    let mut client = client(&house, 1).await;
     client.write_single_coil(3, false).await.unwrap().unwrap();
     client.write_multiple_coils(8, &[false, true, false]).await.unwrap().unwrap();
     let coils = client.read_coils(0, 12).await.unwrap().unwrap();
@@ -99,12 +99,12 @@ async fn every_function_is_served() {
 }
 
 #[tokio::test]
-async fn what_a_slave_received_can_be_read() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut client = client(&twin, 1).await;
+async fn received_requests_are_in_the_journal() {
+    let house = TestHouse::start(HOUSE).await;
+    let mut client = client(&house, 1).await;
     client.write_multiple_registers(2, &[1, 2]).await.unwrap().unwrap();
     client.read_holding_registers(2, 2).await.unwrap().unwrap();
-    let received = twin.control_get("journal?event=slave_request").await;
+    let received = house.control_get("journal?event=slave_request").await;
     let expected = json!([
         {"function": 16, "address": 2, "quantity": 2, "values": [1, 2], "outcome": "ok"},
         {"function": 3, "address": 2, "quantity": 2, "outcome": "ok"},
@@ -116,15 +116,15 @@ async fn what_a_slave_received_can_be_read() {
             assert_eq!(entry[key], *value, "{entry}");
         }
     }
-    let written: Vec<_> = twin.house.slave("plc").unwrap().writes(1).unwrap();
+    let written: Vec<_> = house.house.slave("plc").unwrap().writes(1).unwrap();
     assert_eq!(written[0].words, [1, 2]);
 }
 
 #[tokio::test]
 async fn requests_are_checked_by_function_length_address_and_value() {
-    let twin = TestHouse::start(HOUSE).await;
+    let house = TestHouse::start(HOUSE).await;
     // A library refuses to send these, so the bytes are written by hand.
-    let mut stream = connect(twin.slave("plc")).await;
+    let mut stream = connect(house.slave("plc")).await;
     for (pdu, reply) in [
         (&[0x2b, 0x0e, 1, 0][..], [0xab, 1]),
         (&[3, 0, 0], [0x83, 3]),
@@ -138,7 +138,7 @@ async fn requests_are_checked_by_function_length_address_and_value() {
         assert_eq!(frame(&mut stream).await.1, reply, "{pdu:?}");
     }
 
-    let mut client = client(&twin, 1).await;
+    let mut client = client(&house, 1).await;
     let mut exception =
         async |request: Request<'static>| client.call(request).await.unwrap().unwrap_err();
     assert_eq!(
@@ -171,11 +171,11 @@ async fn requests_are_checked_by_function_length_address_and_value() {
 }
 
 #[tokio::test]
-async fn computed_values_follow_the_clock_not_the_reader() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut client = client(&twin, 1).await;
+async fn computed_values_depend_on_the_clock_and_not_on_reads() {
+    let house = TestHouse::start(HOUSE).await;
+    let mut client = client(&house, 1).await;
     let mut at = async |advance: u64| {
-        twin.advance(Duration::from_secs(advance)).await;
+        house.advance(Duration::from_secs(advance)).await;
         let words = client.read_input_registers(10, 6).await.unwrap().unwrap();
         let again = client.read_input_registers(10, 6).await.unwrap().unwrap();
         assert_eq!(words, again, "reading changes nothing");
@@ -189,20 +189,20 @@ async fn computed_values_follow_the_clock_not_the_reader() {
 }
 
 #[tokio::test]
-async fn a_write_sets_off_its_reactions() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut client = client(&twin, 1).await;
+async fn a_write_causes_its_reactions() {
+    let house = TestHouse::start(HOUSE).await;
+    let mut client = client(&house, 1).await;
     client.write_single_register(50, 1).await.unwrap().unwrap();
-    twin.advance(Duration::from_millis(1999)).await;
+    house.advance(Duration::from_millis(1999)).await;
     assert_eq!(client.read_input_registers(0, 1).await.unwrap().unwrap(), [0]);
-    twin.advance(Duration::from_millis(1)).await;
+    house.advance(Duration::from_millis(1)).await;
     assert_eq!(client.read_input_registers(0, 1).await.unwrap().unwrap(), [1]);
 
     client.write_multiple_registers(51, &words_of(25.0)).await.unwrap().unwrap();
-    twin.advance(Duration::from_secs(4)).await;
+    house.advance(Duration::from_secs(4)).await;
     let words = client.read_input_registers(1, 2).await.unwrap().unwrap();
     assert_eq!(words, words_of(22.0));
-    twin.advance(Duration::from_mins(1)).await;
+    house.advance(Duration::from_mins(1)).await;
     let words = client.read_input_registers(1, 2).await.unwrap().unwrap();
     assert_eq!(words, words_of(25.0));
 }
@@ -227,8 +227,8 @@ async fn connect(to: SocketAddr) -> TcpStream {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut stream = connect(twin.slave("plc")).await;
+    let house = TestHouse::start(HOUSE).await;
+    let mut stream = connect(house.slave("plc")).await;
     let all: Vec<u8> = (1..=200).flat_map(|transaction| read_one(transaction, 1)).collect();
     stream.write_all(&all).await.unwrap();
     for transaction in 1..=200 {
@@ -238,79 +238,79 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
-    let twin = TestHouse::start(HOUSE).await;
+    let house = TestHouse::start(HOUSE).await;
     let slow = json!({"id": "slow", "at": {"slave": "plc", "unit": 1}, "effect": {"delay": "10s"}});
-    twin.add_fault(slow).await;
-    let mut one = connect(twin.slave("plc")).await;
+    house.add_fault(slow).await;
+    let mut one = connect(house.slave("plc")).await;
     one.write_all(&[read_one(1, 1), read_one(2, 2), read_one(3, 1)].concat()).await.unwrap();
     assert_eq!(frame(&mut one).await.0, 2, "the other unit answers at once");
-    let mut other = connect(twin.slave("plc")).await;
+    let mut other = connect(house.slave("plc")).await;
     other.write_all(&read_one(4, 2)).await.unwrap();
     assert_eq!(frame(&mut other).await.0, 4, "and so does another connection");
-    twin.advance(Duration::from_secs(20)).await;
+    house.advance(Duration::from_secs(20)).await;
     assert_eq!(frame(&mut one).await.0, 1);
     assert_eq!(frame(&mut one).await.0, 3);
 }
 
 #[tokio::test]
 async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
-    let twin = TestHouse::start(HOUSE).await;
+    let house = TestHouse::start(HOUSE).await;
     for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0, 1, 0, 0, 0, 0, 1],
         &[0, 1, 0, 0, 1, 0, 1],
         &[0, 1, 0, 9, 0, 6, 1, 3],
     ] {
-        let mut stream = connect(twin.slave("plc")).await;
+        let mut stream = connect(house.slave("plc")).await;
         stream.write_all(garbage).await.unwrap();
         let mut rest = Vec::new();
         // A reset is as good an end as a close: bytes were left unread.
         let _ = within(stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty(), "{garbage:?} got {rest:?}");
     }
-    let mut stream = connect(twin.slave("plc")).await;
+    let mut stream = connect(house.slave("plc")).await;
     stream.write_all(&read_one(1, 1)).await.unwrap();
     assert_eq!(frame(&mut stream).await.0, 1);
 }
 
 #[tokio::test]
 async fn refusing_is_a_closed_port_that_comes_back() {
-    let twin = TestHouse::start(HOUSE).await;
+    let house = TestHouse::start(HOUSE).await;
     let rule = json!({"id": "off", "at": {"slave": "plc"}, "when": {"after": "10s", "for": "5s"}, "effect": "refuse"});
-    twin.add_fault(rule).await;
-    let mut open = connect(twin.slave("plc")).await;
-    twin.advance(Duration::from_secs(10)).await;
-    let refused = TcpStream::connect(twin.slave("plc")).await.unwrap_err();
+    house.add_fault(rule).await;
+    let mut open = connect(house.slave("plc")).await;
+    house.advance(Duration::from_secs(10)).await;
+    let refused = TcpStream::connect(house.slave("plc")).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let _ = within(open.read(&mut [0; 1])).await;
-    twin.advance(Duration::from_secs(5)).await;
-    let mut stream = connect(twin.slave("plc")).await;
+    house.advance(Duration::from_secs(5)).await;
+    let mut stream = connect(house.slave("plc")).await;
     stream.write_all(&read_one(1, 1)).await.unwrap();
     assert_eq!(frame(&mut stream).await.0, 1);
-    assert_eq!(twin.counts("off").await.1, 1);
+    assert_eq!(house.counts("off").await.1, 1);
 }
 
 #[tokio::test]
 async fn refusing_is_in_force_when_the_rule_was_taken() {
-    let twin = TestHouse::start(HOUSE).await;
-    twin.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
-    assert!(TcpStream::connect(twin.slave("plc")).await.is_err());
-    twin.control_send("PATCH", "faults/off", &json!({"armed": false})).await;
-    connect(twin.slave("plc")).await;
+    let house = TestHouse::start(HOUSE).await;
+    house.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
+    assert!(TcpStream::connect(house.slave("plc")).await.is_err());
+    house.control_send("PATCH", "faults/off", &json!({"armed": false})).await;
+    connect(house.slave("plc")).await;
 }
 
 #[tokio::test]
 async fn connections_are_bounded() {
     let house = HOUSE.replace("  plc:\n", "  plc:\n    max_connections: 2\n");
-    let twin = TestHouse::start(&house).await;
+    let house = TestHouse::start(&house).await;
     let mut open = Vec::new();
     for transaction in 1..=2 {
-        let mut stream = connect(twin.slave("plc")).await;
+        let mut stream = connect(house.slave("plc")).await;
         stream.write_all(&read_one(transaction, 1)).await.unwrap();
         assert_eq!(frame(&mut stream).await.0, transaction);
         open.push(stream);
     }
-    let mut third = connect(twin.slave("plc")).await;
+    let mut third = connect(house.slave("plc")).await;
     let ended = within(third.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }

@@ -12,7 +12,7 @@ use hyper::Request;
 use tokio::time::Instant;
 use wwsim::clock::Speed;
 use wwsim::meter::{MeterKind, MeterPlan};
-use wwsim::surface::http::Body;
+use wwsim::surface::http::ReplyBody;
 
 use crate::device_harness::{Setup, TestDevice, within};
 
@@ -36,13 +36,13 @@ async fn bench() -> TestDevice {
     bench
 }
 
-async fn get(bench: &TestDevice, path: &str) -> Body {
+async fn get(bench: &TestDevice, path: &str) -> ReplyBody {
     let request = Request::get(path).body(Empty::<Bytes>::new()).unwrap();
     bench.api.answer(request).await.into_response(()).into_body()
 }
 
 /// The next so many events of a live stream.
-async fn events(mut stream: Body, count: usize) -> Vec<Bytes> {
+async fn events(mut stream: ReplyBody, count: usize) -> Vec<Bytes> {
     let mut events = Vec::new();
     while events.len() < count {
         let frame = within(stream.frame()).await.expect("the stream goes on").unwrap();

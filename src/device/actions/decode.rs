@@ -14,13 +14,13 @@ use serde_json::{Map, Value};
 use super::expand::{check_host, has_constants};
 use super::location::Location;
 use super::{
-    Action, ActionRequest, Const, HttpMethod, HttpRequest, ModbusFunction, ModbusRequest,
-    ModbusWrite, ValueType,
+    Action, ActionRequest, Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite, ValueType,
 };
 use crate::device::json::{
     array, boolean, integer, object, required, string, text, unexpected, whole, word,
 };
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 use crate::problem::Problem;
 
 /// Constants by name, and actions.
@@ -232,12 +232,12 @@ fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
 
 const FUNCTIONS: &str = "5, 6, 15 or 16";
 
-fn function(value: &Value) -> Result<ModbusFunction, String> {
+fn function(value: &Value) -> Result<FunctionCode, String> {
     let Value::Number(number) = value else { return Err(unexpected(value, FUNCTIONS)) };
     let code = whole(number);
-    ModbusFunction::ALL
+    ModbusWrite::FUNCTIONS
         .into_iter()
-        .find(|function| code == Some(i64::from(function.code())))
+        .find(|function| code == Some(i64::from(function.0)))
         .ok_or_else(|| format!("{number}: expected {FUNCTIONS}"))
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Number, Value};
 use super::decode::{decode, shown};
 use super::{Prepared, Unprepared, ValueType, expand};
 use crate::limits;
+use crate::modbus::wire::FunctionCode;
 use crate::problem::Problem;
 
 /// The actions of a device and their constants.
@@ -124,40 +125,6 @@ pub struct HttpRequest {
     pub timeout: Duration,
 }
 
-/// The functions of `modbus.func`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ModbusFunction {
-    /// 5.
-    WriteSingleCoil,
-    /// 6.
-    WriteSingleRegister,
-    /// 15.
-    WriteMultipleCoils,
-    /// 16.
-    WriteMultipleRegisters,
-}
-
-impl ModbusFunction {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::WriteSingleCoil,
-        Self::WriteSingleRegister,
-        Self::WriteMultipleCoils,
-        Self::WriteMultipleRegisters,
-    ];
-
-    /// The function code on the wire.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::WriteSingleCoil => 5,
-            Self::WriteSingleRegister => 6,
-            Self::WriteMultipleCoils => 15,
-            Self::WriteMultipleRegisters => 16,
-        }
-    }
-}
-
 /// A Modbus request as typed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusRequest {
@@ -170,7 +137,7 @@ pub struct ModbusRequest {
     /// 0 where none was given.
     pub unit_id: u8,
     /// What to write with.
-    pub function: ModbusFunction,
+    pub function: FunctionCode,
     /// The first register or coil.
     pub address: u16,
     /// How to read the value; `hex` where none was given.
@@ -188,7 +155,7 @@ impl Definition {
     /// # Errors
     /// The first violation, in the order of `action_fields.csv`.
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
-        let whole = |message| Problem::of_whole(message);
+        let whole = |message| Problem::of_document(message);
         let value: Value =
             serde_json::from_slice(json).map_err(|error| whole(format!("no JSON: {error}")))?;
         Self::parse_value(&value).map_err(|violations| {
@@ -212,7 +179,7 @@ impl Definition {
                 text.len(),
                 limits::DEFINITION_BYTES
             );
-            return Err(vec![Problem::of_whole(message)]);
+            return Err(vec![Problem::of_document(message)]);
         }
         Ok(Self { constants, actions, text: text.into() })
     }

@@ -9,8 +9,7 @@ mod queue;
 mod value;
 
 pub use self::definition::{
-    Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusFunction,
-    ModbusRequest,
+    Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusRequest,
 };
 pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Unprepared};
 pub use self::location::Scheme;

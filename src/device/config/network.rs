@@ -184,7 +184,7 @@ impl TxPower {
     /// The step that is nearest to `dbm`.
     #[must_use]
     pub fn of(dbm: Decimal) -> Self {
-        let halves = Decimal::rounded(dbm.to_f64() / limits::TX_POWER_STEP, 0).mantissa();
+        let halves = Decimal::from_f64(dbm.to_f64() / limits::TX_POWER_STEP, 0).mantissa();
         Self(u8::try_from(halves).unwrap_or(0))
     }
 }

@@ -44,7 +44,7 @@ impl Device {
             let written = self.write_row(card, &snapshot).await;
             if full != written.is_err() {
                 full = written.is_err();
-                self.journal().write(match written {
+                self.journal().record(match written {
                     Ok(()) => Event::SdGoesOn { device: self.identity().id.shared() },
                     Err(error) => Event::SdNotWritten {
                         device: self.identity().id.shared(),

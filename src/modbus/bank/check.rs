@@ -1,4 +1,4 @@
-//! Everything that is wrong with a layout, in one go.
+//! Checks a layout and collects all of its mistakes.
 
 use super::codec::RegisterFormat;
 use super::computed;
@@ -8,78 +8,85 @@ use super::{
 };
 use crate::problem::Problem;
 
-/// All mistakes of a layout, in the order of its tables.
+/// Returns all mistakes of a layout, in the order of its tables.
 pub(super) fn check(layout: &UnitLayout) -> Vec<Problem> {
-    let mut mistakes = LayoutErrors::default();
-    mistakes.bits(Table::Coils, &layout.coils);
-    mistakes.bits(Table::DiscreteInputs, &layout.discrete);
-    mistakes.registers(Table::HoldingRegisters, layout);
-    mistakes.registers(Table::InputRegisters, layout);
-    mistakes.0
+    let mut errors = LayoutErrors::default();
+    errors.check_bits(Table::Coils, &layout.coils);
+    errors.check_bits(Table::DiscreteInputs, &layout.discrete);
+    errors.check_registers(Table::HoldingRegisters, layout);
+    errors.check_registers(Table::InputRegisters, layout);
+    errors.0
 }
 
 #[derive(Default)]
 struct LayoutErrors(Vec<Problem>);
 
-/// Where a register or range of bits is written and which addresses it takes.
-struct Taken {
+/// The addresses of a register or range of bits, with its position in the layout.
+struct OccupiedRange {
     index: usize,
     first: u64,
     last: u64,
 }
 
 impl LayoutErrors {
-    fn add(&mut self, place: String, message: impl Into<String>) {
-        self.0.push(Problem::new(place, message));
+    fn add(&mut self, path: String, message: impl Into<String>) {
+        self.0.push(Problem::new(path, message));
     }
 
-    fn bits(&mut self, table: Table, ranges: &[BitRange]) {
-        let mut taken = Vec::new();
+    fn check_bits(&mut self, table: Table, ranges: &[BitRange]) {
+        let mut occupied = Vec::new();
         for (index, range) in ranges.iter().enumerate() {
-            let place = format!("{}[{index}]", table.name());
+            let path = format!("{}[{index}]", table.name());
             let (first, last) = (*range.addresses.start(), *range.addresses.end());
             if first > last {
                 let message = format!("{first}..{last}: expected the first not above the last");
-                self.add(format!("{place}.address"), message);
+                self.add(format!("{path}.address"), message);
             } else {
-                taken.push(Taken { index, first: first.into(), last: last.into() });
+                occupied.push(OccupiedRange { index, first: first.into(), last: last.into() });
             }
-            self.access(&place, range.access);
+            self.check_access(&path, range.access);
         }
-        self.overlaps(table, taken);
+        self.check_overlaps(table, occupied);
     }
 
-    fn registers(&mut self, table: Table, layout: &UnitLayout) {
-        let mut taken = Vec::new();
+    fn check_registers(&mut self, table: Table, layout: &UnitLayout) {
+        let mut occupied = Vec::new();
         for (index, register) in layout.registers(table).iter().enumerate() {
-            let place = format!("{}[{index}]", table.name());
-            taken.extend(self.addresses(&place, index, register));
-            self.access(&place, register.access);
-            self.limits(&place, register);
+            let path = format!("{}[{index}]", table.name());
+            occupied.extend(self.occupied_range(&path, index, register));
+            self.check_access(&path, register.access);
+            self.limits(&path, register);
             match &register.source {
-                RegisterSource::Stored(value) => self.value(&place, register, value),
-                RegisterSource::Computed(computed) => self.computed(&place, register, computed),
+                RegisterSource::Stored(value) => self.check_value(&path, register, value),
+                RegisterSource::Computed(computed) => {
+                    self.check_computed(&path, register, computed)
+                }
             }
             for (number, reaction) in register.reactions.iter().enumerate() {
-                let place = format!("{place}.on_write[{number}]");
-                if let Err(message) = can_be_written(table, register) {
-                    self.add(place.clone(), message);
+                let path = format!("{path}.on_write[{number}]");
+                if let Err(message) = check_writable(table, register) {
+                    self.add(path.clone(), message);
                 }
-                self.reaction(&place, register, reaction, layout);
+                self.check_reaction(&path, register, reaction, layout);
             }
         }
-        self.overlaps(table, taken);
+        self.check_overlaps(table, occupied);
     }
 
-    /// The addresses of a register, if it takes any and all are there.
-    fn addresses(&mut self, place: &str, index: usize, register: &Register) -> Option<Taken> {
+    /// Returns the addresses of a register. `None` if there are none, or if some are out of range.
+    fn occupied_range(
+        &mut self,
+        path: &str,
+        index: usize,
+        register: &Register,
+    ) -> Option<OccupiedRange> {
         let words = u64::from(register.value_type.words());
         let count = u64::from(register.count);
         if words == 0 {
-            self.add(format!("{place}.words"), "0 words: expected 1 or more");
+            self.add(format!("{path}.words"), "0 words: expected 1 or more");
         }
         if count == 0 {
-            self.add(format!("{place}.count"), "count 0: expected 1 or more");
+            self.add(format!("{path}.count"), "count 0: expected 1 or more");
         }
         if words * count == 0 {
             return None;
@@ -91,22 +98,22 @@ impl LayoutErrors {
                 "{} registers from {first} reach to {last}: the last address is 65535",
                 words * count
             );
-            self.add(format!("{place}.address"), message);
+            self.add(format!("{path}.address"), message);
             return None;
         }
-        Some(Taken { index, first, last })
+        Some(OccupiedRange { index, first, last })
     }
 
-    fn access(&mut self, place: &str, access: RegisterAccess) {
+    fn check_access(&mut self, path: &str, access: RegisterAccess) {
         if let RegisterAccess::ReadOnly { exception } = access
             && !(1..=11).contains(&exception)
         {
             let message = format!("exception {exception}: expected 1 to 11");
-            self.add(format!("{place}.read_only"), message);
+            self.add(format!("{path}.read_only"), message);
         }
     }
 
-    fn limits(&mut self, place: &str, register: &Register) {
+    fn limits(&mut self, path: &str, register: &Register) {
         let Some(limits) = &register.limits else { return };
         let (low, high) = (limits.start(), limits.end());
         if !RegisterFormat::of(register).is_number() {
@@ -114,60 +121,60 @@ impl LayoutErrors {
                 "limits on a {}: only numbers have any, leave them out",
                 register.value_type
             );
-            self.add(format!("{place}.min"), message);
+            self.add(format!("{path}.min"), message);
         } else if low.is_nan() || high.is_nan() || low > high {
             let message = format!("{low} to {high}: expected min not above max");
-            self.add(format!("{place}.min"), message);
+            self.add(format!("{path}.min"), message);
         } else if let RegisterSource::Stored(value) = &register.source
             && let Some(number) = value.as_number()
             && !limits.contains(&number)
         {
             let message = format!("{number} is outside its own limits: expected {low} to {high}");
-            self.add(format!("{place}.value"), message);
+            self.add(format!("{path}.value"), message);
         }
     }
 
-    fn value(&mut self, place: &str, register: &Register, value: &RegisterValue) {
+    fn check_value(&mut self, path: &str, register: &Register, value: &RegisterValue) {
         if register.value_type.words() > 0
             && let Err(misfit) = RegisterFormat::of(register).encode(value)
         {
-            self.add(format!("{place}.value"), misfit.to_string());
+            self.add(format!("{path}.value"), misfit.to_string());
         }
     }
 
-    fn computed(&mut self, place: &str, register: &Register, computed: &Computed) {
+    fn check_computed(&mut self, path: &str, register: &Register, computed: &Computed) {
         if !RegisterFormat::of(register).is_number() {
             let message = format!("a computed {}: expected a numeric type", register.value_type);
-            self.add(format!("{place}.type"), message);
+            self.add(format!("{path}.type"), message);
         }
         if let Err(message) = computed::check(computed) {
-            self.add(format!("{place}.{}", computed.name()), message);
+            self.add(format!("{path}.{}", computed.name()), message);
         }
     }
 
-    fn reaction(
+    fn check_reaction(
         &mut self,
-        place: &str,
+        path: &str,
         source: &Register,
         reaction: &Reaction,
         layout: &UnitLayout,
     ) {
-        match target(source, reaction, layout) {
-            Err(message) => self.add(place.to_owned(), message),
+        match find_target(source, reaction, layout) {
+            Err(message) => self.add(path.to_owned(), message),
             Ok(target) => {
-                if let Err(message) = agrees(source, &reaction.change, target) {
-                    self.add(place.to_owned(), message);
+                if let Err(message) = check_compatible(source, &reaction.change, target) {
+                    self.add(path.to_owned(), message);
                 }
             }
         }
     }
 
-    fn overlaps(&mut self, table: Table, mut taken: Vec<Taken>) {
-        taken.sort_by_key(|taken| (taken.first, taken.index));
-        let mut taken = taken.into_iter();
-        let Some(mut furthest) = taken.next() else { return };
+    fn check_overlaps(&mut self, table: Table, mut occupied: Vec<OccupiedRange>) {
+        occupied.sort_by_key(|occupied| (occupied.first, occupied.index));
+        let mut occupied = occupied.into_iter();
+        let Some(mut furthest) = occupied.next() else { return };
         let mut found = Vec::new();
-        for next in taken {
+        for next in occupied {
             if next.first <= furthest.last {
                 let (early, late) = if next.index > furthest.index {
                     (&furthest, &next)
@@ -196,8 +203,8 @@ impl LayoutErrors {
     }
 }
 
-/// Whether a client's write can ever reach a register, so that it has reactions.
-fn can_be_written(table: Table, register: &Register) -> Result<(), String> {
+/// Checks that a client can write a register, so that its reactions can follow.
+fn check_writable(table: Table, register: &Register) -> Result<(), String> {
     let why = if table != Table::HoldingRegisters {
         "an input register"
     } else if register.is_computed() {
@@ -210,8 +217,8 @@ fn can_be_written(table: Table, register: &Register) -> Result<(), String> {
     Err(format!("no client writes {why}, so nothing ever follows: put it on one that is written"))
 }
 
-/// The register that a reaction changes.
-fn target<'a>(
+/// Returns the target register of a reaction.
+fn find_target<'a>(
     source: &Register,
     reaction: &Reaction,
     layout: &'a UnitLayout,
@@ -249,8 +256,12 @@ fn target<'a>(
     Ok(register)
 }
 
-/// Whether a change makes sense from one register to another.
-fn agrees(source: &Register, change: &ReactionChange, target: &Register) -> Result<(), String> {
+/// Checks that a change is possible from one register to another.
+fn check_compatible(
+    source: &Register,
+    change: &ReactionChange,
+    target: &Register,
+) -> Result<(), String> {
     let (from, to) = (source.value_type, target.value_type);
     let numbers = RegisterFormat::of(source).is_number() && RegisterFormat::of(target).is_number();
     match change {
@@ -285,7 +296,7 @@ fn agrees(source: &Register, change: &ReactionChange, target: &Register) -> Resu
 }
 
 impl UnitLayout {
-    /// The registers of a table; none where it holds bits.
+    /// Returns the registers of a table. Empty if the table holds bits.
     pub(super) fn registers(&self, table: Table) -> &[Register] {
         match table {
             Table::HoldingRegisters => &self.holding,
@@ -296,7 +307,7 @@ impl UnitLayout {
 }
 
 impl RegisterValue {
-    /// The number, if it is one.
+    /// Returns the number. `None` for text and bytes.
     #[expect(clippy::cast_precision_loss, reason = "compared with limits, which are floats too")]
     fn as_number(&self) -> Option<f64> {
         match self {

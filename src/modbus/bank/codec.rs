@@ -1,46 +1,46 @@
-//! Values as words: every type, word order and byte order, in both directions.
+//! Encodes and decodes values as words: every type, word order and byte order, in both directions.
 //!
-//! Word order concerns numbers only, whose words have a most significant one; raw bytes and text
-//! run from the first register to the last (PEER-6). Byte order concerns all: `Little` swaps the two
-//! bytes of each word.
+//! Word order applies to numbers only, whose words have a most significant one; raw bytes and text
+//! run from the first register to the last (PEER-6). Byte order applies to all types: `Little`
+//! swaps the two bytes of each word.
 
 use std::fmt;
 
 use super::{ByteOrder, Register, RegisterType, RegisterValue, WordOrder};
 
-/// How the words of one value are to be read.
+/// The format of the words of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RegisterFormat {
-    /// What they hold.
+    /// The type of the value.
     pub value_type: RegisterType,
-    /// Which word comes first.
+    /// The order of the words.
     pub word_order: WordOrder,
-    /// Which byte of a word comes first.
+    /// The order of the bytes in a word.
     pub byte_order: ByteOrder,
 }
 
-/// Why a value cannot be written in a format.
+/// The reason why a value cannot be encoded in a format.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Misfit {
-    /// Text or bytes for a number, a number for text, and so on.
-    #[error("{found} for a {expected}: expected {}", wanted(*expected))]
+pub enum EncodeError {
+    /// The kind of value is wrong, such as text for a number.
+    #[error("{found} for a {expected}: expected {}", expected_kind(*expected))]
     Kind {
-        /// What the value is.
+        /// The kind of the value.
         found: &'static str,
         /// The type of the register.
         expected: RegisterType,
     },
-    /// A number beyond what the type holds.
+    /// A number out of the range of the type.
     #[error("{value} does not fit a {expected}: expected {} to {}", range.0, range.1)]
     Range {
         /// The value as written.
         value: String,
         /// The type of the register.
         expected: RegisterType,
-        /// The least and the greatest that fit.
+        /// The least and the greatest number that fit.
         range: (f64, f64),
     },
-    /// A fraction for a type of whole numbers.
+    /// A fraction for an integer type.
     #[error("{value} for a {expected}: expected a whole number, or make it a float or double")]
     Fraction {
         /// The value as written.
@@ -48,26 +48,26 @@ pub enum Misfit {
         /// The type of the register.
         expected: RegisterType,
     },
-    /// Text longer than its registers.
+    /// Text that is longer than its registers.
     #[error("{bytes} bytes of text in {words} registers: expected at most {}", words * 2)]
     TextTooLong {
         /// Bytes of the text in UTF-8.
         bytes: usize,
-        /// How many registers there are.
+        /// The number of registers.
         words: usize,
     },
-    /// Not as many raw bytes as the registers hold.
+    /// A wrong number of raw bytes for the registers.
     #[error("{bytes} bytes in {words} registers: expected {}, two a register", words * 2)]
     HexLength {
-        /// How many bytes there are.
+        /// The number of bytes.
         bytes: usize,
-        /// How many registers there are.
+        /// The number of registers.
         words: usize,
     },
 }
 
-/// What to write for a type, in messages.
-fn wanted(value_type: RegisterType) -> &'static str {
+/// Returns the expected kind of value of a type, for messages.
+fn expected_kind(value_type: RegisterType) -> &'static str {
     match value_type {
         RegisterType::Hex { .. } => "bytes",
         RegisterType::String { .. } => "text",
@@ -75,19 +75,19 @@ fn wanted(value_type: RegisterType) -> &'static str {
     }
 }
 
-/// A number as registers hold it: exact where it is whole.
+/// A number as registers hold it: exact if it is an integer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
-    Whole(i64),
-    Real(f64),
+    Integer(i64),
+    Float(f64),
 }
 
 impl Number {
     #[expect(clippy::cast_precision_loss, reason = "the nearest number is what is meant")]
     pub(super) fn as_f64(self) -> f64 {
         match self {
-            Self::Whole(whole) => whole as f64,
-            Self::Real(real) => real,
+            Self::Integer(whole) => whole as f64,
+            Self::Float(real) => real,
         }
     }
 }
@@ -95,8 +95,8 @@ impl Number {
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Whole(whole) => whole.fmt(f),
-            Self::Real(real) => real.fmt(f),
+            Self::Integer(whole) => whole.fmt(f),
+            Self::Float(real) => real.fmt(f),
         }
     }
 }
@@ -104,7 +104,8 @@ impl fmt::Display for Number {
 /// The numeric types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NumberFormat {
-    /// So many bits, at most 63 of them without a sign, so that an `i64` holds every value.
+    /// An integer of this many bits, at most 63 of them if it is unsigned, so that an `i64` holds
+    /// every value.
     Integer {
         bits: u32,
         signed: bool,
@@ -127,7 +128,7 @@ impl NumberFormat {
         })
     }
 
-    /// The least and the greatest whole number of `bits` bits.
+    /// Returns the least and the greatest integer of `bits` bits.
     const fn bounds(bits: u32, signed: bool) -> (i64, i64) {
         if signed {
             (i64::MIN >> (64 - bits), i64::MAX >> (64 - bits))
@@ -136,18 +137,18 @@ impl NumberFormat {
         }
     }
 
-    /// The bits of the number, or of the nearest that fits; a NaN is 0 as a whole number.
+    /// Returns the bits of the number, or of the nearest number that fits. NaN is 0 as an integer.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "casts from floats saturate, which is what is wanted; the sign is kept as bits"
     )]
-    fn saturate(self, number: Number) -> u64 {
+    fn to_bits_saturating(self, number: Number) -> u64 {
         match self {
             Self::Integer { bits, signed } => {
                 let whole = match number {
-                    Number::Whole(whole) => whole,
-                    Number::Real(real) => libm::round(real) as i64,
+                    Number::Integer(whole) => whole,
+                    Number::Float(real) => libm::round(real) as i64,
                 };
                 let (low, high) = Self::bounds(bits, signed);
                 whole.clamp(low, high) as u64
@@ -163,7 +164,7 @@ impl NumberFormat {
         }
     }
 
-    /// The number that these bits are; those above its width do not matter.
+    /// Returns the number that these bits represent. Bits above its width are ignored.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
@@ -174,16 +175,16 @@ impl NumberFormat {
             Self::Integer { bits: width, signed } => {
                 let spare = 64 - width;
                 let top = bits << spare;
-                Number::Whole(if signed { top as i64 >> spare } else { (top >> spare) as i64 })
+                Number::Integer(if signed { top as i64 >> spare } else { (top >> spare) as i64 })
             }
-            Self::Single => Number::Real(f64::from(f32::from_bits(bits as u32))),
-            Self::Double => Number::Real(f64::from_bits(bits)),
+            Self::Single => Number::Float(f64::from(f32::from_bits(bits as u32))),
+            Self::Double => Number::Float(f64::from_bits(bits)),
         }
     }
 }
 
 impl RegisterFormat {
-    /// The format of a register.
+    /// Returns the format of a register.
     #[must_use]
     pub const fn of(register: &Register) -> Self {
         Self {
@@ -193,23 +194,24 @@ impl RegisterFormat {
         }
     }
 
-    /// How many registers a value takes.
+    /// Returns the number of registers that a value occupies.
     #[must_use]
     pub fn words(self) -> usize {
         usize::from(self.value_type.words())
     }
 
-    /// Whether it holds numbers.
+    /// Returns true if the format holds numbers.
     #[must_use]
     pub const fn is_number(self) -> bool {
         NumberFormat::of(self.value_type).is_some()
     }
 
-    /// The words of a value: numbers exactly (a float or double rounds to its precision, and holds
-    /// infinities and NaN), text padded with zeros, raw bytes of just the right length.
+    /// Returns the words of a value: numbers exactly (a float or double rounds to its precision,
+    /// and holds infinities and NaN), text padded with zeros, raw bytes of exactly the right
+    /// length.
     ///
     /// # Errors
-    /// [`Misfit`] says what does not fit and what would.
+    /// [`EncodeError`] names the mismatch and what fits.
     ///
     /// ```
     /// use wwsim::modbus::bank::{ByteOrder, RegisterFormat, RegisterType, RegisterValue, WordOrder};
@@ -221,39 +223,39 @@ impl RegisterFormat {
     /// assert_eq!(format.encode(&RegisterValue::Integer(0x0102_0304)), Ok(vec![0x0304, 0x0102]));
     /// assert!(format.encode(&RegisterValue::Number(0.5)).is_err());
     /// ```
-    pub fn encode(self, value: &RegisterValue) -> Result<Vec<u16>, Misfit> {
+    pub fn encode(self, value: &RegisterValue) -> Result<Vec<u16>, EncodeError> {
         let mut words = vec![0; self.words()];
         match (self.value_type, value) {
             (RegisterType::Hex { .. }, RegisterValue::Bytes(bytes)) => {
                 if bytes.len() != words.len() * 2 {
-                    return Err(Misfit::HexLength { bytes: bytes.len(), words: words.len() });
+                    return Err(EncodeError::HexLength { bytes: bytes.len(), words: words.len() });
                 }
-                self.put_bytes(bytes, &mut words);
+                self.write_bytes(bytes, &mut words);
             }
             (RegisterType::String { .. }, RegisterValue::Text(text)) => {
                 if text.len() > words.len() * 2 {
-                    return Err(Misfit::TextTooLong { bytes: text.len(), words: words.len() });
+                    return Err(EncodeError::TextTooLong { bytes: text.len(), words: words.len() });
                 }
-                self.put_bytes(text.as_bytes(), &mut words);
+                self.write_bytes(text.as_bytes(), &mut words);
             }
             (_, RegisterValue::Integer(whole)) if self.is_number() => {
-                self.put_number(self.exactly(Number::Whole(*whole))?, &mut words);
+                self.write_number(self.check_fits(Number::Integer(*whole))?, &mut words);
             }
             (_, RegisterValue::Number(real)) if self.is_number() => {
-                self.put_number(self.exactly(Number::Real(*real))?, &mut words);
+                self.write_number(self.check_fits(Number::Float(*real))?, &mut words);
             }
-            (expected, value) => return Err(Misfit::Kind { found: value.kind(), expected }),
+            (expected, value) => return Err(EncodeError::Kind { found: value.kind(), expected }),
         }
         Ok(words)
     }
 
-    /// The value that `words` hold; missing ones count as zero. Text ends at its trailing zeros, and
-    /// what is no UTF-8 in it is shown as U+FFFD.
+    /// Returns the value that `words` hold. Missing words count as zero. Text ends at its trailing
+    /// zeros, and bytes in it that are no UTF-8 become U+FFFD.
     #[must_use]
     pub fn decode(self, words: &[u16]) -> RegisterValue {
         match self.number(words) {
-            Some(Number::Whole(whole)) => RegisterValue::Integer(whole),
-            Some(Number::Real(real)) => RegisterValue::Number(real),
+            Some(Number::Integer(whole)) => RegisterValue::Integer(whole),
+            Some(Number::Float(real)) => RegisterValue::Number(real),
             None => {
                 let mut bytes = self.bytes(words);
                 if matches!(self.value_type, RegisterType::Hex { .. }) {
@@ -266,10 +268,10 @@ impl RegisterFormat {
         }
     }
 
-    /// The number unchanged, if the type can hold it.
-    fn exactly(self, number: Number) -> Result<Number, Misfit> {
+    /// Returns the number unchanged if the type can hold it.
+    fn check_fits(self, number: Number) -> Result<Number, EncodeError> {
         let expected = self.value_type;
-        let out = |(low, high): (f64, f64)| Misfit::Range {
+        let out = |(low, high): (f64, f64)| EncodeError::Range {
             value: number.to_string(),
             expected,
             range: (low, high),
@@ -277,25 +279,25 @@ impl RegisterFormat {
         match (NumberFormat::of(expected), number) {
             (Some(NumberFormat::Integer { bits, signed }), number) => {
                 let (low, high) = NumberFormat::bounds(bits, signed);
-                let bounds = (Number::Whole(low).as_f64(), Number::Whole(high).as_f64());
+                let bounds = (Number::Integer(low).as_f64(), Number::Integer(high).as_f64());
                 let whole = match number {
-                    Number::Whole(whole) => whole,
+                    Number::Integer(whole) => whole,
                     // 2⁶³ as a float is just beyond the greatest long.
-                    Number::Real(real)
+                    Number::Float(real)
                         if !(bounds.0..9_223_372_036_854_775_808.0).contains(&real) =>
                     {
                         return Err(out(bounds));
                     }
-                    Number::Real(real) if real.fract() != 0.0 => {
-                        return Err(Misfit::Fraction { value: real, expected });
+                    Number::Float(real) if real.fract() != 0.0 => {
+                        return Err(EncodeError::Fraction { value: real, expected });
                     }
                     #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
-                    Number::Real(real) => real as i64,
+                    Number::Float(real) => real as i64,
                 };
                 let fits = (low..=high).contains(&whole);
-                if fits { Ok(Number::Whole(whole)) } else { Err(out(bounds)) }
+                if fits { Ok(Number::Integer(whole)) } else { Err(out(bounds)) }
             }
-            (Some(NumberFormat::Single), Number::Real(real))
+            (Some(NumberFormat::Single), Number::Float(real))
                 if real.is_finite() && real.abs() > f64::from(f32::MAX) =>
             {
                 Err(out((f64::from(f32::MIN), f64::from(f32::MAX))))
@@ -304,29 +306,29 @@ impl RegisterFormat {
         }
     }
 
-    /// Writes a number, or the nearest that fits. Formats that hold no numbers are left alone.
-    pub(super) fn put_number(self, number: Number, words: &mut [u16]) {
-        let Some(scalar) = NumberFormat::of(self.value_type) else { return };
-        let bits = scalar.saturate(number);
+    /// Writes a number, or the nearest one that fits. Does nothing if the format holds no numbers.
+    pub(super) fn write_number(self, number: Number, words: &mut [u16]) {
+        let Some(number_format) = NumberFormat::of(self.value_type) else { return };
+        let bits = number_format.to_bits_saturating(number);
         let count = words.len();
         for (index, word) in words.iter_mut().enumerate() {
             #[expect(clippy::cast_possible_truncation, reason = "one word of them is wanted")]
             let part = (bits >> self.shift(index, count)) as u16;
-            *word = self.swapped(part);
+            *word = self.swap_bytes(part);
         }
     }
 
-    /// The number in `words`, if the format holds numbers.
+    /// Returns the number in `words`. `None` if the format holds no numbers.
     pub(super) fn number(self, words: &[u16]) -> Option<Number> {
-        let scalar = NumberFormat::of(self.value_type)?;
+        let number_format = NumberFormat::of(self.value_type)?;
         let bits = words.iter().enumerate().fold(0, |bits, (index, word)| {
-            bits | u64::from(self.swapped(*word)) << self.shift(index, words.len())
+            bits | u64::from(self.swap_bytes(*word)) << self.shift(index, words.len())
         });
-        Some(scalar.number(bits))
+        Some(number_format.number(bits))
     }
 
-    /// A whole number of any size as the type holds it when it overflows: the integer types go
-    /// round, the others take the nearest.
+    /// Returns the value of an overflowed integer of any size: the integer types wrap around, the
+    /// other types take the nearest number.
     pub(super) fn wrap(self, whole: i128) -> Number {
         match NumberFormat::of(self.value_type) {
             #[expect(
@@ -334,33 +336,35 @@ impl RegisterFormat {
                 clippy::cast_sign_loss,
                 reason = "going round is leaving the upper bits out"
             )]
-            Some(scalar @ NumberFormat::Integer { .. }) => scalar.number(whole as u64),
+            Some(number_format @ NumberFormat::Integer { .. }) => {
+                number_format.number(whole as u64)
+            }
             #[expect(clippy::cast_precision_loss, reason = "the nearest is what is meant")]
-            _ => Number::Real(whole as f64),
+            _ => Number::Float(whole as f64),
         }
     }
 
-    /// Whether the type holds whole numbers only.
+    /// Returns true if the type is an integer type.
     pub(super) const fn is_integer(self) -> bool {
         matches!(NumberFormat::of(self.value_type), Some(NumberFormat::Integer { .. }))
     }
 
-    /// Writes bytes, two a word; those beyond the words are left out, missing ones are zero.
-    pub(super) fn put_bytes(self, bytes: &[u8], words: &mut [u16]) {
+    /// Writes bytes, two in a word. Bytes beyond the words are left out, missing bytes are zero.
+    pub(super) fn write_bytes(self, bytes: &[u8], words: &mut [u16]) {
         let mut bytes = bytes.iter().copied();
         for word in words {
             let pair = [bytes.next().unwrap_or(0), bytes.next().unwrap_or(0)];
-            *word = self.swapped(u16::from_be_bytes(pair));
+            *word = self.swap_bytes(u16::from_be_bytes(pair));
         }
     }
 
-    /// The bytes in `words`.
+    /// Returns the bytes in `words`.
     pub(super) fn bytes(self, words: &[u16]) -> Vec<u8> {
-        words.iter().flat_map(|word| self.swapped(*word).to_be_bytes()).collect()
+        words.iter().flat_map(|word| self.swap_bytes(*word).to_be_bytes()).collect()
     }
 
-    /// By how many bits the `index`-th of `count` words is to be shifted. A number has four words at
-    /// the most, so this is under 64.
+    /// Returns the number of bits by which the `index`-th of `count` words is shifted. A number has
+    /// at most four words, so the shift is under 64.
     const fn shift(self, index: usize, count: usize) -> usize {
         let words_below = match self.word_order {
             WordOrder::Msw => count - 1 - index,
@@ -369,7 +373,7 @@ impl RegisterFormat {
         16 * (words_below & 3)
     }
 
-    const fn swapped(self, word: u16) -> u16 {
+    const fn swap_bytes(self, word: u16) -> u16 {
         match self.byte_order {
             ByteOrder::Big => word,
             ByteOrder::Little => word.swap_bytes(),
@@ -378,7 +382,7 @@ impl RegisterFormat {
 }
 
 impl RegisterValue {
-    /// What it is, in messages.
+    /// Returns the kind of the value, for messages.
     const fn kind(&self) -> &'static str {
         match self {
             Self::Integer(_) | Self::Number(_) => "a number",
@@ -426,7 +430,7 @@ mod tests {
         )
     }
 
-    /// A value that fits the format.
+    /// Generates values that fit the format.
     fn value_of(format: RegisterFormat) -> BoxedStrategy<RegisterValue> {
         let bytes = format.words() * 2;
         match format.value_type {
@@ -463,7 +467,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_type_in_every_order_comes_back_as_written(
+        fn every_type_in_every_order_round_trips(
             (format, value) in any_format().prop_flat_map(|f| (Just(f), value_of(f)))
         ) {
             let words = format.encode(&value).unwrap();
@@ -472,11 +476,11 @@ mod tests {
         }
 
         #[test]
-        fn every_bit_pattern_comes_back_as_it_was(
+        fn every_bit_pattern_round_trips(
             (format, words) in any_format()
                 .prop_flat_map(|f| (Just(f), proptest::collection::vec(any::<u16>(), f.words())))
         ) {
-            // Text may hold what is no UTF-8, and a NaN is not equal to itself.
+            // Text may hold bytes that are no UTF-8, and a NaN is not equal to itself.
             let value = format.decode(&words);
             let nan = matches!(value, RegisterValue::Number(number) if number.is_nan());
             if !nan && !matches!(value, RegisterValue::Text(_)) {
@@ -489,12 +493,12 @@ mod tests {
             (format, number) in (any_format().prop_filter("numbers", |f| f.is_number()), any::<f64>())
         ) {
             let mut words = vec![0; format.words()];
-            format.put_number(Number::Real(number), &mut words);
+            format.write_number(Number::Float(number), &mut words);
             let held = format.number(&words).unwrap().as_f64();
             let (low, high) = match NumberFormat::of(format.value_type).unwrap() {
                 NumberFormat::Integer { bits, signed } => {
                     let (low, high) = NumberFormat::bounds(bits, signed);
-                    (Number::Whole(low).as_f64(), Number::Whole(high).as_f64())
+                    (Number::Integer(low).as_f64(), Number::Integer(high).as_f64())
                 }
                 NumberFormat::Single => (f64::from(f32::MIN), f64::from(f32::MAX)),
                 NumberFormat::Double => (f64::MIN, f64::MAX),
@@ -509,7 +513,7 @@ mod tests {
         }
     }
 
-    /// Bytes as they cross the wire, for 0x01020304 and its like.
+    /// The bytes on the wire of 0x01020304 and similar values.
     #[test]
     fn known_values_have_their_known_words() {
         let table = [
@@ -545,7 +549,7 @@ mod tests {
 
     // Ruling: PEER-6.
     #[test]
-    fn the_orders_turn_words_and_bytes_round() {
+    fn the_orders_reverse_words_and_bytes() {
         let words = ORDERS.map(|(word_order, byte_order)| {
             let format = RegisterFormat { value_type: RegisterType::Int, word_order, byte_order };
             format.encode(&RegisterValue::Integer(0x0102_0304)).unwrap()
@@ -561,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_says_what_would() {
+    fn an_encode_error_names_what_fits() {
         let message =
             |value_type, value| format(value_type).encode(&value).unwrap_err().to_string();
         assert_eq!(
@@ -596,15 +600,15 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_go_round_as_their_type_does() {
+    fn integers_wrap_around_like_their_type() {
         let wrapped = |value_type, whole| format(value_type).wrap(whole);
-        assert_eq!(wrapped(RegisterType::Short, 32_768), Number::Whole(-32_768));
-        assert_eq!(wrapped(RegisterType::Ushort, 65_537), Number::Whole(1));
-        assert_eq!(wrapped(RegisterType::Uint, -1), Number::Whole(0xFFFF_FFFF));
-        assert_eq!(wrapped(RegisterType::Long, 1 << 63), Number::Whole(i64::MIN));
+        assert_eq!(wrapped(RegisterType::Short, 32_768), Number::Integer(-32_768));
+        assert_eq!(wrapped(RegisterType::Ushort, 65_537), Number::Integer(1));
+        assert_eq!(wrapped(RegisterType::Uint, -1), Number::Integer(0xFFFF_FFFF));
+        assert_eq!(wrapped(RegisterType::Long, 1 << 63), Number::Integer(i64::MIN));
         assert_eq!(
             wrapped(RegisterType::Double, 1 << 63),
-            Number::Real(9_223_372_036_854_775_808.0)
+            Number::Float(9_223_372_036_854_775_808.0)
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Registers whose values follow the clock.
+//! Computed registers, whose values depend on the clock.
 //!
-//! Each is a pure function of virtual time: reading it, or not reading it, changes nothing, a clock
-//! may jump, and two readers agree.
+//! Each value is a pure function of virtual time: a read changes nothing, the clock may jump, and
+//! two readers see the same value.
 
 use std::f64::consts::TAU;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use super::codec::{Number, RegisterFormat};
 use crate::clock::VirtualTime;
 use crate::rng::{Draws, RandomStream};
 
-/// Where a register's draws come from.
+/// The seed and stream of a register's draws.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Randomness {
     pub(super) seed: u64,
     pub(super) stream: RandomStream,
 }
 
-/// The value at `now`, of which the register takes the nearest that fits.
-pub(super) fn at(
+/// Returns the value at `now`. The register takes the nearest number that fits its type.
+pub(super) fn value_at(
     computed: &Computed,
     format: RegisterFormat,
     now: VirtualTime,
     randomness: Randomness,
 ) -> Number {
-    Number::Real(match computed {
+    Number::Float(match computed {
         Computed::Ramp { from, to, over, repeat } => {
             let (elapsed, over) = (now.as_nanos(), nanos(*over));
             let elapsed = if *repeat { elapsed % over } else { elapsed.min(over) };
@@ -46,14 +46,14 @@ pub(super) fn at(
         Computed::Uptime => {
             if format.is_integer() {
                 let seconds = now.since_start().as_secs();
-                return Number::Whole(i64::try_from(seconds).unwrap_or(i64::MAX));
+                return Number::Integer(i64::try_from(seconds).unwrap_or(i64::MAX));
             }
             now.as_secs_f64()
         }
     })
 }
 
-/// What makes this no function of time, if anything.
+/// Checks that a value is a function of time.
 pub(super) fn check(computed: &Computed) -> Result<(), String> {
     let time = |what: &str, duration: &Duration| {
         if duration.is_zero() {
@@ -110,7 +110,7 @@ pub(super) fn check(computed: &Computed) -> Result<(), String> {
     }
 }
 
-/// Nanoseconds; at least one, so that nothing is divided by zero.
+/// Returns a duration in nanoseconds; at least one, so that no division is by zero.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
@@ -120,14 +120,15 @@ fn fraction(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// A counter after `ticks` steps: exact and going round in the integer types.
+/// Returns a counter after `ticks` steps. It is exact in the integer types and wraps around in
+/// them.
 fn count(start: f64, step: f64, ticks: u64, format: RegisterFormat) -> Number {
     #[expect(clippy::cast_possible_truncation, reason = "casts from floats saturate")]
     let whole = |number: f64| (number.fract() == 0.0).then_some(number as i128);
     #[expect(clippy::cast_precision_loss, reason = "the nearest number is what is meant")]
     let real = start + step * ticks as f64;
     if !format.is_integer() {
-        return Number::Real(real);
+        return Number::Float(real);
     }
     let exact = match (whole(start), whole(step)) {
         (Some(start), Some(step)) => start.wrapping_add(step.wrapping_mul(i128::from(ticks))),
@@ -137,15 +138,16 @@ fn count(start: f64, step: f64, ticks: u64, format: RegisterFormat) -> Number {
     format.wrap(exact)
 }
 
-/// A free random walk of standard normal steps after `steps` of them: W(n), with W(0) = 0.
+/// Returns a free random walk after `steps` standard normal steps: W(n), with W(0) = 0.
 ///
-/// Each whole number has one draw. For a power of two it is the walk's increment from the power
-/// before; for any other it displaces the middle of the dyadic interval that it halves (Lévy's
-/// construction: the middle is the mean of the ends, plus a normal of a quarter of the length). One
-/// value takes at most one draw for each bit of `steps` on the way up, and one on the way down.
+/// Each integer has one draw. The draw of a power of two is the walk's increment since the previous
+/// power. The draw of any other integer displaces the middle of the dyadic interval that it halves
+/// (Lévy's construction: the middle is the mean of the ends, plus a normal with a quarter of the
+/// length as variance). One value takes at most one draw for each bit of `steps` on the way up, and
+/// one on the way down.
 fn walk(steps: u64, randomness: Randomness) -> f64 {
     let Some(octave) = steps.checked_ilog2() else { return 0.0 };
-    let normal = |at: u64| Draws::new(randomness.seed, randomness.stream, at).normal();
+    let normal = |point: u64| Draws::new(randomness.seed, randomness.stream, point).normal();
     let root = |variance: u64| libm::sqrt(fraction(variance, 1));
     let mut low = normal(1);
     for power in 0..octave {
@@ -156,7 +158,7 @@ fn walk(steps: u64, randomness: Randomness) -> f64 {
         return low;
     }
     // The interval is left ..= left + length. In the last octave of u64 its end is 2⁶⁴, which wraps
-    // to 0; the draw of 0 is nobody else's.
+    // to 0; no other point uses the draw of 0.
     let mut length = left;
     let mut high = low + root(length) * normal(left.wrapping_add(length));
     while length > 1 {
@@ -175,7 +177,7 @@ fn walk(steps: u64, randomness: Randomness) -> f64 {
     low
 }
 
-/// `value` folded back at the bounds as often as it takes.
+/// Folds `value` back at the bounds as often as necessary.
 fn reflect(value: f64, low: f64, high: f64) -> f64 {
     let width = high - low;
     let folded = (value - low).rem_euclid(2.0 * width);
@@ -199,7 +201,7 @@ mod tests {
         let format =
             RegisterFormat { value_type, word_order: WordOrder::Msw, byte_order: ByteOrder::Big };
         let now = VirtualTime::ZERO.after(Duration::from_secs_f64(seconds));
-        at(computed, format, now, randomness()).as_f64()
+        value_at(computed, format, now, randomness()).as_f64()
     }
 
     fn values<const N: usize>(computed: &Computed, seconds: [f64; N]) -> [f64; N] {
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_ends_or_begins_anew() {
+    fn a_ramp_ends_or_repeats() {
         let over = Duration::from_secs(10);
         let once = Computed::Ramp { from: 20.0, to: 0.0, over, repeat: false };
         assert_eq!(values(&once, [0.0, 2.5, 10.0, 12.5]), [20.0, 15.0, 0.0, 0.0]);
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_steps_and_goes_round_as_its_type_does() {
+    fn a_counter_steps_and_wraps_like_its_type() {
         let every = Duration::from_secs(2);
         let counter = Computed::Counter { start: 65_534.0, step: 1.0, every };
         let seconds = [0.0, 1.9, 2.0, 3.9, 4.0, 6.0];
@@ -247,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn uptime_is_whole_seconds_in_whole_numbers() {
+    fn uptime_has_whole_seconds_in_integer_types() {
         assert_eq!(value(&Computed::Uptime, RegisterType::Uint, 12.75), 12.0);
         assert_eq!(value(&Computed::Uptime, RegisterType::Float, 12.75), 12.75);
     }
 
-    /// The increments of the walk are what makes it one: normal with the variance of the distance.
+    /// A random walk is defined by its increments: normal, with the variance of the distance.
     #[test]
     fn the_walk_has_independent_normal_steps() {
         for distance in [1_u64, 7, 64] {
@@ -278,9 +280,9 @@ mod tests {
         assert_eq!(walk(0, randomness()), 0.0);
     }
 
-    /// A replay written by one version must run the same on the next.
+    /// A replay that one version wrote must run the same on the next version.
     #[test]
-    fn the_walk_does_not_drift() {
+    fn the_random_walk_stays_the_same() {
         let walked = [1, 5, 1_000_000].map(|steps| walk(steps, randomness()).to_bits());
         assert_eq!(
             walked,
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_function_of_time_is_told() {
+    fn a_value_that_is_no_function_of_time_is_refused() {
         let second = Duration::from_secs(1);
         let zero = Duration::ZERO;
         let walk =

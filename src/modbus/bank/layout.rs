@@ -1,5 +1,5 @@
-//! What a register bank is made of, before it runs: the domain types that the scenario is decoded
-//! into and that [`super::Bank::new`] validates.
+//! The layout of a register bank: the domain types that the scenario is decoded into and that
+//! [`super::Bank::new`] validates.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,18 +8,18 @@ use std::time::Duration;
 /// The four tables of the Modbus data model (Application Protocol V1.1b3, §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
-    /// Single bits, read and written (functions 1, 5, 15).
+    /// Single bits that are read and written (functions 1, 5, 15).
     Coils,
-    /// Single bits, read only (function 2).
+    /// Single bits that are read only (function 2).
     DiscreteInputs,
-    /// 16-bit words, read and written (functions 3, 6, 16, 22, 23).
+    /// 16-bit words that are read and written (functions 3, 6, 16, 22, 23).
     HoldingRegisters,
-    /// 16-bit words, read only (function 4).
+    /// 16-bit words that are read only (function 4).
     InputRegisters,
 }
 
 impl Table {
-    /// The name in scenarios, in the control API and in the journal.
+    /// Returns the name in scenarios, in the control API and in the journal.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,14 +30,14 @@ impl Table {
         }
     }
 
-    /// Whether it holds bits.
+    /// Returns true if the table holds bits.
     #[must_use]
     pub const fn is_bits(self) -> bool {
         matches!(self, Self::Coils | Self::DiscreteInputs)
     }
 }
 
-/// One unit of a slave: what answers under one unit id.
+/// The layout of one unit of a slave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UnitLayout {
     /// Coils.
@@ -50,69 +50,70 @@ pub struct UnitLayout {
     pub input: Vec<Register>,
 }
 
-/// Bits that exist, from `addresses.start()` to `addresses.end()`.
+/// A range of bits with one value at the start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BitRange {
-    /// Which ones.
+    /// The addresses.
     pub addresses: RangeInclusive<u16>,
-    /// A name for people.
+    /// A name for readers.
     pub name: Option<String>,
-    /// Their values at the start, all alike.
+    /// The value of all bits at the start.
     pub value: bool,
-    /// Whether a client may write them (coils only).
+    /// The access of clients. It matters for coils only.
     pub access: RegisterAccess,
 }
 
-/// A value in registers: `value_type.words()` of them from `address` on, and as many copies as
-/// `count` says, one after another.
+/// A register value: `value_type.words()` registers from `address` on, repeated `count` times, one
+/// after another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Register {
-    /// The first register.
+    /// The address of the first register.
     pub address: u16,
-    /// How many values of this kind stand one after another, 1 or more.
+    /// The number of values of this kind one after another, 1 or more.
     pub count: u16,
-    /// A name for people.
+    /// A name for readers.
     pub name: Option<String>,
-    /// How the words are to be read.
+    /// The type of the value.
     pub value_type: RegisterType,
-    /// Which word comes first.
+    /// The order of the words.
     pub word_order: WordOrder,
-    /// Which byte of a word comes first.
+    /// The order of the bytes in a word.
     pub byte_order: ByteOrder,
-    /// Where the value comes from.
+    /// The source of the value.
     pub source: RegisterSource,
-    /// Whether a client may write it. Computed ones never: exception 2, or the one given here.
+    /// The access of clients. A computed register can never be written: exception 2, or the one
+    /// given here.
     pub access: RegisterAccess,
-    /// Values a client may write (numbers only); outside is exception 3. A write to a part of a value
-    /// is judged by the value that would result.
+    /// The numbers that a client may write; another value is exception 3. A write to a part of a
+    /// value is checked by the value that would result.
     pub limits: Option<RangeInclusive<f64>>,
-    /// What a client's write sets off, once for each value that it touches.
+    /// The reactions to a client's write, once for each value that it touches.
     pub reactions: Vec<Reaction>,
 }
 
-/// How words are to be read.
+/// The type of a value in registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RegisterType {
-    /// Raw bytes, two a word.
+    /// Raw bytes, two in a word.
     Hex {
         /// How many registers.
         words: u16,
     },
-    /// Signed, 1 register.
+    /// A signed integer in 1 register.
     Short,
-    /// Unsigned, 1 register.
+    /// An unsigned integer in 1 register.
     Ushort,
-    /// Signed, 2 registers.
+    /// A signed integer in 2 registers.
     Int,
-    /// Unsigned, 2 registers.
+    /// An unsigned integer in 2 registers.
     Uint,
-    /// Signed, 4 registers.
+    /// A signed integer in 4 registers.
     Long,
     /// IEEE 754 single, 2 registers.
     Float,
     /// IEEE 754 double, 4 registers.
     Double,
-    /// UTF-8 text, two bytes a word, zeros at the end.
+    /// UTF-8 text, two bytes in a word, with zeros at the end.
     String {
         /// How many registers.
         words: u16,
@@ -120,7 +121,7 @@ pub enum RegisterType {
 }
 
 impl RegisterType {
-    /// How many registers a value takes.
+    /// Returns the number of registers that a value occupies.
     #[must_use]
     pub const fn words(self) -> u16 {
         match self {
@@ -131,7 +132,7 @@ impl RegisterType {
         }
     }
 
-    /// The name in scenarios and messages.
+    /// Returns the name in scenarios and messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -154,31 +155,31 @@ impl fmt::Display for RegisterType {
     }
 }
 
-/// Which word of a number comes first. Raw bytes and text run from the first register to the last in
-/// either order (PEER-6).
+/// The order of the words of a number. Raw bytes and text run from the first register to the last
+/// in either order (PEER-6).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum WordOrder {
-    /// The most significant.
+    /// The most significant word first.
     #[default]
     Msw,
-    /// The least significant.
+    /// The least significant word first.
     Lsw,
 }
 
-/// Which byte of a word comes first.
+/// The order of the bytes in a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
-    /// The high one, as Modbus has it.
+    /// The high byte first, as Modbus specifies.
     #[default]
     Big,
-    /// The low one, as some devices have it.
+    /// The low byte first, as in some devices.
     Little,
 }
 
 /// A value as people write it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegisterValue {
-    /// A whole number.
+    /// An integer.
     Integer(i64),
     /// Any number.
     Number(f64),
@@ -191,64 +192,66 @@ pub enum RegisterValue {
 /// Where a register's value comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegisterSource {
-    /// Stored: this at the start, then what was written.
+    /// A stored value: this one at the start, then the value that was written.
     Stored(RegisterValue),
-    /// A function of virtual time, not of being read.
+    /// A function of virtual time, independent of reads.
     Computed(Computed),
 }
 
-/// Values that follow the clock.
+/// A value that depends on the clock.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Computed {
-    /// From `from` to `to` in `over`, then again from the start where `repeat` is set, else at `to`.
+    /// A ramp from `from` to `to` in `over`. It then repeats if `repeat` is set, otherwise it stays
+    /// at `to`.
     Ramp {
         /// The value at the start.
         from: f64,
         /// The value at the end.
         to: f64,
-        /// How long it takes.
+        /// The duration of the ramp.
         over: Duration,
-        /// Whether it begins anew.
+        /// True if the ramp repeats.
         repeat: bool,
     },
     /// `mean + amplitude · sin(2π · (t + phase) / period)`.
     Sine {
-        /// The middle.
+        /// The mean value.
         mean: f64,
-        /// The largest distance from it.
+        /// The largest distance from the mean.
         amplitude: f64,
-        /// One round.
+        /// The duration of one period.
         period: Duration,
-        /// How far into the round it starts.
+        /// The time into the period at the start.
         phase: Duration,
     },
-    /// `start + step · ⌊t / every⌋`, going round as the integer types do.
+    /// `start + step · ⌊t / every⌋`, wrapping around in the integer types.
     Counter {
         /// The value at the start.
         start: f64,
-        /// What is added.
+        /// The increment.
         step: f64,
         /// How often.
         every: Duration,
     },
-    /// A random walk: every so often one step up or down, reflected at the bounds; a pure function
-    /// of (seed, place, time). The dearest to read: two draws for each bit of the number of steps.
+    /// A random walk: at regular intervals one step up or down, reflected at the bounds. A pure
+    /// function of (seed, address, time). The most expensive value to read: two draws for each bit
+    /// of the number of steps.
     RandomWalk {
         /// The value at the start.
         start: f64,
         /// The standard deviation of one step.
         step: f64,
-        /// How often it steps.
+        /// The time between two steps.
         every: Duration,
         /// The bounds.
         within: RangeInclusive<f64>,
     },
-    /// Seconds since the start; whole ones in the integer types.
+    /// Seconds since the start; whole seconds in the integer types.
     Uptime,
 }
 
 impl Computed {
-    /// The name in scenarios and messages.
+    /// Returns the name in scenarios and messages.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -261,14 +264,14 @@ impl Computed {
     }
 }
 
-/// What a client's write gets.
+/// The access of clients to a register.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum RegisterAccess {
-    /// It is carried out.
+    /// Writes are carried out.
     #[default]
     ReadWrite,
-    /// It is refused with this exception; 2 (no such address for a write) unless the scenario says
-    /// otherwise.
+    /// Writes are refused with this exception; 2 (no such address for a write) unless the scenario
+    /// gives another.
     ReadOnly {
         /// The exception code, 1..=11.
         exception: u8,
@@ -276,42 +279,42 @@ pub enum RegisterAccess {
 }
 
 impl RegisterAccess {
-    /// Read only as a register that a write does not find.
+    /// Read only with exception 2, as if the register did not exist for writes.
     pub const READ_ONLY: Self = Self::ReadOnly { exception: 2 };
 }
 
-/// Something that follows a client's write to a register.
+/// A reaction to a client's write to a register.
 ///
-/// Each write has its own consequences at its own time: writing again before they come does not put
-/// them off. They set off no further reactions, and neither does a write by the control plane
-/// (PEER-7). Of a register with a `count`, the first value acts on the value at `address`, the
-/// second on the one after it, and so on.
+/// Each write has its own reactions at its own time: a further write before they are due does not
+/// postpone them. A reaction causes no further reactions, and neither does a write by the control
+/// plane (PEER-7). For a register with a `count`, the first value acts on the value at `address`,
+/// the second on the one after it, and so on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reaction {
-    /// How long after the write.
+    /// The time after the write.
     pub after: Duration,
     /// The table of the register that changes: holding or input registers.
     pub table: Table,
-    /// Its first register, which must be a stored one.
+    /// The address of its first register, which must be a stored one.
     pub address: u16,
-    /// What happens to it.
+    /// The change of that register.
     pub change: ReactionChange,
 }
 
-/// How a reaction changes a register. Numbers that do not fit its type become the nearest that does;
-/// its limits are for clients and do not bind here.
+/// The way in which a reaction changes a register. A number that does not fit its type becomes the
+/// nearest one that does. The limits of the register bind clients only.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReactionChange {
-    /// It takes this value.
+    /// The register takes this value.
     Set(RegisterValue),
-    /// It takes the value that was written: numbers to numbers, text to text, bytes to bytes, cut or
-    /// filled up with zeros.
+    /// The register takes the value that was written: numbers to numbers, text to text, bytes to
+    /// bytes, cut or filled up with zeros.
     Copy,
-    /// It moves from where it is to the value that was written (numbers only). A movement under way
-    /// gives way to the newer one, which goes on from the value reached; any other write to the
-    /// register ends it.
+    /// The register moves from its value to the value that was written (numbers only). A newer
+    /// movement replaces one in progress and continues from the value reached. Any other write to
+    /// the register ends the movement.
     RampToWritten {
-        /// Units a second, above 0.
+        /// Units per second, above 0.
         per_second: f64,
     },
 }

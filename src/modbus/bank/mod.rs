@@ -1,8 +1,8 @@
-//! A unit's coils and registers: what a slave is made of.
+//! The coils and registers of a unit of a slave.
 //!
-//! A [`UnitLayout`] says what there is; a [`Bank`] is one running. It knows neither sockets nor
-//! faults: a request PDU and a time go in, a reply PDU comes out. A read of stored registers is a
-//! binary search and a copy, and allocates nothing. Each request is one step: it is checked as a
+//! A [`UnitLayout`] describes the contents; a [`Bank`] is a running unit. It knows neither sockets
+//! nor faults: a request PDU and a time go in, a reply PDU comes out. A read of stored registers is
+//! a binary search and a copy, and allocates nothing. Each request is one step: it is checked as a
 //! whole, in the order function, length and quantity, address, access, value, and only then carried
 //! out.
 
@@ -11,68 +11,110 @@ mod check;
 mod codec;
 mod computed;
 mod layout;
+mod reaction_rule;
 mod reactions;
 mod registers;
-mod spans;
+mod runs;
 
 use std::collections::VecDeque;
 
 use self::bits::Bits;
-pub use self::codec::{Misfit, RegisterFormat};
+pub use self::codec::{EncodeError, RegisterFormat};
 pub use self::layout::*;
 use self::reactions::Reactions;
 use self::registers::RegisterTables;
-use self::spans::Located;
+use self::runs::Selection;
 use crate::clock::VirtualTime;
 use crate::limits;
 use crate::modbus::wire::{self, Exception, ReplyPdu, RequestPdu};
 use crate::problem::Problem;
 use crate::rng::RandomStream;
 
-/// The reply to function 17 (PEER-4): a server id of our own, `W`; the run indicator, on; a text.
+/// The reply to function 17 (PEER-4): our own server id `W`, the run indicator (on), and a text.
 const SERVER_ID: [u8; 7] = [b'W', 0xFF, b'w', b'w', b's', b'i', b'm'];
 
-/// A write that a client or the control plane made.
+/// A write by a client or the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteLog {
-    /// When.
+pub struct WriteRecord {
+    /// The time of the write.
     pub at: VirtualTime,
-    /// Where.
+    /// The table.
     pub table: Table,
     /// The first address.
     pub address: u16,
-    /// What was written: registers, or bits as 0 and 1; by function 22 what it made of the register.
+    /// The values: registers, or bits as 0 and 1. For function 22 the resulting register.
     pub words: Vec<u16>,
 }
 
-/// One unit, running.
+/// The reason why [`Bank::poke`] refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PokeError {
+    /// Some of the addresses do not exist.
+    #[error("{} {address}..{last}: some of them do not exist", table.name())]
+    Missing {
+        /// The table.
+        table: Table,
+        /// The first address.
+        address: u16,
+        /// The last address.
+        last: usize,
+    },
+    /// There is no value to set.
+    #[error("{} {address}: expected at least one value", table.name())]
+    Empty {
+        /// The table.
+        table: Table,
+        /// The first address.
+        address: u16,
+    },
+    /// A value for a bit is neither 0 nor 1.
+    #[error("{} {address}: {value} is no bit, expected 0 or 1", table.name())]
+    NoBit {
+        /// The table.
+        table: Table,
+        /// The first address.
+        address: u16,
+        /// The value.
+        value: u16,
+    },
+    /// One of the registers is computed.
+    #[error("{} {address}: a computed value follows the clock, it cannot be set", table.name())]
+    Computed {
+        /// The table.
+        table: Table,
+        /// The first address.
+        address: u16,
+    },
+}
+
+/// A running unit.
 #[derive(Debug)]
 pub struct Bank {
     coils: Bits,
     discrete: Bits,
     registers: RegisterTables,
     reactions: Reactions,
-    writes: VecDeque<WriteLog>,
+    writes: VecDeque<WriteRecord>,
 }
 
 impl Bank {
-    /// Everything that is wrong with a layout: addresses that overlap or do not exist, values that do
-    /// not fit their type or their limits, computed values that are no function of time, reactions
-    /// that can never happen or change nothing that can be changed. Empty for a good one.
+    /// Returns all mistakes of a layout: addresses that overlap or do not exist, values that do not
+    /// fit their type or their limits, computed values that are no function of time, reactions that
+    /// can never happen or whose target cannot change. Empty for a valid layout.
     #[must_use]
     pub fn check(layout: &UnitLayout) -> Vec<Problem> {
         check::check(layout)
     }
 
-    /// A unit at the start of its time. Its random walks follow from `seed`, `stream` and their
+    /// Creates a unit at its start. Its random walks depend on `seed`, `stream` and their
     /// addresses.
     ///
     /// # Errors
-    /// What [`Bank::check`] finds.
+    /// The mistakes that [`Bank::check`] finds.
     pub fn new(layout: &UnitLayout, seed: u64, stream: RandomStream) -> Result<Self, Vec<Problem>> {
-        let mistakes = Self::check(layout);
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        let problems = Self::check(layout);
+        if !problems.is_empty() {
+            return Err(problems);
         }
         Ok(Self {
             coils: Bits::new(&layout.coils),
@@ -86,19 +128,20 @@ impl Bank {
     /// Carries out one request PDU at `now` and writes the reply PDU, normal or exception, into
     /// `reply`.
     ///
-    /// Exceptions: 1 for an unknown function; 3 for a wrong length, quantity or coil value; 2 for an
-    /// address that does not exist, or not for a write (a read-only register may have another); 3 for
-    /// a value outside its limits; 6 for a write that would set off more reactions than
-    /// [`limits::PENDING_REACTIONS`]. After an exception nothing has changed.
+    /// The exceptions are: 1 for an unknown function; 3 for a wrong length, quantity or coil value;
+    /// 2 for an address that does not exist, or not for a write (a read-only register may have
+    /// another exception); 3 for a value outside its limits; 6 for a write that would exceed
+    /// [`limits::PENDING_REACTIONS`]. A request that gets an exception has changed nothing.
     pub fn handle(&mut self, pdu: &[u8], now: VirtualTime, reply: &mut ReplyPdu) {
-        let done = RequestPdu::parse(pdu).and_then(|request| self.carry_out(&request, now, reply));
+        let done = RequestPdu::parse(pdu).and_then(|request| self.execute(&request, now, reply));
         if let Err(exception) = done {
-            reply.exception(pdu.first().copied().unwrap_or(0), exception);
+            let function = wire::FunctionCode(pdu.first().copied().unwrap_or(0));
+            reply.write_exception(function, exception);
         }
     }
 
-    /// Registers, or bits as 0 and 1, as a client would read them at `now`, in any number; `None`
-    /// where some do not exist, or where `count` is 0.
+    /// Returns any number of registers, or bits as 0 and 1, as a client would read them at `now`.
+    /// `None` if some do not exist, or if `count` is 0.
     pub fn peek(
         &mut self,
         table: Table,
@@ -106,7 +149,7 @@ impl Bank {
         count: u16,
         now: VirtualTime,
     ) -> Option<Vec<u16>> {
-        self.settle(now);
+        self.apply_due_reactions(now);
         let bits = match table {
             Table::Coils => &self.coils,
             Table::DiscreteInputs => &self.discrete,
@@ -121,98 +164,97 @@ impl Bank {
         Some(wire::bits(&packed, count).map(u16::from).collect())
     }
 
-    /// Sets registers, or bits given as 0 and 1, whatever their access and limits; a part of a value
-    /// will do. It sets off no reactions: who writes here decides for himself what follows.
+    /// Sets registers, or bits given as 0 and 1, regardless of their access and limits. A part of a
+    /// value may be set. No reaction follows, because the caller decides about its own
+    /// consequences.
     ///
     /// # Errors
-    /// A message where an address does not exist or is computed, where a bit is neither 0 nor 1, or
-    /// where there is nothing to write; then nothing has changed.
+    /// [`PokeError`] if an address does not exist or is computed, if a bit is neither 0 nor 1, or
+    /// if there is no value. Nothing has changed then.
     pub fn poke(
         &mut self,
         table: Table,
         address: u16,
         words: &[u16],
         now: VirtualTime,
-    ) -> Result<(), String> {
-        self.settle(now);
-        let name = table.name();
-        let missing = || {
-            let last = usize::from(address) + words.len().saturating_sub(1);
-            format!("{name} {address}..{last}: some of them do not exist")
+    ) -> Result<(), PokeError> {
+        self.apply_due_reactions(now);
+        let missing = || PokeError::Missing {
+            table,
+            address,
+            last: usize::from(address) + words.len().saturating_sub(1),
         };
         if words.is_empty() {
-            return Err(format!("{name} {address}: expected at least one value"));
+            return Err(PokeError::Empty { table, address });
         }
         if let Some(word) = words.iter().find(|word| table.is_bits() && **word > 1) {
-            return Err(format!("{name} {address}: {word} is no bit, expected 0 or 1"));
+            return Err(PokeError::NoBit { table, address, value: *word });
         }
         let quantity = u16::try_from(words.len()).map_err(|_| missing())?;
-        let located = match table {
-            Table::Coils => self.coils.locate(address, quantity),
-            Table::DiscreteInputs => self.discrete.locate(address, quantity),
-            Table::HoldingRegisters => self.registers.holding.locate(address, quantity),
-            Table::InputRegisters => self.registers.input.locate(address, quantity),
+        let selection = match table {
+            Table::Coils => self.coils.select(address, quantity),
+            Table::DiscreteInputs => self.discrete.select(address, quantity),
+            Table::HoldingRegisters => self.registers.holding.select(address, quantity),
+            Table::InputRegisters => self.registers.input.select(address, quantity),
         };
-        let located = located.map_err(|_| missing())?;
-        if self.is_computed(table, &located) {
-            return Err(format!(
-                "{name} {address}: a computed value follows the clock, it cannot be set"
-            ));
+        let selection = selection.map_err(|_| missing())?;
+        if self.is_computed(table, &selection) {
+            return Err(PokeError::Computed { table, address });
         }
-        self.store(table, address, &located, words.to_vec(), now);
+        self.write_and_record(table, address, &selection, words.to_vec(), now);
         Ok(())
     }
 
-    /// The newest writes, oldest first, at most [`limits::BANK_CHANGES`].
-    pub fn writes(&self) -> impl Iterator<Item = &WriteLog> {
+    /// Returns the newest writes, oldest first, at most [`limits::BANK_CHANGES`].
+    pub fn writes(&self) -> impl Iterator<Item = &WriteRecord> {
         self.writes.iter()
     }
 
-    fn carry_out(
+    fn execute(
         &mut self,
         request: &RequestPdu<'_>,
         now: VirtualTime,
         reply: &mut ReplyPdu,
     ) -> Result<(), Exception> {
-        self.settle(now);
+        self.apply_due_reactions(now);
         let function = request.function();
         match *request {
             RequestPdu::ReadCoils { address, quantity } => {
-                reply.bytes(function, self.coils.read(address, quantity)?);
+                reply.write_bytes(function, self.coils.read(address, quantity)?);
             }
             RequestPdu::ReadDiscreteInputs { address, quantity } => {
-                reply.bytes(function, self.discrete.read(address, quantity)?);
+                reply.write_bytes(function, self.discrete.read(address, quantity)?);
             }
             RequestPdu::ReadHoldingRegisters { address, quantity } => {
-                reply.words(function, self.registers.holding.read(address, quantity, now)?);
+                reply.write_words(function, self.registers.holding.read(address, quantity, now)?);
             }
             RequestPdu::ReadInputRegisters { address, quantity } => {
-                reply.words(function, self.registers.input.read(address, quantity, now)?);
+                reply.write_words(function, self.registers.input.read(address, quantity, now)?);
             }
             RequestPdu::WriteSingleCoil { address, on } => {
                 self.write_coils(address, vec![u16::from(on)], 1, now)?;
-                reply.fields(function, &[address, if on { 0xFF00 } else { 0 }]);
+                reply.write_fields(function, &[address, if on { 0xFF00 } else { 0 }]);
             }
             RequestPdu::WriteSingleRegister { address, word } => {
                 self.write_registers(address, vec![word], 1, now)?;
-                reply.fields(function, &[address, word]);
+                reply.write_fields(function, &[address, word]);
             }
             RequestPdu::WriteMultipleCoils { address, quantity, bytes } => {
                 let bits = wire::bits(bytes, quantity).map(u16::from).collect();
                 self.write_coils(address, bits, quantity, now)?;
-                reply.fields(function, &[address, quantity]);
+                reply.write_fields(function, &[address, quantity]);
             }
             RequestPdu::WriteMultipleRegisters { address, quantity, bytes } => {
                 self.write_registers(address, wire::words(bytes).collect(), quantity, now)?;
-                reply.fields(function, &[address, quantity]);
+                reply.write_fields(function, &[address, quantity]);
             }
-            RequestPdu::ReportServerId => reply.bytes(function, SERVER_ID.into_iter()),
+            RequestPdu::ReportServerId => reply.write_bytes(function, SERVER_ID.into_iter()),
             RequestPdu::MaskWriteRegister { address, and_mask, or_mask } => {
                 let current = self.registers.holding.read(address, 1, now)?;
                 let current = current.first().copied().unwrap_or(0);
                 let masked = (current & and_mask) | (or_mask & !and_mask);
                 self.write_registers(address, vec![masked], 1, now)?;
-                reply.fields(function, &[address, and_mask, or_mask]);
+                reply.write_fields(function, &[address, and_mask, or_mask]);
             }
             RequestPdu::ReadWriteMultipleRegisters {
                 read_address,
@@ -221,12 +263,12 @@ impl Bank {
                 write_quantity,
                 bytes,
             } => {
-                // Both ranges are checked before anything is written.
-                self.registers.holding.locate(read_address, read_quantity)?;
+                // Both ranges are checked before a value is written.
+                self.registers.holding.select(read_address, read_quantity)?;
                 let words = wire::words(bytes).collect();
                 self.write_registers(write_address, words, write_quantity, now)?;
                 let read = self.registers.holding.read(read_address, read_quantity, now)?;
-                reply.words(function, read);
+                reply.write_words(function, read);
             }
         }
         Ok(())
@@ -239,8 +281,8 @@ impl Bank {
         quantity: u16,
         now: VirtualTime,
     ) -> Result<(), Exception> {
-        let located = self.coils.writable(address, quantity)?;
-        self.store(Table::Coils, address, &located, bits, now);
+        let selection = self.coils.select_writable(address, quantity)?;
+        self.write_and_record(Table::Coils, address, &selection, bits, now);
         Ok(())
     }
 
@@ -252,56 +294,56 @@ impl Bank {
         now: VirtualTime,
     ) -> Result<(), Exception> {
         let holding = &self.registers.holding;
-        let located = holding.writable(address, quantity)?;
-        holding.admissible(&located, &words)?;
-        let reactions = holding.reactions(&located);
+        let selection = holding.select_writable(address, quantity)?;
+        holding.check_limits(&selection, &words)?;
+        let reactions = holding.triggered_count(&selection);
         if reactions > 0 && self.reactions.len() + reactions > limits::PENDING_REACTIONS {
             return Err(Exception::SERVER_DEVICE_BUSY);
         }
-        self.store(Table::HoldingRegisters, address, &located, words, now);
-        for (consequence, written) in self.registers.holding.consequences(&located) {
-            self.reactions.set_off(consequence, written, now);
+        self.write_and_record(Table::HoldingRegisters, address, &selection, words, now);
+        for (rule, written) in self.registers.holding.triggered_rules(&selection) {
+            self.reactions.schedule(rule, written, now);
         }
-        // What follows at once is there for the read of the same request.
-        self.settle(now);
+        // Immediate reactions take effect before the read of the same request.
+        self.apply_due_reactions(now);
         Ok(())
     }
 
-    /// Stores what was found right and notes it.
-    fn store(
+    /// Stores checked values and records the write.
+    fn write_and_record(
         &mut self,
         table: Table,
         address: u16,
-        located: &Located,
+        selection: &Selection,
         words: Vec<u16>,
         now: VirtualTime,
     ) {
         let bits = words.iter().map(|word| *word != 0);
         match table {
-            Table::Coils => self.coils.write(located, bits),
-            Table::DiscreteInputs => self.discrete.write(located, bits),
-            Table::HoldingRegisters => self.registers.holding.write(located, &words),
-            Table::InputRegisters => self.registers.input.write(located, &words),
+            Table::Coils => self.coils.write(selection, bits),
+            Table::DiscreteInputs => self.discrete.write(selection, bits),
+            Table::HoldingRegisters => self.registers.holding.write(selection, &words),
+            Table::InputRegisters => self.registers.input.write(selection, &words),
         }
-        self.reactions.overwritten(table, &located.stored);
+        self.reactions.cancel_ramps(table, &selection.stored);
         if self.writes.len() == limits::BANK_CHANGES {
             self.writes.pop_front();
         }
-        self.writes.push_back(WriteLog { at: now, table, address, words });
+        self.writes.push_back(WriteRecord { at: now, table, address, words });
     }
 
-    fn is_computed(&self, table: Table, located: &Located) -> bool {
+    fn is_computed(&self, table: Table, selection: &Selection) -> bool {
         match table {
-            Table::HoldingRegisters => self.registers.holding.is_computed(located),
-            Table::InputRegisters => self.registers.input.is_computed(located),
+            Table::HoldingRegisters => self.registers.holding.is_computed(selection),
+            Table::InputRegisters => self.registers.input.is_computed(selection),
             Table::Coils | Table::DiscreteInputs => false,
         }
     }
 
-    /// Does what is due by `now`.
-    fn settle(&mut self, now: VirtualTime) {
+    /// Applies the reactions that are due at `now`.
+    fn apply_due_reactions(&mut self, now: VirtualTime) {
         if !self.reactions.is_empty() {
-            self.reactions.settle(now, &mut self.registers);
+            self.reactions.apply_due(now, &mut self.registers);
         }
     }
 }

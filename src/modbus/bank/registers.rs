@@ -1,11 +1,11 @@
-//! A table of holding or input registers.
+//! The tables of holding and input registers.
 
 use std::ops::{Range, RangeInclusive};
 
 use super::codec::{Number, RegisterFormat};
 use super::computed::{self, Randomness};
-use super::reactions::{Consequence, ReactionEffect, ReactionTarget};
-use super::spans::{AddressRun, AddressRuns, Located};
+use super::reaction_rule::{ReactionEffect, ReactionRule, ReactionTarget, WrittenRegisters};
+use super::runs::{AddressRun, AddressRuns, Selection};
 use super::{
     Computed, ReactionChange, Register, RegisterAccess, RegisterSource, Table, UnitLayout,
 };
@@ -23,9 +23,9 @@ pub(super) struct RegisterTables {
 /// Registers, in address order without the gaps.
 #[derive(Debug)]
 pub(super) struct RegisterTable {
-    spans: AddressRuns<RegisterRow>,
+    runs: AddressRuns<RegisterRow>,
     words: Vec<u16>,
-    /// Whether any value is computed; most tables need not look.
+    /// True if any value is computed. Most tables need not look.
     any_computed: bool,
     seed: u64,
 }
@@ -38,34 +38,36 @@ struct RegisterRow {
     limits: Option<RangeInclusive<f64>>,
     computed: Option<Computed>,
     stream: RandomStream,
-    consequences: Vec<Consequence>,
+    reaction_rules: Vec<ReactionRule>,
 }
 
 impl RegisterTables {
-    /// The tables of a layout that was found right.
+    /// Creates the tables of a checked layout.
     pub(super) fn new(layout: &UnitLayout, seed: u64, stream: RandomStream) -> Self {
         let mut tables = Self {
             holding: RegisterTable::new(&layout.holding, seed, stream.child(0)),
             input: RegisterTable::new(&layout.input, seed, stream.child(1)),
         };
-        // Only holding registers are written by clients, so only their reactions ever happen.
+        // Clients write only holding registers, so only their reactions can happen.
         for register in &layout.holding {
-            let consequences = tables.consequences_of(register);
-            tables.holding.react(register.address, consequences);
+            let reaction_rules = tables.rules_of(register);
+            tables.holding.set_reaction_rules(register.address, reaction_rules);
         }
         tables
     }
 
-    /// What writes to `register` set off.
-    fn consequences_of(&self, register: &Register) -> Vec<Consequence> {
+    /// Returns the reaction rules of `register`.
+    fn rules_of(&self, register: &Register) -> Vec<ReactionRule> {
         let resolved = register.reactions.iter().filter_map(|reaction| {
             let target = match reaction.table {
-                Table::HoldingRegisters => self.holding.target(reaction.table, reaction.address)?,
-                Table::InputRegisters => self.input.target(reaction.table, reaction.address)?,
+                Table::HoldingRegisters => {
+                    self.holding.target_at(reaction.table, reaction.address)?
+                }
+                Table::InputRegisters => self.input.target_at(reaction.table, reaction.address)?,
                 Table::Coils | Table::DiscreteInputs => return None,
             };
             let effect = match &reaction.change {
-                // The value was found to fit.
+                // The check of the layout has shown that the value fits.
                 ReactionChange::Set(value) => {
                     ReactionEffect::Set(target.format.encode(value).ok()?)
                 }
@@ -74,12 +76,13 @@ impl RegisterTables {
                     ReactionEffect::Ramp { per_second: *per_second }
                 }
             };
-            Some(Consequence { after: reaction.after, target, effect })
+            Some(ReactionRule { after: reaction.after, target, effect })
         });
         resolved.collect()
     }
 
-    /// The store of a table; the holding registers' where it has none.
+    /// Returns stored words of a table. For tables of bits, which reactions never change, those of
+    /// the holding registers.
     pub(super) fn words_mut(&mut self, table: Table, stored: Range<usize>) -> &mut [u16] {
         match table {
             Table::InputRegisters => &mut self.input.words[stored],
@@ -89,7 +92,7 @@ impl RegisterTables {
 }
 
 impl RegisterTable {
-    /// The table of registers that were found right, as yet without their reactions.
+    /// Creates the table of checked registers, without their reactions.
     fn new(registers: &[Register], seed: u64, stream: RandomStream) -> Self {
         let rows = registers.iter().map(|register| {
             let computed = match &register.source {
@@ -102,122 +105,127 @@ impl RegisterTable {
                 limits: register.limits.clone(),
                 computed,
                 stream: stream.child(register.address.into()),
-                consequences: Vec::new(),
+                reaction_rules: Vec::new(),
             };
             (addresses(register), row)
         });
-        let spans = AddressRuns::new(rows);
+        let runs = AddressRuns::new(rows);
         let mut table = Self {
-            words: vec![0; spans.len()],
+            words: vec![0; runs.len()],
             any_computed: registers.iter().any(Register::is_computed),
-            spans,
+            runs,
             seed,
         };
         for register in registers {
-            if let (RegisterSource::Stored(value), Some(span)) =
-                (&register.source, table.spans.find(register.address))
+            if let (RegisterSource::Stored(value), Some(run)) =
+                (&register.source, table.runs.find(register.address))
             {
-                // The value was found to fit, so there is always something to copy.
+                // The check of the layout has shown that the value fits, so there is always
+                // something to copy.
                 let words = RegisterFormat::of(register).encode(value).unwrap_or_default();
-                for copy in span.values(span.stored()) {
-                    table.words[copy].copy_from_slice(&words);
+                for range in run.values(run.stored()) {
+                    table.words[range].copy_from_slice(&words);
                 }
             }
         }
         table
     }
 
-    /// Lets writes to the register at `address` have consequences.
-    fn react(&mut self, address: u16, consequences: Vec<Consequence>) {
-        let spans = self.spans.all_mut();
-        if let Ok(at) = spans.binary_search_by_key(&address, |span| span.first) {
-            spans[at].what.consequences = consequences;
+    /// Sets the reaction rules of the register at `address`.
+    fn set_reaction_rules(&mut self, address: u16, reaction_rules: Vec<ReactionRule>) {
+        let runs = self.runs.all_mut();
+        if let Ok(at) = runs.binary_search_by_key(&address, |run| run.first) {
+            runs[at].value.reaction_rules = reaction_rules;
         }
     }
 
-    /// The value that begins at `address`, as something that a reaction changes.
-    fn target(&self, table: Table, address: u16) -> Option<ReactionTarget> {
-        let span = self.spans.find(address)?;
-        let offset = span.offset + usize::from(address - span.first);
-        Some(ReactionTarget { table, offset, format: span.what.format })
+    /// Returns the value that begins at `address` as the target of a reaction.
+    fn target_at(&self, table: Table, address: u16) -> Option<ReactionTarget> {
+        let run = self.runs.find(address)?;
+        let offset = run.offset + usize::from(address - run.first);
+        Some(ReactionTarget { table, offset, format: run.value.format })
     }
 
-    /// Registers as they are at `now`.
+    /// Returns registers as they are at `now`.
     ///
     /// # Errors
-    /// Exception 2 where one of them does not exist.
+    /// Exception 2 if one of them does not exist.
     pub(super) fn read(
         &mut self,
         address: u16,
         quantity: u16,
         now: VirtualTime,
     ) -> Result<&[u16], Exception> {
-        let located = self.locate(address, quantity)?;
+        let selection = self.select(address, quantity)?;
         if self.any_computed {
-            self.refresh(&located, now);
+            self.refresh(&selection, now);
         }
-        Ok(&self.words[located.stored])
+        Ok(&self.words[selection.stored])
     }
 
-    /// Writes the computed values among `located` into the store.
-    fn refresh(&mut self, located: &Located, now: VirtualTime) {
-        for span in self.spans.of(located) {
-            let row = &span.what;
+    /// Writes the computed values among `selection` into the store.
+    fn refresh(&mut self, selection: &Selection, now: VirtualTime) {
+        for run in self.runs.runs_of(selection) {
+            let row = &run.value;
             let Some(computed) = &row.computed else { continue };
-            for value in span.values(located.stored.clone()) {
-                let index = (value.start - span.offset) / row.format.words();
+            for value in run.values(selection.stored.clone()) {
+                let index = (value.start - run.offset) / row.format.words();
                 let stream = row.stream.child(index as u64);
                 let randomness = Randomness { seed: self.seed, stream };
-                let number = computed::at(computed, row.format, now, randomness);
-                row.format.put_number(number, &mut self.words[value]);
+                let number = computed::value_at(computed, row.format, now, randomness);
+                row.format.write_number(number, &mut self.words[value]);
             }
         }
     }
 
-    /// Where a client may write.
+    /// Selects registers that a client may write.
     ///
     /// # Errors
-    /// Exception 2 where one of the registers does not exist, then the exception of the first that
-    /// is read only or computed.
-    pub(super) fn writable(&self, address: u16, quantity: u16) -> Result<Located, Exception> {
-        let located = self.locate(address, quantity)?;
-        for span in self.spans.of(&located) {
-            match span.what.access {
+    /// Exception 2 if one of the registers does not exist, otherwise the exception of the first
+    /// register that is read only or computed.
+    pub(super) fn select_writable(
+        &self,
+        address: u16,
+        quantity: u16,
+    ) -> Result<Selection, Exception> {
+        let selection = self.select(address, quantity)?;
+        for run in self.runs.runs_of(&selection) {
+            match run.value.access {
                 RegisterAccess::ReadOnly { exception } => return Err(Exception(exception)),
-                RegisterAccess::ReadWrite if span.what.computed.is_some() => {
+                RegisterAccess::ReadWrite if run.value.computed.is_some() => {
                     return Err(Exception::ILLEGAL_DATA_ADDRESS);
                 }
                 RegisterAccess::ReadWrite => {}
             }
         }
-        Ok(located)
+        Ok(selection)
     }
 
-    /// Where the registers are stored, access aside.
+    /// Selects registers regardless of their access.
     ///
     /// # Errors
-    /// Exception 2 where one of them does not exist.
-    pub(super) fn locate(&self, address: u16, quantity: u16) -> Result<Located, Exception> {
-        self.spans.locate(address, quantity).ok_or(Exception::ILLEGAL_DATA_ADDRESS)
+    /// Exception 2 if one of them does not exist.
+    pub(super) fn select(&self, address: u16, quantity: u16) -> Result<Selection, Exception> {
+        self.runs.select(address, quantity).ok_or(Exception::ILLEGAL_DATA_ADDRESS)
     }
 
-    /// Whether every value that would result from writing `new` there is within its limits.
+    /// Checks that every value that results from writing `new` is within its limits.
     ///
     /// # Errors
-    /// Exception 3 where one is not.
-    pub(super) fn admissible(&self, located: &Located, new: &[u16]) -> Result<(), Exception> {
-        for span in self.spans.of(located) {
-            let Some(limits) = &span.what.limits else { continue };
-            for value in span.values(located.stored.clone()) {
-                // Only numbers have limits, and a number has four words at the most.
+    /// Exception 3 if one is not.
+    pub(super) fn check_limits(&self, selection: &Selection, new: &[u16]) -> Result<(), Exception> {
+        for run in self.runs.runs_of(selection) {
+            let Some(limits) = &run.value.limits else { continue };
+            for value in run.values(selection.stored.clone()) {
+                // Only numbers have limits, and a number has at most four words.
                 let mut words = [0; 4];
                 let words = &mut words[..value.len()];
                 for (word, at) in words.iter_mut().zip(value) {
-                    let written = at.checked_sub(located.stored.start);
+                    let written = at.checked_sub(selection.stored.start);
                     let written = written.and_then(|index| new.get(index));
                     *word = written.copied().unwrap_or(self.words[at]);
                 }
-                let number = span.what.format.number(words).map(Number::as_f64);
+                let number = run.value.format.number(words).map(Number::as_f64);
                 if number.is_some_and(|number| !limits.contains(&number)) {
                     return Err(Exception::ILLEGAL_DATA_VALUE);
                 }
@@ -226,58 +234,53 @@ impl RegisterTable {
         Ok(())
     }
 
-    /// How many reactions a write there sets off.
-    pub(super) fn reactions(&self, located: &Located) -> usize {
-        let spans = self.spans.of(located).iter();
-        spans
-            .filter(|span| !span.what.consequences.is_empty())
-            .map(|span| span.values(located.stored.clone()).count() * span.what.consequences.len())
+    /// Returns the number of reactions that a write there causes.
+    pub(super) fn triggered_count(&self, selection: &Selection) -> usize {
+        let runs = self.runs.runs_of(selection).iter();
+        runs.filter(|run| !run.value.reaction_rules.is_empty())
+            .map(|run| {
+                run.values(selection.stored.clone()).count() * run.value.reaction_rules.len()
+            })
             .sum()
     }
 
-    /// What a write there has set off, with the value that was written.
-    pub(super) fn consequences(
+    /// Returns the reaction rules that a write there triggers, with the value that was written.
+    pub(super) fn triggered_rules(
         &self,
-        located: &Located,
-    ) -> impl Iterator<Item = (Consequence, WrittenRegisters<'_>)> {
-        self.spans.of(located).iter().flat_map(move |span| {
-            let row = &span.what;
-            let written = if row.consequences.is_empty() { 0..0 } else { located.stored.clone() };
-            span.values(written).flat_map(move |value| {
-                let index = (value.start - span.offset) / row.format.words();
-                row.consequences.iter().map(move |consequence| {
+        selection: &Selection,
+    ) -> impl Iterator<Item = (ReactionRule, WrittenRegisters<'_>)> {
+        self.runs.runs_of(selection).iter().flat_map(move |run| {
+            let row = &run.value;
+            let written =
+                if row.reaction_rules.is_empty() { 0..0 } else { selection.stored.clone() };
+            run.values(written).flat_map(move |value| {
+                let index = (value.start - run.offset) / row.format.words();
+                row.reaction_rules.iter().map(move |rule| {
                     let written =
                         WrittenRegisters { format: row.format, words: &self.words[value.clone()] };
-                    (consequence.of_value(index), written)
+                    (rule.for_value(index), written)
                 })
             })
         })
     }
 
-    /// Whether one of them is computed.
-    pub(super) fn is_computed(&self, located: &Located) -> bool {
-        self.spans.of(located).iter().any(|span| span.what.computed.is_some())
+    /// Returns true if one of the registers is computed.
+    pub(super) fn is_computed(&self, selection: &Selection) -> bool {
+        self.runs.runs_of(selection).iter().any(|run| run.value.computed.is_some())
     }
 
-    /// Writes words to where they were located.
-    pub(super) fn write(&mut self, located: &Located, new: &[u16]) {
-        for (word, new) in self.words[located.stored.clone()].iter_mut().zip(new) {
+    /// Writes selected words.
+    pub(super) fn write(&mut self, selection: &Selection, new: &[u16]) {
+        for (word, new) in self.words[selection.stored.clone()].iter_mut().zip(new) {
             *word = *new;
         }
     }
 }
 
-/// A value that was written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct WrittenRegisters<'a> {
-    pub(super) format: RegisterFormat,
-    pub(super) words: &'a [u16],
-}
-
 impl AddressRun<RegisterRow> {
-    /// Where the values are stored that `stored` touches; each whole.
+    /// Returns the positions of the values that `stored` touches, each as a whole.
     fn values(&self, stored: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (own, words) = (self.stored(), self.what.format.words());
+        let (own, words) = (self.stored(), self.value.format.words());
         let start = stored.start.max(own.start);
         let end = stored.end.min(own.end).max(start);
         let first = (start - own.start) / words;
@@ -287,14 +290,14 @@ impl AddressRun<RegisterRow> {
     }
 }
 
-/// The addresses of a register that was found right; cut at the last one otherwise.
+/// Returns the addresses of a checked register. Otherwise they are cut off at the last address.
 fn addresses(register: &Register) -> RangeInclusive<u16> {
     let words = register.value_type.words().saturating_mul(register.count);
     register.address..=register.address.saturating_add(words.saturating_sub(1))
 }
 
 impl Register {
-    /// Whether its value follows the clock.
+    /// Returns true if the value is computed.
     pub(super) const fn is_computed(&self) -> bool {
         matches!(self.source, RegisterSource::Computed(_))
     }

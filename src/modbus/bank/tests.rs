@@ -59,7 +59,7 @@ fn holding(holding: Vec<Register>) -> Bank {
     bank(&UnitLayout { holding, ..UnitLayout::default() })
 }
 
-/// The reply to a request PDU at a time.
+/// Returns the reply to a request PDU at a time.
 fn ask_at(bank: &mut Bank, seconds: f64, pdu: &[u8]) -> Vec<u8> {
     let mut reply = ReplyPdu::default();
     bank.handle(pdu, at(seconds), &mut reply);
@@ -74,7 +74,7 @@ fn words(bank: &mut Bank, address: u16, count: u16) -> Vec<u16> {
     bank.peek(Table::HoldingRegisters, address, count, at(0.0)).unwrap()
 }
 
-/// A unit with a bit of everything.
+/// Returns a unit with an entry of every kind.
 fn layout() -> UnitLayout {
     UnitLayout {
         coils: vec![
@@ -104,7 +104,7 @@ fn layout() -> UnitLayout {
 
 // Ruling: PEER-4.
 #[test]
-fn every_function_answers_as_the_specification_says() {
+fn every_function_replies_as_specified() {
     let mut bank = bank(&layout());
     let table: [(&[u8], &[u8]); 13] = [
         (&[1, 0, 12, 0, 7], &[1, 1, 0b000_1111]),
@@ -128,14 +128,14 @@ fn every_function_answers_as_the_specification_says() {
 }
 
 #[test]
-fn a_request_is_checked_by_function_length_address_access_and_value() {
+fn requests_are_checked_in_the_specified_order() {
     let mut bank = bank(&layout());
     let before = words(&mut bank, 0, 14);
     let table: [(&[u8], &[u8]); 21] = [
         (&[], &[0x80, 1]),
         (&[7], &[0x87, 1]),
         (&[0x83, 0, 0, 0, 0], &[0x83, 1]),
-        // Length and quantity before the address.
+        // Length and quantity are checked before the address.
         (&[3, 0xFF, 0, 0, 0], &[0x83, 3]),
         (&[15, 0xFF, 0, 0, 16, 1, 0xFF], &[0x8F, 3]),
         (&[3, 0, 20, 0, 1], &[0x83, 2]),
@@ -144,7 +144,7 @@ fn a_request_is_checked_by_function_length_address_access_and_value() {
         (&[4, 0, 1, 0, 2], &[0x84, 2]),
         (&[1, 0, 19, 0, 2], &[0x81, 2]),
         (&[5, 0, 20, 0, 0], &[0x85, 2]),
-        // Access: the first register that refuses says how.
+        // Access: the first register that refuses determines the exception.
         (&[5, 0, 16, 0, 0], &[0x85, 2]),
         (&[5, 0, 30, 0, 0], &[0x85, 4]),
         (&[15, 0, 15, 0, 2, 1, 3], &[0x8F, 2]),
@@ -152,7 +152,8 @@ fn a_request_is_checked_by_function_length_address_access_and_value() {
         (&[6, 0, 13, 0, 1], &[0x86, 4]),
         (&[6, 0, 14, 0, 1], &[0x86, 2]),
         (&[22, 0, 15, 0, 1, 0, 1], &[0x96, 1]),
-        // The address of all of them before the access of any, the access of all before a value.
+        // The addresses of all registers are checked before the access of any, and the access of
+        // all before a value.
         (&[16, 0, 15, 0, 2, 4, 0, 1, 0, 1], &[0x90, 2]),
         (&[16, 0, 10, 0, 4, 8, 0, 0, 0, 61, 0, 1, 0, 1], &[0x90, 2]),
         (&[16, 0, 9, 0, 3, 6, 0, 5, 0, 0, 0, 61], &[0x90, 3]),
@@ -174,7 +175,7 @@ fn function_23_checks_both_ranges_before_it_writes() {
 
 // Ruling: PEER-5.
 #[test]
-fn a_part_of_a_value_may_be_written_within_the_limits_of_the_whole() {
+fn a_partial_write_obeys_the_limits_of_the_whole_value() {
     let mut bank = bank(&layout());
     assert_eq!(ask(&mut bank, &[6, 0, 11, 0, 60]), [6, 0, 11, 0, 60]);
     assert_eq!(ask(&mut bank, &[6, 0, 11, 0, 61]), [0x86, 3]);
@@ -184,7 +185,7 @@ fn a_part_of_a_value_may_be_written_within_the_limits_of_the_whole() {
 }
 
 #[test]
-fn a_register_with_float_limits_takes_no_nan() {
+fn a_register_with_limits_refuses_nan() {
     let mut bank =
         holding(vec![Register { limits: Some(0.0..=100.0), ..stored(0, RegisterType::Float, 1) }]);
     assert_eq!(ask(&mut bank, &[16, 0, 0, 0, 2, 4, 0x7F, 0xC0, 0, 0]), [0x90, 3]);
@@ -192,7 +193,7 @@ fn a_register_with_float_limits_takes_no_nan() {
 }
 
 #[test]
-fn computed_values_follow_the_clock_and_not_their_readers() {
+fn computed_values_depend_on_the_clock_and_not_on_reads() {
     let every = Duration::from_secs(1);
     let walk = Computed::RandomWalk { start: 50.0, step: 3.0, every, within: 0.0..=100.0 };
     let layout = UnitLayout {
@@ -219,7 +220,7 @@ fn computed_values_follow_the_clock_and_not_their_readers() {
     assert_eq!(read(10, 1), [1000]);
     let all = read(11, 12);
     assert_eq!(read(14, 2), all[3..5], "across two values");
-    assert_ne!(all[..4], all[4..8], "each of several walks on its own way");
+    assert_ne!(all[..4], all[4..8], "every value has its own walk");
     let last = once.peek(Table::InputRegisters, 11, 12, at(900.0)).unwrap();
     assert_ne!(last, all);
 }
@@ -228,7 +229,8 @@ fn reaction(after: f64, table: Table, address: u16, change: ReactionChange) -> R
     Reaction { after: Duration::from_secs_f64(after), table, address, change }
 }
 
-/// A setpoint at 0 (short), and what follows a write to it in input register 0 (short), 1 (float).
+/// Returns a unit with a setpoint at 0 (short) whose reactions change input registers 0 (short) and
+/// 1 (float).
 fn setpoint(reactions: Vec<Reaction>) -> Bank {
     bank(&UnitLayout {
         holding: vec![Register { reactions, ..stored(0, RegisterType::Short, 20) }, shorts(1, 1)],
@@ -252,16 +254,16 @@ fn float_at(bank: &mut Bank, seconds: f64) -> f32 {
 
 // Ruling: PEER-7.
 #[test]
-fn every_write_is_followed_at_its_own_time() {
+fn every_write_has_its_reaction_at_its_own_time() {
     let mut bank = setpoint(vec![reaction(2.0, Table::InputRegisters, 0, ReactionChange::Copy)]);
     write(&mut bank, 0.0, 30);
     write(&mut bank, 1.5, 40);
-    let followed = [1.9, 2.0, 3.4, 3.5, 9.0].map(|seconds| short_at(&mut bank, seconds));
-    assert_eq!(followed, [20, 30, 30, 40, 40]);
+    let values = [1.9, 2.0, 3.4, 3.5, 9.0].map(|seconds| short_at(&mut bank, seconds));
+    assert_eq!(values, [20, 30, 30, 40, 40]);
 }
 
 #[test]
-fn what_is_due_happens_in_the_order_of_time_however_late_it_is_looked_at() {
+fn due_reactions_apply_in_order_for_late_reads_too() {
     let set = |after, value| {
         reaction(
             after,
@@ -279,7 +281,7 @@ fn what_is_due_happens_in_the_order_of_time_however_late_it_is_looked_at() {
 }
 
 #[test]
-fn a_ramp_moves_towards_what_was_written() {
+fn a_ramp_moves_towards_the_written_value() {
     let ramp = || {
         let change = ReactionChange::RampToWritten { per_second: 0.5 };
         vec![
@@ -290,7 +292,7 @@ fn a_ramp_moves_towards_what_was_written() {
     let mut bank = setpoint(ramp());
     write(&mut bank, 0.0, 30);
     assert_eq!([1.0, 2.0, 2.5].map(|at| float_at(&mut bank, at)), [20.0, 20.5, 20.75]);
-    // 21 is reached at 3 s, when the newer one turns the way round.
+    // 21 is reached at 3 s, when the newer ramp reverses the direction.
     write(&mut bank, 2.0, 10);
     assert_eq!([3.0, 4.0, 5.0].map(|at| float_at(&mut bank, at)), [21.0, 20.5, 20.0]);
     assert_eq!(short_at(&mut bank, 5.0), 20);
@@ -302,7 +304,7 @@ fn a_ramp_moves_towards_what_was_written() {
 }
 
 #[test]
-fn a_slow_ramp_that_is_started_again_and_again_gets_on() {
+fn a_slow_ramp_that_restarts_often_progresses() {
     let change = ReactionChange::RampToWritten { per_second: 1.0 };
     let mut bank = setpoint(vec![reaction(0.0, Table::InputRegisters, 0, change)]);
     for tenth in 0..100_u8 {
@@ -312,7 +314,7 @@ fn a_slow_ramp_that_is_started_again_and_again_gets_on() {
 }
 
 #[test]
-fn another_write_to_a_moving_register_ends_the_movement() {
+fn another_write_to_a_register_ends_its_ramp() {
     let change = ReactionChange::RampToWritten { per_second: 1.0 };
     let mut bank = setpoint(vec![reaction(0.0, Table::HoldingRegisters, 1, change)]);
     let second = |bank: &mut Bank, seconds| {
@@ -328,7 +330,7 @@ fn another_write_to_a_moving_register_ends_the_movement() {
 }
 
 #[test]
-fn the_values_of_a_row_act_on_those_of_another() {
+fn reactions_pair_the_values_of_repeated_registers() {
     let reactions = vec![reaction(1.0, Table::InputRegisters, 10, ReactionChange::Copy)];
     let mut bank = bank(&UnitLayout {
         holding: vec![Register { reactions, ..shorts(0, 3) }],
@@ -341,7 +343,7 @@ fn the_values_of_a_row_act_on_those_of_another() {
 }
 
 #[test]
-fn text_and_bytes_are_copied_as_far_as_they_fit() {
+fn text_and_bytes_are_copied_up_to_the_target_length() {
     let text = |address, words, text: &str, reactions| Register {
         reactions,
         ..register(
@@ -365,14 +367,14 @@ fn text_and_bytes_are_copied_as_far_as_they_fit() {
 }
 
 #[test]
-fn what_follows_at_once_is_read_by_the_same_request() {
+fn function_23_reads_immediate_reactions() {
     let reactions = vec![reaction(0.0, Table::HoldingRegisters, 1, ReactionChange::Copy)];
     let mut bank = setpoint(reactions);
     assert_eq!(ask(&mut bank, &[23, 0, 0, 0, 2, 0, 0, 0, 1, 2, 0, 9]), [23, 4, 0, 9, 0, 9]);
 }
 
 #[test]
-fn a_write_with_too_much_to_follow_is_refused_whole() {
+fn a_write_with_too_many_reactions_is_refused() {
     let mut bank = setpoint(vec![reaction(10.0, Table::InputRegisters, 0, ReactionChange::Copy)]);
     for _ in 0..limits::PENDING_REACTIONS {
         write(&mut bank, 0.0, 1);
@@ -385,7 +387,7 @@ fn a_write_with_too_much_to_follow_is_refused_whole() {
 
 // Ruling: PEER-7.
 #[test]
-fn the_control_plane_writes_past_access_and_limits_and_sets_nothing_off() {
+fn poke_ignores_access_and_limits_and_causes_no_reaction() {
     let mut bank = bank(&layout());
     let now = at(0.0);
     bank.poke(Table::HoldingRegisters, 11, &[61, 9], now).unwrap();
@@ -415,7 +417,7 @@ fn the_control_plane_writes_past_access_and_limits_and_sets_nothing_off() {
 }
 
 #[test]
-fn what_does_not_exist_is_not_there_to_peek_at() {
+fn peek_refuses_addresses_that_do_not_exist() {
     let mut bank = bank(&layout());
     let now = at(0.0);
     assert_eq!(bank.peek(Table::HoldingRegisters, 15, 2, now), None);
@@ -424,22 +426,22 @@ fn what_does_not_exist_is_not_there_to_peek_at() {
 }
 
 #[test]
-fn the_newest_writes_are_remembered() {
+fn the_newest_writes_are_held() {
     let mut bank = holding(vec![shorts(0, 10)]);
     let count = u16::try_from(limits::BANK_CHANGES).unwrap() + 5;
     for value in 0..count {
         let [high, low] = value.to_be_bytes();
         ask_at(&mut bank, f64::from(value), &[6, 0, 3, high, low]);
     }
-    let log: Vec<&WriteLog> = bank.writes().collect();
-    assert_eq!(log.len(), limits::BANK_CHANGES);
-    let entry = |value: u16| WriteLog {
+    let writes: Vec<&WriteRecord> = bank.writes().collect();
+    assert_eq!(writes.len(), limits::BANK_CHANGES);
+    let entry = |value: u16| WriteRecord {
         at: at(f64::from(value)),
         table: Table::HoldingRegisters,
         address: 3,
         words: vec![value],
     };
-    assert_eq!((log[0], *log.last().unwrap()), (&entry(5), &entry(count - 1)));
+    assert_eq!((writes[0], *writes.last().unwrap()), (&entry(5), &entry(count - 1)));
 }
 
 #[test]
@@ -467,11 +469,11 @@ fn a_read_allocates_nothing() {
     });
     assert_eq!(allocations.count_total, 0);
     let write = allocation_counter::measure(|| bank.handle(&[6, 0, 0, 0, 1], at(1.0), &mut reply));
-    assert!(write.count_total > 0, "the counter counts");
+    assert!(write.count_total > 0, "a write allocates");
 }
 
 proptest! {
-    /// Any requests, against the simplest thing that could be right: a map.
+    /// Compares any requests with the simplest model: a map.
     #[test]
     fn a_bank_is_a_map_with_gaps(
         requests in proptest::collection::vec(
@@ -522,7 +524,7 @@ proptest! {
     }
 
     #[test]
-    fn any_pdu_gets_a_fitting_reply(pdu in proptest::collection::vec(any::<u8>(), 1..254)) {
+    fn any_pdu_gets_a_valid_reply(pdu in proptest::collection::vec(any::<u8>(), 1..254)) {
         let mut frame = Vec::new();
         write_frame(1, 1, &pdu, &mut frame);
         property::holds(&frame);
@@ -530,7 +532,7 @@ proptest! {
 }
 
 #[test]
-fn what_the_fuzzer_found_gets_a_fitting_reply() {
+fn the_fuzz_corpus_gets_valid_replies() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/modbus_frame");
     let mut frames = 0;
     for entry in std::fs::read_dir(corpus).unwrap() {
@@ -538,33 +540,32 @@ fn what_the_fuzzer_found_gets_a_fitting_reply() {
         property::holds(&bytes);
         frames += usize::from(matches!(split_frame(&bytes), Ok(Some(_))));
     }
-    assert!(frames > 5, "the corpus holds whole frames, too: {frames}");
+    assert!(frames > 5, "the corpus contains {frames} whole frames");
 }
 
 // -------------------------------------------------------------------------------------------------
-// What is wrong with a layout
-// -------------------------------------------------------------------------------------------------
+// Mistakes of a layout
 
-/// The places and messages of all mistakes.
-fn mistakes(layout: &UnitLayout) -> Vec<String> {
+/// Returns the paths and messages of all mistakes.
+fn problems(layout: &UnitLayout) -> Vec<String> {
     let found = Bank::check(layout);
     assert_eq!(Bank::new(layout, 1, RandomStream::named("unit")).map(drop).unwrap_err(), found);
     found.iter().map(ToString::to_string).collect()
 }
 
-fn holding_mistakes(holding: Vec<Register>) -> Vec<String> {
-    mistakes(&UnitLayout { holding, ..UnitLayout::default() })
+fn holding_problems(holding: Vec<Register>) -> Vec<String> {
+    problems(&UnitLayout { holding, ..UnitLayout::default() })
 }
 
 #[test]
-fn a_good_layout_has_no_mistakes() {
+fn a_valid_layout_has_no_problems() {
     assert_eq!(Bank::check(&layout()), []);
     assert_eq!(Bank::check(&UnitLayout::default()), []);
 }
 
 #[test]
-fn all_mistakes_of_a_layout_are_told_at_once() {
-    let found = mistakes(&UnitLayout {
+fn all_problems_of_a_layout_are_reported_at_once() {
+    let found = problems(&UnitLayout {
         coils: vec![range(0..=9, false), range(5..=5, false)],
         #[expect(clippy::reversed_empty_ranges, reason = "the mistake to be found")]
         discrete: vec![range(9..=8, false)],
@@ -603,9 +604,9 @@ fn all_mistakes_of_a_layout_are_told_at_once() {
 }
 
 #[test]
-fn limits_are_for_numbers_and_bind_the_first_value_too() {
+fn limits_apply_to_numbers_and_to_the_first_value() {
     let limited = |limits, register| Register { limits: Some(limits), ..register };
-    let found = holding_mistakes(vec![
+    let found = holding_problems(vec![
         limited(9.0..=1.0, shorts(0, 1)),
         limited(f64::NAN..=1.0, shorts(1, 1)),
         limited(20.0..=60.0, stored(2, RegisterType::Short, 19)),
@@ -632,7 +633,7 @@ fn limits_are_for_numbers_and_bind_the_first_value_too() {
 #[test]
 fn computed_values_must_be_functions_of_time_and_numbers() {
     let ramp = Computed::Ramp { from: 0.0, to: 1.0, over: Duration::ZERO, repeat: false };
-    let found = holding_mistakes(vec![
+    let found = holding_problems(vec![
         register(0, RegisterType::Short, RegisterSource::Computed(ramp)),
         register(1, RegisterType::Hex { words: 1 }, RegisterSource::Computed(Computed::Uptime)),
     ]);
@@ -646,13 +647,13 @@ fn computed_values_must_be_functions_of_time_and_numbers() {
 }
 
 #[test]
-fn reactions_must_be_able_to_happen_and_to_change_something() {
+fn reactions_need_a_writable_source_and_a_stored_target() {
     let on = |table, address, change| vec![reaction(1.0, table, address, change)];
     let with = |address, reactions| Register { reactions, ..shorts(address, 1) };
     let (input, copy) = (Table::InputRegisters, ReactionChange::Copy);
     let ramp = |per_second| ReactionChange::RampToWritten { per_second };
     let text = RegisterSource::Stored(RegisterValue::Text(String::new()));
-    let found = mistakes(&UnitLayout {
+    let found = problems(&UnitLayout {
         holding: vec![
             with(0, on(Table::Coils, 0, copy.clone())),
             with(1, on(input, 99, copy.clone())),
@@ -693,11 +694,10 @@ fn reactions_must_be_able_to_happen_and_to_change_something() {
 }
 
 // -------------------------------------------------------------------------------------------------
-// An independent peer: the client of tokio-modbus on the other end of a pipe in memory
-// -------------------------------------------------------------------------------------------------
+// An independent client: tokio-modbus on the other end of a pipe in memory
 
-/// Serves a bank on one end of a pipe, and gives a client on the other.
-fn peer(mut bank: Bank) -> Context {
+/// Serves a bank on one end of a pipe, and returns a client on the other.
+fn connect_client(mut bank: Bank) -> Context {
     let (client, mut server): (DuplexStream, DuplexStream) = tokio::io::duplex(1024);
     tokio::spawn(async move {
         let (mut received, mut out, mut reply) = (Vec::new(), Vec::new(), ReplyPdu::default());
@@ -717,7 +717,7 @@ fn peer(mut bank: Bank) -> Context {
 
 #[tokio::test]
 async fn an_independent_client_reads_and_writes_with_every_function() {
-    let mut client = peer(bank(&layout()));
+    let mut client = connect_client(bank(&layout()));
     let t = true;
     client.write_single_coil(3, false).await.unwrap().unwrap();
     client.write_multiple_coils(8, &[false, true, false]).await.unwrap().unwrap();
@@ -740,7 +740,7 @@ async fn an_independent_client_reads_and_writes_with_every_function() {
 
 #[tokio::test]
 async fn an_independent_client_understands_the_echoes_and_exceptions() {
-    let mut client = peer(bank(&layout()));
+    let mut client = connect_client(bank(&layout()));
     let table = [
         (PeerRequest::WriteSingleCoil(1, true), Ok(Response::WriteSingleCoil(1, true))),
         (

@@ -1,8 +1,8 @@
-//! A listener that opens and closes, with its connections.
+//! An accept loop that opens and closes, with its connections.
 //!
-//! A server that refuses really closes its listening socket, so that a connect gets what the kernel
-//! says (ECONNREFUSED), and resets what is open. What becomes of the port meanwhile is its owner's to
-//! say ([`crate::net::sockets::Port`]).
+//! A server that refuses closes its listening socket, so that a connection attempt gets the
+//! kernel's answer (ECONNREFUSED), and resets its open connections. The owner decides about the
+//! port meanwhile ([`crate::net::sockets::Port`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,114 +12,123 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, ModbusService};
 use crate::clock::ActivityTracker;
-use crate::limits;
 use crate::net::inflight::TrackedStream;
 use crate::net::sockets::stop_listening;
 use crate::tasks::Tasks;
 
-/// Connections that wait to be accepted.
+/// The number of connections that may wait to be accepted.
 pub(crate) const BACKLOG: u32 = 1024;
-/// Real time before another try after the system refused a socket; it takes that to get one back.
-pub(crate) const RETRY: Duration = Duration::from_millis(50);
+/// The real time before the next attempt after the system refused a socket, which takes real time
+/// to become free.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// The maximum number of connections whose client has left while its request is in its delay. The request is
+/// still carried out and takes no permit from a client that is connected.
+const MAX_ABANDONED: usize = 1000;
 
 /// A listener with its connections.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     connections: Arc<Tasks>,
-    motions: ActivityTracker,
-    /// Set while connections are taken.
+    activity: ActivityTracker,
+    /// The listener. `None` while connections are refused.
     listener: Option<Arc<TcpListener>>,
-    /// One for each client that may be there at once.
-    places: Arc<Semaphore>,
-    /// One for each connection that may be alive, those without a client among them; and how many
-    /// there are in all.
-    lives: (Arc<Semaphore>, u32),
-    /// Tells open connections to reset themselves.
-    cut: watch::Sender<()>,
+    /// One permit for each client that may be connected at once.
+    client_permits: Arc<Semaphore>,
+    /// One permit for each connection that may exist, including those whose client has left.
+    connection_permits: Arc<Semaphore>,
+    /// The number of connection permits in total.
+    max_connections: u32,
+    /// Notifies open connections that they have to reset themselves.
+    reset_signal: watch::Sender<()>,
 }
 
 impl Acceptor {
-    /// A door that is shut, for so many clients at once.
-    pub(crate) fn new(connections: Arc<Tasks>, motions: ActivityTracker, most: usize) -> Self {
-        let semaphore = |most: usize| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        let alive = most.saturating_add(limits::SLAVE_ABANDONED);
-        let all = u32::try_from(alive.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        let lives = semaphore(usize::try_from(all).unwrap_or(usize::MAX));
+    /// Creates a closed acceptor for at most `max_clients` clients at once.
+    pub(crate) fn new(
+        connections: Arc<Tasks>,
+        activity: ActivityTracker,
+        max_clients: usize,
+    ) -> Self {
+        let semaphore =
+            |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let limit = max_clients.saturating_add(MAX_ABANDONED).min(Semaphore::MAX_PERMITS);
+        let max_connections = u32::try_from(limit).unwrap_or(u32::MAX);
         Self {
             connections,
-            motions,
+            activity,
             listener: None,
-            places: semaphore(most),
-            lives: (lives, all),
-            cut: watch::Sender::new(()),
+            client_permits: semaphore(max_clients),
+            connection_permits: semaphore(usize::try_from(max_connections).unwrap_or(usize::MAX)),
+            max_connections,
+            reset_signal: watch::Sender::new(()),
         }
     }
 
-    /// Whether connections are taken.
+    /// Returns true if connections are accepted.
     pub(crate) fn is_open(&self) -> bool {
         self.listener.is_some()
     }
 
-    /// Takes the connections of `listener`.
+    /// Accepts the connections of `listener`.
     pub(crate) fn open(&mut self, listener: Arc<TcpListener>) {
         self.listener = Some(listener);
     }
 
-    /// Lets go of the listener and tells all connections to reset themselves.
+    /// Drops the listener and notifies all connections to reset themselves.
     pub(crate) fn close(&mut self) {
         if let Some(listener) = self.listener.take() {
             stop_listening(&listener);
         }
-        self.cut.send_replace(());
+        self.reset_signal.send_replace(());
     }
 
-    /// Returns when no connection is left.
-    pub(crate) async fn drained(&self) {
-        let (lives, all) = &self.lives;
-        // All are free again once every connection is gone. The semaphore is never closed.
-        let _ = lives.acquire_many(*all).await;
+    /// Waits until no connection is left.
+    pub(crate) async fn wait_drained(&self) {
+        // All permits are free once every connection has ended. The semaphore is never closed.
+        let _ = self.connection_permits.acquire_many(self.max_connections).await;
     }
 
-    /// The next connection. While the door is shut, none after `again`, where it is to be opened
-    /// then, and waits for good where not.
-    pub(crate) async fn accept(&self, again: Option<Duration>) -> Option<TcpStream> {
+    /// Waits for the next connection. While the acceptor is closed: returns `None` after `retry`,
+    /// when the owner is to open it again, or waits for ever without `retry`.
+    pub(crate) async fn accept(&self, retry: Option<Duration>) -> Option<TcpStream> {
         let Some(listener) = self.listener.as_deref() else {
-            let Some(again) = again else { return std::future::pending().await };
-            tokio::time::sleep(again).await;
+            let Some(retry) = retry else { return std::future::pending().await };
+            tokio::time::sleep(retry).await;
             return None;
         };
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    // Where it fails, the client is gone already.
+                    // If it fails, the client has left already.
                     let _ = stream.set_nodelay(true);
                     return Some(stream);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
     }
 
-    /// Serves a connection, or drops it where there are too many.
+    /// Serves a connection, or drops it if there are too many.
     pub(crate) fn admit<S>(&self, stream: TrackedStream, service: S)
     where
         S: ModbusService + Send + 'static,
     {
-        let (Ok(place), Ok(life)) = (
-            Arc::clone(&self.places).try_acquire_owned(),
-            Arc::clone(&self.lives.0).try_acquire_owned(),
+        let (Ok(client_permit), Ok(connection_permit)) = (
+            Arc::clone(&self.client_permits).try_acquire_owned(),
+            Arc::clone(&self.connection_permits).try_acquire_owned(),
         ) else {
             return;
         };
-        stream.takes(place);
+        stream.hold_permit(client_permit);
         let connection = Connection::new(service, stream);
-        let cut = self.cut.subscribe();
-        self.connections.spawn(self.motions.track(async move {
-            connection.serve(cut).await;
-            drop(life);
+        let reset_signal = self.reset_signal.subscribe();
+        self.connections.spawn(self.activity.track(async move {
+            connection.serve(reset_signal).await;
+            drop(connection_permit);
         }));
     }
 }

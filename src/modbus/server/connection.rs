@@ -1,9 +1,10 @@
 //! One connection to a Modbus server.
 //!
-//! A single task reads requests, gives turns and sends replies, with nothing handed over between
-//! tasks. Requests that a [`ModbusService`] gives the same turn, those to one unit say, are carried out one
-//! at a time, in their order, each at the end of its delay; others do not wait for each other, so their
-//! replies may overtake one another.
+//! A single task reads requests, delays them, carries them out and sends the replies, so nothing is
+//! passed between tasks. Requests to which a [`ModbusService`] gives the same queue, such as those
+//! to one unit, are carried out one at a time, in their order, each at the end of its delay.
+//! Requests of different queues do not wait for each other, so their replies may overtake one
+//! another.
 //!
 //! Rulings: PEER-2, PEER-3 and MODBUS-15.
 
@@ -25,34 +26,37 @@ use crate::limits;
 use crate::modbus::wire::{self, Exception};
 use crate::net::inflight::TrackedStream;
 
-/// Bytes read and not yet taken apart: a few frames, and always more than the longest one.
+/// The number of outstanding requests on a connection before no further request is read.
+const MAX_OUTSTANDING: usize = 16;
+/// The size of the buffer of received bytes: a few frames, and always more than the longest one.
 const INBOX_BYTES: usize = 1024;
-/// Bytes of replies that the client has not taken before it is read no further.
-const UNSENT_BYTES: usize = limits::SLAVE_PIPELINE * limits::ADU_BYTES;
+/// The number of bytes that the client may leave unread before no further request is read.
+const UNSENT_BYTES: usize = MAX_OUTSTANDING * limits::ADU_BYTES;
 
-/// Whoever answers the requests of one connection.
+/// A service that answers the requests of one connection.
 pub(crate) trait ModbusService: Unpin {
-    /// The clock that delays go by.
+    /// Returns the clock that delays use.
     fn clock(&self) -> &Clock;
 
-    /// Real idle time after which the connection is closed.
-    fn idle(&self) -> Duration;
+    /// Returns the real idle time after which the connection is closed.
+    fn idle_timeout(&self) -> Duration;
 
-    /// Requests with the same number wait for each other.
-    fn turn(&self, request: &ReceivedRequest) -> u8;
+    /// Returns the queue of a request. Requests of one queue are carried out one after another.
+    fn queue(&self, request: &ReceivedRequest) -> u8;
 
-    /// What becomes of a request whose turn has come. How long a healthy reply takes is in the delay.
-    fn ask(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect>;
+    /// Evaluates the fault rules for a request whose turn has come. The delay of the verdict
+    /// includes the time that a healthy reply takes.
+    fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect>;
 
-    /// Carries out a request. The reply stays empty where nothing answers.
+    /// Carries out a request. The reply stays empty if no unit answers.
     fn execute(&self, request: &ReceivedRequest, reply: &mut wire::ReplyPdu);
 
-    /// Writes down what became of a request, before a byte of its reply is out: `ok`, `exception n`,
-    /// or what a fault made of it.
-    fn explain(&self, request: &ReceivedRequest, outcome: Cow<'static, str>);
+    /// Records the outcome of a request before a byte of its reply is sent: `ok`, `exception n`, or
+    /// the effect of a fault.
+    fn record_outcome(&self, request: &ReceivedRequest, outcome: Cow<'static, str>);
 
-    /// Writes down that what came is no Modbus.
-    fn garbage(&self, reason: String);
+    /// Records that the received bytes are no Modbus frame.
+    fn record_invalid_frame(&self, reason: String);
 }
 
 /// A connection, from accept to its end.
@@ -62,31 +66,31 @@ pub(crate) struct Connection<S> {
     stream: TrackedStream,
     input: Input,
     inbox: Vec<u8>,
-    /// Requests behind an earlier one to the same unit.
+    /// Requests that wait for an earlier one of their queue.
     waiting: VecDeque<ReceivedRequest>,
-    /// Requests in their delay, at most one of each unit.
-    turns: Vec<Turn>,
+    /// Requests in their delay, at most one of each queue.
+    delayed: Vec<DelayedRequest>,
     outbox: Outbox,
-    /// Buffers that are used again for every request.
+    /// Buffers that every request reuses.
     reply: wire::ReplyPdu,
     frame: Vec<u8>,
-    /// The correct reply before, as it stood on the wire.
-    previous: Vec<u8>,
-    idle: Idle,
+    /// The previous correct reply as it stood on the wire.
+    previous_reply: Vec<u8>,
+    idle_timer: IdleTimer,
 }
 
-/// What is still to be expected from the client.
+/// The input that is still expected from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     /// Requests.
     Open,
-    /// Nothing: it has ended its side, or sent what is no Modbus.
-    Over,
-    /// Nothing that would be answered; read to notice when it leaves.
-    Ignored,
+    /// None: the client has ended its side, or sent bytes that are no Modbus frame.
+    Ended,
+    /// Bytes that are discarded. The connection is read only to notice when the client leaves.
+    Discarded,
 }
 
-/// A request, in a buffer of its own.
+/// A received request in a buffer of its own.
 #[derive(Debug)]
 pub(crate) struct ReceivedRequest {
     transaction_id: u16,
@@ -108,14 +112,14 @@ impl ReceivedRequest {
         &self.pdu[..self.len]
     }
 
-    pub(crate) fn function(&self) -> u8 {
-        self.pdu[0]
+    pub(crate) fn function(&self) -> wire::FunctionCode {
+        wire::FunctionCode(self.pdu[0])
     }
 }
 
-/// A request whose turn has come, and what the rules make of it.
+/// A request in its delay, with the effect that the fault rules give it.
 #[derive(Debug)]
-struct Turn {
+struct DelayedRequest {
     request: ReceivedRequest,
     effect: Option<SlaveEffect>,
     delay: Sleep,
@@ -123,28 +127,28 @@ struct Turn {
 
 impl<S: ModbusService> Connection<S> {
     pub(crate) fn new(service: S, stream: TrackedStream) -> Self {
-        let idle = Idle::new(service.idle());
+        let idle_timer = IdleTimer::new(service.idle_timeout());
         Self {
             service,
             stream,
             input: Input::Open,
             inbox: Vec::with_capacity(INBOX_BYTES),
             waiting: VecDeque::new(),
-            turns: Vec::new(),
+            delayed: Vec::new(),
             outbox: Outbox::default(),
             reply: wire::ReplyPdu::default(),
             frame: Vec::with_capacity(limits::ADU_BYTES),
-            previous: Vec::new(),
-            idle,
+            previous_reply: Vec::new(),
+            idle_timer,
         }
     }
 
-    /// Serves the connection until it ends, or resets it when `cut` says so.
-    pub(crate) async fn serve(mut self, mut cut: watch::Receiver<()>) {
+    /// Serves the connection until it ends, or resets it when `reset_signal` is notified.
+    pub(crate) async fn serve(mut self, mut reset_signal: watch::Receiver<()>) {
         let end = tokio::select! {
             biased;
-            // Also where the supervisor is gone: then the slave is, too.
-            _ = cut.changed() => End::Rst,
+            // Also if the acceptor is gone, because then the server is too.
+            _ = reset_signal.changed() => End::Rst,
             end = poll_fn(|context| self.poll(context)) => end,
         };
         if end == End::Rst {
@@ -154,179 +158,182 @@ impl<S: ModbusService> Connection<S> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
-            let moved = self.end_turns(context);
+            let progressed = self.finish_delays(context);
             let sent = match self.outbox.poll(&mut self.stream, self.service.clock(), context) {
                 Poll::Ready(SendProgress::Ended(End::Hang)) => {
-                    self.ignore();
+                    self.discard();
                     true
                 }
                 Poll::Ready(SendProgress::Ended(end)) => return Poll::Ready(end),
-                Poll::Ready(SendProgress::Lost) => {
-                    // The next read says that the client is gone; nothing more is sent until then.
+                Poll::Ready(SendProgress::Failed) => {
+                    // The next read reports that the client has left; nothing more is sent until
+                    // then.
                     self.outbox = Outbox::default();
                     true
                 }
-                Poll::Ready(SendProgress::All) => true,
+                Poll::Ready(SendProgress::Sent) => true,
                 Poll::Pending => false,
             };
-            if self.outbox.has_moved() {
-                self.idle.touch();
+            if self.outbox.take_progress() {
+                self.idle_timer.restart();
             }
-            if moved | self.take_requests() {
+            if progressed | self.take_requests() {
                 continue;
             }
             if self.poll_read(context).is_ready() {
                 continue;
             }
-            if self.input == Input::Over && sent && self.turns.is_empty() {
+            if self.input == Input::Ended && sent && self.delayed.is_empty() {
                 return Poll::Ready(End::Fin);
             }
-            return self.idle.poll(self.is_busy(), context).map(|()| End::Fin);
+            return self.idle_timer.poll(self.is_busy(), context).map(|()| End::Fin);
         }
     }
 
-    /// Whether the client waits for the clock. One that only has to take what is there may not keep
-    /// its place for ever.
+    /// Returns true if the client waits for the clock. A client that only has to read is not busy,
+    /// because it must not keep its permit for ever.
     fn is_busy(&self) -> bool {
-        !self.turns.is_empty() || self.outbox.is_pausing()
+        !self.delayed.is_empty() || self.outbox.is_pausing()
     }
 
-    /// Whether another request may be taken. Where not, the client is read no further, and the
-    /// kernel makes it wait.
+    /// Returns true if another request may be read. Otherwise the kernel makes the client wait.
     fn has_room(&self) -> bool {
         let (plans, bytes) = self.outbox.backlog();
-        self.waiting.len() + self.turns.len() + plans < limits::SLAVE_PIPELINE
-            && bytes < UNSENT_BYTES
+        self.waiting.len() + self.delayed.len() + plans < MAX_OUTSTANDING && bytes < UNSENT_BYTES
     }
 
-    /// From here on nothing is answered.
-    fn ignore(&mut self) {
-        self.input = Input::Ignored;
+    /// Discards all requests and replies; no request is answered any more.
+    fn discard(&mut self) {
+        self.input = Input::Discarded;
         self.outbox = Outbox::default();
         self.waiting.clear();
-        self.turns.clear();
+        self.delayed.clear();
         self.inbox.clear();
     }
 
-    /// Carries out the requests whose delay is over; the next ones of their units have their turn.
-    fn end_turns(&mut self, context: &mut Context<'_>) -> bool {
+    /// Carries out the requests whose delay is over and begins the next ones of their queues.
+    /// Returns true if there was one.
+    fn finish_delays(&mut self, context: &mut Context<'_>) -> bool {
         let mut index = 0;
-        let mut any = false;
-        while let Some(turn) = self.turns.get_mut(index) {
-            if Pin::new(&mut turn.delay).poll(context).is_pending() {
+        let mut finished = false;
+        while let Some(delayed) = self.delayed.get_mut(index) {
+            if Pin::new(&mut delayed.delay).poll(context).is_pending() {
                 index += 1;
                 continue;
             }
-            let Turn { request, effect, delay } = self.turns.remove(index);
+            let DelayedRequest { request, effect, delay } = self.delayed.remove(index);
             self.carry_out(&request, effect.as_ref());
             drop(delay);
-            self.next_of(self.service.turn(&request));
-            any = true;
+            self.begin_waiting(self.service.queue(&request));
+            finished = true;
         }
-        any
+        finished
     }
 
-    /// Gives the waiting requests of one turn their turn, up to one that takes its time.
-    fn next_of(&mut self, turn: u8) {
-        while !self.is_taken(turn)
-            && let Some(index) = self.next_waiting(turn)
+    /// Begins the waiting requests of a queue, up to one that has a delay.
+    fn begin_waiting(&mut self, queue: u8) {
+        while !self.is_delayed(queue)
+            && let Some(index) = self.next_waiting(queue)
             && let Some(request) = self.waiting.remove(index)
         {
-            self.begin(request);
+            self.begin_request(request);
         }
     }
 
-    fn next_waiting(&self, turn: u8) -> Option<usize> {
-        self.waiting.iter().position(|request| self.service.turn(request) == turn)
+    fn next_waiting(&self, queue: u8) -> Option<usize> {
+        self.waiting.iter().position(|request| self.service.queue(request) == queue)
     }
 
-    fn is_taken(&self, turn: u8) -> bool {
-        self.turns.iter().any(|taken| self.service.turn(&taken.request) == turn)
+    fn is_delayed(&self, queue: u8) -> bool {
+        self.delayed.iter().any(|delayed| self.service.queue(&delayed.request) == queue)
     }
 
-    /// Takes whole frames out of the inbox while there is room for them.
+    /// Takes whole frames out of the inbox while there is room for them. Returns true if there was
+    /// one.
     fn take_requests(&mut self) -> bool {
-        let mut taken = 0;
+        let mut consumed = 0;
         while self.input == Input::Open && self.has_room() {
-            match wire::split_frame(&self.inbox[taken..]) {
+            match wire::split_frame(&self.inbox[consumed..]) {
                 Ok(Some((frame, length))) => {
                     let request = ReceivedRequest::new(&frame);
-                    taken += length;
-                    if self.is_taken(self.service.turn(&request)) {
+                    consumed += length;
+                    if self.is_delayed(self.service.queue(&request)) {
                         self.waiting.push_back(request);
                     } else {
-                        self.begin(request);
+                        self.begin_request(request);
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.input = Input::Over;
-                    self.service.garbage(error.to_string());
+                    self.input = Input::Ended;
+                    self.service.record_invalid_frame(error.to_string());
                 }
             }
         }
-        self.inbox.drain(..taken);
-        taken > 0
+        self.inbox.drain(..consumed);
+        consumed > 0
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let room = INBOX_BYTES - self.inbox.len();
-        if self.input == Input::Over || room == 0 || !self.has_room() {
+        if self.input == Input::Ended || room == 0 || !self.has_room() {
             return Poll::Pending;
         }
         let mut chunk = [0; INBOX_BYTES];
         let mut buffer = ReadBuf::new(&mut chunk[..room]);
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
-        self.idle.touch();
+        self.idle_timer.restart();
         if read.is_err() || buffer.filled().is_empty() {
-            self.input = Input::Over;
+            self.input = Input::Ended;
         } else if self.input == Input::Open {
             self.inbox.extend_from_slice(buffer.filled());
         }
         Poll::Ready(())
     }
 
-    /// A request's turn: the rules are asked, and it is carried out after its delay.
-    fn begin(&mut self, request: ReceivedRequest) {
-        let verdict = self.service.ask(&request);
+    /// Begins a request: evaluates the fault rules, and carries the request out after its delay.
+    fn begin_request(&mut self, request: ReceivedRequest) {
+        let verdict = self.service.evaluate_faults(&request);
         if verdict.delay.is_zero() {
             self.carry_out(&request, verdict.effect.as_ref());
         } else {
             let delay = self.service.clock().sleep(verdict.delay);
-            self.turns.push(Turn { request, effect: verdict.effect, delay });
+            self.delayed.push(DelayedRequest { request, effect: verdict.effect, delay });
         }
     }
 
-    /// Carries out a request as far as the rules let it, and puts what follows into the outbox.
+    /// Carries out a request as far as the effect permits, and adds the reply to the outbox.
     fn carry_out(&mut self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
         self.execute(request, effect);
         let silent = self.reply.pdu().is_empty();
-        let left = effect.filter(|_| silent).and_then(without_reply);
-        let effect = if silent { left.as_ref() } else { effect };
+        let remaining = effect.filter(|_| silent).and_then(effect_without_reply);
+        let effect = if silent { remaining.as_ref() } else { effect };
         self.frame.clear();
         let pdu = if silent { request.pdu() } else { self.reply.pdu() };
         wire::write_frame(request.transaction_id, request.unit, pdu, &mut self.frame);
-        // Written down before a byte is out, so that it stands before what the reply sets off.
-        self.explain(request, effect);
+        // Recorded before a byte is sent, so that the entry stands before everything that the reply
+        // causes.
+        self.record_outcome(request, effect);
         match effect {
             None if silent => {}
             None => self.outbox.push(&self.frame),
             Some(_) => {
-                let previous = Some(&self.previous[..]).filter(|previous| !previous.is_empty());
-                self.outbox.push_plan(reply_plan(effect, &self.frame, previous));
+                let previous_reply = Some(&self.previous_reply[..])
+                    .filter(|previous_reply| !previous_reply.is_empty());
+                self.outbox.push_plan(reply_plan(effect, &self.frame, previous_reply));
             }
         }
         if !silent {
-            std::mem::swap(&mut self.previous, &mut self.frame);
+            std::mem::swap(&mut self.previous_reply, &mut self.frame);
         }
     }
 
-    /// Leaves the reply in its buffer; none where nothing answers.
+    /// Leaves the reply in its buffer, empty if no unit answers.
     fn execute(&mut self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
         self.reply.clear();
         match effect {
             Some(SlaveEffect::Exception(code)) => {
-                self.reply.exception(request.function(), Exception(*code));
+                self.reply.write_exception(request.function(), Exception(*code));
             }
             Some(
                 SlaveEffect::Close(ReplyPhase::Before) | SlaveEffect::Reset(ReplyPhase::Before),
@@ -335,23 +342,23 @@ impl<S: ModbusService> Connection<S> {
         }
     }
 
-    fn explain(&self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
+    fn record_outcome(&self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
         let outcome = match (effect, self.reply.as_exception()) {
-            (Some(effect), _) => outcome(effect),
+            (Some(effect), _) => describe_effect(effect),
             (None, Some(exception)) => exception.to_string().into(),
             (None, None) if self.reply.pdu().is_empty() => "no such unit".into(),
-            (None, None) => OK.into(),
+            (None, None) => OUTCOME_OK.into(),
         };
-        self.service.explain(request, outcome);
+        self.service.record_outcome(request, outcome);
     }
 }
 
-/// What became of a request that nothing befell, as the journal has it.
-pub(crate) const OK: &str = "ok";
+/// The outcome of a request without a fault, as the journal shows it.
+pub(crate) const OUTCOME_OK: &str = "ok";
 
-/// What is left of an effect where there is no reply: because the effect itself keeps the request
-/// from being carried out, or because no such unit is there.
-fn without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
+/// Returns the part of an effect that remains if there is no reply: because the effect itself keeps
+/// the request from being carried out, or because the unit does not exist.
+fn effect_without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
     match effect {
         SlaveEffect::Wire(_) => None,
         SlaveEffect::Close(_) => Some(SlaveEffect::Close(ReplyPhase::Before)),
@@ -360,9 +367,9 @@ fn without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
     }
 }
 
-/// What a rule made of a request, as the journal has it.
-fn outcome(effect: &SlaveEffect) -> Cow<'static, str> {
-    let moment = |moment: ReplyPhase| match moment {
+/// Returns the effect of a rule on a request, as the journal shows it.
+fn describe_effect(effect: &SlaveEffect) -> Cow<'static, str> {
+    let phase = |phase: ReplyPhase| match phase {
         ReplyPhase::Before => "before the reply",
         ReplyPhase::Middle => "in the middle of the reply",
         ReplyPhase::After => "after the reply",
@@ -370,15 +377,15 @@ fn outcome(effect: &SlaveEffect) -> Cow<'static, str> {
     match effect {
         SlaveEffect::Silence => "no answer".into(),
         SlaveEffect::Exception(code) => Exception(*code).to_string().into(),
-        SlaveEffect::Wire(fault) => format!("reply with {}", named(fault)).into(),
-        SlaveEffect::Close(at) => format!("closed {}", moment(*at)).into(),
-        SlaveEffect::Reset(at) => format!("reset {}", moment(*at)).into(),
-        // The engine adds delays up, and is asked by listener and connector about the others.
-        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => OK.into(),
+        SlaveEffect::Wire(fault) => format!("reply with {}", describe_fault(fault)).into(),
+        SlaveEffect::Close(at) => format!("closed {}", phase(*at)).into(),
+        SlaveEffect::Reset(at) => format!("reset {}", phase(*at)).into(),
+        // The engine adds delays up, and evaluates the other effects for listeners and connectors.
+        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => OUTCOME_OK.into(),
     }
 }
 
-fn named(fault: &WireFault) -> Cow<'static, str> {
+fn describe_fault(fault: &WireFault) -> Cow<'static, str> {
     match fault {
         WireFault::WrongTransactionId => "a wrong transaction id".into(),
         WireFault::TransactionIdOffByOne => "the next transaction id".into(),
@@ -397,32 +404,32 @@ fn named(fault: &WireFault) -> Cow<'static, str> {
     }
 }
 
-/// When a byte last moved on a connection. Real time: it guards the process against clients that keep
-/// connections they do not use.
+/// The idle timer of a connection. Real time, because it protects the process from clients that
+/// keep connections they do not use.
 #[derive(Debug)]
-struct Idle {
+struct IdleTimer {
     limit: Duration,
     last: Instant,
     timer: Pin<Box<tokio::time::Sleep>>,
 }
 
-impl Idle {
+impl IdleTimer {
     fn new(limit: Duration) -> Self {
         Self { limit, last: Instant::now(), timer: Box::pin(tokio::time::sleep(limit)) }
     }
 
-    fn touch(&mut self) {
+    fn restart(&mut self) {
         self.last = Instant::now();
     }
 
-    /// Ready once nothing moved for the whole limit; a busy connection is not idle.
+    /// Completes once no byte moved for the whole limit. A busy connection is not idle.
     fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));
             if busy {
-                self.touch();
+                self.restart();
             }
-            // The timer is only moved when it goes off, not with every request.
+            // The timer is set anew only when it fires, not with every request.
             let rest = self.limit.saturating_sub(self.last.elapsed());
             if rest.is_zero() {
                 return Poll::Ready(());

@@ -1,11 +1,13 @@
-//! What every Modbus server of the house has in common, the slaves' and the device's own: a port that
-//! opens and closes ([`Acceptor`]), connections ([`Connection`]), and what is still to be sent on them.
+//! The server kit that all Modbus servers of a house use, the slaves and the device's own server:
+//! an accept loop with limits ([`Acceptor`]), connections ([`Connection`]), and the bytes that are
+//! still to be sent on them.
 //!
-//! What the requests mean is behind [`ModbusService`]; faults strike here, between it and the bytes.
+//! A [`ModbusService`] decides the meaning of the requests. Faults apply here, between the service
+//! and the bytes.
 
 mod connection;
 mod acceptor;
 mod outbox;
 
-pub(crate) use self::acceptor::{Acceptor, BACKLOG, RETRY};
-pub(crate) use self::connection::{Connection, ModbusService, OK, ReceivedRequest};
+pub(crate) use self::acceptor::{ACCEPT_RETRY, Acceptor, BACKLOG};
+pub(crate) use self::connection::{Connection, ModbusService, OUTCOME_OK, ReceivedRequest};

@@ -1,7 +1,7 @@
-//! What a server has still to send on a connection.
+//! The bytes that a server has still to send on a connection.
 //!
-//! Whole frames go out as they come. A frame that a fault splits holds up the ones behind it until
-//! its last byte is out: bytes of two frames never mix.
+//! Whole frames are sent in their order. A frame that a fault splits holds up the frames behind it
+//! until its last byte is sent, so that the bytes of two frames never mix.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,38 +14,38 @@ use tokio::io::AsyncWrite;
 use crate::clock::{Clock, Sleep};
 use crate::fault::{End, ReplyPlan};
 
-/// Frames and plans, in the order in which they go out.
+/// Frames and send plans in the order in which they are sent.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Bytes that may go out now, and how many of them are out.
+    /// Bytes that may be sent now. The first `sent` of them are sent.
     ready: Vec<u8>,
     sent: usize,
     plans: VecDeque<SendPlan>,
-    /// Bytes went out since this was last asked.
-    moved: bool,
+    /// Set if bytes were sent since the last call of [`Outbox::take_progress`].
+    progressed: bool,
 }
 
 #[derive(Debug)]
 struct SendPlan {
     steps: VecDeque<(Duration, Vec<u8>)>,
     end: End,
-    /// The pause before the next step.
+    /// The timer of the pause before the next step.
     pause: Option<Sleep>,
 }
 
-/// What became of all that was to be sent.
+/// The result of sending.
 #[derive(Debug)]
 pub(super) enum SendProgress {
-    /// It is out.
-    All,
-    /// It is out, and the connection ends this way.
+    /// Everything is sent.
+    Sent,
+    /// Everything is sent, and the connection ends in this way.
     Ended(End),
-    /// It cannot be sent, the client is gone.
-    Lost,
+    /// The bytes cannot be sent, because the client has left.
+    Failed,
 }
 
 impl Outbox {
-    /// A frame to be sent as it is.
+    /// Adds a frame that is sent as it is.
     pub(super) fn push(&mut self, frame: &[u8]) {
         if self.plans.is_empty() {
             self.ready.extend_from_slice(frame);
@@ -55,27 +55,28 @@ impl Outbox {
         }
     }
 
-    /// A reply that a fault changed.
+    /// Adds a reply that a fault has changed.
     pub(super) fn push_plan(&mut self, plan: ReplyPlan) {
         self.plans.push_back(SendPlan { steps: plan.steps.into(), end: plan.end, pause: None });
     }
 
-    /// Plans that wait, and bytes on their way to the kernel.
+    /// Returns the number of plans that wait, and the number of bytes that the kernel has not
+    /// taken.
     pub(super) fn backlog(&self) -> (usize, usize) {
         (self.plans.len(), self.ready.len())
     }
 
-    /// Whether it waits for the clock, and not for the client.
+    /// Returns true if sending waits for the clock and not for the client.
     pub(super) fn is_pausing(&self) -> bool {
         self.plans.front().is_some_and(|plan| plan.pause.is_some())
     }
 
-    /// Whether the client took bytes since this was last asked.
-    pub(super) fn has_moved(&mut self) -> bool {
-        std::mem::take(&mut self.moved)
+    /// Returns true if bytes were sent since the last call.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
     }
 
-    /// Sends what may go out now.
+    /// Sends the bytes that may be sent now.
     pub(super) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -84,9 +85,9 @@ impl Outbox {
     ) -> Poll<SendProgress> {
         loop {
             if ready!(self.poll_write(stream, context)).is_err() {
-                return Poll::Ready(SendProgress::Lost);
+                return Poll::Ready(SendProgress::Failed);
             }
-            let Some(plan) = self.plans.front_mut() else { return Poll::Ready(SendProgress::All) };
+            let Some(plan) = self.plans.front_mut() else { return Poll::Ready(SendProgress::Sent) };
             if let Some((pause, _)) = plan.steps.front() {
                 let pause = *pause;
                 let sleep = plan.pause.get_or_insert_with(|| clock.sleep(pause));
@@ -115,7 +116,7 @@ impl Outbox {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     self.sent += written;
-                    self.moved = true;
+                    self.progressed = true;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a request is not carried out, as the exception reply says it. Any byte: faults send codes
+/// The exception code of a request that is refused. Any byte is possible, because faults send codes
 /// that no specification names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Exception(pub u8);
@@ -11,13 +11,13 @@ impl Exception {
     /// The bit that marks the function code of an exception reply.
     pub const BIT: u8 = 0x80;
 
-    /// The function is not known here.
+    /// The server does not support the function.
     pub const ILLEGAL_FUNCTION: Self = Self(1);
     /// A register or coil does not exist, or not for this access.
     pub const ILLEGAL_DATA_ADDRESS: Self = Self(2);
     /// The request contradicts itself, or a value is out of its range.
     pub const ILLEGAL_DATA_VALUE: Self = Self(3);
-    /// Busy with something long; the same request may succeed later.
+    /// The server is busy with a long operation. The same request may succeed later.
     pub const SERVER_DEVICE_BUSY: Self = Self(6);
 }
 

@@ -2,51 +2,53 @@
 
 use crate::limits;
 
-/// The seven bytes before every PDU.
+/// The MBAP header: the seven bytes before every PDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MbapHeader {
-    /// Chosen by the client, repeated in the reply.
+    /// The transaction id, which the client chooses and the reply repeats.
     pub transaction_id: u16,
-    /// 0 for Modbus.
+    /// The protocol id, 0 for Modbus.
     pub protocol_id: u16,
-    /// How many bytes follow this field: the unit id and the PDU.
+    /// The number of bytes after this field: the unit id and the PDU.
     pub length: u16,
-    /// Which unit behind the address is meant.
+    /// The unit behind the server's address.
     pub unit_id: u8,
 }
 
 /// A whole frame at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Its header.
+    /// The MBAP header.
     pub header: MbapHeader,
-    /// Function code and data: 1 to 253 bytes.
+    /// The PDU, function code and data: 1 to 253 bytes.
     pub pdu: &'a [u8],
 }
 
-/// Bytes that cannot be a Modbus TCP request. Where the next frame begins cannot be known after
-/// them, so the connection is of no more use.
+/// The error of bytes that cannot be a Modbus TCP request. The beginning of the next frame is
+/// unknown after them, so the connection is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The length field leaves no room for a function code, or promises more than a PDU can hold.
     #[error("MBAP length {0}: expected 2 to 254")]
     Length(u16),
-    /// Another protocol than Modbus.
+    /// The protocol is not Modbus.
     #[error("protocol id {0}: expected 0")]
     Protocol(u16),
 }
 
-/// The frame at the front of `bytes` and how many bytes it takes; `None` while it is incomplete.
+/// Splits the frame at the front of `bytes` off and returns it with its length in bytes. `None`
+/// while the frame is incomplete.
 ///
 /// # Errors
-/// [`FrameError`] as soon as the bytes that show it are there: first the protocol id, which comes
-/// first, so that the verdict does not depend on how the stream was cut into segments.
+/// [`FrameError`] as soon as the bytes that show it are there. The protocol id is checked before the
+/// length because it arrives first, so the result does not depend on how the stream was cut into
+/// segments.
 ///
 /// ```
 /// use wwsim::modbus::wire::split_frame;
 /// let bytes = [0, 1, 0, 0, 0, 6, 17, 3, 0, 10, 0, 1, 0xAA];
-/// let (frame, taken) = split_frame(&bytes).unwrap().unwrap();
-/// assert_eq!((frame.header.unit_id, frame.pdu, taken), (17, &bytes[7..12], 12));
+/// let (frame, length) = split_frame(&bytes).unwrap().unwrap();
+/// assert_eq!((frame.header.unit_id, frame.pdu, length), (17, &bytes[7..12], 12));
 /// assert_eq!(split_frame(&bytes[..11]), Ok(None));
 /// ```
 pub fn split_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
@@ -69,8 +71,8 @@ pub fn split_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameErro
     Ok(Some((Frame { header, pdu }, end)))
 }
 
-/// Appends a frame to `out`: the header, then `pdu`, which has at most [`limits::PDU_BYTES`] bytes
-/// (what is beyond them is left out).
+/// Appends a frame to `out`: the header, then `pdu`. Bytes of `pdu` beyond [`limits::PDU_BYTES`]
+/// are left out.
 pub fn write_frame(transaction_id: u16, unit_id: u8, pdu: &[u8], out: &mut Vec<u8>) {
     let pdu = &pdu[..pdu.len().min(limits::PDU_BYTES)];
     #[expect(clippy::cast_possible_truncation, reason = "cut to 253 bytes above")]
@@ -91,11 +93,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn a_written_frame_is_read_back(
             transaction_id: u16,
             unit_id: u8,
             pdu in proptest::collection::vec(any::<u8>(), 1..=limits::PDU_BYTES),
-            behind in proptest::collection::vec(any::<u8>(), 0..20),
+            following in proptest::collection::vec(any::<u8>(), 0..20),
         ) {
             let mut bytes = Vec::new();
             write_frame(transaction_id, unit_id, &pdu, &mut bytes);
@@ -103,9 +105,9 @@ mod tests {
             for cut in 0..end {
                 prop_assert_eq!(split_frame(&bytes[..cut]), Ok(None));
             }
-            bytes.extend(behind);
-            let (frame, taken) = split_frame(&bytes).unwrap().unwrap();
-            prop_assert_eq!(taken, end);
+            bytes.extend(following);
+            let (frame, length) = split_frame(&bytes).unwrap().unwrap();
+            prop_assert_eq!(length, end);
             prop_assert_eq!(frame.pdu, &pdu[..]);
             prop_assert_eq!(frame.header.transaction_id, transaction_id);
             prop_assert_eq!(frame.header.unit_id, unit_id);
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_told_from_the_first_bytes_that_show_it() {
+    fn a_frame_error_is_reported_as_early_as_possible() {
         assert_eq!(split_frame(&[]), Ok(None));
         assert_eq!(split_frame(&[0, 1, 2]), Ok(None));
         assert_eq!(split_frame(&[0, 1, 0, 2]), Err(FrameError::Protocol(2)));
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversized_pdu_is_cut_to_what_a_frame_holds() {
+    fn an_oversized_pdu_is_cut() {
         let mut bytes = Vec::new();
         write_frame(1, 1, &[3; 400], &mut bytes);
         assert_eq!(bytes.len(), limits::ADU_BYTES);

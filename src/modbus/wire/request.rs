@@ -1,10 +1,10 @@
 //! Request PDUs.
 
-use super::Exception;
+use super::{Exception, FunctionCode};
 use crate::limits;
 
-/// A request that is well formed: its lengths, quantities and byte counts agree. Whether its
-/// addresses exist is the bank's to say.
+/// A well-formed request: its lengths, quantities and byte counts agree. The bank checks the
+/// addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "variants and fields are named as in the specification")]
 pub enum RequestPdu<'a> {
@@ -39,13 +39,13 @@ pub enum RequestPdu<'a> {
 }
 
 impl<'a> RequestPdu<'a> {
-    /// The request in a PDU.
+    /// Parses a PDU.
     ///
     /// # Errors
-    /// In this order: exception 1 where the function is not one of 1 to 6, 15, 16, 17, 22 and 23
-    /// (an empty PDU has none); exception 3 where the PDU has another length than its function and
-    /// byte count call for, a quantity is out of its range or disagrees with the byte count, or a
-    /// single coil is set to something other than 0x0000 and 0xFF00.
+    /// The first of these exceptions: 1 if the function is not one of 1 to 6, 15, 16, 17, 22 and 23
+    /// (an empty PDU has none); 3 if the length of the PDU does not agree with its function and
+    /// byte count, a quantity is out of its range or disagrees with the byte count, or a single
+    /// coil is set to a value other than 0x0000 and 0xFF00.
     ///
     /// ```
     /// use wwsim::modbus::wire::{Exception, RequestPdu};
@@ -60,42 +60,46 @@ impl<'a> RequestPdu<'a> {
             return Err(Exception::ILLEGAL_FUNCTION);
         };
         let mut fields = PduFields(rest);
-        let request = match function {
-            1 => {
+        let request = match FunctionCode(function) {
+            FunctionCode::READ_COILS => {
                 let (address, quantity) = fields.range(limits::READ_BITS)?;
                 Self::ReadCoils { address, quantity }
             }
-            2 => {
+            FunctionCode::READ_DISCRETE_INPUTS => {
                 let (address, quantity) = fields.range(limits::READ_BITS)?;
                 Self::ReadDiscreteInputs { address, quantity }
             }
-            3 => {
+            FunctionCode::READ_HOLDING_REGISTERS => {
                 let (address, quantity) = fields.range(limits::READ_REGISTERS)?;
                 Self::ReadHoldingRegisters { address, quantity }
             }
-            4 => {
+            FunctionCode::READ_INPUT_REGISTERS => {
                 let (address, quantity) = fields.range(limits::READ_REGISTERS)?;
                 Self::ReadInputRegisters { address, quantity }
             }
-            5 => Self::WriteSingleCoil { address: fields.word()?, on: fields.switch()? },
-            6 => Self::WriteSingleRegister { address: fields.word()?, word: fields.word()? },
-            15 => {
+            FunctionCode::WRITE_SINGLE_COIL => {
+                Self::WriteSingleCoil { address: fields.word()?, on: fields.switch()? }
+            }
+            FunctionCode::WRITE_SINGLE_REGISTER => {
+                Self::WriteSingleRegister { address: fields.word()?, word: fields.word()? }
+            }
+            FunctionCode::WRITE_MULTIPLE_COILS => {
                 let (address, quantity) = fields.range(limits::WRITE_BITS)?;
                 let bytes = fields.counted(usize::from(quantity).div_ceil(8))?;
                 Self::WriteMultipleCoils { address, quantity, bytes }
             }
-            16 => {
+            FunctionCode::WRITE_MULTIPLE_REGISTERS => {
                 let (address, quantity) = fields.range(limits::WRITE_REGISTERS)?;
                 let bytes = fields.counted(usize::from(quantity) * 2)?;
                 Self::WriteMultipleRegisters { address, quantity, bytes }
             }
-            17 => Self::ReportServerId,
-            22 => Self::MaskWriteRegister {
+            FunctionCode::REPORT_SERVER_ID => Self::ReportServerId,
+            FunctionCode::MASK_WRITE_REGISTER => Self::MaskWriteRegister {
                 address: fields.word()?,
                 and_mask: fields.word()?,
                 or_mask: fields.word()?,
             },
-            23 => {
+            FunctionCode::READ_WRITE_MULTIPLE_REGISTERS => {
                 let (read_address, read_quantity) = fields.range(limits::READ_REGISTERS)?;
                 let (write_address, write_quantity) = fields.range(limits::READ_WRITE_REGISTERS)?;
                 let bytes = fields.counted(usize::from(write_quantity) * 2)?;
@@ -113,26 +117,26 @@ impl<'a> RequestPdu<'a> {
         Ok(request)
     }
 
-    /// The function code.
+    /// Returns the function code.
     #[must_use]
-    pub const fn function(&self) -> u8 {
+    pub const fn function(&self) -> FunctionCode {
         match self {
-            Self::ReadCoils { .. } => 1,
-            Self::ReadDiscreteInputs { .. } => 2,
-            Self::ReadHoldingRegisters { .. } => 3,
-            Self::ReadInputRegisters { .. } => 4,
-            Self::WriteSingleCoil { .. } => 5,
-            Self::WriteSingleRegister { .. } => 6,
-            Self::WriteMultipleCoils { .. } => 15,
-            Self::WriteMultipleRegisters { .. } => 16,
-            Self::ReportServerId => 17,
-            Self::MaskWriteRegister { .. } => 22,
-            Self::ReadWriteMultipleRegisters { .. } => 23,
+            Self::ReadCoils { .. } => FunctionCode::READ_COILS,
+            Self::ReadDiscreteInputs { .. } => FunctionCode::READ_DISCRETE_INPUTS,
+            Self::ReadHoldingRegisters { .. } => FunctionCode::READ_HOLDING_REGISTERS,
+            Self::ReadInputRegisters { .. } => FunctionCode::READ_INPUT_REGISTERS,
+            Self::WriteSingleCoil { .. } => FunctionCode::WRITE_SINGLE_COIL,
+            Self::WriteSingleRegister { .. } => FunctionCode::WRITE_SINGLE_REGISTER,
+            Self::WriteMultipleCoils { .. } => FunctionCode::WRITE_MULTIPLE_COILS,
+            Self::WriteMultipleRegisters { .. } => FunctionCode::WRITE_MULTIPLE_REGISTERS,
+            Self::ReportServerId => FunctionCode::REPORT_SERVER_ID,
+            Self::MaskWriteRegister { .. } => FunctionCode::MASK_WRITE_REGISTER,
+            Self::ReadWriteMultipleRegisters { .. } => FunctionCode::READ_WRITE_MULTIPLE_REGISTERS,
         }
     }
 
-    /// The first address and the quantity, as fault rules and the journal name them: of function
-    /// 23 what it writes, of function 17, which has none, 0 and 0.
+    /// Returns the first address and the quantity, as fault rules and the journal name them: for
+    /// function 23 those of the write, for function 17, which has none, 0 and 0.
     #[must_use]
     pub const fn range(&self) -> (u16, u16) {
         match *self {
@@ -152,8 +156,8 @@ impl<'a> RequestPdu<'a> {
         }
     }
 
-    /// The values it writes: registers, or coils as 0 and 1. None for a read, and none for function
-    /// 22, whose result depends on what the register holds.
+    /// Returns the values that the request writes: registers, or bits as 0 and 1. Empty for a read,
+    /// and for function 22, whose result depends on the value of the register.
     #[must_use]
     pub fn values(&self) -> Vec<u16> {
         match *self {
@@ -169,12 +173,12 @@ impl<'a> RequestPdu<'a> {
     }
 }
 
-/// The registers in the data of a request or reply.
+/// Returns the registers in the data of a request or reply.
 pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
     bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
-/// The first `quantity` coils in the data of a request or reply.
+/// Returns the first `quantity` bits in the data of a request or reply.
 pub(crate) fn bits(bytes: &[u8], quantity: u16) -> impl Iterator<Item = bool> {
     bytes
         .iter()
@@ -182,21 +186,22 @@ pub(crate) fn bits(bytes: &[u8], quantity: u16) -> impl Iterator<Item = bool> {
         .take(usize::from(quantity))
 }
 
-/// What is left to read of a PDU. Everything missing or out of range is exception 3.
+/// The fields of a PDU that are not read yet. A field that is missing or out of range is exception
+/// 3.
 struct PduFields<'a>(&'a [u8]);
 
 impl<'a> PduFields<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Exception> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Exception::ILLEGAL_DATA_VALUE)?;
+        let (field, rest) = self.0.split_at_checked(count).ok_or(Exception::ILLEGAL_DATA_VALUE)?;
         self.0 = rest;
-        Ok(taken)
+        Ok(field)
     }
 
     fn word(&mut self) -> Result<u16, Exception> {
         self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
-    /// The value of a single coil.
+    /// Reads the value of a single coil.
     fn switch(&mut self) -> Result<bool, Exception> {
         match self.word()? {
             0x0000 => Ok(false),
@@ -205,7 +210,7 @@ impl<'a> PduFields<'a> {
         }
     }
 
-    /// An address and a quantity within `allowed`.
+    /// Reads an address and a quantity within `allowed`.
     fn range(&mut self, allowed: std::ops::RangeInclusive<u16>) -> Result<(u16, u16), Exception> {
         let (address, quantity) = (self.word()?, self.word()?);
         if allowed.contains(&quantity) {
@@ -215,7 +220,7 @@ impl<'a> PduFields<'a> {
         }
     }
 
-    /// A byte count that must be `expected`, and as many bytes.
+    /// Reads a byte count that must be `expected`, and as many bytes.
     fn counted(&mut self, expected: usize) -> Result<&'a [u8], Exception> {
         let count = usize::from(self.take(1)?[0]);
         if count == expected { self.take(count) } else { Err(Exception::ILLEGAL_DATA_VALUE) }
@@ -232,10 +237,11 @@ mod tests {
 
     use super::*;
 
-    const VALUE: Result<RequestPdu<'static>, Exception> = Err(Exception::ILLEGAL_DATA_VALUE);
+    const ILLEGAL_VALUE: Result<RequestPdu<'static>, Exception> =
+        Err(Exception::ILLEGAL_DATA_VALUE);
 
-    /// One good PDU of every function.
-    fn good() -> Vec<Vec<u8>> {
+    /// Returns one valid PDU of every function.
+    fn valid_pdus() -> Vec<Vec<u8>> {
         vec![
             vec![1, 0, 19, 0, 19],
             vec![2, 0, 196, 0, 22],
@@ -253,14 +259,15 @@ mod tests {
 
     #[test]
     fn every_function_is_parsed_with_its_range_and_values() {
-        let parsed: Vec<_> = good()
+        let parsed: Vec<_> = valid_pdus()
             .iter()
             .map(|pdu| {
                 let request = RequestPdu::parse(pdu).unwrap();
-                assert_eq!(request.function(), pdu[0]);
+                assert_eq!(request.function(), FunctionCode(pdu[0]));
                 (request.range(), request.values())
             })
             .collect();
+        assert_eq!(parsed.len(), FunctionCode::SUPPORTED.len());
         assert_eq!(
             parsed,
             [
@@ -281,8 +288,8 @@ mod tests {
 
     #[test]
     fn an_unknown_function_is_exception_1_whatever_follows_it() {
-        let known = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
-        for function in (0..=255).filter(|function| !known.contains(function)) {
+        let unknown = |function: &u8| !FunctionCode::SUPPORTED.contains(&FunctionCode(*function));
+        for function in (0..=255).filter(unknown) {
             for pdu in [vec![function], vec![function, 0, 0, 0, 0], vec![function; 253]] {
                 assert_eq!(RequestPdu::parse(&pdu), Err(Exception::ILLEGAL_FUNCTION), "{pdu:?}");
             }
@@ -292,12 +299,12 @@ mod tests {
 
     #[test]
     fn a_wrong_length_is_exception_3() {
-        for pdu in good() {
+        for pdu in valid_pdus() {
             for cut in 1..pdu.len() {
-                assert_eq!(RequestPdu::parse(&pdu[..cut]), VALUE, "{:?}", &pdu[..cut]);
+                assert_eq!(RequestPdu::parse(&pdu[..cut]), ILLEGAL_VALUE, "{:?}", &pdu[..cut]);
             }
             let longer = [pdu, vec![0]].concat();
-            assert_eq!(RequestPdu::parse(&longer), VALUE, "{longer:?}");
+            assert_eq!(RequestPdu::parse(&longer), ILLEGAL_VALUE, "{longer:?}");
         }
     }
 
@@ -333,14 +340,15 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_count_must_agree_with_the_quantity_and_with_the_bytes() {
-        // Sixteen coils with one byte only, said or unsaid: what makes some servers crash.
-        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 16, 1, 0xFF]), VALUE);
-        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 16, 2, 0xFF]), VALUE);
-        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 8, 2, 0xFF, 0xFF]), VALUE);
-        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 2, 2, 0, 1]), VALUE);
-        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 1, 4, 0, 1, 0, 2]), VALUE);
-        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 1, 3, 0, 1, 0]), VALUE);
+    fn a_byte_count_must_agree_with_quantity_and_bytes() {
+        // Sixteen coils with only one byte, with a correct and a wrong byte count: such requests
+        // make some servers crash.
+        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 16, 1, 0xFF]), ILLEGAL_VALUE);
+        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 16, 2, 0xFF]), ILLEGAL_VALUE);
+        assert_eq!(RequestPdu::parse(&[15, 0, 0, 0, 8, 2, 0xFF, 0xFF]), ILLEGAL_VALUE);
+        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 2, 2, 0, 1]), ILLEGAL_VALUE);
+        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 1, 4, 0, 1, 0, 2]), ILLEGAL_VALUE);
+        assert_eq!(RequestPdu::parse(&[16, 0, 0, 0, 1, 3, 0, 1, 0]), ILLEGAL_VALUE);
     }
 
     #[test]
@@ -350,15 +358,15 @@ mod tests {
             Ok(RequestPdu::WriteSingleCoil { address: 1, on: false })
         );
         for value in [[0x00, 0x01], [0xFF, 0x01], [0x00, 0xFF], [0xFF, 0xFF]] {
-            assert_eq!(RequestPdu::parse(&[5, 0, 1, value[0], value[1]]), VALUE);
+            assert_eq!(RequestPdu::parse(&[5, 0, 1, value[0], value[1]]), ILLEGAL_VALUE);
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(pdu in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn parsing_never_panics(pdu in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(request) = RequestPdu::parse(&pdu) {
-                prop_assert_eq!(request.function(), pdu[0]);
+                prop_assert_eq!(request.function(), FunctionCode(pdu[0]));
                 let (_, quantity) = request.range();
                 let values = request.values().len();
                 prop_assert!(values == 0 || values == usize::from(quantity));

@@ -19,15 +19,16 @@ use crate::limits;
 use crate::net::sockets::{self, Port};
 use crate::tasks::Tasks;
 
-/// hyper's side of the bytes: the device sends neither `Date` nor `Server` (HTTP-1) and
-/// writes header names in title case, as in the published call reply, but for those in [`spelling`].
+/// Returns hyper's configuration: the device sends neither `Date` nor `Server` (HTTP-1), and writes
+/// header names in title case, as in the published call reply, except for those in [`header_case`].
 ///
-/// [`spelling`]: super::spelling
-pub(crate) fn http() -> http1::Builder {
+/// [`header_case`]: super::header_case
+pub(crate) fn http_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // Real time, also between the requests of a connection: it guards the process.
+        // Real time, also between the requests of a connection, because the limit protects the
+        // process.
         .header_read_timeout(limits::HTTP_HEADER_TIMEOUT)
         .max_buf_size(limits::HTTP_HEAD_BYTES)
         .auto_date_header(false)
@@ -35,21 +36,21 @@ pub(crate) fn http() -> http1::Builder {
     builder
 }
 
-/// A listener on `address`, with room for a crowd of clients that come at once.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    sockets::bound(address)?.listen(limits::HTTP_BACKLOG)
+/// Binds a listener with a backlog for many clients that connect at once.
+pub(crate) fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
+    sockets::bind_socket(address)?.listen(limits::HTTP_BACKLOG)
 }
 
-/// A listener and its connections; all end when it is dropped.
+/// A TCP listener with its connections. Dropping it ends all of them.
 pub(crate) struct TcpAcceptor {
     address: SocketAddr,
     port: Locked<Port>,
     connections: Arc<Tasks>,
-    /// One task while connections are taken, none while they are refused.
+    /// One task while connections are accepted, none while they are refused.
     accepting: Tasks,
-    /// Passed by every connection on its way in.
-    gate: Arc<Mutex<()>>,
-    places: Arc<Semaphore>,
+    /// Locked by each connection before it is served, and by a pause.
+    admission: Arc<Mutex<()>>,
+    permits: Arc<Semaphore>,
     serve: Serve,
 }
 
@@ -58,20 +59,20 @@ type Serve = Arc<dyn Fn(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> +
 
 impl fmt::Debug for TcpAcceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listening").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("TcpAcceptor").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-/// A listener whose new connections wait until this is dropped.
+/// A pause of a listener: new connections wait until this is dropped.
 #[derive(Debug)]
 #[must_use = "connections are taken again once this is dropped"]
 pub struct ListenerPause {
-    _gate: OwnedMutexGuard<()>,
+    _admission: OwnedMutexGuard<()>,
 }
 
 impl TcpAcceptor {
-    /// Accepts connections and hands each to `serve`, at most [`limits::HTTP_CONNECTIONS`] at once:
-    /// further ones wait in the listener's backlog.
+    /// Accepts connections and passes each to `serve`, at most [`limits::HTTP_CONNECTIONS`] at
+    /// once. Further connections wait in the listener's backlog.
     pub(crate) fn start<F>(
         listener: TcpListener,
         serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
@@ -79,12 +80,12 @@ impl TcpAcceptor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listening = Self::new(Port::of(listener)?, serve);
-        listening.open()?;
-        Ok(listening)
+        let acceptor = Self::new(Port::from_listener(listener)?, serve);
+        acceptor.open()?;
+        Ok(acceptor)
     }
 
-    /// The same, but nobody accepts before [`TcpAcceptor::open`].
+    /// Creates an acceptor that accepts no connection before [`TcpAcceptor::open`].
     pub(crate) fn new<F>(port: Port, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -94,89 +95,92 @@ impl TcpAcceptor {
             port: Locked::new(port),
             connections: Arc::default(),
             accepting: Tasks::default(),
-            gate: Arc::default(),
-            places: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
+            admission: Arc::default(),
+            permits: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
             serve: Arc::new(move |stream| Box::pin(serve(stream))),
         }
     }
 
-    /// Takes connections again; nothing happens where it does.
+    /// Accepts connections. Does nothing if it is open already.
     pub(crate) fn open(&self) -> io::Result<()> {
         let mut port = self.port.lock();
         if self.accepting.count() > 0 {
             return Ok(());
         }
         let listener = port.open(limits::HTTP_BACKLOG)?;
-        // Handed down to its connections. Where it fails, the system's own size stands.
+        // Connections inherit the option. If it fails, the system's default size applies.
         let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
-        let (places, gate) = (Arc::clone(&self.places), Arc::clone(&self.gate));
+        let (permits, admission) = (Arc::clone(&self.permits), Arc::clone(&self.admission));
         let (connections, serve) = (Arc::clone(&self.connections), Arc::clone(&self.serve));
-        self.accepting.spawn(accept(listener, places, gate, connections, serve));
+        self.accepting.spawn(accept(listener, permits, admission, connections, serve));
         Ok(())
     }
 
-    /// Refuses connections and drops those there are, and returns when they are gone.
-    pub(crate) async fn shut(&self) {
-        self.accepting.end_all().await;
+    /// Refuses connections, drops the open ones, and returns when they are gone. The port stays
+    /// reserved.
+    pub(crate) async fn close(&self) {
+        self.accepting.abort_all().await;
         self.close_port();
-        self.connections.end_all().await;
+        self.connections.abort_all().await;
     }
 
-    /// The address it listens on.
+    /// Returns the address of the listener.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The number of open connections.
+    /// Returns the number of open connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.count()
     }
 
-    /// Has the kernel refuse connections, where nobody accepts any.
+    /// Makes the kernel refuse connections while no task accepts any.
     pub(crate) fn close_port(&self) {
         self.port.lock().close();
     }
 
-    /// Drops all connections, and returns when they are gone; new ones wait at the gate.
+    /// Drops all connections and returns when they are gone. New ones wait until the returned value
+    /// is dropped.
     pub(crate) async fn pause(&self) -> ListenerPause {
-        // The gate first: a connection that has passed it is among those that are dropped.
-        let gate = Arc::clone(&self.gate).lock_owned().await;
-        self.connections.end_all().await;
-        ListenerPause { _gate: gate }
+        // The admission lock first: a connection that has passed it is among those that are
+        // dropped.
+        let admission = Arc::clone(&self.admission).lock_owned().await;
+        self.connections.abort_all().await;
+        ListenerPause { _admission: admission }
     }
 
-    /// Closes the listener and all connections, and returns when they are gone.
-    pub(crate) async fn close(&self) {
-        // The listener first: it adds to the connections.
-        self.accepting.end_all().await;
-        self.port.lock().give_back();
-        self.connections.end_all().await;
+    /// Closes the listener and all connections, frees the port, and returns when they are gone.
+    pub(crate) async fn release(&self) {
+        // The listener first, because it adds to the connections.
+        self.accepting.abort_all().await;
+        self.port.lock().release();
+        self.connections.abort_all().await;
     }
 }
 
 async fn accept(
     listener: Arc<TcpListener>,
-    places: Arc<Semaphore>,
-    gate: Arc<Mutex<()>>,
+    permits: Arc<Semaphore>,
+    admission: Arc<Mutex<()>>,
     connections: Arc<Tasks>,
     serve: Serve,
 ) {
     // The semaphore is never closed.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Where it fails, the client is gone already.
+                // If it fails, the client has left already.
                 let _ = stream.set_nodelay(true);
-                let _passing = gate.lock().await;
+                let _admitted = admission.lock().await;
                 let connection = serve(stream);
                 connections.spawn(async move {
                     connection.await;
-                    drop(place);
+                    drop(permit);
                 });
             }
             Err(error) => {
-                // The process is out of files, or the client left before it was accepted. Real time:
-                // it takes that to get files back.
+                // The process is out of file descriptors, or the client left before it was
+                // accepted. Real time, because it takes real time to get descriptors back.
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -191,7 +195,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn above_the_limit_a_connection_waits_for_one_to_end() {
+    async fn connections_above_the_limit_wait_for_a_permit() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::new(Tasks::default()));
         let echo = |mut stream: TcpStream| async move {
@@ -201,9 +205,9 @@ mod tests {
         };
         let accepting = Tasks::default();
         let serve: Serve = Arc::new(move |stream| Box::pin(echo(stream)));
-        let places = Arc::new(Semaphore::new(2));
+        let permits = Arc::new(Semaphore::new(2));
         let listener = Arc::new(listener);
-        accepting.spawn(accept(listener, places, Arc::default(), Arc::clone(&connections), serve));
+        accepting.spawn(accept(listener, permits, Arc::default(), Arc::clone(&connections), serve));
         let mut clients = Vec::new();
         for byte in 0..3 {
             let mut client = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Reading request bodies: up to a limit, and not for ever.
+//! Reads request bodies, up to a size and within a time.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -9,39 +9,39 @@ use hyper::body::Body;
 use super::HttpReply;
 use crate::limits;
 
-/// Why a body was not read to its end.
+/// The reason why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unread {
-    /// There is more of it than is taken.
+pub(crate) enum BodyReadError {
+    /// The body is larger than the limit.
     #[error("the body has more than {0} bytes, the most this takes")]
     TooLarge(usize),
-    /// It did not come.
+    /// The body did not arrive in time.
     #[error("the body was not complete within {:?}", limits::HTTP_BODY_TIMEOUT)]
     Stalled,
-    /// It broke off, or its chunks make no sense.
+    /// The body broke off, or its chunks are malformed.
     #[error("the body broke off")]
     Broken,
 }
 
-/// A body as it comes.
-pub(crate) type Upload = UnsyncBoxBody<Bytes, Unread>;
+/// A body that is read piece by piece.
+pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BodyReadError>;
 
-/// A body to be read by who wants it, piece by piece.
-pub(crate) fn upload<B>(body: B) -> Upload
+/// Returns a body that its reader can read piece by piece.
+pub(crate) fn stream_body<B>(body: B) -> BodyStream
 where
     B: Body<Data = Bytes> + Send + 'static,
 {
-    body.map_err(|_| Unread::Broken).boxed_unsync()
+    body.map_err(|_| BodyReadError::Broken).boxed_unsync()
 }
 
-/// A body that was read already.
-pub(crate) fn uploaded(body: Bytes) -> Upload {
+/// Returns a body that was read already.
+pub(crate) fn buffered_body(body: Bytes) -> BodyStream {
     Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// The whole body, where it has at most `limit` bytes. A declared length is believed before anything
-/// is read; of one without, nothing beyond the limit is read.
-pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Unread>
+/// Reads the whole body if it has at most `limit` bytes. A declared length above the limit is
+/// refused before anything is read; of a body without a length, nothing beyond the limit is read.
+pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, BodyReadError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -50,37 +50,40 @@ where
     }
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > limit {
-        return Err(Unread::TooLarge(limit));
+        return Err(BodyReadError::TooLarge(limit));
     }
     let whole = async {
         let mut whole = BytesMut::with_capacity(declared);
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| BodyReadError::Broken)?.into_data() else { continue };
             if whole.len() + data.len() > limit {
-                return Err(Unread::TooLarge(limit));
+                return Err(BodyReadError::TooLarge(limit));
             }
             whole.extend_from_slice(&data);
         }
         Ok(whole.freeze())
     };
-    // Real time: this guards the process against clients, it is nothing the device does.
-    tokio::time::timeout(limits::HTTP_BODY_TIMEOUT, whole).await.unwrap_or(Err(Unread::Stalled))
+    // Real time, because this protects the process from clients; the device does not do it.
+    tokio::time::timeout(limits::HTTP_BODY_TIMEOUT, whole)
+        .await
+        .unwrap_or(Err(BodyReadError::Stalled))
 }
 
-impl From<Unread> for HttpReply {
-    /// The refusal. Its connection cannot go on: where the next request begins is not known.
-    fn from(unread: Unread) -> Self {
-        let (status, key) = match unread {
-            Unread::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
-            Unread::Stalled => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
-            Unread::Broken => (StatusCode::BAD_REQUEST, "incomplete_body"),
+impl From<BodyReadError> for HttpReply {
+    /// Returns the refusal. It closes the connection, because the beginning of the next request is
+    /// unknown.
+    fn from(error: BodyReadError) -> Self {
+        let (status, key) = match error {
+            BodyReadError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            BodyReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+            BodyReadError::Broken => (StatusCode::BAD_REQUEST, "incomplete_body"),
         };
-        Self::error(status, key, &unread.to_string()).closing()
+        Self::error(status, key, &error.to_string()).with_close()
     }
 }
 
-/// Reads past the body of a request that was answered without it, so that the connection can go on;
-/// says whether it can.
+/// Reads the body of a request that was answered without it. Returns true if the connection can
+/// continue.
 pub(crate) async fn discard<B>(body: B) -> bool
 where
     B: Body<Data = Bytes> + Unpin,
@@ -98,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of unknown length whose fourth piece nobody may ask for.
+    /// A body of unknown length that fails the test at its fourth piece.
     struct Chunked {
         asked: usize,
     }
@@ -118,14 +121,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_limit_itself_is_taken() {
+    async fn a_body_of_exactly_the_limit_is_read() {
         let body = Full::new(Bytes::from(vec![b'x'; 100]));
         assert_eq!(read(body.clone(), 100).await.unwrap().len(), 100);
-        assert_eq!(read(body, 99).await, Err(Unread::TooLarge(99)));
+        assert_eq!(read(body, 99).await, Err(BodyReadError::TooLarge(99)));
     }
 
     #[tokio::test]
-    async fn a_body_without_length_is_read_no_further_than_the_limit() {
-        assert_eq!(read(Chunked { asked: 0 }, 25).await, Err(Unread::TooLarge(25)));
+    async fn a_body_without_length_is_read_up_to_the_limit() {
+        assert_eq!(read(Chunked { asked: 0 }, 25).await, Err(BodyReadError::TooLarge(25)));
     }
 }

@@ -1,28 +1,28 @@
-//! JSON written straight into a buffer, for replies that are asked for often: no tree in between.
+//! Writes JSON straight into a buffer, without a tree, for replies that clients request often.
 
 use std::fmt::{Display, Write};
 
-/// A JSON text in the making. Keys are the device's own names and need no escaping.
+/// A JSON text under construction. Keys are the device's own names and need no escaping.
 #[derive(Debug, Default)]
-pub(crate) struct Json {
+pub(crate) struct JsonWriter {
     out: String,
 }
 
-impl Json {
-    /// Room for so many bytes.
-    pub(crate) fn with_room(bytes: usize) -> Self {
+impl JsonWriter {
+    /// Creates a writer with a capacity of `bytes`.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self { out: String::with_capacity(bytes) }
     }
 
-    /// Begins an object: the text itself, or an element of an array.
+    /// Begins an object: the whole text, or an element of an array.
     pub(crate) fn begin(&mut self) {
         self.separate();
         self.out.push('{');
     }
 
     /// Begins an object under a key.
-    pub(crate) fn object(&mut self, key: &str) {
-        self.key(key);
+    pub(crate) fn object(&mut self, write_key: &str) {
+        self.write_key(write_key);
         self.out.push('{');
     }
 
@@ -32,8 +32,8 @@ impl Json {
     }
 
     /// Begins an array under a key.
-    pub(crate) fn array(&mut self, key: &str) {
-        self.key(key);
+    pub(crate) fn array(&mut self, write_key: &str) {
+        self.write_key(write_key);
         self.out.push('[');
     }
 
@@ -42,37 +42,37 @@ impl Json {
         self.out.push(']');
     }
 
-    /// A value whose text form is its JSON form: numbers and truth values.
-    pub(crate) fn plain(&mut self, key: &str, value: impl Display) {
-        self.key(key);
-        // A String takes whatever is written to it.
+    /// Writes a value whose text form is its JSON form: numbers and truth values.
+    pub(crate) fn plain(&mut self, write_key: &str, value: impl Display) {
+        self.write_key(write_key);
+        // Writing to a `String` cannot fail.
         let _ = write!(self.out, "{value}");
     }
 
-    /// A text whose characters need no escaping: times, addresses, fixed words.
-    pub(crate) fn word(&mut self, key: &str, value: impl Display) {
-        self.key(key);
+    /// Writes a string whose characters need no escaping: times, addresses, fixed words.
+    pub(crate) fn word(&mut self, write_key: &str, value: impl Display) {
+        self.write_key(write_key);
         let _ = write!(self.out, "\"{value}\"");
     }
 
-    /// Any text.
-    pub(crate) fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
-        // Texts always have a JSON form.
+    /// Writes any string.
+    pub(crate) fn text(&mut self, write_key: &str, value: &str) {
+        self.write_key(write_key);
+        // A string always has a JSON form.
         self.out.push_str(&serde_json::to_string(value).unwrap_or_default());
     }
 
-    /// What stands around the JSON.
-    pub(crate) fn raw(&mut self, text: &str) {
-        self.out.push_str(text);
+    /// Writes text around the JSON as it is.
+    pub(crate) fn raw(&mut self, string: &str) {
+        self.out.push_str(string);
     }
 
-    /// What has been written.
+    /// Returns the text.
     pub(crate) fn into_string(self) -> String {
         self.out
     }
 
-    fn key(&mut self, key: &str) {
+    fn write_key(&mut self, key: &str) {
         self.separate();
         self.out.push('"');
         self.out.push_str(key);
@@ -80,8 +80,8 @@ impl Json {
     }
 
     fn separate(&mut self) {
-        // A value has come before, and nothing else that could: a container just begun, or what
-        // stands around the JSON, ends differently.
+        // A value has been written before. Nothing else ends in another character: neither a
+        // container that was just begun, nor the text around the JSON.
         if !matches!(self.out.as_bytes().last(), None | Some(b'{' | b'[' | b' ')) {
             self.out.push(',');
         }
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_separated_and_texts_escaped() {
-        let mut json = Json::default();
+    fn members_are_separated_and_strings_escaped() {
+        let mut json = JsonWriter::default();
         json.begin();
         json.object("empty");
         json.end();

@@ -6,14 +6,14 @@ pub(crate) mod body;
 pub(crate) mod json;
 pub(crate) mod query;
 mod reply;
-mod spelling;
+mod header_case;
 mod stream;
 mod write_limit;
 
 pub use self::acceptor::ListenerPause;
-pub(crate) use self::acceptor::{TcpAcceptor, bind, http};
-pub use self::reply::{Body, BrokenOff, HttpReply};
-pub(crate) use self::reply::{Breaks, method_not_allowed};
+pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
+pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
+pub(crate) use self::reply::{StreamBreaker, method_not_allowed};
 pub(crate) use self::stream::{
     BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan, FaultyStream,
 };

@@ -1,34 +1,39 @@
 //! The query of a URL.
 //!
 //! Names and values are form-encoded, as browsers and `URLSearchParams` write them: `%2B` is a plus,
-//! `+` a space. Nothing in it can be wrong but a name that is given twice, which is refused where
-//! only one value can be meant: taking either would hide a mistake.
+//! `+` is a space. The only possible mistake is a name that is given twice. It is refused if only one
+//! value makes sense, because either choice would hide a mistake.
 
 use std::borrow::Cow;
 
-/// A query, without its question mark.
+/// The query of a URL, without its question mark.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Query<'a>(&'a str);
 
 /// A name was given more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is given more than once; give it once")]
-pub(crate) struct Repeated(pub(crate) &'static str);
+pub(crate) struct RepeatedParameter(pub(crate) &'static str);
 
 impl<'a> Query<'a> {
-    /// The query of a URL.
-    pub(crate) fn of(uri: &'a hyper::Uri) -> Self {
+    /// Returns the query of a URL.
+    pub(crate) fn from_uri(uri: &'a hyper::Uri) -> Self {
         Self(uri.query().unwrap_or_default())
     }
 
-    /// The value of `name`, empty where only the name stands; none where it is not given.
-    pub(crate) fn one(self, name: &'static str) -> Result<Option<Cow<'a, str>>, Repeated> {
-        let mut values = self.pairs().filter(|(given, _)| given == name).map(|(_, value)| value);
+    /// Returns the value of `name`. It is empty if only the name is given. `None` if the name is
+    /// not given.
+    pub(crate) fn single(
+        self,
+        name: &'static str,
+    ) -> Result<Option<Cow<'a, str>>, RepeatedParameter> {
+        let mut values =
+            self.pairs().filter(|(written, _)| written == name).map(|(_, value)| value);
         let first = values.next();
-        if values.next().is_some() { Err(Repeated(name)) } else { Ok(first) }
+        if values.next().is_some() { Err(RepeatedParameter(name)) } else { Ok(first) }
     }
 
-    /// All names and values, as given.
+    /// Returns all names and values in the order of the query.
     pub(crate) fn pairs(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         form_urlencoded::parse(self.0.as_bytes())
     }
@@ -38,8 +43,8 @@ impl<'a> Query<'a> {
 mod tests {
     use super::*;
 
-    fn id(query: &'static str) -> Result<Option<String>, Repeated> {
-        Query(query).one("id").map(|id| id.map(Cow::into_owned))
+    fn id(query: &'static str) -> Result<Option<String>, RepeatedParameter> {
+        Query(query).single("id").map(|id| id.map(Cow::into_owned))
     }
 
     // Ruling: HTTP-9.
@@ -53,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_given_twice_is_no_answer() {
-        assert_eq!(id("id=1&id=1"), Err(Repeated("id")));
+    fn a_name_given_twice_is_refused() {
+        assert_eq!(id("id=1&id=1"), Err(RepeatedParameter("id")));
     }
 }

@@ -1,7 +1,8 @@
-//! Replies: the headers and bodies that all of the device's have in common (`docs/device/http.md`).
+//! HTTP replies: the headers and bodies that all replies of the device have in common
+//! (`docs/device/http.md`).
 //!
-//! The order of the headers is that of the vendor's published call reply: what describes the body,
-//! what belongs to this reply, then the two that every reply carries.
+//! The order of the headers is that of the vendor's published call reply: first the headers that
+//! describe the body, then those of this reply, then the two that every reply carries.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,66 +20,68 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::spelling;
+use super::header_case;
 use super::stream::{Afterwards, DeliveryControl};
 
-/// A reply: its status, its body, and the headers that it alone has.
+/// An HTTP reply: its status, its body, and the headers that only this reply has.
 #[derive(Debug)]
 pub struct HttpReply {
     status: StatusCode,
     content: ReplyContent,
     headers: Vec<(HeaderName, HeaderValue)>,
-    closes: bool,
+    closes_connection: bool,
     afterwards: Option<Afterwards>,
 }
 
-/// What a reply has for a body.
+/// The body of a reply before it is sent.
 #[derive(Debug)]
 enum ReplyContent {
-    /// None.
-    Nothing,
-    /// One piece, known as a whole.
-    Whole { kind: &'static str, bytes: Bytes },
-    /// So many bytes, each piece when it comes.
-    Pieces { kind: &'static str, pieces: Pieces },
-    /// Server-Sent Events, each when it comes.
+    /// No body.
+    Empty,
+    /// One piece that is known as a whole.
+    Full { kind: &'static str, bytes: Bytes },
+    /// A known number of bytes that arrive piece by piece.
+    Sized { kind: &'static str, pieces: SizedBody },
+    /// Server-Sent Events, each sent when it arrives.
     Events(Events),
 }
 
 #[derive(Debug)]
-struct Pieces {
-    left: u64,
+struct SizedBody {
+    remaining: u64,
     queue: mpsc::Receiver<Bytes>,
 }
 
 #[derive(Debug)]
 struct Events {
     queue: mpsc::Receiver<Bytes>,
-    breaks: Breaks,
+    breaker: StreamBreaker,
 }
 
-/// How a stream of events ends once its sender is gone: properly, unless it was told to break.
+/// Decides how a stream of events ends once its sender is gone: properly, unless it was told to
+/// break.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Breaks(Arc<BreaksOf>);
+pub(crate) struct StreamBreaker(Arc<BreakerState>);
 
 #[derive(Debug, Default)]
-struct BreaksOf {
-    off: AtomicBool,
-    /// What carries the stream, once it does.
-    wire: OnceLock<Arc<DeliveryControl>>,
+struct BreakerState {
+    broken: AtomicBool,
+    /// The delivery of the stream. Empty until it is sent.
+    delivery: OnceLock<Arc<DeliveryControl>>,
 }
 
-impl Breaks {
-    /// The connection drops behind the last event, and the client can tell that something is missing.
-    pub(crate) fn off(&self) {
-        self.0.off.store(true, Ordering::Release);
+impl StreamBreaker {
+    /// Drops the connection after the last event, so that the client can tell that something is
+    /// missing.
+    pub(crate) fn break_after_last(&self) {
+        self.0.broken.store(true, Ordering::Release);
     }
 
-    /// The connection is reset, whatever is still to be sent.
-    pub(crate) fn now(&self) {
-        self.off();
-        if let Some(wire) = self.0.wire.get() {
-            wire.break_off();
+    /// Resets the connection at once; events that wait are lost.
+    pub(crate) fn reset(&self) {
+        self.break_after_last();
+        if let Some(delivery) = self.0.delivery.get() {
+            delivery.reset();
         }
     }
 }
@@ -87,60 +90,67 @@ const JSON: &str = "application/json; charset=utf-8";
 const EVENTS: &str = "text/event-stream";
 
 impl HttpReply {
-    /// A reply without a body: `ReplyContent-Length: 0`, and not even that for a 204.
+    /// Creates a reply without a body: `Content-Length: 0`, or no such header if the status is 204.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
         Self {
             status,
-            content: ReplyContent::Nothing,
+            content: ReplyContent::Empty,
             headers: Vec::new(),
-            closes: false,
+            closes_connection: false,
             afterwards: None,
         }
     }
 
-    /// A reply of this media type.
+    /// Creates a reply of this media type.
     #[must_use]
     pub fn content(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
-        let content = ReplyContent::Whole { kind, bytes: bytes.into() };
+        let content = ReplyContent::Full { kind, bytes: bytes.into() };
         Self { content, ..Self::empty(status) }
     }
 
-    /// A reply of this media type whose `size` bytes come out of `queue` piece by piece. Where the
-    /// sender is dropped before, the connection breaks off.
+    /// Creates a reply of this media type whose `size` bytes arrive piece by piece from `queue`.
+    /// The connection is broken off if the sender is dropped too early.
     #[must_use]
-    pub(crate) fn file(kind: &'static str, size: u64, queue: mpsc::Receiver<Bytes>) -> Self {
-        let content = ReplyContent::Pieces { kind, pieces: Pieces { left: size, queue } };
+    pub(crate) fn sized_stream(
+        kind: &'static str,
+        size: u64,
+        queue: mpsc::Receiver<Bytes>,
+    ) -> Self {
+        let content = ReplyContent::Sized { kind, pieces: SizedBody { remaining: size, queue } };
         Self { content, ..Self::empty(StatusCode::OK) }
     }
 
-    /// A stream of Server-Sent Events: whatever comes out of `queue` is sent as it is and at once,
-    /// one chunk each. It ends, and the connection with it, when the sender is dropped; the receiver
-    /// is dropped when the client leaves, which [`mpsc::Sender::closed`] tells.
+    /// Creates a stream of Server-Sent Events: each message from `queue` is sent at once and
+    /// unchanged, as one chunk. The stream and its connection end when the sender is dropped. The
+    /// receiver is dropped when the client leaves, so [`mpsc::Sender::closed`] completes then.
     #[must_use]
     pub fn events(queue: mpsc::Receiver<Bytes>) -> Self {
-        Self::breakable_events(queue, Breaks::default())
+        Self::events_with_breaker(queue, StreamBreaker::default())
     }
 
-    /// The same, and it can be broken off.
+    /// Creates a stream of Server-Sent Events that `breaker` can break off.
     #[must_use]
-    pub(crate) fn breakable_events(queue: mpsc::Receiver<Bytes>, breaks: Breaks) -> Self {
-        let content = ReplyContent::Events(Events { queue, breaks });
-        Self { content, closes: true, ..Self::empty(StatusCode::OK) }
+    pub(crate) fn events_with_breaker(
+        queue: mpsc::Receiver<Bytes>,
+        breaker: StreamBreaker,
+    ) -> Self {
+        let content = ReplyContent::Events(Events { queue, breaker });
+        Self { content, closes_connection: true, ..Self::empty(StatusCode::OK) }
     }
 
-    /// A reply whose body is JSON already.
+    /// Creates a reply whose body is JSON text.
     #[must_use]
     pub fn raw_json(status: StatusCode, json: impl Into<Bytes>) -> Self {
         Self::content(status, JSON, json)
     }
 
-    /// A reply with this value as JSON.
+    /// Creates a reply with a value as JSON.
     #[must_use]
     pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(json) => Self::raw_json(status, json),
-            // Only a map with keys that are no strings, which no reply has, gets here.
+            // Only a map with keys that are no strings fails, and no reply has one.
             Err(error) => Self::error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -149,117 +159,116 @@ impl HttpReply {
         }
     }
 
-    /// An error, in the shape all of the device's errors have: `error` for programs, `message` for
-    /// people.
+    /// Creates an error in the form of all errors of the device: `error` for programs, `message`
+    /// for people.
     #[must_use]
     pub fn error(status: StatusCode, key: &str, message: &str) -> Self {
         Self::json(status, &json!({ "error": key, "message": message }))
     }
 
-    /// An error with `details`.
+    /// Creates an error with `details`.
     #[must_use]
     pub fn error_with(status: StatusCode, key: &str, message: &str, details: &Value) -> Self {
         Self::json(status, &json!({ "error": key, "message": message, "details": details }))
     }
 
-    /// The same with a header of its own; `value` is visible ASCII.
+    /// Adds a header. `value` is visible ASCII.
     #[must_use]
-    pub fn with(self, name: HeaderName, value: &str) -> Self {
+    pub fn with_header(self, name: HeaderName, value: &str) -> Self {
         match HeaderValue::from_str(value) {
-            Ok(value) => self.with_value(name, value),
+            Ok(value) => self.with_header_value(name, value),
             Err(_) => self,
         }
     }
 
-    /// The same with a header of its own.
+    /// Adds a header.
     #[must_use]
-    pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The same as the last reply of its connection.
+    /// Makes this the last reply of its connection.
     #[must_use]
-    pub fn closing(mut self) -> Self {
-        self.closes = true;
+    pub fn with_close(mut self) -> Self {
+        self.closes_connection = true;
         self
     }
 
-    /// The same, and `effect` follows once it is out, or cannot go out any more.
+    /// Runs `effect` once the reply is delivered, or cannot be delivered any more.
     #[must_use]
-    pub(crate) fn then(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
+    pub(crate) fn after_delivery(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
         self.afterwards = Some(Afterwards::new(effect));
         self
     }
 
-    /// Says what is going to carry it.
-    pub(crate) fn carried_by(&self, wire: &Arc<DeliveryControl>) {
+    /// Connects the reply with the delivery that sends it.
+    pub(crate) fn attach_delivery(&self, delivery: &Arc<DeliveryControl>) {
         if let ReplyContent::Events(events) = &self.content {
-            // It is carried once.
-            let _ = events.breaks.0.wire.set(Arc::clone(wire));
+            // A reply is sent once, so this is the first call.
+            let _ = events.breaker.0.delivery.set(Arc::clone(delivery));
         }
     }
 
-    /// What follows once this is out.
+    /// Takes the effect that runs after delivery.
     pub(crate) fn take_afterwards(&mut self) -> Option<Afterwards> {
         self.afterwards.take()
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The body; empty where there is none or it is a stream.
+    /// Returns the body. It is empty if there is none or if it is a stream.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         match &self.content {
-            ReplyContent::Whole { bytes, .. } => bytes.clone(),
-            ReplyContent::Nothing | ReplyContent::Pieces { .. } | ReplyContent::Events(_) => {
+            ReplyContent::Full { bytes, .. } => bytes.clone(),
+            ReplyContent::Empty | ReplyContent::Sized { .. } | ReplyContent::Events(_) => {
                 Bytes::new()
             }
         }
     }
 
-    /// The headers that it alone has, by name and value.
+    /// Returns the names and values of the headers that only this reply has.
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.headers.iter().map(|(name, value)| (name, value))
     }
 
-    /// Whether its connection ends with it.
+    /// Returns true if the connection ends with this reply.
     #[must_use]
-    pub fn closes(&self) -> bool {
-        self.closes
+    pub fn closes_connection(&self) -> bool {
+        self.closes_connection
     }
 
-    /// The same with a JSON body that breaks off in the middle and says it is whole. What has no
-    /// JSON body gets the beginning of one, a 204 as a 200, because a 204 cannot have a body.
+    /// Replaces the body with JSON text that breaks off in the middle but has the right length. A
+    /// reply without a JSON body gets the beginning of one. A 204 becomes a 200, because a 204
+    /// cannot have a body.
     #[must_use]
-    pub(crate) fn malformed(mut self) -> Self {
+    pub(crate) fn truncate_json(mut self) -> Self {
         if self.status == StatusCode::NO_CONTENT {
             self.status = StatusCode::OK;
         }
         let bytes = match self.content {
-            // Every JSON body is an object or an array: no beginning of one is valid.
-            ReplyContent::Whole { kind: JSON, bytes } => bytes.slice(..bytes.len().div_ceil(2)),
+            // Every JSON body is an object or an array, so no beginning of one is valid.
+            ReplyContent::Full { kind: JSON, bytes } => bytes.slice(..bytes.len().div_ceil(2)),
             _ => Bytes::from_static(b"{\""),
         };
-        self.content = ReplyContent::Whole { kind: JSON, bytes };
+        self.content = ReplyContent::Full { kind: JSON, bytes };
         self
     }
 
-    /// The reply as hyper sends it; `handed_over` is dropped when hyper has all of its body.
+    /// Returns the reply as hyper sends it. `consumed` is dropped when hyper has all of its body.
     #[must_use]
-    pub fn into_response<G>(self, handed_over: G) -> Response<Body<G>> {
+    pub fn into_response<G>(self, consumed: G) -> Response<ReplyBody<G>> {
         let (kind, rest) = match self.content {
-            ReplyContent::Whole { kind, bytes } => (Some(kind), BodyRest::Piece(bytes)),
-            ReplyContent::Pieces { kind, pieces } => (Some(kind), BodyRest::Pieces(pieces)),
+            ReplyContent::Full { kind, bytes } => (Some(kind), BodyRest::Piece(bytes)),
+            ReplyContent::Sized { kind, pieces } => (Some(kind), BodyRest::Sized(pieces)),
             ReplyContent::Events(events) => (Some(EVENTS), BodyRest::Events(events)),
-            ReplyContent::Nothing if self.status == StatusCode::NO_CONTENT => {
-                (None, BodyRest::Over)
-            }
-            ReplyContent::Nothing => (None, BodyRest::Piece(Bytes::new())),
+            ReplyContent::Empty if self.status == StatusCode::NO_CONTENT => (None, BodyRest::Done),
+            ReplyContent::Empty => (None, BodyRest::Piece(Bytes::new())),
         };
         let mut response = Response::new(());
         *response.status_mut() = self.status;
@@ -271,113 +280,115 @@ impl HttpReply {
             BodyRest::Piece(bytes) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             }
-            BodyRest::Pieces(pieces) => {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.left));
+            BodyRest::Sized(pieces) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.remaining));
             }
-            BodyRest::Events(_) | BodyRest::Broken | BodyRest::Over => {}
+            BodyRest::Events(_) | BodyRest::Broken | BodyRest::Done => {}
         }
         headers.extend(self.headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
-        if self.closes {
+        if self.closes_connection {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        spelling::spell(&mut response);
-        response.map(|()| Body { rest, _handed_over: handed_over })
+        header_case::apply_header_case(&mut response);
+        response.map(|()| ReplyBody { rest, _consumed: consumed })
     }
 }
 
 /// The body of a [`HttpReply`].
 #[derive(Debug)]
-pub struct Body<G = ()> {
+pub struct ReplyBody<G = ()> {
     rest: BodyRest,
-    _handed_over: G,
+    _consumed: G,
 }
 
-/// What of a body is still to be sent.
+/// The part of a body that is still to be sent.
 ///
-/// hyper drops a `ReplyContent-Length: 0` from its place and writes it behind all other headers where the
-/// body says that it has ended before it was asked. So a piece, though empty, has not.
+/// hyper removes a `Content-Length: 0` from its position and writes it after all other headers if
+/// the body reports its end before it was polled. Therefore an empty piece does not count as the
+/// end.
 #[derive(Debug)]
 enum BodyRest {
     Piece(Bytes),
-    Pieces(Pieces),
-    /// What has no length is sent in chunks, to HTTP/1.0 up to the end of the connection.
+    Sized(SizedBody),
+    /// A body without a length is sent in chunks, or to HTTP/1.0 clients up to the end of the
+    /// connection.
     Events(Events),
-    /// Nothing, and the end of the body is missing.
+    /// Nothing; the end of the body is missing.
     Broken,
-    Over,
+    Done,
 }
 
-/// A body that was told to break off, or has no source any more.
+/// The error of a body that was told to break off, or whose source is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body breaks off")]
-pub struct BrokenOff;
+pub struct BodyInterrupted;
 
-impl<G> Body<G> {
-    /// The next piece of what has a length; none came where it breaks off.
-    fn take(&mut self, piece: Option<Bytes>) -> Result<Frame<Bytes>, BrokenOff> {
-        if let (BodyRest::Pieces(pieces), Some(mut piece)) = (&mut self.rest, piece) {
-            // More than was promised would be taken for the next reply.
-            piece.truncate(usize::try_from(pieces.left).unwrap_or(usize::MAX));
-            pieces.left -= piece.len() as u64;
+impl<G> ReplyBody<G> {
+    /// Returns the next piece of a body with a length. `None` means that the source is gone.
+    fn take_piece(&mut self, piece: Option<Bytes>) -> Result<Frame<Bytes>, BodyInterrupted> {
+        if let (BodyRest::Sized(pieces), Some(mut piece)) = (&mut self.rest, piece) {
+            // Bytes beyond the promised length would be taken for the next reply.
+            piece.truncate(usize::try_from(pieces.remaining).unwrap_or(usize::MAX));
+            pieces.remaining -= piece.len() as u64;
             return Ok(Frame::data(piece));
         }
-        self.rest = BodyRest::Over;
-        Err(BrokenOff)
+        self.rest = BodyRest::Done;
+        Err(BodyInterrupted)
     }
 }
 
-impl<G: Unpin> hyper::body::Body for Body<G> {
+impl<G: Unpin> hyper::body::Body for ReplyBody<G> {
     type Data = Bytes;
-    type Error = BrokenOff;
+    type Error = BodyInterrupted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        if let BodyRest::Pieces(Pieces { left: 1.., queue }) = &mut self.rest {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyInterrupted>>> {
+        if let BodyRest::Sized(SizedBody { remaining: 1.., queue }) = &mut self.rest {
             let piece = ready!(queue.poll_recv(context));
-            return Poll::Ready(Some(self.take(piece)));
+            return Poll::Ready(Some(self.take_piece(piece)));
         }
-        if let BodyRest::Events(Events { queue, breaks }) = &mut self.rest {
+        if let BodyRest::Events(Events { queue, breaker }) = &mut self.rest {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
-            if breaks.0.off.load(Ordering::Acquire) {
-                // hyper writes what it has only when there is nothing more for the moment, and
-                // throws it away on an error: so the error comes with the next poll.
+            if breaker.0.broken.load(Ordering::Acquire) {
+                // hyper writes its buffer only when the body has nothing more for the moment, and
+                // discards it on an error. So the error comes with the next poll.
                 self.rest = BodyRest::Broken;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
-        Poll::Ready(match std::mem::replace(&mut self.rest, BodyRest::Over) {
+        Poll::Ready(match std::mem::replace(&mut self.rest, BodyRest::Done) {
             BodyRest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
-            BodyRest::Broken => Some(Err(BrokenOff)),
-            BodyRest::Pieces(_) | BodyRest::Events(_) | BodyRest::Over => None,
+            BodyRest::Broken => Some(Err(BodyInterrupted)),
+            BodyRest::Sized(_) | BodyRest::Events(_) | BodyRest::Done => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.rest, BodyRest::Over | BodyRest::Pieces(Pieces { left: 0, .. }))
+        matches!(self.rest, BodyRest::Done | BodyRest::Sized(SizedBody { remaining: 0, .. }))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.rest {
             BodyRest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            BodyRest::Pieces(pieces) => SizeHint::with_exact(pieces.left),
-            BodyRest::Over => SizeHint::with_exact(0),
+            BodyRest::Sized(pieces) => SizeHint::with_exact(pieces.remaining),
+            BodyRest::Done => SizeHint::with_exact(0),
             BodyRest::Events(_) | BodyRest::Broken => SizeHint::default(),
         }
     }
 }
 
-/// 405 with the methods that there are.
+/// Creates a 405 that lists the allowed methods.
 pub(crate) fn method_not_allowed(method: &str, allowed: &str) -> HttpReply {
     let message = format!("{method} is not possible here; this path takes {allowed}");
     HttpReply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
-        .with(ALLOW, allowed)
+        .with_header(ALLOW, allowed)
 }
 
 #[cfg(test)]
@@ -390,15 +401,15 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::http;
+    use super::super::http_builder;
     use super::super::stream::{DeliveryPlan, FaultyStream};
     use super::*;
     use crate::clock::{Clock, Speed};
 
     #[test]
-    fn a_malformed_body_is_never_json() {
+    fn a_truncated_json_body_is_never_valid() {
         let broken = |reply: HttpReply| {
-            let reply = reply.malformed();
+            let reply = reply.truncate_json();
             serde_json::from_slice::<Value>(&reply.bytes()).unwrap_err();
             assert_ne!(reply.status(), StatusCode::NO_CONTENT);
             reply.bytes()
@@ -409,31 +420,35 @@ mod tests {
         assert_eq!(broken(HttpReply::content(StatusCode::OK, "text/html", "<p>")), "{\"");
     }
 
-    /// Serves one connection whose every request gets the events of `queue`.
-    async fn stream(plan: DeliveryPlan) -> (TcpStream, mpsc::Sender<Bytes>, Breaks) {
+    /// Serves one connection whose request gets the events of `queue`.
+    async fn stream(plan: DeliveryPlan) -> (TcpStream, mpsc::Sender<Bytes>, StreamBreaker) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let (sender, queue) = mpsc::channel(4);
-        let breaks = Breaks::default();
-        let reply = HttpReply::breakable_events(queue, breaks.clone());
-        let wire = Arc::new(DeliveryControl::default());
+        let breaker = StreamBreaker::default();
+        let reply = HttpReply::events_with_breaker(queue, breaker.clone());
+        let delivery = Arc::new(DeliveryControl::default());
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::REAL);
         tokio::spawn({
             let clock = clock.clone();
             async move { clock.drive().await }
         });
-        let accepted = FaultyStream::new(accepted, Arc::clone(&wire), clock);
+        let accepted = FaultyStream::new(accepted, Arc::clone(&delivery), clock);
         let reply = parking_lot::Mutex::new(Some(reply));
         let service = service_fn(move |_| {
             let reply = reply.lock().take().unwrap();
-            let wire = Arc::clone(&wire);
-            async move { Ok::<_, BrokenOff>(reply.into_response(wire.begin(plan, None).await)) }
+            let delivery = Arc::clone(&delivery);
+            async move {
+                Ok::<_, BodyInterrupted>(
+                    reply.into_response(delivery.start_response(plan, None).await),
+                )
+            }
         });
         tokio::spawn(async move {
-            let _ = http().serve_connection(TokioIo::new(accepted), service).await;
+            let _ = http_builder().serve_connection(TokioIo::new(accepted), service).await;
         });
-        (client, sender, breaks)
+        (client, sender, breaker)
     }
 
     async fn read(client: &mut TcpStream, expected: &str) {
@@ -463,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_old_client_gets_events_without_chunks() {
+    async fn an_http_1_0_client_gets_events_without_chunks() {
         let (mut client, events, _) = stream(DeliveryPlan::Whole).await;
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
@@ -474,7 +489,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_sender_knows_at_once_that_the_client_left() {
+    async fn the_queue_closes_when_the_client_leaves() {
         let (mut client, events, _) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
@@ -484,12 +499,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_breaks_off_has_no_end() {
-        let (mut client, events, breaks) = stream(DeliveryPlan::Whole).await;
+    async fn a_broken_stream_has_no_last_chunk() {
+        let (mut client, events, breaker) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         events.send(Bytes::from_static(b"eve")).await.unwrap();
-        breaks.off();
+        breaker.break_after_last();
         drop(events);
         let mut rest = String::new();
         client.read_to_string(&mut rest).await.unwrap();
@@ -498,7 +513,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_can_be_cut_and_can_drip() {
-        let (mut client, events, _) = stream(DeliveryPlan::Cut { left: HEAD.len() + 4 }).await;
+        let (mut client, events, _) = stream(DeliveryPlan::Cut { remaining: HEAD.len() + 4 }).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         events.send(Bytes::from_static(b"event: a\n\n")).await.unwrap();
@@ -515,8 +530,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_is_cut_where_it_has_no_more_to_say() {
-        let (mut client, events, _) = stream(DeliveryPlan::Cut { left: HEAD.len() }).await;
+    async fn an_idle_stream_is_cut_at_its_last_byte() {
+        let (mut client, events, _) = stream(DeliveryPlan::Cut { remaining: HEAD.len() }).await;
         client.write_all(GET).await.unwrap();
         let mut all = String::new();
         client.read_to_string(&mut all).await.unwrap();

@@ -1,7 +1,7 @@
-//! The byte stream of a connection, which can be made to break.
+//! The byte stream of a connection whose delivery of responses fault rules can disturb.
 //!
-//! The service decides what befalls a response before it returns it; this stream, between hyper and
-//! the socket, carries it out on the bytes. The two share a [`DeliveryControl`].
+//! The service decides how a response is delivered before it returns it. [`FaultyStream`], between
+//! hyper and the socket, carries that out on the bytes. The two share a [`DeliveryControl`].
 
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -18,64 +18,66 @@ use super::write_limit::Resettable;
 use crate::clock::{Clock, Sleep, VirtualTime};
 use crate::limits;
 
-/// What happens to the bytes of one response.
+/// The way in which the bytes of one response are delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeliveryPlan {
-    /// They go out as they are.
+    /// Unchanged.
     #[default]
     Whole,
-    /// So many go out, then the connection ends; at the latest with the response.
-    Cut { left: usize },
-    /// So many at a time go out, with a pause between.
+    /// The connection ends after this many bytes, or with the response if that is shorter.
+    Cut { remaining: usize },
+    /// This many bytes at a time, with a pause after each piece.
     Drip { bytes: usize, every: Duration },
 }
 
-/// What the service and the stream of a connection know of each other.
+/// The state that the service and the stream of a connection share.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryControl {
     state: Mutex<DeliveryState>,
-    /// Rung where the connection is not to go on, whatever it waits for.
-    broken: Notify,
+    /// Notified if the connection is to be reset at once, whatever it waits for.
+    reset_requested: Notify,
 }
 
 #[derive(Debug, Default)]
 struct DeliveryState {
     plan: DeliveryPlan,
     phase: DeliveryPhase,
-    /// The next response, waiting for this one to be out.
+    /// The waker of the next response, which waits until this one is delivered.
     next: Option<Waker>,
-    /// What comes once this response is out.
+    /// The effect that runs once this response is delivered.
     afterwards: Option<Afterwards>,
-    /// Whether something comes after this response, or has come: it is the last of its connection.
-    parting: bool,
-    ending: DeliveryEnd,
+    /// Set once a response has had an effect after its delivery: it is the last response of its
+    /// connection.
+    last_response: bool,
+    end: DeliveryEnd,
 }
 
-/// How far the response that `plan` belongs to is.
+/// The progress of the response that `plan` belongs to.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum DeliveryPhase {
-    /// It is out, or there was none yet.
+    /// The response is delivered, or there was none yet.
     #[default]
-    Out,
-    /// Its body is not complete.
-    Begun,
-    /// hyper has all of it.
-    HandedOver,
+    Delivered,
+    /// The body of the response is not complete.
+    Started,
+    /// hyper has all bytes of the response.
+    Consumed,
 }
 
-/// How the connection ends.
+/// The way in which the connection ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeliveryEnd {
     /// As the two sides agree.
     #[default]
     Normal,
-    /// With a RST.
+    /// With RST.
     Reset,
-    /// With a FIN, but what the client still sends is thrown away for a moment.
+    /// With FIN, but bytes that the client still sends are discarded for a moment.
     Linger,
 }
 
-/// What happens once a response is out, or cannot go out any more: when this is dropped.
+/// An effect that runs once a response is delivered, or cannot be delivered any more: when this is
+/// dropped.
 pub(crate) struct Afterwards(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl Afterwards {
@@ -98,25 +100,26 @@ impl fmt::Debug for Afterwards {
     }
 }
 
-/// Held by the body of a response: dropped when hyper has all of it.
+/// A token that the body of a response holds. It is dropped when hyper has all of the body.
 #[derive(Debug)]
 pub(crate) struct BodyConsumed(Arc<DeliveryControl>);
 
 impl DeliveryControl {
-    /// Gives the response that follows its plan, and what comes after it, once the one before is
-    /// out: pipelined requests are answered while bytes of the answer before still wait.
-    pub(crate) async fn begin(
+    /// Starts a response with its plan and the effect after its delivery. Waits until the previous
+    /// response is delivered, because pipelined requests are answered while bytes of the previous
+    /// response still wait.
+    pub(crate) async fn start_response(
         self: &Arc<Self>,
         plan: DeliveryPlan,
         mut afterwards: Option<Afterwards>,
     ) -> BodyConsumed {
         std::future::poll_fn(|context| {
             let mut state = self.state();
-            if state.phase == DeliveryPhase::Out {
+            if state.phase == DeliveryPhase::Delivered {
                 state.plan = plan;
-                state.phase = DeliveryPhase::Begun;
+                state.phase = DeliveryPhase::Started;
                 state.afterwards = afterwards.take();
-                state.parting |= state.afterwards.is_some();
+                state.last_response |= state.afterwards.is_some();
                 return Poll::Ready(());
             }
             state.next = Some(context.waker().clone());
@@ -126,42 +129,45 @@ impl DeliveryControl {
         BodyConsumed(Arc::clone(self))
     }
 
-    /// Has the connection reset at once, also where it waits for a client that does not read.
-    pub(crate) fn break_off(&self) {
-        self.end(DeliveryEnd::Reset);
-        self.broken.notify_one();
+    /// Requests an immediate reset of the connection, also if it waits for a client that does not
+    /// read.
+    pub(crate) fn reset(&self) {
+        self.set_end(DeliveryEnd::Reset);
+        self.reset_requested.notify_one();
     }
 
-    /// Waits until the connection is to be reset.
-    pub(crate) async fn broken(&self) {
-        self.broken.notified().await;
+    /// Waits until a reset of the connection is requested.
+    pub(crate) async fn reset_requested(&self) {
+        self.reset_requested.notified().await;
     }
 
-    /// Whether nothing is answered on this connection any more, because of what comes after a response.
-    pub(crate) fn is_parting(&self) -> bool {
-        self.state().parting
+    /// Returns true if no further request on this connection is answered, because of an effect
+    /// after a response.
+    pub(crate) fn is_after_last_response(&self) -> bool {
+        self.state().last_response
     }
 
-    /// Says how the connection is to end.
-    pub(crate) fn end(&self, ending: DeliveryEnd) {
-        self.state().ending = ending;
+    /// Sets how the connection ends.
+    pub(crate) fn set_end(&self, end: DeliveryEnd) {
+        self.state().end = end;
     }
 
-    /// All that hyper had was written; where it had the whole response, that is over, and with it a
-    /// connection that was to be cut. A stream may have no more to write for long: it is cut here.
-    fn flushed(&self) -> io::Result<()> {
+    /// Handles a flush: all bytes that hyper had are written. If hyper had the whole response, the
+    /// response is delivered, and a connection that was to be cut ends. A stream may have nothing
+    /// more to write for a long time, so it is cut here too.
+    fn on_flush(&self) -> io::Result<()> {
         let mut state = self.state();
-        if matches!(state.plan, DeliveryPlan::Cut { left: 0 }) {
-            return Err(cut());
+        if matches!(state.plan, DeliveryPlan::Cut { remaining: 0 }) {
+            return Err(interrupted());
         }
-        if state.phase != DeliveryPhase::HandedOver {
+        if state.phase != DeliveryPhase::Consumed {
             return Ok(());
         }
         if matches!(state.plan, DeliveryPlan::Cut { .. }) {
-            return Err(cut());
+            return Err(interrupted());
         }
         state.plan = DeliveryPlan::Whole;
-        state.phase = DeliveryPhase::Out;
+        state.phase = DeliveryPhase::Delivered;
         let afterwards = state.afterwards.take();
         if let Some(next) = state.next.take() {
             next.wake();
@@ -176,14 +182,15 @@ impl DeliveryControl {
     }
 }
 
-/// What makes hyper give the connection up: it is dropped, which sends what was written and a FIN.
-fn cut() -> io::Error {
+/// Returns the error that makes hyper give the connection up. hyper drops it, which sends the bytes
+/// that were written and a FIN.
+fn interrupted() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the connection is cut on purpose")
 }
 
 impl Drop for BodyConsumed {
     fn drop(&mut self) {
-        self.0.state().phase = DeliveryPhase::HandedOver;
+        self.0.state().phase = DeliveryPhase::Consumed;
     }
 }
 
@@ -191,14 +198,15 @@ impl Drop for BodyConsumed {
 #[derive(Debug)]
 pub(crate) struct FaultyStream<S: Resettable> {
     inner: S,
-    wire: Arc<DeliveryControl>,
+    delivery: Arc<DeliveryControl>,
     clock: Clock,
     drip: Drip,
     linger: Option<Linger>,
 }
 
-/// When the next bytes may go. The timer is set only while bytes wait for it: one that goes off
-/// without anybody waiting would keep a manual clock from coming to rest.
+/// The time at which the next bytes may be sent. The timer is set only while bytes wait for it,
+/// because a timer that fires without a waiting task would keep a manual clock from becoming
+/// quiescent.
 #[derive(Debug, Default)]
 struct Drip {
     next: VirtualTime,
@@ -212,13 +220,13 @@ struct Linger {
 }
 
 impl<S: Resettable> FaultyStream<S> {
-    pub(crate) fn new(inner: S, wire: Arc<DeliveryControl>, clock: Clock) -> Self {
-        Self { inner, wire, clock, drip: Drip::default(), linger: None }
+    pub(crate) fn new(inner: S, delivery: Arc<DeliveryControl>, clock: Clock) -> Self {
+        Self { inner, delivery, clock, drip: Drip::default(), linger: None }
     }
 }
 
 impl Drip {
-    /// Waits until the next bytes may go.
+    /// Waits until the next bytes may be sent.
     fn poll_due(&mut self, clock: &Clock, context: &mut Context<'_>) -> Poll<()> {
         if self.sleep.is_none() && clock.now() >= self.next {
             return Poll::Ready(());
@@ -248,11 +256,11 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let plan = this.wire.state().plan;
+        let plan = this.delivery.state().plan;
         let most = match plan {
             DeliveryPlan::Whole => bytes.len(),
-            DeliveryPlan::Cut { left: 0 } => return Poll::Ready(Err(cut())),
-            DeliveryPlan::Cut { left } => left,
+            DeliveryPlan::Cut { remaining: 0 } => return Poll::Ready(Err(interrupted())),
+            DeliveryPlan::Cut { remaining } => remaining,
             DeliveryPlan::Drip { bytes, .. } => {
                 ready!(this.drip.poll_due(&this.clock, context));
                 bytes.max(1)
@@ -262,8 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
         let written = ready!(Pin::new(&mut this.inner).poll_write(context, piece))?;
         match plan {
             DeliveryPlan::Whole => {}
-            DeliveryPlan::Cut { left } => {
-                this.wire.state().plan = DeliveryPlan::Cut { left: left - written }
+            DeliveryPlan::Cut { remaining } => {
+                this.delivery.state().plan = DeliveryPlan::Cut { remaining: remaining - written }
             }
             DeliveryPlan::Drip { every, .. } => this.drip.next = this.clock.now().after(every),
         }
@@ -272,13 +280,13 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_flush(context))?;
-        Poll::Ready(self.wire.flushed())
+        Poll::Ready(self.delivery.on_flush())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
-        if this.wire.state().ending == DeliveryEnd::Linger {
+        if this.delivery.state().end == DeliveryEnd::Linger {
             let linger = this.linger.get_or_insert_with(Linger::new);
             ready!(linger.poll(&mut this.inner, context));
         }
@@ -288,12 +296,13 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
 
 impl Linger {
     fn new() -> Self {
-        // Real time: this is between the two kernels, nothing the device does.
+        // Real time, because this takes place between the two kernels; the device does not do it.
         let until = Box::pin(tokio::time::sleep(limits::HTTP_LINGER));
         Self { until, bytes: limits::HTTP_LINGER_BYTES }
     }
 
-    /// Throws away what comes, until the client leaves, the time is over, or it was too much.
+    /// Discards received bytes until the client leaves, the time is over, or the limit of bytes is
+    /// reached.
     fn poll(
         &mut self,
         inner: &mut (impl AsyncRead + Unpin),
@@ -315,7 +324,7 @@ impl Linger {
 
 impl<S: Resettable> Drop for FaultyStream<S> {
     fn drop(&mut self) {
-        if self.wire.state().ending == DeliveryEnd::Reset {
+        if self.delivery.state().end == DeliveryEnd::Reset {
             self.inner.reset_on_close();
         }
     }

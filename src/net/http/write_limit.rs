@@ -1,7 +1,7 @@
-//! The byte stream of a server, which does not wait for ever for a client that does not read.
+//! A byte stream that does not wait for ever for a client that does not read.
 //!
-//! It lies directly on the socket: what is held back above it, by a rule say, is no time in which the
-//! client could have read.
+//! It lies directly on the socket. Time during which a layer above holds bytes back, for example
+//! because of a fault rule, is no time in which the client could have read.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -15,15 +15,15 @@ use tokio::time::{Sleep, sleep};
 use crate::limits;
 use crate::net::inflight::TrackedStream;
 
-/// A stream that can be closed with a RST in place of a FIN.
+/// A stream that can be closed with RST instead of FIN.
 pub(crate) trait Resettable {
-    /// Makes the close that follows a reset.
+    /// Turns the close that follows into a reset.
     fn reset_on_close(&self);
 }
 
 impl Resettable for TcpStream {
     fn reset_on_close(&self) {
-        // Where it fails, the connection is gone already.
+        // If it fails, the connection is lost already.
         let _ = self.set_zero_linger();
     }
 }
@@ -34,38 +34,39 @@ impl Resettable for TrackedStream {
     }
 }
 
-/// A stream whose writing fails, and whose close resets the connection, once the client has taken
-/// nothing for [`limits::HTTP_WRITE_TIMEOUT`] of what waits for it.
+/// A stream that fails its writes and resets the connection on close once the client has read
+/// nothing for [`limits::HTTP_WRITE_TIMEOUT`] although bytes were waiting.
 #[derive(Debug)]
 pub(crate) struct WriteLimited<S> {
     inner: S,
-    /// Set while bytes wait for room in the kernel's buffer. Real time: it guards the process.
-    overdue: Option<Pin<Box<Sleep>>>,
+    /// Set while bytes wait for room in the kernel's buffer. Real time, because it protects the
+    /// process.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteLimited<S> {
     pub(crate) fn new(inner: S) -> Self {
-        Self { inner, overdue: None }
+        Self { inner, deadline: None }
     }
 }
 
 impl<S: Resettable> WriteLimited<S> {
-    /// What a write came to, or that it waits too long.
-    fn watched(
+    /// Returns the result of a write, or an error if it waits too long.
+    fn enforce_timeout(
         &mut self,
         written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.overdue = None;
+            self.deadline = None;
             return written;
         }
-        let overdue =
-            self.overdue.get_or_insert_with(|| Box::pin(sleep(limits::HTTP_WRITE_TIMEOUT)));
-        if overdue.as_mut().poll(context).is_pending() {
+        let deadline =
+            self.deadline.get_or_insert_with(|| Box::pin(sleep(limits::HTTP_WRITE_TIMEOUT)));
+        if deadline.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        // What the kernel still holds for the client goes too.
+        // Bytes that the kernel still holds for the client are discarded too.
         self.inner.reset_on_close();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
@@ -94,7 +95,7 @@ impl<S: AsyncWrite + Resettable + Unpin> AsyncWrite for WriteLimited<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.watched(written, context)
+        self.enforce_timeout(written, context)
     }
 
     fn poll_write_vectored(
@@ -103,14 +104,14 @@ impl<S: AsyncWrite + Resettable + Unpin> AsyncWrite for WriteLimited<S> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, pieces);
-        self.watched(written, context)
+        self.enforce_timeout(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
-    /// A socket has nothing to flush: it is the write that waits.
+    /// A socket has nothing to flush; only a write waits.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(context)
     }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_is_reset_when_its_time_is_over() {
+    async fn a_client_that_does_not_read_is_reset_after_the_timeout() {
         let (mut server, _client, reset) = pair();
         server.write_all(&[0; ROOM]).await.unwrap();
         sleep(10 * LIMIT).await;
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_a_little_in_time_is_served_to_the_end() {
+    async fn a_client_that_reads_slowly_is_served_to_the_end() {
         let (mut server, mut client, reset) = pair();
         let sent = 4 * ROOM;
         let writing = tokio::spawn(async move { server.write_all(&vec![0; sent]).await });

@@ -1,4 +1,4 @@
-//! The listener of a slave, which rules can close.
+//! The listener of a slave, which fault rules can close.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -11,77 +11,78 @@ use super::session::SlaveSession;
 use crate::clock::Sleep;
 use crate::fault::{FaultListener, Refusing};
 use crate::journal::Event;
-use crate::modbus::server::{Acceptor, BACKLOG, RETRY};
+use crate::modbus::server::{ACCEPT_RETRY, Acceptor, BACKLOG};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::tasks::Tasks;
 
-/// Serves a slave's port, and opens and closes it as the rules say.
+/// Serves a slave's port, and opens and closes it as the fault rules require.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
-    door: Acceptor,
-    links: ConnectionRegistry,
+    acceptor: Acceptor,
+    registry: ConnectionRegistry,
     refusing: bool,
-    /// What the journal was told last; that a slave listens goes without saying.
-    announced: bool,
+    /// The last state in the journal. The first listening state is not recorded, because a slave
+    /// normally listens.
+    recorded_listening: bool,
 }
 
 impl Supervisor {
-    /// A supervisor that follows no rules yet.
+    /// Creates a supervisor that has not evaluated the rules yet.
     pub(crate) fn new(
         slave: Arc<Slave>,
         port: Arc<Mutex<Port>>,
-        links: ConnectionRegistry,
+        registry: ConnectionRegistry,
         connections: Arc<Tasks>,
     ) -> Self {
-        let motions = slave.clock().activity().clone();
-        let door = Acceptor::new(connections, motions, slave.max_connections);
-        Self { slave, port, door, links, refusing: false, announced: true }
+        let activity = slave.clock().activity().clone();
+        let acceptor = Acceptor::new(connections, activity, slave.max_connections);
+        Self { slave, port, acceptor, registry, refusing: false, recorded_listening: true }
     }
 
-    /// Asks the rules, and returns when what they say is in force.
-    pub(crate) async fn follow(&mut self) -> Refusing {
-        let asked =
+    /// Evaluates the rules, and returns when the listener follows them.
+    pub(crate) async fn apply_rules(&mut self) -> Refusing {
+        let rules_state =
             self.slave.engine.refusing(FaultListener::Slave(&self.slave.name), self.refusing);
-        if asked.refuse {
+        if rules_state.refuse {
             if !self.refusing {
-                self.door.close();
+                self.acceptor.close();
                 self.port().close();
-                self.door.drained().await;
+                self.acceptor.wait_drained().await;
             }
         } else {
             self.open();
         }
-        self.refusing = asked.refuse;
-        self.announce();
-        self.slave.applied.send_replace(asked.generation);
-        asked
+        self.refusing = rules_state.refuse;
+        self.publish_state();
+        self.slave.applied.send_replace(rules_state.generation);
+        rules_state
     }
 
-    /// Serves for good, beginning with the rules as they were `asked`.
-    pub(crate) async fn run(mut self, mut asked: Refusing) {
+    /// Serves for ever, beginning with an evaluation of the rules.
+    pub(crate) async fn run(mut self, mut rules_state: Refusing) {
         loop {
-            self.serve(&mut asked.until).await;
-            // The answer before lives on until the new one is in force, and with it the motion of
-            // its timer.
-            asked = self.follow().await;
+            self.serve(&mut rules_state.until).await;
+            // The previous evaluation lives until the new one is in effect, and with it the
+            // activity of its timer.
+            rules_state = self.apply_rules().await;
         }
     }
 
-    /// Takes connections until the rules are to be asked again.
+    /// Accepts connections until the rules must be evaluated again.
     async fn serve(&mut self, until: &mut Sleep) {
         loop {
             tokio::select! {
                 biased;
                 () = &mut *until => return,
-                accepted = self.door.accept((!self.refusing).then_some(RETRY)) => {
+                accepted = self.acceptor.accept((!self.refusing).then_some(ACCEPT_RETRY)) => {
                     if let Some(stream) = accepted {
                         self.admit(stream);
                     } else {
                         self.open();
-                        self.announce();
+                        self.publish_state();
                     }
                 }
             }
@@ -89,18 +90,19 @@ impl Supervisor {
     }
 
     fn admit(&self, stream: TcpStream) {
-        let stream = self.links.server(stream);
-        let session = SlaveSession { slave: Arc::clone(&self.slave), line: stream.line() };
-        self.door.admit(stream, session);
+        let stream = self.registry.track_server(stream);
+        let session =
+            SlaveSession { slave: Arc::clone(&self.slave), peer_info: stream.peer_info() };
+        self.acceptor.admit(stream, session);
     }
 
     fn open(&mut self) {
-        if self.door.is_open() {
+        if self.acceptor.is_open() {
             return;
         }
         let opened = self.port().open(BACKLOG);
         match opened {
-            Ok(listener) => self.door.open(listener),
+            Ok(listener) => self.acceptor.open(listener),
             Err(error) => {
                 let (slave, address) = (&self.slave.name, self.slave.address);
                 tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
@@ -108,14 +110,14 @@ impl Supervisor {
         }
     }
 
-    /// Lets be known whether connections are taken.
-    fn announce(&mut self) {
-        let listening = self.door.is_open();
+    /// Publishes whether connections are accepted, and records a change.
+    fn publish_state(&mut self) {
+        let listening = self.acceptor.is_open();
         self.slave.listening.store(listening, Ordering::Release);
-        if listening != self.announced {
-            self.announced = listening;
+        if listening != self.recorded_listening {
+            self.recorded_listening = listening;
             let slave = Arc::clone(&self.slave.name);
-            self.slave.journal.write(Event::SlaveListening { slave, listening });
+            self.slave.journal.record(Event::SlaveListening { slave, listening });
         }
     }
 

@@ -12,11 +12,11 @@ use crate::modbus::server::{ModbusService, ReceivedRequest};
 use crate::modbus::wire::{self, Exception};
 use crate::net::inflight::PeerInfo;
 
-/// A slave, and the line that a client asks it on.
+/// A slave, and the client of one connection.
 #[derive(Debug)]
 pub(super) struct SlaveSession {
     pub slave: Arc<Slave>,
-    pub line: PeerInfo,
+    pub peer_info: PeerInfo,
 }
 
 impl ModbusService for SlaveSession {
@@ -24,20 +24,20 @@ impl ModbusService for SlaveSession {
         &self.slave.clock
     }
 
-    fn idle(&self) -> Duration {
+    fn idle_timeout(&self) -> Duration {
         self.slave.idle
     }
 
-    /// Units do not wait for each other.
-    fn turn(&self, request: &ReceivedRequest) -> u8 {
+    /// The queue is the unit, because units do not wait for each other.
+    fn queue(&self, request: &ReceivedRequest) -> u8 {
         request.unit
     }
 
-    fn ask(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
+    fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
         let parsed = wire::RequestPdu::parse(request.pdu()).ok();
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
-        let caller = self.line.caller();
+        let origin = self.peer_info.origin();
         let mut verdict = self.slave.engine.slave(&SlaveRequest {
             slave: &self.slave.name,
             unit: request.unit,
@@ -45,7 +45,7 @@ impl ModbusService for SlaveSession {
             address,
             quantity,
             values: &values,
-            from: caller.as_ref().map(ActionCall::from),
+            from: origin.as_ref().map(ActionCall::from),
         });
         verdict.delay = verdict.delay.saturating_add(self.slave.latency);
         verdict
@@ -55,20 +55,20 @@ impl ModbusService for SlaveSession {
         match (self.slave.unit(request.unit), self.slave.unknown_unit) {
             (Some(unit), _) => {
                 let mut bank = unit.bank();
-                // Read under the lock, so that a bank never sees time go back.
+                // Read under the lock, so that a bank never sees time go backwards.
                 let now = self.slave.clock.now();
                 bank.handle(request.pdu(), now, reply);
             }
-            (None, Some(code)) => reply.exception(request.function(), Exception(code)),
+            (None, Some(code)) => reply.write_exception(request.function(), Exception(code)),
             (None, None) => {}
         }
     }
 
-    fn explain(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
+    fn record_outcome(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
         let parsed = wire::RequestPdu::parse(request.pdu());
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
-        self.slave.journal.write(Event::SlaveRequest {
+        self.slave.journal.record(Event::SlaveRequest {
             slave: Arc::clone(&self.slave.name),
             unit: request.unit,
             function: request.function(),
@@ -79,8 +79,8 @@ impl ModbusService for SlaveSession {
         });
     }
 
-    fn garbage(&self, reason: String) {
+    fn record_invalid_frame(&self, reason: String) {
         let slave = Arc::clone(&self.slave.name);
-        self.slave.journal.write(Event::SlaveGarbage { slave, reason });
+        self.slave.journal.record(Event::SlaveGarbage { slave, reason });
     }
 }

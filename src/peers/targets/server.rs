@@ -1,4 +1,4 @@
-//! A target's listener and its connections.
+//! The listener of a target and its connections.
 
 use std::error::Error as _;
 use std::io;
@@ -16,16 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{Answered, ReceivedHttpRequest, RouteReply, Target};
+use super::{ReceivedHttpRequest, ReplyOutcome, RouteReply, Target};
 use crate::limits;
 use crate::net::http::ListenerPause;
-use crate::net::http::body::{self, Unread};
+use crate::net::http::body::{self, BodyReadError};
 use crate::net::http::{Resettable, WriteLimited};
-use crate::net::http::{TcpAcceptor, http};
+use crate::net::http::{TcpAcceptor, http_builder};
 use crate::net::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
 use crate::scenario::TargetReply;
 
-/// A target on its socket. Dropping it closes the listener and all connections.
+/// A target with its listener. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub(crate) struct TargetServer(TcpAcceptor);
 
@@ -35,25 +35,25 @@ impl TargetServer {
         target: Arc<Target>,
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        links: ConnectionRegistry,
+        connections: ConnectionRegistry,
     ) -> io::Result<Self> {
-        let motions = target.clock.activity().clone();
+        let activity = target.clock.activity().clone();
         let serve = move |stream: TcpStream| {
-            let stream = links.server(stream);
-            motions.track(accepted(stream, Arc::clone(&target), tls.clone()))
+            let stream = connections.track_server(stream);
+            activity.track(serve_accepted(stream, Arc::clone(&target), tls.clone()))
         };
         TcpAcceptor::start(listener, serve).map(Self)
     }
 
-    /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
-    /// waits until the returned value is dropped.
+    /// Drops all connections and returns when they are gone. The listener stays. New connections
+    /// wait until the returned value is dropped.
     pub(crate) async fn pause(&self) -> ListenerPause {
         self.0.pause().await
     }
 
     /// Closes the listener and all connections, and returns when they are gone.
     pub(crate) async fn close(&self) {
-        self.0.close().await;
+        self.0.release().await;
     }
 }
 
@@ -63,110 +63,112 @@ impl<S: Resettable> Resettable for TlsStream<S> {
     }
 }
 
-async fn accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<TlsAcceptor>) {
-    let line = stream.line();
+async fn serve_accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<TlsAcceptor>) {
+    let peer_info = stream.peer_info();
     let stream = WriteLimited::new(stream);
-    let Some(tls) = tls else { return serve(stream, line, target).await };
-    // Real time: it guards the process against clients that never finish their handshake.
+    let Some(tls) = tls else { return serve(stream, peer_info, target).await };
+    // Real time, because it protects the process from clients that never finish their handshake.
     let handshake = tokio::time::timeout(limits::HTTP_HEADER_TIMEOUT, tls.accept(stream));
     if let Ok(Ok(stream)) = handshake.await {
-        serve(stream, line, target).await;
+        serve(stream, peer_info, target).await;
     }
 }
 
-/// Why a connection ends in place of a response.
+/// The reason why a connection ends in place of a response.
 #[derive(Debug, thiserror::Error)]
 enum BrokenReply {
-    /// With RST.
+    /// The connection is reset.
     #[error("reset")]
     Reset,
-    /// With a head of our own, which hyper would not send.
+    /// The response has a malformed head, which hyper would not send.
     #[error("bad content length")]
     BadContentLength(TargetReply),
 }
 
 /// Serves one connection to its end.
-async fn serve<S>(stream: S, line: PeerInfo, target: Arc<Target>)
+async fn serve<S>(stream: S, peer_info: PeerInfo, target: Arc<Target>)
 where
     S: AsyncRead + AsyncWrite + Resettable + Unpin,
 {
-    let service =
-        service_fn(move |request| Box::pin(answer(Arc::clone(&target), line.clone(), request)));
-    let mut connection = http().serve_connection(TokioIo::new(stream), service);
+    let service = service_fn(move |request| {
+        Box::pin(answer(Arc::clone(&target), peer_info.clone(), request))
+    });
+    let mut connection = http_builder().serve_connection(TokioIo::new(stream), service);
     let Err(error) = (&mut connection).await else { return };
     let mut stream = connection.into_parts().io.into_inner();
     match error.source().and_then(|source| source.downcast_ref()) {
         Some(BrokenReply::Reset) => stream.reset_on_close(),
         Some(BrokenReply::BadContentLength(reply)) => {
-            // Where the client has left meanwhile, nobody misses it.
-            let _ = stream.write_all(bad_length(reply).as_bytes()).await;
+            // An error means that the client has left.
+            let _ = stream.write_all(malformed_length_response(reply).as_bytes()).await;
             let _ = stream.shutdown().await;
         }
-        // The client left or sent nonsense.
+        // The client left or sent invalid bytes.
         None => {}
     }
 }
 
 async fn answer(
     target: Arc<Target>,
-    line: PeerInfo,
+    peer_info: PeerInfo,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, BrokenReply> {
-    let (mut received, mut content) = taken_apart(&target, &line, request);
+    let (mut received, mut content) = split_request(&target, &peer_info, request);
     let (method, path) = (received.method.clone(), received.path.clone());
     match body::read(&mut content, limits::TARGET_BODY_BYTES).await {
         Ok(bytes) => received.body = String::from_utf8_lossy(&bytes).into_owned(),
-        Err(unread) => {
-            let status = refusal(unread, &mut content).await;
-            target.refuse(received, status.as_u16());
-            target.explain(method, path, status.as_u16());
-            return Ok(closing(status));
+        Err(error) => {
+            let status = refusal_status(error, &mut content).await;
+            target.store_refused(received, status.as_u16());
+            target.record_reply(method, path, status.as_u16());
+            return Ok(closing_response(status));
         }
     }
-    let RouteReply { delay, outcome } = target.receive(received, line.caller().as_ref());
+    let RouteReply { delay, outcome } = target.receive(received, peer_info.origin().as_ref());
     if !delay.is_zero() {
         target.clock.sleep(delay).await;
     }
     if let Some(status) = outcome.status() {
-        target.explain(method, path, status);
+        target.record_reply(method, path, status);
     }
     match outcome {
-        Answered::Reply(reply) => Ok(response(reply)),
-        Answered::Reset => Err(BrokenReply::Reset),
-        Answered::BadContentLength(reply) => Err(BrokenReply::BadContentLength(reply)),
-        Answered::Hang => std::future::pending().await,
+        ReplyOutcome::Reply(reply) => Ok(response(reply)),
+        ReplyOutcome::Reset => Err(BrokenReply::Reset),
+        ReplyOutcome::BadContentLength(reply) => Err(BrokenReply::BadContentLength(reply)),
+        ReplyOutcome::Hang => std::future::pending().await,
     }
 }
 
-fn taken_apart(
+fn split_request(
     target: &Target,
-    line: &PeerInfo,
+    peer_info: &PeerInfo,
     request: Request<Incoming>,
 ) -> (ReceivedHttpRequest, Incoming) {
     let (head, content) = request.into_parts();
-    let caller = line.caller();
+    let origin = peer_info.origin();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
     let received = ReceivedHttpRequest {
         t: target.clock.now().as_secs_f64(),
         method: head.method.to_string(),
         path,
-        headers: texts(&head.headers),
+        headers: header_texts(&head.headers),
         body: String::new(),
         status: None,
-        device: caller.as_ref().map(|caller| Arc::clone(&caller.device)),
-        action: caller.map(|caller| caller.action),
+        device: origin.as_ref().map(|origin| Arc::clone(&origin.device)),
+        action: origin.map(|origin| origin.action),
     };
     (received, content)
 }
 
-fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+fn header_texts(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// The status for a body that was not read to its end. The rest of it is thrown away for a moment:
-/// a connection closed on unread bytes is reset by the kernel, and the answer lost.
-async fn refusal(unread: Unread, content: &mut Incoming) -> StatusCode {
+/// Returns the status for a body that was not read to its end. The rest of the body is discarded
+/// for a moment, because the kernel resets a connection that is closed with unread bytes, and the
+/// reply would be lost.
+async fn refusal_status(error: BodyReadError, content: &mut Incoming) -> StatusCode {
     let rest = async {
         let mut read = 0;
         while read < limits::HTTP_LINGER_BYTES
@@ -175,25 +177,25 @@ async fn refusal(unread: Unread, content: &mut Incoming) -> StatusCode {
             read += frame.data_ref().map_or(0, Bytes::len);
         }
     };
-    match unread {
-        Unread::TooLarge(_) => {
-            // Real time: this is between the two kernels.
+    match error {
+        BodyReadError::TooLarge(_) => {
+            // Real time, because this takes place between the two kernels.
             let _ = tokio::time::timeout(limits::HTTP_LINGER, rest).await;
             StatusCode::PAYLOAD_TOO_LARGE
         }
-        Unread::Stalled => StatusCode::REQUEST_TIMEOUT,
-        Unread::Broken => StatusCode::BAD_REQUEST,
+        BodyReadError::Stalled => StatusCode::REQUEST_TIMEOUT,
+        BodyReadError::Broken => StatusCode::BAD_REQUEST,
     }
 }
 
-fn closing(status: StatusCode) -> Response<Full<Bytes>> {
+fn closing_response(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// A reply of the scenario as hyper sends it; 500 where a header is not one.
+/// Returns a reply of the scenario as hyper sends it; 500 if one of its headers is invalid.
 fn response(reply: TargetReply) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
@@ -201,12 +203,12 @@ fn response(reply: TargetReply) -> Response<Full<Bytes>> {
     }
     response.body(Full::from(reply.body)).unwrap_or_else(|error| {
         tracing::warn!(%error, "a reply of the scenario cannot be sent");
-        closing(StatusCode::INTERNAL_SERVER_ERROR)
+        closing_response(StatusCode::INTERNAL_SERVER_ERROR)
     })
 }
 
-/// A response whose `Content-Length` is no number.
-fn bad_length(reply: &TargetReply) -> String {
+/// Returns a response whose `Content-Length` is not a number.
+fn malformed_length_response(reply: &TargetReply) -> String {
     let status = StatusCode::from_u16(reply.status).unwrap_or_default();
     let reason = status.canonical_reason().unwrap_or_default();
     let code = reply.status;

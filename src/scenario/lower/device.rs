@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::DevicePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
@@ -20,6 +20,7 @@ use crate::device::{
 };
 use crate::limits;
 use crate::meter::MeterPlan;
+use crate::notation::shortened;
 
 /// The devices, each with whether it is known in detail; none where the file names none.
 pub(super) fn devices(

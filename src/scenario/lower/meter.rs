@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::civil::Weekday;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
 use crate::limits;
@@ -17,6 +17,7 @@ use crate::meter::signal::plan::{
 use crate::meter::{
     MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RegisterCut, ReplayMode, ReplayPlan,
 };
+use crate::notation::shortened;
 use crate::problem::Problem;
 
 /// The meter that is meant by what stands at `path`.

@@ -31,6 +31,7 @@ use crate::device::json;
 use crate::fault::{Rule, WindowBudget};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
+use crate::notation::shortened;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// What is known beside the decoded file.
@@ -365,7 +366,7 @@ fn unknown<'a>(
         }
         many => format!("the house has {} of them", many.len()),
     };
-    Mistake::new(path, format!("there is no {kind} `{}`", super::diagnostics::shortened(name)))
+    Mistake::new(path, format!("there is no {kind} `{}`", shortened(name)))
         .suggest(nearest(name, known.iter().copied()))
         .help(help)
 }

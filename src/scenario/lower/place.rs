@@ -1,6 +1,6 @@
 //! The places of fault rules: they exist, and something can happen there.
 
-use super::super::diagnostics::{Mistake, nearest, one_of, shortened};
+use super::super::diagnostics::{Mistake, nearest, one_of};
 use super::super::raw::{self, PlaceWord};
 use super::fault::RuleValidator;
 use super::{Named, Units, unknown};
@@ -8,11 +8,8 @@ use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
-
-/// The functions a slave answers.
-const FUNCTIONS: [u8; 11] = [1, 2, 3, 4, 5, 6, 15, 16, 17, 22, 23];
-/// Those that carry values which a rule can name. Function 22 carries masks.
-const WRITING: [u8; 5] = [5, 6, 15, 16, 23];
+use crate::modbus::wire::FunctionCode;
+use crate::notation::shortened;
 
 /// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [
@@ -313,7 +310,7 @@ impl RuleValidator<'_> {
         Some(FaultTarget::Modbus(ModbusPlace {
             device,
             unit: map.unit,
-            function: map.function,
+            function: map.function.map(FunctionCode),
             address: map.address.map(raw::RangeText::inclusive),
         }))
     }
@@ -353,7 +350,7 @@ impl RuleValidator<'_> {
         Some(FaultTarget::Slave(SlavePlace {
             slave: name,
             unit: map.unit,
-            function: map.function,
+            function: map.function.map(FunctionCode),
             address: map.address.map(raw::RangeText::inclusive),
             value: map.value.map(raw::RangeText::inclusive),
             action,
@@ -362,24 +359,28 @@ impl RuleValidator<'_> {
 
     /// The function is one that slaves answer, and carries what else is named.
     fn check_function(&mut self, map: &raw::Place) {
-        let Some(function) = map.function else { return };
-        if !FUNCTIONS.contains(&function) {
+        let Some(function) = map.function.map(FunctionCode) else { return };
+        if !FunctionCode::SUPPORTED.contains(&function) {
             let mistake = self
                 .at("function", format!("this never fires: slaves have no function {function}"))
                 .help("expected 1 to 6, 15, 16, 17, 22 or 23");
             self.mistake(mistake);
             return;
         }
-        if function == 17 && map.address.is_some() {
+        if function == FunctionCode::REPORT_SERVER_ID && map.address.is_some() {
             let message = "this never fires: function 17 names no address";
             self.mistake(self.at("address", message).on_key());
         }
         let Some(value) = map.value else { return };
-        if !WRITING.contains(&function) {
+        if !function.writes_values() {
             let message = format!("this never fires: function {function} writes no values");
             let help = "values are written by functions 5, 6, 15, 16 and 23";
             self.mistake(self.at("value", message).help(help).on_key());
-        } else if matches!(function, 5 | 15) && value.first > 1 {
+        } else if matches!(
+            function,
+            FunctionCode::WRITE_SINGLE_COIL | FunctionCode::WRITE_MULTIPLE_COILS
+        ) && value.first > 1
+        {
             let message = "this never fires: a coil's value is 0 or 1";
             self.mistake(self.at("value", message));
         }
@@ -410,11 +411,15 @@ impl RuleValidator<'_> {
             return;
         }
         let Some(address) = map.address else { return };
-        if !units.iter().any(|(_, unit)| has(unit, map.function, address)) {
-            let which = match map.function {
-                Some(1 | 5 | 15) => "coils",
-                Some(2) => "discrete inputs",
-                Some(4) => "input registers",
+        if !units.iter().any(|(_, unit)| has(unit, map.function.map(FunctionCode), address)) {
+            let which = match map.function.map(FunctionCode) {
+                Some(
+                    FunctionCode::READ_COILS
+                    | FunctionCode::WRITE_SINGLE_COIL
+                    | FunctionCode::WRITE_MULTIPLE_COILS,
+                ) => "coils",
+                Some(FunctionCode::READ_DISCRETE_INPUTS) => "discrete inputs",
+                Some(FunctionCode::READ_INPUT_REGISTERS) => "input registers",
                 Some(_) => "holding registers",
                 None => "coils, inputs or registers",
             };
@@ -459,7 +464,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
 }
 
 /// Whether a unit has something at an address that the function reaches.
-fn has(unit: &UnitLayout, function: Option<u8>, address: raw::RangeText) -> bool {
+fn has(unit: &UnitLayout, function: Option<FunctionCode>, address: raw::RangeText) -> bool {
     let overlaps = |first: u16, count: u32| {
         let first = u32::from(first);
         first <= u32::from(address.last) && u32::from(address.first) < first + count
@@ -479,9 +484,13 @@ fn has(unit: &UnitLayout, function: Option<u8>, address: raw::RangeText) -> bool
         })
     };
     match function {
-        Some(1 | 5 | 15) => bits(&unit.coils),
-        Some(2) => bits(&unit.discrete),
-        Some(4) => registers(&unit.input),
+        Some(
+            FunctionCode::READ_COILS
+            | FunctionCode::WRITE_SINGLE_COIL
+            | FunctionCode::WRITE_MULTIPLE_COILS,
+        ) => bits(&unit.coils),
+        Some(FunctionCode::READ_DISCRETE_INPUTS) => bits(&unit.discrete),
+        Some(FunctionCode::READ_INPUT_REGISTERS) => registers(&unit.input),
         Some(_) => registers(&unit.holding),
         None => {
             bits(&unit.coils)

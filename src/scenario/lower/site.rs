@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::{refused, unknown};
@@ -13,6 +13,7 @@ use crate::device::config::{
 use crate::device::network::{AuthMode, Network, Site, WpsRouter};
 use crate::device::{Identity, scalers};
 use crate::limits;
+use crate::notation::shortened;
 use crate::problem::Problem;
 
 /// The configuration that the device starts with: that of the factory, with what the file names.

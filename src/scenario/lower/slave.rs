@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::SlavePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
@@ -13,6 +13,7 @@ use crate::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
     RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
+use crate::notation::shortened;
 
 /// The slaves, each with whether it is known in detail.
 pub(super) fn slaves(

@@ -1,9 +1,10 @@
 //! HTTP targets and what they answer.
 
+use crate::notation::shortened;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::diagnostics::{Mistake, Mistakes, shortened};
+use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::{TargetPlan, TargetReply, TargetRoute};
 use super::super::path::FieldPath;
 use super::super::raw;

@@ -78,7 +78,7 @@ fn slave(place: &SlavePlace) -> Place {
     Place {
         slave: Some(name_or_any(place.slave.as_ref())),
         unit: place.unit,
-        function: place.function,
+        function: place.function.map(|function| function.0),
         address: place.address.as_ref().map(range),
         value: place.value.as_ref().map(range),
         action: place.action.clone().map(PlainText),
@@ -90,7 +90,7 @@ fn modbus(place: &ModbusPlace) -> Place {
     Place {
         modbus: Some(Wildcard::Any),
         unit: place.unit,
-        function: place.function,
+        function: place.function.map(|function| function.0),
         address: place.address.as_ref().map(range),
         ..on(place.device.as_ref())
     }

@@ -6,7 +6,6 @@
 //! as left out. The comments are what editors show.
 
 mod broker;
-mod choice;
 mod device;
 mod fault;
 mod meter;
@@ -22,7 +21,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::broker::Broker;
-pub use self::choice::{Choice, OneOrMany};
 pub use self::device::{
     Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
     License, Mdns, Outbound, SdCard,
@@ -37,9 +35,9 @@ pub use self::meter::{
 };
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
-    DeviceIdText, DurationText, FirmwareText, Host, KeyText, Listen, Mac, MeterText, MethodWord,
-    NameText, OriginText, PlainText, RangeText, Seconds, SpeedText, TimeOfDay, TimestampText,
-    UnitId, UrlPath, scalar_named, scalar_with_pattern,
+    DeviceIdText, FirmwareText, Host, KeyText, Listen, Mac, MeterText, MethodWord, NameText,
+    OriginText, PlainText, RangeText, SpeedText, TimeOfDay, TimestampText, UnitId, UrlPath,
+    scalar_named, scalar_with_pattern,
 };
 pub use self::site::{
     AuthText, EthSettings, HtText, MeterSettings, MqttSettings, Network, Power, Scalers, Settings,
@@ -50,6 +48,7 @@ pub use self::slave::{
     StoredRegister, Unit, UnknownUnit, ValueType, WordOrder,
 };
 pub use self::target::{Reply, Route, Target};
+pub use crate::notation::{Choice, DurationText, OneOrMany, Seconds};
 
 /// A wwsim scenario: a house of whatwatt Go gateways, what their actions reach, and the faults that
 /// befall it. Every key is optional; an empty file is a healthy device.

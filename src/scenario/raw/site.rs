@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::scalar::{Mac, scalar};
+use super::scalar::Mac;
 use super::{DurationText, PlainText};
 use crate::device::config::table::{Object, SchemaSide};
 use crate::device::config::{
@@ -17,6 +17,7 @@ use crate::device::config::{
 use crate::device::network::{AuthMode, Ht};
 use crate::device::{DeviceId, json};
 use crate::limits;
+use crate::notation::scalar::scalar;
 
 /// An object of the API that a field table describes. Unknown keys are left to the device, which
 /// ignores them.

@@ -60,7 +60,7 @@ pub(super) fn call(call: &Call<'_>) -> HttpReply {
         CallRoute::Page => {
             let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
             let location = format!("/api/v1/actions/status?id={}", ids.join(","));
-            HttpReply::empty(StatusCode::ACCEPTED).with(LOCATION, &location)
+            HttpReply::empty(StatusCode::ACCEPTED).with_header(LOCATION, &location)
         }
         CallRoute::Rest => HttpReply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
     }
@@ -107,7 +107,7 @@ fn status_id(text: &str) -> Result<u64, String> {
 
 /// The parameter `id`, which a call cannot do without.
 fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, HttpReply> {
-    match call.query().one("id") {
+    match call.query().single("id") {
         Ok(Some(id)) if !id.is_empty() => Ok(id),
         Ok(_) => {
             let message = format!("the id {what}, is missing");

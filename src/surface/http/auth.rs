@@ -115,7 +115,7 @@ impl Authenticator {
         };
         let message = "this device is protected; authenticate with its password, without user name";
         HttpReply::error(StatusCode::UNAUTHORIZED, "unauthorized", message)
-            .with(WWW_AUTHENTICATE, &challenge)
+            .with_header(WWW_AUTHENTICATE, &challenge)
     }
 
     /// Whether a request may pass; false where its body has to be known first.

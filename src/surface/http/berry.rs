@@ -46,7 +46,7 @@ fn set(call: &Call<'_>, script: Option<&str>) {
 /// Starts or stops the script, or only says whether it runs.
 pub(super) fn run(call: &Call<'_>) -> HttpReply {
     let wrong = |message: &str| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
-    let running = match call.query().one("run") {
+    let running = match call.query().single("run") {
         Ok(None) => call.device().script_runs(),
         Ok(Some(run)) if run == "true" => call.device().run_script(true),
         Ok(Some(run)) if run == "false" => call.device().run_script(false),

@@ -68,8 +68,8 @@ impl OriginDecision {
     pub(super) fn open(&self, reply: HttpReply) -> HttpReply {
         let Self::Page(origin) = self else { return reply };
         reply
-            .with_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
-            .with(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+            .with_header_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
     }
 
     /// The answer to a preflight; none where the request is not one.
@@ -80,16 +80,16 @@ impl OriginDecision {
             return None;
         }
         let mut reply = HttpReply::empty(StatusCode::NO_CONTENT)
-            .with_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
-            .with(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            .with_header_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+            .with_header(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         reply = match head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-            Some(wanted) => reply.with_value(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone()),
-            None => reply.with(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+            Some(wanted) => reply.with_header_value(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone()),
+            None => reply.with_header(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
         };
         if head.headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|asks| asks == "true") {
-            reply = reply.with(ALLOW_PRIVATE_NETWORK, "true");
+            reply = reply.with_header(ALLOW_PRIVATE_NETWORK, "true");
         }
-        Some(reply.with(ACCESS_CONTROL_MAX_AGE, MAX_AGE))
+        Some(reply.with_header(ACCESS_CONTROL_MAX_AGE, MAX_AGE))
     }
 }
 

@@ -12,7 +12,7 @@ use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 
 use super::cors::LocalAddr;
-use super::{Api, Body, HttpReply};
+use super::{Api, HttpReply, ReplyBody};
 use crate::clock::VirtualTime;
 use crate::device::Power;
 use crate::fault::{ApiCall, ApiEffect, Verdict};
@@ -30,8 +30,8 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     local: Option<LocalAddr>,
     wire: &Arc<DeliveryControl>,
-) -> Result<Response<Body<BodyConsumed>>, BrokenConnection> {
-    if wire.is_parting() || api.device.power() != Power::Up {
+) -> Result<Response<ReplyBody<BodyConsumed>>, BrokenConnection> {
+    if wire.is_after_last_response() || api.device.power() != Power::Up {
         // Nobody is there any more; the connection drops as soon as whoever serves it has noticed.
         return hang(request).await;
     }
@@ -47,31 +47,31 @@ pub(super) async fn answer(
             (api.answer_at(local, request).await, DeliveryPlan::Whole)
         }
         Some(ApiEffect::Cut { after }) => {
-            (api.answer_at(local, request).await, DeliveryPlan::Cut { left: after })
+            (api.answer_at(local, request).await, DeliveryPlan::Cut { remaining: after })
         }
         Some(ApiEffect::Drip { bytes, every }) => {
             (api.answer_at(local, request).await, DeliveryPlan::Drip { bytes, every })
         }
         Some(ApiEffect::MalformedJson) => {
-            (api.answer_at(local, request).await.malformed(), DeliveryPlan::Whole)
+            (api.answer_at(local, request).await.truncate_json(), DeliveryPlan::Whole)
         }
         Some(ApiEffect::Status { code, retry_after }) => {
             (refuse(api, local, request, code, retry_after).await, DeliveryPlan::Whole)
         }
         Some(ApiEffect::Reset) => {
             wait(api, due).await;
-            wire.end(DeliveryEnd::Reset);
+            wire.set_end(DeliveryEnd::Reset);
             return Err(BrokenConnection);
         }
         Some(ApiEffect::Hang) => return hang(request).await,
     };
     wait(api, due).await;
-    if reply.closes() {
-        wire.end(DeliveryEnd::Linger);
+    if reply.closes_connection() {
+        wire.set_end(DeliveryEnd::Linger);
     }
     let afterwards = reply.take_afterwards();
-    reply.carried_by(wire);
-    let handed_over = wire.begin(plan, afterwards).await;
+    reply.attach_delivery(wire);
+    let handed_over = wire.start_response(plan, afterwards).await;
     Ok(reply.into_response(handed_over))
 }
 
@@ -97,10 +97,10 @@ async fn refuse(
     let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
     let mut reply = HttpReply::error(status, &key, &reason.to_ascii_lowercase());
     if let Some(seconds) = retry_after {
-        reply = reply.with(RETRY_AFTER, &seconds.to_string());
+        reply = reply.with_header(RETRY_AFTER, &seconds.to_string());
     }
     let reply = api.open(local, &head, reply);
-    if body::discard(body).await { reply } else { reply.closing() }
+    if body::discard(body).await { reply } else { reply.with_close() }
 }
 
 /// Never answers. The body is read past, because hyper notices that the client left only where

@@ -21,14 +21,14 @@ use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
-use crate::net::http::Breaks;
-use crate::net::http::json::Json;
+use crate::net::http::StreamBreaker;
+use crate::net::http::json::JsonWriter;
 
 /// Follows the readings that come from now on; whoever followed before has to go.
 pub(super) fn follow(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
-    let breaks = Breaks::default();
+    let breaks = StreamBreaker::default();
     let client = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),
@@ -41,7 +41,7 @@ pub(super) fn follow(call: &Call<'_>) -> HttpReply {
     };
     api.device.tell(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(client.serve()));
-    HttpReply::breakable_events(queue, breaks)
+    HttpReply::events_with_breaker(queue, breaks)
 }
 
 /// The one place for a client.
@@ -86,7 +86,7 @@ struct LiveSubscriber {
     seat: Subscription,
     readings: Readings,
     events: mpsc::Sender<Bytes>,
-    breaks: Breaks,
+    breaks: StreamBreaker,
     /// Events that rules hold back, in their order.
     held: VecDeque<Held>,
 }
@@ -122,11 +122,11 @@ impl LiveSubscriber {
             SubscriptionEnd::TakenOver => "taken over",
             SubscriptionEnd::ThrownOut => "thrown out",
             SubscriptionEnd::Cut => {
-                self.breaks.off();
+                self.breaks.break_after_last();
                 "cut"
             }
             SubscriptionEnd::NotRead => {
-                self.breaks.now();
+                self.breaks.reset();
                 "not read"
             }
         };
@@ -268,7 +268,7 @@ static FIELDS: [Quantity; 38] = {
 /// The event of a reading.
 fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     let filled = !Profile::of(snapshot.view.firmware).has(Feature::LiveLeavesOut);
-    let mut json = Json::with_room(1024);
+    let mut json = JsonWriter::with_capacity(1024);
     json.raw("event: live\ndata: ");
     json.begin();
     for quantity in FIELDS {
@@ -296,7 +296,7 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.into_string().into()
 }
 
-fn write_volumes(json: &mut Json, reading: &Reading, filled: bool) {
+fn write_volumes(json: &mut JsonWriter, reading: &Reading, filled: bool) {
     json.array("Vol");
     for volume in &reading.volumes {
         json.begin();

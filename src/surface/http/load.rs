@@ -28,7 +28,7 @@ const FIELD: &str = "file";
 /// at any of it. It looks through all that belongs to no field each time more comes, so that there is an
 /// end to that.
 struct Paced {
-    body: body::Upload,
+    body: body::BodyStream,
     gave: bool,
     /// Bytes given out since the form gave out a field or any of its own.
     idle: Arc<AtomicU64>,
@@ -38,7 +38,7 @@ struct Paced {
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
     #[error(transparent)]
-    Unread(#[from] body::Unread),
+    Unread(#[from] body::BodyReadError),
     #[error("more than {} bytes that belong to no field", limits::UPLOAD_EXTRA_BYTES)]
     Idle,
 }
@@ -79,24 +79,24 @@ struct ReceivedUpload {
 /// knows the image.
 pub(super) fn upload<'a>(
     call: &'a Call<'a>,
-    body: body::Upload,
+    body: body::BodyStream,
 ) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
     Box::pin(async move {
         let Some(_alone) = call.begin_upload() else {
             let message = "another upload is under way; try again when it has ended";
-            return HttpReply::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message).closing();
+            return HttpReply::error(StatusCode::SERVICE_UNAVAILABLE, "busy", message).with_close();
         };
         let declared = call.head().headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if declared.is_some_and(|length| length > limits::UPLOAD_BYTES) {
-            return too_large().closing();
+            return too_large().with_close();
         }
         // Real time: it guards the process against clients.
         let received = tokio::time::timeout(limits::UPLOAD_TIMEOUT, receive(call, body)).await;
         match received {
             Ok(Ok(image)) => accept(call, image),
-            Ok(Err(refused)) => refused.closing(),
-            Err(_) => body::Unread::Stalled.into(),
+            Ok(Err(refused)) => refused.with_close(),
+            Err(_) => body::BodyReadError::Stalled.into(),
         }
     })
 }
@@ -108,7 +108,7 @@ fn accept(call: &Call<'_>, image: ReceivedUpload) -> HttpReply {
     let firmware = known.map(|FirmwareImage { firmware, .. }| *firmware);
     device.journal_upload(Event::FirmwareUploaded {
         device: device.identity().id.shared(),
-        name: journal::shortened(name),
+        name: journal::truncate_text(name),
         size,
         firmware: firmware.map(|firmware| firmware.to_string()),
     });
@@ -119,10 +119,10 @@ fn accept(call: &Call<'_>, image: ReceivedUpload) -> HttpReply {
         format!("Receiving image: {size} bytes\nVerifying image: OK\nUpdate complete, rebooting\n");
     let reply = HttpReply::content(StatusCode::OK, "text/plain", text);
     // What comes behind the form is not read.
-    down(call, reply.closing(), RebootCause::Updated)
+    down(call, reply.with_close(), RebootCause::Updated)
 }
 
-async fn receive(call: &Call<'_>, body: body::Upload) -> Result<ReceivedUpload, HttpReply> {
+async fn receive(call: &Call<'_>, body: body::BodyStream) -> Result<ReceivedUpload, HttpReply> {
     let kind = call.head().headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = match multer::parse_boundary(kind.unwrap_or_default()) {
         Ok(boundary) => boundary,
@@ -166,7 +166,7 @@ async fn receive(call: &Call<'_>, body: body::Upload) -> Result<ReceivedUpload, 
     }
     let image = image.ok_or_else(|| bad("missing_file", "there is no field `file`"))?;
     if !image.name.to_ascii_lowercase().ends_with(".bin") {
-        let name = journal::shortened(image.name);
+        let name = journal::truncate_text(image.name);
         return Err(bad("invalid_file", &format!("file `{name}`: expected a .bin file")));
     }
     if image.size == 0 {

@@ -30,4 +30,4 @@ mod wifi;
 
 pub use self::router::{Api, ApiEndpoint, ApiRoute, Call, ROUTES};
 pub use self::server::ApiServer;
-pub use crate::net::http::{Body, BrokenOff, HttpReply, ListenerPause};
+pub use crate::net::http::{BodyInterrupted, HttpReply, ListenerPause, ReplyBody};

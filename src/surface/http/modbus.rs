@@ -57,7 +57,7 @@ fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
     if !Profile::of(call.view.firmware).has(Feature::CompactModbusListing) {
         return Ok(None);
     }
-    let given = match call.query().one("address_format") {
+    let given = match call.query().single("address_format") {
         Ok(given) => given,
         Err(repeated) => {
             let message = repeated.to_string();

@@ -22,5 +22,5 @@ pub(super) fn restore(call: &Call<'_>) -> HttpReply {
 pub(super) fn down(call: &Call<'_>, reply: HttpReply, cause: RebootCause) -> HttpReply {
     let device = Arc::clone(call.device());
     device.leave();
-    reply.then(move || device.reboot(cause))
+    reply.after_delivery(move || device.reboot(cause))
 }

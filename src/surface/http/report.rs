@@ -8,7 +8,7 @@ use super::{Call, HttpReply};
 use crate::decimal::Decimal;
 use crate::device::{CivilTime, Device, Snapshot};
 use crate::meter::{self, DlmsObject, MeterIdentity, ObjectValue, Quantity, Reading};
-use crate::net::http::json::Json;
+use crate::net::http::json::JsonWriter;
 
 /// The newest reading with all that belongs to it.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
@@ -37,7 +37,7 @@ static ORDER: LazyLock<Vec<Quantity>> = LazyLock::new(|| {
 });
 
 fn report(device: &Device, snapshot: &Snapshot) -> String {
-    let mut json = Json::with_room(2048);
+    let mut json = JsonWriter::with_capacity(2048);
     json.begin();
     json.object("report");
     if let Some(reading) = snapshot.reading() {
@@ -60,7 +60,7 @@ fn report(device: &Device, snapshot: &Snapshot) -> String {
     json.into_string()
 }
 
-fn write_reading(json: &mut Json, snapshot: &Snapshot, reading: &Reading) {
+fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) {
     json.plain("id", reading.id);
     json.plain("interval", seconds(reading));
     if let Some(tariff) = reading.tariff {
@@ -100,14 +100,14 @@ pub(super) fn seconds(reading: &Reading) -> Decimal {
     Decimal::new(i64::try_from(reading.interval.as_millis()).unwrap_or(i64::MAX), 3)
 }
 
-fn write_times(json: &mut Json, time: CivilTime) {
+fn write_times(json: &mut JsonWriter, time: CivilTime) {
     json.word("date_time", time.date_time());
     json.word("date_time_local", time.date_time_local());
     json.word("date_time_utc", time.date_time_utc());
 }
 
 /// Who the meter is, as far as it says so.
-fn write_meter(json: &mut Json, meter: &MeterIdentity) {
+fn write_meter(json: &mut JsonWriter, meter: &MeterIdentity) {
     json.word("interface", meter.interface.as_str());
     json.word("protocol", meter.protocol.as_str());
     for (key, text) in [
@@ -132,7 +132,7 @@ struct Nesting {
 
 impl Nesting {
     /// Closes what `path` does not lie in, opens what it does lie in, and returns its last part.
-    fn turn_to(&mut self, json: &mut Json, path: &'static str) -> &'static str {
+    fn turn_to(&mut self, json: &mut JsonWriter, path: &'static str) -> &'static str {
         let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
         let parents = || parents.split('.').filter(|part| !part.is_empty());
         let common =
@@ -145,7 +145,7 @@ impl Nesting {
         name
     }
 
-    fn close(&mut self, json: &mut Json, keep: usize) {
+    fn close(&mut self, json: &mut JsonWriter, keep: usize) {
         while self.open.len() > keep {
             self.open.pop();
             json.end();
@@ -154,7 +154,7 @@ impl Nesting {
 }
 
 fn raw_objects(snapshot: &Snapshot) -> String {
-    let mut json = Json::with_room(4096);
+    let mut json = JsonWriter::with_capacity(4096);
     json.begin();
     json.array("objects");
     if let (Some(meter), Some(reading)) = (&snapshot.meter.meter, snapshot.reading()) {
@@ -169,7 +169,7 @@ fn raw_objects(snapshot: &Snapshot) -> String {
 }
 
 fn write_object(
-    json: &mut Json,
+    json: &mut JsonWriter,
     object: &DlmsObject,
     all: &[DlmsObject],
     meter: &MeterIdentity,
@@ -220,7 +220,7 @@ fn write_object(
 }
 
 /// An octet string: its length, and its bytes in upper-case hexadecimal digits.
-fn octets(json: &mut Json, bytes: &[u8]) {
+fn octets(json: &mut JsonWriter, bytes: &[u8]) {
     json.plain("size", bytes.len());
     json.word("value", Hex(bytes));
 }

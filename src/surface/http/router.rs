@@ -63,8 +63,10 @@ enum Handler {
 }
 
 /// A handler that reads the body itself.
-type Streaming =
-    for<'a> fn(&'a Call<'a>, body::Upload) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>;
+type Streaming = for<'a> fn(
+    &'a Call<'a>,
+    body::BodyStream,
+) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>;
 
 /// Every path of the device.
 pub static ROUTES: &[ApiRoute] = &[
@@ -472,7 +474,7 @@ impl Api {
         match self.check(head, &view) {
             Ok(found) if matches!(found.endpoint.handler, Handler::Streaming(_)) => {
                 let call = found.call(self, head, view, Bytes::new());
-                self.finish(found, &call, || body::upload(body)).await
+                self.finish(found, &call, || body::stream_body(body)).await
             }
             Ok(found) => match body::read(body, found.endpoint.body_limit).await {
                 Ok(body) => self.handle(found, head, view, body).await,
@@ -491,13 +493,13 @@ impl Api {
         let found = self.check(head, &view);
         let limit = found.as_ref().map_or(0, |found| found.endpoint.body_limit);
         let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
-            return self.unauthorized(&view, AuthRefusal::NoBody).closing();
+            return self.unauthorized(&view, AuthRefusal::NoBody).with_close();
         };
         if let Err(refusal) = self.guard.settle(head, &view, &body) {
             return self.unauthorized(&view, refusal);
         }
         match found {
-            Ok(_) if body.len() > limit => body::Unread::TooLarge(limit).into(),
+            Ok(_) if body.len() > limit => body::BodyReadError::TooLarge(limit).into(),
             Ok(found) => self.handle(found, head, view, body).await,
             Err(refused) => refused,
         }
@@ -505,7 +507,7 @@ impl Api {
 
     async fn handle(&self, found: Found<'_>, head: &Parts, view: View, body: Bytes) -> HttpReply {
         let call = found.call(self, head, view, body);
-        self.finish(found, &call, || body::uploaded(call.body.clone())).await
+        self.finish(found, &call, || body::buffered_body(call.body.clone())).await
     }
 
     /// Has the call answered; `upload` is the body for a handler that reads it itself.
@@ -513,7 +515,7 @@ impl Api {
         &self,
         found: Found<'_>,
         call: &Call<'_>,
-        upload: impl FnOnce() -> body::Upload,
+        upload: impl FnOnce() -> body::BodyStream,
     ) -> HttpReply {
         let reply = match found.endpoint.handler {
             Handler::Now(handler) => handler(call),
@@ -565,7 +567,7 @@ async fn refuse<B>(reply: HttpReply, body: B) -> HttpReply
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    if body::discard(body).await { reply } else { reply.closing() }
+    if body::discard(body).await { reply } else { reply.with_close() }
 }
 
 impl ApiRoute {
@@ -595,7 +597,7 @@ impl Call<'_> {
     }
 
     pub(super) fn query(&self) -> Query<'_> {
-        Query::of(&self.head.uri)
+        Query::from_uri(&self.head.uri)
     }
 
     /// The path as it was asked for, percent-encoded.

@@ -91,7 +91,7 @@ fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> HttpReply {
     // befalls a device that was reset.
     let feed = feed(Arc::clone(call.device()), file, send);
     call.api().streams.spawn(call.clock().activity().track(feed));
-    HttpReply::file(kind, size, receive)
+    HttpReply::sized_stream(kind, size, receive)
 }
 
 async fn feed(device: Arc<Device>, mut file: OpenedFile, send: mpsc::Sender<Bytes>) {

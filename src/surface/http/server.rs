@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::cors::LocalAddr;
 use super::{Api, fault};
 use crate::net::http::{
-    DeliveryControl, FaultyStream, ListenerPause, TcpAcceptor, WriteLimited, http,
+    DeliveryControl, FaultyStream, ListenerPause, TcpAcceptor, WriteLimited, http_builder,
 };
 use crate::net::sockets::Port;
 use crate::tasks::Tasks;
@@ -32,7 +32,7 @@ impl ApiServer {
     /// # Errors
     /// Where the listener does not tell its address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
-        Self::start_on(Port::of(listener)?, api)
+        Self::start_on(Port::from_listener(listener)?, api)
     }
 
     /// The same on a port that is open.
@@ -71,15 +71,15 @@ impl ApiServer {
     /// waits until the returned value is dropped.
     pub async fn pause(&self) -> ListenerPause {
         let paused = self.listening.pause().await;
-        self.streams.end_all().await;
+        self.streams.abort_all().await;
         paused
     }
 
     /// Refuses connections and drops those there are, and returns when they are gone. The port
     /// stays the server's own.
     pub async fn shut(&self) {
-        self.listening.shut().await;
-        self.streams.end_all().await;
+        self.listening.close().await;
+        self.streams.abort_all().await;
     }
 
     /// Takes connections again; nothing happens where it does.
@@ -92,8 +92,8 @@ impl ApiServer {
 
     /// Closes the listener and all connections, and returns when they are gone.
     pub async fn close(&self) {
-        self.listening.close().await;
-        self.streams.end_all().await;
+        self.listening.release().await;
+        self.streams.abort_all().await;
     }
 }
 
@@ -108,8 +108,8 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
         service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &wire));
     let ended = tokio::select! {
         biased;
-        () = wire.broken() => Ok(()),
-        ended = http().serve_connection(TokioIo::new(stream), service) => ended,
+        () = wire.reset_requested() => Ok(()),
+        ended = http_builder().serve_connection(TokioIo::new(stream), service) => ended,
     };
     if let Err(error) = ended {
         // The client left or sent nonsense, or a fault broke the connection.

@@ -9,7 +9,7 @@ use super::{Call, HttpReply, report};
 use crate::decimal::Decimal;
 use crate::device::network::{IpSettings, NetworkState, WifiMode};
 use crate::device::{CivilTime, Device, Feature, Identity, License, Licensed, Profile, Snapshot};
-use crate::net::http::json::Json;
+use crate::net::http::json::JsonWriter;
 
 /// The device and what it is connected to.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
@@ -19,7 +19,7 @@ pub(super) fn show(call: &Call<'_>) -> HttpReply {
 
 fn system(device: &Device, snapshot: &Snapshot) -> String {
     let network = device.network(snapshot);
-    let mut json = Json::with_room(2048);
+    let mut json = JsonWriter::with_capacity(2048);
     json.begin();
     write_device(&mut json, device, snapshot);
     write_clouds(&mut json, device, snapshot, &network);
@@ -52,7 +52,7 @@ fn system(device: &Device, snapshot: &Snapshot) -> String {
     json.into_string()
 }
 
-fn write_device(json: &mut Json, device: &Device, snapshot: &Snapshot) {
+fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     let now = snapshot.system_time();
     json.object("device");
     json.text("name", &snapshot.view.config.settings.system.name);
@@ -74,7 +74,7 @@ fn write_device(json: &mut Json, device: &Device, snapshot: &Snapshot) {
     for (key, volts) in
         [("v_usb", plugs.usb), ("v_mbus", plugs.mbus), ("v_p1", plugs.p1), ("v_scap", plugs.scap)]
     {
-        json.plain(key, volts.times(Decimal::ONE, 2));
+        json.plain(key, volts.multiply(Decimal::ONE, 2));
     }
     json.end();
     json.object("license");
@@ -96,7 +96,12 @@ fn before(time: CivilTime, ago: Duration) -> CivilTime {
 
 /// There are no clouds around the twin: each is connected as soon as it is enabled and the device has
 /// a network (SYSTEM-3). The MQTT client is a real one.
-fn write_clouds(json: &mut Json, device: &Device, snapshot: &Snapshot, network: &NetworkState) {
+fn write_clouds(
+    json: &mut JsonWriter,
+    device: &Device,
+    snapshot: &Snapshot,
+    network: &NetworkState,
+) {
     let cloud = &snapshot.view.config.settings.services.cloud;
     let online = network.is_online();
     json.object("clouds");
@@ -131,7 +136,7 @@ fn write_clouds(json: &mut Json, device: &Device, snapshot: &Snapshot, network: 
 }
 
 /// The meter. What is not known of it is empty, and a number that is not, left out.
-fn write_meter(json: &mut Json, snapshot: &Snapshot) {
+fn write_meter(json: &mut JsonWriter, snapshot: &Snapshot) {
     let meter = snapshot.meter.meter.as_deref();
     let text = |of: fn(&crate::meter::MeterIdentity) -> &str| meter.map_or("", of);
     let settings = &snapshot.view.config.meter;
@@ -161,7 +166,7 @@ fn write_meter(json: &mut Json, snapshot: &Snapshot) {
     json.end();
 }
 
-fn write_wifi(json: &mut Json, network: &NetworkState) {
+fn write_wifi(json: &mut JsonWriter, network: &NetworkState) {
     let wifi = &network.wifi;
     json.object("wifi");
     if let Some(sighting) = &wifi.network {
@@ -194,7 +199,7 @@ fn write_wifi(json: &mut Json, network: &NetworkState) {
     json.end();
 }
 
-fn write_address(json: &mut Json, address: Option<&IpSettings>) {
+fn write_address(json: &mut JsonWriter, address: Option<&IpSettings>) {
     let Some(IpSettings { ip, mask, gateway, dns }) = address else { return };
     json.word("ip", ip);
     json.word("mask", mask);

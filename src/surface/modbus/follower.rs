@@ -77,7 +77,7 @@ impl Follower {
             let seen = *changes.borrow_and_update();
             let rules = self.follow();
             if before.is_some() && before != self.at {
-                self.door.drained().await;
+                self.door.wait_drained().await;
             }
             self.applied(rules, seen);
         }
@@ -91,7 +91,7 @@ impl Follower {
     }
 
     fn admit(&self, stream: TcpStream) {
-        let stream = self.shared.parts.links.server(stream);
+        let stream = self.shared.parts.links.track_server(stream);
         self.door.admit(stream, DeviceSession::new(Arc::clone(&self.shared)));
     }
 
@@ -165,7 +165,7 @@ impl Follower {
             let listener = self.shared.port().open(BACKLOG)?;
             self.enter(place, listener);
         } else {
-            let listener = sockets::bound(place)?.listen(BACKLOG)?;
+            let listener = sockets::bind_socket(place)?.listen(BACKLOG)?;
             self.enter(place, Arc::new(listener));
             self.shared.close_home();
         }

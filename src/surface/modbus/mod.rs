@@ -123,7 +123,7 @@ impl DeviceModbusServer {
         let port = match wanted(&parts.device) {
             Ok(port) if port == first_port => Port::bind(plan.listen, BACKLOG)?,
             _ if keeps_home => Port::reserve(plan.listen)?,
-            _ => Port::free(plan.listen),
+            _ => Port::unbound(plan.listen),
         };
         let home = port.address();
         let shared = Arc::new(ServerShared {
@@ -150,7 +150,7 @@ impl DeviceModbusServer {
     /// Drops what is left once the task is gone: the connections, but not the listener, at which
     /// nobody accepts any more.
     pub(crate) async fn drop_connections(&self) {
-        self.connections.end_all().await;
+        self.connections.abort_all().await;
         self.shared.tell(|place| place.listening = false);
         // Nobody is left who could follow the rules and the device, or would have to.
         self.shared.applied.send_replace(u64::MAX);
@@ -166,7 +166,7 @@ impl DeviceModbusServer {
     /// Ends it for good.
     pub(crate) async fn close(&self) {
         self.drop_connections().await;
-        self.shared.port().give_back();
+        self.shared.port().release();
     }
 
     /// Where it listens, or is going to when it is switched on.
@@ -227,7 +227,7 @@ impl ServerShared {
         });
         if let Some(listening) = turned {
             let device = self.parts.device.identity().id.shared();
-            self.parts.journal.write(Event::ModbusListening { device, listening });
+            self.parts.journal.record(Event::ModbusListening { device, listening });
         }
     }
 
@@ -236,7 +236,7 @@ impl ServerShared {
         if self.keeps_home {
             port.close();
         } else {
-            port.give_back();
+            port.release();
         }
     }
 }

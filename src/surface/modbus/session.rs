@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
-use crate::modbus::server::{ModbusService, OK, ReceivedRequest};
-use crate::modbus::wire::{self, Exception, ReplyPdu};
+use crate::modbus::server::{ModbusService, OUTCOME_OK, ReceivedRequest};
+use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
 
 /// Registers of one read at the most.
 const MOST: usize = *limits::READ_REGISTERS.end() as usize;
@@ -25,15 +25,15 @@ impl DeviceSession {
     }
 
     /// The registers of a read, all from one reading of the meter.
-    fn read(&self, function: u8, address: u16, quantity: u16, reply: &mut ReplyPdu) {
+    fn read(&self, function: FunctionCode, address: u16, quantity: u16, reply: &mut ReplyPdu) {
         let device = &self.0.parts.device;
         let snapshot = device.snapshot();
         let map = snapshot.view.config.register_map();
         let mut words = [0; MOST];
         let words = &mut words[..usize::from(quantity).min(MOST)];
         match map.read(&device.identity().id, &snapshot, address, words) {
-            Ok(()) => reply.words(function, words),
-            Err(_) => reply.exception(function, Exception::ILLEGAL_DATA_ADDRESS),
+            Ok(()) => reply.write_words(function, words),
+            Err(_) => reply.write_exception(function, Exception::ILLEGAL_DATA_ADDRESS),
         }
     }
 }
@@ -43,16 +43,16 @@ impl ModbusService for DeviceSession {
         &self.0.parts.clock
     }
 
-    fn idle(&self) -> Duration {
+    fn idle_timeout(&self) -> Duration {
         limits::MODBUS_IDLE
     }
 
     /// Whatever unit is asked, it is the one device.
-    fn turn(&self, _: &ReceivedRequest) -> u8 {
+    fn queue(&self, _: &ReceivedRequest) -> u8 {
         0
     }
 
-    fn ask(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
+    fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
         let (address, quantity) = range(request);
         self.0.parts.engine.modbus(&DeviceModbusRequest {
             device: self.0.parts.device.identity().id.as_str(),
@@ -65,8 +65,13 @@ impl ModbusService for DeviceSession {
 
     fn execute(&self, request: &ReceivedRequest, reply: &mut ReplyPdu) {
         let function = request.function();
-        if function != 4 && !(function == 3 && self.0.function_3) {
-            reply.exception(function, Exception::ILLEGAL_FUNCTION);
+        let readable = match function {
+            FunctionCode::READ_INPUT_REGISTERS => true,
+            FunctionCode::READ_HOLDING_REGISTERS => self.0.function_3,
+            _ => false,
+        };
+        if !readable {
+            reply.write_exception(function, Exception::ILLEGAL_FUNCTION);
             return;
         }
         match wire::RequestPdu::parse(request.pdu()) {
@@ -74,17 +79,17 @@ impl ModbusService for DeviceSession {
                 let (address, quantity) = read.range();
                 self.read(function, address, quantity, reply);
             }
-            Err(exception) => reply.exception(function, exception),
+            Err(exception) => reply.write_exception(function, exception),
         }
     }
 
     /// Only what did not go well: masters poll every second, and would push all else out.
-    fn explain(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
-        if outcome == OK {
+    fn record_outcome(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
+        if outcome == OUTCOME_OK {
             return;
         }
         let (address, quantity) = range(request);
-        self.0.parts.journal.write(Event::ModbusRequest {
+        self.0.parts.journal.record(Event::ModbusRequest {
             device: self.0.parts.device.identity().id.shared(),
             unit: request.unit,
             function: request.function(),
@@ -94,9 +99,9 @@ impl ModbusService for DeviceSession {
         });
     }
 
-    fn garbage(&self, reason: String) {
+    fn record_invalid_frame(&self, reason: String) {
         let device = self.0.parts.device.identity().id.shared();
-        self.0.parts.journal.write(Event::ModbusGarbage { device, reason });
+        self.0.parts.journal.record(Event::ModbusGarbage { device, reason });
     }
 }
 

@@ -20,10 +20,10 @@ use crate::device::template::Template;
 use crate::device::variables::Facts;
 use crate::device::{Device, Licensed, Readings, Snapshot, View};
 use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
-use crate::journal::{Event, Journal, shortened};
+use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::meter;
-use crate::outbound::{Dial, Unreached};
+use crate::outbound::{Dial, DialError};
 
 /// Why a client does nothing, or its connection has ended.
 const NO_NETWORK: &str = "the device has no network";
@@ -108,7 +108,7 @@ enum Failed {
     #[error("{0}")]
     Settings(String),
     #[error("no connection: {0}")]
-    Unreached(#[from] Unreached),
+    Unreached(#[from] DialError),
     #[error("no TLS: {0}")]
     Tls(#[source] std::io::Error),
     #[error("{0}")]
@@ -452,7 +452,7 @@ impl MqttClient {
         let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings.topic);
         let not_sent = |device, reason| {
             let topic = topic.clone();
-            self.parts.journal.write(Event::MqttNotPublished { device, topic, reason });
+            self.parts.journal.record(Event::MqttNotPublished { device, topic, reason });
         };
         match message.effect {
             Some(MqttEffect::Lose) => not_sent(device, "lost by a rule"),
@@ -467,7 +467,7 @@ impl MqttClient {
                 session.publish(topic, message.payload).await.map_err(Ended::Lost)?;
                 self.lock().published += 1;
                 let topic = topic.clone();
-                self.parts.journal.write(Event::MqttPublished { device, topic, bytes });
+                self.parts.journal.record(Event::MqttPublished { device, topic, bytes });
                 drop(motion);
             }
         }
@@ -491,7 +491,7 @@ impl MqttClient {
         let mut status = self.lock();
         self.turn(&mut status, MqttState::Connected);
         status.reason = None;
-        self.parts.journal.write(Event::MqttConnected {
+        self.parts.journal.record(Event::MqttConnected {
             device: self.parts.device.identity().id.shared(),
             broker: plan.url.to_string(),
         });
@@ -503,20 +503,20 @@ impl MqttClient {
         self.turn(&mut status, MqttState::Connecting);
         status.reason = Some(reason.to_owned());
         if connected {
-            self.parts.journal.write(Event::MqttDisconnected {
+            self.parts.journal.record(Event::MqttDisconnected {
                 device: self.parts.device.identity().id.shared(),
                 broker: plan.url.to_string(),
-                reason: shortened(reason.to_owned()),
+                reason: truncate_text(reason.to_owned()),
             });
         }
     }
 
     fn not_connected(&self, plan: &MqttConnectionPlan, failed: &Failed) {
         let reason = failed.to_string();
-        if let Failed::Unreached(Unreached::Denied(policy)) = failed
+        if let Failed::Unreached(DialError::Denied(policy)) = failed
             && self.lock().reason.as_deref() != Some(&*reason)
         {
-            self.parts.journal.write(Event::OutboundDenied {
+            self.parts.journal.record(Event::OutboundDenied {
                 device: self.parts.device.identity().id.shared(),
                 host: plan.url.host.clone(),
                 policy: policy.name(),
@@ -532,10 +532,10 @@ impl MqttClient {
         status.broker = Some(plan.url.to_string());
         if status.reason.as_deref() != Some(reason) {
             status.reason = Some(reason.to_owned());
-            self.parts.journal.write(Event::MqttNotConnected {
+            self.parts.journal.record(Event::MqttNotConnected {
                 device: self.parts.device.identity().id.shared(),
                 broker: plan.url.to_string(),
-                reason: shortened(reason.to_owned()),
+                reason: truncate_text(reason.to_owned()),
             });
         }
     }

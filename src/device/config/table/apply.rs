@@ -167,7 +167,7 @@ impl<T: Clone> WriteReader<T> {
     fn unknown(&mut self, place: &str, key: &str) {
         if self.unknown.len() < limits::JOURNAL_UNKNOWN_KEYS {
             let path = if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
-            self.unknown.push(journal::shortened(path));
+            self.unknown.push(journal::truncate_text(path));
         }
     }
 }

@@ -240,7 +240,7 @@ fn number(
     let given = value.as_f64().ok_or_else(|| json::unexpected(value, &expected))?;
     let on_step = step <= 0.0 || (given / step).fract() == 0.0;
     if range.contains(&given) && on_step {
-        Ok(Decimal::rounded(given, places))
+        Ok(Decimal::from_f64(given, places))
     } else {
         Err(format!("{value}: expected {expected}"))
     }

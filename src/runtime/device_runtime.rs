@@ -45,7 +45,7 @@ pub(super) struct PersistedState {
 }
 
 /// A device with its surfaces.
-pub(super) struct DeviceRuntime {
+pub struct DeviceRuntime {
     pub device: Arc<Device>,
     pub http: http::ApiServer,
     #[cfg(feature = "mqtt")]
@@ -148,7 +148,7 @@ impl DeviceRuntime {
 
     /// Ends what the device does by itself, and returns when all of it is gone.
     async fn stop_services(&self) {
-        self.services.end_all().await;
+        self.services.abort_all().await;
         self.modbus.drop_connections().await;
     }
 
@@ -195,7 +195,7 @@ impl DeviceRuntime {
         self.http.shut().await;
         self.stop_services().await;
         self.modbus.shut().await;
-        self.runner.end(&self.device.identity().id).await;
+        self.runner.abort(&self.device.identity().id).await;
     }
 
     /// Brings all of it back.

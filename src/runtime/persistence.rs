@@ -244,7 +244,7 @@ impl PersisterShared {
                 }
             }
             // Also where it could not be written: that was told, and the house goes on.
-            keeping.clock.hold_at(at);
+            keeping.clock.set_limit(at);
         };
         // What a panic had to say, the panic hook has said.
         let _ = spawn_blocking(write).await;
@@ -272,11 +272,11 @@ impl PersisterShared {
     /// Tells that something cannot be written, or can again.
     fn tell(&self, what: &str, written: io::Result<()>) {
         match written {
-            Ok(()) => self.journal.write(Event::StateGoesOn { what: what.into() }),
+            Ok(()) => self.journal.record(Event::StateGoesOn { what: what.into() }),
             Err(error) => {
                 tracing::error!(%what, %error, "state could not be written; it would be lost now");
                 let (what, error) = (what.into(), error.to_string());
-                self.journal.write(Event::StateNotWritten { what, error });
+                self.journal.record(Event::StateNotWritten { what, error });
             }
         }
     }
@@ -286,7 +286,7 @@ impl PersisterShared {
 mod tests {
     use std::convert::Infallible;
 
-    use crate::house::House;
+    use crate::runtime::{HouseCore, OpenedState};
     use crate::scenario;
 
     #[tokio::test]
@@ -296,8 +296,9 @@ mod tests {
         let mut scenario = scenario::load(yaml, "test.yaml", None).unwrap();
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
-        let house = House::start(scenario).await.unwrap();
-        let (device, keeper) = (house.devices().next().unwrap(), house.core.keeper.as_ref());
+        let state = OpenedState::open(&scenario).await.unwrap();
+        let core = HouseCore::start(scenario, state).await.unwrap();
+        let (device, keeper) = (&core.devices()[0].device, core.persister.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));
@@ -314,7 +315,8 @@ mod tests {
         }
         keeper.unwrap().restart(paused).await;
         assert!(is_written());
-        house.stop().await;
+        core.close().await;
+        core.persist_finally(true).await;
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

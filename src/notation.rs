@@ -1,0 +1,13 @@
+//! The notation that scenarios and rules share: scalars with a unit, and values with a short and a
+//! long form.
+//!
+//! These types stand below everything that has a written form of its own, because a fault's effects
+//! are written with them as well as the rest of a scenario.
+
+mod choice;
+mod duration;
+pub(crate) mod scalar;
+
+pub use self::choice::{Choice, OneOrMany};
+pub use self::duration::{DurationText, Seconds};
+pub(crate) use self::scalar::shortened;

@@ -1,0 +1,106 @@
+//! The kit for scalars with a form of their own.
+//!
+//! Such a scalar is parsed by `FromStr` from the text as it stands in the file, whatever type YAML
+//! gives it (an id that has digits only is a number in YAML). Its error text says what to write
+//! instead. Its schema carries `x-scalar`, by which the structural check finds the parser.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Visitor;
+use serde::{Deserializer, Serializer};
+
+/// Implements serde and `JsonSchema` for a type that is parsed by `FromStr` and written by `Display`.
+macro_rules! scalar {
+    ($type:ident, $name:literal, $description:literal, $schema:tt) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::notation::scalar::serialize_scalar(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::notation::scalar::deserialize_scalar(deserializer)
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let mut schema = schemars::json_schema!($schema);
+                schema.insert("description".into(), $description.into());
+                schema.insert("x-scalar".into(), $name.into());
+                schema
+            }
+        }
+    };
+}
+
+pub(crate) use scalar;
+
+/// Writes a whole number as a number and everything else as text.
+pub(crate) fn serialize_scalar<S: Serializer>(
+    value: &impl fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let text = value.to_string();
+    match text.parse::<u64>() {
+        // Only if the number is written the same way: `007` and `+7` are texts.
+        Ok(number) if number.to_string() == text => serializer.serialize_u64(number),
+        _ => serializer.serialize_str(&text),
+    }
+}
+
+/// Parses a scalar from any YAML or JSON scalar.
+pub(crate) fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = String>,
+{
+    deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
+}
+
+struct ScalarVisitor<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = String>> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a word or a number")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<T, E> {
+        self.visit_str(&flag.to_string())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+/// Returns text of a file for an error message: on one line, and at most 60 characters of it.
+pub(crate) fn shortened(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut short: String = text.chars().take(SHOWN).map(clean).collect();
+    if text.len() > short.len() && text.chars().nth(SHOWN).is_some() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,37 @@
+//! Errors of starting a house.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::action_client::TlsSetupError;
+use crate::peers::PeersError;
+use crate::state::StateError;
+
+/// An error that keeps a house from starting. No listener and no task is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener of the control plane or of a device cannot be bound.
+    #[error(
+        "{who} cannot listen on {address}: {source}; free the port, or give another (--any-port takes free ones)"
+    )]
+    Bind {
+        /// The owner of the listener.
+        who: String,
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A slave or an HTTP target cannot be built.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The TLS configuration of the actions cannot be built.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The control plane needs a token, and the system gives no random bytes.
+    #[error("no token for the control plane: {0}")]
+    Token(io::Error),
+}

@@ -1,0 +1,360 @@
+//! The core of a house: its devices, peers, clock, fault engine and journal, built from a scenario.
+//!
+//! [`HouseCore`] is all of a house but its control plane and its clock driver. The control plane
+//! operates on it; [`crate::house::House`] owns both.
+
+mod device_runtime;
+mod error;
+mod pairing;
+mod persistence;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+
+pub use self::device_runtime::DeviceRuntime;
+use self::device_runtime::{PersistedState, RuntimeParts};
+pub use self::error::StartError;
+use self::persistence::Persister;
+use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
+use crate::clock::{self, Clock, VirtualTime};
+use crate::device::{DeviceId, Resumed};
+use crate::fault::Engine;
+use crate::journal::Journal;
+use crate::limits;
+use crate::net::sockets::Port;
+use crate::peers::{PeerContext, Peers, PeersError};
+#[cfg(not(feature = "mdns"))]
+use crate::scenario::Mdns;
+use crate::scenario::Scenario;
+use crate::state::{self, Continuation, HouseState, StateDir, StateError};
+#[cfg(feature = "mdns")]
+use crate::surface::mdns;
+
+/// The devices of a house, the peers that their actions reach, and what they share: clock, fault
+/// engine and journal.
+///
+/// The control plane holds the core, and the core does not hold the control plane, so that dropping
+/// a house drops all of it.
+pub struct HouseCore {
+    scenario: Scenario,
+    clock: Clock,
+    engine: Arc<Engine>,
+    journal: Arc<Journal>,
+    devices: Vec<Arc<DeviceRuntime>>,
+    peers: Peers,
+    actions: ActionClient,
+    /// Writes the state directory. `None` if the house has none.
+    persister: Option<Persister>,
+    #[cfg(feature = "mdns")]
+    announcer: Arc<mdns::Announcer>,
+    /// The number of resets so far.
+    epoch: AtomicU64,
+    /// Held by a reset, so that there is one at a time.
+    reset_lock: Mutex<()>,
+    /// True once the house is stopping.
+    stopping: watch::Sender<bool>,
+}
+
+/// The state directory of a house, locked, and the state that was read from it.
+#[derive(Debug, Default)]
+pub struct OpenedState {
+    dir: Option<Arc<StateDir>>,
+    continuation: Continuation,
+}
+
+impl OpenedState {
+    /// Opens and reads the state directory of a scenario; empty if the scenario names none.
+    ///
+    /// # Errors
+    /// Returns a [`StateError`] if the directory cannot be used.
+    pub async fn open(scenario: &Scenario) -> Result<Self, StateError> {
+        let Some(root) = scenario.state_dir.clone() else { return Ok(Self::default()) };
+        let (scenario, dir) = (scenario.clone(), root.display().to_string());
+        let opened = tokio::task::spawn_blocking(move || {
+            let dir = StateDir::open(&root)?;
+            let continuation = dir.load(&scenario)?;
+            Ok(Self { dir: Some(Arc::new(dir)), continuation })
+        });
+        opened.await.unwrap_or_else(|error| {
+            Err(StateError::Io { dir, source: io::Error::other(error.to_string()) })
+        })
+    }
+}
+
+impl HouseCore {
+    /// Builds and starts a house without its control plane. When this returns, every listener is
+    /// bound and every rule of the scenario is in force.
+    ///
+    /// # Errors
+    /// Returns a [`StartError`]; nothing is left behind.
+    pub async fn start(scenario: Scenario, state: OpenedState) -> Result<Arc<Self>, StartError> {
+        let ports = bind_devices(&scenario)?;
+        let OpenedState { dir, continuation } = state;
+        let Continuation { start, at, devices: resumed } = continuation;
+        let start = start.or(scenario.start).unwrap_or_else(clock::real_time);
+        let clock = Clock::resume(start, scenario.speed, at);
+        if dir.is_some() {
+            // Until the first write, no client may see a later time than the one on disk.
+            clock.set_limit(at);
+        }
+        let journal = Arc::new(Journal::new(clock.clone()));
+        let rules = scenario.faults.clone();
+        let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
+        let engine = Arc::new(engine);
+        let peers = bind_peers(&scenario, &clock, &engine, &journal)?;
+        let actions = action_client(&scenario, &clock, &engine, &journal, &peers)?;
+        peers.start().await;
+        #[cfg(not(feature = "mdns"))]
+        if scenario.mdns == Mdns::Loopback {
+            tracing::warn!("this build announces nothing: it was made without the feature `mdns`");
+        }
+        #[cfg(feature = "mdns")]
+        let announcer = mdns::Announcer::new(scenario.mdns);
+        let parts = RuntimeParts {
+            seed: scenario.seed,
+            clock: &clock,
+            engine: &engine,
+            journal: &journal,
+            peers: &peers,
+            actions: &actions,
+            #[cfg(feature = "mdns")]
+            announcer: &announcer,
+        };
+        let devices = start_devices(&scenario, ports, dir.as_deref(), resumed, &parts).await?;
+        let mut core = Self {
+            devices,
+            persister: None,
+            epoch: AtomicU64::new(0),
+            reset_lock: Mutex::new(()),
+            stopping: watch::Sender::new(false),
+            scenario,
+            clock,
+            engine,
+            journal,
+            peers,
+            actions,
+            #[cfg(feature = "mdns")]
+            announcer,
+        };
+        if let Some(dir) = dir {
+            core.persister = Some(core.start_persister(dir, start, at).await);
+        }
+        Ok(Arc::new(core))
+    }
+
+    /// Persists the house from now on; the first write says that it is at `at`.
+    async fn start_persister(
+        &self,
+        dir: Arc<StateDir>,
+        start: Timestamp,
+        at: VirtualTime,
+    ) -> Persister {
+        let (seed, devices) = (self.scenario.seed, state::device_ids(&self.scenario));
+        let house = HouseState { seed, start, devices, at: at.as_nanos() };
+        let devices = self.devices.iter().map(|runtime| Arc::clone(&runtime.device));
+        Persister::start(dir, house, &self.clock, &self.journal, devices).await
+    }
+
+    /// The scenario that the house was built from.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The fault engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The devices, in the order of the scenario.
+    pub fn devices(&self) -> &[Arc<DeviceRuntime>] {
+        &self.devices
+    }
+
+    /// The slaves and HTTP targets.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Returns the number of resets so far.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Waits until every listener follows the rules of this generation of the engine or of a later
+    /// one.
+    pub async fn rules_applied(&self, generation: u64) {
+        self.peers.wait_applied(generation).await;
+        for runtime in &self.devices {
+            runtime.modbus.applied(generation).await;
+        }
+    }
+
+    /// Takes the house back to its start: listeners stay, connections drop, work in flight ends
+    /// without a trace, clock and counters begin anew.
+    ///
+    /// The caller must run this to completion: a house must not be left half reset.
+    pub async fn reset(self: Arc<Self>) {
+        let _one_at_a_time = self.reset_lock.lock().await;
+        // The surfaces first, then the client that carries out their calls. A client that connects
+        // meanwhile waits until the reset is done.
+        let mut paused = Vec::with_capacity(self.devices.len());
+        for runtime in &self.devices {
+            paused.push(runtime.pause().await);
+        }
+        self.actions.stop().await;
+        paused.extend(self.peers.stop().await);
+        // A movement of the clock may take long; a house that is stopping does not wait for it.
+        let mut stopping = self.stopping.subscribe();
+        let movement = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            movement = self.clock.lock_movement() => movement,
+        };
+        // Nothing is persisted until all of the house is at its start; SD cards are emptied.
+        let persistence = match &self.persister {
+            Some(persister) => Some((persister, persister.pause().await)),
+            None => None,
+        };
+        if persistence.is_some() {
+            self.clock.set_limit(VirtualTime::ZERO);
+        }
+        movement.reset(self.scenario.speed);
+        for runtime in &self.devices {
+            runtime.reset().await;
+        }
+        if let Some((persister, pause)) = persistence {
+            persister.restart(pause).await;
+        }
+        self.engine.replace(self.scenario.faults.clone());
+        self.journal.clear();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.peers.start().await;
+        for runtime in &self.devices {
+            runtime.begin();
+        }
+        drop(movement);
+    }
+
+    /// Makes a reset that waits for the clock give up, and returns once none is in progress. None
+    /// can begin while the returned guard lives.
+    pub async fn forbid_resets(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.stopping.send_replace(true);
+        self.reset_lock.lock().await
+    }
+
+    /// Closes every listener but that of the control plane, and returns when the ports are free.
+    pub async fn close(&self) {
+        close_devices(&self.devices).await;
+        self.actions.stop().await;
+        self.peers.close().await;
+        #[cfg(feature = "mdns")]
+        self.announcer.close().await;
+    }
+
+    /// Writes the state directory for the last time. `closed` tells that no client can call a device
+    /// any more.
+    pub async fn persist_finally(&self, closed: bool) {
+        let Some(persister) = &self.persister else { return };
+        // Half a reset must not be persisted.
+        let _no_reset = self.reset_lock.lock().await;
+        persister.close(closed).await;
+    }
+}
+
+/// Binds the port of each device's API.
+fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
+    let bind = |plan: &crate::scenario::DevicePlan| {
+        Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
+            let who = format!("device {}", plan.identity.id);
+            StartError::Bind { who, address: plan.http, source }
+        })
+    };
+    scenario.devices.iter().map(bind).collect()
+}
+
+/// Binds the slaves and targets; they are not served yet.
+fn bind_peers(
+    scenario: &Scenario,
+    clock: &Clock,
+    engine: &Arc<Engine>,
+    journal: &Arc<Journal>,
+) -> Result<Peers, PeersError> {
+    let context = PeerContext {
+        clock: clock.clone(),
+        engine: Arc::clone(engine),
+        journal: Arc::clone(journal),
+        seed: scenario.seed,
+    };
+    Peers::bind(&scenario.slaves, &scenario.http_targets, context)
+}
+
+/// Creates the client that sends the devices' actions to these peers.
+fn action_client(
+    scenario: &Scenario,
+    clock: &Clock,
+    engine: &Arc<Engine>,
+    journal: &Arc<Journal>,
+    peers: &Peers,
+) -> Result<ActionClient, TlsSetupError> {
+    ActionClient::new(ClientContext {
+        clock: clock.clone(),
+        engine: Arc::clone(engine),
+        journal: Arc::clone(journal),
+        peers: peers.peer_list().to_vec(),
+        policy: scenario.outbound,
+        brokers: scenario.mqtt_brokers.clone(),
+        connections: peers.connections().clone(),
+        roots: peers.roots().to_vec(),
+    })
+}
+
+/// Starts each device on its port, from its resumed state if there is one. If one cannot start,
+/// those that have started are closed again.
+async fn start_devices(
+    scenario: &Scenario,
+    ports: Vec<Port>,
+    dir: Option<&StateDir>,
+    mut resumed: HashMap<DeviceId, Resumed>,
+    parts: &RuntimeParts<'_>,
+) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
+    let mut started = Vec::with_capacity(ports.len());
+    for (plan, port) in scenario.devices.iter().zip(ports) {
+        let id = &plan.identity.id;
+        let persisted =
+            PersistedState { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
+        match DeviceRuntime::start(plan, persisted, port, parts) {
+            Ok(runtime) => started.push(runtime),
+            Err(error) => {
+                close_devices(&started).await;
+                parts.peers.close().await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(started)
+}
+
+async fn close_devices(devices: &[Arc<DeviceRuntime>]) {
+    let mut closing = JoinSet::new();
+    for runtime in devices {
+        let runtime = Arc::clone(runtime);
+        closing.spawn(async move { runtime.close().await });
+    }
+    while closing.join_next().await.is_some() {}
+}
