@@ -1,5 +1,5 @@
-//! What a call costs: the places for requests alone, and the whole device around them (rules asked,
-//! journal written, clock read) from the call to the final status.
+//! The cost of a call: of the queue alone, and of the whole device (rules, journal, clock), from the call
+//! to the final status.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -12,14 +12,14 @@ use jiff::Timestamp;
 use serde_json::json;
 use wwsim::clock::{Clock, Speed, VirtualTime};
 use wwsim::device::actions::{Capacity, Definition, Queue};
-use wwsim::device::{Device, Firmware, Identity, License, Setup};
+use wwsim::device::{Device, Identity, License, Setup};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
 use wwsim::limits;
 
 const CAPACITY: Capacity = Capacity { limit: limits::REQUESTS_IN_PROGRESS, all_or_nothing: false };
 
-/// Admission, start, end and status of one request, with so many others running all the while.
+/// Measures admission, start, end and status of one request while so many others run.
 fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue: admit, start, finish, status");
     for others in [0, 19] {
@@ -41,11 +41,11 @@ fn queue(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The same by way of the device, without rules, by the real clock and by one that stands still.
+/// Measures the same through the device, without rules, on a real and on a manual clock.
 fn device(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("device: call, start, finish, status");
     for (name, speed) in [("real clock", Speed::REAL), ("manual clock", Speed::Manual)] {
-        let device = healthy(speed);
+        let device = device_without_rules(speed);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let run = device.call("light_toggle").unwrap();
@@ -62,21 +62,17 @@ fn device(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn healthy(speed: Speed) -> Arc<Device> {
+fn device_without_rules(speed: Speed) -> Arc<Device> {
     let clock = Clock::new(Timestamp::UNIX_EPOCH, speed);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new()));
-    let identity = Identity {
-        id: "A842E39F8124".parse().unwrap(),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
+    let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
     let definition = Definition::parse_value(&json!({"actions": [
         {"id": "1", "requests": []},
         {"id": "light_toggle", "requests": [{"http": {"url": "http://lamp.local/toggle"}}]},
     ]}));
     let initial = Arc::new(definition.unwrap());
-    let setup = Setup { definition: Some(initial), ..Setup::of(identity) };
+    let setup = Setup { definition: Some(initial), ..Setup::new(identity) };
     Device::new(setup, clock, engine, journal)
 }
 

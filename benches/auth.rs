@@ -25,12 +25,9 @@ fn api(firmware: &str, protected: bool) -> Arc<Api> {
     let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
-    let identity = Identity {
-        id: "A842E39F8124".parse().unwrap(),
-        firmware: firmware.parse().unwrap(),
-        license: License::Plus,
-    };
-    let device = Device::new(Setup::of(identity), clock.clone(), Arc::clone(&engine), journal);
+    let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
+    let setup = Setup { firmware: firmware.parse().unwrap(), ..Setup::new(identity) };
+    let device = Device::new(setup, clock.clone(), Arc::clone(&engine), journal);
     let set: Result<(), Infallible> = device.configure(|config| {
         config.settings.system.protection = protected;
         PASSWORD.clone_into(&mut config.settings.system.password);

@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::config::RegisterMap;
-use wwsim::device::{self, Device, Firmware, Identity, License};
+use wwsim::device::{self, Device, Identity, License};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
 use wwsim::limits;
@@ -22,12 +22,8 @@ fn read(c: &mut Criterion) {
     let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(0, clock.clone(), Arc::clone(&journal), Vec::new()));
-    let identity = Identity {
-        id: "A842E39F8124".parse().expect("an id"),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
-    let device = Device::new(device::Setup::of(identity), clock.clone(), engine, journal);
+    let identity = Identity { id: "A842E39F8124".parse().expect("an id"), license: License::Plus };
+    let device = Device::new(device::Setup::new(identity), clock.clone(), engine, journal);
     let advanced = runtime.block_on(clock.advance(Duration::from_mins(1)));
     advanced.expect("nothing is under way");
     let (map, id) = (RegisterMap::factory(), &device.identity().id);

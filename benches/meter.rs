@@ -1,4 +1,4 @@
-//! What it costs to ask a meter.
+//! Readings of a meter, and snapshots of a device after short and long intervals.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use wwsim::clock::{Clock, Speed, VirtualTime};
-use wwsim::device::{Device, DeviceId, Firmware, Identity, License, Setup};
+use wwsim::device::{Device, DeviceId, Identity, License, Setup};
 use wwsim::fault::{Engine, Episodes, Fault, MeterEffect, Rule, Silence, Trigger};
 use wwsim::journal::Journal;
 use wwsim::meter::signal::plan::{LoadPlan, PvPlan, SignalPlan};
@@ -24,26 +24,26 @@ fn plan(kind: MeterKind) -> MeterPlan {
     MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
 }
 
-/// Every reading of a day one after another, as those who listen get them: no reading is made twice.
+/// Measures the readings of a day one after another, as subscribers get them: each is built once.
 fn readings(criterion: &mut Criterion) {
     let start: Timestamp = "2026-01-15T00:00:00+01:00".parse().unwrap();
     let episodes = Episodes::none();
     let listener = MeterListener { episodes: &episodes, key: None };
     for kind in MeterKind::ALL {
         let meter = Meter::new(&plan(kind), 7, "A842E39F8124", start);
-        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
+        let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
         let begin = VirtualTime::ZERO.after(Duration::from_hours(10));
         let end = VirtualTime::ZERO.after(Duration::from_hours(22));
-        meter.follow(&mut link, begin, listener);
-        let first = link;
+        meter.advance_to_inclusive(&mut cursor, begin, listener);
+        let first = cursor;
         criterion.bench_function(&format!("reading/{kind}"), |bencher| {
             bencher.iter(|| {
-                let next = meter.next_reading(&link, listener).unwrap_or(end);
+                let next = meter.next_reading(&cursor, listener).unwrap_or(end);
                 if next >= end {
-                    link = first;
+                    cursor = first;
                 }
-                meter.follow(&mut link, next.min(end), listener);
-                black_box(meter.observe(&link, listener))
+                meter.advance_to_inclusive(&mut cursor, next.min(end), listener);
+                black_box(meter.observe(&cursor, listener))
             });
         });
     }
@@ -53,8 +53,8 @@ fn device() -> (Clock, Arc<Device>) {
     device_with(Vec::new())
 }
 
-/// Windows of 10 s in which nothing gets through, by so many rules; `every` is how often that of the
-/// nth comes round, and `after` how much later than that of the one before it begins.
+/// Returns rules with windows of 10 s in which no telegram gets through. The windows of the nth rule
+/// recur after `every(n)`, and begin `after` later than those of the rule before.
 fn silences(rules: u32, every: impl Fn(u32) -> Duration, after: Duration) -> Vec<Rule> {
     let rule = |n: u32| Rule {
         id: n.to_string().into(),
@@ -73,17 +73,14 @@ fn device_with(rules: Vec<Rule>) -> (Clock, Arc<Device>) {
     let clock = Clock::new("2026-01-15T00:00:00+01:00".parse().unwrap(), Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), rules));
-    let identity = Identity {
-        id: "A842E39F8124".parse::<DeviceId>().unwrap(),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
-    let setup = Setup { meter: plan(MeterKind::Kamstrup), ..Setup::of(identity) };
+    let identity =
+        Identity { id: "A842E39F8124".parse::<DeviceId>().unwrap(), license: License::Plus };
+    let setup = Setup { meter: plan(MeterKind::Kamstrup), ..Setup::new(identity) };
     let device = Device::new(setup, clock.clone(), engine, journal);
     (clock, device)
 }
 
-/// A snapshot between two readings, as polls take it; and the first one after a year.
+/// Measures a snapshot between two readings, and the first snapshot after a year.
 fn snapshots(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (clock, device) = device();
@@ -116,8 +113,8 @@ fn snapshots(criterion: &mut Criterion) {
     }
 }
 
-/// A look with rules, 10 s after the one before.
-fn looks(criterion: &mut Criterion) {
+/// Measures a snapshot with rules, 10 s after the one before.
+fn snapshots_with_rules(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let minute = |_| Duration::from_mins(1);
     for rules in [1, 40] {
@@ -131,5 +128,5 @@ fn looks(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, readings, snapshots, looks);
+criterion_group!(benches, readings, snapshots, snapshots_with_rules);
 criterion_main!(benches);

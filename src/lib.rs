@@ -34,6 +34,7 @@ pub mod meter;
 pub mod device;
 pub mod scenario;
 pub mod state;
+pub mod services;
 pub mod surface;
 pub mod peers;
 pub mod action_client;

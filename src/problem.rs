@@ -11,7 +11,7 @@ pub struct Problem {
     pub path: String,
     /// The value that was found and what was expected.
     pub message: String,
-    /// What to write instead. `None` if the message says it already.
+    /// The value to write instead. `None` if the message contains it already.
     pub help: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Problem {
         Self::new("", message)
     }
 
-    /// Adds what to write instead.
+    /// Adds the value to write instead.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

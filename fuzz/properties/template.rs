@@ -65,7 +65,7 @@ fn plainly(text: &str, facts: &Facts<'_>) -> String {
 
 pub fn identity() -> Identity {
     let id = DeviceId::from_number(0xA842_E39F_8124);
-    Identity { id, firmware: Firmware::DEFAULT, license: License::Plus }
+    Identity { id, license: License::Plus }
 }
 
 /// All that is known of the device, which stands where devices do.

@@ -9,6 +9,8 @@ use tracing_subscriber::EnvFilter;
 use super::args::RunArguments;
 use super::load::{Unloadable, load};
 use super::{CliOutcome, print, ready};
+use crate::device::Device;
+use crate::device::actions::Action;
 use crate::house::{Addresses, House};
 use crate::limits;
 use crate::scenario::Scenario;
@@ -132,23 +134,15 @@ fn line(kind: &str, name: &str, address: &str) -> String {
     format!("  {kind:8} {name:16} {address}\n")
 }
 
-/// Three lines to try, with the first action of the first device, where it has any.
+/// Returns three commands to try. The first two are a call of the first device's first action and its
+/// statuses, if the device has an action that can be called.
 fn try_these(house: &House, addresses: &Addresses) -> String {
-    let (Some(device), Some(twin)) = (addresses.devices.first(), house.devices().next()) else {
+    let (Some(address), Some(device)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
-    let definition = twin.definition();
-    let action = definition.as_ref().and_then(|definition| definition.actions().first());
-    let url = &device.http;
-    let of_device = match action {
-        Some(action) => format!(
-            "curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
-             curl -s '{url}/api/v1/actions/status?id={id}'",
-            action = action.id,
-            id = twin.action_policy().first_status_id(),
-        ),
-        None => format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"),
-    };
+    let url = &address.http;
+    let of_device = call_to_try(device, url)
+        .unwrap_or_else(|| format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"));
     let token = addresses.token.as_ref();
     let authorization =
         token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
@@ -157,6 +151,21 @@ fn try_these(house: &House, addresses: &Addresses) -> String {
          Ctrl-C ends it.\n",
         control = addresses.control,
     )
+}
+
+/// Returns the commands that call the device's first action and show the statuses of its requests, by
+/// the ids that the call will get. `None` if no action can be called.
+fn call_to_try(device: &Device, url: &str) -> Option<String> {
+    let definition = device.definition()?;
+    let callable = |action: &&Action| action.enable && action.enabled().next().is_some();
+    let action = definition.actions().iter().find(callable)?;
+    let ids: Vec<String> = device.next_status_ids(action).map(|id| id.to_string()).collect();
+    Some(format!(
+        "curl -i -X POST '{url}/api/v1/actions/call?id={action}'\n  \
+         curl -s '{url}/api/v1/actions/status?id={ids}'",
+        action = action.id,
+        ids = ids.join(","),
+    ))
 }
 
 /// Logs to standard error, warnings and up where `WWSIM_LOG` says nothing else.

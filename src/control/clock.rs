@@ -59,7 +59,7 @@ pub(super) async fn change(
         }
         ClockChange { advance: None, jump: None, speed: Some(value) } => {
             let new_speed = speed(&value)?;
-            record(house, "speed", value.to_string());
+            record(house, "speed", new_speed.to_string());
             clock.set_speed(new_speed);
             clock.now()
         }

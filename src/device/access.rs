@@ -1,4 +1,4 @@
-//! Who gets in: how strictly Digest is read, and which pages may use the API
+//! The access policy: how strictly Digest is parsed, and which pages may use the API
 //! (`docs/device/access.md`).
 
 use std::fmt;
@@ -6,38 +6,38 @@ use std::str::FromStr;
 
 use crate::limits;
 
-/// What a scenario says about access; the password is a setting of the device.
+/// The access policy of a scenario. The password is not part of it: it is a setting of the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessPolicy {
-    /// How strictly Digest is read.
+    /// The strictness with which Digest is parsed.
     pub digest: DigestMode,
     /// The origins that may use the API from a browser, beside the device's own.
     pub origins: Vec<OriginPattern>,
 }
 
-/// How strictly Digest is read (ACCESS-11).
+/// The strictness with which Digest is parsed (ACCESS-11).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum DigestMode {
-    /// As real client libraries write it, too.
+    /// Accepts the deviations of real client libraries, too.
     #[default]
     Tolerant,
-    /// RFC 7616 with exactly what the challenge offered.
+    /// Accepts RFC 7616 alone, with exactly the values of the challenge.
     Strict,
 }
 
-/// Where a page comes from, as its browser says: `scheme://host[:port]`.
+/// The origin of a page, as its browser sends it: `scheme://host[:port]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// `http`, `https`, or what an app calls its own pages.
+    /// `http`, `https`, or the own scheme of an app.
     pub scheme: &'a str,
-    /// A name, an IPv4 address, or an IPv6 address in brackets; in any case.
+    /// A name, an IPv4 address, or an IPv6 address in brackets, in upper or lower case.
     pub host: &'a str,
-    /// Where it is not the scheme's own.
+    /// The port. `None` if it is the default of the scheme.
     pub port: Option<u16>,
 }
 
 impl<'a> Origin<'a> {
-    /// Reads an `Origin` header; `null` and all that is no origin are none.
+    /// Parses an `Origin` header. `None` if it is `null` or not an origin.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         let (scheme, host, port) = split(text)?;
@@ -48,14 +48,14 @@ impl<'a> Origin<'a> {
         Some(Self { scheme, host, port })
     }
 
-    /// The port, the scheme's own where none is given.
+    /// Returns the port, or the default of the scheme.
     #[must_use]
     pub fn effective_port(&self) -> Option<u16> {
         self.port.or_else(|| default_port(self.scheme))
     }
 }
 
-/// Origins that a scenario allows: one, one at any port, `null`, or all.
+/// A pattern of origins that a scenario allows: one, one at any port, `null`, or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OriginPattern {
     /// `*`: every page.
@@ -64,11 +64,11 @@ pub enum OriginPattern {
     Null,
     /// One scheme and host.
     Host {
-        /// In lower case.
+        /// The scheme, in lower case.
         scheme: String,
-        /// In lower case.
+        /// The host, in lower case.
         host: String,
-        /// Which of its ports.
+        /// The ports of the host.
         port: PortPattern,
     },
 }
@@ -78,12 +78,12 @@ pub enum OriginPattern {
 pub enum PortPattern {
     /// `:*`.
     Any,
-    /// The one given, or the scheme's own.
+    /// One port. `None` means the default of the scheme.
     One(Option<u16>),
 }
 
 impl OriginPattern {
-    /// Whether an `Origin` header is among these.
+    /// Returns whether an `Origin` header matches the pattern.
     #[must_use]
     pub fn matches(&self, header: &str) -> bool {
         match self {
@@ -109,22 +109,24 @@ impl PortPattern {
     }
 }
 
-impl FromStr for OriginPattern {
-    type Err = String;
+/// A text that is not an [`OriginPattern`], cut to the length of the longest origin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "origin `{0}`: expected scheme://host, with :port or :* where it has one, as \
+     http://localhost:5173"
+)]
+pub struct InvalidOrigin(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for OriginPattern {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         match text {
             "*" => return Ok(Self::Any),
             "null" => return Ok(Self::Null),
             _ => {}
         }
-        let wrong = || {
-            format!(
-                "origin `{}`: expected scheme://host, with :port or :* where it has one, as \
-                 http://localhost:5173",
-                text.chars().take(limits::ORIGIN_CHARS).collect::<String>()
-            )
-        };
+        let wrong = || InvalidOrigin(text.chars().take(limits::ORIGIN_CHARS).collect());
         let (scheme, host, port) = split(text).ok_or_else(wrong)?;
         let port = match port {
             None => PortPattern::One(None),
@@ -156,7 +158,7 @@ impl fmt::Display for OriginPattern {
     }
 }
 
-/// Scheme, host and the text of the port.
+/// Splits an origin into the scheme, the host and the text of the port. `None` if it is not an origin.
 fn split(text: &str) -> Option<(&str, &str, Option<&str>)> {
     if text.len() > limits::ORIGIN_CHARS {
         return None;
@@ -168,7 +170,7 @@ fn split(text: &str) -> Option<(&str, &str, Option<&str>)> {
     {
         return None;
     }
-    // The colons of an IPv6 address stand within its brackets.
+    // The colons of an IPv6 address are within its brackets.
     let end = rest.find(']').map_or(0, |bracket| bracket + 1);
     let (host, port) = match rest[end..].find(':') {
         Some(colon) => (&rest[..end + colon], Some(&rest[end + colon + 1..])),
@@ -187,7 +189,7 @@ fn is_host(host: &str) -> bool {
 }
 
 fn number(port: &str) -> Option<u16> {
-    // `u16` would read a sign, too.
+    // `u16` would accept a sign, too.
     port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok())?
 }
 

@@ -1,4 +1,4 @@
-//! What a device is built of, as far as a scenario says so: nothing of it is a setting.
+//! The hardware of a device, as a scenario describes it. No client can change it.
 
 use std::time::Duration;
 
@@ -8,40 +8,40 @@ use super::Firmware;
 use super::sd::CardPlan;
 use crate::rng::{Draws, RandomStream};
 
-/// The device as a thing.
+/// The hardware of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hardware {
-    /// How long it is gone for when it reboots, in virtual time.
+    /// The virtual time for which a reboot takes the device away.
     pub reboot_time: Duration,
-    /// `device.build`; none where it follows from the firmware.
+    /// `device.build`. `None` if it follows from the firmware.
     pub build: Option<String>,
-    /// When its licence was activated.
+    /// The time at which the licence was activated.
     pub activated: Timestamp,
-    /// The SD card in it; none where the slot is empty.
+    /// The SD card. `None` if the slot is empty.
     pub sd_card: Option<CardPlan>,
-    /// Which firmware the images that are uploaded are, by the first that fits.
+    /// The firmware images that may be uploaded. The first that matches an upload counts.
     pub images: Vec<FirmwareImage>,
-    /// Whether downloads drain the supercapacitor while the meter alone feeds the device.
+    /// True if downloads drain the supercapacitor while the meter alone feeds the device.
     pub power_model: bool,
 }
 
-/// A firmware image, by what is given of it.
+/// A firmware image, described by any of its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirmwareImage {
-    /// Its file's name, as the upload gives it.
+    /// The name of the file, as the upload gives it.
     pub name: Option<String>,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: Option<u64>,
-    /// Its MD5 sum.
+    /// The MD5 sum.
     pub md5: Option<[u8; 16]>,
-    /// The firmware that it is.
+    /// The firmware that the image contains.
     pub firmware: Firmware,
 }
 
 impl FirmwareImage {
-    /// Whether an upload is this image.
+    /// Returns whether an upload is this image.
     #[must_use]
-    pub fn fits(&self, name: &str, size: u64, md5: &[u8; 16]) -> bool {
+    pub fn matches(&self, name: &str, size: u64, md5: &[u8; 16]) -> bool {
         self.name.as_ref().is_none_or(|own| own == name)
             && self.size.is_none_or(|own| own == size)
             && self.md5.as_ref().is_none_or(|own| own == md5)
@@ -49,13 +49,14 @@ impl FirmwareImage {
 }
 
 impl Hardware {
-    /// [`Hardware::reboot_time`] where the scenario does not say (documented: 30 to 60 s on
-    /// hardware; a twin does not keep its users waiting).
+    /// The default of [`Hardware::reboot_time`]. Real hardware takes 30 to 60 s (documented); a
+    /// simulation need not make its users wait.
     pub const REBOOT_TIME: Duration = Duration::from_secs(3);
-    /// [`Hardware::activated`] where the scenario does not say: 2025-01-15T09:00:00Z.
+    /// The default of [`Hardware::activated`]: 2025-01-15T09:00:00Z.
     pub const ACTIVATED: Timestamp = Timestamp::constant(1_736_931_600, 0);
 
-    /// `device.build` of a firmware: seven and eight hexadecimal digits, as the vendor's sample has.
+    /// Returns `device.build` of a firmware: seven and eight hexadecimal digits, as in the vendor's
+    /// sample.
     #[must_use]
     pub fn build(&self, firmware: Firmware) -> String {
         self.build.clone().unwrap_or_else(|| {

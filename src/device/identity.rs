@@ -1,4 +1,4 @@
-//! Who a device is: its id, its firmware, its licence.
+//! The identity of a device: its id and its licence; and firmware versions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,25 +9,25 @@ use std::sync::Arc;
 pub struct DeviceId(Arc<str>);
 
 impl DeviceId {
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id as shared text, for journal entries.
+    /// Returns the id as shared text, for journal entries.
     #[must_use]
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
 
-    /// The id of a MAC address as a number; of more than 48 bits the lower ones.
+    /// Returns the id of a MAC address that is given as a number, of which the lower 48 bits count.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
         Self(format!("{:012X}", number & 0xFFFF_FFFF_FFFF).into())
     }
 
-    /// The id as the six bytes it stands for.
+    /// Returns the MAC address.
     #[must_use]
     pub fn bytes(&self) -> [u8; 6] {
         // An id is twelve hexadecimal digits by construction.
@@ -35,21 +35,26 @@ impl DeviceId {
         bytes
     }
 
-    /// The last six digits, which host names and mDNS names end in (ACCESS-3, DISCOVERY-2).
+    /// Returns the last six digits, which host names and mDNS names end in (ACCESS-3, DISCOVERY-2).
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[6..]
     }
 }
 
-impl FromStr for DeviceId {
-    type Err = String;
+/// A text that is not a [`DeviceId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("device id `{0}`: expected 12 hexadecimal digits, as A842E39F8124")]
+pub struct InvalidDeviceId(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for DeviceId {
+    type Err = InvalidDeviceId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDeviceId> {
         if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             Ok(Self(text.to_ascii_uppercase().into()))
         } else {
-            Err(format!("device id `{text}`: expected 12 hexadecimal digits, as A842E39F8124"))
+            Err(InvalidDeviceId(text.to_owned()))
         }
     }
 }
@@ -60,28 +65,33 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// A firmware version; what it can do follows from it (`docs/device/firmware.md`).
+/// A firmware version. Its features follow from it (`docs/device/firmware.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Firmware {
-    /// Major number.
+    /// The major number.
     pub major: u8,
-    /// Minor number.
+    /// The minor number.
     pub minor: u8,
-    /// Release number.
+    /// The release number.
     pub release: u8,
 }
 
 impl Firmware {
-    /// The firmware of a device where the scenario names none.
+    /// The firmware of a device if the scenario names none.
     pub const DEFAULT: Self = Self { major: 2, minor: 0, release: 2 };
 }
 
-impl FromStr for Firmware {
-    type Err = String;
+/// A text that is not a [`Firmware`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("firmware `{0}`: expected three numbers up to 255, as 2.0.2")]
+pub struct InvalidFirmware(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("firmware `{text}`: expected three numbers up to 255, as 2.0.2");
-        // `u8` would read a sign, too.
+impl FromStr for Firmware {
+    type Err = InvalidFirmware;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFirmware> {
+        let wrong = || InvalidFirmware(text.to_owned());
+        // `u8` would accept a sign, too.
         if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return Err(wrong());
         }
@@ -98,7 +108,7 @@ impl fmt::Display for Firmware {
     }
 }
 
-/// What the device is licensed for (`docs/device/access.md`).
+/// The licence of a device (`docs/device/access.md`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum License {
     /// No actions, no reports over the API.
@@ -106,16 +116,16 @@ pub enum License {
     /// Everything that the vendor documents.
     #[default]
     Plus,
-    /// As PLUS.
+    /// The same as PLUS.
     Pro,
 }
 
 impl License {
-    /// All of them, by the words of scenarios; the device prints them in upper case.
+    /// All licences, by their words in scenarios. The device prints the words in upper case.
     pub const NAMES: [(&'static str, Self); 3] =
         [("free", Self::Free), ("plus", Self::Plus), ("pro", Self::Pro)];
 
-    /// The word for it.
+    /// Returns the word for it in scenarios.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -126,19 +136,17 @@ impl License {
     }
 }
 
-/// Who a device is.
+/// The identity of a device. Nothing changes it, not even a factory reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its id.
+    /// The id.
     pub id: DeviceId,
-    /// Its firmware.
-    pub firmware: Firmware,
-    /// Its licence.
+    /// The licence.
     pub license: License,
 }
 
 impl Identity {
-    /// The model this is the twin of.
+    /// The model of the device.
     pub const MODEL: &'static str = "WW_Go_1.2";
 }
 
@@ -157,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn firmware_decides_by_number_not_by_text() {
+    fn firmware_versions_compare_by_number() {
         let firmware = |text: &str| text.parse::<Firmware>().unwrap();
         assert!(firmware("1.10.0") > firmware("1.9.0"));
         for wrong in ["", "2", "2.0", "2.0.2.1", "2.0.x", "2.0.256", "2..2", "+2.0.2", "2.0.2 "] {

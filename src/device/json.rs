@@ -1,7 +1,7 @@
-//! Single values of the JSON that clients send: what was read, or a message that says what was found
-//! and what was expected.
+//! Parsers of single JSON values from clients. Each returns the value, or a message that says what was
+//! found and what was expected.
 //!
-//! Values are read as HTTP-10 says, in every object of the API.
+//! Values are parsed as HTTP-10 says, in every object of the API.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, String> {
     value.as_object().ok_or_else(|| unexpected(value, "an object"))
 }
 
-/// A member that has to be there.
+/// Returns a member, or the message that it is missing.
 pub(crate) fn required<'a>(
     object: &'a Map<String, Value>,
     key: &str,
@@ -29,12 +29,12 @@ pub(crate) fn boolean(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| unexpected(value, "true or false"))
 }
 
-/// A text of any length: what it says is judged by whoever asks.
+/// Parses a text of any length. The caller validates its content.
 pub(crate) fn string(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| no_string(value))
 }
 
-/// What is said of a value that should be a text.
+/// Returns the message for a value that is not a text.
 pub(crate) fn no_string(value: &Value) -> String {
     unexpected(value, "a string")
 }
@@ -45,21 +45,21 @@ pub(crate) fn text(value: &Value, chars: RangeInclusive<usize>) -> Result<&str, 
     Ok(text)
 }
 
-/// Whether `text` has as many characters (Unicode scalar values) as its field may have.
+/// Checks the number of characters (Unicode scalar values) of a text.
 pub(crate) fn check_length(text: &str, chars: &RangeInclusive<usize>) -> Result<(), String> {
     in_length(text.chars().count(), "characters", chars)
 }
 
-/// Whether `text` has as many bytes of UTF-8 as its field may have.
+/// Checks the number of bytes of UTF-8 of a text.
 pub(crate) fn check_bytes(text: &str, bytes: &RangeInclusive<usize>) -> Result<(), String> {
     in_length(text.len(), "bytes", bytes)
 }
 
-fn in_length(count: usize, what: &str, range: &RangeInclusive<usize>) -> Result<(), String> {
+fn in_length(count: usize, unit: &str, range: &RangeInclusive<usize>) -> Result<(), String> {
     if range.contains(&count) {
         Ok(())
     } else {
-        Err(format!("{count} {what}: expected {} to {}", range.start(), range.end()))
+        Err(format!("{count} {unit}: expected {} to {}", range.start(), range.end()))
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, Str
         .ok_or_else(|| format!("`{}`: expected {}", shortened(typed), expected()))
 }
 
-/// A whole number; `5.0` is one.
+/// Parses a whole number; `5.0` is one.
 pub(crate) fn integer<T: Copy + Display + PartialOrd + TryFrom<i64>>(
     value: &Value,
     range: RangeInclusive<T>,
@@ -92,7 +92,8 @@ pub(crate) fn integer<T: Copy + Display + PartialOrd + TryFrom<i64>>(
         .ok_or_else(|| format!("{number}: expected {}", expected()))
 }
 
-/// The value of a number that is whole; none beyond what a field of the device can hold.
+/// Returns the value of a whole number. `None` if it is not whole, or larger than any field of the device
+/// can hold.
 pub(crate) fn whole(number: &serde_json::Number) -> Option<i64> {
     let integral = |number: f64| {
         let small = number.abs() <= f64::from(u32::MAX) && number.fract() == 0.0;
@@ -114,10 +115,10 @@ pub(crate) fn unexpected(value: &Value, expected: &str) -> String {
     format!("{kind}: expected {expected}")
 }
 
-/// A value as a message quotes it: its first 40 characters.
+/// Returns a value as a message quotes it: its first 40 characters.
 pub(crate) fn shortened(value: &str) -> String {
-    const SHOWN: usize = 40;
-    match value.char_indices().nth(SHOWN) {
+    const QUOTED_CHARS: usize = 40;
+    match value.char_indices().nth(QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.to_owned(),
     }

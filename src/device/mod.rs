@@ -1,13 +1,14 @@
-//! The device: who it is and what it does, without sockets, async or locks inside its rules.
+//! The device: its identity, its state and its behaviour.
 //!
-//! [`Device`] is the handle that surfaces hold: a short lock over pure state. Nobody awaits or
-//! encodes while holding it; what has to happen outside is returned as a value.
+//! `core` is pure: state, and transitions that take a command and return what changed. [`Device`], the
+//! handle that surfaces hold, is the core behind a short lock, with the clock, the journal and the fault
+//! rules. Nothing here waits for the clock; the services that do are above, in [`crate::services`].
 
 mod access;
 pub mod actions;
 mod civil;
 pub mod config;
-mod watermark;
+mod core;
 mod handle;
 mod hardware;
 mod identity;
@@ -17,25 +18,25 @@ pub mod plug;
 mod power;
 mod profile;
 pub mod registers;
-mod reception;
-mod saved;
 pub mod scalers;
 mod script;
 pub mod sd;
+mod setup;
 mod snapshot;
 pub mod template;
 pub mod variables;
 
-pub use self::access::{AccessPolicy, DigestMode, Origin, OriginPattern, PortPattern};
+pub use self::access::{
+    AccessPolicy, DigestMode, InvalidOrigin, Origin, OriginPattern, PortPattern,
+};
+pub use self::actions::{ActionPolicy, Admission, CallRefusal, CallRoute, Execution};
 pub use self::civil::CivilTime;
 pub use self::config::Config;
-pub use self::handle::{
-    ActionPolicy, Admission, CallRefused, CallRoute, Device, Execution, Run, Setup, Ticket, View,
-};
+pub use self::core::{DeviceDocument, ResumeError, ResumePoint};
+pub use self::handle::{Console, Device, Run, Ticket};
 pub use self::hardware::{FirmwareImage, Hardware};
-pub use self::identity::{DeviceId, Firmware, Identity, License};
+pub use self::identity::{DeviceId, Firmware, Identity, InvalidDeviceId, InvalidFirmware, License};
 pub use self::power::{Power, RebootCause};
 pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
-pub use self::reception::Readings;
-pub use self::saved::{Resumed, Saved};
-pub use self::snapshot::{Boot, BootId, Snapshot};
+pub use self::setup::Setup;
+pub use self::snapshot::{Boot, BootId, Snapshot, View};

@@ -1,61 +1,76 @@
 //! A device at one instant.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CivilTime, DeviceId, View, scalers};
+use super::network::Pairing;
+use super::{CivilTime, Config, DeviceId, Firmware, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
 use crate::rng::{Draws, RandomStream};
 
-/// What a device and its meter are at one instant. Whatever a surface shows, it takes from one of
-/// these, so that no two numbers of an answer come from different moments.
+/// The state of a device and its meter at one instant. A surface takes everything that it shows from one
+/// snapshot, so that all values of a reply belong to the same instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The instant.
     pub now: VirtualTime,
-    /// The same by the device's own clock.
+    /// The instant by the device's own clock.
     pub time: Timestamp,
     /// The device.
     pub view: View,
-    /// Its meter.
+    /// The meter.
     pub meter: Observation,
 }
 
-/// Decimal places of what was multiplied by a `conv_factor`, where the meter itself sends no more:
-/// watts and watt-hours (METER-1).
+/// The state of a device at one instant, without its meter. Cheap to copy.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The firmware that runs.
+    pub firmware: Firmware,
+    /// The current boot.
+    pub boot: Boot,
+    /// The WPS pairing in progress.
+    pub pairing: Option<Pairing>,
+}
+
+/// The decimal places of a value that was multiplied by `conv_factor`, if the meter sends no more: watts
+/// and watt-hours (METER-1).
 const CONVERTED_PLACES: u8 = 3;
 
 impl Snapshot {
-    /// The newest reading; none before the first one.
+    /// Returns the newest reading. `None` before the first one.
     #[must_use]
     pub fn reading(&self) -> Option<&Reading> {
         self.meter.reading.as_deref()
     }
 
-    /// A number of the newest reading as the device shows it, in the quantity's unit, with the user's
-    /// scalers and `conv_factor` in it; none where the meter does not send it (METER-1, METER-20).
+    /// Returns a value of the newest reading as the device shows it: in the quantity's unit, with the
+    /// user's scalers and `conv_factor` applied. `None` if the meter does not send it (METER-1, METER-20).
     #[must_use]
     pub fn value(&self, quantity: Quantity) -> Option<Decimal> {
         self.value_in(self.reading()?, quantity)
     }
 
-    /// The same of any reading.
+    /// Returns a value of any reading, as [`Snapshot::value`] does.
     #[must_use]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
         let value = reading.get(quantity)?.shift(scalers::shift(self, quantity));
         let factor = self.view.config.meter.conv_factor;
-        if !quantity.unit().converts() || factor == Decimal::ONE {
+        if !quantity.unit().has_conversion_factor() || factor == Decimal::ONE {
             return Some(value);
         }
         Some(value.multiply(factor, value.places().max(CONVERTED_PLACES)))
     }
 
-    /// Import less export of active power, kW: of a phase 1 to 3, or 0 for all of them; none where the
-    /// meter sends neither.
+    /// Returns the imported minus the exported active power in kW: of a phase 1 to 3, or of all phases for
+    /// 0. `None` if the meter sends neither.
     #[must_use]
     pub fn active_power(&self, phase: u8) -> Option<Decimal> {
         use Quantity::{
@@ -71,7 +86,7 @@ impl Snapshot {
         })
     }
 
-    /// Import less export of reactive power, kvar, as [`Snapshot::active_power`].
+    /// Returns the imported minus the exported reactive power in kvar, as [`Snapshot::active_power`] does.
     #[must_use]
     pub fn reactive_power(&self, phase: u8) -> Option<Decimal> {
         use Quantity::{
@@ -88,7 +103,8 @@ impl Snapshot {
         })
     }
 
-    /// The current of a phase 1 to 3, A: negative while the phase exports.
+    /// Returns the current of a phase 1 to 3 in A, negative while the phase exports. `None` if the meter does
+    /// not send it.
     #[must_use]
     pub fn signed_current(&self, phase: u8) -> Option<Decimal> {
         let current = self.value(match phase {
@@ -110,33 +126,33 @@ impl Snapshot {
         }
     }
 
-    /// How long the device has been up.
+    /// Returns the time since the boot.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.now.since(self.view.boot.at)
     }
 
-    /// The time by the device's clock.
+    /// Returns the time by the device's clock.
     #[must_use]
     pub fn system_time(&self) -> CivilTime {
         CivilTime::of(self.time)
     }
 
-    /// The time of the newest reading by the meter's clock, as the device corrects it; none before
-    /// the first one.
+    /// Returns the time of the newest reading by the meter's clock, as the device corrects it. `None`
+    /// before the first one.
     #[must_use]
     pub fn meter_time(&self) -> Option<CivilTime> {
         self.reading().map(|reading| self.meter_time_of(reading))
     }
 
-    /// The same of any reading: `time_offset` seconds are added, or the device's own time stands for
-    /// the meter's where `sync_time_offset_with_ntp` keeps the two together (METER-2).
+    /// Returns the time of any reading, as [`Snapshot::meter_time`] does: `time_offset` seconds are added,
+    /// or, with `sync_time_offset_with_ntp`, it is the time by the device's own clock (METER-2).
     #[must_use]
     pub fn meter_time_of(&self, reading: &Reading) -> CivilTime {
         let settings = &self.view.config.meter;
         CivilTime::of(if settings.sync_time_offset_with_ntp {
-            let ago = SignedDuration::try_from(self.now.since(reading.at)).unwrap_or_default();
-            self.time.checked_sub(ago).unwrap_or(self.time)
+            let age = SignedDuration::try_from(self.now.since(reading.at)).unwrap_or_default();
+            self.time.checked_sub(age).unwrap_or(self.time)
         } else {
             let offset = SignedDuration::from_secs(settings.time_offset.into());
             reading.meter_time.checked_add(offset).unwrap_or(reading.meter_time)
@@ -144,29 +160,29 @@ impl Snapshot {
     }
 }
 
-/// A start of the device.
+/// A boot of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Boot {
-    /// When it came up.
+    /// The time of the boot.
     pub at: VirtualTime,
-    /// Its id, new with each start.
+    /// The id, which is new with each boot.
     pub id: BootId,
-    /// Counts the starts from 0.
+    /// The number of earlier boots.
     pub ordinal: u64,
 }
 
-/// The id of a start: eight hexadecimal digits (`system.boot_id`).
+/// The id of a boot: eight hexadecimal digits (`system.boot_id`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BootId(u32);
 
 impl Boot {
-    /// The start of a house.
+    /// Returns the boot at the start of the house.
     #[must_use]
     pub fn first(device: &DeviceId, seed: u64) -> Self {
         Self::new(device, seed, 0, VirtualTime::ZERO)
     }
 
-    /// The `ordinal`-th start, at `at`.
+    /// Returns the boot with this ordinal at `at`.
     #[must_use]
     pub fn new(device: &DeviceId, seed: u64, ordinal: u64, at: VirtualTime) -> Self {
         let stream =
@@ -185,10 +201,7 @@ impl fmt::Display for BootId {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::device::{Config, Firmware};
     use crate::meter::MeterStatus;
 
     fn snapshot(set: impl FnOnce(&mut Config)) -> Snapshot {
@@ -235,13 +248,13 @@ mod tests {
         }
     }
 
-    fn shown(value: Option<Decimal>) -> String {
+    fn text(value: Option<Decimal>) -> String {
         value.map_or("none".to_owned(), |value| value.to_string())
     }
 
     // Ruling: METER-1.
     #[test]
-    fn the_factor_is_in_power_energy_and_current_alone() {
+    fn the_factor_applies_to_power_energy_and_current_alone() {
         let factor = |factor| snapshot(|config| config.meter.conv_factor = factor);
         for (snapshot, expected) in [
             (factor(Decimal::new(10, 1)), ["75.133", "0.015", "0.26", "234.01", "0.98"]),
@@ -255,7 +268,7 @@ mod tests {
                 Quantity::VoltageL1,
                 Quantity::PowerFactor,
             ]
-            .map(|quantity| shown(snapshot.value(quantity)));
+            .map(|quantity| text(snapshot.value(quantity)));
             assert_eq!(values, expected);
         }
         assert_eq!(factor(Decimal::ONE).value(Quantity::ReactiveImportEnergy), None);
@@ -263,18 +276,18 @@ mod tests {
 
     // Ruling: METER-3.
     #[test]
-    fn signs_tell_import_from_export() {
+    fn import_is_positive_and_export_negative() {
         let snapshot = snapshot(|_| {});
-        let power = [0, 1, 2, 3, 4].map(|phase| shown(snapshot.active_power(phase)));
+        let power = [0, 1, 2, 3, 4].map(|phase| text(snapshot.active_power(phase)));
         assert_eq!(power, ["-0.015", "0.036", "-0.051", "none", "none"]);
-        let current = [0, 1, 2, 3].map(|phase| shown(snapshot.signed_current(phase)));
+        let current = [0, 1, 2, 3].map(|phase| text(snapshot.signed_current(phase)));
         assert_eq!(current, ["none", "0.26", "-0.26", "0.07"]);
         assert_eq!(snapshot.reactive_power(0), None);
     }
 
     // Ruling: METER-2.
     #[test]
-    fn the_meters_time_can_be_corrected() {
+    fn the_time_of_the_meter_can_be_corrected() {
         let time = |snapshot: &Snapshot| snapshot.meter_time().unwrap().date_time().to_string();
         assert_eq!(time(&snapshot(|_| {})), "2026-01-15T18:00:43Z");
         let earlier = snapshot(|config| config.meter.time_offset = -43);

@@ -1,21 +1,22 @@
-//! One gateway of the house: the device, its API on a socket, and what it does by itself.
+//! The runtime of a device: the device with its servers, its clients and its services.
 
-use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{StartError, pairing};
+use super::StartError;
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{Device, Power, Resumed, Setup};
+use crate::device::{Device, Power, ResumePoint, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::net::sockets::Port;
 use crate::peers::Peers;
 use crate::scenario::DevicePlan;
+use crate::services::{end_pairings, log_to_sd, start_script};
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
 #[cfg(feature = "mqtt")]
@@ -23,7 +24,7 @@ use crate::surface::mqtt;
 use crate::surface::{http, modbus};
 use crate::tasks::Tasks;
 
-/// What gateways are built from.
+/// The parts of a house that its devices run with.
 pub(super) struct RuntimeParts<'a> {
     pub seed: u64,
     pub clock: &'a Clock,
@@ -35,16 +36,16 @@ pub(super) struct RuntimeParts<'a> {
     pub announcer: &'a Arc<mdns::Announcer>,
 }
 
-/// What of a device outlives the process.
+/// The part of a device that outlived an earlier process.
 #[derive(Default)]
 pub(super) struct PersistedState {
-    /// Where it goes on from.
-    pub resumed: Option<Resumed>,
-    /// The directory that is its SD card.
+    /// The point to resume from. `None` if the device starts for the first time.
+    pub resumed: Option<ResumePoint>,
+    /// The directory that holds the files of the SD card. `None` if they are in memory.
     pub sd_dir: Option<PathBuf>,
 }
 
-/// A device with its surfaces.
+/// A device with its servers, clients and services.
 pub struct DeviceRuntime {
     pub device: Arc<Device>,
     pub http: http::ApiServer,
@@ -55,29 +56,34 @@ pub struct DeviceRuntime {
     announcer: Arc<mdns::Announcer>,
     clock: Clock,
     runner: Arc<Runner>,
-    /// What the device does beside answering its API. Each task follows [`Device::changes`]: it
-    /// looks at the newest state after each, and acts on that alone.
+    /// The tasks that run while the device is up, beside its API. Each follows [`Device::changes`]: it
+    /// looks at the newest state after each change, and acts on that alone.
     services: Tasks,
     supervision: Mutex<Option<Supervision>>,
 }
 
-/// The task that takes the surfaces of a device away while it reboots. It holds its gateway only
-/// while it acts, and it is not aborted but told to end: what it has begun, it ends.
+/// The task that closes the servers of a device while it reboots. It holds the runtime only while it
+/// acts. It is not aborted but halted, so that it completes a step that it has begun.
 struct Supervision {
-    /// Ends the task, as does its being dropped.
+    /// Halts the task, as does the drop of this sender.
     halt: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl DeviceRuntime {
+    /// Creates the device and starts everything that belongs to it.
     pub(super) fn start(
         plan: &DevicePlan,
-        kept: PersistedState,
+        persisted: PersistedState,
         port: Port,
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let device = Device::new(
-            Setup { resumed: kept.resumed, sd_dir: kept.sd_dir, ..plan.setup(parts.seed) },
+            Setup {
+                resumed: persisted.resumed,
+                sd_dir: persisted.sd_dir,
+                ..plan.setup(parts.seed)
+            },
             parts.clock.clone(),
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
@@ -92,7 +98,7 @@ impl DeviceRuntime {
             journal: Arc::clone(parts.journal),
             dial: parts.actions.dialer(),
         });
-        let gateway = Arc::new(Self {
+        let runtime = Arc::new(Self {
             device,
             http,
             #[cfg(feature = "mqtt")]
@@ -105,13 +111,13 @@ impl DeviceRuntime {
             services: Tasks::default(),
             supervision: Mutex::default(),
         });
-        gateway.begin();
-        Ok(gateway)
+        runtime.begin();
+        Ok(runtime)
     }
 
-    /// Starts what the device does by itself, and what follows its reboots.
+    /// Starts the services, and the supervision that follows reboots.
     pub(super) fn begin(self: &Arc<Self>) {
-        // One that went on in the middle of a reboot starts them when it comes up.
+        // A device that resumed in the middle of a reboot starts its services at the end of it.
         if self.device.power() == Power::Up {
             self.start_services();
         }
@@ -122,49 +128,48 @@ impl DeviceRuntime {
         *self.supervision.lock() = Some(Supervision { halt, task });
     }
 
-    /// Starts what the device does by itself; the API is served all along. A device that only
-    /// records does nothing else.
+    /// Starts the services. A device that only records has no service but the SD log.
     fn start_services(&self) {
-        self.service(Arc::clone(&self.device).log_to_sd());
+        self.spawn_service(log_to_sd(Arc::clone(&self.device)));
         if self.device.is_offline() {
             return;
         }
         self.modbus.start(&self.services);
         #[cfg(feature = "mdns")]
-        self.service(Arc::clone(&self.announcer).follow(
+        self.spawn_service(Arc::clone(&self.announcer).follow(
             Arc::clone(&self.device),
             self.http.address(),
             self.modbus.place(),
         ));
         #[cfg(feature = "mqtt")]
-        self.service(Arc::clone(&self.mqtt).run());
-        self.service(Arc::clone(&self.device).run_script_after_boot());
-        self.service(pairing::follow(Arc::clone(&self.device), self.clock.clone()));
+        self.spawn_service(Arc::clone(&self.mqtt).run());
+        self.spawn_service(start_script(Arc::clone(&self.device)));
+        self.spawn_service(end_pairings(Arc::clone(&self.device), self.clock.clone()));
     }
 
-    fn service(&self, service: impl Future<Output = ()> + Send + 'static) {
+    fn spawn_service(&self, service: impl Future<Output = ()> + Send + 'static) {
         self.services.spawn(self.clock.activity().track(service));
     }
 
-    /// Ends what the device does by itself, and returns when all of it is gone.
+    /// Ends the services, and returns when all of them are gone.
     async fn stop_services(&self) {
         self.services.abort_all().await;
         self.modbus.drop_connections().await;
     }
 
-    /// Ends what the device does by itself and drops its connections, and returns when all of it is
-    /// gone; whoever connects waits until the returned value is dropped. [`DeviceRuntime::reset`] and
-    /// [`DeviceRuntime::begin`] go on from there.
+    /// Ends the services, drops the connections, and returns when all of them are gone. A client that
+    /// connects waits until the returned value is dropped. [`DeviceRuntime::reset`] and
+    /// [`DeviceRuntime::begin`] are to follow.
     pub(super) async fn pause(&self) -> http::ListenerPause {
         self.end_supervision().await;
         let paused = self.http.pause().await;
         self.stop_services().await;
-        // It may have been down.
+        // The device may have been down.
         self.open();
         paused
     }
 
-    /// Takes the device back to how it came up, its SD card among it, and its API with it.
+    /// Returns the device, its SD card and its API to the state of the first start.
     pub(super) async fn reset(&self) {
         if let Some(card) = self.device.sd()
             && let Err(error) = card.reset().await
@@ -183,29 +188,29 @@ impl DeviceRuntime {
         let supervision = self.supervision.lock().take();
         if let Some(Supervision { halt, task }) = supervision {
             halt.send_replace(true);
-            // What a panic had to say, the panic hook has said.
+            // A panic was reported by the panic hook.
             let _ = task.await;
         }
     }
 
-    /// Takes all of it away, as power does when it fails.
+    /// Closes and ends everything, as a power failure does.
     async fn go_down(&self) {
-        // What is ended gives no wake of ours: without this the house would look at rest meanwhile.
-        let _motion = self.clock.activity().enter();
+        // The tasks that end here wake no task of ours, so without this the house would look quiescent.
+        let _activity = self.clock.activity().enter();
         self.http.shut().await;
         self.stop_services().await;
         self.modbus.shut().await;
         self.runner.abort(&self.device.identity().id).await;
     }
 
-    /// Brings all of it back.
+    /// Ends the reboot and opens everything again.
     fn come_up(&self) {
-        self.device.come_up();
+        self.device.finish_reboot();
         self.start_services();
         self.open();
     }
 
-    /// Takes connections, where the device has a network.
+    /// Opens the API, if the device has a network.
     fn open(&self) {
         if !self.device.is_offline()
             && let Err(error) = self.http.open()
@@ -215,7 +220,7 @@ impl DeviceRuntime {
         }
     }
 
-    /// Ends all of it, and returns when its ports are free.
+    /// Ends everything, and returns when the ports are free.
     pub(super) async fn close(&self) {
         self.end_supervision().await;
         self.http.close().await;
@@ -224,7 +229,7 @@ impl DeviceRuntime {
     }
 }
 
-/// The device's Modbus server, bound where the plan says.
+/// Binds the device's Modbus server to the address of the plan.
 fn modbus_server(
     plan: &DevicePlan,
     device: &Arc<Device>,
@@ -237,7 +242,7 @@ fn modbus_server(
         journal: Arc::clone(parts.journal),
         links: parts.peers.connections().clone(),
     };
-    // What a scenario says of the port stands for what it says of the address.
+    // A port in the settings of the scenario refers to the address that the scenario listens on.
     let first_port = plan.config.settings.services.modbus.port;
     modbus::DeviceModbusServer::bind(&plan.modbus, first_port, server).map_err(|source| {
         StartError::Bind {
@@ -248,7 +253,7 @@ fn modbus_server(
     })
 }
 
-/// The device's API on its port, shut where the device is not to be reached.
+/// Starts the device's API on its port; closed if the device cannot be reached.
 fn http_server(
     plan: &DevicePlan,
     device: &Arc<Device>,
@@ -272,9 +277,9 @@ fn http_server(
     })
 }
 
-/// Follows the reboots of a device until it is told to end.
+/// Follows the reboots of a device until it is halted.
 async fn supervise(
-    gateway: Weak<DeviceRuntime>,
+    runtime: Weak<DeviceRuntime>,
     device: Arc<Device>,
     clock: Clock,
     mut halted: watch::Receiver<bool>,
@@ -283,27 +288,31 @@ async fn supervise(
     loop {
         changes.borrow_and_update();
         if let Power::Down { until } = device.power() {
-            let Some(gateway) = gateway.upgrade() else { return };
-            gateway.go_down().await;
-            drop(gateway);
-            if !passes(&clock, until, &mut halted).await {
+            let Some(up) = runtime.upgrade() else { return };
+            up.go_down().await;
+            drop(up);
+            if !sleep_until(&clock, until, &mut halted).await {
                 return;
             }
         } else {
             tokio::select! {
                 biased;
                 _ = halted.changed() => return,
-                seen = changes.changed() => if seen.is_err() { return },
+                result = changes.changed() => if result.is_err() { return },
             }
             continue;
         }
-        let Some(gateway) = gateway.upgrade() else { return };
-        gateway.come_up();
+        let Some(down) = runtime.upgrade() else { return };
+        down.come_up();
     }
 }
 
-/// Waits for a moment; false where the wait was broken off.
-async fn passes(clock: &Clock, until: VirtualTime, halted: &mut watch::Receiver<bool>) -> bool {
+/// Waits until `until`. Returns false if the wait was halted.
+async fn sleep_until(
+    clock: &Clock,
+    until: VirtualTime,
+    halted: &mut watch::Receiver<bool>,
+) -> bool {
     tokio::select! {
         biased;
         _ = halted.changed() => false,

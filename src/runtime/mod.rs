@@ -5,7 +5,6 @@
 
 mod device_runtime;
 mod error;
-mod pairing;
 mod persistence;
 
 use std::collections::HashMap;
@@ -23,10 +22,9 @@ pub use self::error::StartError;
 use self::persistence::Persister;
 use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
-use crate::device::{DeviceId, Resumed};
+use crate::device::{DeviceId, ResumePoint};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::limits;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
 #[cfg(not(feature = "mdns"))]
@@ -239,7 +237,7 @@ impl HouseCore {
             runtime.reset().await;
         }
         if let Some((persister, pause)) = persistence {
-            persister.restart(pause).await;
+            persister.resume(pause).await;
         }
         self.engine.replace(self.scenario.faults.clone());
         self.journal.clear();
@@ -280,7 +278,7 @@ impl HouseCore {
 /// Binds the port of each device's API.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
-        Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
+        Port::bind(plan.http, crate::net::http::BACKLOG).map_err(|source| {
             let who = format!("device {}", plan.identity.id);
             StartError::Bind { who, address: plan.http, source }
         })
@@ -330,7 +328,7 @@ async fn start_devices(
     scenario: &Scenario,
     ports: Vec<Port>,
     dir: Option<&StateDir>,
-    mut resumed: HashMap<DeviceId, Resumed>,
+    mut resumed: HashMap<DeviceId, ResumePoint>,
     parts: &RuntimeParts<'_>,
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(ports.len());

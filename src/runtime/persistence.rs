@@ -1,18 +1,21 @@
-//! Keeps a house's state directory up to date.
+//! Persistence: keeps the state directory of a house up to date.
 //!
-//! Each device has a task that writes it down after every change, always as it is then, so that ten
-//! changes during a write are one more write. Another one writes the time down again and again, a
-//! little ahead, and the clock gets no further than what is written: what a house has shown stays in
-//! its past, however it ends. All of them work on threads that may block, and hold a motion
-//! meanwhile: a movement of the clock returns when what it brought about is on disk.
+//! Each device has a task that writes its document after every change. The document is always the
+//! newest one, so ten changes during a write lead to one more write. Another task writes the time at
+//! short intervals, a little ahead, and the clock stops at the written time. So the time of a house that
+//! resumes is never earlier than a time that it has shown, even after it was killed. The writes run on
+//! threads that may block, and count as activity: a movement of the clock returns when its effects are
+//! on disk.
 
-use parking_lot::Mutex as Locked;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
+use parking_lot::Mutex;
+use tokio::sync::{
+    Mutex as AsyncMutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch,
+};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::clock::{Clock, Speed, VirtualTime};
@@ -20,38 +23,38 @@ use crate::device::Device;
 use crate::journal::{Event, Journal};
 use crate::state::{HouseState, StateDir};
 
-/// How often the time is written down, in real time.
-const EVERY: Duration = Duration::from_millis(250);
-/// How much real time ahead, in seconds: so much later a house goes on that was killed. The next
-/// write is to come before that time has passed; where it does not, the clock waits for it.
-const AHEAD: f64 = 1.0;
-/// Devices written at once.
+/// The interval between two writes of the time, in real time.
+const TIME_INTERVAL: Duration = Duration::from_millis(250);
+/// The real time by which the written time is ahead, in seconds. A house that was killed resumes so much
+/// later. If the next write takes longer than that, the clock waits for it.
+const TIME_AHEAD: f64 = 1.0;
+/// The number of devices that are written at the same time.
 const WRITERS: u32 = 4;
 
-/// Keeps a house until this is closed or dropped.
+/// The persister of a house, which works until it is closed or dropped.
 pub(super) struct Persister {
-    keeping: Arc<PersisterShared>,
+    shared: Arc<PersisterShared>,
     halt: watch::Sender<bool>,
-    tasks: Locked<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the tasks of a keeper share.
+/// The state that the tasks of a persister share.
 struct PersisterShared {
     dir: Arc<StateDir>,
     clock: Clock,
     journal: Arc<Journal>,
     devices: Vec<PersistedDevice>,
-    /// Locked until a write has ended, also where nobody waits for that any more.
-    house: Arc<Mutex<WrittenHouse>>,
+    /// Locked until a write has ended, even if its caller does not wait for it any more.
+    house: Arc<AsyncMutex<WrittenHouse>>,
     writers: Arc<Semaphore>,
 }
 
-/// Nothing is written down while this lives. Where it is dropped without [`Persister::restart`], what it
-/// was for was broken off halfway, and nothing is written any more.
+/// A pause of the persister: nothing is written while it exists. A pause that is dropped without
+/// [`Persister::resume`] belongs to a reset that was interrupted halfway; nothing is written after it.
 pub(super) struct PersistencePause {
     house: Option<OwnedMutexGuard<WrittenHouse>>,
     writers: Arc<Semaphore>,
-    /// All there are.
+    /// The permits of all writers.
     _permits: Option<OwnedSemaphorePermit>,
 }
 
@@ -63,25 +66,25 @@ impl Drop for PersistencePause {
     }
 }
 
-/// The house, and what was written of it.
+/// The document of the house, and its state on disk.
 struct WrittenHouse {
     house: HouseState,
-    /// The time that was written last; none where nothing was, or the last write failed.
-    at: Option<u64>,
+    /// The time on disk. `None` if nothing was written, or if the last write failed.
+    written_at: Option<u64>,
     failing: bool,
 }
 
-/// A device as it is written.
+/// A device, and the state of its document on disk.
 struct PersistedDevice {
     device: Arc<Device>,
     failing: AtomicBool,
-    /// Wakes its task to try once more.
-    again: Notify,
+    /// Wakes the task of the device to try again after a failure.
+    retry: Notify,
 }
 
 impl Persister {
-    /// Keeps these devices from now on; `house` is written before this returns, and the clock, which
-    /// is to be held at its time, goes on.
+    /// Starts to persist these devices. `house` is written before this returns, and the clock, which the
+    /// caller holds at the time of `house`, moves again.
     pub(super) async fn start(
         dir: Arc<StateDir>,
         house: HouseState,
@@ -89,188 +92,201 @@ impl Persister {
         journal: &Arc<Journal>,
         devices: impl Iterator<Item = Arc<Device>>,
     ) -> Self {
-        let kept = |device: Arc<Device>| {
+        let persisted = |device: Arc<Device>| {
             device.set_persisted(Some(0));
-            PersistedDevice { device, failing: AtomicBool::new(false), again: Notify::new() }
+            PersistedDevice { device, failing: AtomicBool::new(false), retry: Notify::new() }
         };
-        let keeping = Arc::new(PersisterShared {
+        let shared = Arc::new(PersisterShared {
             dir,
             clock: clock.clone(),
             journal: Arc::clone(journal),
-            devices: devices.map(kept).collect(),
-            house: Arc::new(Mutex::new(WrittenHouse { house, at: None, failing: false })),
+            devices: devices.map(persisted).collect(),
+            house: Arc::new(AsyncMutex::new(WrittenHouse {
+                house,
+                written_at: None,
+                failing: false,
+            })),
             writers: Arc::new(Semaphore::new(WRITERS as usize)),
         });
-        let (house, from) = (keeping.locked().await, clock.now());
-        keeping.keep_house(house, from).await;
+        let house = shared.lock_house().await;
+        shared.allow_time_from(house, clock.now()).await;
         let (halt, halted) = watch::channel(false);
-        let mut tasks = vec![tokio::spawn(Arc::clone(&keeping).watch_time(halted.clone()))];
-        for index in 0..keeping.devices.len() {
-            let follow = Arc::clone(&keeping).follow(index, halted.clone());
-            tasks.push(tokio::spawn(clock.activity().track(follow)));
+        let mut tasks = vec![tokio::spawn(Arc::clone(&shared).persist_time(halted.clone()))];
+        for index in 0..shared.devices.len() {
+            let persist = Arc::clone(&shared).persist_device(index, halted.clone());
+            tasks.push(tokio::spawn(clock.activity().track(persist)));
         }
-        let weak = Arc::downgrade(&keeping);
+        let weak = Arc::downgrade(&shared);
         clock.set_movement_hook(Box::new(move |to| {
-            let keeping = weak.upgrade();
+            let shared = weak.upgrade();
             Box::pin(async move {
-                if let Some(keeping) = keeping {
-                    let house = keeping.locked().await;
-                    keeping.keep_house(house, to).await;
+                if let Some(shared) = shared {
+                    let house = shared.lock_house().await;
+                    shared.allow_time_from(house, to).await;
                 }
             })
         }));
-        Self { keeping, halt, tasks: Locked::new(tasks) }
+        Self { shared, halt, tasks: Mutex::new(tasks) }
     }
 
-    /// Writes nothing down until [`Persister::restart`] is given what this returns. No movement of the
-    /// clock may be under way: it would wait for what is not written.
+    /// Writes nothing until the returned pause is given to [`Persister::resume`]. No movement of the clock
+    /// may be in progress: it would wait for a write.
     pub(super) async fn pause(&self) -> PersistencePause {
-        let PersisterShared { house, writers, .. } = &*self.keeping;
+        let PersisterShared { house, writers, .. } = &*self.shared;
         let house = Some(Arc::clone(house).lock_owned().await);
         let permits = Arc::clone(writers).acquire_many_owned(WRITERS).await.ok();
         PersistencePause { house, writers: Arc::clone(writers), _permits: permits }
     }
 
-    /// Writes down that time begins anew, and returns when each device is on disk as it is now.
-    pub(super) async fn restart(&self, mut paused: PersistencePause) {
+    /// Ends a pause: writes the current time, which may be earlier than before the pause, and returns
+    /// when the current state of each device is on disk.
+    pub(super) async fn resume(&self, mut paused: PersistencePause) {
         if let Some(house) = paused.house.take() {
-            self.keeping.keep_house(house, self.keeping.clock.now()).await;
+            self.shared.allow_time_from(house, self.shared.clock.now()).await;
         }
         drop(paused);
-        for kept in &self.keeping.devices {
-            kept.device.wait_persisted().await;
+        for persisted in &self.shared.devices {
+            persisted.device.wait_persisted().await;
         }
     }
 
-    /// Writes all of it down for the last time, and returns when that is done. Where `ended`, nobody
-    /// can call a device any more.
-    pub(super) async fn close(&self, ended: bool) {
+    /// Writes everything for the last time, and returns when that is done. `calls_ended` says that no
+    /// device can be called any more, so that reserved status ids can be released.
+    pub(super) async fn close(&self, calls_ended: bool) {
         self.halt.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
-            // What a panic had to say, the panic hook has said.
+            // A panic was reported by the panic hook.
             let _ = task.await;
         }
         let mut writing = JoinSet::new();
-        for (index, kept) in self.keeping.devices.iter().enumerate() {
-            if ended {
-                kept.device.give_back_status_ids();
+        for (index, persisted) in self.shared.devices.iter().enumerate() {
+            if calls_ended {
+                persisted.device.release_reserved_status_ids();
             }
-            // Also where nothing was changed: it has come further in listening to its meter.
-            let keeping = Arc::clone(&self.keeping);
-            writing.spawn(async move { keeping.write_device(index).await });
+            // Even a device without a change is written: it has received more of its meter.
+            let shared = Arc::clone(&self.shared);
+            writing.spawn(async move { shared.write_device(index).await });
         }
         while writing.join_next().await.is_some() {}
-        let (house, now) = (self.keeping.locked().await, self.keeping.clock.now());
-        self.keeping.write_house(house, now).await;
+        let (house, now) = (self.shared.lock_house().await, self.shared.clock.now());
+        self.shared.write_house(house, now).await;
     }
 }
 
 impl PersisterShared {
-    /// Writes a device down after each of its changes.
-    async fn follow(self: Arc<Self>, index: usize, mut halted: watch::Receiver<bool>) {
-        let Some(kept) = self.devices.get(index) else { return };
-        let mut changes = kept.device.changes();
+    /// Writes the document of a device after each change, until `halted`.
+    async fn persist_device(self: Arc<Self>, index: usize, mut halted: watch::Receiver<bool>) {
+        let Some(persisted) = self.devices.get(index) else { return };
+        let mut changes = persisted.device.changes();
         loop {
             let count = *changes.borrow_and_update();
             self.write_device(index).await;
             if self.writers.is_closed() {
                 break;
             }
-            kept.device.set_persisted(Some(count));
+            persisted.device.set_persisted(Some(count));
             tokio::select! {
                 biased;
                 _ = halted.changed() => break,
-                seen = changes.changed() => if seen.is_err() { break },
-                () = kept.again.notified() => {}
+                result = changes.changed() => if result.is_err() { break },
+                () = persisted.retry.notified() => {}
             }
         }
-        // Nobody is to wait for what does not come any more.
-        kept.device.set_persisted(None);
+        // No caller may wait for a write that does not come any more.
+        persisted.device.set_persisted(None);
     }
 
-    /// Writes the time down again and again, and has devices written once more where that failed.
-    async fn watch_time(self: Arc<Self>, mut halted: watch::Receiver<bool>) {
+    /// Writes the time at short intervals, and wakes the tasks of devices whose last write failed.
+    async fn persist_time(self: Arc<Self>, mut halted: watch::Receiver<bool>) {
         let mut speeds = self.clock.speed_changes();
         loop {
             tokio::select! {
                 biased;
                 _ = halted.changed() => return,
-                seen = speeds.changed() => if seen.is_err() { return },
-                // Real time: it bounds what a killed process loses.
-                () = tokio::time::sleep(EVERY) => {}
+                result = speeds.changed() => if result.is_err() { return },
+                // Real time, because it bounds what a killed process loses.
+                () = tokio::time::sleep(TIME_INTERVAL) => {}
             }
-            let house = self.locked().await;
-            // Whoever moves the clock has written down where to.
+            let house = self.lock_house().await;
+            // A movement of the clock has written the time of its end.
             if !self.clock.is_moving() {
-                self.keep_house(house, self.clock.now()).await;
+                self.allow_time_from(house, self.clock.now()).await;
             }
-            for kept in self.devices.iter().filter(|kept| kept.failing.load(Ordering::Acquire)) {
-                kept.again.notify_one();
+            for persisted in
+                self.devices.iter().filter(|persisted| persisted.failing.load(Ordering::Acquire))
+            {
+                persisted.retry.notify_one();
             }
         }
     }
 
-    async fn locked(&self) -> OwnedMutexGuard<WrittenHouse> {
+    async fn lock_house(&self) -> OwnedMutexGuard<WrittenHouse> {
         Arc::clone(&self.house).lock_owned().await
     }
 
-    /// Writes down that time may get from `from` on by itself until the next write, and lets it.
-    async fn keep_house(self: &Arc<Self>, house: OwnedMutexGuard<WrittenHouse>, from: VirtualTime) {
+    /// Writes the time until which the clock may move by itself from `from` on before the next write, and
+    /// lets the clock move until then.
+    async fn allow_time_from(
+        self: &Arc<Self>,
+        house: OwnedMutexGuard<WrittenHouse>,
+        from: VirtualTime,
+    ) {
         let at = from.after(match self.clock.speed() {
             Speed::Manual => Duration::ZERO,
-            Speed::Times(times) => Duration::from_secs_f64(AHEAD * times),
+            Speed::Times(times) => Duration::from_secs_f64(TIME_AHEAD * times),
         });
         self.write_house(house, at).await;
     }
 
-    /// Goes on to its end, also where the caller gives up on it: a movement of the clock may be given
-    /// up on by its client.
+    /// Writes the document of the house with the time `at`, and holds the clock there. The write runs to
+    /// completion even if the caller drops the future: a client may abandon a movement of the clock.
     async fn write_house(
         self: &Arc<Self>,
         mut house: OwnedMutexGuard<WrittenHouse>,
         at: VirtualTime,
     ) {
-        let (keeping, motion) = (Arc::clone(self), self.clock.activity().enter());
+        let (shared, activity) = (Arc::clone(self), self.clock.activity().enter());
         let write = move || {
-            let _motion = motion;
-            if house.at != Some(at.as_nanos()) && !keeping.writers.is_closed() {
+            let _activity = activity;
+            if house.written_at != Some(at.as_nanos()) && !shared.writers.is_closed() {
                 house.house.at = at.as_nanos();
-                let written = keeping.dir.write_house(&house.house);
+                let written = shared.dir.write_house(&house.house);
                 let failed = written.is_err();
-                house.at = (!failed).then_some(at.as_nanos());
+                house.written_at = (!failed).then_some(at.as_nanos());
                 if std::mem::replace(&mut house.failing, failed) != failed {
-                    keeping.tell("the house", written);
+                    shared.record_outcome("the house", written);
                 }
             }
-            // Also where it could not be written: that was told, and the house goes on.
-            keeping.clock.set_limit(at);
+            // The clock moves on even if the write failed: the failure is in the journal.
+            shared.clock.set_limit(at);
         };
-        // What a panic had to say, the panic hook has said.
+        // A panic was reported by the panic hook.
         let _ = spawn_blocking(write).await;
     }
 
+    /// Writes the current document of a device. Waits until the write is done.
     async fn write_device(self: &Arc<Self>, index: usize) {
-        let motion = self.clock.activity().enter();
-        // Closed where the house was left halfway in a reset.
+        let activity = self.clock.activity().enter();
+        // The semaphore is closed after a reset that was interrupted halfway.
         let Ok(permit) = Arc::clone(&self.writers).acquire_owned().await else { return };
-        let keeping = Arc::clone(self);
+        let shared = Arc::clone(self);
         let write = move || {
-            let _under_way = (motion, permit);
-            let Some(kept) = keeping.devices.get(index) else { return };
-            let id = &kept.device.identity().id;
-            let written = keeping.dir.write_device(id, &kept.device.saved());
+            let _held = (activity, permit);
+            let Some(persisted) = shared.devices.get(index) else { return };
+            let id = &persisted.device.identity().id;
+            let written = shared.dir.write_device(id, &persisted.device.document());
             let failed = written.is_err();
-            if kept.failing.swap(failed, Ordering::AcqRel) != failed {
-                keeping.tell(id.as_str(), written);
+            if persisted.failing.swap(failed, Ordering::AcqRel) != failed {
+                shared.record_outcome(id.as_str(), written);
             }
         };
-        // What a panic had to say, the panic hook has said.
+        // A panic was reported by the panic hook.
         let _ = spawn_blocking(write).await;
     }
 
-    /// Tells that something cannot be written, or can again.
-    fn tell(&self, what: &str, written: io::Result<()>) {
+    /// Records that something cannot be written, or can be written again.
+    fn record_outcome(&self, what: &str, written: io::Result<()>) {
         match written {
             Ok(()) => self.journal.record(Event::StateGoesOn { what: what.into() }),
             Err(error) => {
@@ -290,30 +306,30 @@ mod tests {
     use crate::scenario;
 
     #[tokio::test]
-    async fn nothing_is_written_while_a_keeper_pauses() {
-        let folder = std::env::temp_dir().join(format!("wwsim-keeping-{}", std::process::id()));
+    async fn nothing_is_written_during_a_pause() {
+        let folder = std::env::temp_dir().join(format!("wwsim-persistence-{}", std::process::id()));
         let yaml = "control: 127.0.0.1:0\nclock: {speed: manual}\ndevice: {http: 127.0.0.1:0}";
         let mut scenario = scenario::load(yaml, "test.yaml", None).unwrap();
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
         let state = OpenedState::open(&scenario).await.unwrap();
         let core = HouseCore::start(scenario, state).await.unwrap();
-        let (device, keeper) = (&core.devices()[0].device, core.persister.as_ref());
+        let (device, persister) = (&core.devices()[0].device, core.persister.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =
             || std::fs::read_to_string(&document).is_ok_and(|text| text.contains("changed"));
         device.wait_persisted().await;
-        let paused = keeper.unwrap().pause().await;
+        let paused = persister.unwrap().pause().await;
         let Ok(()) = device.configure(|config| {
             config.settings.system.name = "changed".into();
             Ok::<_, Infallible>(())
         });
         for _ in 0..100 {
-            // Time enough for what writes on such a thread, too.
-            let looked = tokio::task::spawn_blocking(|| ()).await;
-            assert!(looked.is_ok() && !is_written());
+            // A write on such a thread would have had enough time, too.
+            let waited = tokio::task::spawn_blocking(|| ()).await;
+            assert!(waited.is_ok() && !is_written());
         }
-        keeper.unwrap().restart(paused).await;
+        persister.unwrap().resume(paused).await;
         assert!(is_written());
         core.close().await;
         core.persist_finally(true).await;

@@ -148,6 +148,8 @@ const fn loopback(port: u16) -> SocketAddr {
 pub struct DevicePlan {
     /// Who it is.
     pub identity: Identity,
+    /// The firmware of its first start.
+    pub firmware: Firmware,
     /// Where its API listens.
     pub http: SocketAddr,
     /// Its own Modbus server.
@@ -173,7 +175,8 @@ impl Default for DevicePlan {
         let id = Self::default_id(0);
         let config = Arc::new(Config::factory(&id));
         Self {
-            identity: Identity { id, firmware: Firmware::DEFAULT, license: License::default() },
+            identity: Identity { id, license: License::default() },
+            firmware: Firmware::DEFAULT,
             http: loopback(Self::HTTP_PORT),
             modbus: ModbusPlan::default(),
             settings: ActionPolicy::default(),
@@ -201,6 +204,7 @@ impl DevicePlan {
     pub fn setup(&self, seed: u64) -> Setup {
         Setup {
             identity: self.identity.clone(),
+            firmware: self.firmware,
             actions: self.settings,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
-use crate::device::{DeviceId, Resumed, Saved};
+use crate::device::{DeviceDocument, DeviceId, ResumePoint};
 use crate::scenario::Scenario;
 
 #[cfg(feature = "cli")]
@@ -57,7 +57,7 @@ pub struct Continuation {
     /// The time.
     pub at: VirtualTime,
     /// Its devices, those that have been there.
-    pub devices: HashMap<DeviceId, Resumed>,
+    pub devices: HashMap<DeviceId, ResumePoint>,
 }
 
 /// Why a state directory cannot be used.
@@ -123,10 +123,10 @@ impl StateDir {
         for plan in &scenario.devices {
             let id = &plan.identity.id;
             let Some(saved) = self.read_device(id)? else { continue };
-            let resumed = match saved.resume(id) {
+            let resumed = match saved.resume_point(id) {
                 Ok(resumed) => resumed,
                 Err(reason) => {
-                    let aside = document::set_aside(&self.device(id), &reason);
+                    let aside = document::set_aside(&self.device(id), &reason.to_string());
                     aside.map_err(|source| self.failed(source))?;
                     continue;
                 }
@@ -159,7 +159,7 @@ impl StateDir {
         Err(StateError::Another { dir: self.root.display().to_string(), what })
     }
 
-    fn read_device(&self, id: &DeviceId) -> Result<Option<Saved>, StateError> {
+    fn read_device(&self, id: &DeviceId) -> Result<Option<DeviceDocument>, StateError> {
         document::read(&self.device(id), "device").map_err(|source| self.failed(source))
     }
 
@@ -175,7 +175,7 @@ impl StateDir {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn write_device(&self, id: &DeviceId, saved: &Saved) -> io::Result<()> {
+    pub fn write_device(&self, id: &DeviceId, saved: &DeviceDocument) -> io::Result<()> {
         document::make_folder(&self.root.join(id.as_str()))?;
         document::write(&self.device(id), "device", saved)
     }

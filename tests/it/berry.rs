@@ -137,7 +137,7 @@ async fn the_console_shows_literals_when_the_script_starts() {
     let mut again = loop {
         twin.settle().await;
         if twin.get("/api/v1/settings").await.status == 200
-            && twin.house.devices().next().unwrap().console_is_free()
+            && twin.house.devices().next().unwrap().console().is_free()
         {
             break console(&twin).await;
         }

@@ -224,7 +224,7 @@ async fn a_clients_certificate_is_captured_and_its_key_stood_in_for() {
 async fn the_meter_behind_the_meter_is_captured_and_what_cannot_be_is_told() {
     let original = start("seed: 77\nmeter: {kind: ensor}\ndevice: {script: \"print(1)\"}").await;
     settle(&original).await;
-    original.devices().next().unwrap().run_script(true);
+    original.devices().next().unwrap().set_script_running(true);
     let (twin, text) = twin_of(&original).await;
     let behind = async |house: &House| {
         let report = get(house, "/api/v1/report").await;

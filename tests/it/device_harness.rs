@@ -70,19 +70,16 @@ impl TestDevice {
         let clock = Clock::new(setup.from, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
         let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
-        let identity = Identity {
-            id: "A842E39F8124".parse().unwrap(),
-            firmware: setup.firmware.parse().unwrap(),
-            license: setup.license,
-        };
+        let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: setup.license };
         let actions =
             setup.actions.map(|json| Arc::new(Definition::parse(json.as_bytes()).unwrap()));
         let device = device::Setup {
+            firmware: setup.firmware.parse().unwrap(),
             actions: setup.settings,
             definition: actions,
             access: setup.access,
             meter: setup.meter,
-            ..device::Setup::of(identity)
+            ..device::Setup::new(identity)
         };
         let device = Device::new(device, clock.clone(), Arc::clone(&engine), Arc::clone(&journal));
         let runs = Arc::new(Mutex::new(Vec::new()));

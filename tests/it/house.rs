@@ -1,4 +1,4 @@
-//! The house as a whole: start, clock, reset, end.
+//! A house as a whole: start, clock, reset, end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,148 +28,148 @@ faults:
 "#;
 
 #[tokio::test]
-async fn time_stands_still_until_told_otherwise() {
-    let twin = TestHouse::start(HOUSE).await;
-    let ids = twin.ids("write").await;
-    twin.advance(Duration::from_millis(1999)).await;
-    assert_eq!(twin.status(&ids).await[0]["code"], -1);
-    let advanced = twin.control_send("POST", "clock", &json!({"advance": "1ms"})).await;
+async fn a_manual_clock_moves_only_on_command() {
+    let test = TestHouse::start(HOUSE).await;
+    let ids = test.ids("write").await;
+    test.advance(Duration::from_millis(1999)).await;
+    assert_eq!(test.status(&ids).await[0]["code"], -1);
+    let advanced = test.control_send("POST", "clock", &json!({"advance": "1ms"})).await;
     assert_eq!(advanced.status, 200, "{}", advanced.body);
-    assert_eq!(twin.final_codes(&ids).await, [1]);
-    assert_eq!(twin.status(&ids).await[0]["exe_time"], 2);
+    assert_eq!(test.final_codes(&ids).await, [1]);
+    assert_eq!(test.status(&ids).await[0]["exe_time"], 2);
 }
 
 #[tokio::test]
-async fn a_jump_lets_what_is_due_happen_at_the_end() {
-    let twin = TestHouse::start(HOUSE).await;
-    let ids = twin.ids("write").await;
-    twin.settle().await;
-    twin.control_send("POST", "clock", &json!({"jump": "30d"})).await;
-    // The reply and the deadline fell due together; the reply came first in time.
-    assert_eq!(twin.status(&ids).await[0]["exe_time"], 30 * 24 * 3600);
-    let clock = twin.control_get("clock").await;
+async fn events_that_fall_due_in_a_jump_happen_at_its_end() {
+    let test = TestHouse::start(HOUSE).await;
+    let ids = test.ids("write").await;
+    test.settle().await;
+    test.control_send("POST", "clock", &json!({"jump": "30d"})).await;
+    // The reply and the deadline fall due in the same jump; the reply was due first.
+    assert_eq!(test.status(&ids).await[0]["exe_time"], 30 * 24 * 3600);
+    let clock = test.control_get("clock").await;
     assert_eq!(clock["speed"], "manual", "{clock}");
 }
 
 #[tokio::test]
-async fn a_reset_brings_everything_back_and_keeps_the_listeners() {
-    let twin = TestHouse::start(HOUSE).await;
-    let before = twin.control_get("state").await;
-    twin.codes_after("write", Duration::from_secs(2)).await;
-    twin.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
-    assert_eq!(http(twin.target("bulb"), "GET", "/toggle", "").await.body, "on");
-    twin.define(json!([])).await;
-    twin.add_fault(json!({"id": "extra", "at": "queue", "effect": {"limit": 0}})).await;
-    let mut open = TcpStream::connect(twin.slave("pump")).await.unwrap();
+async fn a_reset_restores_everything_and_keeps_the_listeners() {
+    let test = TestHouse::start(HOUSE).await;
+    let before = test.control_get("state").await;
+    test.codes_after("write", Duration::from_secs(2)).await;
+    test.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
+    assert_eq!(http(test.target("bulb"), "GET", "/toggle", "").await.body, "on");
+    test.define(json!([])).await;
+    test.add_fault(json!({"id": "extra", "at": "queue", "effect": {"limit": 0}})).await;
+    let mut open = TcpStream::connect(test.slave("pump")).await.unwrap();
 
-    let answer = twin.control_send("POST", "reset", &Value::Null).await;
+    let answer = test.control_send("POST", "reset", &Value::Null).await;
     assert!(answer.status < 300, "{}", answer.body);
 
     let ended = within(open.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "connections drop: {ended:?}");
-    let mut after = twin.control_get("state").await;
+    let mut after = test.control_get("state").await;
     assert_ne!(before["epoch"], after["epoch"]);
     after["epoch"] = before["epoch"].clone();
     assert_eq!(before, after);
     assert_eq!(
-        http(twin.target("bulb"), "GET", "/toggle", "").await.body,
+        http(test.target("bulb"), "GET", "/toggle", "").await.body,
         "on",
-        "states begin anew"
+        "target states restart"
     );
-    let register = twin.control_get("slaves/pump/units/1/holding/10").await;
+    let register = test.control_get("slaves/pump/units/1/holding/10").await;
     assert_eq!(register["values"], json!([1]));
-    assert_eq!(twin.ids("write").await, "1", "status ids count anew");
-    twin.advance(Duration::from_secs(2)).await;
-    assert_eq!(twin.counts("slow").await, (1, 1), "counters begin anew");
+    assert_eq!(test.ids("write").await, "1", "status ids restart");
+    test.advance(Duration::from_secs(2)).await;
+    assert_eq!(test.counts("slow").await, (1, 1), "counters restart");
 }
 
 // Ruling: HOUSE-1.
 #[tokio::test]
-async fn what_was_under_way_at_a_reset_leaves_no_trace() {
-    let twin = TestHouse::start(HOUSE).await;
-    let ids = twin.ids("write").await;
-    twin.control_send("POST", "reset", &Value::Null).await;
-    twin.advance(Duration::from_mins(1)).await;
-    let answer = twin.get(&format!("/api/v1/actions/status?id={ids}")).await;
+async fn requests_in_progress_at_a_reset_leave_no_trace() {
+    let test = TestHouse::start(HOUSE).await;
+    let ids = test.ids("write").await;
+    test.control_send("POST", "reset", &Value::Null).await;
+    test.advance(Duration::from_mins(1)).await;
+    let answer = test.get(&format!("/api/v1/actions/status?id={ids}")).await;
     assert_eq!(answer.status, 404, "{}", answer.body);
-    let events = serde_json::to_string(&twin.journal()).unwrap();
+    let events = serde_json::to_string(&test.journal()).unwrap();
     assert!(!events.contains("request_finished"), "{events}");
-    assert_eq!(twin.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
+    assert_eq!(test.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
 }
 
-/// A house whose reset has begun and cannot go on: it waits for a clock movement, which waits for
-/// the returned motion.
-async fn stuck_reset(twin: &TestHouse) -> (ActivityGuard, TcpStream) {
-    let mut client = TcpStream::connect(twin.device()).await.unwrap();
+/// Begins a reset that cannot complete: it waits for a movement of the clock, which waits for the returned
+/// guard.
+async fn stuck_reset(test: &TestHouse) -> (ActivityGuard, TcpStream) {
+    let mut client = TcpStream::connect(test.device()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(client.read_u8()).await.unwrap();
-    let motion = twin.house.clock().activity().enter();
-    let clock = twin.house.clock().clone();
+    let activity = test.house.clock().activity().enter();
+    let clock = test.house.clock().clone();
     tokio::spawn(async move { clock.advance(Duration::from_secs(1)).await });
-    let mut reset = TcpStream::connect(twin.control()).await.unwrap();
+    let mut reset = TcpStream::connect(test.control()).await.unwrap();
     let request = b"POST /control/v1/reset HTTP/1.1\r\nHost: localhost\r\n\r\n";
     reset.write_all(request).await.unwrap();
-    // It has begun once the device's connections are gone.
+    // The reset has begun when the connections of the device are closed.
     let _ = within(client.read_to_end(&mut Vec::new())).await;
-    (motion, reset)
+    (activity, reset)
 }
 
 // Ruling: HOUSE-1.
 #[tokio::test]
-async fn a_call_that_comes_during_a_reset_is_answered_by_the_house_after_it() {
-    let twin = TestHouse::start(HOUSE).await;
-    let (motion, _reset) = stuck_reset(&twin).await;
-    let call = async { twin.ids("write").await };
-    let go_on = async {
-        twin.control_get("state").await;
-        drop(motion);
+async fn a_call_during_a_reset_is_answered_after_it() {
+    let test = TestHouse::start(HOUSE).await;
+    let (activity, _reset) = stuck_reset(&test).await;
+    let call = async { test.ids("write").await };
+    let complete = async {
+        test.control_get("state").await;
+        drop(activity);
     };
-    let (ids, ()) = tokio::join!(call, go_on);
-    twin.advance(Duration::from_secs(2)).await;
-    assert_eq!(twin.final_codes(&ids).await, [1]);
-    assert_eq!(twin.control_get("state").await["epoch"], 1);
+    let (ids, ()) = tokio::join!(call, complete);
+    test.advance(Duration::from_secs(2)).await;
+    assert_eq!(test.final_codes(&ids).await, [1]);
+    assert_eq!(test.control_get("state").await["epoch"], 1);
 }
 
 #[tokio::test]
-async fn a_reset_goes_on_where_its_client_has_left() {
-    let twin = TestHouse::start(HOUSE).await;
-    let (motion, reset) = stuck_reset(&twin).await;
+async fn a_reset_completes_even_if_its_client_has_left() {
+    let test = TestHouse::start(HOUSE).await;
+    let (activity, reset) = stuck_reset(&test).await;
     drop(reset);
     for _ in 0..20 {
-        twin.control_get("state").await;
+        test.control_get("state").await;
     }
-    drop(motion);
-    within(async { while twin.control_get("state").await["epoch"] != 1 {} }).await;
-    assert_eq!(twin.codes_after("write", Duration::from_secs(2)).await, [1]);
+    drop(activity);
+    within(async { while test.control_get("state").await["epoch"] != 1 {} }).await;
+    assert_eq!(test.codes_after("write", Duration::from_secs(2)).await, [1]);
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_house_that_is_dropped() {
-    let twin = TestHouse::start(HOUSE).await;
-    let addresses = [twin.device(), twin.control(), twin.slave("pump"), twin.target("bulb")];
-    twin.ids("write").await;
-    twin.settle().await;
+async fn a_dropped_house_leaves_nothing_behind() {
+    let test = TestHouse::start(HOUSE).await;
+    let addresses = [test.device(), test.control(), test.slave("pump"), test.target("bulb")];
+    test.ids("write").await;
+    test.settle().await;
     let mut clients = Vec::new();
     for address in addresses {
         clients.push(TcpStream::connect(address).await.unwrap());
     }
-    let (motion, reset) = stuck_reset(&twin).await;
+    let (activity, reset) = stuck_reset(&test).await;
     clients.push(reset);
-    let device = Arc::downgrade(twin.house.devices().next().unwrap());
-    let slave = Arc::downgrade(twin.house.slave("pump").unwrap());
-    let target = Arc::downgrade(twin.house.target("bulb").unwrap());
-    drop(twin);
+    let device = Arc::downgrade(test.house.devices().next().unwrap());
+    let slave = Arc::downgrade(test.house.slave("pump").unwrap());
+    let target = Arc::downgrade(test.house.target("bulb").unwrap());
+    drop(test);
     for mut client in clients {
         let _ = within(client.read_to_end(&mut Vec::new())).await;
     }
     eventually(|| addresses.iter().all(|at| std::net::TcpStream::connect(at).is_err())).await;
-    let left = || (device.strong_count(), slave.strong_count(), target.strong_count());
-    eventually(|| left() == (0, 0, 0)).await;
-    drop(motion);
+    let references = || (device.strong_count(), slave.strong_count(), target.strong_count());
+    eventually(|| references() == (0, 0, 0)).await;
+    drop(activity);
 }
 
 #[tokio::test]
-async fn nobody_listens_any_more_when_a_house_has_stopped() {
+async fn a_stopped_house_has_released_its_ports() {
     let ports = [(); 5].map(|()| FreePort::new());
     let mut scenario = scenario::load(HOUSE, "test.yaml", None).unwrap();
     let device = &mut scenario.devices[0];
@@ -181,9 +181,9 @@ async fn nobody_listens_any_more_when_a_house_has_stopped() {
         &mut scenario.http_targets[0].listen,
     ];
     listening.into_iter().zip(&ports).for_each(|(listen, port)| *listen = port.address());
-    let twin = TestHouse { house: House::start(scenario).await.unwrap() };
-    twin.ids("write").await;
-    twin.house.stop().await;
+    let test = TestHouse { house: House::start(scenario).await.unwrap() };
+    test.ids("write").await;
+    test.house.stop().await;
     for port in ports {
         port.listen();
     }
@@ -192,28 +192,28 @@ async fn nobody_listens_any_more_when_a_house_has_stopped() {
 #[tokio::test]
 async fn a_house_that_cannot_listen_starts_nothing() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = held.local_addr().unwrap();
+    let occupied = held.local_addr().unwrap();
     let free = FreePort::new();
     let yaml = format!(
-        "device: {{http: '{}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{taken}'}}}}\n",
+        "device: {{http: '{}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{occupied}'}}}}\n",
         free.address()
     );
     let scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
     let error = House::start(scenario).await.unwrap_err().to_string();
-    assert!(error.contains(&taken.to_string()) && error.contains("pump"), "{error}");
+    assert!(error.contains(&occupied.to_string()) && error.contains("pump"), "{error}");
     free.listen();
     drop(held);
 }
 
 #[tokio::test]
-async fn a_house_whose_second_device_cannot_listen_gives_the_ports_of_the_first_back() {
-    let (free, taken) = (FreePort::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+async fn a_failed_start_releases_the_ports_that_were_bound() {
+    let (free, occupied) = (FreePort::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let modbus = "settings: {services: {modbus: {enable: true}}}";
     let text = format!(
         "control: 127.0.0.1:0\nslaves: {{pump: {{listen: 127.0.0.1:0, units: {{1: {{}}}}}}}}\n\
          devices: [{{http: '{}', modbus: 127.0.0.1:0}}, {{http: 127.0.0.1:0, modbus: '{}', {modbus}}}]",
         free.address(),
-        taken.local_addr().unwrap()
+        occupied.local_addr().unwrap()
     );
     let error = House::start(scenario::load(&text, "t.yaml", None).unwrap()).await.unwrap_err();
     assert!(error.to_string().contains("cannot listen on"), "{error}");
@@ -221,10 +221,10 @@ async fn a_house_whose_second_device_cannot_listen_gives_the_ports_of_the_first_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_house_ends_also_while_a_reset_waits_for_a_movement() {
+async fn a_house_can_be_stopped_while_a_reset_waits() {
     const MILLISECOND: Duration = Duration::from_millis(1);
-    let twin = TestHouse::start("").await;
-    let clock = twin.house.clock().clone();
+    let test = TestHouse::start("").await;
+    let clock = test.house.clock().clone();
     let ticking = tokio::spawn(clock.activity().track({
         let clock = clock.clone();
         async move {
@@ -240,18 +240,18 @@ async fn a_house_ends_also_while_a_reset_waits_for_a_movement() {
     eventually(|| clock.is_moving()).await;
     tokio::select! {
         biased;
-        () = twin.house.reset() => panic!("the clock moves"),
+        () = test.house.reset() => panic!("the clock moves"),
         () = tokio::time::sleep(10 * MILLISECOND) => {}
     }
-    within(twin.house.stop()).await;
+    within(test.house.stop()).await;
     moving.abort();
     ticking.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rules_without_a_name_never_take_the_same_one() {
-    let twin = TestHouse::start("").await;
-    let control = twin.control();
+async fn rules_without_an_id_get_different_ones() {
+    let test = TestHouse::start("").await;
+    let control = test.control();
     let mut adding = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let rule = r#"{"at":"api","effect":"hang"}"#;
@@ -263,24 +263,24 @@ async fn rules_without_a_name_never_take_the_same_one() {
 }
 
 #[tokio::test]
-async fn more_windows_over_a_meter_than_can_be_looked_at_are_refused() {
-    let twin = TestHouse::start("").await;
+async fn too_many_windows_over_a_meter_are_refused() {
+    let test = TestHouse::start("").await;
     let rule = json!({"at": "meter", "effect": "no_data", "when": {"every": "1m", "for": "10s"}});
     let most = METER_WINDOWS_A_DAY / (24 * 60);
     for _ in 0..most {
-        twin.add_fault(rule.clone()).await;
+        test.add_fault(rule.clone()).await;
     }
-    let refused = twin.control_send("POST", "faults", &rule).await;
+    let refused = test.control_send("POST", "faults", &rule).await;
     assert_eq!((refused.status, refused.json()["error"].as_str()), (507, Some("too_many_windows")));
     assert!(refused.body.contains(&METER_WINDOWS_A_DAY.to_string()), "{}", refused.body);
-    twin.advance(Duration::from_hours(1)).await;
-    assert_eq!(twin.get("/api/v1/report").await.status, 200);
+    test.advance(Duration::from_hours(1)).await;
+    assert_eq!(test.get("/api/v1/report").await.status, 200);
 }
 
 #[tokio::test]
-async fn devices_of_one_house_keep_their_own_queues() {
+async fn each_device_of_a_house_has_its_own_queue() {
     let action = "{id: a, requests: [{http: {url: 'http://slow.local/'}}]}";
-    let twin = TestHouse::start(&format!(
+    let test = TestHouse::start(&format!(
         "
 devices:
   - {{id: A842E39F8124, actions: {{actions: [{action}]}}}}
@@ -292,7 +292,7 @@ http_targets:
     ))
     .await;
     let device =
-        |n: usize| twin.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
+        |n: usize| test.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
     let call = async |n: usize| http(device(n), "POST", "/api/v1/actions/call?id=a", "").await;
     assert_eq!(call(0).await.status, 202);
     assert_eq!(call(0).await.status, 409);

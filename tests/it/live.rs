@@ -1,4 +1,4 @@
-//! The live stream, seen from the socket: every byte of it, on the manual clock.
+//! The live stream at the socket, byte for byte, on a manual clock.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use crate::device_harness::{Client, Setup, TestDevice, eventually, request, stat
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
-fn of(kind: MeterKind) -> MeterPlan {
+fn plan(kind: MeterKind) -> MeterPlan {
     MeterPlan { kind: Some(kind), ..MeterPlan::default() }
 }
 
-async fn bench(kind: MeterKind) -> TestDevice {
-    TestDevice::start(Setup { meter: of(kind), ..Setup::default() }).await
+async fn start_device(kind: MeterKind) -> TestDevice {
+    TestDevice::start(Setup { meter: plan(kind), ..Setup::default() }).await
 }
 
 /// A client of the live stream.
 struct Live(Client);
 
 impl Live {
-    async fn follow(bench: &TestDevice) -> Self {
-        let mut client = bench.connect().await;
+    async fn connect(test: &TestDevice) -> Self {
+        let mut client = test.connect().await;
         client.send(&request("GET", "/api/v1/live", "")).await;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -48,7 +48,7 @@ impl Live {
         Self(client)
     }
 
-    /// The next chunk; none at the end of the stream.
+    /// Returns the next chunk. `None` at the end of the stream.
     async fn chunk(&mut self) -> Option<String> {
         let mut size = String::new();
         while !size.ends_with("\r\n") {
@@ -61,14 +61,15 @@ impl Live {
         (size > 0).then(|| String::from_utf8(bytes).unwrap())
     }
 
-    /// The data of the next event.
+    /// Returns the data of the next event.
     async fn data(&mut self) -> String {
         let event = self.chunk().await.expect("the stream ended");
         let data = event.strip_prefix("event: live\ndata: ").unwrap();
         data.strip_suffix("\n\n").unwrap().to_owned()
     }
 
-    /// The data of what has arrived and is not read yet; a movement of the clock brought all of it.
+    /// Returns the data of the events that have arrived and were not read. After a movement of the clock,
+    /// these are all that came in it.
     async fn arrived(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         while self.is_readable() {
@@ -85,7 +86,7 @@ impl Live {
     }
 }
 
-/// A number of the newest reading, as it is to be shown.
+/// Returns a value of the newest reading, as the stream has to show it.
 fn value(device: &Device, quantity: Quantity) -> String {
     device.snapshot().value(quantity).unwrap().to_string()
 }
@@ -94,14 +95,14 @@ fn value(device: &Device, quantity: Quantity) -> String {
 #[tokio::test]
 async fn a_reading_is_an_event_byte_for_byte() {
     use Quantity as Q;
-    let bench = bench(MeterKind::Ensor).await;
-    let mut live = Live::follow(&bench).await;
-    bench.clock.advance(Duration::ZERO).await.unwrap();
+    let test = start_device(MeterKind::Ensor).await;
+    let mut live = Live::connect(&test).await;
+    test.clock.advance(Duration::ZERO).await.unwrap();
     assert!(!live.is_readable(), "nothing before the first reading");
-    let first = bench.device.next_reading().unwrap();
-    bench.clock.advance(first.since_start()).await.unwrap();
-    let snapshot = bench.device.snapshot();
-    let v = |quantity| value(&bench.device, quantity);
+    let first = test.device.next_reading().unwrap();
+    test.clock.advance(first.since_start()).await.unwrap();
+    let snapshot = test.device.snapshot();
+    let v = |quantity| value(&test.device, quantity);
     let expected = format!(
         "event: live\ndata: {{\"P_In\":{},\"P_Out\":{},\"P_P1_In\":{},\"P_P2_In\":{},\
          \"P_P3_In\":{},\"P_P1_Out\":{},\"P_P2_Out\":{},\"P_P3_Out\":{},\"I_P1\":{},\"I_P2\":{},\
@@ -141,73 +142,73 @@ async fn a_reading_is_an_event_byte_for_byte() {
 // Ruling: LIVE-2.
 #[tokio::test]
 async fn each_reading_is_sent_once_and_nothing_else() {
-    let bench = bench(MeterKind::LandisGyr).await;
-    let mut live = Live::follow(&bench).await;
-    bench.clock.advance(MINUTE * 10).await.unwrap();
+    let test = start_device(MeterKind::LandisGyr).await;
+    let mut live = Live::connect(&test).await;
+    test.clock.advance(MINUTE * 10).await.unwrap();
     let events = live.arrived().await;
-    assert_eq!(events.len() as u64, bench.device.snapshot().reading().unwrap().id);
+    assert_eq!(events.len() as u64, test.device.snapshot().reading().unwrap().id);
     assert!(events.len() > 100, "{}", events.len());
-    // The reading that was there before a client came is not for it.
+    // A client does not get the reading that came before it.
     drop(live);
-    let live = Live::follow(&bench).await;
-    bench.clock.advance(Duration::ZERO).await.unwrap();
+    let live = Live::connect(&test).await;
+    test.clock.advance(Duration::ZERO).await.unwrap();
     assert!(!live.is_readable());
 }
 
 // Ruling: LIVE-4.
 #[tokio::test]
-async fn a_jump_sends_the_newest_reading_alone() {
-    let bench = bench(MeterKind::Ensor).await;
-    let mut live = Live::follow(&bench).await;
-    bench.clock.jump(Duration::from_hours(24 * 30)).await.unwrap();
+async fn a_jump_sends_only_the_newest_reading() {
+    let test = start_device(MeterKind::Ensor).await;
+    let mut live = Live::connect(&test).await;
+    test.clock.jump(Duration::from_hours(24 * 30)).await.unwrap();
     let events = live.arrived().await;
     assert_eq!(events.len(), 1);
-    let energy = value(&bench.device, Quantity::ActiveImportEnergy);
+    let energy = value(&test.device, Quantity::ActiveImportEnergy);
     assert!(events[0].contains(&format!("\"E_In\":{energy},")), "{}", events[0]);
     assert!(events[0].ends_with(",\"Uptime\":720}") || events[0].ends_with(",\"Uptime\":719.99}"));
 }
 
 // Ruling: LIVE-1.
 #[tokio::test]
-async fn a_new_client_ends_the_stream_of_the_one_before() {
-    let bench = bench(MeterKind::Ensor).await;
-    let mut first = Live::follow(&bench).await;
-    bench.clock.advance(MINUTE).await.unwrap();
+async fn a_new_client_ends_the_stream_of_the_previous_one() {
+    let test = start_device(MeterKind::Ensor).await;
+    let mut first = Live::connect(&test).await;
+    test.clock.advance(MINUTE).await.unwrap();
     let seen = first.arrived().await.len();
-    let mut second = Live::follow(&bench).await;
-    bench.clock.advance(Duration::ZERO).await.unwrap();
+    let mut second = Live::connect(&test).await;
+    test.clock.advance(Duration::ZERO).await.unwrap();
     assert_eq!(first.0.rest().await.unwrap(), "0\r\n\r\n", "a proper end");
-    bench.clock.advance(MINUTE).await.unwrap();
-    let total = usize::try_from(bench.device.snapshot().reading().unwrap().id).unwrap();
+    test.clock.advance(MINUTE).await.unwrap();
+    let total = usize::try_from(test.device.snapshot().reading().unwrap().id).unwrap();
     assert_eq!(second.arrived().await.len(), total - seen);
 }
 
 #[tokio::test]
 async fn a_silent_meter_is_a_silent_stream() {
     let meter = MeterPlan { kind: None, ..MeterPlan::default() };
-    let bench = TestDevice::start(Setup { meter, ..Setup::default() }).await;
-    let live = Live::follow(&bench).await;
-    bench.clock.advance(Duration::from_hours(1)).await.unwrap();
+    let test = TestDevice::start(Setup { meter, ..Setup::default() }).await;
+    let live = Live::connect(&test).await;
+    test.clock.advance(Duration::from_hours(1)).await.unwrap();
     assert!(!live.is_readable());
 }
 
 #[tokio::test]
 async fn no_licence_is_needed() {
     let setup = Setup { license: License::Free, ..Setup::default() };
-    let bench = TestDevice::start(setup).await;
-    let mut live = Live::follow(&bench).await;
-    bench.clock.advance(MINUTE).await.unwrap();
+    let test = TestDevice::start(setup).await;
+    let mut live = Live::connect(&test).await;
+    test.clock.advance(MINUTE).await.unwrap();
     assert!(!live.arrived().await.is_empty());
-    assert_eq!(status(&bench.exchange(&request("POST", "/api/v1/live", "")).await), 405);
+    assert_eq!(status(&test.exchange(&request("POST", "/api/v1/live", "")).await), 405);
 }
 
 // Ruling: LIVE-3, LIVE-5.
 #[tokio::test]
 async fn firmware_1_fills_in_what_the_meter_does_not_send() {
-    let setup = Setup { firmware: "1.10.0", meter: of(MeterKind::Ensor), ..Setup::default() };
+    let setup = Setup { firmware: "1.10.0", meter: plan(MeterKind::Ensor), ..Setup::default() };
     let old = TestDevice::start(setup).await;
-    let new = bench(MeterKind::Ensor).await;
-    let (mut old_live, mut new_live) = (Live::follow(&old).await, Live::follow(&new).await);
+    let new = start_device(MeterKind::Ensor).await;
+    let (mut old_live, mut new_live) = (Live::connect(&old).await, Live::connect(&new).await);
     old.clock.advance(SECOND * 4).await.unwrap();
     new.clock.advance(SECOND * 4).await.unwrap();
     let (old, new) = (old_live.data().await, new_live.data().await);
@@ -227,18 +228,18 @@ async fn firmware_1_fills_in_what_the_meter_does_not_send() {
     let zero = "\"P_P_In\":0,\"P_P_In_T1\":0,\"P_P_In_T2\":0,\"rP_In\":0,\"rP_Out\":0,\"rP_P1_In\":0,\"rP_P2_In\":0,\"rP_P3_In\":0,\
                 \"rP_P1_Out\":0,\"rP_P2_Out\":0,\"rP_P3_Out\":0,\"PF\":0,";
     let counters = "\"rE_In\":0,\"rE_Out\":0,\"rEii\":0,\"rEic\":0,\"rEei\":0,\"rEec\":0,";
-    let left_out =
+    let without_zeros =
         old.replace(zero, "").replace(counters, "").replace(",\"DT\":\"\",\"Cum\":0", "");
-    assert_eq!(left_out, new);
+    assert_eq!(without_zeros, new);
 }
 
 #[tokio::test]
-async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
+async fn hours_of_readings_arrive_complete_and_in_order() {
     let pv = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };
-    let meter = MeterPlan { signal: pv, ..of(MeterKind::Kamstrup) };
+    let meter = MeterPlan { signal: pv, ..plan(MeterKind::Kamstrup) };
     let from = "2026-06-21T09:00:00+02:00".parse().unwrap();
-    let bench = TestDevice::start(Setup { meter, from, ..Setup::default() }).await;
-    let mut live = Live::follow(&bench).await;
+    let test = TestDevice::start(Setup { meter, from, ..Setup::default() }).await;
+    let mut live = Live::connect(&test).await;
     let reader = tokio::spawn(async move {
         let mut events = Vec::new();
         while let Some(event) = live.chunk().await {
@@ -247,12 +248,12 @@ async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
         }
         events
     });
-    eventually(|| bench.server.connections() == 1).await;
-    bench.clock.advance(Duration::from_hours(8)).await.unwrap();
-    // Ends the stream.
-    let _second = Live::follow(&bench).await;
+    eventually(|| test.server.connections() == 1).await;
+    test.clock.advance(Duration::from_hours(8)).await.unwrap();
+    // A second client ends the stream.
+    let _second = Live::connect(&test).await;
     let events = reader.await.unwrap();
-    let snapshot = bench.device.snapshot();
+    let snapshot = test.device.snapshot();
     assert_eq!(events.len() as u64, snapshot.reading().unwrap().id);
     let number = |event: &serde_json::Value, key: &str| event[key].as_f64().unwrap();
     let mut exported = 0;
@@ -273,27 +274,27 @@ async fn hours_of_readings_with_sun_arrive_whole_and_in_order() {
 // Ruling: LIVE-6.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
-    let bench = bench(MeterKind::Ensor).await;
+    let test = start_device(MeterKind::Ensor).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let mut live = Client(socket.connect(bench.server.address()).await.unwrap());
+    let mut live = Client(socket.connect(test.server.address()).await.unwrap());
     live.send(&request("GET", "/api/v1/live", "")).await;
-    eventually(|| bench.server.connections() == 1).await;
-    // More than any kernel buffers for it, some 4 MB.
-    bench.clock.advance(Duration::from_hours(3)).await.unwrap();
-    eventually(|| bench.server.connections() == 0).await;
+    eventually(|| test.server.connections() == 1).await;
+    // Some 4 MB, more than any kernel buffers.
+    test.clock.advance(Duration::from_hours(3)).await.unwrap();
+    eventually(|| test.server.connections() == 0).await;
     drop(live);
-    let mut live = Live::follow(&bench).await;
-    bench.clock.advance(SECOND * 2).await.unwrap();
+    let mut live = Live::connect(&test).await;
+    test.clock.advance(SECOND * 2).await.unwrap();
     assert!(!live.arrived().await.is_empty(), "the next client is served");
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_forgotten_at_once() {
-    let bench = bench(MeterKind::Ensor).await;
-    drop(Live::follow(&bench).await);
-    eventually(|| bench.server.connections() == 0).await;
-    bench.clock.advance(MINUTE).await.unwrap();
+async fn a_client_that_disconnects_is_removed_at_once() {
+    let test = start_device(MeterKind::Ensor).await;
+    drop(Live::connect(&test).await);
+    eventually(|| test.server.connections() == 0).await;
+    test.clock.advance(MINUTE).await.unwrap();
 }
 
 fn live(effect: LiveEffect) -> Fault {
@@ -306,38 +307,38 @@ fn nth(nth: u64) -> Trigger {
 
 #[tokio::test]
 async fn a_stall_holds_events_back_for_its_time() {
-    let bench = bench(MeterKind::Ensor).await;
-    bench.add_rule(live(LiveEffect::Stall { lasts: Some(SECOND * 10) }), nth(3));
-    let mut stream = Live::follow(&bench).await;
-    bench.clock.advance(SECOND * 12).await.unwrap();
+    let test = start_device(MeterKind::Ensor).await;
+    test.add_rule(live(LiveEffect::Stall { lasts: Some(SECOND * 10) }), nth(3));
+    let mut stream = Live::connect(&test).await;
+    test.clock.advance(SECOND * 12).await.unwrap();
     assert_eq!(stream.arrived().await.len(), 2, "the third and all after it wait");
-    assert_eq!(bench.engine.get("fault").unwrap().holding, 1);
-    bench.clock.advance(SECOND * 10).await.unwrap();
-    let total = bench.device.snapshot().reading().unwrap().id;
+    assert_eq!(test.engine.get("fault").unwrap().holding, 1);
+    test.clock.advance(SECOND * 10).await.unwrap();
+    let total = test.device.snapshot().reading().unwrap().id;
     assert_eq!(stream.arrived().await.len() as u64, total - 2, "none is lost");
 }
 
 #[tokio::test]
 async fn a_stall_can_be_released_and_counts_every_event() {
-    let bench = bench(MeterKind::Ensor).await;
-    bench.add_rule(live(LiveEffect::Stall { lasts: None }), Trigger::default());
-    let mut stream = Live::follow(&bench).await;
-    bench.clock.advance(MINUTE).await.unwrap();
+    let test = start_device(MeterKind::Ensor).await;
+    test.add_rule(live(LiveEffect::Stall { lasts: None }), Trigger::default());
+    let mut stream = Live::connect(&test).await;
+    test.clock.advance(MINUTE).await.unwrap();
     assert!(!stream.is_readable());
-    let total = bench.device.snapshot().reading().unwrap().id;
-    assert_eq!(bench.engine.get("fault").unwrap().fired, total);
-    assert_eq!(bench.engine.release("fault").unwrap() as u64, total);
-    bench.clock.advance(Duration::ZERO).await.unwrap();
+    let total = test.device.snapshot().reading().unwrap().id;
+    assert_eq!(test.engine.get("fault").unwrap().fired, total);
+    assert_eq!(test.engine.release("fault").unwrap() as u64, total);
+    test.clock.advance(Duration::ZERO).await.unwrap();
     assert_eq!(stream.arrived().await.len() as u64, total);
 }
 
 #[tokio::test]
-async fn a_cut_ends_the_connection_in_mid_event() {
+async fn a_cut_ends_the_connection_within_an_event() {
     for (after, left) in [(0, ""), (1, "1\r\ne\r\n"), (20, "14\r\nevent: live\ndata: {\"\r\n")] {
-        let bench = bench(MeterKind::Ensor).await;
-        bench.add_rule(live(LiveEffect::Cut { after }), nth(2));
-        let mut stream = Live::follow(&bench).await;
-        bench.clock.advance(MINUTE).await.unwrap();
+        let test = start_device(MeterKind::Ensor).await;
+        test.add_rule(live(LiveEffect::Cut { after }), nth(2));
+        let mut stream = Live::connect(&test).await;
+        test.clock.advance(MINUTE).await.unwrap();
         stream.data().await;
         assert_eq!(stream.0.rest().await.unwrap(), left, "and no end");
     }
@@ -345,87 +346,87 @@ async fn a_cut_ends_the_connection_in_mid_event() {
 
 #[tokio::test]
 async fn a_duplicate_comes_twice() {
-    let bench = bench(MeterKind::Ensor).await;
-    bench.add_rule(live(LiveEffect::Duplicate), nth(2));
-    let mut stream = Live::follow(&bench).await;
-    bench.clock.advance(SECOND * 20).await.unwrap();
+    let test = start_device(MeterKind::Ensor).await;
+    test.add_rule(live(LiveEffect::Duplicate), nth(2));
+    let mut stream = Live::connect(&test).await;
+    test.clock.advance(SECOND * 20).await.unwrap();
     let events = stream.arrived().await;
     assert_eq!(events[1], events[2]);
-    assert_eq!(events.len() as u64, bench.device.snapshot().reading().unwrap().id + 1);
+    assert_eq!(events.len() as u64, test.device.snapshot().reading().unwrap().id + 1);
 }
 
 #[tokio::test]
-async fn a_takeover_throws_the_client_out_in_place_of_an_event() {
-    let bench = bench(MeterKind::Ensor).await;
-    bench.add_rule(live(LiveEffect::Takeover), nth(2));
-    let mut stream = Live::follow(&bench).await;
-    bench.clock.advance(MINUTE).await.unwrap();
+async fn a_takeover_ends_the_stream_in_place_of_an_event() {
+    let test = start_device(MeterKind::Ensor).await;
+    test.add_rule(live(LiveEffect::Takeover), nth(2));
+    let mut stream = Live::connect(&test).await;
+    test.clock.advance(MINUTE).await.unwrap();
     stream.data().await;
     assert_eq!(stream.0.rest().await.unwrap(), "0\r\n\r\n");
-    let mut again = Live::follow(&bench).await;
-    bench.clock.advance(SECOND * 10).await.unwrap();
-    assert!(!again.arrived().await.is_empty(), "it may come again");
+    let mut second = Live::connect(&test).await;
+    test.clock.advance(SECOND * 10).await.unwrap();
+    assert!(!second.arrived().await.is_empty(), "the client may connect again");
 }
 
-/// A client that asks and never reads; without a socket, so that time can be paused.
-async fn asks_only(bench: &TestDevice) -> HttpReply {
+/// A client that sends a request and never reads. It has no socket, so that real time can be paused.
+async fn request_without_reading(test: &TestDevice) -> HttpReply {
     let live = Request::get("/api/v1/live").body(http_body_util::Empty::<Bytes>::new()).unwrap();
-    bench.api.answer(live).await
+    test.api.answer(live).await
 }
 
-/// How the streams ended, in order.
-fn endings(bench: &TestDevice) -> Vec<&'static str> {
+/// Returns the causes for which the streams ended, in order.
+fn end_causes(test: &TestDevice) -> Vec<&'static str> {
     let cause = |entry: JournalEntry| match entry.event {
         Event::LiveEnded { cause, .. } => Some(cause),
         _ => None,
     };
-    bench.journal.entries_after(0, usize::MAX, |_| true).into_iter().filter_map(cause).collect()
+    test.journal.entries_after(0, usize::MAX, |_| true).into_iter().filter_map(cause).collect()
 }
 
 // Ruling: LIVE-6.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_holds_a_movement_up_for_a_moment_only() {
-    let bench = bench(MeterKind::Ensor).await;
-    let _unread = asks_only(&bench).await;
+async fn a_client_that_does_not_read_delays_the_clock_briefly() {
+    let test = start_device(MeterKind::Ensor).await;
+    let _unread = request_without_reading(&test).await;
     let before = tokio::time::Instant::now();
-    bench.clock.advance(MINUTE * 60).await.unwrap();
+    test.clock.advance(MINUTE * 60).await.unwrap();
     assert_eq!(before.elapsed(), LIVE_GRACE);
-    assert_eq!(endings(&bench), ["not read"]);
+    assert_eq!(end_causes(&test), ["not read"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_loses_its_seat_at_once() {
-    let bench = bench(MeterKind::Ensor).await;
-    let _unread = asks_only(&bench).await;
+async fn a_client_that_does_not_read_is_replaced_at_once() {
+    let test = start_device(MeterKind::Ensor).await;
+    let _unread = request_without_reading(&test).await;
     let before = tokio::time::Instant::now();
-    let clock = bench.clock.clone();
+    let clock = test.clock.clone();
     let advance = tokio::spawn(async move { clock.advance(MINUTE * 60).await });
-    // Its queue is full after so many readings. Somebody is always awake, so that no time passes.
+    // The queue of the client is full after so many readings. A task is always awake, so no time passes.
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
-    assert!(!advance.is_finished(), "the movement waits for it");
-    let _other = asks_only(&bench).await;
+    assert!(!advance.is_finished(), "the movement waits for the client");
+    let _other = request_without_reading(&test).await;
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
     assert_eq!(before.elapsed(), Duration::ZERO);
-    assert_eq!(endings(&bench), ["taken over"]);
+    assert_eq!(end_causes(&test), ["taken over"]);
     advance.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn a_delay_keeps_the_order() {
-    let bench = bench(MeterKind::Ensor).await;
-    bench.add_rule(live(LiveEffect::Delay(Delay::Fixed(SECOND * 5))), nth(1));
-    let mut stream = Live::follow(&bench).await;
-    let first = bench.device.next_reading().unwrap();
-    bench.clock.advance(first.since_start()).await.unwrap();
-    let text = value(&bench.device, Quantity::ActiveImportEnergy);
-    bench.clock.advance(Duration::from_millis(4999)).await.unwrap();
+    let test = start_device(MeterKind::Ensor).await;
+    test.add_rule(live(LiveEffect::Delay(Delay::Fixed(SECOND * 5))), nth(1));
+    let mut stream = Live::connect(&test).await;
+    let first = test.device.next_reading().unwrap();
+    test.clock.advance(first.since_start()).await.unwrap();
+    let energy = value(&test.device, Quantity::ActiveImportEnergy);
+    test.clock.advance(Duration::from_millis(4999)).await.unwrap();
     assert!(!stream.is_readable());
-    bench.clock.advance(Duration::from_millis(1)).await.unwrap();
+    test.clock.advance(Duration::from_millis(1)).await.unwrap();
     let events = stream.arrived().await;
     assert!(events.len() >= 5, "{}", events.len());
-    assert!(events[0].contains(&format!("\"E_In\":{text},")));
+    assert!(events[0].contains(&format!("\"E_In\":{energy},")));
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use wwsim::action_client::{ActionClient, ClientContext};
 use wwsim::clock::{Clock, Speed};
 use wwsim::device::actions::{Definition, RequestStatus};
-use wwsim::device::{ActionPolicy, Device, Firmware, Identity, License, Setup};
+use wwsim::device::{ActionPolicy, Device, Identity, License, Setup};
 use wwsim::fault::{
     Engine, Fault, Rule, SlaveEffect, SlavePlace, TargetEffect, TargetPlace, Trigger,
 };
@@ -80,12 +80,8 @@ impl PeersPlan {
         })
         .unwrap();
         peers.start().await;
-        let identity = Identity {
-            id: "A842E39F8124".parse().unwrap(),
-            firmware: Firmware::DEFAULT,
-            license: License::Plus,
-        };
-        let setup = Setup { actions: self.settings, ..Setup::of(identity) };
+        let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
+        let setup = Setup { actions: self.settings, ..Setup::new(identity) };
         let (rules, log) = (Arc::clone(&engine), Arc::clone(&journal));
         let device = Device::new(setup, clock.clone(), rules, log);
         Ok(TestPeers { clock, engine, journal, device, peers, actions })
@@ -100,7 +96,7 @@ impl TestPeers {
 
     pub fn call_as(&self, id: &str, requests: &[Value]) -> Vec<u64> {
         let definition = json!({"actions": [{"id": id, "requests": requests}]}).to_string();
-        self.device.store(Arc::new(Definition::parse(definition.as_bytes()).unwrap()));
+        self.device.set_definition(Arc::new(Definition::parse(definition.as_bytes()).unwrap()));
         let run = self.device.call(id).unwrap();
         let ids = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
         self.actions.runner().run(run);
@@ -296,7 +292,7 @@ pub async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
 /// The way in which an outside peer ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionEnd {
-    /// It waits until the client ends it.
+    /// The peer waits until the client ends it.
     Keep,
     Fin,
     Rst,

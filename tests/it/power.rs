@@ -1,4 +1,4 @@
-//! Reboot and factory reset, seen from the sockets.
+//! Reboots and factory resets, observed at the sockets.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -25,14 +25,14 @@ faults:
   - {id: slow, at: {slave: pump}, when: {first: 1}, effect: {delay: 9s}}
 "#;
 
-async fn reboot(twin: &TestHouse) {
-    let answer = twin.post("/api/v1/reboot", "").await;
+async fn reboot(test: &TestHouse) {
+    let answer = test.post("/api/v1/reboot", "").await;
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
-    twin.settle().await;
+    test.settle().await;
 }
 
-async fn refused(twin: &TestHouse) -> bool {
-    match TcpStream::connect(twin.device()).await {
+async fn refused(test: &TestHouse) -> bool {
+    match TcpStream::connect(test.device()).await {
         Ok(_) => false,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -43,71 +43,71 @@ async fn refused(twin: &TestHouse) -> bool {
 
 // Ruling: POWER-1.
 #[tokio::test]
-async fn the_reply_goes_out_and_then_every_connection_drops() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut other = TcpStream::connect(twin.device()).await.unwrap();
+async fn a_reboot_is_answered_and_then_drops_every_connection() {
+    let test = TestHouse::start(HOUSE).await;
+    let mut other = TcpStream::connect(test.device()).await.unwrap();
     other.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(other.read_u8()).await.unwrap();
-    reboot(&twin).await;
+    reboot(&test).await;
     let mut rest = Vec::new();
     let ended = within(other.read_to_end(&mut rest)).await;
     assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
-    assert!(refused(&twin).await);
+    assert!(refused(&test).await);
 }
 
 // Ruling: POWER-1.
 #[tokio::test]
-async fn nobody_is_answered_behind_the_reply_that_takes_the_device_down() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut client = TcpStream::connect(twin.device()).await.unwrap();
+async fn no_request_is_answered_after_the_reply_to_a_reboot() {
+    let test = TestHouse::start(HOUSE).await;
+    let mut client = TcpStream::connect(test.device()).await.unwrap();
     let both = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\
                 GET /api/v1/system HTTP/1.1\r\nHost: x\r\n\r\n";
     client.write_all(both.as_bytes()).await.unwrap();
     let mut answers = Vec::new();
-    // Where the second request was not taken off the socket, the end is a reset.
+    // The end is a reset if the second request was not read from the socket.
     let _ = within(client.read_to_end(&mut answers)).await;
     let answers = String::from_utf8(answers).unwrap();
     assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
     assert!(answers.starts_with("HTTP/1.1 204"), "{answers}");
-    // It answers again once it is back.
-    twin.settle().await;
-    twin.advance(Duration::from_secs(3)).await;
-    assert_eq!(twin.get("/api/v1/system").await.status, 200);
+    // The device answers again after the reboot.
+    test.settle().await;
+    test.advance(Duration::from_secs(3)).await;
+    assert_eq!(test.get("/api/v1/system").await.status, 200);
 }
 
 // Ruling: POWER-1.
 #[tokio::test]
-async fn a_device_serves_until_the_reply_to_a_reboot_is_out() {
+async fn a_device_serves_until_the_reply_to_a_reboot_is_sent() {
     let drip =
         "{api: {method: POST, route: /api/v1/reboot}}, effect: {drip: {bytes: 1, every: 1s}}";
-    let twin = TestHouse::start(&format!("faults: [{{id: slow, at: {drip}}}]")).await;
-    let mut client = TcpStream::connect(twin.device()).await.unwrap();
+    let test = TestHouse::start(&format!("faults: [{{id: slow, at: {drip}}}]")).await;
+    let mut client = TcpStream::connect(test.device()).await.unwrap();
     let reboot = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     client.write_all(reboot.as_bytes()).await.unwrap();
     assert_eq!(within(client.read_u8()).await.unwrap(), b'H');
-    twin.advance(Duration::from_secs(5)).await;
-    assert_eq!(twin.get("/api/v1/system").await.status, 200);
-    twin.advance(Duration::from_mins(5)).await;
-    assert_eq!(twin.house.devices().next().unwrap().view().boot.ordinal, 1);
+    test.advance(Duration::from_secs(5)).await;
+    assert_eq!(test.get("/api/v1/system").await.status, 200);
+    test.advance(Duration::from_mins(5)).await;
+    assert_eq!(test.house.devices().next().unwrap().view().boot.ordinal, 1);
 }
 
 #[tokio::test]
-async fn it_is_gone_for_the_reboot_time_and_comes_back_at_the_same_address() {
-    for (scenario, all_but) in [(HOUSE, 2999), ("device: {reboot_time: 45s}", 44_999)] {
-        let twin = TestHouse::start(scenario).await;
-        reboot(&twin).await;
-        twin.advance(Duration::from_millis(all_but)).await;
-        assert!(refused(&twin).await);
-        twin.advance(Duration::from_millis(1)).await;
-        assert_eq!(twin.get("/").await.status, 200);
+async fn a_reboot_takes_its_time_and_keeps_the_address() {
+    for (scenario, just_before) in [(HOUSE, 2999), ("device: {reboot_time: 45s}", 44_999)] {
+        let test = TestHouse::start(scenario).await;
+        reboot(&test).await;
+        test.advance(Duration::from_millis(just_before)).await;
+        assert!(refused(&test).await);
+        test.advance(Duration::from_millis(1)).await;
+        assert_eq!(test.get("/").await.status, 200);
     }
 }
 
 #[tokio::test]
-async fn it_comes_up_with_a_new_boot_and_what_was_set() {
-    let twin = TestHouse::start(HOUSE).await;
-    let device = twin.house.devices().next().unwrap().clone();
-    twin.advance(100 * SECOND).await;
+async fn a_reboot_gives_a_new_boot_with_the_same_settings() {
+    let test = TestHouse::start(HOUSE).await;
+    let device = test.house.devices().next().unwrap().clone();
+    test.advance(100 * SECOND).await;
     let before = (device.view(), device.snapshot().meter.reading.unwrap().id);
     device
         .configure(|config| {
@@ -115,100 +115,100 @@ async fn it_comes_up_with_a_new_boot_and_what_was_set() {
             Ok::<_, ()>(())
         })
         .unwrap();
-    reboot(&twin).await;
-    twin.advance(3 * SECOND).await;
+    reboot(&test).await;
+    test.advance(3 * SECOND).await;
     let after = device.view();
     assert_ne!(after.boot.id, before.0.boot.id);
     assert_eq!((before.0.boot.ordinal, after.boot.ordinal), (0, 1));
     assert_eq!(after.boot.at.since_start(), 103 * SECOND, "uptime counts from here");
     assert_eq!(after.config.settings.system.name, "cellar");
     assert!(device.snapshot().meter.reading.is_none(), "no reading yet");
-    twin.advance(10 * SECOND).await;
+    test.advance(10 * SECOND).await;
     let reading = device.snapshot().meter.reading.unwrap();
     assert!(reading.id < before.1, "report.id counts from 1 again: {}", reading.id);
-    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
+    assert_eq!(test.get("/api/v1/actions").await.status, 200);
 }
 
 // Ruling: ACTION-22.
 #[tokio::test]
-async fn requests_under_way_end_without_a_trace_and_status_ids_count_anew() {
-    let twin = TestHouse::start(HOUSE).await;
-    let ids = twin.ids("write").await;
+async fn a_reboot_discards_requests_and_restarts_status_ids() {
+    let test = TestHouse::start(HOUSE).await;
+    let ids = test.ids("write").await;
     assert_eq!(ids, "1");
-    twin.advance(SECOND).await;
-    reboot(&twin).await;
-    twin.advance(20 * SECOND).await;
-    assert_eq!(twin.get("/api/v1/actions/status?id=1").await.status, 404);
-    let told = serde_json::to_string(&twin.journal()).unwrap();
-    assert!(!told.contains("request_finished"), "{told}");
-    assert!(told.contains("rebooting") && told.contains(r#""event":"started""#), "{told}");
-    assert_eq!(twin.ids("write").await, "1");
+    test.advance(SECOND).await;
+    reboot(&test).await;
+    test.advance(20 * SECOND).await;
+    assert_eq!(test.get("/api/v1/actions/status?id=1").await.status, 404);
+    let journal = serde_json::to_string(&test.journal()).unwrap();
+    assert!(!journal.contains("request_finished"), "{journal}");
+    assert!(journal.contains("rebooting") && journal.contains(r#""event":"started""#), "{journal}");
+    assert_eq!(test.ids("write").await, "1");
 }
 
 #[tokio::test]
-async fn a_house_that_is_reset_while_its_device_reboots_is_there_at_once() {
-    let twin = TestHouse::start(HOUSE).await;
-    let first = twin.house.devices().next().unwrap().view().boot;
-    reboot(&twin).await;
-    assert!(refused(&twin).await);
-    twin.control_send("POST", "reset", &Value::Null).await;
-    assert_eq!(twin.get("/").await.status, 200);
-    assert_eq!(twin.house.devices().next().unwrap().view().boot, first);
-    twin.advance(10 * SECOND).await;
-    assert_eq!(twin.house.devices().next().unwrap().view().boot, first);
-    reboot(&twin).await;
-    assert!(refused(&twin).await, "and it reboots as before");
+async fn a_reset_during_a_reboot_brings_the_device_up_at_once() {
+    let test = TestHouse::start(HOUSE).await;
+    let first = test.house.devices().next().unwrap().view().boot;
+    reboot(&test).await;
+    assert!(refused(&test).await);
+    test.control_send("POST", "reset", &Value::Null).await;
+    assert_eq!(test.get("/").await.status, 200);
+    assert_eq!(test.house.devices().next().unwrap().view().boot, first);
+    test.advance(10 * SECOND).await;
+    assert_eq!(test.house.devices().next().unwrap().view().boot, first);
+    reboot(&test).await;
+    assert!(refused(&test).await, "and it reboots as before");
 }
 
 #[tokio::test]
-async fn a_house_can_be_stopped_while_its_device_reboots() {
+async fn a_house_can_be_stopped_during_a_reboot() {
     let port = FreePort::new();
-    let house = format!("clock: {{speed: manual}}\n{HOUSE}");
-    let mut scenario = scenario::load(&house, "test.yaml", None).unwrap();
+    let yaml = format!("clock: {{speed: manual}}\n{HOUSE}");
+    let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].http = port.address();
-    let twin = TestHouse { house: House::start(scenario).await.unwrap() };
-    reboot(&twin).await;
-    within(twin.house.stop()).await;
+    let test = TestHouse { house: House::start(scenario).await.unwrap() };
+    reboot(&test).await;
+    within(test.house.stop()).await;
     port.listen();
 }
 
 #[tokio::test]
 async fn a_second_reboot_follows_the_first() {
-    let twin = TestHouse::start("").await;
+    let test = TestHouse::start("").await;
     for ordinal in 1..=3 {
-        reboot(&twin).await;
-        twin.advance(3 * SECOND).await;
-        assert_eq!(twin.house.devices().next().unwrap().view().boot.ordinal, ordinal);
+        reboot(&test).await;
+        test.advance(3 * SECOND).await;
+        assert_eq!(test.house.devices().next().unwrap().view().boot.ordinal, ordinal);
     }
 }
 
 #[tokio::test]
-async fn too_many_reboots_are_a_fault_and_change_nothing() {
-    let twin = TestHouse::start("").await;
+async fn a_reboot_that_a_fault_refuses_changes_nothing() {
+    let test = TestHouse::start("").await;
     let route = json!({"api": {"method": "POST", "route": "/api/v1/reboot"}});
-    twin.add_fault(json!({"id": "often", "at": route, "effect": {"status": 429}})).await;
-    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 429);
-    twin.settle().await;
-    assert!(!refused(&twin).await);
+    test.add_fault(json!({"id": "often", "at": route, "effect": {"status": 429}})).await;
+    assert_eq!(test.post("/api/v1/reboot", "").await.status, 429);
+    test.settle().await;
+    assert!(!refused(&test).await);
 }
 
 #[tokio::test]
 async fn only_post_reboots() {
-    let twin = TestHouse::start("").await;
+    let test = TestHouse::start("").await;
     for path in ["/api/v1/reboot", "/api/v1/restore"] {
-        let answer = twin.get(path).await;
+        let answer = test.get(path).await;
         assert_eq!((answer.status, answer.header("Allow")), (405, Some("POST")));
     }
-    twin.settle().await;
-    assert!(!refused(&twin).await);
+    test.settle().await;
+    assert!(!refused(&test).await);
 }
 
 // Ruling: POWER-2.
 #[tokio::test]
-async fn a_factory_reset_erases_what_a_user_has_set_and_reboots() {
-    let twin = TestHouse::start(HOUSE).await;
-    let device = twin.house.devices().next().unwrap().clone();
+async fn a_factory_reset_erases_all_settings_and_reboots() {
+    let test = TestHouse::start(HOUSE).await;
+    let device = test.house.devices().next().unwrap().clone();
     let factory = device.view();
     device
         .configure(|config| {
@@ -220,14 +220,14 @@ async fn a_factory_reset_erases_what_a_user_has_set_and_reboots() {
             Ok::<_, ()>(())
         })
         .unwrap();
-    let answer = twin.post("/api/v1/restore", "").await;
+    let answer = test.post("/api/v1/restore", "").await;
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
-    twin.settle().await;
-    assert!(refused(&twin).await);
-    twin.advance(3 * SECOND).await;
+    test.settle().await;
+    assert!(refused(&test).await);
+    test.advance(3 * SECOND).await;
     let after = device.view();
     assert_eq!(after.config, factory.config);
     assert_eq!(after.firmware, factory.firmware);
     assert_eq!(after.boot.ordinal, 1);
-    assert_eq!(twin.get("/api/v1/actions").await.status, 404, "the definition is gone");
+    assert_eq!(test.get("/api/v1/actions").await.status, 404, "the definition is gone");
 }

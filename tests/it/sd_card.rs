@@ -454,15 +454,15 @@ async fn downloads_on_the_meters_power_drain_the_device_until_it_reboots() {
     // 256 KiB cost 0.55 V of the 0.56 there are.
     let twin = on_the_meters_power(&scenario(4)).await;
     let device = twin.house.devices().next().unwrap().clone();
-    assert_eq!(device.v_scap(), Some(3.76));
+    assert_eq!(device.supercapacitor_volts(), Some(3.76));
     assert_eq!(twin.get("/sdcard/big.txt").await.body.len(), 4 * 64 * 1024);
     twin.settle().await;
-    let low = device.v_scap().unwrap();
+    let low = device.supercapacitor_volts().unwrap();
     assert!((3.2..3.3).contains(&low), "{low}");
     let shown = device.plug_voltages(&device.snapshot()).scap.to_f64();
     assert!((shown - low).abs() < 0.0006, "{shown} is {low} to the millivolt");
     twin.advance(60 * SECOND).await;
-    assert_eq!(device.v_scap(), Some(3.76), "the plug fills it again");
+    assert_eq!(device.supercapacitor_volts(), Some(3.76), "the plug fills it again");
     assert_eq!(device.view().boot.ordinal, 0);
 
     let twin = on_the_meters_power(&scenario(12)).await;
@@ -481,7 +481,7 @@ async fn downloads_on_the_meters_power_drain_the_device_until_it_reboots() {
     assert_eq!(usb.get("/sdcard/big.txt").await.body.len(), 12 * 64 * 1024);
     usb.settle().await;
     let device = usb.house.devices().next().unwrap();
-    assert_eq!((device.v_scap(), device.view().boot.ordinal), (None, 0));
+    assert_eq!((device.supercapacitor_volts(), device.view().boot.ordinal), (None, 0));
 }
 
 // Ruling: SD-7.

@@ -108,12 +108,8 @@ fn device() -> Arc<Device> {
     let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
     let journal = Arc::new(Journal::new(clock.clone()));
     let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
-    let identity = Identity {
-        id: "A842E39F8124".parse().unwrap(),
-        firmware: Firmware::DEFAULT,
-        license: License::Plus,
-    };
-    Device::new(device::Setup::of(identity), clock, engine, journal)
+    let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
+    Device::new(device::Setup::new(identity), clock, engine, journal)
 }
 
 /// The schemas of an object: of what it takes, and of what it shows.
@@ -141,7 +137,7 @@ fn hold<T: Clone>(
     let device = device();
     let before = device.view().config;
     let well_formed = taken.is_valid(given);
-    match device.write(object, given, write) {
+    match device.write_object(object, given, write) {
         Err(errors) => {
             prop_assert!(!errors.is_empty());
             prop_assert!(Arc::ptr_eq(&before, &device.view().config), "a refusal changes nothing");
@@ -153,7 +149,7 @@ fn hold<T: Clone>(
             prop_assert!(shows.is_valid(&json), "{printed}");
             // What is shown can be sent back, and says the same. Secrets are not shown, so that they
             // stay with a PUT.
-            let again = device.write(object, &json, Write::Merge);
+            let again = device.write_object(object, &json, Write::Merge);
             let again = again.map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
             prop_assert_eq!(object.print(&again, Firmware::DEFAULT), printed);
         }

@@ -1,4 +1,4 @@
-//! What outlives the process: state directories, ended in order, killed, torn and foreign.
+//! State directories: after an orderly end, after a kill, torn, and of another house.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use wwsim::clock::Speed;
@@ -24,7 +25,7 @@ use crate::harness::{TestHouse, http, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A directory that is gone after the test.
+/// A directory that is removed after the test.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -45,8 +46,8 @@ impl Folder {
         self.0.join("A842E39F8124/device.json")
     }
 
-    /// The files that were set aside.
-    fn broken(&self) -> Vec<String> {
+    /// Returns the names of the files that were set aside.
+    fn set_aside(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.0.clone()];
         while let Some(folder) = folders.pop() {
@@ -72,7 +73,7 @@ impl Drop for Folder {
     }
 }
 
-/// A house on a manual clock, where it does not say otherwise, whose state is in a folder.
+/// Starts a house whose state is in `folder`, on a manual clock unless the scenario says otherwise.
 pub async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError> {
     let yaml = if yaml.contains("clock:") {
         yaml.to_owned()
@@ -85,8 +86,8 @@ pub async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError>
     Ok(TestHouse { house: House::start(scenario).await? })
 }
 
-async fn stop(twin: TestHouse) {
-    within(twin.house.stop()).await;
+async fn stop(test: TestHouse) {
+    within(test.house.stop()).await;
 }
 
 fn refusal(started: Result<TestHouse, StartError>) -> String {
@@ -101,168 +102,172 @@ fn action(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_reboot_goes_on_where_the_process_ended() {
-    let (folder, house) = (Folder::new(), "device: {reboot_time: 40s}");
-    let twin = start(house, &folder).await.unwrap();
-    twin.define(action("a")).await;
-    assert_eq!(twin.ids("a").await, "1");
-    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
-    twin.advance(10 * SECOND).await;
-    stop(twin).await;
+async fn a_reboot_resumes_in_the_next_process() {
+    let (folder, yaml) = (Folder::new(), "device: {reboot_time: 40s}");
+    let test = start(yaml, &folder).await.unwrap();
+    test.define(action("a")).await;
+    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.post("/api/v1/reboot", "").await.status, 204);
+    test.advance(10 * SECOND).await;
+    stop(test).await;
 
-    let twin = start(house, &folder).await.unwrap();
-    let device = twin.house.devices().next().unwrap().clone();
-    twin.advance(29 * SECOND).await;
-    assert!(TcpStream::connect(twin.device()).await.is_err(), "it is down still");
-    twin.advance(SECOND).await;
+    let test = start(yaml, &folder).await.unwrap();
+    let device = test.house.devices().next().unwrap().clone();
+    test.advance(29 * SECOND).await;
+    assert!(TcpStream::connect(test.device()).await.is_err(), "it is still down");
+    test.advance(SECOND).await;
     let boot = device.view().boot;
     assert_eq!((boot.ordinal, boot.at.since_start()), (1, 40 * SECOND));
-    assert_eq!(twin.ids("a").await, "1", "ids count from each boot");
-    stop(twin).await;
+    assert_eq!(test.ids("a").await, "1", "ids restart with each boot");
+    stop(test).await;
 }
 
 #[tokio::test]
-async fn a_device_that_is_to_record_only_from_its_next_start_on_is_not_started_by_its_process() {
-    let (folder, house) = (Folder::new(), "device: {sd_card: {}, power: {usb: false}}");
-    let twin = start(house, &folder).await.unwrap();
+async fn recorder_mode_waits_for_a_reboot_not_for_a_new_process() {
+    let (folder, yaml) = (Folder::new(), "device: {sd_card: {}, power: {usb: false}}");
+    let test = start(yaml, &folder).await.unwrap();
     let recorder = json!({"services": {"sd": {"enable": true, "recorder_mode": true}}});
     assert_eq!(
-        http(twin.device(), "PUT", "/api/v1/settings", &recorder.to_string()).await.status,
+        http(test.device(), "PUT", "/api/v1/settings", &recorder.to_string()).await.status,
         200
     );
-    stop(twin).await;
+    stop(test).await;
 
-    let twin = start(house, &folder).await.unwrap();
-    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
-    twin.advance(60 * SECOND).await;
-    assert!(TcpStream::connect(twin.device()).await.is_err(), "now it records only");
-    stop(twin).await;
+    let test = start(yaml, &folder).await.unwrap();
+    assert_eq!(test.post("/api/v1/reboot", "").await.status, 204);
+    test.advance(60 * SECOND).await;
+    assert!(TcpStream::connect(test.device()).await.is_err(), "now it only records");
+    stop(test).await;
 
-    let twin = start(house, &folder).await.unwrap();
-    assert!(TcpStream::connect(twin.device()).await.is_err(), "as before");
-    stop(twin).await;
+    let test = start(yaml, &folder).await.unwrap();
+    assert!(TcpStream::connect(test.device()).await.is_err(), "as before");
+    stop(test).await;
 }
 
 // Ruling: STATE-1.
 #[tokio::test]
-async fn a_house_goes_on_where_it_ended() {
+async fn a_house_resumes_where_it_ended() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    let device = twin.house.devices().next().unwrap().clone();
-    twin.define(action("a")).await;
+    let test = start("", &folder).await.unwrap();
+    let device = test.house.devices().next().unwrap().clone();
+    test.define(action("a")).await;
     device
         .configure(|config| {
             config.settings.system.name = "cellar".into();
             Ok::<_, ()>(())
         })
         .unwrap();
-    assert_eq!(twin.ids("a").await, "1");
-    twin.post("/api/v1/reboot", "").await;
-    twin.advance(100 * SECOND).await;
-    assert_eq!(twin.ids("a").await, "1");
-    twin.settle().await;
+    assert_eq!(test.ids("a").await, "1");
+    test.post("/api/v1/reboot", "").await;
+    test.advance(100 * SECOND).await;
+    assert_eq!(test.ids("a").await, "1");
+    test.settle().await;
     let (view, reading) = (device.view(), device.snapshot().meter.reading.unwrap());
-    stop(twin).await;
+    stop(test).await;
 
-    let twin = start("", &folder).await.unwrap();
-    let again = twin.house.devices().next().unwrap().clone();
-    assert_eq!(twin.house.clock().now().since_start(), 100 * SECOND);
+    let test = start("", &folder).await.unwrap();
+    let again = test.house.devices().next().unwrap().clone();
+    assert_eq!(test.house.clock().now().since_start(), 100 * SECOND);
     assert_eq!(again.view().boot, view.boot, "it has not rebooted");
     assert_eq!(again.view().config, view.config);
     assert_eq!(again.snapshot().meter.reading.unwrap(), reading, "the same to the last digit");
-    assert_eq!(twin.get("/api/v1/actions").await.json()["actions"], action("a"));
-    assert_eq!(twin.get("/api/v1/actions/status?id=1").await.status, 404, "statuses are not kept");
-    assert_eq!(twin.ids("a").await, "2", "and no id comes twice");
-    stop(twin).await;
-    assert_eq!(folder.broken(), Vec::<String>::new());
+    assert_eq!(test.get("/api/v1/actions").await.json()["actions"], action("a"));
+    assert_eq!(
+        test.get("/api/v1/actions/status?id=1").await.status,
+        404,
+        "statuses are not persisted"
+    );
+    assert_eq!(test.ids("a").await, "2", "no id is given out twice");
+    stop(test).await;
+    assert_eq!(folder.set_aside(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn what_is_kept_wins_over_what_the_scenario_begins_with() {
+async fn the_state_directory_takes_precedence_over_the_scenario() {
     let folder = Folder::new();
     let with = |id: &str| format!("device: {{actions: {{actions: {}}}}}", action(id));
-    let twin = start(&with("first"), &folder).await.unwrap();
-    twin.define(action("mine")).await;
-    stop(twin).await;
-    let twin = start(&with("second"), &folder).await.unwrap();
-    assert_eq!(twin.get("/api/v1/actions").await.json()["actions"], action("mine"));
-    let deleted = http(twin.device(), "DELETE", "/api/v1/actions", "").await;
+    let test = start(&with("first"), &folder).await.unwrap();
+    test.define(action("mine")).await;
+    stop(test).await;
+    let test = start(&with("second"), &folder).await.unwrap();
+    assert_eq!(test.get("/api/v1/actions").await.json()["actions"], action("mine"));
+    let deleted = http(test.device(), "DELETE", "/api/v1/actions", "").await;
     assert_eq!(deleted.status, 204);
-    stop(twin).await;
-    let twin = start(&with("second"), &folder).await.unwrap();
-    assert_eq!(twin.get("/api/v1/actions").await.status, 404);
+    stop(test).await;
+    let test = start(&with("second"), &folder).await.unwrap();
+    assert_eq!(test.get("/api/v1/actions").await.status, 404);
 }
 
 #[tokio::test]
-async fn a_reboot_is_kept_before_it_is_answered() {
+async fn a_reboot_is_persisted_before_it_is_answered() {
     for path in ["/api/v1/reboot", "/api/v1/restore"] {
         let (folder, killed) = (Folder::new(), Folder::new());
-        let twin = start("", &folder).await.unwrap();
-        // Holds back the answer of what is carried out at once.
+        let test = start("", &folder).await.unwrap();
+        // Delays the reply to a command that is carried out at once.
         let rule = json!({"id": "held", "at": {"api": {"route": path}}, "effect": {"delay": "5s"}});
-        twin.add_fault(rule).await;
-        twin.advance(10 * SECOND).await;
-        let device = twin.device();
-        let asked = tokio::spawn(async move { http(device, "POST", path, "").await });
+        test.add_fault(rule).await;
+        test.advance(10 * SECOND).await;
+        let device = test.device();
+        let reply = tokio::spawn(async move { http(device, "POST", path, "").await });
         eventually(|| document(&folder.device())["down_until"] == json!(13_000_000_000_u64)).await;
-        // As it is for who comes after a process that is killed here.
+        // A copy of the directory, as a process finds it that follows a kill at this point.
         std::fs::create_dir_all(killed.device().parent().unwrap()).unwrap();
         for file in [Folder::house, Folder::device] {
             std::fs::copy(file(&folder), file(&killed)).unwrap();
         }
-        twin.advance(5 * SECOND).await;
-        assert_eq!(within(asked).await.unwrap().status, 204);
-        stop(twin).await;
+        test.advance(5 * SECOND).await;
+        assert_eq!(within(reply).await.unwrap().status, 204);
+        stop(test).await;
 
-        let twin = start("", &killed).await.unwrap();
-        let device = twin.house.devices().next().unwrap().clone();
+        let test = start("", &killed).await.unwrap();
+        let device = test.house.devices().next().unwrap().clone();
         assert_eq!(device.view().boot.ordinal, 0, "{path}");
-        twin.advance(3 * SECOND).await;
+        test.advance(3 * SECOND).await;
         let boot = device.view().boot;
         assert_eq!((boot.ordinal, boot.at.since_start()), (1, 13 * SECOND), "{path}");
-        stop(twin).await;
+        stop(test).await;
     }
 }
 
 #[tokio::test]
-async fn report_ids_go_on_as_if_the_process_had_not_ended() {
+async fn report_ids_continue_across_processes() {
     let key = "0123456789ABCDEF0123456789ABCDEF";
-    let house = format!("meter: {{kind: ensor, encryption_key: \"{key}\"}}");
-    let set = async |twin: &TestHouse, key: &str| {
+    let yaml = format!("meter: {{kind: ensor, encryption_key: \"{key}\"}}");
+    let set = async |test: &TestHouse, key: &str| {
         let body = json!({"encryption": true, "encryption_key": key}).to_string();
-        let set = http(twin.device(), "PUT", "/api/v1/meter/settings", &body).await;
+        let set = http(test.device(), "PUT", "/api/v1/meter/settings", &body).await;
         assert_eq!(set.status, 200, "{}", set.body);
     };
     let folder = Folder::new();
     let mut reports = Vec::new();
     for restarts in [false, true] {
-        let mut twin = start(&house, &folder).await.unwrap();
-        let again = async |twin: TestHouse| {
+        let mut test = start(&yaml, &folder).await.unwrap();
+        let again = async |test: TestHouse| {
             if !restarts {
-                return twin;
+                return test;
             }
-            stop(twin).await;
-            start(&house, &folder).await.unwrap()
+            stop(test).await;
+            start(&yaml, &folder).await.unwrap()
         };
-        set(&twin, key).await;
-        twin.advance(500 * SECOND).await;
-        set(&twin, &"0".repeat(32)).await;
-        twin.advance(10 * SECOND).await;
-        twin = again(twin).await;
-        set(&twin, key).await;
-        twin.advance(2 * SECOND).await;
-        twin = again(twin).await;
-        twin.advance(60 * SECOND).await;
-        twin.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
-        twin.advance(100 * SECOND).await;
-        http(twin.control(), "DELETE", "/control/v1/faults/out", "").await;
-        twin = again(twin).await;
-        twin.advance(30 * SECOND).await;
-        let before = twin.get("/api/v1/report").await.json();
-        twin = again(twin).await;
-        reports.push((before, twin.get("/api/v1/report").await.json()));
-        twin.house.reset().await;
-        stop(twin).await;
+        set(&test, key).await;
+        test.advance(500 * SECOND).await;
+        set(&test, &"0".repeat(32)).await;
+        test.advance(10 * SECOND).await;
+        test = again(test).await;
+        set(&test, key).await;
+        test.advance(2 * SECOND).await;
+        test = again(test).await;
+        test.advance(60 * SECOND).await;
+        test.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
+        test.advance(100 * SECOND).await;
+        http(test.control(), "DELETE", "/control/v1/faults/out", "").await;
+        test = again(test).await;
+        test.advance(30 * SECOND).await;
+        let before = test.get("/api/v1/report").await.json();
+        test = again(test).await;
+        reports.push((before, test.get("/api/v1/report").await.json()));
+        test.house.reset().await;
+        stop(test).await;
     }
     let id = reports[0].0["report"]["id"].as_u64().unwrap();
     assert!((530..600).contains(&id), "{id}");
@@ -271,62 +276,62 @@ async fn report_ids_go_on_as_if_the_process_had_not_ended() {
 }
 
 #[tokio::test]
-async fn a_pairing_goes_on_where_the_process_ended() {
+async fn a_pairing_resumes_in_the_next_process() {
     let folder = Folder::new();
-    let house = "device: {wps: {network: home, password: right-one, after: 30s}}";
-    let twin = start(house, &folder).await.unwrap();
-    assert_eq!(twin.post("/api/v1/wifi/wps", "").await.status, 204);
-    twin.advance(10 * SECOND).await;
-    stop(twin).await;
-    let twin = start(house, &folder).await.unwrap();
-    let name = async || twin.get("/api/v1/wifi/sta/settings").await.json()["name"].clone();
-    twin.advance(19 * SECOND).await;
+    let yaml = "device: {wps: {network: home, password: right-one, after: 30s}}";
+    let test = start(yaml, &folder).await.unwrap();
+    assert_eq!(test.post("/api/v1/wifi/wps", "").await.status, 204);
+    test.advance(10 * SECOND).await;
+    stop(test).await;
+    let test = start(yaml, &folder).await.unwrap();
+    let name = async || test.get("/api/v1/wifi/sta/settings").await.json()["name"].clone();
+    test.advance(19 * SECOND).await;
     assert_eq!(name().await, "");
-    twin.advance(SECOND).await;
+    test.advance(SECOND).await;
     assert_eq!(name().await, "home");
 }
 
 #[tokio::test]
-async fn a_reset_goes_back_to_the_scenario_on_disk_too() {
+async fn a_reset_persists_the_state_of_the_scenario() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    twin.define(action("a")).await;
-    twin.advance(10 * SECOND).await;
-    twin.house.reset().await;
-    assert_eq!(document(&folder.device())["actions"], Value::Null, "once it is over");
-    stop(twin).await;
-    let twin = start("", &folder).await.unwrap();
-    assert_eq!(twin.get("/api/v1/actions").await.status, 404);
-    assert_eq!(twin.house.clock().now().since_start(), Duration::ZERO);
+    let test = start("", &folder).await.unwrap();
+    test.define(action("a")).await;
+    test.advance(10 * SECOND).await;
+    test.house.reset().await;
+    assert_eq!(document(&folder.device())["actions"], Value::Null, "after the reset");
+    stop(test).await;
+    let test = start("", &folder).await.unwrap();
+    assert_eq!(test.get("/api/v1/actions").await.status, 404);
+    assert_eq!(test.house.clock().now().since_start(), Duration::ZERO);
 }
 
 #[tokio::test]
-async fn a_house_that_ends_in_the_middle_of_a_reset_is_kept_whole() {
+async fn an_interrupted_reset_leaves_a_consistent_state() {
     let ids = ["A842E30000A1", "A842E30000A2", "A842E30000A3"];
     let devices = ids.map(|id| format!("{{id: {id}, settings: {{system: {{name: scenario}}}}}}"));
-    let house = format!("devices: [{}]", devices.join(", "));
+    let yaml = format!("devices: [{}]", devices.join(", "));
     for turns in (0..48).map(|step| step * 3) {
         let folder = Folder::new();
-        let twin = start(&house, &folder).await.unwrap();
-        for device in twin.house.devices() {
+        let test = start(&yaml, &folder).await.unwrap();
+        for device in test.house.devices() {
             let Ok(()) = device.configure(|config| {
                 config.settings.system.name = "user".into();
                 Ok::<_, Infallible>(())
             });
         }
-        twin.advance(10 * SECOND).await;
+        test.advance(10 * SECOND).await;
         tokio::select! {
             biased;
-            () = twin.house.reset() => panic!("a reset takes more than one turn"),
+            () = test.house.reset() => panic!("a reset takes more than one turn"),
             () = std::future::ready(()) => {}
         }
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
         if turns % 2 == 0 {
-            stop(twin).await;
+            stop(test).await;
         } else {
-            within(twin.house.stop_within(Duration::ZERO)).await;
+            within(test.house.stop_within(Duration::ZERO)).await;
         }
         for id in ids {
             let saved = document(&folder.0.join(format!("{id}/device.json")));
@@ -338,54 +343,54 @@ async fn a_house_that_ends_in_the_middle_of_a_reset_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_on_disk() {
+async fn a_change_is_on_disk_when_it_is_answered() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    twin.define(action("told")).await;
+    let test = start("", &folder).await.unwrap();
+    test.define(action("told")).await;
     let written = std::fs::read_to_string(folder.device()).unwrap();
     assert!(written.contains("told"), "{written}");
-    twin.advance(5 * SECOND).await;
+    test.advance(5 * SECOND).await;
     let written = std::fs::read_to_string(folder.house()).unwrap();
     assert!(written.contains("\"at\":5000000000"), "{written}");
 }
 
 #[tokio::test]
-async fn a_movement_is_written_down_before_it_begins() {
+async fn a_movement_of_the_clock_is_written_before_it_begins() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    let motion = twin.house.clock().activity().enter();
-    let clock = twin.house.clock().clone();
+    let test = start("", &folder).await.unwrap();
+    let activity = test.house.clock().activity().enter();
+    let clock = test.house.clock().clone();
     let moving = tokio::spawn(async move { clock.advance(60 * SECOND).await });
     let house = folder.house();
     eventually(|| {
         std::fs::read_to_string(&house).is_ok_and(|text| text.contains("\"at\":60000000000"))
     })
     .await;
-    assert_eq!(twin.house.clock().now().since_start(), Duration::ZERO);
-    drop(motion);
+    assert_eq!(test.house.clock().now().since_start(), Duration::ZERO);
+    drop(activity);
     moving.await.unwrap().unwrap();
 }
 
-/// What a document says.
+/// Returns the content of a document.
 fn document(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap();
     let (_, json) = text.split_once('\n').unwrap();
     serde_json::from_str(json).unwrap()
 }
 
-/// How far a house in this folder would go on from, in seconds.
-fn kept(folder: &Folder) -> f64 {
+/// Returns the time from which a house would resume in this folder, in seconds.
+fn written_time(folder: &Folder) -> f64 {
     Duration::from_nanos(document(&folder.house())["at"].as_u64().unwrap()).as_secs_f64()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_movement_given_up_on_tears_nothing() {
+async fn an_abandoned_movement_leaves_a_consistent_state() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    let clock = twin.house.clock();
+    let test = start("", &folder).await.unwrap();
+    let clock = test.house.clock();
     for round in 0..300 {
         let mut movement = Box::pin(clock.advance(SECOND));
-        // As far as the write that comes before it, or a little further.
+        // Polls as far as the write before the movement, or a little further.
         for _ in 0..=(round % 4) {
             tokio::select! {
                 biased;
@@ -394,48 +399,48 @@ async fn a_movement_given_up_on_tears_nothing() {
             }
         }
         drop(movement);
-        assert!(kept(&folder) >= clock.now().as_secs_f64());
+        assert!(written_time(&folder) >= clock.now().as_secs_f64());
     }
-    twin.advance(SECOND).await;
-    assert!((kept(&folder) - clock.now().as_secs_f64()).abs() < 1e-9);
-    let told = |event: &Event| matches!(event, Event::StateNotWritten { .. });
-    assert!(!twin.journal().iter().any(|entry| told(&entry.event)), "{:?}", twin.journal());
+    test.advance(SECOND).await;
+    assert!((written_time(&folder) - clock.now().as_secs_f64()).abs() < 1e-9);
+    let is_failure = |event: &Event| matches!(event, Event::StateNotWritten { .. });
+    assert!(!test.journal().iter().any(|entry| is_failure(&entry.event)), "{:?}", test.journal());
 }
 
 // Ruling: STATE-1.
 #[tokio::test]
-async fn no_id_is_told_that_a_killed_process_would_give_out_again() {
+async fn a_status_id_is_reserved_on_disk_before_it_is_given_out() {
     let folder = Folder::new();
     let request = json!({"http": {"url": "http://nobody.local/"}});
     let actions = json!({"actions": [{"id": "a", "requests": vec![request; 20]}]});
-    let twin = start(&format!("device: {{actions: {actions}}}"), &folder).await.unwrap();
+    let test = start(&format!("device: {{actions: {actions}}}"), &folder).await.unwrap();
     let next = || document(&folder.device())["next_status_id"].as_u64().unwrap();
-    twin.settle().await;
-    assert_eq!(next(), 1, "none was given out");
+    test.settle().await;
+    assert_eq!(next(), 1, "no id was given out");
     for _ in 0..100 {
-        let ids = twin.ids("a").await;
+        let ids = test.ids("a").await;
         let last: u64 = ids.rsplit(',').next().unwrap().parse().unwrap();
-        assert!(last < next(), "{last} was told, {} is kept", next());
-        twin.settle().await;
+        assert!(last < next(), "{last} was given out, {} is written", next());
+        test.settle().await;
     }
-    stop(twin).await;
-    assert_eq!(next(), 2001, "what was reserved is given back in the end");
+    stop(test).await;
+    assert_eq!(next(), 2001, "the reserved ids are released in the end");
 }
 
 #[tokio::test]
-async fn no_later_time_is_shown_than_what_is_written_down() {
+async fn the_clock_never_shows_a_later_time_than_the_written_one() {
     let folder = Folder::new();
-    let twin = start("clock: {speed: 1}", &folder).await.unwrap();
-    let clock = twin.house.clock();
+    let test = start("clock: {speed: 1}", &folder).await.unwrap();
+    let clock = test.house.clock();
     let shown = || {
         let now = clock.now().as_secs_f64();
-        let kept = kept(&folder);
-        assert!(now <= kept, "{now} is shown, {kept} is kept");
+        let written = written_time(&folder);
+        assert!(now <= written, "{now} is shown, {written} is written");
         now
     };
     for round in 1..=3 {
         clock.set_speed(Speed::Times(Speed::FASTEST));
-        // It stands still until so much more is written down, and no longer.
+        // The clock waits until so much more is written, and no longer.
         eventually(|| shown() > f64::from(round) * 100_000.0).await;
         clock.set_speed(Speed::REAL);
         shown();
@@ -445,7 +450,7 @@ async fn no_later_time_is_shown_than_what_is_written_down() {
         clock.set_speed(Speed::Times(1000.0));
         eventually(|| shown() > before + 100.0).await;
     }
-    twin.house.reset().await;
+    test.house.reset().await;
     assert!(shown() < 100_000.0);
     eventually(|| shown() > 1.0).await;
 }
@@ -453,19 +458,19 @@ async fn no_later_time_is_shown_than_what_is_written_down() {
 #[tokio::test]
 async fn two_processes_do_not_share_a_directory() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
+    let test = start("", &folder).await.unwrap();
     let refused = refusal(start("", &folder).await);
     assert!(
         refused.ends_with("is in use by another process; end that, or give another --state-dir"),
         "{refused}"
     );
-    stop(twin).await;
+    stop(test).await;
     stop(start("", &folder).await.unwrap()).await;
 }
 
 // Ruling: STATE-2.
 #[tokio::test]
-async fn the_state_of_another_house_is_refused_and_left_alone() {
+async fn the_state_of_another_house_is_refused_and_not_changed() {
     let folder = Folder::new();
     stop(start("", &folder).await.unwrap()).await;
     let before = std::fs::read(folder.house()).unwrap();
@@ -489,7 +494,7 @@ async fn the_state_of_another_house_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_used_is_named() {
+async fn an_error_names_the_directory_that_cannot_be_used() {
     let folder = Folder::new();
     std::fs::write(&folder.0, "a file").unwrap();
     let refused = refusal(start("", &folder).await);
@@ -497,21 +502,22 @@ async fn a_directory_that_cannot_be_used_is_named() {
     std::fs::remove_file(&folder.0).unwrap();
 }
 
-/// What a device of a torn or foreign file comes up with: the scenario's, never half of the file.
+/// A device whose file is torn or foreign starts with the state of the scenario, never with half of the
+/// file.
 #[tokio::test]
-async fn a_torn_or_foreign_device_file_is_set_aside_whole() {
+async fn a_torn_or_foreign_device_file_is_set_aside() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    twin.define(action("kept")).await;
-    twin.advance(50 * SECOND).await;
-    stop(twin).await;
+    let test = start("", &folder).await.unwrap();
+    test.define(action("kept")).await;
+    test.advance(50 * SECOND).await;
+    stop(test).await;
     let whole = std::fs::read(folder.device()).unwrap();
     let mut bad_digit = whole.clone();
     let at = whole.len() - 20;
     bad_digit[at] ^= 1;
     let newer =
         String::from_utf8(whole.clone()).unwrap().replacen("wwsim-state 1", "wwsim-state 2", 1);
-    let house = std::fs::read(folder.house()).unwrap();
+    let house_file = std::fs::read(folder.house()).unwrap();
     let damaged = [
         Vec::new(),
         whole[..whole.len() / 2].to_vec(),
@@ -519,65 +525,65 @@ async fn a_torn_or_foreign_device_file_is_set_aside_whole() {
         [whole.clone(), b"x".to_vec()].concat(),
         bad_digit,
         newer.into_bytes(),
-        house,
+        house_file,
         b"{\"settings\": {}}\n".to_vec(),
         vec![0xFF; 3000],
     ];
     for (index, bytes) in damaged.iter().enumerate() {
         std::fs::write(folder.device(), bytes).unwrap();
-        let twin = start("", &folder).await.unwrap();
-        assert_eq!(twin.get("/api/v1/actions").await.status, 404, "{index}");
-        assert_eq!(twin.house.clock().now().since_start(), 50 * SECOND, "{index}");
-        stop(twin).await;
-        assert_eq!(folder.broken().len(), index + 1);
+        let test = start("", &folder).await.unwrap();
+        assert_eq!(test.get("/api/v1/actions").await.status, 404, "{index}");
+        assert_eq!(test.house.clock().now().since_start(), 50 * SECOND, "{index}");
+        stop(test).await;
+        assert_eq!(folder.set_aside().len(), index + 1);
     }
     assert_eq!(
         std::fs::read(folder.0.join("A842E39F8124/device.json.broken-2")).unwrap(),
         damaged[1]
     );
     std::fs::write(folder.device(), whole).unwrap();
-    let twin = start("", &folder).await.unwrap();
-    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
+    let test = start("", &folder).await.unwrap();
+    assert_eq!(test.get("/api/v1/actions").await.status, 200);
 }
 
 #[tokio::test]
 async fn a_torn_house_file_costs_no_device_and_no_time() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    twin.advance(50 * SECOND).await;
-    twin.define(action("kept")).await;
-    stop(twin).await;
+    let test = start("", &folder).await.unwrap();
+    test.advance(50 * SECOND).await;
+    test.define(action("kept")).await;
+    stop(test).await;
     std::fs::write(folder.house(), "wwsim-sta").unwrap();
-    let twin = start("", &folder).await.unwrap();
-    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
-    assert_eq!(twin.house.clock().now().since_start(), 50 * SECOND);
-    assert_eq!(folder.broken(), ["house.json.broken-1"]);
+    let test = start("", &folder).await.unwrap();
+    assert_eq!(test.get("/api/v1/actions").await.status, 200);
+    assert_eq!(test.house.clock().now().since_start(), 50 * SECOND);
+    assert_eq!(folder.set_aside(), ["house.json.broken-1"]);
 }
 
 #[tokio::test]
-async fn a_torn_house_file_leaves_the_calendar_as_it_was() {
+async fn a_torn_house_file_does_not_change_the_calendar() {
     let folder = Folder::new();
-    let twin = start("clock: {speed: manual}", &folder).await.unwrap();
-    twin.define(action("kept")).await;
-    let began = twin.house.clock().start();
-    stop(twin).await;
+    let test = start("clock: {speed: manual}", &folder).await.unwrap();
+    test.define(action("kept")).await;
+    let began = test.house.clock().start();
+    stop(test).await;
     std::fs::write(folder.house(), "").unwrap();
-    let twin = start("clock: {speed: manual}", &folder).await.unwrap();
-    assert_eq!(twin.house.clock().start(), began);
-    assert_eq!(folder.broken(), ["house.json.broken-1"]);
+    let test = start("clock: {speed: manual}", &folder).await.unwrap();
+    assert_eq!(test.house.clock().start(), began);
+    assert_eq!(folder.set_aside(), ["house.json.broken-1"]);
 }
 
 #[tokio::test]
-async fn a_card_that_was_being_replaced_is_there_as_a_new_one() {
+async fn a_card_whose_reset_was_interrupted_is_a_new_one() {
     let folder = Folder::new();
     let yaml = "device: {sd_card: {files: {a.txt: first}}}";
     stop(start(yaml, &folder).await.unwrap()).await;
     let card = folder.0.join("A842E39F8124/sdcard");
     let listed = || async {
-        let twin = start(yaml, &folder).await.unwrap();
-        let listed = twin.get("/sdcard/").await.body;
-        twin.house.reset().await;
-        stop(twin).await;
+        let test = start(yaml, &folder).await.unwrap();
+        let listed = test.get("/sdcard/").await.body;
+        test.house.reset().await;
+        stop(test).await;
         listed
     };
     let whole = listed().await;
@@ -585,26 +591,26 @@ async fn a_card_that_was_being_replaced_is_there_as_a_new_one() {
     std::fs::write(card.join("b.txt"), "second").unwrap();
     std::fs::rename(&card, card.with_extension("old")).unwrap();
     assert_eq!(listed().await, whole);
-    assert!(!card.with_extension("old").exists(), "a reset takes it away");
+    assert!(!card.with_extension("old").exists(), "a reset removes it");
 }
 
 #[tokio::test]
-async fn what_lies_beside_a_document_counts_for_nothing() {
+async fn other_files_in_the_directory_are_ignored() {
     let folder = Folder::new();
-    let twin = start("", &folder).await.unwrap();
-    twin.define(action("kept")).await;
-    stop(twin).await;
+    let test = start("", &folder).await.unwrap();
+    test.define(action("kept")).await;
+    stop(test).await;
     let beside = folder.device().with_extension("json.tmp");
     std::fs::write(&beside, "half of a").unwrap();
-    let twin = start("", &folder).await.unwrap();
-    assert_eq!(twin.get("/api/v1/actions").await.status, 200);
-    stop(twin).await;
-    assert_eq!(folder.broken(), Vec::<String>::new());
+    let test = start("", &folder).await.unwrap();
+    assert_eq!(test.get("/api/v1/actions").await.status, 200);
+    stop(test).await;
+    assert_eq!(folder.set_aside(), Vec::<String>::new());
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_their_owner_can_read_the_files() {
+async fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     stop(start("", &folder).await.unwrap()).await;
@@ -613,7 +619,7 @@ async fn only_their_owner_can_read_the_files() {
     }
 }
 
-/// The binary with a state directory.
+/// A process of the binary with a state directory.
 struct Process {
     child: Child,
     device: SocketAddr,
@@ -622,41 +628,41 @@ struct Process {
 
 impl Process {
     async fn start(folder: &Path, speed: &str) -> Self {
-        let ready = folder.join("ready.json");
-        let _ = std::fs::remove_file(&ready);
+        let ready_file = folder.join("ready.json");
+        let _ = std::fs::remove_file(&ready_file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));
         command
             .args(["run", "default", "--any-port", "--speed", speed, "--state-dir"])
             .arg(folder)
             .arg("--ready-file")
-            .arg(&ready)
+            .arg(&ready_file)
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .kill_on_drop(true);
         let child = command.spawn().unwrap();
-        eventually(|| ready.exists()).await;
-        let said: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        eventually(|| ready_file.exists()).await;
+        let ready: Value = serde_json::from_slice(&std::fs::read(&ready_file).unwrap()).unwrap();
         let address = |url: &Value| url.as_str().unwrap()["http://".len()..].parse().unwrap();
         Self {
             child,
-            device: address(&said["devices"][0]["http"]),
-            control: address(&said["control"]),
+            device: address(&ready["devices"][0]["http"]),
+            control: address(&ready["control"]),
         }
     }
 
-    /// The time of the house, in seconds.
+    /// Returns the time of the house, in seconds.
     async fn time(&self) -> f64 {
         let clock = http(self.control, "GET", "/control/v1/clock", "").await;
         clock.json()["t"].as_f64().unwrap()
     }
 
-    /// SIGKILL, and its end.
+    /// Sends SIGKILL, and waits for the end of the process.
     async fn kill(mut self) {
         within(self.child.kill()).await.unwrap();
     }
 }
 
-/// Sends one request and returns the body of its answer; none where the other side dies first.
+/// Sends one request, and returns the status and the reply. `None` if the other side dies first.
 async fn try_http(to: SocketAddr, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(to).await.ok()?;
@@ -671,9 +677,9 @@ async fn try_http(to: SocketAddr, method: &str, path: &str, body: &str) -> Optio
     Some((status, answer))
 }
 
-/// Stores one definition after another until the process is gone; `answered` is the last one that was
-/// answered.
-async fn define_on(device: SocketAddr, answered: Arc<AtomicU64>) {
+/// Stores one definition after another until the process is gone. `answered` is the number of the last one
+/// that was answered.
+async fn store_definitions(device: SocketAddr, answered: Arc<AtomicU64>) {
     loop {
         let next = answered.load(Ordering::Relaxed) + 1;
         let definition = json!({"const": {"n": next}, "actions": action("a")}).to_string();
@@ -685,8 +691,50 @@ async fn define_on(device: SocketAddr, answered: Arc<AtomicU64>) {
     }
 }
 
+/// Starts the binary, and returns it with the device's URL and the ids of the status line to try.
+async fn start_and_read_status_line(scenario: &Path, state: &Path) -> (Child, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));
+    command.arg("run").arg(scenario).args(["--any-port", "--state-dir"]).arg(state);
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    loop {
+        let line = within(lines.next_line()).await.unwrap().expect("the status line comes");
+        if let Some((command, ids)) = line.split_once("/api/v1/actions/status?id=") {
+            let url = command.split('\'').nth(1).unwrap();
+            return (child, url.to_owned(), ids.trim_end_matches('\'').to_owned());
+        }
+    }
+}
+
 #[tokio::test]
-async fn an_id_given_right_before_a_kill_is_not_given_again() {
+async fn the_status_line_to_try_has_the_ids_of_the_next_call() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let (scenario, state) = (folder.0.join("house.yaml"), folder.0.join("state"));
+    let request = json!({"http": {"url": "http://nobody.local/"}});
+    let actions = json!([
+        {"id": "off", "enable": false, "requests": [request]},
+        {"id": "two", "requests": [request, request]},
+    ]);
+    let device = json!({"first_status_id": 139, "actions": {"actions": actions}});
+    let yaml = json!({"control": "127.0.0.1:0", "device": device}).to_string();
+    std::fs::write(&scenario, yaml).unwrap();
+    let mut printed = Vec::new();
+    for _ in 0..2 {
+        let (mut process, url, ids) = start_and_read_status_line(&scenario, &state).await;
+        let device = url["http://".len()..].parse().unwrap();
+        let called = http(device, "POST", "/api/v1/actions/call?id=two", "").await;
+        let location = format!("/api/v1/actions/status?id={ids}");
+        assert_eq!(called.header("Location"), Some(&*location));
+        within(process.kill()).await.unwrap();
+        printed.push(ids);
+    }
+    assert_eq!(printed[0], "139,140");
+    assert_ne!(printed[1], printed[0]);
+}
+
+#[tokio::test]
+async fn a_status_id_from_before_a_kill_is_not_given_out_again() {
     let folder = Folder::new();
     let call = async |process: &Process| {
         let called = http(process.device, "POST", "/api/v1/actions/call?id=a", "").await;
@@ -704,7 +752,7 @@ async fn an_id_given_right_before_a_kill_is_not_given_again() {
 }
 
 #[tokio::test]
-async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
+async fn a_killed_house_loses_at_most_the_last_write() {
     let folder = Folder::new();
     let mut draws = Draws::new(11, RandomStream::named("kill"), 0);
     let (mut answered, mut time, mut given) = (0, 0.0_f64, HashSet::new());
@@ -727,7 +775,7 @@ async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
             assert!(given.insert(id.clone()), "round {round}: {id} was given before");
         }
         let last = Arc::new(AtomicU64::new(answered));
-        let writer = tokio::spawn(define_on(process.device, Arc::clone(&last)));
+        let writer = tokio::spawn(store_definitions(process.device, Arc::clone(&last)));
         let enough = answered + 1 + draws.next_u64() % 20;
         eventually(|| last.load(Ordering::Relaxed) >= enough).await;
         if round % 4 > 1 {
@@ -739,5 +787,5 @@ async fn a_house_killed_at_any_moment_loses_at_most_the_last_write() {
         within(writer).await.unwrap();
         answered = last.load(Ordering::Relaxed);
     }
-    assert_eq!(folder.broken(), Vec::<String>::new());
+    assert_eq!(folder.set_aside(), Vec::<String>::new());
 }

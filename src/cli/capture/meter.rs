@@ -194,8 +194,8 @@ impl<'a> ShownMeter<'a> {
         for key in path.split('.') {
             shown = &shown[key];
         }
-        let quantity = Quantity::ALL.iter().find(|quantity| quantity.report() == path)?;
-        let factor = if quantity.unit().converts() { self.factor } else { 1.0 };
+        let quantity = Quantity::ALL.iter().find(|quantity| quantity.report_path() == path)?;
+        let factor = if quantity.unit().has_conversion_factor() { self.factor } else { 1.0 };
         let shift = scalers::shift_by(&self.scalers, *quantity);
         Some(shown.as_f64()? / factor / 10_f64.powi(shift.into()))
     }

@@ -1,6 +1,7 @@
-//! Actions: their definition, their constants, their values on the wire, and the
-//! places for requests in progress. Pure: no sockets, no clock of its own, no locks.
+//! Actions: their definition, their constants, their values on the wire, the policy of calls, and the
+//! queue of requests in progress. Pure: no sockets, no clock, no locks.
 
+mod admission;
 mod decode;
 mod definition;
 mod expand;
@@ -8,6 +9,7 @@ mod location;
 mod queue;
 mod value;
 
+pub use self::admission::{ActionPolicy, Admission, CallRefusal, CallRoute, Execution};
 pub use self::definition::{
     Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusRequest,
 };
@@ -16,7 +18,7 @@ pub use self::location::Scheme;
 pub use self::queue::{AdmissionRefusal, Capacity, Queue, RequestStatus};
 pub use self::value::{ModbusWrite, ValueError, ValueType};
 
-/// What the fuzzer checks, for its corpus to be replayed by the tests.
+/// The property that the fuzzer checks, so that the tests can replay its corpus.
 #[cfg(test)]
 #[path = "../../../fuzz/properties/action_definition.rs"]
 mod property;

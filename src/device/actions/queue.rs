@@ -1,4 +1,4 @@
-//! The places for requests in progress, and the statuses of the newest ones.
+//! The queue of requests in progress, and the statuses of the newest requests.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use crate::clock::VirtualTime;
 use crate::limits;
 
-/// Requests in progress, and what became of the newest ones (ACTION-13, ACTION-18).
+/// The requests in progress, and the results of the newest ones (ACTION-13, ACTION-18).
 #[derive(Debug)]
 pub struct Queue {
     next_id: u64,
-    /// Ids below are given out, or may be without a word to whoever keeps that.
+    /// The first id that may not be given out before a higher value was persisted.
     reserved: u64,
     in_progress: usize,
-    /// Ascending by id; all that are in progress, and as many finished ones as fit.
+    /// Ascending by id: all requests in progress, and as many finished ones as fit.
     entries: VecDeque<QueueEntry>,
 }
 
@@ -33,40 +33,40 @@ enum Phase {
     Finished { code: i32, exe_time: Duration },
 }
 
-/// How many requests a call finds room for.
+/// The capacity of the queue for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// Places in all, at most [`limits::REQUESTS_IN_PROGRESS`].
+    /// The number of places in total, at most [`limits::REQUESTS_IN_PROGRESS`].
     pub limit: usize,
-    /// Whether a call that does not fit as a whole is refused.
+    /// True if a call with more requests than free places is refused.
     pub all_or_nothing: bool,
 }
 
-/// Why nothing was queued.
+/// The reason why a call queues nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdmissionRefusal {
-    /// A request of an earlier run of the action has not finished.
+    /// A request of an earlier run of the action is in progress.
     Busy,
-    /// There is no place.
+    /// No place is free.
     Full,
 }
 
-/// One entry of `/api/v1/actions/status`.
+/// An entry of `/api/v1/actions/status`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestStatus {
     /// The action.
     pub action: Arc<str>,
     /// The status id.
     pub id: u64,
-    /// −1 until finished, then the result.
+    /// −1 until the request has finished, then its result.
     pub code: i32,
-    /// Zero until finished.
+    /// Zero until the request has finished.
     pub exe_time: Duration,
 }
 
 impl Queue {
-    /// An empty queue whose first status id is `first_id`, moved into [`limits::FIRST_STATUS_ID`]
-    /// so that counting never ends.
+    /// Returns an empty queue whose first status id is `first_id`, clamped to
+    /// [`limits::FIRST_STATUS_ID`] so that the ids never run out.
     #[must_use]
     pub fn new(first_id: u64) -> Self {
         let (least, most) = limits::FIRST_STATUS_ID.into_inner();
@@ -79,32 +79,33 @@ impl Queue {
         }
     }
 
-    /// The id that the next request gets.
+    /// Returns the id that the next request gets.
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// The first id that has certainly not been given out when all that was reserved is known.
+    /// Returns the first id that is not reserved. If this value is persisted, a later process that counts
+    /// from it gives no id out twice.
     #[must_use]
     pub fn reserved(&self) -> u64 {
         self.reserved
     }
 
     /// Reserves no more ids than were given out.
-    pub fn give_back_reserved(&mut self) {
+    pub fn release_reserved(&mut self) {
         self.reserved = self.next_id;
     }
 
-    /// Queues as many of `wanted` requests of `action`, one or more, as there is room for, and gives
-    /// out their status ids, one or more.
+    /// Queues as many of the `requests` requests of `action` as there are free places, and returns their
+    /// status ids. `requests` is at least 1, and so is the number of ids.
     ///
     /// # Errors
-    /// [`AdmissionRefusal`], with nothing changed.
+    /// [`AdmissionRefusal`] if none is queued; nothing has changed then.
     pub fn admit(
         &mut self,
         action: &Arc<str>,
-        wanted: usize,
+        requests: usize,
         capacity: Capacity,
     ) -> Result<Range<u64>, AdmissionRefusal> {
         if self.entries.iter().any(|entry| entry.is_in_progress() && entry.action == *action) {
@@ -112,11 +113,11 @@ impl Queue {
         }
         let limit = capacity.limit.min(limits::REQUESTS_IN_PROGRESS);
         let free = limit.saturating_sub(self.in_progress);
-        if free == 0 || (capacity.all_or_nothing && free < wanted) {
+        if free == 0 || (capacity.all_or_nothing && free < requests) {
             return Err(AdmissionRefusal::Full);
         }
         let first = self.next_id;
-        for _ in 0..wanted.min(free) {
+        for _ in 0..requests.min(free) {
             self.push(Arc::clone(action));
         }
         if self.next_id + limits::STATUS_IDS_RESERVED / 2 > self.reserved {
@@ -130,8 +131,8 @@ impl Queue {
         self.entries.push_back(entry);
         self.next_id += 1;
         self.in_progress += 1;
-        // One still running is never dropped; there are fewer of them than entries, so that a
-        // finished one is always found.
+        // A request in progress is never removed. There are more entries than places, so a finished one
+        // is always found.
         if self.entries.len() > limits::STATUS_ENTRIES
             && let Some(oldest) = self.entries.iter().position(|entry| !entry.is_in_progress())
         {
@@ -139,43 +140,43 @@ impl Queue {
         }
     }
 
-    /// A queued request starts; false, and nothing changes, where it was not waiting.
+    /// Starts a queued request. Returns false, with nothing changed, if it was not waiting.
     pub fn start(&mut self, id: u64, now: VirtualTime) -> bool {
-        let waiting = self.entry(id).filter(|entry| entry.phase == Phase::Queued);
-        waiting.map(|entry| entry.phase = Phase::Running { since: now }).is_some()
+        let queued = self.entry(id).filter(|entry| entry.phase == Phase::Queued);
+        queued.map(|entry| entry.phase = Phase::Running { since: now }).is_some()
     }
 
-    /// A request ends with `code`; returns its `exe_time`, whole milliseconds and at least one.
-    /// None, and nothing changes, where it had ended before.
+    /// Ends a request with `code`, and returns its `exe_time`: whole milliseconds, at least one. `None`,
+    /// with nothing changed, if it has ended already.
     pub fn finish(&mut self, id: u64, code: i32, now: VirtualTime) -> Option<Duration> {
         let entry = self.entry(id)?;
-        let took = match entry.phase {
+        let elapsed = match entry.phase {
             Phase::Finished { .. } => return None,
             Phase::Queued => Duration::ZERO,
             Phase::Running { since } => now.since(since),
         };
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let exe_time = Duration::from_millis(millis).max(limits::LEAST_EXE_TIME);
         entry.phase = Phase::Finished { code, exe_time };
         self.in_progress -= 1;
         Some(exe_time)
     }
 
-    /// The entries of these ids, in the order asked; unknown ones are left out.
+    /// Returns the entries of these ids in the given order, without the unknown ones.
     #[must_use]
     pub fn status(&self, ids: &[u64]) -> Vec<RequestStatus> {
-        let known = ids.iter().filter_map(|id| self.entries.iter().find(|entry| entry.id == *id));
-        known.map(QueueEntry::status).collect()
+        let entries = ids.iter().filter_map(|id| self.entries.iter().find(|entry| entry.id == *id));
+        entries.map(QueueEntry::status).collect()
     }
 
-    /// How many requests are queued or running.
+    /// Returns the number of requests that are queued or running.
     #[must_use]
     pub fn in_progress(&self) -> usize {
         self.in_progress
     }
 
     fn entry(&mut self, id: u64) -> Option<&mut QueueEntry> {
-        // Newest first: a request that starts or ends is rarely an old one.
+        // Newest first, because a request that starts or ends is rarely an old one.
         self.entries.iter_mut().rev().find(|entry| entry.id == id)
     }
 }
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_action_is_told_so_before_a_full_queue() {
+    fn a_busy_action_is_refused_as_busy_even_if_the_queue_is_full() {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 20, ALL_PLACES).unwrap();
         assert_eq!(queue.admit(&action("a"), 1, ALL_PLACES), Err(AdmissionRefusal::Busy));
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_fit_are_queued_or_none() {
+    fn a_call_queues_as_many_as_fit_or_none() {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 18, ALL_PLACES).unwrap();
         let all = Capacity { all_or_nothing: true, ..ALL_PLACES };
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_below_what_is_in_progress_admits_nothing_and_ends_nothing() {
+    fn a_limit_below_the_requests_in_progress_admits_nothing() {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 5, ALL_PLACES).unwrap();
         let narrow = Capacity { limit: 3, all_or_nothing: false };
@@ -260,7 +261,7 @@ mod tests {
 
     // Ruling: ACTION-15, ACTION-19.
     #[test]
-    fn exe_time_counts_from_the_start_in_whole_milliseconds_and_is_never_zero() {
+    fn exe_time_is_in_whole_milliseconds_and_never_zero() {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 3, ALL_PLACES).unwrap();
         assert!(queue.start(1, ms(50)));
@@ -273,17 +274,17 @@ mod tests {
         assert_eq!(queue.finish(3, -1, ms(900)), Some(limits::LEAST_EXE_TIME));
         assert!(!queue.start(3, ms(950)), "it ended without having started");
         let entries = queue.status(&[1, 2, 3]);
-        let seen: Vec<_> = entries.iter().map(|status| (status.code, status.exe_time)).collect();
+        let results: Vec<_> = entries.iter().map(|status| (status.code, status.exe_time)).collect();
         let least = limits::LEAST_EXE_TIME;
-        assert_eq!(seen, [(200, Duration::from_millis(133)), (1, least), (-1, least)]);
+        assert_eq!(results, [(200, Duration::from_millis(133)), (1, least), (-1, least)]);
     }
 
     #[test]
-    fn statuses_come_in_the_order_asked_without_the_unknown() {
+    fn statuses_come_in_the_given_order_without_unknown_ids() {
         let mut queue = Queue::new(1);
         queue.admit(&action("a"), 3, ALL_PLACES).unwrap();
-        let ids = |asked: &[u64]| -> Vec<u64> {
-            queue.status(asked).iter().map(|status| status.id).collect()
+        let ids = |given: &[u64]| -> Vec<u64> {
+            queue.status(given).iter().map(|status| status.id).collect()
         };
         assert_eq!(ids(&[3, 9, 1, 3, 0]), [3, 1, 3]);
     }
@@ -297,21 +298,21 @@ mod tests {
             queue.admit(&action("quick"), 1, ALL_PLACES).unwrap();
             queue.finish(id, 200, ms(0)).unwrap();
         }
-        let known: Vec<u64> = (1..=100).filter(|id| !queue.status(&[*id]).is_empty()).collect();
-        assert_eq!(known, std::iter::once(1).chain(62..=100).collect::<Vec<_>>());
+        let ids: Vec<u64> = (1..=100).filter(|id| !queue.status(&[*id]).is_empty()).collect();
+        assert_eq!(ids, std::iter::once(1).chain(62..=100).collect::<Vec<_>>());
         assert_eq!(queue.status(&[1])[0].code, -1);
         queue.finish(1, 200, ms(5)).unwrap();
-        assert_eq!(queue.status(&[1])[0].code, 200, "and it is known until it is the oldest");
+        assert_eq!(queue.status(&[1])[0].code, 200, "and it stays until it is the oldest");
     }
 
-    /// What `docs/device/actions.md` says, told with a plain list of everything that ever happened.
+    /// A model of `docs/device/actions.md`: a plain list of all requests that were ever admitted.
     #[derive(Default)]
     struct Model {
-        requests: Vec<Told>,
+        requests: Vec<ModelRequest>,
     }
 
     #[derive(Clone)]
-    struct Told {
+    struct ModelRequest {
         action: usize,
         started: Option<u64>,
         ended: Option<(i32, u64)>,
@@ -320,28 +321,35 @@ mod tests {
 
     impl Model {
         fn running(&self) -> usize {
-            self.requests.iter().filter(|told| told.ended.is_none()).count()
+            self.requests.iter().filter(|request| request.ended.is_none()).count()
         }
 
         fn admit(
             &mut self,
             action: usize,
-            wanted: usize,
+            requests: usize,
             capacity: Capacity,
         ) -> Option<AdmissionRefusal> {
-            let mine = |told: &Told| told.action == action && told.ended.is_none();
-            if self.requests.iter().any(mine) {
+            let is_own =
+                |request: &ModelRequest| request.action == action && request.ended.is_none();
+            if self.requests.iter().any(is_own) {
                 return Some(AdmissionRefusal::Busy);
             }
             let room = capacity.limit.min(20).saturating_sub(self.running());
-            if room == 0 || (capacity.all_or_nothing && wanted > room) {
+            if room == 0 || (capacity.all_or_nothing && requests > room) {
                 return Some(AdmissionRefusal::Full);
             }
-            for _ in 0..wanted.min(room) {
-                self.requests.push(Told { action, started: None, ended: None, forgotten: false });
-                let kept = self.requests.iter().filter(|told| !told.forgotten).count();
-                let oldest = |told: &&mut Told| told.ended.is_some() && !told.forgotten;
-                if kept > 40 {
+            for _ in 0..requests.min(room) {
+                self.requests.push(ModelRequest {
+                    action,
+                    started: None,
+                    ended: None,
+                    forgotten: false,
+                });
+                let remembered = self.requests.iter().filter(|request| !request.forgotten).count();
+                let oldest =
+                    |request: &&mut ModelRequest| request.ended.is_some() && !request.forgotten;
+                if remembered > 40 {
                     self.requests.iter_mut().find(oldest).unwrap().forgotten = true;
                 }
             }
@@ -349,25 +357,30 @@ mod tests {
         }
 
         fn finish(&mut self, index: usize, code: i32, now: u64) -> Option<u64> {
-            let told = &mut self.requests[index];
-            if told.ended.is_some() {
+            let request = &mut self.requests[index];
+            if request.ended.is_some() {
                 return None;
             }
-            let took = (now - told.started.unwrap_or(now)).max(1);
-            told.ended = Some((code, took));
-            Some(took)
+            let elapsed = (now - request.started.unwrap_or(now)).max(1);
+            request.ended = Some((code, elapsed));
+            Some(elapsed)
         }
 
         fn status(&self, index: usize, id: u64) -> Option<(u64, usize, i32, Duration)> {
-            let told = &self.requests[index];
-            let (code, took) = told.ended.unwrap_or((-1, 0));
-            (!told.forgotten).then_some((id, told.action, code, Duration::from_millis(took)))
+            let request = &self.requests[index];
+            let (code, elapsed) = request.ended.unwrap_or((-1, 0));
+            (!request.forgotten).then_some((
+                id,
+                request.action,
+                code,
+                Duration::from_millis(elapsed),
+            ))
         }
     }
 
     #[derive(Debug, Clone)]
     enum Step {
-        Admit { action: usize, wanted: usize, capacity: Capacity },
+        Admit { action: usize, requests: usize, capacity: Capacity },
         Start(prop::sample::Index),
         Finish(prop::sample::Index, i32),
         Pass(u64),
@@ -375,10 +388,10 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let admit = (0..8_usize, 1..25_usize, prop_oneof![3 => Just(20_usize), 1 => 0..25_usize])
-            .prop_flat_map(|(action, wanted, limit)| {
+            .prop_flat_map(|(action, requests, limit)| {
                 any::<bool>().prop_map(move |all_or_nothing| Step::Admit {
                     action,
-                    wanted: if limit % 2 == 0 { wanted % 5 + 1 } else { wanted },
+                    requests: if limit % 2 == 0 { requests % 5 + 1 } else { requests },
                     capacity: Capacity { limit, all_or_nothing },
                 })
             });
@@ -390,7 +403,8 @@ mod tests {
         ]
     }
 
-    /// Of the requests so far, mostly one of the newest 24, as old ones have ended.
+    /// Returns the index of one of the newest 24 requests, because older ones have ended. `None` if there
+    /// are none.
     fn pick(index: prop::sample::Index, requests: usize) -> Option<usize> {
         let recent = requests.min(24);
         (recent > 0).then(|| requests - 1 - index.index(recent))
@@ -400,7 +414,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
         #[test]
-        fn the_queue_does_what_the_reference_says(
+        fn the_queue_behaves_as_its_model(
             first in 1..1_000_u64,
             steps in prop::collection::vec(step(), 1..200),
         ) {
@@ -408,22 +422,22 @@ mod tests {
             let id = |index: usize| first + index as u64;
             for step in steps {
                 match step {
-                    Step::Admit { action: of, wanted, capacity } => {
+                    Step::Admit { action: number, requests, capacity } => {
                         let before = model.requests.len();
-                        let expected = match model.admit(of, wanted, capacity) {
+                        let expected = match model.admit(number, requests, capacity) {
                             Some(refusal) => Err(refusal),
                             None => Ok(id(before)..id(model.requests.len())),
                         };
-                        prop_assert_eq!(queue.admit(&action(&of.to_string()), wanted, capacity), expected);
+                        prop_assert_eq!(queue.admit(&action(&number.to_string()), requests, capacity), expected);
                     }
                     Step::Start(index) => {
                         let Some(index) = pick(index, model.requests.len()) else { continue };
-                        let told = &mut model.requests[index];
-                        let waits = told.started.is_none() && told.ended.is_none();
-                        if waits {
-                            told.started = Some(now);
+                        let request = &mut model.requests[index];
+                        let was_queued = request.started.is_none() && request.ended.is_none();
+                        if was_queued {
+                            request.started = Some(now);
                         }
-                        prop_assert_eq!(queue.start(id(index), ms(now)), waits);
+                        prop_assert_eq!(queue.start(id(index), ms(now)), was_queued);
                     }
                     Step::Finish(index, code) => {
                         let Some(index) = pick(index, model.requests.len()) else { continue };
@@ -434,9 +448,9 @@ mod tests {
                 }
                 prop_assert_eq!(queue.in_progress(), model.running());
                 prop_assert!(queue.in_progress() <= 20);
-                let asked: Vec<u64> = (0..model.requests.len()).map(id).collect();
-                let known = queue.status(&asked);
-                let known: Vec<_> = known
+                let all_ids: Vec<u64> = (0..model.requests.len()).map(id).collect();
+                let statuses = queue.status(&all_ids);
+                let statuses: Vec<_> = statuses
                     .iter()
                     .map(|status| {
                         let action = status.action.parse().unwrap();
@@ -444,9 +458,9 @@ mod tests {
                     })
                     .collect();
                 let expected: Vec<_> =
-                    (0..asked.len()).filter_map(|index| model.status(index, id(index))).collect();
-                prop_assert!(known.len() <= 40);
-                prop_assert_eq!(known, expected);
+                    (0..all_ids.len()).filter_map(|index| model.status(index, id(index))).collect();
+                prop_assert!(statuses.len() <= 40);
+                prop_assert_eq!(statuses, expected);
             }
         }
     }

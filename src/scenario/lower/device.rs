@@ -104,11 +104,8 @@ fn device(
         let mistake = Mistake::new(path.key("first_status_id"), "status ids count from 1");
         mistakes.push(mistake);
     }
-    let identity = Identity {
-        id,
-        firmware: raw.firmware.map_or(Firmware::DEFAULT, |firmware| firmware.0),
-        license: raw.license.map_or_else(License::default, license),
-    };
+    let identity = Identity { id, license: raw.license.map_or_else(License::default, license) };
+    let firmware = raw.firmware.map_or(Firmware::DEFAULT, |firmware| firmware.0);
     let settings = ActionPolicy {
         call_route: match raw.call_route {
             None | Some(raw::CallRoute::Page) => CallRoute::Page,
@@ -126,9 +123,9 @@ fn device(
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
     let site = site::site(raw, path, mistakes);
-    let mut config = site::config(raw, &identity, &site, path, mistakes);
+    let mut config = site::config(raw, (&identity.id, firmware), &site, path, mistakes);
     let map = raw.modbus_map.as_ref();
-    config.modbus = modbus::map(map, identity.firmware, &path.key("modbus_map"), mistakes);
+    config.modbus = modbus::map(map, firmware, &path.key("modbus_map"), mistakes);
     config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
@@ -137,6 +134,7 @@ fn device(
         site,
         hardware: hardware(raw, path, mistakes),
         identity,
+        firmware,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
         settings,

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
-use crate::device::{DeviceId, Firmware, OriginPattern};
+use crate::device::{
+    DeviceId, Firmware, InvalidDeviceId, InvalidFirmware, InvalidOrigin, OriginPattern,
+};
 use crate::fault::Method;
 use crate::notation::scalar::scalar;
 use crate::notation::{DurationText, Seconds, shortened};
@@ -355,7 +357,7 @@ impl FromStr for DeviceIdText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: InvalidDeviceId| error.to_string())
     }
 }
 
@@ -380,7 +382,7 @@ impl FromStr for FirmwareText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self)
+        shortened(text).parse().map(Self).map_err(|error: InvalidFirmware| error.to_string())
     }
 }
 
@@ -438,7 +440,7 @@ impl FromStr for OriginText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self)
+        text.parse().map(Self).map_err(|error: InvalidOrigin| error.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Call, HttpReply};
 use crate::device::actions::{Definition, RequestStatus};
-use crate::device::{CallRefused, CallRoute};
+use crate::device::{CallRefusal, CallRoute};
 
 /// Returns the definition as it was stored.
 pub(super) fn definition(call: &Call<'_>) -> HttpReply {
@@ -26,7 +26,7 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     match Definition::parse(&call.body) {
         Ok(definition) => {
             let reply = HttpReply::raw_json(StatusCode::OK, definition.to_json());
-            call.device().store(Arc::new(definition));
+            call.device().set_definition(Arc::new(definition));
             reply
         }
         Err(error) => {
@@ -66,13 +66,13 @@ pub(super) fn call(call: &Call<'_>) -> HttpReply {
     }
 }
 
-fn refusal_reply(refused: CallRefused) -> HttpReply {
+fn refusal_reply(refused: CallRefusal) -> HttpReply {
     let key = match refused {
-        CallRefused::Unknown => "unknown_action",
-        CallRefused::Disabled => "action_disabled",
-        CallRefused::NothingEnabled => "no_enabled_request",
-        CallRefused::Busy => "action_running",
-        CallRefused::Full => "too_many_requests",
+        CallRefusal::Unknown => "unknown_action",
+        CallRefusal::Disabled => "action_disabled",
+        CallRefusal::NothingEnabled => "no_enabled_request",
+        CallRefusal::Busy => "action_running",
+        CallRefusal::Full => "too_many_requests",
     };
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
     HttpReply::error(status, key, &refused.to_string())

@@ -47,9 +47,9 @@ fn set_script(call: &Call<'_>, script: Option<&str>) {
 pub(super) fn run(call: &Call<'_>) -> HttpReply {
     let invalid = |message: &str| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
     let running = match call.query().single("run") {
-        Ok(None) => call.device().script_runs(),
-        Ok(Some(run)) if run == "true" => call.device().run_script(true),
-        Ok(Some(run)) if run == "false" => call.device().run_script(false),
+        Ok(None) => call.device().is_script_running(),
+        Ok(Some(run)) if run == "true" => call.device().set_script_running(true),
+        Ok(Some(run)) if run == "false" => call.device().set_script_running(false),
         Ok(Some(_)) => return invalid("run: expected true or false"),
         Err(repeated) => return invalid(&repeated.to_string()),
     };
@@ -58,7 +58,7 @@ pub(super) fn run(call: &Call<'_>) -> HttpReply {
 
 /// Streams the output of the script.
 pub(super) fn console(call: &Call<'_>) -> HttpReply {
-    match call.device().listen_to_console() {
+    match call.device().console().connect() {
         Some(lines) => HttpReply::events(lines),
         None => HttpReply::error(
             StatusCode::SERVICE_UNAVAILABLE,

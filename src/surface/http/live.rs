@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, watch};
 use super::{Call, HttpReply};
 use crate::clock::{Clock, Sleep};
 use crate::decimal::Decimal;
-use crate::device::{CivilTime, Device, Feature, Profile, Readings, Snapshot};
+use crate::device::{CivilTime, Device, Feature, Profile, Snapshot};
 use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
 use crate::net::http::StreamBreaker;
 use crate::net::http::json::JsonWriter;
+use crate::services::Readings;
 
 /// Starts the event stream of a client. The client before it, if there is one, is dropped (LIVE-1).
 pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
@@ -34,12 +35,12 @@ pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
         subscription: api.live.claim(),
-        readings: api.device.readings(),
+        readings: Readings::new(Arc::clone(&api.device)),
         events,
         breaker: breaker.clone(),
         pending: VecDeque::new(),
     };
-    api.device.tell(|device| Event::LiveFollowed { device });
+    api.device.record(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(subscriber.run()));
     HttpReply::events_with_breaker(queue, breaker)
 }
@@ -131,7 +132,7 @@ impl LiveSubscriber {
                 "not read"
             }
         };
-        self.device.tell(|device| Event::LiveEnded { device, cause });
+        self.device.record(|device| Event::LiveEnded { device, cause });
     }
 
     async fn send_events(&mut self) -> SubscriptionEnd {
@@ -277,7 +278,7 @@ fn render_event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.raw("event: live\ndata: ");
     json.begin();
     for quantity in FIELDS {
-        let Some(name) = quantity.live() else { continue };
+        let Some(name) = quantity.live_field() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
             None if fills_missing => json.plain(name, 0),
@@ -336,8 +337,11 @@ mod tests {
     fn every_field_of_the_table_is_sent_once() {
         let mut sent: Vec<_> = FIELDS.to_vec();
         sent.sort();
-        let table: Vec<_> =
-            Quantity::ALL.iter().copied().filter(|quantity| quantity.live().is_some()).collect();
+        let table: Vec<_> = Quantity::ALL
+            .iter()
+            .copied()
+            .filter(|quantity| quantity.live_field().is_some())
+            .collect();
         assert_eq!(sent, table);
     }
 }

@@ -103,22 +103,22 @@ pub(super) fn upload<'a>(call: &'a Call<'a>, body: body::BodyStream) -> ReplyFut
 fn install(call: &Call<'_>, image: ReceivedUpload) -> HttpReply {
     let ReceivedUpload { name, size, md5 } = image;
     let device = call.device();
-    let known = device.hardware().images.iter().find(|image| image.fits(&name, size, &md5));
+    let known = device.hardware().images.iter().find(|image| image.matches(&name, size, &md5));
     let firmware = known.map(|FirmwareImage { firmware, .. }| *firmware);
-    device.journal_upload(Event::FirmwareUploaded {
-        device: device.identity().id.shared(),
+    device.record(|device| Event::FirmwareUploaded {
+        device,
         name: journal::truncate_text(name),
         size,
         firmware: firmware.map(|firmware| firmware.to_string()),
     });
     if let Some(firmware) = firmware {
-        device.upgrade(firmware);
+        device.stage_firmware(firmware);
     }
     let text =
         format!("Receiving image: {size} bytes\nVerifying image: OK\nUpdate complete, rebooting\n");
     let reply = HttpReply::content(StatusCode::OK, "text/plain", text);
     // Bytes after the form are not read, so the connection cannot be used again.
-    reboot_after(call, reply.with_close(), RebootCause::Updated)
+    reboot_after(call, reply.with_close(), RebootCause::FirmwareUpload)
 }
 
 /// Parses the form and returns the image, or the error reply.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hyper::StatusCode;
 
 use super::{ApiEndpoint, ApiRoute, Call, HttpReply, ROUTES, openapi};
-use crate::device::Identity;
+use crate::device::{Firmware, Identity, License};
 use crate::fault::Method;
 
 /// Shows the device and its routes.
@@ -15,21 +15,21 @@ pub(super) fn show(call: &Call<'_>) -> HttpReply {
 }
 
 fn render_page(call: &Call<'_>) -> String {
-    let identity = &Identity { firmware: call.view.firmware, ..call.device().identity().clone() };
+    let (identity, firmware) = (call.device().identity(), call.view.firmware);
     let license = identity.license.name().to_ascii_uppercase();
     TEMPLATE
         .replace("{model}", &escape(Identity::MODEL))
         .replace("{id}", &escape(identity.id.as_str()))
-        .replace("{firmware}", &escape(&identity.firmware.to_string()))
+        .replace("{firmware}", &escape(&firmware.to_string()))
         .replace("{license}", &license)
-        .replace("{routes}", &render_routes(identity))
+        .replace("{routes}", &render_routes(firmware, identity.license))
 }
 
-fn render_routes(identity: &Identity) -> String {
+fn render_routes(firmware: Firmware, license: License) -> String {
     let mut rows = String::new();
-    let existing = ROUTES.iter().filter(|route| route.exists(identity.firmware));
+    let existing = ROUTES.iter().filter(|route| route.exists(firmware));
     for route in existing {
-        let unlicensed = !route.open_to(identity.license);
+        let unlicensed = !route.open_to(license);
         for endpoint in route.endpoints {
             // A link cannot point to everything below a path, so it points to the path itself.
             let path = escape(route.path.trim_end_matches('*'));

@@ -9,18 +9,18 @@ use crate::device::RebootCause;
 
 /// Reboots the device after the reply is sent.
 pub(super) fn reboot(call: &Call<'_>) -> HttpReply {
-    reboot_after(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Asked)
+    reboot_after(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Requested)
 }
 
 /// Restores the factory settings and reboots the device after the reply is sent.
 pub(super) fn restore(call: &Call<'_>) -> HttpReply {
-    call.device().restore();
-    reboot_after(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Restored)
+    call.device().restore_factory_settings();
+    reboot_after(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::FactoryReset)
 }
 
 /// Returns the reply, after which the device reboots.
 pub(super) fn reboot_after(call: &Call<'_>, reply: HttpReply, cause: RebootCause) -> HttpReply {
     let device = Arc::clone(call.device());
-    device.leave();
+    device.announce_reboot();
     reply.after_delivery(move || device.reboot(cause))
 }

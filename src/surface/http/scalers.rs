@@ -35,7 +35,7 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
             reply
         }
         Err(errors) => {
-            call.device().write_refused(scalers::NAME, &errors);
+            call.device().record_refused_write(scalers::NAME, &errors);
             invalid_settings(&errors)
         }
     }

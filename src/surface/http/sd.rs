@@ -101,7 +101,7 @@ async fn send_file(device: Arc<Device>, mut file: OpenedFile, sender: mpsc::Send
                 if sender.send(piece).await.is_err() {
                     return;
                 }
-                device.drain(bytes);
+                device.drain_supercapacitor(bytes);
             }
             Ok(None) => return,
             Err(error) => {

@@ -30,11 +30,11 @@ fn write<T: Clone>(call: &Call<'_>, object: &Object<T>, write: Write) -> HttpRep
     let body = match parse_body(call) {
         Ok(body) => body,
         Err(error) => {
-            call.device().write_refused(object.name, std::slice::from_ref(&error));
+            call.device().record_refused_write(object.name, std::slice::from_ref(&error));
             return invalid_settings(&[error]);
         }
     };
-    match call.device().write(object, &body, write) {
+    match call.device().write_object(object, &body, write) {
         Ok(value) => {
             let body = object.print(&value, call.view.firmware);
             HttpReply::raw_json(StatusCode::OK, body)

@@ -27,7 +27,7 @@ fn render_system(device: &Device, snapshot: &Snapshot) -> String {
         json.object("services");
         json.object("berry");
         json.object("execution_status");
-        json.word("state", if device.script_runs() { "RUNNING" } else { "IDLE" });
+        json.word("state", if device.is_script_running() { "RUNNING" } else { "IDLE" });
         json.end();
         json.end();
         json.end();

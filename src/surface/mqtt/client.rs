@@ -18,12 +18,13 @@ use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::Facts;
-use crate::device::{Device, Licensed, Readings, Snapshot, View};
+use crate::device::{Device, Licensed, Snapshot, View};
 use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::meter;
 use crate::outbound::{Dial, DialError};
+use crate::services::Readings;
 
 /// Why a client does nothing, or its connection has ended.
 const NO_NETWORK: &str = "the device has no network";
@@ -366,7 +367,7 @@ impl MqttClient {
         session: &mut MqttSession,
         last: &mut Option<VirtualTime>,
     ) -> Ended {
-        let readings = self.parts.device.readings();
+        let readings = Readings::new(Arc::clone(&self.parts.device));
         let mut message = pin!(self.message(plan, *last, readings));
         let mut ping = pin!(sleep(limits::MQTT_PING));
         loop {

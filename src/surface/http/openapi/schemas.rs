@@ -284,7 +284,7 @@ fn report() -> Value {
     let mut schema = fields(REPORT);
     for quantity in Quantity::ALL {
         // Each group of quantities is optional.
-        let path = format!("report.{}?", quantity.report().replace('.', "?."));
+        let path = format!("report.{}?", quantity.report_path().replace('.', "?."));
         let mut number = kind("number");
         number["description"] =
             format!("{} {}", quantity.obis(), quantity.unit().symbol()).trim_end().into();
@@ -336,7 +336,7 @@ fn live() -> Value {
         ("Uptime", "number"),
     ]);
     for quantity in Quantity::ALL {
-        if let Some(name) = quantity.live() {
+        if let Some(name) = quantity.live_field() {
             add_field(&mut schema, &format!("{name}?"), kind("number"));
         }
     }

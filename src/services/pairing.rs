@@ -1,21 +1,21 @@
-//! What ends a WPS pairing: the router's button, or the end of its window.
+//! The end of a WPS pairing: the router's button, or the end of the window.
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::device::Device;
 
-/// Follows the pairings of a device, for as long as there is one who would hear of them.
-pub(super) async fn follow(device: Arc<Device>, clock: Clock) {
+/// Ends the pairings of a device, each at its time. Returns when the device is gone.
+pub async fn end_pairings(device: Arc<Device>, clock: Clock) {
     let mut changes = device.changes();
     loop {
         changes.borrow_and_update();
-        let told = match device.view().pairing {
+        let result = match device.view().pairing {
             None => changes.changed().await,
             Some(pairing) => {
                 let (end, _) = pairing.end(device.site());
                 tokio::select! {
-                    told = changes.changed() => told,
+                    result = changes.changed() => result,
                     () = clock.sleep_until(end) => {
                         device.end_pairing(pairing);
                         Ok(())
@@ -23,7 +23,7 @@ pub(super) async fn follow(device: Arc<Device>, clock: Clock) {
                 }
             }
         };
-        if told.is_err() {
+        if result.is_err() {
             return;
         }
     }

@@ -1,0 +1,63 @@
+//! The device's network and plugs, and the WPS pairing.
+
+use super::Device;
+use crate::decimal::Decimal;
+use crate::device::core::ConfigChange;
+use crate::device::network::{Neighbourhood, NetworkState, Pairing, Sighting};
+use crate::device::plug::PlugVoltages;
+use crate::device::{Snapshot, View};
+
+impl Device {
+    /// Returns the network as it is in `snapshot`.
+    #[must_use]
+    pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
+        let (id, site) = (&self.spec.identity.id, &self.spec.site);
+        NetworkState::of(snapshot, self.meter.interface(), id, site, self.spec.seed)
+    }
+
+    /// Returns whether the device has a network in `view`, by cable or by Wi-Fi.
+    #[must_use]
+    pub fn is_online(&self, view: &View) -> bool {
+        let (id, site, wifi) = (&self.spec.identity.id, &self.spec.site, &view.config.wifi);
+        site.ethernet_up(&view.config)
+            || Neighbourhood { id, site, seed: self.spec.seed, wifi }
+                .lets_in(view.pairing.is_some())
+    }
+
+    /// Returns the voltages on the plugs as they are in `snapshot`.
+    #[must_use]
+    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+        let (id, site) = (&self.spec.identity.id, &self.spec.site);
+        let interface = self.meter.interface();
+        let voltages = PlugVoltages::of(snapshot, interface, id, site, self.spec.seed);
+        match self.supercapacitor_volts() {
+            Some(volts) => PlugVoltages { scap: Decimal::from_f64(volts, 3), ..voltages },
+            None => voltages,
+        }
+    }
+
+    /// Returns the Wi-Fi networks that a scan finds now, the strongest first.
+    #[must_use]
+    pub fn scan(&self) -> Vec<Sighting> {
+        let (id, site, seed) = (&self.spec.identity.id, &self.spec.site, self.spec.seed);
+        let wifi = &self.view().config.wifi;
+        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    }
+
+    /// Opens the window of a WPS pairing. A window that is open begins again.
+    pub fn start_pairing(&self) {
+        let mut state = self.state();
+        let transition = state.start_pairing(&self.spec, self.clock.now());
+        self.publish(state, transition);
+    }
+
+    /// Ends `pairing` if it is still in progress: with the router's network if the router took part;
+    /// else with the settings as they were, or with Wi-Fi off if the device was an access point
+    /// (documented).
+    pub fn end_pairing(&self, pairing: Pairing) {
+        // If the pairing is over already, so is this.
+        let _: Result<(), ()> = self.change_config(|view| {
+            ConfigChange::end_of_pairing(&self.spec, view, pairing).map(|end| (end, ())).ok_or(())
+        });
+    }
+}
