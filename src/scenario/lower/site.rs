@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
-use super::{refused, unknown};
+use super::unknown_name;
 use crate::device::config::table::{Object, Write, WriteContext};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
@@ -86,8 +86,7 @@ impl ConfigLowering<'_> {
     }
 
     fn report(&mut self, key: &str, given: &Value, errors: Vec<Problem>) {
-        let errors = errors.into_iter().map(|error| (error.path, error.message));
-        refused(given, &self.path.key(key), errors, self.mistakes);
+        self.mistakes.push_problems(given, &self.path.key(key), errors);
     }
 }
 
@@ -113,7 +112,7 @@ pub(super) fn site(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes)
         let mut names = networks.iter().map(|network| network.ssid.as_str());
         if !names.clone().any(|name| name == router.network) {
             let path = path.key("wps").key("network");
-            mistakes.push(unknown(path, "network", &router.network, &mut names));
+            mistakes.push(unknown_name(path, "network", &router.network, &mut names));
         }
     }
     Site { usb, cable, networks, wps }
