@@ -9,7 +9,7 @@ use crate::device::template::Template;
 use crate::device::variables::{self, VariableContext};
 use crate::limits;
 
-/// Every variable as a pair of its own, in the order of the table.
+/// Returns every variable as an object of its own, in the order of the table.
 pub(super) fn list(call: &Call<'_>) -> HttpReply {
     let snapshot = call.device().snapshot();
     let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
@@ -19,7 +19,7 @@ pub(super) fn list(call: &Call<'_>) -> HttpReply {
     HttpReply::json(StatusCode::OK, &pairs)
 }
 
-/// The body with its variables replaced.
+/// Renders the template in the body.
 pub(super) fn render(call: &Call<'_>) -> HttpReply {
     let Ok(text) = std::str::from_utf8(&call.body) else {
         let message = "the template is not UTF-8";

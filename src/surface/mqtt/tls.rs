@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::x509::{Certificate, Key};
+use super::x509::{Certificate, PublicKey};
 use crate::device::config::MqttSettings;
 use crate::device::config::pem::{self, PemKey};
 use crate::limits;
@@ -154,13 +154,9 @@ impl Verifier {
     }
 
     /// The chain of one of version 1: signed by what is trusted, and nothing between.
-    fn check_first_version(
-        &self,
-        certificate: &Certificate<'_>,
-        now: UnixTime,
-    ) -> Result<(), Error> {
+    fn check_version_1(&self, certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
         check_validity(certificate, now)?;
-        let signs = |key: Key<'_>| {
+        let signs = |key: PublicKey<'_>| {
             let algorithms = self.algorithms.all.iter();
             let mut fitting = algorithms.filter(|algorithm| {
                 algorithm.signature_alg_id().as_ref() == certificate.algorithm
@@ -173,18 +169,18 @@ impl Verifier {
         };
         let issuers = self.roots.roots.iter();
         let mut issuers = issuers.filter(|root| root.subject.as_ref() == certificate.issuer);
-        let signed =
-            issuers.any(|root| Key::of_contents(&root.subject_public_key_info).is_some_and(signs));
+        let signed = issuers
+            .any(|root| PublicKey::from_contents(&root.subject_public_key_info).is_ok_and(signs));
         if signed { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
     }
 }
 
-fn fits(algorithm: &dyn SignatureVerificationAlgorithm, key: Key<'_>) -> bool {
+fn fits(algorithm: &dyn SignatureVerificationAlgorithm, key: PublicKey<'_>) -> bool {
     algorithm.public_key_alg_id().as_ref() == key.algorithm
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
-    Certificate::parse(der).ok_or_else(|| CertificateError::BadEncoding.into())
+    Certificate::parse(der).map_err(|_| CertificateError::BadEncoding.into())
 }
 
 fn check_validity(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
@@ -205,7 +201,7 @@ fn check_name(
     certificate: &Certificate<'_>,
     name: &ServerName<'_>,
 ) -> Result<(), Error> {
-    if !certificate.first_version {
+    if !certificate.is_version_1 {
         match verify_server_name(&ParsedCertificate::try_from(der)?, name) {
             Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
                 presented,
@@ -245,8 +241,8 @@ impl ServerCertVerifier for Verifier {
         let certificate = parse(der)?;
         if self.known.contains(der) {
             check_validity(&certificate, now)?;
-        } else if certificate.first_version {
-            self.check_first_version(&certificate, now)?;
+        } else if certificate.is_version_1 {
+            self.check_version_1(&certificate, now)?;
         } else {
             self.check_chain(der, intermediates, now)?;
         }
@@ -263,7 +259,7 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let certificate = parse(der)?;
-        if !certificate.first_version {
+        if !certificate.is_version_1 {
             return verify_tls12_signature(message, der, signed, &self.algorithms);
         }
         let key = certificate.key;
@@ -288,10 +284,10 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let certificate = parse(der)?;
-        if !certificate.first_version {
+        if !certificate.is_version_1 {
             return verify_tls13_signature(message, der, signed, &self.algorithms);
         }
-        let key = SubjectPublicKeyInfoDer::from(certificate.key.whole);
+        let key = SubjectPublicKeyInfoDer::from(certificate.key.info);
         verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
     }
 
@@ -312,6 +308,9 @@ mod tests {
     use tokio_rustls::rustls::sign::SingleCertAndKey;
     use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion, version};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
+    use x509_cert::certificate::Version;
+    use x509_cert::der::asn1::BitString;
+    use x509_cert::der::{Decode, Encode};
 
     use super::*;
 
@@ -341,24 +340,16 @@ mod tests {
             named(common).signed_by(&self.key, &self.authority).unwrap().der().clone()
         }
 
-        /// The same of version 1: what is left of it without version and extensions, signed anew.
+        /// The same certificate in version 1: without extensions, signed anew.
         fn first_version(&self, common: &str) -> CertificateDer<'static> {
-            let der = self.third_version(common);
-            let Certificate { signed, algorithm, .. } = Certificate::parse(&der).unwrap();
-            let (mut rest, mut parts) = (contents(signed), Vec::new());
-            while !rest.is_empty() {
-                let (_, behind) = rest.split_at(length(rest));
-                // The explicit tags 0 and 3.
-                if !matches!(rest[0], 0xA0 | 0xA3) {
-                    parts.extend_from_slice(&rest[..length(rest)]);
-                }
-                rest = behind;
-            }
-            let signed = wrapped(0x30, &parts);
+            let mut certificate =
+                x509_cert::Certificate::from_der(&self.third_version(common)).unwrap();
+            certificate.tbs_certificate.version = Version::V1;
+            certificate.tbs_certificate.extensions = None;
+            let signed = certificate.tbs_certificate.to_der().unwrap();
             let signature = self.authority.key().sign(&signed).unwrap();
-            let bits = wrapped(0x03, &[&[0][..], &signature].concat());
-            let whole = [&signed[..], &wrapped(0x30, algorithm), &bits].concat();
-            CertificateDer::from(wrapped(0x30, &whole))
+            certificate.signature = BitString::from_bytes(&signature).unwrap();
+            CertificateDer::from(certificate.to_der().unwrap())
         }
 
         fn settings(&self) -> MqttSettings {
@@ -367,28 +358,6 @@ mod tests {
                 ..MqttSettings::default()
             }
         }
-    }
-
-    fn wrapped(tag: u8, contents: &[u8]) -> Vec<u8> {
-        let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
-        [&[tag, 0x82, high, low][..], contents].concat()
-    }
-
-    /// Tag, length and contents of the first of them.
-    fn length(der: &[u8]) -> usize {
-        match der[1] {
-            short @ 0..=0x7F => 2 + usize::from(short),
-            0x81 => 3 + usize::from(der[2]),
-            _ => 4 + usize::from(u16::from_be_bytes([der[2], der[3]])),
-        }
-    }
-
-    fn contents(der: &[u8]) -> &[u8] {
-        &der[match der[1] {
-            0..=0x7F => 2,
-            0x81 => 3,
-            _ => 4,
-        }..length(der)]
     }
 
     /// What becomes of a handshake with a broker that shows this certificate and has this key.
