@@ -1,4 +1,4 @@
-//! What reading a scenario costs: the built-in default house, and a generated one with a hundred
+//! The cost of loading a scenario: the built-in default house, and a generated one with a hundred
 //! slaves of a hundred registers each.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
@@ -9,8 +9,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wwsim::scenario;
 
-/// A house with so many slaves.
-fn generated(slaves: usize) -> String {
+/// Returns the text of a house with this number of slaves.
+fn generate(slaves: usize) -> String {
     let mut text = String::from("slaves:\n");
     for slave in 0..slaves {
         writeln!(text, "  slave_{slave}:\n    hosts: [\"slave{slave}.local:502\"]\n    units:\n      1:\n        holding:").unwrap();
@@ -35,7 +35,7 @@ fn load(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scenario: load");
     let houses = [
         ("default", scenario::builtin("default").unwrap().text.to_owned()),
-        ("100 slaves of 100 registers", generated(100)),
+        ("100 slaves of 100 registers", generate(100)),
     ];
     for (name, text) in &houses {
         group.throughput(Throughput::Bytes(text.len() as u64));

@@ -1,7 +1,7 @@
 //! The digital twin of the whatwatt Go energy gateway (model `WW_Go_1.2`).
 //!
-//! One process is a house: one or many gateways with their API, the Modbus slaves and HTTP targets
-//! that their *actions* reach, and the faults that befall all of it, written down in one scenario.
+//! One process is a house: one or many devices with their API, the Modbus slaves and HTTP targets that
+//! their *actions* reach, and the faults that affect all of it, as one scenario describes them.
 //!
 //! ```
 //! use wwsim::{house::House, scenario};
@@ -44,7 +44,7 @@ pub mod house;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-/// The examples of the guide for tests, compiled.
+/// The examples of the guide for tests, which are compiled and run as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/test-fixture.md")]
 struct TestFixtureGuide;

@@ -1,8 +1,10 @@
-//! Every number that bounds the device or the simulator, each with its source.
+//! The limits that a user can meet, of the device and of the simulator, each with its source.
 //!
-//! An id like HTTP-3 names a ruling of `docs/device`, a name in `.csv` one of its tables; "vendor" is
-//! the public documentation of the whatwatt Go. Limits of the simulator itself say why they are what
-//! they are: they protect the process, and a client of a healthy house never meets them.
+//! `docs/limits.md` is generated from this file by `scripts/limits`. A constant's source is the citation in
+//! parentheses in its comment, or in the heading of its section. An id such as HTTP-3 names a ruling of
+//! `docs/device`, a name in `.csv` one of its tables; "documented" and "vendor" refer to the public
+//! documentation of the whatwatt Go. A chosen limit says why it has its value: it protects the process, and
+//! a client of a healthy house never meets it. A number that concerns one module alone is defined there.
 
 use std::time::Duration;
 
@@ -47,11 +49,11 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// `timeout` where none is given.
+/// Default of `timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// `modbus.port` where none is given.
+/// Default of `modbus.port`.
 pub const DEFAULT_MODBUS_PORT: u16 = 502;
-/// `modbus.unit_id` where none is given.
+/// Default of `modbus.unit_id`.
 pub const DEFAULT_UNIT_ID: u8 = 0;
 /// The least `exe_time` of a finished request: 0 would read as "not finished" (ACTION-19).
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
@@ -74,7 +76,7 @@ pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
 /// Real time a reply waits for the device's Modbus server to follow what was set: far above what that
 /// takes, and a server that cannot must not hold up the API.
 pub const MODBUS_FOLLOWS: Duration = Duration::from_secs(1);
-/// Real time before another try where the mDNS library's queue is full, which a house of many devices
+/// Real time before another try if the mDNS library's queue is full, which a house of many devices
 /// fills at its start.
 pub const MDNS_RETRY: Duration = Duration::from_millis(250);
 /// Real time after which what is announced is announced once more, as RFC 6762 §8.3 wants. The library
@@ -123,17 +125,17 @@ pub const SSID_BYTES: usize = 32;
 pub const WIFI_PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 /// dBm of `max_tx_power`, in steps of [`TX_POWER_STEP`].
 pub const TX_POWER: std::ops::RangeInclusive<f64> = 0.0..=21.0;
-/// dBm.
+/// dBm of a step of [`TX_POWER`].
 pub const TX_POWER_STEP: f64 = 0.5;
-/// How long a scan for Wi-Fi networks takes: some 240 ms on each of 13 channels (vendor: seconds).
+/// Time of a scan for Wi-Fi networks: some 240 ms on each of 13 channels (vendor: seconds).
 pub const WIFI_SCAN: Duration = Duration::from_secs(3);
-/// How long a WPS pairing waits for the router's button (NETWORK-5).
+/// Time for which a WPS pairing waits for the router's button (NETWORK-5).
 pub const WPS_WINDOW: Duration = Duration::from_mins(2);
-/// How long it takes from a WPS router's button to the connection unless the scenario says.
+/// Default time from a WPS router's button to the connection.
 pub const WPS_PAIRING: Duration = Duration::from_secs(15);
 /// dB by which the signal of a Wi-Fi network wavers either way.
 pub const RSSI_WAVER: u8 = 4;
-/// How often that takes another direction.
+/// Time after which that changes its direction.
 pub const RSSI_PERIOD: Duration = Duration::from_mins(1);
 /// The share by which the voltages of the plugs waver either way.
 pub const PLUG_NOISE: f64 = 0.005;
@@ -164,7 +166,7 @@ pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
 pub const READ_WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=121;
 
 // ---------------------------------------------------------------------------------------------
-// The simulator: what keeps the process small whatever a client or a file does
+// Scenario files (chosen)
 // ---------------------------------------------------------------------------------------------
 
 /// Bytes of a scenario file: the largest shipped one has some 10 KiB, a generated house of a
@@ -179,23 +181,31 @@ pub const SCENARIO_NODES: usize = 200_000;
 pub const SCENARIO_EXPANDED_BYTES: usize = 4 * SCENARIO_BYTES;
 /// Mistakes reported at once; what follows is mostly an echo of the first ones.
 pub const SCENARIO_MISTAKES: usize = 100;
-/// Names looked at for "did you mean"; a house with more gets no worse than no suggestion.
-pub const SUGGESTION_CANDIDATES: usize = 1000;
+
+// ---------------------------------------------------------------------------------------------
+// Houses (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Devices of one house.
 pub const DEVICES: usize = 1000;
 /// Fault rules, those of the file and those added while running.
 pub const FAULT_RULES: usize = 1000;
-/// How often a meter rule's window may come round. A device that looks again after a year goes through
+/// Least time between two windows of a meter rule. A device that looks again after a year goes through
 /// half a million of them.
 pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
 /// Windows of all rules over one meter that may begin in a day: of 40 rules that come round each
-/// minute, and some more. A year of them takes the next look 0.1 s, and up to 1 s where
+/// minute, and some more. A year of them takes the next look 0.1 s, and up to 1 s if
 /// each comes round in another time.
 pub const METER_WINDOWS_A_DAY: u64 = 60_000;
 /// Virtual time that a device may be behind in listening to its meter for it to catch up at once: with
 /// as many windows as there may be this takes a tenth of a millisecond or so. A longer way is gone
 /// without the device's lock, and not on a worker of the runtime.
 pub const LINK_BEHIND: Duration = Duration::from_hours(1);
+
+// ---------------------------------------------------------------------------------------------
+// Recordings and meters (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Bytes of a recording of the SD card: some days at the least frequency, a quarter of an hour's rows
 /// of a year.
 pub const RECORDING_BYTES: usize = 16 * 1024 * 1024;
@@ -216,17 +226,16 @@ pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
 /// Virtual time by which who follows the readings may be late, and still gets each of them; of more
 /// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
 pub const READINGS_LAG: Duration = Duration::from_hours(24);
-/// Changes of what befalls a meter that are found by asking all its rules each time, before their
-/// windows are put in order: that costs as much as some of them, and mostly there are one or two.
-pub const METER_CHANGES_ASKED: usize = 4;
-/// Changes of what befalls a meter that are looked through for its next reading, before the one who
-/// waits is told to ask again: more than a day of the busiest rule.
-pub const METER_CHANGES_AHEAD: usize = 4000;
 /// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
 /// as rules. What befell a meter before the oldest of them is in the count of a device that was
 /// looked at since.
 pub const PAST_EPISODES: usize = FAULT_RULES;
-/// Journal entries kept; at some 200 bytes each this is 2 MB when full, and 40 MB where each is a write
+
+// ---------------------------------------------------------------------------------------------
+// The journal, slaves and targets (chosen)
+// ---------------------------------------------------------------------------------------------
+
+/// Journal entries kept; at some 200 bytes each this is 2 MB when full, and 40 MB if each is a write
 /// of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
 /// Keys a write named that the device does not know, as its journal entry lists them; more are left
@@ -240,30 +249,40 @@ pub const TARGET_BODY_BYTES: usize = 64 * 1024;
 pub const BANK_CHANGES: usize = 1000;
 /// Reactions to writes that may be pending in one unit.
 pub const PENDING_REACTIONS: usize = 1000;
-/// Connections a slave serves at once where the scenario does not say.
+/// Default number of connections that a slave serves at once.
 pub const SLAVE_CONNECTIONS: usize = 32;
-/// Real idle time after which a slave closes a connection where the scenario does not say.
+/// Default real idle time after which a slave closes a connection.
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
+
+// ---------------------------------------------------------------------------------------------
+// Authentication and browsers (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
 /// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
 /// Nonces of a device whose counters are remembered: one a client at work, so as many as there can be
 /// connections. One more, and the oldest counts as expired.
 pub const NONCES: usize = HTTP_CONNECTIONS;
-/// How far behind the highest counter of its nonce a request may arrive: requests sent on several
+/// Distance behind the highest counter of its nonce at which a request may arrive: requests sent on several
 /// connections overtake each other.
 pub const NONCE_REORDER: u32 = 128;
 /// Parameters of an `Authorization` header; RFC 7616 knows 13.
 pub const AUTHORIZATION_PARAMETERS: usize = 32;
 /// Characters of a client's `cnonce`; real ones have 8 to 44.
 pub const CNONCE_CHARS: usize = 255;
-/// Bytes of a body that are read to check its `auth-int` hash, also where its endpoint takes fewer:
-/// who is in is told 413, who is not never learns the limit.
+/// Bytes of a body that are read to check its `auth-int` hash, even if its endpoint accepts fewer:
+/// an authenticated client gets 413, and others never learn the limit.
 pub const AUTH_INT_BYTES: usize = HTTP_LINGER_BYTES;
 /// Characters of an `Origin`: the longest host name, with its scheme and port.
 pub const ORIGIN_CHARS: usize = 300;
 /// Origins whose refusal is told in the log, once each; a scenario with more is no accident.
 pub const REFUSED_ORIGINS: usize = 64;
+
+// ---------------------------------------------------------------------------------------------
+// HTTP servers (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Connections the device's HTTP server, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
 /// Real time an HTTP client has to send the head of its request.
@@ -278,7 +297,7 @@ pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// than who takes them by not asking.
 pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the kernel is to keep of what an HTTP client has not read. It says that there is room
-/// again only when a good part of them is gone (measured on Linux: 130 KiB with this, 1.5 MB where it
+/// again only when a good part of them is gone (measured on Linux: 130 KiB with this, 1.5 MB if it
 /// may choose), so this decides how slowly a client may read that is still taken for one that does:
 /// some 5 KiB a second. It also keeps a thousand clients that do not read to some 300 MB.
 pub const HTTP_SEND_BUFFER: usize = 64 * 1024;
@@ -287,6 +306,11 @@ pub const HTTP_SEND_BUFFER: usize = 64 * 1024;
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away in that time; a client that goes on beyond them is reset.
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
+
+// ---------------------------------------------------------------------------------------------
+// Live events and MQTT (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Live events that wait for a client to read them, about 600 bytes each, after the kernel's buffers
 /// are full.
 pub const LIVE_QUEUE: usize = 64;
@@ -327,33 +351,20 @@ pub const RENDERED_BYTES: usize = 64 * 1024;
 /// Real time a clock movement waits for everything it set in motion. A house that has not come to
 /// rest by then is stuck on something outside it.
 pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Real time that the connections and tasks of a house get to end in after Ctrl-C, before the process
-/// ends without waiting for them.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
-/// Real time that what is kept then gets to be written in, a house of the most devices on a slow disk.
-pub const SHUTDOWN_KEEPING: Duration = Duration::from_secs(10);
+
+// ---------------------------------------------------------------------------------------------
+// Households (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Loads that a scenario names for one house: with what follows, what a day of it takes of memory.
 pub const LOADS: usize = 16;
-/// Appliances of a household.
-pub const APPLIANCES: usize = 24;
-/// Steps of an appliance's program.
-pub const PROGRAM_STEPS: usize = 16;
 /// Windows of a week, of a load or a tariff.
 pub const WEEK_WINDOWS: usize = 32;
-/// Edges of a day's rectangles of power. A family's day has some 400; a plan at all its limits has
-/// more, and loses what does not fit, rather than taking memory without bound.
-pub const DAY_EDGES: usize = 4096;
-/// Points of a day's clouds; a day of broken clouds has some 500. Beyond, the sky stays as it is until
-/// the sun sets.
-pub const CLOUD_POINTS: u32 = 1000;
-/// Openings of earlier days that a meter keeps. When there are more, every other one goes: a year is
-/// kept by every 16th day, ten years by every 128th.
-pub const DAYS_KEPT: usize = 31;
-/// Bytes of a document in a state directory; the largest that this writes, with every text of a
-/// device at its longest, has some 100 KiB.
-pub const STATE_DOCUMENT_BYTES: u64 = 1024 * 1024;
-/// Unusable files of one name that a state directory keeps; with more, somebody has to look.
-pub const STATE_BROKEN_FILES: u32 = 100;
+
+// ---------------------------------------------------------------------------------------------
+// State and SD cards (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Status ids that a device reserves with one write of its state, the next one when half of them are
 /// given out. So many are passed over at the most after a process that was killed.
 pub const STATUS_IDS_RESERVED: u64 = 1000;
@@ -371,6 +382,11 @@ pub const SD_NAME_BYTES: usize = 255;
 pub const SD_LISTED: usize = 4096;
 /// Files that a scenario puts on a card.
 pub const SD_FILES: usize = 1000;
+
+// ---------------------------------------------------------------------------------------------
+// Firmware and scripts (chosen)
+// ---------------------------------------------------------------------------------------------
+
 /// Bytes of a firmware image: an application partition of the device's flash (FIRMWARE-5).
 pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of an upload beside the image: the heads of its parts, and small fields.

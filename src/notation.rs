@@ -10,4 +10,5 @@ pub(crate) mod scalar;
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::duration::{DurationText, Seconds};
+pub use self::scalar::ScalarError;
 pub(crate) use self::scalar::shortened;

@@ -11,7 +11,7 @@ pub struct Problem {
     pub path: String,
     /// The value that was found and what was expected.
     pub message: String,
-    /// The value to write instead. `None` if the message contains it already.
+    /// The text to write instead. `None` if the message says it already.
     pub help: Option<String>,
 }
 

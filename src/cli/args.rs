@@ -1,4 +1,4 @@
-//! What was typed. What it means is decided in the commands.
+//! The arguments of the command line. The doc comments are the texts of `--help`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::error::EXIT_CODES;
 use crate::clock::Speed;
 use crate::outbound::Policy;
 
@@ -16,10 +17,10 @@ use crate::outbound::Policy;
     version,
     about,
     disable_help_subcommand = true,
-    after_help = "Without a command, the built-in house `default` is started."
+    after_help = format!("Without a command, the built-in house `default` is started.\n\n{EXIT_CODES}")
 )]
 pub struct Arguments {
-    /// What to do; `run` where nothing is said.
+    /// The command; `run` by default
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -27,13 +28,17 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a house: a scenario file, or a built-in one by name
+    /// Start a house from a scenario file, or a built-in house by its name
+    #[command(after_help = EXIT_CODES)]
     Run(RunArguments),
-    /// Check scenario files and report every mistake at once (exit code 1 if there are any)
+    /// Check scenario files and report every mistake at once
+    #[command(after_help = EXIT_CODES)]
     Check(CheckArguments),
-    /// Print what a house's meter measures, without starting the house
+    /// Print the signal of a house's meter, without starting the house
+    #[command(after_help = EXIT_CODES)]
     Trace(TraceArguments),
-    /// Read a device and print the scenario that behaves like it
+    /// Read a device and print a scenario that behaves like it
+    #[command(after_help = EXIT_CODES)]
     Capture(CaptureArguments),
     /// Print the JSON Schema of scenario files
     Schema,
@@ -44,47 +49,47 @@ pub enum Command {
     Openapi,
 }
 
-/// `wwsim run`.
+/// The arguments of `wwsim run`.
 #[derive(Debug, Default, Args)]
 pub struct RunArguments {
     /// A scenario file, or the name of a built-in house [default: default]
     pub scenario: Option<String>,
-    /// Where the device's API listens; further devices take the ports after it
+    /// The address of the device's API; further devices take the ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<SocketAddr>,
-    /// Where the device's own Modbus server listens; further devices take the ports after it
+    /// The address of the device's own Modbus server; further devices take the ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub modbus: Option<SocketAddr>,
-    /// Where the control plane listens
+    /// The address of the control plane
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
-    /// What all randomness comes from, in place of the scenario's seed
+    /// The seed of all randomness, in place of that of the scenario
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
-    /// Virtual seconds in a real one, or `manual`: time passes only through the control plane
+    /// The virtual seconds in a real second, or `manual`: time passes only by the control plane
     #[arg(long, value_name = "NUMBER|manual", value_parser = parse_speed)]
     pub speed: Option<Speed>,
     /// Let every listener of the house take a free port
     #[arg(long)]
     pub any_port: bool,
-    /// What actions may reach beside the house itself
+    /// The hosts that actions may reach outside the house
     #[arg(long, value_enum, value_name = "POLICY")]
     pub outbound: Option<PolicyArgument>,
-    /// Keep what is set and stored in this directory, and go on from there at the next start
+    /// Persist the state in this directory, and continue from it at the next start
     #[arg(long, value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
-    /// Write a JSON file that says where everything listens, once it does
+    /// Write the addresses to this JSON file once the house listens
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 }
 
-/// `wwsim capture`.
+/// The arguments of `wwsim capture`.
 #[derive(Debug, Args)]
 pub struct CaptureArguments {
     /// The device: its host name or address, with or without `http://`
     #[arg(value_name = "URL")]
     pub url: String,
-    /// Its password, where it asks for one; `WWSIM_PASSWORD` in the environment is not seen by others
+    /// The password of the device, if it has one; other users do not see `WWSIM_PASSWORD` in the environment
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
     /// Write to a new file in place of standard output
@@ -92,31 +97,31 @@ pub struct CaptureArguments {
     pub output: Option<PathBuf>,
 }
 
-/// `wwsim check`.
+/// The arguments of `wwsim check`.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// The files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How to report
+    /// The form of the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     pub format: ReportFormat,
 }
 
-/// `wwsim trace`.
+/// The arguments of `wwsim trace`.
 #[derive(Debug, Args)]
 pub struct TraceArguments {
     /// A scenario file, or the name of a built-in house
     pub scenario: String,
-    /// The device, by id, where the house has several [default: the first]
+    /// The id of the device [default: the first]
     #[arg(long, value_name = "ID")]
     pub device: Option<String>,
-    /// Where it begins: a moment with its offset, or a time after the house's start, as 6h
+    /// The time of the first row: a moment with its offset, or a time after the house's start, as 6h
     #[arg(long, value_name = "TIME", default_value = "0")]
     pub from: String,
-    /// How long it goes on
+    /// The duration of the trace
     #[arg(long = "for", value_name = "TIME", default_value = "1d", value_parser = crate::scenario::parse_duration)]
-    pub lasts: Duration,
+    pub duration: Duration,
     /// The time between two rows
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::scenario::parse_duration)]
     pub every: Duration,
@@ -128,16 +133,16 @@ pub struct TraceArguments {
 /// The form of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TraceFormat {
-    /// A header, and a line a row; what is not known is empty
+    /// A header, and a line for each row; unknown values are empty
     Csv,
-    /// A JSON array with an object a line; what is not known is null
+    /// A JSON array with an object on each line; unknown values are null
     Json,
 }
 
-/// How mistakes are reported.
+/// The form of a report of mistakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// For people, with the line and a caret
+    /// Text for people, with the line and a caret
     Human,
     /// One JSON array
     Json,
@@ -145,7 +150,7 @@ pub enum ReportFormat {
     Github,
 }
 
-/// [`Policy`], as typed.
+/// A [`Policy`] on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PolicyArgument {
     /// Nothing
@@ -166,12 +171,13 @@ impl From<PolicyArgument> for Policy {
     }
 }
 
-fn parse_speed(text: &str) -> Result<Speed, String> {
+/// Parses a speed; clap adds the argument to the message.
+fn parse_speed(text: &str) -> Result<Speed, Box<dyn std::error::Error + Send + Sync>> {
     if text == "manual" {
         return Ok(Speed::Manual);
     }
-    let times: f64 = text.parse().map_err(|_| "expected a number or `manual`".to_owned())?;
-    Speed::times(times).map_err(|error| error.to_string())
+    let times: f64 = text.parse().map_err(|_| "expected a number or `manual`")?;
+    Ok(Speed::times(times)?)
 }
 
 #[cfg(test)]
@@ -181,16 +187,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn the_command_line_definition_is_valid() {
         Arguments::command().debug_assert();
     }
 
     #[test]
     fn speeds_are_numbers_or_manual() {
-        assert_eq!(parse_speed("60"), Ok(Speed::Times(60.0)));
-        assert_eq!(parse_speed("manual"), Ok(Speed::Manual));
+        assert_eq!(parse_speed("60").unwrap(), Speed::Times(60.0));
+        assert_eq!(parse_speed("manual").unwrap(), Speed::Manual);
         for wrong in ["", "0", "-1", "NaN", "inf", "fast", "1e9"] {
             assert!(parse_speed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_command_flag_and_exit_code() {
+        let reference = include_str!("../../docs/command-line.md");
+        let contains = |text: &str| assert!(reference.contains(text), "{text}");
+        let arguments = Arguments::command();
+        for command in arguments.get_subcommands().filter(|command| !command.is_hide_set()) {
+            contains(&format!("`{}`", command.get_name()));
+            for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+                contains(&format!("`--{flag}"));
+            }
+        }
+        for line in EXIT_CODES.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            contains(&format!("| {code} | {meaning} |"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `wwsim capture`: reads a device and writes the scenario that behaves like it.
+//! `wwsim capture`: reads a device and writes a scenario that behaves like it.
 
 mod client;
 mod draft;
@@ -7,70 +7,63 @@ mod mqtt;
 mod wifi;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde_json::Value;
 
-use self::client::{DeviceClient, SCAN, Unreadable};
-use self::draft::{Captured, ScenarioDraft};
+pub(super) use self::client::CaptureError;
+use self::client::{DeviceClient, SCAN_PATH};
+use self::draft::{CapturedDevice, ScenarioDraft};
 use super::args::CaptureArguments;
-use super::{CliOutcome, print};
+use super::error::{CliError, ExitStatus};
+use super::print;
 use crate::scenario;
 
-/// The command.
-pub(super) fn capture(arguments: &CaptureArguments) -> CliOutcome {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("wwsim: cannot start: {error}");
-            return CliOutcome::Invalid;
+/// Runs the command.
+pub(super) fn capture(arguments: &CaptureArguments) -> Result<ExitStatus, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    let text = runtime.block_on(read(arguments))?;
+    // The values of a device may be outside the documented ranges. The scenario is written all the
+    // same, for a person to correct, and its mistakes are reported.
+    let status = match scenario::load(&text, "captured", None) {
+        Ok(_) => ExitStatus::Success,
+        Err(diagnostics) => {
+            eprint!("{}", diagnostics.human(false));
+            CliError::from(diagnostics).status()
         }
     };
-    let text = match runtime.block_on(read(arguments)) {
-        Ok(text) => text,
-        Err(error) => {
-            eprintln!("wwsim: {error}");
-            return CliOutcome::Invalid;
+    match &arguments.output {
+        None => {
+            print(&text)?;
         }
-    };
-    // What a device says may lie outside of what is known of it: the file is written all the same, for
-    // somebody to look at, and said to be wrong.
-    let outcome = match scenario::load(&text, "captured", None) {
-        Ok(_) => CliOutcome::Done,
-        Err(mistakes) => {
-            eprint!("{}", mistakes.human(false));
-            CliOutcome::Invalid
-        }
-    };
-    let written = match &arguments.output {
-        None => print(&text),
-        Some(path) => {
-            let written = fs::File::create_new(path).and_then(|mut file| {
-                let written = file.write_all(text.as_bytes());
-                if written.is_err() {
-                    // Half a scenario would be in the way of the next try.
-                    let _ = fs::remove_file(path);
-                }
-                written
-            });
-            match written {
-                Ok(()) => CliOutcome::Done,
-                Err(error) => {
-                    eprintln!("wwsim: cannot write {}: {error}", path.display());
-                    CliOutcome::Usage
-                }
-            }
-        }
-    };
-    if written == CliOutcome::Done { outcome } else { written }
+        Some(path) => write_new(path, &text)
+            .map_err(|source| CliError::WriteFile { path: path.clone(), source })?,
+    }
+    Ok(status)
 }
 
-/// The scenario of the device, as text.
-async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
+/// Writes a file that must not exist yet, and removes it again if it cannot be written completely:
+/// half a scenario would keep the next attempt from creating it.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::File::create_new(path)?;
+    let written = file.write_all(text.as_bytes());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// Reads the device and returns its scenario as text.
+async fn read(arguments: &CaptureArguments) -> Result<String, CaptureError> {
     let password = arguments.password.clone().or_else(|| std::env::var("WWSIM_PASSWORD").ok());
     let mut client = DeviceClient::new(&arguments.url, password)?;
-    let mut captured = Captured { system: client.system().await?, ..Captured::default() };
-    let mut left_out = LeftOut::default();
+    let mut captured =
+        CapturedDevice { system: client.system().await?, ..CapturedDevice::default() };
+    let mut omissions = Omissions::default();
     for (path, part) in [
         ("/api/v1/settings", &mut captured.settings),
         ("/api/v1/meter/settings", &mut captured.meter_settings),
@@ -81,18 +74,18 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
         ("/api/v1/modbus", &mut captured.modbus),
         ("/api/v1/actions", &mut captured.actions),
         ("/api/v1/report", &mut captured.report),
-        (SCAN, &mut captured.networks),
+        (SCAN_PATH, &mut captured.networks),
     ] {
-        *part = left_out.unless(client.json(path).await)?;
+        *part = omissions.allow(client.json(path).await)?;
     }
-    captured.script = left_out.unless(client.text("/api/v1/berry").await)?;
+    captured.script = omissions.allow(client.text("/api/v1/berry").await)?;
     if captured.system["sd_card"]["installed"] == true {
-        captured.sd_card = left_out.unless(client.json("/sdcard/").await)?;
+        captured.sd_card = omissions.allow(client.json("/sdcard/").await)?;
     }
     let id = captured.system["device"]["id"].as_str().unwrap_or("a device");
     let ScenarioDraft { scenario, notes } = draft::scenario(&format!("{id}, captured"), &captured);
-    let yaml = written(&scenario);
-    let comments: String = left_out.0.iter().chain(&notes).map(|note| comment(note)).collect();
+    let yaml = to_yaml(&scenario);
+    let comments: String = omissions.notes.iter().chain(&notes).map(|note| comment(note)).collect();
     Ok(format!(
         "# Captured from {} by wwsim {}.\n# Secrets never leave a device: passwords are `captured` \
          here, repeated to their length where the\n# device tells it; keys and certificates' keys \
@@ -102,19 +95,24 @@ async fn read(arguments: &CaptureArguments) -> Result<String, Unreadable> {
     ))
 }
 
-/// What could not be read, for the comments of the file.
+/// The parts of the device that could not be read, for the comments of the file.
 #[derive(Default)]
-struct LeftOut(Vec<String>);
+struct Omissions {
+    notes: Vec<String>,
+}
 
-impl LeftOut {
-    /// What was read, or none where that alone could not be: a device that keeps one thing to itself
-    /// is still worth the others; so is a twin whose clock stands, which never comes to the end of a
-    /// scan.
-    fn unless<T>(&mut self, read: Result<Option<T>, Unreadable>) -> Result<Option<T>, Unreadable> {
+impl Omissions {
+    /// Replaces an error by `None` if it concerns one part alone, and notes it: the rest of the device
+    /// can be captured. An example is the scan of a simulated device whose clock stands still, which
+    /// never ends.
+    fn allow<T>(
+        &mut self,
+        read: Result<Option<T>, CaptureError>,
+    ) -> Result<Option<T>, CaptureError> {
         match read {
-            Err(error) if error.concerns_only(SCAN) => {
+            Err(error) if error.is_partial(SCAN_PATH) => {
                 eprintln!("wwsim: left out: {error}");
-                self.0.push(format!("Left out: {error}"));
+                self.notes.push(format!("Left out: {error}"));
                 Ok(None)
             }
             read => read,
@@ -122,32 +120,34 @@ impl LeftOut {
     }
 }
 
-/// The scenario as YAML.
-fn written(scenario: &Value) -> String {
+/// Formats the scenario as YAML.
+fn to_yaml(scenario: &Value) -> String {
     // Texts, numbers and mappings with texts as keys always become YAML.
     let yaml = serde_yaml::to_string(scenario).unwrap_or_default();
-    // The writer breaks lines at two characters that are no line breaks since YAML 1.2; JSON is YAML too.
+    // The YAML writer breaks lines at two characters that are not line breaks since YAML 1.2. JSON is
+    // YAML, too.
     if yaml.contains(['\u{2028}', '\u{2029}']) {
         return format!("{scenario:#}\n");
     }
     yaml
 }
 
-/// A note as comments of YAML, each line short enough to be read.
+/// Formats a note as comment lines of YAML.
 fn comment(note: &str) -> String {
+    /// Characters of a line.
     const WIDTH: usize = 98;
     let mut lines = String::from("#");
     let mut width = 1;
-    // By white space, so that nothing that a device says ends the comment.
+    // Splitting at white space removes line breaks in the device's texts, which would end the comment.
     for word in note.split_whitespace() {
-        let long = word.chars().count() + 1;
-        if width > 1 && width + long > WIDTH {
+        let word_width = word.chars().count() + 1;
+        if width > 1 && width + word_width > WIDTH {
             lines.push_str("\n#  ");
             width = 3;
         }
         lines.push(' ');
         lines.push_str(word);
-        width += long;
+        width += word_width;
     }
     lines + "\n"
 }
@@ -159,9 +159,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_is_read_as_it_was_written() {
+    fn texts_survive_the_yaml_writer() {
         for name in ["plain", "a: b", "two\nlines", "a\u{2028}b \u{2029} c\u{85}d"] {
-            let text = written(&json!({ "name": name, "seed": 7 }));
+            let text = to_yaml(&json!({ "name": name, "seed": 7 }));
             let read = scenario::read_raw(&text).unwrap();
             assert_eq!(read.name.unwrap().as_str(), name, "{text}");
         }

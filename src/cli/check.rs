@@ -1,4 +1,4 @@
-//! `wwsim check`: every mistake of every file.
+//! `wwsim check`: reports every mistake of every file.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -6,42 +6,45 @@ use std::io::IsTerminal;
 use serde_json::Value;
 
 use super::args::{CheckArguments, ReportFormat};
-use super::{CliOutcome, print};
-use crate::scenario::{self, Diagnostics};
+use super::error::{CliError, ExitStatus};
+use super::print;
+use crate::scenario::{self, Diagnostics, LoadError};
 
-/// The command.
-pub(super) fn check(arguments: &CheckArguments) -> CliOutcome {
-    let mut outcome = CliOutcome::Done;
-    let mut wrong: Vec<Diagnostics> = Vec::new();
-    let mut right = String::new();
+/// Runs the command. A file that cannot be read does not keep the others from being checked.
+pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> {
+    let mut status = ExitStatus::Success;
+    let mut invalid: Vec<Diagnostics> = Vec::new();
+    let mut valid = String::new();
     for path in &arguments.files {
         match scenario::load_file(path) {
-            Ok(Ok(_)) => {
+            Ok(_) => {
                 // Writing to a string cannot fail.
-                let _ = writeln!(right, "{}: valid", path.display());
+                let _ = writeln!(valid, "{}: valid", path.display());
             }
-            Ok(Err(diagnostics)) => wrong.push(diagnostics),
-            Err(error) => {
-                eprintln!("wwsim: cannot read {}: {error}", path.display());
-                outcome = CliOutcome::Usage;
+            Err(LoadError::Invalid(diagnostics)) => {
+                status = status.max(ExitStatus::Failure);
+                invalid.push(diagnostics);
+            }
+            Err(LoadError::Read(source)) => {
+                let error = CliError::ReadScenario { path: path.clone(), source };
+                error.report();
+                status = status.max(error.status());
             }
         }
     }
-    if outcome == CliOutcome::Done && !wrong.is_empty() {
-        outcome = CliOutcome::Invalid;
-    }
+    print(&report(arguments.format, &invalid, &valid))?;
+    Ok(status)
+}
+
+fn report(format: ReportFormat, invalid: &[Diagnostics], valid: &str) -> String {
     let styled = std::io::stdout().is_terminal();
-    let text = match arguments.format {
+    match format {
         ReportFormat::Human => {
-            wrong.iter().map(|file| file.human(styled)).collect::<String>() + &right
+            invalid.iter().map(|file| file.human(styled)).collect::<String>() + valid
         }
         ReportFormat::Json => {
-            format!("{:#}\n", wrong.iter().flat_map(Diagnostics::to_json).collect::<Value>())
+            format!("{:#}\n", invalid.iter().flat_map(Diagnostics::to_json).collect::<Value>())
         }
-        ReportFormat::Github => wrong.iter().map(Diagnostics::github).collect(),
-    };
-    match print(&text) {
-        CliOutcome::Done => outcome,
-        unprinted => unprinted,
+        ReportFormat::Github => invalid.iter().map(Diagnostics::github).collect(),
     }
 }

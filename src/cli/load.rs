@@ -1,32 +1,23 @@
-//! The scenario that a command line names.
+//! Loading of the scenario that a command line names.
 
 use std::path::Path;
 
-use crate::scenario::{self, Diagnostics, Scenario};
+use super::error::CliError;
+use crate::scenario::{self, LoadError, Scenario};
 
-/// Why there is none.
-pub(super) enum Unloadable {
-    /// It is no valid scenario.
-    Wrong(Diagnostics),
-    /// It is not there.
-    Unreadable(String),
-}
-
-/// A built-in house by name, else a file.
-pub(super) fn load(name: &str) -> Result<Scenario, Unloadable> {
+/// Loads a built-in house by name, or else a file.
+pub(super) fn load(name: &str) -> Result<Scenario, CliError> {
     if let Some(builtin) = scenario::builtin(name) {
-        return builtin.load().map_err(Unloadable::Wrong);
+        return Ok(builtin.load()?);
     }
     let path = Path::new(name);
     if !path.exists() {
         let names: Vec<&str> = scenario::builtins().iter().map(|builtin| builtin.name).collect();
-        return Err(Unloadable::Unreadable(format!(
-            "no scenario `{name}`: neither a file nor one of the built-in houses {}",
-            names.join(", ")
-        )));
+        let (name, builtins) = (name.to_owned(), names.join(", "));
+        return Err(CliError::UnknownScenario { name, builtins });
     }
-    match scenario::load_file(path) {
-        Ok(loaded) => loaded.map_err(Unloadable::Wrong),
-        Err(error) => Err(Unloadable::Unreadable(format!("cannot read {name}: {error}"))),
-    }
+    scenario::load_file(path).map_err(|error| match error {
+        LoadError::Invalid(diagnostics) => diagnostics.into(),
+        LoadError::Read(source) => CliError::ReadScenario { path: path.to_owned(), source },
+    })
 }

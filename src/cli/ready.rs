@@ -1,4 +1,4 @@
-//! The ready file: where everything listens, once it does.
+//! The ready file, which contains the addresses of a house once it listens.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,29 +7,28 @@ use std::path::Path;
 use crate::house::Addresses;
 use crate::state::private_file;
 
-/// Writes the file so that a reader sees the whole of it or nothing: beside its place first, then
-/// renamed.
+/// Writes the file to a temporary path and renames it, so that a reader sees all of it or none.
 ///
 /// # Errors
-/// Those of the file system.
+/// Returns the error of the file system.
 pub(super) fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let written = private_file(Path::new(&beside)).and_then(|mut file| {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let written = private_file(Path::new(&temporary)).and_then(|mut file| {
         file.write_all(serde_json::to_string(addresses)?.as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()
     });
-    let renamed = written.and_then(|()| fs::rename(&beside, path));
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
     if renamed.is_err() {
-        // Nothing more can be done about what is left behind.
-        let _ = fs::remove_file(&beside);
+        // If the temporary file cannot be removed either, it stays.
+        let _ = fs::remove_file(&temporary);
     }
     renamed
 }
 
-/// Takes away the file of a house before, which would pass for this one's while it starts.
-pub(super) fn forget(path: &Path) {
-    // Where it cannot be taken away, it cannot be written either, and then that is said.
+/// Removes the file of an earlier house, which would be taken for that of this one while it starts.
+pub(super) fn remove(path: &Path) {
+    // If the file cannot be removed, it cannot be written either, and that error is reported.
     let _ = fs::remove_file(path);
 }

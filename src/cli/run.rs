@@ -1,87 +1,73 @@
-//! `wwsim run`: starts a house, says where it listens, and ends it on Ctrl-C.
+//! `wwsim run`: starts a house, prints its addresses, and stops it on Ctrl-C.
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::signal;
 use tracing_subscriber::EnvFilter;
 
 use super::args::RunArguments;
-use super::load::{Unloadable, load};
-use super::{CliOutcome, print, ready};
+use super::error::{CliError, ExitStatus};
+use super::load::load;
+use super::{print, ready};
 use crate::device::Device;
 use crate::device::actions::Action;
 use crate::house::{Addresses, House};
-use crate::limits;
-use crate::scenario::Scenario;
+use crate::scenario::{PortRangeError, Scenario};
 
-/// The command.
-pub(super) fn run(arguments: &RunArguments) -> CliOutcome {
+/// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
+/// that take longer.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+/// The real time that the state then gets to be written: enough for a house of the most devices on a
+/// slow disk.
+const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs the command.
+pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
     start_log();
     if let Some(path) = &arguments.ready_file {
-        ready::forget(path);
+        ready::remove(path);
     }
-    let mut scenario = match load(arguments.scenario.as_deref().unwrap_or("default")) {
-        Ok(scenario) => scenario,
-        Err(Unloadable::Wrong(diagnostics)) => {
-            eprint!("{}", diagnostics.human(std::io::stderr().is_terminal()));
-            return CliOutcome::Invalid;
-        }
-        Err(Unloadable::Unreadable(message)) => {
-            eprintln!("wwsim: {message}");
-            return CliOutcome::Usage;
-        }
-    };
-    if let Err(message) = apply(arguments, &mut scenario) {
-        eprintln!("wwsim: {message}");
-        return CliOutcome::Usage;
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("wwsim: cannot start: {error}");
-            return CliOutcome::Invalid;
-        }
-    };
-    let outcome = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
-    // A name that is being looked up cannot be interrupted, and is not worth waiting for.
+    let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
+    apply(arguments, &mut scenario)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
+    let result = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
+    // A name lookup in progress cannot be interrupted, and need not be waited for.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
-async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> CliOutcome {
-    let mut terminated = terminated();
-    let house = match House::start(scenario).await {
-        Ok(house) => house,
-        Err(error) => {
-            eprintln!("wwsim: {error}");
-            return CliOutcome::Invalid;
-        }
-    };
-    if let Some(path) = ready_file
-        && let Err(error) = ready::write(path, house.addresses())
-    {
-        eprintln!("wwsim: cannot write the ready file {}: {error}", path.display());
-        return CliOutcome::Usage;
+/// Runs a house until Ctrl-C or a termination signal.
+async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Result<ExitStatus, CliError> {
+    let mut termination = TerminationSignal::new();
+    let house = House::start(scenario).await?;
+    if let Some(path) = ready_file {
+        ready::write(path, house.addresses())
+            .map_err(|source| CliError::WriteReadyFile { path: path.to_owned(), source })?;
     }
-    let outcome = print(&welcome(&house));
+    // A house whose output cannot be printed runs all the same.
+    let status = print(&welcome(&house)).unwrap_or_else(|error| {
+        error.report();
+        error.status()
+    });
     tokio::select! {
         _ = signal::ctrl_c() => {}
-        () = terminated.recv() => {}
+        () = termination.recv() => {}
     }
-    // Real time: a process that is told to end ends, whatever the house is busy with.
-    let stop = house.stop_within(limits::SHUTDOWN_GRACE);
-    let stop = tokio::time::timeout(limits::SHUTDOWN_GRACE + limits::SHUTDOWN_KEEPING, stop);
+    // Real time, because the process must end independently of the house's clock.
+    let stop = house.stop_within(SHUTDOWN_GRACE);
+    let stop = tokio::time::timeout(SHUTDOWN_GRACE + PERSIST_TIMEOUT, stop);
     tokio::select! {
         _ = stop => {}
-        // Who asks twice does not want to wait.
+        // A second Ctrl-C ends the process at once.
         _ = signal::ctrl_c() => {}
     }
-    outcome
+    Ok(status)
 }
 
-/// What the command line says overrides what the scenario says.
-fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), String> {
+/// Applies the arguments to the scenario, whose values they override.
+fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRangeError> {
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
@@ -109,45 +95,45 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), String
     Ok(())
 }
 
-/// What a newcomer reads first.
+/// Returns the text that the start prints: the addresses, and commands to try.
 fn welcome(house: &House) -> String {
     let addresses = house.addresses();
     let mut text = format!("{}\n\n", house.name());
     for device in &addresses.devices {
-        text.push_str(&line("device", &device.id, &device.http));
+        text.push_str(&address_line("device", &device.id, &device.http));
     }
     for (name, address) in &addresses.slaves {
-        text.push_str(&line("slave", name, &address.to_string()));
+        text.push_str(&address_line("slave", name, &address.to_string()));
     }
     for (name, url) in &addresses.http_targets {
-        text.push_str(&line("target", name, url));
+        text.push_str(&address_line("target", name, url));
     }
-    text.push_str(&line("control", "", &addresses.control));
+    text.push_str(&address_line("control", "", &addresses.control));
     if let Some(token) = &addresses.token {
-        text.push_str(&line("token", "", token));
+        text.push_str(&address_line("token", "", token));
     }
-    text.push_str(&try_these(house, addresses));
+    text.push_str(&commands_to_try(house, addresses));
     text
 }
 
-fn line(kind: &str, name: &str, address: &str) -> String {
+fn address_line(kind: &str, name: &str, address: &str) -> String {
     format!("  {kind:8} {name:16} {address}\n")
 }
 
 /// Returns three commands to try. The first two are a call of the first device's first action and its
 /// statuses, if the device has an action that can be called.
-fn try_these(house: &House, addresses: &Addresses) -> String {
+fn commands_to_try(house: &House, addresses: &Addresses) -> String {
     let (Some(address), Some(device)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
     let url = &address.http;
-    let of_device = call_to_try(device, url)
+    let device_commands = call_to_try(device, url)
         .unwrap_or_else(|| format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"));
     let token = addresses.token.as_ref();
     let authorization =
         token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
     format!(
-        "\nTry:\n  {of_device}\n  curl -s {authorization}{control}/control/v1/faults\n\n\
+        "\nTry:\n  {device_commands}\n  curl -s {authorization}{control}/control/v1/faults\n\n\
          Ctrl-C ends it.\n",
         control = addresses.control,
     )
@@ -168,10 +154,10 @@ fn call_to_try(device: &Device, url: &str) -> Option<String> {
     ))
 }
 
-/// Logs to standard error, warnings and up where `WWSIM_LOG` says nothing else.
+/// Starts the log to standard error; the level is `warn` unless `WWSIM_LOG` sets another filter.
 fn start_log() {
     let filter = EnvFilter::try_from_env("WWSIM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    // Fails only where the process has a subscriber already, which then is the one to use.
+    // Fails only if the process has a subscriber already, which is used then.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -179,38 +165,31 @@ fn start_log() {
         .try_init();
 }
 
-/// The signal that service managers and `kill` send.
-#[cfg(unix)]
-struct Terminated(Option<signal::unix::Signal>);
+/// The termination signal, which service managers and `kill` send. On other systems than Unix it never
+/// arrives.
+struct TerminationSignal {
+    #[cfg(unix)]
+    signal: Option<signal::unix::Signal>,
+}
 
-#[cfg(unix)]
-impl Terminated {
-    async fn recv(&mut self) {
-        match &mut self.0 {
-            Some(signal) => {
-                signal.recv().await;
-            }
-            None => std::future::pending().await,
-        }
+impl TerminationSignal {
+    #[cfg(unix)]
+    fn new() -> Self {
+        Self { signal: signal::unix::signal(signal::unix::SignalKind::terminate()).ok() }
     }
-}
 
-#[cfg(unix)]
-fn terminated() -> Terminated {
-    Terminated(signal::unix::signal(signal::unix::SignalKind::terminate()).ok())
-}
+    #[cfg(not(unix))]
+    fn new() -> Self {
+        Self {}
+    }
 
-#[cfg(not(unix))]
-struct Terminated;
-
-#[cfg(not(unix))]
-impl Terminated {
+    /// Waits for the signal.
     async fn recv(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.signal {
+            signal.recv().await;
+            return;
+        }
         std::future::pending().await
     }
-}
-
-#[cfg(not(unix))]
-fn terminated() -> Terminated {
-    Terminated
 }

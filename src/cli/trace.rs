@@ -1,50 +1,48 @@
-//! `wwsim trace`: what a house's meter would measure, without a server.
+//! `wwsim trace`: prints the signal of a house's meter, without starting the house.
 //!
 //! Rows are written as they are computed, so that a long trace takes no more memory than a short one.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::CliOutcome;
 use super::args::{TraceArguments, TraceFormat};
-use super::load::{self, Unloadable};
+use super::error::{CliError, ExitStatus};
+use super::load::load;
 use crate::clock::{self, VirtualTime};
 use crate::decimal::Decimal;
 use crate::meter::{Meter, Quantity};
-use crate::scenario::Scenario;
+use crate::scenario::{self, Scenario};
 
 /// The columns before those of the quantities.
-const TIMES: [&str; 4] = ["time", "local", "t", "tariff"];
+const TIME_COLUMNS: [&str; 4] = ["time", "local", "t", "tariff"];
 
-/// The command.
-pub(super) fn trace(arguments: &TraceArguments) -> CliOutcome {
-    let scenario = match load::load(&arguments.scenario) {
-        Ok(scenario) => scenario,
-        Err(Unloadable::Wrong(diagnostics)) => {
-            eprint!("{}", diagnostics.human(io::stderr().is_terminal()));
-            return CliOutcome::Invalid;
-        }
-        Err(Unloadable::Unreadable(message)) => {
-            eprintln!("wwsim: {message}");
-            return CliOutcome::Usage;
-        }
-    };
-    let trace = match Trace::of(&scenario, arguments) {
-        Ok(trace) => trace,
-        Err(message) => {
-            eprintln!("wwsim: {message}");
-            return CliOutcome::Usage;
-        }
-    };
+/// An error in the arguments of `trace`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TraceError {
+    #[error("the house has no device {id}; it has {ids}")]
+    UnknownDevice { id: String, ids: String },
+    #[error("--every 0 never ends; expected a time, as 15m")]
+    ZeroStep,
+    #[error(
+        "--from {0}: expected a moment, as 2026-01-15T18:00:00+01:00, or a time after the start, as 6h"
+    )]
+    InvalidStart(String),
+    #[error(
+        "--from {from} lies before the house starts, at {start}; set `clock: {{start: …}}` in the scenario"
+    )]
+    BeforeStart { from: String, start: Timestamp },
+}
+
+/// Runs the command.
+pub(super) fn trace(arguments: &TraceArguments) -> Result<ExitStatus, CliError> {
+    let scenario = load(&arguments.scenario)?;
+    let trace = Trace::new(&scenario, arguments)?;
     match trace.write(BufWriter::new(io::stdout().lock()), arguments.format) {
-        // A reader that has seen enough is no mistake of ours.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("wwsim: cannot write to standard output: {error}");
-            CliOutcome::Usage
-        }
-        _ => CliOutcome::Done,
+        // A reader that has closed the pipe is not an error.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
+        _ => Ok(ExitStatus::Success),
     }
 }
 
@@ -57,32 +55,34 @@ struct Trace {
 }
 
 impl Trace {
-    fn of(scenario: &Scenario, arguments: &TraceArguments) -> Result<Self, String> {
-        let TraceArguments { device, from, lasts, every, .. } = arguments;
-        let device = match device {
+    fn new(scenario: &Scenario, arguments: &TraceArguments) -> Result<Self, TraceError> {
+        let TraceArguments { device, from, duration, every, .. } = arguments;
+        let plan = match device {
             None => scenario.devices.first(),
             Some(id) => scenario
                 .devices
                 .iter()
                 .find(|plan| plan.identity.id.as_str().eq_ignore_ascii_case(id)),
         };
-        let plan = device.ok_or_else(|| {
+        let plan = plan.ok_or_else(|| {
             let ids: Vec<&str> =
                 scenario.devices.iter().map(|plan| plan.identity.id.as_str()).collect();
-            let shown = ids.iter().take(10).copied().collect::<Vec<_>>().join(", ");
-            format!("the house has no device {}; it has {shown}", device_or_none(arguments))
+            TraceError::UnknownDevice {
+                id: device.clone().unwrap_or_else(|| "at all".to_owned()),
+                ids: ids.iter().take(10).copied().collect::<Vec<_>>().join(", "),
+            }
         })?;
         if every.is_zero() {
-            return Err("--every 0 never ends; expected a time, as 15m".to_owned());
+            return Err(TraceError::ZeroStep);
         }
         let start = scenario.start.unwrap_or_else(clock::real_time);
-        let from = begin(from, start)?;
+        let from = parse_start(from, start)?;
         let id = plan.identity.id.as_str();
         Ok(Self {
             meter: Meter::new(&plan.meter, scenario.seed, id, start),
             start,
             from,
-            end: from.after(*lasts),
+            end: from.after(*duration),
             every: *every,
         })
     }
@@ -90,7 +90,8 @@ impl Trace {
     fn write(&self, mut out: impl Write, format: TraceFormat) -> io::Result<()> {
         match format {
             TraceFormat::Csv => {
-                let columns = TIMES.into_iter().chain(Quantity::ALL.iter().map(|q| q.sd_column()));
+                let columns =
+                    TIME_COLUMNS.into_iter().chain(Quantity::ALL.iter().map(|q| q.sd_column()));
                 writeln!(out, "{}", columns.collect::<Vec<_>>().join(","))?;
             }
             TraceFormat::Json => write!(out, "[")?,
@@ -140,7 +141,7 @@ impl Trace {
         write!(out, "}}")
     }
 
-    /// UTC, local time with its offset, and seconds since the start.
+    /// Returns the time in UTC, the local time with its offset, and the seconds since the start.
     fn times(&self, at: VirtualTime) -> [String; 3] {
         let since =
             jiff::SignedDuration::try_from(at.since_start()).unwrap_or(jiff::SignedDuration::MAX);
@@ -151,20 +152,13 @@ impl Trace {
     }
 }
 
-fn device_or_none(arguments: &TraceArguments) -> &str {
-    arguments.device.as_deref().unwrap_or("at all")
-}
-
-/// A moment, or a time after the start.
-fn begin(from: &str, start: Timestamp) -> Result<VirtualTime, String> {
-    if let Ok(after) = crate::scenario::parse_duration(from) {
-        return Ok(VirtualTime::ZERO.after(after));
+/// Parses a civil time, or a duration since the start.
+fn parse_start(from: &str, start: Timestamp) -> Result<VirtualTime, TraceError> {
+    if let Ok(since_start) = scenario::parse_duration(from) {
+        return Ok(VirtualTime::ZERO.after(since_start));
     }
-    let time: Timestamp = from.parse().map_err(|_| {
-        format!("--from {from}: expected a moment, as 2026-01-15T18:00:00+01:00, or a time after the start, as 6h")
-    })?;
-    let since = time.duration_since(start);
-    Duration::try_from(since).map(|since| VirtualTime::ZERO.after(since)).map_err(|_| {
-        format!("--from {from} lies before the house starts, at {start}; set `clock: {{start: …}}` in the scenario")
-    })
+    let time: Timestamp = from.parse().map_err(|_| TraceError::InvalidStart(from.to_owned()))?;
+    let since_start = Duration::try_from(time.duration_since(start))
+        .map_err(|_| TraceError::BeforeStart { from: from.to_owned(), start })?;
+    Ok(VirtualTime::ZERO.after(since_start))
 }

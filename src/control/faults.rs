@@ -153,7 +153,7 @@ fn refusal(error: EngineError) -> HttpReply {
         EngineError::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
         EngineError::Duplicate(_) => (StatusCode::CONFLICT, "duplicate_rule"),
         EngineError::Full => (StatusCode::INSUFFICIENT_STORAGE, "too_many_rules"),
-        EngineError::Often(_) => (StatusCode::INSUFFICIENT_STORAGE, "too_many_windows"),
+        EngineError::TooManyWindows(_) => (StatusCode::INSUFFICIENT_STORAGE, "too_many_windows"),
     };
     HttpReply::error(status, key, &error.to_string())
 }

@@ -35,7 +35,7 @@ struct DeviceSummary {
     license: &'static str,
     /// The address of its API.
     http: SocketAddr,
-    /// Its own Modbus server.
+    /// The device's own Modbus server.
     modbus: modbus::ModbusSummary,
     /// The number of requests in progress.
     in_progress: usize,
@@ -53,7 +53,7 @@ struct SlaveSummary {
     address: SocketAddr,
     /// The names and addresses by which actions reach it.
     hosts: Vec<String>,
-    /// Its unit ids, ascending.
+    /// The unit ids, ascending.
     units: Vec<u8>,
     /// False while a rule keeps its listener closed.
     listening: bool,

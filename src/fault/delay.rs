@@ -1,40 +1,46 @@
-//! How long a fault holds something up.
+//! Delays: fixed or drawn from a distribution, and how they are written.
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::notation::{Choice, DurationText};
+use crate::problem::Problem;
 use crate::rng::Draws;
 
 /// The 95th percentile of the standard normal distribution.
 const Z95: f64 = 1.644_853_626_951_472_2;
 
-/// A delay, fixed or drawn anew for each request.
+/// A duration by which a fault delays a request: fixed, or drawn anew for each request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Delay {
-    /// Always the same.
+    /// The same for each request.
     Fixed(Duration),
-    /// Anything from the first to the second, alike.
+    /// A uniform distribution from the first to the second.
     Uniform(Duration, Duration),
-    /// Normal, cut off at zero.
+    /// A normal distribution, cut off at zero.
     Normal {
-        /// The middle.
+        /// The mean.
         mean: Duration,
         /// The standard deviation.
         deviation: Duration,
     },
-    /// Log-normal: many near the median, few far above it, as networks and slow devices are.
+    /// A log-normal distribution: many delays near the median and few far above it, as of networks
+    /// and slow devices.
     Lognormal {
-        /// Half of the delays are longer.
+        /// The median.
         median: Duration,
-        /// One in twenty is longer; not below the median.
+        /// The 95th percentile, which is not below the median.
         p95: Duration,
     },
 }
 
 impl Delay {
-    /// The longest delay a draw gives: a day, far beyond every timeout of the device.
+    /// The longest delay that a draw returns: a day, far beyond every timeout of the device.
     pub const LONGEST: Duration = Duration::from_hours(24);
 
-    /// The delay of one request.
+    /// Draws the delay of one request.
     #[must_use]
     pub fn draw(&self, draws: &mut Draws) -> Duration {
         let seconds = match *self {
@@ -48,27 +54,109 @@ impl Delay {
                 median.as_secs_f64() * libm::exp(sigma * draws.normal())
             }
         };
-        // Also where the arithmetic gave no number, as for a median of zero.
+        // The arithmetic yields no number for a median of zero.
         Duration::try_from_secs_f64(seconds.clamp(0.0, Self::LONGEST.as_secs_f64()))
             .unwrap_or(Duration::ZERO)
     }
 
-    /// What makes this delay impossible, if anything.
+    /// Checks that the distribution exists.
     ///
     /// # Errors
-    /// A message with the values, what was expected and why.
-    pub fn check(&self) -> Result<(), String> {
-        match *self {
-            Self::Uniform(low, high) if low > high => Err(format!(
-                "uniform from {low:?} to {high:?}: the first must not be above the second"
-            )),
+    /// The values, what was expected and why.
+    pub fn check(&self) -> Result<(), Problem> {
+        let message = match *self {
+            Self::Uniform(low, high) if low > high => {
+                format!("uniform from {low:?} to {high:?}: the first must not be above the second")
+            }
             Self::Lognormal { median, .. } if median.is_zero() => {
-                Err("lognormal with median 0: expected a median above zero".to_owned())
+                "lognormal with median 0: expected a median above zero".to_owned()
             }
             Self::Lognormal { median, p95 } if p95 < median => {
-                Err(format!("lognormal with p95 {p95:?} below its median {median:?}"))
+                format!("lognormal with p95 {p95:?} below its median {median:?}")
             }
-            _ => Ok(()),
+            _ => return Ok(()),
+        };
+        Err(Problem::of_document(message))
+    }
+}
+
+/// A delay: always the same, or drawn anew for each request.
+pub(super) type DelayFigures = Choice<DurationText, Distribution>;
+
+/// A delay's distribution; exactly one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Distribution {
+    /// Always the same.
+    Fixed(DurationText),
+    /// Anything between the two, alike.
+    Uniform([DurationText; 2]),
+    /// Normal, cut off at zero.
+    Normal(Normal),
+    /// Log-normal: many near the median, few far above it.
+    Lognormal(Lognormal),
+}
+
+/// A normal distribution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Normal {
+    /// The middle.
+    mean: DurationText,
+    /// The standard deviation.
+    deviation: DurationText,
+}
+
+/// A log-normal distribution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lognormal {
+    /// Half of the delays are longer.
+    median: DurationText,
+    /// One in twenty is longer.
+    p95: DurationText,
+}
+
+impl TryFrom<DelayFigures> for Delay {
+    type Error = Problem;
+
+    fn try_from(figures: DelayFigures) -> Result<Self, Problem> {
+        let delay = match figures {
+            Choice::Word(fixed) | Choice::Map(Distribution::Fixed(fixed)) => Self::Fixed(fixed.0),
+            Choice::Map(Distribution::Uniform([low, high])) => Self::Uniform(low.0, high.0),
+            Choice::Map(Distribution::Normal(Normal { mean, deviation })) => {
+                Self::Normal { mean: mean.0, deviation: deviation.0 }
+            }
+            Choice::Map(Distribution::Lognormal(Lognormal { median, p95 })) => {
+                Self::Lognormal { median: median.0, p95: p95.0 }
+            }
+        };
+        delay.check()?;
+        match delay {
+            Self::Fixed(Duration::ZERO) => Err(Problem::of_document("a delay of 0 is none")),
+            Self::Fixed(fixed) if fixed > Self::LONGEST => Err(Problem::of_document(
+                "longer than a day; for an answer that never comes use `hang` or `silence`",
+            )),
+            _ => Ok(delay),
+        }
+    }
+}
+
+impl From<Delay> for DelayFigures {
+    fn from(delay: Delay) -> Self {
+        match delay {
+            Delay::Fixed(fixed) => Self::Word(DurationText(fixed)),
+            Delay::Uniform(low, high) => {
+                Self::Map(Distribution::Uniform([DurationText(low), DurationText(high)]))
+            }
+            Delay::Normal { mean, deviation } => Self::Map(Distribution::Normal(Normal {
+                mean: DurationText(mean),
+                deviation: DurationText(deviation),
+            })),
+            Delay::Lognormal { median, p95 } => Self::Map(Distribution::Lognormal(Lognormal {
+                median: DurationText(median),
+                p95: DurationText(p95),
+            })),
         }
     }
 }

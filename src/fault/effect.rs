@@ -1,359 +1,239 @@
-//! What may befall each place. Place and effect are one type, so that no rule can ask a coil to
-//! answer with a status line.
+//! Effects as they are written, those of all seams together.
+//!
+//! A rule's effect is read before its place is known, so the language has one list of words. It is
+//! composed from the tables of the seams: a word that several of them know is one entry, and its text
+//! says what the word does at each place.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::LazyLock;
 
-use super::{Delay, MeterEffect};
-use crate::modbus::wire::FunctionCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
-/// A place and what befalls it.
+use super::form::{FigureType, FormEntry};
+use super::seam;
+use crate::notation::Choice;
+
+/// An effect as it is written.
+pub type WrittenEffect = Choice<EffectWord, EffectFigures>;
+
+/// An effect that needs no figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EffectWord(pub(super) &'static str);
+
+/// An effect with its figures.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Fault {
-    /// The device's HTTP API.
-    Api(ApiPlace, ApiEffect),
-    /// The run of an action.
-    Action(ActionPlace, ActionEffect),
-    /// The places for requests in progress.
-    Queue {
-        /// The device, by id; any where none.
-        device: Option<String>,
-        /// What befalls it.
-        effect: QueueEffect,
-    },
-    /// A Modbus slave.
-    Slave(SlavePlace, SlaveEffect),
-    /// The device's own Modbus server.
-    Modbus(ModbusPlace, SlaveEffect),
-    /// An HTTP target.
-    Target(TargetPlace, TargetEffect),
-    /// The device's MQTT client.
-    Mqtt {
-        /// The device, by id; any where none.
-        device: Option<String>,
-        /// What befalls it.
-        effect: MqttEffect,
-    },
-    /// The live stream.
-    Live {
-        /// The device, by id; any where none.
-        device: Option<String>,
-        /// What befalls its events.
-        effect: LiveEffect,
-    },
-    /// The meter.
-    Meter {
-        /// The device, by id; any where none.
-        device: Option<String>,
-        /// What befalls it.
-        effect: MeterEffect,
-    },
+pub struct EffectFigures {
+    pub(super) word: &'static str,
+    /// The figures in the form in which their type writes them.
+    pub(super) figures: Value,
 }
 
-/// Calls of the device's HTTP API.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ApiPlace {
-    /// The device, by id; any where none.
-    pub device: Option<String>,
-    /// The path, as `/api/v1/actions/call`; any where none.
-    pub route: Option<String>,
-    /// The method; any where none.
-    pub method: Option<Method>,
+/// The words that the schema and the reference list first. The others follow in the order of the
+/// seams.
+const FIRST_WORDS: [&str; 12] = [
+    "disable",
+    "hold",
+    "hang",
+    "silence",
+    "refuse",
+    "lose",
+    "drop",
+    "reset",
+    "close",
+    "drip",
+    "malformed_json",
+    "bad_content_length",
+];
+
+/// The words with figures that are listed first.
+const FIRST_FIGURES: [&str; 12] = [
+    "delay",
+    "status",
+    "result",
+    "hold",
+    "occupy",
+    "limit",
+    "exception",
+    "reset",
+    "close",
+    "stall",
+    "cut",
+    "drip",
+];
+
+/// A word with what it does at each place that knows it.
+struct WordEntry {
+    word: &'static str,
+    /// Places in the order of the seams, and their text.
+    texts: Vec<(&'static str, &'static str)>,
+    figures: Option<FigureType>,
 }
 
-/// HTTP methods that rules and target routes know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as on the wire")]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Patch,
-    Delete,
-    Options,
+impl WordEntry {
+    /// Returns the text of the schema. Places with the same text share it.
+    fn description(&self) -> String {
+        let mut shared: Vec<(String, &str)> = Vec::new();
+        for (place, text) in &self.texts {
+            match shared.iter_mut().find(|(_, other)| other == text) {
+                Some((places, _)) => *places = format!("{places}, {place}"),
+                None => shared.push(((*place).to_owned(), text)),
+            }
+        }
+        let texts: Vec<_> =
+            shared.into_iter().map(|(places, text)| format!("{places}: {text}")).collect();
+        texts.join(" ")
+    }
 }
 
-impl Method {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete, Self::Options];
+static WORDS: LazyLock<Vec<WordEntry>> =
+    LazyLock::new(|| compose(seam::forms().filter(|form| form.figures.is_none()), &FIRST_WORDS));
 
-    /// The name on the wire.
+static FIGURES: LazyLock<Vec<WordEntry>> =
+    LazyLock::new(|| compose(seam::forms().filter(|form| form.figures.is_some()), &FIRST_FIGURES));
+
+fn compose(forms: impl Iterator<Item = FormEntry>, first: &[&str]) -> Vec<WordEntry> {
+    let mut entries: Vec<WordEntry> = Vec::new();
+    for FormEntry { place, word, text, figures } in forms {
+        match entries.iter_mut().find(|entry| entry.word == word) {
+            Some(entry) => entry.texts.push((place, text)),
+            None => entries.push(WordEntry { word, texts: vec![(place, text)], figures }),
+        }
+    }
+    let rank = |word| first.iter().position(|listed| *listed == word).unwrap_or(first.len());
+    entries.sort_by_key(|entry| rank(entry.word));
+    entries
+}
+
+impl WrittenEffect {
+    /// Returns the word of the effect.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-            Self::Options => "OPTIONS",
+            Self::Word(EffectWord(word)) | Self::Map(EffectFigures { word, .. }) => word,
         }
     }
 }
 
-/// Runs of actions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ActionPlace {
-    /// The device, by id; any where none.
-    pub device: Option<String>,
-    /// The action, by id; any where none.
-    pub action: Option<String>,
+impl EffectWord {
+    /// Returns the effect of this word, or `None` if there is none.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        WORDS.iter().find(|entry| entry.word == word).map(|entry| Self(entry.word))
+    }
 }
 
-/// Requests to a Modbus slave.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SlavePlace {
-    /// The slave, by name; any where none.
-    pub slave: Option<String>,
-    /// The unit id; any where none.
-    pub unit: Option<u8>,
-    /// The function code; any where none.
-    pub function: Option<FunctionCode>,
-    /// Registers or coils of which the request touches at least one; any where none.
-    pub address: Option<AddressRange>,
-    /// A value that the request writes at least once (coils: 0 or 1); any request where none.
-    pub value: Option<RangeInclusive<u16>>,
-    /// The action that sent the request, by id; anyone, outsiders too, where none.
-    pub action: Option<String>,
+impl EffectFigures {
+    /// Returns the effect of `word` with these figures. `None` if no such word takes figures, or not
+    /// these.
+    #[must_use]
+    pub fn new(word: &str, figures: impl Serialize) -> Option<Self> {
+        let entry = FIGURES.iter().find(|entry| entry.word == word)?;
+        let figures = serde_json::to_value(figures).ok()?;
+        let figures = entry.figures.as_ref()?.normalize(figures).ok()?;
+        Some(Self { word: entry.word, figures })
+    }
 }
 
-/// Requests to a device's own Modbus server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ModbusPlace {
-    /// The device, by id; any where none.
-    pub device: Option<String>,
-    /// The unit id, of which the device answers all; any where none.
-    pub unit: Option<u8>,
-    /// The function code; any where none.
-    pub function: Option<FunctionCode>,
-    /// Registers of which the request touches at least one; any where none.
-    pub address: Option<AddressRange>,
+impl Serialize for EffectWord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
 }
 
-/// A range of addresses.
-pub type AddressRange = RangeInclusive<u16>;
-
-/// Requests to an HTTP target.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TargetPlace {
-    /// The target, by name; any where none.
-    pub target: Option<String>,
-    /// The method; any where none.
-    pub method: Option<Method>,
-    /// The path without its query; any where none.
-    pub path: Option<String>,
-    /// The action that sent the request, by id; anyone, outsiders too, where none.
-    pub action: Option<String>,
+impl<'de> Deserialize<'de> for EffectWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<str>::deserialize(deserializer)?;
+        Self::named(&word).ok_or_else(|| D::Error::custom(format_args!("unknown word `{word}`")))
+    }
 }
 
-/// What may befall a call of the device's API.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ApiEffect {
-    /// Answered later.
-    Delay(Delay),
-    /// Answered with this status in place of the real answer; the call has no effect.
-    Status {
-        /// The status, 400..=599.
-        code: u16,
-        /// Seconds for a `Retry-After` header.
-        retry_after: Option<u32>,
-    },
-    /// The connection is reset in place of an answer; the call has no effect.
-    Reset,
-    /// Never answered; the call has no effect.
-    Hang,
-    /// The connection ends after so many bytes of the response, status line included.
-    Cut {
-        /// Bytes that still get out.
-        after: usize,
-    },
-    /// The response trickles out.
-    Drip {
-        /// Bytes at a time.
-        bytes: usize,
-        /// The pause between them.
-        every: Duration,
-    },
-    /// A JSON body that breaks off in the middle, with a matching `Content-Length`.
-    MalformedJson,
+impl Serialize for EffectFigures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.word, &self.figures)?;
+        map.end()
+    }
 }
 
-/// What may befall the run of an action.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ActionEffect {
-    /// The call is refused as if the action were disabled (400).
-    Disable,
-    /// Each of its requests stays "running" before it is sent: for a time, or until released.
-    Hold {
-        /// How long; until released where none.
-        lasts: Option<Duration>,
-    },
-    /// Ends in the action's own connector.
-    Connect(ConnectFault),
-    /// Whoever it reaches answers so that the run ends with a certain result.
-    Reply {
-        /// The result code.
-        code: i32,
-        /// What a slave does; nothing where none.
-        slave: Option<Box<SlaveEffect>>,
-        /// What a target does; nothing where none.
-        target: Option<Box<TargetEffect>>,
-    },
+impl<'de> Deserialize<'de> for EffectFigures {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EffectFiguresVisitor)
+    }
 }
 
-/// What happens in the connector of an action's request, where only the device itself can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConnectFault {
-    /// The name does not resolve (−16).
-    Resolve,
-    /// The connection is refused (−17).
-    Refused,
-    /// There is no socket left (−19).
-    NoSocket,
-    /// The connection is lost between connect and send (−7).
-    SendLost,
-    /// The TLS handshake fails (−18).
-    Tls,
-    /// Whoever is asked lies outside the house, so that no wrong answer can be had from him: the
-    /// request ends with this code, unsent; with −3 when its time is up.
-    Unsent(i32),
+struct EffectFiguresVisitor;
+
+impl<'de> Visitor<'de> for EffectFiguresVisitor {
+    type Value = EffectFigures;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping with exactly one key")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EffectFigures, A::Error> {
+        let word: String = map.next_key()?.ok_or_else(|| A::Error::custom("expected a key"))?;
+        let entry = FIGURES.iter().find(|entry| entry.word == word);
+        let Some(WordEntry { word, figures: Some(figures), .. }) = entry else {
+            return Err(A::Error::custom(format_args!("unknown `{word}`")));
+        };
+        // A seed, so that an error has the path of the figures.
+        let figures = map.next_value_seed(FiguresSeed(figures))?;
+        Ok(EffectFigures { word, figures })
+    }
 }
 
-/// What may befall the places for requests in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueEffect {
-    /// So many places are taken by someone else.
-    Occupy(usize),
-    /// There are only so many places in all.
-    Limit(usize),
+struct FiguresSeed<'a>(&'a FigureType);
+
+impl<'de> DeserializeSeed<'de> for FiguresSeed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        self.0.normalize(value).map_err(D::Error::custom)
+    }
 }
 
-/// What may befall a request to a slave, or to the device's own Modbus server.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SlaveEffect {
-    /// Answered later; requests to the same unit on that connection wait behind it.
-    Delay(Delay),
-    /// Never answered. The request is carried out.
-    Silence,
-    /// Answered with this exception, not carried out.
-    Exception(u8),
-    /// The reply is wrong on the wire. The request is carried out.
-    Wire(WireFault),
-    /// The connection is closed at this moment (FIN).
-    Close(ReplyPhase),
-    /// The connection is reset at this moment (RST).
-    Reset(ReplyPhase),
-    /// The slave's listener is closed: all its units refuse connections, open ones are reset.
-    Refuse,
-    /// Ends in the connector of the action that asked.
-    Connect(ConnectFault),
+impl JsonSchema for EffectWord {
+    fn schema_name() -> Cow<'static, str> {
+        "EffectWord".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let word = |entry: &WordEntry| {
+            json!({
+                "type": "string",
+                "const": entry.word,
+                "description": entry.description(),
+            })
+        };
+        let words: Vec<_> = WORDS.iter().map(word).collect();
+        json_schema!({ "oneOf": words, "description": "An effect that needs no figures." })
+    }
 }
 
-/// When, relative to the reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReplyPhase {
-    /// Before its first byte. The request is not carried out.
-    Before,
-    /// Half of it is out.
-    Middle,
-    /// It is out.
-    After,
-}
+impl JsonSchema for EffectFigures {
+    fn schema_name() -> Cow<'static, str> {
+        "EffectOf".into()
+    }
 
-/// What may be wrong with the bytes of a Modbus reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WireFault {
-    /// Another transaction id, its bits turned round (−9).
-    WrongTransactionId,
-    /// The transaction id of the next request (−9).
-    TransactionIdOffByOne,
-    /// The reply to the request before is sent again, once more with its own transaction id; the
-    /// very first request gets a reply with the id 0xFFFF before its own (−9).
-    StaleReply,
-    /// Another unit id (−12).
-    WrongUnit,
-    /// Another function code (−10).
-    WrongFunction,
-    /// This protocol id, which should be 0 (−8).
-    ProtocolId(u16),
-    /// This number in the MBAP length field, the bytes themselves unchanged (−5 under 2, −2 over 254).
-    MbapLength(u16),
-    /// So many bytes missing at the end, and the length field says so (−13).
-    Truncated(u8),
-    /// So many bytes too many, and the length field counts them (−15).
-    ExtraBytes(u8),
-    /// An exception reply without its code (−11).
-    ExceptionWithoutCode,
-    /// The echoed address, value or quantity differs in its lowest bit (−14); for a read, the data.
-    ChangedEcho,
-    /// So many bytes at a time, with pauses: correct, but slow.
-    Dribble {
-        /// Bytes at a time, 1 or more.
-        bytes: usize,
-        /// The pause between them.
-        every: Duration,
-    },
-    /// Two segments, split after so many bytes, with a pause: correct.
-    Split {
-        /// Bytes of the first segment.
-        at: usize,
-        /// The pause.
-        gap: Duration,
-    },
-    /// The reply twice (the second one is ignored by a device that closes after the first).
-    Duplicate,
-}
-
-/// What may befall the device's MQTT client.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MqttEffect {
-    /// A message goes out later; none is made meanwhile.
-    Delay(Delay),
-    /// A message never goes out, and nobody notices.
-    Lose,
-    /// The connection is lost in place of a message; the client connects anew at once.
-    Drop,
-    /// The broker refuses connections; an open one is lost.
-    Refuse,
-}
-
-/// What may befall an event of the live stream.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum LiveEffect {
-    /// Sent later, with those after it behind it.
-    Delay(Delay),
-    /// It and those after it are held back: for a time, or until released.
-    Stall {
-        /// How long; until released where none.
-        lasts: Option<Duration>,
-    },
-    /// The connection ends after so many bytes of it.
-    Cut {
-        /// Bytes that still get out.
-        after: usize,
-    },
-    /// Sent twice.
-    Duplicate,
-    /// The client is thrown out in its place, as if another had connected.
-    Takeover,
-}
-
-/// What may befall a request to a target.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TargetEffect {
-    /// Answered later.
-    Delay(Delay),
-    /// Answered with this status in place of its own.
-    Status(u16),
-    /// The connection is reset in place of an answer.
-    Reset,
-    /// Never answered.
-    Hang,
-    /// The answer's `Content-Length` is not a number (−20).
-    BadContentLength,
-    /// Ends in the connector of the action that asked.
-    Connect(ConnectFault),
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut forms = Vec::with_capacity(FIGURES.len());
+        for entry in &*FIGURES {
+            let Some(figures) = &entry.figures else { continue };
+            let figures = figures.schema(generator).to_value();
+            forms.push(json!({
+                "type": "object",
+                "properties": { entry.word: figures },
+                "required": [entry.word],
+                "additionalProperties": false,
+                "description": entry.description(),
+            }));
+        }
+        json_schema!({ "oneOf": forms, "description": "An effect with its figures; exactly one." })
+    }
 }

@@ -1,32 +1,127 @@
-//! Faults: what may befall a house, when, and the one engine that decides.
+//! Faults: rules that affect a house, and the engine that evaluates them.
 //!
-//! A [`Rule`] names a place, a moment and an effect. The [`Engine`] is asked at each seam (admission,
-//! connect, slave reply, HTTP service…), counts, decides and explains; the layer at the seam carries
-//! the verdict out. Code of the device and of the slaves knows nothing of it.
+//! A [`Rule`] is a place with an effect ([`Fault`]), and the conditions under which it fires
+//! ([`Trigger`]). The [`Engine`] is asked at each seam (admission, connect, slave reply, API call …).
+//! The engine counts, decides and explains; the layer at the seam carries the verdict out. The code of
+//! the device and of the slaves knows nothing of faults.
+//!
+//! # Adding an effect
+//!
+//! 1. Add a variant to the effect type of the seam, in its file below `seam`.
+//! 2. Add its written form to `FORMS` in the same file: the word, the text, and its figures if any.
+//! 3. Let the layer that asks the engine carry it out; the compiler shows the `match`.
+//! 4. Describe it in `docs/faults.md`, and run `scripts/regenerate` for the schema and the reference.
+//! 5. Test it at the layer; if it has figures, add an example of them to the tests below.
 
-mod window_schedule;
 mod delay;
 mod effect;
 mod engine;
-mod meter;
+mod episode;
+mod figures;
+mod form;
+mod index;
+mod method;
 mod reply_plan;
 pub mod result;
+mod seam;
 mod trigger;
+mod window_schedule;
 
 pub use self::delay::Delay;
-pub use self::effect::{
-    ActionEffect, ActionPlace, AddressRange, ApiEffect, ApiPlace, ConnectFault, Fault, LiveEffect,
-    Method, ModbusPlace, MqttEffect, QueueEffect, ReplyPhase, SlaveEffect, SlavePlace,
-    TargetEffect, TargetPlace, WireFault,
-};
-pub use self::engine::{
-    ActionCall, AdmissionVerdict, ApiCall, Connect, DeviceModbusRequest, Engine, EngineError,
-    FaultListener, Hold, LiveVerdict, MqttMessage, PeerRef, Refusing, Rule, RuleStatus,
-    SlaveRequest, TargetRequest, Verdict, WindowBudget,
-};
-pub use self::meter::{
-    ActiveFaults, ClockDrift, Episode, Episodes, MeterEffect, MeterState, Silence,
-};
+pub use self::effect::{EffectFigures, EffectWord, WrittenEffect};
+pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
+pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
+pub use self::method::Method;
 pub use self::reply_plan::{End, ReplyPlan, reply_plan};
+pub use self::seam::{
+    ActionCall, ActionEffect, ActionPlace, AddressRange, AdmissionVerdict, ApiCall, ApiEffect,
+    ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault, FaultListener,
+    FaultTarget, Hold, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace, MqttEffect, MqttMessage,
+    PeerRef, QueueEffect, Refusing, ReplyPhase, Silence, SlaveEffect, SlavePlace, SlaveRequest,
+    TargetEffect, TargetPlace, TargetRequest, WindowBudget, WireFault,
+};
 pub use self::trigger::{Trigger, TriggerState};
 pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};
+
+#[cfg(test)]
+mod tests {
+    use super::seam::forms;
+    use super::*;
+
+    /// One place of each kind.
+    fn targets() -> [FaultTarget; 9] {
+        [
+            FaultTarget::Api(ApiPlace::default()),
+            FaultTarget::Action(ActionPlace::default()),
+            FaultTarget::Queue(None),
+            FaultTarget::Slave(SlavePlace::default()),
+            FaultTarget::Modbus(ModbusPlace::default()),
+            FaultTarget::Target(TargetPlace::default()),
+            FaultTarget::Mqtt(None),
+            FaultTarget::Live(None),
+            FaultTarget::Meter(None),
+        ]
+    }
+
+    #[test]
+    fn every_word_reads_back_as_the_same_effect() {
+        for target in targets() {
+            for word in target.words() {
+                let Some(word) = EffectWord::named(word) else { continue };
+                let Ok(fault) = target.clone().with(&WrittenEffect::Word(word)) else {
+                    // Here the word takes figures; at another place it is a bare word.
+                    continue;
+                };
+                let written = fault.written_effect();
+                assert_ne!(written.word(), "", "{fault:?} has no written form");
+                assert_eq!(target.clone().with(&written).as_ref(), Ok(&fault), "{written:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_effect_with_figures_reads_back_as_the_same_effect() {
+        use serde_json::json;
+        let examples = [
+            ("delay", json!("250ms")),
+            ("status", json!({ "code": 503, "retry_after": 5 })),
+            ("status", json!(503)),
+            ("result", json!(-9)),
+            ("result", json!(-17)),
+            ("hold", json!("30s")),
+            ("occupy", json!(20)),
+            ("limit", json!(0)),
+            ("exception", json!(2)),
+            ("reset", json!("middle")),
+            ("close", json!("after")),
+            ("stall", json!("2s")),
+            ("cut", json!(40)),
+            ("drip", json!({ "bytes": 10, "every": "100ms" })),
+            ("protocol_id", json!(7)),
+            ("length_too_short", json!(0)),
+            ("length_too_long", json!(300)),
+            ("mbap_length", json!(42)),
+            ("truncated", json!(3)),
+            ("extra_bytes", json!(2)),
+            ("dribble", json!({ "every": "50ms" })),
+            ("split", json!({ "at": 7, "gap": "100ms" })),
+            ("jump_back", json!(12.5)),
+            ("clock_drift", json!({ "behind": "90s", "per_day": "2s" })),
+            ("missing_phase", json!(["l1", "l3"])),
+        ];
+        for form in forms().filter(|form| form.figures.is_some()) {
+            assert!(examples.iter().any(|(word, _)| *word == form.word), "{} lacks one", form.word);
+        }
+        for (word, figures) in examples {
+            let written = WrittenEffect::Map(EffectFigures::new(word, figures).unwrap());
+            let mut places = 0;
+            for target in targets() {
+                let Ok(fault) = target.clone().with(&written) else { continue };
+                places += 1;
+                let again = fault.written_effect();
+                assert_eq!(target.with(&again).as_ref(), Ok(&fault), "{written:?} as {again:?}");
+            }
+            assert!(places > 0, "no place takes {word}");
+        }
+    }
+}

@@ -1,8 +1,8 @@
-//! What goes out in place of a correct Modbus reply: a pure function over its bytes.
+//! The bytes that are sent in place of a correct Modbus reply, as a pure function over its bytes.
 //!
-//! The plan is carried out by whoever holds the connection; nothing here waits or sends. Each wire
-//! fault is made so that a client that classifies as RESULT-1 says comes to just the result code
-//! named at [`WireFault`].
+//! The connection carries the plan out; nothing here waits or sends. Each wire fault is built so that a
+//! client that classifies by RESULT-1 arrives at exactly the result code named at [`WireFault`].
+//! This module depends on the wire format and on the effects that it carries out, and on nothing else.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use super::{ReplyPhase, SlaveEffect, WireFault};
 use crate::limits;
 use crate::modbus::wire::Exception;
 
-/// Bytes to send, and what becomes of the connection after them.
+/// The bytes to send in place of a reply, and the state of the connection after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyPlan {
-    /// What to send, in order, each after a pause of virtual time. None of them is empty.
+    /// The segments in order, each after a pause of virtual time. No segment is empty.
     pub steps: Vec<(Duration, Vec<u8>)>,
-    /// What follows the last step.
+    /// The state of the connection after the last segment.
     pub end: End,
 }
 
-/// What becomes of a connection.
+/// The state of a connection after a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
-    /// It serves the next request.
+    /// The connection serves the next request.
     Keep,
-    /// It is closed (FIN).
+    /// The connection is closed (FIN).
     Fin,
-    /// It is reset (RST).
+    /// The connection is reset (RST).
     Rst,
-    /// It stays open and says nothing more: the frame promised bytes that never come, and those of
-    /// a later reply must not pass for them.
+    /// The connection stays open and sends nothing more: the frame announced bytes that never come, and
+    /// a client must not take those of a later reply for them.
     Hang,
 }
 
@@ -44,15 +44,15 @@ impl ReplyPlan {
     }
 }
 
-/// What goes out in place of `frame`, the correct reply with its MBAP header.
+/// Returns the plan that replaces `frame`, the correct reply with its MBAP header.
 ///
-/// `previous` is the correct reply to the request before on this connection, if there was one.
-/// Where the effect keeps the request from being carried out ([`SlaveEffect::Exception`],
-/// [`ReplyPhase::Before`]) the request's own frame will do for `frame`: only its header and function
-/// count then. A `frame` without a function code goes out as it is.
+/// `previous` is the correct reply to the previous request on this connection, if there was one. If the
+/// effect prevents the request ([`SlaveEffect::Exception`], [`ReplyPhase::Before`]), the frame of the
+/// request may stand for `frame`: only its header and function code count then. A `frame` without a
+/// function code is sent as it is.
 ///
-/// [`SlaveEffect::Delay`], [`SlaveEffect::Refuse`] and [`SlaveEffect::Connect`] have had their effect
-/// elsewhere (before the reply, at the listener, in the connector); here they change nothing.
+/// [`SlaveEffect::Delay`], [`SlaveEffect::Refuse`] and [`SlaveEffect::Connect`] take effect elsewhere
+/// (before the reply, at the listener, in the connector); here they change nothing.
 #[must_use]
 pub fn reply_plan(
     effect: Option<&SlaveEffect>,
@@ -60,7 +60,7 @@ pub fn reply_plan(
     previous: Option<&[u8]>,
 ) -> ReplyPlan {
     let healthy = || ReplyPlan::at_once([frame.to_vec()], End::Keep);
-    let Some(reply) = Mutable::of(frame) else { return healthy() };
+    let Some(reply) = ReplyFrame::parse(frame) else { return healthy() };
     match effect {
         None | Some(SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_)) => {
             healthy()
@@ -69,15 +69,15 @@ pub fn reply_plan(
         Some(SlaveEffect::Exception(code)) => {
             ReplyPlan::at_once([reply.exception(&[*code]).bytes], End::Keep)
         }
-        Some(SlaveEffect::Close(moment)) => cut(frame, *moment, End::Fin),
-        Some(SlaveEffect::Reset(moment)) => cut(frame, *moment, End::Rst),
-        Some(SlaveEffect::Wire(fault)) => wire(fault, frame, reply, previous),
+        Some(SlaveEffect::Close(phase)) => ends(frame, *phase, End::Fin),
+        Some(SlaveEffect::Reset(phase)) => ends(frame, *phase, End::Rst),
+        Some(SlaveEffect::Wire(fault)) => wire_plan(fault, frame, reply, previous),
     }
 }
 
-/// The connection ends before, in the middle of, or after the reply.
-fn cut(frame: &[u8], moment: ReplyPhase, end: End) -> ReplyPlan {
-    let sent = match moment {
+/// Returns a plan in which the connection ends before, in the middle of, or after the reply.
+fn ends(frame: &[u8], phase: ReplyPhase, end: End) -> ReplyPlan {
+    let sent = match phase {
         ReplyPhase::Before => 0,
         ReplyPhase::Middle => frame.len() / 2,
         ReplyPhase::After => frame.len(),
@@ -85,7 +85,12 @@ fn cut(frame: &[u8], moment: ReplyPhase, end: End) -> ReplyPlan {
     ReplyPlan::at_once([frame[..sent].to_vec()], end)
 }
 
-fn wire(fault: &WireFault, frame: &[u8], reply: Mutable, previous: Option<&[u8]>) -> ReplyPlan {
+fn wire_plan(
+    fault: &WireFault,
+    frame: &[u8],
+    reply: ReplyFrame,
+    previous: Option<&[u8]>,
+) -> ReplyPlan {
     let changed = match *fault {
         WireFault::WrongTransactionId => {
             let id = reply.transaction_id();
@@ -102,8 +107,8 @@ fn wire(fault: &WireFault, frame: &[u8], reply: Mutable, previous: Option<&[u8]>
         WireFault::WrongFunction => reply.with_function_changed(),
         WireFault::ProtocolId(id) => reply.with_word(PROTOCOL_ID, id),
         WireFault::MbapLength(length) => {
-            let promised = LENGTH_END + usize::from(length) > frame.len();
-            let end = if promised { End::Hang } else { End::Keep };
+            let announces_more = LENGTH_END + usize::from(length) > frame.len();
+            let end = if announces_more { End::Hang } else { End::Keep };
             return ReplyPlan::at_once([reply.with_word(LENGTH, length).bytes], end);
         }
         WireFault::Truncated(missing) => reply.truncated(missing.into()),
@@ -114,7 +119,7 @@ fn wire(fault: &WireFault, frame: &[u8], reply: Mutable, previous: Option<&[u8]>
             return in_pieces(frame.chunks(bytes.max(1)), every);
         }
         WireFault::Split { at, gap } => {
-            // Two segments in any case: a split before the first byte or after the last is none.
+            // Two segments in any case: a split before the first byte or after the last would be one.
             let (first, second) = frame.split_at(at.clamp(1, frame.len() - 1));
             return in_pieces([first, second].into_iter(), gap);
         }
@@ -125,23 +130,23 @@ fn wire(fault: &WireFault, frame: &[u8], reply: Mutable, previous: Option<&[u8]>
     ReplyPlan::at_once([changed.bytes], End::Keep)
 }
 
-/// The first piece at once, the others after a pause each.
+/// Returns a plan that sends the first piece at once and each other one after a pause.
 fn in_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, pause: Duration) -> ReplyPlan {
     let pauses = std::iter::once(Duration::ZERO).chain(std::iter::repeat(pause));
     ReplyPlan { steps: pauses.zip(pieces.map(<[u8]>::to_vec)).collect(), end: End::Keep }
 }
 
-/// The reply to the request before; this one's own under another id where there was none, or where a
-/// client that always uses the same id would take the old reply for its own.
-fn stale(reply: Mutable, previous: Option<&[u8]>) -> Vec<u8> {
+/// Returns the reply to the previous request. If there is none, or if it has the same transaction id, so
+/// that the client would take it for the right one, returns this reply under another transaction id.
+fn stale(reply: ReplyFrame, previous: Option<&[u8]>) -> Vec<u8> {
     let id = reply.transaction_id();
-    match previous.and_then(Mutable::of) {
+    match previous.and_then(ReplyFrame::parse) {
         Some(previous) if previous.transaction_id() != id => previous.bytes,
         _ => reply.with_transaction_id(if id == 0xFFFF { 0xFFFE } else { 0xFFFF }).bytes,
     }
 }
 
-/// Where the fields of a frame are.
+/// The offsets of the fields of a frame.
 const TRANSACTION_ID: usize = 0;
 const PROTOCOL_ID: usize = 2;
 const LENGTH: usize = 4;
@@ -149,14 +154,15 @@ const LENGTH_END: usize = 6;
 const UNIT_ID: usize = 6;
 const FUNCTION: usize = limits::MBAP_BYTES;
 
-/// A reply frame being changed; always with a header and a function code, and never longer than a
-/// frame can be.
-struct Mutable {
+/// A reply frame to be changed. It has a header and a function code, and is never longer than a frame
+/// can be.
+struct ReplyFrame {
     bytes: Vec<u8>,
 }
 
-impl Mutable {
-    fn of(frame: &[u8]) -> Option<Self> {
+impl ReplyFrame {
+    /// Returns `None` for bytes that are not a frame.
+    fn parse(frame: &[u8]) -> Option<Self> {
         (FUNCTION + 1..=limits::ADU_BYTES)
             .contains(&frame.len())
             .then(|| Self { bytes: frame.to_vec() })
@@ -175,20 +181,20 @@ impl Mutable {
         self
     }
 
-    /// The neighbour on the bus.
+    /// Changes the unit id to that of the neighbour on the bus.
     fn with_unit_changed(mut self) -> Self {
         self.bytes[UNIT_ID] = self.bytes[UNIT_ID].wrapping_add(1);
         self
     }
 
-    /// The other function of a pair: 7 for 6, 14 for 15. Whether it is an exception stays.
+    /// Changes the function code to the other one of a pair: 7 for 6, 14 for 15. Keeps the exception bit.
     fn with_function_changed(mut self) -> Self {
         self.bytes[FUNCTION] ^= 1;
         self
     }
 
-    /// The last byte is of the value or quantity of a write, or of the data of a read. An exception
-    /// reply echoes nothing and stays as it is.
+    /// Changes the last byte, which belongs to the value or quantity of a write, or to the data of a
+    /// read. An exception reply echoes nothing and stays as it is.
     fn with_echo_changed(mut self) -> Self {
         if !self.is_exception()
             && let Some(last) = self.bytes[FUNCTION + 1..].last_mut()
@@ -198,7 +204,7 @@ impl Mutable {
         self
     }
 
-    /// An exception reply with `code` behind its function.
+    /// Turns the reply into an exception reply with `code` after its function.
     fn exception(mut self, code: &[u8]) -> Self {
         self.bytes.truncate(FUNCTION + 1);
         self.bytes[FUNCTION] |= Exception::BIT;
@@ -206,18 +212,18 @@ impl Mutable {
         self.with_own_length()
     }
 
-    /// So many bytes fewer, but never without a function code, which would be −5. An exception reply
-    /// that lost its code would be −11, so it loses its mark as well.
+    /// Removes this many bytes, but never the function code, because that would be −5. An exception
+    /// reply without its code would be −11, so it loses its exception bit as well.
     fn truncated(mut self, missing: usize) -> Self {
         if missing > 0 && self.is_exception() {
             self.bytes[FUNCTION] &= !Exception::BIT;
         }
-        let kept = self.bytes.len().saturating_sub(missing).max(FUNCTION + 1);
-        self.bytes.truncate(kept);
+        let length = self.bytes.len().saturating_sub(missing).max(FUNCTION + 1);
+        self.bytes.truncate(length);
         self.with_own_length()
     }
 
-    /// So many bytes more, but never more than a frame holds, which would be −2.
+    /// Adds this many bytes, but never more than a frame holds, because that would be −2.
     fn extended(mut self, surplus: usize) -> Self {
         self.bytes.resize((self.bytes.len() + surplus).min(limits::ADU_BYTES), 0);
         self.with_own_length()
@@ -228,7 +234,7 @@ impl Mutable {
     }
 
     fn with_own_length(self) -> Self {
-        // A frame has 260 bytes at the most.
+        // A frame has at most 260 bytes.
         let length = u16::try_from(self.bytes.len() - LENGTH_END).unwrap_or(u16::MAX);
         self.with_word(LENGTH, length)
     }
@@ -250,7 +256,7 @@ mod tests {
         reply_plan(Some(effect), frame, None)
     }
 
-    /// The one segment that goes out on a connection that is kept.
+    /// Returns the only segment of a plan that keeps the connection.
     fn sent(fault: WireFault, frame: &[u8]) -> Vec<u8> {
         let ReplyPlan { mut steps, end } = plan(&SlaveEffect::Wire(fault), frame);
         assert_eq!((steps.len(), end), (1, End::Keep), "{steps:?}");
@@ -263,13 +269,13 @@ mod tests {
         plan.steps.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
     }
 
-    /// `frame` with the bytes from `at` on replaced.
+    /// Returns `frame` with the bytes from `at` on replaced.
     fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
         [&frame[..at], bytes, &frame[at + bytes.len()..]].concat()
     }
 
-    /// What the first frame of `bytes` means to who sent `expected`'s request, in the order of
-    /// RESULT-1; written apart from the device's own classifier, as its oracle.
+    /// Returns the result code of the first frame of `bytes` for a client that expects `expected`, in
+    /// the order of RESULT-1. Written independently of the device's own classifier, as its oracle.
     fn code(bytes: &[u8], expected: &[u8]) -> i32 {
         if bytes.len() < LENGTH_END {
             return if bytes.is_empty() { -4 } else { -13 };
@@ -314,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_reply_goes_out_as_it_is() {
+    fn a_healthy_reply_is_sent_as_it_is() {
         let healthy = ReplyPlan { steps: vec![(Duration::ZERO, WRITE.to_vec())], end: End::Keep };
         assert_eq!(reply_plan(None, &WRITE, Some(&READ)), healthy);
         let elsewhere = [
@@ -398,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_grows_to_a_whole_frame_at_the_most() {
+    fn a_reply_grows_to_a_whole_frame_at_most() {
         let grown = sent(WireFault::ExtraBytes(255), &WRITE);
         assert_eq!(grown.len(), limits::ADU_BYTES);
         assert_eq!(grown[4..6], [0, 254]);
@@ -453,19 +459,19 @@ mod tests {
 
     /// The replies to every function that an action may use, and exception replies to them.
     #[test]
-    fn each_fault_provokes_just_the_code_it_is_there_for() {
+    fn each_fault_provokes_exactly_its_code() {
         let fifteen = [&WRITE[..7], &[15, 0, 19, 0, 10]].concat();
         let sixteen = [&WRITE[..7], &[16, 0, 1, 0, 2]].concat();
         let five = [&WRITE[..7], &[5, 0, 1, 0xFF, 0]].concat();
         let codes = [-1, -2, -5, -8, -9, -10, -11, -12, -13, -14, -15];
-        for wanted in codes.into_iter().chain(-111..=-101) {
-            let effect = result::of_slave(wanted).unwrap();
+        for expected in codes.into_iter().chain(-111..=-101) {
+            let effect = result::of_slave(expected).unwrap();
             for frame in [&WRITE[..], &five, &fifteen, &sixteen, &EXCEPTION] {
-                if wanted == -14 && frame == EXCEPTION {
+                if expected == -14 && frame == EXCEPTION {
                     continue;
                 }
                 let bytes = all_bytes(&plan(&effect, frame));
-                assert_eq!(code(&bytes, frame), wanted, "{effect:?} made {bytes:?} of {frame:?}");
+                assert_eq!(code(&bytes, frame), expected, "{effect:?} made {bytes:?} of {frame:?}");
             }
         }
         for frame in [&WRITE[..], &five, &fifteen, &sixteen] {
@@ -474,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_frame_go_out_as_they_are() {
+    fn bytes_that_are_not_a_frame_are_sent_as_they_are() {
         let faults = [
             WireFault::Truncated(3),
             WireFault::Split { at: 1, gap: Duration::ZERO },

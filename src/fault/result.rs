@@ -1,13 +1,17 @@
-//! The shorthand `effect: {result: -9}`: which fault provokes exactly that result code.
+//! The shorthand `effect: {result: -9}`: the fault that provokes exactly that result code.
 //!
 //! Source: RESULT-1 and RESULT-2, and `modbus_result_codes.csv` (`docs/device/tables`).
 
 use super::{ActionEffect, ConnectFault, ReplyPhase, SlaveEffect, TargetEffect, WireFault};
+use crate::problem::Problem;
 
-/// An exception code of which the device knows no name (−1).
+/// The text of `result` in the schema, the same at every place.
+pub(super) const TEXT: &str = "whatever makes the request end with exactly this code.";
+
+/// An exception code for which the device has no name (−1).
 const UNNAMED_EXCEPTION: u8 = 12;
 
-/// What happens in the connector for this code, if it comes from there.
+/// Returns the fault in the connector that leads to a code. `None` if the code does not come from there.
 fn connector(code: i32) -> Option<ConnectFault> {
     Some(match code {
         -7 => ConnectFault::SendLost,
@@ -19,11 +23,11 @@ fn connector(code: i32) -> Option<ConnectFault> {
     })
 }
 
-/// What a slave does so that the request ends with `code`.
+/// Returns the effect on a slave with which a request ends with `code`.
 ///
 /// # Errors
-/// A message where a Modbus request cannot end with that code.
-pub fn of_slave(code: i32) -> Result<SlaveEffect, String> {
+/// A problem if a Modbus request cannot end with that code.
+pub fn of_slave(code: i32) -> Result<SlaveEffect, Problem> {
     if let Some(fault) = connector(code).filter(|fault| *fault != ConnectFault::Tls) {
         return Ok(SlaveEffect::Connect(fault));
     }
@@ -44,25 +48,28 @@ pub fn of_slave(code: i32) -> Result<SlaveEffect, String> {
         -111..=-101 => {
             SlaveEffect::Exception(u8::try_from(-100 - code).unwrap_or(UNNAMED_EXCEPTION))
         }
-        1 => return Err("result 1 is what a healthy slave gives; leave the rule out".to_owned()),
+        1 => {
+            let message = "result 1 is what a healthy slave gives; leave the rule out";
+            return Err(Problem::of_document(message));
+        }
         -6 | -21 => {
-            return Err(format!(
+            return Err(Problem::of_document(format!(
                 "result {code} cannot happen: the device refuses such a definition"
-            ));
+            )));
         }
         _ => {
-            return Err(format!(
+            return Err(Problem::of_document(format!(
                 "result {code}: a Modbus request ends with -1..-5, -7..-17, -19 or -101..-111"
-            ));
+            )));
         }
     })
 }
 
-/// What a target does so that the request ends with `code`.
+/// Returns the effect on a target with which a request ends with `code`.
 ///
 /// # Errors
-/// A message where an HTTP request cannot end with that code.
-pub fn of_target(code: i32) -> Result<TargetEffect, String> {
+/// A problem if an HTTP request cannot end with that code.
+pub fn of_target(code: i32) -> Result<TargetEffect, Problem> {
     if let Some(fault) = connector(code) {
         return Ok(TargetEffect::Connect(fault));
     }
@@ -72,28 +79,40 @@ pub fn of_target(code: i32) -> Result<TargetEffect, String> {
         -20 => TargetEffect::BadContentLength,
         200..=599 => TargetEffect::Status(u16::try_from(code).unwrap_or(500)),
         _ => {
-            return Err(format!(
+            return Err(Problem::of_document(format!(
                 "result {code}: an HTTP request ends with a status 200..599, or with -3, -4, -7 or -16..-20"
-            ));
+            )));
         }
     })
 }
 
-/// What happens so that the requests of an action end with `code`, whichever kind they are.
+/// Returns the effect on an action with which its requests end with `code`, of whichever kind they are.
 ///
 /// # Errors
-/// A message where no request can end with that code.
-pub fn of_action(code: i32) -> Result<ActionEffect, String> {
+/// A problem if no request can end with that code.
+pub fn of_action(code: i32) -> Result<ActionEffect, Problem> {
     if let Some(fault) = connector(code) {
         return Ok(ActionEffect::Connect(fault));
     }
     match (of_slave(code), of_target(code)) {
-        (Err(message), Err(_)) => Err(message),
+        (Err(problem), Err(_)) => Err(problem),
         (slave, target) => Ok(ActionEffect::Reply {
             code,
             slave: slave.ok().map(Box::new),
             target: target.ok().map(Box::new),
         }),
+    }
+}
+
+/// Checks that the requests of an action, Modbus and HTTP as given, can end with `code`.
+///
+/// # Errors
+/// A problem if none of them can.
+pub fn check_action(code: i32, modbus: bool, http: bool) -> Result<(), Problem> {
+    match (of_slave(code), of_target(code)) {
+        (Err(problem), _) if !http => Err(problem),
+        (_, Err(problem)) if !modbus => Err(problem),
+        _ => Ok(()),
     }
 }
 
@@ -115,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_happen_is_refused() {
+    fn impossible_codes_are_refused() {
         for code in [0, 1, -6, -21, -100, -112, 100, 600, i32::MIN, i32::MAX] {
             assert!(of_action(code).is_err(), "{code}");
         }

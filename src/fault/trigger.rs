@@ -1,8 +1,8 @@
-//! When a fault strikes.
+//! The conditions under which a rule fires.
 //!
-//! The conditions are asked in a fixed order: the rule is armed; the time lies in its window; the
-//! match is one of the first, or the nth; the draw falls below the probability. What counts as a
-//! match is the place's business ([`super::Fault`]).
+//! They are checked in a fixed order: the rule is armed; the time lies in its window; the match is one
+//! of the first, or the nth; the draw falls below the probability. The place of the rule
+//! ([`super::Fault`]) decides which requests are a match.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::rng::Draws;
 /// The conditions of a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
-    /// Whether the rule is armed when the house starts.
+    /// True if the rule is armed when the house starts.
     pub armed: bool,
-    /// How long after arming it begins.
+    /// The time from arming to the beginning of the window.
     pub after: Duration,
-    /// How long it lasts from there; for good where none.
+    /// The length of the window. `None` if it does not end.
     pub lasts: Option<Duration>,
-    /// After how much time the window comes round again; needs `lasts`.
+    /// The period in which the window recurs; needs `lasts`.
     pub every: Option<Duration>,
-    /// Only the first so many matches since arming.
+    /// The rule fires only on this many matches after arming.
     pub first: Option<u64>,
-    /// Only these matches since arming, counted from 1; any where empty.
+    /// The rule fires only on these matches after arming, counted from 1. Empty for every match.
     pub nth: Vec<u64>,
-    /// How often a match that got this far is struck, `0.0..=1.0`.
+    /// The probability that the rule fires on a match that meets the other conditions, `0.0..=1.0`.
     pub probability: f64,
 }
 
@@ -44,7 +44,7 @@ impl Default for Trigger {
 }
 
 impl Trigger {
-    /// What makes this trigger one that can never fire, each with the key it concerns.
+    /// Returns the reasons why this trigger can never fire, each with its key.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -98,15 +98,15 @@ impl Trigger {
         problems
     }
 
-    /// Whether `now` lies in the window of a rule armed at `armed_at`, and when that changes next.
+    /// Returns whether `now` lies in the window of a rule armed at `armed_at`, and when that changes
+    /// next.
     #[must_use]
     pub fn window(&self, armed_at: VirtualTime, now: VirtualTime) -> (bool, Option<VirtualTime>) {
         let (since, change) = self.window_since(armed_at, now);
         (since.is_some(), change)
     }
 
-    /// Since when the window that `now` lies in has been open, where it lies in one, and when that
-    /// changes next.
+    /// Returns since when the window at `now` has been open, if one is, and when that changes next.
     #[must_use]
     pub fn window_since(
         &self,
@@ -137,26 +137,26 @@ impl Trigger {
     }
 }
 
-/// What a trigger remembers.
+/// The state of a rule's trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TriggerState {
-    /// Whether the rule is armed.
+    /// True if the rule is armed.
     pub armed: bool,
-    /// Since when.
+    /// The moment of the last arming or disarming.
     pub armed_at: VirtualTime,
-    /// Matches since then.
+    /// The number of matches since then.
     pub ordinal: u64,
 }
 
 impl TriggerState {
-    /// The state in which a rule begins at `now`.
+    /// Returns the state of a rule that begins at `now`.
     #[must_use]
     pub fn begin(trigger: &Trigger, now: VirtualTime) -> Self {
         Self { armed: trigger.armed, armed_at: now, ordinal: 0 }
     }
 
-    /// Counts a match and says whether it is struck. `draws` are those of this match.
-    pub fn strike(&mut self, trigger: &Trigger, now: VirtualTime, draws: &mut Draws) -> bool {
+    /// Counts a match and returns whether the rule fires. `draws` are the draws of this match.
+    pub fn fires(&mut self, trigger: &Trigger, now: VirtualTime, draws: &mut Draws) -> bool {
         self.ordinal += 1;
         self.armed
             && trigger.window(self.armed_at, now).0
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_opens_closes_and_comes_round() {
+    fn a_window_opens_closes_and_recurs() {
         let trigger = Trigger {
             after: seconds(10),
             lasts: Some(seconds(5)),
@@ -204,21 +204,21 @@ mod tests {
 
     #[test]
     fn first_and_nth_count_the_matches() {
-        let struck = |trigger: Trigger| -> Vec<u64> {
+        let fired = |trigger: Trigger| -> Vec<u64> {
             let mut state = TriggerState::begin(&trigger, at(0));
             (1..=6)
                 .filter(|n| {
-                    state.strike(&trigger, at(0), &mut Draws::new(0, RandomStream::named("t"), *n))
+                    state.fires(&trigger, at(0), &mut Draws::new(0, RandomStream::named("t"), *n))
                 })
                 .collect()
         };
-        assert_eq!(struck(Trigger { first: Some(2), ..Trigger::default() }), [1, 2]);
-        assert_eq!(struck(Trigger { nth: vec![2, 5], ..Trigger::default() }), [2, 5]);
-        assert_eq!(struck(Trigger { armed: false, ..Trigger::default() }), [0; 0]);
+        assert_eq!(fired(Trigger { first: Some(2), ..Trigger::default() }), [1, 2]);
+        assert_eq!(fired(Trigger { nth: vec![2, 5], ..Trigger::default() }), [2, 5]);
+        assert_eq!(fired(Trigger { armed: false, ..Trigger::default() }), [0; 0]);
     }
 
     #[test]
-    fn triggers_that_cannot_fire_are_named() {
+    fn triggers_that_cannot_fire_are_reported_by_key() {
         let keys = |trigger: Trigger| -> Vec<String> {
             trigger.problems().into_iter().map(|problem| problem.path).collect()
         };

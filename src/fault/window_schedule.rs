@@ -1,8 +1,8 @@
 //! The silences of a meter and the restarts of its ids, one window after another.
 //!
-//! Who looks at a meter again after a year has millions of windows to go through. Rules that come
-//! round in the same time are laid over each other once, and a heap knows whose window begins next, so
-//! that a window costs some nanoseconds, however many rules there are.
+//! A device that looks at its meter again after a year goes through millions of windows. Rules with the
+//! same period are merged into one pattern, and a heap orders the sources by their next window, so that
+//! a window costs some nanoseconds with any number of rules.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,56 +12,58 @@ use std::ops::Range;
 use super::{Episode, MeterEffect, Trigger};
 use crate::clock::VirtualTime;
 
-/// What a window does to the readings.
+/// The effect of a window on the readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Interruption {
-    /// None gets through.
+    /// No reading reaches the device.
     Silence {
-        /// And the device forgets its meter.
+        /// True if the device forgets its meter as well.
         forgets: bool,
     },
-    /// Their ids begin anew where the window begins.
+    /// The ids begin again at the beginning of the window.
     Restart,
 }
 
-/// A window: from a moment to before another one. A restart has no length.
+/// A window, which begins at `from` and ends before `to`. The length of a restart has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "see above")]
+#[expect(missing_docs, reason = "the type says it")]
 pub struct ScheduledWindow {
     pub cut: Interruption,
     pub from: VirtualTime,
     pub to: VirtualTime,
 }
 
-/// All windows from a moment on, in the order in which they begin. The same one may come more than
-/// once, and they may overlap.
+/// All windows from a moment on, in the order in which they begin. The same window may come more than
+/// once, and windows may overlap.
 #[derive(Debug)]
 pub struct WindowSchedule {
     begin: u64,
-    /// Where the windows of the sources begin and end, in ns after their rounds do.
+    /// The beginnings and ends of the windows of the sources, in ns after the beginning of a round.
     patterns: Vec<(u64, u64)>,
     sources: Vec<WindowSource>,
-    /// Whose window begins when.
+    /// The beginning of the next window of each source.
     next: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
-/// Windows that do the same and come round together; of one pattern none overlap. All in ns.
+/// Windows with the same effect and the same period. The windows of a pattern do not overlap. All times
+/// are in ns.
 #[derive(Debug)]
 struct WindowSource {
     cut: Interruption,
     pattern: Range<usize>,
-    /// Which one of the pattern is next, and when its round began.
-    place: usize,
+    /// The position in the pattern of the next window.
+    next: usize,
+    /// The beginning of the round of the next window.
     round: u64,
-    /// After how much time it comes round; 0 where it does not.
+    /// The period. 0 if the pattern does not recur.
     period: u64,
-    /// None begins here or later.
+    /// The end of the beginnings: no window begins here or later.
     before: u64,
-    /// None lasts longer.
+    /// The end of all windows: an open one is cut off here.
     until: u64,
 }
 
-/// An episode whose windows come round.
+/// An episode whose windows recur.
 #[derive(Debug, Clone, Copy)]
 struct RecurringWindow {
     cut: Interruption,
@@ -72,16 +74,16 @@ struct RecurringWindow {
 }
 
 impl WindowSchedule {
-    /// What is left of these at `from` and later: windows that are open then or begin later, restarts
-    /// at it or later.
+    /// Creates the schedule of the windows that are open at `from` or begin later, and of the restarts at
+    /// `from` or later.
     pub(super) fn new<'a>(episodes: impl Iterator<Item = &'a Episode>, from: VirtualTime) -> Self {
-        let mut course = Self {
+        let mut schedule = Self {
             begin: from.as_nanos(),
             patterns: Vec::new(),
             sources: Vec::new(),
             next: BinaryHeap::new(),
         };
-        let mut periodic = Vec::new();
+        let mut recurring = Vec::new();
         for episode in episodes {
             let cut = match episode.effect {
                 MeterEffect::Silent(silence) => {
@@ -97,7 +99,7 @@ impl WindowSchedule {
             }
             let to = match (lasts, every) {
                 (Some(lasts), Some(every)) if every > lasts => {
-                    periodic.push(RecurringWindow {
+                    recurring.push(RecurringWindow {
                         cut,
                         begin: begin.as_nanos(),
                         lasts: nanos(lasts),
@@ -107,25 +109,25 @@ impl WindowSchedule {
                     continue;
                 }
                 (Some(lasts), None) => begin.after(lasts),
-                // It goes on for good, or comes round before it is over.
+                // The window does not end, or recurs before it ends.
                 (None, _) | (Some(_), Some(_)) => VirtualTime::MAX,
             };
-            course.once(ScheduledWindow { cut, from: begin, to }, episode.until);
+            schedule.add_once(ScheduledWindow { cut, from: begin, to }, episode.until);
         }
         let together = |one: &RecurringWindow| (one.cut, one.period, one.until);
-        periodic.sort_unstable_by_key(together);
-        for rules in periodic.chunk_by(|one, other| together(one) == together(other)) {
-            course.periodic(rules);
+        recurring.sort_unstable_by_key(together);
+        for rules in recurring.chunk_by(|one, other| together(one) == together(other)) {
+            schedule.add_recurring(rules);
         }
-        course
+        schedule
     }
 
     /// Adds a window.
     pub fn add(&mut self, window: ScheduledWindow) {
-        self.once(window, VirtualTime::MAX);
+        self.add_once(window, VirtualTime::MAX);
     }
 
-    /// The next one that begins before `end`.
+    /// Returns the next window that begins before `end`.
     pub fn next(&mut self, end: VirtualTime) -> Option<ScheduledWindow> {
         let mut first = self.next.peek_mut()?;
         let Reverse((from, index)) = *first;
@@ -143,12 +145,12 @@ impl WindowSchedule {
         Some(ScheduledWindow { cut: source.cut, from, to })
     }
 
-    fn once(&mut self, window: ScheduledWindow, until: VirtualTime) {
+    fn add_once(&mut self, window: ScheduledWindow, until: VirtualTime) {
         let ScheduledWindow { cut, from, to } = window;
         let pattern = self.pattern([(0, to.as_nanos() - from.as_nanos())]);
-        self.put(WindowSource {
+        self.add_source(WindowSource {
             cut,
-            place: pattern.start,
+            next: pattern.start,
             pattern,
             round: from.as_nanos(),
             period: 0,
@@ -157,19 +159,19 @@ impl WindowSchedule {
         });
     }
 
-    /// Rules that come round in the same time and end together. From where all of them have begun
-    /// their windows are those of one pattern; each goes its own way for one round longer, because a
-    /// window of the pattern may have begun before that.
-    fn periodic(&mut self, rules: &[RecurringWindow]) {
+    /// Adds rules with the same period and the same end. Once all of them have begun, their windows are
+    /// those of one pattern. Each rule has a source of its own for one round longer, because a window of
+    /// the pattern may have begun before.
+    fn add_recurring(&mut self, rules: &[RecurringWindow]) {
         let Some(one) = rules.first().copied() else { return };
         let RecurringWindow { cut, period, until, .. } = one;
         let all = rules.iter().map(|rule| rule.begin).max().unwrap_or(one.begin);
         let together = if rules.len() == 1 { u64::MAX } else { all.saturating_add(period) };
         for rule in rules {
             let pattern = self.pattern([(0, rule.lasts)]);
-            self.put(WindowSource {
+            self.add_source(WindowSource {
                 cut,
-                place: pattern.start,
+                next: pattern.start,
                 pattern,
                 round: rule.begin,
                 period,
@@ -180,18 +182,18 @@ impl WindowSchedule {
         if together >= until {
             return;
         }
-        let laid = laid_over_each_other(rules, all);
-        let whole = laid.first().is_some_and(|(from, to)| to - from >= period);
+        let merged = merge(rules, all);
+        let whole = merged.first().is_some_and(|(from, to)| to - from >= period);
         if whole && cut != Interruption::Restart {
             let from = VirtualTime::from_nanos(together);
             let to = VirtualTime::MAX;
-            self.once(ScheduledWindow { cut, from, to }, VirtualTime::from_nanos(until));
+            self.add_once(ScheduledWindow { cut, from, to }, VirtualTime::from_nanos(until));
             return;
         }
-        let pattern = self.pattern(laid);
-        self.put(WindowSource {
+        let pattern = self.pattern(merged);
+        self.add_source(WindowSource {
             cut,
-            place: pattern.start,
+            next: pattern.start,
             pattern,
             round: all,
             period,
@@ -206,11 +208,11 @@ impl WindowSchedule {
         start..self.patterns.len()
     }
 
-    /// Puts in what of it is left.
-    fn put(&mut self, mut source: WindowSource) {
+    /// Adds a source, beginning with the first of its windows that is not over.
+    fn add_source(&mut self, mut source: WindowSource) {
         let passed = self.begin.saturating_sub(source.round);
         if let Some(rounds) = passed.checked_div(source.period) {
-            // A window is shorter than a round: none of the round before the last is open.
+            // A window is shorter than a round, so no window of the round before the last is open.
             source.round += rounds.saturating_sub(1) * source.period;
         }
         while let Some(begins) = source.begins(&self.patterns) {
@@ -229,24 +231,24 @@ impl WindowSchedule {
 }
 
 impl WindowSource {
-    /// The next window.
+    /// Returns the next window.
     fn window(&self, patterns: &[(u64, u64)]) -> (u64, u64) {
-        let (from, to) = patterns.get(self.place).copied().unwrap_or((u64::MAX, u64::MAX));
+        let (from, to) = patterns.get(self.next).copied().unwrap_or((u64::MAX, u64::MAX));
         let to = self.round.saturating_add(to).min(self.until);
         (self.round.saturating_add(from), to)
     }
 
-    /// When it begins; none where there is none any more.
+    /// Returns the beginning of the next window. `None` if there is none.
     fn begins(&self, patterns: &[(u64, u64)]) -> Option<u64> {
         Some(self.window(patterns).0).filter(|from| *from < self.before)
     }
 
     fn advance(&mut self) {
-        self.place += 1;
-        if self.place < self.pattern.end {
+        self.next += 1;
+        if self.next < self.pattern.end {
             return;
         }
-        self.place = self.pattern.start;
+        self.next = self.pattern.start;
         self.round = match self.period {
             0 => u64::MAX,
             period => self.round.saturating_add(period),
@@ -254,9 +256,10 @@ impl WindowSource {
     }
 }
 
-/// The windows of a round from `all` on, none of which overlap or touch; one that goes on beyond the
-/// round's end has that of the next one in it. One of a whole round or more leaves no gap.
-fn laid_over_each_other(rules: &[RecurringWindow], all: u64) -> Vec<(u64, u64)> {
+/// Returns the windows of the round that begins at `all`. They neither overlap nor touch; a window that
+/// goes on beyond the end of the round includes the part of the next round. A window of a whole round or
+/// more leaves no gap.
+fn merge(rules: &[RecurringWindow], all: u64) -> Vec<(u64, u64)> {
     let mut windows: Vec<(u64, u64)> = rules
         .iter()
         .map(|rule| {
@@ -281,7 +284,7 @@ fn laid_over_each_other(rules: &[RecurringWindow], all: u64) -> Vec<(u64, u64)> 
     });
     let period = rules.first().map_or(0, |rule| rule.period);
     let within = windows.last().map_or(0, |last| {
-        // So many of the next round are reached.
+        // The number of windows of the next round that the last window reaches.
         windows.iter().take_while(|first| first.0.saturating_add(period) <= last.1).count()
     });
     let within = within.min(windows.len().saturating_sub(1));

@@ -1,7 +1,7 @@
-//! Values that may be written in two ways.
+//! Values with two written forms.
 //!
-//! In place of serde's `untagged`, which tries one form after the other and then can only say that
-//! none fits: what is written decides which form it is.
+//! These types replace serde's `untagged`, which tries one form after the other and can only report that
+//! no form fits. Here the type of the YAML value decides the form.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A word or number, or a mapping that says more.
+/// A value that is written as a word or number, or as a mapping with details.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Choice<W, M> {
     /// The short form, a scalar.
@@ -82,17 +82,17 @@ impl<W: JsonSchema, M: JsonSchema> JsonSchema for Choice<W, M> {
     }
 }
 
-/// One value, or a list of them.
+/// One value, or a list of values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OneOrMany<T> {
-    /// Just one.
+    /// One value.
     One(T),
     /// A list.
     Many(Vec<T>),
 }
 
 impl<T> OneOrMany<T> {
-    /// The values.
+    /// Returns the values.
     pub fn as_slice(&self) -> &[T] {
         match self {
             Self::One(one) => std::slice::from_ref(one),

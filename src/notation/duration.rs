@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::scalar::{scalar, shortened};
+use super::scalar::{ScalarError, scalar, scalar_error, shortened};
 
-/// A time: `250ms`, `30s`, `5m`, `2h`, `30d`.
+/// A duration: `250ms`, `30s`, `5m`, `2h`, `30d`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DurationText(pub Duration);
 
@@ -31,18 +31,18 @@ impl DurationText {
         ("h", 3600 * 1_000_000_000),
         ("d", 86400 * 1_000_000_000),
     ];
-    /// Virtual time ends after 584 years; a hundred are enough for everyone.
+    /// The longest duration. Virtual time ends after 584 years, so that several can be added.
     const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 }
 
 impl FromStr for DurationText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shortened(text);
-        let wrong = || {
-            format!(
-                "`{shown}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s"
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let excerpt = shortened(text);
+        let invalid = || {
+            scalar_error!(
+                "`{excerpt}` is no time: expected a number with ms, s, m, h or d, as 250ms or 30s"
             )
         };
         if text == "0" {
@@ -51,28 +51,28 @@ impl FromStr for DurationText {
         let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, unit) = text.split_at(digits);
         if !number.is_empty() && unit.is_empty() {
-            return Err(format!(
-                "`{shown}` has no unit: write {shown}s for seconds, {shown}ms for milliseconds"
+            return Err(scalar_error!(
+                "`{excerpt}` has no unit: write {excerpt}s for seconds, {excerpt}ms for milliseconds"
             ));
         }
-        let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let (_, nanos) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(invalid)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
         if whole.is_empty() || fraction.is_empty() || whole.len() > 18 || fraction.len() > 15 {
-            return Err(wrong());
+            return Err(invalid());
         }
-        let whole: u128 = whole.parse().map_err(|_| wrong())?;
-        let parts: u128 = fraction.parse().map_err(|_| wrong())?;
+        let whole: u128 = whole.parse().map_err(|_| invalid())?;
+        let parts: u128 = fraction.parse().map_err(|_| invalid())?;
         let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
         if !(parts * nanos).is_multiple_of(scale) {
-            return Err(format!("`{shown}` is finer than a nanosecond"));
+            return Err(scalar_error!("`{excerpt}` is finer than a nanosecond"));
         }
         let total = whole * nanos + parts * nanos / scale;
         u64::try_from(total)
             .ok()
             .map(Duration::from_nanos)
-            .filter(|lapse| *lapse <= Self::LONGEST)
+            .filter(|duration| *duration <= Self::LONGEST)
             .map(Self)
-            .ok_or_else(|| format!("`{shown}` is longer than 100 years"))
+            .ok_or_else(|| scalar_error!("`{excerpt}` is longer than 100 years"))
     }
 }
 
@@ -91,7 +91,7 @@ impl fmt::Display for DurationText {
     }
 }
 
-/// Whole seconds, as HTTP's `Retry-After` has them: `30` or `30s`.
+/// Whole seconds, as in HTTP's `Retry-After`: `30` or `30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u32);
 
@@ -104,18 +104,20 @@ scalar!(Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
 });
 
 impl FromStr for Seconds {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if let Ok(seconds) = text.parse::<u32>() {
             return Ok(Self(seconds));
         }
-        let lapse = text.parse::<DurationText>()?.0;
-        u32::try_from(lapse.as_secs())
+        let duration = text.parse::<DurationText>()?.0;
+        u32::try_from(duration.as_secs())
             .ok()
-            .filter(|_| lapse.subsec_nanos() == 0)
+            .filter(|_| duration.subsec_nanos() == 0)
             .map(Self)
-            .ok_or_else(|| format!("`{}`: expected whole seconds, as 30 or 30s", shortened(text)))
+            .ok_or_else(|| {
+                scalar_error!("`{}`: expected whole seconds, as 30 or 30s", shortened(text))
+            })
     }
 }
 
@@ -129,19 +131,19 @@ impl fmt::Display for Seconds {
 mod tests {
     use super::*;
 
-    fn lapse(text: &str) -> Result<Duration, String> {
-        text.parse::<DurationText>().map(|lapse| lapse.0)
+    fn duration(text: &str) -> Result<Duration, String> {
+        text.parse().map(|DurationText(duration)| duration).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!(lapse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(lapse("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(lapse("0.000001ms"), Ok(Duration::from_nanos(1)));
-        assert_eq!(lapse("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(lapse("2h"), Ok(Duration::from_hours(2)));
-        assert_eq!(lapse("30d"), Ok(Duration::from_hours(720)));
-        assert_eq!(lapse("0"), Ok(Duration::ZERO));
+    fn durations_are_parsed_with_their_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("0.000001ms"), Ok(Duration::from_nanos(1)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(duration("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
         for wrong in [
             "",
             "5",
@@ -156,16 +158,16 @@ mod tests {
             "400000d",
             "0.0000001ms",
         ] {
-            assert!(lapse(wrong).is_err(), "{wrong}");
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!(
-            lapse("5"),
+            duration("5"),
             Err("`5` has no unit: write 5s for seconds, 5ms for milliseconds".into())
         );
     }
 
     #[test]
-    fn times_are_written_in_the_largest_whole_unit() {
+    fn durations_are_formatted_in_the_largest_whole_unit() {
         for text in ["250ms", "1500ms", "30s", "5m", "2h", "30d", "0", "0.25ms", "1.000001ms"] {
             assert_eq!(text.parse::<DurationText>().unwrap().to_string(), text);
         }

@@ -42,6 +42,27 @@ macro_rules! scalar {
 
 pub(crate) use scalar;
 
+/// An error of parsing a scalar: the text, and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ScalarError(String);
+
+impl ScalarError {
+    /// Creates an error with this message.
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// Formats a [`ScalarError`].
+macro_rules! scalar_error {
+    ($($argument:tt)*) => {
+        $crate::notation::ScalarError::new(format_args!($($argument)*))
+    };
+}
+
+pub(crate) use scalar_error;
+
 /// Writes a whole number as a number and everything else as text.
 pub(crate) fn serialize_scalar<S: Serializer>(
     value: &impl fmt::Display,
@@ -59,14 +80,14 @@ pub(crate) fn serialize_scalar<S: Serializer>(
 pub(crate) fn deserialize_scalar<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err = String>,
+    T: FromStr<Err: fmt::Display>,
 {
     deserializer.deserialize_any(ScalarVisitor(std::marker::PhantomData))
 }
 
 struct ScalarVisitor<T>(std::marker::PhantomData<T>);
 
-impl<T: FromStr<Err = String>> Visitor<'_> for ScalarVisitor<T> {
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ScalarVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,23 +1,23 @@
-//! The ready-made houses in the binary; their files are `scenarios/*.yaml`.
+//! The scenarios that are part of the binary; their files are `scenarios/*.yaml`.
 
 use super::{Diagnostics, Scenario, load};
 
-/// A ready-made house.
+/// A built-in scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Builtin {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What it is for, in a line.
+    /// The purpose, in one line.
     pub purpose: &'static str,
-    /// Its file.
+    /// The text of its file.
     pub text: &'static str,
 }
 
 impl Builtin {
-    /// The house.
+    /// Loads the scenario.
     ///
     /// # Errors
-    /// Never in a released version: a test loads each of them.
+    /// Returns its mistakes; there are none in a released version, because a test loads each of them.
     pub fn load(&self) -> Result<Scenario, Diagnostics> {
         load(self.text, &format!("scenarios/{}.yaml", self.name), None)
     }
@@ -48,13 +48,13 @@ static BUILTINS: [Builtin; 12] = builtins! {
     "meter-trouble": "a meter with which everything goes wrong, one thing after another",
 };
 
-/// The ready-made houses, the default one first.
+/// Returns the built-in scenarios, the default one first.
 #[must_use]
 pub fn builtins() -> &'static [Builtin] {
     &BUILTINS
 }
 
-/// A ready-made house, by its name.
+/// Returns a built-in scenario by its name.
 #[must_use]
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)

@@ -1,5 +1,5 @@
-//! What is wrong with a scenario: all of it at once, each mistake with its place, what was expected
-//! and, where one can guess, what was meant.
+//! The mistakes of a scenario: all of them at once, each with its place, what was expected and, if it
+//! can be guessed, what was meant.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -8,133 +8,131 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::path::FieldPath;
-use super::tree::{Duplicate, InvalidScalar, Node, Span};
+use super::tree::{DuplicateKey, Node, ParseError, Span};
 use crate::limits;
 use crate::problem::Problem;
 
-/// One mistake.
+/// The longest word, in bytes, for which a near one is looked for: longer ones are no misspelt keys,
+/// and the distance takes the product of the lengths.
+const NEAREST_WORD_BYTES: usize = 64;
+/// The names that are searched for a near one. In a house with more, a misspelt name may get no
+/// suggestion.
+const SUGGESTION_CANDIDATES: usize = 1000;
+
+/// A mistake in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Where it stands.
-    pub place: Span,
-    /// The field, as `faults[2].at.slave`; empty for the file as a whole.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
-    /// What was probably meant, to be put in place of what stands there.
+    /// The place in the file.
+    pub span: Span,
+    /// The field, the message and the help. The path is empty for the file as a whole.
+    pub problem: Problem,
+    /// The word that was probably meant, to replace the one that is written.
     pub suggestion: Option<String>,
-    /// Another place that belongs to it, and what is there.
+    /// Another place that the mistake concerns, and a note on it.
     pub related: Option<(Span, String)>,
 }
 
-/// All mistakes of a file, in the order in which they stand there.
+/// All mistakes of a file, in the order of their places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     file: String,
     source: Arc<str>,
     mistakes: Vec<Diagnostic>,
-    more: usize,
+    omitted: usize,
 }
 
 impl Diagnostics {
-    /// A file that could not be read at all.
-    pub(super) fn unreadable(file: &str, place: Span, message: String) -> Self {
-        let refused = InvalidScalar { place, message, help: None };
-        Self::refused(file, "", refused)
+    /// Creates the report of a file whose text could not be parsed.
+    pub(super) fn from_parse_error(file: &str, source: &str, error: ParseError) -> Self {
+        let ParseError { span, problem } = error;
+        let mistake = Diagnostic { span, problem, suggestion: None, related: None };
+        Self { file: file.into(), source: source.into(), mistakes: vec![mistake], omitted: 0 }
     }
 
-    /// A file of which there is no tree.
-    pub(super) fn refused(file: &str, source: &str, refused: InvalidScalar) -> Self {
-        let InvalidScalar { place, message, help } = refused;
-        let path = String::new();
-        let mistake = Diagnostic { place, path, message, help, suggestion: None, related: None };
-        Self { file: file.into(), source: source.into(), mistakes: vec![mistake], more: 0 }
+    /// Creates the report of a file from the mistakes that were found in its tree.
+    pub(super) fn from_mistakes(file: &str, source: &str, root: &Node, found: Mistakes) -> Self {
+        let Mistakes { list, omitted } = found;
+        let mut mistakes: Vec<_> =
+            list.into_iter().map(|mistake| mistake.into_diagnostic(root)).collect();
+        mistakes.sort_by_key(|mistake| mistake.span);
+        Self { file: file.into(), source: source.into(), mistakes, omitted }
     }
 
-    /// Mistakes found in a tree.
-    pub(super) fn of(file: &str, source: &str, root: &Node, mistakes: Mistakes) -> Self {
-        let mut placed: Vec<_> =
-            mistakes.list.into_iter().map(|mistake| mistake.place_in(root)).collect();
-        placed.sort_by_key(|mistake| mistake.place);
-        Self { file: file.into(), source: source.into(), mistakes: placed, more: mistakes.more }
-    }
-
-    /// The file's name.
+    /// Returns the name of the file.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// The mistakes, at most [`limits::SCENARIO_MISTAKES`].
+    /// Returns the mistakes, at most [`limits::SCENARIO_MISTAKES`].
     #[must_use]
     pub fn mistakes(&self) -> &[Diagnostic] {
         &self.mistakes
     }
 
-    /// Mistakes beyond those, at least: after so many the rest is not looked at closely.
+    /// Returns the number of mistakes beyond those. There may be more: after so many the rest of the
+    /// file is not checked.
     #[must_use]
-    pub fn more(&self) -> usize {
-        self.more
+    pub fn omitted(&self) -> usize {
+        self.omitted
     }
 
-    /// The text of the file, where there is one.
+    /// Returns the text of the file, which is empty if it could not be read.
     #[cfg(feature = "cli")]
     pub(super) fn source(&self) -> &str {
         &self.source
     }
 
-    /// The mistakes drawn into the lines of the file, for people; with colours where `styled`.
+    /// Renders the mistakes with the lines of the file, for people; in colour if `styled`.
     #[cfg(feature = "cli")]
     #[must_use]
     pub fn human(&self, styled: bool) -> String {
-        super::render::draw(self, styled)
+        super::render::render(self, styled)
     }
 
-    /// The mistakes as objects with the keys `file`, `line`, `column`, `path`, `message`, `help` and
-    /// `suggestion`.
+    /// Returns the mistakes as objects with the keys `file`, `line`, `column`, `path`, `message`,
+    /// `help` and `suggestion`.
     pub fn to_json(&self) -> impl Iterator<Item = serde_json::Value> {
         self.mistakes.iter().map(|mistake| {
             json!({
                 "file": self.file,
-                "line": mistake.place.line,
-                "column": mistake.place.column,
-                "path": mistake.path,
+                "line": mistake.span.line,
+                "column": mistake.span.column,
+                "path": mistake.problem.path,
                 "message": mistake.full_message(),
-                "help": mistake.help,
+                "help": mistake.problem.help,
                 "suggestion": mistake.suggestion,
             })
         })
     }
 
-    /// The mistakes as workflow commands that GitHub turns into annotations, escaped as its own
-    /// toolkit does it.
+    /// Formats the mistakes as workflow commands that GitHub turns into annotations, escaped as in
+    /// its own toolkit.
     #[must_use]
     pub fn github(&self) -> String {
         let mut text = String::new();
         for mistake in &self.mistakes {
-            let Span { line, column, .. } = mistake.place;
+            let Span { line, column, .. } = mistake.span;
             let mut message = mistake.full_message();
-            for extra in mistake.advice() {
-                let _ = write!(message, "\n{extra}");
+            for advice in mistake.advice() {
+                let _ = write!(message, "\n{advice}");
             }
-            let file = github_property(&self.file);
+            let file = escape_github_property(&self.file);
             let _ = write!(text, "::error file={file},line={line},col={column}");
-            if !mistake.path.is_empty() {
-                let _ = write!(text, ",title={}", github_property(&mistake.path));
+            if !mistake.problem.path.is_empty() {
+                let _ = write!(text, ",title={}", escape_github_property(&mistake.problem.path));
             }
-            let _ = writeln!(text, "::{}", github_data(&message));
+            let _ = writeln!(text, "::{}", escape_github_data(&message));
         }
         text
     }
 
-    /// How many there are, as a sentence.
+    /// Returns the number of mistakes, as a sentence.
     #[must_use]
     pub fn summary(&self) -> String {
-        match self.mistakes.len() + self.more {
+        match self.mistakes.len() + self.omitted {
             1 => "1 mistake".to_owned(),
-            count if self.more > 0 => {
+            count if self.omitted > 0 => {
                 format!("{count} mistakes, of which the first {} are shown", self.mistakes.len())
             }
             count => format!("{count} mistakes"),
@@ -142,27 +140,27 @@ impl Diagnostics {
     }
 }
 
-fn github_data(text: &str) -> String {
+fn escape_github_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn github_property(text: &str) -> String {
-    github_data(text).replace(':', "%3A").replace(',', "%2C")
+fn escape_github_property(text: &str) -> String {
+    escape_github_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// One line for each mistake: `file:line:column: path: message; help`.
+/// Formats one line for each mistake: `file:line:column: path: message; help`.
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, mistake) in self.mistakes.iter().enumerate() {
             if position > 0 {
                 f.write_str("\n")?;
             }
-            let Span { line, column, .. } = mistake.place;
+            let Span { line, column, .. } = mistake.span;
             write!(f, "{}:{line}:{column}: ", self.file)?;
             mistake.fmt(f)?;
         }
-        if self.more > 0 {
-            write!(f, "\n{}: and {} more", self.file, self.more)?;
+        if self.omitted > 0 {
+            write!(f, "\n{}: and {} more", self.file, self.omitted)?;
         }
         Ok(())
     }
@@ -171,38 +169,37 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 impl Diagnostic {
-    /// The message, with the other place where there is one.
+    /// Returns the message, with the related place if there is one.
     #[must_use]
     pub fn full_message(&self) -> String {
+        let message = &self.problem.message;
         match &self.related {
-            Some((place, note)) if place.line > 0 => {
-                format!("{} ({note} at {}:{})", self.message, place.line, place.column)
+            Some((span, note)) if span.line > 0 => {
+                format!("{message} ({note} at {}:{})", span.line, span.column)
             }
-            _ => self.message.clone(),
+            _ => message.clone(),
         }
     }
 
-    /// What to do about it: the suggestion, the help.
+    /// Returns what to do about it: the suggestion, then the help.
     pub fn advice(&self) -> impl Iterator<Item = String> {
         let suggestion = self.suggestion.as_ref().map(|word| format!("did you mean `{word}`?"));
-        suggestion.into_iter().chain(self.help.clone())
+        suggestion.into_iter().chain(self.problem.help.clone())
     }
-}
 
-impl Diagnostic {
-    /// Drops the span and the suggestion; the help says what was probably meant.
+    /// Drops the places; the suggestion becomes a part of the help.
     fn into_problem(self) -> Problem {
         let advice: Vec<String> = self.advice().collect();
         let help = (!advice.is_empty()).then(|| advice.join("; "));
-        Problem { message: self.full_message(), help, path: self.path }
+        Problem { message: self.full_message(), help, path: self.problem.path }
     }
 }
 
-/// Formats as `path: message; help`.
+/// Formats as `path: message; suggestion; help`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+        if !self.problem.path.is_empty() {
+            write!(f, "{}: ", self.problem.path)?;
         }
         f.write_str(&self.full_message())?;
         for advice in self.advice() {
@@ -212,7 +209,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A mistake that has not got its place yet.
+/// A mistake whose span in the file is looked up later.
 #[derive(Debug, Clone)]
 pub(super) struct Mistake {
     pub path: FieldPath,
@@ -220,8 +217,9 @@ pub(super) struct Mistake {
     help: Option<String>,
     suggestion: Option<String>,
     related: Option<(FieldPath, String)>,
-    /// Known already where the tree does not have it: the second one of two equal keys.
-    place: Option<(Span, Span)>,
+    /// The spans of the second and the first of two equal keys, which cannot be looked up: the tree
+    /// has the first one only.
+    duplicate: Option<(Span, Span)>,
     on_key: bool,
 }
 
@@ -233,97 +231,121 @@ impl Mistake {
             help: None,
             suggestion: None,
             related: None,
-            place: None,
+            duplicate: None,
             on_key: false,
         }
     }
 
-    /// A key that stands twice.
-    pub fn duplicate(duplicate: &Duplicate) -> Self {
-        let mut mistake = Self::new(duplicate.path.clone(), "the key stands here twice")
-            .help("remove one of them");
-        mistake.place = Some((duplicate.second, duplicate.first));
+    /// Creates a mistake from a validator's problem, whose path is relative to `base`.
+    pub fn from_problem(base: &FieldPath, problem: Problem) -> Self {
+        let Problem { path, message, help } = problem;
+        Self { help, ..Self::new(base.join(&path), message) }
+    }
+
+    /// Creates the mistake of a key that a mapping has twice.
+    pub fn duplicate(key: &DuplicateKey) -> Self {
+        let mut mistake =
+            Self::new(key.path.clone(), "the key stands here twice").help("remove one of them");
+        mistake.duplicate = Some((key.second, key.first));
         mistake
     }
 
+    /// Adds what to write instead.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
+    /// Adds the word that was probably meant.
     pub fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
         self.suggestion = suggestion.map(Into::into);
         self
     }
 
+    /// Adds another place that the mistake concerns.
     pub fn related(mut self, path: FieldPath, note: impl Into<String>) -> Self {
         self.related = Some((path, note.into()));
         self
     }
 
-    /// It is about the key, not about what stands under it.
+    /// Moves the mistake from the value to its key.
     pub fn on_key(mut self) -> Self {
         self.on_key = true;
         self
     }
 
-    fn place_in(self, root: &Node) -> Diagnostic {
+    fn into_diagnostic(self, root: &Node) -> Diagnostic {
         let (value, key) = root.locate(&self.path);
         let mut related = self.related.map(|(path, note)| (root.locate(&path).0, note));
-        let mut place = if self.on_key { key } else { value };
-        if let Some((second, first)) = self.place {
-            place = second;
+        let mut span = if self.on_key { key } else { value };
+        if let Some((second, first)) = self.duplicate {
+            span = second;
             related = Some((first, "first".into()));
         }
-        Diagnostic {
-            place,
-            path: self.path.to_string(),
-            message: self.message,
-            help: self.help,
-            suggestion: self.suggestion,
-            related,
-        }
+        let path = self.path.to_string();
+        let problem = Problem { path, message: self.message, help: self.help };
+        Diagnostic { span, problem, suggestion: self.suggestion, related }
     }
 }
 
-/// Mistakes as they are found, bounded.
+/// The mistakes found so far, a bounded number of them.
 #[derive(Debug, Default)]
 pub(super) struct Mistakes {
     list: Vec<Mistake>,
-    more: usize,
+    omitted: usize,
 }
 
 impl Mistakes {
+    /// Adds a mistake, or only counts it if there are too many.
     pub fn push(&mut self, mistake: Mistake) {
-        if self.list.len() < limits::SCENARIO_MISTAKES {
-            self.list.push(mistake);
+        if self.is_full() {
+            self.omitted += 1;
         } else {
-            self.more += 1;
+            self.list.push(mistake);
         }
     }
 
-    /// Whether no more are kept.
+    /// Adds the problems that a validator found in `value`, whose path is `base`. A message about a
+    /// number or a boolean in place of a text gets the help that it needs quotes.
+    pub fn push_problems(
+        &mut self,
+        value: &serde_json::Value,
+        base: &FieldPath,
+        problems: impl IntoIterator<Item = Problem>,
+    ) {
+        for problem in problems {
+            let found = FieldPath::root().join(&problem.path).find_in(value);
+            let unquoted = found.is_some_and(|found| {
+                (found.is_number() || found.is_boolean())
+                    && crate::device::json::no_string(found) == problem.message
+            });
+            let mistake = Mistake::from_problem(base, problem);
+            self.push(if unquoted { mistake.help("write it in quotes") } else { mistake });
+        }
+    }
+
+    /// Returns true if further mistakes are only counted.
     pub fn is_full(&self) -> bool {
         self.list.len() >= limits::SCENARIO_MISTAKES
     }
 
-    /// Counts one that is not kept.
-    pub fn miss(&mut self) {
-        self.more += 1;
+    /// Counts a mistake without adding it.
+    pub fn count_omitted(&mut self) {
+        self.omitted += 1;
     }
 
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Where they are.
+    /// Returns the paths of the mistakes.
     pub fn paths(&self) -> impl Iterator<Item = &FieldPath> {
         self.list.iter().map(|mistake| &mistake.path)
     }
 
-    /// Changes the paths of those found later than the first `known`.
-    pub fn rewrite_since(&mut self, known: usize, change: impl Fn(&FieldPath) -> FieldPath) {
-        for mistake in self.list.iter_mut().skip(known) {
+    /// Changes the paths of the mistakes after the first `count`.
+    pub fn rewrite_after(&mut self, count: usize, change: impl Fn(&FieldPath) -> FieldPath) {
+        for mistake in self.list.iter_mut().skip(count) {
             mistake.path = change(&mistake.path);
             if let Some((path, _)) = &mut mistake.related {
                 *path = change(path);
@@ -336,30 +358,29 @@ impl Mistakes {
     }
 
     /// Returns the mistakes without their spans, for a document that did not come from a file. If
-    /// some were not kept, the last problem says how many.
+    /// some were omitted, the last problem says how many.
     pub fn into_problems(self) -> Vec<Problem> {
         let root = Node::from_json(&serde_json::Value::Null);
-        let problem = |mistake: Mistake| mistake.place_in(&root).into_problem();
+        let problem = |mistake: Mistake| mistake.into_diagnostic(&root).into_problem();
         let mut problems: Vec<_> = self.list.into_iter().map(problem).collect();
-        if self.more > 0 {
-            problems.push(Problem::of_document(format!("and {} more", self.more)));
+        if self.omitted > 0 {
+            problems.push(Problem::of_document(format!("and {} more", self.omitted)));
         }
         problems
     }
 }
 
-/// The known word that was probably meant.
+/// Returns the known word that was probably meant. `None` if none is near.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer words are no misspelt keys, and the distance takes the product of the lengths.
-    if word.len() > 64 {
+    if word.len() > NEAREST_WORD_BYTES {
         return None;
     }
-    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
-    let word = plain(word);
+    let normalize = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let word = normalize(word);
     known
         .into_iter()
-        .take(limits::SUGGESTION_CANDIDATES)
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
+        .take(SUGGESTION_CANDIDATES)
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &normalize(candidate)), candidate))
         .filter(|(distance, candidate)| {
             *distance <= (candidate.chars().count().min(word.chars().count()) + 1) / 3
         })
@@ -367,22 +388,22 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// Words as a list for people: "`a`, `b` or `c`".
-pub(super) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    listed(words, "or")
+/// Joins words for a message: "`a`, `b` or `c`".
+pub(super) fn join_or<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    join_quoted(words, "or")
 }
 
-/// Words as a list for people: "`a`, `b` and `c`".
-pub(super) fn all_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    listed(words, "and")
+/// Joins words for a message: "`a`, `b` and `c`".
+pub(super) fn join_and<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    join_quoted(words, "and")
 }
 
-fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -> String {
+fn join_quoted<'a>(words: impl IntoIterator<Item = &'a str>, conjunction: &str) -> String {
     let quoted: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match quoted.as_slice() {
         [] => String::new(),
         [one] => one.clone(),
-        [all @ .., end] => format!("{} {last} {end}", all.join(", ")),
+        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
     }
 }
 
@@ -392,7 +413,7 @@ mod tests {
     use crate::notation::shortened;
 
     #[test]
-    fn the_nearest_word_is_near() {
+    fn only_near_words_are_suggested() {
         let known = ["slave", "target", "call_route"];
         assert_eq!(nearest("slvae", known), Some("slave"));
         assert_eq!(nearest("Call-Route", known), Some("call_route"));
@@ -409,7 +430,7 @@ mod tests {
 
     #[test]
     fn github_commands_are_escaped() {
-        assert_eq!(github_property("a:b,c%\n"), "a%3Ab%2Cc%25%0A");
-        assert_eq!(github_data("a:b,c%\r\n"), "a:b,c%25%0D%0A");
+        assert_eq!(escape_github_property("a:b,c%\n"), "a%3Ab%2Cc%25%0A");
+        assert_eq!(escape_github_data("a:b,c%\r\n"), "a:b,c%25%0D%0A");
     }
 }

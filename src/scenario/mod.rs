@@ -1,24 +1,27 @@
-//! The scenario file: what may be written, what it means, and every mistake in it at once.
+//! Scenario files: parsing, checking and lowering.
 //!
-//! A file goes this way: [`tree`] reads it into a bounded tree with places; [`structure`] finds every
-//! structural mistake by the JSON Schema that [`schema`] makes from the [`raw`] types; serde decodes
-//! what is right; [`lower`] turns it into a [`Scenario`] and finds what only sense can find. What
-//! is written and what it means are two types, so that neither bends to the other.
+//! A file passes through these stages: [`tree`] parses it into a bounded tree with spans;
+//! [`structure`] finds every structural mistake by the JSON Schema that [`schema`] generates from the
+//! [`raw`] types; serde decodes the valid parts; [`lower`] turns the result into a [`Scenario`] and
+//! finds the semantic mistakes. All mistakes are reported at once ([`Diagnostics`]). The raw types and
+//! the [`Scenario`] are separate, so that the language and the model can each have the best form.
 
 mod builtin;
 mod diagnostics;
 #[cfg(feature = "cli")]
 mod render;
+mod error;
 mod lower;
 mod model;
 mod path;
 pub mod raw;
 mod schema;
-mod tree;
 mod structure;
+mod tree;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -29,22 +32,24 @@ use serde_yaml::with::singleton_map_recursive;
 pub use self::builtin::{Builtin, builtin, builtins};
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
+pub use self::error::{LoadError, PortRangeError};
 use self::lower::LoadContext;
 pub use self::model::*;
 pub use self::path::{FieldPath, Segment};
+pub use self::raw::ScalarError;
 pub use self::schema::{actions_schema, json_schema};
 use self::structure::Checked;
-use self::tree::Node;
 pub use self::tree::Span;
+use self::tree::{Node, ParseError};
 use crate::fault::Rule;
 use crate::limits;
 use crate::problem::Problem;
 
-/// Reads a scenario. `file_name` is what mistakes are reported under; paths in it (`actions_file`)
-/// start from `base_dir`, and are refused where there is none.
+/// Loads a scenario from its text. Mistakes are reported under `file_name`. Paths in the scenario
+/// (`actions_file`) are relative to `base_dir`; without one they are refused.
 ///
 /// # Errors
-/// All mistakes of the text.
+/// Returns all mistakes of the text.
 ///
 /// ```
 /// let house = wwsim::scenario::load("seed: 7", "house.yaml", None).unwrap();
@@ -53,132 +58,139 @@ use crate::problem::Problem;
 /// let mistakes = wwsim::scenario::load("sede: 7", "house.yaml", None).unwrap_err();
 /// assert_eq!(mistakes.mistakes()[0].suggestion.as_deref(), Some("seed"));
 /// ```
-pub fn load(
-    text: &str,
-    file_name: &str,
-    base_dir: Option<&std::path::Path>,
-) -> Result<Scenario, Diagnostics> {
+pub fn load(text: &str, file_name: &str, base_dir: Option<&Path>) -> Result<Scenario, Diagnostics> {
     let tree =
-        tree::parse(text).map_err(|refused| Diagnostics::refused(file_name, text, refused))?;
+        tree::parse(text).map_err(|error| Diagnostics::from_parse_error(file_name, text, error))?;
     let mut mistakes = Mistakes::default();
     for duplicate in &tree.duplicates {
         mistakes.push(Mistake::duplicate(duplicate));
     }
-    let house = house(&tree.root, base_dir, &mut mistakes);
-    match house {
-        Some(house) if mistakes.is_empty() => Ok(Scenario { source: text.into(), ..house }),
-        _ => Err(Diagnostics::of(file_name, text, &tree.root, mistakes)),
+    let scenario = check_and_lower(&tree.root, base_dir, &mut mistakes);
+    match scenario {
+        Some(scenario) if mistakes.is_empty() => Ok(Scenario { source: text.into(), ..scenario }),
+        _ => Err(Diagnostics::from_mistakes(file_name, text, &tree.root, mistakes)),
     }
 }
 
-/// Reads what is written in a scenario without asking what it means: for programs that write
-/// scenarios.
+/// Parses a scenario into its raw form, without a semantic check: for programs that write scenarios.
 ///
 /// # Errors
-/// All structural mistakes of the text.
+/// Returns all structural mistakes of the text.
 pub fn read_raw(text: &str) -> Result<raw::Scenario, Diagnostics> {
     let name = "scenario";
-    let tree = tree::parse(text).map_err(|refused| Diagnostics::refused(name, text, refused))?;
+    let tree =
+        tree::parse(text).map_err(|error| Diagnostics::from_parse_error(name, text, error))?;
     let mut mistakes = Mistakes::default();
-    let walked = structure::walk(&tree.root, schema::root(), &mut mistakes);
-    match decode_scenario(&walked, &mut mistakes) {
+    let checked = structure::check_structure(&tree.root, schema::root(), &mut mistakes);
+    match decode_scenario(&checked, &mut mistakes) {
         Some(raw) if mistakes.is_empty() => Ok(raw),
-        _ => Err(Diagnostics::of(name, text, &tree.root, mistakes)),
+        _ => Err(Diagnostics::from_mistakes(name, text, &tree.root, mistakes)),
     }
 }
 
-fn decode_scenario(walked: &Checked, mistakes: &mut Mistakes) -> Option<raw::Scenario> {
-    match walked.value {
+fn decode_scenario(checked: &Checked, mistakes: &mut Mistakes) -> Option<raw::Scenario> {
+    match checked.value {
         Some(Value::Null) => Some(raw::Scenario::default()),
-        _ => decode(walked, mistakes),
+        _ => decode(checked, mistakes),
     }
 }
 
-fn house(
+/// Takes a tree through the structural check, the decoding and the lowering. `None` if there are too
+/// many mistakes to go on.
+fn check_and_lower(
     root: &Node,
-    base_dir: Option<&std::path::Path>,
+    base_dir: Option<&Path>,
     mistakes: &mut Mistakes,
 ) -> Option<Scenario> {
-    let walked = structure::walk(root, schema::root(), mistakes);
+    let checked = structure::check_structure(root, schema::root(), mistakes);
     if mistakes.is_full() {
         return None;
     }
-    let raw = decode_scenario(&walked, mistakes)?;
+    let raw = decode_scenario(&checked, mistakes)?;
     let structural = mistakes.len();
-    let damaged: Vec<FieldPath> = mistakes.paths().cloned().collect();
-    let damaged = |path: &FieldPath| {
-        let path = walked.path_in_file(path);
-        damaged.iter().any(|mistake| mistake.starts_with(&path))
+    let structural_paths: Vec<FieldPath> = mistakes.paths().cloned().collect();
+    let has_mistakes = |path: &FieldPath| {
+        let path = checked.path_in_file(path);
+        structural_paths.iter().any(|mistake| mistake.starts_with(&path))
     };
-    let shortened = |path: &FieldPath| walked.is_shortened(&walked.path_in_file(path));
-    let surroundings = LoadContext { base_dir, root, damaged: &damaged, shortened: &shortened };
-    let house = lower::house(&raw, &surroundings, mistakes);
-    mistakes.rewrite_since(structural, |path| walked.path_in_file(path));
-    Some(house)
+    let has_dropped_items =
+        |path: &FieldPath| checked.has_dropped_items(&checked.path_in_file(path));
+    let context = LoadContext {
+        base_dir,
+        root,
+        has_mistakes: &has_mistakes,
+        has_dropped_items: &has_dropped_items,
+    };
+    let scenario = lower::scenario(&raw, &context, mistakes);
+    mistakes.rewrite_after(structural, |path| checked.path_in_file(path));
+    Some(scenario)
 }
 
-/// Reads a scenario file; paths in it start from its folder.
+/// Loads a scenario file. Paths in it are relative to its folder.
 ///
 /// # Errors
-/// The outer one where the file cannot be read, the inner one with all mistakes of its text.
-pub fn load_file(path: &std::path::Path) -> io::Result<Result<Scenario, Diagnostics>> {
+/// Returns a [`LoadError`] if the file cannot be read, or with all mistakes of its text.
+pub fn load_file(path: &Path) -> Result<Scenario, LoadError> {
     let name = path.display().to_string();
-    // One byte more than allowed tells a file that is too large without reading all of it.
+    // One byte more than allowed shows that a file is too large without reading all of it.
     let mut bytes = Vec::new();
-    File::open(path)?.take(limits::SCENARIO_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(match String::from_utf8(bytes) {
+    let file = File::open(path).map_err(LoadError::Read)?;
+    file.take(limits::SCENARIO_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(LoadError::Read)?;
+    let loaded = match String::from_utf8(bytes) {
         Ok(text) => load(&text, &name, path.parent()),
         Err(error) => Err(not_utf8(&name, error.as_bytes(), error.utf8_error().valid_up_to())),
-    })
+    };
+    loaded.map_err(LoadError::Invalid)
 }
 
+/// Reports bytes of which the first `valid` are UTF-8 and the next one is not.
 fn not_utf8(name: &str, bytes: &[u8], valid: usize) -> Diagnostics {
-    if bytes.len() > limits::SCENARIO_BYTES {
+    let error = if bytes.len() > limits::SCENARIO_BYTES {
         let message = format!(
             "the file has more than the {} bytes a scenario may have",
             limits::SCENARIO_BYTES
         );
-        return Diagnostics::unreadable(
-            name,
-            Span { line: 1, column: 1, ..Span::default() },
-            message,
-        );
-    }
-    let before = String::from_utf8_lossy(&bytes[..valid]);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let message = "this is not UTF-8; save the file as UTF-8".to_owned();
-    Diagnostics::unreadable(name, Span { line, column, ..Span::default() }, message)
+        ParseError::new(Span { line: 1, column: 1, ..Span::default() }, message)
+    } else {
+        let before = String::from_utf8_lossy(&bytes[..valid]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let message = "this is not UTF-8; save the file as UTF-8";
+        ParseError::new(Span { line, column, ..Span::default() }, message)
+    };
+    Diagnostics::from_parse_error(name, "", error)
 }
 
-/// A time as scenarios write it: `250ms`, `30s`, `5m`, `2h`, `30d`, or 0.
+/// Parses a duration as written in scenarios: `250ms`, `30s`, `5m`, `2h`, `30d`, or 0.
 ///
 /// # Errors
-/// A message with the text and what was expected.
+/// Returns a [`ScalarError`] with the text and what was expected.
 ///
 /// ```
 /// use std::time::Duration;
 /// assert_eq!(wwsim::scenario::parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
 /// ```
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    text.parse().map(|raw::DurationText(lapse)| lapse)
+pub fn parse_duration(text: &str) -> Result<Duration, ScalarError> {
+    text.parse().map(|raw::DurationText(duration)| duration)
 }
 
-/// A rule as the control plane takes it, in the same form and with the same checks as in a file of
-/// that house. Actions are those that `house` says its devices have; a caller whose devices were
-/// given others puts those there. `default_id` is the rule's id where it has none.
+/// Parses a rule for a running house, in the same form and with the same checks as in its scenario.
+/// The rule may name the actions that the devices of `house` have; a caller whose devices have got
+/// other actions since sets those first. A rule without an id gets `default_id`.
 ///
 /// # Errors
-/// All mistakes, each with the path of its field.
+/// Returns all mistakes, each with the path of its field.
 pub fn rule_from_json(
     value: &serde_json::Value,
     house: &Scenario,
     default_id: &str,
 ) -> Result<Rule, Vec<Problem>> {
     let mut mistakes = Mistakes::default();
-    let walked =
-        structure::walk(&Node::from_json(value), schema::definition("Rule"), &mut mistakes);
-    let rule = decode(&walked, &mut mistakes)
+    let node = Node::from_json(value);
+    let checked = structure::check_structure(&node, schema::definition("Rule"), &mut mistakes);
+    let rule = decode(&checked, &mut mistakes)
         .and_then(|raw| lower::single_rule(&raw, default_id, house, &mut mistakes));
     match rule {
         Some(rule) if mistakes.is_empty() => Ok(rule),
@@ -186,32 +198,32 @@ pub fn rule_from_json(
     }
 }
 
-/// A rule in the form in which it could be written; [`rule_from_json`] reads it again.
+/// Returns a rule as written in scenarios; [`rule_from_json`] parses it again.
 #[must_use]
 pub fn rule_to_json(rule: &Rule) -> serde_json::Value {
     // Numbers, texts and mappings with texts as keys always become JSON.
     let mut value = serde_json::to_value(lower::rule_to_raw(rule)).unwrap_or_default();
-    leave_out_nulls(&mut value);
+    remove_nulls(&mut value);
     value
 }
 
-/// Keys that were not given are null in the raw types.
-fn leave_out_nulls(value: &mut serde_json::Value) {
+/// Removes the nulls, which are the absent keys of the raw types.
+fn remove_nulls(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(leave_out_nulls);
+            members.values_mut().for_each(remove_nulls);
         }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(remove_nulls),
         _ => {}
     }
 }
 
-/// Decodes what the walk found right. serde should find nothing more; what it does find (a number
-/// beyond the range of its type) has a path all the same.
-fn decode<T: DeserializeOwned>(walked: &Checked, mistakes: &mut Mistakes) -> Option<T> {
+/// Decodes the parts that passed the structural check. serde should find no further mistake; one that
+/// it does find, such as a number beyond the range of its type, is reported with its path.
+fn decode<T: DeserializeOwned>(checked: &Checked, mistakes: &mut Mistakes) -> Option<T> {
     let mut track = Track::new();
-    let deserializer = Deserializer::new(walked.value.clone()?, &mut track);
+    let deserializer = Deserializer::new(checked.value.clone()?, &mut track);
     match singleton_map_recursive::deserialize(deserializer) {
         Ok(decoded) => Some(decoded),
         Err(error) => {
@@ -223,7 +235,7 @@ fn decode<T: DeserializeOwned>(walked: &Checked, mistakes: &mut Mistakes) -> Opt
                     Step::Unknown => {}
                 }
             }
-            mistakes.push(Mistake::new(walked.path_in_file(&path), error.to_string()));
+            mistakes.push(Mistake::new(checked.path_in_file(&path), error.to_string()));
             None
         }
     }

@@ -1,7 +1,7 @@
-//! A house as it is to be built: what a scenario means once it was found right.
+//! The model of a house, as lowered from a valid scenario.
 //!
-//! Everything here is valid by construction of [`super::load`]: names are unique and known, no two
-//! listeners share a port, no rule is one that can never fire.
+//! A model that [`super::load`] returns is consistent: names are unique and known, no two listeners
+//! share a port, and every rule can fire.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::PortRangeError;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
@@ -21,52 +22,52 @@ use crate::meter::MeterPlan;
 use crate::modbus::bank::UnitLayout;
 use crate::outbound::{Broker, HostAddress, Policy};
 
-/// A house.
+/// The plan of a house.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
-    /// What it is called.
+    /// The name of the house.
     pub name: String,
-    /// What all its randomness comes from.
+    /// The seed of all its randomness.
     pub seed: u64,
-    /// When it starts; where none, at the real time at which the house is built.
+    /// The civil time of its start. `None` for the real time at which the house is built.
     pub start: Option<Timestamp>,
-    /// How its time passes.
+    /// The speed of its clock.
     pub speed: Speed,
-    /// Where the control plane listens; loopback port 8090 unless the scenario says otherwise.
+    /// The address of the control plane; by default port 8090 on loopback.
     pub control: SocketAddr,
-    /// What the actions may reach beside the house itself.
+    /// The hosts that actions may reach outside the house.
     pub outbound: Policy,
-    /// What the devices announce on the network.
+    /// The announcements of the devices on the network.
     pub mdns: Mdns,
-    /// The devices, one or more.
+    /// The devices, at least one.
     pub devices: Vec<DevicePlan>,
     /// The Modbus slaves.
     pub slaves: Vec<SlavePlan>,
     /// The HTTP targets.
     pub http_targets: Vec<TargetPlan>,
-    /// The MQTT brokers beside it.
+    /// The MQTT brokers that devices may reach outside the house.
     pub mqtt_brokers: Vec<Broker>,
-    /// The faults, in the order of the file.
+    /// The fault rules, in the order of the file.
     pub faults: Vec<Rule>,
-    /// Where what a user has set and stored outlives the process; it ends with it where none.
+    /// The directory for persistent state. `None` if the state ends with the process.
     pub state_dir: Option<PathBuf>,
-    /// The text it was read from, for people who ask a running house what it is.
+    /// The text of the scenario, which the control plane shows.
     pub source: Arc<str>,
 }
 
-/// What the devices of a house announce on the network.
+/// The mDNS announcements of the devices of a house.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Mdns {
     /// Nothing.
     Off,
-    /// What others than this machine can reach.
+    /// Services that other machines can reach.
     #[default]
     Auto,
-    /// Also what only this machine can reach, to this machine.
+    /// Also services that only this machine can reach, announced to this machine.
     Loopback,
 }
 
-/// A healthy device without actions, and nothing around it: what an empty file means.
+/// Returns the plan of an empty scenario: a healthy device without actions, slaves and targets.
 impl Default for Scenario {
     fn default() -> Self {
         Self {
@@ -89,10 +90,10 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// The port of the control plane unless the scenario says otherwise.
+    /// The default port of the control plane.
     pub const CONTROL_PORT: u16 = 8090;
 
-    /// Lets every listener of the house take a free port.
+    /// Sets the port of every listener to 0, so that each takes a free one.
     pub fn any_port(&mut self) {
         self.control.set_port(0);
         self.devices.iter_mut().for_each(|device| device.http.set_port(0));
@@ -101,39 +102,38 @@ impl Scenario {
         self.http_targets.iter_mut().for_each(|target| target.listen.set_port(0));
     }
 
-    /// Lets the first device listen at `address` and the others at the ports after it; with port 0
-    /// each takes a free one.
+    /// Sets the address of the first device's API to `first`, and those of the others to the ports
+    /// after it. With port 0 each takes a free one.
     ///
     /// # Errors
-    /// A message where there are more devices than ports.
-    pub fn listen_http(&mut self, address: SocketAddr) -> Result<(), String> {
-        self.listen(address, |device| &mut device.http)
+    /// Returns a [`PortRangeError`] if there are more devices than ports.
+    pub fn listen_http(&mut self, first: SocketAddr) -> Result<(), PortRangeError> {
+        self.set_addresses(first, |device| &mut device.http)
     }
 
-    /// The same for the devices' own Modbus servers.
+    /// Sets the addresses of the devices' Modbus servers, as [`Scenario::listen_http`] does for their
+    /// APIs.
     ///
     /// # Errors
-    /// As [`Scenario::listen_http`].
-    pub fn listen_modbus(&mut self, address: SocketAddr) -> Result<(), String> {
-        self.listen(address, |device| &mut device.modbus.listen)
+    /// Returns a [`PortRangeError`] if there are more devices than ports.
+    pub fn listen_modbus(&mut self, first: SocketAddr) -> Result<(), PortRangeError> {
+        self.set_addresses(first, |device| &mut device.modbus.listen)
     }
 
-    fn listen(
+    fn set_addresses(
         &mut self,
-        address: SocketAddr,
-        of: impl Fn(&mut DevicePlan) -> &mut SocketAddr,
-    ) -> Result<(), String> {
+        first: SocketAddr,
+        address: impl Fn(&mut DevicePlan) -> &mut SocketAddr,
+    ) -> Result<(), PortRangeError> {
         let devices = self.devices.len();
         for (index, device) in self.devices.iter_mut().enumerate() {
-            let port = match (address.port(), u16::try_from(index)) {
+            let port = match (first.port(), u16::try_from(index)) {
                 (0, _) => Some(0),
                 (first, Ok(index)) => first.checked_add(index),
                 (_, Err(_)) => None,
             };
-            let port = port.ok_or_else(|| {
-                format!("{address}: {devices} devices do not fit between this port and 65535")
-            })?;
-            *of(device) = SocketAddr::new(address.ip(), port);
+            let port = port.ok_or(PortRangeError { first, devices })?;
+            *address(device) = SocketAddr::new(first.ip(), port);
         }
         Ok(())
     }
@@ -143,30 +143,30 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
-/// A device.
+/// The plan of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
-    /// Who it is.
+    /// The identity of the device.
     pub identity: Identity,
     /// The firmware of its first start.
     pub firmware: Firmware,
-    /// Where its API listens.
+    /// The address of its API.
     pub http: SocketAddr,
-    /// Its own Modbus server.
+    /// The device's own Modbus server.
     pub modbus: ModbusPlan,
-    /// How its actions behave where the vendor leaves a choice.
-    pub settings: ActionPolicy,
-    /// The actions it starts with; none is as deleted.
+    /// The behaviour of its actions for which the vendor leaves a choice.
+    pub action_policy: ActionPolicy,
+    /// The actions with which it starts. `None` if no definition is set.
     pub actions: Option<Arc<Definition>>,
-    /// What it is set to at the start.
+    /// The configuration at the start.
     pub config: Arc<Config>,
-    /// Who gets in.
+    /// The access to its API.
     pub access: AccessPolicy,
-    /// Its meter.
+    /// The meter.
     pub meter: MeterPlan,
-    /// What it is plugged into and what is around it.
+    /// The power, cable and Wi-Fi environment.
     pub site: Site,
-    /// What it is built of.
+    /// The hardware.
     pub hardware: Hardware,
 }
 
@@ -179,7 +179,7 @@ impl Default for DevicePlan {
             firmware: Firmware::DEFAULT,
             http: loopback(Self::HTTP_PORT),
             modbus: ModbusPlan::default(),
-            settings: ActionPolicy::default(),
+            action_policy: ActionPolicy::default(),
             actions: None,
             config,
             access: AccessPolicy::default(),
@@ -191,21 +191,20 @@ impl Default for DevicePlan {
 }
 
 impl DevicePlan {
-    /// The port of the first device unless the scenario says otherwise; the next ones count up.
+    /// The default port of the first device's API; those of the others count up.
     pub const HTTP_PORT: u16 = 8080;
-    /// The port of the first device's Modbus server unless the scenario says otherwise; the next ones
-    /// count up.
+    /// The default port of the first device's Modbus server; those of the others count up.
     pub const MODBUS_PORT: u16 = 1502;
-    /// The id of the first device unless the scenario says otherwise; the next ones count up.
+    /// The default id of the first device; those of the others count up.
     const FIRST_ID: u64 = 0xA842_E39F_8124;
 
-    /// The device as it comes up in a house of this seed.
+    /// Returns the setup of the device in a house with this seed.
     #[must_use]
     pub fn setup(&self, seed: u64) -> Setup {
         Setup {
             identity: self.identity.clone(),
             firmware: self.firmware,
-            actions: self.settings,
+            actions: self.action_policy,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
             access: self.access.clone(),
@@ -218,22 +217,21 @@ impl DevicePlan {
         }
     }
 
-    /// The id of the `index`-th device that has none of its own.
+    /// Returns the id of the `index`-th device without an id of its own.
     #[must_use]
     pub fn default_id(index: u64) -> DeviceId {
         DeviceId::from_number(Self::FIRST_ID.wrapping_add(index))
     }
 
-    /// Where the `index`-th device listens where the scenario does not say; none where the ports
-    /// are used up.
+    /// Returns the default address of the `index`-th device's API. `None` if the ports are used up.
     #[must_use]
     pub fn default_listener(index: usize) -> Option<SocketAddr> {
         let offset = u16::try_from(index).ok()?;
         Self::HTTP_PORT.checked_add(offset).map(loopback)
     }
 
-    /// Where the Modbus server of the `index`-th device listens where the scenario does not say; none
-    /// where the ports are used up.
+    /// Returns the default address of the `index`-th device's Modbus server. `None` if the ports are
+    /// used up.
     #[must_use]
     pub fn default_modbus(index: usize) -> Option<SocketAddr> {
         let offset = u16::try_from(index).ok()?;
@@ -241,12 +239,12 @@ impl DevicePlan {
     }
 }
 
-/// A device's own Modbus server.
+/// The plan of a device's own Modbus server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModbusPlan {
-    /// Where it listens once the device's settings switch it on.
+    /// The address at which it listens once the device's settings switch it on.
     pub listen: SocketAddr,
-    /// Whether function 3 reads the registers too.
+    /// True if function 3 reads the registers, too.
     pub function_3: bool,
 }
 
@@ -256,92 +254,91 @@ impl Default for ModbusPlan {
     }
 }
 
-/// A Modbus slave: one listener, several units.
+/// The plan of a Modbus slave, which is one listener with several units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlavePlan {
-    /// Its name.
+    /// The name.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The address at which it listens.
     pub listen: SocketAddr,
-    /// The names and addresses that actions reach it by.
+    /// The names and addresses by which actions reach it.
     pub hosts: Vec<HostAddress>,
-    /// Its units, by unit id, ascending. Requests to other unit ids get no answer, as on a bus
-    /// behind a gateway, unless `unknown_unit` says otherwise.
+    /// The units, by unit id, ascending.
     pub units: Vec<(u8, UnitLayout)>,
-    /// The exception for a unit id that is not there; silence where none.
+    /// The exception for an unknown unit id. `None` if it gets no reply, as on a bus behind a gateway.
     pub unknown_unit: Option<u8>,
-    /// How long a healthy reply takes.
+    /// The time that a reply takes without a fault.
     pub latency: Duration,
-    /// Connections it serves at once; more are closed at once.
+    /// The maximum number of connections; further ones are closed immediately.
     pub max_connections: usize,
-    /// Real idle time after which it closes a connection.
+    /// The real idle time after which it closes a connection.
     pub idle: Duration,
 }
 
 impl SlavePlan {
-    /// Where it listens where the scenario does not say: a free port.
+    /// The default address, with a free port.
     pub const DEFAULT_LISTENER: SocketAddr = loopback(0);
 }
 
-/// An HTTP target.
+/// The plan of an HTTP target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetPlan {
-    /// Its name.
+    /// The name.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The address at which it listens.
     pub listen: SocketAddr,
-    /// Whether it speaks TLS, with a certificate the devices of the house trust.
+    /// True for `https`, with a certificate that the devices of the house trust.
     pub tls: bool,
-    /// The names and addresses that actions reach it by.
+    /// The names and addresses by which actions reach it.
     pub hosts: Vec<HostAddress>,
-    /// What it answers, the first match; 404 where none matches.
+    /// The routes, of which the first match replies; without a match the reply is 404.
     pub routes: Vec<TargetRoute>,
 }
 
 impl TargetPlan {
-    /// Where it listens where the scenario does not say: a free port.
+    /// The default address, with a free port.
     pub const DEFAULT_LISTENER: SocketAddr = loopback(0);
 }
 
-/// One answer of a target.
+/// A route of a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetRoute {
-    /// The method; any where none.
+    /// The method. `None` for any.
     pub method: Option<Method>,
-    /// The path without its query; a `*` at the end matches what follows.
+    /// The path without its query; a `*` at the end matches any rest.
     pub path: String,
-    /// The answers: one, or those it goes through one after another, beginning anew at the end (a
-    /// light that toggles).
+    /// The replies, in turn, beginning anew after the last: a light that toggles.
     pub replies: Vec<TargetReply>,
 }
 
 impl TargetRoute {
-    /// Whether a request with this method and path, its query left away, is answered here.
+    /// Returns true if this route matches a request with this method and path, without its query.
     #[must_use]
     pub fn matches(&self, method: &str, path: &str) -> bool {
         self.method.is_none_or(|own| own.as_str() == method) && self.matches_path(path)
     }
 
-    /// Whether a path is answered here by some method.
+    /// Returns true if this route matches the path with some method.
     #[must_use]
     pub fn matches_path(&self, path: &str) -> bool {
         match self.path.strip_suffix('*') {
-            Some(begin) => path.starts_with(begin),
+            Some(prefix) => path.starts_with(prefix),
             None => path == self.path,
         }
     }
 
-    /// Whether everything that `later` matches is answered here.
+    /// Returns true if this route matches every request that `later` matches.
     #[must_use]
     pub fn covers(&self, later: &Self) -> bool {
-        let exact = later.path.strip_suffix('*').map_or(self.matches_path(&later.path), |begin| {
-            self.path.strip_suffix('*').is_some_and(|own| begin.starts_with(own))
-        });
-        exact && (self.method.is_none() || self.method == later.method)
+        let covers_path = match later.path.strip_suffix('*') {
+            Some(prefix) => self.path.strip_suffix('*').is_some_and(|own| prefix.starts_with(own)),
+            None => self.matches_path(&later.path),
+        };
+        covers_path && (self.method.is_none() || self.method == later.method)
     }
 }
 
-/// What a target answers.
+/// A reply of a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetReply {
     /// The status, 200..=599.
@@ -350,7 +347,7 @@ pub struct TargetReply {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
-    /// How long it takes.
+    /// The time until it is sent.
     pub latency: Duration,
 }
 
@@ -365,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_serves_its_path_and_a_star_what_follows() {
+    fn a_star_at_the_end_of_a_route_matches_any_rest() {
         let route = |method, path: &str| TargetRoute { method, path: path.into(), replies: vec![] };
         assert!(route(None, "/light/0").matches("PUT", "/light/0"));
         assert!(!route(None, "/light/0").matches("PUT", "/light/01"));

@@ -1,11 +1,11 @@
-//! Where in a scenario something stands, as people write it: `faults[2].at.slave`.
+//! Paths of fields in a scenario, such as `faults[2].at.slave`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-/// One step of a path.
+/// A step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Segment {
     /// A key of a mapping.
@@ -14,18 +14,18 @@ pub enum Segment {
     Index(usize),
 }
 
-/// The way from the top of the file to a value.
+/// The path from the top of a document to a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct FieldPath(Vec<Segment>);
 
 impl FieldPath {
-    /// The top of the file.
+    /// Returns the path of the document as a whole.
     #[must_use]
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The value under a key.
+    /// Returns the path of the value under a key.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut path = self.clone();
@@ -33,7 +33,7 @@ impl FieldPath {
         path
     }
 
-    /// An item of a list.
+    /// Returns the path of an item of a list.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         let mut path = self.clone();
@@ -41,8 +41,7 @@ impl FieldPath {
         path
     }
 
-    /// The value that `field` names from here, as the domain's own validators name it:
-    /// `actions[0].requests[1].http.url`.
+    /// Appends a path that a validator reported, such as `actions[0].requests[1].http.url`.
     #[must_use]
     pub fn join(&self, field: &str) -> Self {
         let mut path = self.clone();
@@ -60,7 +59,7 @@ impl FieldPath {
         path
     }
 
-    /// What stands there in a JSON value.
+    /// Returns the value at this path in a JSON value. `None` if there is none.
     pub(super) fn find_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         self.0.iter().try_fold(value, |value, segment| match segment {
             Segment::Key(key) => value.get(&**key),
@@ -68,13 +67,13 @@ impl FieldPath {
         })
     }
 
-    /// Its steps.
+    /// Returns the steps of the path.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.0
     }
 
-    /// Whether this is `other` or lies below it.
+    /// Returns true if this is `other` or below it.
     #[must_use]
     pub fn starts_with(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
@@ -98,8 +97,8 @@ impl fmt::Display for FieldPath {
                     if position > 0 {
                         f.write_str(".")?;
                     }
-                    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-                    if !key.is_empty() && key.len() <= 64 && key.chars().all(plain) {
+                    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+                    if !key.is_empty() && key.len() <= 64 && key.chars().all(is_plain) {
                         f.write_str(key)?;
                     } else {
                         write!(f, "{:?}", crate::notation::shortened(key))?;
@@ -116,14 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_read_as_people_write_them() {
+    fn paths_are_formatted_with_dots_and_brackets() {
         let path = FieldPath::root().key("faults").index(2).key("at").key("slave");
         assert_eq!(path.to_string(), "faults[2].at.slave");
         assert_eq!(FieldPath::root().key("a.b").key("c").to_string(), "\"a.b\".c");
     }
 
     #[test]
-    fn fields_of_validators_are_joined() {
+    fn a_path_of_a_validator_is_appended() {
         let base = FieldPath::root().key("device").key("actions");
         assert_eq!(
             base.join("actions[0].requests[1].http.url").to_string(),

@@ -1,4 +1,4 @@
-//! Mistakes drawn into the lines of the file, for the terminal.
+//! Renders mistakes with the lines of the file, for the terminal.
 
 use std::fmt::Write as _;
 
@@ -7,58 +7,59 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::tree::Span;
 
-/// Lines around a mistake.
-const CONTEXT: usize = 2;
-/// Bytes of file shown for one mistake; beyond it (generated files of one line) only the place is.
-const SHOWN_BYTES: usize = 4096;
+/// Lines before a mistake that are shown with it.
+const CONTEXT_LINES: usize = 2;
+/// Bytes of the file that are shown for one mistake. If there are more, as in a generated file of one
+/// line, only the line and column are shown.
+const EXCERPT_BYTES: usize = 4096;
 
-/// All of them, then how many there are.
-pub(super) fn draw(diagnostics: &Diagnostics, styled: bool) -> String {
+/// Renders all mistakes, then their number.
+pub(super) fn render(diagnostics: &Diagnostics, styled: bool) -> String {
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for mistake in diagnostics.mistakes() {
-        text.push_str(&draw_one(&renderer, diagnostics, mistake));
+        text.push_str(&render_mistake(&renderer, diagnostics, mistake));
         text.push_str("\n\n");
     }
     let _ = writeln!(text, "{}: {}", diagnostics.file(), diagnostics.summary());
     text
 }
 
-fn draw_one(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic) -> String {
+fn render_mistake(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic) -> String {
     let source = diagnostics.source();
-    let title = Level::ERROR.primary_title(mistake.message.as_str());
-    let excerpt = excerpt(source, mistake.place);
-    if excerpt.text.is_empty() || excerpt.text.len() > SHOWN_BYTES {
-        let Span { line, column, .. } = mistake.place;
+    let title = Level::ERROR.primary_title(mistake.problem.message.as_str());
+    let excerpt = excerpt(source, mistake.span);
+    if excerpt.text.is_empty() || excerpt.text.len() > EXCERPT_BYTES {
+        let Span { line, column, .. } = mistake.span;
         let mut text = format!("{}\n", renderer.render(&[Group::with_title(title)]));
         let _ = write!(text, " --> {}:{line}:{column}", diagnostics.file());
-        if !mistake.path.is_empty() {
-            let _ = write!(text, ": {}", mistake.path);
+        if !mistake.problem.path.is_empty() {
+            let _ = write!(text, ": {}", mistake.problem.path);
         }
         for advice in mistake.advice() {
             let _ = write!(text, "\n  = help: {advice}");
         }
         return text;
     }
-    let place = excerpt.span(mistake.place);
+    let span = excerpt.range(mistake.span);
     let mut snippet = Snippet::source(excerpt.text)
         .line_start(excerpt.line)
         .path(diagnostics.file())
-        .annotation(AnnotationKind::Visible.span(0..place.start))
-        .annotation(AnnotationKind::Primary.span(place).label(mistake.path.as_str()));
-    if let Some((place, note)) = &mistake.related
-        && place.start >= excerpt.start
-        && place.end <= excerpt.start + excerpt.text.len()
-    {
-        snippet = snippet
-            .annotation(AnnotationKind::Context.span(excerpt.span(*place)).label(note.as_str()));
+        .annotation(AnnotationKind::Visible.span(0..span.start))
+        .annotation(AnnotationKind::Primary.span(span).label(mistake.problem.path.as_str()));
+    let mut related_note = None;
+    match &mistake.related {
+        Some((related, note)) if excerpt.contains(*related) => {
+            let range = excerpt.range(*related);
+            snippet = snippet.annotation(AnnotationKind::Context.span(range).label(note.as_str()));
+        }
+        Some((Span { line, column, .. }, note)) if *line > 0 => {
+            related_note = Some(format!("{note}: {}:{line}:{column}", diagnostics.file()));
+        }
+        _ => {}
     }
     let mut group: Group<'_> = title.element(snippet);
-    if let Some((place, note)) = &mistake.related
-        && !(place.start >= excerpt.start && place.end <= excerpt.start + excerpt.text.len())
-        && place.line > 0
-    {
-        let note = format!("{note}: {}:{}:{}", diagnostics.file(), place.line, place.column);
+    if let Some(note) = related_note {
         group = group.element(Level::NOTE.message(note));
     }
     for advice in mistake.advice() {
@@ -67,31 +68,36 @@ fn draw_one(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic
     renderer.render(&[group])
 }
 
-/// The lines around a place.
+/// The lines of a file that show a mistake.
 struct Excerpt<'a> {
     text: &'a str,
-    /// The byte of the file it starts at.
+    /// The first byte, counted from the start of the file.
     start: usize,
-    /// Its first line.
+    /// The first line, counted from 1.
     line: usize,
 }
 
 impl Excerpt<'_> {
-    /// A place as bytes of the excerpt, one wide at least where there is something to mark.
-    fn span(&self, place: Span) -> std::ops::Range<usize> {
-        let begin = place.start.saturating_sub(self.start).min(self.text.len());
-        let end = place.end.saturating_sub(self.start).min(self.text.len());
+    fn contains(&self, span: Span) -> bool {
+        span.start >= self.start && span.end <= self.start + self.text.len()
+    }
+
+    /// Returns the span as a byte range of the excerpt. The range has at least one character, unless
+    /// it is at the end.
+    fn range(&self, span: Span) -> std::ops::Range<usize> {
+        let begin = span.start.saturating_sub(self.start).min(self.text.len());
+        let end = span.end.saturating_sub(self.start).min(self.text.len());
         let next = self.text[begin..].chars().next().map_or(0, char::len_utf8);
         begin..end.max(begin + next)
     }
 }
 
-fn excerpt(source: &str, place: Span) -> Excerpt<'_> {
-    let at = place.start.min(source.len());
+fn excerpt(source: &str, span: Span) -> Excerpt<'_> {
+    let at = span.start.min(source.len());
     let Some(before) = source.get(..at) else { return Excerpt { text: "", start: 0, line: 1 } };
     let mut start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let mut lines_before = 0;
-    while lines_before < CONTEXT && start > 0 {
+    while lines_before < CONTEXT_LINES && start > 0 {
         start = source[..start - 1].rfind('\n').map_or(0, |newline| newline + 1);
         lines_before += 1;
     }
@@ -99,6 +105,6 @@ fn excerpt(source: &str, place: Span) -> Excerpt<'_> {
     Excerpt {
         text: &source[start..end],
         start,
-        line: place.line.saturating_sub(lines_before).max(1),
+        line: span.line.saturating_sub(lines_before).max(1),
     }
 }

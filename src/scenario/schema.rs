@@ -1,4 +1,5 @@
-//! The JSON Schema of the language, made from the raw types: for editors, and for the walk.
+//! The JSON Schema of scenarios, generated from the raw types: for editors and for the structural
+//! check.
 
 use std::sync::LazyLock;
 
@@ -14,7 +15,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     schema
 });
 
-/// Descriptions come from comments, which break their lines for the source.
+/// Joins the lines of descriptions, which come from wrapped comments.
 fn join_lines(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -30,35 +31,35 @@ fn join_lines(schema: &mut Value) {
     }
 }
 
-/// The JSON Schema of scenario files, draft 2020-12, as it is committed in
+/// Returns the JSON Schema of scenario files, draft 2020-12, as it is committed in
 /// `schema/scenario.schema.json`.
 #[must_use]
 pub fn json_schema() -> String {
     format!("{:#}\n", *SCHEMA)
 }
 
-/// The schema of an action definition, as the device's API takes it.
+/// Returns the schema of an action definition, as the device's API accepts it.
 #[must_use]
 pub fn actions_schema() -> Value {
     let mut schema = definition("Actions").clone();
     if let Some(members) = schema.as_object_mut() {
-        // For the walk over scenarios.
+        // A mark for the structural check of scenarios.
         members.remove("x-json");
     }
     schema
 }
 
-/// The schema of a whole file.
+/// Returns the schema of a whole file.
 pub(super) fn root() -> &'static Value {
     &SCHEMA
 }
 
-/// The schema of one of the types it is made of.
+/// Returns the schema of one of the types that scenarios consist of.
 pub(super) fn definition(name: &str) -> &'static Value {
     &SCHEMA["$defs"][name]
 }
 
-/// The forms a value may have, references and alternatives resolved.
+/// Returns the forms that a value may have, with references and alternatives resolved.
 pub(super) fn forms(schema: &'static Value) -> Vec<&'static Value> {
     let mut forms = Vec::new();
     collect(schema, &mut forms);
@@ -79,7 +80,7 @@ fn collect(schema: &'static Value, forms: &mut Vec<&'static Value>) {
     }
 }
 
-/// Whether a form says that a value may be of this JSON type.
+/// Returns true if a form allows a value of this JSON type.
 pub(super) fn allows(form: &Value, kind: &str) -> bool {
     match &form["type"] {
         Value::String(one) => one == kind,
@@ -88,14 +89,14 @@ pub(super) fn allows(form: &Value, kind: &str) -> bool {
     }
 }
 
-/// The words of a form that is a word out of a list.
+/// Returns the words of a form that is one of several words.
 pub(super) fn words(form: &'static Value) -> impl Iterator<Item = &'static str> {
     let constant = form["const"].as_str();
     let listed = form["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
     constant.into_iter().chain(listed)
 }
 
-/// The key of a form that is a mapping with exactly this one key.
+/// Returns the key of a form that is a mapping with exactly one key.
 pub(super) fn single_key(form: &'static Value) -> Option<&'static str> {
     let [key] = form["required"].as_array()?.as_slice() else { return None };
     let properties = form["properties"].as_object()?;

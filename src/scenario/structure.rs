@@ -1,70 +1,82 @@
-//! The walk over the tree that finds every structural mistake.
+//! The structural check of a tree, which finds every structural mistake.
 //!
-//! It goes by the JSON Schema, so that there is one statement of what may be written, and gives what
-//! is right of the tree in the shape serde decodes. What is wrong is left out there: a mistake in
-//! one place does not hide those of another.
+//! The check follows the JSON Schema, so that the language is defined once. Its result contains the
+//! valid parts of the tree, in the form that serde decodes; invalid parts are dropped, so that a
+//! mistake in one place does not hide those in another.
 
-use crate::notation::shortened;
 use std::collections::HashMap;
 
 use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
-use super::diagnostics::{Mistake, Mistakes, nearest, one_of};
+use super::diagnostics::{Mistake, Mistakes, join_or, nearest};
 use super::path::{FieldPath, Segment};
 use super::raw::{scalar_named, scalar_with_pattern};
 use super::schema;
 use super::tree::{MapEntry, Node, NodeContent, NodeKind, Scalar};
+use crate::notation::shortened;
 
-/// What is right of a tree.
+/// The most words that are listed beside a suggestion.
+const LISTED_WORDS: usize = 8;
+/// The longest list of forms, in bytes, that the help on a missing key contains. If it is longer, the
+/// description of the key says more.
+const LISTED_FORMS_BYTES: usize = 100;
+
+/// The valid parts of a tree.
 pub(super) struct Checked {
     pub value: Option<Value>,
-    dropped: Dropped,
+    retained: RetainedItems,
 }
 
-/// For each list of which items were left out, the positions of those that were kept.
-type Dropped = HashMap<FieldPath, Vec<usize>>;
+/// The positions of the retained items, for each list of which items were dropped.
+type RetainedItems = HashMap<FieldPath, Vec<usize>>;
 
 impl Checked {
-    /// Whether items of a list at or below this path of the file were left out.
-    pub fn is_shortened(&self, path: &FieldPath) -> bool {
-        self.dropped.keys().any(|list| list.starts_with(path))
+    /// Returns true if items of a list at or below this path of the file were dropped.
+    pub fn has_dropped_items(&self, path: &FieldPath) -> bool {
+        self.retained.keys().any(|list| list.starts_with(path))
     }
 
-    /// The path in the file of what has this path among the decoded values.
+    /// Converts a path in the decoded values to the path in the file, whose lists may have more items.
     pub fn path_in_file(&self, path: &FieldPath) -> FieldPath {
-        let mut real = FieldPath::root();
+        let mut in_file = FieldPath::root();
         for segment in path.segments() {
             let segment = match segment {
                 Segment::Index(index) => {
-                    let kept = self.dropped.get(&real).and_then(|kept| kept.get(*index));
-                    Segment::Index(*kept.unwrap_or(index))
+                    let retained = self.retained.get(&in_file);
+                    let position = retained.and_then(|positions| positions.get(*index));
+                    Segment::Index(*position.unwrap_or(index))
                 }
                 Segment::Key(_) => segment.clone(),
             };
-            real.push(segment);
+            in_file.push(segment);
         }
-        real
+        in_file
     }
 }
 
-/// Walks over `node`, which should be as `schema` says.
-pub(super) fn walk(node: &Node, schema: &'static Schema, mistakes: &mut Mistakes) -> Checked {
-    let mut walk = StructureCheck { path: FieldPath::root(), mistakes, dropped: HashMap::new() };
-    let value = walk.node(node, schema);
-    Checked { value, dropped: walk.dropped }
+/// Checks `node` against `schema`.
+pub(super) fn check_structure(
+    node: &Node,
+    schema: &'static Schema,
+    mistakes: &mut Mistakes,
+) -> Checked {
+    let path = FieldPath::root();
+    let mut check = StructureCheck { path, mistakes, retained: HashMap::new() };
+    let value = check.node(node, schema);
+    Checked { value, retained: check.retained }
 }
 
+/// A check in progress. Its methods return the valid part of a node, or `None` if there is none.
 struct StructureCheck<'m> {
+    /// The path of the current node.
     path: FieldPath,
     mistakes: &'m mut Mistakes,
-    dropped: Dropped,
+    retained: RetainedItems,
 }
 
+/// The forms that a value may have.
 type Forms = [&'static Schema];
-
-/// As many words as are listed beside a suggestion.
-const FEW: usize = 8;
 
 impl StructureCheck<'_> {
     fn mistake(&self, message: impl Into<String>) -> Mistake {
@@ -75,9 +87,10 @@ impl StructureCheck<'_> {
         Mistake::new(self.path.key(key), message).on_key()
     }
 
-    fn below<T>(&mut self, segment: Segment, walk: impl FnOnce(&mut Self) -> T) -> T {
+    /// Runs a check one step below the current node.
+    fn below<T>(&mut self, segment: Segment, check: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(segment);
-        let result = walk(self);
+        let result = check(self);
         self.path.pop();
         result
     }
@@ -91,7 +104,7 @@ impl StructureCheck<'_> {
             return self.json(node, form);
         }
         match &node.content {
-            NodeContent::Scalar(scalar) if scalar.kind == NodeKind::Null => self.nothing(&forms),
+            NodeContent::Scalar(scalar) if scalar.kind == NodeKind::Null => self.null(&forms),
             NodeContent::Scalar(scalar) => self.scalar(scalar, &forms),
             NodeContent::List(items) => {
                 match forms.iter().find(|form| schema::allows(form, "array")) {
@@ -110,7 +123,7 @@ impl StructureCheck<'_> {
         None
     }
 
-    fn nothing(&mut self, forms: &Forms) -> Option<Value> {
+    fn null(&mut self, forms: &Forms) -> Option<Value> {
         if forms.iter().any(|form| schema::allows(form, "null")) || self.path.segments().is_empty()
         {
             return Some(Value::Null);
@@ -120,11 +133,12 @@ impl StructureCheck<'_> {
 
     fn list(&mut self, items: &[Node], form: &'static Schema) -> Option<Value> {
         let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
-        let (least, most) = (form["minItems"].as_u64(), form["maxItems"].as_u64());
-        if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
-            let message = match (least, most) {
-                (Some(least), Some(most)) if least == most => {
-                    format!("expected {least} items, found {count}")
+        let (minimum, maximum) = (form["minItems"].as_u64(), form["maxItems"].as_u64());
+        let too_few = minimum.is_some_and(|minimum| count < minimum);
+        if too_few || maximum.is_some_and(|maximum| count > maximum) {
+            let message = match (minimum, maximum) {
+                (Some(minimum), Some(maximum)) if minimum == maximum => {
+                    format!("expected {minimum} items, found {count}")
                 }
                 (Some(1), None) => "an empty list says nothing; leave it out".to_owned(),
                 _ => format!("{count} items are too few or too many"),
@@ -133,22 +147,22 @@ impl StructureCheck<'_> {
             self.mistakes.push(mistake);
             return None;
         }
-        let mut kept = Vec::with_capacity(items.len());
+        let mut positions = Vec::with_capacity(items.len());
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             if let Some(value) =
-                self.below(Segment::Index(index), |walk| walk.node(item, &form["items"]))
+                self.below(Segment::Index(index), |check| check.node(item, &form["items"]))
             {
-                kept.push(index);
+                positions.push(index);
                 values.push(value);
             }
         }
-        if kept.len() < items.len() {
-            // A pair that lost one is no pair.
-            if least.is_some_and(|least| (kept.len() as u64) < least) {
+        if positions.len() < items.len() {
+            // A pair with one valid item is not a pair.
+            if minimum.is_some_and(|minimum| (positions.len() as u64) < minimum) {
                 return None;
             }
-            self.dropped.insert(self.path.clone(), kept);
+            self.retained.insert(self.path.clone(), positions);
         }
         Some(Value::Sequence(values))
     }
@@ -163,7 +177,7 @@ impl StructureCheck<'_> {
         }
     }
 
-    /// A mapping of which the only key says what it is.
+    /// Checks a mapping whose only key selects its form.
     fn variant(&mut self, entries: &[MapEntry], objects: &Forms, forms: &Forms) -> Option<Value> {
         let keys = || objects.iter().filter_map(|form| schema::single_key(form));
         let [entry] = entries else {
@@ -172,7 +186,7 @@ impl StructureCheck<'_> {
                 [] => "expected exactly one key, found none".to_owned(),
                 _ => format!("expected exactly one key, found `{}`", found.join("`, `")),
             };
-            let mistake = self.mistake(message).help(format!("write one of {}", one_of(keys())));
+            let mistake = self.mistake(message).help(format!("write one of {}", join_or(keys())));
             self.mistakes.push(mistake);
             return None;
         };
@@ -189,8 +203,8 @@ impl StructureCheck<'_> {
             let near = nearest(&entry.key, keys().chain(words()));
             let mistake = self.key_mistake(&entry.key, format!("unknown `{key}`")).suggest(near);
             match near {
-                Some(_) if objects.len() > FEW => mistake,
-                _ => mistake.help(format!("expected {}", one_of(keys()))),
+                Some(_) if objects.len() > LISTED_WORDS => mistake,
+                _ => mistake.help(format!("expected {}", join_or(keys()))),
             }
         };
         self.mistakes.push(mistake);
@@ -201,8 +215,9 @@ impl StructureCheck<'_> {
         let mut mapping = Mapping::with_capacity(entries.len());
         for entry in entries {
             if let Some(schema) = self.schema_of_key(entry, form) {
-                let value = self
-                    .below(Segment::Key(entry.key.clone()), |walk| walk.node(&entry.value, schema));
+                let value = self.below(Segment::Key(entry.key.clone()), |check| {
+                    check.node(&entry.value, schema)
+                });
                 if let Some(value) = value {
                     mapping.insert(Value::String(entry.key.to_string()), value);
                 }
@@ -216,7 +231,7 @@ impl StructureCheck<'_> {
                 self.mistakes.push(mistake);
             }
         }
-        if form["minProperties"].as_u64().is_some_and(|least| least > entries.len() as u64) {
+        if form["minProperties"].as_u64().is_some_and(|minimum| minimum > entries.len() as u64) {
             let mistake = self.mistake("an empty mapping says nothing");
             self.mistakes.push(mistake);
             return None;
@@ -227,9 +242,8 @@ impl StructureCheck<'_> {
     fn missing(&self, key: &str, form: &'static Schema) -> Mistake {
         let property = &form["properties"][key];
         let expected = expected(&schema::forms(property));
-        // Where there are too many forms to list, what it is for says more.
         let help = match property["description"].as_str() {
-            Some(purpose) if expected.len() > 100 => {
+            Some(purpose) if expected.len() > LISTED_FORMS_BYTES => {
                 format!("`{key}` says: {}", purpose.trim_end_matches('.').to_lowercase())
             }
             _ => format!("`{key}` is {expected}"),
@@ -237,7 +251,8 @@ impl StructureCheck<'_> {
         self.mistake(format!("the key `{key}` is missing")).help(help)
     }
 
-    /// What may stand under a key; reports one that is unknown or badly formed.
+    /// Returns the schema of the value under a key. If the key is unknown or malformed, reports it and
+    /// returns `None`.
     fn schema_of_key(
         &mut self,
         entry: &MapEntry,
@@ -250,8 +265,8 @@ impl StructureCheck<'_> {
         if let Some(patterns) = form["patternProperties"].as_object() {
             let (pattern, schema) = patterns.iter().next()?;
             return match scalar_with_pattern(pattern).map(|check| check(&entry.key)) {
-                Some(Err(message)) => {
-                    let mistake = self.key_mistake(&entry.key, message);
+                Some(Err(error)) => {
+                    let mistake = self.key_mistake(&entry.key, error.to_string());
                     self.mistakes.push(mistake);
                     None
                 }
@@ -262,7 +277,7 @@ impl StructureCheck<'_> {
             return Some(&form["additionalProperties"]);
         }
         if self.mistakes.is_full() {
-            self.mistakes.miss();
+            self.mistakes.count_omitted();
             return None;
         }
         let known = || properties.into_iter().flat_map(|all| all.keys().map(String::as_str));
@@ -275,12 +290,12 @@ impl StructureCheck<'_> {
     }
 
     fn scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
-        let own = forms.iter().find_map(|form| scalar_named(form["x-scalar"].as_str()?));
-        if let Some(check) = own {
+        let check = forms.iter().find_map(|form| scalar_named(form["x-scalar"].as_str()?));
+        if let Some(check) = check {
             return match check(&scalar.text) {
                 Ok(()) => Some(Value::String(scalar.text.to_string())),
-                Err(message) => {
-                    let mistake = self.mistake(message);
+                Err(error) => {
+                    let mistake = self.mistake(error.to_string());
                     self.mistakes.push(mistake);
                     None
                 }
@@ -291,21 +306,21 @@ impl StructureCheck<'_> {
             NodeKind::Bool(flag) if has("boolean").is_some() => Some(flag.into()),
             NodeKind::Unsigned(number) => match has("integer").or_else(|| has("number")) {
                 Some(form) => self.in_range(number, number.into(), form),
-                None => self.not_this_scalar(scalar, forms),
+                None => self.wrong_scalar(scalar, forms),
             },
             NodeKind::Signed(number) => match has("integer").or_else(|| has("number")) {
                 Some(form) => self.in_range(number, number.into(), form),
-                None => self.not_this_scalar(scalar, forms),
+                None => self.wrong_scalar(scalar, forms),
             },
             NodeKind::Float(number) => match has("number") {
                 Some(_) if !number.is_finite() => {
                     self.unexpected(&format!("`{}`", shortened(&scalar.text)), forms)
                 }
                 Some(form) => self.in_range(number, number.into(), form),
-                None => self.not_this_scalar(scalar, forms),
+                None => self.wrong_scalar(scalar, forms),
             },
             NodeKind::Text => self.text(scalar, forms),
-            NodeKind::Bool(_) | NodeKind::Null => self.not_this_scalar(scalar, forms),
+            NodeKind::Bool(_) | NodeKind::Null => self.wrong_scalar(scalar, forms),
         }
     }
 
@@ -321,28 +336,28 @@ impl StructureCheck<'_> {
         if free.is_some() {
             return value();
         }
-        let shown = shortened(&scalar.text);
+        let word = shortened(&scalar.text);
         let keys: Vec<_> = forms.iter().filter_map(|form| schema::single_key(form)).collect();
         if keys.contains(&&*scalar.text) {
             let mistake = self
-                .mistake(format!("`{shown}` needs a value"))
-                .help(format!("write {{{shown}: …}}"));
+                .mistake(format!("`{word}` needs a value"))
+                .help(format!("write {{{word}: …}}"));
             self.mistakes.push(mistake);
             return None;
         }
         if words.is_empty() {
-            return self.not_this_scalar(scalar, forms);
+            return self.wrong_scalar(scalar, forms);
         }
         let near = nearest(&scalar.text, words.iter().chain(&keys).copied());
-        let mut mistake = self.mistake(format!("unknown word `{shown}`")).suggest(near);
-        if near.is_none() || words.len() <= FEW {
+        let mut mistake = self.mistake(format!("unknown word `{word}`")).suggest(near);
+        if near.is_none() || words.len() <= LISTED_WORDS {
             mistake = mistake.help(format!("expected {}", expected(forms)));
         }
         self.mistakes.push(mistake);
         None
     }
 
-    fn not_this_scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
+    fn wrong_scalar(&mut self, scalar: &Scalar, forms: &Forms) -> Option<Value> {
         let text = shortened(&scalar.text);
         let found = match scalar.kind {
             NodeKind::Null => "nothing".to_owned(),
@@ -361,9 +376,9 @@ impl StructureCheck<'_> {
         Bound: From<N>,
     {
         let bound = Bound::from(number);
-        let below = form["minimum"].as_f64().is_some_and(|least| bound.0 < least);
-        let above = form["maximum"].as_f64().is_some_and(|most| bound.0 > most);
-        // Integers of serde stop at 64 bits; the schema says so for the unsigned ones only.
+        let below = form["minimum"].as_f64().is_some_and(|minimum| bound.0 < minimum);
+        let above = form["maximum"].as_f64().is_some_and(|maximum| bound.0 > maximum);
+        // The upper bound of 64-bit integers is not in the schema; serde reports a larger number.
         if below || above {
             let mistake = self.mistake(format!("expected {}, found {number}", expected(&[form])));
             self.mistakes.push(mistake);
@@ -372,7 +387,7 @@ impl StructureCheck<'_> {
         Some(value)
     }
 
-    /// A value in another's language, taken as it is.
+    /// Checks a value in the device's own JSON, which is passed on as it is.
     fn json(&mut self, node: &Node, form: &'static Schema) -> Option<Value> {
         match &node.content {
             NodeContent::Scalar(scalar) => match scalar.kind {
@@ -390,7 +405,7 @@ impl StructureCheck<'_> {
             },
             NodeContent::List(items) => {
                 let item = |(index, item)| {
-                    self.below(Segment::Index(index), |walk| walk.json(item, &form["items"]))
+                    self.below(Segment::Index(index), |check| check.json(item, &form["items"]))
                 };
                 items.iter().enumerate().map(item).collect::<Option<_>>().map(Value::Sequence)
             }
@@ -398,7 +413,7 @@ impl StructureCheck<'_> {
                 let member = |entry: &MapEntry| {
                     let form = self.json_schema_of_key(entry, form);
                     let segment = Segment::Key(entry.key.clone());
-                    let value = self.below(segment, |walk| walk.json(&entry.value, form))?;
+                    let value = self.below(segment, |check| check.json(&entry.value, form))?;
                     Some((Value::String(entry.key.to_string()), value))
                 };
                 entries.iter().map(member).collect::<Option<_>>().map(Value::Mapping)
@@ -406,8 +421,9 @@ impl StructureCheck<'_> {
         }
     }
 
-    /// What may stand under a key of the device's own JSON. The device ignores keys it does not know,
-    /// and what a device exported may have some; one that is nearly a known one is a mistake.
+    /// Returns the schema of the value under a key of the device's own JSON. The device ignores
+    /// unknown keys, and the JSON that a device exported may have some, but a key that is nearly a known
+    /// one is reported.
     fn json_schema_of_key(&mut self, entry: &MapEntry, form: &'static Schema) -> &'static Schema {
         let Some(properties) = form["properties"].as_object() else {
             return &form["additionalProperties"];
@@ -415,17 +431,18 @@ impl StructureCheck<'_> {
         if let Some(schema) = properties.get(&*entry.key) {
             return schema;
         }
-        if let Some(meant) = nearest(&entry.key, properties.keys().map(String::as_str)) {
+        if let Some(known) = nearest(&entry.key, properties.keys().map(String::as_str)) {
             let message =
                 format!("unknown key `{}`, which the device ignores", shortened(&entry.key));
-            let mistake = self.key_mistake(&entry.key, message).suggest(Some(meant));
+            let mistake = self.key_mistake(&entry.key, message).suggest(Some(known));
             self.mistakes.push(mistake);
         }
         &Schema::Null
     }
 }
 
-/// A number as the bounds of the schema are compared; near 2⁶⁴ only the type itself bounds it.
+/// A number as it is compared with the bounds of the schema. Near 2⁶⁴ it is imprecise; such numbers
+/// are bounded by their type alone.
 struct Bound(f64);
 
 #[expect(clippy::cast_precision_loss, reason = "the bounds of the schema are small numbers")]
@@ -448,7 +465,7 @@ impl From<f64> for Bound {
     }
 }
 
-/// What may stand there, for people.
+/// Describes the forms that a value may have, for a message.
 fn expected(forms: &Forms) -> String {
     let words: Vec<_> = forms.iter().flat_map(|form| schema::words(form)).collect();
     let keys: Vec<_> = forms.iter().filter_map(|form| schema::single_key(form)).collect();
@@ -461,11 +478,11 @@ fn expected(forms: &Forms) -> String {
         }
     }
     if !words.is_empty() {
-        parts.insert(0, one_of(words.iter().copied()));
+        parts.insert(0, join_or(words.iter().copied()));
     }
     if !keys.is_empty() {
         let more = keys.iter().copied().filter(|key| !words.contains(key));
-        parts.push(format!("a mapping with one of {}", one_of(more)));
+        parts.push(format!("a mapping with one of {}", join_or(more)));
     }
     parts.join(", or ")
 }
@@ -480,21 +497,21 @@ fn expected_form(form: &'static Schema) -> Option<String> {
         let first = letters.next()?.to_lowercase();
         return Some(format!("{first}{}", letters.as_str()));
     }
-    let of = |kind| schema::allows(form, kind);
+    let allows = |kind| schema::allows(form, kind);
     let range = || match (form["minimum"].as_f64(), form["maximum"].as_f64()) {
-        (Some(least), Some(most)) => format!(" from {least} to {most}"),
-        (Some(least), None) => format!(" of {least} or more"),
-        (None, Some(most)) => format!(" of at most {most}"),
+        (Some(minimum), Some(maximum)) => format!(" from {minimum} to {maximum}"),
+        (Some(minimum), None) => format!(" of {minimum} or more"),
+        (None, Some(maximum)) => format!(" of at most {maximum}"),
         (None, None) => String::new(),
     };
     Some(match () {
-        () if of("object") => "a mapping".to_owned(),
-        () if of("array") => "a list".to_owned(),
-        () if of("number") && of("string") => "a number or text".to_owned(),
-        () if of("integer") => format!("a whole number{}", range()),
-        () if of("number") => format!("a number{}", range()),
-        () if of("boolean") => "true or false".to_owned(),
-        () if of("string") => "text".to_owned(),
+        () if allows("object") => "a mapping".to_owned(),
+        () if allows("array") => "a list".to_owned(),
+        () if allows("number") && allows("string") => "a number or text".to_owned(),
+        () if allows("integer") => format!("a whole number{}", range()),
+        () if allows("number") => format!("a number{}", range()),
+        () if allows("boolean") => "true or false".to_owned(),
+        () if allows("string") => "text".to_owned(),
         () => return None,
     })
 }

@@ -1,9 +1,9 @@
-//! A YAML document as a tree with places, of bounded size.
+//! A YAML document as a tree of bounded size, with the span of each node.
 //!
-//! serde gives no places and stops at its first error, so the file is read once into this tree and
-//! everything else (the walk, the decoding, the places of mistakes) starts from it. Bytes, depth and
-//! nodes are bounded while it grows, aliases included: a hostile file ends in an error, not in
-//! gigabytes.
+//! serde gives no spans and stops at its first error. Therefore the file is parsed once into this
+//! tree, and the structural check, the decoding and the spans of mistakes are based on it. Bytes, depth
+//! and nodes are bounded while the tree grows, with aliases expanded: a hostile file ends in an error,
+//! not in gigabytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, Tag};
 
 use super::path::{FieldPath, Segment};
 use crate::limits;
+use crate::problem::Problem;
 
-/// Where something stands in the file.
+/// A range of the file, within one line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     /// The line, counted from 1.
@@ -22,14 +23,14 @@ pub struct Span {
     pub column: usize,
     /// The first byte.
     pub start: usize,
-    /// The byte after the last one, on the same line.
+    /// The byte after the last one.
     pub end: usize,
 }
 
-/// A value and where it stands.
+/// A value and its span.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub place: Span,
+    pub span: Span,
     pub content: NodeContent,
 }
 
@@ -43,11 +44,11 @@ pub(super) enum NodeContent {
 #[derive(Debug, Clone)]
 pub(super) struct MapEntry {
     pub key: Arc<str>,
-    pub key_place: Span,
+    pub key_span: Span,
     pub value: Node,
 }
 
-/// A scalar: its text as written, and what the core schema of YAML 1.2 makes of it.
+/// A scalar: its text as written, and its kind by the core schema of YAML 1.2.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Scalar {
     pub text: Arc<str>,
@@ -59,7 +60,7 @@ pub(super) enum NodeKind {
     Null,
     Bool(bool),
     Unsigned(u64),
-    /// Below zero.
+    /// A number below zero.
     Signed(i64),
     Float(f64),
     Text,
@@ -69,62 +70,62 @@ pub(super) enum NodeKind {
 #[derive(Debug)]
 pub(super) struct Tree {
     pub root: Node,
-    pub duplicates: Vec<Duplicate>,
+    pub duplicates: Vec<DuplicateKey>,
 }
 
 /// A key that a mapping has twice; the first one counts.
 #[derive(Debug)]
-pub(super) struct Duplicate {
+pub(super) struct DuplicateKey {
     pub path: FieldPath,
     pub first: Span,
     pub second: Span,
 }
 
-/// Why there is no tree.
+/// An error because of which there is no tree.
 #[derive(Debug)]
-pub(super) struct InvalidScalar {
-    pub place: Span,
-    pub message: String,
-    pub help: Option<String>,
+pub(super) struct ParseError {
+    pub span: Span,
+    pub problem: Problem,
 }
 
-impl InvalidScalar {
-    fn new(place: Span, message: impl Into<String>) -> Self {
-        Self { place, message: message.into(), help: None }
+impl ParseError {
+    pub fn new(span: Span, message: impl Into<String>) -> Self {
+        Self { span, problem: Problem::of_document(message) }
     }
 
     fn help(self, help: &str) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self { problem: self.problem.with_help(help), ..self }
     }
 }
 
 impl Node {
-    fn scalar(place: Span, text: Arc<str>, kind: NodeKind) -> Self {
-        Self { place, content: NodeContent::Scalar(Scalar { text, kind }) }
+    fn scalar(span: Span, text: Arc<str>, kind: NodeKind) -> Self {
+        Self { span, content: NodeContent::Scalar(Scalar { text, kind }) }
     }
 
-    /// The value and, where it stands under a key, the key's place.
+    /// Returns the span of the value at a path, or of the nearest one above it, and the span of its
+    /// key. A value without a key is its own key.
     pub fn locate(&self, path: &FieldPath) -> (Span, Span) {
-        let (mut node, mut key) = (self, self.place);
+        let (mut node, mut key) = (self, self.span);
         for segment in path.segments() {
             match (segment, &node.content) {
                 (Segment::Key(name), NodeContent::Map(entries)) => {
                     let Some(entry) = entries.iter().find(|entry| entry.key == *name) else {
                         break;
                     };
-                    (node, key) = (&entry.value, entry.key_place);
+                    (node, key) = (&entry.value, entry.key_span);
                 }
                 (Segment::Index(index), NodeContent::List(items)) => {
                     let Some(item) = items.get(*index) else { break };
-                    (node, key) = (item, item.place);
+                    (node, key) = (item, item.span);
                 }
                 _ => break,
             }
         }
-        (node.place, key)
+        (node.span, key)
     }
 
-    /// A tree without places, for rules that come over the control plane.
+    /// Creates a tree without spans, for rules from the control plane.
     pub fn from_json(value: &serde_json::Value) -> Self {
         use serde_json::Value;
         let scalar = |text: &str, kind| Self::scalar(Span::default(), text.into(), kind);
@@ -144,36 +145,36 @@ impl Node {
             }
             Value::String(text) => scalar(text, NodeKind::Text),
             Value::Array(items) => Self {
-                place: Span::default(),
+                span: Span::default(),
                 content: NodeContent::List(items.iter().map(Self::from_json).collect()),
             },
             Value::Object(members) => {
                 let entry = |(key, value): (&String, &Value)| MapEntry {
                     key: key.as_str().into(),
-                    key_place: Span::default(),
+                    key_span: Span::default(),
                     value: Self::from_json(value),
                 };
                 let entries = members.iter().map(entry).collect();
-                Self { place: Span::default(), content: NodeContent::Map(entries) }
+                Self { span: Span::default(), content: NodeContent::Map(entries) }
             }
         }
     }
 }
 
-/// Reads one document.
-pub(super) fn parse(text: &str) -> Result<Tree, InvalidScalar> {
+/// Parses one document.
+pub(super) fn parse(text: &str) -> Result<Tree, ParseError> {
     if text.len() > limits::SCENARIO_BYTES {
         let message = format!(
             "the text has {} bytes, more than the {} a scenario may have",
             text.len(),
             limits::SCENARIO_BYTES
         );
-        return Err(InvalidScalar::new(Span { line: 1, column: 1, ..Span::default() }, message));
+        return Err(ParseError::new(Span { line: 1, column: 1, ..Span::default() }, message));
     }
     Builder::new(text).build()
 }
 
-/// What a node costs.
+/// The size of a node with all nodes below it.
 #[derive(Debug, Clone, Copy)]
 struct Weight {
     nodes: usize,
@@ -182,16 +183,16 @@ struct Weight {
 }
 
 impl Weight {
-    fn of(node: &Node) -> Self {
+    fn measure(node: &Node) -> Self {
         let children: Vec<Self> = match &node.content {
             NodeContent::Scalar(scalar) => {
                 return Self { nodes: 1, bytes: scalar.text.len(), height: 0 };
             }
-            NodeContent::List(items) => items.iter().map(Self::of).collect(),
+            NodeContent::List(items) => items.iter().map(Self::measure).collect(),
             NodeContent::Map(entries) => entries
                 .iter()
                 .map(|entry| {
-                    let value = Self::of(&entry.value);
+                    let value = Self::measure(&entry.value);
                     Self { bytes: value.bytes + entry.key.len(), ..value }
                 })
                 .collect(),
@@ -204,32 +205,32 @@ impl Weight {
     }
 }
 
-/// A list or mapping that has not ended yet.
+/// A list or mapping whose end has not been read.
 struct OpenNode {
-    place: Span,
+    span: Span,
     anchor: usize,
-    content: Open,
+    content: OpenContent,
 }
 
-enum Open {
+enum OpenContent {
     List(Vec<Node>),
-    Map { entries: Vec<MapEntry>, known: HashMap<Arc<str>, Span>, key: Option<(Arc<str>, Span)> },
+    Map { entries: Vec<MapEntry>, keys: HashMap<Arc<str>, Span>, key: Option<(Arc<str>, Span)> },
 }
 
 struct Builder<'a> {
-    places: Places<'a>,
+    locator: SpanLocator<'a>,
     frames: Vec<OpenNode>,
     anchors: HashMap<usize, (Node, Weight)>,
     nodes: usize,
     bytes: usize,
     root: Option<Node>,
-    duplicates: Vec<Duplicate>,
+    duplicates: Vec<DuplicateKey>,
 }
 
 impl<'a> Builder<'a> {
     fn new(text: &'a str) -> Self {
         Self {
-            places: Places::new(text),
+            locator: SpanLocator::new(text),
             frames: Vec::new(),
             anchors: HashMap::new(),
             nodes: 0,
@@ -239,33 +240,33 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self) -> Result<Tree, InvalidScalar> {
+    fn build(mut self) -> Result<Tree, ParseError> {
         let mut documents = 0;
-        for event in Parser::new_from_str(self.places.text) {
+        for event in Parser::new_from_str(self.locator.text) {
             let (event, span) = event.map_err(|error| {
-                let place = self.places.of(ParserSpan::empty(*error.marker()));
-                InvalidScalar::new(place, format!("not YAML: {}", error.info()))
+                let span = self.locator.locate(ParserSpan::empty(*error.marker()));
+                ParseError::new(span, format!("not YAML: {}", error.info()))
             })?;
-            let place = self.places.of(span);
+            let span = self.locator.locate(span);
             match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(InvalidScalar::new(place, "a second document")
+                        return Err(ParseError::new(span, "a second document")
                             .help("a scenario is one document; put the other into its own file"));
                     }
                 }
-                Event::Alias(anchor) => self.alias(anchor, place)?,
+                Event::Alias(anchor) => self.alias(anchor, span)?,
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.scalar(&text, style, anchor, tag.as_deref(), place)?;
+                    self.scalar(&text, style, anchor, tag.as_deref(), span)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.open(Open::List(Vec::new()), anchor, tag.as_deref(), place)?;
+                    self.open(OpenContent::List(Vec::new()), anchor, tag.as_deref(), span)?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    let (entries, known) = (Vec::new(), HashMap::new());
-                    let map = Open::Map { entries, known, key: None };
-                    self.open(map, anchor, tag.as_deref(), place)?;
+                    let (entries, keys) = (Vec::new(), HashMap::new());
+                    let map = OpenContent::Map { entries, keys, key: None };
+                    self.open(map, anchor, tag.as_deref(), span)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close()?,
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -283,66 +284,66 @@ impl<'a> Builder<'a> {
         style: ScalarStyle,
         anchor: usize,
         tag: Option<&Tag>,
-        place: Span,
-    ) -> Result<(), InvalidScalar> {
+        span: Span,
+    ) -> Result<(), ParseError> {
         let text: Arc<str> = text.into();
         let kind = match tag {
             Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => NodeKind::Text,
-            Some(_) => return Err(tagged(place)),
+            Some(_) => return Err(tag_error(span)),
             None if style == ScalarStyle::Plain => resolve(&text),
             None => NodeKind::Text,
         };
-        self.charge(Weight { nodes: 1, bytes: text.len(), height: 0 }, place)?;
-        if self.wants_key() {
-            return self.take_key(text, place);
+        self.charge(Weight { nodes: 1, bytes: text.len(), height: 0 }, span)?;
+        if self.expects_key() {
+            return self.set_key(text, span);
         }
-        self.finish(Node::scalar(place, text, kind), anchor)
+        self.insert(Node::scalar(span, text, kind), anchor)
     }
 
     fn open(
         &mut self,
-        content: Open,
+        content: OpenContent,
         anchor: usize,
         tag: Option<&Tag>,
-        place: Span,
-    ) -> Result<(), InvalidScalar> {
+        span: Span,
+    ) -> Result<(), ParseError> {
         if tag.is_some() {
-            return Err(tagged(place));
+            return Err(tag_error(span));
         }
-        self.no_key_here(place)?;
-        self.charge(Weight { nodes: 1, bytes: 0, height: 1 }, place)?;
-        self.frames.push(OpenNode { place, anchor, content });
+        self.check_no_key_expected(span)?;
+        self.charge(Weight { nodes: 1, bytes: 0, height: 1 }, span)?;
+        self.frames.push(OpenNode { span, anchor, content });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), InvalidScalar> {
+    fn close(&mut self) -> Result<(), ParseError> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let content = match frame.content {
-            Open::List(items) => NodeContent::List(items),
-            Open::Map { entries, .. } => NodeContent::Map(entries),
+            OpenContent::List(items) => NodeContent::List(items),
+            OpenContent::Map { entries, .. } => NodeContent::Map(entries),
         };
-        self.finish(Node { place: frame.place, content }, frame.anchor)
+        self.insert(Node { span: frame.span, content }, frame.anchor)
     }
 
-    fn alias(&mut self, anchor: usize, place: Span) -> Result<(), InvalidScalar> {
-        self.no_key_here(place)?;
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), ParseError> {
+        self.check_no_key_expected(span)?;
         let Some(weight) = self.anchors.get(&anchor).map(|(_, weight)| *weight) else {
-            return Err(InvalidScalar::new(place, "an alias to something that contains it")
+            return Err(ParseError::new(span, "an alias to something that contains it")
                 .help("write the value out, or move the anchor"));
         };
-        // Charged before it is copied.
-        self.charge(weight, place)?;
+        // The size is checked before the copy is made.
+        self.charge(weight, span)?;
         let node = self.anchors[&anchor].0.clone();
-        self.finish(node, 0)
+        self.insert(node, 0)
     }
 
-    /// Counts what is about to be added, and refuses what would be too much.
-    fn charge(&mut self, weight: Weight, place: Span) -> Result<(), InvalidScalar> {
+    /// Adds to the size of the tree, and fails if it becomes too large.
+    fn charge(&mut self, weight: Weight, span: Span) -> Result<(), ParseError> {
         self.nodes += weight.nodes;
         self.bytes += weight.bytes;
         if self.frames.len() + weight.height > limits::SCENARIO_DEPTH {
             let message = format!("nested deeper than {} levels", limits::SCENARIO_DEPTH);
-            return Err(InvalidScalar::new(place, message));
+            return Err(ParseError::new(span, message));
         }
         if self.nodes > limits::SCENARIO_NODES || self.bytes > limits::SCENARIO_EXPANDED_BYTES {
             let message = format!(
@@ -351,76 +352,80 @@ impl<'a> Builder<'a> {
                 limits::SCENARIO_EXPANDED_BYTES
             );
             return Err(
-                InvalidScalar::new(place, message).help("split the house, or use fewer aliases")
+                ParseError::new(span, message).help("split the house, or use fewer aliases")
             );
         }
         Ok(())
     }
 
-    fn wants_key(&self) -> bool {
-        matches!(self.frames.last(), Some(OpenNode { content: Open::Map { key: None, .. }, .. }))
+    fn expects_key(&self) -> bool {
+        matches!(
+            self.frames.last(),
+            Some(OpenNode { content: OpenContent::Map { key: None, .. }, .. })
+        )
     }
 
-    fn no_key_here(&self, place: Span) -> Result<(), InvalidScalar> {
-        if self.wants_key() {
-            return Err(InvalidScalar::new(place, "a key that is no plain word")
+    fn check_no_key_expected(&self, span: Span) -> Result<(), ParseError> {
+        if self.expects_key() {
+            return Err(ParseError::new(span, "a key that is no plain word")
                 .help("keys are words or numbers; lists, mappings and aliases cannot be keys"));
         }
         Ok(())
     }
 
-    fn take_key(&mut self, text: Arc<str>, place: Span) -> Result<(), InvalidScalar> {
+    fn set_key(&mut self, text: Arc<str>, span: Span) -> Result<(), ParseError> {
         if &*text == "<<" {
-            return Err(InvalidScalar::new(place, "merge keys (`<<`) are not supported")
+            return Err(ParseError::new(span, "merge keys (`<<`) are not supported")
                 .help("an anchor stands for a whole value: `units: *units`"));
         }
-        if let Some(OpenNode { content: Open::Map { key, .. }, .. }) = self.frames.last_mut() {
-            *key = Some((text, place));
+        if let Some(OpenNode { content: OpenContent::Map { key, .. }, .. }) = self.frames.last_mut()
+        {
+            *key = Some((text, span));
         }
         Ok(())
     }
 
-    /// Puts a complete value where it belongs.
-    fn finish(&mut self, mut node: Node, anchor: usize) -> Result<(), InvalidScalar> {
+    /// Adds a complete value to the node that contains it.
+    fn insert(&mut self, mut node: Node, anchor: usize) -> Result<(), ParseError> {
         if anchor != 0 {
-            let weight = Weight::of(&node);
-            // What an anchor keeps is there twice, and within other anchors once more for each.
-            self.charge(Weight { height: 0, ..weight }, node.place)?;
+            let weight = Weight::measure(&node);
+            // The value of an anchor is stored twice, and within other anchors once more for each.
+            self.charge(Weight { height: 0, ..weight }, node.span)?;
             self.anchors.insert(anchor, (node.clone(), weight));
         }
         let path = || -> FieldPath {
             let mut path = FieldPath::root();
             for frame in &self.frames {
                 path.push(match &frame.content {
-                    Open::List(items) => Segment::Index(items.len()),
-                    Open::Map { key, .. } => {
+                    OpenContent::List(items) => Segment::Index(items.len()),
+                    OpenContent::Map { key, .. } => {
                         Segment::Key(key.as_ref().map_or_else(|| "".into(), |(key, _)| key.clone()))
                     }
                 });
             }
             path
         };
-        // The path is needed for duplicates only, but has to be taken before the frame is changed.
-        let twice = matches!(
+        // The path is needed for duplicates only, but must be built before the frame is changed.
+        let is_duplicate = matches!(
             self.frames.last(),
-            Some(OpenNode { content: Open::Map { known, key: Some((key, _)), .. }, .. })
-                if known.contains_key(key)
+            Some(OpenNode { content: OpenContent::Map { keys, key: Some((key, _)), .. }, .. })
+                if keys.contains_key(key)
         );
-        let twice = twice.then(path);
+        let duplicate = is_duplicate.then(path);
         match self.frames.last_mut().map(|frame| &mut frame.content) {
             None => self.root = Some(node),
-            Some(Open::List(items)) => items.push(node),
-            Some(Open::Map { entries, known, key }) => {
-                let Some((key, key_place)) = key.take() else { return Ok(()) };
-                if node.is_nothing() {
-                    node.place = key_place;
+            Some(OpenContent::List(items)) => items.push(node),
+            Some(OpenContent::Map { entries, keys, key }) => {
+                let Some((key, key_span)) = key.take() else { return Ok(()) };
+                if node.is_empty_scalar() {
+                    node.span = key_span;
                 }
-                if let Some(path) = twice {
-                    let first = known[&key];
-                    self.duplicates.push(Duplicate { path, first, second: key_place });
+                if let Some(path) = duplicate {
+                    let first = keys[&key];
+                    self.duplicates.push(DuplicateKey { path, first, second: key_span });
                 } else {
-                    known.insert(Arc::clone(&key), key_place);
-                    entries.push(MapEntry { key, key_place, value: node });
+                    keys.insert(Arc::clone(&key), key_span);
+                    entries.push(MapEntry { key, key_span, value: node });
                 }
             }
         }
@@ -429,18 +434,18 @@ impl<'a> Builder<'a> {
 }
 
 impl Node {
-    /// Whether it is null with nothing written.
-    fn is_nothing(&self) -> bool {
+    /// Returns true if this is null because nothing is written.
+    fn is_empty_scalar(&self) -> bool {
         matches!(&self.content, NodeContent::Scalar(scalar) if scalar.kind == NodeKind::Null && scalar.text.is_empty())
     }
 }
 
-fn tagged(place: Span) -> InvalidScalar {
-    InvalidScalar::new(place, "tags are not supported")
+fn tag_error(span: Span) -> ParseError {
+    ParseError::new(span, "tags are not supported")
         .help("leave the `!` out, or put the text into quotes")
 }
 
-/// What the core schema makes of a plain scalar; the same as `serde_yaml` makes of it.
+/// Returns the kind of a plain scalar by the core schema, as `serde_yaml` resolves it.
 fn resolve(text: &str) -> NodeKind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return NodeKind::Null,
@@ -451,24 +456,25 @@ fn resolve(text: &str) -> NodeKind {
     integer(text).or_else(|| float(text)).unwrap_or(NodeKind::Text)
 }
 
-/// Sign and digits; none where there are two signs.
-fn unsigned_part(text: &str) -> Option<(bool, &str)> {
+/// Splits a number into its sign (true if negative) and digits. `None` if it has two signs.
+fn split_sign(text: &str) -> Option<(bool, &str)> {
     let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     (!rest.starts_with(['+', '-'])).then_some((text.starts_with('-'), rest))
 }
 
-/// Zeros in front make text of digits: `0123` may be a bus address or a telephone number.
-fn is_digits_but_no_number(digits: &str) -> bool {
+/// Returns true if leading zeros make the digits a text: `0123` may be a bus address or a telephone
+/// number.
+fn has_leading_zeros(digits: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn integer(text: &str) -> Option<NodeKind> {
-    let (negative, rest) = unsigned_part(text)?;
+    let (negative, rest) = split_sign(text)?;
     let (digits, radix) = match rest.get(..2) {
         Some("0x") => (&rest[2..], 16),
         Some("0o") => (&rest[2..], 8),
         Some("0b") => (&rest[2..], 2),
-        _ if is_digits_but_no_number(rest) => return None,
+        _ if has_leading_zeros(rest) => return None,
         _ => (rest, 10),
     };
     if digits.starts_with(['+', '-']) {
@@ -483,24 +489,24 @@ fn integer(text: &str) -> Option<NodeKind> {
 }
 
 fn float(text: &str) -> Option<NodeKind> {
-    let (negative, rest) = unsigned_part(text)?;
+    let (negative, rest) = split_sign(text)?;
     let number = match rest {
         ".inf" | ".Inf" | ".INF" => f64::INFINITY,
         ".nan" | ".NaN" | ".NAN" if rest == text => f64::NAN,
-        _ if is_digits_but_no_number(rest) => return None,
+        _ if has_leading_zeros(rest) => return None,
         _ => rest.parse().ok().filter(|number: &f64| number.is_finite())?,
     };
     Some(NodeKind::Float(if negative { -number } else { number }))
 }
 
-/// Turns the parser's character positions into byte positions.
-struct Places<'a> {
+/// Converts the parser's character positions to byte positions.
+struct SpanLocator<'a> {
     text: &'a str,
-    /// The byte at which each character begins; none for ASCII, where they are the same.
+    /// The byte at which each character begins. `None` for ASCII text, in which they are the same.
     bytes: Option<Vec<u32>>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> SpanLocator<'a> {
     fn new(text: &'a str) -> Self {
         let offset = |(offset, _)| u32::try_from(offset).unwrap_or(u32::MAX);
         let bytes = (!text.is_ascii()).then(|| text.char_indices().map(offset).collect());
@@ -515,8 +521,8 @@ impl<'a> Places<'a> {
         byte.min(self.text.len())
     }
 
-    /// The place of a span: of several lines the first one.
-    fn of(&self, span: ParserSpan) -> Span {
+    /// Returns the part of a parser's span that is on its first line.
+    fn locate(&self, span: ParserSpan) -> Span {
         let (start, end) = (self.byte(span.start.index()), self.byte(span.end.index()));
         let text = self.text.get(start..end.max(start)).unwrap_or_default();
         let first_line = text.find(['\n', '\r']).unwrap_or(text.len());
@@ -531,12 +537,12 @@ mod tests {
 
     use super::*;
 
-    fn refused(text: &str) -> String {
-        parse(text).map(|tree| format!("{tree:?}")).unwrap_err().message
+    fn error(text: &str) -> String {
+        parse(text).map(|tree| format!("{tree:?}")).unwrap_err().problem.message
     }
 
     #[test]
-    fn scalars_are_what_serde_yaml_makes_of_them() {
+    fn scalars_are_resolved_as_by_serde_yaml() {
         let texts = [
             "",
             "~",
@@ -619,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_lines_columns_and_bytes() {
+    fn spans_are_lines_columns_and_bytes() {
         let text = "ä: 1\nb:\n  - {c: ü, d: x}\n";
         let tree = parse(text).unwrap();
         let path = FieldPath::root().key("b").index(0).key("d");
@@ -629,14 +635,14 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_the_value_it_names() {
+    fn an_alias_is_the_value_of_its_anchor() {
         let tree = parse("a: &x {k: 5}\nb: *x\n").unwrap();
-        let (place, _) = tree.root.locate(&FieldPath::root().key("b").key("k"));
-        assert_eq!((place.line, place.column), (1, 11));
+        let (span, _) = tree.root.locate(&FieldPath::root().key("b").key("k"));
+        assert_eq!((span.line, span.column), (1, 11));
     }
 
     #[test]
-    fn duplicate_keys_have_both_places() {
+    fn duplicate_keys_have_both_spans() {
         let tree = parse("a: {k: 1, k: 2}\n").unwrap();
         let [duplicate] = tree.duplicates.as_slice() else { panic!("{tree:?}") };
         assert_eq!(duplicate.path.to_string(), "a.k");
@@ -650,46 +656,46 @@ mod tests {
             let list = vec![format!("*a{}", n - 1); 10].join(", ");
             writeln!(bomb, "a{n}: &a{n} [{list}]").unwrap();
         }
-        assert!(refused(&bomb).starts_with("more than 200000 values"));
+        assert!(error(&bomb).starts_with("more than 200000 values"));
         // Few values, but long ones.
         let long =
             format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 10_000].join(","));
-        assert!(refused(&long).starts_with("more than 200000 values or"));
+        assert!(error(&long).starts_with("more than 200000 values or"));
     }
 
     #[test]
-    fn anchors_within_anchors_are_counted_each() {
+    fn nested_anchors_are_counted_each() {
         let anchored = |inner: String, n: usize| format!("&a{n} [{inner}]");
         let nested = (0..20).fold("x,".repeat(20_000), anchored);
-        assert!(refused(&nested).starts_with("more than 200000 values"));
+        assert!(error(&nested).starts_with("more than 200000 values"));
     }
 
     #[test]
     fn depth_is_bounded_through_aliases_too() {
         for opening in ["[", "- ", "{a: ", "- [", "[{"] {
-            let message = refused(&opening.repeat(100_000));
+            let message = error(&opening.repeat(100_000));
             // The parser has a bound of its own for brackets, which may come first.
             assert!(
                 message.starts_with("nested deeper") || message.starts_with("not YAML"),
                 "{opening}: {message}"
             );
         }
-        assert!(refused(&"[".repeat(40)).starts_with("nested deeper"));
+        assert!(error(&"[".repeat(40)).starts_with("nested deeper"));
         let mut chain = String::from("- &a0 x\n");
         for n in 1..200 {
             writeln!(chain, "- &a{n} [*a{}]", n - 1).unwrap();
         }
-        assert!(refused(&chain).starts_with("nested deeper"));
+        assert!(error(&chain).starts_with("nested deeper"));
     }
 
     #[test]
-    fn what_is_not_supported_says_so() {
-        assert!(refused("a: *a").contains("not YAML"));
-        assert_eq!(refused("&a [*a]"), "an alias to something that contains it");
-        assert_eq!(refused("a: {<<: {b: 1}}"), "merge keys (`<<`) are not supported");
-        assert_eq!(refused("a: !include b"), "tags are not supported");
-        assert_eq!(refused("? [a]\n: b"), "a key that is no plain word");
-        assert_eq!(refused("a: 1\n---\nb: 2\n"), "a second document");
-        assert!(refused(&"x".repeat(limits::SCENARIO_BYTES + 1)).contains("bytes, more than"));
+    fn unsupported_syntax_is_named() {
+        assert!(error("a: *a").contains("not YAML"));
+        assert_eq!(error("&a [*a]"), "an alias to something that contains it");
+        assert_eq!(error("a: {<<: {b: 1}}"), "merge keys (`<<`) are not supported");
+        assert_eq!(error("a: !include b"), "tags are not supported");
+        assert_eq!(error("? [a]\n: b"), "a key that is no plain word");
+        assert_eq!(error("a: 1\n---\nb: 2\n"), "a second document");
+        assert!(error(&"x".repeat(limits::SCENARIO_BYTES + 1)).contains("bytes, more than"));
     }
 }

@@ -1,8 +1,8 @@
-//! The directory in which a house outlives its process.
+//! The state directory, by which a house continues after its process has ended.
 //!
-//! `house.json` says whose it is and how far time has got; each device has a folder by its id, with
-//! `device.json` and its SD card. One process at a time: `wwsim.lock` is locked by the one that uses
-//! it, and the system lets go of that however the process ends.
+//! `house.json` contains the identity of the house and its virtual time. Each device has a folder named
+//! by its id, with `device.json` and its SD card. One process uses the directory at a time: it locks
+//! `wwsim.lock`, and the system releases the lock however the process ends.
 
 mod document;
 
@@ -21,7 +21,7 @@ use crate::scenario::Scenario;
 #[cfg(feature = "cli")]
 pub(crate) use self::document::private_file;
 
-/// The directory, which is this process's own until it is dropped.
+/// A state directory that this process has locked until this is dropped.
 #[derive(Debug)]
 pub struct StateDir {
     root: PathBuf,
@@ -30,70 +30,69 @@ pub struct StateDir {
 
 impl Drop for StateDir {
     fn drop(&mut self) {
-        // Closing alone would do, were there not a moment in which a child that this process starts
-        // has the file too.
+        // Closing the file is not enough: a child process that is being started may have it, too.
         let _ = self.lock.unlock();
     }
 }
 
-/// What is kept of a house as a whole.
+/// The persistent state of a house as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HouseState {
-    /// What its randomness comes from.
+    /// The seed of its randomness.
     pub seed: u64,
-    /// Civil time at its start.
+    /// The civil time of its start.
     pub start: Timestamp,
-    /// Its devices.
+    /// The ids of its devices.
     pub devices: BTreeSet<String>,
-    /// Nanoseconds of virtual time that it goes on from: no earlier than anything it has shown.
+    /// The virtual time in nanoseconds at which it continues: no earlier than any time it has shown.
     pub at: u64,
 }
 
-/// Where a house goes on from.
+/// The state from which a house continues.
 #[derive(Debug, Default)]
 pub struct Continuation {
-    /// Civil time at its start; none where it starts for the first time.
+    /// The civil time of its start. `None` if it starts for the first time.
     pub start: Option<Timestamp>,
-    /// The time.
+    /// The virtual time.
     pub at: VirtualTime,
-    /// Its devices, those that have been there.
+    /// The state of the devices that have one.
     pub devices: HashMap<DeviceId, ResumePoint>,
 }
 
-/// Why a state directory cannot be used.
+/// An error of using a state directory.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("{0} is in use by another process; end that, or give another --state-dir")]
     InUse(String),
-    /// It keeps another house.
+    /// The directory belongs to another house.
     #[error(
-        "{dir} keeps another house: {what}; start that one, give another --state-dir, or remove it"
+        "{dir} keeps another house: {difference}; start that one, give another --state-dir, or remove it"
     )]
-    Another {
+    OtherHouse {
         /// The directory.
         dir: String,
-        /// What is different.
-        what: String,
+        /// The difference between the two houses.
+        difference: String,
     },
-    /// The file system does not let us.
+    /// The file system returned an error.
     #[error("cannot keep state in {dir}: {source}")]
     Io {
         /// The directory.
         dir: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl StateDir {
-    /// Takes a directory into use; makes it where it is not there. Blocks on the file system.
+    /// Locks a directory, and creates it if it does not exist. Blocks on the file system.
     ///
     /// # Errors
-    /// [`StateError`].
+    /// Returns a [`StateError`] if the directory is in use or the file system fails.
     pub fn open(root: &Path) -> Result<Self, StateError> {
         let dir = || root.display().to_string();
-        let lock = document::make_folder(root).and_then(|()| {
+        let lock = document::create_folder(root).and_then(|()| {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false).open(root.join("wwsim.lock"))
         });
@@ -105,17 +104,17 @@ impl StateDir {
         }
     }
 
-    /// Where the house of this scenario goes on from. Blocks on the file system.
+    /// Reads the state from which the house of this scenario continues. Blocks on the file system.
     ///
     /// # Errors
-    /// [`StateError`].
+    /// Returns a [`StateError`] if the directory belongs to another house or the file system fails.
     pub fn load(&self, scenario: &Scenario) -> Result<Continuation, StateError> {
         let house: Option<HouseState> =
-            document::read(&self.house(), "house").map_err(|source| self.failed(source))?;
+            document::read(&self.house_path(), "house").map_err(|source| self.io_error(source))?;
         if let Some(house) = &house {
-            self.check(house, scenario)?;
+            self.check_same_house(house, scenario)?;
         }
-        let mut going_on = Continuation {
+        let mut continuation = Continuation {
             start: house.as_ref().map(|house| house.start),
             at: VirtualTime::from_nanos(house.as_ref().map_or(0, |house| house.at)),
             devices: HashMap::new(),
@@ -126,23 +125,24 @@ impl StateDir {
             let resumed = match saved.resume_point(id) {
                 Ok(resumed) => resumed,
                 Err(reason) => {
-                    let aside = document::set_aside(&self.device(id), &reason.to_string());
-                    aside.map_err(|source| self.failed(source))?;
+                    document::set_aside(&self.device_path(id), &reason)
+                        .map_err(|source| self.io_error(source))?;
                     continue;
                 }
             };
-            going_on.at = going_on.at.max(VirtualTime::from_nanos(saved.at));
-            // Each device has it too, should the house's own document be lost.
-            going_on.start = going_on.start.or(saved.start);
-            going_on.devices.insert(id.clone(), resumed);
+            continuation.at = continuation.at.max(VirtualTime::from_nanos(saved.at));
+            // Each device has the start, too, in case the document of the house is lost.
+            continuation.start = continuation.start.or(saved.start);
+            continuation.devices.insert(id.clone(), resumed);
         }
-        Ok(going_on)
+        Ok(continuation)
     }
 
-    /// Refuses what belongs to another house: its numbers would not go on from those of this one.
-    fn check(&self, house: &HouseState, scenario: &Scenario) -> Result<(), StateError> {
+    /// Checks that the state belongs to the house of this scenario: counters and ids of another one would
+    /// not continue those of this one.
+    fn check_same_house(&self, house: &HouseState, scenario: &Scenario) -> Result<(), StateError> {
         let devices = device_ids(scenario);
-        let what = if house.seed != scenario.seed {
+        let difference = if house.seed != scenario.seed {
             format!("its seed is {}, that of the scenario {}", house.seed, scenario.seed)
         } else if let Some(start) = scenario.start.filter(|start| *start != house.start) {
             format!("it started at {}, the scenario starts at {start}", house.start)
@@ -156,50 +156,50 @@ impl StateDir {
         } else {
             return Ok(());
         };
-        Err(StateError::Another { dir: self.root.display().to_string(), what })
+        Err(StateError::OtherHouse { dir: self.root.display().to_string(), difference })
     }
 
     fn read_device(&self, id: &DeviceId) -> Result<Option<DeviceDocument>, StateError> {
-        document::read(&self.device(id), "device").map_err(|source| self.failed(source))
+        document::read(&self.device_path(id), "device").map_err(|source| self.io_error(source))
     }
 
-    /// Writes down a house. Blocks on the file system.
+    /// Writes the state of the house. Blocks on the file system.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Returns the error of the file system.
     pub fn write_house(&self, house: &HouseState) -> io::Result<()> {
-        document::write(&self.house(), "house", house)
+        document::write(&self.house_path(), "house", house)
     }
 
-    /// Writes down a device. Blocks on the file system.
+    /// Writes the state of a device. Blocks on the file system.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Returns the error of the file system.
     pub fn write_device(&self, id: &DeviceId, saved: &DeviceDocument) -> io::Result<()> {
-        document::make_folder(&self.root.join(id.as_str()))?;
-        document::write(&self.device(id), "device", saved)
+        document::create_folder(&self.root.join(id.as_str()))?;
+        document::write(&self.device_path(id), "device", saved)
     }
 
-    /// Where the SD card of a device is.
+    /// Returns the folder that is the SD card of a device.
     #[must_use]
     pub fn sd_card(&self, id: &DeviceId) -> PathBuf {
         self.root.join(id.as_str()).join("sdcard")
     }
 
-    fn house(&self) -> PathBuf {
+    fn house_path(&self) -> PathBuf {
         self.root.join("house.json")
     }
 
-    fn device(&self, id: &DeviceId) -> PathBuf {
+    fn device_path(&self, id: &DeviceId) -> PathBuf {
         self.root.join(id.as_str()).join("device.json")
     }
 
-    fn failed(&self, source: io::Error) -> StateError {
+    fn io_error(&self, source: io::Error) -> StateError {
         StateError::Io { dir: self.root.display().to_string(), source }
     }
 }
 
-/// The ids of a scenario's devices.
+/// Returns the ids of the devices of a scenario.
 #[must_use]
 pub fn device_ids(scenario: &Scenario) -> BTreeSet<String> {
     scenario.devices.iter().map(|plan| plan.identity.id.to_string()).collect()

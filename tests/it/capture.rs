@@ -1,4 +1,4 @@
-//! `wwsim capture`: a twin of a twin.
+//! `wwsim capture`: a house that is started from a captured scenario behaves like the original.
 
 use std::process::{Output, Stdio};
 
@@ -10,7 +10,7 @@ use wwsim::scenario;
 
 use crate::harness::{Answer, http, within};
 
-/// A device of which everything that can be captured is its own.
+/// A house in which every value that can be captured differs from the default.
 const ORIGINAL: &str = r#"
 seed: 3
 clock: {speed: 60}
@@ -42,7 +42,7 @@ device:
 
 async fn start(text: &str) -> House {
     let mut scenario =
-        scenario::load(text, "house", None).unwrap_or_else(|wrong| panic!("{wrong}"));
+        scenario::load(text, "house", None).unwrap_or_else(|error| panic!("{error}"));
     scenario.any_port();
     House::start(scenario).await.unwrap()
 }
@@ -58,18 +58,20 @@ async fn capture_at(url: &str, arguments: &[&str]) -> Output {
     within(command.output()).await.unwrap()
 }
 
-async fn show(house: &House, path: &str) -> Answer {
+/// Sends a GET request to the first device.
+async fn request(house: &House, path: &str) -> Answer {
     let device = house.addresses().devices[0].http.replace("http://", "").parse().unwrap();
     http(device, "GET", path, "").await
 }
 
+/// Returns the body at a path as JSON, or as text if it is not JSON.
 async fn get(house: &House, path: &str) -> Value {
-    let answer = show(house, path).await;
+    let answer = request(house, path).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body))
 }
 
-/// The leaves of a document by their paths, in their order.
+/// Collects the leaves of a document with their paths, in order.
 fn leaves(value: &Value, path: &str, into: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(members) => {
@@ -80,8 +82,8 @@ fn leaves(value: &Value, path: &str, into: &mut Vec<(String, Value)>) {
     }
 }
 
-/// What differs between any two moments of one device.
-fn passes(path: &str) -> bool {
+/// Returns true for fields that differ between any two instants of one device.
+fn changes_with_time(path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap();
     path.starts_with("/report/")
         || path.contains("last_reboot")
@@ -91,38 +93,38 @@ fn passes(path: &str) -> bool {
             .contains(&last)
 }
 
-/// The scenario that is captured, and what is said besides; and that it was captured.
-async fn captured(house: &House) -> (String, String) {
+/// Captures a house, and returns the scenario and the text on standard error.
+async fn capture_text(house: &House) -> (String, String) {
     let output = capture(house, &[]).await;
     let text = String::from_utf8(output.stdout).unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}\n{text}");
-    (text, said)
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}\n{text}");
+    (text, stderr)
 }
 
-/// A minute passes, in which a meter that can be heard is heard.
-async fn settle(house: &House) {
+/// Advances the clock by a minute, within which the device receives its meter if it can.
+async fn advance(house: &House) {
     house.clock().advance(std::time::Duration::from_mins(1)).await.unwrap();
 }
 
-/// The twin of a twin, and its scenario; nothing was left out.
-async fn twin_of(original: &House) -> (House, String) {
-    let (text, said) = captured(original).await;
-    assert_eq!(said, "", "{text}");
-    let twin = start(&text).await;
-    settle(&twin).await;
-    (twin, text)
+/// Starts a copy of a house from its captured scenario, and returns both; nothing may be left out.
+async fn copy_of(original: &House) -> (House, String) {
+    let (text, stderr) = capture_text(original).await;
+    assert_eq!(stderr, "", "{text}");
+    let copy = start(&text).await;
+    advance(&copy).await;
+    (copy, text)
 }
 
-/// The same, which shows what the original does.
-async fn same_twin_of(original: &House) -> (House, String) {
-    let (twin, text) = twin_of(original).await;
-    assert_same(original, &twin).await;
-    (twin, text)
+/// Starts a copy as [`copy_of`], and checks that it shows the same as the original.
+async fn checked_copy_of(original: &House) -> (House, String) {
+    let (copy, text) = copy_of(original).await;
+    assert_same(original, &copy).await;
+    (copy, text)
 }
 
-/// Both show the same but for what differs between any two moments.
-async fn assert_same(original: &House, twin: &House) {
+/// Checks that both show the same, without the fields that change with time.
+async fn assert_same(original: &House, copy: &House) {
     for path in [
         "/api/v1/system",
         "/api/v1/settings",
@@ -136,7 +138,7 @@ async fn assert_same(original: &House, twin: &House) {
         "/api/v1/berry",
         "/api/v1/report",
     ] {
-        let (ours, theirs) = (show(original, path).await, show(twin, path).await);
+        let (ours, theirs) = (request(original, path).await, request(copy, path).await);
         assert_eq!(theirs.status, ours.status, "{path}");
         if ours.status != 200 {
             continue;
@@ -153,29 +155,32 @@ async fn assert_same(original: &House, twin: &House) {
         };
         assert_eq!(names(&theirs), names(&ours), "{path}");
         for (theirs, ours) in theirs.into_iter().zip(ours) {
-            assert!(passes(&ours.0) || theirs == ours, "{path}: {theirs:?} is not {ours:?}");
+            assert!(
+                changes_with_time(&ours.0) || theirs == ours,
+                "{path}: {theirs:?} is not {ours:?}"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_captured_twin_shows_what_the_original_shows() {
+async fn a_copy_shows_the_same_as_its_original() {
     let original = start(ORIGINAL).await;
-    settle(&original).await;
-    let (twin, _) = same_twin_of(&original).await;
+    advance(&original).await;
+    let (copy, _) = checked_copy_of(&original).await;
     // Both counters go on from what the original's report showed, which conv_factor doubles.
     let energy = "/report/energy/active/positive/total";
     let of = async |house: &House| {
         get(house, "/api/v1/report").await.pointer(energy).unwrap().as_f64().unwrap()
     };
-    let (ours, theirs) = (of(&original).await, of(&twin).await);
+    let (ours, theirs) = (of(&original).await, of(&copy).await);
     assert!((ours - theirs).abs() < 1.0, "{ours} and {theirs} kWh");
     original.stop().await;
-    twin.stop().await;
+    copy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_device_is_captured_with_its_password_and_keeps_it_to_itself() {
+async fn a_password_is_needed_and_not_captured() {
     for firmware in ["1.9.0", "2.0.2"] {
         let house = start(&format!(
             "clock: {{speed: 60}}\ndevice:\n  firmware: {firmware}\n  settings: \
@@ -199,9 +204,8 @@ async fn a_protected_device_is_captured_with_its_password_and_keeps_it_to_itself
     }
 }
 
-/// Firmwares of each kind of API.
 #[tokio::test]
-async fn a_clients_certificate_is_captured_and_its_key_stood_in_for() {
+async fn the_key_of_an_mqtt_client_becomes_a_placeholder() {
     let pair = KeyPair::generate().unwrap();
     let certificate = CertificateParams::default().self_signed(&pair).unwrap().pem();
     let mut settings = json!({"client": {"certificate": certificate, "key": pair.serialize_pem()}});
@@ -210,46 +214,47 @@ async fn a_clients_certificate_is_captured_and_its_key_stood_in_for() {
             settings["client"]["key_password"] = json!(secret);
         }
         let original = start(&format!("device: {{mqtt: {settings}}}")).await;
-        settle(&original).await;
-        let (twin, text) = same_twin_of(&original).await;
+        advance(&original).await;
+        let (copy, text) = checked_copy_of(&original).await;
         assert!(!text.contains(&pair.serialize_pem()[40..60]), "{text}");
         assert!(text.contains("# What stands in for the key of the MQTT client"), "{text}");
-        let shown = get(&twin, "/api/v1/mqtt/settings").await;
+        let shown = get(&copy, "/api/v1/mqtt/settings").await;
         assert_eq!(shown["client"]["certificate"], certificate);
         assert_eq!(shown["client"]["key_password_len"], json!(secret.map(str::len)));
     }
 }
 
 #[tokio::test]
-async fn the_meter_behind_the_meter_is_captured_and_what_cannot_be_is_told() {
+async fn a_sub_meter_is_captured_and_gaps_are_noted() {
     let original = start("seed: 77\nmeter: {kind: ensor}\ndevice: {script: \"print(1)\"}").await;
-    settle(&original).await;
+    advance(&original).await;
     original.devices().next().unwrap().set_script_running(true);
-    let (twin, text) = twin_of(&original).await;
+    let (copy, text) = copy_of(&original).await;
     let behind = async |house: &House| {
         let report = get(house, "/api/v1/report").await;
         report["report"]["volume"][0]["meter_id"].clone()
     };
     let id = behind(&original).await;
     assert!(id.as_str().is_some_and(|id| id.starts_with("2000")), "{id}");
-    assert_eq!(behind(&twin).await, id);
+    assert_eq!(behind(&copy).await, id);
     assert!(text.contains("# The script runs on the device"), "{text}");
 
     let free = start("meter: {kind: ensor}\ndevice: {license: free}").await;
-    settle(&free).await;
-    let (_, text) = twin_of(&free).await;
+    advance(&free).await;
+    let (_, text) = copy_of(&free).await;
     assert!(text.contains("# The report could not be read"), "{text}");
 }
 
+/// A firmware of each generation of the API.
 const FIRMWARES: [&str; 4] = ["1.2.10", "1.9.0", "2.0.2", "2.8.2"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_captured_wifi_client_is_in_its_network_on_every_firmware() {
+async fn a_copied_wifi_client_joins_its_network() {
     for firmware in FIRMWARES {
         for (network, secured) in
             [("auth_mode: WPA2, password: home sweet home", true), ("auth_mode: open", false)]
         {
-            // The meter feeds it: Wi-Fi is all that there is, and what the clouds go by.
+            // The meter powers the device, so that Wi-Fi is its only network.
             let original = start(&format!(
                 "clock: {{speed: 60}}\nmeter: {{kind: landis_gyr}}\ndevice:\n  firmware: {firmware}\n  \
                  power: {{usb: false}}\n  wifi: {{enable: true, name: home{}}}\n  networks: \
@@ -257,38 +262,38 @@ async fn a_captured_wifi_client_is_in_its_network_on_every_firmware() {
                 if secured { ", password: home sweet home" } else { "" },
             ))
             .await;
-            settle(&original).await;
+            advance(&original).await;
             assert_eq!(get(&original, "/api/v1/system").await["wifi"]["status"], "OK");
-            let (twin, text) = same_twin_of(&original).await;
+            let (copy, text) = checked_copy_of(&original).await;
             assert!(!text.contains("sweet"), "{text}");
             assert_eq!(text.contains("password: captured\n"), secured, "{text}");
             original.stop().await;
-            twin.stop().await;
+            copy.stop().await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_its_network_refuses_is_refused_in_the_twin() {
+async fn a_refused_wifi_client_is_refused_in_the_copy() {
     let original = start(
         "clock: {speed: 60}\ndevice: {wifi: {enable: true, name: home, password: not this one}, \
          networks: [{ssid: home, password: home sweet home}]}",
     )
     .await;
-    settle(&original).await;
+    advance(&original).await;
     assert_eq!(get(&original, "/api/v1/system").await["wifi"]["status"], "Error");
-    let (twin, _) = same_twin_of(&original).await;
+    let (copy, _) = checked_copy_of(&original).await;
     original.stop().await;
-    twin.stop().await;
+    copy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counters_are_captured_as_the_meter_counts_them() {
+async fn counters_are_captured_without_conversions() {
     let scaled = "conv_factor: 40, scalers_set: custom";
     let own = "{obis: 1.8.0, scaler: -3}, {obis: 2.8.255, scaler: 2}, {obis: 32.7.0, scaler: -1}";
     for (settings, kind) in [
         (scaled, "landis_gyr"),
-        // Scalers that are not chosen, or of a meter that has none, do nothing.
+        // Scalers have no effect if they are not selected, or for a meter without them.
         ("conv_factor: 40", "landis_gyr"),
         (scaled, "ensor"),
     ] {
@@ -298,24 +303,24 @@ async fn counters_are_captured_as_the_meter_counts_them() {
              phases: 1, start: {{import: [12345.678, 321.5], export: [77.25, 11]}}}}\n"
         ))
         .await;
-        settle(&original).await;
-        let (twin, text) = same_twin_of(&original).await;
+        advance(&original).await;
+        let (copy, text) = checked_copy_of(&original).await;
         for counter in ["positive", "negative"] {
             let path = format!("/report/energy/active/{counter}/total");
             let of = async |house: &House| {
                 get(house, "/api/v1/report").await.pointer(&path).unwrap().as_f64().unwrap()
             };
-            let (ours, theirs) = (of(&original).await, of(&twin).await);
+            let (ours, theirs) = (of(&original).await, of(&copy).await);
             let off = (ours - theirs).abs() / ours;
             assert!(off < 1e-4, "{settings}, {kind}, {counter}: {ours} and {theirs}\n{text}");
         }
         original.stop().await;
-        twin.stop().await;
+        copy.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_device_is_said_to_be_none() {
+async fn servers_that_are_not_devices_are_refused() {
     let house = start(
         "http_targets:\n  lamp: {routes: [{path: /api/v1/system, body: '{\"on\": true}'}]}\n  page: \
          {routes: [{path: /api/v1/system, body: <html></html>}]}\n",
@@ -328,16 +333,16 @@ async fn what_is_no_device_is_said_to_be_none() {
         (&targets["page"], "answered with no JSON"),
     ] {
         let output = capture_at(url, &[]).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && output.stdout.is_empty(), "{url}: {said}");
-        assert!(said.contains(url.trim_end_matches('/')), "{url}: {said}");
-        assert!(said.contains(why) && said.contains("/api/v1/system"), "{url}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{url}: {stderr}");
+        assert!(stderr.contains(url.trim_end_matches('/')), "{url}: {stderr}");
+        assert!(stderr.contains(why) && stderr.contains("/api/v1/system"), "{url}: {stderr}");
     }
     house.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_meter_that_is_not_understood_is_not_in_the_twin_either() {
+async fn an_unreadable_meter_is_unreadable_in_the_copy() {
     let key = "encryption_key: \"0123456789ABCDEF0123456789ABCDEF\"";
     let other = "encryption_key: \"00112233445566778899AABBCCDDEEFF\"";
     let fault = |effect: &str| format!("faults: [{{id: dead, at: meter, effect: {effect}}}]");
@@ -362,38 +367,38 @@ async fn a_meter_that_is_not_understood_is_not_in_the_twin_either() {
              {{{settings}}}}}\n{fault}\n"
         ))
         .await;
-        settle(&original).await;
-        settle(&original).await;
+        advance(&original).await;
+        advance(&original).await;
         assert_eq!(get(&original, "/api/v1/system").await["meter"]["status"], status);
-        let (twin, text) = same_twin_of(&original).await;
+        let (copy, text) = checked_copy_of(&original).await;
         assert!(text.contains(&format!("kind: {kind}\n")), "{text}");
         assert!(!text.contains("0123456789ABCDEF") && !text.contains("00112233"), "{text}");
         original.stop().await;
-        twin.stop().await;
+        copy.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_access_point_is_one_in_the_twin() {
+async fn an_access_point_is_one_in_the_copy() {
     let original = start("clock: {speed: 60}\ndevice: {access_point: true}").await;
-    settle(&original).await;
+    advance(&original).await;
     assert_eq!(get(&original, "/api/v1/system").await["wifi"]["mode"], "AP");
-    let (twin, _) = same_twin_of(&original).await;
+    let (copy, _) = checked_copy_of(&original).await;
     original.stop().await;
-    twin.stop().await;
+    copy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_device_keeps_to_itself_is_told() {
+async fn parts_that_cannot_be_read_are_noted() {
     let original = start(
         "clock: {speed: 60}\nmeter: {kind: ensor, start: {export: 7}}\n\
          device: {script: 'print(1)', sd_card: {files: {logs/a.csv: x}}}\n\
          faults: [{id: berry, at: {api: {route: /api/v1/berry}}, effect: {status: 500}}]",
     )
     .await;
-    settle(&original).await;
-    let (text, said) = captured(&original).await;
-    assert!(said.contains("left out: /api/v1/berry: answered with 500"), "{said}");
+    advance(&original).await;
+    let (text, stderr) = capture_text(&original).await;
+    assert!(stderr.contains("left out: /api/v1/berry: answered with 500"), "{stderr}");
     for note in [
         "# Left out: /api/v1/berry: answered with 500",
         "# The house exports: a device cannot tell its panels;",
@@ -404,21 +409,24 @@ async fn what_a_device_keeps_to_itself_is_told() {
     original.stop().await;
 }
 
-/// A scan takes seconds of the twin's own time.
+/// A scan takes seconds of virtual time, which never pass.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_twin_whose_clock_stands_is_captured_without_a_scan() {
+async fn a_house_on_a_manual_clock_is_captured_without_a_scan() {
     let original = start(
         "clock: {speed: manual}\ndevice: {wifi: {enable: true, name: home, password: home sweet \
          home}, networks: [{ssid: home, channel: 6, wps: true}, {ssid: other}]}",
     )
     .await;
-    settle(&original).await;
-    let (text, said) = captured(&original).await;
-    assert!(said.contains("left out: ") && said.contains("/api/v1/wifi/scan within 10s"), "{said}");
+    advance(&original).await;
+    let (text, stderr) = capture_text(&original).await;
+    assert!(
+        stderr.contains("left out: ") && stderr.contains("/api/v1/wifi/scan within 10s"),
+        "{stderr}"
+    );
     assert!(text.contains("# Left out: ") && text.contains("/api/v1/wifi/scan"), "{text}");
-    let twin = start(&text).await;
-    settle(&twin).await;
-    assert_same(&original, &twin).await;
+    let copy = start(&text).await;
+    advance(&copy).await;
+    assert_same(&original, &copy).await;
     original.stop().await;
-    twin.stop().await;
+    copy.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The binary, as a script meets it.
+//! The binary, as a script uses it.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ fn wwsim() -> Command {
 }
 
 #[tokio::test]
-async fn the_ready_file_of_a_house_before_does_not_pass_for_this_ones() {
+async fn a_start_that_fails_removes_an_old_ready_file() {
     let folder = std::env::temp_dir().join(format!("wwsim-cli-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (scenario, ready) = (folder.join("house.yaml"), folder.join("ready.json"));
@@ -33,7 +33,7 @@ async fn beyond_loopback_the_start_prints_the_token() {
     let mut lines = BufReader::new(house.stdout.take().unwrap()).lines();
     let (mut port, mut token) = (None::<u16>, None);
     while token.is_none() {
-        let line = within(lines.next_line()).await.unwrap().expect("the house says where it is");
+        let line = within(lines.next_line()).await.unwrap().expect("the start prints the token");
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["control", url] => port = url.rsplit(':').next().and_then(|port| port.parse().ok()),
@@ -52,14 +52,14 @@ async fn beyond_loopback_the_start_prints_the_token() {
     assert_eq!(status(&format!("Authorization: Bearer {token}\r\n")).await, 200);
 }
 
-/// What a trace prints.
+/// Returns the exit code and the output of a trace.
 async fn trace(arguments: &[&str]) -> (Option<i32>, String) {
     let output = within(wwsim().arg("trace").args(arguments).output()).await.unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
 #[tokio::test]
-async fn a_trace_prints_the_signal_in_both_forms_from_any_moment() {
+async fn a_trace_is_csv_or_json_from_any_start() {
     let (code, csv) = trace(&["clock-change-october", "--for", "25h", "--every", "15m"]).await;
     assert_eq!(code, Some(0));
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
@@ -82,7 +82,7 @@ async fn a_trace_prints_the_signal_in_both_forms_from_any_moment() {
 }
 
 #[tokio::test]
-async fn a_trace_that_cannot_be_says_why_by_its_exit_code() {
+async fn invalid_arguments_of_a_trace_end_with_2() {
     for (arguments, code) in [
         (&["no-such-house"][..], 2),
         (&["family-house", "--from", "2020-01-01T00:00:00Z"], 2),
@@ -90,5 +90,55 @@ async fn a_trace_that_cannot_be_says_why_by_its_exit_code() {
         (&["family-house", "--device", "000000000000"], 2),
     ] {
         assert_eq!(trace(arguments).await, (Some(code), String::new()), "{arguments:?}");
+    }
+}
+
+/// Runs a command and returns its exit code, standard output and standard error.
+async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = within(wwsim().args(arguments).stderr(Stdio::piped()).output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn exit_codes_tell_mistakes_from_unreadable_files() {
+    let folder = std::env::temp_dir().join(format!("wwsim-exit-codes-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (valid, invalid) = (file("valid.yaml", "seed: 1\n"), file("invalid.yaml", "sede: 1\n"));
+    let missing = folder.join("missing.yaml").to_str().unwrap().to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let control = taken.local_addr().unwrap().to_string();
+    for (arguments, code, error) in [
+        (&["check", &valid][..], 0, ""),
+        (&["check", &valid, &invalid], 1, ""),
+        (&["check", &invalid, &missing], 2, "wwsim: cannot read "),
+        (&["run", &invalid], 1, "unknown key `sede`"),
+        (&["run", &missing], 2, "wwsim: no scenario `"),
+        (&["run", "--any-port", "--control", &control], 1, "the control plane cannot listen on"),
+        (&["run", "clock-change-october", "--nonsense"], 2, "--nonsense"),
+        (&["trace", &invalid], 1, "unknown key `sede`"),
+        (&["capture", "https://127.0.0.1"], 1, "expected the URL of a device"),
+        (&["list"], 0, ""),
+        (&["schema"], 0, ""),
+        (&["--help"], 0, ""),
+    ] {
+        let (found, _, printed) = run(arguments).await;
+        assert_eq!(found, Some(code), "{arguments:?}: {printed}");
+        assert!(printed.contains(error), "{arguments:?}: {printed}");
+        assert_eq!(printed.is_empty(), error.is_empty(), "{arguments:?}: {printed}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn help_lists_the_exit_codes() {
+    for arguments in [&["--help"][..], &["run", "--help"], &["check", "--help"]] {
+        let (_, help, _) = run(arguments).await;
+        assert!(help.contains("Exit codes:\n  0  "), "{arguments:?}: {help}");
     }
 }

@@ -1,5 +1,5 @@
-//! The same file, seed and requests give the same bytes: decisions, statuses, registers. Two
-//! processes of the binary, so that nothing they could share makes them agree.
+//! The same file, seed and requests give the same bytes: decisions, statuses and registers. The test
+//! runs two processes, so that nothing that they share can make them agree.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -40,7 +40,7 @@ faults:
   - {id: broken, at: {target: bulb}, when: {nth: [3, 5]}, effect: {status: 503}}
 "#;
 
-/// A process with the house, and where it listens.
+/// A process of the binary with the addresses at which it listens.
 struct Process {
     child: Child,
     device: SocketAddr,
@@ -61,7 +61,7 @@ impl Process {
         let (mut device, mut control) = (None, None);
         while device.is_none() || control.is_none() {
             let line =
-                within(lines.next_line()).await.unwrap().expect("the house says where it is");
+                within(lines.next_line()).await.unwrap().expect("the process prints its addresses");
             let words: Vec<&str> = line.split_whitespace().collect();
             let address = words.last().and_then(|word| word.strip_prefix("http://")?.parse().ok());
             match words.first() {
@@ -73,37 +73,39 @@ impl Process {
         Self { child, device: device.unwrap(), control: control.unwrap() }
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Value) -> String {
+    async fn request(&self, method: &str, path: &str, body: Value) -> String {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http(self.control, method, &format!("/control/v1/{path}"), &body).await.body
     }
 }
 
-/// Everything a client can see of one replay: statuses, registers, journal.
+/// Returns everything that a client can observe of one replay: statuses, registers and journal.
 async fn replay(scenario: &Path) -> String {
     let process = Process::start(scenario).await;
-    let mut seen = String::new();
+    let mut observed = String::new();
     for n in 0..20 {
         let action = if n % 3 == 0 { "both" } else { "write" };
         let call =
             http(process.device, "POST", &format!("/api/v1/actions/call?id={action}"), "").await;
         let location = call.header("Location").unwrap_or_else(|| panic!("{call:?}")).to_owned();
-        process.ask("POST", "clock", json!({"advance": "10s"})).await;
-        seen += &http(process.device, "GET", &location, "").await.body;
-        seen += &process.ask("GET", "slaves/pump/units/1/holding/10?count=2", Value::Null).await;
-        seen += &process.ask("GET", "slaves/pump/units/1/holding/20", Value::Null).await;
-        seen += &process.ask("GET", "slaves/pump/units/1/holding/30?count=2", Value::Null).await;
-        seen.push('\n');
+        process.request("POST", "clock", json!({"advance": "10s"})).await;
+        observed += &http(process.device, "GET", &location, "").await.body;
+        observed +=
+            &process.request("GET", "slaves/pump/units/1/holding/10?count=2", Value::Null).await;
+        observed += &process.request("GET", "slaves/pump/units/1/holding/20", Value::Null).await;
+        observed +=
+            &process.request("GET", "slaves/pump/units/1/holding/30?count=2", Value::Null).await;
+        observed.push('\n');
     }
-    seen += &process.ask("GET", "faults", Value::Null).await;
-    seen += &process.ask("GET", "journal?limit=10000", Value::Null).await;
+    observed += &process.request("GET", "faults", Value::Null).await;
+    observed += &process.request("GET", "journal?limit=10000", Value::Null).await;
     let mut child = process.child;
     child.kill().await.unwrap();
-    seen
+    observed
 }
 
 #[tokio::test]
-async fn two_processes_write_the_same_bytes() {
+async fn two_processes_produce_the_same_bytes() {
     let scenario = std::env::temp_dir().join(format!("wwsim-same-{}.yaml", std::process::id()));
     std::fs::write(&scenario, HOUSE).unwrap();
     let first = replay(&scenario).await;

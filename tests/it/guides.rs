@@ -1,4 +1,4 @@
-//! What the guides show is what the house takes.
+//! The examples of the guides are valid.
 
 use serde_json::{Value, json};
 use wwsim::house::House;
@@ -10,7 +10,7 @@ const FAULTS: &str = include_str!("../../docs/faults.md");
 const FRONTEND: &str = include_str!("../../docs/frontend.md");
 const README: &str = include_str!("../../README.md");
 
-/// What the examples name.
+/// The devices, slaves and targets that the examples name.
 const HOUSE: &str = "
 device:
   actions:
@@ -21,14 +21,14 @@ slaves: {heat_pump: {hosts: [pump.local], units: {1: {holding: [{address: 10..20
 http_targets: {bulb: {hosts: [bulb.local]}}
 ";
 
-/// The code of a line, between its backquotes.
+/// Returns the code of a line, which stands between backquotes.
 fn code(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// The mistakes of a house with this rule.
+/// Returns the mistakes of a house with this rule, or `None` if it has none.
 fn mistakes(at: &str, effect: &str) -> Option<String> {
-    // In a table an effect with figures stands without its braces.
+    // The tables show an effect with figures without its braces.
     let figures = effect.contains(": ") && !effect.starts_with('{');
     let effect = if figures { format!("{{{effect}}}") } else { effect.to_owned() };
     let yaml = format!("{HOUSE}faults: [{{at: {at}, effect: {effect}}}]\n");
@@ -36,7 +36,7 @@ fn mistakes(at: &str, effect: &str) -> Option<String> {
 }
 
 #[test]
-fn every_place_and_effect_of_the_fault_guide_can_be_written_like_that() {
+fn every_place_and_effect_of_the_fault_guide_is_valid() {
     let (mut at, mut tried) = (None, 0);
     for line in FAULTS.lines() {
         if let Some(place) = line.strip_prefix("**`at: ") {
@@ -54,7 +54,7 @@ fn every_place_and_effect_of_the_fault_guide_can_be_written_like_that() {
 }
 
 #[test]
-fn the_examples_of_the_fault_guide_are_a_house() {
+fn the_example_of_the_fault_guide_is_valid() {
     let yaml = FAULTS.split("```yaml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     if let Err(mistakes) = scenario::load(&format!("{HOUSE}{yaml}"), "guide", None) {
         panic!("{mistakes}");
@@ -62,10 +62,10 @@ fn the_examples_of_the_fault_guide_are_a_house() {
 }
 
 #[tokio::test]
-async fn the_rules_of_the_other_guides_are_taken_by_the_built_in_house() {
+async fn the_default_house_accepts_the_rules_of_other_guides() {
     let mut scenario = scenario::builtin("default").unwrap().load().unwrap();
     scenario.any_port();
-    let twin = TestHouse { house: House::start(scenario).await.unwrap() };
+    let house = TestHouse { house: House::start(scenario).await.unwrap() };
     let rules = FRONTEND.lines().flat_map(code).chain(README.split('\''));
     let rules: Vec<Value> = rules
         .filter(|text| text.starts_with("{\"id\":"))
@@ -73,12 +73,12 @@ async fn the_rules_of_the_other_guides_are_taken_by_the_built_in_house() {
         .collect();
     assert!(rules.len() >= 5, "{rules:?}");
     for rule in rules {
-        twin.add_fault(rule).await;
+        house.add_fault(rule).await;
     }
     let parts = FRONTEND.lines().flat_map(code).filter_map(|text| text.strip_prefix("\"effect\":"));
     for (n, effect) in parts.enumerate() {
         let effect: Value = serde_json::from_str(effect).unwrap();
         let at = if effect == "disable" { "action" } else { "api" };
-        twin.add_fault(json!({"id": format!("part-{n}"), "at": at, "effect": effect})).await;
+        house.add_fault(json!({"id": format!("part-{n}"), "at": at, "effect": effect})).await;
     }
 }

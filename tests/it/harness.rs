@@ -1,4 +1,4 @@
-//! A house in a test, and the smallest HTTP client that shows every byte.
+//! A house in a test, and a minimal HTTP client that shows every byte.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use wwsim::house::House;
 use wwsim::journal::JournalEntry;
 use wwsim::scenario;
 
-/// Real time after which a test is stuck. Far above what anything takes, since the house is on a
-/// manual clock: only a mistake gets here.
+/// Real time after which a test is stuck. On a manual clock nothing takes nearly as long, so that only
+/// a bug reaches it.
 const STUCK: Duration = Duration::from_secs(20);
 
 /// A running house on free ports.
@@ -20,17 +20,17 @@ pub struct TestHouse {
     pub house: House,
 }
 
-/// A response, taken apart.
+/// A parsed response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Status line and headers, as they came.
+    /// The status line and headers, unchanged.
     pub head: String,
     pub body: String,
 }
 
 impl Answer {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(": ")?;
@@ -38,14 +38,15 @@ impl Answer {
         })
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 impl TestHouse {
-    /// Starts a scenario, every listener on a free port, its clock manual where it says nothing.
+    /// Starts a scenario with every listener on a free port, and a manual clock unless the scenario
+    /// sets one.
     pub async fn start(yaml: &str) -> Self {
         let yaml = if yaml.contains("clock:") {
             yaml.to_owned()
@@ -60,30 +61,32 @@ impl TestHouse {
         Self { house: House::start(scenario).await.unwrap() }
     }
 
-    /// The address of the first device's API.
+    /// Returns the address of the first device's API.
     pub fn device(&self) -> SocketAddr {
         address(&self.house.addresses().devices[0].http)
     }
 
-    /// The address of the control plane.
+    /// Returns the address of the control plane.
     pub fn control(&self) -> SocketAddr {
         address(&self.house.addresses().control)
     }
 
-    /// The address of a slave.
+    /// Returns the address of a slave.
     pub fn slave(&self, name: &str) -> SocketAddr {
         self.house.addresses().slaves[name]
     }
 
-    /// The address of a target.
+    /// Returns the address of a target.
     pub fn target(&self, name: &str) -> SocketAddr {
         address(&self.house.addresses().http_targets[name])
     }
 
+    /// Sends a GET request to the first device.
     pub async fn get(&self, path: &str) -> Answer {
         http(self.device(), "GET", path, "").await
     }
 
+    /// Sends a POST request to the first device.
     pub async fn post(&self, path: &str, body: &str) -> Answer {
         http(self.device(), "POST", path, body).await
     }
@@ -93,7 +96,7 @@ impl TestHouse {
         self.post(&format!("/api/v1/actions/call?id={action}"), "").await
     }
 
-    /// Calls an action that is admitted, and returns its status ids.
+    /// Calls an action, which must be admitted, and returns its status ids.
     pub async fn ids(&self, action: &str) -> String {
         let answer = self.call(action).await;
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
@@ -101,12 +104,12 @@ impl TestHouse {
         location.strip_prefix("/api/v1/actions/status?id=").unwrap().to_owned()
     }
 
-    /// The entries of status ids.
+    /// Returns the entries of status ids.
     pub async fn status(&self, ids: &str) -> Value {
         self.get(&format!("/api/v1/actions/status?id={ids}")).await.json()
     }
 
-    /// Calls an action and returns the final codes of its requests. Time stands still meanwhile.
+    /// Calls an action and returns the final codes of its requests. The clock stands still meanwhile.
     pub async fn codes(&self, action: &str) -> Vec<i64> {
         let ids = self.ids(action).await;
         self.settle().await;
@@ -120,7 +123,7 @@ impl TestHouse {
         self.final_codes(&ids).await
     }
 
-    /// The codes of requests that have ended.
+    /// Returns the codes of requests that have ended.
     pub async fn final_codes(&self, ids: &str) -> Vec<i64> {
         let status = self.status(ids).await;
         let entries = status.as_array().unwrap();
@@ -128,17 +131,17 @@ impl TestHouse {
         entries.iter().map(|entry| entry["code"].as_i64().unwrap()).collect()
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until the house is quiescent.
     pub async fn settle(&self) {
         self.house.clock().advance(Duration::ZERO).await.unwrap();
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub async fn advance(&self, duration: Duration) {
         self.house.clock().advance(duration).await.unwrap();
     }
 
-    /// Has the first device ask for a password, as its settings would.
+    /// Protects the first device with a password, as a client would by its settings.
     pub fn protect(&self, password: &str) {
         let device = self.house.devices().next().unwrap();
         let protected = device.configure(|config| {
@@ -149,14 +152,14 @@ impl TestHouse {
         protected.unwrap();
     }
 
-    /// Asks the control plane.
+    /// Sends a GET request to the control plane and returns the JSON of its reply.
     pub async fn control_get(&self, path: &str) -> Value {
         let answer = http(self.control(), "GET", &format!("/control/v1/{path}"), "").await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.json()
     }
 
-    /// Tells the control plane.
+    /// Sends a request to the control plane.
     pub async fn control_send(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http(self.control(), method, &format!("/control/v1/{path}"), &body).await
@@ -168,7 +171,7 @@ impl TestHouse {
         assert!(answer.status < 300, "{}: {}", answer.status, answer.body);
     }
 
-    /// How often a rule was evaluated and fired.
+    /// Returns the number of times that a rule was evaluated and fired.
     pub async fn counts(&self, rule: &str) -> (u64, u64) {
         let rule = self.control_get(&format!("faults/{rule}")).await;
         (rule["evaluated"].as_u64().unwrap(), rule["fired"].as_u64().unwrap())
@@ -181,14 +184,14 @@ impl TestHouse {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// The journal.
+    /// Returns the entries of the journal.
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.house.journal().entries_after(0, usize::MAX, |_| true)
     }
 }
 
-/// A port that nobody else gets while this is held: bound, so that the system gives it to nobody, and
-/// not listening, so that a house can take it.
+/// A port that no other process gets while this lives: the socket is bound, so that the system does not
+/// give the port away, and does not listen, so that a house can.
 pub struct FreePort(TcpSocket);
 
 impl FreePort {
@@ -207,13 +210,13 @@ impl FreePort {
         self.address().port()
     }
 
-    /// Listens itself, where nobody does any more.
+    /// Listens on the port, on which no other socket may listen.
     pub fn listen(self) -> TcpListener {
-        self.0.listen(1).expect("somebody still listens")
+        self.0.listen(1).expect("another socket still listens")
     }
 }
 
-/// Sends one request on a connection of its own and reads the answer to its end.
+/// Sends one request on a connection of its own and reads the response to its end.
 pub async fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let length = body.len();
     let request = format!(
@@ -222,7 +225,7 @@ pub async fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Answe
     parse(&String::from_utf8_lossy(&exchange(to, request.as_bytes()).await))
 }
 
-/// Sends bytes and reads all there is until the other side closes.
+/// Sends bytes and reads until the other end closes the connection.
 pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(bytes).await.unwrap();
@@ -231,7 +234,7 @@ pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     received
 }
 
-/// Takes a response apart.
+/// Parses a response.
 pub fn parse(text: &str) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -242,7 +245,7 @@ pub fn parse(text: &str) -> Answer {
     }
 }
 
-/// Fails a test that is stuck, in place of hanging it.
+/// Awaits a future, and fails the test if it is stuck.
 pub async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(STUCK, future).await.expect("stuck")
 }
@@ -252,7 +255,7 @@ fn address(url: &str) -> SocketAddr {
     authority.trim_end_matches('/').parse().unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
-/// Bytes as upper-case hexadecimal digits.
+/// Formats bytes as upper-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02X}").unwrap();

@@ -130,6 +130,18 @@ async fn a_call_during_a_reset_is_answered_after_it() {
     assert_eq!(test.control_get("state").await["epoch"], 1);
 }
 
+/// During a reset no slave listens, so that none can follow a rule.
+#[tokio::test]
+async fn a_rule_that_no_listener_follows_is_not_effective() {
+    let twin = TestHouse::start(HOUSE).await;
+    let mut slave = TcpStream::connect(twin.slave("pump")).await.unwrap();
+    let (_motion, _reset) = stuck_reset(&twin).await;
+    let _ = within(slave.read_to_end(&mut Vec::new())).await;
+    let rule = json!({"at": {"slave": "pump"}, "effect": "refuse"});
+    let answer = twin.control_send("POST", "faults", &rule).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (500, &json!("not_effective")));
+}
+
 #[tokio::test]
 async fn a_reset_completes_even_if_its_client_has_left() {
     let test = TestHouse::start(HOUSE).await;

@@ -1,11 +1,13 @@
-//! What the house does, seen from outside: over real sockets, one module a feature.
+//! Tests of a house from outside, over real sockets: one module for each feature.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod action_client;
 mod admission;
 mod berry;
 mod builtin;
+mod cached_replies;
 #[cfg(feature = "cli")]
 mod capture;
 mod cli;
@@ -13,6 +15,7 @@ mod control_api;
 mod cors;
 mod determinism;
 mod device_docs;
+mod device_harness;
 mod device_modbus;
 mod device_rulings;
 mod device_tables;
@@ -20,7 +23,8 @@ mod frozen;
 mod guides;
 mod harness;
 mod house;
-mod cached_replies;
+mod largest;
+mod live;
 mod load;
 #[cfg(feature = "mdns")]
 mod mdns;
@@ -33,27 +37,23 @@ mod mqtt_broker;
 mod mqtt_settings;
 mod network;
 mod openapi;
-mod largest;
-mod live;
-mod action_client;
-mod peers_harness;
 mod peer_slaves;
 mod peer_targets;
+mod peers_harness;
 mod power;
 #[cfg(feature = "cli")]
 mod recorded;
 mod report;
 mod result_codes;
 mod scenario;
-mod settings;
 mod sd_card;
+mod settings;
 mod settings_properties;
 mod slaves;
 mod speeds;
 mod state;
 mod surface_faults;
 mod surface_http;
-mod device_harness;
-mod variables;
 mod system;
 mod unread;
+mod variables;

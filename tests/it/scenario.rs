@@ -1,5 +1,5 @@
-//! Scenario files: what is right loads, what is wrong is reported, all of it at once and in the right
-//! place. `UPDATE_EXPECTED=1 cargo test scenario` writes the expected reports and the schema anew.
+//! Scenario files: valid ones load, and all mistakes of invalid ones are reported at once with their
+//! spans. `UPDATE_EXPECTED=1 cargo test scenario` updates the expected reports and the schema.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wwsim::problem::Problem;
-use wwsim::scenario::{self, Scenario, raw};
+use wwsim::scenario::{self, LoadError, Scenario, raw};
 
 #[path = "../../fuzz/properties/scenario.rs"]
 mod property;
 
-/// The files of a folder with this extension, by name.
+/// Returns the files of a folder with this extension, sorted by name.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> =
@@ -25,23 +25,23 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Compares with a file that is kept, or writes it.
-fn as_kept(actual: &str, kept: &Path) {
+/// Compares with the expected text in a file, or updates the file.
+fn assert_expected(actual: &str, path: &Path) {
     if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        fs::write(kept, actual).unwrap();
+        fs::write(path, actual).unwrap();
     }
-    let expected = fs::read_to_string(kept).unwrap_or_default();
-    assert_eq!(actual, expected, "{} (UPDATE_EXPECTED=1 writes it anew)", kept.display());
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(actual, expected, "{} (UPDATE_EXPECTED=1 updates it)", path.display());
 }
 
-/// A file as an editor's validator sees it, read by a parser that is not ours.
+/// Reads a file as the validator of an editor does, with an independent parser.
 fn as_json(file: &Path) -> Value {
-    json_of(serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap())
+    to_json(serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap())
 }
 
-fn json_of(value: serde_yaml::Value) -> Value {
+fn to_json(value: serde_yaml::Value) -> Value {
     match value {
-        serde_yaml::Value::Sequence(items) => items.into_iter().map(json_of).collect(),
+        serde_yaml::Value::Sequence(items) => items.into_iter().map(to_json).collect(),
         serde_yaml::Value::Mapping(members) => members
             .into_iter()
             .map(|(key, value)| {
@@ -49,7 +49,7 @@ fn json_of(value: serde_yaml::Value) -> Value {
                     serde_yaml::Value::String(key) => key,
                     other => serde_yaml::to_string(&other).unwrap().trim().to_owned(),
                 };
-                (key, json_of(value))
+                (key, to_json(value))
             })
             .collect(),
         scalar => serde_json::to_value(scalar).unwrap(),
@@ -60,30 +60,29 @@ fn validator() -> jsonschema::Validator {
     jsonschema::validator_for(&serde_json::from_str(&scenario::json_schema()).unwrap()).unwrap()
 }
 
-fn loaded(text: &str) -> Scenario {
-    scenario::load(text, "test.yaml", None).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+fn load(text: &str) -> Scenario {
+    scenario::load(text, "test.yaml", None).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// So many lines.
+/// Joins this number of lines.
 fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
     (0..count).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The mistakes of a text, one line each.
+/// Returns the mistakes of a text, one on each line.
 fn mistakes(text: &str) -> String {
     scenario::load(text, "test.yaml", None).unwrap_err().to_string()
 }
 
 #[test]
-fn good_files_load_and_are_valid_by_the_schema() {
+fn good_files_load_and_match_the_schema() {
     let schema = validator();
     let mut all = files("fixtures/scenarios/good", "yaml");
     all.extend(files("scenarios", "yaml"));
     for file in all {
-        let scenario = scenario::load_file(&file).unwrap();
-        scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        scenario::load_file(&file).unwrap_or_else(|error| panic!("{error}"));
         let json = as_json(&file);
-        // An empty file is null, which the schema of a mapping cannot say.
+        // An empty file is null, which the schema of a mapping cannot express.
         if !json.is_null() {
             let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
@@ -92,7 +91,7 @@ fn good_files_load_and_are_valid_by_the_schema() {
 }
 
 #[test]
-fn every_mistake_of_a_bad_file_is_reported_in_its_place() {
+fn every_mistake_of_a_bad_file_is_reported_at_its_span() {
     for kind in ["syntax", "structure", "meaning"] {
         for file in files(&format!("fixtures/scenarios/bad/{kind}"), "yaml") {
             let name = file.file_name().unwrap().to_string_lossy();
@@ -101,23 +100,22 @@ fn every_mistake_of_a_bad_file_is_reported_in_its_place() {
                 Ok(_) => panic!("{} is accepted", file.display()),
                 Err(mistakes) => format!("{mistakes}\n"),
             };
-            // Where a file is not found, the system's words and the place's folder differ.
+            // The message on a missing file contains the folder of the repository.
             let report = report.replace(&*file.parent().unwrap().to_string_lossy(), ".");
-            as_kept(&report, &file.with_extension("txt"));
+            assert_expected(&report, &file.with_extension("txt"));
         }
     }
 }
 
 #[test]
-fn the_schema_refuses_what_is_badly_formed_and_only_that() {
+fn the_schema_refuses_structural_mistakes_only() {
     let schema = validator();
     for file in files("fixtures/scenarios/bad/structure", "yaml") {
         assert!(!schema.is_valid(&as_json(&file)), "{} is valid", file.display());
     }
     for file in files("fixtures/scenarios/bad/meaning", "yaml") {
         let json = as_json(&file);
-        // What is in the device's own shapes has its own rules; the schema knows some of them for
-        // editors.
+        // The device's own JSON has its own rules, of which the schema contains some for editors.
         let name = file.file_stem().unwrap().to_string_lossy();
         if !["actions", "modbus_map", "site"].contains(&&*name) {
             let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
@@ -127,7 +125,7 @@ fn the_schema_refuses_what_is_badly_formed_and_only_that() {
 }
 
 #[test]
-fn each_badly_formed_rule_is_refused_by_the_schema_too() {
+fn the_schema_refuses_each_malformed_rule() {
     let schema = validator();
     let rules = as_json(Path::new("fixtures/scenarios/bad/structure/faults.yaml"));
     for rule in rules["faults"].as_array().unwrap() {
@@ -138,15 +136,15 @@ fn each_badly_formed_rule_is_refused_by_the_schema_too() {
 
 #[test]
 fn the_committed_schema_is_fresh() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/scenario.schema.json");
-    as_kept(&scenario::json_schema(), &kept);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/scenario.schema.json");
+    assert_expected(&scenario::json_schema(), &committed);
 }
 
 // Ruling: FIRMWARE-9.
 #[test]
 fn an_empty_file_is_a_healthy_device() {
     for text in ["", "# nothing\n", "{}", "device:\n", "\u{feff}"] {
-        let mut house = loaded(text);
+        let mut house = load(text);
         assert_eq!(&*house.source, text);
         house.source = "".into();
         assert_eq!(house, Scenario::default(), "{text:?}");
@@ -158,20 +156,20 @@ fn an_empty_file_is_a_healthy_device() {
 }
 
 #[test]
-fn devices_without_id_or_port_count_up_past_those_that_have_one() {
-    let house = loaded("devices: [{id: A842E39F8125}, {}, {}]");
+fn default_ids_and_ports_count_up_past_those_in_use() {
+    let house = load("devices: [{id: A842E39F8125}, {}, {}]");
     let ids: Vec<_> = house.devices.iter().map(|device| device.identity.id.as_str()).collect();
     assert_eq!(ids, ["A842E39F8125", "A842E39F8124", "A842E39F8126"]);
     let ports: Vec<_> = house.devices.iter().map(|device| device.http.port()).collect();
     assert_eq!(ports, [8080, 8081, 8082]);
     let many = "{http: '127.0.0.1:0'}, ".repeat(1000);
-    assert_eq!(loaded(&format!("devices: [{many}]")).devices.len(), 1000);
+    assert_eq!(load(&format!("devices: [{many}]")).devices.len(), 1000);
     assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("a house takes 1000"));
 }
 
 #[test]
-fn listeners_can_be_moved_from_the_command_line() {
-    let mut house = loaded("devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:1503'}}");
+fn the_command_line_overrides_listeners() {
+    let mut house = load("devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:1503'}}");
     house.listen_http("127.0.0.1:9000".parse().unwrap()).unwrap();
     assert_eq!(house.devices[1].http.port(), 9001);
     assert!(house.listen_http("127.0.0.1:65535".parse().unwrap()).is_err());
@@ -182,29 +180,30 @@ fn listeners_can_be_moved_from_the_command_line() {
 }
 
 #[test]
-fn rules_over_one_meter_come_round_only_so_often() {
+fn the_windows_of_the_rules_of_a_meter_are_bounded() {
     let house = |rules: usize| {
         let rule = "  - {at: meter, when: {for: 10s, every: 1m}, effect: no_data}\n";
         format!("faults:\n{}", rule.repeat(rules))
     };
     scenario::load(&house(41), "house.yaml", None).unwrap();
     let report = scenario::load(&house(50), "house.yaml", None).unwrap_err();
-    let told: Vec<_> = report.to_json().collect();
-    assert_eq!((told.len(), &told[0]["path"]), (1, &json!("faults[41].when.every")), "{told:?}");
-    let message = told[0]["message"].as_str().unwrap();
+    let objects: Vec<_> = report.to_json().collect();
+    let expected = (1, &json!("faults[41].when.every"));
+    assert_eq!((objects.len(), &objects[0]["path"]), expected, "{objects:?}");
+    let message = objects[0]["message"].as_str().unwrap();
     assert!(message.ends_with("begin 60480 times a day; at most 60000 are taken"), "{message}");
 }
 
 #[test]
-fn mistakes_are_capped_and_the_rest_is_counted() {
+fn mistakes_are_bounded_and_the_rest_is_counted() {
     let text = lines(150, |n| format!("key{n}: 1"));
     let report = scenario::load(&text, "test.yaml", None).unwrap_err();
-    assert_eq!((report.mistakes().len(), report.more()), (100, 50));
+    assert_eq!((report.mistakes().len(), report.omitted()), (100, 50));
     assert!(report.to_string().ends_with("and 50 more"));
 }
 
 #[test]
-fn reports_come_as_json_and_as_github_annotations() {
+fn reports_are_formatted_as_json_and_github_annotations() {
     let text = "sede: 7\nfaults:\n  - {at: {slave: a}, effect: silence}\n";
     let report = scenario::load(text, "a,b.yaml", None).unwrap_err();
     let objects: Vec<_> = report.to_json().collect();
@@ -225,11 +224,11 @@ fn reports_come_as_json_and_as_github_annotations() {
 
 #[cfg(feature = "cli")]
 #[test]
-fn people_see_the_lines_of_the_file() {
+fn reports_for_people_show_the_lines_of_the_file() {
     let text = "clock:\n  start: 2026-01-15T18:00:00Z\n  sped: 60\nseed: 1\nseed: 2\n";
-    let drawn = scenario::load(text, "house.yaml", None).unwrap_err().human(false);
+    let rendered = scenario::load(text, "house.yaml", None).unwrap_err().human(false);
     assert_eq!(
-        drawn,
+        rendered,
         "\
 error: unknown key `sped`
  --> house.yaml:3:3
@@ -258,8 +257,8 @@ house.yaml: 2 mistakes
     );
 }
 
-/// Real time after which a file has done what it should not be able to: that takes for ever, and
-/// nothing else comes near it on any machine.
+/// Real time after which a file has kept the loader busy for ever: no valid load takes nearly as long on
+/// any machine.
 const FOR_EVER: Duration = Duration::from_mins(5);
 
 #[test]
@@ -290,29 +289,30 @@ fn hostile_files_end_in_an_error() {
             let report = scenario::load(&text, "test.yaml", None).map(|_| ()).unwrap_err();
             done.send(report.to_string())
         });
-        let shown =
+        let report =
             report.recv_timeout(FOR_EVER).unwrap_or_else(|error| panic!("{start}… {error}"));
-        assert!(shown.len() < 200_000, "{} bytes of report", shown.len());
+        assert!(report.len() < 200_000, "{} bytes of report", report.len());
     }
 }
 
 #[test]
-fn what_is_no_text_is_refused_with_its_place() {
+fn a_file_that_is_not_utf_8_is_refused_at_its_span() {
     let file = std::env::temp_dir().join(format!("wwsim-latin1-{}.yaml", std::process::id()));
     fs::write(&file, b"seed: 1\nname: W\xe4rme\n").unwrap();
-    let report = scenario::load_file(&file).unwrap().unwrap_err();
+    let error = scenario::load_file(&file).unwrap_err();
     fs::remove_file(&file).unwrap();
-    let place = report.mistakes()[0].place;
-    assert_eq!((place.line, place.column), (2, 8));
+    let LoadError::Invalid(report) = error else { panic!("{error}") };
+    let span = report.mistakes()[0].span;
+    assert_eq!((span.line, span.column), (2, 8));
 }
 
 #[test]
-fn rules_from_the_control_plane_are_checked_as_those_of_a_file() {
-    let house = loaded("slaves: {pump: {units: {1: {holding: [{address: 10}]}}}}");
+fn a_rule_in_json_is_checked_as_in_a_file() {
+    let house = load("slaves: {pump: {units: {1: {holding: [{address: 10}]}}}}");
     let rule = |value: &Value| scenario::rule_from_json(value, &house, "fault-9");
-    let right =
+    let valid =
         rule(&json!({"at": {"slave": "pump", "unit": 1}, "effect": {"result": -9}})).unwrap();
-    assert_eq!(&*right.id, "fault-9");
+    assert_eq!(&*valid.id, "fault-9");
     assert_eq!(
         rule(&json!({"at": {"slave": "pmp"}, "effect": "silense", "when": {"probability": 2}}))
             .unwrap_err()
@@ -327,25 +327,25 @@ fn rules_from_the_control_plane_are_checked_as_those_of_a_file() {
             .len(),
         2
     );
-    for nonsense in [json!(null), json!(5), json!([]), json!({}), json!("queue")] {
-        assert!(rule(&nonsense).is_err(), "{nonsense}");
+    for invalid in [json!(null), json!(5), json!([]), json!({}), json!("queue")] {
+        assert!(rule(&invalid).is_err(), "{invalid}");
     }
 }
 
 #[test]
-fn rules_are_shown_in_a_form_that_reads_the_same_again() {
+fn a_rule_survives_a_round_trip_through_json() {
     let text = fs::read_to_string("fixtures/scenarios/good/every_key.yaml").unwrap();
     let base = Path::new("fixtures/scenarios/good");
     let house = scenario::load(&text, "every_key.yaml", Some(base)).unwrap();
     for rule in &house.faults {
-        let shown = scenario::rule_to_json(rule);
-        let again = scenario::rule_from_json(&shown, &house, "other")
-            .unwrap_or_else(|m| panic!("{shown}: {m:?}"));
-        assert_eq!(again, *rule, "{shown}");
+        let written = scenario::rule_to_json(rule);
+        let parsed = scenario::rule_from_json(&written, &house, "other")
+            .unwrap_or_else(|problems| panic!("{written}: {problems:?}"));
+        assert_eq!(parsed, *rule, "{written}");
     }
-    let shown = scenario::rule_to_json(&house.faults[18]);
+    let written = scenario::rule_to_json(&house.faults[18]);
     assert_eq!(
-        shown,
+        written,
         json!({
             "id": "fault-19",
             "at": {"slave": "pump", "unit": 1, "function": 16, "address": "10..11", "value": 16812, "action": "both"},
@@ -356,7 +356,7 @@ fn rules_are_shown_in_a_form_that_reads_the_same_again() {
 }
 
 #[test]
-fn built_in_houses_say_what_they_are_for() {
+fn built_in_houses_have_a_purpose_and_a_command_to_try() {
     for builtin in scenario::builtins() {
         builtin.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let mut lines = builtin.text.lines();
@@ -384,16 +384,16 @@ fn any_bytes_load_or_are_refused() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Raw scenarios, written and read again
+// Round trips of raw scenarios through YAML
 // ---------------------------------------------------------------------------------------------
 
-fn lapse() -> impl Strategy<Value = raw::DurationText> {
+fn duration() -> impl Strategy<Value = raw::DurationText> {
     (0_u64..10_000_000_000_000).prop_map(|nanos| raw::DurationText(Duration::from_nanos(nanos)))
 }
 
 fn text() -> impl Strategy<Value = raw::PlainText> {
     prop_oneof![
-        // The writer breaks lines at two characters that are no line breaks since YAML 1.2.
+        // The YAML writer breaks lines at two characters that are not line breaks since YAML 1.2.
         "[\\PC&&[^\u{2028}\u{2029}]]{0,12}",
         Just("true".to_owned()),
         Just("1e3".to_owned()),
@@ -427,7 +427,7 @@ fn listen() -> impl Strategy<Value = raw::Listen> {
 fn register_value() -> impl Strategy<Value = raw::RegisterValue> {
     prop_oneof![
         any::<i64>().prop_map(raw::RegisterValue::Integer),
-        // A whole float is written as an integer would be, by JSON at least.
+        // JSON writes a whole float like an integer.
         (-1e6_f64..1e6)
             .prop_filter("whole", |n| n.fract() != 0.0)
             .prop_map(raw::RegisterValue::Number),
@@ -441,11 +441,11 @@ prop_compose! {
         count in any::<Option<u16>>(),
         name in proptest::option::of(text()),
         value in proptest::option::of(register_value()),
-        sine in proptest::option::of((number(), number(), lapse())),
+        sine in proptest::option::of((number(), number(), duration())),
         kind in proptest::sample::select(vec![None, Some(raw::ValueType::Hex), Some(raw::ValueType::Double)]),
         read_only in any::<Option<bool>>(),
         min in proptest::option::of(number()),
-        reaction in proptest::option::of((lapse(), any::<u16>(), register_value())),
+        reaction in proptest::option::of((duration(), any::<u16>(), register_value())),
     ) -> raw::Register {
         raw::Register {
             address, count, name, value, read_only, min,
@@ -475,7 +475,7 @@ prop_compose! {
 prop_compose! {
     fn slave()(
         listen in proptest::option::of(listen()),
-        latency in proptest::option::of(lapse()),
+        latency in proptest::option::of(duration()),
         unknown in proptest::sample::select(vec![
             None,
             Some(raw::UnknownUnit::Silence),
@@ -499,38 +499,29 @@ prop_compose! {
     }
 }
 
-fn delay() -> impl Strategy<Value = raw::DelayOf> {
+fn delay() -> impl Strategy<Value = serde_json::Value> {
     prop_oneof![
-        lapse().prop_map(raw::Choice::Word),
-        [lapse(), lapse()].prop_map(|ends| raw::Choice::Map(raw::Distribution::Uniform(ends))),
-        (lapse(), lapse()).prop_map(|(median, p95)| {
-            raw::Choice::Map(raw::Distribution::Lognormal(raw::Lognormal { median, p95 }))
-        }),
+        duration().prop_map(|fixed| json!(fixed)),
+        [duration(), duration()].prop_map(|ends| json!({ "uniform": ends })),
+        (duration(), duration())
+            .prop_map(|(median, p95)| json!({ "lognormal": { "median": median, "p95": p95 } })),
     ]
 }
 
 fn effect() -> impl Strategy<Value = raw::Effect> {
-    use raw::{Choice, EffectOf, EffectWord};
+    use raw::{Choice, EffectFigures, EffectWord};
+    let word = |word: &str| Choice::Word(EffectWord::named(word).unwrap());
+    let figures = |word: &str, figures| Choice::Map(EffectFigures::new(word, figures).unwrap());
     prop_oneof![
-        proptest::sample::select(vec![
-            EffectWord::Hold,
-            EffectWord::OffByOne,
-            EffectWord::MalformedJson
-        ])
-        .prop_map(Choice::Word),
-        delay().prop_map(|delay| Choice::Map(EffectOf::Delay(delay))),
-        any::<i32>().prop_map(|code| Choice::Map(EffectOf::Result(code))),
-        lapse().prop_map(|lasts| Choice::Map(EffectOf::Hold(lasts))),
-        Just(Choice::Map(EffectOf::Close(raw::Moment::Middle))),
-        (200_u16..600, any::<u32>()).prop_map(|(code, after)| {
-            let code = raw::StatusCode(code);
-            Choice::Map(EffectOf::Status(Choice::Map(raw::StatusOf {
-                code,
-                retry_after: Some(raw::Seconds(after)),
-            })))
+        proptest::sample::select(vec!["hold", "off_by_one", "malformed_json"]).prop_map(word),
+        delay().prop_map(move |delay| figures("delay", delay)),
+        any::<i32>().prop_map(move |code| figures("result", json!(code))),
+        duration().prop_map(move |lasts| figures("hold", json!(lasts))),
+        Just(figures("close", json!("middle"))),
+        (200_u16..600, any::<u32>()).prop_map(move |(code, after)| {
+            figures("status", json!({ "code": code, "retry_after": after }))
         }),
-        (200_u16..600)
-            .prop_map(|code| Choice::Map(EffectOf::Status(Choice::Word(raw::StatusCode(code))))),
+        (200_u16..600).prop_map(move |code| figures("status", json!(code))),
     ]
 }
 
@@ -563,7 +554,7 @@ prop_compose! {
         name in proptest::option::of(text()),
         seed in any::<Option<u64>>(),
         device in proptest::option::of((listen(), proptest::option::of(text()))),
-        slaves in proptest::collection::btree_map(name_of_peer(), slave(), 0..3),
+        slaves in proptest::collection::btree_map(name(), slave(), 0..3),
         body in text(),
         header in text(),
         faults in proptest::collection::vec(rule(), 0..4),
@@ -609,21 +600,18 @@ prop_compose! {
     }
 }
 
-fn name_of_peer() -> impl Strategy<Value = raw::NameText> {
-    name()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_raw_scenario_written_as_yaml_reads_the_same(house in house()) {
+    fn a_raw_scenario_survives_a_round_trip_through_yaml(house in house()) {
         let mut yaml = Vec::new();
         let mut serializer = serde_yaml::Serializer::new(&mut yaml);
         serde_yaml::with::singleton_map_recursive::serialize(&house, &mut serializer).unwrap();
         let yaml = String::from_utf8(yaml).unwrap();
-        let again = scenario::read_raw(&yaml).map_err(|m| TestCaseError::fail(format!("{m}\n{yaml}")))?;
-        prop_assert_eq!(again, house, "{}", yaml);
+        let parsed = scenario::read_raw(&yaml)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{yaml}")))?;
+        prop_assert_eq!(parsed, house, "{}", yaml);
     }
 
     #[test]

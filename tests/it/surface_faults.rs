@@ -1,4 +1,4 @@
-//! Faults at the place `api`, seen from the socket.
+//! Faults at the place `api`, observed at the socket.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,83 +11,84 @@ use crate::device_harness::{Client, Setup, TestDevice, body, eventually, header,
 const CALL: &str = "/api/v1/actions/call?id=1";
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn call(bench: &TestDevice) -> Client {
-    let mut client = bench.connect().await;
+async fn call(fixture: &TestDevice) -> Client {
+    let mut client = fixture.connect().await;
     client.send(&request("POST", CALL, "")).await;
     client
 }
 
 #[tokio::test]
-async fn a_status_of_its_own_replaces_the_call() {
-    let bench = TestDevice::with_fault(ApiEffect::Status { code: 429, retry_after: Some(5) }).await;
+async fn a_status_replaces_the_call() {
+    let fixture =
+        TestDevice::with_fault(ApiEffect::Status { code: 429, retry_after: Some(5) }).await;
     assert_eq!(
-        bench.post(CALL, "").await,
+        fixture.post(CALL, "").await,
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n\
          Content-Length: 59\r\nRetry-After: 5\r\nX-Content-Type-Options: nosniff\r\n\
          Cache-Control: no-store, no-cache\r\n\r\n\
          {\"error\":\"too_many_requests\",\"message\":\"too many requests\"}"
     );
-    assert_eq!(bench.device.in_progress(), 0);
+    assert_eq!(fixture.device.in_progress(), 0);
 }
 
 // Ruling: FAULT-1.
 #[tokio::test]
-async fn a_delay_holds_back_the_answer_not_the_call() {
-    let bench = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
-    let mut client = call(&bench).await;
-    bench.evaluated(1).await;
-    assert_eq!(bench.device.in_progress(), 1);
-    bench.clock.advance(Duration::from_millis(999)).await.unwrap();
+async fn a_delay_delays_the_answer_and_not_the_call() {
+    let fixture = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
+    let mut client = call(&fixture).await;
+    fixture.evaluated(1).await;
+    assert_eq!(fixture.device.in_progress(), 1);
+    fixture.clock.advance(Duration::from_millis(999)).await.unwrap();
     assert_eq!(client.arrived(), "");
-    bench.clock.advance(Duration::from_millis(1)).await.unwrap();
+    fixture.clock.advance(Duration::from_millis(1)).await.unwrap();
     assert_eq!(status(&client.response().await), 202);
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset() {
-    let bench = TestDevice::with_fault(ApiEffect::Reset).await;
-    let mut client = call(&bench).await;
+async fn a_reset_resets_the_connection_and_prevents_the_call() {
+    let fixture = TestDevice::with_fault(ApiEffect::Reset).await;
+    let mut client = call(&fixture).await;
     assert_eq!(client.rest().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(bench.device.in_progress(), 0);
+    assert_eq!(fixture.device.in_progress(), 0);
 }
 
 #[tokio::test]
 async fn a_hang_lasts_until_the_client_leaves() {
-    let bench = TestDevice::with_fault(ApiEffect::Hang).await;
-    let mut client = bench.connect().await;
+    let fixture = TestDevice::with_fault(ApiEffect::Hang).await;
+    let mut client = fixture.connect().await;
     client.send(&request("POST", "/api/v1/actions", &"x".repeat(100_000))).await;
-    bench.evaluated(1).await;
-    bench.clock.advance(Duration::from_hours(1)).await.unwrap();
+    fixture.evaluated(1).await;
+    fixture.clock.advance(Duration::from_hours(1)).await.unwrap();
     assert_eq!(client.arrived(), "");
-    assert_eq!(bench.server.connections(), 1);
+    assert_eq!(fixture.server.connections(), 1);
     drop(client);
-    eventually(|| bench.server.connections() == 0).await;
+    eventually(|| fixture.server.connections() == 0).await;
 }
 
 #[tokio::test]
-async fn a_cut_lets_so_many_bytes_out_and_ends_the_connection() {
+async fn a_cut_ends_the_connection_after_so_many_bytes() {
     for after in [0, 1, 12, 40] {
-        let bench = TestDevice::with_fault(ApiEffect::Cut { after }).await;
-        let received = call(&bench).await.rest().await.unwrap();
+        let fixture = TestDevice::with_fault(ApiEffect::Cut { after }).await;
+        let received = call(&fixture).await.rest().await.unwrap();
         let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nLocation: /api";
         assert_eq!(received, whole[..after]);
-        assert_eq!(bench.device.in_progress(), 1, "the call was carried out");
+        assert_eq!(fixture.device.in_progress(), 1, "the call was carried out");
     }
-    let bench = TestDevice::with_fault(ApiEffect::Cut { after: 100_000 }).await;
-    let received = call(&bench).await.rest().await.unwrap();
+    let fixture = TestDevice::with_fault(ApiEffect::Cut { after: 100_000 }).await;
+    let received = call(&fixture).await.rest().await.unwrap();
     assert!(received.ends_with("no-cache\r\n\r\n"), "{received}");
 }
 
 #[tokio::test]
-async fn a_drip_goes_by_the_clock() {
-    let bench = TestDevice::start(Setup::default()).await;
+async fn a_drip_follows_the_clock() {
+    let fixture = TestDevice::start(Setup::default()).await;
     let drip = ApiEffect::Drip { bytes: 5, every: SECOND };
-    bench.add_fault(drip, Trigger { first: Some(1), ..Trigger::default() });
-    let mut client = bench.connect().await;
-    // A second request, sent ahead, is not touched by the fault of the first.
+    fixture.add_fault(drip, Trigger { first: Some(1), ..Trigger::default() });
+    let mut client = fixture.connect().await;
+    // The fault of the first request does not affect a second one that is sent ahead.
     client.send(&request("POST", CALL, "").repeat(2)).await;
     let mut received = String::new();
-    bench.evaluated(1).await;
+    fixture.evaluated(1).await;
     let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n";
     for part in 1..=8 {
         eventually(|| {
@@ -96,19 +97,19 @@ async fn a_drip_goes_by_the_clock() {
         })
         .await;
         assert_eq!(received, whole[..5 * part]);
-        bench.clock.advance(SECOND).await.unwrap();
+        fixture.clock.advance(SECOND).await.unwrap();
     }
-    bench.clock.advance(SECOND * 3600).await.unwrap();
+    fixture.clock.advance(SECOND * 3600).await.unwrap();
     received.push_str(&client.response().await);
     assert_eq!(received.matches("HTTP/1.1").count(), 1, "{received}");
     assert_eq!(status(&client.response().await), 409);
-    bench.clock.advance(SECOND * 3600).await.unwrap();
+    fixture.clock.advance(SECOND * 3600).await.unwrap();
 }
 
 #[tokio::test]
-async fn malformed_json_breaks_off_and_says_it_is_whole() {
-    let bench = TestDevice::with_fault(ApiEffect::MalformedJson).await;
-    let mut client = bench.connect().await;
+async fn malformed_json_breaks_off_with_a_matching_length() {
+    let fixture = TestDevice::with_fault(ApiEffect::MalformedJson).await;
+    let mut client = fixture.connect().await;
     for (method, path) in [("GET", "/api/v1/actions"), ("GET", "/nowhere"), ("POST", CALL)] {
         client.send(&request(method, path, "")).await;
         let answer = client.response().await;
@@ -120,12 +121,12 @@ async fn malformed_json_breaks_off_and_says_it_is_whole() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_during_a_delay_leaves_the_call_done() {
-    let bench = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
-    let client = call(&bench).await;
-    bench.evaluated(1).await;
+async fn a_call_is_carried_out_if_its_client_leaves_in_a_delay() {
+    let fixture = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
+    let client = call(&fixture).await;
+    fixture.evaluated(1).await;
     drop(client);
-    eventually(|| bench.server.connections() == 0).await;
-    assert_eq!(bench.device.in_progress(), 1);
-    bench.clock.advance(SECOND * 2).await.unwrap();
+    eventually(|| fixture.server.connections() == 0).await;
+    assert_eq!(fixture.device.in_progress(), 1);
+    fixture.clock.advance(SECOND * 2).await.unwrap();
 }

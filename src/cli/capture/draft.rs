@@ -1,15 +1,15 @@
-//! From what a device says to the scenario that behaves like it.
+//! Drafting of the scenario that behaves like a captured device.
 //!
-//! Whatever the device says of itself is carried over in its own shape, so that nothing is lost on the
-//! way; what it does not say is left to the scenario's defaults.
+//! The responses of the device are copied in their own form, so that nothing is lost. For all that the
+//! device does not report, the scenario's defaults apply.
 
 use serde_json::{Map, Value, json};
 
 use super::{meter, mqtt, wifi};
 
-/// What was read from a device. What it does not have, or keeps to itself, is none.
+/// The responses of a device. `None` for those that it does not have or that could not be read.
 #[derive(Debug, Default)]
-pub(super) struct Captured {
+pub(super) struct CapturedDevice {
     pub system: Value,
     pub settings: Option<Value>,
     pub meter_settings: Option<Value>,
@@ -22,38 +22,38 @@ pub(super) struct Captured {
     pub actions: Option<Value>,
     pub script: Option<String>,
     pub report: Option<Value>,
-    /// What lies at the top of the SD card.
+    /// The listing of the top folder of the SD card.
     pub sd_card: Option<Value>,
 }
 
-/// What comes of it.
+/// A draft of a scenario.
 #[derive(Debug)]
 pub(super) struct ScenarioDraft {
-    /// In the shape of [`crate::scenario::raw::Scenario`].
+    /// The scenario, in the form of [`crate::scenario::raw::Scenario`].
     pub scenario: Value,
-    /// What a scenario cannot say, or only by a guess.
+    /// Notes on all that the scenario does not contain, or only by a guess.
     pub notes: Vec<String>,
 }
 
-/// What stands in for a password that was not captured: the word `captured`, repeated to the length
-/// that the device tells.
-pub(super) fn stand_in(length: Option<usize>) -> String {
+/// Returns the placeholder of a password, which a device does not reveal: the word `captured`, repeated
+/// to the length that the device reports.
+pub(super) fn placeholder(length: Option<usize>) -> String {
     const WORD: &str = "captured";
     WORD.chars().cycle().take(length.unwrap_or(WORD.len())).collect()
 }
 
-/// No password of a device is longer.
-pub(super) const LONGEST_PASSWORD: usize = 256;
+/// The longest placeholder of a password; no password of a device is longer.
+pub(super) const MAX_PASSWORD_CHARS: usize = 256;
 
-/// The length of a secret as a device tells it, `longest` at the most; none where it does not, or has
-/// no secret.
-pub(super) fn length(told: Option<&Value>, longest: usize) -> Option<usize> {
-    let length = usize::try_from(told?.as_u64()?).unwrap_or(longest).min(longest);
+/// Returns the length of a secret that a device reported, limited to `maximum`. `None` if it reported
+/// none, or if there is no secret.
+pub(super) fn secret_length(reported: Option<&Value>, maximum: usize) -> Option<usize> {
+    let length = usize::try_from(reported?.as_u64()?).unwrap_or(maximum).min(maximum);
     (length > 0).then_some(length)
 }
 
-/// The scenario, and what it cannot say.
-pub(super) fn scenario(name: &str, captured: &Captured) -> ScenarioDraft {
+/// Drafts the scenario of a device.
+pub(super) fn scenario(name: &str, captured: &CapturedDevice) -> ScenarioDraft {
     let mut notes = Vec::new();
     let meter = meter::draft(captured, &mut notes);
     let mut device = Map::new();
@@ -92,14 +92,14 @@ pub(super) fn scenario(name: &str, captured: &Captured) -> ScenarioDraft {
     ScenarioDraft { scenario, notes }
 }
 
-/// Carries a text over; none and the empty one are left to the default.
+/// Copies a text, unless it is absent or empty.
 pub(super) fn copy(into: &mut Map<String, Value>, key: &str, value: &Value) {
     if value.as_str().is_some_and(|text| !text.is_empty()) {
         into.insert(key.into(), value.clone());
     }
 }
 
-/// A part as the device gives it, without these members.
+/// Returns a part of the device's responses without these members.
 pub(super) fn without(part: Option<&Value>, members: &[&str]) -> Value {
     let mut part = part.cloned().unwrap_or_default();
     if let Value::Object(object) = &mut part {
@@ -108,32 +108,33 @@ pub(super) fn without(part: Option<&Value>, members: &[&str]) -> Value {
     part
 }
 
-fn settings(captured: &Captured) -> Value {
+fn settings(captured: &CapturedDevice) -> Value {
     let mut settings = without(captured.settings.as_ref(), &[]);
     if let Some(system) = settings.get_mut("system").and_then(Value::as_object_mut) {
-        let length = length(system.remove("password_len").as_ref(), LONGEST_PASSWORD);
+        let length = secret_length(system.remove("password_len").as_ref(), MAX_PASSWORD_CHARS);
         if length.is_some() || system.get("protection") == Some(&Value::Bool(true)) {
-            system.insert("password".into(), json!(stand_in(length)));
+            system.insert("password".into(), json!(placeholder(length)));
         }
     }
     settings
 }
 
-/// Whether the device is on USB power: 5 V give or take what a charger does.
+/// Returns the power source. A device on USB power measures about 5 V.
 fn power(about: &Value) -> Value {
     about["plug"]["v_usb"].as_f64().map_or(Value::Null, |volts| json!({ "usb": volts > 4.0 }))
 }
 
-/// Whether Ethernet has a cable: without one the link is down although all else lets it be up.
-fn cable(captured: &Captured) -> Value {
+/// Returns false if there is no Ethernet cable: the link is down for no other reason. Null if that is
+/// not known.
+fn cable(captured: &CapturedDevice) -> Value {
     let enabled = captured.eth.as_ref().is_some_and(|eth| eth["enable"] == true);
     let saving = captured.settings.as_ref().is_some_and(|all| all["system"]["power_save"] == true);
-    let fed = power(&captured.system["device"])["usb"] != false;
+    let powered = power(&captured.system["device"])["usb"] != false;
     let down = captured.system["ethernet"]["status"] == "Down";
-    if enabled && fed && !saving && down { json!(false) } else { Value::Null }
+    if enabled && powered && !saving && down { json!(false) } else { Value::Null }
 }
 
-fn sd_card(captured: &Captured, notes: &mut Vec<String>) -> Value {
+fn sd_card(captured: &CapturedDevice, notes: &mut Vec<String>) -> Value {
     let card = &captured.system["sd_card"];
     let files = captured.sd_card.as_ref().and_then(|listed| listed["files"].as_array());
     if files.is_some_and(|files| !files.is_empty()) {
@@ -154,11 +155,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_become_placeholders_and_lengths_go() {
-        let captured = Captured {
+    fn secrets_become_placeholders() {
+        let captured = CapturedDevice {
             settings: Some(json!({"system": {"protection": true, "password_len": 6}})),
             mqtt: Some(json!({"enable": true, "password_len": 4, "client": {}})),
-            ..Captured::default()
+            ..CapturedDevice::default()
         };
         let device = &scenario("house", &captured).scenario["device"];
         let system = json!({"protection": true, "password": "captur"});

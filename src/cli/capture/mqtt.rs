@@ -1,47 +1,49 @@
-//! The MQTT client's settings as a device tells them. It keeps password and key to itself.
+//! The MQTT settings of a captured device, with placeholders for the secrets that it does not reveal.
 
 use serde_json::{Map, Value, json};
 
-use super::draft::{Captured, LONGEST_PASSWORD, length, stand_in, without};
+use super::draft::{CapturedDevice, MAX_PASSWORD_CHARS, placeholder, secret_length, without};
 use crate::limits;
 
-pub(super) fn settings(captured: &Captured, notes: &mut Vec<String>) -> Value {
+/// Returns the MQTT settings of the scenario.
+pub(super) fn settings(captured: &CapturedDevice, notes: &mut Vec<String>) -> Value {
     let mut mqtt = without(captured.mqtt.as_ref(), &[]);
     let Some(settings) = mqtt.as_object_mut() else { return mqtt };
-    let told = settings.remove("password_len");
-    if let Some(length) = length(told.as_ref(), LONGEST_PASSWORD) {
-        settings.insert("password".into(), json!(stand_in(Some(length))));
+    let reported = settings.remove("password_len");
+    if let Some(length) = secret_length(reported.as_ref(), MAX_PASSWORD_CHARS) {
+        settings.insert("password".into(), json!(placeholder(Some(length))));
     }
     if let Some(client) = settings.get_mut("client").and_then(Value::as_object_mut) {
-        identify(client, notes);
+        replace_secrets(client, notes);
     }
     mqtt
 }
 
-/// Puts something in place of the secrets of the client's certificate. Without a key the device would
-/// not show the certificate either.
-fn identify(client: &mut Map<String, Value>, notes: &mut Vec<String>) {
-    let told = client.remove("key_password_len");
-    let password = length(told.as_ref(), LONGEST_PASSWORD);
+/// Puts placeholders in place of the secrets of the client's certificate. Without a key the simulated
+/// device would not show the certificate either.
+fn replace_secrets(client: &mut Map<String, Value>, notes: &mut Vec<String>) {
+    let reported = client.remove("key_password_len");
+    let password = secret_length(reported.as_ref(), MAX_PASSWORD_CHARS);
     if let Some(length) = password {
-        client.insert("key_password".into(), json!(stand_in(Some(length))));
+        client.insert("key_password".into(), json!(placeholder(Some(length))));
     }
-    let told = client.remove("key_len");
-    if let Some(length) = length(told.as_ref(), limits::JSON_BODY_BYTES) {
+    let reported = client.remove("key_len");
+    if let Some(length) = secret_length(reported.as_ref(), limits::JSON_BODY_BYTES) {
         notes.push(
             "What stands in for the key of the MQTT client is no key: until the true one is in its \
              place no broker is reached over TLS."
                 .into(),
         );
-        client.insert("key".into(), json!(stand_in_key(length, password.is_some())));
+        client.insert("key".into(), json!(placeholder_key(length, password.is_some())));
     }
 }
 
-/// Something in PEM of this length, where so little has room for it: `captured` in place of digits.
-fn stand_in_key(length: usize, encrypted: bool) -> String {
-    /// Digits of a line, as RFC 7468 has it.
+/// Returns a placeholder of a key in PEM, whose digits spell `captured`. It has this length, unless that
+/// is too short for PEM.
+fn placeholder_key(length: usize, encrypted: bool) -> String {
+    /// Digits in a line (RFC 7468).
     const LINE: usize = 64;
-    /// Digits of base64 stand for bytes only in fours.
+    /// Base64 digits in a group; only whole groups are valid.
     const GROUP: usize = 4;
     let label = if encrypted { "ENCRYPTED PRIVATE KEY" } else { "PRIVATE KEY" };
     let (begin, end) = (format!("-----BEGIN {label}-----\n"), format!("-----END {label}-----"));
@@ -49,7 +51,7 @@ fn stand_in_key(length: usize, encrypted: bool) -> String {
     let mut key = begin;
     while left > GROUP {
         let digits = (left - 1).min(LINE) / GROUP * GROUP;
-        key.push_str(&stand_in(Some(digits)));
+        key.push_str(&placeholder(Some(digits)));
         key.push('\n');
         left -= digits + 1;
     }
@@ -64,14 +66,14 @@ mod tests {
     use crate::device::config::pem;
 
     #[test]
-    fn a_key_has_its_stand_in_of_any_length() {
+    fn placeholder_keys_of_any_length_are_valid_pem() {
         for length in 80..400 {
             for encrypted in [false, true] {
-                let key = stand_in_key(length, encrypted);
+                let key = placeholder_key(length, encrypted);
                 assert_eq!(key.len(), length);
-                pem::key(&key).unwrap_or_else(|wrong| panic!("{wrong}: {key}"));
+                pem::key(&key).unwrap_or_else(|error| panic!("{error}: {key}"));
             }
         }
-        pem::key(&stand_in_key(1, false)).unwrap();
+        pem::key(&placeholder_key(1, false)).unwrap();
     }
 }

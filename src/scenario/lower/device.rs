@@ -1,4 +1,4 @@
-//! The gateways of a house.
+//! Lowering of the devices.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::DevicePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
-use super::{LoadContext, modbus, refused, site};
+use super::{LoadContext, Lowered, modbus, site};
 use crate::device::FirmwareImage;
 use crate::device::actions::Definition;
 use crate::device::sd::CardPlan;
@@ -22,13 +22,13 @@ use crate::limits;
 use crate::meter::MeterPlan;
 use crate::notation::shortened;
 
-/// The devices, each with whether it is known in detail; none where the file names none.
+/// Lowers the devices; none if the file has none.
 pub(super) fn devices(
     raw: &raw::Scenario,
     meter: &MeterPlan,
-    surroundings: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
-) -> Vec<(DevicePlan, bool)> {
+) -> Vec<Lowered<DevicePlan>> {
     let root = FieldPath::root();
     if raw.device.is_some() && raw.devices.is_some() {
         let mistake = Mistake::new(root.key("devices"), "both `device` and `devices` are given")
@@ -51,42 +51,44 @@ pub(super) fn devices(
         mistakes.push(Mistake::new(FieldPath::root().key("devices"), message).on_key());
         return Vec::new();
     }
-    let ids = ids(written, &path_of, mistakes);
-    let plan = |(index, (device, id)): (usize, (&raw::Device, DeviceId))| {
+    let ids = device_ids(written, &path_of, mistakes);
+    let lower = |(index, (device, id)): (usize, (&raw::Device, DeviceId))| {
         let path = path_of(index);
-        let own = device.meter.as_ref().map(|own| {
-            super::meter::meter(own, &path.key("meter"), surroundings.base_dir, mistakes)
-        });
-        let (plan, sound) = self::device(device, id, index, &path, surroundings, mistakes);
-        (DevicePlan { meter: own.unwrap_or_else(|| meter.clone()), ..plan }, sound)
+        let own = device
+            .meter
+            .as_ref()
+            .map(|own| super::meter::meter(own, &path.key("meter"), context.base_dir, mistakes));
+        let mut device = self::device(device, id, index, &path, context, mistakes);
+        device.plan.meter = own.unwrap_or_else(|| meter.clone());
+        device
     };
-    written.iter().zip(ids).enumerate().map(plan).collect()
+    written.iter().zip(ids).enumerate().map(lower).collect()
 }
 
-/// Each device's id: its own, or the next one that nobody has.
-fn ids(
+/// Returns the id of each device: its own, or the next one that no device has.
+fn device_ids(
     written: &[raw::Device],
     path_of: &dyn Fn(usize) -> FieldPath,
     mistakes: &mut Mistakes,
 ) -> Vec<DeviceId> {
-    let mut taken: HashMap<DeviceId, usize> = HashMap::new();
+    let mut owners: HashMap<DeviceId, usize> = HashMap::new();
     for (index, device) in written.iter().enumerate() {
         let Some(id) = &device.id else { continue };
-        if let Some(first) = taken.get(&id.0) {
+        if let Some(first) = owners.get(&id.0) {
             let mistake =
                 Mistake::new(path_of(index).key("id"), format!("two devices have the id {id}"))
                     .help("an id is a MAC address, each device has its own")
                     .related(path_of(*first).key("id"), "first");
             mistakes.push(mistake);
         } else {
-            taken.insert(id.0.clone(), index);
+            owners.insert(id.0.clone(), index);
         }
     }
-    let mut counted = (0..).map(DevicePlan::default_id).filter(|id| !taken.contains_key(id));
+    let mut free = (0..).map(DevicePlan::default_id).filter(|id| !owners.contains_key(id));
     let id = |device: &raw::Device| match &device.id {
         Some(id) => id.0.clone(),
-        // Counting from the first default on, a free one always comes.
-        None => counted.next().unwrap_or_else(|| DevicePlan::default_id(0)),
+        // There are fewer devices than ids, so that there is always a free one.
+        None => free.next().unwrap_or_else(|| DevicePlan::default_id(0)),
     };
     written.iter().map(id).collect()
 }
@@ -96,17 +98,17 @@ fn device(
     id: DeviceId,
     index: usize,
     path: &FieldPath,
-    surroundings: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
-) -> (DevicePlan, bool) {
-    let known_before = mistakes.len();
+) -> Lowered<DevicePlan> {
+    let mistakes_before = mistakes.len();
     if raw.first_status_id == Some(0) {
         let mistake = Mistake::new(path.key("first_status_id"), "status ids count from 1");
         mistakes.push(mistake);
     }
     let identity = Identity { id, license: raw.license.map_or_else(License::default, license) };
     let firmware = raw.firmware.map_or(Firmware::DEFAULT, |firmware| firmware.0);
-    let settings = ActionPolicy {
+    let action_policy = ActionPolicy {
         call_route: match raw.call_route {
             None | Some(raw::CallRoute::Page) => CallRoute::Page,
             Some(raw::CallRoute::Rest) => CallRoute::Rest,
@@ -137,11 +139,11 @@ fn device(
         firmware,
         http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
         modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
-        settings,
-        actions: actions(raw, path, surroundings, mistakes),
+        action_policy,
+        actions: actions(raw, path, context, mistakes),
     };
-    let sound = mistakes.len() == known_before;
-    (plan, sound)
+    let valid = mistakes.len() == mistakes_before;
+    Lowered { plan, valid }
 }
 
 fn access(raw: &raw::Device) -> AccessPolicy {
@@ -182,9 +184,9 @@ fn sd_card(raw: &raw::SdCard, path: &FieldPath, mistakes: &mut Mistakes) -> Card
         let folder = |other: &String| {
             other.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'))
         };
-        let named = name.split('/').count() <= limits::SD_DEPTH
+        let is_path = name.split('/').count() <= limits::SD_DEPTH
             && name.split('/').all(crate::device::sd::is_name);
-        if !named {
+        if !is_path {
             let message = format!("`{}` is no path of a file on the card", shortened(name));
             let mistake = Mistake::new(path.key(name), message)
                 .help("expected names joined by `/`, as 20260115.CSV or logs/20260115.CSV")
@@ -234,14 +236,14 @@ fn md5(text: &str) -> Option<[u8; 16]> {
     Some(number.to_be_bytes())
 }
 
-/// The stored Berry script; an empty one is none.
+/// Returns the stored Berry script. `None` if it is empty.
 fn script(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Option<Arc<str>> {
     let script =
         raw.script.as_ref().map(raw::PlainText::as_str).filter(|script| !script.is_empty())?;
     if script.len() > limits::SCRIPT_BYTES {
-        let (bytes, most) = (script.len(), limits::SCRIPT_BYTES);
+        let (bytes, maximum) = (script.len(), limits::SCRIPT_BYTES);
         let message =
-            format!("the script has {bytes} bytes, more than the {most} the device takes");
+            format!("the script has {bytes} bytes, more than the {maximum} the device takes");
         mistakes.push(Mistake::new(path.key("script"), message));
         return None;
     }
@@ -267,7 +269,7 @@ fn default_listener(index: usize, path: &FieldPath, mistakes: &mut Mistakes) -> 
 fn actions(
     raw: &raw::Device,
     path: &FieldPath,
-    surroundings: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Arc<Definition>> {
     match (&raw.actions, &raw.actions_file) {
@@ -283,10 +285,10 @@ fn actions(
             mistakes.push(mistake);
             None
         }
-        (Some(actions), None) => inline(&actions.0, &path.key("actions"), mistakes),
+        (Some(actions), None) => inline_actions(&actions.0, &path.key("actions"), mistakes),
         (None, Some(file)) => {
             let path = path.key("actions_file");
-            match exported(file.as_str(), surroundings.base_dir) {
+            match actions_file(file.as_str(), context.base_dir) {
                 Ok(definition) => Some(definition),
                 Err(messages) => {
                     for message in messages {
@@ -299,8 +301,8 @@ fn actions(
     }
 }
 
-/// Actions in the scenario itself; each mistake at its own place.
-fn inline(
+/// Lowers actions in the scenario itself. Each mistake is reported at its own place.
+fn inline_actions(
     value: &serde_json::Value,
     path: &FieldPath,
     mistakes: &mut Mistakes,
@@ -320,19 +322,18 @@ fn inline(
     match Definition::parse_value(value) {
         Ok(definition) => Some(Arc::new(definition)),
         Err(errors) => {
-            let errors = errors.into_iter().map(|error| (error.path, error.message));
-            refused(value, path, errors, mistakes);
+            mistakes.push_problems(value, path, errors);
             None
         }
     }
 }
 
-/// Actions as a device exported them.
-fn exported(
+/// Reads a file of actions, as a device exports them.
+fn actions_file(
     name: &str,
     base_dir: Option<&std::path::Path>,
 ) -> Result<Arc<Definition>, Vec<String>> {
-    let shown = shortened(name);
+    let short_name = shortened(name);
     let base = base_dir.ok_or_else(|| {
         vec![
             "a scenario that is no file has no files beside it; write the actions inline"
@@ -340,18 +341,19 @@ fn exported(
         ]
     })?;
     let file = base.join(name);
-    // One byte more than allowed tells a file that is too large without reading all of it.
+    // One byte more than allowed shows that a file is too large without reading all of it.
     let mut bytes = Vec::new();
     File::open(&file)
         .and_then(|file| file.take(limits::DEFINITION_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| vec![format!("cannot read {}: {error}", file.display())])?;
     if bytes.len() > limits::DEFINITION_BYTES {
-        let most = limits::DEFINITION_BYTES;
-        return Err(vec![format!("{shown} has more than the {most} bytes the device takes")]);
+        let maximum = limits::DEFINITION_BYTES;
+        let message = format!("{short_name} has more than the {maximum} bytes the device takes");
+        return Err(vec![message]);
     }
     let value = serde_json::from_slice(&bytes)
-        .map_err(|error| vec![format!("{shown} is not JSON: {error}")])?;
-    Definition::parse_value(&value)
-        .map(Arc::new)
-        .map_err(|errors| errors.into_iter().map(|error| format!("{shown}: {error}")).collect())
+        .map_err(|error| vec![format!("{short_name} is not JSON: {error}")])?;
+    Definition::parse_value(&value).map(Arc::new).map_err(|errors| {
+        errors.into_iter().map(|error| format!("{short_name}: {error}")).collect()
+    })
 }

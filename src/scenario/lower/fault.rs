@@ -1,35 +1,34 @@
-//! Fault rules: a place, a moment and an effect that fit each other.
+//! Fault rules: a place, conditions and an effect that fit each other.
 
-use super::super::diagnostics::{Mistake, Mistakes, all_of};
+use super::super::diagnostics::{Mistake, Mistakes, join_and};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::Names;
-use super::effect::{effect_at, known_effects, name_of};
-use super::place::{FaultTarget, Sends};
-use crate::fault::{Fault, MqttEffect, Rule, SlaveEffect, Trigger};
+use super::place::RequestKinds;
+use crate::fault::{Fault, FaultTarget, Rule, Trigger, result};
 use crate::limits;
 
-/// The rule that is meant.
+/// Lowers a rule. Returns `None` after a mistake that leaves no rule.
 pub(super) fn rule(
     raw: &raw::Rule,
     default_id: &str,
     path: &FieldPath,
-    known: &Names<'_>,
+    names: &Names<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Rule> {
     let id = raw.id.as_ref().map_or(default_id, raw::NameText::as_str).into();
-    let mut judge = RuleValidator { known, path, mistakes };
-    let when = judge.trigger(raw.when.as_ref());
-    let place = judge.place(&raw.at)?;
-    let fault = judge.fault(place, &raw.effect)?;
-    judge.check_state(&fault, raw.when.as_ref());
+    let mut validator = RuleValidator { names, path, mistakes };
+    let when = validator.trigger(raw.when.as_ref());
+    let place = validator.place(&raw.at)?;
+    let fault = validator.fault(place, &raw.effect)?;
+    validator.check_state(&fault, raw.when.as_ref());
     Some(Rule { id, fault, when })
 }
 
-/// Judges one rule.
+/// The validator of one rule.
 pub(super) struct RuleValidator<'a> {
-    pub known: &'a Names<'a>,
-    /// The rule's own path.
+    pub names: &'a Names<'a>,
+    /// The path of the rule.
     pub path: &'a FieldPath,
     pub mistakes: &'a mut Mistakes,
 }
@@ -39,8 +38,8 @@ impl RuleValidator<'_> {
         self.mistakes.push(mistake);
     }
 
-    /// A mistake at a key of `at`.
-    pub fn at(&self, key: &str, message: impl Into<String>) -> Mistake {
+    /// Returns a mistake at a key of the place.
+    pub fn place_mistake(&self, key: &str, message: impl Into<String>) -> Mistake {
         Mistake::new(self.path.key("at").key(key), message)
     }
 
@@ -63,58 +62,32 @@ impl RuleValidator<'_> {
         trigger
     }
 
-    /// Some effects are states of a thing, not events of a request: they have a time, but nothing
-    /// that is counted or drawn.
+    /// Checks a fault that is a state of something and not an event of a request: it has a time, but
+    /// there is no request to count or to draw for.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        match fault {
-            Fault::Slave(place, SlaveEffect::Refuse) => {
-                self.check_refuse(&[
-                    ("unit", place.unit.is_some()),
-                    ("function", place.function.is_some()),
-                    ("address", place.address.is_some()),
-                    ("value", place.value.is_some()),
-                    ("action", place.action.is_some()),
-                ]);
-                self.check_window(when, "`refuse` is a state of the listener");
-            }
-            Fault::Modbus(place, SlaveEffect::Refuse) => {
-                self.check_refuse(&[
-                    ("unit", place.unit.is_some()),
-                    ("function", place.function.is_some()),
-                    ("address", place.address.is_some()),
-                ]);
-                self.check_window(when, "`refuse` is a state of the listener");
-            }
-            Fault::Meter { .. } => {
-                self.check_window(when, "what befalls a meter is a state of it");
-                let often = when.and_then(|when| when.every);
-                if often.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY) {
-                    let message = format!(
-                        "a meter's window comes round after {} at the soonest",
-                        raw::DurationText(limits::METER_FAULT_EVERY)
-                    );
-                    self.mistake(Mistake::new(self.path.key("when").key("every"), message));
-                }
-            }
-            Fault::Mqtt { effect: MqttEffect::Refuse, .. } => {
-                self.check_window(when, "`refuse` is a state of the broker");
-            }
-            _ => {}
-        }
-    }
-
-    fn check_refuse(&mut self, given: &[(&str, bool)]) {
-        for (key, _) in given.iter().filter(|(_, given)| *given) {
+        let Some(reason) = fault.state() else { return };
+        for key in fault.unusable_keys() {
             let mistake = self
-                .at(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
+                .place_mistake(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
                 .help("leave it out; to fail single requests use another effect, as `reset`")
                 .on_key();
             self.mistake(mistake);
         }
+        self.check_window(when, reason);
+        let every = when.and_then(|when| when.every);
+        if matches!(fault, Fault::Meter { .. })
+            && every.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY)
+        {
+            let message = format!(
+                "a meter's window comes round after {} at the soonest",
+                raw::DurationText(limits::METER_FAULT_EVERY)
+            );
+            self.mistake(Mistake::new(self.path.key("when").key("every"), message));
+        }
     }
 
-    /// A state has a window, and nothing that counts.
-    fn check_window(&mut self, when: Option<&raw::When>, what: &str) {
+    /// Reports conditions that count or draw: a state has windows alone.
+    fn check_window(&mut self, when: Option<&raw::When>, reason: &str) {
         let Some(when) = when else { return };
         let counted = [
             ("first", when.first.is_some()),
@@ -122,7 +95,7 @@ impl RuleValidator<'_> {
             ("probability", when.probability.is_some()),
         ];
         for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
-            let message = format!("{what}: no request is there for `{key}` to count");
+            let message = format!("{reason}: no request is there for `{key}` to count");
             let path = self.path.key("when").key(key);
             self.mistake(
                 Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),
@@ -130,28 +103,36 @@ impl RuleValidator<'_> {
         }
     }
 
+    /// Combines a place and an effect. Reports an effect that is not possible at the place.
     fn fault(&mut self, place: FaultTarget, effect: &raw::Effect) -> Option<Fault> {
-        let (kind, known) = known_effects(&place);
-        let name = name_of(effect);
+        let (noun, words, word) = (place.noun(), place.words(), effect.word());
         let path = self.path.key("effect");
-        if !known.contains(&name.as_str()) {
-            let mistake = Mistake::new(path, format!("`{name}` does not befall {kind}"))
-                .help(format!("{kind} knows {}", all_of(known.iter().copied())));
+        if !words.contains(&word) {
+            let mistake = Mistake::new(path, format!("`{word}` does not befall {noun}"))
+                .help(format!("{noun} knows {}", join_and(words.iter().copied())));
             self.mistake(mistake);
             return None;
         }
-        let sends = match &place {
-            FaultTarget::Action(place) => self.sends(place),
-            _ => Sends::ANYTHING,
+        let kinds = match &place {
+            FaultTarget::Action(place) => self.request_kinds(place),
+            _ => RequestKinds::ANY,
         };
-        match effect_at(place, effect, sends) {
+        let fault = place.with(effect).and_then(|fault| {
+            if let Fault::Action(_, effect) = &fault
+                && let Some(code) = effect.result_code()
+            {
+                result::check_action(code, kinds.modbus, kinds.http)?;
+            }
+            Ok(fault)
+        });
+        match fault {
             Ok(fault) => Some(fault),
-            Err(message) => {
+            Err(problem) => {
                 let path = match effect {
                     raw::Choice::Word(_) => path,
-                    raw::Choice::Map(_) => path.key(&name),
+                    raw::Choice::Map(_) => path.key(word),
                 };
-                self.mistake(Mistake::new(path, message));
+                self.mistake(Mistake::new(path, problem.message));
                 None
             }
         }

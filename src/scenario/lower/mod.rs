@@ -1,11 +1,10 @@
-//! From what is written to what it means: the mistakes that only sense can find.
+//! Lowering of the raw types to the model, with the semantic checks.
 //!
-//! Unknown references, two listeners on one port, rules that can never fire. Every function goes on
-//! after a mistake and gives the best it can; the result counts only where none was found.
+//! The checks find unknown references, two listeners on one port, rules that can never fire, and the
+//! like. Every function goes on after a mistake and returns the best result that it can; the results
+//! are used only if no mistake was found.
 
-mod to_raw;
 mod device;
-mod effect;
 mod fault;
 mod meter;
 mod modbus;
@@ -13,112 +12,117 @@ mod place;
 mod site;
 mod slave;
 mod target;
+mod to_raw;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 pub(super) use self::to_raw::rule_to_raw;
-use super::diagnostics::{Mistake, Mistakes, all_of, nearest};
+use super::diagnostics::{Mistake, Mistakes, join_and, nearest};
 use super::model::{DevicePlan, Mdns, Scenario, SlavePlan, TargetPlan, TargetRoute};
 use super::path::FieldPath;
 use super::raw;
 use super::tree::{Node, NodeContent};
 use crate::device::actions::Definition;
-use crate::device::json;
 use crate::fault::{Rule, WindowBudget};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
 use crate::notation::shortened;
 use crate::outbound::{Broker, HostAddress, Policy};
 
-/// What is known beside the decoded file.
+/// The circumstances of loading a file.
 pub(super) struct LoadContext<'a> {
-    /// Where the paths of the file start from; none for a text without a file.
+    /// The folder to which the paths in the file are relative. `None` for a text without a file.
     pub base_dir: Option<&'a std::path::Path>,
-    /// The file's tree: the names of what was too wrong to be decoded are known all the same.
+    /// The tree of the file, which has the names of parts that could not be decoded, too.
     pub root: &'a Node,
-    /// Whether something at or below a path of the decoded file was found wrong before.
-    pub damaged: &'a dyn Fn(&FieldPath) -> bool,
-    /// Whether items of a list at or below a path of the decoded file were left out.
-    pub shortened: &'a dyn Fn(&FieldPath) -> bool,
+    /// Returns true if the structural check found a mistake at or below a path of the decoded file.
+    pub has_mistakes: &'a dyn Fn(&FieldPath) -> bool,
+    /// Returns true if items of a list at or below a path of the decoded file were dropped.
+    pub has_dropped_items: &'a dyn Fn(&FieldPath) -> bool,
 }
 
-/// What rules can refer to. Where something is named but not known in detail, because it is wrong in
-/// itself, its details are `None`, and nothing about them is called a mistake.
+/// A lowered part of a scenario.
+#[derive(Debug)]
+pub(super) struct Lowered<T> {
+    pub plan: T,
+    /// True if lowering found no mistake in it.
+    pub valid: bool,
+}
+
+/// The names to which rules can refer, with their details. The details are `None` if the part that
+/// has the name has mistakes itself; a reference to it is not checked further then.
 #[derive(Debug, Default)]
 pub(super) struct Names<'a> {
-    pub devices: Vec<Named<'a, Option<&'a Definition>>>,
-    /// Whether the ids of all devices are known.
-    pub devices_sound: bool,
-    pub slaves: Vec<Named<'a, Units<'a>>>,
-    pub targets: Vec<Named<'a, &'a [TargetRoute]>>,
+    pub devices: Vec<NameEntry<'a, Option<&'a Definition>>>,
+    /// True if the ids of all devices are known.
+    pub devices_complete: bool,
+    pub slaves: Vec<NameEntry<'a, Units<'a>>>,
+    pub targets: Vec<NameEntry<'a, &'a [TargetRoute]>>,
 }
 
-/// A name, and what is known of what has it.
-pub(super) type Named<'a, T> = (&'a str, Option<T>);
+/// A name and its details.
+pub(super) type NameEntry<'a, T> = (&'a str, Option<T>);
 
 /// The units of a slave, by unit id.
 pub(super) type Units<'a> = &'a [(u8, UnitLayout)];
 
 impl<'a> Names<'a> {
-    /// What a sound house offers.
-    pub fn of(house: &'a Scenario) -> Self {
+    /// Collects the names of a valid scenario.
+    pub fn from_scenario(scenario: &'a Scenario) -> Self {
         let device =
             |plan: &'a DevicePlan| (plan.identity.id.as_str(), Some(plan.actions.as_deref()));
+        let slave = |plan: &'a SlavePlan| (&*plan.name, Some(&*plan.units));
+        let target = |plan: &'a TargetPlan| (&*plan.name, Some(&*plan.routes));
         Self {
-            devices: house.devices.iter().map(device).collect(),
-            devices_sound: true,
-            slaves: house.slaves.iter().map(|plan| (&*plan.name, Some(&*plan.units))).collect(),
-            targets: house
-                .http_targets
-                .iter()
-                .map(|plan| (&*plan.name, Some(&*plan.routes)))
-                .collect(),
+            devices: scenario.devices.iter().map(device).collect(),
+            devices_complete: true,
+            slaves: scenario.slaves.iter().map(slave).collect(),
+            targets: scenario.http_targets.iter().map(target).collect(),
         }
     }
 
-    /// What a house under way offers: each part with whether it is sound, and the names of what was
-    /// too wrong to be one.
-    fn decoded(
-        devices: &'a [(DevicePlan, bool)],
-        slaves: &'a [(SlavePlan, bool)],
-        targets: &'a [(TargetPlan, bool)],
-        surroundings: &LoadContext<'a>,
+    /// Collects the names of a scenario that is being lowered, also those of parts that could not be
+    /// decoded.
+    fn collect(
+        devices: &'a [Lowered<DevicePlan>],
+        slaves: &'a [Lowered<SlavePlan>],
+        targets: &'a [Lowered<TargetPlan>],
+        context: &LoadContext<'a>,
     ) -> Self {
-        let (root, damaged) = (FieldPath::root(), surroundings.damaged);
+        let (root, has_mistakes) = (FieldPath::root(), context.has_mistakes);
         let (slaves_path, targets_path) = (root.key("slaves"), root.key("http_targets"));
-        let devices_sound = !damaged(&root.key("device")) && !damaged(&root.key("devices"));
-        let device = |(plan, sound): &'a (DevicePlan, bool)| {
-            let sound = *sound && devices_sound;
-            (plan.identity.id.as_str(), sound.then_some(plan.actions.as_deref()))
+        let devices_complete =
+            !has_mistakes(&root.key("device")) && !has_mistakes(&root.key("devices"));
+        let device = |Lowered { plan, valid }: &'a Lowered<DevicePlan>| {
+            let valid = *valid && devices_complete;
+            (plan.identity.id.as_str(), valid.then_some(plan.actions.as_deref()))
         };
-        let slave = |(plan, sound): &'a (SlavePlan, bool)| {
-            let sound = *sound && !damaged(&slaves_path.key(&plan.name));
-            (&*plan.name, sound.then_some(&*plan.units))
+        let slave = |Lowered { plan, valid }: &'a Lowered<SlavePlan>| {
+            let valid = *valid && !has_mistakes(&slaves_path.key(&plan.name));
+            (&*plan.name, valid.then_some(&*plan.units))
         };
-        let target = |(plan, sound): &'a (TargetPlan, bool)| {
-            let sound = *sound && !damaged(&targets_path.key(&plan.name));
-            (&*plan.name, sound.then_some(&*plan.routes))
+        let target = |Lowered { plan, valid }: &'a Lowered<TargetPlan>| {
+            let valid = *valid && !has_mistakes(&targets_path.key(&plan.name));
+            (&*plan.name, valid.then_some(&*plan.routes))
         };
-        let mut known = Self {
+        let mut names = Self {
             devices: devices.iter().map(device).collect(),
-            devices_sound,
+            devices_complete,
             slaves: slaves.iter().map(slave).collect(),
             targets: targets.iter().map(target).collect(),
         };
-        add_names(surroundings.root, "slaves", &mut known.slaves);
-        add_names(surroundings.root, "http_targets", &mut known.targets);
-        known
+        add_undecoded(context.root, "slaves", &mut names.slaves);
+        add_undecoded(context.root, "http_targets", &mut names.targets);
+        names
     }
 }
 
-/// The house that a file means.
-pub(super) fn house(
+/// Lowers a whole file.
+pub(super) fn scenario(
     raw: &raw::Scenario,
-    surroundings: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Scenario {
     let default = Scenario::default();
@@ -127,19 +131,20 @@ pub(super) fn house(
     let meter = raw
         .meter
         .as_ref()
-        .map(|raw| meter::meter(raw, &root.key("meter"), surroundings.base_dir, mistakes));
+        .map(|raw| meter::meter(raw, &root.key("meter"), context.base_dir, mistakes));
     let meter = meter.unwrap_or_default();
-    let mut devices = device::devices(raw, &meter, surroundings, mistakes);
-    let slaves = slave::slaves(raw, surroundings, mistakes);
+    let mut devices = device::devices(raw, &meter, context, mistakes);
+    let slaves = slave::slaves(raw, context, mistakes);
     let targets = target::targets(raw, mistakes);
 
-    let known = Names::decoded(&devices, &slaves, &targets, surroundings);
-    let faults = rules(raw.faults.as_deref().unwrap_or_default(), &known, mistakes);
+    let names = Names::collect(&devices, &slaves, &targets, context);
+    let faults = rules(raw.faults.as_deref().unwrap_or_default(), &names, mistakes);
 
     if devices.is_empty() {
-        devices.push((DevicePlan { meter, ..DevicePlan::default() }, true));
+        let plan = DevicePlan { meter, ..DevicePlan::default() };
+        devices.push(Lowered { plan, valid: true });
     }
-    let house = Scenario {
+    let scenario = Scenario {
         name: raw.name.as_ref().map_or(default.name, |name| name.0.clone()),
         seed: raw.seed.unwrap_or(default.seed),
         start: clock.start.map(|start| start.0),
@@ -147,46 +152,47 @@ pub(super) fn house(
         control: raw.control.map_or(default.control, |control| control.0),
         outbound: raw.outbound.map_or(default.outbound, policy),
         mdns: raw.mdns.map_or(default.mdns, mdns),
-        devices: devices.into_iter().map(|(plan, _)| plan).collect(),
-        slaves: slaves.into_iter().map(|(plan, _)| plan).collect(),
-        http_targets: targets.into_iter().map(|(plan, _)| plan).collect(),
+        devices: devices.into_iter().map(|device| device.plan).collect(),
+        slaves: slaves.into_iter().map(|slave| slave.plan).collect(),
+        http_targets: targets.into_iter().map(|target| target.plan).collect(),
         mqtt_brokers: brokers(raw),
         faults,
         state_dir: None,
         source: default.source,
     };
-    check_listeners(&house, raw, mistakes);
-    check_all_hosts(&house, mistakes);
-    house
+    check_listeners(&scenario, raw, mistakes);
+    check_all_hosts(&scenario, mistakes);
+    scenario
 }
 
-/// A host is of one slave or target, and of one broker.
-fn check_all_hosts(house: &Scenario, mistakes: &mut Mistakes) {
-    let peers = house.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
-    let targets = house.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
+/// Checks that each host belongs to one slave or target, and to one broker.
+fn check_all_hosts(scenario: &Scenario, mistakes: &mut Mistakes) {
+    let peers = scenario.slaves.iter().map(|plan| ("slaves", &plan.name, &plan.hosts));
+    let targets =
+        scenario.http_targets.iter().map(|plan| ("http_targets", &plan.name, &plan.hosts));
     check_hosts(peers.chain(targets), mistakes);
-    // Brokers are known to MQTT clients alone, and these know nothing else.
-    let brokers = house.mqtt_brokers.iter();
+    // Only MQTT clients reach brokers, and they reach nothing else.
+    let brokers = scenario.mqtt_brokers.iter();
     check_hosts(brokers.map(|broker| ("mqtt_brokers", &broker.name, &broker.hosts)), mistakes);
 }
 
-/// Names of the file that were too wrong to be decoded.
-fn add_names<'a, T>(root: &'a Node, section: &str, known: &mut Vec<Named<'a, T>>) {
+/// Adds the names of a section of the file that could not be decoded, without details.
+fn add_undecoded<'a, T>(root: &'a Node, section: &str, names: &mut Vec<NameEntry<'a, T>>) {
     let NodeContent::Map(entries) = &root.content else { return };
     let Some(section) = entries.iter().find(|entry| &*entry.key == section) else { return };
     let NodeContent::Map(entries) = &section.value.content else { return };
-    // Only where something was lost: the names are looked up one by one.
-    if entries.len() > known.len() {
+    // The names are searched one by one, so this is skipped if all of them were decoded.
+    if entries.len() > names.len() {
         for entry in entries {
-            if !known.iter().any(|(name, _)| *name == &*entry.key) {
-                known.push((&entry.key, None));
+            if !names.iter().any(|(name, _)| *name == &*entry.key) {
+                names.push((&entry.key, None));
             }
         }
     }
 }
 
-/// The rules of a file.
-fn rules(raw: &[raw::Rule], known: &Names<'_>, mistakes: &mut Mistakes) -> Vec<Rule> {
+/// Lowers the rules of a file.
+fn rules(raw: &[raw::Rule], names: &Names<'_>, mistakes: &mut Mistakes) -> Vec<Rule> {
     let base = FieldPath::root().key("faults");
     if raw.len() > limits::FAULT_RULES {
         let message = format!("{} rules; a house takes {}", raw.len(), limits::FAULT_RULES);
@@ -195,7 +201,7 @@ fn rules(raw: &[raw::Rule], known: &Names<'_>, mistakes: &mut Mistakes) -> Vec<R
     }
     let mut ids: HashMap<String, usize> = HashMap::new();
     let mut rules = Vec::with_capacity(raw.len());
-    let (mut rhythms, mut too_many) = (WindowBudget::default(), false);
+    let (mut budget, mut is_exceeded) = (WindowBudget::default(), false);
     for (index, rule) in raw.iter().enumerate() {
         let path = base.index(index);
         let default_id = format!("fault-{}", index + 1);
@@ -208,11 +214,10 @@ fn rules(raw: &[raw::Rule], known: &Names<'_>, mistakes: &mut Mistakes) -> Vec<R
         } else {
             ids.insert(id, index);
         }
-        let Some(rule) = fault::rule(rule, &default_id, &path, known, mistakes) else { continue };
-        let counted = rhythms.add(&rule);
-        // All that follow would be too many as well.
-        if let Err(windows) = counted
-            && !std::mem::replace(&mut too_many, true)
+        let Some(rule) = fault::rule(rule, &default_id, &path, names, mistakes) else { continue };
+        // Only the first rule over the budget is reported: all that follow are over it, too.
+        if let Err(windows) = budget.add(&rule)
+            && !std::mem::replace(&mut is_exceeded, true)
         {
             let message = format!(
                 "with this rule the windows of those over one meter begin {windows} times a day; at \
@@ -227,14 +232,14 @@ fn rules(raw: &[raw::Rule], known: &Names<'_>, mistakes: &mut Mistakes) -> Vec<R
     rules
 }
 
-/// A rule that came over the control plane.
+/// Lowers a rule for a running house.
 pub(super) fn single_rule(
     raw: &raw::Rule,
     default_id: &str,
     house: &Scenario,
     mistakes: &mut Mistakes,
 ) -> Option<Rule> {
-    fault::rule(raw, default_id, &FieldPath::root(), &Names::of(house), mistakes)
+    fault::rule(raw, default_id, &FieldPath::root(), &Names::from_scenario(house), mistakes)
 }
 
 fn brokers(raw: &raw::Scenario) -> Vec<Broker> {
@@ -262,19 +267,41 @@ fn mdns(word: raw::Mdns) -> Mdns {
     }
 }
 
-/// A listener of the house: what it is, and where the file says so.
+/// A listener of the house.
 struct PlannedListener {
     address: SocketAddr,
-    what: String,
+    /// The owner, for messages.
+    owner: String,
+    /// The path of its address in the file.
     path: FieldPath,
 }
 
-/// No two on one port; port 0 takes any free one.
-fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistakes) {
+/// Checks that no two listeners share a port. Port 0, which takes any free one, is not checked.
+fn check_listeners(scenario: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistakes) {
+    let mut by_port: HashMap<u16, Vec<PlannedListener>> = HashMap::new();
+    for listener in planned_listeners(scenario, raw) {
+        let PlannedListener { address, owner, path } = &listener;
+        if address.port() == 0 {
+            continue;
+        }
+        let others = by_port.entry(address.port()).or_default();
+        if let Some(other) = others.iter().find(|other| collide(other.address, *address)) {
+            let message = format!("{} and {owner} both listen on {address}", other.owner);
+            let mistake = Mistake::new(path.clone(), message)
+                .help("give one of them another port, or port 0 for any free one")
+                .related(other.path.clone(), other.owner.clone());
+            mistakes.push(mistake);
+        }
+        others.push(listener);
+    }
+}
+
+/// Returns all listeners of a house.
+fn planned_listeners(house: &Scenario, raw: &raw::Scenario) -> Vec<PlannedListener> {
     let root = FieldPath::root();
     let mut listeners = vec![PlannedListener {
         address: house.control,
-        what: "the control plane".into(),
+        owner: "the control plane".into(),
         path: root.key("control"),
     }];
     for (index, plan) in house.devices.iter().enumerate() {
@@ -283,63 +310,51 @@ fn check_listeners(house: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistake
         } else {
             root.key("device")
         };
-        let what = format!("device {}", plan.identity.id);
-        listeners.push(PlannedListener { address: plan.http, what, path: path.key("http") });
+        let owner = format!("device {}", plan.identity.id);
+        listeners.push(PlannedListener { address: plan.http, owner, path: path.key("http") });
         let written = raw.devices.as_ref().and_then(|devices| devices.get(index));
         let written = written.or(raw.device.as_ref()).is_some_and(|device| device.modbus.is_some());
-        // One that is off and that nobody gave an address is in nobody's way.
+        // A server that is off and has a default address is not in the way of others.
         if written || plan.config.settings.services.modbus.enable {
-            let what = format!("the Modbus server of device {}", plan.identity.id);
+            let owner = format!("the Modbus server of device {}", plan.identity.id);
             let address = plan.modbus.listen;
-            listeners.push(PlannedListener { address, what, path: path.key("modbus") });
+            listeners.push(PlannedListener { address, owner, path: path.key("modbus") });
         }
     }
     for SlavePlan { name, listen, .. } in &house.slaves {
         let path = root.key("slaves").key(name).key("listen");
-        listeners.push(PlannedListener { address: *listen, what: format!("slave {name}"), path });
+        listeners.push(PlannedListener { address: *listen, owner: format!("slave {name}"), path });
     }
     for TargetPlan { name, listen, .. } in &house.http_targets {
         let path = root.key("http_targets").key(name).key("listen");
-        listeners.push(PlannedListener { address: *listen, what: format!("target {name}"), path });
+        listeners.push(PlannedListener { address: *listen, owner: format!("target {name}"), path });
     }
-    let mut by_port: HashMap<u16, Vec<&PlannedListener>> = HashMap::new();
-    for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
-        let others = by_port.entry(listener.address.port()).or_default();
-        if let Some(other) = others.iter().find(|other| collide(other.address, listener.address)) {
-            let message =
-                format!("{} and {} both listen on {}", other.what, listener.what, listener.address);
-            let mistake = Mistake::new(listener.path.clone(), message)
-                .help("give one of them another port, or port 0 for any free one")
-                .related(other.path.clone(), other.what.clone());
-            mistakes.push(mistake);
-        }
-        others.push(listener);
-    }
+    listeners
 }
 
-/// Whether both cannot be bound: the same port on one interface, or on all of them.
+/// Returns true if the two cannot both be bound: they have the same port on one interface, or on all.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
-/// Who has which port of a name; who has all of them, without a port, comes first.
-type Ports<'a> = BTreeMap<Option<u16>, (&'a HostAddress, FieldPath, &'a str)>;
+/// The owners of a host by port. The owner of all ports has the key `None`, which is the first.
+type PortOwners<'a> = BTreeMap<Option<u16>, (&'a HostAddress, FieldPath, &'a str)>;
 
-/// A name leads to one place only: `all` is each section, name and hosts.
+/// Checks that each host and port has one owner. `all` has the section, name and hosts of each owner.
 fn check_hosts<'a>(
     all: impl Iterator<Item = (&'a str, &'a Arc<str>, &'a Vec<HostAddress>)>,
     mistakes: &mut Mistakes,
 ) {
-    let mut by_host: HashMap<&str, Ports<'_>> = HashMap::new();
+    let mut by_host: HashMap<&str, PortOwners<'_>> = HashMap::new();
     for (section, name, hosts) in all {
         for (index, host) in hosts.iter().enumerate() {
             let path = FieldPath::root().key(section).key(name).key("hosts").index(index);
             let others = by_host.entry(&host.host).or_default();
-            let taken = match host.port {
+            let owned = match host.port {
                 None => others.values().next(),
                 port => others.get(&None).or_else(|| others.get(&port)),
             };
-            if let Some((other, first, owner)) = taken {
+            if let Some((other, first, owner)) = owned {
                 let message = format!("`{host}` already leads to `{owner}` as `{other}`");
                 let mistake = Mistake::new(path.clone(), message)
                     .help("a name and port leads to one place; give ports to tell them apart")
@@ -351,8 +366,8 @@ fn check_hosts<'a>(
     }
 }
 
-/// A mistake about a name that nothing has.
-fn unknown<'a>(
+/// Creates the mistake of a reference to a name that does not exist.
+fn unknown_name<'a>(
     path: FieldPath,
     kind: &str,
     name: &str,
@@ -362,28 +377,11 @@ fn unknown<'a>(
     let help = match known.as_slice() {
         [] => format!("the house has no {kind}"),
         few if few.len() <= 10 => {
-            format!("the house has {}", all_of(few.iter().copied()))
+            format!("the house has {}", join_and(few.iter().copied()))
         }
         many => format!("the house has {} of them", many.len()),
     };
     Mistake::new(path, format!("there is no {kind} `{}`", shortened(name)))
         .suggest(nearest(name, known.iter().copied()))
         .help(help)
-}
-
-/// What the device itself would refuse of `given`, each field with its message at its own place.
-fn refused(
-    given: &Value,
-    path: &FieldPath,
-    errors: impl IntoIterator<Item = (String, String)>,
-    mistakes: &mut Mistakes,
-) {
-    for (field, message) in errors {
-        let found = FieldPath::root().join(&field).find_in(given);
-        let unquoted = found.is_some_and(|found| {
-            (found.is_number() || found.is_boolean()) && json::no_string(found) == message
-        });
-        let mistake = Mistake::new(path.join(&field), message);
-        mistakes.push(if unquoted { mistake.help("write it in quotes") } else { mistake });
-    }
 }

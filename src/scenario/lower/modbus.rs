@@ -6,12 +6,11 @@ use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::{DevicePlan, ModbusPlan};
 use super::super::path::FieldPath;
 use super::super::raw;
-use super::refused;
 use crate::device::config::RegisterMap;
 use crate::device::{Feature, Firmware, Profile};
 use crate::limits;
 
-/// Where the server of the `index`-th device listens, and what it answers.
+/// Lowers the server of the `index`-th device.
 pub(super) fn server(
     raw: Option<&raw::DeviceModbus>,
     index: usize,
@@ -32,7 +31,7 @@ pub(super) fn server(
     ModbusPlan { listen, function_3: function_3.unwrap_or(false) }
 }
 
-/// The register map; each mistake at its own place.
+/// Lowers the register map. Each mistake is reported at its own place.
 pub(super) fn map(
     raw: Option<&raw::RegisterMapText>,
     firmware: Firmware,
@@ -53,8 +52,7 @@ pub(super) fn map(
     match RegisterMap::parse_value(value, word_order) {
         Ok(map) => Some(Arc::new(map)),
         Err(errors) => {
-            let errors = errors.into_iter().map(|error| (error.path, error.message));
-            refused(value, path, errors, mistakes);
+            mistakes.push_problems(value, path, errors);
             None
         }
     }

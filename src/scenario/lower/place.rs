@@ -1,11 +1,11 @@
-//! The places of fault rules: they exist, and something can happen there.
+//! The places of fault rules. A place has to exist, and requests have to be able to come there.
 
-use super::super::diagnostics::{Mistake, nearest, one_of};
+use super::super::diagnostics::{Mistake, join_or, nearest};
 use super::super::raw::{self, PlaceWord};
 use super::fault::RuleValidator;
-use super::{Named, Units, unknown};
+use super::{NameEntry, Units, unknown_name};
 use crate::device::actions::{ActionRequest, Definition};
-use crate::fault::{ActionPlace, ApiPlace, ModbusPlace, SlavePlace, TargetPlace};
+use crate::fault::{ActionPlace, ApiPlace, FaultTarget, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
 use crate::modbus::bank::UnitLayout;
 use crate::modbus::wire::FunctionCode;
@@ -40,31 +40,19 @@ const ROUTES: [&str; 25] = [
     "/load",
 ];
 
-/// A place, before it is known what happens there.
-pub(super) enum FaultTarget {
-    Api(ApiPlace),
-    Action(ActionPlace),
-    Queue(Option<String>),
-    Slave(SlavePlace),
-    Target(TargetPlace),
-    Mqtt(Option<String>),
-    Modbus(ModbusPlace),
-    Meter(Option<String>),
-    Live(Option<String>),
-}
-
-/// Which kinds of requests an action sends.
+/// The kinds of requests that an action sends.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sends {
+pub(super) struct RequestKinds {
     pub modbus: bool,
     pub http: bool,
 }
 
-impl Sends {
-    pub const ANYTHING: Self = Self { modbus: true, http: true };
+impl RequestKinds {
+    pub const ANY: Self = Self { modbus: true, http: true };
 }
 
 impl RuleValidator<'_> {
+    /// Lowers a place. Returns `None` after a mistake.
     pub fn place(&mut self, at: &raw::At) -> Option<FaultTarget> {
         let place = match at {
             raw::Choice::Word(PlaceWord::Api) => FaultTarget::Api(ApiPlace::default()),
@@ -79,13 +67,14 @@ impl RuleValidator<'_> {
             raw::Choice::Map(map) => return self.place_of_map(map),
         };
         match &place {
-            FaultTarget::Slave(_) if self.known.slaves.is_empty() => self.nothing_there("slave"),
-            FaultTarget::Target(_) if self.known.targets.is_empty() => self.nothing_there("target"),
+            FaultTarget::Slave(_) if self.names.slaves.is_empty() => self.report_none("slave"),
+            FaultTarget::Target(_) if self.names.targets.is_empty() => self.report_none("target"),
             _ => Some(place),
         }
     }
 
-    fn nothing_there(&mut self, kind: &str) -> Option<FaultTarget> {
+    /// Reports that the house has no slave or target.
+    fn report_none(&mut self, kind: &str) -> Option<FaultTarget> {
         let message = format!("this never fires: the house has no {kind}");
         self.mistake(Mistake::new(self.path.key("at"), message));
         None
@@ -99,7 +88,7 @@ impl RuleValidator<'_> {
         let (kind, allowed): (_, &[&str]) = match (kinds.next(), kinds.next()) {
             (Some(first), Some(second)) => {
                 let message = format!("a place is a {first} or a {second}, not both");
-                self.mistake(self.at(second, message).help("write two rules").on_key());
+                self.mistake(self.place_mistake(second, message).help("write two rules").on_key());
                 return None;
             }
             (Some("slave"), None) => {
@@ -126,32 +115,32 @@ impl RuleValidator<'_> {
         for key in given.iter().filter(|key| !allowed.contains(key)) {
             let message = format!("`{key}` says nothing about `{kind}`");
             let help =
-                format!("beside `{kind}` may stand {}", one_of(allowed[1..].iter().copied()));
-            self.mistake(self.at(key, message).help(help).on_key());
+                format!("beside `{kind}` may stand {}", join_or(allowed[1..].iter().copied()));
+            self.mistake(self.place_mistake(key, message).help(help).on_key());
             fits = false;
         }
         let place = match kind {
             "slave" => self.slave_place(map),
             "target" => self.target_place(map),
             "api" => self.api_place(map),
-            "queue" => self.device(map).map(FaultTarget::Queue),
-            "mqtt" => self.device(map).map(FaultTarget::Mqtt),
+            "queue" => self.device_of(map).map(FaultTarget::Queue),
+            "mqtt" => self.device_of(map).map(FaultTarget::Mqtt),
             "modbus" => self.modbus_place(map),
-            "meter" => self.device(map).map(FaultTarget::Meter),
-            "live" => self.device(map).map(FaultTarget::Live),
+            "meter" => self.device_of(map).map(FaultTarget::Meter),
+            "live" => self.device_of(map).map(FaultTarget::Live),
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
     }
 
-    /// The device that a place names; `None` where it names one that is not there.
-    #[expect(clippy::option_option, reason = "no such device; any device; this one")]
-    fn device(&mut self, map: &raw::Place) -> Option<Option<String>> {
+    /// Returns the device that a place names. `None` if it names one that does not exist.
+    #[expect(clippy::option_option, reason = "no such device; every device; this one")]
+    fn device_of(&mut self, map: &raw::Place) -> Option<Option<String>> {
         let Some(id) = &map.device else { return Some(None) };
         let id = id.to_string();
-        if self.known.devices_sound && !self.known.devices.iter().any(|(known, _)| *known == id) {
-            let ids = self.known.devices.iter().map(|(id, _)| *id);
-            self.mistakes.push(unknown(self.path.key("at").key("device"), "device", &id, ids));
+        if self.names.devices_complete && !self.names.devices.iter().any(|(own, _)| *own == id) {
+            let ids = self.names.devices.iter().map(|(id, _)| *id);
+            self.mistakes.push(unknown_name(self.path.key("at").key("device"), "device", &id, ids));
             return None;
         }
         Some(Some(id))
@@ -180,25 +169,26 @@ impl RuleValidator<'_> {
             self.mistake(mistake);
             return None;
         }
-        Some(FaultTarget::Api(ApiPlace { device: self.device(map)?, route, method }))
+        Some(FaultTarget::Api(ApiPlace { device: self.device_of(map)?, route, method }))
     }
 
     fn action_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
-        let device = self.device(map)?;
+        let device = self.device_of(map)?;
         let action = named(map.action.as_ref());
         if let Some(id) = &action {
-            self.action(id, device.as_deref())?;
+            self.action_kinds(id, device.as_deref())?;
         }
         Some(FaultTarget::Action(ActionPlace { device, action }))
     }
 
-    /// What is known of an action; reports one that is not there, or that cannot be called.
-    fn action(&mut self, id: &str, device: Option<&str>) -> Option<Sends> {
-        let devices = self.known.devices.iter();
-        let devices = devices.filter(|(known, _)| device.is_none_or(|device| device == *known));
+    /// Returns the kinds of requests of an action. Reports an action that does not exist or cannot be
+    /// called.
+    fn action_kinds(&mut self, id: &str, device: Option<&str>) -> Option<RequestKinds> {
+        let devices = self.names.devices.iter();
+        let devices = devices.filter(|(own, _)| device.is_none_or(|device| device == *own));
         let mut ids = Vec::new();
-        let (mut found, mut callable, mut certain) = (false, false, self.known.devices_sound);
-        let mut sends = Sends::default();
+        let (mut found, mut callable, mut certain) = (false, false, self.names.devices_complete);
+        let mut kinds = RequestKinds::default();
         for (_, details) in devices {
             let Some(definition) = details else {
                 certain = false;
@@ -210,16 +200,16 @@ impl RuleValidator<'_> {
                 found = true;
                 callable |= action.enable && action.enabled().next().is_some();
                 for request in action.enabled() {
-                    sends.modbus |= matches!(**request, ActionRequest::Modbus(_));
-                    sends.http |= matches!(**request, ActionRequest::Http(_));
+                    kinds.modbus |= matches!(**request, ActionRequest::Modbus(_));
+                    kinds.http |= matches!(**request, ActionRequest::Http(_));
                 }
             }
         }
         if !certain {
-            return Some(Sends::ANYTHING);
+            return Some(RequestKinds::ANY);
         }
         if found && callable {
-            return Some(sends);
+            return Some(kinds);
         }
         let path = self.path.key("at").key("action");
         let mistake = if found {
@@ -229,31 +219,31 @@ impl RuleValidator<'_> {
             )
             .help("enable it, or one of its requests; a rule with `disable` disables it for a time")
         } else {
-            unknown(path, "action", id, ids.into_iter())
+            unknown_name(path, "action", id, ids.into_iter())
         };
         self.mistake(mistake);
         None
     }
 
-    /// What is known of the slaves or targets that a place means; reports a name nobody has. None
-    /// where the house has none at all.
-    fn peers<T: Copy>(
+    /// Returns the details of the slaves or targets that a place includes. Reports a name that does not
+    /// exist. `None` if the house has no slave or target at all.
+    fn candidates<T: Copy>(
         &mut self,
         kind: &str,
         name: Option<&str>,
-        known: &[Named<'_, T>],
+        peers: &[NameEntry<'_, T>],
     ) -> Option<Vec<Option<T>>> {
         let Some(name) = name else {
-            if known.is_empty() {
-                self.nothing_there(kind);
+            if peers.is_empty() {
+                self.report_none(kind);
                 return None;
             }
-            return Some(known.iter().map(|(_, details)| *details).collect());
+            return Some(peers.iter().map(|(_, details)| *details).collect());
         };
-        let found = known.iter().find(|(known, _)| *known == name);
+        let found = peers.iter().find(|(own, _)| *own == name);
         if found.is_none() {
-            let names = known.iter().map(|(name, _)| *name);
-            self.mistakes.push(unknown(self.path.key("at").key(kind), kind, name, names));
+            let names = peers.iter().map(|(name, _)| *name);
+            self.mistakes.push(unknown_name(self.path.key("at").key(kind), kind, name, names));
         }
         Some(found.iter().map(|(_, details)| *details).collect())
     }
@@ -261,7 +251,7 @@ impl RuleValidator<'_> {
     fn target_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let name = named(map.target.as_ref());
         let before = self.mistakes.len();
-        let candidates = self.peers("target", name.as_deref(), &self.known.targets)?;
+        let candidates = self.candidates("target", name.as_deref(), &self.names.targets)?;
         let text = map.path.as_ref().map(raw::UrlPath::as_str);
         let method = map.method.map(|method| method.0);
         let reached = candidates.iter().any(|routes| {
@@ -278,11 +268,14 @@ impl RuleValidator<'_> {
             let paths: Vec<_> = routes.map(|route| route.path.as_str()).collect();
             let near = text.and_then(|path| nearest(path, paths.iter().copied()));
             let mistake = self
-                .at(key, "this never fires: no route of the target answers this method and path")
+                .place_mistake(
+                    key,
+                    "this never fires: no route of the target answers this method and path",
+                )
                 .suggest(near.map(str::to_owned));
             self.mistake(mistake);
         }
-        let action = self.sender(map, "HTTP request", |sends| sends.http);
+        let action = self.sending_action(map, "HTTP request", |kinds| kinds.http);
         if self.mistakes.len() > before {
             return None;
         }
@@ -295,14 +288,14 @@ impl RuleValidator<'_> {
     }
 
     fn modbus_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
-        let device = self.device(map)?;
+        let device = self.device_of(map)?;
         let before = self.mistakes.len();
         if let Some(address) = map.address
             && address.first > *limits::MODBUS_ADDRESSES.end()
         {
             let last = limits::MODBUS_ADDRESSES.end();
             let message = format!("this never fires: the last register is {last}");
-            self.mistake(self.at("address", message));
+            self.mistake(self.place_mistake("address", message));
         }
         if self.mistakes.len() > before {
             return None;
@@ -315,21 +308,18 @@ impl RuleValidator<'_> {
         }))
     }
 
-    /// The action beside a slave or a target: the one that sends the request.
-    fn sender(
+    /// Returns the action beside a slave or a target, which is the one that sends the request.
+    fn sending_action(
         &mut self,
         map: &raw::Place,
-        what: &str,
-        kind: impl Fn(Sends) -> bool,
+        request: &str,
+        sends: impl Fn(RequestKinds) -> bool,
     ) -> Option<String> {
         let id = named(map.action.as_ref())?;
-        let sends = self.action(&id, None)?;
-        if !kind(sends) {
-            let message = format!(
-                "this never fires: action `{id}` sends no {}",
-                what.trim_start_matches("an ").trim_start_matches("a ")
-            );
-            self.mistake(self.at("action", message));
+        let kinds = self.action_kinds(&id, None)?;
+        if !sends(kinds) {
+            let message = format!("this never fires: action `{id}` sends no {request}");
+            self.mistake(self.place_mistake("action", message));
             return None;
         }
         Some(id)
@@ -338,12 +328,12 @@ impl RuleValidator<'_> {
     fn slave_place(&mut self, map: &raw::Place) -> Option<FaultTarget> {
         let name = named(map.slave.as_ref());
         let before = self.mistakes.len();
-        let candidates = self.peers("slave", name.as_deref(), &self.known.slaves)?;
+        let candidates = self.candidates("slave", name.as_deref(), &self.names.slaves)?;
         self.check_function(map);
         if self.mistakes.len() == before {
             self.check_unit(map, &candidates);
         }
-        let action = self.sender(map, "Modbus request", |sends| sends.modbus);
+        let action = self.sending_action(map, "Modbus request", |kinds| kinds.modbus);
         if self.mistakes.len() > before {
             return None;
         }
@@ -357,36 +347,39 @@ impl RuleValidator<'_> {
         }))
     }
 
-    /// The function is one that slaves answer, and carries what else is named.
+    /// Checks that slaves answer the function, and that it has everything else that the place names.
     fn check_function(&mut self, map: &raw::Place) {
         let Some(function) = map.function.map(FunctionCode) else { return };
         if !FunctionCode::SUPPORTED.contains(&function) {
             let mistake = self
-                .at("function", format!("this never fires: slaves have no function {function}"))
+                .place_mistake(
+                    "function",
+                    format!("this never fires: slaves have no function {function}"),
+                )
                 .help("expected 1 to 6, 15, 16, 17, 22 or 23");
             self.mistake(mistake);
             return;
         }
         if function == FunctionCode::REPORT_SERVER_ID && map.address.is_some() {
             let message = "this never fires: function 17 names no address";
-            self.mistake(self.at("address", message).on_key());
+            self.mistake(self.place_mistake("address", message).on_key());
         }
         let Some(value) = map.value else { return };
         if !function.writes_values() {
             let message = format!("this never fires: function {function} writes no values");
             let help = "values are written by functions 5, 6, 15, 16 and 23";
-            self.mistake(self.at("value", message).help(help).on_key());
+            self.mistake(self.place_mistake("value", message).help(help).on_key());
         } else if matches!(
             function,
             FunctionCode::WRITE_SINGLE_COIL | FunctionCode::WRITE_MULTIPLE_COILS
         ) && value.first > 1
         {
             let message = "this never fires: a coil's value is 0 or 1";
-            self.mistake(self.at("value", message));
+            self.mistake(self.place_mistake("value", message));
         }
     }
 
-    /// The unit is there, and has something at the address.
+    /// Checks that the unit exists, and has something at the address.
     fn check_unit(&mut self, map: &raw::Place, slaves: &[Option<Units<'_>>]) {
         if slaves.iter().any(Option::is_none) {
             return;
@@ -406,12 +399,13 @@ impl RuleValidator<'_> {
                 _ => format!("it has {}", ids.join(", ")),
             };
             self.mistake(
-                self.at("unit", format!("this never fires: there is no unit {unit}")).help(help),
+                self.place_mistake("unit", format!("this never fires: there is no unit {unit}"))
+                    .help(help),
             );
             return;
         }
         let Some(address) = map.address else { return };
-        if !units.iter().any(|(_, unit)| has(unit, map.function.map(FunctionCode), address)) {
+        if !units.iter().any(|(_, unit)| unit_has(unit, map.function.map(FunctionCode), address)) {
             let which = match map.function.map(FunctionCode) {
                 Some(
                     FunctionCode::READ_COILS
@@ -424,23 +418,23 @@ impl RuleValidator<'_> {
                 None => "coils, inputs or registers",
             };
             let message = format!("this never fires: there are no {which} at {address}");
-            self.mistake(self.at("address", message));
+            self.mistake(self.place_mistake("address", message));
         }
     }
 
-    /// What the named action sends; anything where none is named.
-    pub fn sends(&mut self, place: &ActionPlace) -> Sends {
-        let Some(action) = &place.action else { return Sends::ANYTHING };
-        self.action(action, place.device.as_deref()).unwrap_or(Sends::ANYTHING)
+    /// Returns the kinds of requests of the action that a place names, or any kind if it names none.
+    pub fn request_kinds(&mut self, place: &ActionPlace) -> RequestKinds {
+        let Some(action) = &place.action else { return RequestKinds::ANY };
+        self.action_kinds(action, place.device.as_deref()).unwrap_or(RequestKinds::ANY)
     }
 }
 
-/// The name in a place; none where it says `any`.
+/// Returns the name in a place. `None` if it is `any`.
 fn named(text: Option<&raw::PlainText>) -> Option<String> {
     text.map(|text| text.0.clone()).filter(|name| name != raw::NameText::ANY)
 }
 
-/// The keys that a place has.
+/// Returns the keys of a place.
 fn keys(map: &raw::Place) -> Vec<&'static str> {
     let given = [
         ("slave", map.slave.is_some()),
@@ -463,8 +457,8 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
     given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
 }
 
-/// Whether a unit has something at an address that the function reaches.
-fn has(unit: &UnitLayout, function: Option<FunctionCode>, address: raw::RangeText) -> bool {
+/// Returns whether a unit has something at an address that the function reaches.
+fn unit_has(unit: &UnitLayout, function: Option<FunctionCode>, address: raw::RangeText) -> bool {
     let overlaps = |first: u16, count: u32| {
         let first = u32::from(first);
         first <= u32::from(address.last) && u32::from(address.first) < first + count

@@ -1,4 +1,4 @@
-//! Modbus slaves and what is in their registers.
+//! Lowering of the Modbus slaves and their registers.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::SlavePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
-use super::LoadContext;
+use super::{LoadContext, Lowered};
 use crate::limits;
 use crate::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
@@ -15,12 +15,12 @@ use crate::modbus::bank::{
 };
 use crate::notation::shortened;
 
-/// The slaves, each with whether it is known in detail.
+/// Lowers the slaves.
 pub(super) fn slaves(
     raw: &raw::Scenario,
-    surroundings: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
-) -> Vec<(SlavePlan, bool)> {
+) -> Vec<Lowered<SlavePlan>> {
     let base = FieldPath::root().key("slaves");
     let slave = |(name, raw): (&raw::NameText, &raw::Slave)| {
         let path = base.key(name.as_str());
@@ -29,7 +29,7 @@ pub(super) fn slaves(
                 Mistake::new(path.clone(), "`any` means every slave; use another name").on_key(),
             );
         }
-        slave(name.as_str(), raw, &path, surroundings, mistakes)
+        slave(name.as_str(), raw, &path, context, mistakes)
     };
     raw.slaves.iter().flatten().map(slave).collect()
 }
@@ -38,10 +38,10 @@ fn slave(
     name: &str,
     raw: &raw::Slave,
     path: &FieldPath,
-    surroundings: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
-) -> (SlavePlan, bool) {
-    let known_before = mistakes.len();
+) -> Lowered<SlavePlan> {
+    let mistakes_before = mistakes.len();
     if raw.idle.is_some_and(|idle| idle.0.is_zero()) {
         let mistake = Mistake::new(path.key("idle"), "an idle time of 0 closes every connection")
             .help("leave it out for 5m");
@@ -52,11 +52,11 @@ fn slave(
     for (id, unit) in raw.units.iter().flatten() {
         let path = units_path.key(&id.to_string());
         let layout = unit_layout(unit, &path, mistakes);
-        // The bank's own check names registers by their position, which has to be that of the file.
-        let whole = !(surroundings.shortened)(&path) && as_written(unit, &layout);
-        if whole {
-            for error in Bank::check(&layout) {
-                mistakes.push(Mistake::new(path.join(&error.path), error.message));
+        // The bank's check names registers by their position, which must be that in the file.
+        let is_complete = !(context.has_dropped_items)(&path) && has_all_registers(unit, &layout);
+        if is_complete {
+            for problem in Bank::check(&layout) {
+                mistakes.push(Mistake::from_problem(&path, problem));
             }
         }
         units.push((id.0, layout));
@@ -74,13 +74,13 @@ fn slave(
         max_connections: raw.max_connections.map_or(limits::SLAVE_CONNECTIONS, |max| max as usize),
         idle: raw.idle.map_or(limits::SLAVE_IDLE, |idle| idle.0),
     };
-    (plan, mistakes.len() == known_before)
+    Lowered { plan, valid: mistakes.len() == mistakes_before }
 }
 
-/// Whether every register that is written has become one.
-fn as_written(raw: &raw::Unit, layout: &UnitLayout) -> bool {
-    let written = |registers: &Option<Vec<raw::Register>>| registers.as_ref().map_or(0, Vec::len);
-    written(&raw.holding) == layout.holding.len() && written(&raw.input) == layout.input.len()
+/// Returns true if every register of the file was lowered.
+fn has_all_registers(raw: &raw::Unit, layout: &UnitLayout) -> bool {
+    let count = |registers: &Option<Vec<raw::Register>>| registers.as_ref().map_or(0, Vec::len);
+    count(&raw.holding) == layout.holding.len() && count(&raw.input) == layout.input.len()
 }
 
 fn unit_layout(raw: &raw::Unit, path: &FieldPath, mistakes: &mut Mistakes) -> UnitLayout {
@@ -102,11 +102,11 @@ fn bits(
     let range = |(index, raw): (usize, &raw::Bits)| {
         let path = path.index(index);
         if table == Table::DiscreteInputs {
-            let given = [
+            let keys = [
                 ("read_only", raw.read_only.is_some()),
                 ("write_exception", raw.write_exception.is_some()),
             ];
-            nobody_writes(&given, table, &path, mistakes);
+            refuse_write_keys(&keys, table, &path, mistakes);
         }
         BitRange {
             addresses: raw.address.inclusive(),
@@ -118,9 +118,14 @@ fn bits(
     raw.unwrap_or_default().iter().enumerate().map(range).collect()
 }
 
-/// Keys about writing make no sense where no function writes.
-fn nobody_writes(given: &[(&str, bool)], table: Table, path: &FieldPath, mistakes: &mut Mistakes) {
-    for (key, _) in given.iter().filter(|(_, given)| *given) {
+/// Reports the keys about writing that are set in a table that no function writes.
+fn refuse_write_keys(
+    keys: &[(&str, bool)],
+    table: Table,
+    path: &FieldPath,
+    mistakes: &mut Mistakes,
+) {
+    for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
         let message = format!(
             "`{key}` says nothing here: no function writes {} registers or bits",
             table.name()
@@ -180,14 +185,14 @@ fn register(
     mistakes: &mut Mistakes,
 ) -> Option<Register> {
     if table == Table::InputRegisters {
-        let given = [
+        let keys = [
             ("read_only", raw.read_only.is_some()),
             ("write_exception", raw.write_exception.is_some()),
             ("min", raw.min.is_some()),
             ("max", raw.max.is_some()),
             ("on_write", raw.on_write.is_some()),
         ];
-        nobody_writes(&given, table, path, mistakes);
+        refuse_write_keys(&keys, table, path, mistakes);
     }
     let value_type = value_type(raw, path, mistakes)?;
     let count = count(raw, value_type, path, mistakes)?;
@@ -212,7 +217,7 @@ fn register(
         },
         source,
         access: access(raw.read_only, raw.write_exception, computed, path, mistakes),
-        limits: limits_of(raw, path, mistakes),
+        limits: write_limits(raw, path, mistakes),
         reactions,
     })
 }
@@ -247,7 +252,7 @@ fn value_type(
     Some(numeric)
 }
 
-/// How many registers a text takes, of which so many characters make a byte.
+/// Returns the number of registers of a text that has `characters` for each byte.
 fn words(
     raw: &raw::Register,
     characters: usize,
@@ -257,16 +262,16 @@ fn words(
     if let Some(words) = raw.words {
         return Some(words);
     }
-    let Range { span, is_range } = range(raw);
+    let AddressRange { length, is_range } = address_range(raw);
     if is_range && raw.count.is_none() {
-        return u16::try_from(span).ok();
+        return u16::try_from(length).ok();
     }
     if let Some(raw::RegisterValue::Text(text)) = &raw.value {
         let bytes = text.len().div_ceil(characters);
         return Some(u16::try_from(bytes.div_ceil(2)).unwrap_or(u16::MAX).max(1));
     }
     if raw.value.is_some() {
-        // Said again, and better, where the value itself is looked at.
+        // The lowering of the value reports the mistake.
         return Some(1);
     }
     let mistake = Mistake::new(path.clone(), "how many registers does the text take?")
@@ -275,14 +280,16 @@ fn words(
     None
 }
 
-struct Range {
-    span: u32,
+/// The addresses of a register as written.
+struct AddressRange {
+    length: u32,
+    /// True if it has more than one address.
     is_range: bool,
 }
 
-fn range(raw: &raw::Register) -> Range {
+fn address_range(raw: &raw::Register) -> AddressRange {
     let raw::RangeText { first, last } = raw.address;
-    Range { span: u32::from(last - first) + 1, is_range: last > first }
+    AddressRange { length: u32::from(last - first) + 1, is_range: last > first }
 }
 
 fn count(
@@ -291,7 +298,7 @@ fn count(
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<u16> {
-    let Range { span, is_range } = range(raw);
+    let AddressRange { length, is_range } = address_range(raw);
     let words = u32::from(value_type.words());
     match raw.count {
         Some(_) if is_range => {
@@ -303,14 +310,14 @@ fn count(
         }
         Some(count) => Some(count),
         None if !is_range => Some(1),
-        None if span % words != 0 => {
+        None if length % words != 0 => {
             let message = format!(
-                "{span} registers hold no whole number of values of {words} registers each"
+                "{length} registers hold no whole number of values of {words} registers each"
             );
             mistakes.push(Mistake::new(path.key("address"), message));
             None
         }
-        None => u16::try_from(span / words).ok(),
+        None => u16::try_from(length / words).ok(),
     }
 }
 
@@ -320,7 +327,7 @@ fn source(
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<RegisterSource> {
-    let given = [
+    let keys = [
         ("value", raw.value.is_some()),
         ("ramp", raw.ramp.is_some()),
         ("sine", raw.sine.is_some()),
@@ -328,7 +335,7 @@ fn source(
         ("random_walk", raw.random_walk.is_some()),
         ("uptime", raw.uptime == Some(true)),
     ];
-    let mut keys = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
+    let mut keys = keys.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key);
     if let (Some(first), Some(second)) = (keys.next(), keys.next()) {
         let message =
             format!("a register gets its value from `{first}` or from `{second}`, not from both");
@@ -344,13 +351,13 @@ fn source(
 }
 
 fn computed(raw: &raw::Register, path: &FieldPath, mistakes: &mut Mistakes) -> Option<Computed> {
-    let mut above_zero = |lapse: raw::DurationText, key: &str, field: &str| {
-        if lapse.0.is_zero() {
+    let mut above_zero = |duration: raw::DurationText, key: &str, field: &str| {
+        if duration.0.is_zero() {
             let mistake =
                 Mistake::new(path.key(key).key(field), format!("`{field}` must be longer than 0"));
             mistakes.push(mistake);
         }
-        lapse.0
+        duration.0
     };
     if let Some(ramp) = &raw.ramp {
         let over = above_zero(ramp.over, "ramp", "over");
@@ -390,18 +397,23 @@ fn value(
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<RegisterValue> {
-    let refused = match (raw, value_type) {
+    let message = match (raw, value_type) {
         (None, RegisterType::Hex { words }) => {
             return Some(RegisterValue::Bytes(vec![0; usize::from(words) * 2]));
         }
         (None, RegisterType::String { .. }) => return Some(RegisterValue::Text(String::new())),
         (None, _) => return Some(RegisterValue::Integer(0)),
-        (Some(raw::RegisterValue::Text(digits)), RegisterType::Hex { .. }) => match bytes(digits) {
-            Some(bytes) => return Some(RegisterValue::Bytes(bytes)),
-            None => {
-                format!("`{}`: expected an even number of hexadecimal digits", shortened(digits))
+        (Some(raw::RegisterValue::Text(digits)), RegisterType::Hex { .. }) => {
+            match parse_hex(digits) {
+                Some(bytes) => return Some(RegisterValue::Bytes(bytes)),
+                None => {
+                    format!(
+                        "`{}`: expected an even number of hexadecimal digits",
+                        shortened(digits)
+                    )
+                }
             }
-        },
+        }
         (Some(raw::RegisterValue::Text(text)), RegisterType::String { .. }) => {
             return Some(RegisterValue::Text(text.clone()));
         }
@@ -418,11 +430,11 @@ fn value(
             format!("text `{}`, but the type takes a number", shortened(text))
         }
     };
-    mistakes.push(Mistake::new(path.clone(), refused));
+    mistakes.push(Mistake::new(path.clone(), message));
     None
 }
 
-fn bytes(digits: &str) -> Option<Vec<u8>> {
+fn parse_hex(digits: &str) -> Option<Vec<u8>> {
     if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
@@ -434,7 +446,7 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn limits_of(
+fn write_limits(
     raw: &raw::Register,
     path: &FieldPath,
     mistakes: &mut Mistakes,
@@ -462,7 +474,7 @@ fn reaction(raw: &raw::OnWrite, path: &FieldPath, mistakes: &mut Mistakes) -> Op
             let Some(value) = &raw.value else {
                 return refuse(path.clone(), "`set` needs `value`: what the register becomes");
             };
-            (register, ReactionChange::Set(plain_value(value)))
+            (register, ReactionChange::Set(register_value(value)))
         }
         (None, Some(register), None) => (register, ReactionChange::Copy),
         (None, None, Some(register)) => {
@@ -490,7 +502,7 @@ fn reaction(raw: &raw::OnWrite, path: &FieldPath, mistakes: &mut Mistakes) -> Op
     Some(Reaction { after, table, address, change })
 }
 
-fn plain_value(raw: &raw::RegisterValue) -> RegisterValue {
+fn register_value(raw: &raw::RegisterValue) -> RegisterValue {
     match raw {
         raw::RegisterValue::Integer(number) => RegisterValue::Integer(*number),
         raw::RegisterValue::Number(number) => RegisterValue::Number(*number),

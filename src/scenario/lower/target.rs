@@ -1,6 +1,5 @@
-//! HTTP targets and what they answer.
+//! Lowering of the HTTP targets and their replies.
 
-use crate::notation::shortened;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,13 +7,15 @@ use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::{TargetPlan, TargetReply, TargetRoute};
 use super::super::path::FieldPath;
 use super::super::raw;
+use super::Lowered;
+use crate::notation::shortened;
 
-/// The targets, each with whether it is known in detail.
-pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(TargetPlan, bool)> {
+/// Lowers the targets.
+pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<Lowered<TargetPlan>> {
     let base = FieldPath::root().key("http_targets");
     let target = |(name, raw): (&raw::NameText, &raw::Target)| {
         let path = base.key(name.as_str());
-        let known_before = mistakes.len();
+        let mistakes_before = mistakes.len();
         if name.as_str() == raw::NameText::ANY {
             mistakes.push(
                 Mistake::new(path.clone(), "`any` means every target; use another name").on_key(),
@@ -27,7 +28,7 @@ pub(super) fn targets(raw: &raw::Scenario, mistakes: &mut Mistakes) -> Vec<(Targ
             hosts: raw.hosts.iter().flatten().map(|host| host.0.clone()).collect(),
             routes: routes(raw, &path, mistakes),
         };
-        (plan, mistakes.len() == known_before)
+        Lowered { plan, valid: mistakes.len() == mistakes_before }
     };
     raw.http_targets.iter().flatten().map(target).collect()
 }
@@ -78,7 +79,7 @@ fn replies(
         return vec![reply(&one, &common, latency, path, mistakes)];
     };
     let beside = [("status", raw.status.is_some()), ("body", raw.body.is_some())];
-    for (key, _) in beside.into_iter().filter(|(_, given)| *given) {
+    for (key, _) in beside.into_iter().filter(|(_, is_set)| *is_set) {
         let message = format!("`{key}` stands beside `replies`, which say it each for itself");
         mistakes
             .push(Mistake::new(path.key(key), message).help("move it into the replies").on_key());
@@ -114,20 +115,21 @@ fn headers(
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Vec<(String, String)> {
-    // Written by the server itself; a second one would make the reply invalid.
-    const OWN: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    // The server writes these itself; a second one would make the reply invalid.
+    const SERVER_HEADERS: [&str; 3] = ["content-length", "transfer-encoding", "connection"];
+    let is_token_char = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let mut headers = Vec::new();
     for (name, value) in raw.into_iter().flatten() {
         let path = path.key(name);
-        let shown = shortened(name);
-        if name.is_empty() || !name.chars().all(token) {
-            mistakes.push(Mistake::new(path, format!("`{shown}` is no header name")).on_key());
-        } else if OWN.contains(&name.to_ascii_lowercase().as_str()) {
-            let message = format!("the target writes `{shown}` itself");
+        let short_name = shortened(name);
+        if name.is_empty() || !name.chars().all(is_token_char) {
+            mistakes.push(Mistake::new(path, format!("`{short_name}` is no header name")).on_key());
+        } else if SERVER_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+            let message = format!("the target writes `{short_name}` itself");
             mistakes.push(Mistake::new(path, message).help("leave it out").on_key());
         } else if !value.0.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
-            let message = format!("header {shown}: expected visible ASCII characters on one line");
+            let message =
+                format!("header {short_name}: expected visible ASCII characters on one line");
             mistakes.push(Mistake::new(path, message));
         } else {
             headers.push((name.clone(), value.0.clone()));

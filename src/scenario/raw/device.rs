@@ -1,4 +1,4 @@
-//! The clock, the outbound policy and the gateways.
+//! The clock, the outbound policy and the devices.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,17 +13,17 @@ use super::{
     Settings, SpeedText, TimestampText, WifiSettings, Wps,
 };
 
-/// When the house starts and how its time passes.
+/// The start of the house and the speed of its time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Clock {
-    /// The moment at which the house starts; the real time of the start unless given.
+    /// The civil time at which the house starts; the real time of the start unless given.
     pub start: Option<TimestampText>,
-    /// How fast time passes; 1 unless given.
+    /// The speed of time; 1 unless given.
     pub speed: Option<SpeedText>,
 }
 
-/// What actions may reach beside the slaves and targets of the house.
+/// The hosts that actions may reach outside the house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outbound {
@@ -35,15 +35,15 @@ pub enum Outbound {
     Allow,
 }
 
-/// What the devices announce on the network by mDNS.
+/// The services that the devices announce on the network by mDNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mdns {
     /// Nothing.
     Off,
-    /// What others than this machine can reach.
+    /// Services that other machines can reach.
     Auto,
-    /// Also what only this machine can reach, to this machine.
+    /// Also services that only this machine can reach, announced to this machine.
     Loopback,
 }
 
@@ -51,78 +51,78 @@ pub enum Mdns {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
-    /// Its id; A842E39F8124 for the first, counting up for the next, unless given.
+    /// The id of the device; A842E39F8124 for the first, counting up for the next, unless given.
     pub id: Option<DeviceIdText>,
-    /// Its firmware; 2.0.2 unless given.
+    /// The firmware; 2.0.2 unless given.
     pub firmware: Option<FirmwareText>,
-    /// What /api/v1/system gives as the build of its firmware; made up from the firmware unless given.
+    /// The build of the firmware that /api/v1/system shows; derived from the firmware unless given.
     pub build: Option<PlainText>,
-    /// Its licence; plus unless given.
+    /// The licence; plus unless given.
     pub license: Option<License>,
-    /// When its licence was activated; 2025-01-15T09:00:00Z unless given.
+    /// The time at which the licence was activated; 2025-01-15T09:00:00Z unless given.
     pub activation_date: Option<TimestampText>,
-    /// Where its API listens; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
+    /// The address of its API; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
     /// given.
     pub http: Option<Listen>,
-    /// Its own Modbus server: where it listens once the device's settings switch it on, or a mapping
-    /// that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless given.
+    /// The device's own Modbus server: the address at which it listens once the device's settings switch it
+    /// on, or a mapping that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless
+    /// given.
     pub modbus: Option<DeviceModbus>,
-    /// The registers of that server, in the device's own JSON shape; those of a device out of the box
-    /// unless given.
+    /// The registers of that server, in the device's own JSON form; those of a new device unless given.
     pub modbus_map: Option<RegisterMapText>,
-    /// How strictly Digest authentication is read; tolerant unless given.
+    /// The strictness of Digest authentication; tolerant unless given.
     pub digest: Option<Digest>,
-    /// Which pages may use its API from a browser, beside its own.
+    /// The pages that may use its API from a browser, besides its own.
     pub cors: Option<Cors>,
-    /// What it is set to at the start; as out of the box unless given.
+    /// The settings at the start; those of a new device unless given.
     pub settings: Option<Settings>,
-    /// How it is set to talk to its meter at the start; as out of the box unless given.
+    /// The settings of the meter's interface at the start; those of a new device unless given.
     pub meter_settings: Option<MeterSettings>,
     /// The user's own scalers at the start; none unless given.
     pub scalers: Option<Scalers>,
-    /// What its Wi-Fi client is set to at the start; off unless given.
+    /// The settings of the Wi-Fi client at the start; off unless given.
     pub wifi: Option<WifiSettings>,
-    /// Whether it starts as an access point, as a new device waits to be set up; false unless given.
+    /// True if it starts as an access point, as a new device that waits to be set up; false unless given.
     pub access_point: Option<bool>,
-    /// What Ethernet is set to at the start; on, with DHCP, unless given.
+    /// The settings of Ethernet at the start; on, with DHCP, unless given.
     pub eth: Option<EthSettings>,
-    /// What its MQTT client is set to at the start; off unless given.
+    /// The settings of the MQTT client at the start; off unless given.
     pub mqtt: Option<MqttSettings>,
-    /// Where its power comes from; USB unless given.
+    /// The power source; USB unless given.
     pub power: Option<Power>,
-    /// Whether an Ethernet cable is plugged in; true unless given.
+    /// True if an Ethernet cable is plugged in; true unless given.
     pub cable: Option<bool>,
-    /// The Wi-Fi networks around it, and no others; unless given some are made up, and the one that
-    /// its client is set to is there.
+    /// The Wi-Fi networks around it, and no others. Unless given, there are some invented ones and the one
+    /// that its client is set to.
     pub networks: Option<Vec<Network>>,
-    /// The router whose button is pressed when a WPS pairing is started; nobody does unless given.
+    /// The router whose button is pressed when a WPS pairing is started; none unless given.
     pub wps: Option<Wps>,
-    /// How a call of an action is answered; page unless given.
+    /// The form of the reply to a call of an action; page unless given.
     pub call_route: Option<CallRoute>,
-    /// What happens to a call with fewer free places than requests; fit unless given.
+    /// The treatment of a call with fewer free slots than requests; fit unless given.
     pub admission: Option<Admission>,
-    /// How the requests of one action run; sequential unless given.
+    /// The order in which the requests of one action run; sequential unless given.
     pub execution: Option<Execution>,
     /// The first status id since boot; 1 unless given.
     #[schemars(range(min = 1))]
     pub first_status_id: Option<u64>,
-    /// How an HTTP request without a response ends; code unless given.
+    /// The result code of an HTTP request without a response; code unless given.
     pub http_failure: Option<HttpFailure>,
-    /// How long it is gone for when it reboots; 3s unless given.
+    /// The time for which it is unreachable when it reboots; 3s unless given.
     pub reboot_time: Option<DurationText>,
-    /// Its SD card; false for none, an empty one of 7618 MiB unless given.
+    /// The SD card; false for none, an empty one of 7618 MiB unless given.
     pub sd_card: Option<Choice<bool, SdCard>>,
-    /// Which firmware the images are that are uploaded to it. The first that fits counts; with any
-    /// other image the device reboots as it was.
+    /// The firmware of the images that are uploaded to it. The first entry that matches applies; after any
+    /// other image the device reboots with the firmware it had.
     pub images: Option<Vec<Image>>,
-    /// Whether downloads from the SD card drain the supercapacitor while the meter alone feeds the
-    /// device, until it reboots; false unless given.
+    /// True if downloads from the SD card drain the supercapacitor while only the meter powers the device,
+    /// until it reboots; false unless given.
     pub power_model: Option<bool>,
-    /// Its meter, in place of the house's `meter` as a whole.
+    /// The meter of this device, in place of the house's `meter` as a whole.
     pub meter: Option<Meter>,
-    /// The Berry script that is stored on it at the start, at most 8191 bytes; none unless given.
+    /// The Berry script that is stored at the start, at most 8191 bytes; none unless given.
     pub script: Option<PlainText>,
-    /// The actions it starts with, in the device's own JSON shape; none unless given.
+    /// The actions at the start, in the device's own JSON form; none unless given.
     pub actions: Option<Actions>,
     /// A JSON file with the actions, as a device exports them, relative to this file; in place of
     /// `actions`.
@@ -133,24 +133,24 @@ pub struct Device {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SdCard {
-    /// Its size in MiB; 7618 unless given.
+    /// The size in MiB; 7618 unless given.
     #[schemars(range(min = 1))]
     pub size: Option<u32>,
-    /// Files on it, by their paths, with what is in them.
+    /// The content of the files, by their paths.
     pub files: Option<BTreeMap<String, PlainText>>,
 }
 
-/// A firmware image, known by its name, its size or its MD5 sum; all that are given have to fit.
+/// A firmware image, identified by its name, size or MD5 sum; all that are given must match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// The name of its file, as upgrade.bin.
+    /// The name of the file, as upgrade.bin.
     pub name: Option<PlainText>,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: Option<u64>,
-    /// Its MD5 sum, 32 hexadecimal digits.
+    /// The MD5 sum, 32 hexadecimal digits.
     pub md5: Option<PlainText>,
-    /// The firmware that it is.
+    /// The firmware that the image contains.
     pub firmware: FirmwareText,
 }
 
@@ -158,26 +158,27 @@ pub struct Image {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum License {
-    /// Without reports, raw objects, variables, template test and actions, which are 404; MQTT
-    /// publishing, the Modbus server, myStrom and Berry scripts can be set, and stay off.
+    /// Reports, raw objects, variables, template test and actions are 404; MQTT publishing, the Modbus
+    /// server, myStrom and Berry scripts can be set, and stay off.
     Free,
-    /// Everything.
+    /// All functions.
     Plus,
-    /// As plus.
+    /// All functions, as plus.
     Pro,
 }
 
-/// How strictly Digest authentication is read.
+/// The strictness of Digest authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Digest {
-    /// As client libraries write it, too: plain MD5, values in quotes or not, counts from anywhere.
+    /// Deviations of client libraries are accepted: plain MD5, values in quotes or not, nonce counts from any
+    /// number.
     Tolerant,
-    /// RFC 7616 with exactly what the device offers.
+    /// RFC 7616 with exactly the parameters that the device offers.
     Strict,
 }
 
-/// Pages in a browser.
+/// The pages that may use the API from a browser.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cors {
@@ -185,47 +186,47 @@ pub struct Cors {
     pub origins: Option<Vec<OriginText>>,
 }
 
-/// How a call is answered.
+/// The form of the reply to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallRoute {
-    /// With a `Location` header and no body.
+    /// A `Location` header and no body.
     Page,
-    /// With `{"status_ids": [139]}`.
+    /// A body such as `{"status_ids": [139]}`.
     Rest,
 }
 
-/// What happens to a call with fewer free places than requests.
+/// The treatment of a call with fewer free slots than requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Admission {
-    /// As many as fit are queued, the rest is dropped.
+    /// As many requests as fit are queued; the rest is dropped.
     Fit,
-    /// All or nothing.
+    /// All requests are queued, or none.
     All,
 }
 
-/// How the requests of one action run.
+/// The order in which the requests of one action run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Execution {
     /// One after another.
     Sequential,
-    /// Beside each other.
+    /// All at the same time.
     Parallel,
 }
 
-/// How an HTTP request without a response ends.
+/// The result code of an HTTP request without a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpFailure {
-    /// With the negative codes of the Modbus family, as -17.
+    /// The negative codes of Modbus requests, such as -17.
     Code,
-    /// With 0, whatever went wrong.
+    /// Always 0.
     Zero,
 }
 
-/// Actions as the device's API takes them. Unknown keys are left to the device, which ignores them.
+/// Actions as the device's API accepts them. Unknown keys are passed to the device, which ignores them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Actions(pub serde_json::Value);
 
@@ -271,7 +272,7 @@ impl JsonSchema for Actions {
     }
 }
 
-/// The keys of any request.
+/// Returns the keys of any request.
 fn request() -> Schema {
     json_schema!({
         "enable": { "type": "boolean", "description": "true unless given" },
@@ -279,7 +280,7 @@ fn request() -> Schema {
     })
 }
 
-/// The keys of an HTTP request.
+/// Returns the keys of an HTTP request.
 fn http_request() -> Schema {
     let mut http = request();
     for (key, schema) in [
@@ -296,7 +297,7 @@ fn http_request() -> Schema {
     http
 }
 
-/// The keys of a Modbus request.
+/// Returns the keys of a Modbus request.
 fn modbus_request() -> Schema {
     let number = |max: u32| json!({ "type": "integer", "minimum": 0, "maximum": max });
     let mut modbus = request();

@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::{Choice, Listen};
 use crate::device::config::{MapWordOrder, NumberType, RegisterId};
 
-/// The server: where it listens, or a mapping that says more.
+/// The server: its address, or a mapping that says more.
 pub type DeviceModbus = Choice<Listen, ModbusServer>;
 
-/// A device's own Modbus server. Whether it is on is a setting of the device.
+/// A device's own Modbus server. A setting of the device switches it on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct ModbusServer {
-    /// Where it listens; 127.0.0.1:1502 for the first device, 1503 for the second and so on, unless
-    /// given.
-    pub listen: Option<Listen>,
-    /// Whether function 3 reads the registers too, which firmware from 2.0.2 on is said to do; false
+    /// The address of the server; 127.0.0.1:1502 for the first device, 1503 for the second and so on,
     /// unless given.
+    pub listen: Option<Listen>,
+    /// True if function 3 reads the registers, too, as firmware from 2.0.2 on is said to do; false unless
+    /// given.
     pub function_3: Option<bool>,
 }
 
-/// A register map as the device's API takes it. Unknown keys are left to the device, which ignores
+/// A register map as the device's API accepts it. Unknown keys are passed to the device, which ignores
 /// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegisterMapText(pub serde_json::Value);

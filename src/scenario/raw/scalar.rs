@@ -1,8 +1,8 @@
-//! Scalars with a form of their own: times, ranges, addresses, names.
+//! Scalars with a syntax of their own: durations, ranges, addresses, names.
 //!
-//! Each is read by `FromStr` from the text as it stands in the file, whatever YAML makes of it (an
-//! id of digits only is a number to YAML), and its message says what to write instead. In the schema
-//! it carries `x-scalar`, by which the walk finds its reader in [`scalar_named`].
+//! Each is parsed by `FromStr` from the text in the file, whatever its type in YAML (an id of digits
+//! only is a number in YAML), and its error says what to write instead. In the schema it has the key
+//! `x-scalar`, by which the structural check finds its parser in [`scalar_named`].
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,24 +13,22 @@ use jiff::Timestamp;
 
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
-use crate::device::{
-    DeviceId, Firmware, InvalidDeviceId, InvalidFirmware, InvalidOrigin, OriginPattern,
-};
+use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::fault::Method;
-use crate::notation::scalar::scalar;
-use crate::notation::{DurationText, Seconds, shortened};
-use crate::outbound::{HostAddress, HostAddressError};
+use crate::notation::scalar::{scalar, scalar_error};
+use crate::notation::{DurationText, ScalarError, Seconds, shortened};
+use crate::outbound::HostAddress;
 
-/// Reads a scalar only to see whether it is right.
-pub type Check = fn(&str) -> Result<(), String>;
+/// A function that checks the text of a scalar.
+pub type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
 
-fn check<T: FromStr<Err = String>>(text: &str) -> Result<(), String> {
-    text.parse::<T>().map(drop)
+fn check<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), ScalarError> {
+    text.parse::<T>().map(drop).map_err(ScalarError::new)
 }
 
-/// The reader of a scalar, by its `x-scalar`.
+/// Returns the check of a scalar by its `x-scalar`. `None` if there is no such scalar.
 #[must_use]
-pub fn scalar_named(name: &str) -> Option<Check> {
+pub fn scalar_named(name: &str) -> Option<ScalarCheck> {
     Some(match name {
         "Duration" => check::<DurationText>,
         "Range" => check::<RangeText>,
@@ -57,9 +55,10 @@ pub fn scalar_named(name: &str) -> Option<Check> {
     })
 }
 
-/// The reader of a mapping's keys: in the schema, a mapping knows its keys by their pattern.
+/// Returns the check of a mapping's keys by the pattern that the schema has for them. `None` if there
+/// is no such pattern.
 #[must_use]
-pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
+pub fn scalar_with_pattern(pattern: &str) -> Option<ScalarCheck> {
     match pattern {
         NameText::PATTERN => Some(check::<NameText>),
         UnitId::PATTERN => Some(check::<UnitId>),
@@ -67,12 +66,12 @@ pub fn scalar_with_pattern(pattern: &str) -> Option<Check> {
     }
 }
 
-/// One number or a range with both ends: `10`, `10..20`.
+/// A number, or a range that includes both ends: `10`, `10..20`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeText {
-    /// The first.
+    /// The first number.
     pub first: u16,
-    /// The last, included.
+    /// The last number, which is included.
     pub last: u16,
 }
 
@@ -90,7 +89,7 @@ scalar!(
 );
 
 impl RangeText {
-    /// The numbers of the range.
+    /// Returns the numbers of the range.
     #[must_use]
     pub const fn inclusive(self) -> RangeInclusive<u16> {
         self.first..=self.last
@@ -98,12 +97,13 @@ impl RangeText {
 }
 
 impl FromStr for RangeText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shortened(text);
-        let wrong =
-            || format!("`{shown}`: expected a number from 0 to 65535, or a range as 10..20");
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let excerpt = shortened(text);
+        let invalid = || {
+            scalar_error!("`{excerpt}`: expected a number from 0 to 65535, or a range as 10..20")
+        };
         let number = |text: &str| {
             let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |hex| (hex, 16));
             u16::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
@@ -111,14 +111,14 @@ impl FromStr for RangeText {
         let (first, last) = match text.split_once("..") {
             None => (text, text),
             Some((_, last)) if last.starts_with('=') => {
-                return Err(format!("`{shown}`: ranges include both ends, write 10..20"));
+                return Err(scalar_error!("`{excerpt}`: ranges include both ends, write 10..20"));
             }
             Some(ends) => ends,
         };
-        let (first, last) = (number(first).ok_or_else(wrong)?, number(last).ok_or_else(wrong)?);
+        let (first, last) = (number(first).ok_or_else(invalid)?, number(last).ok_or_else(invalid)?);
         if first > last {
-            return Err(format!(
-                "`{shown}` is empty: write the smaller number first, {last}..{first}"
+            return Err(scalar_error!(
+                "`{excerpt}` is empty: write the smaller number first, {last}..{first}"
             ));
         }
         Ok(Self { first, last })
@@ -132,7 +132,7 @@ impl fmt::Display for RangeText {
     }
 }
 
-/// How fast time passes: a number, or `manual`.
+/// The speed of the clock: a number, or `manual`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SpeedText(pub Speed);
 
@@ -150,16 +150,16 @@ scalar!(
 );
 
 impl FromStr for SpeedText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text == "manual" {
             return Ok(Self(Speed::Manual));
         }
         let times = text.parse().map_err(|_| {
-            format!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
+            scalar_error!("speed `{}`: expected a number above 0, or `manual`", shortened(text))
         })?;
-        Speed::times(times).map(Self).map_err(|error| error.to_string())
+        Speed::times(times).map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -181,11 +181,11 @@ scalar!(
 );
 
 impl FromStr for TimestampText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            format!(
+            scalar_error!(
                 "`{}`: expected a date and time with offset, as 2026-01-15T18:00:00+01:00",
                 shortened(text)
             )
@@ -199,7 +199,7 @@ impl fmt::Display for TimestampText {
     }
 }
 
-/// Where something listens.
+/// The address of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(pub SocketAddr);
 
@@ -211,17 +211,17 @@ scalar!(
 );
 
 impl FromStr for Listen {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            let shown = shortened(text);
-            // Other programs take a bare port for all interfaces; here one has to say so.
+            let excerpt = shortened(text);
+            // Many programs accept a bare port and mean all interfaces; here that must be written.
             match text.trim_start_matches(':').parse::<u16>() {
-                Ok(port) => format!(
-                    "`{shown}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
+                Ok(port) => scalar_error!(
+                    "`{excerpt}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
                 ),
-                Err(_) => format!("`{shown}`: expected an IP address and a port, as 127.0.0.1:8080"),
+                Err(_) => scalar_error!("`{excerpt}`: expected an IP address and a port, as 127.0.0.1:8080"),
             }
         })
     }
@@ -233,7 +233,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A name or address that actions know something by.
+/// A name or address by which actions reach a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(pub HostAddress);
 
@@ -245,16 +245,16 @@ scalar!(
 );
 
 impl FromStr for Host {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text.contains("://") {
-            let shown = shortened(text);
-            return Err(format!(
-                "host `{shown}`: expected no scheme and no path, as heatpump.local:502"
+            let excerpt = shortened(text);
+            return Err(scalar_error!(
+                "host `{excerpt}`: expected no scheme and no path, as heatpump.local:502"
             ));
         }
-        shortened(text).parse().map(Self).map_err(|error: HostAddressError| error.to_string())
+        shortened(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -264,7 +264,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Text, also where YAML reads a number or a boolean.
+/// A text, which may be a number or a boolean in YAML.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlainText(pub String);
 
@@ -276,7 +276,7 @@ scalar!(
 );
 
 impl PlainText {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -284,9 +284,9 @@ impl PlainText {
 }
 
 impl FromStr for PlainText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         Ok(Self(text.to_owned()))
     }
 }
@@ -310,10 +310,10 @@ scalar!(
 
 impl NameText {
     const PATTERN: &'static str = "^[A-Za-z0-9_.-]{1,64}$";
-    /// What a place says that means all of its kind.
+    /// The name that means all slaves or targets in the `at` of a rule.
     pub const ANY: &'static str = "any";
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -321,14 +321,14 @@ impl NameText {
 }
 
 impl FromStr for NameText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!(
+            Err(scalar_error!(
                 "name `{}`: expected 1 to 64 letters, digits, `_`, `-` or `.`",
                 shortened(text)
             ))
@@ -342,7 +342,7 @@ impl fmt::Display for NameText {
     }
 }
 
-/// A device's id.
+/// The id of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceIdText(pub DeviceId);
 
@@ -354,10 +354,10 @@ scalar!(
 );
 
 impl FromStr for DeviceIdText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self).map_err(|error: InvalidDeviceId| error.to_string())
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        shortened(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -379,10 +379,10 @@ scalar!(
 );
 
 impl FromStr for FirmwareText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        shortened(text).parse().map(Self).map_err(|error: InvalidFirmware| error.to_string())
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        shortened(text).parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -392,7 +392,7 @@ impl fmt::Display for FirmwareText {
     }
 }
 
-/// A MAC address as the device writes it.
+/// A MAC address, written as the device shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mac(pub DeviceId);
 
@@ -404,12 +404,14 @@ scalar!(
 );
 
 impl FromStr for Mac {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         text.parse().map(Self).map_err(|_| {
-            let shown = shortened(text);
-            format!("`{shown}`: expected a MAC address, 12 hexadecimal digits, as DC15C84FBAB6")
+            let excerpt = shortened(text);
+            scalar_error!(
+                "`{excerpt}`: expected a MAC address, 12 hexadecimal digits, as DC15C84FBAB6"
+            )
         })
     }
 }
@@ -420,7 +422,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// An origin, or several that differ by their port.
+/// An origin, or several origins that differ in their port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginText(pub OriginPattern);
 
@@ -437,10 +439,10 @@ scalar!(
 );
 
 impl FromStr for OriginText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|error: InvalidOrigin| error.to_string())
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        text.parse().map(Self).map_err(ScalarError::new)
     }
 }
 
@@ -468,9 +470,9 @@ scalar!(
 );
 
 impl FromStr for MethodWord {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         let lower = text.to_ascii_lowercase();
         Method::ALL
             .into_iter()
@@ -479,12 +481,14 @@ impl FromStr for MethodWord {
             .ok_or_else(|| {
                 let known = Method::ALL.map(Method::as_str);
                 match Method::ALL.into_iter().find(|m| m.as_str().eq_ignore_ascii_case(&lower)) {
-                    Some(method) => format!("method `{text}`: write {}", method.as_str()),
-                    None => format!(
-                        "method `{}`: expected one of {}",
-                        shortened(text),
-                        known.join(", ")
-                    ),
+                    Some(method) => scalar_error!("method `{text}`: write {}", method.as_str()),
+                    None => {
+                        scalar_error!(
+                            "method `{}`: expected one of {}",
+                            shortened(text),
+                            known.join(", ")
+                        )
+                    }
                 }
             })
     }
@@ -502,13 +506,13 @@ pub struct UrlPath(pub String);
 
 scalar!(UrlPath, "UrlPath", "A path without its query: /light/0.", {
     "type": "string",
-    // Visible ASCII but for `#` and `?`.
+    // Visible ASCII without `#` and `?`.
     "pattern": r"^/[!-\x22$->@-~]*$",
     "examples": ["/light/0"],
 });
 
 impl UrlPath {
-    /// The path.
+    /// Returns the path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -516,16 +520,20 @@ impl UrlPath {
 }
 
 impl FromStr for UrlPath {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shown = shortened(text);
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let excerpt = shortened(text);
         if !text.starts_with('/') {
-            Err(format!("path `{shown}`: expected a path that begins with `/`"))
+            Err(scalar_error!("path `{excerpt}`: expected a path that begins with `/`"))
         } else if text.contains(['?', '#']) {
-            Err(format!("path `{shown}`: expected a path without query; every query matches"))
+            Err(scalar_error!(
+                "path `{excerpt}`: expected a path without query; every query matches"
+            ))
         } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Err(format!("path `{shown}`: expected visible ASCII only; write %20 for a space"))
+            Err(scalar_error!(
+                "path `{excerpt}`: expected visible ASCII only; write %20 for a space"
+            ))
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -538,7 +546,7 @@ impl fmt::Display for UrlPath {
     }
 }
 
-/// A time of the day: `07:00`, `24:00`.
+/// A time of day: `07:00`, `24:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeOfDay {
     /// Minutes since midnight, 0 to 1440.
@@ -557,25 +565,25 @@ scalar!(
 );
 
 impl FromStr for TimeOfDay {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let invalid = || {
+            scalar_error!(
                 "`{}`: expected a time of the day from 00:00 to 24:00, as 07:00",
                 shortened(text)
             )
         };
-        let number = |digits: &str, most_digits: usize| {
-            let right = (1..=most_digits).contains(&digits.len())
+        let number = |digits: &str, max_digits: usize| {
+            let valid = (1..=max_digits).contains(&digits.len())
                 && digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse::<u16>().ok().filter(|_| right)
+            digits.parse::<u16>().ok().filter(|_| valid)
         };
-        let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
-        let hour = number(hour, 2).ok_or_else(wrong)?;
-        let minute = number(minute, 2).filter(|_| minute.len() == 2).ok_or_else(wrong)?;
+        let (hour, minute) = text.split_once(':').ok_or_else(invalid)?;
+        let hour = number(hour, 2).ok_or_else(invalid)?;
+        let minute = number(minute, 2).filter(|_| minute.len() == 2).ok_or_else(invalid)?;
         let minutes = hour * 60 + minute;
-        if minute < 60 && minutes <= 24 * 60 { Ok(Self { minutes }) } else { Err(wrong()) }
+        if minute < 60 && minutes <= 24 * 60 { Ok(Self { minutes }) } else { Err(invalid()) }
     }
 }
 
@@ -596,23 +604,26 @@ scalar!(KeyText, "Key", "A key of 128 bits: 32 hexadecimal digits, in quotes.", 
 });
 
 impl FromStr for KeyText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let invalid = || {
             let count = text.chars().count();
-            // Not the text itself: it may be nearly a key.
-            format!("a key of {count} characters: expected 32 hexadecimal digits, in quotes")
+            // The text is left out, because it may be a secret with a typing error.
+            scalar_error!("a key of {count} characters: expected 32 hexadecimal digits, in quotes")
         };
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
+            return Err(invalid());
         }
         let mut key = [0; 16];
         for (index, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
+            *byte =
+                u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| invalid())?;
         }
         if key == [0; 16] {
-            return Err("32 zeros are no key: the device takes them for a cleared one".to_owned());
+            return Err(scalar_error!(
+                "32 zeros are no key: the device takes them for a cleared one"
+            ));
         }
         Ok(Self(key))
     }
@@ -624,7 +635,7 @@ impl fmt::Display for KeyText {
     }
 }
 
-/// A text of a meter, as it fits into the device's Modbus registers.
+/// A text of a meter, short enough for the device's Modbus registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterText(pub String);
 
@@ -636,14 +647,16 @@ scalar!(MeterText, "MeterText", "Up to 24 visible ASCII characters.", {
 });
 
 impl FromStr for MeterText {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if text.len() <= 24 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Ok(Self(text.to_owned()));
         }
-        let shown = shortened(text);
-        Err(format!("`{shown}`: expected up to 24 visible ASCII characters, as a meter sends them"))
+        let excerpt = shortened(text);
+        Err(scalar_error!(
+            "`{excerpt}`: expected up to 24 visible ASCII characters, as a meter sends them"
+        ))
     }
 }
 
@@ -669,14 +682,12 @@ impl UnitId {
 }
 
 impl FromStr for UnitId {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u8>()
-            .ok()
-            .filter(|id| id.to_string() == text)
-            .map(Self)
-            .ok_or_else(|| format!("unit `{}`: expected a number from 0 to 255", shortened(text)))
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        text.parse::<u8>().ok().filter(|id| id.to_string() == text).map(Self).ok_or_else(|| {
+            scalar_error!("unit `{}`: expected a number from 0 to 255", shortened(text))
+        })
     }
 }
 
@@ -691,7 +702,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_the_day_go_to_its_end() {
+    fn times_of_day_end_at_24_00() {
         for (text, minutes) in [("00:00", 0), ("7:05", 425), ("07:05", 425), ("24:00", 1440)] {
             assert_eq!(text.parse(), Ok(TimeOfDay { minutes }));
         }
@@ -723,10 +734,10 @@ mod tests {
     }
 
     #[test]
-    fn listeners_name_their_interface() {
+    fn a_listener_needs_an_interface() {
         assert!("127.0.0.1:0".parse::<Listen>().is_ok() && "[::1]:80".parse::<Listen>().is_ok());
         for port in [":8080", "8080"] {
-            assert!(port.parse::<Listen>().unwrap_err().contains("127.0.0.1:8080"));
+            assert!(port.parse::<Listen>().unwrap_err().to_string().contains("127.0.0.1:8080"));
         }
         assert!("localhost:80".parse::<Listen>().is_err());
     }

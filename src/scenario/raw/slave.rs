@@ -14,34 +14,34 @@ use super::{DurationText, Host, Listen, PlainText, RangeText, UnitId};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slave {
-    /// Where it listens; a free port of 127.0.0.1 unless given.
+    /// The address of the slave; a free port of 127.0.0.1 unless given.
     pub listen: Option<Listen>,
     /// The names and addresses by which actions reach it.
     pub hosts: Option<Vec<Host>>,
-    /// Its units, by unit id.
+    /// The units, by unit id.
     pub units: Option<BTreeMap<UnitId, Unit>>,
-    /// How long a healthy reply takes; 0 unless given.
+    /// The time that a reply takes without a fault; 0 unless given.
     pub latency: Option<DurationText>,
-    /// What a request to a unit that is not there gets; silence unless given.
+    /// The reply to a request for an unknown unit; silence unless given.
     pub unknown_unit: Option<UnknownUnit>,
-    /// Connections it serves at once; 32 unless given.
+    /// The maximum number of connections; 32 unless given.
     #[schemars(range(min = 1, max = 1024))]
     pub max_connections: Option<u32>,
     /// The real time after which it closes an idle connection; 5m unless given.
     pub idle: Option<DurationText>,
 }
 
-/// What a request to a unit that is not there gets.
+/// The reply to a request for an unknown unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownUnit {
-    /// No answer, as on a bus.
+    /// No reply, as on a bus.
     Silence,
-    /// This exception; a gateway gives 10 or 11.
+    /// This exception; gateways send 10 or 11.
     Exception(#[schemars(range(min = 1, max = 11))] u8),
 }
 
-/// What answers under one unit id. What is not listed is no address.
+/// The registers and bits of one unit id. Addresses that are not listed do not exist.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unit {
@@ -59,66 +59,66 @@ pub struct Unit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bits {
-    /// One of them, or a range.
+    /// One address, or a range.
     pub address: RangeText,
     /// A name for people.
     pub name: Option<PlainText>,
-    /// What they are at the start, all alike; false unless given.
+    /// The value of all of them at the start; false unless given.
     pub value: Option<bool>,
-    /// Whether a client's write is refused (coils); false unless given.
+    /// True if writes of clients are refused (coils); false unless given.
     pub read_only: Option<bool>,
-    /// The exception a refused write gets, which makes them read-only; 2 unless given.
+    /// The exception for a refused write; makes them read-only; 2 unless given.
     #[schemars(range(min = 1, max = 11))]
     pub write_exception: Option<u8>,
 }
 
-/// A value in one or more registers. Where it comes from is `value` (stored; 0 unless given) or one
-/// of `ramp`, `sine`, `counter`, `random_walk` and `uptime` (computed from the clock).
+/// A value in one or more registers. It comes from `value` (stored; 0 unless given) or from one of `ramp`,
+/// `sine`, `counter`, `random_walk` and `uptime` (computed from the clock).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
-    /// Its first register; a range is filled with values of this kind.
+    /// The first register; a range is filled with values of this kind.
     pub address: RangeText,
-    /// How many values of this kind stand one after another; 1 unless given.
+    /// The number of values of this kind, one after another; 1 unless given.
     #[schemars(range(min = 1))]
     pub count: Option<u16>,
     /// A name for people.
     pub name: Option<PlainText>,
-    /// How the registers are to be read; ushort unless given.
+    /// The type of the value; ushort unless given.
     pub r#type: Option<ValueType>,
-    /// How many registers a hex or string value takes; as many as its value needs unless given.
+    /// The number of registers of a hex or string value; as many as its value needs unless given.
     #[schemars(range(min = 1, max = 125))]
     pub words: Option<u16>,
-    /// Which word comes first; msw unless given.
+    /// The word that comes first; msw unless given.
     pub word_order: Option<WordOrder>,
-    /// Which byte of a word comes first; big unless given.
+    /// The byte of a word that comes first; big unless given.
     pub byte_order: Option<ByteOrder>,
-    /// What it is at the start. Hexadecimal digits for hex, in quotes.
+    /// The value at the start. Hexadecimal digits for hex, in quotes.
     pub value: Option<RegisterValue>,
     /// A value that goes from one number to another.
     pub ramp: Option<Ramp>,
-    /// A value that swings.
+    /// A value that oscillates.
     pub sine: Option<Sine>,
-    /// A value that grows by steps.
+    /// A value that grows in steps.
     pub counter: Option<Counter>,
-    /// A value that wanders.
+    /// A value that changes by random steps.
     pub random_walk: Option<RandomWalk>,
-    /// Whether it counts the seconds since the start.
+    /// True for a value that counts the seconds since the start.
     pub uptime: Option<bool>,
-    /// Whether a client's write is refused (holding registers); computed values always refuse it.
+    /// True if writes of clients are refused (holding registers); computed values always refuse them.
     pub read_only: Option<bool>,
-    /// The exception a refused write gets, which makes it read-only; 2 unless given.
+    /// The exception for a refused write; makes it read-only; 2 unless given.
     #[schemars(range(min = 1, max = 11))]
     pub write_exception: Option<u8>,
     /// The smallest number a client may write; below is exception 3.
     pub min: Option<f64>,
     /// The largest number a client may write; above is exception 3.
     pub max: Option<f64>,
-    /// What a client's write sets off.
+    /// The reactions to a client's write.
     pub on_write: Option<Vec<OnWrite>>,
 }
 
-/// How registers are to be read.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueType {
@@ -142,23 +142,23 @@ pub enum ValueType {
     String,
 }
 
-/// Which word of a value comes first.
+/// The order of the words of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WordOrder {
-    /// The most significant.
+    /// The most significant word first.
     Msw,
-    /// The least significant.
+    /// The least significant word first.
     Lsw,
 }
 
-/// Which byte of a word comes first.
+/// The order of the bytes of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ByteOrder {
-    /// The high one, as Modbus has it.
+    /// The high byte first, as in Modbus.
     Big,
-    /// The low one.
+    /// The low byte first.
     Little,
 }
 
@@ -230,7 +230,7 @@ impl JsonSchema for RegisterValue {
     }
 }
 
-/// From one number to another.
+/// A line from one number to another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ramp {
@@ -238,35 +238,35 @@ pub struct Ramp {
     pub from: f64,
     /// The number at the end.
     pub to: f64,
-    /// How long it takes.
+    /// The time from start to end.
     pub over: DurationText,
-    /// Whether it begins anew then; false unless given, and it stays at the end.
+    /// True if it begins anew at the end; false unless given, and it stays there.
     pub repeat: Option<bool>,
 }
 
-/// Up and down: mean + amplitude · sin(2π · (t + phase) / period).
+/// A sine wave: mean + amplitude · sin(2π · (t + phase) / period).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sine {
-    /// The middle.
+    /// The mean value.
     pub mean: f64,
-    /// The largest distance from it.
+    /// The largest distance from the mean.
     pub amplitude: f64,
-    /// One round.
+    /// The time of one oscillation.
     pub period: DurationText,
-    /// How far into the round it starts; 0 unless given.
+    /// The time into the oscillation at which it starts; 0 unless given.
     pub phase: Option<DurationText>,
 }
 
-/// Steps at regular times; wraps as the register does.
+/// Steps at regular intervals; wraps at the limits of the register.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Counter {
     /// The number at the start; 0 unless given.
     pub start: Option<f64>,
-    /// What is added each time; 1 unless given.
+    /// The number that is added at each step; 1 unless given.
     pub step: Option<f64>,
-    /// How often.
+    /// The time between two steps.
     pub every: DurationText,
 }
 
@@ -278,7 +278,7 @@ pub struct RandomWalk {
     pub start: f64,
     /// The standard deviation of one step.
     pub step: f64,
-    /// How often it steps.
+    /// The time between two steps.
     pub every: DurationText,
     /// The lower bound.
     pub min: f64,
@@ -286,22 +286,22 @@ pub struct RandomWalk {
     pub max: f64,
 }
 
-/// What a write sets off: after a time, another register of the same unit takes a value (`set` with
+/// A reaction to a write: after a time, another register of the same unit takes a value (`set` with
 /// `value`), takes the value written (`copy`), or moves towards it (`ramp` with `per_second`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnWrite {
-    /// How long after the write; 0 unless given.
+    /// The time between the write and the reaction; 0 unless given.
     pub after: Option<DurationText>,
     /// The register that takes `value`.
     pub set: Option<StoredRegister>,
-    /// The register that takes what was written.
+    /// The register that takes the written value.
     pub copy: Option<StoredRegister>,
-    /// The register that moves to what was written, by `per_second`.
+    /// The register that moves to the written value, by `per_second`.
     pub ramp: Option<StoredRegister>,
-    /// What `set` sets.
+    /// The value for `set`.
     pub value: Option<RegisterValue>,
-    /// How far `ramp` moves in a second.
+    /// The distance that `ramp` moves in a second.
     pub per_second: Option<f64>,
 }
 

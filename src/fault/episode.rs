@@ -1,78 +1,34 @@
-//! What befalls a meter. These are states, not events of a request: each follows its window alone,
-//! so that what a meter says at a moment does not depend on who asked before.
+//! Episodes: what rules on meters leave behind.
 //!
-//! A rule over a meter leaves [`Episode`]s: from its arming to its disarming or removal. They outlive
-//! the rule, because the device goes on counting from what it did not hear then.
+//! A rule on a meter leaves an [`Episode`] from each arming to the next disarming or removal. Episodes
+//! outlive their rules, because the device goes on counting from the readings that it missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use super::{Trigger, WindowSchedule};
+use super::seam::{Fault, MeterEffect, Silence};
+use super::{Rule, Trigger, TriggerState, WindowSchedule};
 use crate::clock::VirtualTime;
+use crate::limits;
 
-/// What may befall a meter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MeterEffect {
-    /// No reading gets through, for this reason.
-    Silent(Silence),
-    /// The values stand still, the readings go on.
-    Frozen,
-    /// The counter of imported energy stands so many Wh lower than it should.
-    JumpBack(u64),
-    /// The meter's clock is off.
-    ClockDrift(ClockDrift),
-    /// These phases (L1, L2, L3) are not measured.
-    MissingPhases([bool; 3]),
-    /// `report.id` begins again at 1.
-    RestartIds,
-}
-
-/// Why no reading gets through (METER-10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is a status of the device")]
-pub enum Silence {
-    NotConnected,
-    NoData,
-    Recognition,
-    KeyRequired,
-    EncryptionKey,
-    NotRecognized,
-}
-
-impl Silence {
-    /// Whether the device does not know any more who its meter is and what it said.
-    #[must_use]
-    pub const fn forgets(self) -> bool {
-        !matches!(self, Self::NoData | Self::Recognition)
-    }
-}
-
-/// How far a clock is off, ahead where positive.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClockDrift {
-    /// At once, in ms.
-    pub offset: i64,
-    /// More with each day, in ms.
-    pub per_day: i64,
-}
-
-/// A rule over meters, for as long as it was armed.
+/// A rule on meters for as long as it was armed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Episode {
-    /// The device, by id; any where none.
+    /// The id of the device. `None` for every device.
     pub device: Option<String>,
-    /// What befalls its meter in the windows.
+    /// The effect on the meter while a window is open.
     pub effect: MeterEffect,
     /// The windows.
     pub when: Trigger,
-    /// What they count from.
+    /// The moment from which the windows count.
     pub armed_at: VirtualTime,
-    /// The end of all of them.
+    /// The end of all windows.
     pub until: VirtualTime,
 }
 
 impl Episode {
-    /// Since when the window that is open at `at` has been open, where one is, and when that changes.
+    /// Returns since when the window at `at` has been open, if one is, and when that changes next.
     fn window(&self, at: VirtualTime) -> (Option<VirtualTime>, VirtualTime) {
         if at >= self.until {
             return (None, VirtualTime::MAX);
@@ -87,16 +43,17 @@ impl Episode {
     }
 }
 
-/// All that befell and befalls the meters of a house, the first one first.
+/// The episodes of the meters of a house, past and present, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Episodes {
     all: Vec<Episode>,
-    /// The places of those of any device, and of those of one, by its id.
+    /// The positions of the episodes of every device.
     any: Vec<usize>,
+    /// The positions of the episodes of one device, by its id.
     named: BTreeMap<String, Vec<usize>>,
 }
 
-/// What befell and befalls one meter.
+/// The episodes of one meter, past and present.
 #[derive(Debug, Clone, Copy)]
 pub struct ActiveFaults<'a> {
     all: &'a [Episode],
@@ -104,24 +61,24 @@ pub struct ActiveFaults<'a> {
     own: &'a [usize],
 }
 
-/// What befalls one meter at one moment.
+/// The faults of one meter at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MeterState {
-    /// No reading gets through.
+    /// The reason why no reading reaches the device, if none does.
     pub silent: Option<Silence>,
-    /// One of all that keep it silent, not only the first, makes the device forget its meter.
+    /// True if one of the silences, not only the first, makes the device forget its meter.
     pub forgets: bool,
-    /// The values stand still since then.
+    /// The moment since which the values stand still.
     pub frozen: Option<VirtualTime>,
-    /// Wh that the counter of imported energy stands too low.
+    /// The Wh by which the counter of imported energy is too low.
     pub lost: u64,
-    /// How far the meter's clock is off beside its own drift, in ms.
+    /// The error of the meter's clock in ms, beside its own drift.
     pub clock: i64,
     /// The phases that are not measured.
     pub missing: [bool; 3],
-    /// `report.id` begins anew at exactly this moment.
+    /// True if `report.id` begins again at exactly this moment.
     pub restart: bool,
-    /// The first moment after this one at which any of it changes.
+    /// The first later moment at which any of this changes.
     pub until: VirtualTime,
 }
 
@@ -141,33 +98,33 @@ impl Default for MeterState {
 }
 
 impl Episodes {
-    /// These, of which the first silence wins.
+    /// Creates the episodes of a house. The first silence of a meter decides its reason.
     #[must_use]
     pub fn new(episodes: Vec<Episode>) -> Arc<Self> {
         let mut new = Self { all: episodes, ..Self::default() };
-        for (place, episode) in new.all.iter().enumerate() {
+        for (position, episode) in new.all.iter().enumerate() {
             match &episode.device {
-                None => new.any.push(place),
-                Some(device) => new.named.entry(device.clone()).or_default().push(place),
+                None => new.any.push(position),
+                Some(device) => new.named.entry(device.clone()).or_default().push(position),
             }
         }
         Arc::new(new)
     }
 
-    /// None; always the same allocation.
+    /// Returns no episodes. Always returns the same allocation.
     #[must_use]
     pub fn none() -> Arc<Self> {
         static NONE: LazyLock<Arc<Episodes>> = LazyLock::new(Arc::default);
         Arc::clone(&NONE)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no episodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Those of one device.
+    /// Returns the episodes of one device.
     #[must_use]
     #[inline]
     pub fn of(&self, device: &str) -> ActiveFaults<'_> {
@@ -175,7 +132,7 @@ impl Episodes {
         ActiveFaults { all: &self.all, any: &self.any, own }
     }
 
-    /// What befalls the meter of `device` at `at`.
+    /// Returns the faults of the meter of `device` at `at`.
     #[must_use]
     pub fn at(&self, device: &str, at: VirtualTime) -> MeterState {
         self.of(device).at(at)
@@ -183,7 +140,7 @@ impl Episodes {
 }
 
 impl<'a> ActiveFaults<'a> {
-    /// In the order of all.
+    /// Returns the episodes in order.
     fn episodes(self) -> impl Iterator<Item = &'a Episode> {
         let Self { all, mut any, mut own } = self;
         std::iter::from_fn(move || {
@@ -206,28 +163,28 @@ impl<'a> ActiveFaults<'a> {
         })
     }
 
-    /// Whether there is nothing.
+    /// Returns whether there are no episodes.
     #[must_use]
     #[inline]
     pub fn is_empty(self) -> bool {
         self.any.is_empty() && self.own.is_empty()
     }
 
-    /// What of it keeps readings from getting through, or restarts their ids, from a moment on.
+    /// Returns the silences and restarts of ids from a moment on.
     #[must_use]
     pub fn course(self, from: VirtualTime) -> WindowSchedule {
         WindowSchedule::new(self.episodes(), from)
     }
 
-    /// What befalls the meter at `at`.
+    /// Returns the faults of the meter at `at`.
     #[must_use]
     #[inline]
     pub fn at(self, at: VirtualTime) -> MeterState {
-        // Asked several times for each reading, and mostly there is nothing.
-        if self.is_empty() { MeterState::default() } else { self.together(at) }
+        // Called several times for each reading, and mostly there is no episode.
+        if self.is_empty() { MeterState::default() } else { self.combined(at) }
     }
 
-    fn together(self, at: VirtualTime) -> MeterState {
+    fn combined(self, at: VirtualTime) -> MeterState {
         let mut state = MeterState::default();
         for episode in self.episodes() {
             let (since, change) = episode.window(at);
@@ -257,21 +214,68 @@ impl<'a> ActiveFaults<'a> {
     }
 }
 
-impl ClockDrift {
-    /// How far the clock is off this long after it began, in ms.
-    fn after(self, elapsed: std::time::Duration) -> i64 {
-        const DAY: i128 = 86_400_000;
-        let elapsed = i128::try_from(elapsed.as_millis()).unwrap_or(i128::MAX);
-        let grown = i128::from(self.per_day).saturating_mul(elapsed) / DAY;
-        i64::try_from(i128::from(self.offset) + grown).unwrap_or(self.offset)
+/// The episodes of an engine.
+#[derive(Debug, Default)]
+pub(super) struct EpisodeLog {
+    /// The episodes of rules that were disarmed or removed.
+    past: VecDeque<Episode>,
+    /// The past episodes, and those of the rules that are armed.
+    all: Arc<Episodes>,
+}
+
+impl EpisodeLog {
+    /// Forgets the past episodes.
+    pub fn clear(&mut self) {
+        self.past.clear();
+    }
+
+    /// Adds an episode that ended, if there was one.
+    pub fn end(&mut self, episode: Option<Episode>) {
+        let Some(episode) = episode else { return };
+        if self.past.len() == limits::PAST_EPISODES {
+            self.past.pop_front();
+        }
+        self.past.push_back(episode);
+    }
+
+    /// Combines the past episodes with those of the rules that are armed.
+    pub fn renew(&mut self, armed: impl Iterator<Item = Episode>) {
+        self.all = Episodes::new(self.past.iter().cloned().chain(armed).collect());
+    }
+
+    /// Returns the number of past episodes.
+    pub fn past(&self) -> usize {
+        self.past.len()
+    }
+
+    pub fn all(&self) -> Arc<Episodes> {
+        Arc::clone(&self.all)
+    }
+}
+
+impl Rule {
+    /// Returns the episode of a rule on meters until `until`. `None` if the rule is disarmed, or is on
+    /// something else.
+    ///
+    /// Both ends lie just after the moment of the change: an event at that moment happened before the
+    /// change, whether or not somebody looked in between.
+    pub(super) fn episode(&self, state: &TriggerState, until: VirtualTime) -> Option<Episode> {
+        const JUST_AFTER: Duration = Duration::from_nanos(1);
+        let Fault::Meter { device, effect } = &self.fault else { return None };
+        state.armed.then(|| Episode {
+            device: device.clone(),
+            effect: *effect,
+            when: self.when.clone(),
+            armed_at: state.armed_at.after(JUST_AFTER),
+            until: until.after(JUST_AFTER),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::fault::ClockDrift;
 
     fn at(seconds: u64) -> VirtualTime {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_befalls_a_meter_follows_the_windows_and_ends_with_the_rule() {
+    fn faults_follow_the_windows_and_end_with_the_rule() {
         let mut silent = episode(MeterEffect::Silent(Silence::NoData), 10, Some(100));
         silent.until = at(50);
         let drift = ClockDrift { offset: -2000, per_day: 86_400_000 };
@@ -309,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_was_removed_before_its_window_never_counts() {
+    fn a_rule_removed_before_its_window_has_no_effect() {
         let mut early = episode(MeterEffect::Frozen, 10, None);
         early.until = at(10);
         assert_eq!(Episodes::new(vec![early]).at("A", at(3)), MeterState::default());
     }
 
     #[test]
-    fn ids_restart_at_the_beginning_of_each_window_only() {
+    fn ids_restart_only_at_the_beginning_of_each_window() {
         let mut restart = episode(MeterEffect::RestartIds, 5, Some(10));
         restart.when.every = Some(Duration::from_mins(1));
         let episodes = Episodes::new(vec![restart]);
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_of_another_device_is_none_of_this_one() {
+    fn a_rule_on_another_device_has_no_effect() {
         let mut frozen = episode(MeterEffect::Frozen, 0, None);
         frozen.device = Some("B".into());
         let episodes = Episodes::new(vec![frozen]);

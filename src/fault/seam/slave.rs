@@ -1,0 +1,482 @@
+//! Requests that a Modbus slave receives, and wrong replies on the wire.
+//!
+//! The effects are also those of the device's own Modbus server. [`reply_plan`](crate::fault::reply_plan)
+//! carries them out.
+
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{ActionCall, ActionEffect, ConnectFault, Fault, Seam, affects, last_address};
+use crate::fault::engine::SeamEffect;
+use crate::fault::figures::DripFigures;
+use crate::fault::form::{EffectForm, EffectForms};
+use crate::fault::index::{IndexKey, KeyField};
+use crate::fault::{Delay, Engine, Verdict, result};
+use crate::limits;
+use crate::modbus::wire::FunctionCode;
+use crate::notation::DurationText;
+
+/// The requests to a slave that a rule affects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SlavePlace {
+    /// The name of the slave. `None` for every slave.
+    pub slave: Option<String>,
+    /// The unit id. `None` for every unit.
+    pub unit: Option<u8>,
+    /// The function code. `None` for every function.
+    pub function: Option<FunctionCode>,
+    /// Registers or coils of which the request touches at least one. `None` for every request.
+    pub address: Option<AddressRange>,
+    /// Values of which the request writes at least one (coils: 0 or 1). `None` for every request.
+    pub value: Option<RangeInclusive<u16>>,
+    /// The id of the action that sent the request. `None` for every client, those outside the house
+    /// included.
+    pub action: Option<String>,
+}
+
+/// A range of addresses, both ends included.
+pub type AddressRange = RangeInclusive<u16>;
+
+/// An effect on a request to a slave, or to the device's own Modbus server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SlaveEffect {
+    /// The reply comes later. Requests to the same unit on that connection wait behind it.
+    Delay(Delay),
+    /// There is no reply. The request is carried out.
+    Silence,
+    /// The reply is this exception. The request is not carried out.
+    Exception(u8),
+    /// The reply is wrong on the wire. The request is carried out.
+    Wire(WireFault),
+    /// The connection is closed at this moment (FIN).
+    Close(ReplyPhase),
+    /// The connection is reset at this moment (RST).
+    Reset(ReplyPhase),
+    /// The listener of the slave is closed: all its units refuse connections, and open ones are reset.
+    Refuse,
+    /// The request ends in the connector of the action that sends it.
+    Connect(ConnectFault),
+}
+
+/// A moment relative to the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Moment", description = "When, relative to the reply.")]
+pub enum ReplyPhase {
+    /// Before its first byte; the request is not carried out.
+    Before,
+    /// Half of it is out.
+    Middle,
+    /// After its last byte.
+    #[schemars(description = "It is out.")]
+    After,
+}
+
+/// An error in the bytes of a Modbus reply, with the result code to which it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WireFault {
+    /// Another transaction id, all of its bits inverted (−9).
+    WrongTransactionId,
+    /// The transaction id of the next request (−9).
+    TransactionIdOffByOne,
+    /// The reply to the previous request is sent again before the reply. The first request of a
+    /// connection gets a reply with the transaction id 0xFFFF before its own (−9).
+    StaleReply,
+    /// Another unit id (−12).
+    WrongUnit,
+    /// Another function code (−10).
+    WrongFunction,
+    /// This protocol id, which should be 0 (−8).
+    ProtocolId(u16),
+    /// This number in the MBAP length field, with the bytes unchanged (−5 below 2, −2 above 254).
+    MbapLength(u16),
+    /// This many bytes are missing at the end, and the length field says so (−13).
+    Truncated(u8),
+    /// This many bytes too many, and the length field counts them (−15).
+    ExtraBytes(u8),
+    /// An exception reply without its code (−11).
+    ExceptionWithoutCode,
+    /// The echoed address, value or quantity differs in its lowest bit (−14); for a read, the data.
+    ChangedEcho,
+    /// The reply is sent in small pieces with pauses: correct, but slow.
+    Dribble {
+        /// The number of bytes at a time, 1 or more.
+        bytes: usize,
+        /// The pause between them.
+        every: Duration,
+    },
+    /// The reply is sent in two segments with a pause between them: correct.
+    Split {
+        /// The number of bytes of the first segment.
+        at: usize,
+        /// The pause.
+        gap: Duration,
+    },
+    /// The reply is sent twice. A device that closes the connection after the first ignores the second.
+    Duplicate,
+}
+
+/// A request to a slave.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+pub struct SlaveRequest<'a> {
+    pub slave: &'a str,
+    pub unit: u8,
+    pub function: FunctionCode,
+    pub address: u16,
+    /// The number of registers or coils from `address` on that the request touches.
+    pub quantity: u16,
+    /// The values that the request writes: registers, or coils as 0 and 1.
+    pub values: &'a [u16],
+    /// The action that sent the request, if a device of the house did.
+    pub from: Option<ActionCall<'a>>,
+}
+
+/// Two segments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Split")]
+struct SplitFigures {
+    /// Bytes of the first one.
+    #[schemars(range(min = 1, max = 259))]
+    at: u16,
+    /// The pause before the second one.
+    gap: DurationText,
+}
+
+pub(super) static FORMS: LazyLock<EffectForms<SlaveEffect>> =
+    LazyLock::new(|| EffectForms::new("slave", "a slave", forms()));
+
+/// The pause between two pieces of a reply, unless a rule says otherwise.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Returns the forms of the effects, `result` last.
+pub(super) fn forms() -> Vec<EffectForm<SlaveEffect>> {
+    let mut forms = outcomes();
+    forms.extend(header_forms());
+    forms.extend(body_forms());
+    forms.push(EffectForm::figures(
+        "result",
+        result::TEXT,
+        result::of_slave,
+        |effect| match effect {
+            SlaveEffect::Connect(fault) => Some(fault.result_code()),
+            _ => None,
+        },
+    ));
+    forms
+}
+
+fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
+    vec![
+        EffectForm::delay("answered later.", SlaveEffect::Delay),
+        EffectForm::word("silence", "never answered, although carried out.", SlaveEffect::Silence),
+        EffectForm::figures(
+            "exception",
+            "answered with this exception, not carried out.",
+            |code| Ok(SlaveEffect::Exception(code)),
+            |effect| match effect {
+                SlaveEffect::Exception(code) => Some(*code),
+                _ => None,
+            },
+        ),
+        EffectForm::word(
+            "refuse",
+            "all its units refuse connections, open ones are reset.",
+            SlaveEffect::Refuse,
+        ),
+        EffectForm::figures(
+            "close",
+            "the connection is closed at this moment.",
+            |phase| Ok(SlaveEffect::Close(phase)),
+            |effect| match effect {
+                SlaveEffect::Close(phase) => Some(*phase),
+                _ => None,
+            },
+        ),
+        EffectForm::word(
+            "close",
+            "the connection is closed before the reply.",
+            SlaveEffect::Close(ReplyPhase::Before),
+        ),
+        EffectForm::figures(
+            "reset",
+            "the connection is reset at this moment.",
+            |phase| Ok(SlaveEffect::Reset(phase)),
+            |effect| match effect {
+                SlaveEffect::Reset(phase) => Some(*phase),
+                _ => None,
+            },
+        ),
+        EffectForm::word(
+            "reset",
+            "the connection is reset before the answer.",
+            SlaveEffect::Reset(ReplyPhase::Before),
+        ),
+    ]
+}
+
+/// Returns a bare word for a wire fault.
+fn wire(word: &'static str, text: &'static str, fault: WireFault) -> EffectForm<SlaveEffect> {
+    EffectForm::word(word, text, SlaveEffect::Wire(fault))
+}
+
+/// Returns a form with a number for a wire fault.
+fn wire_number<T>(
+    word: &'static str,
+    text: &'static str,
+    fault: fn(T) -> WireFault,
+    number: fn(&WireFault) -> Option<T>,
+) -> EffectForm<SlaveEffect>
+where
+    T: Serialize + DeserializeOwned + JsonSchema + 'static,
+{
+    EffectForm::figures(
+        word,
+        text,
+        move |figure| Ok(SlaveEffect::Wire(fault(figure))),
+        move |effect| match effect {
+            SlaveEffect::Wire(fault) => number(fault),
+            _ => None,
+        },
+    )
+}
+
+/// Returns the forms of errors in the MBAP header and the function code.
+fn header_forms() -> Vec<EffectForm<SlaveEffect>> {
+    vec![
+        wire("wrong_transaction_id", "another transaction id (-9).", WireFault::WrongTransactionId),
+        wire(
+            "off_by_one",
+            "the transaction id of the next request (-9).",
+            WireFault::TransactionIdOffByOne,
+        ),
+        wire(
+            "stale_reply",
+            "the reply to an earlier request comes first (-9).",
+            WireFault::StaleReply,
+        ),
+        wire("wrong_unit", "another unit id (-12).", WireFault::WrongUnit),
+        wire("wrong_function", "another function code (-10).", WireFault::WrongFunction),
+        wire_number(
+            "protocol_id",
+            "this protocol id, which should be 0 (-8).",
+            WireFault::ProtocolId,
+            |fault| match fault {
+                WireFault::ProtocolId(id) => Some(*id),
+                _ => None,
+            },
+        )
+        .at_least(1),
+        wire("protocol_id", "a protocol id that is not 0 (-8).", WireFault::ProtocolId(1)),
+        wire_number(
+            "length_too_short",
+            "this length field, 0 or 1 (-5).",
+            WireFault::MbapLength,
+            |fault| mbap_length(fault).filter(|length| length < limits::MBAP_LENGTH.start()),
+        )
+        .at_most(1),
+        wire("length_too_short", "a length field under 2 (-5).", WireFault::MbapLength(1)),
+        wire_number(
+            "length_too_long",
+            "this length field, above 254 (-2).",
+            WireFault::MbapLength,
+            |fault| mbap_length(fault).filter(|length| length > limits::MBAP_LENGTH.end()),
+        )
+        .at_least(255),
+        wire("length_too_long", "a length field over 254 (-2).", WireFault::MbapLength(255)),
+        wire_number(
+            "mbap_length",
+            "this number in the length field, the bytes themselves unchanged.",
+            WireFault::MbapLength,
+            mbap_length,
+        ),
+    ]
+}
+
+fn mbap_length(fault: &WireFault) -> Option<u16> {
+    match fault {
+        WireFault::MbapLength(length) => Some(*length),
+        _ => None,
+    }
+}
+
+/// Returns the forms of errors in the reply itself and in the way in which it is sent.
+fn body_forms() -> Vec<EffectForm<SlaveEffect>> {
+    vec![
+        wire_number(
+            "truncated",
+            "so many bytes missing at the end (-13).",
+            WireFault::Truncated,
+            |fault| match fault {
+                WireFault::Truncated(bytes) => Some(*bytes),
+                _ => None,
+            },
+        )
+        .at_least(1)
+        .at_most(252),
+        wire("truncated", "the last byte is missing (-13).", WireFault::Truncated(1)),
+        wire_number(
+            "extra_bytes",
+            "so many bytes too many (-15).",
+            WireFault::ExtraBytes,
+            |fault| match fault {
+                WireFault::ExtraBytes(bytes) => Some(*bytes),
+                _ => None,
+            },
+        )
+        .at_least(1)
+        .at_most(240),
+        wire("extra_bytes", "one byte too many (-15).", WireFault::ExtraBytes(1)),
+        wire(
+            "exception_without_code",
+            "an exception reply without its code (-11).",
+            WireFault::ExceptionWithoutCode,
+        ),
+        wire(
+            "changed_echo",
+            "the echoed address, value or quantity differs (-14).",
+            WireFault::ChangedEcho,
+        ),
+        EffectForm::figures(
+            "dribble",
+            "so many bytes at a time; correct, but slow.",
+            |drip: DripFigures| {
+                let (bytes, every) = drip.values()?;
+                Ok(SlaveEffect::Wire(WireFault::Dribble { bytes, every }))
+            },
+            |effect| match effect {
+                SlaveEffect::Wire(WireFault::Dribble { bytes, every }) => {
+                    Some(DripFigures::new(*bytes, *every))
+                }
+                _ => None,
+            },
+        ),
+        wire(
+            "dribble",
+            "the reply comes byte by byte, every 50 ms; correct, but slow.",
+            WireFault::Dribble { bytes: 1, every: PAUSE },
+        ),
+        wire_number(
+            "split",
+            "two segments; correct.",
+            |SplitFigures { at, gap }| WireFault::Split { at: usize::from(at), gap: gap.0 },
+            |fault| match fault {
+                WireFault::Split { at, gap } => Some(SplitFigures {
+                    at: u16::try_from(*at).unwrap_or(u16::MAX),
+                    gap: DurationText(*gap),
+                }),
+                _ => None,
+            },
+        ),
+        wire(
+            "split",
+            "the reply comes in two segments, 50 ms apart; correct.",
+            WireFault::Split { at: limits::MBAP_BYTES, gap: PAUSE },
+        ),
+        wire("duplicate", "the reply comes twice; correct.", WireFault::Duplicate),
+    ]
+}
+
+/// Returns the seam at which an effect on a slave is asked for.
+pub(super) fn seam_of(effect: &SlaveEffect) -> Seam {
+    match effect {
+        SlaveEffect::Refuse => Seam::Listener,
+        SlaveEffect::Connect(_) => Seam::Connect,
+        _ => Seam::Slave,
+    }
+}
+
+impl SeamEffect for SlaveEffect {
+    fn delay(&self) -> Option<Delay> {
+        if let Self::Delay(delay) = self { Some(*delay) } else { None }
+    }
+}
+
+impl SlavePlace {
+    pub(super) fn key(&self, seam: Seam) -> IndexKey {
+        let key = IndexKey::new(seam).name(KeyField::Peer, self.slave.as_deref());
+        if seam == Seam::Listener {
+            // A listener has no request.
+            return key;
+        }
+        key.number(KeyField::Unit, self.unit)
+            .number(KeyField::Function, self.function.map(|function| function.0))
+            .name(KeyField::Action, self.action.as_deref())
+            .flag(KeyField::Value, self.value.is_some())
+            .addresses(self.address.clone())
+    }
+
+    /// Returns whether the place includes a request.
+    #[must_use]
+    pub fn matches(&self, request: &SlaveRequest<'_>) -> bool {
+        let last = last_address(request.address, request.quantity);
+        affects(&self.slave, request.slave)
+            && self.unit.is_none_or(|unit| unit == request.unit)
+            && self.function.is_none_or(|function| function == request.function)
+            && self
+                .address
+                .as_ref()
+                .is_none_or(|range| *range.start() <= last && request.address <= *range.end())
+            && self
+                .value
+                .as_ref()
+                .is_none_or(|range| request.values.iter().any(|value| range.contains(value)))
+            && self
+                .action
+                .as_deref()
+                .is_none_or(|action| request.from.is_some_and(|from| from.action == action))
+    }
+
+    /// Returns the keys of the place that need a request.
+    pub(super) fn request_keys(&self) -> Vec<&'static str> {
+        let keys = [
+            ("unit", self.unit.is_some()),
+            ("function", self.function.is_some()),
+            ("address", self.address.is_some()),
+            ("value", self.value.is_some()),
+            ("action", self.action.is_some()),
+        ];
+        keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
+    }
+}
+
+impl SlaveRequest<'_> {
+    pub(super) fn fields(&self, key: IndexKey) -> IndexKey {
+        let key = key
+            .name(KeyField::Peer, Some(self.slave))
+            .number(KeyField::Unit, Some(self.unit))
+            .number(KeyField::Function, Some(self.function.0))
+            .flag(KeyField::Value, !self.values.is_empty())
+            .addresses(Some(self.address..=last_address(self.address, self.quantity)));
+        match &self.from {
+            Some(from) => from.fields(key),
+            None => key,
+        }
+    }
+}
+
+impl Engine {
+    /// Evaluates the rules on a request that a slave received: those on the slave, and those on the
+    /// action that sent it.
+    #[must_use]
+    pub fn slave(&self, request: &SlaveRequest<'_>) -> Verdict<SlaveEffect> {
+        self.verdict(
+            Seam::Slave,
+            |key| request.fields(key),
+            || format!("{} unit {} function {}", request.slave, request.unit, request.function),
+            |fault| match fault {
+                Fault::Slave(place, effect) if place.matches(request) => Some(effect),
+                Fault::Action(place, ActionEffect::Reply { slave: Some(effect), .. }) => {
+                    request.from.is_some_and(|from| place.matches(&from)).then_some(&**effect)
+                }
+                _ => None,
+            },
+        )
+    }
+}
