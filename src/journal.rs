@@ -49,7 +49,7 @@ pub enum Event {
         action: Arc<str>,
         /// The status ids of the queued requests.
         status_ids: Vec<u64>,
-        /// The number of older status entries that were dropped to make room.
+        /// The number of requests that were not queued, because too many are in progress.
         dropped: usize,
     },
     /// A call of an action was refused.
@@ -93,7 +93,7 @@ pub enum Event {
     SettingsChanged {
         /// The device's id.
         device: Arc<str>,
-        /// The object, such as `settings` or `mqtt_settings`.
+        /// The object, such as `settings` or `mqtt/settings`.
         object: &'static str,
         /// The fields that have another value now.
         fields: Vec<&'static str>,
@@ -109,7 +109,7 @@ pub enum Event {
     SettingsRefused {
         /// The device's id.
         device: Arc<str>,
-        /// The object, such as `settings` or `mqtt_settings`.
+        /// The object, such as `settings` or `mqtt/settings`.
         object: &'static str,
         /// The field that is wrong. Empty if the object as a whole is wrong.
         field: String,
@@ -118,7 +118,7 @@ pub enum Event {
     KeysIgnored {
         /// The device's id.
         device: Arc<str>,
-        /// The object, such as `settings` or `mqtt_settings`.
+        /// The object, such as `settings` or `mqtt/settings`.
         object: &'static str,
         /// The unknown keys. Beyond a limit, further keys are left out.
         keys: Vec<String>,
@@ -180,8 +180,8 @@ pub enum Event {
     FaultFired {
         /// The id of the rule.
         rule: Arc<str>,
-        /// The seam at which it fired: `admission`, `run`, `connect`, `slave`, `target`, `listener`,
-        /// `modbus`, `mqtt`, `live`, `meter` or the name of another seam.
+        /// The seam at which it fired: `api`, `admission`, `run`, `connect`, `slave`, `target`,
+        /// `listener`, `modbus`, `mqtt`, `live` or `meter`.
         seam: &'static str,
         /// The request, connection or device that the rule affected.
         at: String,
@@ -328,14 +328,14 @@ pub enum Event {
     /// A document could not be written to the state directory. Recorded once until it can be
     /// written again.
     StateNotWritten {
-        /// The document: a device's id, or another part of the house.
+        /// The owner of the document: a device's id, or `the house`.
         what: Arc<str>,
         /// The error.
         error: String,
     },
     /// A document was written to the state directory again.
     StateGoesOn {
-        /// The document: a device's id, or another part of the house.
+        /// The owner of the document: a device's id, or `the house`.
         what: Arc<str>,
     },
     /// The control plane changed a fault rule.

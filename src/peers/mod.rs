@@ -129,13 +129,13 @@ impl Peers {
     pub fn bind(
         slaves: &[SlavePlan],
         targets: &[TargetPlan],
-        context: PeerContext,
+        context: &PeerContext,
     ) -> Result<Self, PeersError> {
         let mut peer_list = Vec::new();
         let slaves = slaves
             .iter()
             .map(|plan| {
-                let server = SlaveServer::bind(plan, &context)?;
+                let server = SlaveServer::bind(plan, context)?;
                 peer_list.push(peer(
                     PeerKind::Slave,
                     &plan.name,
@@ -150,7 +150,7 @@ impl Peers {
             let certificate = plan.tls.then(|| TargetCertificate::new(plan)).transpose()?;
             roots.extend(certificate.as_ref().map(|certificate| certificate.root.clone()));
             let tls = certificate.map(|certificate| certificate.acceptor);
-            let target = BoundTarget::bind(plan, tls, &context)?;
+            let target = BoundTarget::bind(plan, tls, context)?;
             let address = target.target.address();
             peer_list.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
             bound.push(target);

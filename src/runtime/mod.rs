@@ -299,7 +299,7 @@ fn bind_peers(
         journal: Arc::clone(journal),
         seed: scenario.seed,
     };
-    Peers::bind(&scenario.slaves, &scenario.http_targets, context)
+    Peers::bind(&scenario.slaves, &scenario.http_targets, &context)
 }
 
 /// Creates the client that sends the devices' actions to these peers.

@@ -67,7 +67,7 @@ impl PeersPlan {
             journal: Arc::clone(&journal),
             seed: 1,
         };
-        let peers = Peers::bind(&self.slaves, &self.targets, context)?;
+        let peers = Peers::bind(&self.slaves, &self.targets, &context)?;
         let actions = ActionClient::new(ClientContext {
             clock: clock.clone(),
             engine: Arc::clone(&engine),

@@ -59,7 +59,7 @@ impl LayoutErrors {
             match &register.source {
                 RegisterSource::Stored(value) => self.check_value(&path, register, value),
                 RegisterSource::Computed(computed) => {
-                    self.check_computed(&path, register, computed)
+                    self.check_computed(&path, register, computed);
                 }
             }
             for (number, reaction) in register.reactions.iter().enumerate() {

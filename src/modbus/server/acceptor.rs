@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Connection, ModbusService};
+use super::{Connection, ModbusHandler};
 use crate::clock::ActivityTracker;
 use crate::net::inflight::TrackedStream;
 use crate::net::sockets::stop_listening;
@@ -113,9 +113,9 @@ impl Acceptor {
     }
 
     /// Serves a connection, or drops it if there are too many.
-    pub(crate) fn admit<S>(&self, stream: TrackedStream, service: S)
+    pub(crate) fn admit<H>(&self, stream: TrackedStream, handler: H)
     where
-        S: ModbusService + Send + 'static,
+        H: ModbusHandler + Send + 'static,
     {
         let (Ok(client_permit), Ok(connection_permit)) = (
             Arc::clone(&self.client_permits).try_acquire_owned(),
@@ -124,7 +124,7 @@ impl Acceptor {
             return;
         };
         stream.hold_permit(client_permit);
-        let connection = Connection::new(service, stream);
+        let connection = Connection::new(handler, stream);
         let reset_signal = self.reset_signal.subscribe();
         self.connections.spawn(self.activity.track(async move {
             connection.serve(reset_signal).await;

@@ -1,7 +1,7 @@
 //! One connection to a Modbus server.
 //!
 //! A single task reads requests, delays them, carries them out and sends the replies, so nothing is
-//! passed between tasks. Requests to which a [`ModbusService`] gives the same queue, such as those
+//! passed between tasks. Requests to which a [`ModbusHandler`] gives the same queue, such as those
 //! to one unit, are carried out one at a time, in their order, each at the end of its delay.
 //! Requests of different queues do not wait for each other, so their replies may overtake one
 //! another.
@@ -33,8 +33,8 @@ const INBOX_BYTES: usize = 1024;
 /// The number of bytes that the client may leave unread before no further request is read.
 const UNSENT_BYTES: usize = MAX_OUTSTANDING * limits::ADU_BYTES;
 
-/// A service that answers the requests of one connection.
-pub(crate) trait ModbusService: Unpin {
+/// A handler that answers the requests of one connection.
+pub(crate) trait ModbusHandler: Unpin {
     /// Returns the clock that delays use.
     fn clock(&self) -> &Clock;
 
@@ -61,8 +61,8 @@ pub(crate) trait ModbusService: Unpin {
 
 /// A connection, from accept to its end.
 #[derive(Debug)]
-pub(crate) struct Connection<S> {
-    service: S,
+pub(crate) struct Connection<H> {
+    handler: H,
     stream: TrackedStream,
     input: Input,
     inbox: Vec<u8>,
@@ -125,11 +125,11 @@ struct DelayedRequest {
     delay: Sleep,
 }
 
-impl<S: ModbusService> Connection<S> {
-    pub(crate) fn new(service: S, stream: TrackedStream) -> Self {
-        let idle_timer = IdleTimer::new(service.idle_timeout());
+impl<H: ModbusHandler> Connection<H> {
+    pub(crate) fn new(handler: H, stream: TrackedStream) -> Self {
+        let idle_timer = IdleTimer::new(handler.idle_timeout());
         Self {
-            service,
+            handler,
             stream,
             input: Input::Open,
             inbox: Vec::with_capacity(INBOX_BYTES),
@@ -159,7 +159,7 @@ impl<S: ModbusService> Connection<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
             let progressed = self.finish_delays(context);
-            let sent = match self.outbox.poll(&mut self.stream, self.service.clock(), context) {
+            let sent = match self.outbox.poll(&mut self.stream, self.handler.clock(), context) {
                 Poll::Ready(SendProgress::Ended(End::Hang)) => {
                     self.discard();
                     true
@@ -224,7 +224,7 @@ impl<S: ModbusService> Connection<S> {
             let DelayedRequest { request, effect, delay } = self.delayed.remove(index);
             self.carry_out(&request, effect.as_ref());
             drop(delay);
-            self.begin_waiting(self.service.queue(&request));
+            self.begin_waiting(self.handler.queue(&request));
             finished = true;
         }
         finished
@@ -241,11 +241,11 @@ impl<S: ModbusService> Connection<S> {
     }
 
     fn next_waiting(&self, queue: u8) -> Option<usize> {
-        self.waiting.iter().position(|request| self.service.queue(request) == queue)
+        self.waiting.iter().position(|request| self.handler.queue(request) == queue)
     }
 
     fn is_delayed(&self, queue: u8) -> bool {
-        self.delayed.iter().any(|delayed| self.service.queue(&delayed.request) == queue)
+        self.delayed.iter().any(|delayed| self.handler.queue(&delayed.request) == queue)
     }
 
     /// Takes whole frames out of the inbox while there is room for them. Returns true if there was
@@ -257,7 +257,7 @@ impl<S: ModbusService> Connection<S> {
                 Ok(Some((frame, length))) => {
                     let request = ReceivedRequest::new(&frame);
                     consumed += length;
-                    if self.is_delayed(self.service.queue(&request)) {
+                    if self.is_delayed(self.handler.queue(&request)) {
                         self.waiting.push_back(request);
                     } else {
                         self.begin_request(request);
@@ -266,7 +266,7 @@ impl<S: ModbusService> Connection<S> {
                 Ok(None) => break,
                 Err(error) => {
                     self.input = Input::Ended;
-                    self.service.record_invalid_frame(error.to_string());
+                    self.handler.record_invalid_frame(error.to_string());
                 }
             }
         }
@@ -293,11 +293,11 @@ impl<S: ModbusService> Connection<S> {
 
     /// Begins a request: evaluates the fault rules, and carries the request out after its delay.
     fn begin_request(&mut self, request: ReceivedRequest) {
-        let verdict = self.service.evaluate_faults(&request);
+        let verdict = self.handler.evaluate_faults(&request);
         if verdict.delay.is_zero() {
             self.carry_out(&request, verdict.effect.as_ref());
         } else {
-            let delay = self.service.clock().sleep(verdict.delay);
+            let delay = self.handler.clock().sleep(verdict.delay);
             self.delayed.push(DelayedRequest { request, effect: verdict.effect, delay });
         }
     }
@@ -338,7 +338,7 @@ impl<S: ModbusService> Connection<S> {
             Some(
                 SlaveEffect::Close(ReplyPhase::Before) | SlaveEffect::Reset(ReplyPhase::Before),
             ) => {}
-            _ => self.service.execute(request, &mut self.reply),
+            _ => self.handler.execute(request, &mut self.reply),
         }
     }
 
@@ -349,7 +349,7 @@ impl<S: ModbusService> Connection<S> {
             (None, None) if self.reply.pdu().is_empty() => "no such unit".into(),
             (None, None) => OUTCOME_OK.into(),
         };
-        self.service.record_outcome(request, outcome);
+        self.handler.record_outcome(request, outcome);
     }
 }
 

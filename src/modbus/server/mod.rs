@@ -2,7 +2,7 @@
 //! an accept loop with limits ([`Acceptor`]), connections ([`Connection`]), and the bytes that are
 //! still to be sent on them.
 //!
-//! A [`ModbusService`] decides the meaning of the requests. Faults apply here, between the service
+//! A [`ModbusHandler`] decides the meaning of the requests. Faults apply here, between the handler
 //! and the bytes.
 
 mod connection;
@@ -10,4 +10,4 @@ mod acceptor;
 mod outbox;
 
 pub(crate) use self::acceptor::{ACCEPT_RETRY, Acceptor, BACKLOG};
-pub(crate) use self::connection::{Connection, ModbusService, OUTCOME_OK, ReceivedRequest};
+pub(crate) use self::connection::{Connection, ModbusHandler, OUTCOME_OK, ReceivedRequest};

@@ -8,7 +8,7 @@ use super::Slave;
 use crate::clock::Clock;
 use crate::fault::{ActionCall, SlaveEffect, SlaveRequest, Verdict};
 use crate::journal::Event;
-use crate::modbus::server::{ModbusService, ReceivedRequest};
+use crate::modbus::server::{ModbusHandler, ReceivedRequest};
 use crate::modbus::wire::{self, Exception};
 use crate::net::inflight::PeerInfo;
 
@@ -19,7 +19,7 @@ pub(super) struct SlaveSession {
     pub peer_info: PeerInfo,
 }
 
-impl ModbusService for SlaveSession {
+impl ModbusHandler for SlaveSession {
     fn clock(&self) -> &Clock {
         &self.slave.clock
     }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
-use crate::modbus::server::{ModbusService, OUTCOME_OK, ReceivedRequest};
+use crate::modbus::server::{ModbusHandler, OUTCOME_OK, ReceivedRequest};
 use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
 
 /// Registers of one read at the most.
@@ -38,7 +38,7 @@ impl DeviceSession {
     }
 }
 
-impl ModbusService for DeviceSession {
+impl ModbusHandler for DeviceSession {
     fn clock(&self) -> &Clock {
         &self.0.parts.clock
     }
