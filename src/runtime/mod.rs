@@ -280,8 +280,8 @@ impl HouseCore {
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
         Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
-            let who = format!("device {}", plan.identity.id);
-            StartError::Bind { who, address: plan.http, source }
+            let owner = format!("device {}", plan.identity.id);
+            StartError::Bind { owner, address: plan.http, source }
         })
     };
     scenario.devices.iter().map(bind).collect()
