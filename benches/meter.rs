@@ -1,4 +1,4 @@
-//! The cost of readings and snapshots.
+//! Readings of a meter, and snapshots of a device after short and long intervals.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -24,26 +24,26 @@ fn plan(kind: MeterKind) -> MeterPlan {
     MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
 }
 
-/// Measures the readings of a day one after another, as a stream gets them: each is computed once.
+/// Measures the readings of a day one after another, as subscribers get them: each is built once.
 fn readings(criterion: &mut Criterion) {
     let start: Timestamp = "2026-01-15T00:00:00+01:00".parse().unwrap();
     let episodes = Episodes::none();
     let listener = MeterListener { episodes: &episodes, key: None };
     for kind in MeterKind::ALL {
         let meter = Meter::new(&plan(kind), 7, "A842E39F8124", start);
-        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
+        let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
         let begin = VirtualTime::ZERO.after(Duration::from_hours(10));
         let end = VirtualTime::ZERO.after(Duration::from_hours(22));
-        meter.follow(&mut link, begin, listener);
-        let first = link;
+        meter.advance_to_inclusive(&mut cursor, begin, listener);
+        let first = cursor;
         criterion.bench_function(&format!("reading/{kind}"), |bencher| {
             bencher.iter(|| {
-                let next = meter.next_reading(&link, listener).unwrap_or(end);
+                let next = meter.next_reading(&cursor, listener).unwrap_or(end);
                 if next >= end {
-                    link = first;
+                    cursor = first;
                 }
-                meter.follow(&mut link, next.min(end), listener);
-                black_box(meter.observe(&link, listener))
+                meter.advance_to_inclusive(&mut cursor, next.min(end), listener);
+                black_box(meter.observe(&cursor, listener))
             });
         });
     }
@@ -53,8 +53,8 @@ fn device() -> (Clock, Arc<Device>) {
     device_with(Vec::new())
 }
 
-/// Returns so many rules that each silence the meter in windows of 10 s. `every` gives the period of the
-/// nth rule, and `after` the delay of each rule behind the previous one.
+/// Returns rules with windows of 10 s in which no telegram gets through. The windows of the nth rule
+/// recur after `every(n)`, and begin `after` later than those of the rule before.
 fn silences(rules: u32, every: impl Fn(u32) -> Duration, after: Duration) -> Vec<Rule> {
     let rule = |n: u32| Rule {
         id: n.to_string().into(),
@@ -80,7 +80,7 @@ fn device_with(rules: Vec<Rule>) -> (Clock, Arc<Device>) {
     (clock, device)
 }
 
-/// Measures a snapshot between two readings, as polls take it, and the first one after a year.
+/// Measures a snapshot between two readings, and the first snapshot after a year.
 fn snapshots(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (clock, device) = device();
@@ -113,7 +113,7 @@ fn snapshots(criterion: &mut Criterion) {
     }
 }
 
-/// Measures a snapshot with rules, 10 s after the previous one.
+/// Measures a snapshot with rules, 10 s after the one before.
 fn snapshots_with_rules(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let minute = |_| Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! The signal: a reading from a day that is there, a jump of a year, and what a device keeps of it.
+//! The signal: a sample of a cached day, a jump of a year, and the memory of a device.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -12,7 +12,7 @@ use wwsim::meter::signal::plan::{BatteryPlan, LoadPlan, PvPlan, SignalPlan};
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
-/// Houses from the simplest to one with everything.
+/// Returns houses from the simplest to one with all parts.
 fn houses() -> [(&'static str, SignalPlan); 3] {
     let family = SignalPlan::default();
     let solar = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };
@@ -28,15 +28,14 @@ fn signal(plan: &SignalPlan) -> Signal {
     Signal::new(plan, 7, "A842E39F8124", "2026-01-15T18:00:00+01:00".parse().unwrap())
 }
 
-/// What a reading costs: power, voltage, energy and tariff from one look; as they follow each other,
-/// and anywhere in a day.
+/// Measures a sample of power, voltage, energy and tariff, one after another in the interval of a meter.
 fn readings(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("signal: a reading");
     for (name, plan) in houses() {
         let signal = signal(&plan);
-        // June, when the sun does most.
+        // June, when the sun has most ramps.
         let mut now = VirtualTime::ZERO.after(Duration::from_hours(24 * 150));
-        black_box(signal.state(now));
+        black_box(signal.sample(now));
         group.bench_function(format!("{name}, every 4.2 s"), |bencher| {
             let day = 20 * 3_600_000 / 4200;
             let begin = now;
@@ -44,14 +43,14 @@ fn readings(criterion: &mut Criterion) {
             bencher.iter(|| {
                 reading = (reading + 1) % day;
                 now = begin.after(Duration::from_millis(reading * 4200));
-                black_box(signal.state(now))
+                black_box(signal.sample(now))
             });
         });
     }
     group.finish();
 }
 
-/// The first look after a year that nobody looked at.
+/// Measures the first sample after a year, and the memory during it.
 fn year(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("signal: a jump of a year");
     group.sample_size(20);
@@ -59,14 +58,14 @@ fn year(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 || signal(&plan),
-                |signal| black_box(signal.state(VirtualTime::ZERO.after(YEAR))),
+                |signal| black_box(signal.sample(VirtualTime::ZERO.after(YEAR))),
                 BatchSize::PerIteration,
             );
         });
         let signal = signal(&plan);
         let mut most = 0;
         for day in 0..=365 {
-            black_box(signal.state(VirtualTime::ZERO.after(Duration::from_hours(24 * day))));
+            black_box(signal.sample(VirtualTime::ZERO.after(Duration::from_hours(24 * day))));
             most = most.max(signal.memory());
         }
         println!("signal: memory of a year, {name}: {} bytes at most {most}", signal.memory());

@@ -21,6 +21,10 @@ use crate::clock::{Clock, VirtualTime};
 use crate::limits;
 use crate::modbus::wire::FunctionCode;
 
+/// The maximum number of bytes of a text of a client, such as a path: as long as the longest URL of
+/// the device itself.
+const TEXT_BYTES: usize = 255;
+
 /// A decision or an action of the house.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -491,7 +495,7 @@ impl Journal {
 /// other clients do not.
 #[must_use]
 pub fn truncate_text(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(limits::JOURNAL_TEXT));
+    text.truncate(text.floor_char_boundary(TEXT_BYTES));
     text
 }
 

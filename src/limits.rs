@@ -57,8 +57,6 @@ pub const DEFAULT_MODBUS_PORT: u16 = 502;
 pub const DEFAULT_UNIT_ID: u8 = 0;
 /// The least `exe_time` of a finished request: 0 would mean "not finished" (ACTION-19).
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
-/// Bytes of a response body that an HTTP request reads before its code is final (ACTION-15).
-pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
 // The device's own Modbus server (`docs/device/modbus.md`)
@@ -230,12 +228,6 @@ pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
 /// Virtual time by which who follows the readings may be late, and still gets each of them; of more
 /// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
 pub const READINGS_LAG: Duration = Duration::from_hours(24);
-/// Changes of what befalls a meter that are found by asking all its rules each time, before their
-/// windows are put in order: that costs as much as some of them, and mostly there are one or two.
-pub const METER_CHANGES_ASKED: usize = 4;
-/// Changes of what befalls a meter that are looked through for its next reading, before the one who
-/// waits is told to ask again: more than a day of the busiest rule.
-pub const METER_CHANGES_AHEAD: usize = 4000;
 /// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
 /// as rules. What befell a meter before the oldest of them is in the count of a device that was
 /// looked at since.
@@ -248,9 +240,6 @@ pub const PAST_EPISODES: usize = FAULT_RULES;
 /// Entries that the journal stores. At some 200 bytes each, a full journal has 2 MB, and 40 MB if
 /// each entry is a write of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
-/// Bytes of a text from a stranger, a path say, that a journal entry carries: as long as any URL of
-/// the device's own.
-pub const JOURNAL_TEXT: usize = 255;
 /// Unknown keys of a write that its journal entry lists.
 pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
 /// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
@@ -263,11 +252,6 @@ pub const BANK_CHANGES: usize = 1000;
 pub const PENDING_REACTIONS: usize = 1000;
 /// Default number of connections that a slave serves at once.
 pub const SLAVE_CONNECTIONS: usize = 32;
-/// Connections of a slave whose client has left while what it asked is in its delay: that is carried
-/// out all the same, and takes no place from those who are there.
-pub const SLAVE_ABANDONED: usize = 1000;
-/// Requests outstanding on one slave connection before it is read no further.
-pub const SLAVE_PIPELINE: usize = 16;
 /// Default real idle time after which a slave closes a connection.
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 
@@ -302,9 +286,6 @@ pub const REFUSED_ORIGINS: usize = 64;
 
 /// Connections that a device, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
-/// Connections that may wait to be accepted: as many as a load test opens at once. With fewer, the
-/// kernel drops what is one too many, and the client tries again a second later.
-pub const HTTP_BACKLOG: u32 = 4096;
 /// Real time in which a client must send the head of its request.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of the head of a request, including its URL with the query: some 8000 status ids, and far
@@ -380,21 +361,8 @@ pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Loads of one house in a scenario. This and the following limits bound the memory of a day.
 pub const LOADS: usize = 16;
-/// Appliances of a household.
-pub const APPLIANCES: usize = 24;
-/// Steps of an appliance's program.
-pub const PROGRAM_STEPS: usize = 16;
 /// Windows of a week, of a load or a tariff.
 pub const WEEK_WINDOWS: usize = 32;
-/// Edges of a day's rectangles of power. A family's day has some 400; a plan at all its limits has
-/// more, and loses what does not fit, rather than taking memory without bound.
-pub const DAY_EDGES: usize = 4096;
-/// Points of a day's clouds; a day of broken clouds has some 500. Beyond, the sky stays as it is until
-/// the sun sets.
-pub const CLOUD_POINTS: u32 = 1000;
-/// Openings of earlier days that a meter keeps. When there are more, every other one goes: a year is
-/// kept by every 16th day, ten years by every 128th.
-pub const DAYS_KEPT: usize = 31;
 
 // ---------------------------------------------------------------------------------------------
 // State and SD cards (chosen)

@@ -28,7 +28,7 @@ impl Problem {
         Self::new("", message)
     }
 
-    /// Adds what to write instead.
+    /// Adds the value to write instead.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

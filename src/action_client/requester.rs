@@ -210,7 +210,7 @@ impl Requester {
     ) -> Result<TrackedStream, UnsentRequest> {
         // Held until the registry accounts for the connection. The house's own listener decides a
         // connection attempt without any timer.
-        let _motion = self.clock.activity().enter();
+        let _activity = self.clock.activity().enter();
         let stream = self.connect_first(&[reachable_address(peer.address)], deadline).await?;
         Ok(self.connections.track_client(stream, origin.clone()))
     }
@@ -224,7 +224,7 @@ impl Requester {
     ) -> Result<TrackedStream, UnsentRequest> {
         let resolved = {
             // The operating system's resolver answers in real time, independent of the clock.
-            let _motion = self.clock.activity().enter();
+            let _activity = self.clock.activity().enter();
             self.clock.timeout_at(deadline, self.resolver.resolve_outside(host, port)).await
         };
         let addresses = match resolved {

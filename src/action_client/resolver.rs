@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_known_by_their_hosts_and_by_where_they_are_bound() {
+    fn a_peer_is_found_by_its_hosts_and_its_own_address() {
         let resolver = resolver(Policy::Deny);
         let name = |host: &str, port| {
             resolver.find_peer(PeerKind::Slave, host, port).map(|peer| peer.name.as_str())
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_two_peers_means_the_one_that_speaks_the_protocol() {
+    fn an_ambiguous_name_means_the_peer_of_the_protocol() {
         let resolver = resolver(Policy::Deny);
         for (kind, expected) in [(PeerKind::Slave, "pump"), (PeerKind::Target, "bulb")] {
             assert_eq!(resolver.find_peer(kind, "box.local", 80).unwrap().name, expected);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_policy_decides_about_everything_else() {
+    async fn the_policy_decides_about_all_other_hosts() {
         let resolve_outside = async |policy, host| resolver(policy).resolve_outside(host, 80).await;
         let addresses =
             |list: &[&str]| Ok(list.iter().map(|address| address.parse().unwrap()).collect());

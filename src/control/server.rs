@@ -81,7 +81,7 @@ impl ControlServer {
     /// Closes the listener and all connections, and cancels the movements of the clock that they
     /// requested. Resets in progress are not cancelled.
     pub async fn close(&self) {
-        self.acceptor.close().await;
+        self.acceptor.release().await;
     }
 
     /// Aborts the resets that are not done, and returns when they are gone.

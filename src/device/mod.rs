@@ -1,6 +1,6 @@
 //! The device: its identity, its state and its behaviour.
 //!
-//! [`core`] is pure: state, and transitions that take a command and return what changed. [`Device`], the
+//! `core` is pure: state, and transitions that take a command and return what changed. [`Device`], the
 //! handle that surfaces hold, is the core behind a short lock, with the clock, the journal and the fault
 //! rules. Nothing here waits for the clock; the services that do are above, in [`crate::services`].
 

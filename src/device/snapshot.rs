@@ -63,7 +63,7 @@ impl Snapshot {
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
         let value = reading.get(quantity)?.shift(scalers::shift(self, quantity));
         let factor = self.view.config.meter.conv_factor;
-        if !quantity.unit().converts() || factor == Decimal::ONE {
+        if !quantity.unit().has_conversion_factor() || factor == Decimal::ONE {
             return Some(value);
         }
         Some(value.multiply(factor, value.places().max(CONVERTED_PLACES)))

@@ -1,7 +1,7 @@
-//! When a meter sends: telegram n comes at a moment that follows from the seed and n alone.
+//! The times at which a meter sends: the time of telegram n follows from the seed and n alone.
 //!
-//! The meter does not know its device. Telegrams come from before the first boot to the end of time;
-//! which of them become readings is the business of [`super::ReceptionCursor`].
+//! A meter does not know its device. It sends telegrams from before the first boot to the end of time;
+//! [`super::ReceptionCursor`] decides which of them become readings.
 
 use std::time::Duration;
 
@@ -9,49 +9,53 @@ use super::KindFacts;
 use crate::clock::VirtualTime;
 use crate::rng::{Draws, RandomStream};
 
-/// The telegrams of a meter, numbered from 0, at whole milliseconds. One of so many in a row is
-/// skipped, never two one after another.
+/// The telegrams of a meter, numbered from 0, at whole milliseconds. In each block of telegrams one is
+/// skipped, and never two in succession.
 #[derive(Debug, Clone)]
 pub struct Cadence {
     seed: u64,
     stream: RandomStream,
-    /// All in ms.
+    /// Mean time of telegram 0, in ms.
     phase: u64,
+    /// Mean time between two telegrams, in ms.
     period: u64,
+    /// Largest deviation from the mean time, in ms; less than half a period.
     jitter: u64,
+    /// Telegrams of a block, of which one is skipped.
     block: u64,
 }
 
-const NANOS: u64 = 1_000_000;
+const NANOS_PER_MS: u64 = 1_000_000;
 
 impl Cadence {
-    /// The cadence of a kind; `stream` tells one meter from another.
+    /// Returns the cadence of a kind of meter. `stream` differs between meters.
     #[must_use]
     pub fn new(facts: &KindFacts, seed: u64, stream: RandomStream) -> Self {
         let stream = stream.child(RandomStream::named("cadence").number());
-        let period = facts.period.max(1);
-        let phase = facts.jitter + Draws::new(seed, stream.child(0), 0).bits() % period;
-        Self { seed, stream, phase, period, jitter: facts.jitter, block: facts.skip_one_of.max(3) }
+        let period = facts.period_ms.max(1);
+        let phase = facts.jitter_ms + Draws::new(seed, stream.child(0), 0).bits() % period;
+        let block = facts.skip_one_of.max(3);
+        Self { seed, stream, phase, period, jitter: facts.jitter_ms, block }
     }
 
-    /// When telegram `n` comes.
+    /// Returns the time of telegram `n`.
     #[must_use]
     pub fn time(&self, n: u64) -> VirtualTime {
         let spread = 2 * self.jitter + 1;
-        let strayed = Draws::new(self.seed, self.stream.child(1), n).bits() % spread;
+        let deviation = Draws::new(self.seed, self.stream.child(1), n).bits() % spread;
         let millis = n
             .saturating_mul(self.period)
             .saturating_add(self.phase - self.jitter)
-            .saturating_add(strayed);
-        VirtualTime::from_nanos(millis.saturating_mul(NANOS))
+            .saturating_add(deviation);
+        VirtualTime::from_nanos(millis.saturating_mul(NANOS_PER_MS))
     }
 
-    /// The first telegram at or after `at`, skipped ones among them.
+    /// Returns the number of the first telegram at or after `at`. It may be one that is skipped.
     #[must_use]
     pub fn first_from(&self, at: VirtualTime) -> u64 {
-        let millis = at.as_nanos().div_ceil(NANOS);
-        // Telegram n comes within its jitter around phase + n × period, and the jitter is less than
-        // half a period: of three candidates the first that fits is the one.
+        let millis = at.as_nanos().div_ceil(NANOS_PER_MS);
+        // Telegram n is within its jitter around phase + n × period, and the jitter is less than half a
+        // period, so that only three telegrams come into question.
         let mut n = (millis.saturating_sub(self.phase) / self.period).saturating_sub(1);
         while self.time(n) < at {
             n += 1;
@@ -59,38 +63,39 @@ impl Cadence {
         n
     }
 
-    /// Whether telegram `n` is skipped: one in each block of so many, not the last of it, so that
-    /// never two follow each other.
+    /// Returns `true` if telegram `n` is skipped. The last telegram of a block is never skipped, so that
+    /// two skipped telegrams are never adjacent.
     #[must_use]
     pub fn is_skipped(&self, n: u64) -> bool {
         n % self.block == self.skipped_in(n / self.block)
     }
 
+    /// Returns the position of the skipped telegram in a block.
     fn skipped_in(&self, block: u64) -> u64 {
         Draws::new(self.seed, self.stream.child(2), block).bits() % (self.block - 1)
     }
 
-    /// How many of the telegrams before `n` come.
+    /// Returns the number of telegrams before `n` that are sent.
     #[must_use]
-    pub fn come_before(&self, n: u64) -> u64 {
+    pub fn sent_before(&self, n: u64) -> u64 {
         let (block, within) = (n / self.block, n % self.block);
         n - block - u64::from(self.skipped_in(block) < within)
     }
 
-    /// The last telegram before `n` that comes; none where there is none.
+    /// Returns the last telegram before `n` that is sent. `None` if there is none.
     #[must_use]
-    pub fn last_before(&self, n: u64) -> Option<u64> {
+    pub fn last_sent_before(&self, n: u64) -> Option<u64> {
         let last = n.checked_sub(1)?;
         if self.is_skipped(last) { last.checked_sub(1) } else { Some(last) }
     }
 
-    /// The first telegram from `n` on that comes.
+    /// Returns the first telegram from `n` on that is sent.
     #[must_use]
-    pub fn next_from(&self, n: u64) -> u64 {
+    pub fn first_sent_from(&self, n: u64) -> u64 {
         n + u64::from(self.is_skipped(n))
     }
 
-    /// The mean time between two telegrams.
+    /// Returns the mean time between two telegrams.
     #[must_use]
     pub const fn period(&self) -> Duration {
         Duration::from_millis(self.period)
@@ -122,13 +127,13 @@ mod tests {
                 assert!((low..=high).contains(&interval), "{kind}: {interval} ms");
                 sum += interval;
             }
-            let period = u128::from(kind.facts().period);
+            let period = u128::from(kind.facts().period_ms);
             assert!((sum / 10_000).abs_diff(period) <= 2, "{kind}: {}", sum / 10_000);
         }
     }
 
     #[test]
-    fn one_of_so_many_is_skipped_and_never_two_in_a_row() {
+    fn one_of_a_block_is_skipped_and_never_two_in_a_row() {
         let cadence = cadence(MeterKind::Kamstrup, 3);
         let skipped: Vec<u64> = (0..128 * 50).filter(|n| cadence.is_skipped(*n)).collect();
         assert_eq!(skipped.len(), 50);
@@ -137,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_question_has_the_same_answer_as_counting(
+        fn numbers_agree_with_counting_each_telegram(
             seed: u64,
             kind in prop::sample::select(MeterKind::ALL.to_vec()),
             at in 0..4_000_000_000_000_u64,
@@ -147,15 +152,15 @@ mod tests {
             let first = cadence.first_from(at);
             prop_assert!(cadence.time(first) >= at);
             prop_assert!(first == 0 || cadence.time(first - 1) < at);
-            let come: Vec<u64> = (0..first).filter(|n| !cadence.is_skipped(*n)).collect();
-            prop_assert_eq!(cadence.come_before(first), come.len() as u64);
-            prop_assert_eq!(cadence.last_before(first), come.last().copied());
-            prop_assert!(!cadence.is_skipped(cadence.next_from(first)));
+            let sent: Vec<u64> = (0..first).filter(|n| !cadence.is_skipped(*n)).collect();
+            prop_assert_eq!(cadence.sent_before(first), sent.len() as u64);
+            prop_assert_eq!(cadence.last_sent_before(first), sent.last().copied());
+            prop_assert!(!cadence.is_skipped(cadence.first_sent_from(first)));
         }
     }
 
     #[test]
-    fn the_end_of_time_is_reached() {
+    fn the_last_virtual_time_has_a_telegram() {
         let cadence = cadence(MeterKind::Ensor, 0);
         let last = cadence.first_from(VirtualTime::from_nanos(u64::MAX - 1));
         assert!(cadence.time(last) >= VirtualTime::from_nanos(u64::MAX - 1));

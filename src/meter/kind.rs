@@ -1,14 +1,14 @@
-//! The kinds of meters, as data: what each is, what it sends, and how often.
+//! The kinds of meters as data: identity, quantities and cadence.
 //!
 //! Sources: `docs/device/meter.md` and the examples `report_mbus_dlms.json`, `report_p1_dsmr.json`,
-//! `report_objects.json` and `sd_card.csv` beside it. What they leave open: METER-12 and METER-13.
+//! `report_objects.json` and `sd_card.csv` beside it. Rulings METER-12 and METER-13 fill their gaps.
 
 use std::fmt;
 
 #[allow(
     clippy::enum_glob_use,
     clippy::wildcard_imports,
-    reason = "a table of them reads best by their bare names"
+    reason = "the tables are most readable with bare names"
 )]
 use super::Quantity::{self, *};
 use super::{Interface, MeterIdentity, Protocol, Reading};
@@ -25,54 +25,55 @@ pub enum MeterKind {
     Kamstrup,
 }
 
-/// What is to be known of a kind.
+/// The properties of a kind of meter.
 #[derive(Debug)]
 pub struct KindFacts {
     /// The word of scenarios.
     pub name: &'static str,
-    /// The plug.
+    /// The physical interface.
     pub interface: Interface,
-    /// What it speaks.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Its version; empty where the device shows none.
+    /// The version of the protocol; empty if the device shows none.
     pub protocol_version: &'static str,
-    /// Who made it.
+    /// The manufacturer.
     pub vendor: &'static str,
-    /// The maker's three letters.
+    /// The manufacturer's three letters.
     pub prefix: &'static str,
-    /// `meter.logical_name`; the `#` are the last digits of the meter's number.
+    /// Pattern of `meter.logical_name`: each `#` is a digit of the meter's number, the last digits at the
+    /// end.
     pub logical_name: &'static str,
-    /// `meter.id`, likewise; empty where the meter sends none.
+    /// Pattern of `meter.id`; empty if the meter sends none.
     pub id: &'static str,
-    /// `meter.model`, likewise.
+    /// Pattern of `meter.model`.
     pub model: &'static str,
-    /// The mean time between two readings, in ms.
-    pub period: u64,
-    /// How far a reading strays from its time, in ms either way; below half the period.
-    pub jitter: u64,
-    /// One reading of so many is skipped.
+    /// Mean time between two telegrams, in ms.
+    pub period_ms: u64,
+    /// Largest deviation of a telegram from its mean time, in ms; below half the period.
+    pub jitter_ms: u64,
+    /// One telegram of this many is skipped.
     pub skip_one_of: u64,
-    /// How long the device takes to find out what it hears, in ms.
-    pub recognition: u64,
-    /// What it sends, with its decimal places.
-    pub sends: &'static [(Quantity, u8)],
-    /// Whether it tells the tariff in force.
-    pub tariff: bool,
-    /// How far its clock is behind the device's, in s: drawn from the seed between these.
-    pub clock_behind: (f64, f64),
-    /// What an unused phase shows, in mV: drawn for each reading between these.
-    pub unused_phase: (u32, u32),
-    /// Whether a meter on its M-Bus (gas, water) is told of.
-    pub volume_bus: bool,
-    /// The raw objects of `/report/objects`; empty for meters that are not DLMS.
+    /// Time that the device takes to recognize the protocol, in ms.
+    pub recognition_ms: u64,
+    /// The quantities that the meter sends, with their decimal places.
+    pub quantities: &'static [(Quantity, u8)],
+    /// `true` if the meter sends the tariff in force.
+    pub sends_tariff: bool,
+    /// Range of the lag of the meter's clock behind the device's, in s. The seed decides.
+    pub clock_lag: (f64, f64),
+    /// Range of the voltage of an unused phase, in mV. Each reading draws its own.
+    pub unused_phase_mv: (u32, u32),
+    /// `true` if the meter reports a gas or water meter on its M-Bus.
+    pub reports_mbus_meter: bool,
+    /// The objects of `/report/objects`; empty for meters that do not use DLMS.
     pub objects: &'static [DlmsObject],
 }
 
 impl MeterKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::LandisGyr, Self::Ensor, Self::Kamstrup];
 
-    /// What is to be known of it.
+    /// Returns the properties of the kind.
     #[must_use]
     pub const fn facts(self) -> &'static KindFacts {
         match self {
@@ -82,7 +83,7 @@ impl MeterKind {
         }
     }
 
-    /// The word for it.
+    /// Returns the word of scenarios.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.facts().name
@@ -90,10 +91,10 @@ impl MeterKind {
 }
 
 impl KindFacts {
-    /// The decimal places of a quantity; none where it does not send it.
+    /// Returns the decimal places of a quantity. `None` if the meter does not send it.
     #[must_use]
     pub fn places(&self, quantity: Quantity) -> Option<u8> {
-        self.sends.iter().find(|(sent, _)| *sent == quantity).map(|(_, places)| *places)
+        self.quantities.iter().find(|(sent, _)| *sent == quantity).map(|(_, places)| *places)
     }
 }
 
@@ -103,7 +104,7 @@ impl fmt::Display for MeterKind {
     }
 }
 
-/// Interval 2.7 to 6.8 s (observed), so 4.75 ± 1.025 s a side.
+/// Observed interval: 2.7 to 6.8 s, so 4.75 s with a jitter of 1.025 s at each end.
 static LANDIS_GYR: KindFacts = KindFacts {
     name: "landis_gyr",
     interface: Interface::Mbus,
@@ -114,11 +115,11 @@ static LANDIS_GYR: KindFacts = KindFacts {
     logical_name: "LGZ1030#########",
     id: "",
     model: "",
-    period: 4750,
-    jitter: 1025,
+    period_ms: 4750,
+    jitter_ms: 1025,
     skip_one_of: 64,
-    recognition: 3000,
-    sends: &[
+    recognition_ms: 3000,
+    quantities: &[
         (ActiveImportEnergy, 3),
         (ActiveExportEnergy, 3),
         (ReactiveImportEnergy, 3),
@@ -144,10 +145,10 @@ static LANDIS_GYR: KindFacts = KindFacts {
         (CurrentL2, 2),
         (CurrentL3, 2),
     ],
-    tariff: true,
-    clock_behind: (11.0, 22.0),
-    unused_phase: (0, 0),
-    volume_bus: false,
+    sends_tariff: true,
+    clock_lag: (11.0, 22.0),
+    unused_phase_mv: (0, 0),
+    reports_mbus_meter: false,
     objects: &LANDIS_GYR_OBJECTS,
 };
 
@@ -161,11 +162,11 @@ static ENSOR: KindFacts = KindFacts {
     logical_name: "ESR510307########",
     id: "1ESR00########",
     model: "1ESR00########",
-    period: 1000,
-    jitter: 4,
+    period_ms: 1000,
+    jitter_ms: 4,
     skip_one_of: 512,
-    recognition: 1500,
-    sends: &[
+    recognition_ms: 1500,
+    quantities: &[
         (ActiveImportEnergy, 3),
         (ActiveImportEnergyT1, 3),
         (ActiveImportEnergyT2, 3),
@@ -187,10 +188,10 @@ static ENSOR: KindFacts = KindFacts {
         (CurrentL2, 2),
         (CurrentL3, 2),
     ],
-    tariff: true,
-    clock_behind: (0.2, 1.8),
-    unused_phase: (32_000, 36_500),
-    volume_bus: true,
+    sends_tariff: true,
+    clock_lag: (0.2, 1.8),
+    unused_phase_mv: (32_000, 36_500),
+    reports_mbus_meter: true,
     objects: &[],
 };
 
@@ -204,11 +205,11 @@ static KAMSTRUP: KindFacts = KindFacts {
     logical_name: "KAM########",
     id: "########",
     model: "OMNIA",
-    period: 4200,
-    jitter: 40,
+    period_ms: 4200,
+    jitter_ms: 40,
     skip_one_of: 128,
-    recognition: 3000,
-    sends: &[
+    recognition_ms: 3000,
+    quantities: &[
         (ActiveImportEnergy, 3),
         (ActiveImportEnergyT1, 3),
         (ActiveImportEnergyT2, 3),
@@ -236,10 +237,10 @@ static KAMSTRUP: KindFacts = KindFacts {
         (CurrentL3, 2),
         (PowerFactor, 3),
     ],
-    tariff: true,
-    clock_behind: (11.0, 22.0),
-    unused_phase: (0, 0),
-    volume_bus: false,
+    sends_tariff: true,
+    clock_lag: (11.0, 22.0),
+    unused_phase_mv: (0, 0),
+    reports_mbus_meter: false,
     objects: &[],
 };
 
@@ -250,19 +251,20 @@ pub struct DlmsObject {
     pub logical_name: &'static str,
     /// The COSEM class: 1 data, 3 register, 40 push setup.
     pub class: u8,
-    /// The DLMS type of the value; 0 for the push setup, which has none. 6 is an unsigned number of
-    /// 4 bytes, 20 and 21 a signed and an unsigned one of 8, 9 a text in hexadecimal digits.
+    /// The DLMS type of the value; 0 for the push setup, which has no value. 6 is an unsigned number of 4
+    /// bytes, 20 and 21 are a signed and an unsigned number of 8 bytes, 9 is a text in hexadecimal digits.
     pub tag: u8,
-    /// Bytes of the value; for the push setup, how many objects it lists as [`DlmsObject::PUSHED`].
+    /// Bytes of the value; for the push setup, the number of objects that it lists as
+    /// [`DlmsObject::PUSHED`].
     pub size: u8,
-    /// What it says.
+    /// The value.
     pub value: ObjectValue,
 }
 
-/// What an object says.
+/// The value of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectValue {
-    /// The list of all objects, this one among them (class 40).
+    /// The list of all objects, this one included (class 40).
     PushList,
     /// The meter's logical name.
     LogicalName,
@@ -272,16 +274,16 @@ pub enum ObjectValue {
     Text(&'static str),
     /// A register: the quantity in W, var, Wh, varh, V or A is the value × 10^`scaler`.
     Register {
-        /// What it counts or measures.
+        /// The quantity.
         quantity: Quantity,
         /// The DLMS unit: 27 W, 29 var, 30 Wh, 32 varh, 33 A, 35 V.
         unit: u8,
-        /// A power of ten.
+        /// The exponent of the power of ten.
         scaler: i8,
     },
 }
 
-/// The raw objects of a meter, as `/report/objects` lists them; empty for meters that are not DLMS.
+/// Returns the objects of a meter, as `/report/objects` lists them; empty for meters that do not use DLMS.
 #[must_use]
 pub fn objects(meter: &MeterIdentity) -> &'static [DlmsObject] {
     match meter.protocol {
@@ -291,8 +293,8 @@ pub fn objects(meter: &MeterIdentity) -> &'static [DlmsObject] {
 }
 
 impl DlmsObject {
-    /// The number of a register at a reading, cut to what its type holds; none for other objects, and
-    /// where the reading lacks it.
+    /// Returns the number of a register in a reading, clamped to the range of its type. `None` for other
+    /// objects, and if the reading lacks the quantity.
     #[must_use]
     pub fn number(&self, reading: &Reading) -> Option<i64> {
         let ObjectValue::Register { quantity, scaler, .. } = self.value else { return None };
@@ -304,18 +306,18 @@ impl DlmsObject {
         let number = if power < 0 {
             value.mantissa() / scale
         } else {
-            // A recording that goes round for ages counts to the end of what there is.
+            // The counters of a looped recording may reach the end of the type.
             value.mantissa().saturating_mul(scale)
         };
-        let (least, most) = match self.tag {
+        let (min, max) = match self.tag {
             6 => (0, u32::MAX.into()),
             21 => (0, i64::MAX),
             _ => (i64::MIN, i64::MAX),
         };
-        Some(number.clamp(least, most))
+        Some(number.clamp(min, max))
     }
 
-    /// The attribute and data index under which the push setup lists an object.
+    /// Attribute and data index of an object in the list of the push setup.
     pub const PUSHED: (u8, u8) = (2, 0);
 }
 
@@ -335,7 +337,7 @@ const fn register(
     DlmsObject { logical_name, class: 3, tag, size, value }
 }
 
-/// `report_objects.json`, in its order.
+/// The objects of `report_objects.json`, in its order.
 static LANDIS_GYR_OBJECTS: [DlmsObject; 28] = [
     DlmsObject {
         logical_name: "0-8:25.9.0",
@@ -384,12 +386,12 @@ mod tests {
     use crate::decimal::Decimal;
 
     #[test]
-    fn the_tables_fit_together() {
+    fn the_tables_are_consistent() {
         for kind in MeterKind::ALL {
             let facts = kind.facts();
-            assert!(facts.jitter * 2 < facts.period, "{kind}: readings keep their order");
+            assert!(facts.jitter_ms * 2 < facts.period_ms, "{kind}: readings keep their order");
             assert!(facts.skip_one_of > 2, "{kind}");
-            assert!(facts.sends.is_sorted_by_key(|(quantity, _)| *quantity), "{kind}");
+            assert!(facts.quantities.is_sorted_by_key(|(quantity, _)| *quantity), "{kind}");
             for object in facts.objects {
                 if let ObjectValue::Register { quantity, .. } = object.value {
                     assert!(object.logical_name.ends_with(&format!(":{}", quantity.obis())));
@@ -403,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_carry_the_number_in_their_own_scale() {
+    fn objects_have_numbers_in_their_own_scale() {
         let mut reading = Reading::new(1, VirtualTime::ZERO, Duration::ZERO, Timestamp::UNIX_EPOCH);
         reading.set(ActiveImportEnergy, Decimal::new(75_133, 3));
         reading.set(CurrentL1, Decimal::new(26, 2));
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_cut_to_what_its_type_holds() {
+    fn a_number_is_clamped_to_the_range_of_its_type() {
         let number = |name: &str, quantity, value| {
             let at = VirtualTime::ZERO;
             let mut reading = Reading::new(1, at, Duration::ZERO, Timestamp::UNIX_EPOCH);
@@ -428,13 +430,13 @@ mod tests {
             let object = LANDIS_GYR_OBJECTS.iter().find(|object| object.logical_name == name);
             object.unwrap().number(&reading)
         };
-        let most = Decimal::new(i64::MAX, 0);
-        let least = Decimal::new(i64::MIN, 0);
-        assert_eq!(number("1-1:1.8.0", ActiveImportEnergy, most), Some(i64::MAX));
-        assert_eq!(number("1-1:1.8.0", ActiveImportEnergy, least), Some(0));
-        assert_eq!(number("1-0:1.7.0", ImportPower, least), Some(i64::MIN));
-        assert_eq!(number("1-0:31.7.0", CurrentL1, most), Some(i64::MAX));
-        assert_eq!(number("1-4:21.7.0", ImportPowerL1, most), Some(u32::MAX.into()));
+        let max = Decimal::new(i64::MAX, 0);
+        let min = Decimal::new(i64::MIN, 0);
+        assert_eq!(number("1-1:1.8.0", ActiveImportEnergy, max), Some(i64::MAX));
+        assert_eq!(number("1-1:1.8.0", ActiveImportEnergy, min), Some(0));
+        assert_eq!(number("1-0:1.7.0", ImportPower, min), Some(i64::MIN));
+        assert_eq!(number("1-0:31.7.0", CurrentL1, max), Some(i64::MAX));
+        assert_eq!(number("1-4:21.7.0", ImportPowerL1, max), Some(u32::MAX.into()));
         assert_eq!(number("1-4:21.7.0", ImportPowerL1, Decimal::new(-1, 0)), Some(0));
     }
 }

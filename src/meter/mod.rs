@@ -1,23 +1,23 @@
-//! The meter that the device reads: a pure function of the seed and virtual time.
+//! The meter of a device: a pure function of the seed and virtual time.
 //!
-//! [`Quantity`] is the one table of what a meter can send, by which report, variables, live stream,
-//! Modbus map and SD log find their numbers; a [`Reading`] is what a meter sent at one moment. What a
-//! house uses and makes is the [`signal`]; a [`MeterKind`] says what of it a meter sends, a [`Cadence`]
-//! when, a [`ReceptionCursor`] which of that reaches the device.
+//! A house has a [`signal`]: its power, energy and voltage over time. A [`MeterKind`] decides which
+//! quantities of it the meter sends, a [`Cadence`] when, and a [`ReceptionCursor`] which telegrams reach
+//! the device as [`Reading`]s. [`Quantity`] is the one table of quantities, from which report, variables,
+//! live stream, Modbus map and SD log take their names.
 
 mod cadence;
 mod kind;
-mod reception;
-mod measured;
+mod measurement;
 mod model;
 mod quantity;
 mod reading;
+mod reception;
 mod replay;
 pub mod signal;
 
 pub use self::cadence::Cadence;
 pub use self::kind::{DlmsObject, KindFacts, MeterKind, ObjectValue, objects};
-pub use self::measured::RegisterCut;
+pub use self::measurement::RegisterRounding;
 pub use self::model::{Meter, MeterListener, MeterPlan, MeterTexts, ReplayPlan};
 pub use self::quantity::{Quantity, QuantityUnit};
 pub use self::reading::{

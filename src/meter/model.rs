@@ -1,37 +1,37 @@
-//! A meter: the signal of its house, seen through what its kind sends.
+//! A meter: the signal or the recording of its house, as its kind of meter sends it.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, Unit};
+use parking_lot::Mutex;
 
-use super::measured::{Measured, Measurement, Replayed, without};
+use super::measurement::{Measurement, ModelMeasurement, ReplayMeasurement, without_phases};
 use super::reception::{ReceivedTelegram, ReceptionConditions};
 use super::signal::{Signal, SignalPlan};
 use super::{
     Cadence, Interface, KindFacts, MeterIdentity, MeterKind, Observation, Quantity, Reading,
-    ReceptionCursor, Recording, RegisterCut, ReplayMode, Volume,
+    ReceptionCursor, Recording, RegisterRounding, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::fault::{Episodes, MeterState, Silence};
 use crate::rng::{Draws, RandomStream};
 
-/// What a scenario says of a meter.
+/// The parameters of a meter, as a scenario describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeterPlan {
-    /// Which it is; none where nothing is plugged in.
+    /// The kind. `None` if no meter is plugged in.
     pub kind: Option<MeterKind>,
-    /// What it measures.
+    /// The signal that it measures.
     pub signal: SignalPlan,
-    /// Its texts, where they are not its kind's own.
+    /// Texts of its identity that replace those of its kind.
     pub texts: MeterTexts,
-    /// How its tariff registers are cut.
-    pub registers: RegisterCut,
-    /// What it encrypts its readings with, where it does.
+    /// The rounding of its tariff registers.
+    pub rounding: RegisterRounding,
+    /// The key with which it encrypts its telegrams. `None` if it does not encrypt.
     pub encryption_key: Option<[u8; 16]>,
-    /// What it measures in place of the signal.
+    /// A recording that replaces the signal.
     pub replay: Option<ReplayPlan>,
 }
 
@@ -41,106 +41,112 @@ impl Default for MeterPlan {
             kind: Some(MeterKind::default()),
             signal: SignalPlan::default(),
             texts: MeterTexts::default(),
-            registers: RegisterCut::default(),
+            rounding: RegisterRounding::default(),
             encryption_key: None,
             replay: None,
         }
     }
 }
 
-/// Texts of a meter's identity that a scenario gives itself.
+/// Texts of a meter's identity. `None` stands for the text of the meter's kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in `/report`")]
 pub struct MeterTexts {
     pub logical_name: Option<String>,
     pub id: Option<String>,
     pub model: Option<String>,
-    /// `volume[].meter_id`, of the gas meter behind it.
+    /// `volume[].meter_id`, of the gas meter on the meter's M-Bus.
     pub volume_id: Option<String>,
 }
 
-/// A recording that drives a meter in place of the model.
+/// A recording that drives a meter in place of the signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplayPlan {
-    /// What was recorded. Meters share it.
+    /// The recording. Meters share it.
     pub recording: Arc<Recording>,
-    /// What comes after its last row.
+    /// The continuation after its last row.
     pub mode: ReplayMode,
-    /// Whether values between two rows lie between theirs, in place of the earlier row's.
+    /// `true` if values between two rows are interpolated, `false` if the earlier row holds.
     pub interpolate: bool,
 }
 
-/// What a meter measures.
+/// The source of a meter's values.
 #[derive(Debug)]
 enum MeterSource {
     Model(Box<Signal>),
     Replay(ReplayPlan),
 }
 
-/// A meter. Cheap to ask, at any moment, in any order.
+/// A meter. Queries are cheap, at any time and in any order.
 #[derive(Debug)]
 pub struct Meter {
     facts: &'static KindFacts,
-    plugged: bool,
+    plugged_in: bool,
     identity: Arc<MeterIdentity>,
     source: MeterSource,
-    registers: RegisterCut,
+    rounding: RegisterRounding,
     encryption_key: Option<[u8; 16]>,
     cadence: Cadence,
     clock: MeterClock,
     device: Box<str>,
-    /// The id of the gas meter behind it, where it has one.
-    behind: Arc<str>,
+    /// The id of the gas meter on its M-Bus, if its kind reports one.
+    gas_meter_id: Arc<str>,
     seed: u64,
     stream: RandomStream,
     start: Timestamp,
-    /// The newest reading that was put together, for all who ask before the next one comes.
-    newest: Mutex<Option<Made>>,
+    /// The newest reading that was built, for all queries before the next one.
+    cache: Mutex<Option<CachedReading>>,
 }
 
-/// A reading, and what it was made of.
+/// A reading with everything that it was built from.
 #[derive(Debug)]
-struct Made {
-    of: ReceivedTelegram,
-    under: Arc<Episodes>,
+struct CachedReading {
+    telegram: ReceivedTelegram,
+    episodes: Arc<Episodes>,
     reading: Arc<Reading>,
 }
 
-/// What the device brings along when it asks its meter.
+/// The state of the device that decides how it sees its meter.
 #[derive(Debug, Clone, Copy)]
 pub struct MeterListener<'a> {
-    /// What befalls the meter.
+    /// The faults of the meter.
     pub episodes: &'a Arc<Episodes>,
-    /// The key that the device decrypts with, where it does.
+    /// The key with which the device decrypts. `None` if it does not decrypt.
     pub key: Option<&'a [u8; 16]>,
 }
 
-/// The meter's own clock: behind the device's, and drifting a little.
+/// The meter's own clock, which lags behind the device's and drifts a little.
 #[derive(Debug, Clone, Copy)]
 struct MeterClock {
-    /// Behind by so many ms at the start.
-    behind: f64,
-    /// And by so many ms more with each day.
-    per_day: f64,
+    /// Lag at the start, in ms.
+    initial_lag: f64,
+    /// Growth of the lag with each day, in ms.
+    drift_per_day: f64,
 }
 
 impl MeterClock {
+    /// Largest drift either way, in ms a day: half a millionth, as a good quartz.
+    const MAX_DRIFT_PER_DAY: f64 = 43.2;
+
     fn new(facts: &KindFacts, seed: u64, stream: RandomStream) -> Self {
         let mut draws = Draws::new(seed, stream.child(RandomStream::named("clock").number()), 0);
-        let (least, most) = facts.clock_behind;
-        // Half a millionth: the drift of a good quartz.
-        Self { behind: draws.uniform(least, most) * 1000.0, per_day: draws.uniform(-43.2, 43.2) }
+        let (min, max) = facts.clock_lag;
+        Self {
+            initial_lag: draws.uniform(min, max) * 1000.0,
+            drift_per_day: draws.uniform(-Self::MAX_DRIFT_PER_DAY, Self::MAX_DRIFT_PER_DAY),
+        }
     }
 
-    /// How many ms it is behind at `at`.
+    /// Returns the lag at `at`, in ms.
     #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
-    fn behind_at(self, at: VirtualTime) -> i64 {
-        (self.behind + self.per_day * at.as_secs_f64() / 86_400.0) as i64
+    fn lag_at(self, at: VirtualTime) -> i64 {
+        (self.initial_lag + self.drift_per_day * at.as_secs_f64() / 86_400.0) as i64
     }
 }
 
 impl Meter {
-    /// A meter in a house that starts at `start`; all its randomness comes from `seed` and `device`.
+    /// Returns the meter of a device in a house that starts at `start`. All randomness comes from `seed`
+    /// and `device`.
     #[must_use]
     pub fn new(plan: &MeterPlan, seed: u64, device: &str, start: Timestamp) -> Self {
         let facts = plan.kind.unwrap_or_default().facts();
@@ -154,127 +160,139 @@ impl Meter {
             (MeterSource::Model(Box::new(signal)), MeterTexts::default())
         };
         let texts = plan.texts.clone().or(recorded);
-        let behind = texts.volume_id.clone().unwrap_or_else(|| filled("2000####", number / 7));
+        let gas_meter_id =
+            texts.volume_id.clone().unwrap_or_else(|| fill_digits("2000####", number / 7));
         Self {
             facts,
-            plugged: plan.kind.is_some(),
+            plugged_in: plan.kind.is_some(),
             identity: Arc::new(identity(facts, &texts, number)),
             source,
-            registers: plan.registers,
+            rounding: plan.rounding,
             encryption_key: plan.encryption_key,
             cadence: Cadence::new(facts, seed, stream),
             clock: MeterClock::new(facts, seed, stream),
             device: device.into(),
-            behind: behind.into(),
+            gas_meter_id: gas_meter_id.into(),
             seed,
             stream,
             start,
-            newest: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
-    /// The plug that it is on; none where nothing is plugged in.
+    /// Returns the interface of the meter. `None` if no meter is plugged in.
     #[must_use]
     pub fn interface(&self) -> Option<Interface> {
-        self.plugged.then_some(self.identity.interface)
+        self.plugged_in.then_some(self.identity.interface)
     }
 
-    /// Brings the device's link to it up to `now`. What befalls the meter, and the device's key, are
-    /// those that were in force all the way from where the link stands.
-    pub fn follow(
+    /// Advances a cursor up to and including `now`. The listener's faults and key are those in force from
+    /// the cursor's position on.
+    pub fn advance_to_inclusive(
         &self,
-        link: &mut ReceptionCursor,
+        cursor: &mut ReceptionCursor,
         now: VirtualTime,
         listener: MeterListener<'_>,
     ) {
-        link.advance_to_inclusive(&self.line(listener), now);
+        cursor.advance_to_inclusive(&self.conditions(listener), now);
     }
 
-    /// Brings the link up to right before `end`, as [`Meter::follow`] does.
-    pub fn follow_to(
+    /// Advances a cursor up to but excluding `end`, otherwise as [`Meter::advance_to_inclusive`].
+    pub fn advance_to(
         &self,
-        link: &mut ReceptionCursor,
+        cursor: &mut ReceptionCursor,
         end: VirtualTime,
         listener: MeterListener<'_>,
     ) {
-        link.advance_to(&self.line(listener), end);
+        cursor.advance_to(&self.conditions(listener), end);
     }
 
-    /// What the device knows of it at the moment that the link was brought up to.
+    /// Returns the state of the meter as the device sees it at the cursor's position.
     #[must_use]
-    pub fn observe(&self, link: &ReceptionCursor, listener: MeterListener<'_>) -> Observation {
-        let (status, newest) = link.seen(&self.line(listener));
-        let reading = newest.map(|of| self.reading(of, listener.episodes));
+    pub fn observe(&self, cursor: &ReceptionCursor, listener: MeterListener<'_>) -> Observation {
+        let (status, newest) = cursor.observe(&self.conditions(listener));
+        let reading = newest.map(|telegram| self.reading(telegram, listener.episodes));
         let meter = reading.as_ref().map(|_| Arc::clone(&self.identity));
         Observation { status, meter, reading }
     }
 
-    /// When the device gets the next reading after the moment that the link was brought up to; none
-    /// where none will come. With rules over the meter that change very often it may be a moment at
-    /// which there is none: then one asks again.
+    /// Returns the time of the next reading after the cursor's position. `None` if there will be no
+    /// reading. If rules over the meter change its state very often, there may be no reading at the
+    /// returned time; the caller then asks again from there.
     #[must_use]
     pub fn next_reading(
         &self,
-        link: &ReceptionCursor,
+        cursor: &ReceptionCursor,
         listener: MeterListener<'_>,
     ) -> Option<VirtualTime> {
-        link.next(&self.line(listener))
+        cursor.next_reading(&self.conditions(listener))
     }
 
-    /// Whether `link` can be that of a device which came up at `up_since` and has listened to this
-    /// meter until `now` at the latest.
+    /// Returns `true` if a device that booted at `up_since` and received this meter's telegrams until
+    /// `now` at the latest can have this cursor.
     #[must_use]
-    pub fn fits(&self, link: &ReceptionCursor, up_since: VirtualTime, now: VirtualTime) -> bool {
-        link.fits(&self.cadence, up_since, now)
+    pub fn is_consistent(
+        &self,
+        cursor: &ReceptionCursor,
+        up_since: VirtualTime,
+        now: VirtualTime,
+    ) -> bool {
+        cursor.is_consistent(&self.cadence, up_since, now)
     }
 
-    fn line<'a>(&'a self, listener: MeterListener<'a>) -> ReceptionConditions<'a> {
-        let locked = match (&self.encryption_key, listener.key) {
-            _ if !self.plugged => Some(Silence::NotConnected),
+    fn conditions<'a>(&'a self, listener: MeterListener<'a>) -> ReceptionConditions<'a> {
+        let permanent_silence = match (&self.encryption_key, listener.key) {
+            _ if !self.plugged_in => Some(Silence::NotConnected),
             (Some(_), None) => Some(Silence::KeyRequired),
             (Some(own), Some(key)) if own != key => Some(Silence::EncryptionKey),
             _ => None,
         };
         ReceptionConditions {
             cadence: &self.cadence,
-            recognition: Duration::from_millis(self.facts.recognition),
-            befalling: listener.episodes.of(&self.device),
-            locked,
-            ends: self.ends(),
+            recognition: Duration::from_millis(self.facts.recognition_ms),
+            faults: listener.episodes.of(&self.device),
+            permanent_silence,
+            end_of_data: self.end_of_data(),
         }
     }
 
-    fn reading(&self, of: ReceivedTelegram, episodes: &Arc<Episodes>) -> Arc<Reading> {
-        let lock = || self.newest.lock();
-        if let Some(made) = &*lock()
-            && made.of == of
-            && Arc::ptr_eq(&made.under, episodes)
+    fn reading(&self, telegram: ReceivedTelegram, episodes: &Arc<Episodes>) -> Arc<Reading> {
+        if let Some(cached) = &*self.cache.lock()
+            && cached.telegram == telegram
+            && Arc::ptr_eq(&cached.episodes, episodes)
         {
-            return Arc::clone(&made.reading);
+            return Arc::clone(&cached.reading);
         }
-        // Not under the lock: a day that nobody asked about yet takes its time.
-        let reading = Arc::new(self.put_together(of, episodes));
-        let made = Made { of, under: Arc::clone(episodes), reading: Arc::clone(&reading) };
-        let replaced = lock().replace(made);
+        // Not under the lock, because a day that was not sampled yet takes a while to build.
+        let reading = Arc::new(self.build_reading(telegram, episodes));
+        let cached = CachedReading {
+            telegram,
+            episodes: Arc::clone(episodes),
+            reading: Arc::clone(&reading),
+        };
+        let replaced = self.cache.lock().replace(cached);
         drop(replaced);
         reading
     }
 
-    fn put_together(&self, of: ReceivedTelegram, episodes: &Episodes) -> Reading {
-        let at = self.cadence.time(of.n);
+    fn build_reading(&self, telegram: ReceivedTelegram, episodes: &Episodes) -> Reading {
+        let at = self.cadence.time(telegram.number);
         let state = episodes.at(&self.device, at);
-        let measured = state.frozen.unwrap_or(at);
-        let interval = of.before.map_or(self.cadence.period(), |n| at.since(self.cadence.time(n)));
-        let mut reading = Reading::new(of.id, at, interval, self.meter_time(at, &state));
-        let still = state.frozen.map(|since| self.cadence.first_from(since));
-        let unused = self.unused_phases(still.unwrap_or(of.n));
-        let measurement = self.measurement(measured, &state);
-        if self.facts.tariff {
+        let interval = telegram
+            .previous
+            .map_or(self.cadence.period(), |previous| at.since(self.cadence.time(previous)));
+        let mut reading = Reading::new(telegram.id, at, interval, self.meter_time(at, &state));
+        // A frozen meter repeats the values of the time and the telegram at which it froze.
+        let measured_at = state.frozen.unwrap_or(at);
+        let measured_telegram = state.frozen.map(|since| self.cadence.first_from(since));
+        let unused = self.unused_phases(measured_telegram.unwrap_or(telegram.number));
+        let measurement = self.measurement(measured_at, &state);
+        if self.facts.sends_tariff {
             reading.tariff = measurement.tariff();
         }
         match &self.source {
             MeterSource::Model(_) => {
-                for (quantity, places) in self.facts.sends {
+                for (quantity, places) in self.facts.quantities {
                     reading.set(*quantity, measurement.value(*quantity, *places, unused));
                 }
             }
@@ -284,40 +302,39 @@ impl Meter {
                 }
             }
         }
-        if self.facts.volume_bus {
-            let meter_id = Arc::clone(&self.behind);
+        if self.facts.reports_mbus_meter {
+            let meter_id = Arc::clone(&self.gas_meter_id);
             reading.volumes.push(Volume { bus: 1, meter_id, meter_time: None, cumulative: None });
         }
         reading
     }
 
-    /// What is measured at `at`, with what befalls the meter.
+    /// Returns the measurement at `at`, with the faults of `state`.
     fn measurement(&self, at: VirtualTime, state: &MeterState) -> Measurement<'_> {
         match &self.source {
             MeterSource::Model(signal) => {
-                let signal = signal.state(at);
-                Measurement::Model(Measured {
-                    moment: without(signal.moment, state.missing),
-                    energies: signal.energies,
-                    tariff: signal.tariff,
+                let sample = signal.sample(at);
+                Measurement::Model(ModelMeasurement {
+                    powers: without_phases(sample.powers, state.missing),
+                    energies: sample.energies,
+                    tariff: sample.tariff,
                     missing: state.missing,
-                    lost: state.lost,
-                    cut: self.registers,
+                    jump_back_wh: state.lost,
+                    rounding: self.rounding,
                 })
             }
             MeterSource::Replay(ReplayPlan { recording, mode, interpolate }) => {
-                Measurement::Replay(Replayed {
-                    played: recording.at(millis(at), *mode, *interpolate),
+                Measurement::Replay(ReplayMeasurement {
+                    sample: recording.sample(milliseconds(at), *mode, *interpolate),
                     missing: state.missing,
-                    lost: state.lost,
+                    jump_back_wh: state.lost,
                 })
             }
         }
     }
 
-    /// What could be measured at `at`: the tariff, and every quantity in its finest places in the
-    /// order of [`Quantity::ALL`], whether this kind of meter sends it or not, and whatever befalls
-    /// it.
+    /// Returns the tariff and all quantities at `at`, in the order of [`Quantity::ALL`] and with the most
+    /// decimal places. Includes quantities that this kind of meter does not send, and ignores faults.
     #[must_use]
     pub fn trace(&self, at: VirtualTime) -> (Option<u8>, [Option<Decimal>; Quantity::COUNT]) {
         let measurement = self.measurement(at, &MeterState::default());
@@ -328,47 +345,47 @@ impl Meter {
         (measurement.tariff(), values)
     }
 
-    /// When there is nothing more to measure.
-    fn ends(&self) -> VirtualTime {
+    /// Returns the end of a recording that does not loop; otherwise there is no end.
+    fn end_of_data(&self) -> VirtualTime {
         match &self.source {
             MeterSource::Replay(ReplayPlan { recording, mode: ReplayMode::End, .. }) => {
-                let plays = u64::try_from(recording.plays()).unwrap_or(u64::MAX);
-                VirtualTime::ZERO.after(Duration::from_millis(plays))
+                let duration = u64::try_from(recording.total_duration()).unwrap_or(u64::MAX);
+                VirtualTime::ZERO.after(Duration::from_millis(duration))
             }
             _ => VirtualTime::MAX,
         }
     }
 
-    /// The time by the meter's clock, which has whole seconds.
+    /// Returns the time of the meter's clock, which has whole seconds.
     fn meter_time(&self, at: VirtualTime, state: &MeterState) -> Timestamp {
-        let off = state.clock.saturating_sub(self.clock.behind_at(at));
+        let offset = state.clock.saturating_sub(self.clock.lag_at(at));
         let since_start = SignedDuration::try_from(at.since_start()).unwrap_or(SignedDuration::MAX);
-        let since_start = since_start.saturating_add(SignedDuration::from_millis(off));
+        let since_start = since_start.saturating_add(SignedDuration::from_millis(offset));
         let time = self.start.saturating_add(since_start).unwrap_or(Timestamp::MAX);
         let whole = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
         time.round(whole).unwrap_or(time)
     }
 
-    /// What phases without a load on them show, in mV.
-    fn unused_phases(&self, n: u64) -> [u32; 3] {
-        let (least, most) = self.facts.unused_phase;
-        if least == most {
-            return [least; 3];
+    /// Returns the voltages that a telegram shows for phases without a connection, in mV.
+    fn unused_phases(&self, telegram: u64) -> [u32; 3] {
+        let (min, max) = self.facts.unused_phase_mv;
+        if min == max {
+            return [min; 3];
         }
-        let mut draws =
-            Draws::new(self.seed, self.stream.child(RandomStream::named("unused").number()), n);
-        let spread = u64::from(most - least) + 1;
-        [(); 3].map(|()| least + u32::try_from(draws.bits() % spread).unwrap_or(0))
+        let stream = self.stream.child(RandomStream::named("unused").number());
+        let mut draws = Draws::new(self.seed, stream, telegram);
+        let values = u64::from(max - min) + 1;
+        [(); 3].map(|()| min + u32::try_from(draws.bits() % values).unwrap_or(0))
     }
 }
 
-/// ms since the start.
-fn millis(at: VirtualTime) -> i64 {
+/// Returns the milliseconds since the start.
+fn milliseconds(at: VirtualTime) -> i64 {
     i64::try_from(at.since_start().as_millis()).unwrap_or(i64::MAX)
 }
 
 impl MeterTexts {
-    /// These, and `others` where one is missing.
+    /// Returns these texts, and those of `others` for texts that are missing here.
     fn or(self, others: Self) -> Self {
         Self {
             logical_name: self.logical_name.or(others.logical_name),
@@ -379,10 +396,10 @@ impl MeterTexts {
     }
 }
 
-/// Who a meter with this number is.
+/// Returns the identity of a meter with this number.
 fn identity(facts: &KindFacts, texts: &MeterTexts, number: u64) -> MeterIdentity {
     let text =
-        |own: &Option<String>, pattern| own.clone().unwrap_or_else(|| filled(pattern, number));
+        |own: &Option<String>, pattern| own.clone().unwrap_or_else(|| fill_digits(pattern, number));
     MeterIdentity {
         interface: facts.interface,
         protocol: facts.protocol,
@@ -395,11 +412,11 @@ fn identity(facts: &KindFacts, texts: &MeterTexts, number: u64) -> MeterIdentity
     }
 }
 
-/// The pattern with the last digits of `number` in place of its `#`.
-fn filled(pattern: &str, mut number: u64) -> String {
+/// Replaces the `#` of a pattern by the last digits of `number`.
+fn fill_digits(pattern: &str, mut number: u64) -> String {
     let mut digits: Vec<char> = pattern.chars().collect();
-    for place in digits.iter_mut().rev().filter(|place| **place == '#') {
-        *place = char::from_digit(u32::try_from(number % 10).unwrap_or(0), 10).unwrap_or('0');
+    for digit in digits.iter_mut().rev().filter(|digit| **digit == '#') {
+        *digit = char::from_digit(u32::try_from(number % 10).unwrap_or(0), 10).unwrap_or('0');
         number /= 10;
     }
     digits.into_iter().collect()
@@ -440,7 +457,7 @@ mod tests {
         Meter::new(plan, seed, DEVICE, start)
     }
 
-    fn seen(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Observation {
+    fn observation(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Observation {
         let episode = |effect: &MeterEffect| Episode {
             device: None,
             effect: *effect,
@@ -450,18 +467,18 @@ mod tests {
         };
         let episodes = Episodes::new(effects.iter().map(episode).collect());
         let listener = MeterListener { episodes: &episodes, key: None };
-        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
-        meter.follow(&mut link, now, listener);
-        meter.observe(&link, listener)
+        let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
+        meter.advance_to_inclusive(&mut cursor, now, listener);
+        meter.observe(&cursor, listener)
     }
 
     fn reading(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Reading {
-        let observation = seen(meter, now, effects);
+        let observation = observation(meter, now, effects);
         assert_eq!(observation.status, MeterStatus::Ok);
         Reading::clone(&observation.reading.unwrap())
     }
 
-    /// In units of 10^−`places`; 0 where it is not sent.
+    /// Returns a value in units of its last decimal place; 0 if the meter does not send it.
     fn number(reading: &Reading, quantity: Quantity) -> i64 {
         reading.get(quantity).map_or(0, Decimal::mantissa)
     }
@@ -477,10 +494,10 @@ mod tests {
         Quantity::ReactiveExportEnergy,
     ];
 
-    fn check(reading: &Reading, kind: MeterKind) -> Result<(), TestCaseError> {
+    fn assert_consistent(reading: &Reading, kind: MeterKind) -> Result<(), TestCaseError> {
         use Quantity as Q;
         let n = |quantity| number(reading, quantity);
-        for (quantity, places) in kind.facts().sends {
+        for (quantity, places) in kind.facts().quantities {
             prop_assert_eq!(reading.get(*quantity).map(Decimal::places), Some(*places));
         }
         let phases = n(Q::ImportPowerL1) + n(Q::ImportPowerL2) + n(Q::ImportPowerL3)
@@ -491,7 +508,7 @@ mod tests {
         prop_assert!(n(Q::ImportPower) == 0 || n(Q::ExportPower) == 0);
         if kind != MeterKind::LandisGyr {
             for total in [Q::ActiveImportEnergy, Q::ActiveExportEnergy] {
-                let [first, second] = total.tariffs().unwrap();
+                let [first, second] = total.tariff_registers().unwrap();
                 prop_assert_eq!(n(total), n(first) + n(second));
             }
         }
@@ -546,50 +563,50 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-        /// Over two days, the night in which the clocks go back among them.
+        /// Over two days that include the night in which clocks go back.
         // Ruling: METER-7.
         #[test]
-        fn readings_fit_together_and_counters_never_fall(
+        fn readings_are_consistent_and_registers_never_decrease(
             seed: u64,
             kind in prop::sample::select(MeterKind::ALL.to_vec()),
-            mut moments in prop::collection::vec(60..180_000_u64, 2..12),
+            mut times in prop::collection::vec(60..180_000_u64, 2..12),
         ) {
             let meter = meter(&plan(kind), seed);
-            let asked_at_random: Vec<_> =
-                moments.iter().map(|moment| reading(&meter, at(*moment), &[])).collect();
+            let in_random_order: Vec<_> =
+                times.iter().map(|time| reading(&meter, at(*time), &[])).collect();
             let fresh = self::meter(&plan(kind), seed);
-            let mut order: Vec<usize> = (0..moments.len()).collect();
-            order.sort_by_key(|index| moments[*index]);
+            let mut order: Vec<usize> = (0..times.len()).collect();
+            order.sort_by_key(|index| times[*index]);
             let mut last: Option<&Reading> = None;
             for index in order {
-                let now = reading(&fresh, at(moments[index]), &[]);
-                prop_assert_eq!(&now, &asked_at_random[index], "whatever was asked before");
-                check(&now, kind)?;
+                let now = reading(&fresh, at(times[index]), &[]);
+                prop_assert_eq!(&now, &in_random_order[index], "queries do not change later results");
+                assert_consistent(&now, kind)?;
                 if let Some(last) = last {
                     for counter in COUNTERS {
                         prop_assert!(number(&now, counter) >= number(last, counter), "{}", counter);
                     }
                     prop_assert!(now.id >= last.id);
                 }
-                last = Some(&asked_at_random[index]);
+                last = Some(&in_random_order[index]);
             }
-            moments.clear();
+            times.clear();
         }
     }
 
     #[test]
     fn energy_is_power_times_time_to_the_last_digit() {
         let meter = meter(&MeterPlan::default(), 3);
-        let mut link = ReceptionCursor::new(VirtualTime::ZERO);
+        let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
         let episodes = Episodes::none();
         let listener = MeterListener { episodes: &episodes, key: None };
-        meter.follow(&mut link, at(3600), listener);
-        let before = meter.observe(&link, listener).reading.unwrap();
+        meter.advance_to_inclusive(&mut cursor, at(3600), listener);
+        let before = meter.observe(&cursor, listener).reading.unwrap();
         let (mut joules, mut last) = (0, Arc::clone(&before));
         for _ in 0..200 {
-            let next = meter.next_reading(&link, listener).unwrap();
-            meter.follow(&mut link, next, listener);
-            let reading = meter.observe(&link, listener).reading.unwrap();
+            let next = meter.next_reading(&cursor, listener).unwrap();
+            meter.advance_to_inclusive(&mut cursor, next, listener);
+            let reading = meter.observe(&cursor, listener).reading.unwrap();
             assert_eq!(reading.at, next);
             assert_eq!(reading.interval, reading.at.since(last.at));
             let watts = number(&reading, Quantity::ImportPower);
@@ -598,14 +615,14 @@ mod tests {
         }
         let counted = number(&last, Quantity::ActiveImportEnergy)
             - number(&before, Quantity::ActiveImportEnergy);
-        // Loads switch between two readings now and then.
+        // The difference comes from loads that switch between two readings.
         assert!((counted - joules / 3_600_000).abs() <= 8, "{counted} Wh, {joules} mJ");
     }
 
     #[test]
-    fn registers_cut_on_their_own_miss_the_total_by_little() {
+    fn separately_rounded_tariffs_miss_the_total_slightly() {
         let meter = meter(
-            &MeterPlan { registers: RegisterCut::Separately, ..plan(MeterKind::Kamstrup) },
+            &MeterPlan { rounding: RegisterRounding::Separate, ..plan(MeterKind::Kamstrup) },
             1,
         );
         let mut misses = Vec::new();
@@ -623,7 +640,7 @@ mod tests {
 
     // Ruling: SIGNAL-5.
     #[test]
-    fn unused_phases_float_on_p1_and_are_dead_elsewhere() {
+    fn unused_phases_have_a_voltage_on_p1_only() {
         for kind in MeterKind::ALL {
             let mut plan = plan(kind);
             plan.signal.loads.clear();
@@ -642,7 +659,7 @@ mod tests {
 
     // Ruling: METER-12.
     #[test]
-    fn the_meters_clock_is_behind_and_has_whole_seconds() {
+    fn the_meters_clock_lags_in_whole_seconds() {
         for (kind, range) in [(MeterKind::LandisGyr, 11_000..23_000), (MeterKind::Ensor, 200..2800)]
         {
             for seed in 0..20 {
@@ -661,7 +678,7 @@ mod tests {
 
     // Ruling: METER-16.
     #[test]
-    fn each_fault_changes_what_it_names() {
+    fn each_fault_changes_the_values_it_names() {
         let meter = meter(&plan(MeterKind::Kamstrup), 5);
         let healthy = reading(&meter, at(1000), &[]);
         let with = |effect| reading(&meter, at(1000), &[effect]);
@@ -684,7 +701,7 @@ mod tests {
             number(&missing, Quantity::ImportPowerL2) + number(&missing, Quantity::ExportPowerL2),
             0
         );
-        check(&missing, MeterKind::Kamstrup).unwrap();
+        assert_consistent(&missing, MeterKind::Kamstrup).unwrap();
 
         let frozen = with(MeterEffect::Frozen);
         let later = reading(&meter, at(9000), &[MeterEffect::Frozen]);
@@ -715,27 +732,27 @@ mod tests {
         let reading = self::reading(&looped, at(7200), &[]);
         assert!((10_590..=10_600).contains(&number(&reading, Quantity::ActiveImportEnergy)));
         assert_eq!(reading.get(Quantity::PowerFactor), None, "it was not recorded");
-        let identity = seen(&looped, at(7200), &[]).meter.unwrap();
+        let identity = observation(&looped, at(7200), &[]).meter.unwrap();
         assert_eq!(identity.logical_name, "LGZ1");
 
         let ended = meter(&recorded(ReplayMode::End), 1);
         for (second, status) in
             [(1810, MeterStatus::Ok), (3599, MeterStatus::Ok), (3601, MeterStatus::NoData)]
         {
-            let seen = seen(&ended, at(second), &[]);
-            assert_eq!(seen.status, status, "{second}");
-            let counted = seen.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap();
-            assert_eq!(counted.to_string(), "10.3", "the last row stands as long as the first");
+            let observation = observation(&ended, at(second), &[]);
+            assert_eq!(observation.status, status, "{second}");
+            let counted = observation.reading.unwrap().get(Quantity::ActiveImportEnergy).unwrap();
+            assert_eq!(counted.to_string(), "10.3", "the last row lasts as long as the first");
         }
     }
 
     #[test]
-    fn the_most_that_phases_come_to_is_shown() {
-        let most = limits::RECORDED_NUMBER;
+    fn the_largest_sum_of_phases_is_shown() {
+        let max = limits::RECORDED_NUMBER;
         for (row, expected) in [
-            (format!("0,1,{most},{most},{most},0,0,0"), [0, 3 * most + 1]),
-            (format!("5,0,0,0,0,{most},{most},{most}"), [3 * most + 5, 0]),
-            (format!("-{most},1,0,0,0,0,0,0"), [0, most + 1]),
+            (format!("0,1,{max},{max},{max},0,0,0"), [0, 3 * max + 1]),
+            (format!("5,0,0,0,0,{max},{max},{max}"), [3 * max + 5, 0]),
+            (format!("-{max},1,0,0,0,0,0,0"), [0, max + 1]),
         ] {
             let head = "TIME,IPAP_T,IPAN_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_L1,IPAN_L2,IPAN_L3";
             let rows =
@@ -755,7 +772,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_befall_a_recording_too() {
+    fn faults_apply_to_recordings() {
         let meter = meter(&recorded(ReplayMode::Loop), 1);
         let missing =
             reading(&meter, at(1000), &[MeterEffect::MissingPhases([false, true, false])]);

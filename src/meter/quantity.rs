@@ -1,4 +1,4 @@
-//! What a meter can send: one table, from which every surface takes its names.
+//! The quantities that a meter can send: one table, from which each surface takes its names.
 //!
 //! Sources: `report_fields.csv`, `template_variables.csv`, `live_fields.csv`, `sd_csv_columns.csv`
 //! and `modbus_identifiers.csv` of `docs/device/tables`, joined by OBIS code.
@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a number is measured in.
+/// The unit of a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuantityUnit {
     /// kWh.
@@ -24,12 +24,12 @@ pub enum QuantityUnit {
     Volt,
     /// A.
     Ampere,
-    /// A ratio.
+    /// A ratio without unit.
     Ratio,
 }
 
 impl QuantityUnit {
-    /// The symbol.
+    /// Returns the symbol.
     #[must_use]
     pub const fn symbol(self) -> &'static str {
         match self {
@@ -44,24 +44,24 @@ impl QuantityUnit {
         }
     }
 
-    /// Whether it is a thousand of what DLMS counts in.
+    /// Returns `true` if the unit is 1000 times that of DLMS.
     #[must_use]
     pub const fn is_kilo(self) -> bool {
         !matches!(self, Self::Volt | Self::Ampere | Self::Ratio)
     }
 
-    /// Whether the device multiplies it by `conv_factor`: power, energy, current and maximum demand,
-    /// neither voltage nor power factor (METER-1).
+    /// Returns `true` if the device multiplies the quantity by `conv_factor`: power, energy, current and
+    /// maximum demand, but neither voltage nor power factor (METER-1).
     #[must_use]
-    pub const fn converts(self) -> bool {
+    pub const fn has_conversion_factor(self) -> bool {
         !matches!(self, Self::Volt | Self::Ratio)
     }
 }
 
 macro_rules! quantities {
     ($($name:ident $obis:literal $unit:ident $live:expr, $sd:literal $report:literal $about:literal)*) => {
-        /// A number that a meter can send, by its OBIS code; in the order of the SD log's columns
-        /// where that names them by code.
+        /// A quantity that a meter can send, identified by its OBIS code. The order is that of the
+        /// columns of the SD log.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Quantity {
@@ -69,37 +69,37 @@ macro_rules! quantities {
         }
 
         impl Quantity {
-            /// All of them.
+            /// All quantities.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The OBIS code, as the Modbus map names it: `1.8.0`. The variable is the same with
-            /// underscores.
+            /// Returns the OBIS code, as the Modbus map names it: `1.8.0`. The variable has underscores
+            /// in place of dots.
             #[must_use]
             pub const fn obis(self) -> &'static str {
                 match self { $(Self::$name => $obis,)* }
             }
 
-            /// What it is measured in, before any scaler.
+            /// Returns the unit before any scaler.
             #[must_use]
             pub const fn unit(self) -> QuantityUnit {
                 match self { $(Self::$name => QuantityUnit::$unit,)* }
             }
 
-            /// Its field in live events; none where they do not carry it.
+            /// Returns the field of live events. `None` if they do not have it.
             #[must_use]
-            pub const fn live(self) -> Option<&'static str> {
+            pub const fn live_field(self) -> Option<&'static str> {
                 match self { $(Self::$name => $live,)* }
             }
 
-            /// Its column in the SD log.
+            /// Returns the column of the SD log.
             #[must_use]
             pub const fn sd_column(self) -> &'static str {
                 match self { $(Self::$name => $sd,)* }
             }
 
-            /// Its path in `/report`, below `report`.
+            /// Returns the path in `/report`, below `report`.
             #[must_use]
-            pub const fn report(self) -> &'static str {
+            pub const fn report_path(self) -> &'static str {
                 match self { $(Self::$name => $report,)* }
             }
         }
@@ -164,34 +164,35 @@ quantities! {
 }
 
 impl Quantity {
-    /// How many there are.
+    /// Number of quantities.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Its place in [`Quantity::ALL`].
+    /// Returns the index in [`Quantity::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether it counts, and never falls.
+    /// Returns `true` for an energy register, which never decreases.
     #[must_use]
     pub const fn is_counter(self) -> bool {
         matches!(self.unit(), QuantityUnit::KilowattHour | QuantityUnit::KilovarHour)
     }
 
-    /// The quantities of tariff 1 and 2 that this one is the total of.
+    /// Returns the registers of tariff 1 and 2 of a total. `None` if the quantity is not a total energy.
     #[must_use]
-    pub fn tariffs(self) -> Option<[Self; 2]> {
+    pub fn tariff_registers(self) -> Option<[Self; 2]> {
         if !self.is_counter() || !self.obis().ends_with(".0") {
             return None;
         }
-        // In the table each total is followed by its tariffs.
+        // In the table, the tariffs follow their total.
         Some([Self::ALL[self.index() + 1], Self::ALL[self.index() + 2]])
     }
 
-    /// The power of the other direction: of two only one is above zero.
+    /// Returns the power of the opposite direction; at most one of the two is above zero. `None` if the
+    /// quantity is not a power with a direction.
     #[must_use]
-    pub fn counterpart(self) -> Option<Self> {
+    pub fn opposite_direction(self) -> Option<Self> {
         Some(match self {
             Self::ImportPower => Self::ExportPower,
             Self::ImportPowerL1 => Self::ExportPowerL1,
@@ -213,7 +214,7 @@ impl Quantity {
         })
     }
 
-    /// The phase (0 to 2) it is measured on; none where it is over all of them.
+    /// Returns the phase (0 to 2) of the quantity. `None` if it is over all phases.
     #[must_use]
     pub fn phase(self) -> Option<usize> {
         let code = self.obis().strip_suffix(".7.0")?;
@@ -225,14 +226,14 @@ impl Quantity {
         }
     }
 
-    /// The quantity of an OBIS code written with dots: `1.8.0`.
+    /// Returns the quantity of an OBIS code written with dots: `1.8.0`. `None` if there is none.
     #[must_use]
-    pub fn of_obis(obis: &str) -> Option<Self> {
+    pub fn from_obis(obis: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|quantity| quantity.obis() == obis)
     }
 }
 
-/// By its OBIS code.
+/// Serialized as the OBIS code.
 impl Serialize for Quantity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.obis())
@@ -242,7 +243,7 @@ impl Serialize for Quantity {
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let obis = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::of_obis(&obis)
+        Self::from_obis(&obis)
             .ok_or_else(|| serde::de::Error::custom(format!("no quantity `{obis}`")))
     }
 }
@@ -259,34 +260,34 @@ mod tests {
 
     use super::*;
 
-    fn all_on(phase: Option<usize>) -> Vec<Quantity> {
+    fn quantities_on(phase: Option<usize>) -> Vec<Quantity> {
         Quantity::ALL.iter().copied().filter(|quantity| quantity.phase() == phase).collect()
     }
 
     #[test]
-    fn every_name_leads_to_one_quantity() {
+    fn each_name_identifies_one_quantity() {
         let distinct = |names: Vec<&str>| names.iter().collect::<HashSet<_>>().len() == names.len();
         let all = Quantity::ALL.iter();
         assert!(distinct(all.clone().map(|quantity| quantity.obis()).collect()));
         assert!(distinct(all.clone().map(|quantity| quantity.sd_column()).collect()));
-        assert!(distinct(all.clone().map(|quantity| quantity.report()).collect()));
-        assert!(distinct(all.clone().filter_map(|quantity| quantity.live()).collect()));
+        assert!(distinct(all.clone().map(|quantity| quantity.report_path()).collect()));
+        assert!(distinct(all.clone().filter_map(|quantity| quantity.live_field()).collect()));
         for (index, quantity) in all.enumerate() {
             assert_eq!(quantity.index(), index);
-            assert_eq!(Quantity::of_obis(quantity.obis()), Some(*quantity));
-            if let Some(other) = quantity.counterpart() {
+            assert_eq!(Quantity::from_obis(quantity.obis()), Some(*quantity));
+            if let Some(other) = quantity.opposite_direction() {
                 assert_eq!(
-                    (other.counterpart(), other.phase()),
+                    (other.opposite_direction(), other.phase()),
                     (Some(*quantity), quantity.phase())
                 );
             }
-            for (tariff, number) in quantity.tariffs().into_iter().flatten().zip(1..) {
+            for (tariff, number) in quantity.tariff_registers().into_iter().flatten().zip(1..) {
                 let total = quantity.obis().strip_suffix('0').unwrap();
                 assert_eq!(tariff.obis(), format!("{total}{number}"));
             }
         }
-        let phases = |phase| all_on(phase).len();
+        let phases = |phase| quantities_on(phase).len();
         assert_eq!((phases(Some(0)), phases(Some(1)), phases(Some(2))), (6, 6, 6));
-        assert_eq!(Quantity::of_obis("1_8_0"), None);
+        assert_eq!(Quantity::from_obis("1_8_0"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A reading: what a meter sent at one moment, and what the device knows of the meter.
+//! Readings, and the state of the meter as its device sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,39 +9,40 @@ use super::Quantity;
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 
-/// What a meter sent at one moment, as it sent it: nothing converted, nothing filled in.
+/// A telegram that the device received, with the values as the meter sent them: not converted, and without
+/// defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// `report.id`: counts the readings from 1.
+    /// `report.id`: the count of readings from 1 on.
     pub id: u64,
-    /// When the device had it.
+    /// The time at which the device received it.
     pub at: VirtualTime,
     /// The time since the reading before, in whole milliseconds.
     pub interval: Duration,
-    /// The time by the meter's own clock, which drifts from the device's.
+    /// The time of the meter's clock, which drifts from the device's.
     pub meter_time: Timestamp,
-    /// The tariff in force, 1 or 2; none where the meter does not say.
+    /// The tariff in force, 1 or 2. `None` if the meter does not send it.
     pub tariff: Option<u8>,
-    /// Meters on its M-Bus (gas, water); empty where there are none.
+    /// Gas and water meters on the meter's M-Bus.
     pub volumes: Vec<Volume>,
     values: [Option<Decimal>; Quantity::COUNT],
 }
 
-/// A reading of a meter behind the meter.
+/// A reading of a gas or water meter on the meter's M-Bus.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Volume {
     /// The M-Bus channel, 1 to 4.
     pub bus: u8,
-    /// Its meter's id.
+    /// The id of that meter.
     pub meter_id: Arc<str>,
-    /// When it was read, by its meter's clock; none where it never was.
+    /// The time of the reading by that meter's clock. `None` if it was never read.
     pub meter_time: Option<Timestamp>,
-    /// What it counted, in m³; none where it never was read.
+    /// The volume counted, in m³. `None` if it was never read.
     pub cumulative: Option<Decimal>,
 }
 
 impl Reading {
-    /// A reading without any number.
+    /// Returns a reading without values.
     #[must_use]
     pub fn new(id: u64, at: VirtualTime, interval: Duration, meter_time: Timestamp) -> Self {
         Self {
@@ -55,40 +56,40 @@ impl Reading {
         }
     }
 
-    /// A number; none where the meter does not send it.
+    /// Returns the value of a quantity. `None` if the meter does not send it.
     #[must_use]
     pub fn get(&self, quantity: Quantity) -> Option<Decimal> {
         self.values[quantity.index()]
     }
 
-    /// Sets a number, or leaves it out.
+    /// Sets the value of a quantity, or removes it.
     pub fn set(&mut self, quantity: Quantity, value: impl Into<Option<Decimal>>) {
         self.values[quantity.index()] = value.into();
     }
 }
 
-/// How the device gets on with its meter (METER-9, METER-10).
+/// The status of the meter as its device sees it (METER-9, METER-10).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum MeterStatus {
     /// Nothing is plugged in.
     NotConnected,
-    /// Plugged in, and silent.
+    /// A meter is plugged in, and no telegram arrives.
     NoData,
-    /// Bytes come, and the device finds out what they are.
+    /// Telegrams arrive, and the device recognizes their protocol.
     Recognition,
-    /// Readings come.
+    /// Readings arrive.
     #[default]
     Ok,
-    /// The key is wrong.
+    /// The telegrams are encrypted with another key.
     EncryptionKey,
-    /// The readings are encrypted and there is no key.
+    /// The telegrams are encrypted, and the device has no key.
     KeyRequired,
-    /// Bytes come that are nothing the device knows.
+    /// The device does not recognize the protocol.
     NotRecognized,
 }
 
 impl MeterStatus {
-    /// As `/report` and `/system` write it.
+    /// Returns the text of `/report` and `/system`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,7 +104,7 @@ impl MeterStatus {
     }
 }
 
-/// The plug that the meter is on (`meter.interface`).
+/// The physical interface of a meter (`meter.interface`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as the device prints it")]
 pub enum Interface {
@@ -114,7 +115,7 @@ pub enum Interface {
 }
 
 impl Interface {
-    /// As the device prints it.
+    /// Returns the text that the device prints.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +127,7 @@ impl Interface {
     }
 }
 
-/// What the meter speaks (`meter.protocol`).
+/// The protocol of a meter (`meter.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as the device prints it")]
 pub enum Protocol {
@@ -137,7 +138,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As the device prints it.
+    /// Returns the text that the device prints.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -149,7 +150,7 @@ impl Protocol {
     }
 }
 
-/// Who the meter is. Texts that it does not send are empty: `/report` leaves them out, `/system`,
+/// The identity of a meter. Texts that it does not send are empty: `/report` omits them; `/system`,
 /// `/variables` and the SD log show them empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in `/report`")]
@@ -166,13 +167,13 @@ pub struct MeterIdentity {
     pub prefix: String,
 }
 
-/// What the device knows of its meter at one moment.
+/// The state of a meter as its device sees it at one instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// How it gets on with it.
+    /// The status.
     pub status: MeterStatus,
-    /// Who it is; none before it was recognized.
+    /// The identity. `None` before the meter was recognized.
     pub meter: Option<Arc<MeterIdentity>>,
-    /// The newest reading; none before the first one.
+    /// The newest reading. `None` before the first.
     pub reading: Option<Arc<Reading>>,
 }

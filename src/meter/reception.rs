@@ -1,10 +1,9 @@
-//! What lies between the meter and the device: which telegrams become readings, and how the device
-//! counts them.
+//! Reception: the telegrams of a meter that become readings of the device, and the count of them.
 //!
-//! A [`ReceptionCursor`] goes forward through the changes of what befalls the meter, one at a time, and counts
-//! the telegrams between two of them by arithmetic. It remembers no more than where it stands, so
-//! that a moment costs what has changed since the last one, and a healthy house costs nothing. Each of
-//! the first few changes asks all rules; for the many of a long way the windows are put in order once
+//! A [`ReceptionCursor`] advances from one change of the meter's faults to the next and counts the
+//! telegrams between two changes arithmetically. It holds no more than its position, so that an advance
+//! costs what changed since the last one, and a house without meter faults costs nothing. The state at
+//! each of the first changes comes from all rules; over many changes, the windows are sorted once
 //! ([`WindowSchedule`]), and each costs some tens of nanoseconds.
 
 use std::time::Duration;
@@ -16,300 +15,337 @@ use crate::clock::VirtualTime;
 use crate::fault::{
     ActiveFaults, Interruption, MeterState, ScheduledWindow, Silence, WindowSchedule,
 };
-use crate::limits;
 
-/// How far the device has come in listening to its meter.
+/// Changes of the meter's state that are found one by one from all rules. Beyond, the windows are
+/// sorted, which costs as much as some such changes; most advances meet one or two.
+const UNSORTED_CHANGES: usize = 4;
+
+/// Changes of the meter's state that are searched for its next reading, before the caller is told to ask
+/// again: more than a day of the busiest rule.
+const MAX_CHANGES_AHEAD: usize = 4000;
+
+/// The position of a device in the telegrams of its meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceptionCursor {
-    /// The device has been up since then.
+    /// The boot of the device.
     up_since: VirtualTime,
-    /// All telegrams before this moment are accounted for.
-    through: VirtualTime,
-    /// Nothing gets through.
+    /// All telegrams before this time are counted.
+    #[serde(rename = "through")]
+    position: VirtualTime,
+    /// `true` if no telegram gets through at the position.
     silent: bool,
-    /// Telegrams from here on are readings; before, the device finds out what it hears.
-    ready: VirtualTime,
-    /// Since when it has been listening.
-    listening: VirtualTime,
-    /// Readings so far, since the boot or since the ids restarted.
-    ids: u64,
+    /// Telegrams from here on are readings; before, the device recognizes the protocol. `MAX` before the
+    /// first telegram could get through.
+    #[serde(rename = "ready")]
+    recognized_at: VirtualTime,
+    /// The begin of the recognition.
+    #[serde(rename = "listening")]
+    receiving_since: VirtualTime,
+    /// Readings since the boot, or since the ids restarted.
+    #[serde(rename = "ids")]
+    reading_count: u64,
     newest: Option<ReceivedTelegram>,
 }
 
 /// A telegram that became a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReceivedTelegram {
-    /// Its number.
-    pub n: u64,
+    /// The number of the telegram in the [`Cadence`].
+    #[serde(rename = "n")]
+    pub number: u64,
     /// `report.id`.
     pub id: u64,
-    /// The telegram that became the reading before; the one just before it where there was none.
-    pub before: Option<u64>,
+    /// The telegram of the reading before. After a boot, and after the device forgot its meter, it is the
+    /// telegram that was sent before this one. `None` if there is none.
+    #[serde(rename = "before")]
+    pub previous: Option<u64>,
 }
 
-/// What a link is asked about.
+/// The conditions under which a device receives the telegrams of its meter.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReceptionConditions<'a> {
     pub cadence: &'a Cadence,
-    /// How long the device takes to find out what it hears.
+    /// The time that the device takes to recognize the protocol.
     pub recognition: Duration,
-    /// What befalls the meter.
-    pub befalling: ActiveFaults<'a>,
-    /// Why the device cannot read what the meter sends, with the keys that it has now.
-    pub locked: Option<Silence>,
-    /// From here on the meter says nothing more.
-    pub ends: VirtualTime,
+    /// The faults of the meter.
+    pub faults: ActiveFaults<'a>,
+    /// The reason why the device cannot read its meter with the present key.
+    pub permanent_silence: Option<Silence>,
+    /// The end of the meter's data.
+    pub end_of_data: VirtualTime,
 }
 
 impl ReceptionConditions<'_> {
-    fn at(&self, at: VirtualTime) -> MeterState {
-        let mut state = self.befalling.at(at);
-        if let Some(silence) = self.locked {
+    /// Returns the state of the meter at a time, and when it changes.
+    fn state_at(&self, at: VirtualTime) -> MeterState {
+        let mut state = self.faults.at(at);
+        if let Some(silence) = self.permanent_silence {
             state.silent = state.silent.or(Some(silence));
             state.forgets |= silence.forgets();
         }
-        if at >= self.ends {
+        if at >= self.end_of_data {
             state.silent = state.silent.or(Some(Silence::NoData));
         } else {
-            state.until = state.until.min(self.ends);
+            state.until = state.until.min(self.end_of_data);
         }
         state
     }
 
-    /// What there is to hear and what not from a moment on, as [`ReceptionConditions::at`] has it.
-    fn course(&self, from: VirtualTime) -> WindowSchedule {
-        let mut course = self.befalling.course(from);
-        let mut add = |from, forgets| {
+    /// Returns the interruptions from a time on, as [`ReceptionConditions::state_at`] has them.
+    fn schedule_from(&self, from: VirtualTime) -> WindowSchedule {
+        let mut schedule = self.faults.course(from);
+        let mut add_silence = |from, forgets| {
             let cut = Interruption::Silence { forgets };
-            course.add(ScheduledWindow { cut, from, to: VirtualTime::MAX });
+            schedule.add(ScheduledWindow { cut, from, to: VirtualTime::MAX });
         };
-        if let Some(silence) = self.locked {
-            add(from, silence.forgets());
+        if let Some(silence) = self.permanent_silence {
+            add_silence(from, silence.forgets());
         }
-        if self.ends < VirtualTime::MAX {
-            add(self.ends, Silence::NoData.forgets());
+        if self.end_of_data < VirtualTime::MAX {
+            add_silence(self.end_of_data, Silence::NoData.forgets());
         }
-        course
+        schedule
     }
 }
 
 impl ReceptionCursor {
-    /// The link of a device that came up at `up_since`.
+    /// Returns the cursor of a device that boots at `up_since`.
     #[must_use]
     pub fn new(up_since: VirtualTime) -> Self {
         Self {
             up_since,
-            through: up_since,
+            position: up_since,
             silent: false,
-            // Known once the line is.
-            ready: VirtualTime::MAX,
-            listening: up_since,
-            ids: 0,
+            recognized_at: VirtualTime::MAX,
+            receiving_since: up_since,
+            reading_count: 0,
             newest: None,
         }
     }
 
-    /// When the device came up.
+    /// Returns the time of the device's boot.
     #[must_use]
     pub fn up_since(&self) -> VirtualTime {
         self.up_since
     }
 
-    /// All before this moment is accounted for.
+    /// Returns the time before which all telegrams are counted.
     #[must_use]
-    pub fn through(&self) -> VirtualTime {
-        self.through
+    pub fn position(&self) -> VirtualTime {
+        self.position
     }
 
-    /// Whether it can be that of a device which came up at `up_since` and has listened to a meter of
-    /// this cadence until `now` at the latest: one that was kept may be of another meter.
-    pub(super) fn fits(&self, cadence: &Cadence, up_since: VirtualTime, now: VirtualTime) -> bool {
-        let next = cadence.first_from(self.through);
-        let sent_before = |of: ReceivedTelegram| of.n < next && of.before.is_none_or(|n| n < of.n);
-        // While it listens, the newest is the last that was sent.
-        let heard = |last: u64| {
+    /// Returns `true` if a device that booted at `up_since` and received the telegrams of this cadence
+    /// until `now` at the latest can have this cursor. A persisted cursor may be that of another meter.
+    pub(super) fn is_consistent(
+        &self,
+        cadence: &Cadence,
+        up_since: VirtualTime,
+        now: VirtualTime,
+    ) -> bool {
+        let next = cadence.first_from(self.position);
+        let sent_before = |telegram: ReceivedTelegram| {
+            telegram.number < next
+                && telegram.previous.is_none_or(|previous| previous < telegram.number)
+        };
+        // While telegrams get through, the newest received one is the last that was sent.
+        let received = |last: u64| {
             self.silent
-                || cadence.time(last) < self.ready
-                || self.newest.map(|of| of.n) == Some(last)
+                || cadence.time(last) < self.recognized_at
+                || self.newest.map(|telegram| telegram.number) == Some(last)
         };
         self.up_since == up_since
-            && (up_since..=just_after(now)).contains(&self.through)
-            && self.ids <= cadence.come_before(next)
+            && (up_since..=just_after(now)).contains(&self.position)
+            && self.reading_count <= cadence.sent_before(next)
             && self.newest.is_none_or(sent_before)
-            && cadence.last_before(next).is_none_or(heard)
+            && cadence.last_sent_before(next).is_none_or(received)
     }
 
-    /// Accounts for all that came up to `now`, with `now`.
+    /// Counts all telegrams up to `now`, including one at `now`.
     pub(super) fn advance_to_inclusive(
         &mut self,
-        line: &ReceptionConditions<'_>,
+        conditions: &ReceptionConditions<'_>,
         now: VirtualTime,
     ) {
-        self.advance_to(line, just_after(now));
+        self.advance_to(conditions, just_after(now));
     }
 
-    /// Accounts for all that came before `end`.
-    pub(super) fn advance_to(&mut self, line: &ReceptionConditions<'_>, end: VirtualTime) {
-        for _ in 0..limits::METER_CHANGES_ASKED {
-            if self.through >= end {
+    /// Counts all telegrams before `end`.
+    pub(super) fn advance_to(&mut self, conditions: &ReceptionConditions<'_>, end: VirtualTime) {
+        for _ in 0..UNSORTED_CHANGES {
+            if self.position >= end {
                 return;
             }
-            let state = line.at(self.through);
-            self.pass(line, &state, state.until.min(end));
+            let state = conditions.state_at(self.position);
+            self.apply(conditions, &state, state.until.min(end));
         }
-        if self.through < end {
-            self.advance_over_schedule(line, end);
+        if self.position < end {
+            self.advance_over_schedule(conditions, end);
         }
     }
 
-    /// The same, over many changes.
-    fn advance_over_schedule(&mut self, line: &ReceptionConditions<'_>, end: VirtualTime) {
-        let mut course = line.course(self.through);
-        while let Some(window) = course.next(end) {
-            if self.through < window.from {
-                self.receive(line, window.from);
+    /// Counts all telegrams before `end`, over many changes.
+    fn advance_over_schedule(&mut self, conditions: &ReceptionConditions<'_>, end: VirtualTime) {
+        let mut schedule = conditions.schedule_from(self.position);
+        while let Some(window) = schedule.next(end) {
+            if self.position < window.from {
+                self.receive(conditions, window.from);
             }
             self.interrupt(window.cut, window.to.min(end));
         }
-        if self.through < end {
-            self.receive(line, end);
+        if self.position < end {
+            self.receive(conditions, end);
         }
     }
 
-    /// Accounts for the telegrams from where it stands to before `end`, during which nothing changes.
-    fn pass(&mut self, line: &ReceptionConditions<'_>, state: &MeterState, end: VirtualTime) {
+    /// Counts the telegrams from the position to before `end`, while the state of the meter is `state`.
+    fn apply(
+        &mut self,
+        conditions: &ReceptionConditions<'_>,
+        state: &MeterState,
+        end: VirtualTime,
+    ) {
         if state.restart {
             self.interrupt(Interruption::Restart, end);
         }
         if state.silent.is_some() {
             self.interrupt(Interruption::Silence { forgets: state.forgets }, end);
         } else {
-            self.receive(line, end);
+            self.receive(conditions, end);
         }
     }
 
-    /// A window begins where it stands, or has begun in a silence that led there; one of silence goes
-    /// on to before `end`.
-    fn interrupt(&mut self, cut: Interruption, end: VirtualTime) {
-        match cut {
-            Interruption::Restart => self.ids = 0,
+    /// Applies an interruption that begins at the position, or that began during the silence before it.
+    /// A silence lasts to before `end`.
+    fn interrupt(&mut self, interruption: Interruption, end: VirtualTime) {
+        match interruption {
+            Interruption::Restart => self.reading_count = 0,
             Interruption::Silence { forgets } => {
                 self.silent = true;
-                self.ready = VirtualTime::MAX;
+                self.recognized_at = VirtualTime::MAX;
                 self.newest = self.newest.filter(|_| !forgets);
-                self.through = self.through.max(end);
+                self.position = self.position.max(end);
             }
         }
     }
 
-    /// Something is to be heard from where it stands to before `end`.
-    fn receive(&mut self, line: &ReceptionConditions<'_>, end: VirtualTime) {
-        if self.ready == VirtualTime::MAX {
+    /// Counts the telegrams from the position to before `end`, while they get through.
+    fn receive(&mut self, conditions: &ReceptionConditions<'_>, end: VirtualTime) {
+        if self.recognized_at == VirtualTime::MAX {
             self.silent = false;
-            self.listening = self.through;
-            self.ready = self.through.after(line.recognition);
+            self.receiving_since = self.position;
+            self.recognized_at = self.position.after(conditions.recognition);
         }
-        let from = self.through.max(self.ready);
-        self.through = end;
+        let from = self.position.max(self.recognized_at);
+        self.position = end;
         if from < end {
-            self.deliver(line.cadence, from, end);
+            self.count_readings(conditions.cadence, from, end);
         }
     }
 
-    fn deliver(&mut self, cadence: &Cadence, from: VirtualTime, end: VirtualTime) {
+    fn count_readings(&mut self, cadence: &Cadence, from: VirtualTime, end: VirtualTime) {
         let (first, beyond) = (cadence.first_from(from), cadence.first_from(end));
-        let earlier = cadence.come_before(first);
-        let count = cadence.come_before(beyond) - earlier;
-        let Some(n) = cadence.last_before(beyond).filter(|_| count > 0) else { return };
-        let before = match (count, self.newest) {
-            (1, Some(newest)) => Some(newest.n),
-            _ => cadence.last_before(n),
+        let count = cadence.sent_before(beyond) - cadence.sent_before(first);
+        let Some(number) = cadence.last_sent_before(beyond).filter(|_| count > 0) else { return };
+        let previous = match (count, self.newest) {
+            (1, Some(newest)) => Some(newest.number),
+            _ => cadence.last_sent_before(number),
         };
-        self.ids += count;
-        self.newest = Some(ReceivedTelegram { n, id: self.ids, before });
+        self.reading_count += count;
+        self.newest = Some(ReceivedTelegram { number, id: self.reading_count, previous });
     }
 
-    /// How the device gets on with its meter right after the moment it was followed to, and what it
-    /// has of it. A change at that very moment shows here before the link takes it in.
-    pub(super) fn seen(
+    /// Returns the status of the meter just after the last advance, and the newest telegram that the
+    /// device still knows. A change at the position is in effect here before it moves the cursor.
+    pub(super) fn observe(
         &self,
-        line: &ReceptionConditions<'_>,
+        conditions: &ReceptionConditions<'_>,
     ) -> (MeterStatus, Option<ReceivedTelegram>) {
-        let state = line.at(self.through);
+        let state = conditions.state_at(self.position);
         match state.silent {
             Some(silence) => (silence.into(), self.newest.filter(|_| !state.forgets)),
-            None => (self.status(line.cadence), self.newest),
+            None => (self.status(conditions.cadence), self.newest),
         }
     }
 
-    /// The status of a link through which the meter is heard.
+    /// Returns the status while telegrams get through.
     fn status(&self, cadence: &Cadence) -> MeterStatus {
-        let heard = |since: VirtualTime| {
-            let first = cadence.next_from(cadence.first_from(since));
-            cadence.time(first) < self.through
+        let received_since = |since: VirtualTime| {
+            let first = cadence.first_sent_from(cadence.first_from(since));
+            cadence.time(first) < self.position
         };
         if self.silent {
             MeterStatus::NoData
-        } else if heard(self.ready) {
+        } else if received_since(self.recognized_at) {
             MeterStatus::Ok
-        } else if heard(self.listening) {
+        } else if received_since(self.receiving_since) {
             MeterStatus::Recognition
         } else {
             MeterStatus::NoData
         }
     }
 
-    /// When the next reading after the moment that it was followed to comes. Where none comes before
-    /// [`limits::METER_CHANGES_AHEAD`] changes of what befalls the meter, the time of the last of
-    /// them, at which one may ask again; none where none will ever come.
-    pub(super) fn next(mut self, line: &ReceptionConditions<'_>) -> Option<VirtualTime> {
-        for _ in 0..limits::METER_CHANGES_ASKED {
-            let state = line.at(self.through);
-            self.pass(line, &state, self.through);
-            if let Some(next) = self.next_before(line, state.until) {
+    /// Returns the time of the next reading after the last advance. If there is none before
+    /// [`MAX_CHANGES_AHEAD`] changes of the meter's state, returns the time of the last of them, at which
+    /// the caller may ask again. `None` if there will never be a reading.
+    pub(super) fn next_reading(
+        mut self,
+        conditions: &ReceptionConditions<'_>,
+    ) -> Option<VirtualTime> {
+        for _ in 0..UNSORTED_CHANGES {
+            let state = conditions.state_at(self.position);
+            self.apply(conditions, &state, self.position);
+            if let Some(next) = self.next_reading_before(conditions, state.until) {
                 return Some(next);
             }
             if state.until == VirtualTime::MAX {
                 return None;
             }
-            self.pass(line, &state, state.until);
+            self.apply(conditions, &state, state.until);
         }
-        self.next_far(line)
+        self.next_reading_over_schedule(conditions)
     }
 
-    /// The same, over many changes.
-    fn next_far(mut self, line: &ReceptionConditions<'_>) -> Option<VirtualTime> {
-        let mut course = line.course(self.through);
-        for _ in 0..limits::METER_CHANGES_AHEAD {
-            let window = course.next(VirtualTime::MAX);
+    /// Returns the time of the next reading, over many changes.
+    fn next_reading_over_schedule(
+        mut self,
+        conditions: &ReceptionConditions<'_>,
+    ) -> Option<VirtualTime> {
+        let mut schedule = conditions.schedule_from(self.position);
+        for _ in 0..MAX_CHANGES_AHEAD {
+            let window = schedule.next(VirtualTime::MAX);
             let begins = window.map_or(VirtualTime::MAX, |window| window.from);
-            if self.through < begins {
-                self.receive(line, self.through);
-                if let Some(next) = self.next_before(line, begins) {
+            if self.position < begins {
+                self.receive(conditions, self.position);
+                if let Some(next) = self.next_reading_before(conditions, begins) {
                     return Some(next);
                 }
-                self.receive(line, begins);
+                self.receive(conditions, begins);
             }
             let window = window?;
             self.interrupt(window.cut, window.to);
-            if self.through == VirtualTime::MAX {
+            if self.position == VirtualTime::MAX {
                 return None;
             }
         }
-        Some(self.through)
+        Some(self.position)
     }
 
-    /// The first reading before `end`, up to which nothing changes.
-    fn next_before(&self, line: &ReceptionConditions<'_>, end: VirtualTime) -> Option<VirtualTime> {
+    /// Returns the time of the first reading before `end`, if the state of the meter lasts until then.
+    fn next_reading_before(
+        &self,
+        conditions: &ReceptionConditions<'_>,
+        end: VirtualTime,
+    ) -> Option<VirtualTime> {
         if self.silent {
             return None;
         }
-        let from = self.through.max(self.ready);
+        let from = self.position.max(self.recognized_at);
         if from >= end {
             return None;
         }
-        let next = line.cadence.next_from(line.cadence.first_from(from));
-        Some(line.cadence.time(next)).filter(|next| *next < end)
+        let next = conditions.cadence.first_sent_from(conditions.cadence.first_from(from));
+        Some(conditions.cadence.time(next)).filter(|next| *next < end)
     }
 }
 
@@ -359,7 +395,7 @@ mod tests {
         }
     }
 
-    /// A line without faults; tests add theirs.
+    /// A meter with faults, and the device that receives its telegrams.
     struct ReceptionFixture {
         cadence: Cadence,
         episodes: Arc<Episodes>,
@@ -371,100 +407,103 @@ mod tests {
             Self { cadence, episodes: Episodes::new(episodes) }
         }
 
-        fn line(&self) -> ReceptionConditions<'_> {
+        fn conditions(&self) -> ReceptionConditions<'_> {
             ReceptionConditions {
                 cadence: &self.cadence,
                 recognition: Duration::from_secs(3),
-                befalling: self.episodes.of("A"),
-                locked: None,
-                ends: VirtualTime::MAX,
+                faults: self.episodes.of("A"),
+                permanent_silence: None,
+                end_of_data: VirtualTime::MAX,
             }
         }
 
         fn status(&self, now: VirtualTime) -> MeterStatus {
-            self.at(now).seen(&self.line()).0
+            self.cursor_at(now).observe(&self.conditions()).0
         }
 
-        fn at(&self, now: VirtualTime) -> ReceptionCursor {
-            let mut link = ReceptionCursor::new(VirtualTime::ZERO);
-            link.advance_to_inclusive(&self.line(), now);
-            link
+        fn cursor_at(&self, now: VirtualTime) -> ReceptionCursor {
+            let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
+            cursor.advance_to_inclusive(&self.conditions(), now);
+            cursor
         }
     }
 
     // Ruling: METER-9, METER-10.
     #[test]
-    fn ids_count_what_was_heard_and_go_on_after_a_silence() {
+    fn ids_count_readings_and_continue_after_a_silence() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
         let healthy = ReceptionFixture::new(MeterKind::Ensor, 1, vec![]);
-        let bench = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
-        let before = bench.at(at(100));
-        assert_eq!(before.newest.unwrap().id, healthy.at(at(100)).newest.unwrap().id);
-        let during = bench.at(at(149));
-        assert_eq!((during.newest, bench.status(at(149))), (before.newest, MeterStatus::NoData));
-        assert_eq!(bench.status(at(152)), MeterStatus::Recognition);
-        let after = bench.at(at(200));
-        assert_eq!(bench.status(at(200)), MeterStatus::Ok);
-        let missed = healthy.at(at(200)).newest.unwrap().id - after.newest.unwrap().id;
+        let fixture = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
+        let before = fixture.cursor_at(at(100));
+        assert_eq!(before.newest.unwrap().id, healthy.cursor_at(at(100)).newest.unwrap().id);
+        let during = fixture.cursor_at(at(149));
+        assert_eq!((during.newest, fixture.status(at(149))), (before.newest, MeterStatus::NoData));
+        assert_eq!(fixture.status(at(152)), MeterStatus::Recognition);
+        let after = fixture.cursor_at(at(200));
+        assert_eq!(fixture.status(at(200)), MeterStatus::Ok);
+        let missed = healthy.cursor_at(at(200)).newest.unwrap().id - after.newest.unwrap().id;
         assert!((52..=54).contains(&missed), "{missed}: the silence, and 3 s of recognition");
     }
 
     #[test]
     fn the_interval_after_a_silence_spans_it() {
         let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
-        let bench = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
-        let mut link = bench.at(at(152));
-        let heard = link.newest.unwrap().n;
-        let next = link.next(&bench.line()).unwrap();
-        link.advance_to_inclusive(&bench.line(), next);
-        let newest = link.newest.unwrap();
-        assert_eq!((newest.before, bench.cadence.time(newest.n)), (Some(heard), next));
+        let fixture = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
+        let mut cursor = fixture.cursor_at(at(152));
+        let last_received = cursor.newest.unwrap().number;
+        let next = cursor.next_reading(&fixture.conditions()).unwrap();
+        cursor.advance_to_inclusive(&fixture.conditions(), next);
+        let newest = cursor.newest.unwrap();
+        assert_eq!(
+            (newest.previous, fixture.cadence.time(newest.number)),
+            (Some(last_received), next)
+        );
     }
 
     // Ruling: METER-10.
     #[test]
-    fn a_meter_that_was_unplugged_is_not_known_any_more() {
+    fn an_unplugged_meter_is_forgotten() {
         let out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
-        let bench = ReceptionFixture::new(MeterKind::Ensor, 1, vec![out]);
+        let fixture = ReceptionFixture::new(MeterKind::Ensor, 1, vec![out]);
         for seconds in [101, 149, 152] {
-            assert_eq!(bench.at(at(seconds)).newest, None, "{seconds}");
+            assert_eq!(fixture.cursor_at(at(seconds)).newest, None, "{seconds}");
         }
-        assert!(bench.at(at(160)).newest.unwrap().id > 90);
+        assert!(fixture.cursor_at(at(160)).newest.unwrap().id > 90);
     }
 
     #[test]
     fn ids_restart_with_the_window() {
-        let bench = ReceptionFixture::new(
+        let fixture = ReceptionFixture::new(
             MeterKind::Ensor,
             1,
             vec![window(MeterEffect::RestartIds, 100, 10)],
         );
-        let before = bench.at(at(99)).newest.unwrap();
-        let after = bench.at(at(103)).newest.unwrap();
+        let before = fixture.cursor_at(at(99)).newest.unwrap();
+        let after = fixture.cursor_at(at(103)).newest.unwrap();
         assert!(before.id > 90 && after.id < 5, "{before:?} {after:?}");
-        assert!(after.n > before.n);
+        assert!(after.number > before.number);
     }
 
     #[test]
-    fn a_silence_for_good_has_no_next_reading() {
+    fn a_permanent_silence_has_no_next_reading() {
         let mut out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
         out.when.lasts = None;
-        let bench = ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![out]);
-        assert!(bench.at(at(90)).next(&bench.line()).is_some());
-        assert_eq!(bench.at(at(100)).next(&bench.line()), None);
+        let fixture = ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![out]);
+        assert!(fixture.cursor_at(at(90)).next_reading(&fixture.conditions()).is_some());
+        assert_eq!(fixture.cursor_at(at(100)).next_reading(&fixture.conditions()), None);
     }
 
     #[test]
-    fn a_year_of_windows_that_leave_no_room_is_walked_in_bounded_steps() {
+    fn windows_without_gaps_are_searched_in_bounded_steps() {
         let mut often = window(MeterEffect::Silent(Silence::NoData), 0, 59);
         often.when.every = Some(Duration::from_mins(1));
-        let bench = ReceptionFixture::new(MeterKind::LandisGyr, 1, vec![often]);
-        let next = bench.at(at(10)).next(&bench.line()).unwrap();
+        let fixture = ReceptionFixture::new(MeterKind::LandisGyr, 1, vec![often]);
+        let next = fixture.cursor_at(at(10)).next_reading(&fixture.conditions()).unwrap();
         assert!(next > at(60), "{next:?}");
-        assert_eq!(bench.at(next).newest, None);
+        assert_eq!(fixture.cursor_at(next).newest, None);
     }
 
-    /// A rule whose moments are whole seconds.
+    /// Generates a rule whose times are whole seconds.
     fn rule() -> impl Strategy<Value = Episode> {
         let effect = prop::sample::select(vec![
             MeterEffect::Silent(Silence::NoData),
@@ -486,15 +525,18 @@ mod tests {
         )
     }
 
-    /// What a device has heard before each of so many seconds, found out second by second and telegram
-    /// by telegram: how many readings since the ids began, and the newest.
-    fn brute(bench: &ReceptionFixture, seconds: u64) -> Vec<(u64, Option<ReceivedTelegram>)> {
-        let line = bench.line();
+    /// Returns the number of readings and the newest telegram before each second, counted second by
+    /// second and telegram by telegram.
+    fn count_by_telegram(
+        fixture: &ReceptionFixture,
+        seconds: u64,
+    ) -> Vec<(u64, Option<ReceivedTelegram>)> {
+        let conditions = fixture.conditions();
         let (mut n, mut ids, mut newest, mut ready) = (0, 0, None::<ReceivedTelegram>, None);
-        let mut seen = Vec::new();
+        let mut counted = Vec::new();
         for second in 0..seconds {
-            seen.push((ids, newest));
-            let state = bench.episodes.at("A", at(second));
+            counted.push((ids, newest));
+            let state = fixture.episodes.at("A", at(second));
             if state.restart {
                 ids = 0;
             }
@@ -502,137 +544,146 @@ mod tests {
                 ready = None;
                 newest = newest.filter(|_| !state.forgets);
             } else {
-                ready = ready.or(Some(at(second).after(line.recognition)));
+                ready = ready.or(Some(at(second).after(conditions.recognition)));
             }
-            while bench.cadence.time(n) < at(second + 1) {
-                if ready.is_some_and(|ready| bench.cadence.time(n) >= ready)
-                    && !bench.cadence.is_skipped(n)
+            while fixture.cadence.time(n) < at(second + 1) {
+                if ready.is_some_and(|ready| fixture.cadence.time(n) >= ready)
+                    && !fixture.cadence.is_skipped(n)
                 {
                     ids += 1;
-                    let before =
-                        newest.map_or_else(|| bench.cadence.last_before(n), |last| Some(last.n));
-                    newest = Some(ReceivedTelegram { n, id: ids, before });
+                    let previous = newest.map_or_else(
+                        || fixture.cadence.last_sent_before(n),
+                        |last| Some(last.number),
+                    );
+                    newest = Some(ReceivedTelegram { number: n, id: ids, previous });
                 }
                 n += 1;
             }
         }
-        seen
+        counted
     }
 
     #[test]
-    fn forty_rules_and_a_year_are_counted_as_they_are_hour_by_hour() {
+    fn a_year_of_forty_rules_counts_like_its_hours() {
         let minute = |n: u64| {
             let mut rule = window(MeterEffect::Silent(Silence::NoData), n % 4 * 10, 10);
             rule.when.every = Some(Duration::from_mins(1));
             rule
         };
-        let bench = ReceptionFixture::new(MeterKind::Ensor, 3, (0..40).map(minute).collect());
+        let fixture = ReceptionFixture::new(MeterKind::Ensor, 3, (0..40).map(minute).collect());
         let mut hourly = ReceptionCursor::new(VirtualTime::ZERO);
         for hour in 1..=365 * 24 {
-            hourly.advance_to_inclusive(&bench.line(), at(hour * 3600));
+            hourly.advance_to_inclusive(&fixture.conditions(), at(hour * 3600));
         }
-        assert_eq!(bench.at(at(365 * 86_400)), hourly);
-        // 20 s of each minute, less what it takes to find out what is heard.
+        assert_eq!(fixture.cursor_at(at(365 * 86_400)), hourly);
+        // 20 s of each minute, less the time of recognition.
         let ids = hourly.newest.unwrap().id;
         assert!((365 * 1440 * 16..365 * 1440 * 18).contains(&ids), "{ids}");
     }
 
     #[test]
-    fn a_link_fits_the_meter_it_has_listened_to_alone() {
+    fn a_cursor_is_consistent_with_its_own_meter_only() {
         let (ensor, kamstrup) = (
             ReceptionFixture::new(MeterKind::Ensor, 1, vec![]),
             ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![]),
         );
         let (up, now) = (VirtualTime::ZERO, at(1000));
         for (own, other) in [(&ensor, &kamstrup), (&kamstrup, &ensor)] {
-            let link = own.at(now);
-            assert!(link.fits(&own.cadence, up, now) && link.fits(&own.cadence, up, at(2000)));
-            assert!(!link.fits(&other.cadence, up, now), "another meter");
-            assert!(!link.fits(&own.cadence, up, at(999)), "not there yet");
-            assert!(!link.fits(&own.cadence, at(1), now), "another boot");
-            let of = |n| Some(ReceivedTelegram { n, id: 1, before: None });
-            let torn = |newest| ReceptionCursor { newest, ..link };
-            assert!(!torn(of(u64::MAX)).fits(&own.cadence, up, now));
-            assert!(!ReceptionCursor { silent: true, ..torn(of(u64::MAX)) }.fits(
+            let cursor = own.cursor_at(now);
+            assert!(
+                cursor.is_consistent(&own.cadence, up, now)
+                    && cursor.is_consistent(&own.cadence, up, at(2000))
+            );
+            assert!(!cursor.is_consistent(&other.cadence, up, now), "another meter");
+            assert!(!cursor.is_consistent(&own.cadence, up, at(999)), "ahead of the clock");
+            assert!(!cursor.is_consistent(&own.cadence, at(1), now), "another boot");
+            let telegram = |number| Some(ReceivedTelegram { number, id: 1, previous: None });
+            let torn = |newest| ReceptionCursor { newest, ..cursor };
+            assert!(!torn(telegram(u64::MAX)).is_consistent(&own.cadence, up, now));
+            assert!(!ReceptionCursor { silent: true, ..torn(telegram(u64::MAX)) }.is_consistent(
                 &own.cadence,
                 up,
                 now
             ));
-            assert!(!ReceptionCursor { ids: u64::MAX, ..link }.fits(&own.cadence, up, now));
+            assert!(!ReceptionCursor { reading_count: u64::MAX, ..cursor }.is_consistent(
+                &own.cadence,
+                up,
+                now
+            ));
         }
     }
 
     proptest! {
         #[test]
-        fn rules_over_each_other_count_what_counting_telegram_by_telegram_does(
+        fn overlapping_rules_count_like_single_telegrams(
             seed: u64,
             kind in prop::sample::select(MeterKind::ALL.to_vec()),
             rules in prop::collection::vec(rule(), 0..10),
-            mut asked in prop::collection::vec(0..1500_u64, 1..10),
+            mut times in prop::collection::vec(0..1500_u64, 1..10),
         ) {
-            let bench = ReceptionFixture::new(kind, seed, rules);
-            let (line, brute) = (bench.line(), brute(&bench, 1500));
-            asked.sort_unstable();
+            let fixture = ReceptionFixture::new(kind, seed, rules);
+            let (conditions, expected) = (fixture.conditions(), count_by_telegram(&fixture, 1500));
+            times.sort_unstable();
             let mut stepwise = ReceptionCursor::new(VirtualTime::ZERO);
-            for second in asked {
-                stepwise.advance_to(&line, at(second));
-                let counted = brute[usize::try_from(second).unwrap()];
-                prop_assert_eq!((stepwise.ids, stepwise.newest), counted);
-                prop_assert!(stepwise.fits(line.cadence, VirtualTime::ZERO, at(second)));
+            for second in times {
+                stepwise.advance_to(&conditions, at(second));
+                let counted = expected[usize::try_from(second).unwrap()];
+                prop_assert_eq!((stepwise.reading_count, stepwise.newest), counted);
+                prop_assert!(stepwise.is_consistent(conditions.cadence, VirtualTime::ZERO, at(second)));
                 let mut straight = ReceptionCursor::new(VirtualTime::ZERO);
-                straight.advance_to(&line, at(second));
+                straight.advance_to(&conditions, at(second));
                 prop_assert_eq!(straight, stepwise);
                 let mut far = ReceptionCursor::new(VirtualTime::ZERO);
-                far.advance_over_schedule(&line, at(second));
+                far.advance_over_schedule(&conditions, at(second));
                 prop_assert_eq!(far, stepwise);
                 let soon = |next: Option<VirtualTime>| next.filter(|next| *next < at(2500));
-                prop_assert_eq!(soon(far.next_far(&line)), soon(stepwise.next(&line)));
+                prop_assert_eq!(soon(far.next_reading_over_schedule(&conditions)), soon(stepwise.next_reading(&conditions)));
             }
         }
 
         #[test]
-        fn whatever_was_asked_before_the_answer_is_the_same(
+        fn earlier_advances_do_not_change_the_result(
             seed: u64,
             kind in prop::sample::select(MeterKind::ALL.to_vec()),
             silence in 0..400_u64, silent_for in 1..100_u64,
             restart in 0..400_u64,
             every in 60..200_u64,
-            mut asked in prop::collection::vec(0..1000_u64, 0..20),
+            mut times in prop::collection::vec(0..1000_u64, 0..20),
             last in 1000..1100_u64,
         ) {
             let mut silent = window(MeterEffect::Silent(Silence::NotRecognized), silence, silent_for);
             silent.when.every = Some(Duration::from_secs(every.max(silent_for + 1)));
-            let bench = ReceptionFixture::new(kind, seed, vec![silent, window(MeterEffect::RestartIds, restart, 10)]);
-            let straight = bench.at(at(last));
-            asked.sort_unstable();
+            let fixture = ReceptionFixture::new(kind, seed, vec![silent, window(MeterEffect::RestartIds, restart, 10)]);
+            let straight = fixture.cursor_at(at(last));
+            times.sort_unstable();
             let mut stepwise = ReceptionCursor::new(VirtualTime::ZERO);
-            for moment in asked {
-                stepwise.advance_to_inclusive(&bench.line(), at(moment));
-                prop_assert_eq!(stepwise, bench.at(at(moment)));
+            for time in times {
+                stepwise.advance_to_inclusive(&fixture.conditions(), at(time));
+                prop_assert_eq!(stepwise, fixture.cursor_at(at(time)));
             }
-            stepwise.advance_to_inclusive(&bench.line(), at(last));
+            stepwise.advance_to_inclusive(&fixture.conditions(), at(last));
             prop_assert_eq!(stepwise, straight);
-            prop_assert_eq!(stepwise.next(&bench.line()), straight.next(&bench.line()));
+            prop_assert_eq!(stepwise.next_reading(&fixture.conditions()), straight.next_reading(&fixture.conditions()));
         }
 
         #[test]
-        fn waiting_for_the_next_reading_meets_every_one(
+        fn waiting_for_the_next_reading_finds_each_one(
             seed: u64,
             kind in prop::sample::select(MeterKind::ALL.to_vec()),
             silence in 0..100_u64, silent_for in 1..100_u64,
         ) {
             let silent = window(MeterEffect::Silent(Silence::NoData), silence, silent_for);
-            let bench = ReceptionFixture::new(kind, seed, vec![silent]);
-            let mut link = ReceptionCursor::new(VirtualTime::ZERO);
-            link.advance_to_inclusive(&bench.line(), VirtualTime::ZERO);
+            let fixture = ReceptionFixture::new(kind, seed, vec![silent]);
+            let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
+            cursor.advance_to_inclusive(&fixture.conditions(), VirtualTime::ZERO);
             let mut ids = 0;
-            while let Some(next) = link.next(&bench.line()).filter(|next| *next <= at(300)) {
-                link.advance_to_inclusive(&bench.line(), next);
-                let newest = link.newest.unwrap();
-                prop_assert_eq!((newest.id, bench.cadence.time(newest.n)), (ids + 1, next));
+            while let Some(next) = cursor.next_reading(&fixture.conditions()).filter(|next| *next <= at(300)) {
+                cursor.advance_to_inclusive(&fixture.conditions(), next);
+                let newest = cursor.newest.unwrap();
+                prop_assert_eq!((newest.id, fixture.cadence.time(newest.number)), (ids + 1, next));
                 ids += 1;
             }
-            prop_assert_eq!(bench.at(at(300)).newest.map(|newest| newest.id), Some(ids));
+            prop_assert_eq!(fixture.cursor_at(at(300)).newest.map(|newest| newest.id), Some(ids));
         }
     }
 }

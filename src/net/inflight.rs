@@ -66,7 +66,7 @@ impl ConnectionRegistry {
         // the first read or write fails at once.
         let addresses = stream.local_addr().ok().zip(stream.peer_addr().ok());
         let endpoint =
-            addresses.map(|(local, peer)| self.endpoint((local, peer), Side::Client, Some(origin)));
+            addresses.map(|(local, peer)| self.join((local, peer), Side::Client, Some(origin)));
         TrackedStream { endpoint, stream }
     }
 
@@ -74,19 +74,18 @@ impl ConnectionRegistry {
     #[must_use]
     pub fn track_server(&self, stream: TcpStream) -> TrackedStream {
         let addresses = stream.peer_addr().ok().zip(stream.local_addr().ok());
-        let endpoint =
-            addresses.map(|(peer, local)| self.endpoint((peer, local), Side::Server, None));
+        let endpoint = addresses.map(|(peer, local)| self.join((peer, local), Side::Server, None));
         TrackedStream { endpoint, stream }
     }
 
     /// Joins the shared part of a connection, which the side that comes first creates.
-    fn endpoint(
+    fn join(
         &self,
-        (track_client, track_server): AddrPair,
+        (client, server): AddrPair,
         side: Side,
         origin: Option<ActionOrigin>,
     ) -> Endpoint {
-        let addresses = (canonical(track_client), canonical(track_server));
+        let addresses = (canonical(client), canonical(server));
         let mut connections = self.0.connections();
         // An end of an earlier connection between the same two ports may still be open.
         let existing = connections
@@ -123,8 +122,8 @@ struct TrackedConnection(Mutex<ConnectionState>);
 #[derive(Debug, Default)]
 struct ConnectionState {
     origin: Option<ActionOrigin>,
-    track_client: Presence,
-    track_server: Presence,
+    client: Presence,
+    server: Presence,
     to_server: Direction,
     to_client: Direction,
     /// See [`TrackedStream::hold_permit`].
@@ -182,15 +181,15 @@ impl TrackedConnection {
 impl ConnectionState {
     fn presence(&self, side: Side) -> Presence {
         match side {
-            Side::Client => self.track_client,
-            Side::Server => self.track_server,
+            Side::Client => self.client,
+            Side::Server => self.server,
         }
     }
 
     fn presence_mut(&mut self, side: Side) -> &mut Presence {
         match side {
-            Side::Client => &mut self.track_client,
-            Side::Server => &mut self.track_server,
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
         }
     }
 
@@ -210,15 +209,15 @@ impl ConnectionState {
 
     /// Returns true if the server reads, or will read once it has accepted the connection.
     fn server_reads(&self) -> bool {
-        match self.track_server {
-            Presence::Absent => self.track_client == Presence::Here,
-            Presence::Here => self.track_client != Presence::Absent,
+        match self.server {
+            Presence::Absent => self.client == Presence::Here,
+            Presence::Here => self.client != Presence::Absent,
             Presence::Gone => false,
         }
     }
 
     fn client_reads(&self) -> bool {
-        self.track_client == Presence::Here
+        self.client == Presence::Here
     }
 }
 
@@ -257,14 +256,14 @@ impl Endpoint {
         self.change(|state| state.written_by(self.side).bytes += bytes);
     }
 
-    fn take_back_written(&self, bytes: usize) {
+    fn subtract_unwritten(&self, bytes: usize) {
         self.change(|state| {
             let direction = state.written_by(self.side);
             direction.bytes = direction.bytes.saturating_sub(bytes);
         });
     }
 
-    fn add_read(&self, bytes: usize) {
+    fn subtract_read(&self, bytes: usize) {
         // Saturating, because bytes from outside the house were never counted.
         self.change(|state| {
             let direction = state.read_by(self.side);
@@ -272,7 +271,7 @@ impl Endpoint {
         });
     }
 
-    fn add_end_seen(&self) {
+    fn mark_end_seen(&self) {
         self.change(|state| {
             let direction = state.read_by(self.side);
             direction.bytes = 0;
@@ -283,7 +282,7 @@ impl Endpoint {
         });
     }
 
-    fn addresses(&self) {
+    fn mark_ended(&self) {
         self.change(|state| state.written_by(self.side).ended = true);
     }
 }
@@ -295,11 +294,11 @@ impl Drop for Endpoint {
             state.written_by(self.side).ended = true;
             state.permit = None;
         });
-        let over = {
+        let is_closed = {
             let state = self.connection.state();
-            state.track_client != Presence::Here && state.track_server != Presence::Here
+            state.client != Presence::Here && state.server != Presence::Here
         };
-        if over {
+        if is_closed {
             let mut connections = self.registry.connections();
             if connections
                 .get(&self.addresses)
@@ -356,7 +355,7 @@ impl TrackedStream {
     pub fn hold_permit(&self, permit: OwnedSemaphorePermit) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.change(|state| {
-                state.permit = Some(permit).filter(|_| state.track_client != Presence::Gone);
+                state.permit = Some(permit).filter(|_| state.client != Presence::Gone);
             });
         }
     }
@@ -364,7 +363,7 @@ impl TrackedStream {
     /// Shuts down both directions: nothing can be sent or received any more.
     pub fn shutdown_both(&self) {
         if let Some(endpoint) = &self.endpoint {
-            endpoint.addresses();
+            endpoint.mark_ended();
         }
         // A connection that cannot be shut down is lost already.
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
@@ -393,8 +392,8 @@ impl AsyncRead for TrackedStream {
         if let Some(endpoint) = &self.endpoint {
             match (&result, buffer.filled().len() - before) {
                 (Ok(()), 0) if room == 0 => {}
-                (Ok(()), 0) | (Err(_), _) => endpoint.add_end_seen(),
-                (Ok(()), read) => endpoint.add_read(read),
+                (Ok(()), 0) | (Err(_), _) => endpoint.mark_end_seen(),
+                (Ok(()), read) => endpoint.subtract_read(read),
             }
         }
         Poll::Ready(result)
@@ -416,7 +415,7 @@ impl AsyncWrite for TrackedStream {
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         };
         if let Some(endpoint) = &self.endpoint {
-            endpoint.take_back_written(bytes.len() - written);
+            endpoint.subtract_unwritten(bytes.len() - written);
         }
         result
     }
@@ -427,7 +426,7 @@ impl AsyncWrite for TrackedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(endpoint) = &self.endpoint {
-            endpoint.addresses();
+            endpoint.mark_ended();
         }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
@@ -451,8 +450,8 @@ mod tests {
     struct Pair {
         activity: ActivityTracker,
         connections: ConnectionRegistry,
-        track_client: TrackedStream,
-        track_server: TrackedStream,
+        client: TrackedStream,
+        server: TrackedStream,
     }
 
     async fn pair(from_house: bool) -> Pair {
@@ -460,73 +459,73 @@ mod tests {
         let connections = ConnectionRegistry::new(activity.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let track_client = if from_house {
+        let client = if from_house {
             connections.track_client(stream, origin())
         } else {
             TrackedStream::external(stream)
         };
         let (stream, _) = listener.accept().await.unwrap();
-        let track_server = connections.track_server(stream);
-        Pair { activity, connections, track_client, track_server }
+        let server = connections.track_server(stream);
+        Pair { activity, connections, client, server }
     }
 
     #[tokio::test]
-    async fn bytes_are_under_way_from_write_to_read() {
-        let Pair { activity, mut track_client, mut track_server, .. } = pair(true).await;
+    async fn bytes_are_in_flight_from_write_to_read() {
+        let Pair { activity, mut client, mut server, .. } = pair(true).await;
         assert!(activity.wait_quiescent(SOON).await);
-        track_client.write_all(b"abcd").await.unwrap();
+        client.write_all(b"abcd").await.unwrap();
         assert!(!activity.wait_quiescent(SOON).await);
         let mut bytes = [0; 3];
-        track_server.read_exact(&mut bytes).await.unwrap();
+        server.read_exact(&mut bytes).await.unwrap();
         assert!(!activity.wait_quiescent(SOON).await, "one byte is left");
-        track_server.read_exact(&mut bytes[..1]).await.unwrap();
+        server.read_exact(&mut bytes[..1]).await.unwrap();
         assert!(activity.wait_quiescent(SOON).await);
-        assert_eq!(track_server.peer_info().origin(), Some(origin()));
+        assert_eq!(server.peer_info().origin(), Some(origin()));
     }
 
     #[tokio::test]
-    async fn an_end_is_under_way_until_it_is_seen_or_nobody_is_left_to_see_it() {
-        let Pair { activity, track_client, mut track_server, connections } = pair(true).await;
-        drop(track_client);
+    async fn an_end_is_in_flight_until_it_is_read_or_has_no_reader() {
+        let Pair { activity, client, mut server, connections } = pair(true).await;
+        drop(client);
         assert!(!activity.wait_quiescent(SOON).await);
-        assert_eq!(track_server.read(&mut [0; 8]).await.unwrap(), 0);
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
         assert!(activity.wait_quiescent(SOON).await);
-        drop(track_server);
+        drop(server);
         assert!(connections.0.connections().is_empty());
 
-        let Pair { activity, track_client, mut track_server, .. } = pair(true).await;
-        track_server.write_all(b"late").await.unwrap();
-        track_server.reset();
+        let Pair { activity, client, mut server, .. } = pair(true).await;
+        server.write_all(b"late").await.unwrap();
+        server.reset();
         assert!(!activity.wait_quiescent(SOON).await);
-        drop(track_client);
+        drop(client);
         assert!(activity.wait_quiescent(SOON).await);
     }
 
     #[tokio::test]
-    async fn bytes_count_before_the_server_has_accepted() {
+    async fn bytes_are_in_flight_before_the_server_accepts() {
         let activity = ActivityTracker::default();
         let connections = ConnectionRegistry::new(activity.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut track_client = connections.track_client(stream, origin());
-        track_client.write_all(b"abcd").await.unwrap();
+        let mut client = connections.track_client(stream, origin());
+        client.write_all(b"abcd").await.unwrap();
         assert!(!activity.wait_quiescent(SOON).await);
         let (stream, _) = listener.accept().await.unwrap();
-        let mut track_server = connections.track_server(stream);
-        track_server.read_exact(&mut [0; 4]).await.unwrap();
+        let mut server = connections.track_server(stream);
+        server.read_exact(&mut [0; 4]).await.unwrap();
         assert!(activity.wait_quiescent(SOON).await);
     }
 
     // Ruling: HOUSE-2.
     #[tokio::test]
-    async fn nothing_waits_for_a_stranger() {
-        let Pair { activity, mut track_client, mut track_server, connections } = pair(false).await;
-        track_client.write_all(b"abcd").await.unwrap();
-        track_server.write_all(b"efgh").await.unwrap();
-        track_server.shutdown().await.unwrap();
+    async fn bytes_of_outside_peers_are_never_in_flight() {
+        let Pair { activity, mut client, mut server, connections } = pair(false).await;
+        client.write_all(b"abcd").await.unwrap();
+        server.write_all(b"efgh").await.unwrap();
+        server.shutdown().await.unwrap();
         assert!(activity.wait_quiescent(SOON).await);
-        assert_eq!(track_server.peer_info().origin(), None);
-        drop(track_server);
+        assert_eq!(server.peer_info().origin(), None);
+        drop(server);
         assert!(connections.0.connections().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Simulated Modbus slaves: units behind a real TCP listener.
 //!
 //! [`Slave`] is the interface for the control plane and for tests, which read and set registers.
-//! Its listener opens and closes with the fault rules ([`listener`]). Each accepted connection is
+//! The listener opens and closes with the fault rules ([`listener`]). Each accepted connection is
 //! one task ([`crate::modbus::server`]) that reads requests, lets the units answer them one at a
 //! time ([`session`]), and sends the replies.
 

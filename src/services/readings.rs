@@ -95,7 +95,7 @@ impl Readings {
         }
         let jump = device.clock().last_jump();
         loop {
-            let before_jump = self.cursor.through() <= jump.to;
+            let before_jump = self.cursor.position() <= jump.to;
             let limit = if before_jump { jump.from } else { now };
             // The readings that a jump passed over come at its end.
             let at = match reception.next_reading(&self.cursor) {
@@ -112,7 +112,7 @@ impl Readings {
 
     /// Returns whether the stream is so late that only the newest reading is of use.
     fn lags(&self, device: &ReceptionCursor) -> bool {
-        device.through().since(self.cursor.through()) > limits::READINGS_LAG
+        device.position().since(self.cursor.position()) > limits::READINGS_LAG
     }
 
     /// Returns the snapshot if its reading was not returned before and came at `due` or later.

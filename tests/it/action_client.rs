@@ -454,7 +454,7 @@ async fn two_runs_of_the_same_requests_write_the_same_journal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_in_the_wrong_protocol_end_and_leave_the_house_quiescent() {
+async fn requests_in_the_wrong_protocol_leave_the_house_quiescent() {
     let (mut full, mut safe) = (slave("full"), target("safe", vec![route("/", 200, "")]));
     full.max_connections = 0;
     safe.tls = true;

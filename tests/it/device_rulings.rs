@@ -10,7 +10,7 @@ use wwsim::device::Device;
 use wwsim::journal::Event;
 use wwsim::meter::MeterStatus;
 use wwsim::meter::signal::plan::{
-    Appliance, ApplianceStep, BatteryPlan, HouseholdPlan, Placement, PvPlan, Runs,
+    Appliance, ApplianceStep, BatteryPlan, HouseholdPlan, Placement, PvPlan, UsagePattern,
 };
 use wwsim::meter::signal::{Signal, SignalPlan};
 
@@ -392,7 +392,7 @@ fn a_battery_starts_from_the_midnight_before_the_scenario() {
     let afternoon = start("2026-06-15T15:00:00+02:00");
     let hours = |hours| VirtualTime::ZERO.after(Duration::from_hours(hours));
     for hour in 0..24 {
-        assert_eq!(midnight.at(hours(15 + hour)), afternoon.at(hours(hour)), "{hour}");
+        assert_eq!(midnight.powers(hours(15 + hour)), afternoon.powers(hours(hour)), "{hour}");
     }
 }
 
@@ -400,11 +400,11 @@ fn a_battery_starts_from_the_midnight_before_the_scenario() {
 #[test]
 fn an_appliance_may_run_twice_at_once() {
     let program = vec![ApplianceStep { watts: 1000.0, lasts: Duration::from_hours(2) }];
-    let runs = Runs::Started { a_year: 5000.0, from_hour: 0, until_hour: 24 };
+    let usage = UsagePattern::OnDemand { a_year: 5000.0, from_hour: 0, until_hour: 24 };
     let television = Appliance {
         name: "television".to_owned(),
         program,
-        runs,
+        usage,
         placement: Placement::L1,
         power_factor: 1.0,
         capacitive: false,
@@ -417,7 +417,7 @@ fn an_appliance_may_run_twice_at_once() {
     let plan = SignalPlan { household, ..SignalPlan::default() };
     let signal = Signal::new(&plan, 1, "d", "2026-01-15T00:00:00+01:00".parse().unwrap());
     let most = (0..48 * 12)
-        .map(|step| signal.at(VirtualTime::ZERO.after(Duration::from_mins(5 * step))).import());
+        .map(|step| signal.powers(VirtualTime::ZERO.after(Duration::from_mins(5 * step))).import());
     let most = most.max().unwrap();
     assert!(most > 1_900_000, "{most} mW");
 }

@@ -493,7 +493,7 @@ async fn the_log_has_the_columns_of_its_table() {
     };
     assert_eq!(form(file.lines().nth(1).unwrap()), form(sample.lines().nth(1).unwrap()));
     for row in rows.iter().filter(|row| row["type"] == "float" && !row["obis"].is_empty()) {
-        let quantity = Quantity::of_obis(&row["obis"]).unwrap();
+        let quantity = Quantity::from_obis(&row["obis"]).unwrap();
         assert_eq!(
             (quantity.sd_column(), quantity.unit().symbol()),
             (&*row["column"], &*row["unit"])
@@ -703,7 +703,7 @@ async fn registers_may_hold_what_their_table_lists() {
         };
         assert_eq!(register["size"], bytes / 2, "{id}");
         assert_eq!(register.get("scaler").is_some(), row["kind"] == "number", "{id}");
-        if let Some(quantity) = Quantity::of_obis(id) {
+        if let Some(quantity) = Quantity::from_obis(id) {
             assert_eq!(quantity.unit().symbol(), row["unit_before_scaler"], "{id}");
         }
     }

@@ -1,5 +1,4 @@
-//! The largest numbers that a recording or a scenario may bring in: every surface shows them, to the
-//! end of what it can.
+//! The largest numbers of recordings and scenarios: every surface shows them within its own range.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use wwsim::meter::Quantity;
 use wwsim::scenario;
 
 use crate::harness::{TestHouse, http, within};
-use crate::meter_time::follow;
+use crate::meter_time::next_live_event;
 use crate::state::Folder;
 
 const HOUSE: &str = "
@@ -22,7 +21,7 @@ device:
   meter: {kind: landis_gyr, replay: {file: big.csv}}
 ";
 
-/// The CSV of a recording that says so of everything, first this and a minute later that.
+/// Returns a recording in which all quantities have the value `first`, and a minute later `second`.
 fn csv(first: &str, second: &str) -> String {
     let mut csv = String::from("TIME");
     for quantity in Quantity::ALL {
@@ -41,14 +40,14 @@ fn load(csv: &str) -> Result<scenario::Scenario, String> {
     scenario::load(HOUSE, "house.yaml", Some(&folder.0)).map_err(|error| error.to_string())
 }
 
-async fn house(csv: &str) -> TestHouse {
+async fn start_house(csv: &str) -> TestHouse {
     let mut scenario = load(csv).unwrap();
     scenario.any_port();
     TestHouse { house: House::start(scenario).await.unwrap() }
 }
 
-/// Multiplies all that it can be, and switches everything on that shows it.
-async fn at_its_most(twin: &TestHouse) {
+/// Sets the largest factors, and switches on every service that shows numbers.
+async fn set_largest_factors(house: &TestHouse) {
     let scalers: Vec<Value> = Quantity::ALL
         .iter()
         .map(|quantity| json!({"obis": quantity.obis().to_string(), "scaler": 6}))
@@ -56,7 +55,7 @@ async fn at_its_most(twin: &TestHouse) {
     let registers = ["1.8.0", "1.7.0", "power.active", "power.reactive.l1", "current.l1", "9.7.0"]
         .map(|id| {
             ["short", "int", "long", "float", "double"]
-                .map(|of| json!({"id": id, "type": of, "scaler": 6}))
+                .map(|data_type| json!({"id": id, "type": data_type, "scaler": 6}))
         })
         .concat();
     for (method, path, body) in [
@@ -69,29 +68,29 @@ async fn at_its_most(twin: &TestHouse) {
             json!({"services": {"modbus": {"enable": true}, "sd": {"enable": true, "frequency": 1}}}),
         ),
     ] {
-        let answer = http(twin.device(), method, path, &body.to_string()).await;
+        let answer = http(house.device(), method, path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
 }
 
-/// Everything that shows numbers answers.
-async fn shown(twin: &TestHouse) {
+/// Checks that every surface shows the numbers.
+async fn assert_shown_everywhere(house: &TestHouse) {
     for path in ["/api/v1/report", "/api/v1/report/objects", "/api/v1/variables"] {
-        let answer = twin.get(path).await;
+        let answer = house.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         assert!(serde_json::from_str::<Value>(&answer.body).is_ok(), "{path}: {}", answer.body);
     }
     let template = "${1_8_0} ${s31_7_0} ${9_7_0}";
-    assert_eq!(twin.post("/api/v1/template/test", template).await.status, 200);
-    let live = follow(twin).await;
-    twin.advance(Duration::from_secs(10)).await;
+    assert_eq!(house.post("/api/v1/template/test", template).await.status, 200);
+    let live = next_live_event(house).await;
+    house.advance(Duration::from_secs(10)).await;
     assert!(serde_json::from_str::<Value>(&live.await).is_ok());
-    let mut client = connect(twin.house.addresses().devices[0].modbus).await.unwrap();
+    let mut client = connect(house.house.addresses().devices[0].modbus).await.unwrap();
     for address in 0..6 {
         let words = within(client.read_input_registers(address * 13, 13)).await.unwrap();
         assert!(words.is_ok(), "{words:?}");
     }
-    assert!(twin.get("/sdcard/20260115.CSV").await.body.lines().count() > 1);
+    assert!(house.get("/sdcard/20260115.CSV").await.body.lines().count() > 1);
 }
 
 #[tokio::test]
@@ -102,13 +101,13 @@ async fn the_largest_numbers_are_shown_everywhere() {
         ("-1000000000.000000000", "1000000000"),
         ("0.000000001", "1000000000"),
     ] {
-        let twin = house(&csv(first, second)).await;
-        twin.advance(Duration::from_mins(2)).await;
-        at_its_most(&twin).await;
-        shown(&twin).await;
-        // The counters of a loop go on for years.
-        twin.house.clock().jump(Duration::from_hours(24 * 365 * 40)).await.unwrap();
-        shown(&twin).await;
+        let house = start_house(&csv(first, second)).await;
+        house.advance(Duration::from_mins(2)).await;
+        set_largest_factors(&house).await;
+        assert_shown_everywhere(&house).await;
+        // The registers of a looped recording continue for years.
+        house.house.clock().jump(Duration::from_hours(24 * 365 * 40)).await.unwrap();
+        assert_shown_everywhere(&house).await;
     }
 }
 
@@ -117,7 +116,7 @@ async fn the_largest_house_is_shown_everywhere() {
     let load = "{watts: 100000, power_factor: 0.1, windows: [{from: '00:00', to: '24:00'}]}";
     let loads = vec![load; 16].join(", ");
     for kind in ["landis_gyr", "ensor", "kamstrup"] {
-        let twin = TestHouse::start(&format!(
+        let house = TestHouse::start(&format!(
             "device: {{sd_card: {{}}, meter: {{kind: {kind}, loads: [{loads}], \
              household: {{annual_kwh: 100000, base_watts: 2000, noise_watts: 1000}}, \
              pv: {{kwp: 500}}, battery: {{kwh: 1000, kw: 500}}, grid: {{volts: 207, resistance: 0.5}}, \
@@ -125,14 +124,15 @@ async fn the_largest_house_is_shown_everywhere() {
              reactive_import: [100000000, 100000000], reactive_export: [100000000, 100000000]}}}}}}"
         ))
         .await;
-        twin.advance(Duration::from_mins(2)).await;
-        at_its_most(&twin).await;
-        shown(&twin).await;
-        twin.add_fault(json!({"at": "meter", "effect": {"jump_back": 1_000_000}})).await;
-        twin.add_fault(json!({"at": "meter", "effect": {"missing_phase": ["l1", "l2", "l3"]}}))
+        house.advance(Duration::from_mins(2)).await;
+        set_largest_factors(&house).await;
+        assert_shown_everywhere(&house).await;
+        house.add_fault(json!({"at": "meter", "effect": {"jump_back": 1_000_000}})).await;
+        house
+            .add_fault(json!({"at": "meter", "effect": {"missing_phase": ["l1", "l2", "l3"]}}))
             .await;
-        twin.house.clock().jump(Duration::from_hours(24 * 3)).await.unwrap();
-        shown(&twin).await;
+        house.house.clock().jump(Duration::from_hours(24 * 3)).await.unwrap();
+        assert_shown_everywhere(&house).await;
     }
 }
 
@@ -142,10 +142,10 @@ fn a_larger_number_is_refused_with_its_row_and_column() {
         let csv = format!(
             "TIME,EAP_T,IPAP_T\n2026-06-10T11:00:00Z,1,0\n2026-06-10T11:01:00Z,1,{value}\n"
         );
-        let refused = load(&csv).unwrap_err();
+        let error = load(&csv).unwrap_err();
         let expected = format!(
             "big.csv: line 3: column IPAP_T: `{value}`: expected a number from -1000000000 to 1000000000"
         );
-        assert!(refused.contains(&expected), "{refused}");
+        assert!(error.contains(&expected), "{error}");
     }
 }

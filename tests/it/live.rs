@@ -422,11 +422,11 @@ async fn a_delay_keeps_the_order() {
     let mut stream = Live::connect(&test).await;
     let first = test.device.next_reading().unwrap();
     test.clock.advance(first.since_start()).await.unwrap();
-    let text = value(&test.device, Quantity::ActiveImportEnergy);
+    let energy = value(&test.device, Quantity::ActiveImportEnergy);
     test.clock.advance(Duration::from_millis(4999)).await.unwrap();
     assert!(!stream.is_readable());
     test.clock.advance(Duration::from_millis(1)).await.unwrap();
     let events = stream.arrived().await;
     assert!(events.len() >= 5, "{}", events.len());
-    assert!(events[0].contains(&format!("\"E_In\":{text},")));
+    assert!(events[0].contains(&format!("\"E_In\":{energy},")));
 }

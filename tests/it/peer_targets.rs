@@ -207,7 +207,7 @@ async fn the_journal_truncates_long_texts_of_a_request() {
 
 // Ruling: RESULT-6.
 #[tokio::test]
-async fn https_reaches_a_tls_target_by_all_its_names_and_no_other_peer() {
+async fn https_reaches_a_tls_target_by_all_its_names() {
     let mut safe = target("safe", vec![route("/", 200, "")]);
     safe.tls = true;
     safe.hosts.push("192.168.99.101".parse().unwrap());

@@ -292,7 +292,7 @@ pub async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
 /// The way in which an outside peer ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionEnd {
-    /// It waits until the client ends it.
+    /// The peer waits until the client ends it.
     Keep,
     Fin,
     Rst,

@@ -25,7 +25,7 @@ fn value(snapshot: &Snapshot, quantity: Quantity) -> String {
 
 /// Returns an object with these quantities, each under the last part of its path.
 fn group<const N: usize>(snapshot: &Snapshot, quantities: [Quantity; N]) -> String {
-    let name = |quantity: Quantity| quantity.report().rsplit('.').next().unwrap();
+    let name = |quantity: Quantity| quantity.report_path().rsplit('.').next().unwrap();
     let member = |quantity| format!("\"{}\":{}", name(quantity), value(snapshot, quantity));
     format!("{{{}}}", quantities.map(member).join(","))
 }

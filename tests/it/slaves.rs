@@ -121,7 +121,7 @@ async fn received_requests_are_in_the_journal() {
 }
 
 #[tokio::test]
-async fn requests_are_checked_by_function_length_address_and_value() {
+async fn requests_are_checked_in_the_specified_order() {
     let house = TestHouse::start(HOUSE).await;
     // A library refuses to send these, so the bytes are written by hand.
     let mut stream = connect(house.slave("plc")).await;
@@ -237,7 +237,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
+async fn a_slow_unit_delays_no_other_unit_and_no_other_connection() {
     let house = TestHouse::start(HOUSE).await;
     let slow = json!({"id": "slow", "at": {"slave": "plc", "unit": 1}, "effect": {"delay": "10s"}});
     house.add_fault(slow).await;
@@ -253,7 +253,7 @@ async fn a_slow_unit_delays_neither_another_unit_nor_another_connection() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
+async fn an_invalid_frame_ends_only_its_connection() {
     let house = TestHouse::start(HOUSE).await;
     for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
@@ -264,7 +264,7 @@ async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
         let mut stream = connect(house.slave("plc")).await;
         stream.write_all(garbage).await.unwrap();
         let mut rest = Vec::new();
-        // A reset is as good an end as a close: bytes were left unread.
+        // A reset is also a valid end, because bytes were left unread.
         let _ = within(stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty(), "{garbage:?} got {rest:?}");
     }
@@ -274,7 +274,7 @@ async fn bytes_that_are_no_modbus_end_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn refusing_is_a_closed_port_that_comes_back() {
+async fn a_refusing_slave_closes_and_reopens_its_port() {
     let house = TestHouse::start(HOUSE).await;
     let rule = json!({"id": "off", "at": {"slave": "plc"}, "when": {"after": "10s", "for": "5s"}, "effect": "refuse"});
     house.add_fault(rule).await;
@@ -291,7 +291,7 @@ async fn refusing_is_a_closed_port_that_comes_back() {
 }
 
 #[tokio::test]
-async fn refusing_is_in_force_when_the_rule_was_taken() {
+async fn a_refuse_rule_is_in_effect_once_it_was_accepted() {
     let house = TestHouse::start(HOUSE).await;
     house.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
     assert!(TcpStream::connect(house.slave("plc")).await.is_err());
@@ -300,7 +300,7 @@ async fn refusing_is_in_force_when_the_rule_was_taken() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded() {
+async fn connections_beyond_the_limit_are_closed() {
     let house = HOUSE.replace("  plc:\n", "  plc:\n    max_connections: 2\n");
     let house = TestHouse::start(&house).await;
     let mut open = Vec::new();

@@ -198,8 +198,8 @@ impl<'a> MeterReport<'a> {
         for key in path.split('.') {
             value = &value[key];
         }
-        let quantity = Quantity::ALL.iter().find(|quantity| quantity.report() == path)?;
-        let factor = if quantity.unit().converts() { self.factor } else { 1.0 };
+        let quantity = Quantity::ALL.iter().find(|quantity| quantity.report_path() == path)?;
+        let factor = if quantity.unit().has_conversion_factor() { self.factor } else { 1.0 };
         let shift = scalers::shift_by(&self.scalers, *quantity);
         Some(value.as_f64()? / factor / 10_f64.powi(shift.into()))
     }

@@ -325,7 +325,7 @@ impl RegisterId {
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         let named = Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
-        named.or_else(|| Quantity::of_obis(name).map(Self::Quantity))
+        named.or_else(|| Quantity::from_obis(name).map(Self::Quantity))
     }
 
     /// Its name, as in the API.

@@ -3,7 +3,7 @@
 //! The core is pure. A transition takes the state, a command, and the time if it needs one. It returns
 //! a [`Transition`]: the outcome for the caller, the events for the journal, and whether the change
 //! counts. The core has no clock, no lock, no task, no file, no journal and no fault engine; the
-//! [`handle`](super::handle) has those. A verdict of the fault rules comes in as an argument, or as a
+//! `handle` has those. A verdict of the fault rules comes in as an argument, or as a
 //! closure if it may be asked for only after some checks.
 //!
 //! The handle runs a transition and publishes its events under one lock, so that the journal has the

@@ -162,7 +162,7 @@ impl DeviceState {
         state.pairing = point.pairing;
         // The scenario may have another meter now. The device then resumes as if it had received that
         // one from its boot on.
-        let fits = |cursor: &ReceptionCursor| meter.fits(cursor, point.booted_at, now);
+        let fits = |cursor: &ReceptionCursor| meter.is_consistent(cursor, point.booted_at, now);
         if let Some(cursor) = point.reception.filter(fits) {
             state.reception = cursor;
         }

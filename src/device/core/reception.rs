@@ -30,7 +30,7 @@ impl DeviceState {
     pub(in crate::device) fn receive(&mut self, input: MeterInput<'_>, now: VirtualTime) {
         self.begin_reception_of_boot();
         let listener = listener(&self.config, input.episodes);
-        input.meter.follow(&mut self.reception, now, listener);
+        input.meter.advance_to_inclusive(&mut self.reception, now, listener);
     }
 
     /// Returns the position of the reception.
@@ -41,7 +41,7 @@ impl DeviceState {
     /// Returns whether there is more to receive up to `now` than may be received under the lock.
     pub(in crate::device) fn is_far_behind(&mut self, now: VirtualTime) -> bool {
         self.begin_reception_of_boot();
-        now.since(self.reception.through()) > limits::LINK_BEHIND
+        now.since(self.reception.position()) > limits::LINK_BEHIND
     }
 
     /// Begins a new reception if the device has rebooted since the last one.

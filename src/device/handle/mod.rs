@@ -1,7 +1,7 @@
 //! The handle of a device: its pure core behind a lock, with the clock, the journal and the fault rules.
 //!
 //! Every operation has the same form: it takes the state lock, runs one transition of the
-//! [`core`](super::core), and publishes the result. The rules are asked and the journal is written
+//! `core`, and publishes the result. The rules are asked and the journal is written
 //! under the lock, so that both know the order in which things happened, and a client that sees a final
 //! status finds it in the journal. Neither of them ever calls a device. Nothing is awaited or encoded
 //! under the lock.

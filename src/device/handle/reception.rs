@@ -56,12 +56,12 @@ impl ReceptionSnapshot<'_> {
 
     /// Receives all telegrams up to `to`.
     pub(crate) fn receive(&self, cursor: &mut ReceptionCursor, to: VirtualTime) {
-        self.device.meter.follow(cursor, to, self.listener());
+        self.device.meter.advance_to_inclusive(cursor, to, self.listener());
     }
 
     /// Receives all telegrams before `end`.
     pub(crate) fn receive_before(&self, cursor: &mut ReceptionCursor, end: VirtualTime) {
-        self.device.meter.follow_to(cursor, end, self.listener());
+        self.device.meter.advance_to(cursor, end, self.listener());
     }
 }
 
@@ -135,7 +135,7 @@ impl Device {
             let episodes = self.engine.episodes();
             let listener = core::listener(&start.view.config, &episodes);
             let mut cursor = start.cursor;
-            self.meter.follow(&mut cursor, now, listener);
+            self.meter.advance_to_inclusive(&mut cursor, now, listener);
             // The meter keeps the observation for all later callers.
             let _ = self.meter.observe(&cursor, listener);
             self.locks.state(&mut catch_up).finish_catch_up(&start, cursor);

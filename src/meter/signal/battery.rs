@@ -1,50 +1,51 @@
 //! A battery that keeps the house from importing and exporting.
 //!
-//! What it can do is settled for five minutes at a time from how full it is at their begin, so that
-//! it never takes more than it holds; it slows down as it gets full or empty, as real ones do. Within
-//! such a slot its power is a function of the house's power alone.
+//! The power limits hold for an interval of five minutes. They follow from the energy that is stored when
+//! the interval begins, so that the battery never delivers more than it stores. The limits shrink as it gets full or empty,
+//! as those of real batteries do. Within an interval its power is a function of the load alone.
 
-use super::count::Stretch;
+use super::integration::LinearSegment;
+use super::math::round;
 use super::plan::BatteryPlan;
 
-/// Seconds of a slot.
-pub(super) const SLOT: i64 = 300;
+/// Seconds for which the power limits hold.
+pub(super) const INTERVAL_SECONDS: i64 = 300;
 
-/// A battery made ready.
+/// The constant parameters of a battery.
 #[derive(Debug)]
 pub(super) struct BatteryModel {
-    /// What it holds, in mW·s.
+    /// Usable energy, in mW·s.
     capacity: i64,
-    /// What it takes or gives at the most, in mW.
-    power: i64,
-    /// Thousandths of what goes in that are stored, and of what is stored that come out.
+    /// Maximum power of charge and discharge, in mW.
+    max_power: i64,
+    /// Thousandths of the charged energy that are stored, and of the stored energy that are delivered.
     efficiency: i64,
-    /// What it leaves to the grid, in mW.
-    leave: i64,
-    /// What it holds at the first midnight.
+    /// Power that the controller leaves to the grid, in mW.
+    grid_setpoint: i64,
+    /// Energy stored at the first midnight, in mW·s.
     initial: i64,
 }
 
-/// What it does in a slot.
+/// The limits of one interval, and the energy moved in it so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Slot {
-    /// What it may take and give, in mW.
-    takes: i64,
-    gives: i64,
-    /// What it has taken and given since the slot began, in mW·s.
-    taken: i64,
-    given: i64,
+pub(super) struct BatteryInterval {
+    /// Maximum power of charge and discharge, in mW.
+    charge_limit: i64,
+    discharge_limit: i64,
+    /// Energy taken from and delivered to the house since the interval began, in mW·s.
+    charged: i64,
+    discharged: i64,
 }
 
 impl BatteryModel {
     pub(super) fn new(plan: &BatteryPlan) -> Self {
-        let capacity = whole(plan.kwh * 3.6e9);
+        let capacity = round(plan.kwh * 3.6e9);
         Self {
             capacity,
-            power: whole(plan.kw * 1e6),
-            efficiency: whole(plan.efficiency * 1000.0).clamp(1, 1000),
-            leave: whole(plan.leave_watts * 1000.0),
-            initial: whole(plan.kwh * plan.initial * 3.6e9).clamp(0, capacity),
+            max_power: round(plan.kw * 1e6),
+            efficiency: round(plan.efficiency * 1000.0).clamp(1, 1000),
+            grid_setpoint: round(plan.leave_watts * 1000.0),
+            initial: round(plan.kwh * plan.initial * 3.6e9).clamp(0, capacity),
         }
     }
 
@@ -52,71 +53,75 @@ impl BatteryModel {
         self.initial
     }
 
-    /// What it may do in a slot that begins with so much in it, in mW·s.
-    pub(super) fn slot(&self, held: i64) -> Slot {
-        let room = (self.capacity - held).max(0);
-        Slot {
-            takes: self.power.min(room * 1000 / self.efficiency / SLOT),
-            gives: self.power.min(held * self.efficiency / 1000 / SLOT),
-            taken: 0,
-            given: 0,
+    /// Returns the limits of an interval that begins with this much energy stored, in mW·s.
+    pub(super) fn begin_interval(&self, stored: i64) -> BatteryInterval {
+        let free = (self.capacity - stored).max(0);
+        BatteryInterval {
+            charge_limit: self.max_power.min(free * 1000 / self.efficiency / INTERVAL_SECONDS),
+            discharge_limit: self.max_power.min(stored * self.efficiency / 1000 / INTERVAL_SECONDS),
+            charged: 0,
+            discharged: 0,
         }
     }
 
-    /// What it holds at the end of a slot.
-    pub(super) fn held_after(&self, held: i64, slot: &Slot) -> i64 {
-        let stored = slot.taken * self.efficiency / 1000;
-        let drawn = (slot.given * 1000 + self.efficiency - 1) / self.efficiency;
-        (held + stored - drawn).clamp(0, self.capacity)
+    /// Returns the energy stored at the end of an interval that began with `stored`, in mW·s.
+    pub(super) fn stored_after(&self, stored: i64, interval: &BatteryInterval) -> i64 {
+        let added = interval.charged * self.efficiency / 1000;
+        let removed = (interval.discharged * 1000 + self.efficiency - 1) / self.efficiency;
+        (stored + added - removed).clamp(0, self.capacity)
     }
 
-    /// What it gives (or, below zero, takes) while the house draws so many mW.
-    pub(super) fn gives(&self, slot: &Slot, house: i64) -> i64 {
-        (house - self.leave).clamp(-slot.takes, slot.gives)
+    /// Returns the power that the battery delivers at a load of the house, in mW; below zero it charges.
+    pub(super) fn discharge_power(&self, interval: &BatteryInterval, load: i64) -> i64 {
+        (load - self.grid_setpoint).clamp(-interval.charge_limit, interval.discharge_limit)
     }
 
-    /// Follows the house through a stretch within a slot; calls `grid` with what is left to the grid.
-    pub(super) fn follow(&self, slot: &mut Slot, house: Stretch, mut grid: impl FnMut(Stretch)) {
-        let (most, least) = (self.leave + slot.gives, self.leave - slot.takes);
-        let (first, second) = if house.slope > 0 { (least, most) } else { (most, least) };
-        let (before, rest) = house.split(first);
-        let (between, after) = rest.split(second);
-        for part in [before, between, after] {
+    /// Counts the energy that the battery moves over a segment of load within an interval, and calls
+    /// `grid` with the segments of power that remain for the grid.
+    pub(super) fn dispatch(
+        &self,
+        interval: &mut BatteryInterval,
+        load: LinearSegment,
+        mut grid: impl FnMut(LinearSegment),
+    ) {
+        let max_load = self.grid_setpoint + interval.discharge_limit;
+        let min_load = self.grid_setpoint - interval.charge_limit;
+        let (first, second) =
+            if load.slope > 0 { (min_load, max_load) } else { (max_load, min_load) };
+        let (before, rest) = load.split_at_power(first);
+        let (controlled, after) = rest.split_at_power(second);
+        for part in [before, controlled, after] {
             if part.seconds <= 0 {
                 continue;
             }
-            // A part lies on one side of each limit, so that its first second speaks for it.
-            let rest = if part.active >= most {
-                slot.given += slot.gives * part.seconds;
-                Stretch { active: part.active - slot.gives, ..part }
-            } else if part.active < least {
-                slot.taken += slot.takes * part.seconds;
-                Stretch { active: part.active + slot.takes, ..part }
+            // A part lies on one side of each limit, so that its first second decides for all of it.
+            let remainder = if part.active >= max_load {
+                interval.discharged += interval.discharge_limit * part.seconds;
+                LinearSegment { active: part.active - interval.discharge_limit, ..part }
+            } else if part.active < min_load {
+                interval.charged += interval.charge_limit * part.seconds;
+                LinearSegment { active: part.active + interval.charge_limit, ..part }
             } else {
-                self.regulate(slot, part)
+                self.hold_setpoint(interval, part)
             };
-            grid(rest);
+            grid(remainder);
         }
     }
 
-    /// It can do all that the house asks for; gives and takes are told apart.
-    fn regulate(&self, slot: &mut Slot, house: Stretch) -> Stretch {
-        let (one, other) = house.split(self.leave);
+    /// Dispatches a segment within both limits: the grid sees the setpoint. Charge and discharge are
+    /// counted separately, because each has its own loss.
+    fn hold_setpoint(&self, interval: &mut BatteryInterval, load: LinearSegment) -> LinearSegment {
+        let (one, other) = load.split_at_power(self.grid_setpoint);
         for part in [one, other] {
-            let given = part.sum() - self.leave * part.seconds;
-            if given >= 0 {
-                slot.given += given;
+            let discharged = part.energy() - self.grid_setpoint * part.seconds;
+            if discharged >= 0 {
+                interval.discharged += discharged;
             } else {
-                slot.taken -= given;
+                interval.charged -= discharged;
             }
         }
-        Stretch { active: self.leave, slope: 0, ..house }
+        LinearSegment { active: self.grid_setpoint, slope: 0, ..load }
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
-fn whole(value: f64) -> i64 {
-    libm::round(value) as i64
 }
 
 #[cfg(test)]
@@ -126,10 +131,10 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Within a slot: what reaches the grid is the house less the battery in every second.
+        /// Within an interval, the grid sees the load less the battery's power in each second.
         #[test]
-        fn a_stretch_is_followed_as_its_seconds_are(
-            held in 0.0..1.0_f64,
+        fn a_segment_is_dispatched_like_its_seconds(
+            charge in 0.0..1.0_f64,
             active in -8_000_000_i64..8_000_000,
             slope in prop_oneof![Just(0_i64), -60_000_i64..60_000],
             seconds in 1_i64..=300,
@@ -137,26 +142,26 @@ mod tests {
             let plan = BatteryPlan { kwh: 2.0, kw: 3.0, ..BatteryPlan::default() };
             let battery = BatteryModel::new(&plan);
             #[expect(clippy::cast_precision_loss, reason = "a share")]
-            let held = whole(battery.capacity as f64 * held);
-            let mut slot = battery.slot(held);
-            let empty = slot;
-            let house = Stretch { second: 0, seconds, active, slope, reactive: 0 };
+            let stored = round(battery.capacity as f64 * charge);
+            let mut interval = battery.begin_interval(stored);
+            let limits = interval;
+            let load = LinearSegment { start: 0, seconds, active, slope, reactive: 0 };
             let mut grid = Vec::new();
-            battery.follow(&mut slot, house, |part| {
-                for passed in 0..part.seconds {
-                    grid.push((part.second + passed, part.active + part.slope * passed));
+            battery.dispatch(&mut interval, load, |part| {
+                for elapsed in 0..part.seconds {
+                    grid.push((part.start + elapsed, part.active + part.slope * elapsed));
                 }
             });
             prop_assert_eq!(i64::try_from(grid.len()).unwrap(), seconds);
-            let (mut taken, mut given) = (0, 0);
+            let (mut charged, mut discharged) = (0, 0);
             for (second, power) in grid {
-                let house = active + slope * second;
-                let gives = battery.gives(&empty, house);
-                prop_assert_eq!(power, house - gives);
-                if gives >= 0 { given += gives } else { taken -= gives }
+                let load = active + slope * second;
+                let delivered = battery.discharge_power(&limits, load);
+                prop_assert_eq!(power, load - delivered);
+                if delivered >= 0 { discharged += delivered } else { charged -= delivered }
             }
-            prop_assert_eq!((slot.taken, slot.given), (taken, given));
-            let after = battery.held_after(held, &slot);
+            prop_assert_eq!((interval.charged, interval.discharged), (charged, discharged));
+            let after = battery.stored_after(stored, &interval);
             prop_assert!((0..=battery.capacity).contains(&after));
         }
     }

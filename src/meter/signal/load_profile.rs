@@ -1,8 +1,8 @@
-//! The rhythm of a household: how active its people are at each hour of each day of a year.
+//! The load profile of a household: the activity of its residents in each hour of each day of a year.
 //!
-//! Source: the profile H25 of the BDEW (standard load profiles of 2025, households), hourly, of
-//! January and July, workday and Sunday, with the day's level and the factor over the year. It is
-//! the mean of thousands of houses; here it is only the rate at which appliances are started.
+//! Source: profile H25 of the BDEW (standard load profiles of 2025, households), by the hour, for
+//! January and July, workday and Sunday, with the level of the day and the factor over the year. H25 is
+//! the mean of thousands of houses; this model uses it only as the rate at which appliances start.
 
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
@@ -10,14 +10,15 @@ use std::sync::LazyLock;
 use jiff::civil::Weekday;
 
 use super::calendar::LocalDay;
+use super::climate::winter_weight;
 
-/// Something for each hour of a day by the wall clock.
-pub(super) type Hours = [f64; 24];
+/// A value for each hour of a day by the wall clock.
+pub(super) type HourlyValues = [f64; 24];
 
-/// A day of H25: its level, and its shape with a mean of 1.
+/// A day of H25: its level, and its shape, which has a mean of 1.
 struct LoadProfile {
     level: f64,
-    shape: Hours,
+    shape: HourlyValues,
 }
 
 const JANUARY_WORKDAY: LoadProfile = LoadProfile {
@@ -49,116 +50,113 @@ const JULY_SUNDAY: LoadProfile = LoadProfile {
     ],
 };
 
-/// What of the profile is there without anybody: base load and fridges, which are modelled by
-/// themselves. The least of the profile, at four in the morning, is nearly all of that kind.
-const UNATTENDED: f64 = 0.45;
+/// Share of the profile that does not depend on the residents: base load and fridges, which have models
+/// of their own. The minimum of the profile, at four in the morning, is nearly all of that kind.
+const UNATTENDED_SHARE: f64 = 0.45;
 
-/// A day as the rhythm sees it.
+/// The properties of a day that the profile depends on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ProfileDay {
-    /// Day of the year, from 1.
-    pub of_year: f64,
-    /// The day of the week.
+    /// Day of the year, counted from 1.
+    pub day_of_year: f64,
     pub weekday: Weekday,
 }
 
 impl From<&LocalDay> for ProfileDay {
     fn from(day: &LocalDay) -> Self {
-        Self { of_year: day.of_year(), weekday: day.weekday() }
+        Self { day_of_year: day.day_of_year(), weekday: day.weekday() }
     }
 }
 
-/// How active people are in each hour of a day; 1 is the mean of a year.
-pub(super) fn activity(day: ProfileDay) -> Hours {
-    let mut hours = raw_activity(day);
+/// Returns the activity in each hour of a day; 1 is the mean of a year.
+pub(super) fn activity(day: ProfileDay) -> HourlyValues {
+    let mut hours = unscaled_activity(day);
     for hour in &mut hours {
         *hour /= MEANS.activity;
     }
     hours
 }
 
-/// The same while it is dark outside, else 0; 1 is the mean of a year.
-pub(super) fn activity_in_the_dark(day: ProfileDay) -> Hours {
-    let mut hours = raw_dark(day);
+/// Returns the activity in each hour while it is dark outside; 1 is the mean of a year.
+pub(super) fn activity_in_the_dark(day: ProfileDay) -> HourlyValues {
+    let mut hours = unscaled_activity_in_the_dark(day);
     for hour in &mut hours {
         *hour /= MEANS.dark;
     }
     hours
 }
 
-/// The mean activity of each hour over a year.
-pub(super) fn mean_activity() -> &'static Hours {
+/// Returns the mean activity of each hour over a year.
+pub(super) fn mean_activity() -> &'static HourlyValues {
     &MEANS.hours
 }
 
-fn raw_activity(day: ProfileDay) -> Hours {
-    let winter = winter(day.of_year);
-    let between = |january: &LoadProfile, july: &LoadProfile, hour: usize| {
-        let of =
-            |profile: &LoadProfile| profile.level * (profile.shape[hour] - UNATTENDED).max(0.0);
-        winter * of(january) + (1.0 - winter) * of(july)
+fn unscaled_activity(day: ProfileDay) -> HourlyValues {
+    let winter = winter_weight(day.day_of_year);
+    let interpolate = |january: &LoadProfile, july: &LoadProfile, hour: usize| {
+        let attended = |profile: &LoadProfile| {
+            profile.level * (profile.shape[hour] - UNATTENDED_SHARE).max(0.0)
+        };
+        winter * attended(january) + (1.0 - winter) * attended(july)
     };
-    let sunday = match day.weekday {
+    let sunday_weight = match day.weekday {
         Weekday::Sunday => 1.0,
         Weekday::Saturday => 0.5,
         _ => 0.0,
     };
-    let level = over_the_year(day.of_year);
+    let level = annual_factor(day.day_of_year);
     std::array::from_fn(|hour| {
-        let workday = between(&JANUARY_WORKDAY, &JULY_WORKDAY, hour);
-        let rest = between(&JANUARY_SUNDAY, &JULY_SUNDAY, hour);
-        level * (sunday * rest + (1.0 - sunday) * workday)
+        let workday = interpolate(&JANUARY_WORKDAY, &JULY_WORKDAY, hour);
+        let sunday = interpolate(&JANUARY_SUNDAY, &JULY_SUNDAY, hour);
+        level * (sunday_weight * sunday + (1.0 - sunday_weight) * workday)
     })
 }
 
-fn raw_dark(day: ProfileDay) -> Hours {
-    let mut hours = raw_activity(day);
-    // Light from half an hour after sunrise to half an hour before sunset at 47° N; noon is at half
-    // past twelve by the wall clock, in summer an hour later.
-    let half = 6.0 + 2.0 * -libm::cos(TAU * (day.of_year + 10.0) / 365.25) - 0.5;
-    let noon = if (88.0..300.0).contains(&day.of_year) { 13.5 } else { 12.5 };
+fn unscaled_activity_in_the_dark(day: ProfileDay) -> HourlyValues {
+    let mut hours = unscaled_activity(day);
+    // Light from half an hour after sunrise to half an hour before sunset at 47° N. Noon is at 12:30 by
+    // the wall clock, and an hour later in summer.
+    let half_day = 6.0 + 2.0 * -libm::cos(TAU * (day.day_of_year + 10.0) / 365.25) - 0.5;
+    let noon = if (88.0..300.0).contains(&day.day_of_year) { 13.5 } else { 12.5 };
     for (hour, activity) in (0_u8..).zip(&mut hours) {
         let (from, to) = (f64::from(hour), f64::from(hour) + 1.0);
-        let light = (to.min(noon + half) - from.max(noon - half)).clamp(0.0, 1.0);
+        let light = (to.min(noon + half_day) - from.max(noon - half_day)).clamp(0.0, 1.0);
         *activity *= 1.0 - light;
     }
     hours
 }
 
-/// 1 in the middle of January, 0 in the middle of July.
-pub(super) fn winter(of_year: f64) -> f64 {
-    0.5 + 0.5 * libm::cos(TAU * (of_year - 15.0) / 365.25)
-}
-
-/// The factor over the year of the standard load profiles of households (VDEW 1999, kept by H25).
-fn over_the_year(d: f64) -> f64 {
+/// Returns the factor over the year of the standard load profiles of households (VDEW 1999, unchanged in
+/// H25) on day `d` of the year.
+fn annual_factor(d: f64) -> f64 {
     (((-3.92e-10 * d + 3.2e-7) * d - 7.02e-5) * d + 2.1e-3) * d + 1.24
 }
 
-struct Means {
-    /// Of all hours of a year.
+/// Means over a year.
+struct AnnualMeans {
+    /// Unscaled activity.
     activity: f64,
-    /// Of all hours of a year, in the light 0.
+    /// Unscaled activity in the dark, which is 0 in daylight.
     dark: f64,
-    /// Of each hour, by the mean of all as 1.
-    hours: Hours,
+    /// Activity of each hour of the day, relative to the mean of all hours.
+    hours: HourlyValues,
 }
 
-static MEANS: LazyLock<Means> = LazyLock::new(|| {
-    let mut sums: Hours = [0.0; 24];
+static MEANS: LazyLock<AnnualMeans> = LazyLock::new(|| {
+    let mut sums: HourlyValues = [0.0; 24];
     let mut dark = 0.0;
-    // 52 weeks; which day of the year is which weekday does not matter to the mean.
+    // 52 weeks. The weekday on which the year begins does not matter for the mean.
     let mut weekday = Weekday::Monday;
-    for of_year in 1..=364_u16 {
-        let day = ProfileDay { of_year: f64::from(of_year), weekday };
-        for (sum, activity) in sums.iter_mut().zip(raw_activity(day)) {
+    for day_of_year in 1..=364_u16 {
+        let day = ProfileDay { day_of_year: f64::from(day_of_year), weekday };
+        for (sum, activity) in sums.iter_mut().zip(unscaled_activity(day)) {
             *sum += activity / 364.0;
         }
-        dark += raw_dark(day).iter().sum::<f64>() / (364.0 * 24.0);
+        dark += unscaled_activity_in_the_dark(day).iter().sum::<f64>() / (364.0 * 24.0);
         weekday = weekday.next();
     }
     let activity = sums.iter().sum::<f64>() / 24.0;
-    Means { activity, dark, hours: sums.map(|sum| sum / activity) }
+    AnnualMeans { activity, dark, hours: sums.map(|sum| sum / activity) }
 });
 
 #[cfg(test)]
@@ -166,19 +164,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evenings_in_winter_are_the_busiest_and_sundays_busier_than_workdays() {
-        let day = |of_year, weekday| activity(ProfileDay { of_year, weekday });
+    fn activity_peaks_on_winter_evenings_and_on_sundays() {
+        let day = |day_of_year, weekday| activity(ProfileDay { day_of_year, weekday });
         let january = day(20.0, Weekday::Tuesday);
         let july = day(200.0, Weekday::Tuesday);
-        let sum = |hours: Hours| hours.iter().sum::<f64>();
+        let sum = |hours: HourlyValues| hours.iter().sum::<f64>();
         assert!(january[18] > 2.0 * january[3]);
         assert!(sum(january) > 1.2 * sum(july), "{} {}", sum(january), sum(july));
         assert!(sum(day(20.0, Weekday::Sunday)) > 1.1 * sum(january));
     }
 
     #[test]
-    fn lamps_are_lit_when_it_is_dark() {
-        let day = |of_year| activity_in_the_dark(ProfileDay { of_year, weekday: Weekday::Monday });
+    fn there_is_no_activity_in_the_dark_by_day() {
+        let day = |day_of_year| {
+            activity_in_the_dark(ProfileDay { day_of_year, weekday: Weekday::Monday })
+        };
         assert_eq!(day(172.0)[13].total_cmp(&0.0), std::cmp::Ordering::Equal);
         assert!(day(172.0)[20] < 0.01, "a summer evening is light until nine");
         assert!(day(355.0)[17] > 1.0);

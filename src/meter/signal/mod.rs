@@ -1,161 +1,160 @@
-//! What flows at the meter: one coherent signal, a pure function of (seed, device, virtual time).
+//! The electrical signal at the meter: a pure function of (seed, device, virtual time).
 //!
-//! Power is piecewise constant on a grid of whole seconds, in integer milliwatts; energy is its exact
-//! sum in mW·ms. A house is a sum of rectangles (`household`, `loads`) less the ramps of the sun
-//! (`pv`), which a battery follows (`battery`). A `day` is made at once, from draws that depend on its
-//! date alone, and walked along its edges; `history` keeps what was made. Nothing depends on what was
-//! asked before.
+//! Power is piecewise constant on a grid of whole seconds, in integer milliwatts. Energy is the exact
+//! integral of power, in mW·ms. The power of a house is a sum of rectangular pulses (`household`,
+//! `loads`) less the ramps of the panels (`pv`), and a battery reacts to the result (`battery`). A day
+//! is built at once (`day`) from draws that depend on its date alone, and `day_cache` holds the days
+//! that were built. No answer depends on what was asked before.
 //!
-//! The same house at the same civil time draws the same power, whenever its scenario started; the
-//! registers count from the start. Weather hangs on the seed alone, so that all devices of a house
-//! stand under one sky. Figures and their sources: `docs/signal-model.md`.
+//! The same house at the same civil time has the same power, whenever its scenario starts; the registers
+//! count from the start. The weather depends on the seed alone, so that all devices of a house share
+//! one sky. `docs/signal-model.md` lists the figures and their sources.
 
 mod battery;
 mod calendar;
-mod count;
+mod climate;
 mod day;
-mod energy;
-mod history;
-mod site_model;
+mod day_cache;
+mod edges;
+mod energies;
 mod household;
-mod loads;
-mod phase_powers;
-mod noise;
-pub mod plan;
-mod pulse;
-mod pv;
+mod integration;
 mod load_profile;
+mod loads;
+mod math;
+mod noise;
+mod phase_powers;
+pub mod plan;
+mod pv;
+mod site_model;
 mod voltage;
 mod weather;
 
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
-use jiff::Timestamp;
-
-use self::history::{History, Sample};
+use self::day_cache::{CachedSample, DayCache};
 use self::site_model::SiteModel;
 use crate::clock::VirtualTime;
 
-pub use self::energy::{Energies, Energy};
+pub use self::energies::{Energies, Energy};
 pub use self::phase_powers::PhasePowers;
 pub use self::plan::SignalPlan;
 
-/// The signal of one house. Cheap to ask, at any moment, in any order: a day that was not asked for
-/// yet has to be made once, as does every day on the way there.
+/// The signal of one house. A sample is cheap at any time and in any order; a day that was not sampled
+/// yet is built once, and so is each day on the way to it.
 #[derive(Debug)]
 pub struct Signal {
-    house: SiteModel,
+    site: SiteModel,
     start: Timestamp,
-    registers: Energies,
-    /// Made when first asked, so that an idle device costs nothing. The lock is short: whoever waits
-    /// for it waits for a day that would have to be made for them as well.
-    history: Mutex<Option<History>>,
+    initial_registers: Energies,
+    /// Created by the first sample, so that an idle device costs nothing. The lock is held while a day
+    /// is built: whoever waits for it would have to build that day as well.
+    days: Mutex<Option<DayCache>>,
 }
 
-/// Everything about one moment, from one look.
+/// All values of the signal at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalSample {
-    /// What flows, and the voltage.
-    pub moment: PhasePowers,
-    /// What the registers have counted.
+    /// Powers and voltages.
+    pub powers: PhasePowers,
+    /// The energy registers.
     pub energies: Energies,
     /// The tariff in force: 1 or 2.
     pub tariff: u8,
 }
 
 impl Signal {
-    /// The signal of a house that starts at `start`; all its randomness comes from `seed` and
-    /// `device`.
+    /// Returns the signal of a house whose scenario starts at `start`. All randomness comes from `seed`
+    /// and `device`.
     #[must_use]
     pub fn new(plan: &SignalPlan, seed: u64, device: &str, start: Timestamp) -> Self {
         Self {
-            house: SiteModel::new(plan, seed, device),
+            site: SiteModel::new(plan, seed, device),
             start,
-            registers: Energies::of(plan),
-            history: Mutex::new(None),
+            initial_registers: Energies::initial(plan),
+            days: Mutex::new(None),
         }
     }
 
-    /// What flows at `now`, and the voltage.
+    /// Returns powers and voltages at `now`.
     #[must_use]
-    pub fn at(&self, now: VirtualTime) -> PhasePowers {
-        self.sample(now).moment
+    pub fn powers(&self, now: VirtualTime) -> PhasePowers {
+        self.cached_sample(now).powers
     }
 
-    /// What the registers have counted at `now`.
+    /// Returns the energy registers at `now`.
     #[must_use]
     pub fn energy(&self, now: VirtualTime) -> Energies {
-        self.counted(&self.sample(now))
+        self.registers(&self.cached_sample(now))
     }
 
-    /// The tariff in force at `now`: 1 or 2.
+    /// Returns the tariff in force at `now`: 1 or 2.
     #[must_use]
     pub fn tariff(&self, now: VirtualTime) -> u8 {
-        number_of(self.sample(now).tariff)
+        tariff_number(self.cached_sample(now).tariff)
     }
 
-    /// All of it at `now`, at the price of one.
+    /// Returns all values at `now`, at the cost of one of them.
     #[must_use]
-    pub fn state(&self, now: VirtualTime) -> SignalSample {
-        let sample = self.sample(now);
+    pub fn sample(&self, now: VirtualTime) -> SignalSample {
+        let sample = self.cached_sample(now);
         SignalSample {
-            moment: sample.moment,
-            energies: self.counted(&sample),
-            tariff: number_of(sample.tariff),
+            powers: sample.powers,
+            energies: self.registers(&sample),
+            tariff: tariff_number(sample.tariff),
         }
     }
 
-    /// Bytes of memory that it takes, with all that it keeps.
+    /// Returns the bytes of memory that the signal takes, its cache included.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let history = self.history();
-        size_of::<Self>()
-            + self.house.heap_bytes()
-            + history.as_ref().map_or(0, History::heap_bytes)
+        let days = self.days();
+        size_of::<Self>() + self.site.heap_bytes() + days.as_ref().map_or(0, DayCache::heap_bytes)
     }
 
-    fn sample(&self, now: VirtualTime) -> Sample {
+    fn cached_sample(&self, now: VirtualTime) -> CachedSample {
         let start = self.start.as_nanosecond();
         let now = (start + i128::from(now.as_nanos())).min(Timestamp::MAX.as_nanosecond());
         let milliseconds =
             |nanos: i128| i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
-        self.history()
-            .get_or_insert_with(|| History::new(&self.house, milliseconds(start)))
-            .sample(&self.house, milliseconds(now))
+        self.days()
+            .get_or_insert_with(|| DayCache::new(&self.site, milliseconds(start)))
+            .sample(&self.site, milliseconds(now))
     }
 
-    fn history(&self) -> MutexGuard<'_, Option<History>> {
-        self.history.lock()
+    fn days(&self) -> MutexGuard<'_, Option<DayCache>> {
+        self.days.lock()
     }
 
-    fn counted(&self, sample: &Sample) -> Energies {
-        let Sample { earlier, today, before, walk, .. } = sample;
-        let add = |register: Energy, earlier: u64, today: u64, before: u64| {
-            let counted = u128::from(earlier) * 1000 + u128::from(today) - u128::from(before);
+    /// Returns the registers: their initial values and the energy counted since the start.
+    fn registers(&self, sample: &CachedSample) -> Energies {
+        let CachedSample { earlier_days, today, before_start, demand, .. } = sample;
+        let add = |register: Energy, earlier_days: u64, today: u64, before_start: u64| {
+            let counted =
+                u128::from(earlier_days) * 1000 + u128::from(today) - u128::from(before_start);
             register + Energy::from_mw_ms(counted)
         };
-        let mut energies = self.registers;
+        let mut energies = self.initial_registers;
         for tariff in 0..2 {
-            let import = &mut energies.import[tariff];
-            *import =
-                add(*import, earlier.import[tariff], today.import[tariff], before.import[tariff]);
-            let export = &mut energies.export[tariff];
-            *export =
-                add(*export, earlier.export[tariff], today.export[tariff], before.export[tariff]);
+            let import = [earlier_days, today, before_start].map(|part| part.import[tariff]);
+            let export = [earlier_days, today, before_start].map(|part| part.export[tariff]);
+            energies.import[tariff] = add(energies.import[tariff], import[0], import[1], import[2]);
+            energies.export[tariff] = add(energies.export[tariff], export[0], export[1], export[2]);
             for (index, quadrant) in energies.quadrants.iter_mut().enumerate() {
-                let [earlier, today, before] =
-                    [earlier, today, before].map(|counters| counters.quadrants[index][tariff]);
-                quadrant[tariff] = add(quadrant[tariff], earlier, today, before);
+                let [earlier_days, today, before_start] =
+                    [earlier_days, today, before_start].map(|part| part.quadrants[index][tariff]);
+                quadrant[tariff] = add(quadrant[tariff], earlier_days, today, before_start);
             }
         }
-        energies.import_demand = walk.demand.import;
-        energies.export_demand = walk.demand.export;
+        energies.import_demand = demand.import;
+        energies.export_demand = demand.export;
         energies
     }
 }
 
-/// Tariffs are numbered from 1.
-fn number_of(tariff: usize) -> u8 {
+/// Returns the number of a tariff, counted from 1.
+fn tariff_number(tariff: usize) -> u8 {
     if tariff == 0 { 1 } else { 2 }
 }
 

@@ -1,16 +1,16 @@
-//! The little unrest of a household's load from second to second.
+//! The noise of a household's load from second to second.
 //!
-//! It is a difference: the noise of a second is h(second + 1) − h(second), where h is uniform up to an
-//! amplitude. So it is bounded by the amplitude, its mean is zero, and its sum over any stretch is
-//! the difference of two values of h: exact, at no cost.
+//! The noise of a second is a difference, h(second + 1) − h(second), where h is uniform up to an
+//! amplitude. The noise is therefore bounded by the amplitude and has a mean of zero, and its sum over
+//! any number of seconds is the difference of two values of h: exact, at constant cost.
 
-use super::household::ordinal;
+use super::math::ordinal;
 use crate::rng::{Draws, RandomStream};
 
-/// The noise of a house.
+/// The load noise of a house.
 #[derive(Debug)]
 pub(super) struct Noise {
-    /// Of each phase, in mW.
+    /// Amplitude of each phase, in mW.
     amplitudes: [i64; 3],
     seed: u64,
     stream: RandomStream,
@@ -21,29 +21,30 @@ impl Noise {
         Self { amplitudes: amplitudes.map(i64::from), seed, stream }
     }
 
-    /// How far the total may stray at the most, in mW.
-    pub(super) fn margin(&self) -> i64 {
+    /// Returns the bound of the total noise over all phases, in mW.
+    pub(super) fn max_total(&self) -> i64 {
         self.amplitudes.iter().sum()
     }
 
-    /// The noise of each phase in a second since 1970, in mW.
-    pub(super) fn phases(&self, second: i64) -> [i64; 3] {
-        let (now, next) = (self.height(second), self.height(second + 1));
+    /// Returns the noise of each phase in a second since 1970, in mW.
+    pub(super) fn phases_at(&self, second: i64) -> [i64; 3] {
+        let (now, next) = (self.cumulative(second), self.cumulative(second + 1));
         std::array::from_fn(|phase| next[phase] - now[phase])
     }
 
-    /// The noise of the total in a second.
-    pub(super) fn total(&self, second: i64) -> i64 {
-        self.sum(second, 1)
+    /// Returns the total noise in a second since 1970, in mW.
+    pub(super) fn total_at(&self, second: i64) -> i64 {
+        self.total_over(second, 1)
     }
 
-    /// The sum of the total's noise over so many seconds, in mW·s.
-    pub(super) fn sum(&self, second: i64, seconds: i64) -> i64 {
-        let height = |second| self.height(second).iter().sum::<i64>();
-        height(second + seconds) - height(second)
+    /// Returns the sum of the total noise over `seconds` seconds from `second` on, in mW·s.
+    pub(super) fn total_over(&self, second: i64, seconds: i64) -> i64 {
+        let cumulative = |second| self.cumulative(second).iter().sum::<i64>();
+        cumulative(second + seconds) - cumulative(second)
     }
 
-    fn height(&self, second: i64) -> [i64; 3] {
+    /// Returns h(second) of each phase.
+    fn cumulative(&self, second: i64) -> [i64; 3] {
         let bits = Draws::new(self.seed, self.stream, ordinal(second)).bits();
         std::array::from_fn(|phase| {
             let field = (bits >> (21 * phase)) & 0x1f_ffff;

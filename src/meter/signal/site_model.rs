@@ -1,31 +1,31 @@
-//! A house made ready to be asked for its days: everything of the plan that does not change.
+//! The electrical model of a house: everything that its plan fixes for all days.
 
 use super::battery::BatteryModel;
+use super::edges::add_balanced;
 use super::household::HouseholdModel;
 use super::loads::LoadModel;
 use super::noise::Noise;
 use super::plan::{DailyWindow, Phases, Placement, SignalPlan};
-use super::pulse::spread;
-use super::pv::Panels;
-use super::voltage::Voltage;
+use super::pv::PvModel;
+use super::voltage::VoltageModel;
 use crate::rng::RandomStream;
 
-/// A house.
+/// The electrical model of a house.
 #[derive(Debug)]
 pub(super) struct SiteModel {
     pub phases: usize,
     pub household: HouseholdModel,
     pub noise: Noise,
     pub loads: Box<[LoadModel]>,
-    pub panels: Option<Panels>,
-    panels_on: Placement,
+    pub pv: Option<PvModel>,
+    pv_placement: Placement,
     pub battery: Option<BatteryModel>,
-    battery_on: Placement,
-    pub voltage: Voltage,
+    battery_placement: Placement,
+    pub voltage: VoltageModel,
     /// The windows of tariff 1.
-    pub high: Box<[DailyWindow]>,
+    pub high_tariff: Box<[DailyWindow]>,
     /// Seconds of a demand period.
-    pub period: u32,
+    pub demand_period: u32,
 }
 
 impl SiteModel {
@@ -35,7 +35,7 @@ impl SiteModel {
         let household = HouseholdModel::new(&plan.household, phases, seed, stream.child(0));
         let noise = Noise::new(household.noise, seed, stream.child(1));
         let loads = stream.child(2);
-        let on = |placement: Option<Placement>| match plan.connection.phases {
+        let placement = |placement: Option<Placement>| match plan.connection.phases {
             Phases::One => Placement::L1,
             Phases::Three => placement.unwrap_or_default(),
         };
@@ -49,33 +49,33 @@ impl SiteModel {
                 .zip(0_u64..)
                 .map(|(load, index)| LoadModel::new(load, seed, loads.child(index)))
                 .collect(),
-            panels: plan.pv.as_ref().map(|pv| Panels::new(pv, seed)),
-            panels_on: on(plan.pv.as_ref().map(|pv| pv.placement)),
+            pv: plan.pv.as_ref().map(|pv| PvModel::new(pv, seed)),
+            pv_placement: placement(plan.pv.as_ref().map(|pv| pv.placement)),
             battery: plan.battery.as_ref().map(BatteryModel::new),
-            battery_on: on(plan.battery.as_ref().map(|battery| battery.placement)),
-            voltage: Voltage::new(&plan.connection, seed, stream.child(3)),
-            high: plan.tariff.windows().into(),
-            period: u32::from(plan.demand.period_minutes.clamp(1, 60)) * 60,
+            battery_placement: placement(plan.battery.as_ref().map(|battery| battery.placement)),
+            voltage: VoltageModel::new(&plan.connection, seed, stream.child(3)),
+            high_tariff: plan.tariff.windows().into(),
+            demand_period: u32::from(plan.demand.period_minutes.clamp(1, 60)) * 60,
         }
     }
 
-    /// Takes what panels and battery give off the phases they are on, in mW.
-    pub(super) fn give(&self, panels: i64, battery: i64, active: &mut [i64; 3]) {
-        for (power, placement) in [(panels, self.panels_on), (battery, self.battery_on)] {
+    /// Subtracts the power of panels and battery, in mW, from the phases that they feed.
+    pub(super) fn subtract_generation(&self, pv: i64, battery: i64, active: &mut [i64; 3]) {
+        for (power, placement) in [(pv, self.pv_placement), (battery, self.battery_placement)] {
             match placement {
                 Placement::L1 => active[0] -= power,
                 Placement::L2 => active[1] -= power,
                 Placement::L3 => active[2] -= power,
-                Placement::All => spread(-power, active),
+                Placement::All => add_balanced(-power, active),
             }
         }
     }
 
-    /// Bytes that it takes beside its own size.
+    /// Returns the bytes allocated on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
         self.household.heap_bytes()
             + size_of_val(&*self.loads)
             + self.loads.iter().map(LoadModel::heap_bytes).sum::<usize>()
-            + size_of_val(&*self.high)
+            + size_of_val(&*self.high_tariff)
     }
 }

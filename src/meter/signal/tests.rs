@@ -1,4 +1,4 @@
-//! The signal's promises, over random houses, seeds and times.
+//! Properties of the signal, over random houses, seeds and times.
 
 use crate::problem::Problem;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn zurich() -> TimeZone {
     TimeZone::get("Europe/Zurich").unwrap()
 }
 
-/// A house with everything.
+/// Returns a plan with panels, battery and three loads.
 fn everything() -> SignalPlan {
     SignalPlan {
         pv: Some(PvPlan::default()),
@@ -45,7 +45,7 @@ fn windows() -> impl Strategy<Value = Vec<DailyWindow>> {
         Days::ALL,
         Days::WORKDAYS,
         Days::WEEKEND,
-        Days::of(&[Weekday::Sunday, Weekday::Wednesday]),
+        Days::from_weekdays(&[Weekday::Sunday, Weekday::Wednesday]),
     ]);
     let window = (days, 0..DAY_MINUTES, 0..=DAY_MINUTES).prop_map(|(days, from, to)| DailyWindow {
         days,
@@ -134,7 +134,7 @@ fn plans() -> impl Strategy<Value = SignalPlan> {
         })
 }
 
-/// A start anywhere in a day of any year, near clock changes more often than not.
+/// Generates a start at any time, half of them near a clock change.
 fn starts() -> impl Strategy<Value = Timestamp> {
     let changes = prop::sample::select(vec![
         "2026-03-28T23:00:00Z",
@@ -149,7 +149,7 @@ fn starts() -> impl Strategy<Value = Timestamp> {
     prop_oneof![near, any]
 }
 
-/// A random house, started.
+/// Generates a house, a seed and a start.
 fn signals() -> impl Strategy<Value = (SignalPlan, u64, Timestamp)> {
     (plans(), any::<u64>(), starts())
 }
@@ -158,7 +158,7 @@ fn signal((plan, seed, start): &(SignalPlan, u64, Timestamp)) -> Signal {
     Signal::new(plan, *seed, "A842E39F8124", *start)
 }
 
-/// Every register, in mW·ms.
+/// Returns all registers, in mW·ms.
 fn registers(energies: &Energies) -> Vec<u128> {
     let pairs = [
         [energies.import, energies.export],
@@ -168,22 +168,21 @@ fn registers(energies: &Energies) -> Vec<u128> {
     pairs.as_flattened().as_flattened().iter().map(|energy| energy.mw_ms()).collect()
 }
 
-/// What the registers count from `from` to `to` (ms), added up millisecond-exact from the power of
-/// every second.
-fn brute_force(signal: &Signal, house: &Timestamp, from: u64, to: u64) -> Vec<u128> {
+/// Returns the growth of the registers from `from` to `to` (ms), as the sum over the power of each second.
+fn sum_by_second(signal: &Signal, house: &Timestamp, from: u64, to: u64) -> Vec<u128> {
     let mut sums = vec![0; 12];
     let offset =
         u64::try_from(house.as_nanosecond().div_euclid(1_000_000).rem_euclid(1000)).unwrap();
     let mut now = from;
     while now < to {
         let end = (to).min(now + 1000 - (now + offset) % 1000);
-        let SignalSample { moment, tariff, .. } = signal.state(after(now));
+        let SignalSample { powers, tariff, .. } = signal.sample(after(now));
         let tariff = usize::from(tariff - 1);
         let lasts = u128::from(end - now);
-        sums[tariff] += u128::from(moment.import()) * lasts;
-        sums[2 + tariff] += u128::from(moment.export()) * lasts;
-        let reactive = moment.total_reactive();
-        let quadrant = match (moment.total_active() >= 0, reactive >= 0) {
+        sums[tariff] += u128::from(powers.import()) * lasts;
+        sums[2 + tariff] += u128::from(powers.export()) * lasts;
+        let reactive = powers.total_reactive();
+        let quadrant = match (powers.total_active() >= 0, reactive >= 0) {
             (true, true) => 0,
             (false, true) => 1,
             (false, false) => 2,
@@ -211,11 +210,11 @@ proptest! {
             .zip(registers(&before))
             .map(|(now, before)| now - before)
             .collect();
-        prop_assert_eq!(counted, brute_force(&signal, &house.2, from, to));
+        prop_assert_eq!(counted, sum_by_second(&signal, &house.2, from, to));
     }
 
     #[test]
-    fn registers_start_where_they_are_told_and_never_fall(
+    fn registers_start_as_planned_and_never_decrease(
         house in signals(), mut times in prop::collection::vec(0_u64..5 * DAY * 1000, 2..20),
     ) {
         let signal = signal(&house);
@@ -223,7 +222,7 @@ proptest! {
         times.sort_unstable();
         let all: Vec<Vec<u128>> =
             times.iter().map(|time| registers(&signal.energy(after(*time)))).collect();
-        prop_assert_eq!(&all[0], &registers(&Energies::of(&house.0)));
+        prop_assert_eq!(&all[0], &registers(&Energies::initial(&house.0)));
         for pair in all.windows(2) {
             prop_assert!(pair[0].iter().zip(&pair[1]).all(|(before, now)| before <= now));
         }
@@ -235,47 +234,47 @@ proptest! {
 
     // Ruling: METER-7.
     #[test]
-    fn the_numbers_of_a_moment_fit_together(house in signals(), time in 0_u64..3 * DAY * 1000) {
-        let moment = signal(&house).at(after(time));
-        prop_assert_eq!(moment.total_active(), moment.active.iter().sum::<i64>());
-        prop_assert!(moment.import() == 0 || moment.export() == 0);
+    fn powers_currents_and_voltages_are_consistent(house in signals(), time in 0_u64..3 * DAY * 1000) {
+        let powers = signal(&house).powers(after(time));
+        prop_assert_eq!(powers.total_active(), powers.active.iter().sum::<i64>());
+        prop_assert!(powers.import() == 0 || powers.export() == 0);
         prop_assert_eq!(
-            moment.import().cast_signed() - moment.export().cast_signed(),
-            moment.total_active()
+            powers.import().cast_signed() - powers.export().cast_signed(),
+            powers.total_active()
         );
         let square = |x: i64| u128::from(x.unsigned_abs()).pow(2);
-        for phase in 0..moment.phases {
-            let apparent = u128::from(moment.apparent(phase));
-            let sum = square(moment.active[phase]) + square(moment.reactive[phase]);
+        for phase in 0..powers.phases {
+            let apparent = u128::from(powers.apparent(phase));
+            let sum = square(powers.active[phase]) + square(powers.reactive[phase]);
             prop_assert!(apparent.pow(2).abs_diff(sum) <= apparent, "S² = P² + Q² to the mVA");
-            let millivolts = u64::from(moment.voltage[phase]);
+            let millivolts = u64::from(powers.voltage[phase]);
             prop_assert!((195_500..=253_000).contains(&millivolts));
-            let power = moment.current(phase) * millivolts / 1000;
-            prop_assert!(power.abs_diff(moment.apparent(phase)) <= millivolts / 1000, "I = S/V to the mA");
+            let power = powers.current(phase) * millivolts / 1000;
+            prop_assert!(power.abs_diff(powers.apparent(phase)) <= millivolts / 1000, "I = S/V to the mA");
         }
-        for phase in moment.phases..3 {
+        for phase in powers.phases..3 {
             prop_assert_eq!(
-                (moment.active[phase], moment.reactive[phase], moment.voltage[phase]),
+                (powers.active[phase], powers.reactive[phase], powers.voltage[phase]),
                 (0, 0, 0)
             );
         }
     }
 
     #[test]
-    fn nothing_depends_on_what_was_asked_before(
+    fn samples_do_not_depend_on_earlier_samples(
         house in signals(), times in prop::collection::vec(0_u64..40 * DAY * 1000, 1..6),
     ) {
         let one = signal(&house);
-        let forth: Vec<SignalSample> = times.iter().map(|time| one.state(after(*time))).collect();
+        let forth: Vec<SignalSample> = times.iter().map(|time| one.sample(after(*time))).collect();
         let other = signal(&house);
         let mut back: Vec<SignalSample> =
-            times.iter().rev().map(|time| other.state(after(*time))).collect();
+            times.iter().rev().map(|time| other.sample(after(*time))).collect();
         back.reverse();
         prop_assert_eq!(&forth, &back);
         let fresh = signal(&house);
-        prop_assert_eq!(fresh.state(after(times[0])), forth[0]);
+        prop_assert_eq!(fresh.sample(after(times[0])), forth[0]);
         prop_assert_eq!(fresh.energy(after(times[0])), forth[0].energies);
-        prop_assert_eq!(fresh.at(after(times[0])), forth[0].moment);
+        prop_assert_eq!(fresh.powers(after(times[0])), forth[0].powers);
     }
 
     #[test]
@@ -284,7 +283,7 @@ proptest! {
         let civil = zurich().to_datetime(now);
         let minute = u16::try_from(i32::from(civil.hour()) * 60 + i32::from(civil.minute())).unwrap();
         let high = house.0.tariff.windows();
-        let high = high.iter().any(|window| window.holds(civil.weekday(), minute));
+        let high = high.iter().any(|window| window.contains(civil.weekday(), minute));
         prop_assert_eq!(signal(&house).tariff(at(time)), if high { 1 } else { 2 });
     }
 
@@ -292,15 +291,15 @@ proptest! {
     fn a_house_is_the_same_whenever_its_scenario_starts(
         plan in plans(), seed: u64, starts in starts(), time in 0_u64..3 * DAY,
     ) {
-        // A battery remembers; everything else is a function of civil time.
+        // Everything but a battery is a function of civil time.
         let plan = SignalPlan { battery: None, ..plan };
-        let now = Signal::new(&plan, seed, "d", starts).at(at(time));
+        let now = Signal::new(&plan, seed, "d", starts).powers(at(time));
         let later = starts + SignedDuration::from_secs(time.cast_signed());
-        prop_assert_eq!(now, Signal::new(&plan, seed, "d", later).at(VirtualTime::ZERO));
+        prop_assert_eq!(now, Signal::new(&plan, seed, "d", later).powers(VirtualTime::ZERO));
     }
 }
 
-/// The mean of each whole quarter of an hour, and the tariff at its begin.
+/// Computes the mean of each whole quarter of an hour, for the tariff at its begin.
 // Ruling: SIGNAL-1.
 #[test]
 fn maximum_demand_is_the_highest_mean_of_a_period() {
@@ -337,7 +336,7 @@ fn maximum_demand_is_the_highest_mean_of_a_period() {
 
 // Ruling: SIGNAL-1.
 #[test]
-fn maximum_demand_begins_anew_with_the_month() {
+fn maximum_demand_restarts_with_the_month() {
     let signal = Signal::new(&everything(), 11, "d", start("2026-01-10T00:00:00+01:00"));
     let end = at(22 * DAY);
     let january = signal.energy(VirtualTime::ZERO.after(Duration::from_secs(22 * DAY - 1)));
@@ -346,14 +345,15 @@ fn maximum_demand_begins_anew_with_the_month() {
     assert_eq!(signal.energy(end).demand_period, Duration::from_mins(15));
 }
 
-/// The Swiss tariff around a Saturday, and the night in which clocks go back.
+/// Checks the Swiss tariff around a Saturday and the night in which clocks go back.
 #[test]
 fn the_swiss_high_tariff_ends_on_saturday_at_one() {
     let signal = Signal::new(&SignalPlan::default(), 1, "d", start("2026-10-23T19:59:59+02:00"));
     let tariffs =
         [0, 1, 11 * HOUR, 11 * HOUR + 1, 17 * HOUR, 17 * HOUR + 1, 60 * HOUR, 60 * HOUR + 1]
             .map(|seconds| signal.tariff(at(seconds)));
-    // Friday 20:00; Saturday 07:00 and 13:00; Monday 07:00, an hour later by the change.
+    // Changes on Friday at 20:00, on Saturday at 07:00 and 13:00, and on Monday at 07:00, an hour later
+    // because of the clock change.
     assert_eq!(tariffs, [1, 2, 2, 1, 1, 2, 2, 1]);
 }
 
@@ -367,7 +367,7 @@ fn year_of(plan: &SignalPlan, seed: u64) -> Energies {
 }
 
 #[test]
-fn a_year_takes_what_the_plan_says() {
+fn a_year_takes_the_planned_energy() {
     for (seed, annual_kwh) in [(1, 2500.0), (2, 4500.0), (4, 9000.0)] {
         let household = HouseholdPlan { annual_kwh, ..HouseholdPlan::default() };
         let plan = SignalPlan { household, ..SignalPlan::default() };
@@ -384,7 +384,7 @@ fn a_year_takes_what_the_plan_says() {
 }
 
 #[test]
-fn a_heat_pump_takes_its_year_and_most_of_it_in_winter() {
+fn a_heat_pump_takes_most_of_its_energy_in_winter() {
     let household = HouseholdPlan { annual_kwh: 0.0, ..HouseholdPlan::default() };
     let plan =
         SignalPlan { household, loads: vec![LoadPlan::heat_pump()], ..SignalPlan::default() };
@@ -401,7 +401,7 @@ fn a_heat_pump_takes_its_year_and_most_of_it_in_winter() {
 }
 
 #[test]
-fn the_sun_over_zurich_gives_some_thousand_hours() {
+fn panels_in_zurich_yield_about_1000_kwh_a_kwp() {
     let household = HouseholdPlan { annual_kwh: 0.0, ..HouseholdPlan::default() };
     let plan = SignalPlan { household, pv: Some(PvPlan::default()), ..SignalPlan::default() };
     let mut sum = 0.0;
@@ -414,34 +414,34 @@ fn the_sun_over_zurich_gives_some_thousand_hours() {
 }
 
 #[test]
-fn a_battery_saves_import_and_loses_on_the_way() {
+fn a_battery_saves_import_with_losses() {
     let pv =
         SignalPlan { pv: Some(PvPlan { kwp: 8.0, ..PvPlan::default() }), ..SignalPlan::default() };
     let with = SignalPlan { battery: Some(BatteryPlan::default()), ..pv.clone() };
     let (without, with) = (year_of(&pv, 3), year_of(&with, 3));
     let saved = kwh(without.total_import()) - kwh(with.total_import());
-    let kept = kwh(without.total_export()) - kwh(with.total_export());
+    let stored = kwh(without.total_export()) - kwh(with.total_export());
     assert!(saved > 1000.0, "{saved} kWh saved");
-    assert!((0.85..0.95).contains(&(saved / kept)), "{saved} of {kept} kWh come out again");
+    assert!((0.85..0.95).contains(&(saved / stored)), "{saved} of {stored} kWh come out again");
 }
 
 #[test]
-fn a_device_keeps_a_year_in_less_than_32_kb() {
+fn a_year_takes_less_than_32_kb_of_memory() {
     let signal = Signal::new(&everything(), 5, "d", start("2026-01-15T18:00:00+01:00"));
     assert!(signal.memory() < 6 * 1024, "an idle device: {} bytes", signal.memory());
     for day in 0..=366 {
-        let _ = signal.state(at(day * DAY));
+        let _ = signal.sample(at(day * DAY));
         assert!(signal.memory() < 32 * 1024, "day {day}: {} bytes", signal.memory());
     }
 }
 
 #[test]
-fn a_look_at_a_day_that_is_there_allocates_nothing() {
+fn a_sample_of_a_cached_day_allocates_nothing() {
     let signal = Signal::new(&everything(), 5, "d", start("2026-06-15T00:00:00+02:00"));
-    let _ = signal.state(at(HOUR));
+    let _ = signal.sample(at(HOUR));
     let info = allocation_counter::measure(|| {
         for minute in 0..23 * 60 {
-            std::hint::black_box(signal.state(at(minute * 60)));
+            std::hint::black_box(signal.sample(at(minute * 60)));
         }
     });
     assert_eq!(info.count_total, 0);
@@ -449,35 +449,35 @@ fn a_look_at_a_day_that_is_there_allocates_nothing() {
 
 // Ruling: SIGNAL-7.
 #[test]
-fn devices_differ_under_one_sky() {
+fn devices_of_a_house_share_the_sky_only() {
     let plan = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };
     let start = start("2026-06-15T00:00:00+02:00");
     let noon = at(12 * HOUR);
     let [one, other] = ["a", "b"].map(|device| Signal::new(&plan, 1, device, start));
-    assert_ne!(one.at(noon), other.at(noon));
+    assert_ne!(one.powers(noon), other.powers(noon));
     let empty = SignalPlan {
         household: HouseholdPlan { annual_kwh: 0.0, ..HouseholdPlan::default() },
         ..plan
     };
     let [one, other] = ["a", "b"].map(|device| Signal::new(&empty, 1, device, start));
-    assert_eq!(one.at(noon).active, other.at(noon).active);
+    assert_eq!(one.powers(noon).active, other.powers(noon).active);
 }
 
-/// The ends of what can be written are reached without a stumble.
+/// Samples the first and the last timestamps.
 #[test]
-fn the_ends_of_time_are_days_too() {
+fn the_limits_of_time_have_signals() {
     for begins in ["9999-12-29T00:00:00Z", "1800-01-01T00:00:00Z", "1894-05-30T00:00:00Z"] {
         let signal = Signal::new(&everything(), 5, "d", start(begins));
         let (first, later) = (signal.energy(VirtualTime::ZERO), signal.energy(at(10 * DAY)));
         assert!(later.total_import() > first.total_import(), "{begins}");
     }
     let last = Signal::new(&everything(), 5, "d", Timestamp::MAX);
-    assert_eq!(last.state(VirtualTime::ZERO), last.state(VirtualTime::MAX));
-    let _ = Signal::new(&everything(), 5, "d", Timestamp::MIN).state(at(10));
+    assert_eq!(last.sample(VirtualTime::ZERO), last.sample(VirtualTime::MAX));
+    let _ = Signal::new(&everything(), 5, "d", Timestamp::MIN).sample(at(10));
 }
 
 #[test]
-fn defaults_have_no_problems_and_mistakes_are_named() {
+fn default_plans_are_valid_and_mistakes_have_their_field() {
     let plan = SignalPlan::default();
     assert_eq!(plan.problems(), []);
     assert_eq!(plan.household.problems(), []);
@@ -515,12 +515,12 @@ fn defaults_have_no_problems_and_mistakes_are_named() {
 }
 
 #[test]
-fn days_are_kept_whether_they_are_walked_or_jumped() {
+fn the_cache_is_the_same_after_a_jump_and_after_each_day() {
     let signal = || Signal::new(&everything(), 7, "A", start("2026-01-15T17:00:00Z"));
-    let (jumped, walked) = (signal(), signal());
-    let _ = jumped.state(at(400 * DAY));
+    let (jumped, daily) = (signal(), signal());
+    let _ = jumped.sample(at(400 * DAY));
     for day in 0..=400 {
-        let _ = walked.state(at(day * DAY));
+        let _ = daily.sample(at(day * DAY));
     }
-    assert_eq!(walked.memory(), jumped.memory());
+    assert_eq!(daily.memory(), jumped.memory());
 }

@@ -96,7 +96,7 @@ pub struct Register {
 pub enum RegisterType {
     /// Raw bytes, two in a word.
     Hex {
-        /// How many registers.
+        /// The number of registers.
         words: u16,
     },
     /// A signed integer in 1 register.
@@ -115,7 +115,7 @@ pub enum RegisterType {
     Double,
     /// UTF-8 text, two bytes in a word, with zeros at the end.
     String {
-        /// How many registers.
+        /// The number of registers.
         words: u16,
     },
 }
@@ -189,7 +189,7 @@ pub enum RegisterValue {
     Bytes(Vec<u8>),
 }
 
-/// Where a register's value comes from.
+/// The source of a register's value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegisterSource {
     /// A stored value: this one at the start, then the value that was written.
@@ -230,7 +230,7 @@ pub enum Computed {
         start: f64,
         /// The increment.
         step: f64,
-        /// How often.
+        /// The time between two steps.
         every: Duration,
     },
     /// A random walk: at regular intervals one step up or down, reflected at the bounds. A pure

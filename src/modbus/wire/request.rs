@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_function_is_exception_1_whatever_follows_it() {
+    fn an_unknown_function_is_exception_1_for_any_data() {
         let unknown = |function: &u8| !FunctionCode::SUPPORTED.contains(&FunctionCode(*function));
         for function in (0..=255).filter(unknown) {
             for pdu in [vec![function], vec![function, 0, 0, 0, 0], vec![function; 253]] {

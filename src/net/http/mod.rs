@@ -11,7 +11,7 @@ mod stream;
 mod write_limit;
 
 pub use self::acceptor::ListenerPause;
-pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
+pub(crate) use self::acceptor::{BACKLOG, TcpAcceptor, bind_listener, http_builder};
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{StreamBreaker, method_not_allowed};
 pub(crate) use self::stream::{

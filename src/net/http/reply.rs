@@ -463,7 +463,7 @@ mod tests {
         Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     #[tokio::test]
-    async fn events_go_out_at_once_and_end_with_their_sender() {
+    async fn events_are_sent_at_once_and_end_with_their_sender() {
         let (mut client, events, _) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;

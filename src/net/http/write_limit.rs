@@ -1,6 +1,6 @@
 //! A byte stream that does not wait for ever for a client that does not read.
 //!
-//! It lies directly on the socket. Time during which a layer above holds bytes back, for example
+//! The stream lies directly on the socket. Time during which a layer above holds bytes back, for example
 //! because of a fault rule, is no time in which the client could have read.
 
 use std::future::Future;

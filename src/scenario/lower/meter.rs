@@ -1,10 +1,12 @@
-//! The meter of a device, and the house that it measures.
+//! Lowering of a meter and of the house that it measures.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::civil::Weekday;
+use thiserror::Error;
 
 use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
@@ -15,20 +17,21 @@ use crate::meter::signal::plan::{
     Placement, PvPlan, RegisterPlan, Schedule, SignalPlan, Sky, TariffPlan,
 };
 use crate::meter::{
-    MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RegisterCut, ReplayMode, ReplayPlan,
+    MeterKind, MeterPlan, MeterTexts, Quantity, Recording, RecordingError, RegisterRounding,
+    ReplayMode, ReplayPlan,
 };
 use crate::notation::shortened;
 use crate::problem::Problem;
 
-/// The meter that is meant by what stands at `path`.
+/// Lowers the meter at `path`. `base_dir` is the directory of the scenario file, if it is a file.
 pub(super) fn meter(
     raw: &raw::Meter,
     path: &FieldPath,
-    base_dir: Option<&std::path::Path>,
+    base_dir: Option<&Path>,
     mistakes: &mut Mistakes,
 ) -> MeterPlan {
-    let mut judge = Judge { path, mistakes };
-    let replay = judge.replay(raw, base_dir);
+    let mut lowering = MeterLowering { path, mistakes };
+    let replay = lowering.replay(raw, base_dir);
     let recorded = replay.as_ref().and_then(|replay| replay.recording.kind());
     let text = |text: &Option<raw::MeterText>| text.as_ref().map(|text| text.0.clone());
     MeterPlan {
@@ -38,22 +41,22 @@ pub(super) fn meter(
             Some(raw::MeterKind::Ensor) => Some(MeterKind::Ensor),
             Some(raw::MeterKind::Kamstrup) => Some(MeterKind::Kamstrup),
             Some(raw::MeterKind::None) => {
-                judge.nothing_plugged(raw);
+                lowering.check_without_meter(raw);
                 None
             }
         },
-        signal: judge.signal(raw),
+        signal: lowering.signal(raw),
         texts: MeterTexts {
             logical_name: text(&raw.logical_name),
             id: text(&raw.id),
             model: text(&raw.model),
             volume_id: text(&raw.volume_id),
         },
-        registers: match raw.tariff_registers {
-            None | Some(raw::TariffRegisters::Exact) => RegisterCut::Together,
+        rounding: match raw.tariff_registers {
+            None | Some(raw::TariffRegisters::Exact) => RegisterRounding::Exact,
             Some(raw::TariffRegisters::Separate) => {
-                judge.tariff_registers(raw.kind);
-                RegisterCut::Separately
+                lowering.check_tariff_registers(raw.kind);
+                RegisterRounding::Separate
             }
         },
         encryption_key: raw.encryption_key.map(|key| key.0),
@@ -61,23 +64,24 @@ pub(super) fn meter(
     }
 }
 
-struct Judge<'a> {
-    /// The meter's own path.
+/// The lowering of one meter.
+struct MeterLowering<'a> {
+    /// The path of the meter.
     path: &'a FieldPath,
     mistakes: &'a mut Mistakes,
 }
 
-impl Judge<'_> {
-    fn problems(&mut self, path: &FieldPath, problems: Vec<Problem>) {
+impl MeterLowering<'_> {
+    fn report(&mut self, path: &FieldPath, problems: Vec<Problem>) {
         for Problem { path: field, message, .. } in problems {
-            // A plan calls the key `phase` of a scenario `placement`.
+            // The scenario's key for `placement` is `phase`.
             let field = if field == "placement" { "phase" } else { &field };
             self.mistakes.push(Mistake::new(path.key(field), message));
         }
     }
 
-    /// What stands beside `kind: none` would never be seen.
-    fn nothing_plugged(&mut self, raw: &raw::Meter) {
+    /// Reports keys beside `kind: none`, because they have no effect.
+    fn check_without_meter(&mut self, raw: &raw::Meter) {
         let raw = raw::Meter { kind: None, ..raw.clone() };
         if raw != raw::Meter::default() {
             let message =
@@ -88,7 +92,8 @@ impl Judge<'_> {
         }
     }
 
-    fn tariff_registers(&mut self, kind: Option<raw::MeterKind>) {
+    /// Reports `tariff_registers` for a kind that has none.
+    fn check_tariff_registers(&mut self, kind: Option<raw::MeterKind>) {
         if kind == Some(raw::MeterKind::LandisGyr) {
             let message = "landis_gyr sends no tariff registers, so that nothing can be cut";
             let path = self.path.key("tariff_registers");
@@ -108,7 +113,7 @@ impl Judge<'_> {
             demand: self.demand(raw.demand_period),
             registers: self.registers(raw.start.as_ref()),
         };
-        self.problems(self.path, plan.problems());
+        self.report(self.path, plan.problems());
         plan
     }
 
@@ -119,11 +124,11 @@ impl Judge<'_> {
         let plan = HouseholdPlan {
             annual_kwh: raw.annual_kwh.unwrap_or(default.annual_kwh),
             base_watts,
-            // A house with a lower base is not called noisy for it.
+            // A base load below the default must not make the default noise a mistake.
             noise_watts: raw.noise_watts.unwrap_or(default.noise_watts.min(base_watts / 2.0)),
             ..default
         };
-        self.problems(&self.path.key("household"), plan.problems());
+        self.report(&self.path.key("household"), plan.problems());
         plan
     }
 
@@ -144,7 +149,7 @@ impl Judge<'_> {
             },
             placement: raw.phase.map_or(default.placement, placement),
         };
-        self.problems(&self.path.key("pv"), plan.problems());
+        self.report(&self.path.key("pv"), plan.problems());
         plan
     }
 
@@ -158,7 +163,7 @@ impl Judge<'_> {
             leave_watts: raw.leave_watts.unwrap_or(default.leave_watts),
             placement: raw.phase.map_or(default.placement, placement),
         };
-        self.problems(&self.path.key("battery"), plan.problems());
+        self.report(&self.path.key("battery"), plan.problems());
         plan
     }
 
@@ -168,11 +173,11 @@ impl Judge<'_> {
         for (index, load) in raw.iter().enumerate() {
             let path = base.index(index);
             let plan = match load {
-                raw::Choice::Word(word) => Some(known_load(*word)),
+                raw::Choice::Word(word) => Some(preset_load(*word)),
                 raw::Choice::Map(map) => self.load(map, index, &path),
             };
             if let Some(plan) = plan {
-                self.problems(&path, plan.problems());
+                self.report(&path, plan.problems());
                 plans.push(plan);
             }
         }
@@ -180,37 +185,36 @@ impl Judge<'_> {
     }
 
     fn load(&mut self, raw: &raw::Load, index: usize, path: &FieldPath) -> Option<LoadPlan> {
-        let like = raw.like.map(known_load);
-        let schedule = self.schedule(raw, like.as_ref(), path)?;
-        let Some(watts) = raw.watts.or(like.as_ref().map(|like| like.watts)) else {
+        let preset = raw.like.map(preset_load);
+        let schedule = self.schedule(raw, preset.as_ref(), path)?;
+        let Some(watts) = raw.watts.or(preset.as_ref().map(|preset| preset.watts)) else {
             let mistake = Mistake::new(path.clone(), "this load does not say what it draws")
                 .help("add `watts`, or `like` one that is known: heat_pump, boiler or ev");
             self.mistakes.push(mistake);
             return None;
         };
         let name = raw.name.as_ref().map(|name| name.0.clone());
-        let name = name.or(like.as_ref().map(|like| like.name.clone()));
-        let placement = raw.phase.map(placement).or(like.as_ref().map(|like| like.placement));
+        let name = name.or(preset.as_ref().map(|preset| preset.name.clone()));
+        let placement = raw.phase.map(placement).or(preset.as_ref().map(|preset| preset.placement));
         Some(LoadPlan {
             name: name.unwrap_or_else(|| format!("load {}", index + 1)),
             watts,
             placement: placement.unwrap_or(Placement::All),
             power_factor: raw
                 .power_factor
-                .or(like.as_ref().map(|like| like.power_factor))
+                .or(preset.as_ref().map(|preset| preset.power_factor))
                 .unwrap_or(1.0),
             schedule,
         })
     }
 
-    /// When a load is on: in windows, once a day, or as the cold asks. Keys of one way beside those
-    /// of another are a mistake.
-    fn schedule(
+    /// Returns the first given key of each schedule: windows, once a day, and heating. Reports keys of two
+    /// schedules together, and returns `None`.
+    fn given_schedule(
         &mut self,
         raw: &raw::Load,
-        like: Option<&LoadPlan>,
         path: &FieldPath,
-    ) -> Option<Schedule> {
+    ) -> Option<[Option<&'static str>; 3]> {
         let windows = [("windows", raw.windows.is_some())];
         let once = [
             ("days", raw.days.is_some()),
@@ -224,8 +228,8 @@ impl Judge<'_> {
             keys.iter().find(|(_, given)| *given).map(|(key, _)| *key)
         };
         let given = [first(&windows), first(&once), first(&heating)];
-        let mut ways = given.into_iter().flatten();
-        if let (Some(one), Some(other)) = (ways.next(), ways.next()) {
+        let mut schedules = given.into_iter().flatten();
+        if let (Some(one), Some(other)) = (schedules.next(), schedules.next()) {
             let message = format!("`{other}` does not go with `{one}`");
             let mistake = Mistake::new(path.key(other), message)
                 .help("a load is on in `windows`; or once a day `at` a time, and `lasts`; or as the cold asks, by `annual_kwh` and `run`")
@@ -234,15 +238,26 @@ impl Judge<'_> {
             self.mistakes.push(mistake);
             return None;
         }
-        let known = like.map(|like| &like.schedule);
+        Some(given)
+    }
+
+    /// Lowers the schedule of a load. `preset` is the load that it is like.
+    fn schedule(
+        &mut self,
+        raw: &raw::Load,
+        preset: Option<&LoadPlan>,
+        path: &FieldPath,
+    ) -> Option<Schedule> {
+        let given = self.given_schedule(raw, path)?;
+        let preset = preset.map(|preset| &preset.schedule);
         match given {
             [Some(_), ..] => {
                 let windows = raw.windows.iter().flatten().map(window).collect();
                 Some(Schedule::Windows(windows))
             }
-            [_, Some(_), _] => self.once(raw, known, path),
+            [_, Some(_), _] => self.daily_run(raw, preset, path),
             [.., Some(key)] => {
-                let Some(Schedule::Heating { annual_kwh, run }) = known else {
+                let Some(Schedule::Heating { annual_kwh, run }) = preset else {
                     let mistake = Mistake::new(path.key(key), format!("`{key}` is known to heating alone"))
                         .help("add `like: heat_pump`, or say when the load is on: `windows`, or `at` and `lasts`")
                         .on_key();
@@ -255,30 +270,31 @@ impl Judge<'_> {
                 })
             }
             [None, None, None] => {
-                if known.is_none() {
+                if preset.is_none() {
                     let mistake = Mistake::new(path.clone(), "this load does not say when it is on")
                         .help("add `windows`, or `at` and `lasts`, or `like` one that is known: heat_pump, boiler or ev");
                     self.mistakes.push(mistake);
                 }
-                known.cloned()
+                preset.cloned()
             }
         }
     }
 
-    fn once(
+    /// Lowers a run once a day.
+    fn daily_run(
         &mut self,
         raw: &raw::Load,
-        known: Option<&Schedule>,
+        preset: Option<&Schedule>,
         path: &FieldPath,
     ) -> Option<Schedule> {
-        let known = match known {
+        let preset = match preset {
             Some(Schedule::Once { days, at, jitter, lasts, chance }) => {
                 Some((*days, *at, *jitter, *lasts, *chance))
             }
             _ => None,
         };
-        let at = raw.at.map(|at| at.minutes).or(known.map(|known| known.1));
-        let lasts = raw.lasts.map(|lasts| lasts.0).or(known.map(|known| known.3));
+        let at = raw.at.map(|at| at.minutes).or(preset.map(|preset| preset.1));
+        let lasts = raw.lasts.map(|lasts| lasts.0).or(preset.map(|preset| preset.3));
         let (Some(at), Some(lasts)) = (at, lasts) else {
             let missing = if at.is_none() { "at" } else { "lasts" };
             let message = format!("a load that is on once a day needs `{missing}`");
@@ -287,13 +303,13 @@ impl Judge<'_> {
         };
         let jitter = raw.jitter.map(|jitter| jitter.0.as_secs() / 60);
         Some(Schedule::Once {
-            days: raw.days.as_ref().map_or(known.map_or(Days::ALL, |known| known.0), days),
+            days: raw.days.as_ref().map_or(preset.map_or(Days::ALL, |preset| preset.0), days),
             at,
-            jitter: jitter.map_or(known.map_or(0, |known| known.2), |minutes| {
+            jitter: jitter.map_or(preset.map_or(0, |preset| preset.2), |minutes| {
                 u16::try_from(minutes).unwrap_or(u16::MAX)
             }),
             lasts,
-            chance: raw.chance.or(known.map(|known| known.4)).unwrap_or(1.0),
+            chance: raw.chance.or(preset.map(|preset| preset.4)).unwrap_or(1.0),
         })
     }
 
@@ -315,7 +331,7 @@ impl Judge<'_> {
             resistance: grid.resistance.unwrap_or(default.resistance),
             reactance: grid.reactance.unwrap_or(default.reactance),
         };
-        self.problems(&self.path.key("grid"), plan.problems());
+        self.report(&self.path.key("grid"), plan.problems());
         plan
     }
 
@@ -324,11 +340,11 @@ impl Judge<'_> {
             None | Some(raw::Choice::Word(raw::TariffWord::Swiss)) => TariffPlan::Swiss,
             Some(raw::Choice::Word(raw::TariffWord::Single)) => TariffPlan::Single,
             Some(raw::Choice::Word(raw::TariffWord::HtNt)) => TariffPlan::HtNt,
-            Some(raw::Choice::Map(of)) => {
-                TariffPlan::Windows(of.windows.iter().map(window).collect())
+            Some(raw::Choice::Map(tariff)) => {
+                TariffPlan::Windows(tariff.windows.iter().map(window).collect())
             }
         };
-        self.problems(&self.path.key("tariff"), plan.problems());
+        self.report(&self.path.key("tariff"), plan.problems());
         plan
     }
 
@@ -371,20 +387,16 @@ impl Judge<'_> {
         }
     }
 
-    fn replay(
-        &mut self,
-        raw: &raw::Meter,
-        base_dir: Option<&std::path::Path>,
-    ) -> Option<ReplayPlan> {
+    fn replay(&mut self, raw: &raw::Meter, base_dir: Option<&Path>) -> Option<ReplayPlan> {
         let (file, path, mode, interpolate) = match raw.replay.as_ref()? {
             raw::Choice::Word(file) => (file, self.path.key("replay"), None, None),
-            raw::Choice::Map(of) => {
+            raw::Choice::Map(replay) => {
                 let path = self.path.key("replay").key("file");
-                (&of.file, path, of.mode, of.interpolate)
+                (&replay.file, path, replay.mode, replay.interpolate)
             }
         };
-        self.beside_a_recording(raw);
-        match recording(file.as_str(), base_dir) {
+        self.check_beside_replay(raw);
+        match read_recording(file.as_str(), base_dir) {
             Ok(recording) => Some(ReplayPlan {
                 recording: Arc::new(recording),
                 mode: match mode {
@@ -393,15 +405,15 @@ impl Judge<'_> {
                 },
                 interpolate: interpolate.unwrap_or(true),
             }),
-            Err(message) => {
-                self.mistakes.push(Mistake::new(path, message));
+            Err(error) => {
+                self.mistakes.push(Mistake::new(path, error.to_string()));
                 None
             }
         }
     }
 
-    /// What the model is made of has no effect beside a recording.
-    fn beside_a_recording(&mut self, raw: &raw::Meter) {
+    /// Reports keys of the model beside `replay`, because they have no effect.
+    fn check_beside_replay(&mut self, raw: &raw::Meter) {
         let given = [
             ("household", raw.household.is_some()),
             ("pv", raw.pv.is_some()),
@@ -425,7 +437,7 @@ impl Judge<'_> {
     }
 }
 
-fn known_load(word: raw::LoadWord) -> LoadPlan {
+fn preset_load(word: raw::LoadWord) -> LoadPlan {
     match word {
         raw::LoadWord::HeatPump => LoadPlan::heat_pump(),
         raw::LoadWord::Boiler => LoadPlan::boiler(),
@@ -472,7 +484,7 @@ fn days(raw: &raw::OneOrMany<raw::Day>) -> Days {
         raw::Day::Sat => &WEEK[5..6],
         raw::Day::Sun => &WEEK[6..],
     });
-    Days::of(&days.copied().collect::<Vec<_>>())
+    Days::from_weekdays(&days.copied().collect::<Vec<_>>())
 }
 
 #[expect(
@@ -484,23 +496,37 @@ fn watt_hours(count: raw::Count) -> u64 {
     (count.0 * 1000.0).round() as u64
 }
 
-/// A recording in a file.
-fn recording(name: &str, base_dir: Option<&std::path::Path>) -> Result<Recording, String> {
-    let shown = shortened(name);
-    let base = base_dir
-        .ok_or_else(|| "a scenario that is no file has no recordings beside it".to_owned())?;
-    let file = base.join(name);
-    // One byte more than allowed tells a file that is too large without reading all of it.
+/// The reason why a recording cannot be used.
+#[derive(Debug, Error)]
+enum ReplayFileError {
+    #[error("a scenario that is no file has no recordings beside it")]
+    NoDirectory,
+    #[error("cannot read {}: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{0} is not UTF-8")]
+    Encoding(String),
+    #[error("{file}: {error}")]
+    Content { file: String, error: RecordingError },
+    #[error("{0} has neither EAP_T nor IPAP_T: it is no recording of a meter")]
+    NoActivePower(String),
+}
+
+/// Reads the recording in a file of the scenario's directory.
+fn read_recording(name: &str, base_dir: Option<&Path>) -> Result<Recording, ReplayFileError> {
+    let file = shortened(name);
+    let path = base_dir.ok_or(ReplayFileError::NoDirectory)?.join(name);
+    // One byte more than the limit is enough to detect a file that is too large.
     let mut text = Vec::new();
-    File::open(&file)
+    File::open(&path)
         .and_then(|file| file.take(limits::RECORDING_BYTES as u64 + 1).read_to_end(&mut text))
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let text = String::from_utf8(text).map_err(|_| format!("{shown} is not UTF-8"))?;
-    let recording = Recording::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+        .map_err(|error| ReplayFileError::Read { path, error })?;
+    let text = String::from_utf8(text).map_err(|_| ReplayFileError::Encoding(file.clone()))?;
+    let recording = Recording::parse(&text)
+        .map_err(|error| ReplayFileError::Content { file: file.clone(), error })?;
     let active =
         |quantity| matches!(quantity, Quantity::ImportPower | Quantity::ActiveImportEnergy);
     if !recording.quantities().any(active) {
-        return Err(format!("{shown} has neither EAP_T nor IPAP_T: it is no recording of a meter"));
+        return Err(ReplayFileError::NoActivePower(file));
     }
     Ok(recording)
 }

@@ -1,4 +1,4 @@
-//! What a device is set to, judged by the tables that judge a PUT, and what it is plugged into.
+//! Lowering of a device's settings, which the tables of the API validate, and of its surroundings.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::limits;
 use crate::notation::shortened;
 use crate::problem::Problem;
 
-/// The configuration that the device starts with: that of the factory, with what the file names.
+/// Lowers the configuration at the start: the factory settings, with those of the file on top.
 pub(super) fn config(
     raw: &raw::Device,
     (id, firmware): (&DeviceId, Firmware),
@@ -25,34 +25,35 @@ pub(super) fn config(
     mistakes: &mut Mistakes,
 ) -> Config {
     let config = Config::factory(id);
-    let mut start = Start { config, id, firmware, site, path, mistakes };
-    start.object("settings", raw.settings.as_ref().map(|given| &given.0), &SETTINGS);
+    let mut lowering = ConfigLowering { config, id, firmware, site, path, mistakes };
+    lowering.lower_object("settings", raw.settings.as_ref().map(|given| &given.0), &SETTINGS);
     let meter = raw.meter_settings.as_ref().map(|given| &given.0);
-    start.object("meter_settings", meter, &METER_SETTINGS);
-    start.object("wifi", raw.wifi.as_ref().map(|given| &given.0), &WIFI_SETTINGS);
-    start.object("eth", raw.eth.as_ref().map(|given| &given.0), &ETH_SETTINGS);
-    start.object("mqtt", raw.mqtt.as_ref().map(|given| &given.0), &MQTT_SETTINGS);
+    lowering.lower_object("meter_settings", meter, &METER_SETTINGS);
+    lowering.lower_object("wifi", raw.wifi.as_ref().map(|given| &given.0), &WIFI_SETTINGS);
+    lowering.lower_object("eth", raw.eth.as_ref().map(|given| &given.0), &ETH_SETTINGS);
+    lowering.lower_object("mqtt", raw.mqtt.as_ref().map(|given| &given.0), &MQTT_SETTINGS);
     if let Some(given) = raw.scalers.as_ref().map(|given| &given.0).filter(|all| !all.is_null()) {
         match scalers::parse(given) {
-            Ok(own) => start.config.custom_scalers = own,
-            Err(errors) => start.refused("scalers", given, errors),
+            Ok(own) => lowering.config.custom_scalers = own,
+            Err(errors) => lowering.report("scalers", given, errors),
         }
     }
     if raw.access_point == Some(true) {
-        if start.config.wifi.enable {
+        if lowering.config.wifi.enable {
             let message =
                 "an access point whose Wi-Fi client is on: the device is one or the other";
             let mistake = Mistake::new(path.key("access_point"), message)
                 .help("remove it, or `enable` of `wifi`")
                 .related(path.key("wifi"), "wifi");
-            start.mistakes.push(mistake);
+            lowering.mistakes.push(mistake);
         }
-        start.config.wifi.access_point = true;
+        lowering.config.wifi.access_point = true;
     }
-    start.config
+    lowering.config
 }
 
-struct Start<'a> {
+/// The lowering of one configuration.
+struct ConfigLowering<'a> {
     config: Config,
     id: &'a DeviceId,
     firmware: Firmware,
@@ -61,15 +62,16 @@ struct Start<'a> {
     mistakes: &'a mut Mistakes,
 }
 
-impl Start<'_> {
-    fn object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &Object<T>) {
+impl ConfigLowering<'_> {
+    /// Applies the settings of one object as a PUT would, and reports the fields that it refuses.
+    fn lower_object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &Object<T>) {
         let Some(given) = given.filter(|given| !given.is_null()) else { return };
         let firmware = self.firmware;
-        let around = WriteContext { before: None, id: self.id, site: self.site };
-        let now = (object.of.get)(&self.config);
-        match object.apply(now, given, Write::Merge, firmware, &around) {
+        let context = WriteContext { before: None, id: self.id, site: self.site };
+        let current = (object.of.get)(&self.config);
+        match object.apply(current, given, Write::Merge, firmware, &context) {
             Ok(applied) => {
-                // A field of a later firmware, or a whole group of them.
+                // A field or a group of fields that a later firmware has.
                 let known = |path: &&String| {
                     object.fields.iter().any(|field| field.path == **path || field.is_within(path))
                 };
@@ -79,44 +81,51 @@ impl Start<'_> {
                 }
                 *(object.of.get_mut)(&mut self.config) = applied.value;
             }
-            Err(errors) => self.refused(key, given, errors),
+            Err(errors) => self.report(key, given, errors),
         }
     }
 
-    fn refused(&mut self, key: &str, given: &Value, errors: Vec<Problem>) {
+    fn report(&mut self, key: &str, given: &Value, errors: Vec<Problem>) {
         self.mistakes.push_problems(given, &self.path.key(key), errors);
     }
 }
 
-/// What the device is plugged into and what is around it.
+/// Lowers the surroundings of a device: power, cable, and the Wi-Fi networks in reach.
 pub(super) fn site(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Site {
     let default = Site::default();
     let usb = raw.power.as_ref().and_then(|power| power.usb).unwrap_or(default.usb);
     let cable = raw.cable.unwrap_or(default.cable);
-    let networks = raw.networks.as_ref().map(|all| {
+    let networks = raw.networks.as_ref().map(|networks| {
         let path = path.key("networks");
-        if all.len() > limits::NETWORKS {
-            let message = format!("{} networks; a scan finds {}", all.len(), limits::NETWORKS);
+        if networks.len() > limits::NETWORKS {
+            let message = format!("{} networks; a scan finds {}", networks.len(), limits::NETWORKS);
             mistakes.push(Mistake::new(path.clone(), message).on_key());
         }
-        let networks = all.iter().enumerate();
-        networks.map(|(index, one)| network(one, index, &path.index(index), mistakes)).collect()
+        let networks = networks.iter().enumerate();
+        networks
+            .map(|(index, raw)| lower_network(raw, index, &path.index(index), mistakes))
+            .collect()
     });
-    let around = networks.as_deref().unwrap_or_default();
-    let wps = raw.wps.as_ref().map(|wps| router(wps, around, &path.key("wps"), mistakes));
-    if let (Some(around), Some(router)) = (&raw.networks, &wps) {
-        let mut names = around.iter().map(|network| network.ssid.as_str());
+    let in_reach = networks.as_deref().unwrap_or_default();
+    let wps = raw.wps.as_ref().map(|wps| lower_wps(wps, in_reach, &path.key("wps"), mistakes));
+    if let (Some(networks), Some(router)) = (&raw.networks, &wps) {
+        let mut names = networks.iter().map(|network| network.ssid.as_str());
         if !names.clone().any(|name| name == router.network) {
-            let place = path.key("wps").key("network");
-            mistakes.push(unknown_name(place, "network", &router.network, &mut names));
+            let path = path.key("wps").key("network");
+            mistakes.push(unknown_name(path, "network", &router.network, &mut names));
         }
     }
     Site { usb, cable, networks, wps }
 }
 
-fn network(raw: &raw::Network, index: usize, path: &FieldPath, mistakes: &mut Mistakes) -> Network {
+fn lower_network(
+    raw: &raw::Network,
+    index: usize,
+    path: &FieldPath,
+    mistakes: &mut Mistakes,
+) -> Network {
     let auth_mode = raw.auth_mode.map_or_else(AuthMode::default, |mode| mode.0);
-    let ssid = ssid(&raw.ssid, &path.key("ssid"), mistakes);
+    let ssid = lower_ssid(&raw.ssid, &path.key("ssid"), mistakes);
     if let Some(country) = &raw.country
         && !(country.0.len() == 2 && country.0.bytes().all(|byte| byte.is_ascii_alphabetic()))
     {
@@ -131,32 +140,32 @@ fn network(raw: &raw::Network, index: usize, path: &FieldPath, mistakes: &mut Mi
         }
         check_password(password, &path.key("password"), mistakes);
     }
-    let drawn = Network::near(ssid, index);
+    let default = Network::near(ssid, index);
     Network {
-        bssid: raw.bssid.as_ref().map_or(drawn.bssid, |bssid| bssid.0.clone()),
-        channel: raw.channel.unwrap_or(drawn.channel),
+        bssid: raw.bssid.as_ref().map_or(default.bssid, |bssid| bssid.0.clone()),
+        channel: raw.channel.unwrap_or(default.channel),
         ht: raw.ht.map_or_else(Default::default, |ht| ht.0),
-        rssi: raw.rssi.unwrap_or(drawn.rssi),
+        rssi: raw.rssi.unwrap_or(default.rssi),
         auth_mode,
         wps: raw.wps.unwrap_or(true),
-        country: raw.country.as_ref().map_or(drawn.country, |country| country.0.clone()),
+        country: raw.country.as_ref().map_or(default.country, |country| country.0.clone()),
         password: raw.password.as_ref().map(|password| password.0.clone()),
-        ssid: drawn.ssid,
+        ssid: default.ssid,
     }
 }
 
-fn router(
+fn lower_wps(
     raw: &raw::Wps,
-    around: &[Network],
+    networks: &[Network],
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> WpsRouter {
     if let Some(password) = &raw.password {
         check_password(password, &path.key("password"), mistakes);
     }
-    let network = ssid(&raw.network, &path.key("network"), mistakes);
-    // It hands over its network's own where nothing else is said.
-    let own = || around.iter().find(|around| around.ssid == network)?.password.clone();
+    let network = lower_ssid(&raw.network, &path.key("network"), mistakes);
+    // By default, the router hands over the password of its network.
+    let own = || networks.iter().find(|candidate| candidate.ssid == network)?.password.clone();
     let password = raw.password.as_ref().map(|given| given.0.clone()).or_else(own);
     WpsRouter {
         network,
@@ -165,11 +174,11 @@ fn router(
     }
 }
 
-fn ssid(raw: &raw::PlainText, path: &FieldPath, mistakes: &mut Mistakes) -> String {
+fn lower_ssid(raw: &raw::PlainText, path: &FieldPath, mistakes: &mut Mistakes) -> String {
     let bytes = raw.0.len();
     if !(1..=limits::SSID_BYTES).contains(&bytes) {
-        let most = limits::SSID_BYTES;
-        let message = format!("a name of {bytes} bytes: expected 1 to {most}");
+        let max = limits::SSID_BYTES;
+        let message = format!("a name of {bytes} bytes: expected 1 to {max}");
         mistakes.push(Mistake::new(path.clone(), message));
     }
     raw.0.clone()
@@ -178,8 +187,8 @@ fn ssid(raw: &raw::PlainText, path: &FieldPath, mistakes: &mut Mistakes) -> Stri
 fn check_password(raw: &raw::PlainText, path: &FieldPath, mistakes: &mut Mistakes) {
     let (chars, range) = (raw.0.chars().count(), limits::WIFI_PASSWORD_CHARS);
     if !range.contains(&chars) {
-        let (least, most) = range.into_inner();
-        let message = format!("a password of {chars} characters: expected {least} to {most}");
+        let (min, max) = range.into_inner();
+        let message = format!("a password of {chars} characters: expected {min} to {max}");
         mistakes.push(Mistake::new(path.clone(), message));
     }
 }

@@ -1,50 +1,50 @@
-//! The meter, and the house that it measures.
+//! The meter and the house that it measures, as written in a scenario.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Choice, DurationText, KeyText, MeterText, OneOrMany, PlainText, TimeOfDay};
 
-/// A meter: what it is, and what it measures. Power and energy follow from the seed and the time
-/// alone, or from a recording.
+/// A meter and the house that it measures. Power and energy follow from the seed and the time alone, or
+/// from a recording.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Meter {
-    /// Which meter it is; kamstrup unless given.
+    /// The kind of meter; kamstrup unless given.
     pub kind: Option<MeterKind>,
-    /// The people in the house; 4500 kWh a year unless given.
+    /// The consumption of the residents; 4500 kWh a year unless given.
     pub household: Option<Household>,
-    /// Solar panels; none unless given. The bare key with {} is 6 kWp to the south.
+    /// Photovoltaic panels; none unless given. {} alone stands for 6 kWp facing south.
     pub pv: Option<Pv>,
     /// A battery; none unless given.
     pub battery: Option<Battery>,
-    /// Heat pump, boiler, car and the like, by their names or with figures; none unless given.
+    /// Large loads such as heat pump, boiler and car, by name or with figures; none unless given.
     #[schemars(length(max = 16))]
     pub loads: Option<Vec<Choice<LoadWord, Load>>>,
-    /// When which tariff is in force; swiss unless given.
+    /// The hours of each tariff; swiss unless given.
     pub tariff: Option<Choice<TariffWord, TariffOf>>,
-    /// How many phases the house has, 1 or 3; 3 unless given.
+    /// The number of phases, 1 or 3; 3 unless given.
     pub phases: Option<PhaseCount>,
-    /// The voltage and what the grid does to it.
+    /// The grid: voltage, noise and impedance.
     pub grid: Option<Grid>,
-    /// Over how long maximum demand is averaged: 5m, 10m, 15m, 30m or 60m; 15m unless given.
+    /// The period over which maximum demand is averaged: 5m, 10m, 15m, 30m or 60m; 15m unless given.
     pub demand_period: Option<DurationText>,
-    /// What the counters show when the house starts; 0 unless given.
+    /// The energy registers at the start; 0 unless given.
     pub start: Option<Counters>,
-    /// How the tariff registers are cut; exact unless given.
+    /// The rounding of the tariff registers; exact unless given.
     pub tariff_registers: Option<TariffRegisters>,
-    /// Its number, where the meter sends one; from the seed unless given.
+    /// The number of the meter, if its kind sends one; from the seed unless given.
     pub id: Option<MeterText>,
-    /// Its model; its kind's own unless given.
+    /// The model; that of the kind unless given.
     pub model: Option<MeterText>,
-    /// Its logical name; from the seed unless given.
+    /// The logical name; from the seed unless given.
     pub logical_name: Option<MeterText>,
-    /// The number of the gas meter behind it, where its kind tells of one; from the seed unless given.
+    /// The number of the gas meter on its M-Bus, if its kind reports one; from the seed unless given.
     pub volume_id: Option<MeterText>,
-    /// What it encrypts its readings with; nothing unless given. The device needs the same key in
-    /// its meter settings.
+    /// The key with which the meter encrypts its telegrams; no encryption unless given. The device needs
+    /// the same key in its meter settings.
     pub encryption_key: Option<KeyText>,
-    /// A recording that drives the meter, in place of the model.
+    /// A recording that replaces the model.
     pub replay: Option<Choice<PlainText, Replay>>,
 }
 
@@ -62,51 +62,51 @@ pub enum MeterKind {
     None,
 }
 
-/// How many phases.
+/// A number of phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct PhaseCount(#[schemars(range(min = 1, max = 3))] pub u8);
 
-/// The people in the house.
+/// The consumption of the residents.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Household {
-    /// What they use in a year, the other loads aside, in kWh; 4500 unless given. 0 is an empty house.
+    /// Consumption of a year without `loads`, in kWh; 4500 unless given. 0 is an empty house.
     #[schemars(range(min = 0, max = 100_000))]
     pub annual_kwh: Option<f64>,
-    /// What is always on, in W; 72 unless given.
+    /// Base load that is always on, in W; 72 unless given.
     #[schemars(range(min = 0, max = 2000))]
     pub base_watts: Option<f64>,
-    /// How far the load strays from its level, in W; 4 unless given.
+    /// Largest deviation of the load from its level, in W; 4 unless given.
     #[schemars(range(min = 0, max = 1000))]
     pub noise_watts: Option<f64>,
 }
 
-/// Solar panels.
+/// Photovoltaic panels.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pv {
-    /// Their peak power, in kW; 6 unless given.
+    /// Peak power, in kW; 6 unless given.
     #[schemars(range(min = 0.001, max = 500))]
     pub kwp: Option<f64>,
-    /// Their tilt, in degrees; 30 unless given.
+    /// Tilt from the horizontal, in degrees; 30 unless given.
     #[schemars(range(min = 0, max = 90))]
     pub tilt: Option<f64>,
-    /// Where they look, in degrees from north by east; 180, south, unless given.
+    /// Orientation, in degrees clockwise from north; 180, south, unless given.
     #[schemars(range(min = 0, max = 360))]
     pub azimuth: Option<f64>,
-    /// What the inverter gives at the most, in kW; no limit unless given.
+    /// Maximum power of the inverter, in kW; no limit unless given.
     #[schemars(range(min = 0.001, max = 500))]
     pub inverter_kw: Option<f64>,
-    /// In degrees north; 47.38 unless given.
+    /// Latitude, in degrees north; 47.38 unless given.
     #[schemars(range(min = -66, max = 66))]
     pub latitude: Option<f64>,
-    /// In degrees east; 8.54 unless given.
+    /// Longitude, in degrees east; 8.54 unless given.
     #[schemars(range(min = -180, max = 180))]
     pub longitude: Option<f64>,
     /// The sky; changing unless given.
     pub sky: Option<Sky>,
-    /// The phase they feed; all unless given.
+    /// The phase that they feed; all unless given.
     pub phase: Option<PhaseWord>,
 }
 
@@ -114,11 +114,11 @@ pub struct Pv {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sky {
-    /// Clouds come and go, from the seed.
+    /// Clouds change, as drawn from the seed.
     Changing,
-    /// Never a cloud.
+    /// The sky is always clear.
     Clear,
-    /// Never the sun.
+    /// The sky is always overcast.
     Overcast,
 }
 
@@ -130,7 +130,7 @@ pub enum PhaseWord {
     L1,
     L2,
     L3,
-    /// In equal parts on all three.
+    /// All three phases, in equal parts.
     All,
 }
 
@@ -138,91 +138,92 @@ pub enum PhaseWord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Battery {
-    /// What it holds, in kWh; 10 unless given.
+    /// Capacity, in kWh; 10 unless given.
     #[schemars(range(min = 0.001, max = 1000))]
     pub kwh: Option<f64>,
-    /// What it takes or gives at the most, in kW; 5 unless given.
+    /// Maximum power of charge and discharge, in kW; 5 unless given.
     #[schemars(range(min = 0.001, max = 500))]
     pub kw: Option<f64>,
-    /// How much of what goes in is stored, and how much of that comes out; 0.95 unless given.
+    /// Share of the charged energy that is stored, and of the stored energy that is delivered; 0.95 each
+    /// unless given.
     #[schemars(range(min = 0.5, max = 1))]
     pub efficiency: Option<f64>,
-    /// How full it is at the midnight before the start, 0 to 1; 0.3 unless given.
+    /// State of charge at the midnight before the start, 0 to 1; 0.3 unless given.
     #[schemars(range(min = 0, max = 1))]
     pub initial: Option<f64>,
-    /// What it leaves to the grid while it works, in W; 15 unless given.
+    /// Import that the battery leaves to the grid while it works, in W; 15 unless given.
     #[schemars(range(min = 0, max = 1000))]
     pub leave_watts: Option<f64>,
-    /// The phase it is on; all unless given.
+    /// The phase that it is connected to; all unless given.
     pub phase: Option<PhaseWord>,
 }
 
-/// A load that is known by its name.
+/// A predefined load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadWord {
-    /// 2.5 kW on three phases as the cold asks, 4500 kWh a year.
+    /// A heat pump: 2.5 kW on three phases, 4500 kWh a year, more often the colder it is.
     HeatPump,
-    /// 4 kW on three phases from 23:00 on, for some two and a half hours.
+    /// A boiler: 4 kW on three phases from 23:00 on, for some two and a half hours.
     Boiler,
-    /// 11 kW on three phases on three evenings of five.
+    /// A car: 11 kW on three phases on three evenings of five.
     Ev,
 }
 
-/// A load with its figures. With `like`, what is left out is as there; without, it needs `watts` and
-/// either `windows`, or `at` and `lasts`.
+/// A load with figures. With `like`, missing figures are those of that load; without, `watts` is required,
+/// and either `windows`, or `at` and `lasts`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct Load {
-    /// A load that it is like.
+    /// The predefined load from which missing figures come.
     pub like: Option<LoadWord>,
-    /// What it is called, for people.
+    /// A name for people.
     pub name: Option<PlainText>,
-    /// What it draws, in W.
+    /// Power while the load is on, in W.
     #[schemars(range(min = 0, max = 100_000))]
     pub watts: Option<f64>,
-    /// The phase it is on; all unless given.
+    /// The phase that it is connected to; all unless given.
     pub phase: Option<PhaseWord>,
-    /// Its power factor; 1 unless given.
+    /// The power factor; 1 unless given.
     #[schemars(range(min = 0.1, max = 1))]
     pub power_factor: Option<f64>,
-    /// It is on in these hours.
+    /// The hours in which the load is on.
     pub windows: Option<Vec<Window>>,
-    /// It is on once on each of these days; all unless given.
+    /// The days on which the load is on once; all unless given.
     pub days: Option<OneOrMany<Day>>,
-    /// The mean time of the day at which that begins.
+    /// Mean time of the day at which a run begins.
     pub at: Option<TimeOfDay>,
-    /// How far the beginning strays from it; 0 unless given.
+    /// Largest deviation of the begin from `at`; 0 unless given.
     pub jitter: Option<DurationText>,
-    /// How long that lasts, on the mean.
+    /// Mean duration of a run.
     pub lasts: Option<DurationText>,
-    /// How likely it is on each of the days; 1 unless given.
+    /// Probability of a run on each of the days; 1 unless given.
     #[schemars(range(min = 0.001, max = 1))]
     pub chance: Option<f64>,
-    /// What it takes in a year as the cold asks, in kWh (like a heat pump).
+    /// Energy of a year, in kWh, for a load that runs more often the colder it is (like a heat pump).
     #[schemars(range(min = 0, max = 100_000))]
     pub annual_kwh: Option<f64>,
-    /// How long it runs at a time as the cold asks (like a heat pump).
+    /// Duration of a run of such a load (like a heat pump).
     pub run: Option<DurationText>,
 }
 
-/// Some hours of some days.
+/// A window of time on some days.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// The days on which they begin; all unless given.
+    /// The days on which the window begins; all unless given.
     pub days: Option<OneOrMany<Day>>,
-    /// When they begin.
+    /// The time at which the window begins.
     pub from: TimeOfDay,
-    /// When they end; on the next day where that is not later.
+    /// The time at which the window ends; on the next day if it is not later than `from`.
     pub to: TimeOfDay,
 }
 
-/// A day of the week, or some of them.
+/// A day of the week, or several days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is named as everyone names it")]
+#[expect(missing_docs, reason = "the usual short names of the days")]
 pub enum Day {
     All,
     /// Monday to Friday.
@@ -238,53 +239,53 @@ pub enum Day {
     Sun,
 }
 
-/// A tariff that is known by its name.
+/// A predefined tariff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TariffWord {
-    /// Tariff 1 Monday to Friday from 07 to 20 and Saturday from 07 to 13, else 2.
+    /// Tariff 1 Monday to Friday from 07 to 20 and Saturday from 07 to 13, otherwise tariff 2.
     Swiss,
     /// Tariff 1 all the time.
     Single,
-    /// Tariff 1 every day from 06 to 22, else 2.
+    /// Tariff 1 every day from 06 to 22, otherwise tariff 2.
     HtNt,
 }
 
-/// A tariff of one's own.
+/// A tariff with its own windows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TariffOf {
-    /// The hours of tariff 1; else tariff 2.
+    /// The windows of tariff 1; otherwise tariff 2 is in force.
     #[schemars(length(min = 1, max = 32))]
     pub windows: Vec<Window>,
 }
 
-/// The voltage and what the grid does to it.
+/// The grid: voltage, noise and impedance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grid {
-    /// What it would be without load, in V; 234 unless given.
+    /// Voltage without load, in V; 234 unless given.
     #[schemars(range(min = 207, max = 253))]
     pub volts: Option<f64>,
-    /// The standard deviation of its slow noise, in V; 1.5 unless given.
+    /// Standard deviation of the slow noise of the voltage, in V; 1.5 unless given.
     #[schemars(range(min = 0, max = 4))]
     pub noise_volts: Option<f64>,
-    /// The resistance up to the meter, in Ω a phase; 0.08 unless given.
+    /// Resistance up to the meter, in Ω a phase; 0.08 unless given.
     #[schemars(range(min = 0, max = 0.5))]
     pub resistance: Option<f64>,
-    /// The reactance up to the meter, in Ω a phase; 0.03 unless given.
+    /// Reactance up to the meter, in Ω a phase; 0.03 unless given.
     #[schemars(range(min = 0, max = 0.5))]
     pub reactance: Option<f64>,
 }
 
-/// What the counters show when the house starts, in kWh and kvarh: one number, which counts as of
-/// tariff 1, or those of tariff 1 and 2.
+/// The energy registers at the start, in kWh and kvarh: one number for tariff 1, or two for tariff 1 and
+/// 2.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Counters {
-    /// Imported energy.
+    /// Imported active energy.
     pub import: Option<OneOrMany<Count>>,
-    /// Exported energy.
+    /// Exported active energy.
     pub export: Option<OneOrMany<Count>>,
     /// Imported reactive energy.
     pub reactive_import: Option<OneOrMany<Count>>,
@@ -292,18 +293,19 @@ pub struct Counters {
     pub reactive_export: Option<OneOrMany<Count>>,
 }
 
-/// What a counter shows.
+/// The value of an energy register.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Count(#[schemars(range(min = 0, max = 100_000_000))] pub f64);
 
-/// How the tariff registers are cut.
+/// The rounding of the tariff registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TariffRegisters {
-    /// The total is exactly their sum.
+    /// The total is exactly the sum of the tariffs.
     Exact,
-    /// Each on its own, to 0.01 kWh, so that they miss the total by a little, as some real meters do.
+    /// Each tariff is rounded down to 0.01 kWh, so that their sum is slightly less than the total, as in
+    /// some real meters.
     Separate,
 }
 
@@ -313,19 +315,19 @@ pub enum TariffRegisters {
 pub struct Replay {
     /// A CSV file as the device writes it to its SD card, relative to this file.
     pub file: PlainText,
-    /// What comes after its last row; loop unless given.
+    /// The continuation after the last row; loop unless given.
     pub mode: Option<ReplayMode>,
-    /// Whether values between two rows lie between theirs, in place of the earlier row's; true unless
+    /// `true` if values between two rows are interpolated, `false` if the earlier row holds; true unless
     /// given.
     pub interpolate: Option<bool>,
 }
 
-/// What comes after the last row of a recording.
+/// The continuation after the last row of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayMode {
-    /// The first one; the counters go on rising.
+    /// The recording starts again, and the registers continue from their last values.
     Loop,
-    /// Nothing: NO DATA.
+    /// The meter sends nothing more: NO DATA.
     End,
 }

@@ -1,4 +1,4 @@
-//! What a device is set to, in its own JSON shapes, and what it is plugged into.
+//! The settings of a device, in the JSON of its API, and its surroundings, as written in a scenario.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::device::{DeviceId, json};
 use crate::limits;
 use crate::notation::scalar::scalar;
 
-/// An object of the API that a field table describes. Unknown keys are left to the device, which
-/// ignores them.
+/// Defines an object of the API that a field table describes. Unknown keys stay in it, because the
+/// device ignores them.
 macro_rules! object {
     ($(#[$doc:meta])* $type:ident, $object:expr, $about:literal) => {
         $(#[$doc])*
@@ -33,19 +33,20 @@ macro_rules! object {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                of_object($object, $about)
+                object_schema($object, $about)
             }
         }
     };
 }
 
-fn of_object<T>(object: &Object<T>, about: &str) -> Schema {
-    // Any id: the one default that is made from it is what the first device of a house has.
+/// Returns the schema of an object of the API.
+fn object_schema<T>(object: &Object<T>, about: &str) -> Schema {
+    // One default depends on the id: it is that of the first device of a house.
     let factory = Config::factory(&DeviceId::from_number(0xA842_E39F_8124));
     let mut schema = object.schema(SchemaSide::Write, (object.of.get)(&factory));
     schema["description"] = about.into();
     schema["x-json"] = true.into();
-    // An object is a schema.
+    // Every JSON object is a schema.
     Schema::try_from(schema).unwrap_or_default()
 }
 
@@ -108,38 +109,38 @@ impl JsonSchema for Scalers {
     }
 }
 
-/// Where a device's power comes from.
+/// The power supply of a device.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Power {
-    /// Whether there is power on USB; true unless given. Without, the meter's plug alone feeds the
+    /// `true` if USB supplies power; true unless given. Without, the meter's interface alone powers the
     /// device: Ethernet is off, and Wi-Fi sleeps between beacons.
     pub usb: Option<bool>,
 }
 
-/// A Wi-Fi network where the device stands, as a scan lists it.
+/// A Wi-Fi network in reach of the device, as a scan lists it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Its name, 1 to 32 bytes.
+    /// The name, 1 to 32 bytes.
     pub ssid: PlainText,
-    /// The address of its access point; made up unless given.
+    /// The address of the access point; generated unless given.
     pub bssid: Option<Mac>,
-    /// Its channel; made up unless given.
+    /// The channel; generated unless given.
     #[schemars(range(min = 1, max = 13))]
     pub channel: Option<u8>,
-    /// The width of its channel and where the other half lies; 20 unless given.
+    /// The width of the channel, and the position of its second half; 20 unless given.
     pub ht: Option<HtText>,
-    /// dBm about which its signal wavers; -60 unless given.
+    /// Mean signal strength, in dBm; -60 unless given.
     #[schemars(range(min = -127, max = 0))]
     pub rssi: Option<i8>,
-    /// How it is secured; WPA2 unless given.
+    /// The authentication; WPA2 unless given.
     pub auth_mode: Option<AuthText>,
-    /// Whether it offers WPS; true unless given.
+    /// `true` if the network offers WPS; true unless given.
     pub wps: Option<bool>,
-    /// Its country, two letters; CH unless given.
+    /// The country, two letters; CH unless given.
     pub country: Option<PlainText>,
-    /// Its password, which the device's has to equal; any password will do unless given.
+    /// The password that the device needs; any password is accepted unless given.
     pub password: Option<PlainText>,
 }
 
@@ -147,16 +148,16 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wps {
-    /// The network that the device is in then.
+    /// The network that the device joins.
     pub network: PlainText,
-    /// The password that the router hands over; one is made up unless given.
+    /// The password that the router hands over; that of its network, or a generated one, unless given.
     pub password: Option<PlainText>,
-    /// How long after the start of a pairing the device is in; 15s unless given. From 120s on it is
-    /// too late.
+    /// Time from the start of a pairing until the device has joined; 15s unless given. From 120s on, the
+    /// pairing fails.
     pub after: Option<DurationText>,
 }
 
-/// One of the words that a type of the device has.
+/// Defines a scalar that is one of the words of a type of the device.
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident, $inner:ty, $name:literal, $about:literal, $words:tt) => {
         $(#[$doc])*

@@ -273,7 +273,7 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
     json.raw("event: live\ndata: ");
     json.begin();
     for quantity in FIELDS {
-        let Some(name) = quantity.live() else { continue };
+        let Some(name) = quantity.live_field() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
             None if filled => json.plain(name, 0),
@@ -332,8 +332,11 @@ mod tests {
     fn every_field_of_the_table_is_sent_once() {
         let mut sent: Vec<_> = FIELDS.to_vec();
         sent.sort();
-        let table: Vec<_> =
-            Quantity::ALL.iter().copied().filter(|quantity| quantity.live().is_some()).collect();
+        let table: Vec<_> = Quantity::ALL
+            .iter()
+            .copied()
+            .filter(|quantity| quantity.live_field().is_some())
+            .collect();
         assert_eq!(sent, table);
     }
 }

@@ -27,7 +27,7 @@ static ORDER: LazyLock<Vec<Quantity>> = LazyLock::new(|| {
     const PARTS: [&str; 6] =
         ["instantaneous_power", "voltage", "current", "energy", "max_demand", "power_factor"];
     let part = |quantity: &Quantity| {
-        let first = quantity.report().split('.').next();
+        let first = quantity.report_path().split('.').next();
         PARTS.iter().position(|part| Some(*part) == first)
     };
     let mut order = Quantity::ALL.to_vec();
@@ -70,7 +70,7 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
     let mut nesting = Nesting::default();
     for quantity in ORDER.iter() {
         if let Some(value) = snapshot.value(*quantity) {
-            let name = nesting.turn_to(json, quantity.report());
+            let name = nesting.turn_to(json, quantity.report_path());
             json.plain(name, value);
         }
     }

@@ -283,7 +283,7 @@ fn report() -> Value {
     let mut whole = fields(REPORT);
     for quantity in Quantity::ALL {
         // None of its groups has to be there.
-        let path = format!("report.{}?", quantity.report().replace('.', "?."));
+        let path = format!("report.{}?", quantity.report_path().replace('.', "?."));
         let mut schema = kind("number");
         schema["description"] =
             format!("{} {}", quantity.obis(), quantity.unit().symbol()).trim_end().into();
@@ -335,7 +335,7 @@ fn live() -> Value {
         ("Uptime", "number"),
     ]);
     for quantity in Quantity::ALL {
-        if let Some(name) = quantity.live() {
+        if let Some(name) = quantity.live_field() {
             put(&mut whole, &format!("{name}?"), kind("number"));
         }
     }

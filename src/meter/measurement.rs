@@ -1,59 +1,60 @@
-//! What is measured at one moment, in the numbers of a meter.
+//! A measurement: the values at one instant, rounded as a meter shows them.
 
 use super::Quantity;
-use super::replay::Played;
+use super::replay::PlaybackSample;
 use super::signal::{Energies, Energy, PhasePowers};
 use crate::decimal::Decimal;
 
-/// How the tariff registers of a meter are cut.
+/// The rounding of the tariff registers of a meter. Registers are always rounded down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum RegisterCut {
-    /// To Wh, and the total is their sum.
+pub enum RegisterRounding {
+    /// Tariffs to Wh; the total is their sum.
     #[default]
-    Together,
-    /// To 10 Wh each, the total to Wh: together they miss it by up to 0.019 kWh, as real meters do.
-    Separately,
+    Exact,
+    /// Tariffs to 10 Wh, the total to Wh: the sum of the tariffs is up to 0.019 kWh less than the total, as
+    /// in some real meters.
+    Separate,
 }
 
-/// What is measured at one moment.
-#[expect(clippy::large_enum_variant, reason = "made on the stack for one reading, never kept")]
+/// The values of all quantities at one instant.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one reading")]
 pub(super) enum Measurement<'a> {
-    Model(Measured),
-    Replay(Replayed<'a>),
+    Model(ModelMeasurement),
+    Replay(ReplayMeasurement<'a>),
 }
 
 impl Measurement<'_> {
-    /// The tariff in force; none where it was not recorded.
+    /// Returns the tariff in force. `None` if it was not recorded.
     pub fn tariff(&self) -> Option<u8> {
         match self {
-            Self::Model(measured) => Some(measured.tariff),
-            Self::Replay(replayed) => replayed.played.tariff(),
+            Self::Model(model) => Some(model.tariff),
+            Self::Replay(replay) => replay.sample.tariff(),
         }
     }
 
-    /// A quantity, of the model to so many places; `unused` is what phases without a load on them
-    /// show, in mV.
+    /// Returns the value of a quantity, that of a model with `places` decimal places. `unused` holds the
+    /// voltages of unused phases, in mV.
     pub fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Option<Decimal> {
         match self {
-            Self::Model(measured) => Some(measured.value(quantity, places, unused)),
-            Self::Replay(replayed) => replayed.value(quantity, unused),
+            Self::Model(model) => Some(model.value(quantity, places, unused)),
+            Self::Replay(replay) => replay.value(quantity, unused),
         }
     }
 }
 
-/// What was recorded, with what befalls the meter.
-pub(super) struct Replayed<'a> {
-    pub played: Played<'a>,
+/// A measurement of a recording, with the faults of the meter.
+pub(super) struct ReplayMeasurement<'a> {
+    pub sample: PlaybackSample<'a>,
     /// Phases that are not measured.
     pub missing: [bool; 3],
-    /// Wh that the counter of imported energy stands too low.
-    pub lost: u64,
+    /// Wh by which the registers of imported energy are too low.
+    pub jump_back_wh: u64,
 }
 
-impl Replayed<'_> {
+impl ReplayMeasurement<'_> {
     fn value(&self, quantity: Quantity, unused: [u32; 3]) -> Option<Decimal> {
         use Quantity as Q;
-        let value = self.played.value(quantity)?;
+        let value = self.sample.value(quantity)?;
         if let Some(phase) = quantity.phase().filter(|phase| self.missing[*phase]) {
             let voltage = matches!(quantity, Q::VoltageL1 | Q::VoltageL2 | Q::VoltageL3);
             return Some(if voltage {
@@ -69,70 +70,74 @@ impl Replayed<'_> {
                 Some(self.without_missing(quantity, value))
             }
             Q::ActiveImportEnergy | Q::ActiveImportEnergyT1 | Q::ActiveImportEnergyT2
-                if self.lost > 0 =>
+                if self.jump_back_wh > 0 =>
             {
-                Some(self.jumped_back(quantity, value))
+                Some(self.jump_back(quantity, value))
             }
             _ => Some(value),
         }
     }
 
-    /// A total less what its missing phases had, where those were recorded in the same places.
+    /// Subtracts the missing phases from a total. Only phases recorded with the same decimal places can be
+    /// subtracted.
     fn without_missing(&self, total: Quantity, value: Decimal) -> Decimal {
-        let (Some(other), places) = (total.counterpart(), value.places()) else { return value };
+        let (Some(other), places) = (total.opposite_direction(), value.places()) else {
+            return value;
+        };
         let recorded = |quantity| {
-            let value = self.played.value(quantity).filter(|value| value.places() == places);
+            let value = self.sample.value(quantity).filter(|value| value.places() == places);
             i128::from(value.map_or(0, Decimal::mantissa))
         };
         let phases = |total: Quantity| {
-            // In the table each total is followed by its phases.
+            // In the table, the phases follow their total.
             let phases = (1..=3).map(move |phase| Quantity::ALL[total.index() + phase]);
             phases.zip(self.missing).filter(|(_, missing)| *missing).map(|(phase, _)| phase)
         };
-        // What a few numbers of 64 bits come to fits into 128.
-        let gone: i128 =
+        // A sum of few 64-bit numbers fits into 128 bits.
+        let missing: i128 =
             phases(total).map(recorded).sum::<i128>() - phases(other).map(recorded).sum::<i128>();
         let net = i128::from(value.mantissa()) - recorded(other);
-        let left = (net - gone).clamp(0, i128::from(i64::MAX));
-        Decimal::new(i64::try_from(left).unwrap_or(i64::MAX), places)
+        let remaining = (net - missing).clamp(0, i128::from(i64::MAX));
+        Decimal::new(i64::try_from(remaining).unwrap_or(i64::MAX), places)
     }
 
-    /// Tariff 1 gives first, what is left tariff 2.
-    fn jumped_back(&self, quantity: Quantity, value: Decimal) -> Decimal {
+    /// Lowers a register by the jump: tariff 1 first, and tariff 2 by the rest.
+    fn jump_back(&self, quantity: Quantity, value: Decimal) -> Decimal {
         let unit = 10_i64.pow(value.places().into());
-        let lost = i64::try_from(i128::from(self.lost) * i128::from(unit) / 1000);
-        let lost = lost.unwrap_or(i64::MAX);
-        let gone = match quantity {
+        let jump = i64::try_from(i128::from(self.jump_back_wh) * i128::from(unit) / 1000);
+        let jump = jump.unwrap_or(i64::MAX);
+        let reduction = match quantity {
             Quantity::ActiveImportEnergyT2 => {
-                let first = self.played.value(Quantity::ActiveImportEnergyT1);
+                let first = self.sample.value(Quantity::ActiveImportEnergyT1);
                 let first = first.filter(|first| first.places() == value.places());
-                lost.saturating_sub(first.map_or(0, Decimal::mantissa)).max(0)
+                jump.saturating_sub(first.map_or(0, Decimal::mantissa)).max(0)
             }
-            _ => lost,
+            _ => jump,
         };
-        Decimal::new(value.mantissa().saturating_sub(gone).max(0), value.places())
+        Decimal::new(value.mantissa().saturating_sub(reduction).max(0), value.places())
     }
 }
 
-/// What the signal is at one moment, as a meter shows it.
-pub(super) struct Measured {
-    pub moment: PhasePowers,
+/// A measurement of the model's signal.
+pub(super) struct ModelMeasurement {
+    pub powers: PhasePowers,
     pub energies: Energies,
     pub tariff: u8,
     /// Phases that are not measured.
     pub missing: [bool; 3],
-    /// Wh that the counter of imported energy stands too low.
-    pub lost: u64,
-    pub cut: RegisterCut,
+    /// Wh by which the registers of imported energy are too low.
+    pub jump_back_wh: u64,
+    pub rounding: RegisterRounding,
 }
 
-impl Measured {
-    /// A quantity to so many places; `unused` is what phases without a load on them show, in mV.
+impl ModelMeasurement {
+    /// Returns the value of a quantity with `places` decimal places. `unused` holds the voltages of unused
+    /// phases, in mV.
     pub fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Decimal {
         use Quantity as Q;
         let positive = |value: i64| decimal(value.max(0), places);
         let negative = |value: i64| decimal(value.saturating_neg().max(0), places);
-        let (active, reactive) = (&self.moment.active, &self.moment.reactive);
+        let (active, reactive) = (&self.powers.active, &self.powers.reactive);
         match quantity {
             Q::ImportPower => positive(net(active, places)),
             Q::ImportPowerL1 => positive(phase(active[0], places)),
@@ -150,14 +155,14 @@ impl Measured {
             Q::ReactiveExportPowerL1 => negative(phase(reactive[0], places)),
             Q::ReactiveExportPowerL2 => negative(phase(reactive[1], places)),
             Q::ReactiveExportPowerL3 => negative(phase(reactive[2], places)),
-            Q::ApparentPower => milli_of_kilo(self.moment.total_apparent(), places),
+            Q::ApparentPower => milli_of_kilo(self.powers.total_apparent(), places),
             Q::VoltageL1 => self.voltage(0, places, unused),
             Q::VoltageL2 => self.voltage(1, places, unused),
             Q::VoltageL3 => self.voltage(2, places, unused),
-            Q::CurrentL1 => thousandths(self.moment.current(0), places),
-            Q::CurrentL2 => thousandths(self.moment.current(1), places),
-            Q::CurrentL3 => thousandths(self.moment.current(2), places),
-            Q::PowerFactor => thousandths(self.moment.power_factor(), places),
+            Q::CurrentL1 => thousandths(self.powers.current(0), places),
+            Q::CurrentL2 => thousandths(self.powers.current(1), places),
+            Q::CurrentL3 => thousandths(self.powers.current(2), places),
+            Q::PowerFactor => thousandths(self.powers.power_factor(), places),
             Q::ImportDemand => demand(self.energies.import_demand, places),
             Q::ImportDemandT1 => demand([self.energies.import_demand[0]; 2], places),
             Q::ImportDemandT2 => demand([self.energies.import_demand[1]; 2], places),
@@ -169,16 +174,16 @@ impl Measured {
     }
 
     fn voltage(&self, phase: usize, places: u8, unused: [u32; 3]) -> Decimal {
-        let used = phase < self.moment.phases && !self.missing[phase];
-        let milli = if used { self.moment.voltage[phase] } else { unused[phase] };
+        let used = phase < self.powers.phases && !self.missing[phase];
+        let milli = if used { self.powers.voltage[phase] } else { unused[phase] };
         thousandths(milli.into(), places)
     }
 
-    /// A counter, in Wh or varh.
+    /// Returns the value of an energy register, in kWh or kvarh.
     fn register(&self, quantity: Quantity, places: u8) -> Decimal {
         use Quantity as Q;
         let energies = &self.energies;
-        let (tariffs, which) = match quantity {
+        let (tariffs, tariff) = match quantity {
             Q::ActiveImportEnergy => (energies.import, None),
             Q::ActiveImportEnergyT1 => (energies.import, Some(0)),
             Q::ActiveImportEnergyT2 => (energies.import, Some(1)),
@@ -209,12 +214,12 @@ impl Measured {
             quantity,
             Q::ActiveImportEnergy | Q::ActiveImportEnergyT1 | Q::ActiveImportEnergyT2
         );
-        let tariffs = if imported { jumped_back(tariffs, self.lost) } else { tariffs };
-        let wh = match (self.cut, which) {
-            (RegisterCut::Together, None) => tariffs[0].wh() + tariffs[1].wh(),
-            (RegisterCut::Together, Some(tariff)) => tariffs[tariff].wh(),
-            (RegisterCut::Separately, None) => (tariffs[0] + tariffs[1]).wh(),
-            (RegisterCut::Separately, Some(tariff)) => tariffs[tariff].wh() / 10 * 10,
+        let tariffs = if imported { jump_back(tariffs, self.jump_back_wh) } else { tariffs };
+        let wh = match (self.rounding, tariff) {
+            (RegisterRounding::Exact, None) => tariffs[0].wh() + tariffs[1].wh(),
+            (RegisterRounding::Exact, Some(tariff)) => tariffs[tariff].wh(),
+            (RegisterRounding::Separate, None) => (tariffs[0] + tariffs[1]).wh(),
+            (RegisterRounding::Separate, Some(tariff)) => tariffs[tariff].wh() / 10 * 10,
         };
         let wh = i64::try_from(wh).unwrap_or(i64::MAX);
         let places = places.min(3);
@@ -222,60 +227,61 @@ impl Measured {
     }
 }
 
-/// What is measured without these phases.
-pub(super) fn without(mut moment: PhasePowers, missing: [bool; 3]) -> PhasePowers {
+/// Returns the powers without those of missing phases.
+pub(super) fn without_phases(mut powers: PhasePowers, missing: [bool; 3]) -> PhasePowers {
     for phase in (0..3).filter(|phase| missing[*phase]) {
-        moment.active[phase] = 0;
-        moment.reactive[phase] = 0;
+        powers.active[phase] = 0;
+        powers.reactive[phase] = 0;
     }
-    moment
+    powers
 }
 
-/// The active or reactive power of a phase, in steps of the last place.
+/// Returns the active or reactive power of a phase, in units of the last decimal place.
 fn phase(milli: i64, places: u8) -> i64 {
     rounded(milli, power_step(places))
 }
 
-/// The net over the phases: the sum of what they show.
+/// Returns the net power of all phases: the sum of their rounded powers.
 fn net(milli: &[i64; 3], places: u8) -> i64 {
     milli.iter().map(|milli| phase(*milli, places)).sum()
 }
 
-/// Tariff 1 gives first, what is left tariff 2.
-fn jumped_back(tariffs: [Energy; 2], lost: u64) -> [Energy; 2] {
-    let lost = Energy::from_wh(lost).mw_ms();
+/// Lowers registers by the jump: tariff 1 first, and tariff 2 by the rest.
+fn jump_back(tariffs: [Energy; 2], jump_wh: u64) -> [Energy; 2] {
+    let jump = Energy::from_wh(jump_wh).mw_ms();
     let [first, second] = tariffs.map(Energy::mw_ms);
-    let rest = lost.saturating_sub(first);
-    [first.saturating_sub(lost), second.saturating_sub(rest)].map(Energy::from_mw_ms)
+    let rest = jump.saturating_sub(first);
+    [first.saturating_sub(jump), second.saturating_sub(rest)].map(Energy::from_mw_ms)
 }
 
 const fn decimal(mantissa: i64, places: u8) -> Decimal {
     Decimal::new(mantissa, places)
 }
 
-/// mW in a step of the last of so many places of a kW.
+/// Returns the mW of one unit in the last of `places` decimal places of a kW.
 fn power_step(places: u8) -> i64 {
     10_i64.pow(6_u32.saturating_sub(places.into()))
 }
 
-/// To the nearest step, halves away from zero.
+/// Rounds to the nearest step, halves away from zero.
 fn rounded(value: i64, step: i64) -> i64 {
     let half = step / 2 * value.signum();
     value.saturating_add(half) / step
 }
 
+/// Returns a number of mVA in kVA, rounded.
 fn milli_of_kilo(milli: u64, places: u8) -> Decimal {
     let milli = i64::try_from(milli).unwrap_or(i64::MAX);
     decimal(rounded(milli, power_step(places)), places)
 }
 
-/// A number of thousandths, rounded.
+/// Returns a number of thousandths, rounded.
 fn thousandths(milli: u64, places: u8) -> Decimal {
     let milli = i64::try_from(milli).unwrap_or(i64::MAX);
     decimal(rounded(milli, 10_i64.pow(3_u32.saturating_sub(places.into()))), places.min(3))
 }
 
-/// The higher of two demands, in mW, cut.
+/// Returns the higher of two demands in mW, in kW, rounded down.
 fn demand(milliwatts: [u64; 2], places: u8) -> Decimal {
     let highest = i64::try_from(milliwatts[0].max(milliwatts[1])).unwrap_or(i64::MAX);
     decimal(highest / power_step(places), places)
