@@ -190,6 +190,6 @@ impl TerminationSignal {
             signal.recv().await;
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

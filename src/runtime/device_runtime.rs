@@ -246,7 +246,7 @@ fn modbus_server(
     let first_port = plan.config.settings.services.modbus.port;
     modbus::DeviceModbusServer::bind(&plan.modbus, first_port, server).map_err(|source| {
         StartError::Bind {
-            who: format!("the Modbus server of device {}", plan.identity.id),
+            owner: format!("the Modbus server of device {}", plan.identity.id),
             address: plan.modbus.listen,
             source,
         }
@@ -271,7 +271,7 @@ fn http_server(
         return Ok(http::ApiServer::start_shut(port, api));
     }
     http::ApiServer::start_on(port, api).map_err(|source| StartError::Bind {
-        who: format!("device {}", plan.identity.id),
+        owner: format!("device {}", plan.identity.id),
         address: plan.http,
         source,
     })

@@ -48,6 +48,10 @@ pub(super) fn pair(call: &Call<'_>) -> HttpReply {
 
 /// Resets the settings of the Wi-Fi client to the factory settings, with which it is off.
 pub(super) fn reset(call: &Call<'_>) -> HttpReply {
-    call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.accessor, &WifiSettings::default());
+    call.device().replace_part(
+        WIFI_SETTINGS.name,
+        WIFI_SETTINGS.accessor,
+        &WifiSettings::default(),
+    );
     HttpReply::empty(StatusCode::NO_CONTENT)
 }
