@@ -100,8 +100,8 @@ fn rulings() -> Result<Vec<Ruling>, Vec<String>> {
             let place = format!("{path}:{}", index + 1);
             if let Some(heading) = line.strip_prefix("## ") {
                 part = heading;
-                if !["VariableContext", "Rulings"].contains(&part) {
-                    wrong.push(format!("{place}: expected `## VariableContext` or `## Rulings`"));
+                if !["Facts", "Rulings"].contains(&part) {
+                    wrong.push(format!("{place}: expected `## Facts` or `## Rulings`"));
                 }
             } else if let Some(heading) = line.strip_prefix("### ") {
                 let id = heading.split_once(": ").and_then(|(id, _)| parse_id(id));
@@ -115,7 +115,7 @@ fn rulings() -> Result<Vec<Ruling>, Vec<String>> {
             } else if let Some(item) = line.strip_prefix("- ") {
                 let field = item.strip_prefix("**").and_then(|rest| rest.split_once("**"));
                 match (part, field) {
-                    ("VariableContext", Some(("Documented" | "Observed", _))) => {}
+                    ("Facts", Some(("Documented" | "Observed", _))) => {}
                     ("Rulings", Some((name, text))) if rulings.last().is_some() => {
                         let (name, text) =
                             (name.to_owned(), text.trim_start_matches(": ").to_owned());

@@ -196,7 +196,7 @@ impl<T> FieldKind<T> {
         match self {
             Self::Bool(accessor) => *(accessor.get_mut)(object) = false,
             Self::Text(accessor, rule) if rule.validate("").is_ok() => {
-                (accessor.get_mut)(object).clear()
+                (accessor.get_mut)(object).clear();
             }
             Self::OptionalText(accessor, _) => *(accessor.get_mut)(object) = None,
             Self::Int { set, range, .. } if range.contains(&0) => set(object, 0),

@@ -1,4 +1,4 @@
-//! Generates the JSON Schema of an object from its table, for scenarios, for the OpenAPI description
+//! Generates the JSON Schema of an object from its table, for scenarios, for the `OpenAPI` description
 //! and for the documentation.
 
 use serde_json::{Map, Value, json};
