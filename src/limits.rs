@@ -65,21 +65,6 @@ pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
 pub const MODBUS_CONNECTIONS: usize = 128;
 /// Real idle time after which the server closes a connection, as a slave does.
 pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
-/// Real time before another attempt to bind a port that was in use.
-pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
-/// Real time that a reply waits until the device's Modbus server follows the new settings: far above
-/// the time that takes. A server that cannot follow must not block the API.
-pub const MODBUS_FOLLOWS: Duration = Duration::from_secs(1);
-/// Real time before another try if the mDNS library's queue is full, which a house of many devices
-/// fills at its start.
-pub const MDNS_RETRY: Duration = Duration::from_millis(250);
-/// Real time after which what is announced is announced once more, as RFC 6762 §8.3 wants. The library
-/// (0.21) does not do so for names with capitals, leaves records out that it sent less than a second
-/// ago, and repeats a goodbye over an announcement that came behind it; probing, the goodbye and that
-/// second are over by then.
-pub const MDNS_AGAIN: Duration = Duration::from_millis(2100);
-/// Real time that the mDNS library gets to say goodbye in.
-pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
 
 // ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
@@ -248,14 +233,6 @@ pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 /// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
 /// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
-/// Nonces of a device whose counters are remembered: one a client at work, so as many as there can be
-/// connections. One more, and the oldest counts as expired.
-pub const NONCES: usize = HTTP_CONNECTIONS;
-/// Distance behind the highest counter of its nonce at which a request may arrive: requests sent on several
-/// connections overtake each other.
-pub const NONCE_REORDER: u32 = 128;
-/// Parameters of an `Authorization` header; RFC 7616 knows 13.
-pub const AUTHORIZATION_PARAMETERS: usize = 32;
 /// Characters of a client's `cnonce`; real ones have 8 to 44.
 pub const CNONCE_CHARS: usize = 255;
 /// Bytes of a body that are read to check its `auth-int` hash, even if its endpoint accepts fewer:
@@ -263,8 +240,6 @@ pub const CNONCE_CHARS: usize = 255;
 pub const AUTH_INT_BYTES: usize = HTTP_LINGER_BYTES;
 /// Characters of an `Origin`: the longest host name, with its scheme and port.
 pub const ORIGIN_CHARS: usize = 300;
-/// Origins whose refusal is told in the log, once each; a scenario with more is no accident.
-pub const REFUSED_ORIGINS: usize = 64;
 
 // ---------------------------------------------------------------------------------------------
 // HTTP servers (chosen)
@@ -315,16 +290,8 @@ pub const KEY_BYTES: u64 = 64 * 1024 * 1024;
 /// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
 /// a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
-/// Real time between two of them really: three quarters of what is promised, so that the way there
-/// may take time.
-pub const MQTT_PING: Duration = Duration::from_secs(MQTT_KEEP_ALIVE.as_secs() * 3 / 4);
 /// Real time until a broker has to have taken a client, with all of name, connect and TLS.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
-/// Real time of a connect that a clock movement waits for: a broker beside the house answers within
-/// it, and one that does not must not hold the clock up until [`QUIESCENCE_TIMEOUT`].
-pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
-/// Real time that a broker has to take a message; one that does not read is dropped.
-pub const MQTT_WRITE: Duration = Duration::from_secs(2);
 /// Real time before the first try after one that failed, and the longest after many.
 pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(10);
@@ -332,8 +299,6 @@ pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
 /// longest pause: two clients of one id, of which a broker drops the one when the other comes, would
 /// else take turns at the shortest one.
 pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_secs());
-/// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
-pub const MQTT_PACKET_BYTES: usize = 1024;
 /// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
 /// consists of variables alone, none of which shows more than some forty characters.
 pub const RENDERED_BYTES: usize = 64 * 1024;

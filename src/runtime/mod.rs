@@ -201,7 +201,7 @@ impl HouseCore {
     pub async fn rules_applied(&self, generation: u64) {
         self.peers.wait_applied(generation).await;
         for runtime in &self.devices {
-            runtime.modbus.applied(generation).await;
+            runtime.modbus.wait_applied(generation).await;
         }
     }
 

@@ -44,7 +44,7 @@ impl ApiServer {
 
     /// Makes a server that refuses connections until [`ApiServer::open`]. Connections that wait on the
     /// port are refused too.
-    pub(crate) fn start_shut(port: Port, api: Arc<Api>) -> Self {
+    pub(crate) fn start_closed(port: Port, api: Arc<Api>) -> Self {
         let server = Self::new(port, api);
         server.listening.close_port();
         server
@@ -78,7 +78,7 @@ impl ApiServer {
 
     /// Refuses new connections and drops the open ones, and returns when they are gone. The port stays
     /// reserved.
-    pub async fn shut(&self) {
+    pub async fn close(&self) {
         self.listening.close().await;
         self.streams.abort_all().await;
     }
@@ -91,8 +91,8 @@ impl ApiServer {
         self.listening.open()
     }
 
-    /// Closes the listener and all connections, and returns when they are gone.
-    pub async fn close(&self) {
+    /// Closes the listener and all connections and frees the port, and returns when they are gone.
+    pub async fn release(&self) {
         self.listening.release().await;
         self.streams.abort_all().await;
     }

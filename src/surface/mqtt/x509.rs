@@ -84,7 +84,7 @@ impl<'a> Certificate<'a> {
 
     /// Returns the last common name of the subject. `None` if there is none, or if it is not UTF-8.
     pub(super) fn common_name(&self) -> Option<&str> {
-        let attributes = self.subject.0.iter().flat_map(|names| names.0.iter());
+        let mut attributes = self.subject.0.iter().flat_map(|names| names.0.iter());
         let name = attributes.rfind(|attribute| attribute.oid == COMMON_NAME)?;
         std::str::from_utf8(name.value.value()).ok()
     }
