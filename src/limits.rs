@@ -255,8 +255,8 @@ pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
 /// Real time in which a client must send the body of its request.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Real time in which a client must read a part of the pending data, before its connection is reset.
-/// It equals the time for a request, so that a client that does not read occupies a connection no
-/// longer than one that does not write.
+/// This limit equals the time for a request, so that a client that does not read occupies a connection
+/// no longer than one that does not write.
 pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the kernel is to keep of what an HTTP client has not read. It says that there is room
 /// again only when a good part of them is gone (measured on Linux: 130 KiB with this, 1.5 MB if it

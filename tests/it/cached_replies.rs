@@ -1,4 +1,4 @@
-//! What the device keeps of its replies: every change is seen by the next GET.
+//! Cached reply bodies: every change shows in the next GET.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -39,7 +39,7 @@ fn set_script(call: &Call<'_>, script: Option<&str>) {
         config.script = script.map(Into::into);
         Ok(())
     });
-    // It cannot fail.
+    // The error type has no values.
     let Ok(()) = changed;
 }
 
