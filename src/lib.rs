@@ -48,3 +48,8 @@ pub mod cli;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/test-fixture.md")]
 struct TestFixtureGuide;
+
+/// The example of the README, which is compiled as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExample;
