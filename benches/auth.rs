@@ -1,4 +1,4 @@
-//! What authentication adds to a request: the whole API in memory, open and protected.
+//! The cost of authentication for a request: the whole API in memory, open and protected.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 

@@ -69,8 +69,8 @@ impl House {
         let state = OpenedState::open(&scenario).await?;
         let address = scenario.control;
         let no_control = |source| {
-            let who = "the control plane".to_owned();
-            StartError::Bind { who, address, source }
+            let owner = "the control plane".to_owned();
+            StartError::Bind { owner, address, source }
         };
         let listener = bind_listener(address).map_err(no_control)?;
         let core = HouseCore::start(scenario, state).await?;

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 /// Requests in progress at once, over all actions of a device (documented: 429).
 pub const REQUESTS_IN_PROGRESS: usize = 20;
-/// Status entries a device keeps (ACTION-18).
+/// Status entries that a device stores (ACTION-18).
 pub const STATUS_ENTRIES: usize = 40;
-/// The first status id a scenario may ask for. Every JSON client reads ids exactly up to 2⁵³; from
+/// The first status id that a scenario can set. JSON clients represent ids exactly up to 2⁵³; from
 /// here no device ever counts that far.
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
-/// Bytes of a whole action definition (documented; larger is 413).
+/// Bytes of a whole action definition (documented: 413).
 pub const DEFINITION_BYTES: usize = 8191;
 /// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`
 /// (`mqtt_settings_fields.csv`).
@@ -49,43 +49,22 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// Default of `timeout`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default of `modbus.port`.
-pub const DEFAULT_MODBUS_PORT: u16 = 502;
-/// Default of `modbus.unit_id`.
-pub const DEFAULT_UNIT_ID: u8 = 0;
-/// The least `exe_time` of a finished request: 0 would read as "not finished" (ACTION-19).
+/// The least `exe_time` of a finished request: 0 would mean "not finished" (ACTION-19).
 pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 
 // ---------------------------------------------------------------------------------------------
 // The device's own Modbus server (`docs/device/modbus.md`)
 // ---------------------------------------------------------------------------------------------
 
-/// Addresses a register map may use.
+/// Addresses of a register map.
 pub const MODBUS_ADDRESSES: std::ops::RangeInclusive<u16> = 0..=9998;
 /// `scaler` of a register.
 pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
-/// Connections it serves at once; the vendor names no number. As many as a load test opens, and a
-/// fraction of what an idle HTTP server takes.
+/// Connections that the server serves at once. The vendor gives no number; this is as many as a load
+/// test opens.
 pub const MODBUS_CONNECTIONS: usize = 128;
-/// Real idle time after which it closes a connection, as a slave does.
+/// Real idle time after which the server closes a connection, as a slave does.
 pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
-/// Real time before another try to bind a port that was in use.
-pub const MODBUS_BIND_RETRY: Duration = Duration::from_secs(1);
-/// Real time a reply waits for the device's Modbus server to follow what was set: far above what that
-/// takes, and a server that cannot must not hold up the API.
-pub const MODBUS_FOLLOWS: Duration = Duration::from_secs(1);
-/// Real time before another try if the mDNS library's queue is full, which a house of many devices
-/// fills at its start.
-pub const MDNS_RETRY: Duration = Duration::from_millis(250);
-/// Real time after which what is announced is announced once more, as RFC 6762 §8.3 wants. The library
-/// (0.21) does not do so for names with capitals, leaves records out that it sent less than a second
-/// ago, and repeats a goodbye over an announcement that came behind it; probing, the goodbye and that
-/// second are over by then.
-pub const MDNS_AGAIN: Duration = Duration::from_millis(2100);
-/// Real time that the mDNS library gets to say goodbye in.
-pub const MDNS_SHUTDOWN: Duration = Duration::from_millis(300);
 
 // ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
@@ -111,13 +90,11 @@ pub const BAUDRATE: std::ops::RangeInclusive<i64> = 300..=115_200;
 pub const METER_BUFFER: std::ops::RangeInclusive<i64> = 1..=128;
 /// `conv_factor`.
 pub const CONVERSION_FACTOR: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
-/// Decimal places of `conv_factor` that are kept (SETTING-10).
-pub const CONVERSION_FACTOR_PLACES: u8 = 6;
 /// Seconds of `time_offset`.
 pub const TIME_OFFSET: std::ops::RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
 /// The scaler of an OBIS code, a power of ten (documented).
 pub const SCALER: std::ops::RangeInclusive<i8> = -6..=6;
-/// Scalers of the user's own: more than a body of [`JSON_BODY_BYTES`] has room for.
+/// Custom scalers of a device: more than fit into a body of [`JSON_BODY_BYTES`].
 pub const CUSTOM_SCALERS: usize = 300;
 /// Bytes of a Wi-Fi network's name (IEEE 802.11, SSID element).
 pub const SSID_BYTES: usize = 32;
@@ -133,53 +110,47 @@ pub const WIFI_SCAN: Duration = Duration::from_secs(3);
 pub const WPS_WINDOW: Duration = Duration::from_mins(2);
 /// Default time from a WPS router's button to the connection.
 pub const WPS_PAIRING: Duration = Duration::from_secs(15);
-/// dB by which the signal of a Wi-Fi network wavers either way.
-pub const RSSI_WAVER: u8 = 4;
-/// Time after which that changes its direction.
-pub const RSSI_PERIOD: Duration = Duration::from_mins(1);
-/// The share by which the voltages of the plugs waver either way.
-pub const PLUG_NOISE: f64 = 0.005;
-/// Wi-Fi networks that a scenario may put around a device; a scan shows them all.
+/// Wi-Fi networks around a device in a scenario; a scan lists all of them.
 pub const NETWORKS: usize = 64;
 
 // ---------------------------------------------------------------------------------------------
 // Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)
 // ---------------------------------------------------------------------------------------------
 
-/// Bytes of a protocol data unit at the most.
+/// Bytes of a protocol data unit.
 pub const PDU_BYTES: usize = 253;
 /// Bytes of the MBAP header.
 pub const MBAP_BYTES: usize = 7;
-/// Bytes of a whole frame at the most.
+/// Bytes of a whole frame.
 pub const ADU_BYTES: usize = MBAP_BYTES + PDU_BYTES;
-/// The MBAP length field counts the unit id and the PDU, so this much at the most.
+/// The length field of the MBAP header, which counts the unit id and the PDU.
 pub const MBAP_LENGTH: std::ops::RangeInclusive<u16> = 2..=254;
-/// Coils or discrete inputs one read may ask for.
+/// Coils or discrete inputs of one read.
 pub const READ_BITS: std::ops::RangeInclusive<u16> = 1..=2000;
-/// Registers one read may ask for.
+/// Registers of one read.
 pub const READ_REGISTERS: std::ops::RangeInclusive<u16> = 1..=125;
-/// Coils one function 15 may write.
+/// Coils of one write (function 15).
 pub const WRITE_BITS: std::ops::RangeInclusive<u16> = 1..=1968;
-/// Registers one function 16 may write.
+/// Registers of one write (function 16).
 pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
-/// Registers the write half of function 23 may carry.
+/// Registers of the write half of function 23.
 pub const READ_WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=121;
 
 // ---------------------------------------------------------------------------------------------
 // Scenario files (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Bytes of a scenario file: the largest shipped one has some 10 KiB, a generated house of a
+/// Bytes of a scenario file: the largest built-in one has some 10 KiB, a generated house of a
 /// hundred slaves some 300 KiB.
 pub const SCENARIO_BYTES: usize = 1024 * 1024;
-/// Nesting of a scenario file; the language itself needs 9.
+/// Levels of nesting of a scenario file; the language itself needs 9.
 pub const SCENARIO_DEPTH: usize = 32;
-/// Nodes of a scenario file after its aliases are expanded: what stops an alias bomb.
+/// Nodes of a scenario file with its aliases expanded, which stops an alias bomb.
 pub const SCENARIO_NODES: usize = 200_000;
-/// Bytes of a scenario's texts after its aliases are expanded: what stops a bomb of few but long
+/// Bytes of the texts of a scenario with its aliases expanded, which stops a bomb of few but long
 /// texts.
 pub const SCENARIO_EXPANDED_BYTES: usize = 4 * SCENARIO_BYTES;
-/// Mistakes reported at once; what follows is mostly an echo of the first ones.
+/// Mistakes that are reported at once; most further ones are consequences of the first.
 pub const SCENARIO_MISTAKES: usize = 100;
 
 // ---------------------------------------------------------------------------------------------
@@ -188,14 +159,14 @@ pub const SCENARIO_MISTAKES: usize = 100;
 
 /// Devices of one house.
 pub const DEVICES: usize = 1000;
-/// Fault rules, those of the file and those added while running.
+/// Fault rules of a house: those of the file and those added while it runs.
 pub const FAULT_RULES: usize = 1000;
-/// Least time between two windows of a meter rule. A device that looks again after a year goes through
-/// half a million of them.
+/// Least time between two windows of a meter rule. A device whose meter is read again after a year
+/// processes half a million of them.
 pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
-/// Windows of all rules over one meter that may begin in a day: of 40 rules that come round each
-/// minute, and some more. A year of them takes the next look 0.1 s, and up to 1 s if
-/// each comes round in another time.
+/// Windows of all rules over one meter that may begin in a day: those of 40 rules that repeat each
+/// minute, and some more. After a year the next reading takes 0.1 s, and up to 1 s if the rules have
+/// different periods.
 pub const METER_WINDOWS_A_DAY: u64 = 60_000;
 /// Virtual time that a device may be behind in listening to its meter for it to catch up at once: with
 /// as many windows as there may be this takes a tenth of a millisecond or so. A longer way is gone
@@ -206,18 +177,20 @@ pub const LINK_BEHIND: Duration = Duration::from_hours(1);
 // Recordings and meters (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Bytes of a recording of the SD card: some days at the least frequency, a quarter of an hour's rows
-/// of a year.
+/// Bytes of a recording of the SD card: some days at the least `services.sd.frequency`, or a year at a row each
+/// quarter of an hour.
 pub const RECORDING_BYTES: usize = 16 * 1024 * 1024;
 /// Rows of a recording; a year of quarter-hours has 35 040.
 pub const RECORDING_ROWS: usize = 100_000;
-/// A number of a recording, either way, in the unit of its column (kWh, kW, V, A): ten times what a
-/// counter may start at, and with nine decimal places it and what it is added to fit into 64 bits.
+/// Magnitude of a number of a recording, in the unit of its column (kWh, kW, V, A): ten times the
+/// largest start of a counter. With nine decimal places, it and the sum with a start fit into 64
+/// bits.
 pub const RECORDED_NUMBER: i64 = 1_000_000_000;
-/// Characters of a text of the meter: as many as the device's Modbus map has room for (MODBUS-12).
+/// Characters of a text of the meter: as many as the device's Modbus map has registers for
+/// (MODBUS-12).
 pub const METER_TEXT: usize = 24;
-/// The device's time zone, Europe/Zurich, by the rule that the vendor documents (METER-4): that of
-/// the time zone database since 1996.
+/// Time zone of the device, Europe/Zurich, by the documented rule, which is that of the time zone
+/// database since 1996 (METER-4).
 pub const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 /// So much earlier than `services.sd.frequency` or `services.report_interval` says, a reading is in
 /// time (SD-2): the device counts whole seconds, and of a meter that sends one each second, to a few
@@ -235,19 +208,18 @@ pub const PAST_EPISODES: usize = FAULT_RULES;
 // The journal, slaves and targets (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Journal entries kept; at some 200 bytes each this is 2 MB when full, and 40 MB if each is a write
-/// of as many coils as one request can name.
+/// Entries that the journal stores. At some 200 bytes each, a full journal has 2 MB, and 40 MB if
+/// each entry is a write of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
-/// Keys a write named that the device does not know, as its journal entry lists them; more are left
-/// out.
+/// Unknown keys of a write that its journal entry lists.
 pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
-/// Requests a target remembers, each with at most [`TARGET_BODY_BYTES`] of its body.
+/// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
-/// Bytes of a request body that a target reads and remembers.
+/// Bytes of a request body that a target reads and stores.
 pub const TARGET_BODY_BYTES: usize = 64 * 1024;
-/// Writes a register bank remembers.
+/// Writes that a register bank stores.
 pub const BANK_CHANGES: usize = 1000;
-/// Reactions to writes that may be pending in one unit.
+/// Pending reactions to writes of one unit.
 pub const PENDING_REACTIONS: usize = 1000;
 /// Default number of connections that a slave serves at once.
 pub const SLAVE_CONNECTIONS: usize = 32;
@@ -261,14 +233,6 @@ pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 /// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
 /// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
-/// Nonces of a device whose counters are remembered: one a client at work, so as many as there can be
-/// connections. One more, and the oldest counts as expired.
-pub const NONCES: usize = HTTP_CONNECTIONS;
-/// Distance behind the highest counter of its nonce at which a request may arrive: requests sent on several
-/// connections overtake each other.
-pub const NONCE_REORDER: u32 = 128;
-/// Parameters of an `Authorization` header; RFC 7616 knows 13.
-pub const AUTHORIZATION_PARAMETERS: usize = 32;
 /// Characters of a client's `cnonce`; real ones have 8 to 44.
 pub const CNONCE_CHARS: usize = 255;
 /// Bytes of a body that are read to check its `auth-int` hash, even if its endpoint accepts fewer:
@@ -276,35 +240,35 @@ pub const CNONCE_CHARS: usize = 255;
 pub const AUTH_INT_BYTES: usize = HTTP_LINGER_BYTES;
 /// Characters of an `Origin`: the longest host name, with its scheme and port.
 pub const ORIGIN_CHARS: usize = 300;
-/// Origins whose refusal is told in the log, once each; a scenario with more is no accident.
-pub const REFUSED_ORIGINS: usize = 64;
 
 // ---------------------------------------------------------------------------------------------
 // HTTP servers (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Connections the device's HTTP server, a target or the control plane serves at once.
+/// Connections that a device, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
-/// Real time an HTTP client has to send the head of its request.
+/// Real time in which a client must send the head of its request.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a request's head, its URL with the query among them: some 8000 status ids, and far
-/// beyond every documented call.
+/// Bytes of the head of a request, including its URL with the query: some 8000 status ids, and far
+/// more than any documented call.
 pub const HTTP_HEAD_BYTES: usize = 16 * 1024;
-/// Real time an HTTP client has to send the body of its request.
+/// Real time in which a client must send the body of its request.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Real time an HTTP client has to take something of what waits for it, before its connection is
-/// reset. As long as for its request: who takes the places of others by not reading has them no longer
-/// than who takes them by not asking.
+/// Real time in which a client must read a part of the pending data, before its connection is reset.
+/// This limit equals the time for a request, so that a client that does not read occupies a connection
+/// no longer than one that does not write.
 pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the kernel is to keep of what an HTTP client has not read. It says that there is room
 /// again only when a good part of them is gone (measured on Linux: 130 KiB with this, 1.5 MB if it
 /// may choose), so this decides how slowly a client may read that is still taken for one that does:
 /// some 5 KiB a second. It also keeps a thousand clients that do not read to some 300 MB.
 pub const HTTP_SEND_BUFFER: usize = 64 * 1024;
-/// Real time a connection is kept half open after a reply to a request that was not read to its end:
-/// closed at once, the rest of that request would make the kernel reset it and lose the reply.
+/// Real time for which a connection stays half open after a reply to a request that was not read
+/// completely. If it were closed at once, the kernel would reset it because of the rest of the
+/// request, and the reply would be lost.
 pub const HTTP_LINGER: Duration = Duration::from_secs(1);
-/// Bytes thrown away in that time; a client that goes on beyond them is reset.
+/// Bytes of the rest of a request that are discarded in that time; a client that sends more is
+/// reset.
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
@@ -326,16 +290,8 @@ pub const KEY_BYTES: u64 = 64 * 1024 * 1024;
 /// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
 /// a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
-/// Real time between two of them really: three quarters of what is promised, so that the way there
-/// may take time.
-pub const MQTT_PING: Duration = Duration::from_secs(MQTT_KEEP_ALIVE.as_secs() * 3 / 4);
 /// Real time until a broker has to have taken a client, with all of name, connect and TLS.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
-/// Real time of a connect that a clock movement waits for: a broker beside the house answers within
-/// it, and one that does not must not hold the clock up until [`QUIESCENCE_TIMEOUT`].
-pub const MQTT_CONNECT_SETTLE: Duration = Duration::from_secs(2);
-/// Real time that a broker has to take a message; one that does not read is dropped.
-pub const MQTT_WRITE: Duration = Duration::from_secs(2);
 /// Real time before the first try after one that failed, and the longest after many.
 pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(10);
@@ -343,8 +299,6 @@ pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
 /// longest pause: two clients of one id, of which a broker drops the one when the other comes, would
 /// else take turns at the shortest one.
 pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_secs());
-/// Bytes of a packet from a broker: it has to send nothing but some of four bytes.
-pub const MQTT_PACKET_BYTES: usize = 1024;
 /// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
 /// consists of variables alone, none of which shows more than some forty characters.
 pub const RENDERED_BYTES: usize = 64 * 1024;
@@ -356,7 +310,7 @@ pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 // Households (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Loads that a scenario names for one house: with what follows, what a day of it takes of memory.
+/// Loads of one house in a scenario. This and the following limits bound the memory of a day.
 pub const LOADS: usize = 16;
 /// Windows of a week, of a load or a tariff.
 pub const WEEK_WINDOWS: usize = 32;
@@ -368,19 +322,16 @@ pub const WEEK_WINDOWS: usize = 32;
 /// Status ids that a device reserves with one write of its state, the next one when half of them are
 /// given out. So many are passed over at the most after a process that was killed.
 pub const STATUS_IDS_RESERVED: u64 = 1000;
-/// Bytes on an SD card that is in memory: a day of rows every second.
+/// Bytes of an SD card in memory: a day of rows every second.
 pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes of a file that are read and sent at a time.
-pub const SD_PIECE_BYTES: usize = 64 * 1024;
-/// Folders within each other on an SD card.
+/// Levels of folders on an SD card.
 pub const SD_DEPTH: usize = 16;
-/// Rows of an SD log after which the files on a card that is a directory are counted anew.
-pub const SD_ROWS_A_COUNT: u32 = 60;
-/// Bytes of a name on an SD card (long names of FAT have 255 characters).
+/// Bytes of a name on an SD card; long names of FAT have 255 characters.
 pub const SD_NAME_BYTES: usize = 255;
-/// Entries of a folder that a listing shows: three years of log files in one are some thousand.
+/// Entries of a folder that a listing contains: three years of log files in one folder are some
+/// thousand.
 pub const SD_LISTED: usize = 4096;
-/// Files that a scenario puts on a card.
+/// Files on an SD card in a scenario.
 pub const SD_FILES: usize = 1000;
 
 // ---------------------------------------------------------------------------------------------
@@ -389,16 +340,17 @@ pub const SD_FILES: usize = 1000;
 
 /// Bytes of a firmware image: an application partition of the device's flash (FIRMWARE-5).
 pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes of an upload beside the image: the heads of its parts, and small fields.
+/// Bytes of an upload without the image: the heads of its parts, and small fields.
 pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
 /// Bytes of a whole upload.
 #[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
 pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
-/// Real time an upload may take in all.
+/// Real time that a whole upload may take.
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// Images that a scenario knows.
+/// Firmware images of a device in a scenario.
 pub const IMAGES: usize = 100;
-/// Bytes of a Berry script (documented; larger is 413).
+/// Bytes of a Berry script (documented: 413).
 pub const SCRIPT_BYTES: usize = 8191;
-/// Lines that wait for a client of the Berry console; as many as a script of that size can have.
+/// Lines that wait for a client of the Berry console; a script of the largest size has as many lines
+/// at most.
 pub const CONSOLE_LINES: usize = 1024;

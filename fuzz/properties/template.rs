@@ -1,5 +1,5 @@
-//! What holds for a template, whatever its text. Shared by the fuzz target and by the test that
-//! replays its corpus; each brings the crate's modules into scope.
+//! The property that every template has, for any text. The fuzz target and the test that replays its
+//! corpus share this file. Each brings the crate's modules into scope.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,34 +7,35 @@ use std::time::Duration;
 
 use super::clock::VirtualTime;
 use super::decimal::Decimal;
-use super::device::network::{NetworkState, Site};
+use super::device::network::{NetworkInputs, Site};
 use super::device::plug::PlugVoltages;
 use super::device::template::Template;
-use super::device::variables::{self, Facts};
+use super::device::variables::{self, VariableContext};
 use super::device::{Boot, Config, DeviceId, Firmware, Identity, License, Snapshot, View};
 use super::limits;
 use super::meter::{
     Interface, MeterIdentity, MeterStatus, Observation, Protocol, Quantity, Reading, Volume,
 };
 
-/// Panics where rendering differs from the plain reading of the rule, or the result is unbounded.
+/// Panics if rendering differs from a naive implementation of the rule, or if the result is
+/// unbounded.
 pub fn holds(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let template = Template::parse(text);
     for snapshot in [snapshot(false), snapshot(true)] {
         let identity = identity();
-        let facts = facts(&identity, &snapshot);
-        let rendered = template.render(&facts);
+        let context = context(&identity, &snapshot);
+        let rendered = template.render(&context);
         assert!(rendered.len() <= limits::RENDERED_BYTES);
-        let expected = plainly(text, &facts);
+        let expected = render_naively(text, &context);
         assert!(expected.starts_with(&rendered), "{text:?}: {rendered:?}, not {expected:?}");
         assert!(rendered == expected || expected.len() > limits::RENDERED_BYTES);
     }
 }
 
-/// The rule, read as slowly as it is written: what the variables endpoint lists, and the volumes
-/// that it does not.
-fn plainly(text: &str, facts: &Facts<'_>) -> String {
+/// Renders a template naively, from the list of the variables endpoint and the volumes that the list
+/// omits.
+fn render_naively(text: &str, context: &VariableContext<'_>) -> String {
     let mut values = HashMap::new();
     for index in 0..4 {
         for field in ["bus", "cumulative"] {
@@ -44,7 +45,7 @@ fn plainly(text: &str, facts: &Facts<'_>) -> String {
             values.insert(format!("vol[{index}].{field}"), String::new());
         }
     }
-    variables::each(facts, |name, value| {
+    variables::for_each(context, |name, value| {
         values.insert(name.to_owned(), value.to_owned());
     });
     let mut out = String::new();
@@ -68,18 +69,25 @@ pub fn identity() -> Identity {
     Identity { id, license: License::Plus }
 }
 
-/// All that is known of the device, which stands where devices do.
-pub fn facts<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Facts<'a> {
+/// Returns the variables of a device at the default site.
+pub fn context<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> VariableContext<'a> {
     let site = Site::default();
-    Facts {
+    VariableContext {
         identity,
         snapshot,
-        network: NetworkState::of(snapshot, None, &identity.id, &site, 0),
-        plug: PlugVoltages::of(snapshot, None, &identity.id, &site, 0),
+        network: NetworkInputs {
+            id: &identity.id,
+            site: &site,
+            seed: 0,
+            config: &snapshot.view.config,
+            pairing: false,
+        }
+        .state(None, snapshot.now),
+        plug: PlugVoltages::new(snapshot, None, &identity.id, &site, 0),
     }
 }
 
-/// A device, with or without a meter that it has read.
+/// Returns a snapshot of a device, with a reading if `metered`.
 pub fn snapshot(metered: bool) -> Snapshot {
     let identity = identity();
     let mut config = Config::factory(&identity.id);

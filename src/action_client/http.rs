@@ -24,7 +24,7 @@ use super::classifier::{self, ExchangeEnd, ResultCode};
 use super::connection::RequestConnection;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{HttpMethod, PreparedHttp, Scheme};
+use crate::device::actions::{HttpMethod, PreparedHttpRequest, Scheme};
 use crate::net::inflight::TrackedStream;
 
 /// The number of bytes of a response's head that are read; a longer head is no valid response. The
@@ -52,7 +52,7 @@ pub(super) async fn exchange(
     clock: &Clock,
     tls: &Arc<ClientConfig>,
     connection: RequestConnection,
-    request: &PreparedHttp,
+    request: &PreparedHttpRequest,
     deadline: VirtualTime,
 ) -> ResultCode {
     let RequestConnection { stream, is_lost } = connection;
@@ -79,7 +79,7 @@ pub(super) async fn exchange(
 async fn handshake(
     tls: &Arc<ClientConfig>,
     stream: TrackedStream,
-    request: &PreparedHttp,
+    request: &PreparedHttpRequest,
 ) -> Option<TlsStream<TrackedStream>> {
     let name = ServerName::try_from(request.host.clone()).ok()?;
     TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.ok()
@@ -89,7 +89,7 @@ async fn handshake(
 async fn send_on_stream<S>(
     clock: &Clock,
     stream: S,
-    request: &PreparedHttp,
+    request: &PreparedHttpRequest,
     deadline: VirtualTime,
 ) -> ResultCode
 where
@@ -155,7 +155,7 @@ fn classify_incomplete(tape: &TapeReader) -> ResultCode {
 }
 
 /// Returns the request as hyper sends it. `None` if a header is invalid.
-fn build_message(request: &PreparedHttp) -> Option<Request<Full<Bytes>>> {
+fn build_message(request: &PreparedHttpRequest) -> Option<Request<Full<Bytes>>> {
     let mut message = Request::builder().method(request.method.as_str()).uri(&request.target);
     let headers = message.headers_mut()?;
     for (name, value) in &request.headers {

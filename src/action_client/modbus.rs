@@ -16,7 +16,7 @@ use super::classifier::{self, ExchangeEnd, ResultCode};
 use super::connection::RequestConnection;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{ModbusWrite, PreparedModbus};
+use crate::device::actions::{ModbusWrite, PreparedModbusRequest};
 use crate::limits;
 
 /// The number of bytes of each direction on the tape: the largest frame, and some bytes after it.
@@ -26,7 +26,7 @@ const TAPE_BYTES: usize = 2 * limits::ADU_BYTES;
 pub(super) async fn exchange(
     clock: &Clock,
     connection: RequestConnection,
-    request: &PreparedModbus,
+    request: &PreparedModbusRequest,
     transaction_id: u16,
     deadline: VirtualTime,
 ) -> ResultCode {

@@ -17,7 +17,7 @@ use super::connection::RequestConnection;
 use super::resolver::{ResolveError, Resolver, reachable_address};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{Prepared, PreparedHttp, PreparedModbus};
+use crate::device::actions::{PreparedHttpRequest, PreparedModbusRequest, PreparedRequest};
 use crate::fault::{self, ActionCall, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
@@ -77,11 +77,15 @@ pub(super) struct Requester {
 
 impl Requester {
     /// Sends a request and waits for its outcome, at most for its own timeout from now.
-    pub(super) async fn send(&self, origin: &ActionOrigin, prepared: &Prepared) -> RequestOutcome {
+    pub(super) async fn send(
+        &self,
+        origin: &ActionOrigin,
+        prepared: &PreparedRequest,
+    ) -> RequestOutcome {
         match prepared {
-            Prepared::Modbus(request) => self.send_modbus(origin, request).await,
+            PreparedRequest::Modbus(request) => self.send_modbus(origin, request).await,
             // Boxed, because a TLS session is large and most requests have none.
-            Prepared::Http(request) => Box::pin(self.send_http(origin, request)).await,
+            PreparedRequest::Http(request) => Box::pin(self.send_http(origin, request)).await,
         }
     }
 
@@ -90,7 +94,11 @@ impl Requester {
         self.transaction_ids.lock().clear();
     }
 
-    async fn send_modbus(&self, origin: &ActionOrigin, request: &PreparedModbus) -> RequestOutcome {
+    async fn send_modbus(
+        &self,
+        origin: &ActionOrigin,
+        request: &PreparedModbusRequest,
+    ) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let values = request.write.values();
         let evaluate = |slave: &str| {
@@ -125,7 +133,11 @@ impl Requester {
         }
     }
 
-    async fn send_http(&self, origin: &ActionOrigin, request: &PreparedHttp) -> RequestOutcome {
+    async fn send_http(
+        &self,
+        origin: &ActionOrigin,
+        request: &PreparedHttpRequest,
+    ) -> RequestOutcome {
         let deadline = self.clock.now().after(request.timeout);
         let path = request.target.split('?').next().unwrap_or_default();
         let evaluate = |target: &str| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::classifier::ResultCode;
 use super::requester::{RequestOutcome, Requester};
-use crate::device::actions::{ActionRequest, Definition, Prepared, Scheme, Unprepared};
+use crate::device::actions::{ActionRequest, Definition, PrepareError, PreparedRequest, Scheme};
 use crate::device::{DeviceId, Execution, Run, Ticket};
 use crate::fault::ActionCall;
 use crate::net::inflight::ActionOrigin;
@@ -99,28 +99,33 @@ impl Requester {
             Err(unprepared) => not_sent(unprepared),
         };
         let is_zero = ticket.device().action_policy().http_failure_is_zero
-            && matches!(prepared, Ok(Prepared::Http(_)))
+            && matches!(prepared, Ok(PreparedRequest::Http(_)))
             && !matches!(outcome.code, ResultCode::Status(_));
         ticket.finish(if is_zero { 0 } else { outcome.code.code() }, outcome.cause);
     }
 }
 
-fn not_sent(unprepared: &Unprepared) -> RequestOutcome {
+fn not_sent(unprepared: &PrepareError) -> RequestOutcome {
     RequestOutcome { code: ResultCode::Generic, cause: format!("not sent: {unprepared}") }
 }
 
 /// Returns the destination of a request, as the journal shows it: as it was written if it cannot be
 /// sent.
-fn destination(prepared: &Result<Prepared, Unprepared>, request: &ActionRequest) -> String {
+fn destination(
+    prepared: &Result<PreparedRequest, PrepareError>,
+    request: &ActionRequest,
+) -> String {
     match (prepared, request) {
-        (Ok(Prepared::Http(http)), _) => {
+        (Ok(PreparedRequest::Http(http)), _) => {
             let scheme = match http.scheme {
                 Scheme::Http => "http",
                 Scheme::Https => "https",
             };
             format!("{scheme}://{}{}", http.authority, http.target)
         }
-        (Ok(Prepared::Modbus(modbus)), _) => format!("modbus {}:{}", modbus.host, modbus.port),
+        (Ok(PreparedRequest::Modbus(modbus)), _) => {
+            format!("modbus {}:{}", modbus.host, modbus.port)
+        }
         (Err(_), ActionRequest::Http(http)) => http.url.clone(),
         (Err(_), ActionRequest::Modbus(modbus)) => {
             format!("modbus {}:{}", modbus.host, modbus.port)

@@ -143,7 +143,7 @@ fn commands_to_try(house: &House, addresses: &Addresses) -> String {
 /// the ids that the call will get. `None` if no action can be called.
 fn call_to_try(device: &Device, url: &str) -> Option<String> {
     let definition = device.definition()?;
-    let callable = |action: &&Action| action.enable && action.enabled().next().is_some();
+    let callable = |action: &&Action| action.enable && action.enabled_requests().next().is_some();
     let action = definition.actions().iter().find(callable)?;
     let ids: Vec<String> = device.next_status_ids(action).map(|id| id.to_string()).collect();
     Some(format!(
@@ -190,6 +190,6 @@ impl TerminationSignal {
             signal.recv().await;
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

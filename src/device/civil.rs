@@ -1,4 +1,4 @@
-//! Times as the device shows them: local, local with its offset, UTC (METER-4, METER-5).
+//! Civil time in the forms of the API: local, local with the offset, UTC (METER-4, METER-5).
 
 use std::fmt;
 
@@ -8,111 +8,109 @@ use jiff::tz::{Dst, Offset};
 
 use crate::clock::local_zone;
 
-/// A moment in the device's time zone.
+/// A time in the device's time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CivilTime {
-    at: Timestamp,
+    timestamp: Timestamp,
     offset: Offset,
-    summer: bool,
+    is_dst: bool,
 }
 
 impl CivilTime {
-    /// The civil time of a moment.
+    /// Returns the civil time at a timestamp.
     #[must_use]
-    pub fn of(at: Timestamp) -> Self {
-        let info = local_zone().to_offset_info(at);
-        Self { at, offset: info.offset(), summer: info.dst() == Dst::Yes }
+    pub fn new(timestamp: Timestamp) -> Self {
+        let info = local_zone().to_offset_info(timestamp);
+        Self { timestamp, offset: info.offset(), is_dst: info.dst() == Dst::Yes }
     }
 
-    /// The moment.
+    /// Returns the timestamp.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
-        self.at
+        self.timestamp
     }
 
-    /// The wall clock's date and time.
+    /// Returns the local date and time.
     #[must_use]
     pub fn local(&self) -> DateTime {
-        self.offset.to_datetime(self.at)
+        self.offset.to_datetime(self.timestamp)
     }
 
-    /// Whether it is summer time.
+    /// Returns `true` if daylight saving time is in force.
     #[must_use]
-    pub fn is_summer(&self) -> bool {
-        self.summer
+    pub fn is_dst(&self) -> bool {
+        self.is_dst
     }
 
-    /// `date_time`: local time that ends in `Z` all the same, 2025-10-07T14:26:10Z.
+    /// Formats `date_time`: the local time, although it ends in `Z`, such as 2025-10-07T14:26:10Z.
     #[must_use]
     pub fn date_time(&self) -> impl fmt::Display + use<> {
-        FormattedTime { date: true, time: true, zone: Zone::Zulu, at: self.local() }
+        FormattedTime { date: true, time: true, zone: Zone::Z, value: self.local() }
     }
 
-    /// `date_time_local`: local time with its offset, 2025-10-07T14:26:10+02:00.
+    /// Formats `date_time_local`: the local time with its offset, such as
+    /// 2025-10-07T14:26:10+02:00.
     #[must_use]
     pub fn date_time_local(&self) -> impl fmt::Display + use<> {
-        FormattedTime { date: true, time: true, zone: Zone::Offset(self.offset), at: self.local() }
+        let zone = Zone::Offset(self.offset);
+        FormattedTime { date: true, time: true, zone, value: self.local() }
     }
 
-    /// `date_time_utc`: 2025-10-07T12:26:10Z.
+    /// Formats `date_time_utc`, such as 2025-10-07T12:26:10Z.
     #[must_use]
     pub fn date_time_utc(&self) -> impl fmt::Display + use<> {
-        FormattedTime {
-            date: true,
-            time: true,
-            zone: Zone::Zulu,
-            at: Offset::UTC.to_datetime(self.at),
-        }
+        let value = Offset::UTC.to_datetime(self.timestamp);
+        FormattedTime { date: true, time: true, zone: Zone::Z, value }
     }
 
-    /// The local time without any zone: 2025-10-07T14:26:10.
+    /// Formats the local time without a zone, such as 2025-10-07T14:26:10.
     #[must_use]
-    pub fn bare(&self) -> impl fmt::Display + use<> {
-        FormattedTime { date: true, time: true, zone: Zone::Unsaid, at: self.local() }
+    pub fn date_time_without_zone(&self) -> impl fmt::Display + use<> {
+        FormattedTime { date: true, time: true, zone: Zone::Omitted, value: self.local() }
     }
 
-    /// The local date: 2025-10-07.
+    /// Formats the local date, such as 2025-10-07.
     #[must_use]
     pub fn date(&self) -> impl fmt::Display + use<> {
-        FormattedTime { date: true, time: false, zone: Zone::Unsaid, at: self.local() }
+        FormattedTime { date: true, time: false, zone: Zone::Omitted, value: self.local() }
     }
 
-    /// The local time of day: 14:26:10.
+    /// Formats the local time of day, such as 14:26:10.
     #[must_use]
     pub fn time(&self) -> impl fmt::Display + use<> {
-        FormattedTime { date: false, time: true, zone: Zone::Unsaid, at: self.local() }
+        FormattedTime { date: false, time: true, zone: Zone::Omitted, value: self.local() }
     }
 }
 
-/// A date, a time or both.
+/// The `Display` form of a date, a time or both.
 struct FormattedTime {
     date: bool,
     time: bool,
     zone: Zone,
-    at: DateTime,
+    value: DateTime,
 }
 
 enum Zone {
-    Unsaid,
-    Zulu,
+    Omitted,
+    Z,
     Offset(Offset),
 }
 
 impl fmt::Display for FormattedTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.at;
+        let value = self.value;
         if self.date {
-            write!(f, "{:04}-{:02}-{:02}", at.year(), at.month(), at.day())?;
+            write!(f, "{:04}-{:02}-{:02}", value.year(), value.month(), value.day())?;
         }
         if self.date && self.time {
             f.write_str("T")?;
         }
         if self.time {
-            write!(f, "{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second())?;
+            write!(f, "{:02}:{:02}:{:02}", value.hour(), value.minute(), value.second())?;
         }
         match self.zone {
-            Zone::Unsaid => Ok(()),
-            Zone::Zulu => f.write_str("Z"),
+            Zone::Omitted => Ok(()),
+            Zone::Z => f.write_str("Z"),
             Zone::Offset(offset) => {
                 let minutes = offset.seconds() / 60;
                 let sign = if minutes < 0 { '-' } else { '+' };
@@ -128,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    fn shown(at: &str) -> [String; 3] {
-        let time = CivilTime::of(at.parse().unwrap());
+    fn formatted(timestamp: &str) -> [String; 3] {
+        let time = CivilTime::new(timestamp.parse().unwrap());
         [
             time.date_time().to_string(),
             time.date_time_local().to_string(),
@@ -139,39 +137,43 @@ mod tests {
 
     // Ruling: METER-5.
     #[test]
-    fn each_form_is_that_of_the_vendors_sample() {
+    fn each_format_is_that_of_the_vendors_sample() {
         assert_eq!(
-            shown("2025-10-07T12:26:10.999Z"),
+            formatted("2025-10-07T12:26:10.999Z"),
             ["2025-10-07T14:26:10Z", "2025-10-07T14:26:10+02:00", "2025-10-07T12:26:10Z"]
         );
-        let time = CivilTime::of("2026-01-04T23:05:09Z".parse().unwrap());
+        let time = CivilTime::new("2026-01-04T23:05:09Z".parse().unwrap());
         assert_eq!(
-            [time.date().to_string(), time.time().to_string(), time.bare().to_string()],
+            [
+                time.date().to_string(),
+                time.time().to_string(),
+                time.date_time_without_zone().to_string()
+            ],
             ["2026-01-05", "00:05:09", "2026-01-05T00:05:09"]
         );
-        assert!(!time.is_summer());
+        assert!(!time.is_dst());
     }
 
     #[test]
-    fn the_hour_that_comes_twice_is_told_apart_by_its_offset() {
+    fn the_repeated_hour_in_autumn_differs_in_its_offset() {
         let first = ["2026-10-25T02:30:00Z", "2026-10-25T02:30:00+02:00", "2026-10-25T00:30:00Z"];
         let second = ["2026-10-25T02:30:00Z", "2026-10-25T02:30:00+01:00", "2026-10-25T01:30:00Z"];
-        assert_eq!(shown("2026-10-25T00:30:00Z"), first);
-        assert_eq!(shown("2026-10-25T01:30:00Z"), second);
-        assert_eq!(shown("2026-03-29T00:59:59Z")[0], "2026-03-29T01:59:59Z");
-        assert_eq!(shown("2026-03-29T01:00:00Z")[0], "2026-03-29T03:00:00Z");
+        assert_eq!(formatted("2026-10-25T00:30:00Z"), first);
+        assert_eq!(formatted("2026-10-25T01:30:00Z"), second);
+        assert_eq!(formatted("2026-03-29T00:59:59Z")[0], "2026-03-29T01:59:59Z");
+        assert_eq!(formatted("2026-03-29T01:00:00Z")[0], "2026-03-29T03:00:00Z");
     }
 
     // Ruling: METER-4.
     #[test]
-    fn the_documented_rule_is_that_of_the_time_zone_database() {
+    fn the_documented_rule_agrees_with_the_time_zone_database() {
         let zurich = TimeZone::get("Europe/Zurich").unwrap();
         for hour in 0..24 * 365 * 60 {
-            let at = Timestamp::from_second(820_454_400 + 3600 * hour).unwrap();
-            let info = zurich.to_offset_info(at);
-            let time = CivilTime::of(at);
-            let known = (info.offset(), info.dst() == Dst::Yes);
-            assert_eq!((time.offset, time.summer), known, "{at}");
+            let timestamp = Timestamp::from_second(820_454_400 + 3600 * hour).unwrap();
+            let info = zurich.to_offset_info(timestamp);
+            let time = CivilTime::new(timestamp);
+            let expected = (info.offset(), info.dst() == Dst::Yes);
+            assert_eq!((time.offset, time.is_dst), expected, "{timestamp}");
         }
     }
 }

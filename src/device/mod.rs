@@ -37,6 +37,6 @@ pub use self::handle::{Console, Device, Run, Ticket};
 pub use self::hardware::{FirmwareImage, Hardware};
 pub use self::identity::{DeviceId, Firmware, Identity, InvalidDeviceId, InvalidFirmware, License};
 pub use self::power::{Power, RebootCause};
-pub use self::profile::{FEATURES, Feature, FeatureRow, Licensed, Profile};
+pub use self::profile::{FEATURES, Feature, FeatureRow, LicensedFeature, Profile};
 pub use self::setup::Setup;
 pub use self::snapshot::{Boot, BootId, Snapshot, View};

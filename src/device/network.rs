@@ -1,31 +1,37 @@
-//! What the device is plugged into, and its network as it follows from that and the configuration.
+//! The device's surroundings, and its network state as a function of them and the configuration.
 //!
-//! Pure: the same configuration, site, seed and moment give the same network. Nothing of it is kept;
-//! what lasts is in the configuration and in [`Pairing`].
+//! The functions are pure: the same configuration, site, seed and time give the same network state.
+//! The state is computed on each request. Only the configuration and [`Pairing`] persist.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{Config, StaticIp, WifiSettings};
-use super::{DeviceId, Snapshot};
+use super::DeviceId;
+use super::config::{Config, StaticIp};
 use crate::clock::VirtualTime;
 use crate::limits;
 use crate::meter::Interface;
 use crate::rng::{Draws, RandomStream};
 
-/// What a device is plugged into and what is around it; a scenario says it, no client can change it.
+/// The maximum deviation of a network's signal strength from its mean, in dB.
+const RSSI_DEVIATION: u8 = 4;
+/// The time between two draws of that deviation.
+const RSSI_PERIOD: Duration = Duration::from_mins(1);
+
+/// The surroundings of a device: its plugs and the networks in range. The scenario defines them;
+/// clients cannot change them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
-    /// Whether there is power on USB; the meter's plug alone feeds the device otherwise.
+    /// `true` if USB supplies power. Otherwise only the meter's plug powers the device.
     pub usb: bool,
-    /// Whether an Ethernet cable is plugged in, with a network at its other end.
+    /// `true` if an Ethernet cable connects the device to a network.
     pub cable: bool,
-    /// The Wi-Fi networks around. Where none are named, some are made up, and the network that the
-    /// device is set to is always among them.
+    /// The Wi-Fi networks in range. If `None`, some are generated, and the network that the device is
+    /// set to is always among them.
     pub networks: Option<Arc<[Network]>>,
-    /// The router whose WPS button is pressed when a pairing is started; none where nobody does.
+    /// The router whose WPS button is pressed after a pairing starts; `None` if nobody presses one.
     pub wps: Option<WpsRouter>,
 }
 
@@ -36,23 +42,24 @@ impl Default for Site {
 }
 
 impl Site {
-    /// Whether the Ethernet link is up with these settings (NETWORK-6): with USB power, `enable`,
-    /// and `power_save` off.
+    /// Returns `true` if the Ethernet link is up with this configuration (NETWORK-6): a cable is
+    /// plugged in, USB supplies power, `enable` is on and `power_save` is off.
     #[must_use]
     pub fn ethernet_up(&self, config: &Config) -> bool {
         self.usb && self.cable && config.eth.enable && !config.settings.system.power_save
     }
 
-    /// Whether the router's network offers WPS and takes the password that the router hands over.
-    fn lets_in_by_wps(&self, router: &WpsRouter) -> bool {
+    /// Returns `true` if the router's network offers WPS and accepts the password that the router
+    /// supplies.
+    fn accepts_wps(&self, router: &WpsRouter) -> bool {
         self.networks.as_ref().is_none_or(|networks| {
             let mut own = networks.iter().filter(|network| network.ssid == router.network);
-            own.any(|network| network.wps && network.opens_with(&router.password))
+            own.any(|network| network.wps && network.accepts_password(&router.password))
         })
     }
 
-    /// Whether Wi-Fi sleeps between beacons (vendor, settings page): always where power is saved, and
-    /// on meter power unless a P1 plug gives enough of it.
+    /// Returns `true` if Wi-Fi sleeps between beacons (vendor, settings page): always if
+    /// `power_save` is on, and on meter power unless a P1 plug supplies enough.
     #[must_use]
     pub fn wifi_saves_power(&self, config: &Config, plug: Option<Interface>) -> bool {
         let system = &config.settings.system;
@@ -61,30 +68,30 @@ impl Site {
     }
 }
 
-/// The router that a WPS pairing finds.
+/// The router that a WPS pairing connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WpsRouter {
-    /// Its network.
+    /// The SSID of the router's network.
     pub network: String,
-    /// The password it hands over.
+    /// The password that the router supplies.
     pub password: String,
-    /// When its button is pressed, counted from the start of the pairing.
+    /// The time from the start of the pairing until the router's button is pressed.
     pub after: Duration,
 }
 
-/// A WPS pairing that is under way.
+/// A WPS pairing in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pairing {
-    /// When it was started.
+    /// The start time.
     pub since: VirtualTime,
 }
 
 impl Pairing {
-    /// When it ends, and whether it succeeds.
+    /// Returns the end time, and whether the pairing succeeds.
     #[must_use]
     pub fn end(self, site: &Site) -> (VirtualTime, bool) {
         match &site.wps {
-            Some(router) if router.after < limits::WPS_WINDOW && site.lets_in_by_wps(router) => {
+            Some(router) if router.after < limits::WPS_WINDOW && site.accepts_wps(router) => {
                 (self.since.after(router.after), true)
             }
             _ => (self.since.after(limits::WPS_WINDOW), false),
@@ -92,53 +99,53 @@ impl Pairing {
     }
 }
 
-/// A Wi-Fi network, as it is where the device stands.
+/// A Wi-Fi network in range of the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// Its name, 1 to 32 bytes.
+    /// The name, 1 to 32 bytes.
     pub ssid: String,
-    /// The address of its access point.
+    /// The MAC address of the access point.
     pub bssid: DeviceId,
-    /// 1..=13.
+    /// The channel, 1..=13.
     pub channel: u8,
-    /// `ht`.
+    /// The channel width (`ht`).
     pub ht: Ht,
-    /// dBm, −127..=0, about which the signal wavers.
+    /// The mean signal strength in dBm, −127..=0.
     pub rssi: i8,
-    /// `auth_mode`.
+    /// The authentication mode (`auth_mode`).
     pub auth_mode: AuthMode,
-    /// Whether it offers WPS.
+    /// `true` if the network offers WPS.
     pub wps: bool,
-    /// Two letters.
+    /// The country code, two letters.
     pub country: String,
-    /// Its password; any is right where none.
+    /// The password; `None` if the network accepts any.
     pub password: Option<String>,
 }
 
 impl Network {
-    /// Whether a password opens it.
-    fn opens_with(&self, given: &str) -> bool {
-        // A passphrase has 63 at the most; what is longer is a key (IEEE 802.11).
+    /// Returns `true` if a client with this password can connect.
+    fn accepts_password(&self, given: &str) -> bool {
+        // A passphrase has at most 63 characters; 64 hexadecimal digits are a key (IEEE 802.11).
         let is_key = given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit());
         match &self.password {
             _ if self.auth_mode == AuthMode::Open => true,
-            _ if !self.auth_mode.takes_password() || given.is_empty() => false,
+            _ if !self.auth_mode.uses_password() || given.is_empty() => false,
             _ if given.chars().count() == 64 && !is_key => false,
             Some(password) => password == given,
             None => true,
         }
     }
 
-    /// A network of which only the name is known, the `index`-th of those around a device.
+    /// Generates a network with this name, the `index`-th of a device's list.
     #[must_use]
-    pub fn near(ssid: String, index: usize) -> Self {
+    pub fn generate(ssid: String, index: usize) -> Self {
         let stream = RandomStream::named("network").child(hash(&ssid));
         let mut draws = Draws::new(0, stream, u64::try_from(index).unwrap_or(0));
-        network(ssid, &mut draws)
+        draw_network(ssid, &mut draws)
     }
 }
 
-/// `ht`: the width of the channel and where its other half lies.
+/// The values of `ht`: the width of the channel and the position of the second half.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum Ht {
@@ -149,12 +156,12 @@ pub enum Ht {
 }
 
 impl Ht {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] =
         &[("20", Self::Ht20), ("40+", Self::Ht40Above), ("40-", Self::Ht40Below)];
 }
 
-/// `auth_mode`.
+/// The values of `auth_mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum AuthMode {
@@ -171,7 +178,7 @@ pub enum AuthMode {
 }
 
 impl AuthMode {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] = &[
         ("open", Self::Open),
         ("WEP", Self::Wep),
@@ -184,7 +191,7 @@ impl AuthMode {
         ("WPA3-ENT", Self::Wpa3Ent),
     ];
 
-    /// `pairwise_cipher` and `group_cipher`.
+    /// Returns `pairwise_cipher` and `group_cipher`.
     #[must_use]
     pub const fn ciphers(self) -> (&'static str, &'static str) {
         match self {
@@ -197,79 +204,81 @@ impl AuthMode {
         }
     }
 
-    /// Whether a password opens it; others want none, or more than one.
-    const fn takes_password(self) -> bool {
+    /// Returns `true` if the mode uses one password. The other modes use none, or further
+    /// credentials.
+    const fn uses_password(self) -> bool {
         !matches!(self, Self::Open | Self::Eap | Self::Wpa3Ent)
     }
 }
 
-macro_rules! words {
+macro_rules! impl_as_str {
     ($($type:ty),*) => {$(
         impl $type {
-            /// As the API writes it.
+            /// Returns the name in the API.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                // Each of them has a name.
-                Self::NAMES.iter().find(|(_, one)| *one == self).map_or("", |(word, _)| word)
+                // The list contains every variant.
+                Self::NAMES.iter().find(|(_, other)| *other == self).map_or("", |(name, _)| name)
             }
         }
     )*};
 }
 
-words!(Ht, AuthMode);
+impl_as_str!(Ht, AuthMode);
 
-/// A network as it is received at a moment.
+/// A network found by a scan, with its signal strength at the time of the scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ScanResult {
     /// The network.
     pub network: Network,
-    /// dBm at this moment.
+    /// The signal strength, in dBm.
     pub rssi: i8,
 }
 
-impl Sighting {
-    /// Percent. The line through the pairs of the vendor's API description (−51 is 86, −71 is 56).
+impl ScanResult {
+    /// Returns the signal strength in percent, on the line through the pairs of the vendor's API
+    /// description (−51 dBm is 86 %, −71 dBm is 56 %).
     #[must_use]
-    pub fn signal(&self) -> u8 {
+    pub fn signal_percent(&self) -> u8 {
         let percent = i32::midpoint(i32::from(self.rssi) * 3, 325);
         u8::try_from(percent.clamp(0, 100)).unwrap_or(0)
     }
 }
 
-/// What the device's network is at a moment.
+/// The state of the device's network at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkState {
-    /// Wi-Fi.
+    /// The state of Wi-Fi.
     pub wifi: WifiState,
-    /// Ethernet.
+    /// The state of Ethernet.
     pub eth: EthState,
 }
 
-/// Wi-Fi at a moment.
+/// The state of Wi-Fi at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WifiState {
-    /// What it is doing.
+    /// The mode.
     pub mode: WifiMode,
-    /// How the client gets on.
+    /// The status of the client.
     pub status: WifiStatus,
-    /// Its MAC address, which is the device's id.
+    /// The MAC address, which is the device's id.
     pub mac: DeviceId,
-    /// The network it is connected to.
-    pub network: Option<Sighting>,
-    /// Its address there.
+    /// The network that the client is connected to.
+    pub network: Option<ScanResult>,
+    /// The address in that network.
     pub address: Option<IpSettings>,
-    /// Whether it sleeps between beacons.
+    /// `true` if Wi-Fi sleeps between beacons.
     pub power_save: bool,
 }
 
-/// What Wi-Fi is doing; `Display` writes `wifi.mode` of the variables.
+/// The mode of Wi-Fi; `Display` writes the variable `wifi.mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WifiMode {
-    /// Nothing.
+    /// Off.
     Off,
-    /// It is a client, or wants to be.
+    /// A client, connected or not.
     Sta,
-    /// It is an access point of its own.
+    /// An access point.
     Ap,
 }
 
@@ -283,21 +292,21 @@ impl fmt::Display for WifiMode {
     }
 }
 
-/// How the Wi-Fi client gets on; in lower case in the variables.
+/// The status of the Wi-Fi client. The variables contain it in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WifiStatus {
     /// Connected.
     Ok,
-    /// The network does not take it: a wrong password.
+    /// The network refuses the client, because its password is wrong.
     Error,
     /// Off.
     Disabled,
-    /// The network is not there, or a pairing is under way.
+    /// The network is out of range, or a pairing is in progress.
     Disconnected,
 }
 
 impl WifiStatus {
-    /// As `/system` writes it.
+    /// Returns the name in `/system`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -309,24 +318,24 @@ impl WifiStatus {
     }
 }
 
-/// Ethernet at a moment.
+/// The state of Ethernet at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EthState {
-    /// Its MAC address: the device's id and three, as seen.
+    /// The MAC address: the device's id plus three (observed).
     pub mac: DeviceId,
-    /// Whether the link is up; then it has an address.
+    /// The address; `None` if the link is down.
     pub address: Option<IpSettings>,
 }
 
 impl EthState {
-    /// Whether the link is up.
+    /// Returns `true` if the link is up.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.address.is_some()
     }
 }
 
-/// An address on a network.
+/// The IP settings of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct IpSettings {
@@ -337,23 +346,37 @@ pub struct IpSettings {
 }
 
 impl NetworkState {
-    /// The network of a device that is `id`, stands at `site` and whose randomness comes from
-    /// `seed`, as it is in `snapshot`.
+    /// Returns `true` if the device is connected, by Ethernet or Wi-Fi.
     #[must_use]
-    pub fn of(
-        snapshot: &Snapshot,
-        plug: Option<Interface>,
-        id: &DeviceId,
-        site: &Site,
-        seed: u64,
-    ) -> Self {
-        let config = &snapshot.view.config;
-        let neighbourhood = Neighbourhood { id, site, seed, wifi: &config.wifi };
-        let pairing = snapshot.view.pairing.is_some();
-        let (mode, status, network) = neighbourhood.client(pairing, snapshot.now);
-        let address = network.is_some().then(|| address_of(&config.wifi.address, id, Lease::Wifi));
+    pub fn is_online(&self) -> bool {
+        self.eth.is_up() || self.wifi.address.is_some()
+    }
+}
+
+/// The inputs of a device's network state, other than the time.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkInputs<'a> {
+    /// The device's id.
+    pub id: &'a DeviceId,
+    /// The device's surroundings.
+    pub site: &'a Site,
+    /// The seed of the random draws.
+    pub seed: u64,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// `true` if a WPS pairing is in progress.
+    pub pairing: bool,
+}
+
+impl NetworkInputs<'_> {
+    /// Returns the network state at `now`. `plug` is the interface of the meter's plug, if any.
+    #[must_use]
+    pub fn state(&self, plug: Option<Interface>, now: VirtualTime) -> NetworkState {
+        let Self { id, site, config, .. } = *self;
+        let (mode, status, network) = self.client(now);
+        let address = network.is_some().then(|| ip_settings(&config.wifi.address, id, Lease::Wifi));
         let up = site.ethernet_up(config);
-        Self {
+        NetworkState {
             wifi: WifiState {
                 mode,
                 status,
@@ -364,104 +387,87 @@ impl NetworkState {
             },
             eth: EthState {
                 mac: ethernet_mac(id),
-                address: up.then(|| address_of(&config.eth.address, id, Lease::Ethernet)),
+                address: up.then(|| ip_settings(&config.eth.address, id, Lease::Ethernet)),
             },
         }
     }
 
-    /// Whether it has a network, by cable or not.
+    /// Returns the networks in range at `now`, the strongest first.
     #[must_use]
-    pub fn is_online(&self) -> bool {
-        self.eth.is_up() || self.wifi.address.is_some()
-    }
-}
-
-/// The networks around a device.
-#[derive(Debug, Clone, Copy)]
-pub struct Neighbourhood<'a> {
-    /// The device.
-    pub id: &'a DeviceId,
-    /// Where it stands.
-    pub site: &'a Site,
-    /// What all its randomness comes from.
-    pub seed: u64,
-    /// What its client is set to.
-    pub wifi: &'a WifiSettings,
-}
-
-impl Neighbourhood<'_> {
-    /// What a scan finds, the strongest first.
-    #[must_use]
-    pub fn scan(&self, now: VirtualTime) -> Vec<Sighting> {
-        let mut found: Vec<_> =
-            self.networks().into_iter().map(|network| self.sight(network, now)).collect();
-        found.sort_by_key(|sighting| std::cmp::Reverse(sighting.rssi));
-        found
+    pub fn scan(&self, now: VirtualTime) -> Vec<ScanResult> {
+        let mut results: Vec<_> =
+            self.networks().into_iter().map(|network| self.receive(network, now)).collect();
+        results.sort_by_key(|result| std::cmp::Reverse(result.rssi));
+        results
     }
 
-    fn sight(&self, network: Network, now: VirtualTime) -> Sighting {
+    /// Computes a network's signal strength at `now`.
+    fn receive(&self, network: Network, now: VirtualTime) -> ScanResult {
         let stream =
             RandomStream::named("rssi").child(number(self.id)).child(number(&network.bssid));
-        let waver = f64::from(limits::RSSI_WAVER) * wavering(self.seed, stream, now);
+        let deviation = f64::from(RSSI_DEVIATION) * smooth_noise(self.seed, stream, now);
         #[expect(clippy::cast_possible_truncation, reason = "a few dB")]
-        let waver = libm::round(waver) as i8;
-        let rssi = network.rssi.saturating_add(waver).min(0);
-        Sighting { network, rssi }
+        let deviation = libm::round(deviation) as i8;
+        let rssi = network.rssi.saturating_add(deviation).min(0);
+        ScanResult { network, rssi }
     }
 
     fn networks(&self) -> Vec<Network> {
         if let Some(networks) = &self.site.networks {
             return networks.to_vec();
         }
-        let mut networks = made_up(self.seed);
+        let mut networks = neighbour_networks(self.seed);
         if let Some(router) = &self.site.wps {
-            networks.insert(0, Network { wps: true, ..self.known(&router.network, true) });
+            networks.insert(0, Network { wps: true, ..self.near_network(&router.network, true) });
         }
-        let wanted = &self.wifi.name;
-        if !wanted.is_empty() && !networks.iter().any(|network| network.ssid == *wanted) {
-            networks.insert(0, self.known(wanted, !self.wifi.password.is_empty()));
+        let wifi = &self.config.wifi;
+        if !wifi.name.is_empty() && !networks.iter().any(|network| network.ssid == wifi.name) {
+            networks.insert(0, self.near_network(&wifi.name, !wifi.password.is_empty()));
         }
         networks
     }
 
-    /// A network near by of which only the name matters.
-    fn known(&self, ssid: &str, secured: bool) -> Network {
+    /// Generates a network with this name and a strong signal.
+    fn near_network(&self, ssid: &str, secured: bool) -> Network {
         let mut draws = Draws::new(self.seed, RandomStream::named("network").child(hash(ssid)), 0);
         Network {
             auth_mode: if secured { AuthMode::Wpa2 } else { AuthMode::Open },
-            rssi: between(&mut draws, -58, -42),
-            ..network(ssid.to_owned(), &mut draws)
+            rssi: draw_dbm(&mut draws, -58, -42),
+            ..draw_network(ssid.to_owned(), &mut draws)
         }
     }
 
-    /// Whether the client is in its network, or gets into it; that does not depend on the time.
-    pub(super) fn lets_in(&self, pairing: bool) -> bool {
-        self.client(pairing, VirtualTime::ZERO).2.is_some()
+    /// Returns `true` if the client is connected or able to connect, which does not depend on the
+    /// time.
+    pub(super) fn wifi_connects(&self) -> bool {
+        self.client(VirtualTime::ZERO).2.is_some()
     }
 
-    fn client(&self, pairing: bool, now: VirtualTime) -> (WifiMode, WifiStatus, Option<Sighting>) {
-        if pairing {
+    fn client(&self, now: VirtualTime) -> (WifiMode, WifiStatus, Option<ScanResult>) {
+        let wifi = &self.config.wifi;
+        if self.pairing {
             return (WifiMode::Sta, WifiStatus::Disconnected, None);
         }
-        if self.wifi.access_point {
+        if wifi.access_point {
             return (WifiMode::Ap, WifiStatus::Disabled, None);
         }
-        if !self.wifi.is_client() {
+        if !wifi.is_client() {
             return (WifiMode::Off, WifiStatus::Disabled, None);
         }
-        let mut heard = self.scan(now);
-        heard.retain(|sighting| sighting.network.ssid == self.wifi.name);
-        let silent = heard.is_empty();
-        match heard.into_iter().find(|sighting| sighting.network.opens_with(&self.wifi.password)) {
-            Some(sighting) => (WifiMode::Sta, WifiStatus::Ok, Some(sighting)),
-            None if silent => (WifiMode::Sta, WifiStatus::Disconnected, None),
+        let mut candidates = self.scan(now);
+        candidates.retain(|result| result.network.ssid == wifi.name);
+        let out_of_range = candidates.is_empty();
+        let mut candidates = candidates.into_iter();
+        match candidates.find(|result| result.network.accepts_password(&wifi.password)) {
+            Some(result) => (WifiMode::Sta, WifiStatus::Ok, Some(result)),
+            None if out_of_range => (WifiMode::Sta, WifiStatus::Disconnected, None),
             None => (WifiMode::Sta, WifiStatus::Error, None),
         }
     }
 }
 
-/// Networks of neighbours that nobody named: the same for all devices of a house.
-fn made_up(seed: u64) -> Vec<Network> {
+/// Generates the neighbours' networks, the same for all devices of a house.
+fn neighbour_networks(seed: u64) -> Vec<Network> {
     let stream = RandomStream::named("neighbours");
     let count = 3 + Draws::new(seed, stream, 0).bits() % 4;
     let neighbour = |ordinal| {
@@ -470,19 +476,19 @@ fn made_up(seed: u64) -> Vec<Network> {
         let modes = [AuthMode::Wpa2, AuthMode::Wpa2, AuthMode::Wpa2Wpa3, AuthMode::WpaWpa2];
         let (ssid, auth_mode) = match draws.bits() % 5 {
             0 => (format!("guest-{number:04x}"), AuthMode::Open),
-            1 | 2 => (format!("WLAN {number:04X}"), modes[at(&mut draws, modes.len())]),
-            _ => (format!("internet-{number:04X}"), modes[at(&mut draws, modes.len())]),
+            1 | 2 => (format!("WLAN {number:04X}"), modes[draw_index(&mut draws, modes.len())]),
+            _ => (format!("internet-{number:04X}"), modes[draw_index(&mut draws, modes.len())]),
         };
-        let rssi = between(&mut draws, -89, -62);
-        Network { rssi, auth_mode, ..network(ssid, &mut draws) }
+        let rssi = draw_dbm(&mut draws, -89, -62);
+        Network { rssi, auth_mode, ..draw_network(ssid, &mut draws) }
     };
     (1..=count).map(neighbour).collect()
 }
 
-/// A network with everything but its name drawn.
-fn network(ssid: String, draws: &mut Draws) -> Network {
-    let ht = [Ht::Ht20, Ht::Ht20, Ht::Ht40Above, Ht::Ht40Below][at(draws, 4)];
-    // The upper half of a channel of 40 MHz needs four channels above, the lower four below.
+/// Draws the parameters of a network with this name.
+fn draw_network(ssid: String, draws: &mut Draws) -> Network {
+    let ht = [Ht::Ht20, Ht::Ht20, Ht::Ht40Above, Ht::Ht40Below][draw_index(draws, 4)];
+    // A second half above a 40 MHz channel needs four channels above it, one below four below.
     let channels: &[u8] = match ht {
         Ht::Ht20 => &[1, 6, 11, 13],
         Ht::Ht40Above => &[1, 6],
@@ -490,9 +496,9 @@ fn network(ssid: String, draws: &mut Draws) -> Network {
     };
     Network {
         ssid,
-        // Neither multicast nor locally administered, as the address of a real access point.
+        // Not multicast and not locally administered, like the address of a real access point.
         bssid: DeviceId::from_number(draws.bits() & 0xFCFF_FFFF_FFFF),
-        channel: channels[at(draws, channels.len())],
+        channel: channels[draw_index(draws, channels.len())],
         ht,
         rssi: -60,
         auth_mode: AuthMode::default(),
@@ -502,31 +508,31 @@ fn network(ssid: String, draws: &mut Draws) -> Network {
     }
 }
 
-/// An index below `count`.
+/// Draws an index below `count`.
 #[expect(clippy::cast_possible_truncation, reason = "below a few")]
-fn at(draws: &mut Draws, count: usize) -> usize {
+fn draw_index(draws: &mut Draws, count: usize) -> usize {
     (draws.bits() % count as u64) as usize
 }
 
-/// dBm from `least` to `most`.
-#[expect(clippy::cast_possible_truncation, reason = "it lies between two of the type")]
-fn between(draws: &mut Draws, least: i8, most: i8) -> i8 {
-    libm::round(draws.uniform(f64::from(least), f64::from(most))) as i8
+/// Draws a signal strength from `min` to `max`, in dBm.
+#[expect(clippy::cast_possible_truncation, reason = "the value lies between two of the type")]
+fn draw_dbm(draws: &mut Draws, min: i8, max: i8) -> i8 {
+    libm::round(draws.uniform(f64::from(min), f64::from(max))) as i8
 }
 
-/// A slow wavering from −1 to 1: drawn every [`limits::RSSI_PERIOD`], and straight between.
-fn wavering(seed: u64, stream: RandomStream, now: VirtualTime) -> f64 {
-    let periods = now.since_start().as_secs_f64() / limits::RSSI_PERIOD.as_secs_f64();
+/// Returns slow noise from −1 to 1: one draw each [`RSSI_PERIOD`], interpolated linearly.
+fn smooth_noise(seed: u64, stream: RandomStream, now: VirtualTime) -> f64 {
+    let periods = now.since_start().as_secs_f64() / RSSI_PERIOD.as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time counts up")]
     let index = periods as u64;
-    let mut one = Draws::new(seed, stream, index);
-    let mut other = Draws::new(seed, stream, index.saturating_add(1));
-    let part = periods.fract();
-    one.uniform(-1.0, 1.0) * (1.0 - part) + other.uniform(-1.0, 1.0) * part
+    let mut previous = Draws::new(seed, stream, index);
+    let mut next = Draws::new(seed, stream, index.saturating_add(1));
+    let fraction = periods.fract();
+    previous.uniform(-1.0, 1.0) * (1.0 - fraction) + next.uniform(-1.0, 1.0) * fraction
 }
 
 fn number(id: &DeviceId) -> u64 {
-    // An id is twelve hexadecimal digits.
+    // An id consists of twelve hexadecimal digits.
     u64::from_str_radix(id.as_str(), 16).unwrap_or(0)
 }
 
@@ -538,21 +544,22 @@ fn ethernet_mac(id: &DeviceId) -> DeviceId {
     DeviceId::from_number(number(id).wrapping_add(3))
 }
 
-/// Where a DHCP server takes an address from.
+/// The range from which the DHCP server leases an address.
 #[derive(Debug, Clone, Copy)]
 enum Lease {
     Wifi,
     Ethernet,
 }
 
-/// The address that is set, or the one that the router of the house gives: in 192.168.1.0/24, by the
-/// last byte of the MAC address, so that up to a hundred devices with ids in a row do not collide.
-fn address_of(set: &StaticIp, id: &DeviceId, lease: Lease) -> IpSettings {
-    if set.static_ip {
-        let StaticIp { ip, netmask, gateway, dns, .. } = *set;
+/// Returns the static address, or the one that the house's router leases: in 192.168.1.0/24, derived
+/// from the last byte of the id, so that up to a hundred devices with consecutive ids do not
+/// collide.
+fn ip_settings(address: &StaticIp, id: &DeviceId, lease: Lease) -> IpSettings {
+    if address.static_ip {
+        let StaticIp { ip, netmask, gateway, dns, .. } = *address;
         return IpSettings { ip, mask: netmask, gateway, dns };
     }
-    #[expect(clippy::cast_possible_truncation, reason = "its last byte")]
+    #[expect(clippy::cast_possible_truncation, reason = "the last byte")]
     let last = number(id) as u8;
     let host = match lease {
         Lease::Wifi => 100 + last % 100,

@@ -1,32 +1,34 @@
 //! The voltages on the device's plugs (`device.plug` of `/system`, `plug.voltage` of the variables).
 //!
-//! Levels are those of published samples; what has no power floats, and says so by a small figure.
+//! The levels are those of published samples. A plug without power floats and reads a small voltage.
 
 use super::network::Site;
 use super::{DeviceId, Snapshot};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
-use crate::limits;
 use crate::meter::{Interface, MeterStatus};
 use crate::rng::{Draws, RandomStream};
 
-/// Volts, to the millivolt.
+/// The maximum deviation of a voltage from its level, as a fraction of the level.
+const PLUG_NOISE: f64 = 0.005;
+
+/// The voltages on the plugs, in volts with three decimal places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct PlugVoltages {
     pub usb: Decimal,
     pub mbus: Decimal,
     pub p1: Decimal,
-    /// Of the supercapacitor.
+    /// The voltage of the supercapacitor.
     pub scap: Decimal,
 }
 
 impl PlugVoltages {
-    /// The voltages of a device that is `id`, stands at `site` and whose randomness comes from
-    /// `seed`, as they are in `snapshot`, on the plug of a meter with this interface, if any. It gives
-    /// power whether the device understands the meter or not.
+    /// Computes the voltages of the device `id` at `site` at the time of `snapshot`. `meter` is the
+    /// interface of the meter, if there is one. A meter supplies power even if the device cannot
+    /// read it.
     #[must_use]
-    pub fn of(
+    pub fn new(
         snapshot: &Snapshot,
         meter: Option<Interface>,
         id: &DeviceId,
@@ -39,11 +41,11 @@ impl PlugVoltages {
         let mbus = if meter == Some(Interface::Mbus) { 13.9 } else { 0.05 };
         let p1 = if meter == Some(Interface::P1) { 5.02 } else { 2.84 };
         Self {
-            usb: noise.about("usb", if site.usb { 5.16 } else { 0.02 }),
-            mbus: noise.about("mbus", mbus),
-            p1: noise.about("p1", p1),
-            // Charged to the full on USB; a meter's plug holds it lower (observed; POWER-3).
-            scap: noise.about("scap", if site.usb { 4.87 } else { 3.76 }),
+            usb: noise.apply("usb", if site.usb { 5.16 } else { 0.02 }),
+            mbus: noise.apply("mbus", mbus),
+            p1: noise.apply("p1", p1),
+            // Fully charged on USB; lower on a meter's plug (observed; POWER-3).
+            scap: noise.apply("scap", if site.usb { 4.87 } else { 3.76 }),
         }
     }
 }
@@ -55,12 +57,12 @@ struct VoltageNoise<'a> {
 }
 
 impl VoltageNoise<'_> {
-    /// A voltage about `level`: within half a percent, another one each second.
-    fn about(&self, plug: &str, level: f64) -> Decimal {
+    /// Returns `level` with noise of at most half a percent, drawn anew each second.
+    fn apply(&self, plug: &str, level: f64) -> Decimal {
         let second = self.now.since_start().as_secs();
         let stream =
             RandomStream::named(self.id.as_str()).child(RandomStream::named(plug).number());
-        let share = Draws::new(self.seed, stream, second).uniform(-1.0, 1.0);
-        Decimal::from_f64(level * (1.0 + limits::PLUG_NOISE * share), 3)
+        let noise = Draws::new(self.seed, stream, second).uniform(-1.0, 1.0);
+        Decimal::from_f64(level * (1.0 + PLUG_NOISE * noise), 3)
     }
 }

@@ -1,10 +1,11 @@
-//! What depends on firmware and licence: one table each (`docs/device/firmware.md`, `access.md`).
+//! The behaviour that depends on firmware and licence, in one table each (`docs/device/firmware.md`,
+//! `access.md`).
 //!
-//! Nothing else in the code names a firmware version to decide by.
+//! No other code compares firmware versions.
 
 use super::{Firmware, License};
 
-/// Something that not every firmware has, or that firmware does in one of two ways.
+/// A capability or behaviour that only firmware from a certain version on has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Feature {
@@ -12,93 +13,95 @@ pub enum Feature {
     CurrentScalers,
     /// The device's own Modbus TCP server, and `/api/v1/modbus`.
     ModbusServer,
-    /// `/api/v1/actions` and what is below it.
+    /// `/api/v1/actions` and the paths below it.
     Actions,
-    /// Authentication is Digest; Basic before.
+    /// Authentication by Digest; earlier firmware uses Basic.
     Digest,
     /// `/api/v1/berry` and `services.berry`.
     Berry,
-    /// Live events leave out what the meter does not send; a 0 stands for it before.
-    LiveLeavesOut,
+    /// Live events omit values that the meter does not send; earlier firmware sends 0.
+    LiveOmitsMissing,
     /// `services.sd.recorder_mode`.
     RecorderMode,
-    /// `word_order` in the Modbus map; `msw` before.
+    /// `word_order` in the Modbus map; earlier firmware always uses `msw`.
     WordOrder,
-    /// `GET /api/v1/modbus` lists what was set, and `?address_format=dec|hex` asks for the detailed
-    /// listing; the detailed listing with decimal addresses is the only one before.
+    /// `GET /api/v1/modbus` returns the map as it was set, and `?address_format=dec|hex` the detailed
+    /// listing. Earlier firmware only has the detailed listing with decimal addresses.
     CompactModbusListing,
-    /// A missing file of the SD card is a 500 with `text/plain`; a 404 before.
+    /// The reply for a missing file on the SD card is a 500 with `text/plain`; earlier firmware
+    /// replies 404.
     MissingFileIs500,
 }
 
 /// A row of [`FEATURES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeatureRow {
-    /// What the row is about.
+    /// The feature.
     pub feature: Feature,
-    /// The first firmware that has it.
+    /// The first firmware that has the feature.
     pub since: Firmware,
-    /// What firmware does that does not have it.
+    /// The behaviour of earlier firmware.
     pub before: &'static str,
-    /// What the row rests on: the vendor's documents or samples, an observation, or a ruling.
+    /// The source: the vendor's documents or samples, an observation, or a ruling.
     pub source: &'static str,
 }
 
-/// The firmware table, by age.
+/// The firmware table, in ascending order of version.
 pub static FEATURES: &[FeatureRow] = &[
     row(Feature::CurrentScalers, (1, 2, 15), "404", "documented"),
     row(Feature::ModbusServer, (1, 2, 20), "404, and nothing listens", "documented"),
     row(Feature::Actions, (1, 6, 1), "404", "documented"),
     row(Feature::Digest, (1, 10, 0), "Basic", "documented"),
     row(Feature::Berry, (1, 10, 0), "404, and no `services.berry`", "from the samples; FIRMWARE-4"),
-    row(Feature::LiveLeavesOut, (2, 0, 0), "0 where unknown", "observed; LIVE-5"),
+    row(Feature::LiveOmitsMissing, (2, 0, 0), "0 where unknown", "observed; LIVE-5"),
     row(Feature::RecorderMode, (2, 0, 1), "no such setting", "documented"),
     row(Feature::WordOrder, (2, 0, 2), "`msw`, no such key", "documented"),
     row(Feature::CompactModbusListing, (2, 0, 2), "detailed listing alone", "documented"),
-    // Seen on 2.8.2; the documents, which say 404, go up to 2.0.2. That it began with the firmware
-    // it was seen on is FIRMWARE-1.
+    // Observed on 2.8.2. The documents, which state 404, describe firmware up to 2.0.2. FIRMWARE-1
+    // rules that the change came with 2.8.2.
     row(Feature::MissingFileIs500, (2, 8, 2), "404", "observed; FIRMWARE-1"),
 ];
 
-/// What a licence is needed for: FREE has none of it, PLUS and PRO all (`docs/device/access.md`).
+/// A feature that requires a licence: FREE includes none, PLUS and PRO include all
+/// (`docs/device/access.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Licensed {
+pub enum LicensedFeature {
     /// Under `/api/v1`: `report`, `report/objects`, `variables`, `template/test`, `actions`,
-    /// `actions/call`, `actions/status`. They are marked in the table of routes.
+    /// `actions/call`, `actions/status`. The table of routes marks them.
     Routes,
-    /// MQTT publishing; its settings are there without.
+    /// MQTT publishing. The settings exist without the licence.
     Mqtt,
-    /// The Modbus TCP server; its settings and map are there without.
+    /// The Modbus TCP server. The settings and the map exist without the licence.
     ModbusServer,
-    /// The meter proxy; its setting is there without.
+    /// The meter proxy. The setting exists without the licence.
     MeterProxy,
-    /// The myStrom cloud; its setting is there without.
+    /// The myStrom cloud. The setting exists without the licence.
     MyStrom,
-    /// Running Berry scripts; storing them is possible without.
+    /// Running Berry scripts. Storing them is possible without the licence.
     BerryRun,
 }
 
 impl License {
-    /// Whether the licence includes it.
+    /// Returns `true` if the licence includes the feature.
     #[must_use]
-    pub const fn includes(self, _: Licensed) -> bool {
-        // The documents know two steps, "without" and "Plus or higher".
+    pub const fn includes(self, _: LicensedFeature) -> bool {
+        // The documents distinguish only "without" and "Plus or higher".
         !matches!(self, Self::Free)
     }
 }
 
-/// What a firmware can do.
+/// The features of a firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile(Firmware);
 
 impl Profile {
-    /// The profile of a firmware.
+    /// Returns the profile of a firmware.
     #[must_use]
-    pub const fn of(firmware: Firmware) -> Self {
+    pub const fn new(firmware: Firmware) -> Self {
         Self(firmware)
     }
 
-    /// Whether it has the feature.
+    /// Returns `true` if the firmware has the feature.
     #[must_use]
     pub fn has(self, feature: Feature) -> bool {
         feature.since() <= self.0
@@ -106,10 +109,10 @@ impl Profile {
 }
 
 impl Feature {
-    /// The first firmware that has it.
+    /// Returns the first firmware that has the feature.
     #[must_use]
     pub const fn since(self) -> Firmware {
-        // A test holds the table to the order of the enumeration.
+        // A test proves that the table has the order of the enumeration.
         FEATURES[self as usize].since
     }
 }
@@ -128,20 +131,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_feature_has_the_row_of_its_place_and_rows_go_by_age() {
-        for (place, row) in FEATURES.iter().enumerate() {
-            assert_eq!(row.feature as usize, place, "{:?}", row.feature);
+    fn rows_are_in_the_order_of_features_and_of_versions() {
+        for (index, row) in FEATURES.iter().enumerate() {
+            assert_eq!(row.feature as usize, index, "{:?}", row.feature);
         }
         assert!(FEATURES.is_sorted_by_key(|row| row.since));
         assert_eq!(Feature::MissingFileIs500 as usize, FEATURES.len() - 1, "all have a row");
     }
 
-    /// The firmwares a scenario is most likely to name, against `docs/device/firmware.md`.
+    /// Compares the firmware versions that scenarios usually name with `docs/device/firmware.md`.
     // Ruling: FIRMWARE-1, FIRMWARE-4.
     #[test]
-    fn known_firmwares_have_what_the_reference_says() {
+    fn each_firmware_has_the_features_of_the_reference() {
         use Feature::{
-            Actions, Berry, CompactModbusListing, CurrentScalers, Digest, LiveLeavesOut,
+            Actions, Berry, CompactModbusListing, CurrentScalers, Digest, LiveOmitsMissing,
             MissingFileIs500, ModbusServer, RecorderMode, WordOrder,
         };
         let gained: [(&str, &[Feature]); 10] = [
@@ -151,7 +154,7 @@ mod tests {
             ("1.6.1", &[Actions]),
             ("1.9.0", &[]),
             ("1.10.0", &[Digest, Berry]),
-            ("2.0.0", &[LiveLeavesOut]),
+            ("2.0.0", &[LiveOmitsMissing]),
             ("2.0.1", &[RecorderMode]),
             ("2.0.2", &[WordOrder, CompactModbusListing]),
             ("2.8.2", &[MissingFileIs500]),
@@ -159,15 +162,18 @@ mod tests {
         let mut expected = Vec::new();
         for (firmware, more) in gained {
             expected.extend_from_slice(more);
-            let profile = Profile::of(firmware.parse().unwrap());
-            let has = FEATURES.iter().map(|row| row.feature).filter(|it| profile.has(*it));
-            assert_eq!(has.collect::<Vec<_>>(), expected, "{firmware}");
+            let profile = Profile::new(firmware.parse().unwrap());
+            let features = FEATURES.iter().map(|row| row.feature);
+            let features: Vec<_> = features.filter(|feature| profile.has(*feature)).collect();
+            assert_eq!(features, expected, "{firmware}");
         }
     }
 
     #[test]
-    fn free_has_nothing_that_needs_a_licence() {
-        for licensed in [Licensed::Routes, Licensed::ModbusServer, Licensed::Mqtt] {
+    fn the_licence_free_includes_no_licensed_feature() {
+        for licensed in
+            [LicensedFeature::Routes, LicensedFeature::ModbusServer, LicensedFeature::Mqtt]
+        {
             assert!(!License::Free.includes(licensed));
             assert!(License::Plus.includes(licensed) && License::Pro.includes(licensed));
         }

@@ -1,77 +1,79 @@
-//! What the registers of the device's Modbus server hold (MODBUS-8 to MODBUS-13): a pure function of a
-//! snapshot, a map and a range of addresses.
+//! The contents of the registers of the device's Modbus server (MODBUS-8 to MODBUS-13), as a pure
+//! function of a snapshot, a map and a range of addresses.
 //!
-//! All registers of one read come from one snapshot, and so from one reading of the meter. Numbers
-//! are worked out from the decimals that every surface shows, without a detour over binary
-//! fractions: an integer register is the decimal × 10^scaler, rounded half away from zero, and cut
-//! to what the type holds.
+//! All registers of one read come from one snapshot and therefore from one reading of the meter.
+//! Numbers are computed from the decimals that every surface returns, without binary fractions in
+//! between: an integer register is the decimal × 10^scaler, rounded half away from zero and
+//! saturated at the range of the type.
 
-use super::config::{MapWordOrder, NumberType, RegisterId, RegisterMap, Span, TEXT_BYTES};
+use super::config::{MapWordOrder, NumberType, RegisterId, RegisterMap, RegisterSlot, TEXT_BYTES};
 use super::{CivilTime, DeviceId, Firmware, Snapshot};
 use crate::decimal::Decimal;
 use crate::limits;
 use crate::meter::MeterIdentity;
 
-/// Words of the largest register.
-const WORDS: usize = TEXT_BYTES as usize / 2;
+/// The number of words of the largest value.
+const MAX_WORDS: usize = TEXT_BYTES as usize / 2;
 
-/// Some of the addresses are in no register of the map.
+/// The error of a read at an address that is in no register of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the map has no register at {0}")]
-pub struct Unmapped(pub u32);
+pub struct UnmappedAddress(pub u32);
 
 impl RegisterMap {
-    /// Reads the registers of the device `id` from `address` on into all of `words`. A read may begin
-    /// and end in the middle of a value.
+    /// Fills `words` with the registers of the device `id` from `address` on. A read may begin and
+    /// end in the middle of a value.
     ///
     /// # Errors
-    /// [`Unmapped`], with `words` in no certain state.
+    /// [`UnmappedAddress`]; the contents of `words` are then unspecified.
     pub fn read(
         &self,
         id: &DeviceId,
         snapshot: &Snapshot,
         address: u16,
         words: &mut [u16],
-    ) -> Result<(), Unmapped> {
-        let spans = self.spans();
-        let first = spans.partition_point(|span| span.address + span.words <= address);
+    ) -> Result<(), UnmappedAddress> {
+        let slots = self.slots();
+        let first = slots.partition_point(|slot| slot.address + slot.words <= address);
         let mut next = u32::from(address);
         let mut rest = words;
-        let mut spans = spans[first..].iter();
+        let mut slots = slots[first..].iter();
         while !rest.is_empty() {
-            let span = spans.next().filter(|span| u32::from(span.address) <= next);
-            let span = span.ok_or(Unmapped(next))?;
-            let held = held(span, id, snapshot);
-            // At most the words of one register.
-            let skipped = next as usize - usize::from(span.address);
-            let part = &held[skipped..usize::from(span.words)];
-            let taken = part.len().min(rest.len());
-            let (now, later) = rest.split_at_mut(taken);
-            now.copy_from_slice(&part[..taken]);
-            rest = later;
-            next += u32::from(span.words) - u32::try_from(skipped).unwrap_or(0);
+            let slot = slots.next().filter(|slot| u32::from(slot.address) <= next);
+            let slot = slot.ok_or(UnmappedAddress(next))?;
+            let value = slot_words(slot, id, snapshot);
+            // Less than the words of one value.
+            let skipped = next as usize - usize::from(slot.address);
+            let part = &value[skipped..usize::from(slot.words)];
+            let len = part.len().min(rest.len());
+            let (filled, remaining) = rest.split_at_mut(len);
+            filled.copy_from_slice(&part[..len]);
+            rest = remaining;
+            next += u32::from(slot.words) - u32::try_from(skipped).unwrap_or(0);
         }
         Ok(())
     }
 }
 
-/// What a register holds, in its first words.
-fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
-    let register = &span.register;
+/// Returns the contents of a slot in the first words of the array.
+fn slot_words(slot: &RegisterSlot, id: &DeviceId, snapshot: &Snapshot) -> [u16; MAX_WORDS] {
+    let register = &slot.register;
     let number = match register.id {
-        RegisterId::Zeros => return [0; WORDS],
-        RegisterId::Ones => return [u16::MAX; WORDS],
+        RegisterId::Zeros => return [0; MAX_WORDS],
+        RegisterId::Ones => return [u16::MAX; MAX_WORDS],
         RegisterId::ReportDateTime => {
-            return words(&snapshot.meter_time().map_or([0; 8], date));
+            return pack_words(&snapshot.meter_time().map_or([0; 8], encode_date));
         }
-        RegisterId::SystemDateTime => return words(&date(CivilTime::of(snapshot.time))),
+        RegisterId::SystemDateTime => {
+            return pack_words(&encode_date(CivilTime::new(snapshot.time)));
+        }
         RegisterId::MeterId => return text(snapshot, |meter| &meter.id),
         RegisterId::MeterModel => return text(snapshot, |meter| &meter.model),
         RegisterId::MeterType => return text(snapshot, |meter| &meter.logical_name),
-        RegisterId::SystemId => return words(&id.bytes()),
+        RegisterId::SystemId => return pack_words(&id.bytes()),
         RegisterId::SystemFirmware => {
             let Firmware { major, minor, release } = snapshot.view.firmware;
-            return words(&[major, minor, release, 0, 0, 0]);
+            return pack_words(&[major, minor, release, 0, 0, 0]);
         }
         RegisterId::Quantity(quantity) => snapshot.value(quantity),
         RegisterId::ActivePower(phase) => snapshot.active_power(phase),
@@ -89,33 +91,33 @@ fn held(span: &Span, id: &DeviceId, snapshot: &Snapshot) -> [u16; WORDS] {
     };
     // A number that the meter does not send reads 0 (MODBUS-10).
     let number = number.unwrap_or(Decimal::ZERO);
-    let (bytes, len) = encode(number, register.scaler, register.number);
-    let mut words = words(&bytes);
-    if span.order == MapWordOrder::Lsw {
+    let (bytes, len) = encode_number(number, register.scaler, register.number);
+    let mut words = pack_words(&bytes);
+    if slot.order == MapWordOrder::Lsw {
         words[..len / 2].reverse();
     }
     words
 }
 
-fn text(snapshot: &Snapshot, of: impl Fn(&MeterIdentity) -> &String) -> [u16; WORDS] {
-    let text = snapshot.meter.meter.as_deref().map_or("", |meter| of(meter));
-    words(text.as_bytes())
+fn text(snapshot: &Snapshot, field: impl Fn(&MeterIdentity) -> &String) -> [u16; MAX_WORDS] {
+    let text = snapshot.meter.meter.as_deref().map_or("", |meter| field(meter));
+    pack_words(text.as_bytes())
 }
 
-/// Bytes two a word, the first one high; what is missing is 0, what is too much is cut.
-fn words(bytes: &[u8]) -> [u16; WORDS] {
-    let mut words = [0; WORDS];
+/// Packs two bytes into each word, the first byte in the high half. Pads with zeros and truncates.
+fn pack_words(bytes: &[u8]) -> [u16; MAX_WORDS] {
+    let mut words = [0; MAX_WORDS];
     for (word, pair) in words.iter_mut().zip(bytes.chunks(2)) {
         *word = u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
     }
     words
 }
 
-/// Year, month, day, hour, minute, second and whether summer time is in force; local time.
-fn date(time: CivilTime) -> [u8; 8] {
+/// Encodes a local time: year, month, day, hour, minute, second, and 1 during daylight saving time.
+fn encode_date(time: CivilTime) -> [u8; 8] {
     let local = time.local();
     let [high, low] = local.year().to_be_bytes();
-    // jiff's fields are small and never negative.
+    // The fields of jiff are never negative.
     let field = |field: i8| field.unsigned_abs();
     [
         high,
@@ -125,32 +127,32 @@ fn date(time: CivilTime) -> [u8; 8] {
         field(local.hour()),
         field(local.minute()),
         field(local.second()),
-        u8::from(time.is_summer()),
+        u8::from(time.is_dst()),
     ]
 }
 
-/// A number × 10^scaler as the bytes of its type, and how many those are.
-fn encode(number: Decimal, scaler: i8, number_type: NumberType) -> ([u8; 8], usize) {
+/// Encodes number × 10^scaler. Returns the bytes of the type and their count.
+fn encode_number(number: Decimal, scaler: i8, number_type: NumberType) -> ([u8; 8], usize) {
     let mut bytes = [0; 8];
     let exponent = i32::from(scaler) - i32::from(number.places());
-    let integer = || scaled(number.mantissa(), exponent);
+    let integer = || scale_to_integer(number.mantissa(), exponent);
     match number_type {
         NumberType::Short => {
-            bytes[..2].copy_from_slice(&saturated::<i16>(integer()).to_be_bytes());
+            bytes[..2].copy_from_slice(&saturate::<i16>(integer()).to_be_bytes());
         }
-        NumberType::Int => bytes[..4].copy_from_slice(&saturated::<i32>(integer()).to_be_bytes()),
-        NumberType::Long => bytes = saturated::<i64>(integer()).to_be_bytes(),
+        NumberType::Int => bytes[..4].copy_from_slice(&saturate::<i32>(integer()).to_be_bytes()),
+        NumberType::Long => bytes = saturate::<i64>(integer()).to_be_bytes(),
         NumberType::Float => {
             #[expect(clippy::cast_possible_truncation, reason = "to the nearest float")]
-            let float = fraction(number.mantissa(), exponent) as f32;
+            let float = scale_to_double(number.mantissa(), exponent) as f32;
             bytes[..4].copy_from_slice(&float.to_be_bytes());
         }
-        NumberType::Double => bytes = fraction(number.mantissa(), exponent).to_be_bytes(),
+        NumberType::Double => bytes = scale_to_double(number.mantissa(), exponent).to_be_bytes(),
     }
     (bytes, usize::from(number_type.words()) * 2)
 }
 
-/// Powers of ten that a scaler and the places of a decimal come to.
+/// The powers of ten up to the largest that a scaler and the places of a decimal add up to.
 const POWERS: [i64; 16] = {
     let mut powers = [1; 16];
     let mut n = 1;
@@ -169,8 +171,8 @@ fn power(exponent: u32) -> i64 {
     POWERS[usize::try_from(exponent).unwrap_or(usize::MAX).min(POWERS.len() - 1)]
 }
 
-/// `mantissa` × 10^`exponent`, rounded half away from zero.
-fn scaled(mantissa: i64, exponent: i32) -> i128 {
+/// Returns `mantissa` × 10^`exponent`, rounded half away from zero.
+fn scale_to_integer(mantissa: i64, exponent: i32) -> i128 {
     let power = i128::from(power(exponent.unsigned_abs()));
     let mantissa = i128::from(mantissa);
     if exponent >= 0 {
@@ -181,10 +183,10 @@ fn scaled(mantissa: i64, exponent: i32) -> i128 {
     }
 }
 
-/// The double nearest to `mantissa` × 10^`exponent`: both parts are exact as long as a meter's
-/// numbers stay below 2^53, and one division rounds once.
+/// Returns the double nearest to `mantissa` × 10^`exponent`. Both operands are exact while a meter's
+/// numbers stay below 2^53, and the one division rounds once.
 #[expect(clippy::cast_precision_loss, reason = "meters stay far below 2^53")]
-fn fraction(mantissa: i64, exponent: i32) -> f64 {
+fn scale_to_double(mantissa: i64, exponent: i32) -> f64 {
     let power = power(exponent.unsigned_abs());
     if exponent >= 0 {
         (i128::from(mantissa) * i128::from(power)) as f64
@@ -193,26 +195,27 @@ fn fraction(mantissa: i64, exponent: i32) -> f64 {
     }
 }
 
-/// The number, or the end of the type's range that it lies beyond.
-fn saturated<T: TryFrom<i128> + Bounded>(number: i128) -> T {
-    T::try_from(number).unwrap_or(if number < 0 { T::LEAST } else { T::MOST })
+/// Converts a number to `T`, saturating at the range of `T`.
+fn saturate<T: TryFrom<i128> + Bounds>(number: i128) -> T {
+    T::try_from(number).unwrap_or(if number < 0 { T::LOWEST } else { T::HIGHEST })
 }
 
-trait Bounded {
-    const LEAST: Self;
-    const MOST: Self;
+/// The range of an integer type.
+trait Bounds {
+    const LOWEST: Self;
+    const HIGHEST: Self;
 }
 
-macro_rules! bounded {
+macro_rules! impl_bounds {
     ($($integer:ty)*) => {
-        $(impl Bounded for $integer {
-            const LEAST: Self = Self::MIN;
-            const MOST: Self = Self::MAX;
+        $(impl Bounds for $integer {
+            const LOWEST: Self = Self::MIN;
+            const HIGHEST: Self = Self::MAX;
         })*
     };
 }
 
-bounded! { i16 i32 i64 }
+impl_bounds! { i16 i32 i64 }
 
 #[cfg(test)]
 mod tests {
@@ -231,7 +234,7 @@ mod tests {
         "A842E39F8124".parse().unwrap()
     }
 
-    /// A device whose meter said this at that time.
+    /// Returns a snapshot with a reading of these values at that time.
     fn snapshot(time: &str, values: &[(Quantity, Decimal)]) -> Snapshot {
         let time: Timestamp = time.parse().unwrap();
         let now = VirtualTime::ZERO;
@@ -276,15 +279,15 @@ mod tests {
         words
     }
 
-    /// One register, whole.
-    fn one(register: &Value, order: &str, snapshot: &Snapshot) -> Vec<u16> {
+    /// Returns all words of a map with one register.
+    fn read_register(register: &Value, order: &str, snapshot: &Snapshot) -> Vec<u16> {
         let map = map(&json!([{"start_address": 0, "word_order": order, "registers": [register]}]));
         let words = map.sets()[0].words() as usize;
         read(&map, snapshot, 0, words)
     }
 
     #[test]
-    fn the_system_information_of_the_vendors_page() {
+    fn system_registers_read_as_on_the_vendors_page() {
         let map = map(&json!([{"start_address": 2000, "registers": [
             {"id": "sys.id"}, {"id": "sys.firmware"}, {"id": "sys.date_time"}]}]));
         assert_eq!(
@@ -294,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn summer_time_is_marked_also_in_the_hour_that_comes_twice() {
+    fn daylight_saving_time_is_marked_in_the_repeated_hour_too() {
         let date = |time| {
             let register = json!({"id": "report.date_time", "type": "short", "scaler": 3});
-            one(&register, "lsw", &snapshot(time, &[]))
+            read_register(&register, "lsw", &snapshot(time, &[]))
         };
         assert_eq!(date("2026-07-01T10:00:59Z"), [2026, 0x0701, 0x0C00, 0x3B01]);
         assert_eq!(date("2026-10-25T00:30:00Z"), [2026, 0x0A19, 0x021E, 0x0001]);
@@ -306,9 +309,9 @@ mod tests {
 
     // Ruling: MODBUS-12.
     #[test]
-    fn texts_end_in_zeros_and_are_cut_at_24_bytes() {
+    fn texts_are_padded_with_zeros_and_cut_at_24_bytes() {
         let text = |id: &str| {
-            let words = one(&json!({"id": id}), "lsw", &snapshot(WINTER, &[]));
+            let words = read_register(&json!({"id": id}), "lsw", &snapshot(WINTER, &[]));
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
             String::from_utf8(bytes).unwrap()
         };
@@ -319,7 +322,7 @@ mod tests {
 
     // Ruling: MODBUS-12.
     #[test]
-    fn each_type_has_its_words_and_the_word_order_turns_them_round() {
+    fn each_type_has_its_size_and_follows_the_word_order() {
         let at = snapshot(WINTER, &[(Quantity::ActiveImportEnergy, Decimal::new(-305_419_896, 3))]);
         let register = |number, scaler| json!({"id": "1.8.0", "type": number, "scaler": scaler});
         for (number, scaler, words) in [
@@ -329,17 +332,17 @@ mod tests {
             ("float", 3, vec![0xCD91, 0xA2B4]),
             ("double", 3, vec![0xC1B2, 0x3456, 0x7800, 0]),
         ] {
-            assert_eq!(one(&register(number, scaler), "msw", &at), words, "{number}");
-            let turned: Vec<_> = words.into_iter().rev().collect();
-            assert_eq!(one(&register(number, scaler), "lsw", &at), turned, "{number}");
+            assert_eq!(read_register(&register(number, scaler), "msw", &at), words, "{number}");
+            let reversed: Vec<_> = words.into_iter().rev().collect();
+            assert_eq!(read_register(&register(number, scaler), "lsw", &at), reversed, "{number}");
         }
     }
 
     // Ruling: MODBUS-8.
     #[test]
-    fn integers_are_rounded_half_away_from_zero_and_cut_to_their_range() {
+    fn integers_round_half_away_from_zero_and_saturate() {
         let encoded = |mantissa, places, scaler, number| {
-            let (bytes, len) = encode(Decimal::new(mantissa, places), scaler, number);
+            let (bytes, len) = encode_number(Decimal::new(mantissa, places), scaler, number);
             bytes[..len].iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
         };
         for (mantissa, rounded) in [(15, "0002"), (14, "0001"), (-15, "FFFE"), (-14, "FFFF")] {
@@ -372,7 +375,7 @@ mod tests {
             ],
         );
         let number = |id: &str| {
-            let words = one(&json!({"id": id, "type": "int", "scaler": 3}), "msw", &at);
+            let words = read_register(&json!({"id": id, "type": "int", "scaler": 3}), "msw", &at);
             i32::from_be_bytes((u32::from(words[0]) << 16 | u32::from(words[1])).to_be_bytes())
         };
         assert_eq!(number("power.active"), -1500);
@@ -402,24 +405,28 @@ mod tests {
             "96.1.0",
             "report.date_time",
         ] {
-            assert!(one(&json!({"id": id}), "msw", &at).iter().all(|word| *word == 0), "{id}");
+            assert!(
+                read_register(&json!({"id": id}), "msw", &at).iter().all(|word| *word == 0),
+                "{id}"
+            );
         }
-        let time = one(&json!({"id": "sys.timestamp", "type": "int"}), "msw", &at);
+        let time = read_register(&json!({"id": "sys.timestamp", "type": "int"}), "msw", &at);
         assert_eq!(time, [0x67D8, 0x5D1C]);
     }
 
     // Ruling: MODBUS-11.
     #[test]
-    fn padding_has_all_bits_alike() {
+    fn padding_has_all_bits_0_or_all_bits_1() {
         let at = snapshot(WINTER, &[]);
-        let padding = |id: &str| one(&json!({"id": id, "type": "long", "scaler": 2}), "lsw", &at);
+        let padding =
+            |id: &str| read_register(&json!({"id": id, "type": "long", "scaler": 2}), "lsw", &at);
         assert_eq!(padding("0"), [0; 4]);
         assert_eq!(padding("1"), [0xFFFF; 4]);
     }
 
     // Ruling: MODBUS-13.
     #[test]
-    fn a_read_goes_over_sets_that_meet_and_stops_at_a_gap() {
+    fn a_read_crosses_adjacent_sets_and_fails_at_a_gap() {
         let map = map(&json!([
             {"start_address": 12, "registers": [{"id": "1", "type": "int"}]},
             {"start_address": 8, "registers": [{"id": "0", "type": "int"}, {"id": "1", "type": "int"}]},
@@ -432,7 +439,7 @@ mod tests {
             [(7, 1, 7), (8, 7, 14), (14, 1, 14), (9998, 2, 9999), (65535, 2, 65535)]
         {
             let mut words = vec![0; quantity];
-            assert_eq!(map.read(&id(), &at, address, &mut words), Err(Unmapped(unmapped)));
+            assert_eq!(map.read(&id(), &at, address, &mut words), Err(UnmappedAddress(unmapped)));
         }
     }
 
@@ -441,8 +448,8 @@ mod tests {
         let at = snapshot(WINTER, &[(Quantity::VoltageL1, Decimal::new(2341, 1))]);
         let (map, id) = (RegisterMap::factory(), id());
         let mut words = [0; 125];
-        // The time zone is looked up once.
-        let _ = date(CivilTime::of(at.time));
+        // The first use loads the time zone, which allocates.
+        let _ = encode_date(CivilTime::new(at.time));
         let counted = allocation_counter::measure(|| {
             map.read(&id, &at, 801, &mut words).unwrap();
             map.read(&id, &at, 1, &mut words[..42]).unwrap();
@@ -451,9 +458,9 @@ mod tests {
     }
 
     proptest! {
-        /// The registers one by one and all at once are the same, wherever a read begins.
+        /// A read of a part returns the same words as a read of the whole map, wherever it begins.
         #[test]
-        fn any_part_of_a_map_is_that_part_of_the_whole(first in 0_usize..160, count in 1_usize..125) {
+        fn a_partial_read_equals_that_part_of_a_whole_read(first in 0_usize..160, count in 1_usize..125) {
             let at = snapshot(WINTER, &[
                 (Quantity::ActiveImportEnergyT1, Decimal::new(123_456_789, 3)),
                 (Quantity::ReactiveExportEnergyT2, Decimal::new(-5, 3)),
@@ -466,14 +473,14 @@ mod tests {
             prop_assert_eq!(read(map, &at, address, count), &whole[first..first + count]);
         }
 
-        /// Floats are the nearest there are, as the text form of the number read by the library says.
+        /// Compares with the double that the standard library parses from the number's text form.
         // Ruling: MODBUS-8.
         #[test]
-        fn a_double_is_the_nearest(mantissa in -(1_i64 << 53)..1 << 53, places in 0_u8..=6, scaler in -6_i8..=6) {
-            let (bytes, _) = encode(Decimal::new(mantissa, places), scaler, NumberType::Double);
+        fn a_double_is_the_nearest_to_the_decimal(mantissa in -(1_i64 << 53)..1 << 53, places in 0_u8..=6, scaler in -6_i8..=6) {
+            let (bytes, _) = encode_number(Decimal::new(mantissa, places), scaler, NumberType::Double);
             let exponent = i32::from(scaler) - i32::from(places);
             let nearest: f64 = format!("{mantissa}e{exponent}").parse().unwrap();
-            // 0 has no sign here.
+            // Adding 0.0 removes the sign of −0.
             prop_assert_eq!(f64::from_be_bytes(bytes).to_bits(), (nearest + 0.0).to_bits());
         }
     }

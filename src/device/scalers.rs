@@ -1,64 +1,66 @@
-//! `/api/v1/meter/scalers`: the powers of ten that a DLMS meter's values are multiplied by.
+//! The scalers of `/api/v1/meter/scalers`: the powers of ten that a DLMS meter's values are
+//! multiplied by.
 //!
-//! The device finds the scaler of each register out when it recognizes the meter; a set that the user
-//! chooses goes before what it found. Scalers belong to registers of COSEM class 3, which here are all
-//! the numbers a meter sends.
+//! The device detects the scaler of each register when it identifies the meter. A set that the user
+//! chooses takes precedence over the detected one. Scalers belong to registers of COSEM class 3,
+//! which are all numeric values of a meter here.
 
 use serde_json::{Map, Value, json};
 
-use super::Snapshot;
 use super::config::{Config, CustomScaler, ScalersSet};
 use super::json;
 use crate::limits;
-use crate::meter::{Protocol, Quantity, QuantityUnit};
+use crate::meter::{MeterIdentity, Observation, Protocol, Quantity, QuantityUnit};
 use crate::problem::Problem;
 
-/// What the journal calls the user's own scalers.
-pub const NAME: &str = "meter/scalers/custom";
+/// The name of the custom scalers in the journal.
+pub const JOURNAL_NAME: &str = "meter/scalers/custom";
 
-/// The scalers in force, in the order of the quantities; none for a meter that does not speak DLMS,
-/// or was not read yet.
+/// Returns the scalers in force, in the order of the quantities. The list is empty if the meter does
+/// not speak DLMS or has not been read yet.
 #[must_use]
-pub fn current(snapshot: &Snapshot) -> Vec<(Quantity, i8)> {
-    let Some(reading) = snapshot.reading().filter(|_| is_dlms(snapshot)) else { return Vec::new() };
+pub fn effective(config: &Config, observation: &Observation) -> Vec<(Quantity, i8)> {
+    let reading = observation.reading.as_deref();
+    let Some(reading) = reading.filter(|_| is_dlms(observation.meter.as_deref())) else {
+        return Vec::new();
+    };
     let sent = Quantity::ALL.iter().copied().filter(|quantity| reading.get(*quantity).is_some());
-    sent.map(|quantity| (quantity, in_force(&snapshot.view.config, quantity))).collect()
+    sent.map(|quantity| (quantity, effective_scaler(config, quantity))).collect()
 }
 
-/// By how many powers of ten a value is off what the meter meant, because the user's scalers say
-/// something else than the device found; 0 for a meter that does not speak DLMS.
+/// Returns the power of ten by which the device's value differs from the meter's, because a custom
+/// scaler replaces the detected one; 0 if the meter does not speak DLMS.
 #[must_use]
-pub fn shift(snapshot: &Snapshot, quantity: Quantity) -> i8 {
-    let config = &snapshot.view.config;
-    // Most devices leave their meter's scalers alone, and every number passes here.
-    if config.meter.scalers_set == ScalersSet::Custom && is_dlms(snapshot) {
-        shift_by(&config.custom_scalers, quantity)
+pub fn shift(config: &Config, meter: Option<&MeterIdentity>, quantity: Quantity) -> i8 {
+    // This runs for every number. The first condition is false for most devices.
+    if config.meter.scalers_set == ScalersSet::Custom && is_dlms(meter) {
+        shift_from_custom(&config.custom_scalers, quantity)
     } else {
         0
     }
 }
 
-/// The same where these scalers of the user's own are in force.
+/// Returns the same power of ten for a DLMS meter with these custom scalers in force.
 #[must_use]
-pub fn shift_by(scalers: &[CustomScaler], quantity: Quantity) -> i8 {
-    own(scalers, quantity).map_or(0, |own| own - detected(quantity))
+pub fn shift_from_custom(scalers: &[CustomScaler], quantity: Quantity) -> i8 {
+    custom_scaler(scalers, quantity).map_or(0, |custom| custom - detected(quantity))
 }
 
-fn is_dlms(snapshot: &Snapshot) -> bool {
-    snapshot.meter.meter.as_ref().is_some_and(|meter| meter.protocol == Protocol::Dlms)
+fn is_dlms(meter: Option<&MeterIdentity>) -> bool {
+    meter.is_some_and(|meter| meter.protocol == Protocol::Dlms)
 }
 
-fn in_force(config: &Config, quantity: Quantity) -> i8 {
+fn effective_scaler(config: &Config, quantity: Quantity) -> i8 {
     match config.meter.scalers_set {
-        ScalersSet::Custom => own(&config.custom_scalers, quantity),
-        // The figures of the set for the E570 are not published; it is the meter whose scalers the
-        // device finds out right.
+        ScalersSet::Custom => custom_scaler(&config.custom_scalers, quantity),
+        // The values of the set for the E570 are not published. The device detects that meter's
+        // scalers correctly.
         ScalersSet::Default | ScalersSet::Lge570 => None,
     }
     .unwrap_or_else(|| detected(quantity))
 }
 
-/// What the device finds out: hundredths of an ampere, ones of everything else (vendor, sample).
+/// Returns the scaler that the device detects: −2 for currents, 0 for all others (vendor, sample).
 fn detected(quantity: Quantity) -> i8 {
     match quantity.unit() {
         QuantityUnit::Ampere => -2,
@@ -66,50 +68,53 @@ fn detected(quantity: Quantity) -> i8 {
     }
 }
 
-/// The user's own scaler; one for exactly this code goes before one for all tariffs, a later one
-/// before an earlier one.
-fn own(scalers: &[CustomScaler], quantity: Quantity) -> Option<i8> {
-    let code = obis(quantity.obis()).ok()?;
-    let exact = scalers.iter().rev().find(|own| own.obis == code);
-    let all = || scalers.iter().rev().find(|own| own.obis == [code[0], code[1], ANY]);
-    exact.or_else(all).map(|own| own.scaler)
+/// Returns the custom scaler of a quantity; `None` if there is none. A scaler for exactly this code
+/// takes precedence over one for all tariffs, and a later one over an earlier one.
+fn custom_scaler(scalers: &[CustomScaler], quantity: Quantity) -> Option<i8> {
+    let code = parse_obis(quantity.obis()).ok()?;
+    let all_tariffs = [code[0], code[1], ALL_TARIFFS];
+    let exact = scalers.iter().rev().find(|custom| custom.obis == code);
+    let general = || scalers.iter().rev().find(|custom| custom.obis == all_tariffs);
+    exact.or_else(general).map(|custom| custom.scaler)
 }
 
-/// E of a code that stands for all of them.
-const ANY: u8 = 255;
+/// The last part of a code that applies to all tariffs.
+const ALL_TARIFFS: u8 = 255;
 
-/// The user's own scalers as JSON.
+/// Returns the custom scalers as JSON.
 #[must_use]
-pub fn print(scalers: &[CustomScaler]) -> Value {
-    let one = |own: &CustomScaler| {
-        let [c, d, e] = own.obis;
-        json!({ "obis": format!("{c}.{d}.{e}"), "scaler": own.scaler })
+pub fn to_json(scalers: &[CustomScaler]) -> Value {
+    let item = |custom: &CustomScaler| {
+        let [c, d, e] = custom.obis;
+        json!({ "obis": format!("{c}.{d}.{e}"), "scaler": custom.scaler })
     };
-    scalers.iter().map(one).collect()
+    scalers.iter().map(item).collect()
 }
 
-/// Reads the user's own scalers.
+/// Parses the custom scalers.
 ///
 /// # Errors
-/// Every mistake with its field, as `[2].obis`; at most [`limits::SCENARIO_MISTAKES`].
-pub fn parse(given: &Value) -> Result<Vec<CustomScaler>, Vec<Problem>> {
-    let whole = |message: String| vec![Problem::new("", message)];
-    let items = json::array(given).map_err(whole)?;
+/// One problem for each invalid field, such as `[2].obis`; at most [`limits::SCENARIO_MISTAKES`].
+pub fn parse(body: &Value) -> Result<Vec<CustomScaler>, Vec<Problem>> {
+    let whole_body = |message: String| vec![Problem::new("", message)];
+    let items = json::array(body).map_err(whole_body)?;
     if items.len() > limits::CUSTOM_SCALERS {
         let message =
             format!("{} scalers: expected {} at the most", items.len(), limits::CUSTOM_SCALERS);
-        return Err(whole(message));
+        return Err(whole_body(message));
     }
     let mut errors = Vec::new();
     let mut scalers = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        let place = format!("[{index}]");
+        let path = format!("[{index}]");
         match json::object(item) {
-            Err(message) => errors.push(Problem::new(place, message)),
+            Err(message) => errors.push(Problem::new(path, message)),
             Ok(item) => {
-                let code = member(item, &place, "obis", |value| obis(json::string(value)?));
-                let scaler =
-                    member(item, &place, "scaler", |value| json::integer(value, limits::SCALER));
+                let code =
+                    parse_member(item, &path, "obis", |value| parse_obis(json::string(value)?));
+                let scaler = parse_member(item, &path, "scaler", |value| {
+                    json::integer(value, limits::SCALER)
+                });
                 match (code, scaler) {
                     (Ok(obis), Ok(scaler)) => scalers.push(CustomScaler { obis, scaler }),
                     (code, scaler) => errors.extend(code.err().into_iter().chain(scaler.err())),
@@ -121,24 +126,24 @@ pub fn parse(given: &Value) -> Result<Vec<CustomScaler>, Vec<Problem>> {
     if errors.is_empty() { Ok(scalers) } else { Err(errors) }
 }
 
-fn member<T>(
+fn parse_member<T>(
     item: &Map<String, Value>,
-    place: &str,
+    path: &str,
     key: &str,
-    read: impl FnOnce(&Value) -> Result<T, String>,
+    parse: impl FnOnce(&Value) -> Result<T, String>,
 ) -> Result<T, Problem> {
     let missing = || Err("missing: expected it beside the other".to_owned());
     item.get(key)
-        .map_or_else(missing, read)
-        .map_err(|message| Problem::new(format!("{place}.{key}"), message))
+        .map_or_else(missing, parse)
+        .map_err(|message| Problem::new(format!("{path}.{key}"), message))
 }
 
-/// C, D and E of a code.
-fn obis(text: &str) -> Result<[u8; 3], String> {
-    let wrong = || {
-        let shown = json::shortened(text);
+/// Parses an OBIS code of three parts (C, D and E).
+fn parse_obis(text: &str) -> Result<[u8; 3], String> {
+    let invalid = || {
+        let quoted = json::shortened(text);
         format!(
-            "`{shown}`: expected an OBIS code as 1.8.0, the parts up to 254, the last up to 255"
+            "`{quoted}`: expected an OBIS code as 1.8.0, the parts up to 254, the last up to 255"
         )
     };
     let part = |part: &str| {
@@ -147,8 +152,8 @@ fn obis(text: &str) -> Result<[u8; 3], String> {
     };
     let parts: Option<Vec<u8>> = text.split('.').map(part).collect();
     match parts.as_deref() {
-        Some(&[c, d, e]) if c < ANY && d < ANY => Ok([c, d, e]),
-        _ => Err(wrong()),
+        Some(&[c, d, e]) if c < ALL_TARIFFS && d < ALL_TARIFFS => Ok([c, d, e]),
+        _ => Err(invalid()),
     }
 }
 
@@ -160,10 +165,10 @@ mod tests {
     use super::*;
     use crate::clock::VirtualTime;
     use crate::decimal::Decimal;
-    use crate::device::{Boot, Firmware, View};
-    use crate::meter::{Interface, MeterIdentity, MeterStatus, Observation, Reading};
+    use crate::device::{Boot, Firmware, Snapshot, View};
+    use crate::meter::{Interface, MeterStatus, Reading};
 
-    fn with(set: ScalersSet, scalers: &Value) -> Config {
+    fn config_with(set: ScalersSet, scalers: &Value) -> Config {
         let mut config = Config::factory(&"A842E39F8124".parse().unwrap());
         config.meter.scalers_set = set;
         config.custom_scalers = parse(scalers).unwrap();
@@ -172,7 +177,7 @@ mod tests {
 
     // Ruling: METER-19, METER-20.
     #[test]
-    fn own_scalers_go_before_what_was_found_where_they_are_chosen() {
+    fn custom_scalers_replace_detected_ones_only_if_chosen() {
         let scalers = json!([
             {"obis": "1.8.255", "scaler": 3}, {"obis": "1.8.1", "scaler": 1},
             {"obis": "31.7.0", "scaler": -1}, {"obis": "31.7.0", "scaler": -3},
@@ -184,21 +189,22 @@ mod tests {
             Quantity::VoltageL1,
         );
         let shifts = |protocol, set| {
-            let snapshot = snapshot(protocol, with(set, &scalers));
-            [energy, t1, current, volts].map(|quantity| shift(&snapshot, quantity))
+            let snapshot = snapshot(protocol, config_with(set, &scalers));
+            let (config, meter) = (&snapshot.view.config, snapshot.meter.meter.as_deref());
+            [energy, t1, current, volts].map(|quantity| shift(config, meter, quantity))
         };
         assert_eq!(shifts(Protocol::Dlms, ScalersSet::Custom), [3, 1, -1, 0]);
         assert_eq!(shifts(Protocol::Dlms, ScalersSet::Default), [0; 4]);
         assert_eq!(shifts(Protocol::Dlms, ScalersSet::Lge570), [0; 4]);
         assert_eq!(shifts(Protocol::Kmp, ScalersSet::Custom), [0; 4]);
-        let snapshot = snapshot(Protocol::Dlms, with(ScalersSet::Custom, &scalers));
-        // The readings of these tests are 1 all over.
+        let snapshot = snapshot(Protocol::Dlms, config_with(ScalersSet::Custom, &scalers));
+        // Every value of the reading is 1.
         assert_eq!(snapshot.value(energy), Some(Decimal::new(1000, 0)));
         assert_eq!(snapshot.value(current), Some(Decimal::new(1, 1)));
         assert_eq!(snapshot.value(volts), Some(Decimal::new(1, 0)));
     }
 
-    /// What a device knows that reads a meter of this protocol.
+    /// Returns the snapshot of a device with a meter of this protocol.
     fn snapshot(protocol: Protocol, config: Config) -> Snapshot {
         let id = "A842E39F8124".parse().unwrap();
         let time = jiff::Timestamp::UNIX_EPOCH;
@@ -236,29 +242,30 @@ mod tests {
 
     // Ruling: METER-18.
     #[test]
-    fn a_dlms_meter_has_a_scaler_for_each_number_it_sends_and_others_have_none() {
-        let config = || with(ScalersSet::Custom, &json!([{"obis": "32.7.0", "scaler": -1}]));
+    fn only_a_dlms_meter_has_scalers_one_for_each_number() {
+        let config = || config_with(ScalersSet::Custom, &json!([{"obis": "32.7.0", "scaler": -1}]));
+        let effective = |snapshot: &Snapshot| effective(&snapshot.view.config, &snapshot.meter);
         assert_eq!(
-            current(&snapshot(Protocol::Dlms, config())),
+            effective(&snapshot(Protocol::Dlms, config())),
             [
                 (Quantity::ActiveImportEnergy, 0),
                 (Quantity::VoltageL1, -1),
                 (Quantity::CurrentL1, -2)
             ]
         );
-        assert_eq!(current(&snapshot(Protocol::Kmp, config())), []);
+        assert_eq!(effective(&snapshot(Protocol::Kmp, config())), []);
         let mut unread = snapshot(Protocol::Dlms, config());
         unread.meter.reading = None;
-        assert_eq!(current(&unread), []);
+        assert_eq!(effective(&unread), []);
     }
 
     #[test]
-    fn codes_have_three_parts_of_which_only_the_last_can_be_255() {
-        assert_eq!(obis("254.0.255"), Ok([254, 0, 255]));
-        for wrong in
+    fn a_code_has_three_parts_and_only_the_last_can_be_255() {
+        assert_eq!(parse_obis("254.0.255"), Ok([254, 0, 255]));
+        for invalid in
             ["", "1.8", "1.8.0.0", "255.8.0", "1.255.0", "1.8.256", "1.8.x", "+1.8.0", "1..0"]
         {
-            assert!(obis(wrong).is_err(), "{wrong}");
+            assert!(parse_obis(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -61,7 +61,9 @@ impl Snapshot {
     /// Returns a value of any reading, as [`Snapshot::value`] does.
     #[must_use]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
-        let value = reading.get(quantity)?.shift(scalers::shift(self, quantity));
+        let meter = self.meter.meter.as_deref();
+        let shift = scalers::shift(&self.view.config, meter, quantity);
+        let value = reading.get(quantity)?.shift(shift);
         let factor = self.view.config.meter.conv_factor;
         if !quantity.unit().has_conversion_factor() || factor == Decimal::ONE {
             return Some(value);
@@ -135,7 +137,7 @@ impl Snapshot {
     /// Returns the time by the device's clock.
     #[must_use]
     pub fn system_time(&self) -> CivilTime {
-        CivilTime::of(self.time)
+        CivilTime::new(self.time)
     }
 
     /// Returns the time of the newest reading by the meter's clock, as the device corrects it. `None`
@@ -150,7 +152,7 @@ impl Snapshot {
     #[must_use]
     pub fn meter_time_of(&self, reading: &Reading) -> CivilTime {
         let settings = &self.view.config.meter;
-        CivilTime::of(if settings.sync_time_offset_with_ntp {
+        CivilTime::new(if settings.sync_time_offset_with_ntp {
             let age = SignedDuration::try_from(self.now.since(reading.at)).unwrap_or_default();
             self.time.checked_sub(age).unwrap_or(self.time)
         } else {

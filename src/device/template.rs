@@ -1,55 +1,55 @@
-//! Templates: text in which `${variable}` stands for a value (VARIABLE-3).
+//! Templates: text in which `${variable}` is replaced by a value (VARIABLE-3).
 //!
-//! A name is whatever stands between `${` and the next `}`. A name that is no variable stays as
-//! typed, and what follows its `${` is looked at again, so that `${${1_7_0}` still has a value in it;
-//! `${` without `}` is text. What a variable shows is not searched again.
+//! A name is the text between `${` and the next `}`. If no variable has the name, the `${` is literal
+//! text and the search continues after it, so that `${${1_7_0}` still contains a variable. `${`
+//! without `}` is literal text. Values are not searched for variables.
 
-use super::variables::{self, Facts, Reference};
+use super::variables::{self, VariableContext, VariableRef};
 use crate::limits;
 
-/// A template, taken apart once, so that rendering it is only writing.
+/// A parsed template.
 #[derive(Debug, Clone, Default)]
 pub struct Template {
-    parts: Vec<Part>,
+    segments: Vec<TemplateSegment>,
 }
 
 #[derive(Debug, Clone)]
-enum Part {
+enum TemplateSegment {
     Text(Box<str>),
-    Variable(Reference),
+    Variable(VariableRef),
 }
 
 impl Template {
-    /// Takes a template apart. Every text is one.
+    /// Parses a template. Every text is a valid template.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut parts = Vec::new();
-        let (mut begin, mut from) = (0, 0);
-        while let Some(found) = text[from..].find("${") {
-            let open = from + found;
-            let inside = open + 2;
-            let Some(length) = text[inside..].find('}') else { break };
-            let name = &text[inside..inside + length];
-            from = inside;
+        let mut segments = Vec::new();
+        let (mut literal_start, mut position) = (0, 0);
+        while let Some(offset) = text[position..].find("${") {
+            let open = position + offset;
+            let name_start = open + 2;
+            let Some(length) = text[name_start..].find('}') else { break };
+            let name = &text[name_start..name_start + length];
+            position = name_start;
             if let Some(variable) = variables::find(name) {
-                push_text(&mut parts, &text[begin..open]);
-                parts.push(Part::Variable(variable));
-                begin = inside + length + 1;
-                from = begin;
+                push_text(&mut segments, &text[literal_start..open]);
+                segments.push(TemplateSegment::Variable(variable));
+                literal_start = name_start + length + 1;
+                position = literal_start;
             }
         }
-        push_text(&mut parts, &text[begin..]);
-        Self { parts }
+        push_text(&mut segments, &text[literal_start..]);
+        Self { segments }
     }
 
-    /// The text with its values, at most [`limits::RENDERED_BYTES`] of it: what goes beyond is cut.
+    /// Returns the text with the values, truncated to [`limits::RENDERED_BYTES`].
     #[must_use]
-    pub fn render(&self, facts: &Facts<'_>) -> String {
+    pub fn render(&self, context: &VariableContext<'_>) -> String {
         let mut out = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Variable(variable) => variable.write(facts, &mut out),
+        for segment in &self.segments {
+            match segment {
+                TemplateSegment::Text(text) => out.push_str(text),
+                TemplateSegment::Variable(variable) => variable.write(context, &mut out),
             }
             if out.len() > limits::RENDERED_BYTES {
                 out.truncate(out.floor_char_boundary(limits::RENDERED_BYTES));
@@ -60,13 +60,13 @@ impl Template {
     }
 }
 
-fn push_text(parts: &mut Vec<Part>, text: &str) {
+fn push_text(segments: &mut Vec<TemplateSegment>, text: &str) {
     if !text.is_empty() {
-        parts.push(Part::Text(text.into()));
+        segments.push(TemplateSegment::Text(text.into()));
     }
 }
 
-/// What the fuzzer checks, for its corpus to be replayed by the tests.
+/// The property that the fuzzer checks. The tests replay its corpus.
 #[cfg(test)]
 #[path = "../../fuzz/properties/template.rs"]
 pub(super) mod property;
@@ -82,12 +82,12 @@ mod tests {
 
     fn rendered(text: &str, metered: bool) -> String {
         let (identity, snapshot) = (property::identity(), property::snapshot(metered));
-        Template::parse(text).render(&property::facts(&identity, &snapshot))
+        Template::parse(text).render(&property::context(&identity, &snapshot))
     }
 
     // Ruling: VARIABLE-3.
     #[test]
-    fn known_names_are_replaced_and_all_else_stays() {
+    fn known_names_are_replaced_and_other_text_stays() {
         for (template, expected) in [
             ("E ${1_8_0} kWh, again ${energy.in}", "E 24.087 kWh, again 24.087"),
             ("${1_8_1}|${meter.id}|${meter.protocol}", "null||DSMR"),
@@ -102,19 +102,19 @@ mod tests {
 
     // Ruling: VARIABLE-3.
     #[test]
-    fn an_unknown_name_hides_no_known_one_behind_it() {
+    fn a_variable_after_an_unknown_name_is_replaced() {
         assert_eq!(rendered("${a${1_8_0}b}", true), "${a24.087b}");
         assert_eq!(rendered("${${sys.id}", true), "${A842E39F8124");
     }
 
     // Ruling: VARIABLE-3.
     #[test]
-    fn what_a_variable_shows_is_not_searched_again() {
+    fn values_are_not_searched_for_variables() {
         assert_eq!(rendered("${sys.name}", true), "${sys.id} \u{1F3E0}");
     }
 
     #[test]
-    fn without_a_meter_numbers_are_null_and_texts_empty() {
+    fn without_a_meter_numbers_are_null_and_texts_are_empty() {
         assert_eq!(
             rendered("${1_7_0}|${timestamp}|${tariff}|${meter.vendor}|${meter.date_time}", false),
             "null|null|null||"
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_has_an_end() {
+    fn a_rendered_template_is_truncated() {
         let long = "ä".repeat(limits::RENDERED_BYTES);
         assert_eq!(rendered(&long, true).len(), limits::RENDERED_BYTES);
     }
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rendering_is_the_plain_reading_of_the_rule(
+        fn rendering_agrees_with_the_naive_implementation(
             pieces in prop::collection::vec(prop_oneof![
                 "[ ${}a.]{0,4}",
                 "\\$\\{(1_8_0|sys\\.id|vol\\[[0-5]\\]\\.(bus|meter_id)|s31_7_0|[a-z.]{0,4})\\}",

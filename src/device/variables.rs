@@ -1,66 +1,66 @@
-//! The template variables: one table, from which `/api/v1/variables` and every template take their
-//! names and values (`docs/device/variables.md`, `template_variables.csv`).
+//! The template variables, in one table that `/api/v1/variables` and every template use
+//! (`docs/device/variables.md`, `template_variables.csv`).
 //!
-//! The order is that of the vendor's sample, with what the sample's older firmware lacks beside its
-//! kin. Meters behind the meter follow at the end, as far as there are any.
+//! The order is that of the vendor's sample. Variables that the sample's older firmware lacks are
+//! next to related ones. The variables of submeters follow at the end, if there are any.
 
 use std::fmt::{self, Write};
 use std::net::Ipv4Addr;
 
-use super::network::{IpSettings, NetworkState, Sighting};
+use super::network::{IpSettings, NetworkState, ScanResult};
 use super::plug::PlugVoltages;
 use super::{CivilTime, Device, Identity, Snapshot};
 use crate::decimal::Decimal;
 use crate::meter::{MeterIdentity, MeterStatus, Quantity as Q, Volume};
 
-/// What variables are taken from: a device at one instant.
+/// The source of the variables' values: a device at one time.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
-    /// Who it is.
+pub struct VariableContext<'a> {
+    /// The identity of the device.
     pub identity: &'a Identity,
-    /// What it and its meter are at the instant.
+    /// The state of the device and its meter.
     pub snapshot: &'a Snapshot,
-    /// Its network.
+    /// The network state.
     pub network: NetworkState,
-    /// The voltages on its plugs.
+    /// The voltages on the plugs.
     pub plug: PlugVoltages,
 }
 
-impl<'a> Facts<'a> {
-    /// The facts about a device as it is in `snapshot`, one of its own.
+impl<'a> VariableContext<'a> {
+    /// Returns the context of a device at the time of `snapshot`, which must be a snapshot of it.
     #[must_use]
-    pub fn of(device: &'a Device, snapshot: &'a Snapshot) -> Self {
+    pub fn new(device: &'a Device, snapshot: &'a Snapshot) -> Self {
         let (network, plug) = (device.network(snapshot), device.plug_voltages(snapshot));
         Self { identity: device.identity(), snapshot, network, plug }
     }
 }
 
-/// A variable that has a name of its own.
+/// A variable with a fixed name.
 #[derive(Debug)]
 pub struct Variable {
-    /// Its name, as in `${1_8_0}`.
+    /// The name, such as `1_8_0` in `${1_8_0}`.
     pub name: &'static str,
-    shows: Shows,
+    source: ValueSource,
 }
 
-/// Where a value comes from. A number may be unknown, and is then `null`; a text is then empty.
+/// The source of a value. An unknown number is written as `null`, an unknown text as nothing.
 #[derive(Debug, Clone, Copy)]
-enum Shows {
+enum ValueSource {
     Quantity(Q),
-    Number(fn(&Facts<'_>) -> Option<Decimal>),
-    Text(fn(&Facts<'_>, &mut String) -> fmt::Result),
+    Number(fn(&VariableContext<'_>) -> Option<Decimal>),
+    Text(fn(&VariableContext<'_>, &mut String) -> fmt::Result),
 }
 
-/// A variable, found by its name.
+/// A reference to a variable, by which a template writes the value.
 #[derive(Debug, Clone, Copy)]
-pub enum Reference {
-    /// One with a name of its own.
+pub enum VariableRef {
+    /// A variable with a fixed name.
     Named(&'static Variable),
-    /// A field of the n-th meter behind the meter.
+    /// A field of the n-th submeter.
     Volume(usize, VolumeField),
 }
 
-/// What is known of a meter behind the meter.
+/// A field of a submeter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the variable")]
 pub enum VolumeField {
@@ -71,7 +71,7 @@ pub enum VolumeField {
 }
 
 impl VolumeField {
-    /// All of them, in their order, with the name behind `vol[n].`.
+    /// All variants in output order, with their names after `vol[n].`.
     const NAMES: [(&'static str, Self); 4] = [
         ("bus", Self::Bus),
         ("meter_id", Self::MeterId),
@@ -80,29 +80,35 @@ impl VolumeField {
     ];
 }
 
-/// Meters behind the meter at the most: M-Bus has four channels.
+/// The maximum number of submeters: M-Bus has four channels.
 const VOLUMES: usize = 4;
 
 const fn quantity(name: &'static str, quantity: Q) -> Variable {
-    Variable { name, shows: Shows::Quantity(quantity) }
+    Variable { name, source: ValueSource::Quantity(quantity) }
 }
 
-const fn number(name: &'static str, value: fn(&Facts<'_>) -> Option<Decimal>) -> Variable {
-    Variable { name, shows: Shows::Number(value) }
+const fn number(
+    name: &'static str,
+    value: fn(&VariableContext<'_>) -> Option<Decimal>,
+) -> Variable {
+    Variable { name, source: ValueSource::Number(value) }
 }
 
-const fn text(name: &'static str, value: fn(&Facts<'_>, &mut String) -> fmt::Result) -> Variable {
-    Variable { name, shows: Shows::Text(value) }
+const fn text(
+    name: &'static str,
+    value: fn(&VariableContext<'_>, &mut String) -> fmt::Result,
+) -> Variable {
+    Variable { name, source: ValueSource::Text(value) }
 }
 
-/// Every variable with a name of its own, in the order in which the device lists them.
+/// The variables with fixed names, in the order in which the device lists them.
 pub static VARIABLES: &[Variable] = &[
-    text("sys.name", |facts, out| out.write_str(&facts.config().settings.system.name)),
-    text("sys.id", |facts, out| out.write_str(facts.identity.id.as_str())),
-    text("sys.firmware", |facts, out| write!(out, "{}", facts.snapshot.view.firmware)),
-    text("sys.date_time", |facts, out| write!(out, "{}", facts.time().date_time())),
-    text("sys.date_time_local", |facts, out| write!(out, "{}", facts.time().date_time_local())),
-    text("sys.date_time_utc", |facts, out| write!(out, "{}", facts.time().date_time_utc())),
+    text("sys.name", |context, out| out.write_str(&context.config().settings.system.name)),
+    text("sys.id", |context, out| out.write_str(context.identity.id.as_str())),
+    text("sys.firmware", |context, out| write!(out, "{}", context.snapshot.view.firmware)),
+    text("sys.date_time", |context, out| write!(out, "{}", context.time().date_time())),
+    text("sys.date_time_local", |context, out| write!(out, "{}", context.time().date_time_local())),
+    text("sys.date_time_utc", |context, out| write!(out, "{}", context.time().date_time_utc())),
     quantity("1_8_0", Q::ActiveImportEnergy),
     quantity("energy.in", Q::ActiveImportEnergy),
     quantity("1_8_1", Q::ActiveImportEnergyT1),
@@ -157,79 +163,83 @@ pub static VARIABLES: &[Variable] = &[
     quantity("31_7_0", Q::CurrentL1),
     quantity("51_7_0", Q::CurrentL2),
     quantity("71_7_0", Q::CurrentL3),
-    number("s31_7_0", |facts| facts.snapshot.signed_current(1)),
-    number("s51_7_0", |facts| facts.snapshot.signed_current(2)),
-    number("s71_7_0", |facts| facts.snapshot.signed_current(3)),
+    number("s31_7_0", |context| context.snapshot.signed_current(1)),
+    number("s51_7_0", |context| context.snapshot.signed_current(2)),
+    number("s71_7_0", |context| context.snapshot.signed_current(3)),
     quantity("32_7_0", Q::VoltageL1),
     quantity("52_7_0", Q::VoltageL2),
     quantity("72_7_0", Q::VoltageL3),
     quantity("13_7_0", Q::PowerFactor),
-    number("tariff", |facts| {
-        let tariff = facts.snapshot.reading()?.tariff?;
+    number("tariff", |context| {
+        let tariff = context.snapshot.reading()?.tariff?;
         Some(Decimal::new(tariff.into(), 0))
     }),
-    number("conv_factor", |facts| Some(facts.config().meter.conv_factor)),
-    number("timestamp", |facts| {
-        let time = facts.snapshot.meter_time()?;
+    number("conv_factor", |context| Some(context.config().meter.conv_factor)),
+    number("timestamp", |context| {
+        let time = context.snapshot.meter_time()?;
         // Without a sign (`template_variables.csv`).
         Some(Decimal::new(time.timestamp().as_second().max(0), 0))
     }),
-    text("meter.date_time", |facts, out| facts.read_at(out, |time| time.date_time().to_string())),
-    text("meter.date_time_local", |facts, out| {
-        facts.read_at(out, |time| time.date_time_local().to_string())
+    text("meter.date_time", |context, out| {
+        context.write_meter_time(out, |time| time.date_time().to_string())
     }),
-    text("meter.date_time_utc", |facts, out| {
-        facts.read_at(out, |time| time.date_time_utc().to_string())
+    text("meter.date_time_local", |context, out| {
+        context.write_meter_time(out, |time| time.date_time_local().to_string())
     }),
-    text("meter.id", |facts, out| facts.meter(out, |meter| &meter.id)),
-    text("meter.type", |facts, out| facts.meter(out, |meter| &meter.logical_name)),
-    text("meter.vendor", |facts, out| facts.meter(out, |meter| &meter.vendor)),
-    text("meter.model", |facts, out| facts.meter(out, |meter| &meter.model)),
-    text("meter.interface", |facts, out| facts.meter(out, |meter| meter.interface.as_str())),
-    text("meter.protocol", |facts, out| facts.meter(out, |meter| meter.protocol.as_str())),
-    text("meter.protocol_ver", |facts, out| facts.meter(out, |meter| &meter.protocol_version)),
-    text("meter.status", |facts, out| out.write_str(facts.snapshot.meter.status.as_str())),
-    text("plug.interface", |facts, out| {
-        let connected = facts.snapshot.meter.status != MeterStatus::NotConnected;
-        let meter = facts.snapshot.meter.meter.as_ref().filter(|_| connected);
+    text("meter.date_time_utc", |context, out| {
+        context.write_meter_time(out, |time| time.date_time_utc().to_string())
+    }),
+    text("meter.id", |context, out| context.meter(out, |meter| &meter.id)),
+    text("meter.type", |context, out| context.meter(out, |meter| &meter.logical_name)),
+    text("meter.vendor", |context, out| context.meter(out, |meter| &meter.vendor)),
+    text("meter.model", |context, out| context.meter(out, |meter| &meter.model)),
+    text("meter.interface", |context, out| context.meter(out, |meter| meter.interface.as_str())),
+    text("meter.protocol", |context, out| context.meter(out, |meter| meter.protocol.as_str())),
+    text("meter.protocol_ver", |context, out| context.meter(out, |meter| &meter.protocol_version)),
+    text("meter.status", |context, out| out.write_str(context.snapshot.meter.status.as_str())),
+    text("plug.interface", |context, out| {
+        let connected = context.snapshot.meter.status != MeterStatus::NotConnected;
+        let meter = context.snapshot.meter.meter.as_ref().filter(|_| connected);
         out.write_str(meter.map_or("NONE", |meter| meter.interface.as_str()))
     }),
-    number("plug.voltage.usb", |facts| Some(facts.plug.usb)),
-    number("plug.voltage.p1", |facts| Some(facts.plug.p1)),
-    number("plug.voltage.mbus", |facts| Some(facts.plug.mbus)),
-    text("wifi.mode", |facts, out| write!(out, "{}", facts.network.wifi.mode)),
-    text("wifi.sta.status", |facts, out| {
-        out.write_str(&facts.network.wifi.status.as_str().to_ascii_lowercase())
+    number("plug.voltage.usb", |context| Some(context.plug.usb)),
+    number("plug.voltage.p1", |context| Some(context.plug.p1)),
+    number("plug.voltage.mbus", |context| Some(context.plug.mbus)),
+    text("wifi.mode", |context, out| write!(out, "{}", context.network.wifi.mode)),
+    text("wifi.sta.status", |context, out| {
+        out.write_str(&context.network.wifi.status.as_str().to_ascii_lowercase())
     }),
-    text("wifi.sta.ssid", |facts, out| {
-        out.write_str(facts.access_point().map_or("", |seen| &seen.network.ssid))
+    text("wifi.sta.ssid", |context, out| {
+        out.write_str(context.access_point().map_or("", |result| &result.network.ssid))
     }),
-    text("wifi.sta.bssid", |facts, out| {
-        out.write_str(facts.access_point().map_or("", |seen| seen.network.bssid.as_str()))
+    text("wifi.sta.bssid", |context, out| {
+        out.write_str(context.access_point().map_or("", |result| result.network.bssid.as_str()))
     }),
-    number("wifi.sta.rssi", |facts| {
-        facts.access_point().map(|seen| Decimal::new(seen.rssi.into(), 0))
+    number("wifi.sta.rssi", |context| {
+        context.access_point().map(|result| Decimal::new(result.rssi.into(), 0))
     }),
-    number("wifi.sta.channel", |facts| {
-        facts.access_point().map(|seen| Decimal::new(seen.network.channel.into(), 0))
+    number("wifi.sta.channel", |context| {
+        context.access_point().map(|result| Decimal::new(result.network.channel.into(), 0))
     }),
-    text("wifi.sta.mac", |facts, out| out.write_str(facts.network.wifi.mac.as_str())),
-    text("wifi.sta.ip", |facts, out| show(facts.network.wifi.address, |at| at.ip, out)),
-    text("wifi.sta.mask", |facts, out| show(facts.network.wifi.address, |at| at.mask, out)),
-    text("wifi.sta.gw", |facts, out| show(facts.network.wifi.address, |at| at.gateway, out)),
-    text("wifi.sta.dns", |facts, out| show(facts.network.wifi.address, |at| at.dns, out)),
-    text("eth.state", |facts, out| {
-        out.write_str(if facts.network.eth.is_up() { "up" } else { "down" })
+    text("wifi.sta.mac", |context, out| out.write_str(context.network.wifi.mac.as_str())),
+    text("wifi.sta.ip", |context, out| write_ip(context.network.wifi.address, |at| at.ip, out)),
+    text("wifi.sta.mask", |context, out| write_ip(context.network.wifi.address, |at| at.mask, out)),
+    text("wifi.sta.gw", |context, out| {
+        write_ip(context.network.wifi.address, |at| at.gateway, out)
     }),
-    text("eth.mac", |facts, out| out.write_str(facts.network.eth.mac.as_str())),
-    text("eth.ip", |facts, out| show(facts.network.eth.address, |at| at.ip, out)),
-    text("eth.mask", |facts, out| show(facts.network.eth.address, |at| at.mask, out)),
-    text("eth.gw", |facts, out| show(facts.network.eth.address, |at| at.gateway, out)),
-    text("eth.dns", |facts, out| show(facts.network.eth.address, |at| at.dns, out)),
+    text("wifi.sta.dns", |context, out| write_ip(context.network.wifi.address, |at| at.dns, out)),
+    text("eth.state", |context, out| {
+        out.write_str(if context.network.eth.is_up() { "up" } else { "down" })
+    }),
+    text("eth.mac", |context, out| out.write_str(context.network.eth.mac.as_str())),
+    text("eth.ip", |context, out| write_ip(context.network.eth.address, |at| at.ip, out)),
+    text("eth.mask", |context, out| write_ip(context.network.eth.address, |at| at.mask, out)),
+    text("eth.gw", |context, out| write_ip(context.network.eth.address, |at| at.gateway, out)),
+    text("eth.dns", |context, out| write_ip(context.network.eth.address, |at| at.dns, out)),
 ];
 
-/// A part of an address; nothing where there is none.
-fn show(
+/// Writes a part of an address; nothing if there is no address.
+fn write_ip(
     address: Option<IpSettings>,
     part: fn(IpSettings) -> Ipv4Addr,
     out: &mut String,
@@ -237,53 +247,54 @@ fn show(
     address.map_or(Ok(()), |address| write!(out, "{}", part(address)))
 }
 
-/// The variable of this name; none where there is none.
+/// Returns the variable with this name; `None` if there is none.
 #[must_use]
-pub fn find(name: &str) -> Option<Reference> {
+pub fn find(name: &str) -> Option<VariableRef> {
     let named = VARIABLES.iter().find(|variable| variable.name == name);
-    named.map(Reference::Named).or_else(|| volume(name))
+    named.map(VariableRef::Named).or_else(|| volume(name))
 }
 
-/// `vol[n].field`.
-fn volume(name: &str) -> Option<Reference> {
+/// Returns the variable of a submeter with the name `vol[n].field`; `None` if there is none.
+fn volume(name: &str) -> Option<VariableRef> {
     let (index, field) = name.strip_prefix("vol[")?.split_once("].")?;
     let (_, field) = VolumeField::NAMES.into_iter().find(|(name, _)| *name == field)?;
-    let index = (0..VOLUMES).find(|known| index == known.to_string())?;
-    Some(Reference::Volume(index, field))
+    let index = (0..VOLUMES).find(|candidate| index == candidate.to_string())?;
+    Some(VariableRef::Volume(index, field))
 }
 
-/// Every variable with its value, in order; of the meters behind the meter those that it reports.
-pub fn each(facts: &Facts<'_>, mut show: impl FnMut(&str, &str)) {
+/// Calls `visit` with the name and value of each variable, in order. Submeters are included if the
+/// meter reports them.
+pub fn for_each(context: &VariableContext<'_>, mut visit: impl FnMut(&str, &str)) {
     let mut value = String::new();
     for variable in VARIABLES {
         value.clear();
-        Reference::Named(variable).write(facts, &mut value);
-        show(variable.name, &value);
+        VariableRef::Named(variable).write(context, &mut value);
+        visit(variable.name, &value);
     }
-    for index in 0..facts.volumes().len().min(VOLUMES) {
+    for index in 0..context.volumes().len().min(VOLUMES) {
         for (name, field) in VolumeField::NAMES {
             value.clear();
-            Reference::Volume(index, field).write(facts, &mut value);
-            show(&format!("vol[{index}].{name}"), &value);
+            VariableRef::Volume(index, field).write(context, &mut value);
+            visit(&format!("vol[{index}].{name}"), &value);
         }
     }
 }
 
-impl Reference {
-    /// Appends the value: of an unknown number `null`, of an unknown text nothing.
-    pub fn write(self, facts: &Facts<'_>, out: &mut String) {
+impl VariableRef {
+    /// Appends the value. An unknown number is `null`, an unknown text is empty.
+    pub fn write(self, context: &VariableContext<'_>, out: &mut String) {
         let number = match self {
-            Self::Named(Variable { shows: Shows::Quantity(quantity), .. }) => {
-                facts.snapshot.value(*quantity)
+            Self::Named(Variable { source: ValueSource::Quantity(quantity), .. }) => {
+                context.snapshot.value(*quantity)
             }
-            Self::Named(Variable { shows: Shows::Number(value), .. }) => value(facts),
-            Self::Named(Variable { shows: Shows::Text(value), .. }) => {
-                // A `String` takes whatever is written to it.
-                let _ = value(facts, out);
+            Self::Named(Variable { source: ValueSource::Number(value), .. }) => value(context),
+            Self::Named(Variable { source: ValueSource::Text(value), .. }) => {
+                // Writing to a `String` cannot fail.
+                let _ = value(context, out);
                 return;
             }
             Self::Volume(index, field) => {
-                let volume = facts.volumes().get(index);
+                let volume = context.volumes().get(index);
                 match field {
                     VolumeField::Bus => volume.map(|volume| Decimal::new(volume.bus.into(), 0)),
                     VolumeField::Cumulative => volume.and_then(|volume| volume.cumulative),
@@ -293,7 +304,7 @@ impl Reference {
                     }
                     VolumeField::DateTime => {
                         let time = volume.and_then(|volume| volume.meter_time);
-                        let utc = |time| CivilTime::of(time).date_time_utc();
+                        let utc = |time| CivilTime::new(time).date_time_utc();
                         let _ = time.map_or(Ok(()), |time| write!(out, "{}", utc(time)));
                         return;
                     }
@@ -309,7 +320,7 @@ impl Reference {
     }
 }
 
-impl Facts<'_> {
+impl VariableContext<'_> {
     fn config(&self) -> &super::Config {
         &self.snapshot.view.config
     }
@@ -326,13 +337,13 @@ impl Facts<'_> {
         self.snapshot.system_time()
     }
 
-    /// When the newest reading was, by the meter's clock.
-    fn read_at(&self, out: &mut String, form: fn(CivilTime) -> String) -> fmt::Result {
+    /// Writes the time of the newest reading by the meter's clock; nothing if there is no reading.
+    fn write_meter_time(&self, out: &mut String, form: fn(CivilTime) -> String) -> fmt::Result {
         self.snapshot.meter_time().map_or(Ok(()), |time| out.write_str(&form(time)))
     }
 
-    /// The network that the Wi-Fi client is connected to.
-    fn access_point(&self) -> Option<&Sighting> {
+    /// Returns the network that the Wi-Fi client is connected to.
+    fn access_point(&self) -> Option<&ScanResult> {
         self.network.wifi.network.as_ref()
     }
 }
@@ -347,29 +358,31 @@ mod tests {
     fn listed(metered: bool) -> Vec<(String, String)> {
         let (identity, snapshot) = (property::identity(), property::snapshot(metered));
         let mut pairs = Vec::new();
-        each(&property::facts(&identity, &snapshot), |name, value| {
+        for_each(&property::context(&identity, &snapshot), |name, value| {
             pairs.push((name.to_owned(), value.to_owned()));
         });
         pairs
     }
 
     #[test]
-    fn every_name_is_listed_once_and_found() {
+    fn every_name_is_unique_and_can_be_found() {
         let names: HashSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
         assert_eq!(names.len(), VARIABLES.len());
         for variable in VARIABLES {
             let found = find(variable.name);
-            assert!(matches!(found, Some(Reference::Named(same)) if std::ptr::eq(same, variable)));
+            assert!(
+                matches!(found, Some(VariableRef::Named(same)) if std::ptr::eq(same, variable))
+            );
         }
     }
 
     #[test]
-    fn every_quantity_of_the_meter_has_the_variable_of_its_code() {
+    fn every_quantity_has_a_variable_named_by_its_obis_code() {
         for quantity in Q::ALL {
             let name = quantity.obis().replace('.', "_");
             let found = VARIABLES.iter().find(|variable| variable.name == name);
             assert!(
-                matches!(found, Some(Variable { shows: Shows::Quantity(of), .. }) if of == quantity),
+                matches!(found, Some(Variable { source: ValueSource::Quantity(of), .. }) if of == quantity),
                 "{name}"
             );
         }
@@ -377,7 +390,7 @@ mod tests {
 
     // Ruling: VARIABLE-1.
     #[test]
-    fn volumes_are_listed_where_there_are_any() {
+    fn submeters_are_listed_if_the_meter_reports_them() {
         let volumes = |metered: bool| {
             let pairs = listed(metered);
             pairs.into_iter().filter(|(name, _)| name.starts_with("vol")).collect::<Vec<_>>()
@@ -396,16 +409,16 @@ mod tests {
     }
 
     #[test]
-    fn times_come_in_three_forms_and_currents_with_a_sign() {
+    fn times_have_three_forms_and_signed_currents_a_sign() {
         let pairs = listed(true);
         let value = |name: &str| {
-            pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+            pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
         };
-        for whose in ["sys", "meter"] {
-            let of = |form: &str| value(&format!("{whose}.date_time{form}"));
-            assert_eq!(of(""), Some("1970-01-01T01:00:00Z"), "local, though it says Z");
-            assert_eq!(of("_local"), Some("1970-01-01T01:00:00+01:00"));
-            assert_eq!(of("_utc"), Some("1970-01-01T00:00:00Z"));
+        for prefix in ["sys", "meter"] {
+            let time = |form: &str| value(&format!("{prefix}.date_time{form}"));
+            assert_eq!(time(""), Some("1970-01-01T01:00:00Z"), "local, although it ends in Z");
+            assert_eq!(time("_local"), Some("1970-01-01T01:00:00+01:00"));
+            assert_eq!(time("_utc"), Some("1970-01-01T00:00:00Z"));
         }
         assert_eq!(value("timestamp"), Some("0"));
         assert_eq!((value("31_7_0"), value("s31_7_0")), (Some("0.06"), Some("-0.06")));

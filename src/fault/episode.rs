@@ -172,7 +172,7 @@ impl<'a> ActiveFaults<'a> {
 
     /// Returns the silences and restarts of ids from a moment on.
     #[must_use]
-    pub fn course(self, from: VirtualTime) -> WindowSchedule {
+    pub fn window_schedule(self, from: VirtualTime) -> WindowSchedule {
         WindowSchedule::new(self.episodes(), from)
     }
 

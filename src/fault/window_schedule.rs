@@ -28,7 +28,7 @@ pub enum Interruption {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the type says it")]
 pub struct ScheduledWindow {
-    pub cut: Interruption,
+    pub interruption: Interruption,
     pub from: VirtualTime,
     pub to: VirtualTime,
 }
@@ -49,7 +49,7 @@ pub struct WindowSchedule {
 /// are in ns.
 #[derive(Debug)]
 struct WindowSource {
-    cut: Interruption,
+    interruption: Interruption,
     pattern: Range<usize>,
     /// The position in the pattern of the next window.
     next: usize,
@@ -59,14 +59,14 @@ struct WindowSource {
     period: u64,
     /// The end of the beginnings: no window begins here or later.
     before: u64,
-    /// The end of all windows: an open one is cut off here.
+    /// The end of all windows: an open one ends here.
     until: u64,
 }
 
 /// An episode whose windows recur.
 #[derive(Debug, Clone, Copy)]
 struct RecurringWindow {
-    cut: Interruption,
+    interruption: Interruption,
     begin: u64,
     lasts: u64,
     period: u64,
@@ -85,7 +85,7 @@ impl WindowSchedule {
         };
         let mut recurring = Vec::new();
         for episode in episodes {
-            let cut = match episode.effect {
+            let interruption = match episode.effect {
                 MeterEffect::Silent(silence) => {
                     Interruption::Silence { forgets: silence.forgets() }
                 }
@@ -100,7 +100,7 @@ impl WindowSchedule {
             let to = match (lasts, every) {
                 (Some(lasts), Some(every)) if every > lasts => {
                     recurring.push(RecurringWindow {
-                        cut,
+                        interruption,
                         begin: begin.as_nanos(),
                         lasts: nanos(lasts),
                         period: nanos(every),
@@ -112,9 +112,9 @@ impl WindowSchedule {
                 // The window does not end, or recurs before it ends.
                 (None, _) | (Some(_), Some(_)) => VirtualTime::MAX,
             };
-            schedule.add_once(ScheduledWindow { cut, from: begin, to }, episode.until);
+            schedule.add_once(ScheduledWindow { interruption, from: begin, to }, episode.until);
         }
-        let together = |one: &RecurringWindow| (one.cut, one.period, one.until);
+        let together = |one: &RecurringWindow| (one.interruption, one.period, one.until);
         recurring.sort_unstable_by_key(together);
         for rules in recurring.chunk_by(|one, other| together(one) == together(other)) {
             schedule.add_recurring(rules);
@@ -142,14 +142,14 @@ impl WindowSchedule {
             None => drop(PeekMut::pop(first)),
         }
         let (from, to) = (VirtualTime::from_nanos(from), VirtualTime::from_nanos(to));
-        Some(ScheduledWindow { cut: source.cut, from, to })
+        Some(ScheduledWindow { interruption: source.interruption, from, to })
     }
 
     fn add_once(&mut self, window: ScheduledWindow, until: VirtualTime) {
-        let ScheduledWindow { cut, from, to } = window;
+        let ScheduledWindow { interruption, from, to } = window;
         let pattern = self.pattern([(0, to.as_nanos() - from.as_nanos())]);
         self.add_source(WindowSource {
-            cut,
+            interruption,
             next: pattern.start,
             pattern,
             round: from.as_nanos(),
@@ -164,13 +164,13 @@ impl WindowSchedule {
     /// the pattern may have begun before.
     fn add_recurring(&mut self, rules: &[RecurringWindow]) {
         let Some(one) = rules.first().copied() else { return };
-        let RecurringWindow { cut, period, until, .. } = one;
+        let RecurringWindow { interruption, period, until, .. } = one;
         let all = rules.iter().map(|rule| rule.begin).max().unwrap_or(one.begin);
         let together = if rules.len() == 1 { u64::MAX } else { all.saturating_add(period) };
         for rule in rules {
             let pattern = self.pattern([(0, rule.lasts)]);
             self.add_source(WindowSource {
-                cut,
+                interruption,
                 next: pattern.start,
                 pattern,
                 round: rule.begin,
@@ -184,15 +184,18 @@ impl WindowSchedule {
         }
         let merged = merge(rules, all);
         let whole = merged.first().is_some_and(|(from, to)| to - from >= period);
-        if whole && cut != Interruption::Restart {
+        if whole && interruption != Interruption::Restart {
             let from = VirtualTime::from_nanos(together);
             let to = VirtualTime::MAX;
-            self.add_once(ScheduledWindow { cut, from, to }, VirtualTime::from_nanos(until));
+            self.add_once(
+                ScheduledWindow { interruption, from, to },
+                VirtualTime::from_nanos(until),
+            );
             return;
         }
         let pattern = self.pattern(merged);
         self.add_source(WindowSource {
-            cut,
+            interruption,
             next: pattern.start,
             pattern,
             round: all,
@@ -216,7 +219,7 @@ impl WindowSchedule {
             source.round += rounds.saturating_sub(1) * source.period;
         }
         while let Some(begins) = source.begins(&self.patterns) {
-            let over = match source.cut {
+            let over = match source.interruption {
                 Interruption::Silence { .. } => source.window(&self.patterns).1 <= self.begin,
                 Interruption::Restart => begins < self.begin,
             };
@@ -266,7 +269,7 @@ fn merge(rules: &[RecurringWindow], all: u64) -> Vec<(u64, u64)> {
             let from = (rule.period - (all - rule.begin) % rule.period) % rule.period;
             (
                 from,
-                if rule.cut == Interruption::Restart {
+                if rule.interruption == Interruption::Restart {
                     from
                 } else {
                     from.saturating_add(rule.lasts)

@@ -93,10 +93,10 @@ impl ReceptionConditions<'_> {
 
     /// Returns the interruptions from a time on, as [`ReceptionConditions::state_at`] has them.
     fn schedule_from(&self, from: VirtualTime) -> WindowSchedule {
-        let mut schedule = self.faults.course(from);
+        let mut schedule = self.faults.window_schedule(from);
         let mut add_silence = |from, forgets| {
-            let cut = Interruption::Silence { forgets };
-            schedule.add(ScheduledWindow { cut, from, to: VirtualTime::MAX });
+            let interruption = Interruption::Silence { forgets };
+            schedule.add(ScheduledWindow { interruption, from, to: VirtualTime::MAX });
         };
         if let Some(silence) = self.permanent_silence {
             add_silence(from, silence.forgets());
@@ -191,7 +191,7 @@ impl ReceptionCursor {
             if self.position < window.from {
                 self.receive(conditions, window.from);
             }
-            self.interrupt(window.cut, window.to.min(end));
+            self.interrupt(window.interruption, window.to.min(end));
         }
         if self.position < end {
             self.receive(conditions, end);
@@ -323,7 +323,7 @@ impl ReceptionCursor {
                 self.receive(conditions, begins);
             }
             let window = window?;
-            self.interrupt(window.cut, window.to);
+            self.interrupt(window.interruption, window.to);
             if self.position == VirtualTime::MAX {
                 return None;
             }

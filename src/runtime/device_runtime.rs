@@ -136,10 +136,10 @@ impl DeviceRuntime {
         }
         self.modbus.start(&self.services);
         #[cfg(feature = "mdns")]
-        self.spawn_service(Arc::clone(&self.announcer).follow(
+        self.spawn_service(Arc::clone(&self.announcer).run(
             Arc::clone(&self.device),
             self.http.address(),
-            self.modbus.place(),
+            self.modbus.listen_state(),
         ));
         #[cfg(feature = "mqtt")]
         self.spawn_service(Arc::clone(&self.mqtt).run());
@@ -178,7 +178,7 @@ impl DeviceRuntime {
         }
         self.device.reset();
         if self.device.is_offline() {
-            self.http.shut().await;
+            self.http.close().await;
         } else {
             self.open();
         }
@@ -197,9 +197,9 @@ impl DeviceRuntime {
     async fn go_down(&self) {
         // The tasks that end here wake no task of ours, so without this the house would look quiescent.
         let _activity = self.clock.activity().enter();
-        self.http.shut().await;
+        self.http.close().await;
         self.stop_services().await;
-        self.modbus.shut().await;
+        self.modbus.close().await;
         self.runner.abort(&self.device.identity().id).await;
     }
 
@@ -223,9 +223,9 @@ impl DeviceRuntime {
     /// Ends everything, and returns when the ports are free.
     pub(super) async fn close(&self) {
         self.end_supervision().await;
-        self.http.close().await;
+        self.http.release().await;
         self.stop_services().await;
-        self.modbus.close().await;
+        self.modbus.release().await;
     }
 }
 
@@ -240,13 +240,13 @@ fn modbus_server(
         clock: parts.clock.clone(),
         engine: Arc::clone(parts.engine),
         journal: Arc::clone(parts.journal),
-        links: parts.peers.connections().clone(),
+        connections: parts.peers.connections().clone(),
     };
     // A port in the settings of the scenario refers to the address that the scenario listens on.
     let first_port = plan.config.settings.services.modbus.port;
     modbus::DeviceModbusServer::bind(&plan.modbus, first_port, server).map_err(|source| {
         StartError::Bind {
-            who: format!("the Modbus server of device {}", plan.identity.id),
+            owner: format!("the Modbus server of device {}", plan.identity.id),
             address: plan.modbus.listen,
             source,
         }
@@ -268,10 +268,10 @@ fn http_server(
         move |run| runner.run(run),
     );
     if device.is_offline() || device.power() != Power::Up {
-        return Ok(http::ApiServer::start_shut(port, api));
+        return Ok(http::ApiServer::start_closed(port, api));
     }
     http::ApiServer::start_on(port, api).map_err(|source| StartError::Bind {
-        who: format!("device {}", plan.identity.id),
+        owner: format!("device {}", plan.identity.id),
         address: plan.http,
         source,
     })

@@ -12,11 +12,11 @@ use crate::state::StateError;
 pub enum StartError {
     /// A listener of the control plane or of a device cannot be bound.
     #[error(
-        "{who} cannot listen on {address}: {source}; free the port, or give another (--any-port takes free ones)"
+        "{owner} cannot listen on {address}: {source}; free the port, or give another (--any-port takes free ones)"
     )]
     Bind {
         /// The owner of the listener.
-        who: String,
+        owner: String,
         /// The address that was asked for.
         address: SocketAddr,
         /// The error of the system.

@@ -25,6 +25,7 @@ use crate::clock::{self, Clock, VirtualTime};
 use crate::device::{DeviceId, ResumePoint};
 use crate::fault::Engine;
 use crate::journal::Journal;
+use crate::net::http;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
 #[cfg(not(feature = "mdns"))]
@@ -92,7 +93,7 @@ impl HouseCore {
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
     pub async fn start(scenario: Scenario, state: OpenedState) -> Result<Arc<Self>, StartError> {
-        let ports = bind_devices(&scenario)?;
+        let device_ports = bind_devices(&scenario)?;
         let OpenedState { dir, continuation } = state;
         let Continuation { start, at, devices: resumed } = continuation;
         let start = start.or(scenario.start).unwrap_or_else(clock::real_time);
@@ -124,7 +125,8 @@ impl HouseCore {
             #[cfg(feature = "mdns")]
             announcer: &announcer,
         };
-        let devices = start_devices(&scenario, ports, dir.as_deref(), resumed, &parts).await?;
+        let devices =
+            start_devices(&scenario, device_ports, dir.as_deref(), resumed, &parts).await?;
         let mut core = Self {
             devices,
             persister: None,
@@ -199,7 +201,7 @@ impl HouseCore {
     pub async fn rules_applied(&self, generation: u64) {
         self.peers.wait_applied(generation).await;
         for runtime in &self.devices {
-            runtime.modbus.applied(generation).await;
+            runtime.modbus.wait_applied(generation).await;
         }
     }
 
@@ -278,9 +280,9 @@ impl HouseCore {
 /// Binds the port of each device's API.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
-        Port::bind(plan.http, crate::net::http::BACKLOG).map_err(|source| {
-            let who = format!("device {}", plan.identity.id);
-            StartError::Bind { who, address: plan.http, source }
+        Port::bind(plan.http, http::BACKLOG).map_err(|source| {
+            let owner = format!("device {}", plan.identity.id);
+            StartError::Bind { owner, address: plan.http, source }
         })
     };
     scenario.devices.iter().map(bind).collect()
@@ -326,13 +328,13 @@ fn action_client(
 /// those that have started are closed again.
 async fn start_devices(
     scenario: &Scenario,
-    ports: Vec<Port>,
+    device_ports: Vec<Port>,
     dir: Option<&StateDir>,
     mut resumed: HashMap<DeviceId, ResumePoint>,
     parts: &RuntimeParts<'_>,
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
-    let mut started = Vec::with_capacity(ports.len());
-    for (plan, port) in scenario.devices.iter().zip(ports) {
+    let mut started = Vec::with_capacity(device_ports.len());
+    for (plan, port) in scenario.devices.iter().zip(device_ports) {
         let id = &plan.identity.id;
         let persisted =
             PersistedState { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };

@@ -1,14 +1,15 @@
-//! What a device announces of itself on the network (`docs/device/discovery.md`).
+//! The mDNS announcements of the devices (`docs/device/discovery.md`).
 //!
-//! One [`Announcer`] serves all devices of a house with the one thread that the mDNS library needs,
-//! and starts it with the first announcement: a house that only this machine can reach announces
-//! nothing, unless its scenario says `mdns: loopback`. All of this goes by real time: the network's
-//! caches know no other.
+//! One [`Announcer`] serves all devices of a house with the one thread that the mDNS library needs. It
+//! starts the thread with the first announcement: a house that only this machine can reach announces
+//! nothing, unless its scenario has `mdns: loopback`. All timers use real time, because the caches of
+//! the network do.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use tokio::runtime::Handle;
@@ -17,67 +18,78 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::modbus;
 use crate::device::Device;
-use crate::limits;
 use crate::scenario::Mdns;
 
-/// Announces what the devices of a house offer.
+/// Real time before another attempt if the library's queue is full, which a house of many devices fills
+/// at its start.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// Real time after which a changed set of announcements is sent once more, as RFC 6762 §8.3 requires. The
+/// library (0.21) does not do so for names with capitals, leaves out records that it sent less than
+/// a second ago, and repeats a goodbye over an announcement that came after it; probing, the goodbye
+/// and that second are over by then.
+const REPEAT_DELAY: Duration = Duration::from_millis(2100);
+/// Real time that the library has to say goodbye at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Announces the services of the devices of a house.
 pub struct Announcer {
     mode: Mdns,
     daemon: Mutex<Option<ServiceDaemon>>,
-    owed: Mutex<Owed>,
+    withdrawals: Mutex<PendingWithdrawals>,
 }
 
-/// What is to be taken back and could not be yet, because the library's queue was full. At most what
-/// is announced, once each.
+/// Withdrawals that wait for room in the library's queue. Bounded by the announcements, because each name
+/// is in it once.
 #[derive(Default)]
-struct Owed {
+struct PendingWithdrawals {
     fullnames: BTreeSet<String>,
-    /// Whether a task tries on.
-    tried: bool,
+    /// True if a task retries.
+    retrying: bool,
 }
 
-/// Something that is offered at an address.
+/// A service at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct AnnouncedService {
-    /// `_http._tcp.local.`, with its subtype before it where it has one.
+    /// The service type, such as `_http._tcp.local.`, after its subtype if it has one.
     kind: &'static str,
     instance: String,
     host: String,
-    at: SocketAddr,
+    address: SocketAddr,
     properties: Vec<(&'static str, String)>,
 }
 
-/// What came of a comparison of what is announced with what is offered.
-struct Reconciled {
-    /// Something was announced or taken back.
+/// The result of a reconciliation.
+struct ReconcileResult {
+    /// True if a service was announced or withdrawn.
     changed: bool,
-    /// Something is left to be tried again.
+    /// True if an announcement failed and has to be tried again.
     failed: bool,
 }
 
-/// A service that is announced; taken back when dropped.
-struct Announced {
-    owner: Arc<Announcer>,
+/// The announcement of a service, which is withdrawn when this is dropped.
+struct Announcement {
+    announcer: Arc<Announcer>,
     fullname: String,
     service: AnnouncedService,
 }
 
 impl Announcer {
-    /// An announcer that has announced nothing yet.
+    /// Makes an announcer without announcements.
     #[must_use]
     pub fn new(mode: Mdns) -> Arc<Self> {
-        Arc::new(Self { mode, daemon: Mutex::default(), owed: Mutex::default() })
+        Arc::new(Self { mode, daemon: Mutex::default(), withdrawals: Mutex::default() })
     }
 
-    /// Takes everything back that is still announced, and returns when the library's thread is gone.
+    /// Withdraws all announcements, and returns when the library's thread has ended.
     pub async fn close(&self) {
         let daemon = self.daemon.lock().take();
         let Some(ended) = daemon.and_then(|daemon| daemon.shutdown().ok()) else { return };
-        // The library's channel blocks. It is bounded in time: a stuck network holds up no shutdown.
-        let wait = move || ended.recv_timeout(limits::MDNS_SHUTDOWN).is_ok();
+        // The library's channel blocks. The timeout keeps a stuck network from blocking the shutdown.
+        let wait = move || ended.recv_timeout(SHUTDOWN_TIMEOUT).is_ok();
         let _ = tokio::task::spawn_blocking(wait).await;
     }
 
+    /// Returns the library's handle, and starts its thread if necessary.
     fn daemon(&self) -> mdns_sd::Result<ServiceDaemon> {
         let mut daemon = self.daemon.lock();
         if let Some(daemon) = &*daemon {
@@ -90,20 +102,21 @@ impl Announcer {
         Ok(daemon.insert(started).clone())
     }
 
-    /// Whether something at this address is announced.
-    fn announces(&self, at: SocketAddr) -> bool {
+    /// Returns true if services at this address are announced.
+    fn announces(&self, address: SocketAddr) -> bool {
         match self.mode {
             Mdns::Off => false,
-            Mdns::Auto => !at.ip().to_canonical().is_loopback(),
+            Mdns::Auto => !address.ip().to_canonical().is_loopback(),
             Mdns::Loopback => true,
         }
     }
 
+    /// Announces a service. Returns its full name.
     fn announce(&self, service: &AnnouncedService) -> mdns_sd::Result<String> {
-        let ip = service.at.ip().to_canonical();
+        let ip = service.address.ip().to_canonical();
         let host = format!("{}.local.", service.host);
         let addresses = if ip.is_unspecified() { String::new() } else { ip.to_string() };
-        let port = service.at.port();
+        let port = service.address.port();
         let (kind, name) = (service.kind, &service.instance);
         let mut info =
             ServiceInfo::new(kind, name, &host, &*addresses, port, &service.properties[..])?;
@@ -112,7 +125,7 @@ impl Announcer {
         }
         info.set_interfaces(vec![match ip {
             IpAddr::V4(ip) if ip.is_unspecified() => IfKind::IPv4,
-            // A socket that listens on all addresses of IPv6 hears IPv4 too.
+            // A socket that listens on all IPv6 addresses also accepts IPv4.
             IpAddr::V6(ip) if ip.is_unspecified() => IfKind::All,
             IpAddr::V4(ip) if ip.is_loopback() => IfKind::LoopbackV4,
             IpAddr::V6(ip) if ip.is_loopback() => IfKind::LoopbackV6,
@@ -120,56 +133,56 @@ impl Announcer {
         }]);
         let fullname = info.get_fullname().to_owned();
         let daemon = self.daemon()?;
-        let mut owed = self.owed();
+        let mut withdrawals = self.withdrawals();
         daemon.register(info)?;
-        // It comes in the place of the one before.
-        owed.fullnames.remove(&fullname);
+        // The new announcement replaces the old one, which must not be withdrawn any more.
+        withdrawals.fullnames.remove(&fullname);
         Ok(fullname)
     }
 
-    /// Takes back what was announced under a name, now or as soon as the library's queue has room.
-    fn take_back(self: &Arc<Self>, fullname: String) {
-        self.owed().fullnames.insert(fullname);
-        if self.is_even() || std::mem::replace(&mut self.owed().tried, true) {
+    /// Withdraws an announcement, now or as soon as the library's queue has room.
+    fn withdraw(self: &Arc<Self>, fullname: String) {
+        self.withdrawals().fullnames.insert(fullname);
+        if self.send_withdrawals() || std::mem::replace(&mut self.withdrawals().retrying, true) {
             return;
         }
-        // Outside a runtime the process is about to end.
+        // Without a runtime the process is about to end.
         let Ok(runtime) = Handle::try_current() else { return };
         let announcer = Arc::downgrade(self);
         runtime.spawn(async move {
             while let Some(announcer) = announcer.upgrade() {
-                if announcer.is_even() {
+                if announcer.send_withdrawals() {
                     return;
                 }
                 drop(announcer);
-                sleep(limits::MDNS_RETRY).await;
+                sleep(RETRY_INTERVAL).await;
             }
         });
     }
 
-    /// Takes back what is owed as far as the library's queue has room; whether nothing is left, and
-    /// so nobody needs to try on.
-    fn is_even(&self) -> bool {
-        // Where the daemon is gone, so are its announcements.
+    /// Sends the pending withdrawals until the library's queue is full. Returns true if none is left, so
+    /// that no retry is necessary.
+    fn send_withdrawals(&self) -> bool {
+        // Without a daemon there are no announcements to withdraw.
         let daemon = self.daemon.lock().clone();
-        let mut owed = self.owed();
-        while let Some(fullname) = owed.fullnames.pop_first() {
-            let taken_back = daemon.as_ref().map(|daemon| daemon.unregister(&fullname));
-            if let Some(Err(mdns_sd::Error::Again)) = taken_back {
-                owed.fullnames.insert(fullname);
+        let mut withdrawals = self.withdrawals();
+        while let Some(fullname) = withdrawals.fullnames.pop_first() {
+            let result = daemon.as_ref().map(|daemon| daemon.unregister(&fullname));
+            if let Some(Err(mdns_sd::Error::Again)) = result {
+                withdrawals.fullnames.insert(fullname);
                 return false;
             }
         }
-        owed.tried = false;
+        withdrawals.retrying = false;
         true
     }
 
-    fn owed(&self) -> MutexGuard<'_, Owed> {
-        self.owed.lock()
+    fn withdrawals(&self) -> MutexGuard<'_, PendingWithdrawals> {
+        self.withdrawals.lock()
     }
 
-    /// Keeps what is announced of a device as the device is; taken back when this is dropped.
-    pub(crate) async fn follow(
+    /// Keeps the announcements of a device up to date, and withdraws them when this is dropped.
+    pub(crate) async fn run(
         self: Arc<Self>,
         device: Arc<Device>,
         http: SocketAddr,
@@ -179,57 +192,59 @@ impl Announcer {
             return;
         }
         let mut changes = device.changes();
-        let mut announced: Vec<Announced> = Vec::new();
-        // When all of it is announced once more.
-        let mut again = None;
+        let mut announcements: Vec<Announcement> = Vec::new();
+        // The instant at which all announcements are repeated.
+        let mut repeat_at = None;
         loop {
             changes.borrow_and_update();
-            let modbus_at = modbus.borrow_and_update().listening();
-            let mut offered = offered(&device, http, modbus_at);
-            offered.retain(|service| self.announces(service.at));
-            let Reconciled { changed, failed } = self.reconcile(&mut announced, offered);
+            let modbus_address = modbus.borrow_and_update().listening();
+            let mut services = services(&device, http, modbus_address);
+            services.retain(|service| self.announces(service.address));
+            let ReconcileResult { changed, failed } = self.reconcile(&mut announcements, services);
             if changed {
-                again = Some(Instant::now() + limits::MDNS_AGAIN);
+                repeat_at = Some(Instant::now() + REPEAT_DELAY);
             }
             tokio::select! {
                 biased;
-                seen = changes.changed() => if seen.is_err() { return },
-                seen = modbus.changed() => if seen.is_err() { return },
-                () = sleep(limits::MDNS_RETRY), if failed => {}
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
-                    let failed = announced.iter().any(|known| self.announce(&known.service).is_err());
-                    again = failed.then(|| Instant::now() + limits::MDNS_RETRY);
+                result = changes.changed() => if result.is_err() { return },
+                result = modbus.changed() => if result.is_err() { return },
+                () = sleep(RETRY_INTERVAL), if failed => {}
+                () = sleep_until(repeat_at.unwrap_or_else(Instant::now)), if repeat_at.is_some() => {
+                    let mut repeated = announcements.iter();
+                    let failed = repeated.any(|known| self.announce(&known.service).is_err());
+                    repeat_at = failed.then(|| Instant::now() + RETRY_INTERVAL);
                 }
             }
         }
     }
 
-    /// Takes back what is no longer offered and announces what is new or has changed.
+    /// Withdraws announcements of services that are gone, and announces services that are new or have
+    /// changed.
     fn reconcile(
         self: &Arc<Self>,
-        announced: &mut Vec<Announced>,
-        offered: Vec<AnnouncedService>,
-    ) -> Reconciled {
-        let before = announced.len();
-        announced.retain(|known| {
-            offered.iter().any(|service| service.instance == known.service.instance)
+        announcements: &mut Vec<Announcement>,
+        services: Vec<AnnouncedService>,
+    ) -> ReconcileResult {
+        let before = announcements.len();
+        announcements.retain(|known| {
+            services.iter().any(|service| service.instance == known.service.instance)
         });
-        let (mut changed, mut failed) = (announced.len() < before, false);
-        for service in offered {
-            let known =
-                announced.iter().position(|known| known.service.instance == service.instance);
-            if known.is_some_and(|index| announced[index].service == service) {
+        let (mut changed, mut failed) = (announcements.len() < before, false);
+        for service in services {
+            let index =
+                announcements.iter().position(|known| known.service.instance == service.instance);
+            if index.is_some_and(|index| announcements[index].service == service) {
                 continue;
             }
             match self.announce(&service) {
                 Ok(fullname) => {
                     changed = true;
-                    if let Some(index) = known {
-                        // The same name: announced anew in its place, not taken back before.
-                        announced[index].service = service;
+                    if let Some(index) = index {
+                        // The new announcement has the same name, so it replaces the old one.
+                        announcements[index].service = service;
                     } else {
-                        let owner = Arc::clone(self);
-                        announced.push(Announced { owner, fullname, service });
+                        let announcer = Arc::clone(self);
+                        announcements.push(Announcement { announcer, fullname, service });
                     }
                 }
                 Err(error) => {
@@ -238,82 +253,84 @@ impl Announcer {
                 }
             }
         }
-        Reconciled { changed, failed }
+        ReconcileResult { changed, failed }
     }
 }
 
 impl Drop for Announcer {
     fn drop(&mut self) {
         let daemon = self.daemon.get_mut().take();
-        // Nobody waits for it; it says goodbye for what is left.
+        // The library says goodbye for the announcements that are left. Nothing waits for that.
         let _ = daemon.map(|daemon| daemon.shutdown());
     }
 }
 
-impl Drop for Announced {
+impl Drop for Announcement {
     fn drop(&mut self) {
-        self.owner.take_back(std::mem::take(&mut self.fullname));
+        self.announcer.withdraw(std::mem::take(&mut self.fullname));
     }
 }
 
-/// What a device offers now (DISCOVERY-1 to DISCOVERY-3).
-fn offered(device: &Device, http: SocketAddr, modbus: Option<SocketAddr>) -> Vec<AnnouncedService> {
+/// Returns the services that a device announces in its present state (DISCOVERY-1 to DISCOVERY-3).
+fn services(
+    device: &Device,
+    http: SocketAddr,
+    modbus: Option<SocketAddr>,
+) -> Vec<AnnouncedService> {
     let config = device.view().config;
     if !config.settings.services.broadcast {
         return Vec::new();
     }
     let id = &device.identity().id;
     let host = config.settings.system.host_name.clone();
-    let mut offered = vec![AnnouncedService {
+    let mut services = vec![AnnouncedService {
         kind: "_server._sub._http._tcp.local.",
         instance: format!("whatwatt Go {} WebUI", id.short()),
         host: host.clone(),
-        at: http,
+        address: http,
         properties: vec![("id", id.to_string()), ("type", "100".to_owned())],
     }];
-    offered.extend(modbus.map(|at| AnnouncedService {
+    services.extend(modbus.map(|address| AnnouncedService {
         kind: "_modbus._tcp.local.",
         instance: format!("ModbusTCP Slave {}", id.short()),
         host,
-        at,
+        address,
         properties: Vec::new(),
     }));
-    offered
+    services
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    /// More than the library's queue holds, taken back at once, as by a house that loses power.
+    /// The burst is longer than the library's queue, as that of a house that loses power.
     #[tokio::test]
-    async fn what_is_taken_back_in_a_burst_is_taken_back_to_the_last() {
+    async fn a_burst_of_withdrawals_is_sent_completely() {
         let announcer = Announcer::new(Mdns::Loopback);
-        let offered = (0..500_u16).map(|number| AnnouncedService {
+        let services = (0..500_u16).map(|number| AnnouncedService {
             kind: "_wwsim-burst._tcp.local.",
             instance: format!("burst {number}"),
             host: "burst".to_owned(),
-            at: SocketAddr::from(([127, 0, 0, 1], 1000 + number)),
+            address: SocketAddr::from(([127, 0, 0, 1], 1000 + number)),
             properties: Vec::new(),
         });
-        let (offered, mut known) = (offered.collect::<Vec<_>>(), Vec::new());
-        while announcer.reconcile(&mut known, offered.clone()).failed {
-            sleep(limits::MDNS_RETRY).await;
+        let (services, mut announcements) = (services.collect::<Vec<_>>(), Vec::new());
+        while announcer.reconcile(&mut announcements, services.clone()).failed {
+            sleep(RETRY_INTERVAL).await;
         }
         let daemon = announcer.daemon().unwrap();
         assert_eq!(registered(&daemon).await, 500);
-        drop(known);
+        drop(announcements);
         let begun = Instant::now();
         while registered(&daemon).await > 0 {
-            assert!(begun.elapsed() < Duration::from_secs(20), "something is left");
-            sleep(limits::MDNS_RETRY).await;
+            assert!(begun.elapsed() < Duration::from_secs(20), "a service is left");
+            sleep(RETRY_INTERVAL).await;
         }
         announcer.close().await;
     }
 
-    /// How many services the library has.
+    /// Returns the number of services that the library announces.
     async fn registered(daemon: &ServiceDaemon) -> i64 {
         loop {
             if let Ok(metrics) = daemon.get_metrics() {
@@ -321,7 +338,7 @@ mod tests {
                 let count = |key: &str| metrics.get(key).copied().unwrap_or_default();
                 return count("register") - count("unregister");
             }
-            sleep(limits::MDNS_RETRY).await;
+            sleep(RETRY_INTERVAL).await;
         }
     }
 }

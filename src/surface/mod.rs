@@ -1,4 +1,4 @@
-//! Surfaces: what clients of a device see.
+//! The surfaces of a device: HTTP, Modbus, MQTT and mDNS, as clients see them.
 
 pub mod http;
 #[cfg(feature = "mdns")]

@@ -1,5 +1,5 @@
-//! Authentication over sockets: what a client is asked, and who gets in. The client
-//! side is the `digest_auth` crate.
+//! Authentication over sockets: challenges, and the credentials that are accepted. The client is the
+//! `digest_auth` crate.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ const ACTIONS: &str = "/api/v1/actions";
 const PASSWORD: &str = "geheim: \"grün\"";
 
 async fn protected(setup: Setup) -> TestDevice {
-    let bench = TestDevice::start(setup).await;
-    set(&bench, true, PASSWORD);
-    bench
+    let fixture = TestDevice::start(setup).await;
+    set(&fixture, true, PASSWORD);
+    fixture
 }
 
 async fn strict() -> TestDevice {
@@ -28,8 +28,8 @@ async fn strict() -> TestDevice {
     protected(Setup { access, ..Setup::default() }).await
 }
 
-fn set(bench: &TestDevice, protection: bool, password: &str) {
-    let changed: Result<(), Infallible> = bench.device.configure(|config| {
+fn set(fixture: &TestDevice, protection: bool, password: &str) {
+    let changed: Result<(), Infallible> = fixture.device.configure(|config| {
         config.settings.system.protection = protection;
         password.clone_into(&mut config.settings.system.password);
         Ok(())
@@ -46,12 +46,12 @@ fn is_stale(response: &str) -> bool {
     challenge(response).ends_with(", stale=true")
 }
 
-/// What a client keeps between its requests.
+/// The state of a client between its requests.
 struct Session(WwwAuthenticateHeader);
 
 impl Session {
-    async fn begin(bench: &TestDevice) -> Self {
-        let challenge = bench.get(ACTIONS).await;
+    async fn begin(fixture: &TestDevice) -> Self {
+        let challenge = fixture.get(ACTIONS).await;
         Self(digest_auth::parse(self::challenge(&challenge)).unwrap())
     }
 
@@ -64,15 +64,15 @@ impl Session {
     }
 }
 
-async fn get(bench: &TestDevice, path: &str, authorization: &str) -> String {
-    bench.exchange(&request_with("GET", path, &[("Authorization", authorization)], "")).await
+async fn get(fixture: &TestDevice, path: &str, authorization: &str) -> String {
+    fixture.exchange(&request_with("GET", path, &[("Authorization", authorization)], "")).await
 }
 
 // Ruling: ACCESS-8.
 #[tokio::test]
-async fn who_says_nothing_is_asked_in_the_words_of_the_rfc() {
-    let bench = protected(Setup::default()).await;
-    let answer = bench.get(ACTIONS).await;
+async fn a_request_without_credentials_gets_an_rfc_7616_challenge() {
+    let fixture = protected(Setup::default()).await;
+    let answer = fixture.get(ACTIONS).await;
     assert_eq!((status(&answer), &*error(&answer)), (401, "unauthorized"));
     let challenge = challenge(&answer);
     let (before, rest) = challenge.split_once(", nonce=\"").unwrap();
@@ -93,33 +93,33 @@ async fn who_says_nothing_is_asked_in_the_words_of_the_rfc() {
             "Cache-Control"
         ]
     );
-    let again = bench.get(ACTIONS).await;
-    assert_ne!(self::challenge(&again), challenge, "each nonce is handed out once");
+    let again = fixture.get(ACTIONS).await;
+    assert_ne!(self::challenge(&again), challenge, "each nonce is issued once");
 }
 
 #[tokio::test]
-async fn a_session_goes_on_with_its_nonce() {
-    for bench in [protected(Setup::default()).await, strict().await] {
-        let mut session = Session::begin(&bench).await;
+async fn a_nonce_can_be_used_again_with_a_higher_count() {
+    for fixture in [protected(Setup::default()).await, strict().await] {
+        let mut session = Session::begin(&fixture).await;
         let mut context = AuthContext::new("", PASSWORD, ACTIONS);
         context.set_custom_cnonce("0a4f113b");
         for count in 1..=3 {
             let header = session.header(&context);
             assert_eq!(header.nc, count);
-            assert_eq!(status(&get(&bench, ACTIONS, &header.to_string()).await), 200);
+            assert_eq!(status(&get(&fixture, ACTIONS, &header.to_string()).await), 200);
         }
     }
 }
 
 #[tokio::test]
-async fn protection_takes_effect_with_the_next_request() {
-    let bench = TestDevice::start(Setup::default()).await;
-    let mut client = bench.connect().await;
+async fn protection_takes_effect_at_the_next_request() {
+    let fixture = TestDevice::start(Setup::default()).await;
+    let mut client = fixture.connect().await;
     let ask = request("GET", ACTIONS, "");
     for (protection, password, expected) in
         [(true, "", 200), (false, "x", 200), (true, "x", 401), (false, "x", 200)]
     {
-        set(&bench, protection, password);
+        set(&fixture, protection, password);
         client.send(&ask).await;
         assert_eq!(status(&client.response().await), expected, "{protection} {password}");
     }
@@ -128,28 +128,28 @@ async fn protection_takes_effect_with_the_next_request() {
 // Ruling: ACCESS-3.
 #[tokio::test]
 async fn a_changed_password_or_host_name_ends_a_session() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
-    assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
-    set(&bench, true, "another");
-    assert!(!is_stale(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await));
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
+    assert_eq!(status(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+    set(&fixture, true, "another");
+    assert!(!is_stale(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await));
 
-    set(&bench, true, PASSWORD);
-    let renamed: Result<(), Infallible> = bench.device.configure(|config| {
+    set(&fixture, true, PASSWORD);
+    let renamed: Result<(), Infallible> = fixture.device.configure(|config| {
         config.settings.system.host_name = "meter_1".to_owned();
         Ok(())
     });
     renamed.unwrap();
-    let answer = get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await;
+    let answer = get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await;
     assert!(challenge(&answer).starts_with("Digest realm=\"meter_1\", "), "{answer}");
-    let mut session = Session::begin(&bench).await;
-    assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+    let mut session = Session::begin(&fixture).await;
+    assert_eq!(status(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
 }
 
 #[tokio::test]
-async fn a_body_can_be_protected_too() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn auth_int_protects_the_body() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     let definition = r#"{"actions":[]}"#;
     let context =
         |body| AuthContext::new_with_method("", PASSWORD, ACTIONS, Some(body), HttpMethod::POST);
@@ -158,21 +158,21 @@ async fn a_body_can_be_protected_too() {
     let post = |header: String, body: &'static str| {
         request_with("POST", ACTIONS, &[("Authorization", &header)], body)
     };
-    assert_eq!(status(&bench.exchange(&post(good, definition)).await), 200);
+    assert_eq!(status(&fixture.exchange(&post(good, definition)).await), 200);
 
     let other = session.header(&context(definition.as_bytes())).to_string();
-    let answer = bench.exchange(&post(other, r#"{"actions":{}}"#)).await;
-    assert!(!is_stale(&answer), "another body than the one that was signed");
-    // No body is an empty one.
+    let answer = fixture.exchange(&post(other, r#"{"actions":{}}"#)).await;
+    assert!(!is_stale(&answer), "the body differs from the signed one");
+    // A request without a body has an empty one.
     let empty = session.header(&context(b"")).to_string();
-    assert_eq!(status(&bench.exchange(&post(empty, "")).await), 400);
+    assert_eq!(status(&fixture.exchange(&post(empty, "")).await), 400);
 }
 
 // Ruling: ACCESS-13.
 #[tokio::test]
-async fn a_body_too_large_tells_its_limit_only_to_who_is_in() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn only_authenticated_clients_learn_the_body_limit() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     let signed = |session: &mut Session, password: &'static str, body: &str| {
         let context = AuthContext::new_with_method(
             "",
@@ -185,27 +185,27 @@ async fn a_body_too_large_tells_its_limit_only_to_who_is_in() {
         request_with("POST", ACTIONS, &[("Authorization", &header)], body)
     };
     let large = "x".repeat(8192);
-    let answer = bench.exchange(&signed(&mut session, PASSWORD, &large)).await;
+    let answer = fixture.exchange(&signed(&mut session, PASSWORD, &large)).await;
     assert_eq!((status(&answer), &*error(&answer)), (413, "payload_too_large"));
-    assert!(!is_stale(&bench.exchange(&signed(&mut session, "wrong", &large)).await));
-    assert_eq!(status(&bench.post(ACTIONS, &large).await), 401, "nothing said at all");
+    assert!(!is_stale(&fixture.exchange(&signed(&mut session, "wrong", &large)).await));
+    assert_eq!(status(&fixture.post(ACTIONS, &large).await), 401, "no credentials");
 
-    // So large that it is not even read to be checked.
-    let mut client = bench.connect().await;
+    // A body of this size is not read to check its hash.
+    let mut client = fixture.connect().await;
     client.send(&signed(&mut session, PASSWORD, &"x".repeat(64 * 1024 + 1))).await;
     let answer = client.rest().await.unwrap();
     assert_eq!((status(&answer), header(&answer, "Connection")), (401, Some("close")));
 
-    let mut session = Session::begin(&bench).await;
+    let mut session = Session::begin(&fixture).await;
     session.0.qop = Some(vec![digest_auth::Qop::AUTH]);
-    let answer = bench.exchange(&signed(&mut session, PASSWORD, &large)).await;
-    assert_eq!(status(&answer), 413, "with qop=auth the size is all that is wrong");
+    let answer = fixture.exchange(&signed(&mut session, PASSWORD, &large)).await;
+    assert_eq!(status(&answer), 413, "with qop=auth only the size is wrong");
 }
 
 #[tokio::test]
-async fn a_signed_body_that_breaks_off_does_not_get_in() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn a_malformed_signed_body_is_refused() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     let context = AuthContext::new_with_method(
         "",
         PASSWORD,
@@ -214,7 +214,7 @@ async fn a_signed_body_that_breaks_off_does_not_get_in() {
         HttpMethod::POST,
     );
     let header = session.header(&context).to_string();
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     client
         .send(&format!(
             "POST {ACTIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\
@@ -224,14 +224,14 @@ async fn a_signed_body_that_breaks_off_does_not_get_in() {
     let answer = client.rest().await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     assert!(!answer.starts_with("HTTP/1.1 413"), "{answer}");
-    assert!(bench.device.definition().is_some_and(|definition| !definition.actions().is_empty()));
+    assert!(fixture.device.definition().is_some_and(|definition| !definition.actions().is_empty()));
 }
 
 // Ruling: ACCESS-8, ACCESS-12.
 #[tokio::test]
-async fn nothing_but_the_right_proof_gets_in_and_nobody_learns_what_was_wrong() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn wrong_credentials_are_refused_without_a_reason() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     let wrong_password = session.header(&AuthContext::new("", "wrong", ACTIONS)).to_string();
     let wrong_user = session.header(&AuthContext::new("admin", PASSWORD, ACTIONS)).to_string();
     let wrong_uri = session.get("/api/v1/system").to_string();
@@ -261,7 +261,7 @@ async fn nothing_but_the_right_proof_gets_in_and_nobody_learns_what_was_wrong() 
         "Bearer token",
         "",
     ] {
-        let answer = get(&bench, ACTIONS, header).await;
+        let answer = get(&fixture, ACTIONS, header).await;
         assert!(!is_stale(&answer), "{header}: {answer}");
         bodies.push(body(&answer).to_owned());
     }
@@ -270,53 +270,61 @@ async fn nothing_but_the_right_proof_gets_in_and_nobody_learns_what_was_wrong() 
     let right = right.to_string();
     let two =
         request_with("GET", ACTIONS, &[("Authorization", &right), ("Authorization", &right)], "");
-    assert!(!is_stale(&bench.exchange(&two).await));
-    assert_eq!(status(&get(&bench, ACTIONS, &right).await), 200, "nothing of it was used up");
+    assert!(!is_stale(&fixture.exchange(&two).await));
+    assert_eq!(
+        status(&get(&fixture, ACTIONS, &right).await),
+        200,
+        "the refused requests did not use the count"
+    );
 }
 
 // Ruling: ACCESS-9, ACCESS-10.
 #[tokio::test]
-async fn a_count_is_good_once_and_may_overtake() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn a_count_is_valid_once_and_may_arrive_out_of_order() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     let headers: Vec<String> = (0..4).map(|_| session.get(ACTIONS).to_string()).collect();
     for (place, stale) in
         [(2, false), (0, false), (3, false), (3, true), (0, true), (1, false), (2, true)]
     {
-        let answer = get(&bench, ACTIONS, &headers[place]).await;
+        let answer = get(&fixture, ACTIONS, &headers[place]).await;
         assert_eq!(status(&answer), if stale { 401 } else { 200 }, "count {}", place + 1);
         if stale {
             assert!(is_stale(&answer));
         }
     }
-    // What stale says is true: with the new challenge the same request gets in.
-    let answer = get(&bench, ACTIONS, &headers[0]).await;
+    // The same request succeeds with the new challenge.
+    let answer = get(&fixture, ACTIONS, &headers[0]).await;
     let mut session = Session(digest_auth::parse(challenge(&answer)).unwrap());
-    assert_eq!(status(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+    assert_eq!(status(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
 }
 
 // Ruling: ACCESS-9.
 #[tokio::test]
-async fn a_nonce_of_another_device_or_opaque_is_stale_for_who_knows_the_password() {
-    let (bench, other) = (protected(Setup::default()).await, protected(Setup::default()).await);
+async fn a_foreign_nonce_or_opaque_is_stale_if_the_password_is_right() {
+    let (fixture, other) = (protected(Setup::default()).await, protected(Setup::default()).await);
     let mut foreign = Session::begin(&other).await;
     let header = foreign.get(ACTIONS).to_string();
-    assert!(is_stale(&get(&bench, ACTIONS, &header).await));
+    assert!(is_stale(&get(&fixture, ACTIONS, &header).await));
     let wrong = foreign.header(&AuthContext::new("", "wrong", ACTIONS)).to_string();
-    assert!(!is_stale(&get(&bench, ACTIONS, &wrong).await));
+    assert!(!is_stale(&get(&fixture, ACTIONS, &wrong).await));
 
-    let mut session = Session::begin(&bench).await;
+    let mut session = Session::begin(&fixture).await;
     session.0.opaque = Some("0123".to_owned());
-    assert!(is_stale(&get(&bench, ACTIONS, &session.get(ACTIONS).to_string()).await));
+    assert!(is_stale(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await));
 }
 
-/// In memory, so that real time can be moved.
+/// Runs in memory, so that real time can be advanced.
 // Ruling: ACCESS-9.
 #[tokio::test(start_paused = true)]
-async fn a_nonce_lives_for_five_minutes_of_real_time() {
-    let bench = protected(Setup::default()).await;
-    let api =
-        Api::new(Arc::clone(&bench.device), Arc::clone(&bench.engine), bench.clock.clone(), |_| {});
+async fn a_nonce_is_valid_for_five_minutes_of_real_time() {
+    let fixture = protected(Setup::default()).await;
+    let api = Api::new(
+        Arc::clone(&fixture.device),
+        Arc::clone(&fixture.engine),
+        fixture.clock.clone(),
+        |_| {},
+    );
     let ask = async |authorization: Option<String>| {
         let mut request = hyper::Request::builder().uri(ACTIONS);
         if let Some(header) = authorization {
@@ -330,14 +338,18 @@ async fn a_nonce_lives_for_five_minutes_of_real_time() {
     let mut session = Session(digest_auth::parse(&challenge.unwrap()).unwrap());
     tokio::time::advance(Duration::from_secs(299)).await;
     assert_eq!(ask(Some(session.get(ACTIONS).to_string())).await.0, 200);
-    bench.clock.advance(Duration::from_hours(1)).await.unwrap();
-    assert_eq!(ask(Some(session.get(ACTIONS).to_string())).await.0, 200, "virtual time is another");
+    fixture.clock.advance(Duration::from_hours(1)).await.unwrap();
+    assert_eq!(
+        ask(Some(session.get(ACTIONS).to_string())).await.0,
+        200,
+        "virtual time does not count"
+    );
     tokio::time::advance(Duration::from_secs(1)).await;
     let (status, challenge) = ask(Some(session.get(ACTIONS).to_string())).await;
     assert!(status == 401 && challenge.unwrap().ends_with(", stale=true"));
 }
 
-/// What client libraries are known to write otherwise than the RFC.
+/// Returns headers with the known deviations of client libraries from the RFC.
 fn variants(session: &mut Session) -> Vec<(&'static str, String)> {
     let mut next = |name: &'static str, change: &dyn Fn(String) -> String| {
         (name, change(session.get(ACTIONS).to_string()))
@@ -375,7 +387,7 @@ fn variants(session: &mut Session) -> Vec<(&'static str, String)> {
 
 // Ruling: ACCESS-11.
 #[tokio::test]
-async fn tolerant_takes_what_libraries_send_and_strict_does_not() {
+async fn tolerant_mode_accepts_deviations_and_strict_mode_does_not() {
     let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
     let mut session = Session::begin(&tolerant).await;
     for (name, header) in variants(&mut session) {
@@ -389,39 +401,39 @@ async fn tolerant_takes_what_libraries_send_and_strict_does_not() {
 
 // Ruling: ACCESS-11.
 #[tokio::test]
-async fn both_take_the_fields_in_any_order_and_close_together() {
-    for bench in [protected(Setup::default()).await, strict().await] {
-        let header = Session::begin(&bench).await.get(ACTIONS).to_string();
+async fn both_modes_accept_parameters_in_any_order_and_spacing() {
+    for fixture in [protected(Setup::default()).await, strict().await] {
+        let header = Session::begin(&fixture).await.get(ACTIONS).to_string();
         let mut parts: Vec<&str> = header.strip_prefix("Digest ").unwrap().split(", ").collect();
         parts.reverse();
         let header = format!("digest  {} ,, unknown=\"a, b\\\"c\"", parts.join(","));
-        assert_eq!(status(&get(&bench, ACTIONS, &header).await), 200, "{header}");
+        assert_eq!(status(&get(&fixture, ACTIONS, &header).await), 200, "{header}");
     }
 }
 
 // Ruling: ACCESS-11.
 #[tokio::test]
-async fn tolerant_takes_plain_md5_whatever_it_is_called() {
+async fn tolerant_mode_accepts_plain_md5_under_either_name() {
     let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
-    for (bench, expected) in [(&tolerant, 200), (&strict, 401)] {
+    for (fixture, expected) in [(&tolerant, 200), (&strict, 401)] {
         for name in ["MD5", "MD5-sess"] {
-            let mut session = Session::begin(bench).await;
+            let mut session = Session::begin(fixture).await;
             session.0.algorithm = "MD5".parse().unwrap();
             let header = session.get(ACTIONS).to_string();
             let header = header.replace("algorithm=MD5", &format!("algorithm={name}"));
-            assert_eq!(status(&get(bench, ACTIONS, &header).await), expected, "{header}");
+            assert_eq!(status(&get(fixture, ACTIONS, &header).await), expected, "{header}");
         }
     }
 }
 
 // Ruling: ACCESS-11.
 #[tokio::test]
-async fn tolerant_takes_a_count_from_anywhere_and_a_client_nonce_per_request() {
+async fn tolerant_mode_accepts_any_first_count_and_new_cnonces() {
     let (tolerant, strict) = (protected(Setup::default()).await, strict().await);
     let mut session = Session::begin(&tolerant).await;
     session.0.nc = 41;
     for _ in 0..3 {
-        // The oracle draws a new client nonce for each, and makes its key from it.
+        // The client draws a new cnonce for each request and derives the key from it.
         let header = session.get(ACTIONS).to_string();
         assert_eq!(status(&get(&tolerant, ACTIONS, &header).await), 200, "{header}");
     }
@@ -431,14 +443,14 @@ async fn tolerant_takes_a_count_from_anywhere_and_a_client_nonce_per_request() {
     let mut session = Session::begin(&strict).await;
     assert_eq!(status(&get(&strict, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
     let other_key = session.get(ACTIONS).to_string();
-    assert!(!is_stale(&get(&strict, ACTIONS, &other_key).await), "the session has its key");
+    assert!(!is_stale(&get(&strict, ACTIONS, &other_key).await), "the key of the session is fixed");
 }
 
 // Ruling: ACCESS-12.
 #[tokio::test]
-async fn the_whole_url_is_a_uri_too() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn an_absolute_url_is_a_valid_digest_uri() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     for (uri, expected) in [
         ("http://x/api/v1/actions?a=1", 200),
         ("/api/v1/actions?a=1", 200),
@@ -448,15 +460,15 @@ async fn the_whole_url_is_a_uri_too() {
         ("", 401),
     ] {
         let header = session.get(uri).to_string();
-        let answer = get(&bench, "/api/v1/actions?a=1", &header).await;
+        let answer = get(&fixture, "/api/v1/actions?a=1", &header).await;
         assert_eq!(status(&answer), expected, "{uri}");
     }
 }
 
 #[tokio::test]
-async fn a_url_in_the_query_does_not_make_the_path_one() {
-    let bench = protected(Setup::default()).await;
-    let mut session = Session::begin(&bench).await;
+async fn a_url_in_the_query_is_not_taken_for_an_absolute_uri() {
+    let fixture = protected(Setup::default()).await;
+    let mut session = Session::begin(&fixture).await;
     let path = "/api/v1/actions?x=http://a/b";
     for (uri, expected) in [
         (path, 200),
@@ -466,14 +478,14 @@ async fn a_url_in_the_query_does_not_make_the_path_one() {
         ("http://x/api/v1/actions", 401),
     ] {
         let header = session.get(uri).to_string();
-        assert_eq!(status(&get(&bench, path, &header).await), expected, "{uri}");
+        assert_eq!(status(&get(&fixture, path, &header).await), expected, "{uri}");
     }
 }
 
 #[tokio::test]
-async fn old_firmware_asks_for_basic() {
-    let bench = protected(Setup { firmware: "1.9.0", ..Setup::default() }).await;
-    let answer = bench.get(ACTIONS).await;
+async fn old_firmware_uses_basic_authentication() {
+    let fixture = protected(Setup { firmware: "1.9.0", ..Setup::default() }).await;
+    let answer = fixture.get(ACTIONS).await;
     assert_eq!((status(&answer), &*error(&answer)), (401, "unauthorized"));
     assert_eq!(challenge(&answer), "Basic realm=\"whatwatt-9F8124\"");
     let encode = |text: &str| {
@@ -482,7 +494,7 @@ async fn old_firmware_asks_for_basic() {
     };
     let right = encode(&format!(":{PASSWORD}"));
     for header in [format!("Basic {right}"), format!("basic  {right}")] {
-        assert_eq!(status(&get(&bench, ACTIONS, &header).await), 200, "{header}");
+        assert_eq!(status(&get(&fixture, ACTIONS, &header).await), 200, "{header}");
     }
     for wrong in [
         format!("Basic {}", encode(&format!("admin:{PASSWORD}"))),
@@ -495,30 +507,30 @@ async fn old_firmware_asks_for_basic() {
         "Basic !".to_owned(),
         String::new(),
     ] {
-        let answer = get(&bench, ACTIONS, &wrong).await;
+        let answer = get(&fixture, ACTIONS, &wrong).await;
         assert_eq!(challenge(&answer), "Basic realm=\"whatwatt-9F8124\"", "{wrong}");
     }
 }
 
 // Ruling: HTTP-4.
 #[tokio::test]
-async fn authentication_comes_before_path_method_and_licence() {
-    let bench =
+async fn authentication_is_checked_before_path_method_and_licence() {
+    let fixture =
         protected(Setup { license: wwsim::device::License::Free, ..Setup::default() }).await;
     let requests =
         [("GET", "/nowhere"), ("PUT", ACTIONS), ("GET", ACTIONS), ("OPTIONS", "/"), ("GET", "/")];
     for (method, path) in requests {
-        let answer = bench.exchange(&request(method, path, "")).await;
+        let answer = fixture.exchange(&request(method, path, "")).await;
         assert_eq!(status(&answer), 401, "{method} {path}");
     }
-    let mut session = Session::begin(&bench).await;
+    let mut session = Session::begin(&fixture).await;
     for ((method, path), expected) in requests.into_iter().zip([404, 405, 404, 405, 200]) {
         let method_name = HttpMethod::from(method);
         let context =
             AuthContext::new_with_method("", PASSWORD, path, Option::<&[u8]>::None, method_name);
         let header = session.header(&context).to_string();
         let answer =
-            bench.exchange(&request_with(method, path, &[("Authorization", &header)], "")).await;
+            fixture.exchange(&request_with(method, path, &[("Authorization", &header)], "")).await;
         assert_eq!(status(&answer), expected, "{method} {path}");
     }
 }

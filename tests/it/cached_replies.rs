@@ -1,4 +1,4 @@
-//! What the device keeps of its replies: every change is seen by the next GET.
+//! Cached reply bodies: every change shows in the next GET.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,10 +76,10 @@ async fn another_firmware_shows_at_once_what_it_has() {
     let twin = TestHouse::start("device: {images: [{name: old.bin, firmware: 2.0.0}]}").await;
     let settings = "/services/sd/recorder_mode";
     let newer = [twin.get("/").await, twin.get("/api/v1/modbus").await];
-    assert!(twin.shown("/api/v1/settings").await.pointer(settings).is_some());
+    assert!(twin.get_json("/api/v1/settings").await.pointer(settings).is_some());
     assert_eq!(upload(&twin, "old.bin", b"image").await.status, 200);
     rebooted(&twin).await;
-    assert!(twin.shown("/api/v1/settings").await.pointer(settings).is_none());
+    assert!(twin.get_json("/api/v1/settings").await.pointer(settings).is_none());
     let older = [twin.get("/").await, twin.get("/api/v1/modbus").await];
     assert!(newer[0].body.contains("2.0.2") && older[0].body.contains("2.0.0"));
     assert!(!newer[1].body.contains("end_address") && older[1].body.contains("end_address"));

@@ -231,9 +231,9 @@ async fn a_movement_returns_the_time_it_reached() {
     assert_eq!(plane.json("POST", "clock", r#"{"speed": "manual"}"#).await["speed"], "manual");
     let log = plane.json("GET", "journal?event=clock_moved", "").await;
     let entries = log["entries"].as_array().unwrap().iter();
-    let moves: Vec<_> = entries.map(|entry| [&entry["how"], &entry["value"]]).collect();
+    let recorded: Vec<_> = entries.map(|entry| [&entry["how"], &entry["value"]]).collect();
     let expected = [["advance", "15m"], ["jump", "45m"], ["speed", "60"], ["speed", "manual"]];
-    assert_eq!(moves, expected);
+    assert_eq!(recorded, expected);
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn beyond_loopback_a_token_is_required() {
     };
     let without = ask("/control/v1/state", String::new()).await;
     assert_eq!((status(&without), header(&without, "WWW-Authenticate")), (401, Some("Bearer")));
-    let bearer = format!("Authorization: Bearer {}\r\n", token);
+    let bearer = format!("Authorization: Bearer {token}\r\n");
     assert_eq!(status(&ask("/control/v1/state", bearer).await), 200);
     assert_eq!(status(&ask("/healthz", String::new()).await), 200);
 }

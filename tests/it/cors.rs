@@ -1,4 +1,4 @@
-//! Pages in a browser: who may, what their browsers are told, what is refused.
+//! CORS: allowed origins, preflight requests, and refused pages.
 
 use std::convert::Infallible;
 
@@ -16,22 +16,22 @@ async fn with_origins(origins: &[&str]) -> TestDevice {
     TestDevice::start(Setup { access, ..Setup::default() }).await
 }
 
-async fn from(bench: &TestDevice, origin: &str, method: &str, path: &str) -> String {
-    bench.exchange(&request_with(method, path, &[("Origin", origin)], "")).await
+async fn from(fixture: &TestDevice, origin: &str, method: &str, path: &str) -> String {
+    fixture.exchange(&request_with(method, path, &[("Origin", origin)], "")).await
 }
 
-async fn preflight(bench: &TestDevice, path: &str, more: &[(&str, &str)]) -> String {
+async fn preflight(fixture: &TestDevice, path: &str, more: &[(&str, &str)]) -> String {
     let mut headers = vec![("Origin", PAGE), ("Access-Control-Request-Method", "PUT")];
     headers.extend_from_slice(more);
-    bench.exchange(&request_with("OPTIONS", path, &headers, "")).await
+    fixture.exchange(&request_with("OPTIONS", path, &headers, "")).await
 }
 
 fn allowed(response: &str) -> Option<&str> {
     header(response, "Access-Control-Allow-Origin")
 }
 
-fn protect(bench: &TestDevice) {
-    let changed: Result<(), Infallible> = bench.device.configure(|config| {
+fn protect(fixture: &TestDevice) {
+    let changed: Result<(), Infallible> = fixture.device.configure(|config| {
         config.settings.system.protection = true;
         "secret".clone_into(&mut config.settings.system.password);
         Ok(())
@@ -41,9 +41,9 @@ fn protect(bench: &TestDevice) {
 
 // Ruling: ACCESS-2, ACCESS-3, ACCESS-5.
 #[tokio::test]
-async fn a_device_lets_in_its_own_pages_and_no_others() {
-    let bench = TestDevice::start(Setup::default()).await;
-    let port = bench.server.address().port();
+async fn only_the_devices_own_origins_are_allowed() {
+    let fixture = TestDevice::start(Setup::default()).await;
+    let port = fixture.server.address().port();
     for own in [
         "http://whatwatt-9F8124",
         "http://whatwatt-9F8124.local",
@@ -52,7 +52,7 @@ async fn a_device_lets_in_its_own_pages_and_no_others() {
         &format!("http://whatwatt-9f8124.local:{port}"),
         &format!("http://127.0.0.1:{port}"),
     ] {
-        let answer = from(&bench, own, "GET", ACTIONS).await;
+        let answer = from(&fixture, own, "GET", ACTIONS).await;
         assert_eq!((status(&answer), allowed(&answer)), (200, Some(own)));
     }
     for other in [
@@ -68,60 +68,64 @@ async fn a_device_lets_in_its_own_pages_and_no_others() {
         "whatwatt-9F8124",
         "",
     ] {
-        let answer = from(&bench, other, "GET", ACTIONS).await;
+        let answer = from(&fixture, other, "GET", ACTIONS).await;
         assert_eq!((status(&answer), &*error(&answer)), (404, "not_found"), "{other}");
         assert!(!answer.contains("Access-Control-"), "{answer}");
     }
     let twice = [("Origin", "http://127.0.0.1"), ("Origin", PAGE)];
-    assert_eq!(status(&bench.exchange(&request_with("GET", ACTIONS, &twice, "")).await), 404);
+    assert_eq!(status(&fixture.exchange(&request_with("GET", ACTIONS, &twice, "")).await), 404);
 }
 
 // Ruling: ACCESS-2.
 #[tokio::test]
-async fn the_addresses_that_system_shows_are_its_own() {
-    let bench = TestDevice::start(Setup::default()).await;
-    let changed: Result<(), Infallible> = bench.device.configure(|config| {
+async fn the_addresses_in_system_are_own_origins() {
+    let fixture = TestDevice::start(Setup::default()).await;
+    let changed: Result<(), Infallible> = fixture.device.configure(|config| {
         config.wifi.enable = true;
         "home".clone_into(&mut config.wifi.name);
         Ok(())
     });
     changed.unwrap();
-    let system = bench.get("/api/v1/system").await;
+    let system = fixture.get("/api/v1/system").await;
     let system: serde_json::Value = serde_json::from_str(body(&system)).unwrap();
-    let port = bench.server.address().port();
+    let port = fixture.server.address().port();
     for own in ["wifi", "ethernet"].map(|link| system[link]["ip"].as_str().unwrap()) {
         for origin in [format!("http://{own}"), format!("http://{own}:{port}")] {
-            let answer = from(&bench, &origin, "GET", ACTIONS).await;
+            let answer = from(&fixture, &origin, "GET", ACTIONS).await;
             assert_eq!((status(&answer), allowed(&answer)), (200, Some(&*origin)));
         }
         for origin in [format!("http://{own}:5173"), format!("https://{own}")] {
-            assert_eq!(status(&from(&bench, &origin, "GET", ACTIONS).await), 404, "{origin}");
+            assert_eq!(status(&from(&fixture, &origin, "GET", ACTIONS).await), 404, "{origin}");
         }
     }
     let wifi = format!("http://{}", system["wifi"]["ip"].as_str().unwrap());
-    let left: Result<(), Infallible> = bench.device.configure(|config| {
+    let left: Result<(), Infallible> = fixture.device.configure(|config| {
         config.wifi.enable = false;
         Ok(())
     });
     left.unwrap();
-    assert_eq!(status(&from(&bench, &wifi, "GET", ACTIONS).await), 404, "it has none there now");
+    assert_eq!(
+        status(&from(&fixture, &wifi, "GET", ACTIONS).await),
+        404,
+        "the device no longer has that address"
+    );
 }
 
 // Ruling: HTTP-4.
 #[tokio::test]
 async fn a_refused_page_changes_nothing() {
-    let bench = TestDevice::start(Setup::default()).await;
-    assert_eq!(status(&from(&bench, PAGE, "DELETE", ACTIONS).await), 404);
-    assert!(bench.device.definition().is_some());
-    let answer = preflight(&bench, ACTIONS, &[]).await;
+    let fixture = TestDevice::start(Setup::default()).await;
+    assert_eq!(status(&from(&fixture, PAGE, "DELETE", ACTIONS).await), 404);
+    assert!(fixture.device.definition().is_some());
+    let answer = preflight(&fixture, ACTIONS, &[]).await;
     assert_eq!((status(&answer), allowed(&answer)), (404, None));
 }
 
 // Ruling: ACCESS-2, ACCESS-3.
 #[tokio::test]
-async fn the_own_pages_follow_the_host_name() {
-    let bench = TestDevice::start(Setup::default()).await;
-    let renamed: Result<(), Infallible> = bench.device.configure(|config| {
+async fn the_own_origins_follow_the_host_name() {
+    let fixture = TestDevice::start(Setup::default()).await;
+    let renamed: Result<(), Infallible> = fixture.device.configure(|config| {
         config.settings.system.host_name = "my_meter".to_owned();
         Ok(())
     });
@@ -132,27 +136,27 @@ async fn the_own_pages_follow_the_host_name() {
         ("http://my-meter.local", 404),
         ("http://whatwatt-9F8124", 404),
     ] {
-        assert_eq!(status(&from(&bench, origin, "GET", ACTIONS).await), expected, "{origin}");
+        assert_eq!(status(&from(&fixture, origin, "GET", ACTIONS).await), expected, "{origin}");
     }
 }
 
 // Ruling: ACCESS-4.
 #[tokio::test]
-async fn a_scenario_lets_in_others() {
-    let bench = with_origins(&["http://localhost:*", "https://app.example"]).await;
+async fn a_scenario_can_allow_further_origins() {
+    let fixture = with_origins(&["http://localhost:*", "https://app.example"]).await;
     for origin in [PAGE, "http://localhost", "https://app.example"] {
-        assert_eq!(allowed(&from(&bench, origin, "GET", ACTIONS).await), Some(origin));
+        assert_eq!(allowed(&from(&fixture, origin, "GET", ACTIONS).await), Some(origin));
     }
     for origin in ["http://127.0.0.1:5173", "http://app.example", "https://localhost:5173"] {
-        assert_eq!(status(&from(&bench, origin, "GET", ACTIONS).await), 404, "{origin}");
+        assert_eq!(status(&from(&fixture, origin, "GET", ACTIONS).await), 404, "{origin}");
     }
 }
 
 // Ruling: ACCESS-7.
 #[tokio::test]
-async fn a_page_can_read_where_the_status_of_its_call_is() {
-    let bench = with_origins(&[PAGE]).await;
-    let call = from(&bench, PAGE, "POST", "/api/v1/actions/call?id=1").await;
+async fn a_page_can_read_the_location_of_its_call() {
+    let fixture = with_origins(&[PAGE]).await;
+    let call = from(&fixture, PAGE, "POST", "/api/v1/actions/call?id=1").await;
     assert_eq!(
         call,
         "HTTP/1.1 202 Accepted\r\n\
@@ -166,26 +170,26 @@ async fn a_page_can_read_where_the_status_of_its_call_is() {
 }
 
 #[tokio::test]
-async fn errors_are_for_the_page_too() {
+async fn a_page_can_read_errors() {
     let access = AccessPolicy { origins: vec![PAGE.parse().unwrap()], ..AccessPolicy::default() };
-    let bench =
+    let fixture =
         TestDevice::start(Setup { access, license: License::Free, ..Setup::default() }).await;
     for (method, path, expected) in [
         ("GET", "/nowhere", 404),
         ("GET", ACTIONS, 404),
         ("PUT", ACTIONS, 405),
-        // No preflight without a method that is asked for.
+        // Without a requested method this is no preflight request.
         ("OPTIONS", ACTIONS, 405),
     ] {
-        let answer = from(&bench, PAGE, method, path).await;
+        let answer = from(&fixture, PAGE, method, path).await;
         assert_eq!((status(&answer), allowed(&answer)), (expected, Some(PAGE)), "{method} {path}");
     }
     let large = request_with("POST", "/nowhere", &[("Origin", PAGE)], &"x".repeat(9000));
-    let mut client = bench.connect().await;
+    let mut client = fixture.connect().await;
     client.send(&large).await;
     assert_eq!(allowed(&client.rest().await.unwrap()), Some(PAGE));
-    protect(&bench);
-    let answer = from(&bench, PAGE, "GET", ACTIONS).await;
+    protect(&fixture);
+    let answer = from(&fixture, PAGE, "GET", ACTIONS).await;
     assert_eq!((status(&answer), allowed(&answer)), (401, Some(PAGE)));
     assert_eq!(
         header(&answer, "Access-Control-Expose-Headers"),
@@ -195,12 +199,12 @@ async fn errors_are_for_the_page_too() {
 
 // Ruling: ACCESS-6, HTTP-4.
 #[tokio::test]
-async fn a_preflight_is_answered_without_authentication_and_for_any_path() {
-    let bench = with_origins(&[PAGE]).await;
-    protect(&bench);
+async fn a_preflight_needs_no_authentication_for_any_path() {
+    let fixture = with_origins(&[PAGE]).await;
+    protect(&fixture);
     for path in [ACTIONS, "/nowhere"] {
-        let wanted = [("Access-Control-Request-Headers", "authorization,content-type")];
-        let answer = preflight(&bench, path, &wanted).await;
+        let headers = [("Access-Control-Request-Headers", "authorization,content-type")];
+        let answer = preflight(&fixture, path, &headers).await;
         assert_eq!(
             answer,
             "HTTP/1.1 204 No Content\r\n\
@@ -213,7 +217,7 @@ async fn a_preflight_is_answered_without_authentication_and_for_any_path() {
         );
     }
     let private = [("Access-Control-Request-Private-Network", "true")];
-    let answer = preflight(&bench, ACTIONS, &private).await;
+    let answer = preflight(&fixture, ACTIONS, &private).await;
     assert_eq!(header(&answer, "Access-Control-Allow-Private-Network"), Some("true"));
     assert_eq!(
         header(&answer, "Access-Control-Allow-Headers"),
@@ -223,26 +227,26 @@ async fn a_preflight_is_answered_without_authentication_and_for_any_path() {
 
 // Ruling: FAULT-5.
 #[tokio::test]
-async fn a_fault_is_what_a_page_sees_as_a_program_does() {
-    let bench = with_origins(&[PAGE]).await;
-    bench.add_fault(ApiEffect::Status { code: 503, retry_after: Some(3) }, Trigger::default());
-    assert_eq!(status(&preflight(&bench, ACTIONS, &[]).await), 204);
-    assert_eq!(bench.engine.get("fault").unwrap().evaluated, 0, "nor does it count");
-    let answer = from(&bench, PAGE, "GET", ACTIONS).await;
+async fn a_page_receives_the_same_faults_as_other_clients() {
+    let fixture = with_origins(&[PAGE]).await;
+    fixture.add_fault(ApiEffect::Status { code: 503, retry_after: Some(3) }, Trigger::default());
+    assert_eq!(status(&preflight(&fixture, ACTIONS, &[]).await), 204);
+    assert_eq!(fixture.engine.get("fault").unwrap().evaluated, 0, "a preflight is no match");
+    let answer = from(&fixture, PAGE, "GET", ACTIONS).await;
     assert_eq!((status(&answer), allowed(&answer)), (503, Some(PAGE)));
-    let answer = from(&bench, "http://evil.example", "GET", ACTIONS).await;
+    let answer = from(&fixture, "http://evil.example", "GET", ACTIONS).await;
     assert_eq!((status(&answer), allowed(&answer)), (503, None));
 
     let place = ApiPlace { method: Some(Method::Options), ..ApiPlace::default() };
     let fault = Fault::Api(place, ApiEffect::Status { code: 500, retry_after: None });
-    bench.engine.add(Rule { id: "preflights".into(), fault, when: Trigger::default() }).unwrap();
-    assert_eq!(status(&preflight(&bench, ACTIONS, &[]).await), 500, "where it is named");
+    fixture.engine.add(Rule { id: "preflights".into(), fault, when: Trigger::default() }).unwrap();
+    assert_eq!(status(&preflight(&fixture, ACTIONS, &[]).await), 500, "a rule can name OPTIONS");
 }
 
-/// In a process of its own: within this one, other tests have a say in what is logged.
+/// Runs in a separate process, because other tests of this process write to the same log.
 #[cfg(feature = "cli")]
 #[tokio::test]
-async fn the_log_says_once_how_to_let_a_page_in() {
+async fn the_log_says_once_how_to_allow_an_origin() {
     let folder = std::env::temp_dir().join(format!("wwsim-cors-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (scenario, ready, log) =
@@ -274,6 +278,6 @@ async fn the_log_says_once_how_to_let_a_page_in() {
     }
     house.kill().await.unwrap();
     let lines = std::fs::read_to_string(&log).unwrap().lines().count();
-    assert_eq!(lines, 64, "and does not drown in them");
+    assert_eq!(lines, 64, "the log is limited to 64 origins");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,4 +1,5 @@
-//! The device reference in `docs/device` is well formed, and code, documents and tests cite it truly.
+//! Checks that the device reference in `docs/device` is well formed, and that code, documents and tests
+//! cite ids that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,10 +23,10 @@ const CITING: [&str; 11] = [
     "CONTRIBUTING.md",
 ];
 
-/// Citations in the form that they had before the rulings had ids.
+/// Forms of citations that were in use before the rulings had ids.
 const FORMER: [&str; 4] = ["ontract §", "(ruling", "ruling)", "docs/rulings.md"];
 
-/// Text files below a path, by their path from the root of the repository.
+/// Returns the text files below a path, with their paths from the root of the repository.
 fn files(below: &str) -> Vec<(String, String)> {
     let (mut found, mut paths) = (Vec::new(), vec![Path::new(ROOT).join(below)]);
     while let Some(path) = paths.pop() {
@@ -40,7 +41,7 @@ fn files(below: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Returns true if a file has this extension.
+/// Returns `true` if a file has this extension.
 fn is_kind(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|found| found == extension)
 }
@@ -49,14 +50,14 @@ fn relative(path: &Path) -> String {
     path.strip_prefix(ROOT).unwrap().to_str().unwrap().replace('\\', "/")
 }
 
-/// A ruling as its section of `docs/device` has it.
+/// A ruling, parsed from its section of `docs/device`.
 #[derive(Debug)]
 struct Ruling {
     prefix: String,
     number: usize,
-    /// The names of its list, with their texts.
+    /// The items of the list: names and texts.
     fields: Vec<(String, String)>,
-    /// The file and line of its heading.
+    /// The file and line of the heading.
     place: String,
 }
 
@@ -82,7 +83,7 @@ fn parse_id(text: &str) -> Option<(&str, usize)> {
     (is_word && is_number).then(|| number.parse().ok().map(|number| (prefix, number)))?
 }
 
-/// The sections of the reference, without its README.
+/// Returns the sections of the reference, without the README.
 fn sections() -> Vec<(String, String)> {
     let mut all = files("docs/device");
     all.retain(|(path, _)| is_kind(path, "md") && !path.ends_with("/README.md"));
@@ -90,7 +91,7 @@ fn sections() -> Vec<(String, String)> {
     all
 }
 
-/// All rulings, or what is wrong with their form.
+/// Returns all rulings, or the errors in their form.
 fn rulings() -> Result<Vec<Ruling>, Vec<String>> {
     let (mut rulings, mut wrong) = (Vec::<Ruling>::new(), Vec::new());
     for (path, text) in sections() {
@@ -143,7 +144,7 @@ fn cited<'a>(line: &'a str, prefixes: &BTreeSet<String>) -> Vec<&'a str> {
         .collect()
 }
 
-/// Each id that a line above a test names, with the places of these lines; and what is wrong with them.
+/// Returns each id that a comment above a test names, with the places of the comments, and the errors.
 fn named_by_tests() -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let (mut named, mut wrong) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
     for (path, text) in ["src", "tests"].into_iter().flat_map(files) {
@@ -171,7 +172,7 @@ fn named_by_tests() -> (BTreeMap<String, Vec<String>>, Vec<String>) {
 }
 
 #[test]
-fn every_ruling_has_its_form_and_its_number() {
+fn every_ruling_is_well_formed_and_numbered() {
     let rulings = rulings().unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
     assert!(rulings.len() > 150, "{} rulings", rulings.len());
     let (mut wrong, mut counts) = (Vec::new(), BTreeMap::<&str, (usize, &str)>::new());
@@ -210,7 +211,7 @@ fn every_ruling_is_in_the_index() {
 }
 
 #[test]
-fn every_id_that_is_cited_exists() {
+fn every_cited_id_exists() {
     let rulings = rulings().unwrap();
     let known: BTreeSet<_> = rulings.iter().map(Ruling::id).collect();
     let prefixes: BTreeSet<_> = rulings.iter().map(|ruling| ruling.prefix.clone()).collect();
@@ -241,7 +242,7 @@ fn every_id_that_is_cited_exists() {
 }
 
 #[test]
-fn every_ruling_that_is_built_is_named_by_a_test() {
+fn every_built_ruling_is_named_by_a_test() {
     let named = named_by_tests().0;
     let mut wrong = Vec::new();
     for ruling in rulings().unwrap() {
@@ -259,7 +260,7 @@ fn every_ruling_that_is_built_is_named_by_a_test() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The schemas that a node of a JSON Schema may stand for.
+/// Returns the alternative schemas of a node of a JSON Schema.
 fn alternatives<'a>(schema: &'a Value, node: &'a Value) -> Vec<&'a Value> {
     let mut found = vec![node];
     if let Some(name) = node["$ref"].as_str() {
@@ -277,7 +278,7 @@ fn alternatives<'a>(schema: &'a Value, node: &'a Value) -> Vec<&'a Value> {
     found
 }
 
-/// Returns true if the scenario language has a key. `*` stands for a name that the user chooses.
+/// Returns `true` if the scenario language has a key. `*` matches a name that the user chooses.
 fn is_key(schema: &Value, path: &str) -> bool {
     let mut nodes = vec![schema];
     for key in path.split('.') {
@@ -296,7 +297,7 @@ fn is_key(schema: &Value, path: &str) -> bool {
 }
 
 #[test]
-fn every_setting_of_a_ruling_is_a_key_of_scenarios() {
+fn every_setting_of_a_ruling_is_a_scenario_key() {
     let path = Path::new(ROOT).join("schema/scenario.schema.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(is_key(&schema, "device.digest") && !is_key(&schema, "device.nonsense"));

@@ -39,7 +39,7 @@ pub struct TestDevice {
     pub runs: Arc<Mutex<Vec<Run>>>,
 }
 
-/// How the device is to be.
+/// The device that a test starts.
 pub struct Setup {
     pub firmware: &'static str,
     pub license: License,
@@ -161,7 +161,7 @@ impl Client {
         Ok(String::from_utf8(bytes).unwrap())
     }
 
-    /// What has arrived by now.
+    /// Returns the bytes that have arrived, without waiting.
     pub fn arrived(&mut self) -> String {
         let mut bytes = [0; 4096];
         match self.0.try_read(&mut bytes) {

@@ -1,5 +1,5 @@
-//! The device's own Modbus server: tokio-modbus as the independent peer, raw bytes where a library
-//! refuses to be wrong.
+//! The device's own Modbus server. The client is tokio-modbus, or raw bytes for requests that a
+//! library refuses to send.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use wwsim::meter::Quantity;
 use crate::harness::{Answer, FreePort, TestHouse, exchange, http, within};
 use crate::state::Folder;
 
-/// The map of the vendor's page, in its three parts.
+/// The map of the vendor's page, in three sets.
 const PAGE: &str = r#"[
     {"start_address": 0, "word_order": "ORDER", "registers": [
         {"id": "1.7.0", "type": "float", "scaler": 3}, {"id": "21.7.0", "type": "float", "scaler": 3},
@@ -36,28 +36,28 @@ const PAGE: &str = r#"[
         {"id": "sys.id"}, {"id": "sys.firmware"}, {"id": "sys.date_time"}]}
 ]"#;
 
-/// Sets the device's Modbus server, as its settings do, and waits until that is in force.
-async fn serve(twin: &TestHouse, enable: bool, port: Option<u16>) {
-    let device = twin.house.devices().next().unwrap();
+/// Configures the device's Modbus server and waits until the change is in force.
+async fn configure(house: &TestHouse, enable: bool, port: Option<u16>) {
+    let device = house.house.devices().next().unwrap();
     let Ok(()) = device.configure(|config| {
         let modbus = &mut config.settings.services.modbus;
         modbus.enable = enable;
         modbus.port = port.unwrap_or(modbus.port);
         Ok::<_, Infallible>(())
     });
-    twin.settle().await;
+    house.settle().await;
 }
 
-fn home(twin: &TestHouse) -> SocketAddr {
-    twin.house.addresses().devices[0].modbus
+fn modbus_address(house: &TestHouse) -> SocketAddr {
+    house.house.addresses().devices[0].modbus
 }
 
-/// A house whose server is on and whose meter has been read.
-async fn on(scenario: &str) -> TestHouse {
-    let twin = TestHouse::start(scenario).await;
-    serve(&twin, true, None).await;
-    twin.advance(Duration::from_mins(1)).await;
-    twin
+/// Starts a house with the server on, and waits for a reading.
+async fn start_with_server(scenario: &str) -> TestHouse {
+    let house = TestHouse::start(scenario).await;
+    configure(&house, true, None).await;
+    house.advance(Duration::from_mins(1)).await;
+    house
 }
 
 async fn client(address: SocketAddr, unit: u8) -> Context {
@@ -68,16 +68,16 @@ async fn refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).await.is_err()
 }
 
-fn snapshot(twin: &TestHouse) -> Snapshot {
-    twin.house.devices().next().unwrap().snapshot()
+fn snapshot(house: &TestHouse) -> Snapshot {
+    house.house.devices().next().unwrap().snapshot()
 }
 
-async fn state(twin: &TestHouse) -> Value {
-    twin.control_get("state").await["devices"][0]["modbus"].clone()
+async fn state(house: &TestHouse) -> Value {
+    house.control_get("state").await["devices"][0]["modbus"].clone()
 }
 
-async fn set_map(twin: &TestHouse, map: &str) -> Answer {
-    twin.post("/api/v1/modbus", map).await
+async fn set_map(house: &TestHouse, map: &str) -> Answer {
+    house.post("/api/v1/modbus", map).await
 }
 
 fn float(words: &[u16]) -> f32 {
@@ -89,26 +89,26 @@ fn int(words: &[u16]) -> i64 {
     i64::from(i32::from_be_bytes(bits.to_be_bytes()))
 }
 
-/// What a register should hold: the value × 10^scaler.
+/// Returns the expected content of a register: the value × `factor`.
 fn expected(at: &Snapshot, quantity: Quantity, factor: f64) -> f64 {
     let value = at.meter.reading.as_ref().unwrap().get(quantity);
     value.map_or(0.0, |value| value.to_f64() * factor)
 }
 
-fn near(found: f32, expected: f64) {
+fn assert_near(found: f32, expected: f64) {
     let difference = (f64::from(found) - expected).abs();
     assert!(difference <= expected.abs() * 1e-6, "found {found}, expected {expected}");
 }
 
 // Ruling: MODBUS-19.
 #[tokio::test]
-async fn the_map_of_the_vendors_page_reads_as_the_report_does() {
+async fn the_map_of_the_vendors_page_agrees_with_the_report() {
     for order in ["msw", "lsw"] {
-        let twin = on("").await;
-        let answer = set_map(&twin, &PAGE.replace("ORDER", order)).await;
+        let house = start_with_server("").await;
+        let answer = set_map(&house, &PAGE.replace("ORDER", order)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
-        let at = snapshot(&twin);
-        let mut client = client(home(&twin), 1).await;
+        let at = snapshot(&house);
+        let mut client = client(modbus_address(&house), 1).await;
         let mut words = client.read_input_registers(0, 22).await.unwrap().unwrap();
         if order == "lsw" {
             words.chunks_mut(2).for_each(<[u16]>::reverse);
@@ -126,9 +126,9 @@ async fn the_map_of_the_vendors_page_reads_as_the_report_does() {
             (Quantity::VoltageL3, 1.0),
         ];
         for (pair, (quantity, factor)) in words.chunks(2).zip(quantities) {
-            near(float(pair), expected(&at, quantity, factor));
+            assert_near(float(pair), expected(&at, quantity, factor));
         }
-        near(float(&words[14..]), 234.0);
+        assert_near(float(&words[14..]), 234.0);
         let reading = at.meter.reading.as_ref().unwrap();
         assert_eq!(int(&words[20..]), reading.meter_time.as_second());
         let energies = client.read_input_registers(1000, 6).await.unwrap().unwrap();
@@ -142,7 +142,7 @@ async fn the_map_of_the_vendors_page_reads_as_the_report_does() {
             assert!((found - expected(&at, quantity, 1e3)).abs() < 0.5, "{quantity}");
         }
         let system = client.read_input_registers(2000, 10).await.unwrap().unwrap();
-        // The house starts at 18:00 and is a minute old.
+        // The house started at 18:00, one minute ago.
         let date = [2026, 0x010F, 0x1201, 0x0000];
         assert_eq!(system, [&[0xA842, 0xE39F, 0x8124, 0x0200, 0x0200, 0], &date[..]].concat());
     }
@@ -150,13 +150,13 @@ async fn the_map_of_the_vendors_page_reads_as_the_report_does() {
 
 #[tokio::test]
 async fn the_default_map_is_read_in_one_request_by_any_unit() {
-    let twin = on("").await;
-    let at = snapshot(&twin);
+    let house = start_with_server("").await;
+    let at = snapshot(&house);
     for unit in [0, 1, 247, 255] {
-        let mut client = client(home(&twin), unit).await;
+        let mut client = client(modbus_address(&house), unit).await;
         let words = client.read_input_registers(1, 42).await.unwrap().unwrap();
-        near(float(&words), expected(&at, Quantity::VoltageL1, 1.0));
-        near(float(&words[24..]), expected(&at, Quantity::ImportPowerL1, 1e3));
+        assert_near(float(&words), expected(&at, Quantity::VoltageL1, 1.0));
+        assert_near(float(&words[24..]), expected(&at, Quantity::ImportPowerL1, 1e3));
         assert_eq!(words[36..], [0; 6]);
         let tariff = client.read_input_registers(211, 2).await.unwrap().unwrap();
         assert_eq!(tariff, [0, 1]);
@@ -167,9 +167,9 @@ async fn the_default_map_is_read_in_one_request_by_any_unit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_the_exception_that_says_why() {
-    let twin = on("").await;
-    let mut client = client(home(&twin), 1).await;
+async fn an_unsupported_function_or_address_is_an_exception() {
+    let house = start_with_server("").await;
+    let mut client = client(modbus_address(&house), 1).await;
     let holding = client.read_holding_registers(1, 2).await.unwrap().unwrap_err();
     assert_eq!(holding, ExceptionCode::IllegalFunction);
     let written = client.write_single_register(1, 2).await.unwrap().unwrap_err();
@@ -182,8 +182,8 @@ async fn what_cannot_be_read_is_the_exception_that_says_why() {
     }
 }
 
-/// One request and its reply, without a library that would refuse it.
-async fn raw(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+/// Sends raw bytes and returns the reply.
+async fn send_raw(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -195,18 +195,19 @@ async fn raw(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 // Ruling: MODBUS-14.
 #[tokio::test]
 async fn quantities_and_lengths_out_of_range_are_exception_3() {
-    let twin = on("").await;
+    let house = start_with_server("").await;
     let ask = async |pdu: &[u8]| {
         let length = u8::try_from(pdu.len()).unwrap() + 1;
-        raw(home(&twin), &[&[0xAB, 0xCD, 0, 0, 0, length, 9][..], pdu].concat()).await
+        send_raw(modbus_address(&house), &[&[0xAB, 0xCD, 0, 0, 0, length, 9][..], pdu].concat())
+            .await
     };
     let exception = |function: u8, code| vec![0xAB, 0xCD, 0, 0, 0, 3, 9, function | 0x80, code];
     assert_eq!(ask(&[4, 0, 1, 0, 0]).await, exception(4, 3));
     assert_eq!(ask(&[4, 0, 1, 0, 126]).await, exception(4, 3));
     assert_eq!(ask(&[4, 0, 1, 0]).await, exception(4, 3));
     assert_eq!(ask(&[4, 0, 1, 0, 1, 0]).await, exception(4, 3));
-    assert_eq!(ask(&[4, 0, 0, 0, 126]).await, exception(4, 3), "the quantity counts first");
-    // Other functions are unknown, whatever else is wrong with them.
+    assert_eq!(ask(&[4, 0, 0, 0, 126]).await, exception(4, 3), "the quantity is checked first");
+    // Other functions are unknown, regardless of other errors in the request.
     assert_eq!(ask(&[3]).await, exception(3, 1));
     assert_eq!(ask(&[43, 14, 1, 0]).await, exception(43, 1));
     assert_eq!(ask(&[0]).await, exception(0, 1));
@@ -214,9 +215,9 @@ async fn quantities_and_lengths_out_of_range_are_exception_3() {
 
 // Ruling: MODBUS-1.
 #[tokio::test]
-async fn function_3_reads_the_same_where_the_scenario_says_so() {
-    let twin = on("device: {modbus: {function_3: true}}").await;
-    let mut client = client(home(&twin), 1).await;
+async fn function_3_reads_the_same_if_the_scenario_enables_it() {
+    let house = start_with_server("device: {modbus: {function_3: true}}").await;
+    let mut client = client(modbus_address(&house), 1).await;
     let holding = client.read_holding_registers(1, 42).await.unwrap().unwrap();
     let input = client.read_input_registers(1, 42).await.unwrap().unwrap();
     assert_eq!(holding, input);
@@ -225,11 +226,11 @@ async fn function_3_reads_the_same_where_the_scenario_says_so() {
 }
 
 #[tokio::test]
-async fn requests_sent_at_once_are_answered_in_their_order() {
-    let twin = on("").await;
+async fn pipelined_requests_are_answered_in_order() {
+    let house = start_with_server("").await;
     let read = |id: u8, address: u8| [0, id, 0, 0, 0, 6, id, 4, 0, address, 0, 1];
     let requests: Vec<u8> = (1..=40).flat_map(|id| read(id, 211 + id % 2)).collect();
-    let replies = raw(home(&twin), &requests).await;
+    let replies = send_raw(modbus_address(&house), &requests).await;
     let expected: Vec<u8> =
         (1..=40).flat_map(|id| [0, id, 0, 0, 0, 5, id, 4, 2, 0, id % 2]).collect();
     assert_eq!(replies, expected);
@@ -237,159 +238,159 @@ async fn requests_sent_at_once_are_answered_in_their_order() {
 
 // Ruling: MODBUS-15.
 #[tokio::test]
-async fn what_is_no_modbus_ends_the_connection_after_the_replies_due() {
-    let twin = on("").await;
+async fn invalid_frames_end_the_connection_after_pending_replies() {
+    let house = start_with_server("").await;
     let request = [0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2];
     for garbage in
         [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 2, 0, 0, 0, 255, 1], &[0, 2, 0, 0, 0, 1, 1]]
     {
-        let replies = exchange(home(&twin), &[&request, garbage].concat()).await;
+        let replies = exchange(modbus_address(&house), &[&request, garbage].concat()).await;
         assert_eq!(replies, [0, 1, 0, 0, 0, 7, 1, 4, 4, 0, 0, 0, 1]);
     }
-    let told = twin.control_get("journal?event=modbus_garbage").await;
-    assert!(told.to_string().contains("protocol id 21536"), "{told}");
+    let journal = house.control_get("journal?event=modbus_garbage").await;
+    assert!(journal.to_string().contains("protocol id 21536"), "{journal}");
 }
 
 // Ruling: MODBUS-16.
 #[tokio::test]
-async fn many_clients_are_served_at_once_and_one_too_many_is_closed() {
-    let twin = on("").await;
+async fn a_connection_beyond_the_limit_is_closed() {
+    let house = start_with_server("").await;
     let mut clients = Vec::new();
     for _ in 0..wwsim::limits::MODBUS_CONNECTIONS {
-        clients.push(client(home(&twin), 1).await);
+        clients.push(client(modbus_address(&house), 1).await);
     }
     for client in &mut clients {
         assert_eq!(client.read_input_registers(211, 2).await.unwrap().unwrap(), [0, 1]);
     }
-    let mut surplus = TcpStream::connect(home(&twin)).await.unwrap();
+    let mut surplus = TcpStream::connect(modbus_address(&house)).await.unwrap();
     assert_eq!(within(surplus.read(&mut [0; 8])).await.unwrap_or(0), 0);
     drop(clients.pop());
-    twin.settle().await;
-    let mut next = client(home(&twin), 1).await;
+    house.settle().await;
+    let mut next = client(modbus_address(&house), 1).await;
     within(async {
-        // The place is free a moment after the client is gone.
+        // The slot becomes free shortly after the client disconnects.
         while next.read_input_registers(211, 2).await.is_err() {
-            next = client(home(&twin), 1).await;
+            next = client(modbus_address(&house), 1).await;
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn one_request_shows_one_reading_also_while_time_goes_on() {
+async fn one_request_reads_one_reading_while_time_passes() {
     let yaml = "clock: {start: 2026-01-15T18:00:00+01:00, speed: 5000}\ndevice: {modbus_map: [{start_address: 0, \
         registers: [{id: report.timestamp, type: int}, {id: 1.8.0, type: double}, {id: report.timestamp, \
         type: int}]}]}";
-    let twin = TestHouse::start(yaml).await;
-    let device = twin.house.devices().next().unwrap();
+    let house = TestHouse::start(yaml).await;
+    let device = house.house.devices().next().unwrap();
     let Ok(()) = device.configure(|config| {
         config.settings.services.modbus.enable = true;
         Ok::<_, Infallible>(())
     });
-    while refused(home(&twin)).await {
+    while refused(modbus_address(&house)).await {
         tokio::task::yield_now().await;
     }
-    let mut client = client(home(&twin), 1).await;
-    let mut seen = std::collections::HashSet::new();
-    while seen.len() < 20 {
+    let mut client = client(modbus_address(&house), 1).await;
+    let mut timestamps = std::collections::HashSet::new();
+    while timestamps.len() < 20 {
         let words = client.read_input_registers(0, 8).await.unwrap().unwrap();
         assert_eq!(words[..2], words[6..]);
-        seen.insert(int(&words));
+        timestamps.insert(int(&words));
     }
 }
 
 // Ruling: MODBUS-18.
 #[tokio::test]
-async fn the_server_starts_and_stops_with_its_setting_and_keeps_its_port() {
-    let twin = TestHouse::start("").await;
-    let address = home(&twin);
-    assert!(refused(address).await, "off out of the box");
+async fn the_server_follows_its_setting_and_keeps_its_port() {
+    let house = TestHouse::start("").await;
+    let address = modbus_address(&house);
+    assert!(refused(address).await, "the server of a new device is off");
     let off = json!({"enabled": false, "port": 502, "address": address, "listening": false, "note": null});
-    assert_eq!(state(&twin).await, off);
+    assert_eq!(state(&house).await, off);
     for _ in 0..2 {
-        serve(&twin, true, None).await;
+        configure(&house, true, None).await;
         let mut before = client(address, 1).await;
         before.read_input_registers(211, 2).await.unwrap().unwrap();
         let on = json!({"enabled": true, "port": 502, "address": address, "listening": true, "note": null});
-        assert_eq!(state(&twin).await, on);
-        serve(&twin, false, None).await;
-        assert!(before.read_input_registers(211, 2).await.is_err(), "connections go with it");
+        assert_eq!(state(&house).await, on);
+        configure(&house, false, None).await;
+        assert!(before.read_input_registers(211, 2).await.is_err(), "connections are closed");
         assert!(refused(address).await);
     }
-    assert_eq!(home(&twin), address);
+    assert_eq!(modbus_address(&house), address);
 }
 
 // Ruling: MODBUS-17, MODBUS-18.
 #[tokio::test]
-async fn a_new_port_moves_the_listener_and_the_first_one_brings_it_back() {
-    let twin = TestHouse::start("").await;
-    let address = home(&twin);
-    serve(&twin, true, None).await;
+async fn a_new_port_moves_the_listener_and_the_old_one_restores_it() {
+    let house = TestHouse::start("").await;
+    let address = modbus_address(&house);
+    configure(&house, true, None).await;
     let mut before = client(address, 1).await;
     before.read_input_registers(211, 2).await.unwrap().unwrap();
     let free = FreePort::new();
     let port = free.number();
-    serve(&twin, true, Some(port)).await;
+    configure(&house, true, Some(port)).await;
     let moved = SocketAddr::new(address.ip(), port);
     let shown =
         json!({"enabled": true, "port": port, "address": moved, "listening": true, "note": null});
-    assert_eq!(state(&twin).await, shown);
+    assert_eq!(state(&house).await, shown);
     assert!(before.read_input_registers(211, 2).await.is_err());
     assert!(refused(address).await);
     client(moved, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
-    serve(&twin, true, Some(502)).await;
+    configure(&house, true, Some(502)).await;
     assert!(refused(moved).await);
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_told_that_it_is_on_off_or_moved_finds_it_so() {
-    let twin = TestHouse::start("").await;
-    let address = home(&twin);
+async fn a_reply_to_a_write_means_that_the_listener_has_changed() {
+    let house = TestHouse::start("").await;
+    let address = modbus_address(&house);
     let free = FreePort::new();
     let moved = SocketAddr::new(address.ip(), free.number());
     for _ in 0..20 {
-        for (settings, open, shut) in [
+        for (settings, open, closed) in [
             (json!({"enable": true}), Some(address), moved),
             (json!({"port": moved.port()}), Some(moved), address),
             (json!({"enable": false, "port": 502}), None, moved),
         ] {
             let body = json!({"services": {"modbus": settings}}).to_string();
-            let answer = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
+            let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
             if let Some(open) = open {
                 assert!(!refused(open).await, "{settings}");
             }
-            assert!(refused(shut).await, "{settings}");
+            assert!(refused(closed).await, "{settings}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_port_that_cannot_be_bound_holds_up_no_reply() {
+async fn a_port_that_cannot_be_bound_delays_no_reply() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].modbus.listen = taken.local_addr().unwrap();
-    let twin = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
     let body = json!({"services": {"modbus": {"enable": true}}}).to_string();
-    let answer = http(twin.device(), "PUT", "/api/v1/settings", &body).await;
+    let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(
         (answer.status, &answer.json()["services"]["modbus"]["enable"]),
         (200, &json!(true))
     );
-    assert_eq!(state(&twin).await["listening"], false);
+    assert_eq!(state(&house).await["listening"], false);
 }
 
 // Ruling: MODBUS-17.
 #[tokio::test]
-async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_why() {
-    let twin = TestHouse::start("").await;
-    let address = home(&twin);
+async fn a_port_that_cannot_be_bound_leaves_the_listener_in_place() {
+    let house = TestHouse::start("").await;
+    let address = modbus_address(&house);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    serve(&twin, true, Some(port)).await;
-    let shown = state(&twin).await;
+    configure(&house, true, Some(port)).await;
+    let shown = state(&house).await;
     assert_eq!((&shown["port"], &shown["listening"]), (&json!(port), &json!(true)));
     assert_eq!(shown["address"], json!(address));
     let note = shown["note"].as_str().unwrap();
@@ -399,18 +400,18 @@ async fn a_port_that_cannot_be_bound_leaves_the_listener_where_it_is_and_says_wh
 
 // Ruling: MODBUS-17.
 #[tokio::test]
-async fn a_port_that_is_taken_at_home_is_tried_again() {
+async fn an_occupied_initial_port_is_tried_again() {
     let free = FreePort::new();
     let address = free.address();
     let taken = std::net::TcpListener::bind(address).unwrap();
     let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.devices[0].modbus.listen = address;
-    // One that is off is in nobody's way.
-    let twin = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
-    assert_eq!(home(&twin), address);
-    serve(&twin, true, None).await;
-    let shown = state(&twin).await;
+    // A server that is off binds no port.
+    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    assert_eq!(modbus_address(&house), address);
+    configure(&house, true, None).await;
+    let shown = state(&house).await;
     assert_eq!(shown["listening"], false);
     assert!(shown["note"].as_str().unwrap().ends_with("tries again"), "{shown}");
     drop(taken);
@@ -421,7 +422,7 @@ async fn a_port_that_is_taken_at_home_is_tried_again() {
     })
     .await;
     within(async {
-        while state(&twin).await["listening"] == false {
+        while state(&house).await["listening"] == false {
             tokio::task::yield_now().await;
         }
     })
@@ -429,108 +430,108 @@ async fn a_port_that_is_taken_at_home_is_tried_again() {
 }
 
 #[tokio::test]
-async fn without_licence_or_firmware_the_server_stays_off() {
+async fn without_the_licence_or_the_firmware_the_server_stays_off() {
     for (device, note) in [
         ("license: free", "the licence FREE has no Modbus server"),
         ("firmware: 1.2.19", "the firmware has no Modbus server before 1.2.20"),
     ] {
-        let twin = on(&format!("device: {{{device}}}")).await;
-        assert!(refused(home(&twin)).await);
-        assert_eq!(state(&twin).await["note"], note);
+        let house = start_with_server(&format!("device: {{{device}}}")).await;
+        assert!(refused(modbus_address(&house)).await);
+        assert_eq!(state(&house).await["note"], note);
     }
-    let old = on("device: {firmware: 1.2.20}").await;
-    client(home(&old), 1).await.read_input_registers(1, 2).await.unwrap().unwrap();
+    let old = start_with_server("device: {firmware: 1.2.20}").await;
+    client(modbus_address(&old), 1).await.read_input_registers(1, 2).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_reboot_closes_the_listener_and_brings_it_back_with_the_device() {
-    let twin = on("device: {reboot_time: 3s}").await;
-    let address = home(&twin);
+async fn a_reboot_closes_and_reopens_the_listener() {
+    let house = start_with_server("device: {reboot_time: 3s}").await;
+    let address = modbus_address(&house);
     let mut before = client(address, 1).await;
     before.read_input_registers(211, 2).await.unwrap().unwrap();
-    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
-    twin.settle().await;
+    assert_eq!(house.post("/api/v1/reboot", "").await.status, 204);
+    house.settle().await;
     assert!(before.read_input_registers(211, 2).await.is_err());
     assert!(refused(address).await);
-    assert_eq!(state(&twin).await["listening"], false);
-    twin.advance(Duration::from_secs(3)).await;
+    assert_eq!(state(&house).await["listening"], false);
+    house.advance(Duration::from_secs(3)).await;
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
-    assert_eq!(state(&twin).await["listening"], true);
-    assert_eq!(told(&twin), [true, false, true]);
-    twin.house.reset().await;
-    assert!(told(&twin).is_empty(), "off as at the start, and nothing of before");
+    assert_eq!(state(&house).await["listening"], true);
+    assert_eq!(listening_events(&house), [true, false, true]);
+    house.house.reset().await;
+    assert!(listening_events(&house).is_empty(), "off as at the start, and the journal is empty");
 }
 
-/// What the journal was told of whether it listens.
-fn told(twin: &TestHouse) -> Vec<bool> {
-    let told = |entry: JournalEntry| match entry.event {
+/// Returns the changes of the listener in the journal.
+fn listening_events(house: &TestHouse) -> Vec<bool> {
+    let listening = |entry: JournalEntry| match entry.event {
         Event::ModbusListening { listening, .. } => Some(listening),
         _ => None,
     };
-    twin.journal().into_iter().filter_map(told).collect()
+    house.journal().into_iter().filter_map(listening).collect()
 }
 
 #[tokio::test]
-async fn a_reset_puts_server_and_map_back_to_the_start() {
-    let twin = on("").await;
-    let address = home(&twin);
-    set_map(&twin, r#"[{"start_address": 5, "registers": [{"id": "1"}]}]"#).await;
+async fn a_reset_restores_the_server_and_the_map() {
+    let house = start_with_server("").await;
+    let address = modbus_address(&house);
+    set_map(&house, r#"[{"start_address": 5, "registers": [{"id": "1"}]}]"#).await;
     let free = FreePort::new();
-    serve(&twin, true, Some(free.number())).await;
-    assert_eq!(state(&twin).await["note"], Value::Null);
-    twin.house.reset().await;
-    twin.settle().await;
+    configure(&house, true, Some(free.number())).await;
+    assert_eq!(state(&house).await["note"], Value::Null);
+    house.house.reset().await;
+    house.settle().await;
     assert!(refused(address).await, "off as at the start");
-    serve(&twin, true, None).await;
+    configure(&house, true, None).await;
     let mut client = client(address, 1).await;
     assert_eq!(client.read_input_registers(37, 2).await.unwrap().unwrap(), [0, 0]);
 }
 
 #[tokio::test]
 async fn a_stopped_house_leaves_no_listener() {
-    let (twin, free) = (on("").await, FreePort::new());
-    serve(&twin, true, Some(free.number())).await;
+    let (house, free) = (start_with_server("").await, FreePort::new());
+    configure(&house, true, Some(free.number())).await;
     let address = free.address();
-    let mut held = client(address, 1).await;
-    held.read_input_registers(211, 2).await.unwrap().unwrap();
-    twin.house.stop().await;
+    let mut connection = client(address, 1).await;
+    connection.read_input_registers(211, 2).await.unwrap().unwrap();
+    house.house.stop().await;
     assert!(refused(address).await);
     free.listen();
 }
 
 #[tokio::test]
-async fn a_dropped_house_takes_its_connections_with_it() {
-    let twin = on("").await;
-    let mut held = TcpStream::connect(home(&twin)).await.unwrap();
-    held.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
-    within(held.read_exact(&mut [0; 13])).await.unwrap();
-    drop(twin);
-    assert_eq!(within(held.read(&mut [0; 1])).await.unwrap_or(0), 0);
+async fn a_dropped_house_closes_its_connections() {
+    let house = start_with_server("").await;
+    let mut stream = TcpStream::connect(modbus_address(&house)).await.unwrap();
+    stream.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
+    within(stream.read_exact(&mut [0; 13])).await.unwrap();
+    drop(house);
+    assert_eq!(within(stream.read(&mut [0; 1])).await.unwrap_or(0), 0);
 }
 
 // ---- /api/v1/modbus ----
 
 // Ruling: MODBUS-5, MODBUS-7.
 #[tokio::test]
-async fn the_compact_listing_can_be_posted_and_gives_itself() {
-    let twin = TestHouse::start("").await;
-    let first = twin.get("/api/v1/modbus").await;
+async fn posting_the_compact_listing_changes_nothing() {
+    let house = TestHouse::start("").await;
+    let first = house.get("/api/v1/modbus").await;
     assert_eq!(first.status, 200);
     let map = first.json();
     assert_eq!(map[0]["registers"][0], json!({"id": "32.7.0", "type": "float", "scaler": 0}));
     assert_eq!(map[0].as_object().unwrap().len(), 2, "{}", map[0]);
-    let answer = set_map(&twin, &first.body).await;
+    let answer = set_map(&house, &first.body).await;
     assert_eq!((answer.status, &answer.body), (200, &first.body));
-    assert_eq!(twin.get("/api/v1/modbus").await.body, first.body);
+    assert_eq!(house.get("/api/v1/modbus").await.body, first.body);
 }
 
 // Ruling: MODBUS-5.
 #[tokio::test]
-async fn the_detailed_listing_says_where_each_register_stands() {
-    let twin = TestHouse::start("").await;
-    set_map(&twin, &PAGE.replace("ORDER", "lsw")).await;
+async fn the_detailed_listing_contains_address_and_size() {
+    let house = TestHouse::start("").await;
+    set_map(&house, &PAGE.replace("ORDER", "lsw")).await;
     let listing =
-        async |format| twin.get(&format!("/api/v1/modbus?address_format={format}")).await.json();
+        async |format| house.get(&format!("/api/v1/modbus?address_format={format}")).await.json();
     let dec = listing("dec").await;
     let last =
         json!({"id": "report.timestamp", "type": "int", "scaler": 0, "address": 20, "size": 2});
@@ -545,18 +546,18 @@ async fn the_detailed_listing_says_where_each_register_stands() {
     );
     assert_eq!(hex[2]["registers"][2]["address"], "0x07D6");
     for wrong in ["oct", "", "dec&address_format=dec"] {
-        let answer = twin.get(&format!("/api/v1/modbus?address_format={wrong}")).await;
+        let answer = house.get(&format!("/api/v1/modbus?address_format={wrong}")).await;
         assert_eq!(answer.status, 400, "{wrong}");
     }
 }
 
 // Ruling: MODBUS-6, MODBUS-7.
 #[tokio::test]
-async fn before_2_0_2_the_plain_listing_is_the_detailed_one_without_word_order() {
-    let twin = TestHouse::start("device: {firmware: 1.2.20}").await;
-    let answer = set_map(&twin, &PAGE.replace("ORDER", "lsw")).await;
+async fn before_2_0_2_every_listing_is_detailed_without_word_order() {
+    let house = TestHouse::start("device: {firmware: 1.2.20}").await;
+    let answer = set_map(&house, &PAGE.replace("ORDER", "lsw")).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    let map = twin.get("/api/v1/modbus?address_format=hex").await.json();
+    let map = house.get("/api/v1/modbus?address_format=hex").await.json();
     assert_eq!(answer.json(), map);
     assert_eq!((&map[1]["end_address"], &map[1]["word_order"]), (&json!(1006), &Value::Null));
     let none = TestHouse::start("device: {firmware: 1.2.19}").await;
@@ -565,9 +566,9 @@ async fn before_2_0_2_the_plain_listing_is_the_detailed_one_without_word_order()
 
 // Ruling: MODBUS-2, MODBUS-4.
 #[tokio::test]
-async fn a_map_that_is_wrong_is_refused_by_the_name_of_its_field_and_changes_nothing() {
-    let twin = TestHouse::start("").await;
-    let before = twin.get("/api/v1/modbus").await.body;
+async fn an_invalid_map_is_refused_by_field_and_changes_nothing() {
+    let house = TestHouse::start("").await;
+    let before = house.get("/api/v1/modbus").await.body;
     for (body, field) in [
         ("", ""),
         ("{}", ""),
@@ -581,70 +582,71 @@ async fn a_map_that_is_wrong_is_refused_by_the_name_of_its_field_and_changes_not
             "[1].registers[0]",
         ),
     ] {
-        let answer = set_map(&twin, body).await;
+        let answer = set_map(&house, body).await;
         assert_eq!(answer.status, 400, "{body}");
         let error = answer.json();
         assert_eq!(error["error"], "invalid_register_map");
         assert_eq!(error["details"]["field"], field, "{error}");
         assert!(error["message"].as_str().unwrap().starts_with(field), "{error}");
     }
-    assert_eq!(twin.get("/api/v1/modbus").await.body, before);
+    assert_eq!(house.get("/api/v1/modbus").await.body, before);
     let long = format!("[{}]", " ".repeat(8191));
-    assert_eq!(set_map(&twin, &long).await.status, 413);
-    assert_eq!(set_map(&twin, &long[1..]).await.status, 400, "8192 bytes are read");
-    assert_eq!(set_map(&twin, "[]").await.body, "[]");
+    assert_eq!(set_map(&house, &long).await.status, 413);
+    assert_eq!(set_map(&house, &long[1..]).await.status, 400, "8192 bytes are within the limit");
+    assert_eq!(set_map(&house, "[]").await.body, "[]");
 }
 
 // Ruling: MODBUS-7, MODBUS-11.
 #[tokio::test]
-async fn a_deleted_map_is_the_default_one_again_also_for_readers() {
-    let twin =
-        on("device: {modbus_map: [{start_address: 7000, registers: [{id: '1', type: short}]}]}")
-            .await;
-    let mut client = client(home(&twin), 1).await;
+async fn deleting_the_map_restores_the_default_for_connected_clients() {
+    let house = start_with_server(
+        "device: {modbus_map: [{start_address: 7000, registers: [{id: '1', type: short}]}]}",
+    )
+    .await;
+    let mut client = client(modbus_address(&house), 1).await;
     assert_eq!(client.read_input_registers(7000, 1).await.unwrap().unwrap(), [0xFFFF]);
     for _ in 0..2 {
-        let answer = http(twin.device(), "DELETE", "/api/v1/modbus", "").await;
+        let answer = http(house.device(), "DELETE", "/api/v1/modbus", "").await;
         assert_eq!((answer.status, &*answer.body), (204, ""));
     }
-    let gone = client.read_input_registers(7000, 1).await.unwrap();
-    assert_eq!(gone, Err(ExceptionCode::IllegalDataAddress));
+    let unmapped = client.read_input_registers(7000, 1).await.unwrap();
+    assert_eq!(unmapped, Err(ExceptionCode::IllegalDataAddress));
     client.read_input_registers(1, 2).await.unwrap().unwrap();
-    assert_eq!(twin.get("/api/v1/modbus").await.json().as_array().unwrap().len(), 6);
+    assert_eq!(house.get("/api/v1/modbus").await.json().as_array().unwrap().len(), 6);
 }
 
 #[tokio::test]
-async fn the_map_is_there_without_licence() {
-    let twin = TestHouse::start("device: {license: free}").await;
-    assert_eq!(twin.get("/api/v1/modbus").await.status, 200);
-    assert_eq!(set_map(&twin, "[]").await.status, 200);
+async fn the_map_needs_no_licence() {
+    let house = TestHouse::start("device: {license: free}").await;
+    assert_eq!(house.get("/api/v1/modbus").await.status, 200);
+    assert_eq!(set_map(&house, "[]").await.status, 200);
 }
 
 // ---- faults ----
 
-/// A rule at the device's server.
+/// Returns a rule for the device's server.
 fn rule(id: &str, at: &Value, effect: &Value) -> Value {
     json!({"id": id, "at": at, "effect": effect})
 }
 
 #[tokio::test]
-async fn faults_strike_the_requests_they_name() {
-    let twin = on("").await;
+async fn a_fault_fires_only_on_matching_requests() {
+    let house = start_with_server("").await;
     let at = json!({"modbus": "any", "unit": 7, "function": 4, "address": "211..212"});
-    twin.add_fault(rule("busy", &at, &json!({"exception": 6}))).await;
-    let shown = twin.control_get("faults/busy").await;
-    assert_eq!(shown["rule"]["at"], at);
-    let mut seven = client(home(&twin), 7).await;
+    house.add_fault(rule("busy", &at, &json!({"exception": 6}))).await;
+    let fault = house.control_get("faults/busy").await;
+    assert_eq!(fault["rule"]["at"], at);
+    let mut seven = client(modbus_address(&house), 7).await;
     let busy = seven.read_input_registers(210, 2).await.unwrap();
     assert_eq!(busy, Err(ExceptionCode::ServerDeviceBusy));
     seven.read_input_registers(209, 2).await.unwrap().unwrap();
-    client(home(&twin), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
-    assert_eq!(twin.counts("busy").await, (1, 1));
-    let told = twin.control_get("journal?event=modbus_request").await;
-    assert!(told.to_string().contains("exception 6"), "{told}");
+    client(modbus_address(&house), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+    assert_eq!(house.counts("busy").await, (1, 1));
+    let journal = house.control_get("journal?event=modbus_request").await;
+    assert!(journal.to_string().contains("exception 6"), "{journal}");
 }
 
-/// Whether something has arrived, asked of the kernel: the runtime may not know yet.
+/// Returns `true` if data has arrived. Asks the kernel, because the runtime may not know yet.
 fn has_more(stream: &TcpStream) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
     match SockRef::from(stream).peek(&mut byte) {
@@ -655,29 +657,29 @@ fn has_more(stream: &TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn a_delay_goes_by_the_clock_of_the_house() {
-    let twin = on("").await;
-    twin.add_fault(rule("slow", &json!("modbus"), &json!({"delay": "3s"}))).await;
-    let mut stream = TcpStream::connect(home(&twin)).await.unwrap();
+async fn a_delay_follows_virtual_time() {
+    let house = start_with_server("").await;
+    house.add_fault(rule("slow", &json!("modbus"), &json!({"delay": "3s"}))).await;
+    let mut stream = TcpStream::connect(modbus_address(&house)).await.unwrap();
     stream.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
     within(async {
-        while twin.counts("slow").await.1 == 0 {
+        while house.counts("slow").await.1 == 0 {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    twin.advance(Duration::from_millis(2999)).await;
-    // Whatever was sent meanwhile has arrived by the time that another exchange is over.
-    assert_eq!(twin.counts("slow").await, (1, 1));
-    assert!(!has_more(&stream), "nothing yet");
-    twin.advance(Duration::from_millis(1)).await;
+    house.advance(Duration::from_millis(2999)).await;
+    // Data sent before this exchange has arrived when it ends.
+    assert_eq!(house.counts("slow").await, (1, 1));
+    assert!(!has_more(&stream), "no reply yet");
+    house.advance(Duration::from_millis(1)).await;
     let mut reply = [0; 13];
     within(stream.read_exact(&mut reply)).await.unwrap();
     assert_eq!(reply[7..], [4, 4, 0, 0, 0, 1]);
 }
 
 #[tokio::test]
-async fn wire_faults_change_just_their_bytes() {
+async fn a_wire_fault_changes_only_its_bytes() {
     let request = [0x12, 0x34, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2];
     let correct = [0x12, 0x34, 0, 0, 0, 7, 1, 4, 4, 0, 0, 0, 1];
     for (effect, expected) in [
@@ -690,31 +692,31 @@ async fn wire_faults_change_just_their_bytes() {
         (json!({"close": "middle"}), correct[..6].to_vec()),
         (json!({"close": "before"}), vec![]),
     ] {
-        let twin = on("").await;
-        twin.add_fault(rule("wire", &json!({"modbus": "any"}), &effect)).await;
-        assert_eq!(raw(home(&twin), &request).await, expected, "{effect}");
-        assert_eq!(twin.counts("wire").await, (1, 1));
+        let house = start_with_server("").await;
+        house.add_fault(rule("wire", &json!({"modbus": "any"}), &effect)).await;
+        assert_eq!(send_raw(modbus_address(&house), &request).await, expected, "{effect}");
+        assert_eq!(house.counts("wire").await, (1, 1));
     }
 }
 
 #[tokio::test]
-async fn refusing_closes_the_listener_for_its_time_and_resets_what_is_open() {
-    let twin = on("").await;
-    let mut before = client(home(&twin), 1).await;
+async fn refuse_closes_the_listener_and_resets_open_connections() {
+    let house = start_with_server("").await;
+    let mut before = client(modbus_address(&house), 1).await;
     before.read_input_registers(211, 2).await.unwrap().unwrap();
     let mut refuse = rule("off", &json!("modbus"), &json!("refuse"));
     refuse["when"] = json!({"for": "10s"});
-    twin.add_fault(refuse).await;
-    assert!(refused(home(&twin)).await);
+    house.add_fault(refuse).await;
+    assert!(refused(modbus_address(&house)).await);
     assert!(before.read_input_registers(211, 2).await.is_err());
-    assert_eq!(state(&twin).await["note"], "a fault rule has it refuse");
-    twin.advance(Duration::from_secs(10)).await;
-    client(home(&twin), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
+    assert_eq!(state(&house).await["note"], "a fault rule has it refuse");
+    house.advance(Duration::from_secs(10)).await;
+    client(modbus_address(&house), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_rule_says_where_it_makes_no_sense() {
-    let twin = TestHouse::start("").await;
+async fn an_impossible_rule_is_refused_with_the_reason() {
+    let house = TestHouse::start("").await;
     for (rule, message) in [
         (
             json!({"at": {"modbus": "any", "value": 5}, "effect": "silence"}),
@@ -737,14 +739,14 @@ async fn a_rule_says_where_it_makes_no_sense() {
             "there is no device",
         ),
     ] {
-        let answer = twin.control_send("POST", "faults", &rule).await;
+        let answer = house.control_send("POST", "faults", &rule).await;
         assert_eq!(answer.status, 400, "{rule}");
         assert!(answer.body.contains(message), "{message}: {}", answer.body);
     }
 }
 
-/// A house whose Modbus server is at `interface` alone, where nobody else asks for ports.
-async fn alone_at(interface: &str, folder: &Folder) -> TestHouse {
+/// Starts a house whose Modbus server listens on `interface`, where no other test binds ports.
+async fn start_at(interface: &str, folder: &Folder) -> TestHouse {
     let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
     scenario.any_port();
     scenario.state_dir = Some(folder.0.clone());
@@ -753,7 +755,7 @@ async fn alone_at(interface: &str, folder: &Folder) -> TestHouse {
 }
 
 #[tokio::test]
-async fn a_listener_that_was_moved_stays_where_it_is_when_it_cannot_be_moved_on() {
+async fn a_moved_listener_stays_if_it_cannot_move_again() {
     let interface = "127.0.64.1";
     let port_of = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
     let (first, taken) = (
@@ -762,21 +764,21 @@ async fn a_listener_that_was_moved_stays_where_it_is_when_it_cannot_be_moved_on(
     );
     let (free, taken_port, folder) = (port_of(&first), port_of(&taken), Folder::new());
     drop(first);
-    let twin = alone_at(interface, &folder).await;
-    serve(&twin, true, Some(free)).await;
+    let house = start_at(interface, &folder).await;
+    configure(&house, true, Some(free)).await;
     let address = format!("{interface}:{free}").parse().unwrap();
     let mut before = client(address, 1).await;
-    serve(&twin, true, Some(taken_port)).await;
-    let shown = state(&twin).await;
+    configure(&house, true, Some(taken_port)).await;
+    let shown = state(&house).await;
     assert_eq!(shown["address"], json!(address));
     let note = shown["note"].as_str().unwrap();
     assert!(note.ends_with(&format!("stays on {address}")), "{note}");
     before.read_input_registers(211, 2).await.unwrap().unwrap();
 
-    // Whoever starts it anew is told where it is.
-    serve(&twin, true, Some(free)).await;
-    twin.house.stop().await;
-    let twin = alone_at(interface, &folder).await;
-    assert_eq!(home(&twin), address);
+    // After a restart the house reports the same address.
+    configure(&house, true, Some(free)).await;
+    house.house.stop().await;
+    let house = start_at(interface, &folder).await;
+    assert_eq!(modbus_address(&house), address);
     client(address, 1).await;
 }

@@ -1,4 +1,4 @@
-//! The product against the tables and examples of `docs/device`.
+//! Compares the product with the tables and examples of `docs/device`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,7 +22,7 @@ const KINDS: [&str; 3] = ["landis_gyr", "ensor", "kamstrup"];
 
 // ---- the tables ----
 
-/// A row by the names of its columns.
+/// A row: its values by column name.
 type Row = BTreeMap<String, String>;
 
 fn text(path: &str) -> String {
@@ -38,7 +38,7 @@ fn table(name: &str) -> Vec<Row> {
     rows
 }
 
-/// The values of one column.
+/// Returns the values of one column.
 fn column(rows: &[Row], name: &str) -> Vec<String> {
     rows.iter().map(|row| row[name].clone()).collect()
 }
@@ -49,7 +49,7 @@ fn example(name: &str) -> Value {
 
 // ---- JSON by paths ----
 
-/// The values of a JSON text by their paths, `volume[].bus`, in the order of the text.
+/// Returns the values of a JSON text with their paths, such as `volume[].bus`, in text order.
 fn leaves(value: &Value) -> Vec<(String, Value)> {
     fn add(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
         match value {
@@ -76,17 +76,17 @@ fn paths(value: &Value) -> Vec<String> {
     leaves(value).into_iter().map(|(path, _)| path).collect()
 }
 
-/// Asserts that the paths that both have come in the same order.
+/// Asserts that the common paths have the same order.
 fn assert_same_order(shown: &[String], expected: &[String]) {
     let common = |one: &[String], other: &[String]| {
-        let mut kept: Vec<_> = one.iter().filter(|path| other.contains(path)).cloned().collect();
-        kept.dedup();
-        kept
+        let mut common: Vec<_> = one.iter().filter(|path| other.contains(path)).cloned().collect();
+        common.dedup();
+        common
     };
     assert_eq!(common(shown, expected), common(expected, shown));
 }
 
-/// `{"a": {"b": value}}` for the path `a.b`.
+/// Returns `{"a": {"b": value}}` for the path `a.b`.
 fn nested(path: &str, value: Value) -> Value {
     path.rsplit('.').fold(value, |inner, key| {
         let mut object = Map::new();
@@ -110,7 +110,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// Returns true if a value is of a type of the tables.
+/// Returns `true` if a value has a type of the tables.
 fn is_of(value: &Value, kind: &str) -> bool {
     match kind {
         "boolean" => value.is_boolean(),
@@ -124,7 +124,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
 
 // ---- settings ----
 
-/// The values that a field takes, as its row says.
+/// The valid values of a field, parsed from its row.
 enum FieldRange {
     Numbers(f64, f64),
     Lengths(usize, usize),
@@ -140,7 +140,7 @@ fn field_range(row: &Row) -> FieldRange {
     let bounds = range.split_once("..").and_then(|(least, rest)| {
         let most: String =
             rest.chars().take_while(|c| c.is_ascii_digit() || ".-".contains(*c)).collect();
-        // `empty, or 8..64` begins at 8.
+        // The range of `empty, or 8..64` begins at 8.
         let least = least.rsplit(' ').next()?;
         Some((least.parse::<f64>().ok()?, most.parse::<f64>().ok()?))
     });
@@ -168,10 +168,10 @@ fn beside(path: &str, field: &str) -> Value {
     }
 }
 
-/// A text of so many characters that the field takes by its form.
+/// Returns a text of this length that is valid for the field.
 fn filled(field: &str, length: usize) -> String {
     match field {
-        // A host of short labels.
+        // A host name of short labels.
         "url" if length > 7 => format!("mqtt://{}x", &"x.".repeat(length)[..length - 8]),
         _ => "x".repeat(length),
     }
@@ -182,7 +182,7 @@ async fn write(house: &TestHouse, path: &str, body: &Value) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// The field that a write is refused for; `None` if it was taken.
+/// Writes and returns the refused field; `None` if the write was accepted.
 async fn refusal(house: &TestHouse, path: &str, body: &Value) -> Option<String> {
     let (status, answer) = write(house, path, body).await;
     match status {
@@ -192,7 +192,7 @@ async fn refusal(house: &TestHouse, path: &str, body: &Value) -> Option<String> 
     }
 }
 
-/// Fields that no reply shows, because they are secrets.
+/// The secrets, which no reply contains.
 const SECRETS: [&str; 6] = [
     "system.password",
     "encryption_key",
@@ -202,11 +202,11 @@ const SECRETS: [&str; 6] = [
     "client.key_password",
 ];
 
-/// Checks an object against its table: the fields and defaults that it shows, and the types and ranges
-/// that it takes.
+/// Checks an object against its table: the fields and defaults of its reply, and the types and ranges
+/// that it accepts.
 async fn check_settings(path: &str, name: &str) {
     let house = TestHouse::start("").await;
-    // So that power may be saved.
+    // `power_save` requires that Ethernet is off.
     if path == SETTINGS {
         write(&house, ETH, &json!({"enable": false})).await;
     }
@@ -287,27 +287,27 @@ async fn check_field(house: &TestHouse, path: &str, row: &Row) {
 }
 
 #[tokio::test]
-async fn settings_are_those_of_their_table() {
+async fn settings_agree_with_their_table() {
     check_settings(SETTINGS, "settings_fields.csv").await;
 }
 
 #[tokio::test]
-async fn meter_settings_are_those_of_their_table() {
+async fn meter_settings_agree_with_their_table() {
     check_settings(METER, "meter_settings_fields.csv").await;
 }
 
 #[tokio::test]
-async fn wifi_settings_are_those_of_their_table() {
+async fn wifi_settings_agree_with_their_table() {
     check_settings(WIFI, "wifi_sta_settings_fields.csv").await;
 }
 
 #[tokio::test]
-async fn ethernet_settings_are_those_of_their_table() {
+async fn ethernet_settings_agree_with_their_table() {
     check_settings(ETH, "eth_settings_fields.csv").await;
 }
 
 #[tokio::test]
-async fn mqtt_settings_are_those_of_their_table() {
+async fn mqtt_settings_agree_with_their_table() {
     check_settings(MQTT, "mqtt_settings_fields.csv").await;
 }
 
@@ -324,15 +324,15 @@ async fn settings_come_in_the_order_of_the_examples() {
 
 // ---- readings and state ----
 
-/// A house whose meter was read.
-async fn read(device: &str) -> TestHouse {
+/// Starts a house and waits for a reading.
+async fn start_and_read(device: &str) -> TestHouse {
     let house = TestHouse::start(&format!("device: {{{device}}}")).await;
     house.advance(30 * SECOND).await;
     house
 }
 
-/// Checks the fields that are shown against a table: no field beside it, each of its type. Returns the fields that
-/// were not shown.
+/// Checks replies against a table: they contain no other field, and each field has its type. Returns
+/// the fields that no reply contains.
 fn check_fields(rows: &[Row], name: &str, shown: &[Value]) -> Vec<String> {
     let mut missing: BTreeSet<_> = column(rows, name).into_iter().collect();
     for (path, value) in shown.iter().flat_map(leaves) {
@@ -354,19 +354,19 @@ async fn the_state_of_the_device_has_the_fields_of_its_table() {
     let mut shown = Vec::new();
     for kind in KINDS {
         let wifi = "wifi: {enable: true, name: home, password: '12345678'}";
-        let house = read(&format!("meter: {{kind: {kind}}}, {wifi}")).await;
+        let house = start_and_read(&format!("meter: {{kind: {kind}}}, {wifi}")).await;
         shown.push(house.get("/api/v1/system").await.json());
         assert_same_order(&paths(&shown[shown.len() - 1]), &paths(&example("system.json")));
     }
     let missing = check_fields(&table("system_fields.csv"), "path", &shown);
-    assert_eq!(missing, [""; 0], "each field of the table is shown");
+    assert_eq!(missing, [""; 0], "some reply contains each field of the table");
 }
 
 /// Fields of the report that no kind of meter sends.
 const NOT_SENT: &[&str] = &[
-    // The Kamstrup's power factor comes without the apparent power that it is derived from.
+    // The Kamstrup sends the power factor without the apparent power that it is derived from.
     "report.instantaneous_power.apparent.total",
-    // Meters with totals of reactive energy alone: METER-13.
+    // Meters with only the totals of reactive energy: METER-13.
     "report.energy.reactive.positive.t1",
     "report.energy.reactive.positive.t2",
     "report.energy.reactive.negative.t1",
@@ -399,7 +399,7 @@ const NOT_SENT: &[&str] = &[
 async fn a_report_has_the_fields_of_its_table() {
     let mut shown = Vec::new();
     for kind in KINDS {
-        let house = read(&format!("meter: {{kind: {kind}}}")).await;
+        let house = start_and_read(&format!("meter: {{kind: {kind}}}")).await;
         shown.push(house.get("/api/v1/report").await.json());
     }
     for (index, name) in [(0, "report_mbus_dlms.json"), (1, "report_p1_dsmr.json")] {
@@ -411,8 +411,8 @@ async fn a_report_has_the_fields_of_its_table() {
 }
 
 #[tokio::test]
-async fn a_dlms_meter_lists_the_objects_of_the_example() {
-    let house = read("meter: {kind: landis_gyr}").await;
+async fn a_dlms_meter_returns_the_objects_of_the_example() {
+    let house = start_and_read("meter: {kind: landis_gyr}").await;
     let known = |list: &Value| -> Vec<Value> {
         let objects = list["objects"].as_array().unwrap().iter();
         let keys =
@@ -424,7 +424,7 @@ async fn a_dlms_meter_lists_the_objects_of_the_example() {
     assert_eq!(known(&shown), known(&expected));
 }
 
-/// The data of the first event of a house's live stream.
+/// Returns the data of the first event of the live stream.
 async fn event(device: &str) -> Value {
     let house = TestHouse::start(&format!("device: {{{device}}}")).await;
     let mut stream = TcpStream::connect(house.device()).await.unwrap();
@@ -444,7 +444,7 @@ async fn event(device: &str) -> Value {
 #[tokio::test]
 async fn a_live_event_has_the_fields_of_its_table() {
     let mut rows = table("live_fields.csv");
-    // The fields of a volume stand beside `Vol` itself.
+    // The table lists the fields of a volume next to `Vol` itself.
     rows.retain(|row| row["field"] != "Vol");
     for kind in KINDS {
         check_fields(&rows, "field", &[event(&format!("meter: {{kind: {kind}}}")).await]);
@@ -459,8 +459,8 @@ async fn a_live_event_has_the_fields_of_its_table() {
 }
 
 #[tokio::test]
-async fn variables_are_those_of_their_table() {
-    let house = read("meter: {kind: ensor}").await;
+async fn variables_agree_with_their_table() {
+    let house = start_and_read("meter: {kind: ensor}").await;
     let shown = house.get("/api/v1/variables").await.json();
     let bare = |paths: Vec<String>| -> Vec<String> {
         paths.iter().map(|path| path.trim_start_matches("[].").to_owned()).collect()
@@ -480,7 +480,7 @@ async fn variables_are_those_of_their_table() {
 #[tokio::test]
 async fn the_log_has_the_columns_of_its_table() {
     let log = "settings: {services: {sd: {enable: true, frequency: 1}}}";
-    let house = read(&format!("meter: {{kind: landis_gyr}}, {log}")).await;
+    let house = start_and_read(&format!("meter: {{kind: landis_gyr}}, {log}")).await;
     let file = house.get("/sdcard/20260115.CSV").await.body;
     let rows = table("sd_csv_columns.csv");
     let header = column(&rows, "column").join(",");
@@ -536,7 +536,7 @@ async fn a_scan_has_the_fields_of_its_table() {
 
 // ---- actions ----
 
-/// The definition of one request, with what it needs so that `field` may be `value`.
+/// Returns a definition of one request that is valid if `value` is valid for `field`.
 fn request(field: &str, value: Option<Value>) -> Value {
     let (kind, name) = field.split_once('.').unwrap();
     let mut request = match kind {
@@ -566,7 +566,10 @@ fn request(field: &str, value: Option<Value>) -> Value {
     json!({"actions": [action]})
 }
 
-/// Posts a definition. Returns the field that it is refused for as an error.
+/// Posts a definition.
+///
+/// # Errors
+/// The refused field.
 async fn defined(house: &TestHouse, body: &Value) -> Result<(), String> {
     let answer = house.post("/api/v1/actions", &body.to_string()).await;
     match answer.status {
@@ -576,7 +579,7 @@ async fn defined(house: &TestHouse, body: &Value) -> Result<(), String> {
     }
 }
 
-/// Values at the edges of a row of the table of actions, those that are taken and those that are not.
+/// Returns the valid and the invalid values at the limits of a row of the table of actions.
 fn edges(row: &Row) -> (Vec<Value>, Vec<Value>) {
     let (field, range) = (&*row["path"], &*row["range"]);
     if range.contains(" / ") {
@@ -614,7 +617,7 @@ fn edges(row: &Row) -> (Vec<Value>, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn actions_take_what_their_table_says() {
+async fn actions_accept_the_values_of_their_table() {
     let house = TestHouse::start("").await;
     let mut checked = 0;
     for row in table("action_fields.csv") {
@@ -665,11 +668,11 @@ async fn actions_take_what_their_table_says() {
     assert_eq!(house.get("/api/v1/actions").await.json(), example("actions.json"), "ACTION-8");
 }
 
-/// Codes that cannot happen, because the device refuses such a definition.
+/// The codes that cannot occur, because the device refuses such a definition.
 const IMPOSSIBLE: [i64; 2] = [-6, -21];
 
 #[test]
-fn every_result_code_can_be_provoked_but_those_that_cannot_happen() {
+fn every_result_code_that_can_occur_can_be_provoked() {
     let codes = table("modbus_result_codes.csv");
     let house = text("../../scenarios/every-result-code.yaml");
     for row in &codes {
@@ -684,7 +687,7 @@ fn every_result_code_can_be_provoked_but_those_that_cannot_happen() {
 // ---- Modbus ----
 
 #[tokio::test]
-async fn registers_may_hold_what_their_table_lists() {
+async fn every_register_id_of_the_table_can_be_read() {
     let house = TestHouse::start("").await;
     let rows = table("modbus_identifiers.csv");
     let known: BTreeSet<_> = RegisterId::names().map(str::to_owned).collect();
@@ -697,7 +700,7 @@ async fn registers_may_hold_what_their_table_lists() {
         let register = &listing[0]["registers"][0];
         let bytes = match (&*row["kind"], row["meaning"].split_once("size ")) {
             ("hex", Some((_, size))) => size.trim_end_matches('B').parse().unwrap(),
-            // A double, or a date as docs/device/modbus.md has it.
+            // A double, or a date as defined in docs/device/modbus.md.
             ("number" | "hex", _) => 8,
             (kind, _) => panic!("{id} is {kind}"),
         };
@@ -710,7 +713,7 @@ async fn registers_may_hold_what_their_table_lists() {
 }
 
 #[tokio::test]
-async fn the_default_map_is_that_of_the_tables() {
+async fn the_default_map_agrees_with_the_tables() {
     let house = TestHouse::start("").await;
     let config: Value = serde_json::from_str(&text("tables/modbus_default_config.json")).unwrap();
     assert_eq!(house.get("/api/v1/modbus").await.json(), config);

@@ -52,7 +52,7 @@ impl Frozen {
         }
     }
 
-    /// What the future comes to and after which time, which passes in steps and does not get beyond
+    /// Returns the output of the future and the time it took. The time passes in steps, at most up to
     /// `longest`.
     pub async fn passing<F: Future>(
         &self,

@@ -19,7 +19,7 @@ device:
     - {name: upgrade.bin, firmware: 2.8.2}
 ";
 
-/// A form with one file in one field.
+/// Returns a multipart form with one file.
 fn form(field: &str, name: &str, image: &[u8]) -> Vec<u8> {
     let head = format!(
         "--XX\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n\
@@ -28,111 +28,111 @@ fn form(field: &str, name: &str, image: &[u8]) -> Vec<u8> {
     [head.as_bytes(), image, b"\r\n--XX--\r\n"].concat()
 }
 
-async fn send(twin: &TestHouse, kind: &str, body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(twin.device()).await.unwrap();
+async fn send(house: &TestHouse, kind: &str, body: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(house.device()).await.unwrap();
     let head = format!(
         "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Who is refused early may see the other side close.
+    // The server may close the connection when it refuses the request early.
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     let _ = within(stream.read_to_end(&mut answer)).await;
     parse(&String::from_utf8_lossy(&answer))
 }
 
-pub async fn upload(twin: &TestHouse, name: &str, image: &[u8]) -> Answer {
-    send(twin, "multipart/form-data; boundary=XX", &form("file", name, image)).await
+pub async fn upload(house: &TestHouse, name: &str, image: &[u8]) -> Answer {
+    send(house, "multipart/form-data; boundary=XX", &form("file", name, image)).await
 }
 
-fn firmware(twin: &TestHouse) -> String {
-    twin.house.devices().next().unwrap().view().firmware.to_string()
+fn firmware(house: &TestHouse) -> String {
+    house.house.devices().next().unwrap().view().firmware.to_string()
 }
 
-async fn up(twin: &TestHouse) -> bool {
-    TcpStream::connect(twin.device()).await.is_ok()
+async fn is_up(house: &TestHouse) -> bool {
+    TcpStream::connect(house.device()).await.is_ok()
 }
 
 #[tokio::test]
-async fn a_known_image_is_taken_and_runs_after_the_reboot() {
-    let twin = TestHouse::start(KNOWN).await;
-    let answer = upload(&twin, "upgrade.bin", IMAGE).await;
+async fn a_known_image_runs_after_the_reboot() {
+    let house = TestHouse::start(KNOWN).await;
+    let answer = upload(&house, "upgrade.bin", IMAGE).await;
     assert_eq!((answer.status, answer.header("Content-Type")), (200, Some("text/plain")));
     assert!(answer.body.contains("11 bytes"), "{}", answer.body);
-    twin.settle().await;
-    assert!(!up(&twin).await, "it reboots");
-    assert_eq!(firmware(&twin), "2.0.2");
-    twin.advance(3 * SECOND).await;
-    assert_eq!(firmware(&twin), "2.8.2");
-    // Routes follow at once: a missing file is a 500 from there on.
-    assert_eq!(twin.get("/sdcard/nothing").await.status, 500);
-    twin.house.reset().await;
-    assert_eq!(firmware(&twin), "2.0.2");
+    house.settle().await;
+    assert!(!is_up(&house).await, "the device reboots");
+    assert_eq!(firmware(&house), "2.0.2");
+    house.advance(3 * SECOND).await;
+    assert_eq!(firmware(&house), "2.8.2");
+    // The routes follow the firmware: a missing file is now a 500.
+    assert_eq!(house.get("/sdcard/nothing").await.status, 500);
+    house.house.reset().await;
+    assert_eq!(firmware(&house), "2.0.2");
 }
 
 // Ruling: FIRMWARE-5.
 #[tokio::test]
-async fn an_unknown_image_is_taken_and_changes_nothing() {
-    let twin = TestHouse::start(KNOWN).await;
-    assert_eq!(upload(&twin, "other.BIN", IMAGE).await.status, 200);
-    twin.advance(3 * SECOND).await;
-    assert_eq!(firmware(&twin), "2.0.2");
-    assert_eq!(twin.house.devices().next().unwrap().view().boot.ordinal, 1);
+async fn an_unknown_image_reboots_the_device_without_change() {
+    let house = TestHouse::start(KNOWN).await;
+    assert_eq!(upload(&house, "other.BIN", IMAGE).await.status, 200);
+    house.advance(3 * SECOND).await;
+    assert_eq!(firmware(&house), "2.0.2");
+    assert_eq!(house.house.devices().next().unwrap().view().boot.ordinal, 1);
 }
 
 // Ruling: FIRMWARE-5.
 #[tokio::test]
-async fn what_is_no_image_is_refused_and_nothing_reboots() {
-    let twin = TestHouse::start(KNOWN).await;
+async fn an_invalid_upload_is_refused_without_a_reboot() {
+    let house = TestHouse::start(KNOWN).await;
     let multipart = "multipart/form-data; boundary=XX";
-    let whole = form("file", "upgrade.bin", IMAGE);
+    let valid = form("file", "upgrade.bin", IMAGE);
     for (kind, body, status, error) in [
         ("application/octet-stream", IMAGE.to_vec(), 415, "unsupported_media_type"),
         ("application/json", b"{}".to_vec(), 415, "unsupported_media_type"),
-        ("multipart/form-data", whole.clone(), 400, "missing_boundary"),
+        ("multipart/form-data", valid.clone(), 400, "missing_boundary"),
         (multipart, form("image", "upgrade.bin", IMAGE), 400, "missing_file"),
         (multipart, form("file", "upgrade.txt", IMAGE), 400, "invalid_file"),
         (multipart, form("file", "", IMAGE), 400, "invalid_file"),
         (multipart, form("file", "upgrade.bin", b""), 400, "invalid_file"),
-        (multipart, whole[..whole.len() - 10].to_vec(), 400, "invalid_form"),
+        (multipart, valid[..valid.len() - 10].to_vec(), 400, "invalid_form"),
         (multipart, b"nothing of it".to_vec(), 400, "invalid_form"),
         (multipart, vec![b'x'; 1024 * 1024], 400, "invalid_form"),
         (multipart, [b"--XX\r\nX: ", &vec![b'x'; 1024 * 1024][..]].concat(), 400, "invalid_form"),
         (multipart, Vec::new(), 400, "invalid_form"),
     ] {
-        let answer = send(&twin, kind, &body).await;
+        let answer = send(&house, kind, &body).await;
         assert_eq!((answer.status, &answer.json()["error"]), (status, &error.into()), "{kind}");
     }
-    twin.settle().await;
-    assert!(up(&twin).await);
-    assert_eq!(twin.get("/load").await.header("Allow"), Some("POST"));
+    house.settle().await;
+    assert!(is_up(&house).await);
+    assert_eq!(house.get("/load").await.header("Allow"), Some("POST"));
 }
 
 // Ruling: FIRMWARE-5.
 #[tokio::test]
 async fn an_image_is_at_most_4_mib() {
-    let twin = TestHouse::start(KNOWN).await;
-    let most = vec![7; 4 * 1024 * 1024];
-    assert_eq!(upload(&twin, "upgrade.bin", &most).await.status, 200);
-    twin.advance(3 * SECOND).await;
-    assert_eq!(firmware(&twin), "2.8.2");
-    let more = vec![7; 4 * 1024 * 1024 + 1];
-    let answer = upload(&twin, "upgrade.bin", &more).await;
+    let house = TestHouse::start(KNOWN).await;
+    let largest = vec![7; 4 * 1024 * 1024];
+    assert_eq!(upload(&house, "upgrade.bin", &largest).await.status, 200);
+    house.advance(3 * SECOND).await;
+    assert_eq!(firmware(&house), "2.8.2");
+    let too_large = vec![7; 4 * 1024 * 1024 + 1];
+    let answer = upload(&house, "upgrade.bin", &too_large).await;
     assert_eq!((answer.status, &answer.json()["error"]), (413, &"payload_too_large".into()));
-    let mut stream = TcpStream::connect(twin.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.device()).await.unwrap();
     let head = "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: 99999999\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     within(stream.read_to_end(&mut answer)).await.unwrap();
-    assert_eq!(parse(&String::from_utf8_lossy(&answer)).status, 413, "not even begun");
+    assert_eq!(parse(&String::from_utf8_lossy(&answer)).status, 413, "refused before the body");
 }
 
-/// With its heads and its data in one piece, on a connection that has much to read.
+/// Sends part headers and data in one write, on a connection with many pipelined requests.
 #[tokio::test]
-async fn an_image_may_come_right_behind_other_requests() {
-    let twin = TestHouse::start(KNOWN).await;
-    let mut stream = TcpStream::connect(twin.device()).await.unwrap();
+async fn an_upload_can_follow_pipelined_requests() {
+    let house = TestHouse::start(KNOWN).await;
+    let mut stream = TcpStream::connect(house.device()).await.unwrap();
     let image = form("file", "upgrade.bin", &vec![7; 200 * 1024]);
     let kind = "Content-Type: multipart/form-data; boundary=XX";
     let settings = format!("{{{}}}", " ".repeat(7 * 1024));
@@ -158,9 +158,9 @@ async fn an_image_may_come_right_behind_other_requests() {
 
 // Ruling: FIRMWARE-6.
 #[tokio::test]
-async fn one_upload_at_a_time() {
-    let twin = TestHouse::start(KNOWN).await;
-    let mut first = TcpStream::connect(twin.device()).await.unwrap();
+async fn a_second_upload_at_the_same_time_is_refused() {
+    let house = TestHouse::start(KNOWN).await;
+    let mut first = TcpStream::connect(house.device()).await.unwrap();
     let body = form("file", "upgrade.bin", IMAGE);
     let head = format!(
         "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -168,7 +168,7 @@ async fn one_upload_at_a_time() {
     );
     first.write_all(&[head.as_bytes(), &body[..50]].concat()).await.unwrap();
     let answer = loop {
-        let answer = send(&twin, "multipart/form-data; boundary=XX", b"x").await;
+        let answer = send(&house, "multipart/form-data; boundary=XX", b"x").await;
         if answer.status == 503 {
             break answer;
         }
@@ -182,38 +182,38 @@ async fn one_upload_at_a_time() {
 }
 
 #[tokio::test]
-async fn uploads_are_under_authentication() {
-    let twin = TestHouse::start(KNOWN).await;
-    twin.protect("secret");
-    assert_eq!(upload(&twin, "upgrade.bin", IMAGE).await.status, 401);
-    twin.settle().await;
-    assert!(up(&twin).await);
+async fn uploads_require_authentication() {
+    let house = TestHouse::start(KNOWN).await;
+    house.protect("secret");
+    assert_eq!(upload(&house, "upgrade.bin", IMAGE).await.status, 401);
+    house.settle().await;
+    assert!(is_up(&house).await);
 }
 
 #[tokio::test]
-async fn a_new_firmware_outlives_the_process_once_it_was_answered() {
+async fn an_upload_survives_a_restart_once_it_is_answered() {
     let folder = Folder::new();
-    let twin = state::start(KNOWN, &folder).await.unwrap();
-    assert_eq!(upload(&twin, "upgrade.bin", IMAGE).await.status, 200);
-    within(twin.house.stop()).await;
-    let twin = state::start(KNOWN, &folder).await.unwrap();
-    assert_eq!(firmware(&twin), "2.8.2");
+    let house = state::start(KNOWN, &folder).await.unwrap();
+    assert_eq!(upload(&house, "upgrade.bin", IMAGE).await.status, 200);
+    within(house.house.stop()).await;
+    let house = state::start(KNOWN, &folder).await.unwrap();
+    assert_eq!(firmware(&house), "2.8.2");
 }
 
 #[tokio::test]
-async fn an_image_is_known_by_its_sum_too() {
+async fn an_image_can_be_identified_by_its_md5_sum() {
     use md5::{Digest, Md5};
     let sum: String = hex(&Md5::digest(IMAGE));
-    let twin = TestHouse::start(&format!(
+    let house = TestHouse::start(&format!(
         "device: {{images: [{{md5: {sum}, size: 11, firmware: 1.10.0}}]}}"
     ))
     .await;
-    assert_eq!(upload(&twin, "any.bin", b"hello imag!").await.status, 200);
-    twin.advance(3 * SECOND).await;
-    assert_eq!(firmware(&twin), "2.0.2");
-    assert_eq!(upload(&twin, "any.bin", IMAGE).await.status, 200);
-    twin.advance(3 * SECOND).await;
-    assert_eq!(firmware(&twin), "1.10.0");
+    assert_eq!(upload(&house, "any.bin", b"hello imag!").await.status, 200);
+    house.advance(3 * SECOND).await;
+    assert_eq!(firmware(&house), "2.0.2");
+    assert_eq!(upload(&house, "any.bin", IMAGE).await.status, 200);
+    house.advance(3 * SECOND).await;
+    assert_eq!(firmware(&house), "1.10.0");
     let load = |yaml: &str| wwsim::scenario::load(yaml, "a.yaml", None).unwrap_err().to_string();
     assert!(load("device: {images: [{firmware: 2.0.2}]}").contains("nothing tells this image"));
     assert!(

@@ -1,4 +1,4 @@
-//! What devices announce, as a browser of the same library finds it on loopback.
+//! Announcements of devices, found by a browser of the same library on loopback.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Browser {
         }
     }
 
-    /// Whether the device announces something of this kind.
+    /// Returns true if the device announces a service of this kind.
     fn hears(&self, kind: &str) -> bool {
         let found = self.browse(kind);
         let begun = Instant::now();

@@ -69,7 +69,7 @@ async fn assert_time_everywhere(
     let device = house.house.devices().next().unwrap();
     let live = next_live_event(house).await;
     house.advance(device.next_reading().unwrap().since(house.house.clock().now())).await;
-    let time = CivilTime::of(expected(house));
+    let time = CivilTime::new(expected(house));
     let (date_time, local) = (time.date_time().to_string(), time.date_time_local().to_string());
     let second = time.timestamp().as_second();
 
@@ -100,7 +100,7 @@ async fn assert_time_everywhere(
     let newest: Vec<_> = row.lines().last().unwrap().split(',').collect();
     assert_eq!(newest[..2], [report["id"].to_string(), format!("\"{date_time}\"")]);
     let rendered = format!("{second}|{date_time}|{local}");
-    assert_eq!(house.rendered(TIMES).await, rendered);
+    assert_eq!(house.render(TIMES).await, rendered);
     assert_eq!(house.variable("timestamp").await, Some(second.to_string()));
     assert_eq!(messages.next().await, rendered);
 }

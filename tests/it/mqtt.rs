@@ -34,7 +34,7 @@ use crate::state::{self, Folder};
 const DEVICE: &str = "A842E39F8124";
 
 impl TestHouse {
-    /// How the control plane says that the client is doing.
+    /// Returns the client's state, as the control plane shows it.
     async fn mqtt(&self) -> Value {
         self.control_get("state").await["devices"][0]["mqtt"].clone()
     }
@@ -104,7 +104,7 @@ async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
     twin.set("PUT", MQTT, &settings(&topic, VALUES)).await;
     twin.to_next_reading().await;
     let received = subscriber.next().await;
-    assert_eq!(received, twin.rendered(VALUES).await);
+    assert_eq!(received, twin.render(VALUES).await);
     let mut names = VALUES.split('|').map(|name| name.trim_matches(['$', '{', '}']));
     for value in received.split('|') {
         match names.next().unwrap() {
@@ -621,10 +621,10 @@ fn secure(topic: &str, authority: &Authority, client: Option<&Certified>) -> Val
     settings
 }
 
-/// Why a client does not get in.
+/// Returns the reason for which the broker refuses a client.
 async fn kept_out(twin: &TestHouse, settings: &Value) -> String {
     twin.set("POST", MQTT, settings).await;
-    // What it says from here on, it says of these.
+    // From here on, the state belongs to these settings.
     twin.settle().await;
     let found = within(async {
         loop {

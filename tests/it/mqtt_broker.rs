@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::device_harness::within;
 use crate::harness::FreePort;
 
-/// Where the one broker of all tests listens.
+/// The listeners of the one broker that all tests share.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
     /// To everyone.
@@ -248,7 +248,7 @@ pub fn topic() -> String {
     format!("twin/{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What was published under a topic, as a client of its own receives it.
+/// A client of its own that receives the messages of one topic.
 pub struct Subscriber(mpsc::UnboundedReceiver<(String, bool)>);
 
 impl Subscriber {

@@ -7,17 +7,17 @@ use crate::harness::TestHouse;
 
 pub const MQTT: &str = "/api/v1/mqtt/settings";
 
-/// A certificate and its key.
-fn pair() -> (String, String) {
+/// Generates a certificate and its key.
+fn certificate_and_key() -> (String, String) {
     let key = KeyPair::generate().unwrap();
     (CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 #[tokio::test]
-async fn a_client_out_of_the_box_is_off_and_shows_no_secrets() {
-    let twin = TestHouse::start("").await;
+async fn the_mqtt_client_of_a_new_device_is_off() {
+    let house = TestHouse::start("").await;
     assert_eq!(
-        twin.get(MQTT).await.body,
+        house.get(MQTT).await.body,
         concat!(
             r#"{"enable":false,"url":"","username":"","client_id":"","skip_cn_check":false,"#,
             r#""publish":{"topic":"","template":""},"password_len":0}"#
@@ -27,10 +27,10 @@ async fn a_client_out_of_the_box_is_off_and_shows_no_secrets() {
 
 // Ruling: MQTT-4.
 #[tokio::test]
-async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
-    let twin = TestHouse::start("").await;
-    let (certificate, key) = pair();
-    let shown = twin
+async fn the_vendors_example_is_accepted_and_returned_without_secrets() {
+    let house = TestHouse::start("").await;
+    let (certificate, key) = certificate_and_key();
+    let current = house
         .set(
             "POST",
             MQTT,
@@ -48,7 +48,7 @@ async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
         )
         .await;
     assert_eq!(
-        shown,
+        current,
         json!({
             "enable": true,
             "url": "mqtts://192.168.99.186:8883",
@@ -66,52 +66,52 @@ async fn the_vendors_payload_is_taken_and_shown_without_its_secrets() {
 // Ruling: MQTT-4.
 #[tokio::test]
 async fn put_keeps_secrets_and_null_deletes_them() {
-    let twin = TestHouse::start("").await;
-    let (certificate, key) = pair();
+    let house = TestHouse::start("").await;
+    let (certificate, key) = certificate_and_key();
     let client = json!({"certificate": certificate, "key": key, "key_password": "x"});
     let all = json!({
         "password": "geheim", "broker": {"certificate": certificate}, "client": client,
     });
-    twin.set("POST", MQTT, &all).await;
-    let shown = twin.set("PUT", MQTT, &json!({"username": "demo"})).await;
+    house.set("POST", MQTT, &all).await;
+    let current = house.set("PUT", MQTT, &json!({"username": "demo"})).await;
     assert_eq!(
-        (&shown["password_len"], &shown["client"]["key_len"]),
+        (&current["password_len"], &current["client"]["key_len"]),
         (&json!(6), &json!(key.len()))
     );
 
-    for (given, gone) in [
+    for (body, cleared) in [
         (json!({"password": null}), "/password_len"),
         (json!({"client": {"key_password": null}}), "/client/key_password_len"),
         (json!({"client": {"key": null}}), "/client/key_len"),
         (json!({"client": {"certificate": null}}), "/client"),
         (json!({"broker": {"certificate": null}}), "/broker"),
     ] {
-        assert!(twin.shown(MQTT).await.pointer(gone).is_some(), "{gone}");
-        let shown = twin.set("PUT", MQTT, &given).await;
-        let left = shown.pointer(gone).filter(|left| **left != 0);
-        assert_eq!(left, None, "{given}");
+        assert!(house.get_json(MQTT).await.pointer(cleared).is_some(), "{cleared}");
+        let current = house.set("PUT", MQTT, &body).await;
+        let rest = current.pointer(cleared).filter(|value| **value != 0);
+        assert_eq!(rest, None, "{body}");
     }
 
-    twin.set("POST", MQTT, &all).await;
+    house.set("POST", MQTT, &all).await;
     let empty = json!({"password": "", "broker": {"certificate": ""}, "client": {
         "certificate": "", "key": "", "key_password": "",
     }});
-    let shown = twin.set("PUT", MQTT, &empty).await;
-    assert_eq!(shown["password_len"], 0, "nothing is as good as null");
-    assert!(shown.get("client").is_none() && shown.get("broker").is_none(), "{shown}");
+    let current = house.set("PUT", MQTT, &empty).await;
+    assert_eq!(current["password_len"], 0, "an empty string clears a secret like null");
+    assert!(current.get("client").is_none() && current.get("broker").is_none(), "{current}");
 
-    twin.set("POST", MQTT, &all).await;
-    let shown = twin.set("POST", MQTT, &json!({"enable": false})).await;
-    assert_eq!(shown["password_len"], 0, "POST replaces all of it");
-    assert!(shown.get("client").is_none() && shown.get("broker").is_none(), "{shown}");
+    house.set("POST", MQTT, &all).await;
+    let current = house.set("POST", MQTT, &json!({"enable": false})).await;
+    assert_eq!(current["password_len"], 0, "POST replaces the whole object");
+    assert!(current.get("client").is_none() && current.get("broker").is_none(), "{current}");
 }
 
 // Ruling: MQTT-3, MQTT-4, MQTT-5.
 #[tokio::test]
-async fn what_is_out_of_range_is_refused_by_name() {
-    let twin = TestHouse::start("").await;
-    let (certificate, key) = pair();
-    twin.set("POST", MQTT, &json!({"url": "mqtt://a", "password": "geheim"})).await;
+async fn invalid_fields_are_refused_by_name() {
+    let house = TestHouse::start("").await;
+    let (certificate, key) = certificate_and_key();
+    house.set("POST", MQTT, &json!({"url": "mqtt://a", "password": "geheim"})).await;
     let long = |count: usize| Value::String("x".repeat(count));
     for (field, body) in [
         ("enable", json!({"enable": 1})),
@@ -141,24 +141,24 @@ async fn what_is_out_of_range_is_refused_by_name() {
         ("client.key_password", json!({"client": {"key_password": long(256)}})),
     ] {
         for method in ["PUT", "POST"] {
-            assert_eq!(twin.refused(method, MQTT, &body.to_string()).await, field, "{body}");
+            assert_eq!(house.refused_field(method, MQTT, &body.to_string()).await, field, "{body}");
         }
     }
-    assert_eq!(twin.refused("PUT", MQTT, "{").await, "");
-    let answer = twin.post(MQTT, &format!("{{\"a\": \"{}\"}}", "x".repeat(8184))).await;
+    assert_eq!(house.refused_field("PUT", MQTT, "{").await, "");
+    let answer = house.post(MQTT, &format!("{{\"a\": \"{}\"}}", "x".repeat(8184))).await;
     assert_eq!(answer.status, 413);
-    for ends in [
+    for longest in [
         json!({"url": format!("mqtt://{}xx", "x.".repeat(59)), "username": long(127)}),
         json!({"client_id": long(63), "publish": {"topic": long(127), "template": long(1023)}}),
         json!({"client": {"key_password": long(255)}, "password": long(127), "url": ""}),
     ] {
-        twin.set("PUT", MQTT, &ends).await;
+        house.set("PUT", MQTT, &longest).await;
     }
 }
 
 #[tokio::test]
-async fn settings_need_no_licence_and_lengths_cannot_be_written() {
-    let twin = TestHouse::start("device: {license: free}").await;
-    let shown = twin.set("PUT", MQTT, &json!({"enable": true, "password_len": 9})).await;
-    assert_eq!((&shown["enable"], &shown["password_len"]), (&json!(true), &json!(0)));
+async fn the_settings_need_no_licence_and_lengths_are_read_only() {
+    let house = TestHouse::start("device: {license: free}").await;
+    let current = house.set("PUT", MQTT, &json!({"enable": true, "password_len": 9})).await;
+    assert_eq!((&current["enable"], &current["password_len"]), (&json!(true), &json!(0)));
 }

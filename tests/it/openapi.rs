@@ -1,4 +1,4 @@
-//! What the description says against what a device answers.
+//! The OpenAPI description, compared with the replies of a device.
 
 use serde_json::{Value, json};
 use wwsim::device::License;

@@ -1,5 +1,5 @@
-//! Whatever JSON a client sends to an object of the configuration: it is refused with nothing changed,
-//! or taken, and then what the schema says of it holds.
+//! Properties of the settings objects for any JSON: a write is refused and changes nothing, or it is
+//! accepted and the result conforms to the schema.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,13 +8,13 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use wwsim::clock::{Clock, Speed};
-use wwsim::device::config::table::{Object, SchemaSide, Write};
+use wwsim::device::config::table::{SchemaSide, SettingsObject, WriteMode};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::device::{self, Config, Device, Firmware, Identity, License};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
 
-/// Keys that lead somewhere, and some that do not.
+/// Keys of the settings objects, and some unknown ones.
 const KEYS: &[&str] = &[
     "system",
     "services",
@@ -112,13 +112,14 @@ fn device() -> Arc<Device> {
     Device::new(device::Setup::new(identity), clock, engine, journal)
 }
 
-/// The schemas of an object: of what it takes, and of what it shows.
+/// The schemas of an object for writing and for reading.
 type Schemas = LazyLock<[Validator; 2]>;
 
-fn schemas<T>(object: &Object<T>) -> [Validator; 2] {
+fn schemas<T>(object: &SettingsObject<T>) -> [Validator; 2] {
     let factory = Config::factory(&"A842E39F8124".parse().unwrap());
-    let of = |side| object.schema(side, (object.of.get)(&factory));
-    [SchemaSide::Write, SchemaSide::Read].map(|side| jsonschema::validator_for(&of(side)).unwrap())
+    let schema = |side| object.schema(side, (object.accessor.get)(&factory));
+    [SchemaSide::Write, SchemaSide::Read]
+        .map(|side| jsonschema::validator_for(&schema(side)).unwrap())
 }
 
 static SETTINGS_SCHEMAS: Schemas = LazyLock::new(|| schemas(&SETTINGS));
@@ -127,65 +128,64 @@ static WIFI_SCHEMAS: Schemas = LazyLock::new(|| schemas(&WIFI_SETTINGS));
 static ETH_SCHEMAS: Schemas = LazyLock::new(|| schemas(&ETH_SETTINGS));
 static MQTT_SCHEMAS: Schemas = LazyLock::new(|| schemas(&MQTT_SETTINGS));
 
-/// Writes `given` to a device, and holds the outcome to what is promised.
-fn hold<T: Clone>(
-    object: &Object<T>,
-    [taken, shows]: &[Validator; 2],
-    given: &Value,
-    write: Write,
+/// Writes `body` to a device and checks the outcome.
+fn check_write<T: Clone>(
+    object: &SettingsObject<T>,
+    [write_schema, read_schema]: &[Validator; 2],
+    body: &Value,
+    mode: WriteMode,
 ) -> Result<(), TestCaseError> {
     let device = device();
     let before = device.view().config;
-    let well_formed = taken.is_valid(given);
-    match device.write_object(object, given, write) {
+    let conforms = write_schema.is_valid(body);
+    match device.write_object(object, body, mode) {
         Err(errors) => {
             prop_assert!(!errors.is_empty());
             prop_assert!(Arc::ptr_eq(&before, &device.view().config), "a refusal changes nothing");
         }
-        Ok(now) => {
-            prop_assert!(well_formed, "taken, but not by the schema: {given}");
-            let printed = object.print(&now, Firmware::DEFAULT);
-            let json: Value = serde_json::from_str(&printed).unwrap();
-            prop_assert!(shows.is_valid(&json), "{printed}");
-            // What is shown can be sent back, and says the same. Secrets are not shown, so that they
-            // stay with a PUT.
-            let again = device.write_object(object, &json, Write::Merge);
+        Ok(value) => {
+            prop_assert!(conforms, "accepted, but the schema refuses it: {body}");
+            let text = object.to_json(&value, Firmware::DEFAULT);
+            let json: Value = serde_json::from_str(&text).unwrap();
+            prop_assert!(read_schema.is_valid(&json), "{text}");
+            // A PUT of the reply changes nothing. The reply omits secrets, which a PUT then keeps.
+            let again = device.write_object(object, &json, WriteMode::Merge);
             let again = again.map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
-            prop_assert_eq!(object.print(&again, Firmware::DEFAULT), printed);
+            prop_assert_eq!(object.to_json(&again, Firmware::DEFAULT), text);
         }
     }
     Ok(())
 }
 
-fn write() -> impl Strategy<Value = Write> {
-    prop::sample::select(vec![Write::Merge, Write::Replace])
+fn mode() -> impl Strategy<Value = WriteMode> {
+    prop::sample::select(vec![WriteMode::Merge, WriteMode::Replace])
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
-    fn any_json_for_the_settings(given in object(), write in write()) {
-        hold(&SETTINGS, &SETTINGS_SCHEMAS, &given, write)?;
+    fn a_write_of_any_json_to_the_settings_is_sound(body in object(), mode in mode()) {
+        check_write(&SETTINGS, &SETTINGS_SCHEMAS, &body, mode)?;
     }
 
     #[test]
-    fn any_json_for_the_meter(given in object(), write in write()) {
-        hold(&METER_SETTINGS, &METER_SCHEMAS, &given, write)?;
+    fn a_write_of_any_json_to_the_meter_settings_is_sound(body in object(), mode in mode()) {
+        check_write(&METER_SETTINGS, &METER_SCHEMAS, &body, mode)?;
     }
 
     #[test]
-    fn any_json_for_wifi(given in object(), write in write()) {
-        hold(&WIFI_SETTINGS, &WIFI_SCHEMAS, &given, write)?;
+    fn a_write_of_any_json_to_the_wifi_settings_is_sound(body in object(), mode in mode()) {
+        check_write(&WIFI_SETTINGS, &WIFI_SCHEMAS, &body, mode)?;
     }
 
     #[test]
-    fn any_json_for_ethernet(given in object(), write in write()) {
-        hold(&ETH_SETTINGS, &ETH_SCHEMAS, &given, write)?;
+    fn a_write_of_any_json_to_the_ethernet_settings_is_sound(body in object(), mode in mode()) {
+        check_write(&ETH_SETTINGS, &ETH_SCHEMAS, &body, mode)?;
     }
 
     #[test]
-    fn any_json_for_mqtt(given in object(), write in write()) {
-        hold(&MQTT_SETTINGS, &MQTT_SCHEMAS, &given, write)?;
+    fn a_write_of_any_json_to_the_mqtt_settings_is_sound(body in object(), mode in mode()) {
+        check_write(&MQTT_SETTINGS, &MQTT_SCHEMAS, &body, mode)?;
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/system`, and that it shows the same moment as report and live stream.
+//! The endpoint `/api/v1/system`, and its consistency with the report and the live stream.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::harness::{TestHouse, http, within};
 
 const SYSTEM: &str = "/api/v1/system";
 
-async fn system(twin: &TestHouse) -> Value {
-    let answer = twin.get(SYSTEM).await;
+async fn system(house: &TestHouse) -> Value {
+    let answer = house.get(SYSTEM).await;
     assert_eq!(answer.status, 200);
     answer.json()
 }
 
-async fn put(twin: &TestHouse, path: &str, body: &str) {
-    assert_eq!(http(twin.device(), "PUT", path, body).await.status, 200, "{path} {body}");
+async fn put(house: &TestHouse, path: &str, body: &str) {
+    assert_eq!(http(house.device(), "PUT", path, body).await.status, 200, "{path} {body}");
 }
 
 #[tokio::test]
-async fn a_scenario_says_who_the_device_is() {
-    let twin = TestHouse::start(
+async fn a_scenario_defines_the_identity_of_the_device() {
+    let house = TestHouse::start(
         "device: {id: A842E39F8124, firmware: 1.10.0, build: 1234abc-00112233, license: pro,
                   activation_date: 2025-09-24T13:05:41+02:00}",
     )
     .await;
-    twin.house.clock().advance(Duration::from_secs(3601)).await.unwrap();
-    let device = system(&twin).await["device"].clone();
+    house.house.clock().advance(Duration::from_secs(3601)).await.unwrap();
+    let device = system(&house).await["device"].clone();
     let plug = device["plug"].as_object().unwrap();
     assert_eq!(plug.keys().collect::<Vec<_>>(), ["v_usb", "v_mbus", "v_p1", "v_scap"]);
     assert!(plug.values().all(Value::is_number));
@@ -47,9 +47,9 @@ async fn a_scenario_says_who_the_device_is() {
 }
 
 #[tokio::test]
-async fn the_parts_stand_in_the_order_of_the_vendors_sample() {
-    let twin = TestHouse::start("").await;
-    let body = twin.get(SYSTEM).await.body;
+async fn the_parts_have_the_order_of_the_vendors_sample() {
+    let house = TestHouse::start("").await;
+    let body = house.get(SYSTEM).await.body;
     let parts = [
         "{\"device\":{\"name\":",
         "\"clouds\":{\"whatwatt\":{\"enabled\":true,\"connected\":true,\"registered\":true},\
@@ -69,60 +69,60 @@ async fn the_parts_stand_in_the_order_of_the_vendors_sample() {
 
 // Ruling: SYSTEM-3, SYSTEM-5.
 #[tokio::test]
-async fn settings_show_at_once() {
-    let twin = TestHouse::start("").await;
+async fn changed_settings_take_effect_at_once() {
+    let house = TestHouse::start("").await;
     put(
-        &twin,
+        &house,
         "/api/v1/settings",
         r#"{"system":{"name":"Käfer \"2\""},
             "services":{"cloud":{"what_watt":false,"stromkonto":true,"mystrom":false}}}"#,
     )
     .await;
-    let now = system(&twin).await;
+    let now = system(&house).await;
     assert_eq!(now["device"]["name"], "Käfer \"2\"");
     let off = json!({ "enabled": false, "connected": false, "registered": false });
     assert_eq!(now["clouds"]["whatwatt"], off);
     assert_eq!(now["clouds"]["stromkonto"], json!({ "enabled": true, "connected": true }));
     assert_eq!(now["clouds"]["mystrom"], json!({ "enabled": false, "status": "DISABLED" }));
     assert_eq!(now["ethernet"]["status"], "Up");
-    put(&twin, "/api/v1/eth/settings", r#"{"enable":false}"#).await;
-    let now = system(&twin).await;
+    put(&house, "/api/v1/eth/settings", r#"{"enable":false}"#).await;
+    let now = system(&house).await;
     assert_eq!(now["ethernet"]["status"], "Down");
     assert_eq!(now["ethernet"].get("ip"), None);
     assert_eq!(now["clouds"]["stromkonto"], json!({ "enabled": true, "connected": false }));
-    put(&twin, "/api/v1/meter/settings", r#"{"encryption":true}"#).await;
-    assert_eq!(system(&twin).await["meter"]["enc_en"], true);
+    put(&house, "/api/v1/meter/settings", r#"{"encryption":true}"#).await;
+    assert_eq!(system(&house).await["meter"]["enc_en"], true);
 }
 
 // Ruling: SYSTEM-5.
 #[tokio::test]
-async fn wifi_shows_the_network_it_is_on() {
-    let twin = TestHouse::start("").await;
-    let before = system(&twin).await["wifi"].clone();
+async fn wifi_contains_the_connected_network() {
+    let house = TestHouse::start("").await;
+    let before = system(&house).await["wifi"].clone();
     assert_eq!(before.get("ssid"), None, "{before}");
     put(
-        &twin,
+        &house,
         "/api/v1/wifi/sta/settings",
         r#"{"enable":true,"name":"home","password":"12345678"}"#,
     )
     .await;
-    let wifi = system(&twin).await["wifi"].clone();
+    let wifi = system(&house).await["wifi"].clone();
     assert_eq!((&wifi["ssid"], &wifi["status"]), (&json!("home"), &json!("OK")), "{wifi}");
     assert_eq!((&wifi["phy"], &wifi["mode"]), (&json!("bgn"), &json!("STA")));
     assert!(wifi["rssi"].as_i64().unwrap() < 0 && wifi["ip"].is_string(), "{wifi}");
 }
 
 #[tokio::test]
-async fn card_and_script_show_as_they_are() {
-    let twin = TestHouse::start("device: {sd_card: {size: 1024}}").await;
-    let now = system(&twin).await;
+async fn the_card_and_the_script_state_are_included() {
+    let house = TestHouse::start("device: {sd_card: {size: 1024}}").await;
+    let now = system(&house).await;
     assert_eq!(
         now["sd_card"],
         json!({ "installed": true, "type": "SDHC/SDXC", "size": 1024, "speed": 20 })
     );
-    assert_eq!(twin.post("/api/v1/berry", "print('on')").await.status, 200);
-    assert_eq!(http(twin.device(), "PUT", "/api/v1/berry?run=true", "").await.status, 200);
-    let state = system(&twin).await["services"]["berry"]["execution_status"]["state"].clone();
+    assert_eq!(house.post("/api/v1/berry", "print('on')").await.status, 200);
+    assert_eq!(http(house.device(), "PUT", "/api/v1/berry?run=true", "").await.status, 200);
+    let state = system(&house).await["services"]["berry"]["execution_status"]["state"].clone();
     assert_eq!(state, "RUNNING");
     let without = TestHouse::start("device: {sd_card: false}").await;
     assert_eq!(system(&without).await["sd_card"], json!({ "installed": false }));
@@ -130,11 +130,11 @@ async fn card_and_script_show_as_they_are() {
 
 #[tokio::test]
 async fn the_start_is_the_one_of_the_last_reboot() {
-    let twin = TestHouse::start("device: {reboot_time: 40s}").await;
-    twin.house.clock().advance(Duration::from_secs(20)).await.unwrap();
-    assert_eq!(twin.post("/api/v1/reboot", "").await.status, 204);
-    twin.house.clock().advance(Duration::from_secs(100)).await.unwrap();
-    let device = system(&twin).await["device"].clone();
+    let house = TestHouse::start("device: {reboot_time: 40s}").await;
+    house.house.clock().advance(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(house.post("/api/v1/reboot", "").await.status, 204);
+    house.house.clock().advance(Duration::from_secs(100)).await.unwrap();
+    let device = system(&house).await["device"].clone();
     assert_eq!(device["time_since_boot"], 60);
     assert_eq!(device["last_reboot"], json!({ "date": "2026-01-15", "time": "18:01:00" }));
 }
@@ -142,8 +142,8 @@ async fn the_start_is_the_one_of_the_last_reboot() {
 // Ruling: SYSTEM-2.
 #[tokio::test]
 async fn without_licence_there_is_no_date_and_no_mystrom() {
-    let twin = TestHouse::start("device: {license: free, firmware: 1.9.0}").await;
-    let now = system(&twin).await;
+    let house = TestHouse::start("device: {license: free, firmware: 1.9.0}").await;
+    let now = system(&house).await;
     assert_eq!(now["device"]["license"], json!({ "type": "FREE" }));
     assert_eq!(now["clouds"]["mystrom"], json!({ "enabled": true, "status": "DISABLED" }));
     assert_eq!(now.get("services"), None, "Berry came with 1.10.0");
@@ -151,19 +151,19 @@ async fn without_licence_there_is_no_date_and_no_mystrom() {
 
 // Ruling: LIVE-4.
 #[tokio::test]
-async fn report_live_and_system_show_the_same_reading() {
-    let twin = TestHouse::start("").await;
-    let mut live = TcpStream::connect(twin.device()).await.unwrap();
+async fn report_live_stream_and_system_return_the_same_reading() {
+    let house = TestHouse::start("").await;
+    let mut live = TcpStream::connect(house.device()).await.unwrap();
     live.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let mut seen = String::new();
-    while !seen.ends_with("\r\n\r\n") {
-        seen.push(char::from(within(live.read_u8()).await.unwrap()));
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(within(live.read_u8()).await.unwrap()));
     }
     for _ in 0..20 {
-        twin.house.clock().advance(Duration::from_secs(7)).await.unwrap();
-        let report = twin.get("/api/v1/report").await.json();
-        let meter = system(&twin).await["meter"].clone();
-        // All that `advance` brought is in the client's hands.
+        house.house.clock().advance(Duration::from_secs(7)).await.unwrap();
+        let report = house.get("/api/v1/report").await.json();
+        let meter = system(&house).await["meter"].clone();
+        // `advance` returns when the client's socket has received all events.
         let mut bytes = vec![0; 65536];
         let count = within(live.read(&mut bytes)).await.unwrap();
         let text = String::from_utf8(bytes[..count].to_vec()).unwrap();
@@ -182,8 +182,8 @@ async fn report_live_and_system_show_the_same_reading() {
         }
         let time = reading["date_time"].as_str().unwrap();
         for (date, of_day) in [(&event["Date"], &event["Time"]), (&meter["date"], &meter["time"])] {
-            let shown = format!("{}T{}Z", date.as_str().unwrap(), of_day.as_str().unwrap());
-            assert_eq!(shown, time);
+            let date_time = format!("{}T{}Z", date.as_str().unwrap(), of_day.as_str().unwrap());
+            assert_eq!(date_time, time);
         }
         assert_eq!(meter["report_interval"], reading["interval"]);
         assert_eq!(meter["type"], report["meter"]["logical_name"]);

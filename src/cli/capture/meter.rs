@@ -200,7 +200,7 @@ impl<'a> MeterReport<'a> {
         }
         let quantity = Quantity::ALL.iter().find(|quantity| quantity.report_path() == path)?;
         let factor = if quantity.unit().has_conversion_factor() { self.factor } else { 1.0 };
-        let shift = scalers::shift_by(&self.scalers, *quantity);
+        let shift = scalers::shift_from_custom(&self.scalers, *quantity);
         Some(value.as_f64()? / factor / 10_f64.powi(shift.into()))
     }
 }

@@ -1,8 +1,8 @@
-//! The way from JSON to a definition: one walk that collects every violation with its field.
+//! Parses a definition from JSON, in one pass that collects every violation with its field.
 //!
-//! By hand and not by serde, which stops at its first error and cannot say `http.url` of what. Types
-//! and ranges are those of `action_fields.csv`; unknown keys are ignored anywhere. Rulings: HTTP-10,
-//! ACTION-1 and ACTION-2.
+//! The parser is written by hand, because serde stops at the first error and does not report the
+//! path of a field. Types and ranges are those of `action_fields.csv`. Unknown keys are ignored at
+//! every level. Rulings: HTTP-10, ACTION-1 and ACTION-2.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use hyper::header::HeaderName;
 use serde_json::{Map, Value};
 
 use super::expand::{check_host, has_constants};
-use super::location::Location;
+use super::url::UrlParts;
 use super::{
     Action, ActionRequest, Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite, ValueType,
 };
@@ -23,57 +23,64 @@ use crate::limits;
 use crate::modbus::wire::FunctionCode;
 use crate::problem::Problem;
 
-/// Constants by name, and actions.
-type Decoded = (Vec<(String, Const)>, Vec<Action>);
+/// The default of `timeout`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The default of `modbus.port`.
+const DEFAULT_MODBUS_PORT: u16 = 502;
+/// The default of `modbus.unit_id`.
+const DEFAULT_UNIT_ID: u8 = 0;
 
-/// The constants and the actions of a definition, or all its violations.
-pub(super) fn decode(json: &Value) -> Result<Decoded, Vec<Problem>> {
+/// The constants by name, and the actions.
+type DefinitionParts = (Vec<(String, Const)>, Vec<Action>);
+
+/// Returns the constants and the actions of a definition, or all its violations.
+pub(super) fn decode(json: &Value) -> Result<DefinitionParts, Vec<Problem>> {
     let mut violations = Violations::default();
-    let decoded = JsonFields::of(json, String::new(), &mut violations).and_then(|mut whole| {
-        let constants = constants(&mut whole);
-        Some((constants?, actions(&mut whole)?))
+    let parts = JsonFields::new(json, String::new(), &mut violations).and_then(|mut fields| {
+        let constants = constants(&mut fields);
+        Some((constants?, actions(&mut fields)?))
     });
-    match decoded {
-        Some(decoded) if violations.0.is_empty() => Ok(decoded),
+    match parts {
+        Some(parts) if violations.0.is_empty() => Ok(parts),
         _ => Err(violations.0),
     }
 }
 
-/// The part of a valid definition that the device keeps, in the order in which it shows it.
-pub(super) fn shown(json: &Value) -> Value {
-    DEFINITION.keep(json)
+/// Returns the part of a valid definition that the device stores, in output order.
+pub(super) fn normalized(json: &Value) -> Value {
+    DEFINITION.filter(json)
 }
 
-fn constants(whole: &mut JsonFields<'_, '_>) -> Option<Vec<(String, Const)>> {
-    let Some(given) = whole.optional("const", None, |value| object(value).map(Some))? else {
+fn constants(fields: &mut JsonFields<'_, '_>) -> Option<Vec<(String, Const)>> {
+    let Some(members) = fields.optional("const", None, |value| object(value).map(Some))? else {
         return Some(Vec::new());
     };
-    let mut constants = whole.nested("const", given);
-    let read = |(name, value): (&String, _)| {
-        let value = constants.checked(name, constant(value))?;
+    let mut constants = fields.nested("const", members);
+    let parse = |(name, value): (&String, _)| {
+        let value = constants.check(name, constant(value))?;
         Some((name.clone(), value))
     };
-    Some(given.iter().filter_map(read).collect())
+    Some(members.iter().filter_map(parse).collect())
 }
 
 fn constant(value: &Value) -> Result<Const, String> {
     Ok(match value {
         Value::String(text) => Const::Text(text.clone()),
         Value::Number(number) => Const::Number(number.clone()),
-        Value::Bool(truth) => Const::Bool(*truth),
+        Value::Bool(flag) => Const::Bool(*flag),
         Value::Null => Const::Null,
         _ => return Err(unexpected(value, "a string, a number, a boolean or null")),
     })
 }
 
-fn actions(whole: &mut JsonFields<'_, '_>) -> Option<Vec<Action>> {
+fn actions(fields: &mut JsonFields<'_, '_>) -> Option<Vec<Action>> {
     let mut ids = HashMap::new();
-    let given = whole.required("actions", "an array", array)?;
-    let read = |(index, value): (usize, &Value)| {
-        let place = format!("actions[{index}]");
-        action(index, &mut JsonFields::of(value, place, whole.violations)?, &mut ids)
+    let items = fields.required("actions", "an array", array)?;
+    let parse = |(index, value): (usize, &Value)| {
+        let path = format!("actions[{index}]");
+        action(index, &mut JsonFields::new(value, path, fields.violations)?, &mut ids)
     };
-    Some(given.iter().enumerate().filter_map(read).collect())
+    Some(items.iter().enumerate().filter_map(parse).collect())
 }
 
 fn action(
@@ -89,27 +96,27 @@ fn action(
         }
     });
     let enable = fields.optional("enable", true, boolean);
-    let given = fields.required("requests", "an array", array)?;
-    let read = |(index, value): (usize, &Value)| {
-        let place = format!("{}.requests[{index}]", fields.place);
-        request(&mut JsonFields::of(value, place, fields.violations)?).map(Arc::new)
+    let items = fields.required("requests", "an array", array)?;
+    let parse = |(index, value): (usize, &Value)| {
+        let path = format!("{}.requests[{index}]", fields.path);
+        request(&mut JsonFields::new(value, path, fields.violations)?).map(Arc::new)
     };
-    let requests = given.iter().enumerate().filter_map(read).collect();
+    let requests = items.iter().enumerate().filter_map(parse).collect();
     Some(Action { id: id?, enable: enable?, requests })
 }
 
 fn request(fields: &mut JsonFields<'_, '_>) -> Option<ActionRequest> {
     match (fields.object.get("http"), fields.object.get("modbus")) {
-        (Some(given), None) => {
-            let given = fields.checked("http", object(given))?;
-            http(&mut fields.nested("http", given)).map(ActionRequest::Http)
+        (Some(value), None) => {
+            let members = fields.check("http", object(value))?;
+            http(&mut fields.nested("http", members)).map(ActionRequest::Http)
         }
-        (None, Some(given)) => {
-            let given = fields.checked("modbus", object(given))?;
-            modbus(&mut fields.nested("modbus", given)).map(ActionRequest::Modbus)
+        (None, Some(value)) => {
+            let members = fields.check("modbus", object(value))?;
+            modbus(&mut fields.nested("modbus", members)).map(ActionRequest::Modbus)
         }
-        (Some(_), Some(_)) => fields.refuse("both `http` and `modbus`: make two requests of it"),
-        (None, None) => fields.refuse("neither `http` nor `modbus`: expected one of them"),
+        (Some(_), Some(_)) => fields.reject("both `http` and `modbus`: make two requests of it"),
+        (None, None) => fields.reject("neither `http` nor `modbus`: expected one of them"),
     }
 }
 
@@ -118,7 +125,7 @@ fn http(fields: &mut JsonFields<'_, '_>) -> Option<HttpRequest> {
     let url = fields.required("url", "a string", |value| {
         let url = text(value, limits::URL_CHARS)?;
         if !has_constants(url) {
-            Location::parse(url)?;
+            UrlParts::parse(url)?;
         }
         Ok(url.to_owned())
     });
@@ -134,7 +141,7 @@ fn http(fields: &mut JsonFields<'_, '_>) -> Option<HttpRequest> {
         }
     });
     let headers = headers(fields);
-    let timeout = fields.optional("timeout", limits::DEFAULT_TIMEOUT, timeout);
+    let timeout = fields.optional("timeout", DEFAULT_TIMEOUT, timeout);
     Some(HttpRequest {
         enable: enable?,
         url: url?,
@@ -146,36 +153,36 @@ fn http(fields: &mut JsonFields<'_, '_>) -> Option<HttpRequest> {
 }
 
 fn headers(fields: &mut JsonFields<'_, '_>) -> Option<Vec<(String, String)>> {
-    let given = fields.optional("headers", None, |value| {
+    let members = fields.optional("headers", None, |value| {
         let headers = object(value)?;
         if headers.len() > limits::HEADERS {
-            let (given, most) = (headers.len(), limits::HEADERS);
-            return Err(format!("{given} headers: expected {most} at the most"));
+            let (count, max) = (headers.len(), limits::HEADERS);
+            return Err(format!("{count} headers: expected {max} at the most"));
         }
         Ok(Some(headers))
     })?;
-    let Some(given) = given else { return Some(Vec::new()) };
-    let mut headers = fields.nested("headers", given);
-    let read = |(name, value): (&String, _)| {
-        let value = headers.checked(name, header(name, value))?;
+    let Some(members) = members else { return Some(Vec::new()) };
+    let mut headers = fields.nested("headers", members);
+    let parse = |(name, value): (&String, _)| {
+        let value = headers.check(name, header(name, value))?;
         Some((name.clone(), value))
     };
-    Some(given.iter().filter_map(read).collect())
+    Some(members.iter().filter_map(parse).collect())
 }
 
 fn header(name: &str, value: &Value) -> Result<String, String> {
     let value = string(value)?;
     let chars = name.chars().count() + value.chars().count();
     if chars > limits::HEADER_CHARS {
-        let most = limits::HEADER_CHARS;
-        return Err(format!("{chars} characters of name and value: expected {most} at the most"));
+        let max = limits::HEADER_CHARS;
+        return Err(format!("{chars} characters of name and value: expected {max} at the most"));
     }
     if HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err(format!(
             "`{name}` is no header name: expected letters, digits and -_.!#$%&'*+^`|~"
         ));
     }
-    // A tab is the one control character that a header may have.
+    // A tab is the only control character that a header value may contain.
     match value.chars().find(|c| c.is_control() && *c != '\t') {
         Some(control) => {
             Err(format!("control character {control:?}: a header is one line of text"))
@@ -193,10 +200,8 @@ fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
         }
         Ok(host.to_owned())
     });
-    let port =
-        fields.optional("port", limits::DEFAULT_MODBUS_PORT, |value| integer(value, 1..=u16::MAX));
-    let unit_id =
-        fields.optional("unit_id", limits::DEFAULT_UNIT_ID, |value| integer(value, 0..=u8::MAX));
+    let port = fields.optional("port", DEFAULT_MODBUS_PORT, |value| integer(value, 1..=u16::MAX));
+    let unit_id = fields.optional("unit_id", DEFAULT_UNIT_ID, |value| integer(value, 0..=u8::MAX));
     let function = fields.required("func", FUNCTIONS, function);
     let address =
         fields.required("address", "a whole number", |value| integer(value, 0..=u16::MAX));
@@ -212,7 +217,7 @@ fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
         }
         Ok(value.to_owned())
     });
-    let timeout = fields.optional("timeout", limits::DEFAULT_TIMEOUT, timeout);
+    let timeout = fields.optional("timeout", DEFAULT_TIMEOUT, timeout);
     Some(ModbusRequest {
         enable: enable?,
         host: host?,
@@ -227,7 +232,7 @@ fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Single values: what was read, or a message that says what was expected
+// Single values: the value, or a message that says what was expected
 // ---------------------------------------------------------------------------------------------
 
 const FUNCTIONS: &str = "5, 6, 15 or 16";
@@ -242,8 +247,8 @@ fn function(value: &Value) -> Result<FunctionCode, String> {
 }
 
 fn timeout(value: &Value) -> Result<Duration, String> {
-    let (least, most) = limits::TIMEOUT_SECONDS.into_inner();
-    let expected = format!("{least} to {most} seconds");
+    let (min, max) = limits::TIMEOUT_SECONDS.into_inner();
+    let expected = format!("{min} to {max} seconds");
     let seconds = value.as_f64().ok_or_else(|| unexpected(value, &expected))?;
     Some(seconds)
         .filter(|seconds| limits::TIMEOUT_SECONDS.contains(seconds))
@@ -252,137 +257,141 @@ fn timeout(value: &Value) -> Result<Duration, String> {
 }
 
 // ---------------------------------------------------------------------------------------------
-// The walk
+// Paths and violations
 // ---------------------------------------------------------------------------------------------
 
-/// What was found wrong so far.
+/// The violations found so far.
 #[derive(Debug, Default)]
 struct Violations(Vec<Problem>);
 
-/// An object of the definition, its place, and where its violations go. A field that violates
-/// something reads as `None`, so that the walk goes on to the next one.
+/// An object of the definition with its path, and the list that collects its violations. Reading an
+/// invalid field records the violation and returns `None`, so that parsing continues with the next
+/// field.
 struct JsonFields<'a, 'v> {
-    place: String,
+    path: String,
     object: &'a Map<String, Value>,
     violations: &'v mut Violations,
 }
 
 impl<'a, 'v> JsonFields<'a, 'v> {
-    fn of(value: &'a Value, place: String, violations: &'v mut Violations) -> Option<Self> {
+    fn new(value: &'a Value, path: String, violations: &'v mut Violations) -> Option<Self> {
         match object(value) {
-            Ok(object) => Some(Self { place, object, violations }),
-            Err(message) => violations.add(place, message),
+            Ok(object) => Some(Self { path, object, violations }),
+            Err(message) => violations.add(path, message),
         }
     }
 
     fn nested<'n>(&'n mut self, key: &str, object: &'a Map<String, Value>) -> JsonFields<'a, 'n> {
-        JsonFields { place: self.field(key), object, violations: self.violations }
+        JsonFields { path: self.path_of(key), object, violations: self.violations }
     }
 
     fn required<T>(
         &mut self,
         key: &str,
         expected: &str,
-        read: impl FnOnce(&'a Value) -> Result<T, String>,
+        parse: impl FnOnce(&'a Value) -> Result<T, String>,
     ) -> Option<T> {
-        let result = required(self.object, key, expected).and_then(read);
-        self.checked(key, result)
+        let result = required(self.object, key, expected).and_then(parse);
+        self.check(key, result)
     }
 
     fn optional<T>(
         &mut self,
         key: &str,
         default: T,
-        read: impl FnOnce(&'a Value) -> Result<T, String>,
+        parse: impl FnOnce(&'a Value) -> Result<T, String>,
     ) -> Option<T> {
-        let result = self.object.get(key).map_or(Ok(default), read);
-        self.checked(key, result)
+        let result = self.object.get(key).map_or(Ok(default), parse);
+        self.check(key, result)
     }
 
-    fn checked<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
+    /// Returns the value of a field, or records the violation and returns `None`.
+    fn check<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
-            Err(message) => self.violations.add(self.field(key), message),
+            Err(message) => self.violations.add(self.path_of(key), message),
         }
     }
 
-    /// The object as a whole is wrong.
-    fn refuse<T>(&mut self, message: &str) -> Option<T> {
-        self.violations.add(self.place.clone(), message.to_owned())
+    /// Records a violation of the object as a whole and returns `None`.
+    fn reject<T>(&mut self, message: &str) -> Option<T> {
+        self.violations.add(self.path.clone(), message.to_owned())
     }
 
-    fn field(&self, key: &str) -> String {
-        if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) }
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
 impl Violations {
-    /// Always `None`, what a field that violates something reads as.
-    fn add<T>(&mut self, field: String, message: String) -> Option<T> {
+    /// Adds a violation. Always returns `None`, the value of an invalid field.
+    fn add<T>(&mut self, path: String, message: String) -> Option<T> {
         if self.0.len() < limits::SCENARIO_MISTAKES {
-            self.0.push(Problem::new(field, message));
+            self.0.push(Problem::new(path, message));
         }
         None
     }
 }
 
 // ---------------------------------------------------------------------------------------------
-// What is shown
+// The stored part of a definition
 // ---------------------------------------------------------------------------------------------
 
-/// Which keys of JSON are kept, and in which order.
-enum Shape {
-    Whole,
+/// The keys of a JSON value that the device stores, in output order.
+enum KeyFilter {
+    All,
     Object(&'static [(&'static str, Self)]),
-    Each(&'static Self),
+    Items(&'static Self),
 }
 
-static DEFINITION: Shape =
-    Shape::Object(&[("const", Shape::Whole), ("actions", Shape::Each(&ACTION))]);
+static DEFINITION: KeyFilter =
+    KeyFilter::Object(&[("const", KeyFilter::All), ("actions", KeyFilter::Items(&ACTION))]);
 
-static ACTION: Shape = Shape::Object(&[
-    ("id", Shape::Whole),
-    ("enable", Shape::Whole),
-    ("requests", Shape::Each(&REQUEST)),
+static ACTION: KeyFilter = KeyFilter::Object(&[
+    ("id", KeyFilter::All),
+    ("enable", KeyFilter::All),
+    ("requests", KeyFilter::Items(&REQUEST)),
 ]);
 
-static REQUEST: Shape = Shape::Object(&[
+static REQUEST: KeyFilter = KeyFilter::Object(&[
     (
         "http",
-        Shape::Object(&[
-            ("enable", Shape::Whole),
-            ("url", Shape::Whole),
-            ("method", Shape::Whole),
-            ("payload", Shape::Whole),
-            ("headers", Shape::Whole),
-            ("timeout", Shape::Whole),
+        KeyFilter::Object(&[
+            ("enable", KeyFilter::All),
+            ("url", KeyFilter::All),
+            ("method", KeyFilter::All),
+            ("payload", KeyFilter::All),
+            ("headers", KeyFilter::All),
+            ("timeout", KeyFilter::All),
         ]),
     ),
     (
         "modbus",
-        Shape::Object(&[
-            ("enable", Shape::Whole),
-            ("host", Shape::Whole),
-            ("port", Shape::Whole),
-            ("unit_id", Shape::Whole),
-            ("func", Shape::Whole),
-            ("address", Shape::Whole),
-            ("type", Shape::Whole),
-            ("value", Shape::Whole),
-            ("timeout", Shape::Whole),
+        KeyFilter::Object(&[
+            ("enable", KeyFilter::All),
+            ("host", KeyFilter::All),
+            ("port", KeyFilter::All),
+            ("unit_id", KeyFilter::All),
+            ("func", KeyFilter::All),
+            ("address", KeyFilter::All),
+            ("type", KeyFilter::All),
+            ("value", KeyFilter::All),
+            ("timeout", KeyFilter::All),
         ]),
     ),
 ]);
 
-impl Shape {
-    fn keep(&self, json: &Value) -> Value {
+impl KeyFilter {
+    fn filter(&self, json: &Value) -> Value {
         match (self, json) {
-            (Self::Object(fields), Value::Object(given)) => fields
+            (Self::Object(keys), Value::Object(members)) => keys
                 .iter()
-                .filter_map(|(key, shape)| Some(((*key).to_owned(), shape.keep(given.get(*key)?))))
+                .filter_map(|(key, filter)| {
+                    Some(((*key).to_owned(), filter.filter(members.get(*key)?)))
+                })
                 .collect(),
-            (Self::Each(shape), Value::Array(items)) => {
-                items.iter().map(|item| shape.keep(item)).collect()
+            (Self::Items(filter), Value::Array(items)) => {
+                items.iter().map(|item| filter.filter(item)).collect()
             }
             _ => json.clone(),
         }

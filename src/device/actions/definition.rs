@@ -1,8 +1,8 @@
-//! What a device's actions do, as its owner posted it (`docs/device/actions.md`).
+//! The definition of a device's actions, as a client posted it (`docs/device/actions.md`).
 //!
-//! A [`Definition`] is valid by construction: every limit of the fields was checked when it was
-//! read. It keeps beside its meaning the text that the API shows again: the keys that were given, in
-//! the order of that table, nothing filled in.
+//! A [`Definition`] is valid by construction: parsing checks every limit. Beside the parsed actions
+//! it stores the JSON that the API returns: the keys that were posted, in the order of the field
+//! table, without defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Number, Value};
 
-use super::decode::{decode, shown};
-use super::{Prepared, Unprepared, ValueType, expand};
+use super::decode::{decode, normalized};
+use super::{PrepareError, PreparedRequest, ValueType, expand};
 use crate::limits;
 use crate::modbus::wire::FunctionCode;
 use crate::problem::Problem;
@@ -21,36 +21,37 @@ use crate::problem::Problem;
 pub struct Definition {
     constants: Vec<(String, Const)>,
     actions: Vec<Action>,
+    /// The JSON that the API returns.
     text: Bytes,
 }
 
 /// The value of a constant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Const {
-    /// Expands to itself.
+    /// A string, which expands to itself.
     Text(String),
-    /// Expands as JSON writes it.
+    /// A number, which expands to its JSON form.
     Number(Number),
-    /// Expands to `true` or `false`.
+    /// A boolean, which expands to `true` or `false`.
     Bool(bool),
-    /// Does not expand: a request that names it fails when run.
+    /// `null`, which does not expand: a request that uses it fails when it runs.
     Null,
 }
 
 /// An action: requests under one id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Action {
-    /// Its id, 1 to 15 characters.
+    /// The id, 1 to 15 characters.
     pub id: Arc<str>,
-    /// Whether it can be called.
+    /// `true` if the action can be called.
     pub enable: bool,
-    /// Its requests in order, disabled ones too.
+    /// The requests in order, including the disabled ones.
     pub requests: Vec<Arc<ActionRequest>>,
 }
 
 impl Action {
-    /// The requests that a call carries out, in order.
-    pub fn enabled(&self) -> impl Iterator<Item = &Arc<ActionRequest>> {
+    /// Returns the requests that a call executes, in order.
+    pub fn enabled_requests(&self) -> impl Iterator<Item = &Arc<ActionRequest>> {
         self.requests.iter().filter(|request| request.enable())
     }
 }
@@ -58,14 +59,14 @@ impl Action {
 /// A request of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ActionRequest {
-    /// To an HTTP target.
+    /// A request to an HTTP target.
     Http(HttpRequest),
-    /// To a Modbus slave.
+    /// A request to a Modbus slave.
     Modbus(ModbusRequest),
 }
 
 impl ActionRequest {
-    /// Whether a call carries it out.
+    /// Returns `true` if a call executes the request.
     #[must_use]
     pub const fn enable(&self) -> bool {
         match self {
@@ -86,11 +87,11 @@ pub enum HttpMethod {
 }
 
 impl HttpMethod {
-    /// All of them, by their names on the wire.
+    /// All variants with their names on the wire.
     pub const NAMES: [(&'static str, Self); 4] =
         [("GET", Self::Get), ("POST", Self::Post), ("PUT", Self::Put), ("DELETE", Self::Delete)];
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -101,78 +102,78 @@ impl HttpMethod {
         }
     }
 
-    /// Whether its requests carry a payload.
+    /// Returns `true` if requests with this method have a payload.
     #[must_use]
     pub const fn has_payload(self) -> bool {
         matches!(self, Self::Post | Self::Put)
     }
 }
 
-/// An HTTP request as typed.
+/// An HTTP request of a definition, before constants are expanded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpRequest {
-    /// Whether a call carries it out.
+    /// `true` if a call executes the request.
     pub enable: bool,
-    /// 8 to 255 characters; may name constants.
+    /// The URL, 8 to 255 characters; may contain constants.
     pub url: String,
-    /// GET where none was given.
+    /// The method; the default is GET.
     pub method: HttpMethod,
-    /// At most 1023 characters, empty where the method has none; may name constants.
+    /// The payload, at most 1023 characters; empty if the method has none; may contain constants.
     pub payload: Option<String>,
-    /// At most 4, in the order given; constants are not expanded.
+    /// At most 4 headers, in the posted order; constants are not expanded.
     pub headers: Vec<(String, String)>,
-    /// 0.1 to 10 s, 5 s where none was given.
+    /// The timeout, 0.1 to 10 s; the default is 5 s.
     pub timeout: Duration,
 }
 
-/// A Modbus request as typed.
+/// A Modbus request of a definition, before constants are expanded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModbusRequest {
-    /// Whether a call carries it out.
+    /// `true` if a call executes the request.
     pub enable: bool,
-    /// 4 to 63 characters; may name constants.
+    /// The host, 4 to 63 characters; may contain constants.
     pub host: String,
-    /// 502 where none was given.
+    /// The port; the default is 502.
     pub port: u16,
-    /// 0 where none was given.
+    /// The unit id; the default is 0.
     pub unit_id: u8,
-    /// What to write with.
+    /// The function code, one of [`super::ModbusWrite::FUNCTIONS`].
     pub function: FunctionCode,
-    /// The first register or coil.
+    /// The address of the first register or coil.
     pub address: u16,
-    /// How to read the value; `hex` where none was given.
+    /// The type of the value; the default is `hex`.
     pub value_type: ValueType,
-    /// 1 to 492 characters; may name constants.
+    /// The value, 1 to 492 characters; may contain constants.
     pub value: String,
-    /// 0.1 to 10 s, 5 s where none was given.
+    /// The timeout, 0.1 to 10 s; the default is 5 s.
     pub timeout: Duration,
 }
 
 impl Definition {
-    /// Reads the body of a POST. The caller has checked its size against
-    /// [`limits::DEFINITION_BYTES`], which is a 413 and none of these.
+    /// Parses the body of a POST. The caller has checked its size against
+    /// [`limits::DEFINITION_BYTES`], because a body that is too large is a 413.
     ///
     /// # Errors
     /// The first violation, in the order of `action_fields.csv`.
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
-        let whole = |message| Problem::of_document(message);
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| whole(format!("no JSON: {error}")))?;
+        let whole_body = |message| Problem::of_document(message);
+        let value: Value = serde_json::from_slice(json)
+            .map_err(|error| whole_body(format!("no JSON: {error}")))?;
         Self::parse_value(&value).map_err(|violations| {
-            // There is always a first one; the other branch is for the compiler.
-            violations.into_iter().next().unwrap_or_else(|| whole("refused".to_owned()))
+            // The list is never empty.
+            violations.into_iter().next().unwrap_or_else(|| whole_body("refused".to_owned()))
         })
     }
 
-    /// Reads a definition that is part of a scenario.
+    /// Parses a definition that is part of a scenario.
     ///
     /// # Errors
     /// All violations, in the order of the fields, at most [`limits::SCENARIO_MISTAKES`] of them.
     pub fn parse_value(json: &Value) -> Result<Self, Vec<Problem>> {
         let (constants, actions) = decode(json)?;
-        let text = shown(json).to_string();
-        // Numbers may take more room here than typed (`1e15`), and a scenario's definition was
-        // never measured: what the device shows must be something it takes back.
+        let text = normalized(json).to_string();
+        // The device must accept the JSON that it returns. Numbers may be longer here than they were
+        // written (`1e15`), and nothing else checks the size of a scenario's definition.
         if text.len() > limits::DEFINITION_BYTES {
             let message = format!(
                 "{} bytes as the device stores it: expected {} at the most",
@@ -184,31 +185,31 @@ impl Definition {
         Ok(Self { constants, actions, text: text.into() })
     }
 
-    /// The definition as the API shows it: JSON of what was given, unknown keys left out, nothing
-    /// filled in. Reading it gives the same definition.
+    /// Returns the JSON of the API: the posted keys without the unknown ones, and without defaults.
+    /// Parsing it gives the same definition.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         self.text.clone()
     }
 
-    /// Its actions, in the order given.
+    /// Returns the actions in the posted order.
     #[must_use]
     pub fn actions(&self) -> &[Action] {
         &self.actions
     }
 
-    /// The action of this id.
+    /// Returns the action with this id; `None` if there is none.
     #[must_use]
     pub fn action(&self, id: &str) -> Option<&Action> {
         self.actions.iter().find(|action| &*action.id == id)
     }
 
-    /// Expands the constants of one of its requests, and checks the limits again.
+    /// Expands the constants of one of the definition's requests, and checks the limits again.
     ///
     /// # Errors
-    /// [`Unprepared`] where a constant is unknown or null, or the result breaks a limit; the request
-    /// then ends with −1.
-    pub fn prepare(&self, request: &ActionRequest) -> Result<Prepared, Unprepared> {
+    /// [`PrepareError`] if a constant is unknown or null, or if the result breaks a limit. The
+    /// request then ends with −1.
+    pub fn prepare(&self, request: &ActionRequest) -> Result<PreparedRequest, PrepareError> {
         expand::prepare(request, &self.constants)
     }
 }
@@ -221,7 +222,7 @@ mod tests {
     use super::super::property;
     use super::*;
 
-    /// A definition of one action with this request.
+    /// Returns a definition of one action with this request.
     fn with(request: &Value) -> Value {
         json!({"actions": [{"id": "a", "requests": [request]}]})
     }
@@ -239,14 +240,15 @@ mod tests {
         with(&json!({ "modbus": modbus }))
     }
 
-    /// The only violation, which must be at `field` below the request where it begins with a dot.
+    /// Returns the message of the only violation, which must be at `field`. A field that begins with
+    /// a dot is relative to the request.
     fn refused(definition: &Value, field: &str) -> String {
         let Err(violations) = Definition::parse_value(definition) else {
             panic!("accepted: {definition}");
         };
-        let place = if field.starts_with('.') { "actions[0].requests[0]" } else { "" };
+        let parent = if field.starts_with('.') { "actions[0].requests[0]" } else { "" };
         assert_eq!(violations.len(), 1, "{violations:?}");
-        assert_eq!(violations[0].path, format!("{place}{field}"), "{violations:?}");
+        assert_eq!(violations[0].path, format!("{parent}{field}"), "{violations:?}");
         violations[0].message.clone()
     }
 
@@ -259,7 +261,7 @@ mod tests {
 
     // Ruling: ACTION-8.
     #[test]
-    fn what_is_left_out_gets_its_default_and_is_not_shown() {
+    fn omitted_fields_have_defaults_that_are_not_returned() {
         let http = with(&json!({"http": {"url": "http://a"}}));
         let definition = accepted(&http);
         assert_eq!(definition.to_json(), http.to_string());
@@ -276,23 +278,23 @@ mod tests {
 
     // Ruling: ACTION-8.
     #[test]
-    fn what_is_shown_is_what_was_given_in_the_order_of_the_fields() {
-        let typed = r#"{"surplus": 1, "actions": [{"requests": [{"x": 2, "http": {"timeout": 2.50,
+    fn the_json_has_the_posted_keys_in_field_order() {
+        let posted = r#"{"surplus": 1, "actions": [{"requests": [{"x": 2, "http": {"timeout": 2.50,
             "headers": {"B": "1", "A": "2"}, "payload": "", "method": "GET", "note": [],
             "url": "http://a", "enable": true}}, {"modbus": {"value": "1", "address": 5.0,
             "type": "short", "func": 6, "host": "pump"}}], "enable": false, "id": "a"}],
             "const": {"z": 1, "a": null, "m": 0.10}}"#;
-        let shown = concat!(
+        let expected = concat!(
             r#"{"const":{"z":1,"a":null,"m":0.1},"actions":[{"id":"a","enable":false,"requests":["#,
             r#"{"http":{"enable":true,"url":"http://a","method":"GET","payload":"","headers":"#,
             r#"{"B":"1","A":"2"},"timeout":2.5}},{"modbus":{"host":"pump","func":6,"#,
             r#""address":5.0,"type":"short","value":"1"}}]}]}"#
         );
-        assert_eq!(Definition::parse(typed.as_bytes()).unwrap().to_json(), shown);
+        assert_eq!(Definition::parse(posted.as_bytes()).unwrap().to_json(), expected);
     }
 
     #[test]
-    fn json_that_is_none_is_refused_with_its_place() {
+    fn invalid_json_is_refused() {
         for text in ["", "{", "{\"actions\": []} x", "\u{feff}{}", &"[".repeat(8000)] {
             let error = Definition::parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.path, "");
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_an_object_with_actions() {
+    fn a_definition_is_an_object_with_actions() {
         assert_eq!(refused(&json!([]), ""), "an array: expected an object");
         assert_eq!(refused(&json!({}), "actions"), "missing: expected an array");
         assert_eq!(refused(&json!({"actions": null}), "actions"), "null: expected an array");
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_texts_numbers_booleans_or_null() {
+    fn constants_are_strings_numbers_booleans_or_null() {
         let of = |value: Value| json!({"const": {"name of it": value}, "actions": []});
         for value in [json!("x"), json!(1), json!(-0.5), json!(false), json!(null)] {
             accepted(&of(value));
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_has_requests_and_may_be_switched_off() {
+    fn an_action_has_requests_and_may_be_disabled() {
         let of = |field: &str, value: Value| {
             let mut action = json!({"id": "a", "requests": []});
             action[field] = value;
@@ -379,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_of_an_http_request_is_kept_to_its_last_character() {
+    fn the_limits_of_an_http_request_are_exact() {
         let url = |chars: usize| json!(format!("http://{}", "a".repeat(chars - 7)));
         let payload = |chars: usize| json!("ü".repeat(chars));
         let post = |payload: Value| {
@@ -414,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_the_four_as_written() {
+    fn only_the_four_methods_in_capitals_are_accepted() {
         for (name, _) in HttpMethod::NAMES {
             accepted(&with_http("method", json!(name)));
         }
@@ -426,7 +428,7 @@ mod tests {
 
     // Ruling: ACTION-2.
     #[test]
-    fn a_payload_needs_a_method_that_carries_it() {
+    fn a_payload_requires_post_or_put() {
         for method in ["GET", "DELETE"] {
             let of = |payload: &str| json!({"http": {"url": "http://a", "method": method, "payload": payload}});
             accepted(&with(&of("")));
@@ -436,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_without_constants_must_be_one() {
+    fn a_url_without_constants_must_be_valid() {
         accepted(&with_http("url", json!("ftp://${host}")));
         assert!(refused(&with_http("url", json!("ftp://host")), ".http.url").contains("http://"));
         assert!(refused(&with_http("url", json!("http://a b/${c")), ".http.url").contains("host"));
@@ -444,7 +446,7 @@ mod tests {
 
     // Ruling: ACTION-4.
     #[test]
-    fn headers_are_few_and_short_and_can_be_sent() {
+    fn headers_are_limited_in_number_length_and_characters() {
         let four = json!({"A": "", "B": "x", "C": "\t", "D": "ü"});
         accepted(&with_http("headers", four.clone()));
         accepted(&with_http("headers", json!({"A": "x".repeat(252)})));
@@ -478,7 +480,7 @@ mod tests {
 
     // Ruling: ACTION-11.
     #[test]
-    fn every_limit_of_a_modbus_request_is_kept_to_its_last_number() {
+    fn the_limits_of_a_modbus_request_are_exact() {
         for (field, accepts, refuses, reason) in [
             ("host", json!("pump"), json!("pum"), "3 characters: expected 4 to 63"),
             (
@@ -537,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn all_violations_are_found_and_the_api_shows_the_first() {
+    fn all_violations_are_found_and_the_api_returns_the_first() {
         let definition = json!({"const": {"a": []}, "actions": [
             {"id": "", "requests": [{"http": {"url": "", "method": "x"}}, {}, {"modbus": {"func": 7}}]},
             7,
@@ -568,14 +570,14 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_violations_is_cut_short() {
+    fn the_number_of_violations_is_limited() {
         let definition = json!({"actions": vec![7; 10_000]});
         let violations = Definition::parse_value(&definition).unwrap_err();
         assert_eq!(violations.len(), limits::SCENARIO_MISTAKES);
     }
 
     #[test]
-    fn what_the_device_could_not_take_back_is_refused() {
+    fn a_definition_too_large_to_post_back_is_refused() {
         let numbers: serde_json::Map<_, _> =
             (0..700).map(|n| (format!("{n:03}"), json!(1e15))).collect();
         let definition = json!({"const": numbers, "actions": []});
@@ -591,11 +593,11 @@ mod tests {
             property::holds(&bytes);
             accepted += usize::from(Definition::parse(&bytes).is_ok());
         }
-        assert!(accepted > 5, "the corpus holds good definitions, too: {accepted}");
+        assert!(accepted > 5, "the corpus contains valid definitions: {accepted}");
     }
 
-    /// JSON that is nearly a definition, so that accepted ones are common.
-    fn nearly_a_definition() -> impl Strategy<Value = Value> {
+    /// Generates JSON that is close to a definition, so that many values are accepted.
+    fn definition_like_json() -> impl Strategy<Value = Value> {
         let text = prop_oneof![
             4 => "[a-z${}]{0,12}",
             1 => "\\PC{0,20}",
@@ -678,12 +680,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
-        fn posting_what_was_shown_changes_nothing(definition in nearly_a_definition()) {
+        fn posting_the_returned_json_changes_nothing(definition in definition_like_json()) {
             property::holds(definition.to_string().as_bytes());
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             property::holds(&bytes);
         }
     }

@@ -1,116 +1,119 @@
-//! Constants: `${name}` in a request's URL, payload, host and value, nowhere else, and
-//! the request that results.
+//! Expands constants (`${name}`) in a request's URL, payload, host and value, and prepares the request
+//! for sending.
 //!
-//! A name is whatever stands between `${` and the next `}`. `${` without `}` is text. What a constant
-//! expands to is not searched again. The limits are checked a second time here, on the result.
+//! A name is the text between `${` and the next `}`. `${` without `}` is literal text. Values are not
+//! searched for constants. The limits are checked a second time here, on the result.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::location::{Location, Scheme};
+use super::url::{Scheme, UrlParts};
 use super::{ActionRequest, Const, HttpMethod, HttpRequest, ModbusRequest, ModbusWrite};
 use crate::device::json::check_length;
 use crate::limits;
 
-/// A request as it goes out.
+/// A request ready to send.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Prepared {
-    /// To an HTTP target.
-    Http(PreparedHttp),
-    /// To a Modbus slave.
-    Modbus(PreparedModbus),
+pub enum PreparedRequest {
+    /// A request to an HTTP target.
+    Http(PreparedHttpRequest),
+    /// A request to a Modbus slave.
+    Modbus(PreparedModbusRequest),
 }
 
-/// An HTTP request as it goes out.
+/// An HTTP request ready to send.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PreparedHttp {
-    /// Whether to speak TLS.
+pub struct PreparedHttpRequest {
+    /// The scheme.
     pub scheme: Scheme,
-    /// The name or address in the URL, an IPv6 one without its brackets.
+    /// The name or address in the URL; an IPv6 address without brackets.
     pub host: String,
-    /// The port, that of the scheme where the URL has none.
+    /// The port; that of the scheme if the URL has none.
     pub port: u16,
-    /// What goes into the `Host` header: host, and port where it is not that of the scheme; or the
-    /// definition's own `Host` header as it stands.
+    /// The value of the `Host` header: the host, with the port if it is not that of the scheme; or
+    /// the definition's own `Host` header unchanged.
     pub authority: String,
     /// Path and query, beginning with `/`.
     pub target: String,
     /// The method.
     pub method: HttpMethod,
-    /// The definition's headers in their order, each name once, whatever its case (the later value
-    /// counts). `Host` is in [`PreparedHttp::authority`]; `Content-Length` and `Transfer-Encoding`
-    /// are left out, as only the sender knows how it frames the body.
+    /// The definition's headers in order. Each name occurs once regardless of case; the last value
+    /// wins. `Host` is in [`PreparedHttpRequest::authority`]. `Content-Length` and
+    /// `Transfer-Encoding` are removed, because only the sender knows how it frames the body.
     pub headers: Vec<(String, String)>,
     /// The body; empty for GET and DELETE.
     pub body: String,
-    /// How long the request may take.
+    /// The maximum duration of the request.
     pub timeout: Duration,
 }
 
-/// A Modbus request as it goes out.
+/// A Modbus request ready to send.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PreparedModbus {
+pub struct PreparedModbusRequest {
     /// The slave's name or address.
     pub host: String,
-    /// Its port.
+    /// The slave's port.
     pub port: u16,
-    /// The unit behind it.
+    /// The unit id.
     pub unit_id: u8,
-    /// What is written.
+    /// The write.
     pub write: ModbusWrite,
-    /// How long the request may take.
+    /// The maximum duration of the request.
     pub timeout: Duration,
 }
 
-/// Why a request cannot be sent as it stands after expansion; it ends with −1.
+/// The error of a request that cannot be sent after expansion. The request ends with −1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
-pub struct Unprepared {
-    /// The field, as `http.url`.
+pub struct PrepareError {
+    /// The field, such as `http.url`.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub message: String,
 }
 
-/// Whether `text` names a constant, known or not.
+/// Returns `true` if `text` contains a constant, defined or not.
 pub(super) fn has_constants(text: &str) -> bool {
     split_first(text).is_some()
 }
 
-/// The request with its constants expanded, ready to send.
+/// Returns the request with its constants expanded, ready to send.
 pub(super) fn prepare(
     request: &ActionRequest,
     constants: &[(String, Const)],
-) -> Result<Prepared, Unprepared> {
+) -> Result<PreparedRequest, PrepareError> {
     match request {
-        ActionRequest::Http(request) => prepare_http(request, constants).map(Prepared::Http),
-        ActionRequest::Modbus(request) => prepare_modbus(request, constants).map(Prepared::Modbus),
+        ActionRequest::Http(request) => prepare_http(request, constants).map(PreparedRequest::Http),
+        ActionRequest::Modbus(request) => {
+            prepare_modbus(request, constants).map(PreparedRequest::Modbus)
+        }
     }
 }
 
 fn prepare_http(
     request: &HttpRequest,
     constants: &[(String, Const)],
-) -> Result<PreparedHttp, Unprepared> {
+) -> Result<PreparedHttpRequest, PrepareError> {
     let url = expand("http.url", &request.url, constants, limits::URL_CHARS)?;
-    let location =
-        Location::parse(&url).map_err(|message| Unprepared { field: "http.url", message })?;
+    let url =
+        UrlParts::parse(&url).map_err(|message| PrepareError { field: "http.url", message })?;
     let payload = request.payload.as_deref().unwrap_or_default();
     let body = expand("http.payload", payload, constants, limits::PAYLOAD_CHARS)?;
-    let mut headers = request.headers.iter().fold(Vec::new(), with_header);
-    let host = take_header(&mut headers, "Host");
-    take_header(&mut headers, "Content-Length");
-    take_header(&mut headers, "Transfer-Encoding");
-    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Content-Type"));
-    if !body.is_empty() && !typed {
+    let mut headers = request.headers.iter().fold(Vec::new(), set_header);
+    let host = remove_header(&mut headers, "Host");
+    remove_header(&mut headers, "Content-Length");
+    remove_header(&mut headers, "Transfer-Encoding");
+    let mut names = headers.iter().map(|(name, _)| name);
+    let has_content_type = names.any(|name| name.eq_ignore_ascii_case("Content-Type"));
+    if !body.is_empty() && !has_content_type {
         headers.push(("Content-Type".to_owned(), "text/plain".to_owned()));
     }
-    Ok(PreparedHttp {
-        authority: host.unwrap_or_else(|| location.authority()),
-        scheme: location.scheme,
-        host: location.host,
-        port: location.port,
-        target: location.target,
+    Ok(PreparedHttpRequest {
+        authority: host.unwrap_or_else(|| url.authority()),
+        scheme: url.scheme,
+        host: url.host,
+        port: url.port,
+        target: url.target,
         method: request.method,
         headers,
         body,
@@ -121,13 +124,13 @@ fn prepare_http(
 fn prepare_modbus(
     request: &ModbusRequest,
     constants: &[(String, Const)],
-) -> Result<PreparedModbus, Unprepared> {
+) -> Result<PreparedModbusRequest, PrepareError> {
     let host = expand("modbus.host", &request.host, constants, limits::MODBUS_HOST_CHARS)?;
-    check_host(&host).map_err(|message| Unprepared { field: "modbus.host", message })?;
+    check_host(&host).map_err(|message| PrepareError { field: "modbus.host", message })?;
     let value = expand("modbus.value", &request.value, constants, limits::MODBUS_VALUE_CHARS)?;
     let write = ModbusWrite::encode(request.function, request.address, request.value_type, &value)
-        .map_err(|error| Unprepared { field: "modbus.value", message: error.to_string() })?;
-    Ok(PreparedModbus {
+        .map_err(|error| PrepareError { field: "modbus.value", message: error.to_string() })?;
+    Ok(PreparedModbusRequest {
         host,
         port: request.port,
         unit_id: request.unit_id,
@@ -136,68 +139,70 @@ fn prepare_modbus(
     })
 }
 
-/// Whether this could be a slave's name or address; what it resolves to is another matter.
+/// Checks that a slave's name or address contains no characters that neither can have. The resolver
+/// does the rest.
 pub(super) fn check_host(host: &str) -> Result<(), String> {
-    let foreign = |c: &char| c.is_whitespace() || c.is_control() || *c == '/';
-    match host.chars().find(foreign) {
-        Some(wrong) => Err(format!("{wrong:?} in the host: expected a name or an address alone")),
+    let invalid = |c: &char| c.is_whitespace() || c.is_control() || *c == '/';
+    match host.chars().find(invalid) {
+        Some(c) => Err(format!("{c:?} in the host: expected a name or an address alone")),
         None => Ok(()),
     }
 }
 
-/// Expands the constants of `text`, and checks that the result has as many characters as its field
-/// may have.
+/// Expands the constants of `text`, and checks the length of the result.
 fn expand(
     field: &'static str,
     text: &str,
     constants: &[(String, Const)],
     chars: RangeInclusive<usize>,
-) -> Result<String, Unprepared> {
-    let wrong = |message| Unprepared { field, message };
+) -> Result<String, PrepareError> {
+    let error = |message| PrepareError { field, message };
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, name, after)) = split_first(rest) {
         expanded.push_str(before);
-        expanded.push_str(&value_of(name, constants).map_err(wrong)?);
-        // Checked on the way, too, as two hundred names of a long constant make a megabyte.
+        expanded.push_str(&constant_value(name, constants).map_err(error)?);
+        // The length is also checked in the loop, because two hundred uses of a long constant would
+        // grow to a megabyte.
         if expanded.len() > chars.end() * char::MAX.len_utf8() {
-            return Err(wrong(format!("more than {} characters once expanded", chars.end())));
+            return Err(error(format!("more than {} characters once expanded", chars.end())));
         }
         rest = after;
     }
     expanded.push_str(rest);
-    check_length(&expanded, &chars).map_err(|message| wrong(format!("{message}, expanded")))?;
+    check_length(&expanded, &chars).map_err(|message| error(format!("{message}, expanded")))?;
     Ok(expanded)
 }
 
-fn value_of(name: &str, constants: &[(String, Const)]) -> Result<String, String> {
-    match constants.iter().find(|(known, _)| known == name) {
+fn constant_value(name: &str, constants: &[(String, Const)]) -> Result<String, String> {
+    match constants.iter().find(|(other, _)| other == name) {
         Some((_, Const::Text(text))) => Ok(text.clone()),
         Some((_, Const::Number(number))) => Ok(number.to_string()),
-        Some((_, Const::Bool(truth))) => Ok(truth.to_string()),
+        Some((_, Const::Bool(flag))) => Ok(flag.to_string()),
         Some((_, Const::Null)) => Err(format!("constant `{name}` is null")),
         None => Err(format!("no constant `{name}`")),
     }
 }
 
-/// The text before the first constant, its name, and the text after it.
+/// Returns the text before the first constant, its name, and the text after it; `None` if there is no
+/// constant.
 fn split_first(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("${")?;
     let (name, after) = rest.split_once('}')?;
     Some((before, name, after))
 }
 
-fn with_header(
+fn set_header(
     mut headers: Vec<(String, String)>,
     (name, value): &(String, String),
 ) -> Vec<(String, String)> {
-    take_header(&mut headers, name);
+    remove_header(&mut headers, name);
     headers.push((name.clone(), value.clone()));
     headers
 }
 
-fn take_header(headers: &mut Vec<(String, String)>, name: &str) -> Option<String> {
-    let index = headers.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))?;
+fn remove_header(headers: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let index = headers.iter().position(|(other, _)| other.eq_ignore_ascii_case(name))?;
     Some(headers.remove(index).1)
 }
 
@@ -208,8 +213,8 @@ mod tests {
     use super::*;
     use crate::device::actions::Definition;
 
-    /// Prepares the only request of a definition with these constants.
-    fn prepared(constants: &Value, request: &Value) -> Result<Prepared, Unprepared> {
+    /// Prepares `request`, the only request of a definition with these constants.
+    fn prepared(constants: &Value, request: &Value) -> Result<PreparedRequest, PrepareError> {
         let definition = Definition::parse_value(&json!({
             "const": constants,
             "actions": [{"id": "a", "requests": [request]}],
@@ -218,9 +223,9 @@ mod tests {
         definition.prepare(&definition.actions()[0].requests[0])
     }
 
-    fn http(constants: &Value, http: &Value) -> PreparedHttp {
+    fn http(constants: &Value, http: &Value) -> PreparedHttpRequest {
         match prepared(constants, &json!({ "http": http })) {
-            Ok(Prepared::Http(http)) => http,
+            Ok(PreparedRequest::Http(http)) => http,
             other => panic!("{other:?}"),
         }
     }
@@ -231,7 +236,7 @@ mod tests {
 
     // Ruling: ACTION-10.
     #[test]
-    fn constants_expand_in_url_and_payload_and_not_in_headers() {
+    fn constants_expand_in_url_and_payload_but_not_in_headers() {
         let constants = json!({"bulb": "192.168.99.101", "bri": 20, "on": true, "half": 0.5});
         let request = json!({
             "url": "http://${bulb}/light/0?on=${on}&brightness=${bri}",
@@ -251,7 +256,8 @@ mod tests {
         let request = json!({"modbus": {
             "host": "${pump}.local", "func": 16, "address": 10, "type": "short", "value": "${t}"
         }});
-        let Ok(Prepared::Modbus(modbus)) = prepared(&json!({"pump": "heat", "t": -3}), &request)
+        let Ok(PreparedRequest::Modbus(modbus)) =
+            prepared(&json!({"pump": "heat", "t": -3}), &request)
         else {
             panic!("not prepared");
         };
@@ -260,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expanded_text_is_not_searched_again() {
+    fn values_are_not_searched_for_constants() {
         let constants = json!({"a": "${b}", "b": "x"});
         let http = http(
             &constants,
@@ -270,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_brace_is_text() {
+    fn an_open_brace_is_literal_text() {
         let http = http(
             &json!({"a": "x"}),
             &json!({"url": "http://host/", "method": "PUT", "payload": "$a {a} ${a} ${a"}),
@@ -296,7 +302,7 @@ mod tests {
 
     // Ruling: ACTION-10.
     #[test]
-    fn the_limits_hold_for_what_results() {
+    fn the_limits_apply_to_the_expanded_text() {
         let long = json!({"long": "x".repeat(300), "empty": "", "no": "a b"});
         for (request, field) in [
             (json!({"http": {"url": "http://a/${long}"}}), "http.url: 309 characters"),
@@ -347,7 +353,7 @@ mod tests {
 
     // Ruling: ACTION-4.
     #[test]
-    fn host_and_framing_headers_do_not_come_twice() {
+    fn host_and_framing_headers_are_not_duplicated() {
         let own = json!({"Host": "bulb", "content-length": "3", "X-A": "1", "x-a": "2"});
         let request =
             json!({"url": "http://h:81/", "method": "POST", "payload": "x", "headers": own});

@@ -5,7 +5,7 @@ mod admission;
 mod decode;
 mod definition;
 mod expand;
-mod location;
+mod url;
 mod queue;
 mod value;
 
@@ -13,9 +13,9 @@ pub use self::admission::{ActionPolicy, Admission, CallRefusal, CallRoute, Execu
 pub use self::definition::{
     Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusRequest,
 };
-pub use self::expand::{Prepared, PreparedHttp, PreparedModbus, Unprepared};
-pub use self::location::Scheme;
+pub use self::expand::{PrepareError, PreparedHttpRequest, PreparedModbusRequest, PreparedRequest};
 pub use self::queue::{AdmissionRefusal, Capacity, Queue, RequestStatus};
+pub use self::url::Scheme;
 pub use self::value::{ModbusWrite, ValueError, ValueType};
 
 /// The property that the fuzzer checks, so that the tests can replay its corpus.

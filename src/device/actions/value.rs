@@ -1,4 +1,4 @@
-//! The values that Modbus requests write: text as typed, registers or coils as sent.
+//! Converts the value of a Modbus request from text to registers or coils.
 //!
 //! Numbers are big-endian, most significant word first. Rulings: ACTION-6, ACTION-7 and ACTION-11.
 
@@ -6,26 +6,26 @@ use crate::device::json::shortened;
 use crate::limits;
 use crate::modbus::wire::FunctionCode;
 
-/// How the text of a value is to be read.
+/// The type of a value (`modbus.type`), which says how its text is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ValueType {
-    /// Raw bytes, two digits each.
+    /// Bytes, two hexadecimal digits each.
     #[default]
     Hex,
-    /// A whole number, 1 register.
+    /// An integer in 1 register.
     Short,
-    /// A whole number, 2 registers.
+    /// An integer in 2 registers.
     Int,
-    /// A whole number, 4 registers.
+    /// An integer in 4 registers.
     Long,
-    /// IEEE 754 single, 2 registers.
+    /// An IEEE 754 single in 2 registers.
     Float,
-    /// IEEE 754 double, 4 registers.
+    /// An IEEE 754 double in 4 registers.
     Double,
 }
 
 impl ValueType {
-    /// All of them, by the words of `modbus.type`.
+    /// All variants with their names in `modbus.type`.
     pub const NAMES: [(&'static str, Self); 6] = [
         ("hex", Self::Hex),
         ("short", Self::Short),
@@ -35,7 +35,7 @@ impl ValueType {
         ("double", Self::Double),
     ];
 
-    /// The word for it.
+    /// Returns the name in `modbus.type`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,53 +48,57 @@ impl ValueType {
         }
     }
 
-    /// The bytes of a value, first byte first on the wire.
-    fn bytes(self, value: &str) -> Result<Vec<u8>, ValueError> {
+    /// Parses a value into its bytes, in wire order.
+    fn parse(self, value: &str) -> Result<Vec<u8>, ValueError> {
         match self {
-            Self::Hex => hex(value),
-            Self::Short => integer(value, 2),
-            Self::Int => integer(value, 4),
-            Self::Long => integer(value, 8),
-            Self::Float => float(value, f32::is_finite, |number| number.to_be_bytes().to_vec()),
-            Self::Double => float(value, f64::is_finite, |number| number.to_be_bytes().to_vec()),
+            Self::Hex => parse_hex(value),
+            Self::Short => parse_integer(value, 2),
+            Self::Int => parse_integer(value, 4),
+            Self::Long => parse_integer(value, 8),
+            Self::Float => {
+                parse_float(value, f32::is_finite, |number| number.to_be_bytes().to_vec())
+            }
+            Self::Double => {
+                parse_float(value, f64::is_finite, |number| number.to_be_bytes().to_vec())
+            }
         }
     }
 }
 
-/// What a request writes, by function.
+/// The write of a Modbus request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModbusWrite {
     /// Function 5.
     SingleCoil {
-        /// The coil.
+        /// The address of the coil.
         address: u16,
-        /// 0xFF00 on the wire where set, 0x0000 where not.
+        /// The value of the coil: 0xFF00 on the wire if `true`, 0x0000 if `false`.
         on: bool,
     },
     /// Function 6.
     SingleRegister {
-        /// The register.
+        /// The address of the register.
         address: u16,
-        /// Its value.
+        /// The value of the register.
         word: u16,
     },
     /// Function 15.
     MultipleCoils {
-        /// The first coil.
+        /// The address of the first coil.
         address: u16,
-        /// 8 to 1968 of them, a multiple of 8.
+        /// The values of 8 to 1968 coils, a multiple of 8.
         coils: Vec<bool>,
     },
     /// Function 16.
     MultipleRegisters {
-        /// The first register.
+        /// The address of the first register.
         address: u16,
-        /// 1 to 123 of them.
+        /// The values of 1 to 123 registers.
         words: Vec<u16>,
     },
 }
 
-/// Why a value cannot be written.
+/// The error of a value that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(pub String);
@@ -108,25 +112,26 @@ impl ModbusWrite {
         FunctionCode::WRITE_MULTIPLE_REGISTERS,
     ];
 
-    /// Reads `value` as `value_type` and fits it to `function`.
+    /// Parses `value` as `value_type` and encodes it for `function`.
     ///
     /// # Errors
-    /// [`ValueError`] where the text is no such value, the function does not take the type or the
-    /// length, or the write would run past address 65535.
+    /// [`ValueError`] if the text is not a value of the type, if the function is not one of
+    /// [`ModbusWrite::FUNCTIONS`] or does not accept the type or the length, or if the write would
+    /// exceed address 65535.
     pub fn encode(
         function: FunctionCode,
         address: u16,
         value_type: ValueType,
         value: &str,
     ) -> Result<Self, ValueError> {
-        fits(function, value_type)?;
-        let bytes = value_type.bytes(value)?;
+        check_type(function, value_type)?;
+        let bytes = value_type.parse(value)?;
         let write = match function {
             FunctionCode::WRITE_SINGLE_COIL => {
-                Self::SingleCoil { address, on: single(function, &bytes)? != 0 }
+                Self::SingleCoil { address, on: single_word(function, &bytes)? != 0 }
             }
             FunctionCode::WRITE_SINGLE_REGISTER => {
-                Self::SingleRegister { address, word: single(function, &bytes)? }
+                Self::SingleRegister { address, word: single_word(function, &bytes)? }
             }
             FunctionCode::WRITE_MULTIPLE_COILS => {
                 Self::MultipleCoils { address, coils: coils(&bytes)? }
@@ -146,7 +151,7 @@ impl ModbusWrite {
         Ok(write)
     }
 
-    /// The function code on the wire.
+    /// Returns the function code.
     #[must_use]
     pub const fn function(&self) -> FunctionCode {
         match self {
@@ -157,7 +162,7 @@ impl ModbusWrite {
         }
     }
 
-    /// The first register or coil.
+    /// Returns the address of the first register or coil.
     #[must_use]
     pub const fn address(&self) -> u16 {
         match self {
@@ -168,7 +173,7 @@ impl ModbusWrite {
         }
     }
 
-    /// How many registers or coils from [`ModbusWrite::address`] on.
+    /// Returns the number of registers or coils.
     #[must_use]
     pub fn quantity(&self) -> u16 {
         let quantity = match self {
@@ -176,11 +181,11 @@ impl ModbusWrite {
             Self::MultipleCoils { coils, .. } => coils.len(),
             Self::MultipleRegisters { words, .. } => words.len(),
         };
-        // Only a write put together by hand, beyond what Modbus carries, could have more.
+        // `encode` never creates a write with more. A caller could, beyond the limits of Modbus.
         u16::try_from(quantity).unwrap_or(u16::MAX)
     }
 
-    /// The registers, or the coils as 0 and 1.
+    /// Returns the registers, or the coils as 0 and 1.
     #[must_use]
     pub fn values(&self) -> Vec<u16> {
         match self {
@@ -192,8 +197,8 @@ impl ModbusWrite {
     }
 }
 
-/// Which types a function takes at all.
-fn fits(function: FunctionCode, value_type: ValueType) -> Result<(), ValueError> {
+/// Checks that the function accepts the type.
+fn check_type(function: FunctionCode, value_type: ValueType) -> Result<(), ValueError> {
     use FunctionCode as F;
     use ValueType as T;
     let expected = match (function, value_type) {
@@ -215,19 +220,20 @@ fn unsupported(function: FunctionCode) -> ValueError {
     ValueError(format!("function {function}: expected 5, 6, 15 or 16"))
 }
 
-/// The two bytes of functions 5 and 6.
-fn single(function: FunctionCode, bytes: &[u8]) -> Result<u16, ValueError> {
-    let wrong =
-        || ValueError(format!("{} bytes: function {} takes exactly 2", bytes.len(), function));
-    Ok(u16::from_be_bytes(bytes.try_into().map_err(|_| wrong())?))
+/// Returns the value of functions 5 and 6, which is two bytes.
+fn single_word(function: FunctionCode, bytes: &[u8]) -> Result<u16, ValueError> {
+    let two_bytes = bytes.try_into().map_err(|_| {
+        ValueError(format!("{} bytes: function {function} takes exactly 2", bytes.len()))
+    })?;
+    Ok(u16::from_be_bytes(two_bytes))
 }
 
-/// Eight coils a byte, the least significant bit first, as function 15 sends them.
+/// Unpacks eight coils from each byte, the least significant bit first, as function 15 sends them.
 fn coils(bytes: &[u8]) -> Result<Vec<bool>, ValueError> {
-    let most = usize::from(*limits::WRITE_BITS.end());
-    if bytes.len() * 8 > most {
+    let max = usize::from(*limits::WRITE_BITS.end());
+    if bytes.len() * 8 > max {
         return Err(ValueError(format!(
-            "{} coils: function 15 takes {most} at the most",
+            "{} coils: function 15 takes {max} at the most",
             bytes.len() * 8
         )));
     }
@@ -242,18 +248,18 @@ fn words(bytes: &[u8]) -> Result<Vec<u16>, ValueError> {
             bytes.len()
         )));
     }
-    let most = usize::from(*limits::WRITE_REGISTERS.end());
-    if pairs.len() > most {
+    let max = usize::from(*limits::WRITE_REGISTERS.end());
+    if pairs.len() > max {
         return Err(ValueError(format!(
-            "{} registers: function 16 takes {most} at the most",
+            "{} registers: function 16 takes {max} at the most",
             pairs.len()
         )));
     }
     Ok(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
 }
 
-fn hex(value: &str) -> Result<Vec<u8>, ValueError> {
-    let wrong = || {
+fn parse_hex(value: &str) -> Result<Vec<u8>, ValueError> {
+    let error = || {
         ValueError(format!(
             "`{}`: expected hexadecimal digits, two for each byte, as 00FF",
             shortened(value)
@@ -262,14 +268,14 @@ fn hex(value: &str) -> Result<Vec<u8>, ValueError> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (pairs, rest) = value.as_bytes().as_chunks();
     if pairs.is_empty() || !rest.is_empty() {
-        return Err(wrong());
+        return Err(error());
     }
     let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
-    pairs.iter().map(byte).collect::<Option<_>>().ok_or_else(wrong)
+    pairs.iter().map(byte).collect::<Option<_>>().ok_or_else(error)
 }
 
-/// A whole number of `width` bytes, read as signed or unsigned, whichever has it.
-fn integer(value: &str, width: usize) -> Result<Vec<u8>, ValueError> {
+/// Parses an integer of `width` bytes from the union of the signed and the unsigned range.
+fn parse_integer(value: &str, width: usize) -> Result<Vec<u8>, ValueError> {
     let bits = 8 * width;
     let range = -(1_i128 << (bits - 1))..=(1_i128 << bits) - 1;
     let number = value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
@@ -284,8 +290,8 @@ fn integer(value: &str, width: usize) -> Result<Vec<u8>, ValueError> {
     Ok(bytes[bytes.len() - width..].to_vec())
 }
 
-/// A number in floating point; `inf` and `nan`, which Rust would read, are none.
-fn float<F: std::str::FromStr + Copy>(
+/// Parses a finite floating-point number. The standard library would also accept `inf` and `nan`.
+fn parse_float<F: std::str::FromStr + Copy>(
     value: &str,
     finite: impl Fn(F) -> bool,
     bytes: impl Fn(F) -> Vec<u8>,
@@ -322,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_big_endian_with_the_most_significant_word_first() {
+    fn numbers_are_big_endian_most_significant_word_first() {
         assert_eq!(registers(Hex, "0102a0B0"), [0x0102, 0xA0B0]);
         assert_eq!(registers(Short, "20"), [20]);
         assert_eq!(registers(Int, "-2"), [0xFFFF, 0xFFFE]);
@@ -333,7 +339,7 @@ mod tests {
 
     // Ruling: ACTION-6.
     #[test]
-    fn whole_numbers_take_both_readings_of_their_width_and_no_more() {
+    fn integers_accept_the_signed_and_the_unsigned_range() {
         assert_eq!(registers(Short, "-32768"), registers(Short, "+32768"));
         assert_eq!(registers(Int, "-1"), registers(Int, "4294967295"));
         assert_eq!(registers(Long, "-1"), registers(Long, "18446744073709551615"));
@@ -362,7 +368,7 @@ mod tests {
 
     // Ruling: ACTION-6.
     #[test]
-    fn floats_stay_finite_at_their_own_width() {
+    fn floats_must_be_finite_in_their_own_width() {
         assert_eq!(registers(Double, "1e39").len(), 4);
         for (value_type, value) in
             [(Float, "1e39"), (Double, "1e400"), (Float, "inf"), (Double, "NaN"), (Float, "1,5")]
@@ -376,7 +382,7 @@ mod tests {
 
     // Ruling: ACTION-7.
     #[test]
-    fn a_coil_is_on_for_anything_but_zero() {
+    fn a_coil_is_on_for_any_value_but_zero() {
         for (value_type, value, on) in [
             (Short, "0", 0),
             (Short, "1", 1),
@@ -395,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_5_and_6_take_exactly_two_bytes() {
+    fn functions_5_and_6_accept_exactly_two_bytes() {
         assert_eq!(encode(FunctionCode::WRITE_SINGLE_REGISTER, Short, "-1"), Ok(vec![0xFFFF]));
         assert_eq!(encode(FunctionCode::WRITE_SINGLE_REGISTER, Hex, "12ab"), Ok(vec![0x12AB]));
         for function in [FunctionCode::WRITE_SINGLE_COIL, FunctionCode::WRITE_SINGLE_REGISTER] {
@@ -409,15 +415,15 @@ mod tests {
 
     // Ruling: ACTION-7.
     #[test]
-    fn coils_leave_each_byte_least_significant_bit_first() {
+    fn coils_are_unpacked_least_significant_bit_first() {
         let expected = [1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1, 1, 0];
-        // The example of the Modbus specification counts the same way: CD is 1100 1101.
+        // The example of the Modbus specification: CD is 1100 1101.
         assert_eq!(encode(FunctionCode::WRITE_MULTIPLE_COILS, Hex, "CD6B"), Ok(expected.to_vec()));
         assert_eq!(encode(FunctionCode::WRITE_MULTIPLE_COILS, Short, "1").ok(), None);
     }
 
     #[test]
-    fn multiple_writes_end_at_their_largest_quantity() {
+    fn multiple_writes_are_limited_in_quantity() {
         assert_eq!(registers(Hex, &"0001".repeat(123)).len(), 123);
         assert_eq!(
             encode(FunctionCode::WRITE_MULTIPLE_COILS, Hex, &"00".repeat(246)).unwrap().len(),
@@ -429,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn hex_is_whole_bytes_of_hexadecimal_digits() {
+    fn hex_consists_of_two_digits_for_each_byte() {
         for value in ["", "0", "000", "00g0", "0x00", "00 0", "ää"] {
             let error = encode(FunctionCode::WRITE_MULTIPLE_REGISTERS, Hex, value).unwrap_err();
             assert!(error.contains("hexadecimal"), "{value}: {error}");
@@ -438,7 +444,7 @@ mod tests {
 
     // Ruling: ACTION-7.
     #[test]
-    fn a_write_does_not_run_past_the_last_address() {
+    fn a_write_beyond_the_last_address_is_refused() {
         let at = |address, value| {
             ModbusWrite::encode(
                 FunctionCode::WRITE_MULTIPLE_REGISTERS,
@@ -455,13 +461,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_quotes_no_more_than_the_beginning_of_a_long_value() {
+    fn a_message_quotes_only_the_beginning_of_a_long_value() {
         let error =
             encode(FunctionCode::WRITE_MULTIPLE_REGISTERS, Float, &"ä".repeat(492)).unwrap_err();
         assert!(error.starts_with(&format!("`{}…`", "ä".repeat(40))), "{error}");
     }
 
-    /// The registers read back as one unsigned number.
+    /// Joins registers into one unsigned number.
     fn joined(words: &[u16]) -> u64 {
         words.iter().fold(0, |number, word| number << 16 | u64::from(*word))
     }
@@ -470,7 +476,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
-        fn what_is_written_reads_back(number: i64, float: f32, double: f64) {
+        fn an_encoded_number_decodes_to_the_same_number(number: i64, float: f32, double: f64) {
             let written = |value_type, value: String| joined(&registers(value_type, &value));
             prop_assert_eq!(written(Long, number.to_string()), number.cast_unsigned());
             let int = i32::try_from(number >> 32).unwrap();
@@ -483,7 +489,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(
+        fn encoding_never_panics(
             function in prop::sample::select(ModbusWrite::FUNCTIONS.to_vec()),
             (_, value_type) in prop::sample::select(ValueType::NAMES.to_vec()),
             address: u16,

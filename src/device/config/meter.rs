@@ -1,15 +1,18 @@
-//! `/api/v1/meter/settings` and `/api/v1/meter/scalers/custom` (`docs/device/settings.md`,
-//! `meter_settings_fields.csv`).
+//! The meter settings of `/api/v1/meter/settings` and the type of the scalers of
+//! `/api/v1/meter/scalers/custom` (`docs/device/settings.md`, `meter_settings_fields.csv`).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Field, FieldKind, Object, Unset, lens, whole, word};
+use super::table::{Field, FieldKind, SettingsObject, Unset, accessor, enumeration, int};
 use crate::decimal::Decimal;
 use crate::limits;
 
-/// How the device talks to its meter.
+/// The number of decimal places of `conv_factor` that are stored (SETTING-10).
+const CONVERSION_FACTOR_PLACES: u8 = 6;
+
+/// The settings of the meter interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
@@ -19,9 +22,9 @@ pub struct MeterSettings {
     pub stop_bits: StopBits,
     pub buffer_size: u8,
     pub encryption: bool,
-    /// None where it is cleared.
+    /// `None` if the key is cleared.
     pub encryption_key: Option<MeterKey>,
-    /// None where it is cleared.
+    /// `None` if the key is cleared.
     pub authentication_key: Option<MeterKey>,
     pub tx_invert: bool,
     pub rx_invert: bool,
@@ -29,9 +32,9 @@ pub struct MeterSettings {
     pub if_type: InterfaceType,
     pub protocol: MeterProtocol,
     pub if_mode: InterfaceMode,
-    /// Multiplies power, energy, current and maximum demand.
+    /// The factor on power, energy, current and maximum demand.
     pub conv_factor: Decimal,
-    /// Seconds.
+    /// In seconds.
     pub time_offset: i32,
     pub sync_time_offset_with_ntp: bool,
     pub scalers_set: ScalersSet,
@@ -41,19 +44,19 @@ pub struct MeterSettings {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterKey(pub [u8; 16]);
 
-/// A secret: logs and failed assertions do not show it.
+/// Hides the key from logs and failed assertions, because it is a secret.
 impl fmt::Debug for MeterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")
     }
 }
 
-/// A scaler of the user's own for an OBIS code.
+/// A custom scaler for an OBIS code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomScaler {
-    /// `A.B.C` of the code, each 0..=254 but the last, which is 0..=255.
+    /// The three parts of the code: 0..=254, 0..=254 and 0..=255.
     pub obis: [u8; 3],
-    /// A power of ten, −6..=6.
+    /// The power of ten, −6..=6.
     pub scaler: i8,
 }
 
@@ -81,7 +84,7 @@ impl Default for MeterSettings {
     }
 }
 
-/// `parity`.
+/// The values of `parity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum Parity {
@@ -92,12 +95,12 @@ pub enum Parity {
 }
 
 impl Parity {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] =
         &[("none", Self::None), ("odd", Self::Odd), ("even", Self::Even)];
 }
 
-/// `stop_bits`.
+/// The values of `stop_bits`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum StopBits {
@@ -108,12 +111,12 @@ pub enum StopBits {
 }
 
 impl StopBits {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] =
         &[("1", Self::One), ("1.5", Self::OneAndHalf), ("2", Self::Two)];
 }
 
-/// `if_type`.
+/// The values of `if_type`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceType {
@@ -130,7 +133,7 @@ pub enum InterfaceType {
 }
 
 impl InterfaceType {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] = &[
         ("auto", Self::Auto),
         ("p1", Self::P1),
@@ -144,7 +147,7 @@ impl InterfaceType {
     ];
 }
 
-/// `protocol`.
+/// The values of `protocol`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum MeterProtocol {
@@ -159,7 +162,7 @@ pub enum MeterProtocol {
 }
 
 impl MeterProtocol {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] = &[
         ("auto", Self::Auto),
         ("dsmr", Self::Dsmr),
@@ -171,7 +174,7 @@ impl MeterProtocol {
     ];
 }
 
-/// `if_mode`.
+/// The values of `if_mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceMode {
@@ -182,12 +185,12 @@ pub enum InterfaceMode {
 }
 
 impl InterfaceMode {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] =
         &[("auto", Self::Auto), ("push", Self::Push), ("pull", Self::Pull)];
 }
 
-/// `scalers_set`.
+/// The values of `scalers_set`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum ScalersSet {
@@ -198,18 +201,18 @@ pub enum ScalersSet {
 }
 
 impl ScalersSet {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: &[(&'static str, Self)] =
         &[("default", Self::Default), ("custom", Self::Custom), ("lge570", Self::Lge570)];
 }
 
-/// `/api/v1/meter/settings`, field by field.
-pub static METER_SETTINGS: Object<MeterSettings> = Object {
+/// The field table of `/api/v1/meter/settings`.
+pub static METER_SETTINGS: SettingsObject<MeterSettings> = SettingsObject {
     name: "meter/settings",
     fields: FIELDS,
-    left_out: Unset::Default,
-    of: lens!(meter),
-    rules: |_, _| Ok(()),
+    unset: Unset::Default,
+    accessor: accessor!(meter),
+    normalize: |_, _| Ok(()),
 };
 
 type MeterField = Field<MeterSettings>;
@@ -217,59 +220,76 @@ type MeterField = Field<MeterSettings>;
 const FIELDS: &[MeterField] = &[
     MeterField::new(
         "baudrate",
-        whole!(baudrate, limits::BAUDRATE),
-        "Bits a second on the serial line.",
+        int!(baudrate, limits::BAUDRATE),
+        "Bits per second on the serial line.",
     )
     .stored_only(),
-    MeterField::new("parity", word!(parity, Parity), "Parity on the serial line.").stored_only(),
+    MeterField::new("parity", enumeration!(parity, Parity), "Parity on the serial line.")
+        .stored_only(),
     MeterField::new(
         "stop_bits",
-        word!(stop_bits, StopBits),
-        "Stop bits on the serial line, a string.",
+        enumeration!(stop_bits, StopBits),
+        "Stop bits on the serial line, as a string.",
     )
     .stored_only(),
     MeterField::new(
         "buffer_size",
-        whole!(buffer_size, limits::METER_BUFFER),
+        int!(buffer_size, limits::METER_BUFFER),
         "Bytes of the serial receive buffer.",
     )
     .stored_only(),
     MeterField::new("method", FieldKind::Constant("Passive Push"), "How data is acquired."),
     MeterField::new(
         "encryption",
-        FieldKind::Flag(lens!(encryption)),
-        "Whether the meter's data is encrypted.",
+        FieldKind::Bool(accessor!(encryption)),
+        "Decrypts the meter's data.",
     ),
     MeterField::new(
         "encryption_key",
-        FieldKind::Key(lens!(encryption_key)),
-        "The key of the encryption; 32 zeros clear it.",
+        FieldKind::Key(accessor!(encryption_key)),
+        "The encryption key; 32 zeros clear it.",
     )
     .secret(),
     MeterField::new(
         "authentication_key",
-        FieldKind::Key(lens!(authentication_key)),
-        "The key that the meter's data is authenticated with; 32 zeros clear it.",
+        FieldKind::Key(accessor!(authentication_key)),
+        "The key that authenticates the meter's data; 32 zeros clear it.",
     )
     .secret(),
-    MeterField::new("rx_invert", FieldKind::Flag(lens!(rx_invert)), "Inverts the receiving line.")
-        .stored_only(),
-    MeterField::new("tx_invert", FieldKind::Flag(lens!(tx_invert)), "Inverts the sending line.")
-        .stored_only(),
     MeterField::new(
-        "auto_baudrate",
-        FieldKind::Flag(lens!(auto_baudrate)),
-        "Whether the parameters of the serial line are found out.",
+        "rx_invert",
+        FieldKind::Bool(accessor!(rx_invert)),
+        "Inverts the receiving line.",
     )
     .stored_only(),
-    MeterField::new("if_type", word!(if_type, InterfaceType), "The plug that the meter is on.")
-        .stored_only(),
-    MeterField::new("protocol", word!(protocol, MeterProtocol), "What the meter speaks.")
-        .stored_only(),
+    MeterField::new(
+        "tx_invert",
+        FieldKind::Bool(accessor!(tx_invert)),
+        "Inverts the sending line.",
+    )
+    .stored_only(),
+    MeterField::new(
+        "auto_baudrate",
+        FieldKind::Bool(accessor!(auto_baudrate)),
+        "Detects the parameters of the serial line.",
+    )
+    .stored_only(),
+    MeterField::new(
+        "if_type",
+        enumeration!(if_type, InterfaceType),
+        "The interface that the meter is plugged into.",
+    )
+    .stored_only(),
+    MeterField::new(
+        "protocol",
+        enumeration!(protocol, MeterProtocol),
+        "The protocol of the meter.",
+    )
+    .stored_only(),
     MeterField::new(
         "if_mode",
-        word!(if_mode, InterfaceMode),
-        "Whether the meter sends or is asked.",
+        enumeration!(if_mode, InterfaceMode),
+        "The direction of the readout: the meter sends, or the device polls it.",
     )
     .stored_only(),
     MeterField::new(
@@ -279,23 +299,23 @@ const FIELDS: &[MeterField] = &[
             set: |settings, factor| settings.conv_factor = factor,
             range: limits::CONVERSION_FACTOR,
             step: 0.0,
-            places: limits::CONVERSION_FACTOR_PLACES,
+            places: CONVERSION_FACTOR_PLACES,
         },
-        "Multiplies power, energy, current and maximum demand.",
+        "The factor on power, energy, current and maximum demand.",
     ),
     MeterField::new(
         "time_offset",
-        whole!(time_offset, limits::TIME_OFFSET),
-        "Seconds that the meter's clock is corrected by.",
+        int!(time_offset, limits::TIME_OFFSET),
+        "The correction of the meter's clock, in seconds.",
     ),
     MeterField::new(
         "sync_time_offset_with_ntp",
-        FieldKind::Flag(lens!(sync_time_offset_with_ntp)),
-        "Whether that correction follows NTP.",
+        FieldKind::Bool(accessor!(sync_time_offset_with_ntp)),
+        "Derives that correction from NTP.",
     ),
     MeterField::new(
         "scalers_set",
-        word!(scalers_set, ScalersSet),
-        "Where the scalers of a DLMS meter's values come from.",
+        enumeration!(scalers_set, ScalersSet),
+        "The source of the scalers of a DLMS meter's values.",
     ),
 ];

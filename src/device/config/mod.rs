@@ -1,7 +1,7 @@
-//! Everything that a user sets on a device and that outlives a reboot: one typed model.
+//! The configuration that a user sets on a device and that survives a reboot, as one typed model.
 //!
-//! A [`Config`] is replaced as a whole, never changed in place, so that every surface works with one
-//! that fits together.
+//! A [`Config`] is replaced as a whole and never changed in place, so that every surface works with
+//! a consistent one.
 
 mod meter;
 mod modbus_map;
@@ -23,37 +23,39 @@ pub use self::modbus_map::{
     AddressFormat, Listing, MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterMap,
     RegisterSet,
 };
-pub(in crate::device) use self::modbus_map::{Span, TEXT_BYTES};
-pub use self::mqtt::{BrokerUrl, MQTT_SETTINGS, MqttSettings};
+pub(in crate::device) use self::modbus_map::{RegisterSlot, TEXT_BYTES};
+pub use self::mqtt::{BrokerUrl, BrokerUrlError, MQTT_SETTINGS, MqttSettings};
 pub use self::network::{
     ETH_SETTINGS, EthSettings, StaticIp, TxPower, WIFI_SETTINGS, WifiSettings,
 };
-pub use self::settings::{Cloud, ModbusService, SETTINGS, SdService, Services, Settings, System};
+pub use self::settings::{
+    Cloud, ModbusServerSettings, SETTINGS, SdLogSettings, Services, Settings, System,
+};
 use crate::device::DeviceId;
 
 /// The configuration of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// `/api/v1/settings`.
+    /// The object of `/api/v1/settings`.
     pub settings: Settings,
-    /// `/api/v1/meter/settings`.
+    /// The object of `/api/v1/meter/settings`.
     pub meter: MeterSettings,
-    /// `/api/v1/meter/scalers/custom`.
+    /// The list of `/api/v1/meter/scalers/custom`.
     pub custom_scalers: Vec<CustomScaler>,
-    /// `/api/v1/mqtt/settings`.
+    /// The object of `/api/v1/mqtt/settings`.
     pub mqtt: MqttSettings,
-    /// `/api/v1/wifi/sta/settings`.
+    /// The object of `/api/v1/wifi/sta/settings`.
     pub wifi: WifiSettings,
-    /// `/api/v1/eth/settings`.
+    /// The object of `/api/v1/eth/settings`.
     pub eth: EthSettings,
-    /// `/api/v1/modbus`; the default map where none.
+    /// The register map of `/api/v1/modbus`; `None` if the factory map is in force.
     pub modbus: Option<Arc<RegisterMap>>,
-    /// `/api/v1/berry`: the stored script; none where there is none.
+    /// The stored script of `/api/v1/berry`; `None` if no script is stored.
     pub script: Option<Arc<str>>,
 }
 
 impl Config {
-    /// What a device leaves the factory with, and goes back to by `/api/v1/restore`.
+    /// Returns the configuration of a new device, to which `/api/v1/restore` resets it.
     #[must_use]
     pub fn factory(id: &DeviceId) -> Self {
         Self {
@@ -68,7 +70,7 @@ impl Config {
         }
     }
 
-    /// The register map in force.
+    /// Returns the register map in force.
     #[must_use]
     pub fn register_map(&self) -> &Arc<RegisterMap> {
         self.modbus.as_ref().unwrap_or_else(|| RegisterMap::factory())

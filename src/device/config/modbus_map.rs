@@ -1,39 +1,40 @@
-//! `/api/v1/modbus`: the register map of the device's own Modbus server (`docs/device/modbus.md`,
-//! `modbus_identifiers.csv`).
+//! The register map of the device's own Modbus server, the object of `/api/v1/modbus`
+//! (`docs/device/modbus.md`, `modbus_identifiers.csv`).
 //!
-//! A [`RegisterMap`] is checked and laid out in the order of its addresses once, when it is made.
-//! [`decode`] reads its JSON form, [`show`] writes it, [`factory`] is the map of a device out of the
-//! box; what the registers hold is [`crate::device::registers`]'s to say.
+//! A [`RegisterMap`] is checked and sorted by address once, when it is created. [`decode`] parses its
+//! JSON form, [`listing`] writes it, [`factory`] is the map of a new device. The module
+//! [`crate::device::registers`] computes the contents of the registers.
 
 mod decode;
 mod factory;
-mod show;
+mod listing;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::show::{AddressFormat, Listing};
+pub use self::listing::{AddressFormat, Listing};
 use crate::limits;
 use crate::meter::Quantity;
 use crate::problem::Problem;
 
-/// A register map: valid, and laid out.
+/// A valid register map.
 #[derive(Debug, Clone)]
 pub struct RegisterMap {
     sets: Vec<RegisterSet>,
-    spans: Vec<Span>,
+    /// The registers of all sets, by address.
+    slots: Vec<RegisterSlot>,
 }
 
-/// Registers that follow each other from one address on.
+/// A set of registers at consecutive addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterSet {
-    /// 0..=9998.
+    /// The address of the first register, 0..=9998.
     pub start_address: u16,
     /// The order of the words of a number.
     pub word_order: MapWordOrder,
-    /// Its registers, in order.
+    /// The registers, in order.
     pub registers: Vec<MappedRegister>,
 }
 
@@ -47,18 +48,18 @@ pub enum MapWordOrder {
     Lsw,
 }
 
-/// A value in the map.
+/// A value in the map, which occupies one or more 16-bit registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MappedRegister {
-    /// What it shows.
+    /// The source of the value.
     pub id: RegisterId,
-    /// How a number is written; texts and dates have their own form.
+    /// The encoding of a number. Texts and dates have their own encoding.
     pub number: NumberType,
-    /// The register is the value × 10^scaler, −6..=6.
+    /// The power of ten that a number is multiplied by, −6..=6.
     pub scaler: i8,
 }
 
-/// How a number is written.
+/// The encoding of a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub enum NumberType {
@@ -70,7 +71,7 @@ pub enum NumberType {
     Double,
 }
 
-/// What a register shows.
+/// The source of a register's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RegisterId {
     /// `0`: all bits zero.
@@ -79,9 +80,9 @@ pub enum RegisterId {
     Ones,
     /// A quantity of the meter, by its OBIS code.
     Quantity(Quantity),
-    /// `power.active`, `power.active.l1` …: import less export; 0 is the total.
+    /// `power.active`, `power.active.l1` …: import minus export of a phase; phase 0 is the total.
     ActivePower(u8),
-    /// `power.reactive`, `power.reactive.l1` …; 0 is the total.
+    /// `power.reactive`, `power.reactive.l1` …: of a phase; phase 0 is the total.
     ReactivePower(u8),
     /// `current.l1` …: negative while the phase exports.
     Current(u8),
@@ -109,16 +110,16 @@ pub enum RegisterId {
     SystemDateTime,
 }
 
-/// Where a register stands, and in which order its words go.
+/// A register with its address, its size and its word order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::device) struct Span {
+pub(in crate::device) struct RegisterSlot {
     pub address: u16,
     pub words: u16,
     pub order: MapWordOrder,
     pub register: MappedRegister,
 }
 
-/// By what it says; how it is laid out follows from that.
+/// Compares the sets, from which the slots follow.
 impl PartialEq for RegisterMap {
     fn eq(&self, other: &Self) -> bool {
         self.sets == other.sets
@@ -127,7 +128,7 @@ impl PartialEq for RegisterMap {
 
 impl Eq for RegisterMap {}
 
-/// As its sets.
+/// Writes the sets.
 impl Serialize for RegisterMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.sets.serialize(serializer)
@@ -144,22 +145,22 @@ impl<'de> Deserialize<'de> for RegisterMap {
 }
 
 impl RegisterMap {
-    /// The map of these sets.
+    /// Creates the map of these sets.
     ///
     /// # Errors
-    /// All that is wrong with them: a scaler out of its range, registers beyond the last address, or
-    /// two registers at one address (MODBUS-4).
+    /// All problems: a scaler out of its range, registers beyond the last address, or two registers
+    /// at one address (MODBUS-4).
     pub fn new(sets: Vec<RegisterSet>) -> Result<Self, Vec<Problem>> {
         let mut errors = Vec::new();
-        let mut spans = Vec::new();
+        let mut slots = Vec::new();
         for (index, set) in sets.iter().enumerate() {
             let mut address = u32::from(set.start_address);
-            for (place, register) in set.registers.iter().enumerate() {
-                let field = || format!("[{index}].registers[{place}]");
+            for (position, register) in set.registers.iter().enumerate() {
+                let field = || format!("[{index}].registers[{position}]");
                 if !limits::MODBUS_SCALER.contains(&register.scaler) {
                     errors.push(Problem::new(
                         format!("{}.scaler", field()),
-                        wrong_scaler(register.scaler),
+                        invalid_scaler(register.scaler),
                     ));
                 }
                 let words = register.words();
@@ -168,8 +169,8 @@ impl RegisterMap {
                 match u16::try_from(address) {
                     Ok(address) if end <= last + 1 => {
                         let order = set.word_order;
-                        let span = Span { address, words, order, register: *register };
-                        spans.push((span, index, place));
+                        let slot = RegisterSlot { address, words, order, register: *register };
+                        slots.push((slot, index, position));
                     }
                     _ => {
                         let message = format!(
@@ -177,54 +178,54 @@ impl RegisterMap {
                             end - 1
                         );
                         errors.push(Problem::new(field(), message));
-                        // What follows lies further out still.
+                        // The registers after this one lie even further beyond.
                         break;
                     }
                 }
                 address = end;
             }
             if !limits::MODBUS_ADDRESSES.contains(&set.start_address) {
-                let message = wrong_address(set.start_address.into());
+                let message = invalid_address(set.start_address.into());
                 errors.push(Problem::new(format!("[{index}].start_address"), message));
             }
         }
-        // In a stable sort the one that was written first comes first.
-        spans.sort_by_key(|(span, ..)| span.address);
-        errors.extend(overlaps(&spans));
+        // The sort is stable: of two registers at one address, the first in the sets stays first.
+        slots.sort_by_key(|(slot, ..)| slot.address);
+        errors.extend(overlaps(&slots));
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { sets, spans: spans.into_iter().map(|(span, ..)| span).collect() })
+        Ok(Self { sets, slots: slots.into_iter().map(|(slot, ..)| slot).collect() })
     }
 
-    /// The map of a device out of the box (`modbus_default_config.json`).
+    /// Returns the map of a new device (`modbus_default_config.json`).
     #[must_use]
     pub fn factory() -> &'static Arc<Self> {
         static FACTORY: LazyLock<Arc<RegisterMap>> = LazyLock::new(|| {
-            // That it has no mistakes is a test; without it the map would be empty.
+            // A test proves that the sets are valid, so the empty map is never used.
             Arc::new(RegisterMap::new(factory::sets()).unwrap_or_else(|_| RegisterMap::empty()))
         });
         &FACTORY
     }
 
     const fn empty() -> Self {
-        Self { sets: Vec::new(), spans: Vec::new() }
+        Self { sets: Vec::new(), slots: Vec::new() }
     }
 
-    /// Its sets, as given.
+    /// Returns the sets, in the order in which they were given.
     #[must_use]
     pub fn sets(&self) -> &[RegisterSet] {
         &self.sets
     }
 
-    /// Its registers in the order of their addresses.
-    pub(in crate::device) fn spans(&self) -> &[Span] {
-        &self.spans
+    /// Returns the registers by address.
+    pub(in crate::device) fn slots(&self) -> &[RegisterSlot] {
+        &self.slots
     }
 }
 
 impl RegisterSet {
-    /// Words of all its registers.
+    /// Returns the number of 16-bit registers that the set occupies.
     #[must_use]
     pub fn words(&self) -> u32 {
         self.registers.iter().map(|register| u32::from(register.words())).sum()
@@ -232,18 +233,18 @@ impl RegisterSet {
 }
 
 impl MappedRegister {
-    /// How many registers of 16 bits it takes.
+    /// Returns the number of 16-bit registers that the value occupies.
     #[must_use]
     pub const fn words(&self) -> u16 {
-        match self.id.bytes() {
-            Some(bytes) => bytes / 2,
+        match self.id.byte_len() {
+            Some(len) => len / 2,
             None => self.number.words(),
         }
     }
 }
 
 impl NumberType {
-    /// All of them, by the words of the API.
+    /// All variants with their names in the API.
     pub const NAMES: [(&'static str, Self); 5] = [
         ("double", Self::Double),
         ("float", Self::Float),
@@ -252,7 +253,7 @@ impl NumberType {
         ("short", Self::Short),
     ];
 
-    /// The word for it.
+    /// Returns the name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -264,7 +265,7 @@ impl NumberType {
         }
     }
 
-    /// How many registers of 16 bits it takes.
+    /// Returns the number of 16-bit registers that the value occupies.
     #[must_use]
     pub const fn words(self) -> u16 {
         match self {
@@ -276,10 +277,10 @@ impl NumberType {
 }
 
 impl MapWordOrder {
-    /// Both, by the words of the API.
+    /// Both variants with their names in the API.
     pub const NAMES: [(&'static str, Self); 2] = [("msw", Self::Msw), ("lsw", Self::Lsw)];
 
-    /// The word for it.
+    /// Returns the name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -289,11 +290,11 @@ impl MapWordOrder {
     }
 }
 
-/// Bytes of a text of the meter (`modbus_identifiers.csv`).
+/// The size of a meter's text, in bytes (`modbus_identifiers.csv`).
 pub(in crate::device) const TEXT_BYTES: u16 = 24;
 
 impl RegisterId {
-    /// The ids that are no OBIS code of a number.
+    /// The ids that are not the OBIS code of a number.
     const NAMED: [(&'static str, Self); 24] = [
         ("0", Self::Zeros),
         ("1", Self::Ones),
@@ -321,32 +322,32 @@ impl RegisterId {
         ("sys.date_time", Self::SystemDateTime),
     ];
 
-    /// The id of this name.
+    /// Returns the id with this name; `None` if there is none.
     #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        let named = Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
+    pub fn from_name(name: &str) -> Option<Self> {
+        let named = Self::NAMED.iter().find(|(other, _)| *other == name).map(|(_, id)| *id);
         named.or_else(|| Quantity::from_obis(name).map(Self::Quantity))
     }
 
-    /// Its name, as in the API.
+    /// Returns the name in the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Quantity(quantity) => quantity.obis(),
-            // Every other id is in the table, which a test holds it to.
+            // A test proves that the table contains every other id.
             other => Self::NAMED.iter().find(|(_, id)| *id == other).map_or("0", |(name, _)| name),
         }
     }
 
-    /// All names.
+    /// Returns all names.
     pub fn names() -> impl Iterator<Item = &'static str> {
         let named = Self::NAMED.iter().map(|(name, _)| *name);
         named.chain(Quantity::ALL.iter().map(|quantity| quantity.obis()))
     }
 
-    /// How many bytes it has where it is a text or a date; none where it is a number.
+    /// Returns the size of a text or date, in bytes; `None` if the value is a number.
     #[must_use]
-    pub const fn bytes(self) -> Option<u16> {
+    pub const fn byte_len(self) -> Option<u16> {
         match self {
             Self::MeterId | Self::MeterModel | Self::MeterType => Some(TEXT_BYTES),
             Self::SystemId | Self::SystemFirmware => Some(6),
@@ -362,15 +363,15 @@ impl fmt::Display for RegisterId {
     }
 }
 
-/// Registers that stand where an earlier one does; spans in the order of their addresses, each with the
-/// places of its set and in that.
-fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = Problem> {
-    let pairs = spans.windows(2).map(|pair| (pair[0], pair[1]));
+/// Returns a problem for each register that overlaps the one before. `slots` is sorted by address;
+/// each slot comes with the index of its set and the position in the set.
+fn overlaps(slots: &[(RegisterSlot, usize, usize)]) -> impl Iterator<Item = Problem> {
+    let pairs = slots.windows(2).map(|pair| (pair[0], pair[1]));
     let overlapping =
         pairs.filter(|((first, ..), (second, ..))| first.address + first.words > second.address);
-    overlapping.map(|((_, set, place), (second, other_set, other_place))| {
-        let (of, with) = ((set, place), (other_set, other_place));
-        let (earlier, later) = if of < with { (of, with) } else { (with, of) };
+    overlapping.map(|((_, set, position), (second, other_set, other_position))| {
+        let (a, b) = ((set, position), (other_set, other_position));
+        let (earlier, later) = if a < b { (a, b) } else { (b, a) };
         let message = format!(
             "it overlaps [{}].registers[{}] at address {}",
             earlier.0, earlier.1, second.address
@@ -379,12 +380,12 @@ fn overlaps(spans: &[(Span, usize, usize)]) -> impl Iterator<Item = Problem> {
     })
 }
 
-fn wrong_scaler(scaler: i8) -> String {
-    let (least, most) = limits::MODBUS_SCALER.into_inner();
-    format!("{scaler}: expected a whole number from {least} to {most}")
+fn invalid_scaler(scaler: i8) -> String {
+    let (min, max) = limits::MODBUS_SCALER.into_inner();
+    format!("{scaler}: expected a whole number from {min} to {max}")
 }
 
-fn wrong_address(address: i64) -> String {
+fn invalid_address(address: i64) -> String {
     let (first, last) = limits::MODBUS_ADDRESSES.into_inner();
     format!("{address}: expected an address from {first} to {last}")
 }
@@ -410,14 +411,14 @@ mod tests {
         MappedRegister { id: RegisterId::Zeros, number: NumberType::Double, scaler: 0 };
 
     #[test]
-    fn every_name_leads_to_its_id_and_back() {
+    fn every_name_maps_to_one_id_and_back() {
         let names: std::collections::HashSet<_> = RegisterId::names().collect();
         // The rows of `modbus_identifiers.csv`.
         assert_eq!(names.len(), 24 + Quantity::COUNT);
         for name in names {
-            assert_eq!(RegisterId::of_name(name).unwrap().name(), name);
+            assert_eq!(RegisterId::from_name(name).unwrap().name(), name);
         }
-        assert_eq!(RegisterId::of_name("1.9.0"), None);
+        assert_eq!(RegisterId::from_name("1.9.0"), None);
     }
 
     // Ruling: MODBUS-4.
@@ -436,7 +437,7 @@ mod tests {
 
     // Ruling: MODBUS-4.
     #[test]
-    fn registers_do_not_overlap_whatever_order_their_sets_are_in() {
+    fn overlapping_registers_are_refused_in_any_order_of_sets() {
         let sets =
             |first, second| vec![set(first, vec![DOUBLE, DOUBLE]), set(second, vec![DOUBLE])];
         assert!(RegisterMap::new(sets(0, 8)).is_ok());
@@ -448,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_dates_have_their_own_sizes() {
+    fn texts_and_dates_have_fixed_sizes() {
         let words = |id| register(id, NumberType::Short).words();
         assert_eq!(words(RegisterId::MeterId), 12);
         assert_eq!(words(RegisterId::SystemFirmware), 3);
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn the_map_out_of_the_box_has_no_mistakes() {
+    fn the_factory_map_is_valid() {
         let map = RegisterMap::new(factory::sets()).unwrap();
         let starts: Vec<_> =
             map.sets().iter().map(|set| (set.start_address, set.words())).collect();

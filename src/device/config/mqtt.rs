@@ -1,4 +1,5 @@
-//! `/api/v1/mqtt/settings` (`docs/device/mqtt.md`, `mqtt_settings_fields.csv`).
+//! The settings object of `/api/v1/mqtt/settings` (`docs/device/mqtt.md`,
+//! `mqtt_settings_fields.csv`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +7,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::pem;
-use super::settings::is_server;
-use super::table::{Field, FieldKind, Object, TextRule, Unset, lens};
+use super::settings::is_host;
+use super::table::{Accessor, Field, FieldKind, SettingsObject, TextRule, Unset, accessor};
 use crate::device::json::shortened;
 use crate::limits;
 
-/// The MQTT client's settings. Secrets never come back over the API, only their lengths.
+/// The settings of the MQTT client. The API never returns secrets, only their lengths.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct MqttSettings {
@@ -36,14 +37,14 @@ pub struct MqttSettings {
     pub client_key_password: Option<String>,
 }
 
-/// `/api/v1/mqtt/settings`, field by field.
-pub static MQTT_SETTINGS: Object<MqttSettings> = Object {
+/// The field table of `/api/v1/mqtt/settings`.
+pub static MQTT_SETTINGS: SettingsObject<MqttSettings> = SettingsObject {
     name: "mqtt/settings",
     fields: FIELDS,
-    left_out: Unset::Zero,
-    of: lens!(mqtt),
-    rules: |settings, _| {
-        settings.forget_empty();
+    unset: Unset::Zero,
+    accessor: accessor!(mqtt),
+    normalize: |settings, _| {
+        settings.clear_empty();
         Ok(())
     },
 };
@@ -51,66 +52,69 @@ pub static MQTT_SETTINGS: Object<MqttSettings> = Object {
 type MqttField = Field<MqttSettings>;
 
 const FIELDS: &[MqttField] = &[
-    MqttField::new("enable", FieldKind::Flag(lens!(enable)), "Whether the MQTT client is on."),
+    MqttField::new("enable", FieldKind::Bool(accessor!(enable)), "Turns the MQTT client on."),
     MqttField::new(
         "url",
         FieldKind::Text(
-            lens!(url),
-            TextRule::up_to(limits::MQTT_TEXT_CHARS)
-                .that(url, "empty, mqtt://host[:port] or mqtts://host[:port]"),
+            accessor!(url),
+            TextRule::max_chars(limits::MQTT_TEXT_CHARS)
+                .with_check(check_url, "empty, mqtt://host[:port] or mqtts://host[:port]"),
         ),
-        "The broker, over TLS with mqtts.",
+        "The URL of the broker; TLS is used with mqtts.",
     ),
-    MqttField::new("username", text(lens!(username)), "The user's name; none where empty."),
+    MqttField::new("username", text(accessor!(username)), "The user name; no user if empty."),
     MqttField::new(
         "password",
-        FieldKind::OptionalText(lens!(password), TextRule::up_to(limits::MQTT_TEXT_CHARS)),
-        "The user's password; not sent without a name.",
+        FieldKind::OptionalText(accessor!(password), TextRule::max_chars(limits::MQTT_TEXT_CHARS)),
+        "The password; not sent without a user name.",
     )
     .secret(),
     MqttField::new(
         "client_id",
         FieldKind::Text(
-            lens!(client_id),
-            TextRule::up_to(limits::MQTT_CLIENT_ID_CHARS).that(sendable, SENDABLE).matching(NO_NUL),
+            accessor!(client_id),
+            TextRule::max_chars(limits::MQTT_CLIENT_ID_CHARS)
+                .with_check(check_no_nul, NO_NUL)
+                .with_pattern(NO_NUL_PATTERN),
         ),
-        "Who the client is to the broker; made from the device's id where empty.",
+        "The client id; derived from the device's id if empty.",
     ),
     MqttField::new(
         "skip_cn_check",
-        FieldKind::Flag(lens!(skip_cn_check)),
-        "Whether the broker's certificate may be for another name.",
+        FieldKind::Bool(accessor!(skip_cn_check)),
+        "Accepts a broker certificate for another name.",
     ),
     MqttField::new(
         "publish.topic",
         FieldKind::Text(
-            lens!(topic),
-            TextRule::up_to(limits::MQTT_TEXT_CHARS)
-                .that(topic, "no wildcard (`#`, `+`) and no NUL character")
-                .matching("^[^#+\\u0000]*$"),
+            accessor!(topic),
+            TextRule::max_chars(limits::MQTT_TEXT_CHARS)
+                .with_check(check_topic, "no wildcard (`#`, `+`) and no NUL character")
+                .with_pattern("^[^#+\\u0000]*$"),
         ),
-        "What messages are published under.",
+        "The topic that messages are published to.",
     ),
     MqttField::new(
         "publish.template",
-        FieldKind::Text(lens!(template), TextRule::up_to(limits::TEMPLATE_CHARS)),
-        "What a message says, with ${variable} for values.",
+        FieldKind::Text(accessor!(template), TextRule::max_chars(limits::TEMPLATE_CHARS)),
+        "The payload of a message, with ${variable} for values.",
     ),
     MqttField::new(
         "broker.certificate",
-        certificates(lens!(broker_certificate)),
-        "The authority behind the broker's certificate, or that certificate itself.",
+        certificates(accessor!(broker_certificate)),
+        "The authority that issued the broker's certificate, or that certificate itself.",
     ),
     MqttField::new(
         "client.certificate",
-        certificates(lens!(client_certificate)),
-        "The client's certificate; shown where `client.key` is there too.",
+        certificates(accessor!(client_certificate)),
+        "The client's certificate; shown if `client.key` is set too.",
     ),
     MqttField::new(
         "client.key",
         FieldKind::OptionalText(
-            lens!(client_key),
-            TextRule::up_to_bytes(limits::JSON_BODY_BYTES).that(key, "a private key in PEM"),
+            accessor!(client_key),
+            TextRule::max_bytes(limits::JSON_BODY_BYTES)
+                .with_check(check_key, "a private key in PEM"),
         ),
         "The key of the client's certificate.",
     )
@@ -118,8 +122,8 @@ const FIELDS: &[MqttField] = &[
     MqttField::new(
         "client.key_password",
         FieldKind::OptionalText(
-            lens!(client_key_password),
-            TextRule::up_to(limits::MQTT_KEY_PASSWORD_CHARS),
+            accessor!(client_key_password),
+            TextRule::max_chars(limits::MQTT_KEY_PASSWORD_CHARS),
         ),
         "The password of an encrypted `client.key`.",
     )
@@ -137,64 +141,70 @@ const FIELDS: &[MqttField] = &[
     MqttField::new(
         "password_len",
         FieldKind::Length(|settings| Some(length(settings.password.as_ref()).unwrap_or(0))),
-        "The length of the password; 0 where there is none.",
+        "The length of the password; 0 if none is set.",
     ),
 ];
 
-const fn text(lens: super::table::Lens<MqttSettings, String>) -> FieldKind<MqttSettings> {
-    let rule = TextRule::up_to(limits::MQTT_TEXT_CHARS);
-    FieldKind::Text(lens, rule.that(sendable, SENDABLE).matching(NO_NUL))
+const fn text(accessor: Accessor<MqttSettings, String>) -> FieldKind<MqttSettings> {
+    let rule = TextRule::max_chars(limits::MQTT_TEXT_CHARS);
+    FieldKind::Text(accessor, rule.with_check(check_no_nul, NO_NUL).with_pattern(NO_NUL_PATTERN))
 }
 
-const SENDABLE: &str = "no NUL character";
-const NO_NUL: &str = "^[^\\u0000]*$";
+const NO_NUL: &str = "no NUL character";
+const NO_NUL_PATTERN: &str = "^[^\\u0000]*$";
 
-const fn certificates(
-    lens: super::table::Lens<MqttSettings, Option<String>>,
-) -> FieldKind<MqttSettings> {
-    let rule = TextRule::up_to_bytes(limits::JSON_BODY_BYTES);
-    FieldKind::OptionalText(lens, rule.that(certificate, "certificates in PEM"))
+const fn certificates(accessor: Accessor<MqttSettings, Option<String>>) -> FieldKind<MqttSettings> {
+    let rule = TextRule::max_bytes(limits::JSON_BODY_BYTES);
+    FieldKind::OptionalText(accessor, rule.with_check(check_certificates, "certificates in PEM"))
 }
 
-fn url(text: &str) -> Result<(), String> {
+fn check_url(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
     }
     let parsed = text.parse::<BrokerUrl>();
-    parsed.map(drop).map_err(|message| format!("`{}`: {message}", shortened(text)))
+    parsed.map(drop).map_err(|error| format!("`{}`: {error}", shortened(text)))
 }
 
-/// MQTT 3.1.1 §1.5.3: a broker has to drop who sends it.
-fn sendable(text: &str) -> Result<(), String> {
-    if text.contains('\0') { Err(format!("a NUL character: expected {SENDABLE}")) } else { Ok(()) }
+/// Refuses NUL characters. A broker must close the connection of a client that sends one (MQTT 3.1.1
+/// §1.5.3).
+fn check_no_nul(text: &str) -> Result<(), String> {
+    if text.contains('\0') { Err(format!("a NUL character: expected {NO_NUL}")) } else { Ok(()) }
 }
 
-/// MQTT 3.1.1 §3.3.2.1: messages are not published under wildcards, which are for subscribers.
-fn topic(text: &str) -> Result<(), String> {
+/// Refuses wildcards, which only subscriptions may contain (MQTT 3.1.1 §3.3.2.1).
+fn check_topic(text: &str) -> Result<(), String> {
     if text.contains(['#', '+']) {
         let shown = shortened(text);
         return Err(format!("`{shown}`: expected a topic without the wildcards # and +"));
     }
-    sendable(text)
+    check_no_nul(text)
 }
 
-/// Empty is none, see [`MqttSettings::forget_empty`].
-fn certificate(text: &str) -> Result<(), String> {
-    if text.is_empty() { Ok(()) } else { pem::certificates(text).map(drop) }
+/// Checks certificates. An empty text is valid and clears them ([`MqttSettings::clear_empty`]).
+fn check_certificates(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    pem::certificates(text).map(drop).map_err(|error| error.to_string())
 }
 
-fn key(text: &str) -> Result<(), String> {
-    if text.is_empty() { Ok(()) } else { pem::key(text).map(drop) }
+/// Checks a private key. An empty text is valid and clears it ([`MqttSettings::clear_empty`]).
+fn check_key(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    pem::key(text).map(drop).map_err(|error| error.to_string())
 }
 
-/// In characters, as the ranges count.
+/// Returns the length in characters, the unit of the ranges.
 fn length(secret: Option<&String>) -> Option<usize> {
     secret.map(|secret| secret.chars().count())
 }
 
 impl MqttSettings {
-    /// What was set to nothing is not set.
-    fn forget_empty(&mut self) {
+    /// Clears the optional fields that were set to an empty string.
+    fn clear_empty(&mut self) {
         for text in [
             &mut self.password,
             &mut self.broker_certificate,
@@ -209,42 +219,64 @@ impl MqttSettings {
     }
 }
 
-/// Where a broker is: `mqtt://host[:port]` or `mqtts://host[:port]`; what follows a `/` is nothing
-/// that MQTT knows of, and left aside.
+/// The URL of a broker: `mqtt://host[:port]` or `mqtts://host[:port]`. A path is ignored, because
+/// MQTT has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
-    /// Whether to speak TLS.
+    /// `true` if the connection uses TLS.
     pub tls: bool,
-    /// A name or an address, an IPv6 one without its brackets.
+    /// The host name or address; an IPv6 address without brackets.
     pub host: String,
-    /// The port; 1883 or, with TLS, 8883 where the URL has none.
+    /// The port. The default is 1883, or 8883 with TLS.
     pub port: u16,
 }
 
-impl FromStr for BrokerUrl {
-    type Err = String;
+/// The error of parsing a [`BrokerUrl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerUrlError {
+    /// The URL begins with another scheme, or with none.
+    #[error("expected mqtt://host[:port] or mqtts://host[:port]")]
+    Scheme,
+    /// The URL contains a user.
+    #[error("the URL takes no user; use `username` and `password`")]
+    User,
+    /// The closing bracket of an IPv6 address is missing.
+    #[error("expected `]` behind the address")]
+    Bracket,
+    /// The text between the brackets is no IPv6 address.
+    #[error("expected an IPv6 address between the brackets")]
+    Ipv6,
+    /// The host is neither a name nor an address.
+    #[error("expected a host name or an address behind ://")]
+    Host,
+    /// The port is no number from 1 to 65535.
+    #[error("expected a port from 1 to 65535")]
+    Port,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for BrokerUrl {
+    type Err = BrokerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, BrokerUrlError> {
         let (tls, rest) = match (text.strip_prefix("mqtt://"), text.strip_prefix("mqtts://")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
-            _ => return Err("expected mqtt://host[:port] or mqtts://host[:port]".to_owned()),
+            _ => return Err(BrokerUrlError::Scheme),
         };
-        let place = rest.split('/').next().unwrap_or_default();
-        if place.contains('@') {
-            return Err("the URL takes no user; use `username` and `password`".to_owned());
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority.contains('@') {
+            return Err(BrokerUrlError::User);
         }
-        let (host, port) = match place.strip_prefix('[') {
+        let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or("expected `]` behind the address")?;
-                host.parse::<std::net::Ipv6Addr>()
-                    .map_err(|_| "expected an IPv6 address between the brackets".to_owned())?;
+                let (host, port) = rest.split_once(']').ok_or(BrokerUrlError::Bracket)?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| BrokerUrlError::Ipv6)?;
                 (host, port)
             }
-            None => place.split_at(place.find(':').unwrap_or(place.len())),
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
-        if !is_server(host) {
-            return Err("expected a host name or an address behind ://".to_owned());
+        if !is_host(host) {
+            return Err(BrokerUrlError::Host);
         }
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => {
@@ -256,9 +288,9 @@ impl FromStr for BrokerUrl {
             }
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let port = digits.parse().ok().filter(|port| *port != 0);
-                port.ok_or("expected a port from 1 to 65535")?
+                port.ok_or(BrokerUrlError::Port)?
             }
-            _ => return Err("expected a port from 1 to 65535".to_owned()),
+            _ => return Err(BrokerUrlError::Port),
         };
         Ok(Self { tls, host: host.to_owned(), port })
     }
@@ -282,17 +314,17 @@ mod tests {
 
     // Ruling: MQTT-3.
     #[test]
-    fn urls_have_a_scheme_a_host_and_perhaps_a_port() {
-        for (text, shown) in [
+    fn a_broker_url_has_a_scheme_a_host_and_an_optional_port() {
+        for (text, expected) in [
             ("mqtt://broker.example.com", "mqtt://broker.example.com:1883"),
             ("mqtts://broker.example.com", "mqtts://broker.example.com:8883"),
             ("mqtt://192.168.99.186:1884/x", "mqtt://192.168.99.186:1884"),
             ("mqtts://[::1]:1", "mqtts://[::1]:1"),
             ("mqtt://[fe80::1]", "mqtt://[fe80::1]:1883"),
         ] {
-            assert_eq!(text.parse::<BrokerUrl>().unwrap().to_string(), shown);
+            assert_eq!(text.parse::<BrokerUrl>().unwrap().to_string(), expected);
         }
-        for wrong in [
+        for invalid in [
             "",
             "broker",
             "http://a",
@@ -314,7 +346,7 @@ mod tests {
             "mqtt://1.2.3.4.5",
             "mqtt:///a",
         ] {
-            assert!(wrong.parse::<BrokerUrl>().is_err(), "{wrong}");
+            assert!(invalid.parse::<BrokerUrl>().is_err(), "{invalid}");
         }
     }
 }

@@ -1,39 +1,40 @@
-//! `/api/v1/wifi/sta/settings` and `/api/v1/eth/settings` (`docs/device/settings.md`).
+//! The network settings of `/api/v1/wifi/sta/settings` and `/api/v1/eth/settings`
+//! (`docs/device/settings.md`).
 
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Field, FieldKind, Object, TextRule, Unset, lens};
+use super::table::{Field, FieldKind, SettingsObject, TextRule, Unset, accessor};
 use crate::decimal::Decimal;
 use crate::device::json;
 use crate::limits;
 use crate::problem::Problem;
 
-/// The Wi-Fi client (`wifi_sta_settings_fields.csv`).
+/// The settings of the Wi-Fi client (`wifi_sta_settings_fields.csv`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct WifiSettings {
     pub enable: bool,
-    /// The network's name.
+    /// The network's SSID.
     pub name: String,
     pub password: String,
     pub address: StaticIp,
     pub max_tx_power: TxPower,
-    /// Whether the device is an access point of its own, as before its first setup; the client being
-    /// on ends it. No field of the API.
+    /// `true` if the device is an access point, as before its first setup. Enabling the client ends
+    /// that. The API has no such field.
     pub access_point: bool,
 }
 
 impl WifiSettings {
-    /// Whether the client has a network to look for.
+    /// Returns `true` if the client is on and a network is set.
     #[must_use]
     pub fn is_client(&self) -> bool {
         self.enable && !self.name.is_empty()
     }
 }
 
-/// dBm in halves, so that steps of 0.5 are whole: 0..=42.
+/// A transmit power in units of 0.5 dBm, the step of the API: 0..=42.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxPower(pub u8);
 
@@ -44,7 +45,7 @@ impl Default for TxPower {
     }
 }
 
-/// Ethernet (`eth_settings_fields.csv`).
+/// The Ethernet settings (`eth_settings_fields.csv`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct EthSettings {
@@ -58,7 +59,7 @@ impl Default for EthSettings {
     }
 }
 
-/// An address that is set by hand; in force where `static_ip` is true.
+/// A static address, in force if `static_ip` is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is named as in the API")]
 pub struct StaticIp {
@@ -76,78 +77,78 @@ impl Default for StaticIp {
     }
 }
 
-/// `/api/v1/wifi/sta/settings`, field by field.
-pub static WIFI_SETTINGS: Object<WifiSettings> = Object {
+/// The field table of `/api/v1/wifi/sta/settings`.
+pub static WIFI_SETTINGS: SettingsObject<WifiSettings> = SettingsObject {
     name: "wifi/sta/settings",
     fields: WIFI_FIELDS,
-    left_out: Unset::Zero,
-    of: lens!(wifi),
-    rules: |wifi, _| settle_wifi(wifi),
+    unset: Unset::Zero,
+    accessor: accessor!(wifi),
+    normalize: |wifi, _| normalize_wifi(wifi),
 };
 
-type WifiRow = Field<WifiSettings>;
+type WifiField = Field<WifiSettings>;
 
-const WIFI_FIELDS: &[WifiRow] = &[
-    WifiRow::new("enable", FieldKind::Flag(lens!(enable)), "Whether the Wi-Fi client is on."),
-    WifiRow::new(
+const WIFI_FIELDS: &[WifiField] = &[
+    WifiField::new("enable", FieldKind::Bool(accessor!(enable)), "Turns the Wi-Fi client on."),
+    WifiField::new(
         "name",
-        FieldKind::Text(lens!(name), TextRule::up_to_bytes(limits::SSID_BYTES)),
-        "The network; not empty while the client is on.",
+        FieldKind::Text(accessor!(name), TextRule::max_bytes(limits::SSID_BYTES)),
+        "The network's name (SSID); required while the client is on.",
     ),
-    WifiRow::new(
+    WifiField::new(
         "password",
         FieldKind::Text(
-            lens!(password),
-            TextRule::up_to(*limits::WIFI_PASSWORD_CHARS.end())
-                .that(password, "empty for an open network, or 8 to 64 characters; 64 are a raw key of hexadecimal digits")
-                .matching("^$|^[\\s\\S]{8,}$"),
+            accessor!(password),
+            TextRule::max_chars(*limits::WIFI_PASSWORD_CHARS.end())
+                .with_check(check_password, "empty for an open network, or 8 to 64 characters; 64 are a raw key of hexadecimal digits")
+                .with_pattern("^$|^[\\s\\S]{8,}$"),
         ),
         "The password of the network.",
     )
     .secret(),
-    WifiRow::new("static_ip", FieldKind::Flag(lens!(address.static_ip)), STATIC_IP),
-    WifiRow::new("ip", FieldKind::Address(lens!(address.ip)), IP),
-    WifiRow::new("netmask", FieldKind::Address(lens!(address.netmask)), NETMASK),
-    WifiRow::new("gateway", FieldKind::Address(lens!(address.gateway)), GATEWAY),
-    WifiRow::new("dns", FieldKind::Address(lens!(address.dns)), DNS),
-    WifiRow::new(
+    WifiField::new("static_ip", FieldKind::Bool(accessor!(address.static_ip)), STATIC_IP),
+    WifiField::new("ip", FieldKind::Address(accessor!(address.ip)), IP),
+    WifiField::new("netmask", FieldKind::Address(accessor!(address.netmask)), NETMASK),
+    WifiField::new("gateway", FieldKind::Address(accessor!(address.gateway)), GATEWAY),
+    WifiField::new("dns", FieldKind::Address(accessor!(address.dns)), DNS),
+    WifiField::new(
         "max_tx_power",
         FieldKind::Number {
             get: |wifi| Decimal::new(i64::from(wifi.max_tx_power.0) * 5, 1),
-            set: |wifi, power| wifi.max_tx_power = TxPower::of(power),
+            set: |wifi, power| wifi.max_tx_power = TxPower::from_dbm(power),
             range: limits::TX_POWER,
             step: limits::TX_POWER_STEP,
             places: 1,
         },
-        "dBm that are sent with at the most.",
+        "The maximum transmit power, in dBm.",
     )
     .stored_only()
-    .or_called("max_power"),
+    .with_alias("max_power"),
 ];
 
-const STATIC_IP: &str = "Whether the address is set here, in place of DHCP.";
-const IP: &str = "The address; needed where `static_ip` is true.";
-const NETMASK: &str = "The mask of its network; needed where `static_ip` is true.";
-const GATEWAY: &str = "The router; needed where `static_ip` is true.";
-const DNS: &str = "The name server; needed where `static_ip` is true.";
+const STATIC_IP: &str = "Uses the address set here instead of DHCP.";
+const IP: &str = "The address; required if `static_ip` is true.";
+const NETMASK: &str = "The network mask; required if `static_ip` is true.";
+const GATEWAY: &str = "The router; required if `static_ip` is true.";
+const DNS: &str = "The name server; required if `static_ip` is true.";
 
-/// `/api/v1/eth/settings`, field by field.
-pub static ETH_SETTINGS: Object<EthSettings> = Object {
+/// The field table of `/api/v1/eth/settings`.
+pub static ETH_SETTINGS: SettingsObject<EthSettings> = SettingsObject {
     name: "eth/settings",
     fields: &[
-        Field::new("enable", FieldKind::Flag(lens!(enable)), "Whether Ethernet is on."),
-        Field::new("static_ip", FieldKind::Flag(lens!(address.static_ip)), STATIC_IP),
-        Field::new("ip", FieldKind::Address(lens!(address.ip)), IP),
-        Field::new("netmask", FieldKind::Address(lens!(address.netmask)), NETMASK),
-        Field::new("gateway", FieldKind::Address(lens!(address.gateway)), GATEWAY),
-        Field::new("dns", FieldKind::Address(lens!(address.dns)), DNS),
+        Field::new("enable", FieldKind::Bool(accessor!(enable)), "Turns Ethernet on."),
+        Field::new("static_ip", FieldKind::Bool(accessor!(address.static_ip)), STATIC_IP),
+        Field::new("ip", FieldKind::Address(accessor!(address.ip)), IP),
+        Field::new("netmask", FieldKind::Address(accessor!(address.netmask)), NETMASK),
+        Field::new("gateway", FieldKind::Address(accessor!(address.gateway)), GATEWAY),
+        Field::new("dns", FieldKind::Address(accessor!(address.dns)), DNS),
     ],
-    left_out: Unset::Zero,
-    of: lens!(eth),
-    rules: |eth, _| check_static(&eth.address),
+    unset: Unset::Zero,
+    accessor: accessor!(eth),
+    normalize: |eth, _| check_static(&eth.address),
 };
 
-fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), Problem> {
+fn normalize_wifi(wifi: &mut WifiSettings) -> Result<(), Problem> {
     if wifi.enable && wifi.name.is_empty() {
         let message = "empty: expected the name of a network while `enable` is true";
         return Err(Problem::new("name", message));
@@ -157,8 +158,8 @@ fn settle_wifi(wifi: &mut WifiSettings) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A static address is whole or none (vendor, Wi-Fi and Ethernet pages), and its mask is one
-/// (SETTING-12).
+/// Checks that a static address is complete (vendor, Wi-Fi and Ethernet pages) and that the mask is
+/// contiguous (SETTING-12).
 fn check_static(address: &StaticIp) -> Result<(), Problem> {
     let StaticIp { static_ip, ip, netmask, gateway, dns } = *address;
     let bits = netmask.to_bits();
@@ -176,14 +177,14 @@ fn check_static(address: &StaticIp) -> Result<(), Problem> {
     }
 }
 
-fn password(text: &str) -> Result<(), String> {
+fn check_password(text: &str) -> Result<(), String> {
     if text.is_empty() { Ok(()) } else { json::check_length(text, &limits::WIFI_PASSWORD_CHARS) }
 }
 
 impl TxPower {
-    /// The step that is nearest to `dbm`.
+    /// Returns the step nearest to `dbm`.
     #[must_use]
-    pub fn of(dbm: Decimal) -> Self {
+    pub fn from_dbm(dbm: Decimal) -> Self {
         let halves = Decimal::from_f64(dbm.to_f64() / limits::TX_POWER_STEP, 0).mantissa();
         Self(u8::try_from(halves).unwrap_or(0))
     }

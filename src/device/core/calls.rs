@@ -70,7 +70,7 @@ impl DeviceState {
         let action = &definition.actions()[index];
         let device = &spec.identity.id;
         let verdict = rules(&ActionCall { device: device.as_str(), action: &action.id });
-        let requests = action.enabled().count();
+        let requests = action.enabled_requests().count();
         let ids = self.reserve_places(spec, action, requests, &verdict)?;
         let status_ids: Vec<u64> = ids.clone().collect();
         let dropped = requests - status_ids.len();

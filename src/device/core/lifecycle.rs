@@ -109,5 +109,5 @@ impl DeviceState {
 pub(super) fn only_records(config: &Config, firmware: Firmware, site: &Site) -> bool {
     config.settings.services.sd.recorder_mode
         && !site.usb
-        && Profile::of(firmware).has(Feature::RecorderMode)
+        && Profile::new(firmware).has(Feature::RecorderMode)
 }

@@ -1,7 +1,7 @@
 //! Starts and stops of the Berry script.
 
 use super::{DeviceSpec, DeviceState, Transition};
-use crate::device::{Feature, Licensed, Profile};
+use crate::device::{Feature, LicensedFeature, Profile};
 use crate::journal::Event;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl DeviceState {
 
     fn can_start_script(&self, spec: &DeviceSpec) -> bool {
         self.config.script.is_some()
-            && spec.identity.license.includes(Licensed::BerryRun)
-            && Profile::of(self.firmware).has(Feature::Berry)
+            && spec.identity.license.includes(LicensedFeature::BerryRun)
+            && Profile::new(self.firmware).has(Feature::Berry)
     }
 }

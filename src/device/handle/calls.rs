@@ -47,14 +47,15 @@ impl Device {
             request: AdmittedRequest { action: Arc::clone(&name), epoch: call.epoch, id },
             finished: false,
         };
-        let requests = call.status_ids.map(ticket).zip(action.enabled().cloned()).collect();
+        let requests =
+            call.status_ids.map(ticket).zip(action.enabled_requests().cloned()).collect();
         Ok(Run { definition: call.definition, action: name, requests, dropped: call.dropped })
     }
 
     /// Returns the status ids that the next call of `action` gets if no other call comes before it.
     #[must_use]
     pub fn next_status_ids(&self, action: &Action) -> Range<u64> {
-        self.state().next_status_ids(&self.spec, action.enabled().count())
+        self.state().next_status_ids(&self.spec, action.enabled_requests().count())
     }
 
     /// Returns the entries of these status ids in the given order, without the unknown ones.

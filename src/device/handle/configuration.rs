@@ -4,7 +4,9 @@ use std::convert::Infallible;
 
 use super::Device;
 use super::locks::NoLock;
-use crate::device::config::table::{Applied, Lens, Object, Write, WriteContext};
+use crate::device::config::table::{
+    Accessor, SettingsObject, WriteContext, WriteMode, WriteOutcome,
+};
 use crate::device::core::ConfigChange;
 use crate::device::{Config, View};
 use crate::journal::{self, Event};
@@ -61,19 +63,20 @@ impl Device {
     /// A problem for every field that was refused; nothing has changed then.
     pub fn write_object<T: Clone>(
         &self,
-        object: &Object<T>,
+        object: &SettingsObject<T>,
         given: &serde_json::Value,
-        write: Write,
+        mode: WriteMode,
     ) -> Result<T, Vec<Problem>> {
-        let (id, site) = (&self.spec.identity.id, &self.spec.site);
+        let id = &self.spec.identity.id;
         let written = self.change_config(|view| {
             let before = &view.config;
-            let context = WriteContext { before: Some(before), id, site };
-            let current = (object.of.get)(before);
-            let Applied { value, changed, unknown } =
-                object.apply(current, given, write, view.firmware, &context)?;
+            let ethernet_up = self.spec.site.ethernet_up(before);
+            let context = WriteContext { id, ethernet_up };
+            let current = (object.accessor.get)(before);
+            let WriteOutcome { value, changed, unknown } =
+                object.apply(current, given, mode, view.firmware, &context)?;
             let mut config = Config::clone(before);
-            (object.of.get_mut)(&mut config).clone_from(&value);
+            (object.accessor.get_mut)(&mut config).clone_from(&value);
             let ignored = (!unknown.is_empty()).then(|| Event::KeysIgnored {
                 device: id.shared(),
                 object: object.name,
@@ -92,7 +95,7 @@ impl Device {
 
     /// Replaces one part of the configuration, without the rules of a write. `name` is the name of the
     /// part in the journal.
-    pub fn replace_part<T: Clone>(&self, name: &'static str, part: Lens<Config, T>, value: &T) {
+    pub fn replace_part<T: Clone>(&self, name: &'static str, part: Accessor<Config, T>, value: &T) {
         let replaced: Result<(), Infallible> = self.change_config(|view| {
             let mut config = Config::clone(&view.config);
             (part.get_mut)(&mut config).clone_from(value);

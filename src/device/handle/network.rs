@@ -3,7 +3,7 @@
 use super::Device;
 use crate::decimal::Decimal;
 use crate::device::core::ConfigChange;
-use crate::device::network::{Neighbourhood, NetworkState, Pairing, Sighting};
+use crate::device::network::{NetworkInputs, NetworkState, Pairing, ScanResult};
 use crate::device::plug::PlugVoltages;
 use crate::device::{Snapshot, View};
 
@@ -11,17 +11,23 @@ impl Device {
     /// Returns the network as it is in `snapshot`.
     #[must_use]
     pub fn network(&self, snapshot: &Snapshot) -> NetworkState {
-        let (id, site) = (&self.spec.identity.id, &self.spec.site);
-        NetworkState::of(snapshot, self.meter.interface(), id, site, self.spec.seed)
+        self.network_inputs(&snapshot.view).state(self.meter.interface(), snapshot.now)
     }
 
     /// Returns whether the device has a network in `view`, by cable or by Wi-Fi.
     #[must_use]
     pub fn is_online(&self, view: &View) -> bool {
-        let (id, site, wifi) = (&self.spec.identity.id, &self.spec.site, &view.config.wifi);
-        site.ethernet_up(&view.config)
-            || Neighbourhood { id, site, seed: self.spec.seed, wifi }
-                .lets_in(view.pairing.is_some())
+        self.spec.site.ethernet_up(&view.config) || self.network_inputs(view).wifi_connects()
+    }
+
+    fn network_inputs<'a>(&'a self, view: &'a View) -> NetworkInputs<'a> {
+        NetworkInputs {
+            id: &self.spec.identity.id,
+            site: &self.spec.site,
+            seed: self.spec.seed,
+            config: &view.config,
+            pairing: view.pairing.is_some(),
+        }
     }
 
     /// Returns the voltages on the plugs as they are in `snapshot`.
@@ -29,7 +35,7 @@ impl Device {
     pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
         let (id, site) = (&self.spec.identity.id, &self.spec.site);
         let interface = self.meter.interface();
-        let voltages = PlugVoltages::of(snapshot, interface, id, site, self.spec.seed);
+        let voltages = PlugVoltages::new(snapshot, interface, id, site, self.spec.seed);
         match self.supercapacitor_volts() {
             Some(volts) => PlugVoltages { scap: Decimal::from_f64(volts, 3), ..voltages },
             None => voltages,
@@ -38,10 +44,8 @@ impl Device {
 
     /// Returns the Wi-Fi networks that a scan finds now, the strongest first.
     #[must_use]
-    pub fn scan(&self) -> Vec<Sighting> {
-        let (id, site, seed) = (&self.spec.identity.id, &self.spec.site, self.spec.seed);
-        let wifi = &self.view().config.wifi;
-        Neighbourhood { id, site, seed, wifi }.scan(self.clock.now())
+    pub fn scan(&self) -> Vec<ScanResult> {
+        self.network_inputs(&self.view()).scan(self.clock.now())
     }
 
     /// Opens the window of a WPS pairing. A window that is open begins again.

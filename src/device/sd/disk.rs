@@ -1,4 +1,4 @@
-//! A card that is a directory. Everything here blocks on the file system.
+//! An SD card in a directory. Every function blocks on the file system.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -7,113 +7,119 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::path::is_name;
-use super::{CardPlan, CardStorage, Listed, OpenedFile, SdError};
+use super::{CardPlan, FileSource, SdEntry, SdError, SdFileReader};
 use crate::limits;
 
-/// The directory.
+/// The number of rows after which the size of all files is measured again, because other programs
+/// may change the directory.
+const ROWS_PER_MEASUREMENT: u32 = 60;
+
+/// The directory of a card.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(super) struct DiskCard {
     root: PathBuf,
     plan: CardPlan,
-    /// Bytes in all files; none before they were counted.
+    /// The total size of all files, in bytes; `None` if it must be measured.
     used: Option<u64>,
-    /// Rows since they were counted: others may put files there, too.
+    /// The number of rows since the last measurement.
     rows: u32,
 }
 
-impl Disk {
+impl DiskCard {
     pub(super) fn new(root: PathBuf, plan: CardPlan) -> Self {
         Self { root, plan, used: None, rows: 0 }
     }
 
-    /// Makes the card where it is not there yet, and counts what is on it.
-    fn ready(&mut self) -> io::Result<u64> {
+    /// Creates the card if it does not exist, and returns the total size of its files.
+    fn prepare(&mut self) -> io::Result<u64> {
         if let Some(used) = self.used {
             return Ok(used);
         }
         if !self.root.exists() {
-            // Beside its place first: a card is there with all its files or not at all.
-            let beside = self.root.with_extension("new");
-            if beside.exists() {
-                fs::remove_dir_all(&beside)?;
+            // The card is created under another name and then renamed, so that it never exists with
+            // only some of its files.
+            let incomplete = self.root.with_extension("new");
+            if incomplete.exists() {
+                fs::remove_dir_all(&incomplete)?;
             }
-            fs::create_dir_all(&beside)?;
+            fs::create_dir_all(&incomplete)?;
             for (name, text) in &self.plan.files {
-                let path = beside.join(name);
+                let path = incomplete.join(name);
                 if let Some(folder) = path.parent() {
                     fs::create_dir_all(folder)?;
                 }
                 fs::write(path, text.as_bytes())?;
             }
-            fs::rename(&beside, &self.root)?;
+            fs::rename(&incomplete, &self.root)?;
         }
-        let used = size(&self.root, 0)?;
+        let used = total_size(&self.root, 0)?;
         self.used = Some(used);
         Ok(used)
     }
 
-    /// Where a path leads, where nothing on the way is a link.
-    fn find(&mut self, at: &[String]) -> Result<(PathBuf, fs::Metadata), SdError> {
-        self.ready()?;
+    /// Resolves a path to a file or folder. Links are not followed.
+    fn find(&mut self, names: &[String]) -> Result<(PathBuf, fs::Metadata), SdError> {
+        self.prepare()?;
         let mut path = self.root.clone();
-        // The card itself is where the operator has put it, a link or not.
+        // The operator chooses the root, which may be a link.
         let mut metadata = fs::metadata(&path)?;
-        for name in at {
+        for name in names {
             if !metadata.is_dir() {
-                return Err(SdError::Missing);
+                return Err(SdError::NotFound);
             }
             path.push(name);
-            metadata = fs::symlink_metadata(&path).map_err(missing)?;
+            metadata = fs::symlink_metadata(&path).map_err(map_not_found)?;
         }
         if metadata.is_dir() || metadata.is_file() {
             Ok((path, metadata))
         } else {
-            Err(SdError::Missing)
+            Err(SdError::NotFound)
         }
     }
 
-    pub(super) fn list(&mut self, at: &[String]) -> Result<Vec<Listed>, SdError> {
-        let (path, metadata) = self.find(at)?;
+    pub(super) fn list(&mut self, names: &[String]) -> Result<Vec<SdEntry>, SdError> {
+        let (path, metadata) = self.find(names)?;
         if !metadata.is_dir() {
-            return Err(SdError::Missing);
+            return Err(SdError::NotFound);
         }
-        let mut listed = Vec::new();
+        let mut entries = Vec::new();
         for entry in fs::read_dir(path)?.take(limits::SD_LISTED) {
             let entry = entry?;
             let kind = entry.file_type()?;
-            // What can have no such name on the card, or is a link, is not on it.
+            // Links, and names that are not valid on the card, are skipped.
             let name = entry.file_name().into_string().ok().filter(|name| is_name(name));
             let Some(name) = name else { continue };
             if kind.is_dir() {
-                listed.push(Listed { name, size: None });
+                entries.push(SdEntry { name, size: None });
             } else if kind.is_file() {
-                let Some(metadata) = still_there(entry.metadata())? else { continue };
-                listed.push(Listed { name, size: Some(metadata.len()) });
+                let Some(metadata) = ignore_not_found(entry.metadata())? else { continue };
+                entries.push(SdEntry { name, size: Some(metadata.len()) });
             }
         }
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listed)
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
     }
 
-    pub(super) fn read(&mut self, at: &[String]) -> Result<OpenedFile, SdError> {
-        let (path, metadata) = self.find(at)?;
+    pub(super) fn read(&mut self, names: &[String]) -> Result<SdFileReader, SdError> {
+        let (path, metadata) = self.find(names)?;
         if !metadata.is_file() {
-            return Err(SdError::Missing);
+            return Err(SdError::NotFound);
         }
-        let file = File::open(path).map_err(missing)?;
-        let left = file.metadata()?.len();
-        Ok(OpenedFile { size: left, source: CardStorage::File { file: Some(file), left } })
+        let file = File::open(path).map_err(map_not_found)?;
+        let size = file.metadata()?.len();
+        let source = FileSource::Disk { file: Some(file), remaining: size };
+        Ok(SdFileReader { size, source })
     }
 
-    pub(super) fn delete(&mut self, at: &[String], folder: bool) -> Result<(), SdError> {
-        let (path, metadata) = self.find(at)?;
-        if at.is_empty() || folder != metadata.is_dir() {
-            return Err(SdError::Missing);
+    pub(super) fn delete(&mut self, names: &[String], folder: bool) -> Result<(), SdError> {
+        let (path, metadata) = self.find(names)?;
+        if names.is_empty() || folder != metadata.is_dir() {
+            return Err(SdError::NotFound);
         }
-        // Counted anew at the next row.
+        // The next row measures the size again.
         self.used = None;
         if metadata.is_dir() {
-            // It does not follow links.
+            // This does not follow links.
             fs::remove_dir_all(path)?;
         } else {
             fs::remove_file(path)?;
@@ -126,16 +132,16 @@ impl Disk {
         name: &str,
         header: &str,
         line: &str,
-        room: u64,
+        capacity: u64,
     ) -> Result<u64, SdError> {
         self.rows += 1;
-        if self.rows >= limits::SD_ROWS_A_COUNT {
+        if self.rows >= ROWS_PER_MEASUREMENT {
             (self.used, self.rows) = (None, 0);
         }
-        let used = self.ready()?;
+        let used = self.prepare()?;
         let path = self.root.join(name);
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if !metadata.is_file() => return Err(SdError::Missing),
+            Ok(metadata) if !metadata.is_file() => return Err(SdError::NotFound),
             _ => {}
         }
         let mut options = OpenOptions::new();
@@ -144,19 +150,20 @@ impl Disk {
         let mut text = String::with_capacity(header.len() + line.len() + 1);
         if size == 0 {
             text.push_str(header);
-        } else if !ends_with_a_line(&mut file)? {
-            // The process before was killed within a row.
+        } else if !ends_with_newline(&mut file)? {
+            // The previous process was killed while it wrote a row.
             text.push('\n');
         }
         text.push_str(line);
-        if used + text.len() as u64 > room {
+        if used + text.len() as u64 > capacity {
             if size == 0 {
                 let _ = fs::remove_file(path);
             }
             return Err(SdError::Full);
         }
         if let Err(error) = file.write_all(text.as_bytes()) {
-            // The disk beneath is full: half a row is none. What cannot be taken back either stays.
+            // The disk is full, so the incomplete row is removed. An error of that is ignored,
+            // because nothing more can be done.
             let _ = if size == 0 { fs::remove_file(path) } else { file.set_len(size) };
             return Err(error.into());
         }
@@ -166,64 +173,65 @@ impl Disk {
 
     pub(super) fn reset(&mut self) -> io::Result<()> {
         self.used = None;
-        // Away from its place first: a card is there with all its files or not at all.
-        let aside = self.root.with_extension("old");
-        if aside.exists() {
-            fs::remove_dir_all(&aside)?;
+        // The card is renamed before it is deleted, so that it never exists with only some of its
+        // files.
+        let old = self.root.with_extension("old");
+        if old.exists() {
+            fs::remove_dir_all(&old)?;
         }
         if self.root.exists() {
-            fs::rename(&self.root, &aside)?;
+            fs::rename(&self.root, &old)?;
         }
-        self.ready()?;
-        if aside.exists() {
-            fs::remove_dir_all(&aside)?;
+        self.prepare()?;
+        if old.exists() {
+            fs::remove_dir_all(&old)?;
         }
         Ok(())
     }
 }
 
-fn missing(error: io::Error) -> SdError {
+fn map_not_found(error: io::Error) -> SdError {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SdError::Missing,
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SdError::NotFound,
         _ => error.into(),
     }
 }
 
-fn ends_with_a_line(file: &mut File) -> io::Result<bool> {
+fn ends_with_newline(file: &mut File) -> io::Result<bool> {
     let mut last = [0];
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;
     Ok(last == *b"\n")
 }
 
-/// None of what somebody has taken away meanwhile.
-fn still_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
+/// Returns `None` if the file is not found, because another program deleted it meanwhile.
+fn ignore_not_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Bytes in all files of a folder, links not followed.
-fn size(folder: &PathBuf, depth: usize) -> io::Result<u64> {
+/// Returns the total size of all files below a folder, in bytes. Links are not followed.
+fn total_size(folder: &PathBuf, depth: usize) -> io::Result<u64> {
     let mut bytes = 0;
-    let Some(entries) = still_there(fs::read_dir(folder))? else { return Ok(0) };
+    let Some(entries) = ignore_not_found(fs::read_dir(folder))? else { return Ok(0) };
     for entry in entries {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_file() {
-            bytes += still_there(entry.metadata())?.map_or(0, |metadata| metadata.len());
+            bytes += ignore_not_found(entry.metadata())?.map_or(0, |metadata| metadata.len());
         } else if kind.is_dir() && depth < limits::SD_DEPTH {
-            bytes += size(&entry.path(), depth + 1)?;
+            bytes += total_size(&entry.path(), depth + 1)?;
         }
     }
     Ok(bytes)
 }
 
-/// The next bytes of a file.
-pub(super) fn piece(mut file: File, most: usize) -> io::Result<(File, Bytes)> {
-    let mut bytes = vec![0; most];
+/// Reads the next bytes of a file, at most `max_bytes`.
+pub(super) fn read_chunk(mut file: File, max_bytes: usize) -> io::Result<(File, Bytes)> {
+    let mut bytes = vec![0; max_bytes];
     let read = file.read(&mut bytes)?;
     if read == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter"));

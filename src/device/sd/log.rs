@@ -12,7 +12,7 @@ impl SdCard {
     /// [`SdError`] if the row is not written.
     pub(crate) async fn append_reading(&self, snapshot: &Snapshot) -> Result<(), SdError> {
         let Some(reading) = snapshot.reading() else { return Ok(()) };
-        let today = CivilTime::of(snapshot.time).local();
+        let today = CivilTime::new(snapshot.time).local();
         let name = format!("{:04}{:02}{:02}.CSV", today.year(), today.month(), today.day());
         self.append(&name, &row::HEADER, row::row(snapshot, reading), snapshot.now).await
     }

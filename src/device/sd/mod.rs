@@ -1,4 +1,5 @@
-//! The SD card of a device (SD-1 to SD-7): its files, in memory or in a directory, and the log.
+//! The SD card of a device (SD-1 to SD-7): the files, in memory or in a directory, and the log of
+//! readings.
 
 mod disk;
 mod log;
@@ -6,7 +7,6 @@ mod memory;
 mod path;
 mod row;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
@@ -16,30 +16,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use self::disk::Disk;
+use self::disk::DiskCard;
 use self::memory::MemoryCard;
 pub(crate) use self::path::is_name;
 pub use self::path::{InvalidPath, SdPath};
 use crate::clock::VirtualTime;
 use crate::limits;
 
-/// How long after a change the listed size of a file that is being written lags behind at the most
-/// (SD-4).
-const LISTED: Duration = Duration::from_mins(1);
+/// The maximum time by which the listed size of the log file lags behind its real size (SD-4).
+const LISTED_SIZE_LAG: Duration = Duration::from_mins(1);
 
-/// A card as a scenario describes it.
+/// The number of bytes of a file that are read and sent at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The description of a card in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardPlan {
-    /// Its size, in MiB (`/system`, `sd_card.size`).
+    /// The size in MiB (`/system`, `sd_card.size`).
     pub size: u32,
-    /// Files that a new card begins with, by their paths without a slash in front; none of them is a
-    /// folder of another.
+    /// The files of a new card by path, without a leading slash. No path is a folder of another.
     pub files: BTreeMap<String, Arc<str>>,
 }
 
 impl CardPlan {
-    /// [`CardPlan::size`] where the scenario does not say: the card of the vendor's sample.
+    /// The default of [`CardPlan::size`]: the card of the vendor's sample.
     pub const SIZE: u32 = 7618;
 }
 
@@ -49,139 +51,146 @@ impl Default for CardPlan {
     }
 }
 
-/// What `/system` says of a card.
+/// The description of a card in `/system`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SdSummary {
     /// `type`.
     pub kind: &'static str,
-    /// `size`, MiB.
+    /// `size`, in MiB.
     pub size: u32,
-    /// `speed`, MHz.
+    /// `speed`, in MHz.
     pub speed: u32,
 }
 
-/// A card. Its operations may block on the file system where it is a directory; they are done where
-/// that is allowed.
+/// An SD card. Operations on a card in a directory run on a thread that may block.
 #[derive(Debug)]
 pub struct SdCard {
     plan: CardPlan,
-    store: Arc<Store>,
-    /// Counts the resets: a row of before one is not to come after it.
+    storage: Arc<SdStorage>,
+    /// The number of resets, by which an append that began before a reset is dropped after it.
     resets: Arc<AtomicU64>,
-    /// The file that is being written, and the size it is listed with since when.
-    open: Mutex<Option<OpenFile>>,
+    /// The log file that is being written, if any.
+    log_file: Mutex<Option<LogFile>>,
 }
 
 #[derive(Debug)]
-enum Store {
+enum SdStorage {
     Memory(Mutex<MemoryCard>),
-    Disk(Mutex<Disk>),
+    Disk(Mutex<DiskCard>),
 }
 
+/// The log file that is being written, with the size that a listing shows.
 #[derive(Debug)]
-struct OpenFile {
+struct LogFile {
     name: String,
-    listed: u64,
+    listed_size: u64,
+    /// The time of `listed_size`.
     since: VirtualTime,
 }
 
 /// A file or folder in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
+pub struct SdEntry {
+    /// The name.
     pub name: String,
-    /// Its size in bytes; none of a folder.
+    /// The size in bytes; `None` for a folder.
     pub size: Option<u64>,
 }
 
-/// Why something of a card could not be had.
+/// The error of an operation on a card.
 #[derive(Debug, thiserror::Error)]
 pub enum SdError {
-    /// There is nothing, or no file, or no folder there.
+    /// The file or folder does not exist, or is not of the required kind.
     #[error("there is no such file")]
-    Missing,
-    /// There is no room left.
+    NotFound,
+    /// The card is full.
     #[error("the card is full")]
     Full,
-    /// The directory that stands for the card fails.
+    /// The card's directory cannot be read or written.
     #[error("the card cannot be read or written: {0}")]
     Io(#[from] io::Error),
 }
 
-/// A file, to be read from its beginning to where it ended when it was opened.
+/// A reader of a file, from the beginning to the end at the time of opening.
 #[derive(Debug)]
-pub struct OpenedFile {
-    /// Its size.
+pub struct SdFileReader {
+    /// The size in bytes at the time of opening.
     pub size: u64,
-    source: CardStorage,
+    source: FileSource,
 }
 
 #[derive(Debug)]
-enum CardStorage {
-    Pieces(VecDeque<Bytes>),
-    /// None while a piece is read.
-    File {
+enum FileSource {
+    Memory(VecDeque<Bytes>),
+    Disk {
+        /// `None` while a chunk is being read.
         file: Option<File>,
-        left: u64,
+        /// The number of bytes not read yet.
+        remaining: u64,
     },
 }
 
 impl SdCard {
-    /// A card: in `folder` where there is one, as it was left there, otherwise a new one in memory.
+    /// Opens the card in `folder`, with the files that are there, or creates a new card in memory if
+    /// `folder` is `None`.
     #[must_use]
     pub fn new(plan: CardPlan, folder: Option<PathBuf>) -> Self {
-        let store = match folder {
-            Some(folder) => Store::Disk(Mutex::new(Disk::new(folder, plan.clone()))),
-            None => Store::Memory(Mutex::new(MemoryCard::new(&plan))),
+        let storage = match folder {
+            Some(folder) => SdStorage::Disk(Mutex::new(DiskCard::new(folder, plan.clone()))),
+            None => SdStorage::Memory(Mutex::new(MemoryCard::new(&plan))),
         };
-        Self { plan, store: Arc::new(store), resets: Arc::default(), open: Mutex::default() }
+        Self {
+            plan,
+            storage: Arc::new(storage),
+            resets: Arc::default(),
+            log_file: Mutex::default(),
+        }
     }
 
-    /// What `/system` says of it.
+    /// Returns the card's description in `/system`.
     #[must_use]
     pub fn summary(&self) -> SdSummary {
         SdSummary { kind: "SDHC/SDXC", size: self.plan.size, speed: 20 }
     }
 
-    /// What is in a folder, by name. Of the file that is being written, the size may be an earlier
-    /// one.
+    /// Returns the entries of a folder by name. The size of the log file may be up to a minute old.
     ///
     /// # Errors
-    /// [`SdError`]
-    pub async fn list(&self, path: &SdPath) -> Result<Vec<Listed>, SdError> {
-        let (at, root) = (path.clone(), path.parts().is_empty());
-        let mut listed = self.store.run(move |store| store.list(at.parts())).await?;
-        if let Some(open) = self.open().as_ref().filter(|_| root) {
-            for file in listed.iter_mut().filter(|file| file.name == open.name) {
-                file.size = file.size.map(|size| size.min(open.listed));
+    /// [`SdError`], if the folder does not exist or the directory cannot be read.
+    pub async fn list(&self, path: &SdPath) -> Result<Vec<SdEntry>, SdError> {
+        let (folder, is_root) = (path.clone(), path.is_root());
+        let mut entries = self.storage.run(move |storage| storage.list(folder.parts())).await?;
+        if let Some(log_file) = self.log_file.lock().as_ref().filter(|_| is_root) {
+            for entry in entries.iter_mut().filter(|entry| entry.name == log_file.name) {
+                entry.size = entry.size.map(|size| size.min(log_file.listed_size));
             }
         }
-        Ok(listed)
+        Ok(entries)
     }
 
-    /// Opens a file.
+    /// Opens a file for reading.
     ///
     /// # Errors
-    /// [`SdError`]
-    pub async fn read(&self, path: &SdPath) -> Result<OpenedFile, SdError> {
-        let at = path.clone();
-        self.store.run(move |store| store.read(at.parts())).await
+    /// [`SdError`], if the file does not exist or cannot be read.
+    pub async fn read(&self, path: &SdPath) -> Result<SdFileReader, SdError> {
+        let path = path.clone();
+        self.storage.run(move |storage| storage.read(path.parts())).await
     }
 
-    /// Deletes a file, or a folder with all that is in it.
+    /// Deletes a file, or a folder with its contents.
     ///
     /// # Errors
-    /// [`SdError`]
+    /// [`SdError`], if the path does not exist, is of the other kind, or cannot be deleted.
     pub async fn delete(&self, path: &SdPath) -> Result<(), SdError> {
-        let at = path.clone();
-        self.store.run(move |store| store.delete(at.parts(), at.is_folder())).await
+        let path = path.clone();
+        self.storage.run(move |storage| storage.delete(path.parts(), path.is_folder())).await
     }
 
-    /// Appends a line to a file of the root, behind `header` where the file is new. Nothing of it is
-    /// written where there is no room.
+    /// Appends a line to a file in the root. A new file begins with `header`. If the card is full,
+    /// nothing is written.
     ///
     /// # Errors
-    /// [`SdError`]
+    /// [`SdError`], if the card is full or cannot be written.
     pub async fn append(
         &self,
         name: &str,
@@ -189,139 +198,137 @@ impl SdCard {
         line: String,
         now: VirtualTime,
     ) -> Result<(), SdError> {
-        let (file, room) = (name.to_owned(), self.capacity());
+        let (file, capacity) = (name.to_owned(), self.capacity());
         let (resets, before) = (Arc::clone(&self.resets), self.resets.load(Ordering::Acquire));
-        let still_due = move || resets.load(Ordering::Acquire) == before;
-        let append = move |store: &Store| store.append(&file, header, &line, room, &still_due);
-        let Some(size) = self.store.run(append).await? else { return Ok(()) };
-        let mut open = self.open();
-        match open.as_mut().filter(|open| open.name == name) {
-            Some(open) if now.since(open.since) < LISTED => {}
-            Some(open) => (open.listed, open.since) = (size, now),
-            None => *open = Some(OpenFile { name: name.to_owned(), listed: size, since: now }),
+        let is_current = move || resets.load(Ordering::Acquire) == before;
+        let append =
+            move |storage: &SdStorage| storage.append(&file, header, &line, capacity, &is_current);
+        let Some(size) = self.storage.run(append).await? else { return Ok(()) };
+        let mut log_file = self.log_file.lock();
+        match log_file.as_mut().filter(|file| file.name == name) {
+            Some(file) if now.since(file.since) < LISTED_SIZE_LAG => {}
+            Some(file) => (file.listed_size, file.since) = (size, now),
+            None => {
+                let name = name.to_owned();
+                *log_file = Some(LogFile { name, listed_size: size, since: now });
+            }
         }
         Ok(())
     }
 
-    /// Nothing is being written any more.
+    /// Closes the log file, after which listings contain its real size.
     pub fn close(&self) {
-        *self.open() = None;
+        *self.log_file.lock() = None;
     }
 
-    /// Back to the card it was at the start.
+    /// Restores the card that the plan describes.
     ///
     /// # Errors
-    /// [`SdError`]
+    /// [`SdError`], if the directory cannot be written.
     pub async fn reset(&self) -> Result<(), SdError> {
         self.close();
         self.resets.fetch_add(1, Ordering::AcqRel);
         let plan = self.plan.clone();
-        self.store.run(move |store| store.reset(&plan)).await
+        self.storage.run(move |storage| storage.reset(&plan)).await
     }
 
-    /// Bytes that fit on it.
+    /// Returns the capacity in bytes.
     fn capacity(&self) -> u64 {
         let size = u64::from(self.plan.size) * 1024 * 1024;
-        match &*self.store {
-            Store::Memory(_) => size.min(limits::SD_MEMORY_BYTES),
-            Store::Disk(_) => size,
+        match &*self.storage {
+            SdStorage::Memory(_) => size.min(limits::SD_MEMORY_BYTES),
+            SdStorage::Disk(_) => size,
         }
-    }
-
-    fn open(&self) -> MutexGuard<'_, Option<OpenFile>> {
-        self.open.lock()
     }
 }
 
-impl Store {
-    /// Does something at once where it cannot block, otherwise on a thread that may.
+impl SdStorage {
+    /// Runs an operation: at once in memory, where it cannot block, otherwise on a thread that may.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        what: impl FnOnce(&Self) -> Result<T, SdError> + Send + 'static,
+        operation: impl FnOnce(&Self) -> Result<T, SdError> + Send + 'static,
     ) -> Result<T, SdError> {
         match &**self {
-            Self::Memory(_) => what(self),
+            Self::Memory(_) => operation(self),
             Self::Disk(_) => {
-                let store = Arc::clone(self);
-                tokio::task::spawn_blocking(move || what(&store))
+                let storage = Arc::clone(self);
+                tokio::task::spawn_blocking(move || operation(&storage))
                     .await
                     .unwrap_or_else(|error| Err(io::Error::other(error.to_string()).into()))
             }
         }
     }
 
-    fn list(&self, at: &[String]) -> Result<Vec<Listed>, SdError> {
+    fn list(&self, names: &[String]) -> Result<Vec<SdEntry>, SdError> {
         match self {
-            Self::Memory(memory) => locked(memory).list(at),
-            Self::Disk(disk) => locked(disk).list(at),
+            Self::Memory(memory) => memory.lock().list(names),
+            Self::Disk(disk) => disk.lock().list(names),
         }
     }
 
-    fn read(&self, at: &[String]) -> Result<OpenedFile, SdError> {
+    fn read(&self, names: &[String]) -> Result<SdFileReader, SdError> {
         match self {
-            Self::Memory(memory) => locked(memory).read(at),
-            Self::Disk(disk) => locked(disk).read(at),
+            Self::Memory(memory) => memory.lock().read(names),
+            Self::Disk(disk) => disk.lock().read(names),
         }
     }
 
-    fn delete(&self, at: &[String], folder: bool) -> Result<(), SdError> {
+    fn delete(&self, names: &[String], folder: bool) -> Result<(), SdError> {
         match self {
-            Self::Memory(memory) => locked(memory).delete(at, folder),
-            Self::Disk(disk) => locked(disk).delete(at, folder),
+            Self::Memory(memory) => memory.lock().delete(names, folder),
+            Self::Disk(disk) => disk.lock().delete(names, folder),
         }
     }
 
-    /// None where it is not due any more, which is asked while nothing else changes the card.
+    /// Appends a line and returns the size of the file. `None` if `is_current` returns `false`, which
+    /// is checked under the lock, so that no reset can come between the check and the write.
     fn append(
         &self,
         name: &str,
         header: &str,
         line: &str,
-        room: u64,
-        still_due: &impl Fn() -> bool,
+        capacity: u64,
+        is_current: &impl Fn() -> bool,
     ) -> Result<Option<u64>, SdError> {
         match self {
             Self::Memory(memory) => {
-                let mut memory = locked(memory);
-                still_due().then(|| memory.append(name, header, line, room)).transpose()
+                let mut memory = memory.lock();
+                is_current().then(|| memory.append(name, header, line, capacity)).transpose()
             }
             Self::Disk(disk) => {
-                let mut disk = locked(disk);
-                still_due().then(|| disk.append(name, header, line, room)).transpose()
+                let mut disk = disk.lock();
+                is_current().then(|| disk.append(name, header, line, capacity)).transpose()
             }
         }
     }
 
     fn reset(&self, plan: &CardPlan) -> Result<(), SdError> {
         match self {
-            Self::Memory(memory) => *locked(memory) = MemoryCard::new(plan),
-            Self::Disk(disk) => locked(disk).reset()?,
+            Self::Memory(memory) => *memory.lock() = MemoryCard::new(plan),
+            Self::Disk(disk) => disk.lock().reset()?,
         }
         Ok(())
     }
 }
 
-fn locked<T>(store: &Mutex<T>) -> MutexGuard<'_, T> {
-    store.lock()
-}
-
-impl OpenedFile {
-    /// The next piece; none at the end.
+impl SdFileReader {
+    /// Reads the next chunk; `None` at the end.
     ///
     /// # Errors
-    /// [`SdError`]
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, SdError> {
+    /// [`SdError::Io`], if the file cannot be read or became shorter.
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, SdError> {
         match &mut self.source {
-            CardStorage::Pieces(pieces) => Ok(pieces.pop_front()),
-            CardStorage::File { left: 0, .. } => Ok(None),
-            CardStorage::File { file, left } => {
-                // It is there unless a caller gave up on the piece before.
+            FileSource::Memory(chunks) => Ok(chunks.pop_front()),
+            FileSource::Disk { remaining: 0, .. } => Ok(None),
+            FileSource::Disk { file, remaining } => {
+                // The file is missing only if the caller dropped the future of the previous chunk.
                 let Some(opened) = file.take() else { return Ok(None) };
-                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(limits::SD_PIECE_BYTES);
-                let read = tokio::task::spawn_blocking(move || disk::piece(opened, most)).await;
+                let max_bytes = usize::try_from(*remaining).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+                let read = move || disk::read_chunk(opened, max_bytes);
+                let read = tokio::task::spawn_blocking(read).await;
                 let (opened, bytes) =
                     read.map_err(|error| io::Error::other(error.to_string()))??;
-                *left -= bytes.len() as u64;
+                *remaining -= bytes.len() as u64;
                 *file = Some(opened);
                 Ok(Some(bytes))
             }
@@ -338,21 +345,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_row_of_before_a_reset_does_not_come_after_it() {
+    async fn an_append_that_began_before_a_reset_is_dropped() {
         let folder = std::env::temp_dir().join(format!("wwsim-sd-{}", std::process::id()));
         for _ in 0..20 {
             let card = SdCard::new(CardPlan::default(), Some(folder.clone()));
             card.reset().await.unwrap();
-            let Store::Disk(disk) = &*card.store else { panic!("the card is no folder") };
-            let held = locked(disk);
+            let SdStorage::Disk(disk) = &*card.storage else { panic!("the card is no folder") };
+            let guard = disk.lock();
             let row = "1\n".to_owned();
             let mut append = pin!(card.append("A.CSV", "RID\n", row, VirtualTime::ZERO));
             let mut reset = pin!(card.reset());
-            // Both are on their way to the disk.
+            // Both operations wait for the lock.
             let mut context = Context::from_waker(Waker::noop());
             assert!(append.as_mut().poll(&mut context).is_pending());
             assert!(reset.as_mut().poll(&mut context).is_pending());
-            drop(held);
+            drop(guard);
             append.await.unwrap();
             reset.await.unwrap();
             let root = card.list(&SdPath::parse("/").unwrap()).await.unwrap();

@@ -1,17 +1,17 @@
-//! Paths on the card, as URLs have them.
+//! Paths on the card, parsed from URLs.
 
 use percent_encoding::percent_decode_str;
 
 use crate::limits;
 
-/// A path on the card that stays on the card.
+/// A path that cannot lead outside the card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SdPath {
     parts: Vec<String>,
     folder: bool,
 }
 
-/// A path that is none of the card, or may lead elsewhere.
+/// The error of a path that is not valid on the card, or that could lead outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the path is malformed: expected at most {depth} names of at most {bytes} bytes joined by `/`, \
@@ -22,8 +22,8 @@ pub struct SdPath {
 pub struct InvalidPath;
 
 impl SdPath {
-    /// Reads what follows `/sdcard` in a URL, percent-encoded. Each part is decoded on its own, so
-    /// that an encoded slash is part of a name, and then refused.
+    /// Parses the percent-encoded part of a URL after `/sdcard`. Each name is decoded on its own, so
+    /// that an encoded slash is part of a name, which is then refused.
     ///
     /// # Errors
     /// [`InvalidPath`]
@@ -33,42 +33,42 @@ impl SdPath {
             return Ok(Self { parts: Vec::new(), folder: true });
         }
         let (rest, folder) = rest.strip_suffix('/').map_or((rest, false), |rest| (rest, true));
-        let parts = rest.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
+        let parts = rest.split('/').map(parse_name).collect::<Result<Vec<_>, _>>()?;
         if parts.len() > limits::SD_DEPTH { Err(InvalidPath) } else { Ok(Self { parts, folder }) }
     }
 
-    /// The names on the way.
+    /// Returns the names from the root to the file or folder.
     #[must_use]
     pub fn parts(&self) -> &[String] {
         &self.parts
     }
 
-    /// Whether it can only be a folder: it ends in a slash, or is the root.
+    /// Returns `true` if the path can only be a folder, because it ends in a slash or is the root.
     #[must_use]
     pub fn is_folder(&self) -> bool {
         self.folder
     }
 
-    /// Whether it is the card itself.
+    /// Returns `true` if the path is the root of the card.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// As `/sdcard/…` with a slash at its end.
+    /// Returns the path as `/sdcard/…` with a slash at the end.
     #[must_use]
-    pub fn shown(&self) -> String {
-        let mut shown = "/sdcard/".to_owned();
+    pub fn display_path(&self) -> String {
+        let mut path = "/sdcard/".to_owned();
         for part in &self.parts {
-            shown.push_str(part);
-            shown.push('/');
+            path.push_str(part);
+            path.push('/');
         }
-        shown
+        path
     }
 }
 
-fn part(encoded: &str) -> Result<String, InvalidPath> {
-    // A percent sign that encodes nothing.
+fn parse_name(encoded: &str) -> Result<String, InvalidPath> {
+    // The decoder accepts a percent sign without two hexadecimal digits. This does not.
     let escapes = encoded.split('%').skip(1);
     for escape in escapes {
         if !escape.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
@@ -79,14 +79,15 @@ fn part(encoded: &str) -> Result<String, InvalidPath> {
     if is_name(&name) { Ok(name.into_owned()) } else { Err(InvalidPath) }
 }
 
-/// Whether a file or folder may be called so, on FAT and on the file systems that stand for it.
+/// Returns `true` if a file or folder may have this name, on FAT and on the file systems that
+/// simulate it.
 #[must_use]
 pub(crate) fn is_name(name: &str) -> bool {
-    let odd = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
-    // FAT forgets dots and spaces at the end, so that names would be two names of one file.
+    let invalid = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
+    // FAT drops dots and spaces at the end, so one file would have two names.
     (1..=limits::SD_NAME_BYTES).contains(&name.len())
         && !name.ends_with(['.', ' '])
-        && !name.contains(odd)
+        && !name.contains(invalid)
 }
 
 #[cfg(test)]
@@ -94,8 +95,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_lead_off_the_card_is_no_path() {
-        for wrong in [
+    fn a_path_that_could_leave_the_card_is_refused() {
+        for invalid in [
             "/..",
             "/.",
             "/../etc/passwd",
@@ -125,14 +126,14 @@ mod tests {
             "/x%3f",
             "//",
         ] {
-            assert_eq!(SdPath::parse(wrong), Err(InvalidPath), "{wrong}");
+            assert_eq!(SdPath::parse(invalid), Err(InvalidPath), "{invalid}");
         }
         assert_eq!(SdPath::parse(&format!("/{}", "x".repeat(256))), Err(InvalidPath));
         assert_eq!(SdPath::parse(&"/x".repeat(100)), Err(InvalidPath));
     }
 
     #[test]
-    fn names_are_decoded_part_by_part() {
+    fn each_name_is_decoded_on_its_own() {
         let path = |text| {
             let path = SdPath::parse(text).unwrap();
             (path.parts().join("|"), path.is_folder())
@@ -143,6 +144,6 @@ mod tests {
         assert_eq!(path("/SYSTEM~1/"), ("SYSTEM~1".into(), true));
         assert_eq!(path("/a%20b/%C3%BC.txt"), ("a b|ü.txt".into(), false));
         assert_eq!(path("/.hidden"), (".hidden".into(), false));
-        assert_eq!(SdPath::parse("/a/b").unwrap().shown(), "/sdcard/a/b/");
+        assert_eq!(SdPath::parse("/a/b").unwrap().display_path(), "/sdcard/a/b/");
     }
 }

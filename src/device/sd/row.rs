@@ -1,4 +1,4 @@
-//! A row of the log (`sd_csv_columns.csv`).
+//! Formats the rows of the log (`sd_csv_columns.csv`).
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use crate::device::Snapshot;
 use crate::meter::{Quantity, Reading};
 
-/// The first line of each file.
+/// The header line of each file.
 pub(super) static HEADER: LazyLock<String> = LazyLock::new(|| {
     let mut header = "RID,TIME,MID,MSTAT,TARIFF".to_owned();
     for quantity in quantities() {
@@ -17,18 +17,18 @@ pub(super) static HEADER: LazyLock<String> = LazyLock::new(|| {
     header
 });
 
-/// The columns that are numbers of the meter, in their order: the power factor leads.
+/// Returns the columns with numbers of the meter, in order. The power factor is the first.
 fn quantities() -> impl Iterator<Item = Quantity> {
     let rest = Quantity::ALL.iter().copied().filter(|quantity| *quantity != Quantity::PowerFactor);
     std::iter::once(Quantity::PowerFactor).chain(rest)
 }
 
-/// The row of a reading: texts in quotes, numbers bare, what the meter does not send empty. `TIME` is
-/// local time by the meter's clock, as the device corrects it, though it ends in `Z`; `RP` are
-/// milliseconds (documented).
+/// Formats the row of a reading. Texts are quoted, numbers are not, and a value that the meter does
+/// not send is empty. `TIME` is the local time of the meter's clock after the device's correction,
+/// although it ends in `Z`. `RP` is in milliseconds (documented).
 pub(super) fn row(snapshot: &Snapshot, reading: &Reading) -> String {
-    let text = |of: fn(&crate::meter::MeterIdentity) -> &str| {
-        let text = snapshot.meter.meter.as_deref().map_or("", of);
+    let text = |field: fn(&crate::meter::MeterIdentity) -> &str| {
+        let text = snapshot.meter.meter.as_deref().map_or("", field);
         format!("\"{}\"", text.replace('"', "\"\""))
     };
     let mut row = String::with_capacity(400);

@@ -125,7 +125,7 @@ fn device(
         http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
     };
     let site = site::site(raw, path, mistakes);
-    let mut config = site::config(raw, (&identity.id, firmware), &site, path, mistakes);
+    let mut config = site::config(raw, (&identity.id, firmware), path, mistakes);
     let map = raw.modbus_map.as_ref();
     config.modbus = modbus::map(map, firmware, &path.key("modbus_map"), mistakes);
     config.script = script(raw, path, mistakes);

@@ -48,7 +48,7 @@ pub(super) fn map(
         mistakes.push(Mistake::new(path.clone(), message).on_key());
         return None;
     }
-    let word_order = Profile::of(firmware).has(Feature::WordOrder);
+    let word_order = Profile::new(firmware).has(Feature::WordOrder);
     match RegisterMap::parse_value(value, word_order) {
         Ok(map) => Some(Arc::new(map)),
         Err(errors) => {

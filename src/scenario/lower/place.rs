@@ -198,8 +198,8 @@ impl RuleValidator<'_> {
             ids.extend(actions.iter().map(|action| &*action.id));
             for action in actions.iter().filter(|action| &*action.id == id) {
                 found = true;
-                callable |= action.enable && action.enabled().next().is_some();
-                for request in action.enabled() {
+                callable |= action.enable && action.enabled_requests().next().is_some();
+                for request in action.enabled_requests() {
                     kinds.modbus |= matches!(**request, ActionRequest::Modbus(_));
                     kinds.http |= matches!(**request, ActionRequest::Http(_));
                 }

@@ -6,7 +6,7 @@ use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::unknown_name;
-use crate::device::config::table::{Object, Write, WriteContext};
+use crate::device::config::table::{SettingsObject, WriteContext, WriteMode};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -20,12 +20,11 @@ use crate::problem::Problem;
 pub(super) fn config(
     raw: &raw::Device,
     (id, firmware): (&DeviceId, Firmware),
-    site: &Site,
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Config {
     let config = Config::factory(id);
-    let mut lowering = ConfigLowering { config, id, firmware, site, path, mistakes };
+    let mut lowering = ConfigLowering { config, id, firmware, path, mistakes };
     lowering.lower_object("settings", raw.settings.as_ref().map(|given| &given.0), &SETTINGS);
     let meter = raw.meter_settings.as_ref().map(|given| &given.0);
     lowering.lower_object("meter_settings", meter, &METER_SETTINGS);
@@ -57,29 +56,36 @@ struct ConfigLowering<'a> {
     config: Config,
     id: &'a DeviceId,
     firmware: Firmware,
-    site: &'a Site,
     path: &'a FieldPath,
     mistakes: &'a mut Mistakes,
 }
 
 impl ConfigLowering<'_> {
     /// Applies the settings of one object as a PUT would, and reports the fields that it refuses.
-    fn lower_object<T: Clone>(&mut self, key: &str, given: Option<&Value>, object: &Object<T>) {
+    fn lower_object<T: Clone>(
+        &mut self,
+        key: &str,
+        given: Option<&Value>,
+        object: &SettingsObject<T>,
+    ) {
         let Some(given) = given.filter(|given| !given.is_null()) else { return };
         let firmware = self.firmware;
-        let context = WriteContext { before: None, id: self.id, site: self.site };
-        let current = (object.of.get)(&self.config);
-        match object.apply(current, given, Write::Merge, firmware, &context) {
+        let context = WriteContext { id: self.id, ethernet_up: false };
+        let current = (object.accessor.get)(&self.config);
+        match object.apply(current, given, WriteMode::Merge, firmware, &context) {
             Ok(applied) => {
                 // A field or a group of fields that a later firmware has.
                 let known = |path: &&String| {
-                    object.fields.iter().any(|field| field.path == **path || field.is_within(path))
+                    object
+                        .fields
+                        .iter()
+                        .any(|field| field.path == **path || field.is_in_group(path))
                 };
                 for field in applied.unknown.iter().filter(known) {
                     let message = format!("firmware {firmware} has no `{field}`");
                     self.mistakes.push(Mistake::new(self.path.key(key).join(field), message));
                 }
-                *(object.of.get_mut)(&mut self.config) = applied.value;
+                *(object.accessor.get_mut)(&mut self.config) = applied.value;
             }
             Err(errors) => self.report(key, given, errors),
         }
@@ -140,7 +146,7 @@ fn lower_network(
         }
         check_password(password, &path.key("password"), mistakes);
     }
-    let default = Network::near(ssid, index);
+    let default = Network::generate(ssid, index);
     Network {
         bssid: raw.bssid.as_ref().map_or(default.bssid, |bssid| bssid.0.clone()),
         channel: raw.channel.unwrap_or(default.channel),

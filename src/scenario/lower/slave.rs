@@ -262,7 +262,7 @@ fn words(
     if let Some(words) = raw.words {
         return Some(words);
     }
-    let AddressRange { length, is_range } = address_range(raw);
+    let RegisterAddresses { length, is_range } = register_addresses(raw);
     if is_range && raw.count.is_none() {
         return u16::try_from(length).ok();
     }
@@ -281,15 +281,15 @@ fn words(
 }
 
 /// The addresses of a register as written.
-struct AddressRange {
+struct RegisterAddresses {
     length: u32,
     /// True if it has more than one address.
     is_range: bool,
 }
 
-fn address_range(raw: &raw::Register) -> AddressRange {
+fn register_addresses(raw: &raw::Register) -> RegisterAddresses {
     let raw::RangeText { first, last } = raw.address;
-    AddressRange { length: u32::from(last - first) + 1, is_range: last > first }
+    RegisterAddresses { length: u32::from(last - first) + 1, is_range: last > first }
 }
 
 fn count(
@@ -298,7 +298,7 @@ fn count(
     path: &FieldPath,
     mistakes: &mut Mistakes,
 ) -> Option<u16> {
-    let AddressRange { length, is_range } = address_range(raw);
+    let RegisterAddresses { length, is_range } = register_addresses(raw);
     let words = u32::from(value_type.words());
     match raw.count {
         Some(_) if is_range => {

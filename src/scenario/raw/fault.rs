@@ -117,10 +117,12 @@ pub enum Wildcard {
     Any,
 }
 
-/// When a fault strikes. The conditions are asked in this order: armed; in the window; one of the
-/// first, or the nth; by chance.
+/// The conditions under which a rule fires.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(
+    description = "When a fault strikes. The conditions are asked in this order: armed; in the window; one of the first, or the nth; by chance."
+)]
 pub struct When {
     /// True if the rule is armed at the start.
     #[schemars(description = "Whether the rule is armed at the start; true unless given.")]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::scalar::Mac;
 use super::{DurationText, PlainText};
-use crate::device::config::table::{Object, SchemaSide};
+use crate::device::config::table::{SchemaSide, SettingsObject};
 use crate::device::config::{
     Config, ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
 };
@@ -40,10 +40,10 @@ macro_rules! object {
 }
 
 /// Returns the schema of an object of the API.
-fn object_schema<T>(object: &Object<T>, about: &str) -> Schema {
+fn object_schema<T>(object: &SettingsObject<T>, about: &str) -> Schema {
     // One default depends on the id: it is that of the first device of a house.
     let factory = Config::factory(&DeviceId::from_number(0xA842_E39F_8124));
-    let mut schema = object.schema(SchemaSide::Write, (object.of.get)(&factory));
+    let mut schema = object.schema(SchemaSide::Write, (object.accessor.get)(&factory));
     schema["description"] = about.into();
     schema["x-json"] = true.into();
     // Every JSON object is a schema.

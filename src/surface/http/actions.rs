@@ -13,7 +13,7 @@ use super::{Call, HttpReply};
 use crate::device::actions::{Definition, RequestStatus};
 use crate::device::{CallRefusal, CallRoute};
 
-/// The definition as it was stored.
+/// Returns the definition as it was stored.
 pub(super) fn definition(call: &Call<'_>) -> HttpReply {
     match call.device().definition() {
         Some(definition) => HttpReply::raw_json(StatusCode::OK, definition.to_json()),
@@ -21,7 +21,7 @@ pub(super) fn definition(call: &Call<'_>) -> HttpReply {
     }
 }
 
-/// A new definition; a wrong one leaves the old one in place.
+/// Replaces the definition. An invalid one changes nothing.
 pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     match Definition::parse(&call.body) {
         Ok(definition) => {
@@ -38,21 +38,21 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     }
 }
 
-/// No definition, whether there was one or not.
+/// Deletes the definition, if there is one.
 pub(super) fn delete(call: &Call<'_>) -> HttpReply {
     call.device().delete_definition();
     HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
-/// A call of an action.
+/// Calls an action.
 pub(super) fn call(call: &Call<'_>) -> HttpReply {
-    let id = match id(call, "of the action to call, as ?id=1") {
+    let id = match require_id(call, "of the action to call, as ?id=1") {
         Ok(id) => id,
         Err(refused) => return refused,
     };
     let run = match call.device().call(&id) {
         Ok(run) => run,
-        Err(refused) => return refusal(refused),
+        Err(refused) => return refusal_reply(refused),
     };
     let ids: Vec<u64> = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
     call.start(run);
@@ -66,7 +66,7 @@ pub(super) fn call(call: &Call<'_>) -> HttpReply {
     }
 }
 
-fn refusal(refused: CallRefusal) -> HttpReply {
+fn refusal_reply(refused: CallRefusal) -> HttpReply {
     let key = match refused {
         CallRefusal::Unknown => "unknown_action",
         CallRefusal::Disabled => "action_disabled",
@@ -78,17 +78,20 @@ fn refusal(refused: CallRefusal) -> HttpReply {
     HttpReply::error(status, key, &refused.to_string())
 }
 
-/// What became of requests, in the order asked.
+/// Returns the status of requests, in the order of their ids in the query.
 pub(super) fn status(call: &Call<'_>) -> HttpReply {
-    let ids = match id(call, "of the requests to look up, as ?id=139,140") {
+    let ids = match require_id(call, "of the requests to look up, as ?id=139,140") {
         Ok(ids) => ids,
         Err(refused) => return refused,
     };
     // The bound on the URL bounds their number.
-    let ids: Result<Vec<u64>, String> = ids.split(',').map(status_id).collect();
+    let ids: Result<Vec<u64>, InvalidStatusId> = ids.split(',').map(parse_status_id).collect();
     let entries = match ids {
         Ok(ids) => call.device().status(&ids),
-        Err(message) => return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_id", &message),
+        Err(error) => {
+            let message = error.to_string();
+            return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_id", &message);
+        }
     };
     if entries.is_empty() {
         let message = "no request has this id, or it was too long ago";
@@ -98,19 +101,22 @@ pub(super) fn status(call: &Call<'_>) -> HttpReply {
     HttpReply::json(StatusCode::OK, &entries)
 }
 
-fn status_id(text: &str) -> Result<u64, String> {
+/// The error of a text that is not a status id.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("id `{0}`: expected status ids, whole numbers joined by commas, as 139,140")]
+struct InvalidStatusId(String);
+
+fn parse_status_id(text: &str) -> Result<u64, InvalidStatusId> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).ok_or_else(|| {
-        format!("id `{text}`: expected status ids, whole numbers joined by commas, as 139,140")
-    })
+    text.parse().ok().filter(|_| digits).ok_or_else(|| InvalidStatusId(text.to_owned()))
 }
 
-/// The parameter `id`, which a call cannot do without.
-fn id<'a>(call: &'a Call<'_>, what: &str) -> Result<Cow<'a, str>, HttpReply> {
+/// Returns the parameter `id`, or the error reply if it is missing. `purpose` completes the message.
+fn require_id<'a>(call: &'a Call<'_>, purpose: &str) -> Result<Cow<'a, str>, HttpReply> {
     match call.query().single("id") {
         Ok(Some(id)) if !id.is_empty() => Ok(id),
         Ok(_) => {
-            let message = format!("the id {what}, is missing");
+            let message = format!("the id {purpose}, is missing");
             Err(HttpReply::error(StatusCode::BAD_REQUEST, "missing_id", &message))
         }
         Err(repeated) => {
@@ -125,7 +131,7 @@ struct StatusEntry<'a> {
     action_id: &'a str,
     id: u64,
     code: i32,
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "serialize_seconds")]
     exe_time: Duration,
 }
 
@@ -136,14 +142,14 @@ impl<'a> From<&'a RequestStatus> for StatusEntry<'a> {
     }
 }
 
-/// Seconds to the millisecond, without exponent and trailing zeros: 0, 1, 0.133.
-fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes seconds with milliseconds, without exponent and trailing zeros: 0, 1, 0.133.
+fn serialize_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     let (seconds, millis) = (time.as_secs(), time.subsec_millis());
     if millis == 0 {
         serializer.serialize_u64(seconds)
     } else {
-        // Three decimals survive the way through the shortest decimal form, which has an exponent
-        // only far above 2^32 seconds.
+        // Three decimals are exact in the shortest decimal form, which has an exponent only far above
+        // 2^32 seconds.
         serializer.serialize_f64(Duration::new(seconds, millis * 1_000_000).as_secs_f64())
     }
 }
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn times_have_no_exponent_and_no_trailing_zeros() {
-        let shown = |millis| {
+        let printed_entry = |millis| {
             let status = RequestStatus {
                 action: "1".into(),
                 id: 139,
@@ -174,15 +180,15 @@ mod tests {
         ] {
             let expected =
                 format!(r#"{{"action_id":"1","id":139,"code":200,"exe_time":{printed}}}"#);
-            assert_eq!(shown(millis), expected);
+            assert_eq!(printed_entry(millis), expected);
         }
     }
 
     #[test]
     fn status_ids_are_digits() {
-        assert_eq!(status_id("139"), Ok(139));
+        assert_eq!(parse_status_id("139"), Ok(139));
         for wrong in ["", " 1", "+1", "-1", "1x", "0x1", "99999999999999999999999"] {
-            assert!(status_id(wrong).is_err(), "{wrong:?}");
+            assert!(parse_status_id(wrong).is_err(), "{wrong:?}");
         }
     }
 }

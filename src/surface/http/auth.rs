@@ -1,12 +1,13 @@
 //! Authentication: Digest from firmware 1.10.0 on, Basic before (ACCESS-8 to ACCESS-13).
 //!
-//! A challenge leaves nothing behind: a nonce carries its time of issue, its number and a proof that
-//! this device made it. What is remembered is the counters of the nonces that a holder of the
-//! password used, at most [`limits::NONCES`] of them; where there would be one more, the oldest is
-//! given up, and it and all older ones count as expired. So nobody without the password can take
-//! room, and no request counts twice.
+//! A challenge leaves no state behind: a nonce carries its time of issue, its number and a MAC that
+//! proves that this device made it. The device remembers the request counters (`nc`) only of nonces
+//! that a client with the right password used, at most [`DIGEST_SESSIONS`] of them. If there is one more,
+//! the oldest is evicted, and it and all older nonces count as expired. So a client without the
+//! password cannot take memory, and no request is accepted twice.
 //!
-//! Whatever is wrong with a request, the same sums are made and compared before it is refused.
+//! A request with any mistake takes the same hashes and comparisons as a correct one before it is
+//! refused, so that the time does not tell what was wrong.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -23,87 +24,110 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::crypto::ring;
 
 use super::HttpReply;
-use super::digest::{self, Claim, Credentials, DigestError, Qop, Sum};
+use super::digest::{self, Claim, Credentials, DigestError, Md5Sum, Qop};
 use crate::device::{DigestMode, Feature, Profile, View};
 use crate::limits;
 
-/// Who watches the API of one device.
+/// Nonces whose counters a device remembers: one per active client, so as many as there can be
+/// connections.
+const DIGEST_SESSIONS: usize = limits::HTTP_CONNECTIONS;
+/// Distance from the highest `nc` of its nonce at which a request is still accepted, because requests
+/// on several connections overtake each other.
+const NC_WINDOW: u32 = 128;
+
+/// The authentication of the API of one device.
 pub(super) struct Authenticator {
     mode: DigestMode,
     key: NonceKey,
     opaque: String,
-    /// Real time: it guards the device, it is nothing that is simulated.
+    /// The instant from which nonces count their time of issue. Real time, because authentication
+    /// protects the process and is not simulated.
     started: Instant,
-    nonces: Mutex<Nonces>,
+    nonces: Mutex<NonceTable>,
 }
 
-/// What is to become of a request.
+/// The decision about a request whose body was not read yet.
 #[derive(Debug)]
 pub(super) enum AuthDecision {
-    /// It may pass.
-    Open,
-    /// Only its body can tell.
-    Body,
-    /// It may not, for this reason.
-    Closed(AuthRefusal),
+    /// The request is allowed.
+    Allow,
+    /// The decision depends on the body; call [`Authenticator::check_with_body`].
+    NeedsBody,
+    /// The request is refused.
+    Deny(AuthRefusal),
 }
 
-/// Why a request may not pass: for the journal. A client learns of a stale nonce, nothing else.
+/// The result of an authentication that found no mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Authentication {
+    Complete,
+    /// `qop=auth-int` also protects the body, which is not known yet.
+    NeedsBody,
+}
+
+/// The reason for which a request is refused, for the log. A client is told of a stale nonce only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AuthRefusal {
     #[error("no credentials")]
-    None,
+    NoCredentials,
     #[error("several Authorization headers")]
-    Several,
+    SeveralHeaders,
     #[error("unreadable Digest: {0}")]
     Malformed(DigestError),
     #[error("not Basic with a user name and a password")]
     NotBasic,
     #[error("wrong user name, realm, uri or password")]
-    Wrong,
+    WrongCredentials,
     #[error("the nonce has expired or is of another start")]
-    Expired,
+    ExpiredNonce,
     #[error("the nonce counter was used before")]
-    Replayed,
+    RepeatedCount,
     #[error("the body could not be read")]
-    NoBody,
+    UnreadableBody,
 }
 
 impl AuthRefusal {
     fn is_stale(self) -> bool {
-        matches!(self, Self::Expired | Self::Replayed)
+        matches!(self, Self::ExpiredNonce | Self::RepeatedCount)
     }
 }
 
 impl Authenticator {
     pub(super) fn new(mode: DigestMode) -> Self {
         let key = NonceKey::random();
-        // Nobody can make a nonce from it: its message is longer than theirs.
-        let opaque = text(digest::hex(key.sum(b"opaque, told to everyone")));
+        // No nonce can be made from it, because the message is longer than that of a nonce.
+        let opaque = hex_text(digest::hex(key.mac(b"opaque, told to everyone")));
         let (started, nonces) = (Instant::now(), Mutex::default());
         Self { mode, key, opaque, started, nonces }
     }
 
-    /// Looks at the head of a request; where that has to be [`AuthDecision::Body`], [`Authenticator::settle`] is
-    /// asked with the body.
-    pub(super) fn check(&self, head: &Parts, view: &View) -> AuthDecision {
-        match self.examine(head, view, None) {
-            Ok(true) => AuthDecision::Open,
-            Ok(false) => AuthDecision::Body,
-            Err(refusal) => AuthDecision::Closed(refusal),
+    /// Decides about a request from its head alone.
+    pub(super) fn check_head(&self, head: &Parts, view: &View) -> AuthDecision {
+        match self.authenticate(head, view, None) {
+            Ok(Authentication::Complete) => AuthDecision::Allow,
+            Ok(Authentication::NeedsBody) => AuthDecision::NeedsBody,
+            Err(refusal) => AuthDecision::Deny(refusal),
         }
     }
 
-    /// Looks at a request whose body is needed.
-    pub(super) fn settle(&self, head: &Parts, view: &View, body: &[u8]) -> Result<(), AuthRefusal> {
-        self.examine(head, view, Some(digest::body_sum(body))).map(drop)
+    /// Decides about a request with its body, after [`AuthDecision::NeedsBody`].
+    ///
+    /// # Errors
+    /// The reason, if the request is refused.
+    pub(super) fn check_with_body(
+        &self,
+        head: &Parts,
+        view: &View,
+        body: &[u8],
+    ) -> Result<(), AuthRefusal> {
+        self.authenticate(head, view, Some(digest::body_sum(body))).map(drop)
     }
 
-    /// The answer to who may not pass: a challenge.
+    /// Returns the 401 with a challenge.
     pub(super) fn challenge(&self, view: &View, refusal: AuthRefusal) -> HttpReply {
-        let realm = escaped(&view.config.settings.system.host_name);
+        let realm = escape_quotes(&view.config.settings.system.host_name);
         let challenge = if is_digest(view) {
-            let nonce = self.nonce(view).text(&self.key);
+            let nonce = self.issue_nonce(view).encode(&self.key);
             let stale = if refusal.is_stale() { ", stale=true" } else { "" };
             format!(
                 "Digest realm=\"{realm}\", qop=\"auth,auth-int\", algorithm=MD5-sess, \
@@ -118,98 +142,108 @@ impl Authenticator {
             .with_header(WWW_AUTHENTICATE, &challenge)
     }
 
-    /// Whether a request may pass; false where its body has to be known first.
-    fn examine(&self, head: &Parts, view: &View, body: Option<Sum>) -> Result<bool, AuthRefusal> {
-        let system = &view.config.settings.system;
-        if !system.protection || system.password.is_empty() {
-            return Ok(true);
-        }
-        let mut headers = head.headers.get_all(AUTHORIZATION).iter();
-        let header = match (headers.next(), headers.next()) {
-            (None, _) => return Err(AuthRefusal::None),
-            (Some(header), None) => Ok(header),
-            (Some(_), Some(_)) => Err(AuthRefusal::Several),
-        };
-        if is_digest(view) {
-            let given = header.and_then(|header| {
-                digest::parse(header.as_bytes(), self.mode).map_err(AuthRefusal::Malformed)
-            });
-            self.examine_digest(head, view, given, body)
-        } else {
-            let given = header.and_then(|header| basic(header).ok_or(AuthRefusal::NotBasic));
-            let wanted = [b":", system.password.as_bytes()].concat();
-            // Sums of equal length: the comparison of the texts would tell the password's.
-            let same =
-                self.key.sum(given.as_deref().unwrap_or_default()).ct_eq(&self.key.sum(&wanted));
-            given.and_then(|_| if same.into() { Ok(true) } else { Err(AuthRefusal::Wrong) })
-        }
-    }
-
-    fn examine_digest(
+    fn authenticate(
         &self,
         head: &Parts,
         view: &View,
-        given: Result<Credentials<'_>, AuthRefusal>,
-        body: Option<Sum>,
-    ) -> Result<bool, AuthRefusal> {
+        body: Option<Md5Sum>,
+    ) -> Result<Authentication, AuthRefusal> {
         let system = &view.config.settings.system;
-        let credentials = given.as_ref().unwrap_or(&Credentials::NONE);
-        if credentials.qop == Qop::AuthInt && body.is_none() {
-            return Ok(false);
+        if !system.protection || system.password.is_empty() {
+            return Ok(Authentication::Complete);
         }
-        let nonce = Nonce::read(credentials.nonce, &self.key);
-        // Held over the sums, some microseconds, so that of two requests that begin a session or
-        // use the same count exactly one does.
+        let mut headers = head.headers.get_all(AUTHORIZATION).iter();
+        let header = match (headers.next(), headers.next()) {
+            (None, _) => return Err(AuthRefusal::NoCredentials),
+            (Some(header), None) => Ok(header),
+            (Some(_), Some(_)) => Err(AuthRefusal::SeveralHeaders),
+        };
+        if is_digest(view) {
+            let credentials = header.and_then(|header| {
+                digest::parse(header.as_bytes(), self.mode).map_err(AuthRefusal::Malformed)
+            });
+            self.authenticate_digest(head, view, credentials, body)
+        } else {
+            let credentials =
+                header.and_then(|header| decode_basic(header).ok_or(AuthRefusal::NotBasic));
+            let expected = [b":", system.password.as_bytes()].concat();
+            // Hashes have equal length; comparing the texts would tell the length of the password.
+            let received = self.key.mac(credentials.as_deref().unwrap_or_default());
+            let equal = received.ct_eq(&self.key.mac(&expected));
+            credentials?;
+            if equal.into() {
+                Ok(Authentication::Complete)
+            } else {
+                Err(AuthRefusal::WrongCredentials)
+            }
+        }
+    }
+
+    fn authenticate_digest(
+        &self,
+        head: &Parts,
+        view: &View,
+        parsed: Result<Credentials<'_>, AuthRefusal>,
+        body: Option<Md5Sum>,
+    ) -> Result<Authentication, AuthRefusal> {
+        let system = &view.config.settings.system;
+        let credentials = parsed.as_ref().unwrap_or(&Credentials::PLACEHOLDER);
+        if credentials.qop == Qop::AuthInt && body.is_none() {
+            return Ok(Authentication::NeedsBody);
+        }
+        let nonce = Nonce::decode(credentials.nonce, &self.key);
+        // The lock is held while the hashes are computed, some microseconds, so that only one of two
+        // requests can begin a session or use a count.
         let mut nonces = self.nonces.lock();
         let claim = Claim {
             realm: &system.host_name,
             password: &system.password,
             method: head.method.as_str(),
             body: body.unwrap_or_default(),
-            session: nonce.and_then(|nonce| nonces.session(nonce)),
+            session: nonce.and_then(|nonce| nonces.session_cnonce(nonce)),
         };
-        let right = credentials.proves(&claim, self.mode)
+        let valid = credentials.verify(&claim, self.mode)
             & credentials.username.as_bytes().ct_eq(b"")
             & credentials.realm.as_bytes().ct_eq(system.host_name.as_bytes())
             & Choice::from(u8::from(is_target(credentials.uri, head)));
-        let credentials = given?;
-        if !bool::from(right) {
-            return Err(AuthRefusal::Wrong);
+        let credentials = parsed?;
+        if !bool::from(valid) {
+            return Err(AuthRefusal::WrongCredentials);
         }
-        // From here on it is known to be a holder of the password.
+        // From here on the client is known to have the password.
         let opaque = credentials.opaque.is_none_or(|opaque| opaque == self.opaque);
         let nonce = nonce.filter(|nonce| opaque && self.is_fresh(*nonce, view));
-        nonces.count(nonce.ok_or(AuthRefusal::Expired)?, &credentials, self.mode).map(|()| true)
+        nonces.record_use(nonce.ok_or(AuthRefusal::ExpiredNonce)?, &credentials, self.mode)?;
+        Ok(Authentication::Complete)
     }
 
-    /// A new nonce.
-    fn nonce(&self, view: &View) -> Nonce {
+    /// Issues a nonce.
+    fn issue_nonce(&self, view: &View) -> Nonce {
         let mut nonces = self.nonces.lock();
         nonces.issued += 1;
-        Nonce { number: nonces.issued, at: self.now(), boot: view.boot.ordinal }
+        Nonce { number: nonces.issued, issued_at: self.now(), boot: view.boot.ordinal }
     }
 
-    /// Whether a nonce is of this start of the device and not too old.
+    /// Returns true if a nonce was issued since the last boot and not too long ago.
     fn is_fresh(&self, nonce: Nonce, view: &View) -> bool {
         let life = u64::try_from(limits::NONCE_LIFE.as_millis()).unwrap_or(u64::MAX);
-        nonce.boot == view.boot.ordinal && self.now().saturating_sub(nonce.at) < life
+        nonce.boot == view.boot.ordinal && self.now().saturating_sub(nonce.issued_at) < life
     }
 
-    /// Milliseconds of real time.
+    /// Returns the milliseconds of real time since this was created.
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 fn is_digest(view: &View) -> bool {
-    Profile::of(view.firmware).has(Feature::Digest)
+    Profile::new(view.firmware).has(Feature::Digest)
 }
 
-/// Whether what the client says it asks for is what it asks for: the path and query of the request,
-/// or the whole URL of it.
+/// Returns true if the `uri` of the credentials is the path and query of the request, or its whole URL.
 fn is_target(uri: &str, head: &Parts) -> bool {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    // What begins with a slash is a path, whatever its query has in it.
+    // A text that begins with a slash is a path, even if its query contains a URL.
     let authority = if uri.starts_with('/') { None } else { uri.split_once("://") };
     let relative = authority.map_or(uri, |(_, rest)| {
         let path = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -218,8 +252,8 @@ fn is_target(uri: &str, head: &Parts) -> bool {
     relative == target
 }
 
-/// The decoded credentials of a Basic header, `user:password`.
-fn basic(header: &HeaderValue) -> Option<Vec<u8>> {
+/// Decodes the credentials of a Basic header, `user:password`.
+fn decode_basic(header: &HeaderValue) -> Option<Vec<u8>> {
     let (scheme, encoded) = header.as_bytes().split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
@@ -227,144 +261,152 @@ fn basic(header: &HeaderValue) -> Option<Vec<u8>> {
     BASE64.decode(encoded.trim_ascii()).ok()
 }
 
-/// A host name in quotes. None that the device takes needs an escape; this holds whatever it takes.
-fn escaped(realm: &str) -> String {
+/// Escapes a host name for a quoted string. The device accepts no host name that needs it today.
+fn escape_quotes(realm: &str) -> String {
     realm.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-fn text(hex: [u8; 32]) -> String {
+fn hex_text(hex: [u8; 32]) -> String {
     hex.iter().copied().map(char::from).collect()
 }
 
-/// What a nonce says.
+/// The contents of a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Nonce {
-    /// Counts the nonces of the device.
+    /// The ordinal of the nonce among those of the device.
     number: u64,
-    /// Milliseconds of real time since the guard began.
-    at: u64,
-    /// The start of the device that it belongs to.
+    /// Milliseconds of real time since the [`Authenticator`] was created.
+    issued_at: u64,
+    /// The ordinal of the boot during which the nonce was issued.
     boot: u64,
 }
 
 impl Nonce {
-    const PLAIN: usize = 24;
+    const BYTES: usize = 24;
+    const MAC_BYTES: usize = 16;
 
-    fn bytes(self) -> [u8; Self::PLAIN] {
-        let mut bytes = [0; Self::PLAIN];
-        for (place, number) in [self.number, self.at, self.boot].into_iter().enumerate() {
-            bytes[8 * place..][..8].copy_from_slice(&number.to_be_bytes());
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (index, number) in [self.number, self.issued_at, self.boot].into_iter().enumerate() {
+            bytes[8 * index..][..8].copy_from_slice(&number.to_be_bytes());
         }
         bytes
     }
 
-    /// What it says and the proof, in base64 that has none of the characters at which simple clients
-    /// take a challenge apart.
-    fn text(self, key: &NonceKey) -> String {
-        let plain = self.bytes();
-        NONCE_TEXT.encode([plain.as_slice(), &key.sum(&plain)].concat())
+    /// Encodes the contents and their MAC in URL-safe base64, which contains none of the characters
+    /// at which simple clients split a challenge.
+    fn encode(self, key: &NonceKey) -> String {
+        let contents = self.to_bytes();
+        NONCE_TEXT.encode([contents.as_slice(), &key.mac(&contents)].concat())
     }
 
-    /// None where this device did not make it; the proof is made also where there is nothing to
-    /// prove.
-    fn read(text: &str, key: &NonceKey) -> Option<Self> {
-        let mut bytes = [0; Self::PLAIN + 16];
+    /// Decodes a nonce. `None` if this device did not issue it. The MAC is computed for any text, so
+    /// that the time does not tell if the text was well-formed.
+    fn decode(text: &str, key: &NonceKey) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES + Self::MAC_BYTES];
         let length = NONCE_TEXT.decode_slice(text, &mut bytes).unwrap_or(0);
-        let (plain, proof) = bytes.split_at(Self::PLAIN);
-        let genuine: bool = key.sum(plain).as_slice().ct_eq(proof).into();
+        let (contents, mac) = bytes.split_at(Self::BYTES);
+        let genuine: bool = key.mac(contents).as_slice().ct_eq(mac).into();
         if !genuine || length != bytes.len() {
             return None;
         }
-        let number = |place: usize| {
+        let number = |index: usize| {
             let mut number = [0; 8];
-            number.copy_from_slice(&plain[8 * place..][..8]);
+            number.copy_from_slice(&contents[8 * index..][..8]);
             u64::from_be_bytes(number)
         };
-        Some(Self { number: number(0), at: number(1), boot: number(2) })
+        Some(Self { number: number(0), issued_at: number(1), boot: number(2) })
     }
 }
 
-/// The counters of the nonces that were used rightly.
+/// The request counters of the nonces that were used with the right password.
 #[derive(Debug, Default)]
-struct Nonces {
-    /// How many were handed out.
+struct NonceTable {
+    /// The number of nonces issued.
     issued: u64,
-    /// By their numbers, so that the oldest is the first.
-    used: BTreeMap<u64, Used>,
-    /// Nonces up to this number count as expired.
-    given_up: u64,
+    /// Sessions by the number of their nonce, so that the oldest is the first.
+    sessions: BTreeMap<u64, DigestSession>,
+    /// The highest number of an evicted nonce. Nonces up to it count as expired.
+    evicted: u64,
 }
 
+/// The uses of one nonce.
 #[derive(Debug)]
-struct Used {
-    /// The client nonce that the session began with.
+struct DigestSession {
+    /// The client nonce with which the session began.
     cnonce: Box<str>,
+    /// The highest `nc` so far.
     highest: u32,
-    /// Which counts were seen: bit n is `highest` − n.
+    /// The counts that were used: bit n is `highest` − n.
     seen: u128,
 }
 
-impl Nonces {
-    fn session(&self, nonce: Nonce) -> Option<&str> {
-        self.used.get(&nonce.number).map(|used| &*used.cnonce)
+impl NonceTable {
+    fn session_cnonce(&self, nonce: Nonce) -> Option<&str> {
+        self.sessions.get(&nonce.number).map(|session| &*session.cnonce)
     }
 
-    /// Takes note of a right use of a nonce.
-    fn count(
+    /// Records the use of a nonce by a client with the right password.
+    ///
+    /// # Errors
+    /// If the nonce was evicted, or its count was used before.
+    fn record_use(
         &mut self,
         nonce: Nonce,
         credentials: &Credentials<'_>,
         mode: DigestMode,
     ) -> Result<(), AuthRefusal> {
-        if nonce.number <= self.given_up {
-            return Err(AuthRefusal::Expired);
+        if nonce.number <= self.evicted {
+            return Err(AuthRefusal::ExpiredNonce);
         }
-        if let Some(used) = self.used.get_mut(&nonce.number) {
-            return if used.count(credentials.count) { Ok(()) } else { Err(AuthRefusal::Replayed) };
+        if let Some(session) = self.sessions.get_mut(&nonce.number) {
+            let unused = session.accept_count(credentials.count);
+            return if unused { Ok(()) } else { Err(AuthRefusal::RepeatedCount) };
         }
         if mode == DigestMode::Strict && credentials.count != 1 {
-            return Err(AuthRefusal::Replayed);
+            return Err(AuthRefusal::RepeatedCount);
         }
-        if self.used.len() >= limits::NONCES
-            && let Some((number, _)) = self.used.pop_first()
+        if self.sessions.len() >= DIGEST_SESSIONS
+            && let Some((number, _)) = self.sessions.pop_first()
         {
-            self.given_up = self.given_up.max(number);
-            if nonce.number <= self.given_up {
-                return Err(AuthRefusal::Expired);
+            self.evicted = self.evicted.max(number);
+            if nonce.number <= self.evicted {
+                return Err(AuthRefusal::ExpiredNonce);
             }
         }
-        let used = Used { cnonce: credentials.cnonce.into(), highest: credentials.count, seen: 1 };
-        self.used.insert(nonce.number, used);
+        let (cnonce, highest) = (credentials.cnonce.into(), credentials.count);
+        self.sessions.insert(nonce.number, DigestSession { cnonce, highest, seen: 1 });
         Ok(())
     }
 }
 
-impl Used {
-    /// Whether the count was not seen before. One too far behind the highest counts as seen.
-    fn count(&mut self, count: u32) -> bool {
+impl DigestSession {
+    /// Records a count. Returns false if it was used before, or is [`NC_WINDOW`] or more below the
+    /// highest one.
+    fn accept_count(&mut self, count: u32) -> bool {
         if let Some(ahead) = count.checked_sub(self.highest).filter(|ahead| *ahead > 0) {
             self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = count;
             return true;
         }
         let behind = self.highest - count;
-        let bit = if behind < limits::NONCE_REORDER { 1_u128 << behind } else { 0 };
-        let new = bit != 0 && self.seen & bit == 0;
+        let bit = if behind < NC_WINDOW { 1_u128 << behind } else { 0 };
+        let unused = bit != 0 && self.seen & bit == 0;
         self.seen |= bit;
-        new
+        unused
     }
 }
 
-/// HMAC-MD5 (RFC 2104) with a key that only this process has.
+/// The key of the nonces, known to this process alone, for HMAC-MD5 (RFC 2104).
 struct NonceKey {
     inner: Md5,
     outer: Md5,
 }
 
 impl NonceKey {
-    /// 256 bits from the system's randomness. Where it has none to give, what is left are the standard
-    /// library's hash keys, 128 bits that it got earlier or made up: a device that serves with nonces
-    /// that may be guessed is worth more to a test than one that does not start.
+    /// Makes a key of 256 bits from the system's randomness. If the system has none to give, the key is
+    /// made from the standard library's hash keys (128 bits), because a device with nonces that may
+    /// be guessed is worth more to a test than one that does not start.
     fn random() -> Self {
         let mut key = [0; 32];
         if ring::default_provider().secure_random.fill(&mut key).is_err() {
@@ -385,7 +427,7 @@ impl NonceKey {
         Self { inner: padded(0x36), outer: padded(0x5c) }
     }
 
-    fn sum(&self, message: &[u8]) -> Sum {
+    fn mac(&self, message: &[u8]) -> Md5Sum {
         let inner = self.inner.clone().chain_update(message).finalize();
         self.outer.clone().chain_update(inner).finalize().into()
     }
@@ -396,61 +438,70 @@ mod tests {
     use super::*;
 
     fn credentials(count: u32) -> Credentials<'static> {
-        Credentials { count, ..Credentials::NONE }
+        Credentials { count, ..Credentials::PLACEHOLDER }
     }
 
     fn nonce(number: u64) -> Nonce {
-        Nonce { number, at: 0, boot: 0 }
+        Nonce { number, issued_at: 0, boot: 0 }
     }
 
     #[test]
-    fn a_nonce_reads_as_written_and_no_other_key_makes_it() {
+    fn a_nonce_decodes_with_its_own_key_only() {
         let (key, other) = (NonceKey::random(), NonceKey::random());
-        let nonce = Nonce { number: 7, at: u64::MAX, boot: 3 };
-        let text = nonce.text(&key);
-        assert_eq!(Nonce::read(&text, &key), Some(nonce));
-        assert_eq!(Nonce::read(&text, &other), None);
-        for place in 0..text.len() {
+        let nonce = Nonce { number: 7, issued_at: u64::MAX, boot: 3 };
+        let text = nonce.encode(&key);
+        assert_eq!(Nonce::decode(&text, &key), Some(nonce));
+        assert_eq!(Nonce::decode(&text, &other), None);
+        for index in 0..text.len() {
             let mut changed = text.clone().into_bytes();
-            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(Nonce::read(&changed, &key), None, "{place}");
+            assert_eq!(Nonce::decode(&changed, &key), None, "{index}");
         }
         for wrong in ["", "A", "====", &text[..text.len() - 4], &format!("{text}AAAA")] {
-            assert_eq!(Nonce::read(wrong, &key), None, "{wrong}");
+            assert_eq!(Nonce::decode(wrong, &key), None, "{wrong}");
         }
     }
 
-    /// RFC 2202, test case 2, its key filled up with zeros as HMAC does.
+    /// RFC 2202, test case 2. The key is padded with zeros, as HMAC does.
     #[test]
-    fn the_proof_is_hmac() {
+    fn the_mac_is_hmac_md5() {
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
-        let sum = NonceKey::new(key).sum(b"what do ya want for nothing?");
-        assert_eq!(text(digest::hex(sum)), "750c783e6ab0b503eaa86e310a5db738");
+        let mac = NonceKey::new(key).mac(b"what do ya want for nothing?");
+        assert_eq!(hex_text(digest::hex(mac)), "750c783e6ab0b503eaa86e310a5db738");
     }
 
     // Ruling: ACCESS-10.
     #[test]
-    fn counts_are_taken_once_within_reach_of_the_highest() {
-        let mut used = Used { cnonce: "".into(), highest: 1000, seen: 1 };
-        let reach = limits::NONCE_REORDER;
-        assert!(!used.count(1000));
-        assert!(used.count(1000 - reach + 1) && !used.count(1000 - reach + 1));
-        assert!(!used.count(1000 - reach), "too far behind");
-        assert!(!used.count(0));
-        assert!(used.count(1001) && !used.count(1000) && used.count(999));
-        assert!(used.count(u32::MAX) && !used.count(1002) && used.count(u32::MAX - 1));
+    fn each_count_within_the_window_is_accepted_once() {
+        let mut session = DigestSession { cnonce: "".into(), highest: 1000, seen: 1 };
+        let window = NC_WINDOW;
+        assert!(!session.accept_count(1000));
+        assert!(
+            session.accept_count(1000 - window + 1) && !session.accept_count(1000 - window + 1)
+        );
+        assert!(!session.accept_count(1000 - window), "too far behind");
+        assert!(!session.accept_count(0));
+        assert!(
+            session.accept_count(1001) && !session.accept_count(1000) && session.accept_count(999)
+        );
+        assert!(
+            session.accept_count(u32::MAX)
+                && !session.accept_count(1002)
+                && session.accept_count(u32::MAX - 1)
+        );
     }
 
     // Ruling: ACCESS-10.
     #[test]
-    fn the_oldest_nonce_gives_way_and_never_comes_back() {
-        let mut nonces = Nonces::default();
-        let most = limits::NONCES as u64;
+    fn the_oldest_nonce_is_evicted_for_good() {
+        let mut nonces = NonceTable::default();
+        let most = DIGEST_SESSIONS as u64;
         let mut count = |number, count| {
-            let result = nonces.count(nonce(number), &credentials(count), DigestMode::Tolerant);
-            assert!(nonces.used.len() <= limits::NONCES);
+            let result =
+                nonces.record_use(nonce(number), &credentials(count), DigestMode::Tolerant);
+            assert!(nonces.sessions.len() <= DIGEST_SESSIONS);
             result
         };
         for number in (1..=most).rev() {
@@ -458,9 +509,9 @@ mod tests {
         }
         assert_eq!(count(2, 2), Ok(()), "the oldest is still there");
         assert_eq!(count(2 * most + 1, 1), Ok(()), "one more than there is room for");
-        assert_eq!(count(2, 3), Err(AuthRefusal::Expired));
-        assert_eq!(count(1, 1), Err(AuthRefusal::Expired), "older than the one given up");
-        assert_eq!(count(3, 1), Err(AuthRefusal::Expired), "it would be the oldest itself");
-        assert_eq!(count(4, 2), Err(AuthRefusal::Expired), "for it the next one had to go");
+        assert_eq!(count(2, 3), Err(AuthRefusal::ExpiredNonce));
+        assert_eq!(count(1, 1), Err(AuthRefusal::ExpiredNonce), "older than the evicted one");
+        assert_eq!(count(3, 1), Err(AuthRefusal::ExpiredNonce), "it would be the oldest itself");
+        assert_eq!(count(4, 2), Err(AuthRefusal::ExpiredNonce), "for it the next one had to go");
     }
 }

@@ -7,56 +7,56 @@ use super::{Call, HttpReply};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The script.
+/// Returns the script.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
     match &call.view.config.script {
         Some(script) => {
-            let body = call.kept(|| script.to_string().into());
+            let body = call.cached_body(|| script.to_string().into());
             HttpReply::content(StatusCode::OK, TEXT, body)
         }
         None => HttpReply::error(StatusCode::NOT_FOUND, "no_script", "no script is stored"),
     }
 }
 
-/// A new script; one that runs goes on.
+/// Replaces the script. A running script continues.
 pub(super) fn store(call: &Call<'_>) -> HttpReply {
     let Ok(script) = std::str::from_utf8(&call.body) else {
         let message = "the script is not UTF-8";
         return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_script", message);
     };
-    set(call, Some(script).filter(|script| !script.is_empty()));
+    set_script(call, Some(script).filter(|script| !script.is_empty()));
     HttpReply::content(StatusCode::OK, TEXT, call.body.clone())
 }
 
-/// No script, whether there was one or not; one that runs goes on.
+/// Deletes the script, if there is one. A running script continues.
 pub(super) fn delete(call: &Call<'_>) -> HttpReply {
-    set(call, None);
+    set_script(call, None);
     HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
-fn set(call: &Call<'_>, script: Option<&str>) {
+fn set_script(call: &Call<'_>, script: Option<&str>) {
     let changed: Result<(), std::convert::Infallible> = call.device().configure(|config| {
         config.script = script.map(Into::into);
         Ok(())
     });
-    // It cannot fail.
+    // The error type has no values.
     let Ok(()) = changed;
 }
 
-/// Starts or stops the script, or only says whether it runs.
+/// Starts or stops the script, or only returns its state.
 pub(super) fn run(call: &Call<'_>) -> HttpReply {
-    let wrong = |message: &str| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
+    let invalid = |message: &str| HttpReply::error(StatusCode::BAD_REQUEST, "invalid_run", message);
     let running = match call.query().single("run") {
         Ok(None) => call.device().is_script_running(),
         Ok(Some(run)) if run == "true" => call.device().set_script_running(true),
         Ok(Some(run)) if run == "false" => call.device().set_script_running(false),
-        Ok(Some(_)) => return wrong("run: expected true or false"),
-        Err(repeated) => return wrong(&repeated.to_string()),
+        Ok(Some(_)) => return invalid("run: expected true or false"),
+        Err(repeated) => return invalid(&repeated.to_string()),
     };
     HttpReply::json(StatusCode::OK, &json!({ "run": running }))
 }
 
-/// What the script prints, as it does.
+/// Streams the output of the script.
 pub(super) fn console(call: &Call<'_>) -> HttpReply {
     match call.device().console().connect() {
         Some(lines) => HttpReply::events(lines),

@@ -1,8 +1,8 @@
-//! Pages in a browser: which may use the API, and what their browsers need to be told (ACCESS-2
-//! to ACCESS-7).
+//! CORS: the origins whose pages may use the API, and the headers that their browsers need (ACCESS-2 to
+//! ACCESS-7).
 //!
-//! `Vary: Origin` is left out: every reply is `no-store`, so that no cache can give one page's reply
-//! to another.
+//! `Vary: Origin` is not sent, because every reply is `no-store`, so that no cache can give the reply for
+//! one page to another.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -20,83 +20,94 @@ use super::HttpReply;
 use crate::device::{Device, Origin, View};
 use crate::limits;
 
-/// Where a connection came in at: what pages of the device itself have as their origin.
+/// The local address of a connection, which is the origin of the device's own pages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LocalAddr(pub(super) SocketAddr);
 
-/// Where a request comes from.
+/// The decision about the `Origin` of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OriginDecision {
-    /// Not from a page of another origin.
-    NoPage,
-    /// From a page that may use the API.
-    Page(HeaderValue),
-    /// From one that may not.
-    Stranger,
+    /// The request has no `Origin`, so it does not come from a page of another origin.
+    NoOrigin,
+    /// The pages of this origin may use the API.
+    Allow(HeaderValue),
+    /// The pages of this origin may not use the API.
+    Deny,
 }
 
-/// The request headers of a private-network preflight and its answer.
+/// The header of a private-network preflight.
 const REQUEST_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
+/// The header of the reply to a private-network preflight.
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
 
-/// What a page may read beside the headers that every page may: where a call's status is, what to
-/// authenticate with, when to come back.
-const EXPOSED: &str = "Location, WWW-Authenticate, Retry-After";
-/// The methods of the API, whatever the path: a preflight is answered before it is looked at.
-const METHODS: &str = "GET, POST, PUT, DELETE";
-/// What a page may send where its browser does not say what it wants to.
-const HEADERS: &str = "Authorization, Content-Type";
-/// Seconds that a browser may remember a preflight; a scenario changed meanwhile is met by then.
+/// Response headers that a page may read beside those that every page may: the address of a call's
+/// status, the challenge, and the time to wait.
+const EXPOSED_HEADERS: &str = "Location, WWW-Authenticate, Retry-After";
+/// The methods of the API, for every path, because a preflight is answered before the path is matched.
+const ALLOWED_METHODS: &str = "GET, POST, PUT, DELETE";
+/// Request headers that a page may send if its browser does not ask for any.
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type";
+/// Seconds for which a browser may cache a preflight: a change of the scenario takes effect by then.
 const MAX_AGE: &str = "600";
 
+/// Refused origins that the log names at most; a page has one origin, so more are no accident.
+const LOGGED_ORIGINS: usize = 64;
+
 impl OriginDecision {
-    /// Where a request to this device comes from.
-    pub(super) fn of(head: &Parts, local: Option<LocalAddr>, device: &Device, view: &View) -> Self {
+    /// Decides about the origin of a request to this device.
+    pub(super) fn evaluate(
+        head: &Parts,
+        local: Option<LocalAddr>,
+        device: &Device,
+        view: &View,
+    ) -> Self {
         let mut origins = head.headers.get_all(ORIGIN).iter();
-        let Some(header) = origins.next() else { return Self::NoPage };
+        let Some(header) = origins.next() else { return Self::NoOrigin };
         let allowed = origins.next().is_none()
             && header.to_str().is_ok_and(|origin| {
-                is_own(origin, device, &view.config.settings.system.host_name, local)
+                is_own_origin(origin, device, &view.config.settings.system.host_name, local)
                     || device.access().origins.iter().any(|pattern| pattern.matches(origin))
             });
-        if allowed { Self::Page(header.clone()) } else { Self::Stranger }
+        if allowed { Self::Allow(header.clone()) } else { Self::Deny }
     }
 
-    /// The reply with what a browser has to find in it to let its page see it.
-    pub(super) fn open(&self, reply: HttpReply) -> HttpReply {
-        let Self::Page(origin) = self else { return reply };
+    /// Adds the headers without which a browser does not let its page see the reply.
+    pub(super) fn add_headers(&self, reply: HttpReply) -> HttpReply {
+        let Self::Allow(origin) = self else { return reply };
         reply
             .with_header_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
-            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS)
     }
 
-    /// The answer to a preflight; none where the request is not one.
-    pub(super) fn preflight(&self, head: &Parts) -> Option<HttpReply> {
-        let Self::Page(origin) = self else { return None };
-        let asks = head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if head.method != Method::OPTIONS || !asks {
+    /// Returns the reply to a preflight. `None` if the request is not a preflight.
+    pub(super) fn preflight_reply(&self, head: &Parts) -> Option<HttpReply> {
+        let Self::Allow(origin) = self else { return None };
+        let names_method = head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        if head.method != Method::OPTIONS || !names_method {
             return None;
         }
         let mut reply = HttpReply::empty(StatusCode::NO_CONTENT)
             .with_header_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
-            .with_header(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            .with_header(ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
         reply = match head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-            Some(wanted) => reply.with_header_value(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone()),
-            None => reply.with_header(ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+            Some(requested) => {
+                reply.with_header_value(ACCESS_CONTROL_ALLOW_HEADERS, requested.clone())
+            }
+            None => reply.with_header(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
         };
-        if head.headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|asks| asks == "true") {
+        if head.headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|value| value == "true") {
             reply = reply.with_header(ALLOW_PRIVATE_NETWORK, "true");
         }
         Some(reply.with_header(ACCESS_CONTROL_MAX_AGE, MAX_AGE))
     }
 }
 
-/// Whether a page is the device's own: from its host name, with or without `.local`, from the address
-/// that the request came in at, or from one that `/system` shows; on the port it has here or, as on
-/// hardware, on HTTP's own.
-fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<LocalAddr>) -> bool {
+/// Returns true if an origin is the device itself: its host name with or without `.local`, the local
+/// address of the connection, or an address that `/system` shows, with the port of the connection
+/// or, as on hardware, port 80.
+fn is_own_origin(origin: &str, device: &Device, host_name: &str, local: Option<LocalAddr>) -> bool {
     let Some(origin) = Origin::parse(origin) else { return false };
     let port = origin.effective_port();
     if !origin.scheme.eq_ignore_ascii_case("http")
@@ -104,7 +115,7 @@ fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<LocalAdd
     {
         return false;
     }
-    // Both sides may have it: the documents write the host name with `.local` in places.
+    // Either side may have the suffix: the vendor's documents write some host names with `.local`.
     let bare = |name: &str| {
         let name = name.to_ascii_lowercase();
         name.strip_suffix(".local").map_or_else(|| name.clone(), str::to_owned)
@@ -119,36 +130,36 @@ fn is_own(origin: &str, device: &Device, host_name: &str, local: Option<LocalAdd
         || has_address(device, address)
 }
 
-/// Whether an address is the device's over Wi-Fi or Ethernet, as `/system` shows it.
+/// Returns true if `/system` shows this address for Wi-Fi or Ethernet.
 fn has_address(device: &Device, address: IpAddr) -> bool {
     let network = device.network(&device.snapshot());
     let addresses = [network.wifi.address, network.eth.address];
     addresses.into_iter().flatten().any(|own| address == own.ip)
 }
 
-/// The 404 of a page that may not use the API: without CORS headers, so that the browser keeps it
-/// from the page.
-pub(super) fn refusal() -> HttpReply {
+/// Returns the 404 for a page that may not use the API. It has no CORS headers, so that the browser does
+/// not show it to the page.
+pub(super) fn refusal_reply() -> HttpReply {
     HttpReply::error(StatusCode::NOT_FOUND, "not_found", "pages of this origin have no access")
 }
 
-/// Origins that were refused, so that each is told once.
+/// The refused origins, so that the log names each of them once.
 #[derive(Debug, Default)]
 pub(super) struct RefusedOrigins(Mutex<HashSet<String>>);
 
 impl RefusedOrigins {
-    /// Tells the log what to do about a refused origin, the first time it is.
-    pub(super) fn tell(&self, head: &Parts, device: &Device) {
+    /// Logs how to allow a refused origin, once for each.
+    pub(super) fn log_once(&self, head: &Parts, device: &Device) {
         let text = |header: &HeaderValue| {
             let text: String = String::from_utf8_lossy(header.as_bytes()).into_owned();
             text.chars().filter(|c| !c.is_control()).take(limits::ORIGIN_CHARS).collect::<String>()
         };
         let Some(origin) = head.headers.get(ORIGIN).map(text) else { return };
-        let mut told = self.0.lock();
-        if told.len() >= limits::REFUSED_ORIGINS || !told.insert(origin.clone()) {
+        let mut logged = self.0.lock();
+        if logged.len() >= LOGGED_ORIGINS || !logged.insert(origin.clone()) {
             return;
         }
-        drop(told);
+        drop(logged);
         let device = device.identity().id.as_str();
         tracing::warn!(
             device,

@@ -1,8 +1,8 @@
-//! HTTP Digest (RFC 7616) with MD5 and MD5-sess: reading what a client sends, and what it should have
-//! sent. No I/O, no clock, no state.
+//! HTTP Digest (RFC 7616) with MD5 and MD5-sess: parsing of the `Authorization` header and verification of
+//! its response. No I/O, no clock, no state.
 //!
-//! Parsing is bounded and copies nothing. Values are taken as they stand between their quotes: that
-//! is what RFC 7616 hashes, and none of ours needs an escape.
+//! Parsing is bounded and copies nothing. Escapes in quoted values are not resolved, because RFC 7616
+//! hashes the values as written, and no value of the device needs an escape.
 
 use md5::{Digest as _, Md5};
 use subtle::{Choice, ConstantTimeEq};
@@ -11,31 +11,31 @@ use crate::device::DigestMode;
 use crate::limits;
 
 /// An MD5 sum.
-pub type Sum = [u8; 16];
+pub type Md5Sum = [u8; 16];
 
-/// What a client says about itself in `Authorization: Digest …`.
+/// The parameters of an `Authorization: Digest …` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credentials<'a> {
-    /// `username`; the device's users have none.
+    /// `username`; empty, because the device has no user names.
     pub username: &'a str,
     /// `realm`.
     pub realm: &'a str,
     /// `nonce`.
     pub nonce: &'a str,
-    /// `uri`: what is asked for, as the client sees it.
+    /// `uri`: the target of the request, as the client sees it.
     pub uri: &'a str,
     /// `cnonce`: the client's own nonce.
     pub cnonce: &'a str,
-    /// `nc`: how often the client has used the nonce, as written.
+    /// `nc`: the number of requests that the client made with the nonce, as written.
     pub nc: &'a str,
-    /// The same as a number.
+    /// `nc` as a number.
     pub count: u32,
-    /// `qop`: whether the body counts.
+    /// `qop`: the quality of protection.
     pub qop: Qop,
     /// `opaque`.
     pub opaque: Option<&'a str>,
     /// `response`: the proof.
-    pub response: Sum,
+    pub response: Md5Sum,
 }
 
 /// The quality of protection.
@@ -43,11 +43,11 @@ pub struct Credentials<'a> {
 pub enum Qop {
     /// Method and URL are protected.
     Auth,
-    /// The body, too.
+    /// Method, URL and body are protected.
     AuthInt,
 }
 
-/// Why an `Authorization` header is not one of these.
+/// The reason for which an `Authorization` header is not a valid Digest header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum DigestError {
@@ -55,7 +55,7 @@ pub enum DigestError {
     Scheme,
     #[error("it is not a list of name=value")]
     Syntax,
-    #[error("it has more than {} parameters", limits::AUTHORIZATION_PARAMETERS)]
+    #[error("it has more than {} parameters", MAX_PARAMETERS)]
     TooMany,
     #[error("`{0}` is given twice")]
     Twice(&'static str),
@@ -67,15 +67,18 @@ pub enum DigestError {
     Quoting(&'static str),
 }
 
-/// A parameter's value as it stands in the header.
+/// A parameter's value as written in the header.
 #[derive(Debug, Clone, Copy)]
 struct FieldValue<'a> {
     text: &'a str,
     quoted: bool,
 }
 
-/// The parameters that are read, and whether RFC 7616 §3.4 wants their values in quotes. What else
-/// there is must be ignored.
+/// Parameters of an `Authorization` header at most; RFC 7616 knows 13.
+const MAX_PARAMETERS: usize = 32;
+
+/// The parameters that are parsed, each with true if RFC 7616 §3.4 requires its value in quotes. All
+/// others must be ignored.
 const NAMES: [(&str, bool); 11] = [
     ("username", true),
     ("realm", true),
@@ -90,28 +93,28 @@ const NAMES: [(&str, bool); 11] = [
     ("userhash", false),
 ];
 
-/// Reads the value of an `Authorization` header.
+/// Parses the value of an `Authorization` header.
 ///
 /// # Errors
-/// [`DigestError`] where it is no Digest, or not complete; with [`DigestMode::Strict`] also where it is
-/// not exactly what RFC 7616 says and the challenge offered.
+/// [`DigestError`] if the header is not Digest or not complete; with [`DigestMode::Strict`] also if it is
+/// not exactly as RFC 7616 and the challenge require.
 pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, DigestError> {
     let header = std::str::from_utf8(header).map_err(|_| DigestError::Syntax)?;
     let (scheme, list) = header.split_once(' ').ok_or(DigestError::Scheme)?;
     if !scheme.eq_ignore_ascii_case("digest") {
         return Err(DigestError::Scheme);
     }
-    let found = parameters(list)?;
+    let values = parse_parameters(list)?;
     let strict = mode == DigestMode::Strict;
     let find = |wanted: &'static str| {
-        let place = NAMES.iter().position(|(name, _)| *name == wanted);
-        place.and_then(|place| Some((found[place]?, NAMES[place].1)))
+        let index = NAMES.iter().position(|(name, _)| *name == wanted);
+        index.and_then(|index| Some((values[index]?, NAMES[index].1)))
     };
     let optional = |name: &'static str| match find(name) {
         Some((value, quotes)) if strict && value.quoted != quotes => {
             Err(DigestError::Quoting(name))
         }
-        found => Ok(found.map(|(value, _)| value.text)),
+        value => Ok(value.map(|(value, _)| value.text)),
     };
     let required = |name: &'static str| optional(name)?.ok_or(DigestError::Missing(name));
 
@@ -140,15 +143,15 @@ pub fn parse(header: &[u8], mode: DigestMode) -> Result<Credentials<'_>, DigestE
         uri: required("uri")?,
         cnonce,
         nc,
-        count: count(nc, strict).ok_or(DigestError::Value("nc"))?,
+        count: parse_count(nc, strict).ok_or(DigestError::Value("nc"))?,
         qop,
         opaque,
-        response: sum(required("response")?, strict).ok_or(DigestError::Value("response"))?,
+        response: parse_sum(required("response")?, strict).ok_or(DigestError::Value("response"))?,
     })
 }
 
-/// MD5-sess was offered. Libraries that send plain MD5 all the same say so, or say nothing, or say
-/// what they were offered: so what they say is not what decides, see [`Credentials::proves`].
+/// Checks `algorithm`. The challenge offers MD5-sess. Libraries that use plain MD5 all the same name it,
+/// or name nothing, or name MD5-sess, so this parameter does not decide; see [`Credentials::verify`].
 fn check_algorithm(algorithm: Option<&str>, strict: bool) -> Result<(), DigestError> {
     match algorithm {
         None if strict => Err(DigestError::Missing("algorithm")),
@@ -161,42 +164,42 @@ fn check_algorithm(algorithm: Option<&str>, strict: bool) -> Result<(), DigestEr
     }
 }
 
-/// `name=value` or `name="value"`, with commas between them; empty elements are skipped (RFC 9110
-/// §5.6.1).
-fn parameters(list: &str) -> Result<[Option<FieldValue<'_>>; NAMES.len()], DigestError> {
-    let mut found = [None; NAMES.len()];
-    let mut rest = list.trim_matches(BLANK);
-    for _ in 0..limits::AUTHORIZATION_PARAMETERS {
-        rest = rest.trim_start_matches(|c| c == ',' || BLANK.contains(&c));
+/// Parses a list of `name=value` or `name="value"` with commas between them. Empty elements are skipped
+/// (RFC 9110 §5.6.1). Returns the values in the order of [`NAMES`].
+fn parse_parameters(list: &str) -> Result<[Option<FieldValue<'_>>; NAMES.len()], DigestError> {
+    let mut values = [None; NAMES.len()];
+    let mut rest = list.trim_matches(WHITESPACE);
+    for _ in 0..MAX_PARAMETERS {
+        rest = rest.trim_start_matches(|c| c == ',' || WHITESPACE.contains(&c));
         if rest.is_empty() {
-            return Ok(found);
+            return Ok(values);
         }
         let (name, after) = rest.split_once('=').ok_or(DigestError::Syntax)?;
-        let name = name.trim_end_matches(BLANK);
+        let name = name.trim_end_matches(WHITESPACE);
         if name.is_empty() || !name.bytes().all(is_token_byte) {
             return Err(DigestError::Syntax);
         }
-        let (value, after) = value(after.trim_start_matches(BLANK))?;
-        rest = after.trim_start_matches(BLANK);
+        let (value, after) = parse_value(after.trim_start_matches(WHITESPACE))?;
+        rest = after.trim_start_matches(WHITESPACE);
         if !rest.is_empty() && !rest.starts_with(',') {
             return Err(DigestError::Syntax);
         }
-        let place = NAMES.iter().position(|(known, _)| name.eq_ignore_ascii_case(known));
-        let Some(place) = place else { continue };
-        if found[place].replace(value).is_some() {
-            return Err(DigestError::Twice(NAMES[place].0));
+        let index = NAMES.iter().position(|(known, _)| name.eq_ignore_ascii_case(known));
+        let Some(index) = index else { continue };
+        if values[index].replace(value).is_some() {
+            return Err(DigestError::Twice(NAMES[index].0));
         }
     }
-    if rest.is_empty() { Ok(found) } else { Err(DigestError::TooMany) }
+    if rest.is_empty() { Ok(values) } else { Err(DigestError::TooMany) }
 }
 
-const BLANK: [char; 2] = [' ', '\t'];
+const WHITESPACE: [char; 2] = [' ', '\t'];
 
-/// A value, and what follows it.
-fn value(text: &str) -> Result<(FieldValue<'_>, &str), DigestError> {
+/// Parses a value. Returns it with the rest of the text.
+fn parse_value(text: &str) -> Result<(FieldValue<'_>, &str), DigestError> {
     let Some(inside) = text.strip_prefix('"') else {
-        // An unquoted value is a token; the bytes of a URL or of base64 are let through, too.
-        let end = text.find(|c: char| c == ',' || c == '"' || BLANK.contains(&c));
+        // An unquoted value is a token; the bytes of a URL or of base64 are accepted too.
+        let end = text.find(|c: char| c == ',' || c == '"' || WHITESPACE.contains(&c));
         let (text, rest) = text.split_at(end.unwrap_or(text.len()));
         return Ok((FieldValue { text, quoted: false }, rest));
     };
@@ -214,16 +217,17 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// `nc`: eight lower-case hexadecimal digits, counting from 1; where not strict, up to eight in any case.
-fn count(text: &str, strict: bool) -> Option<u32> {
+/// Parses `nc`: eight lower-case hexadecimal digits, at least 1; if not strict, up to eight digits in any
+/// case.
+fn parse_count(text: &str, strict: bool) -> Option<u32> {
     let digits = text.bytes().all(|byte| is_hex(byte, strict));
     let length = if strict { text.len() == 8 } else { (1..=8).contains(&text.len()) };
     let count = (digits && length).then(|| u32::from_str_radix(text, 16).ok())?;
     count.filter(|count| *count > 0 || !strict)
 }
 
-/// 32 hexadecimal digits, lower-case where strict.
-fn sum(text: &str, strict: bool) -> Option<Sum> {
+/// Parses 32 hexadecimal digits, lower-case if strict.
+fn parse_sum(text: &str, strict: bool) -> Option<Md5Sum> {
     if text.len() != 32 || !text.bytes().all(|byte| is_hex(byte, strict)) {
         return None;
     }
@@ -236,7 +240,7 @@ fn is_hex(byte: u8, strict: bool) -> bool {
         || (!strict && (b'A'..=b'F').contains(&byte))
 }
 
-/// What the proof is about, beside what the client says.
+/// The facts that a correct response is computed from, beside the client's parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The realm in force.
@@ -245,17 +249,17 @@ pub struct Claim<'a> {
     pub password: &'a str,
     /// The request's method.
     pub method: &'a str,
-    /// The sum of the request's body; for `auth-int`.
-    pub body: Sum,
-    /// The client nonce that the session of this nonce began with (RFC 7616 §3.4.2, `cnonce-prime`);
-    /// none where it begins now.
+    /// The MD5 sum of the request's body, for `auth-int`.
+    pub body: Md5Sum,
+    /// The client nonce with which the session of this nonce began (RFC 7616 §3.4.2, `cnonce-prime`).
+    /// `None` if the session begins with this request.
     pub session: Option<&'a str>,
 }
 
 impl Credentials<'_> {
-    /// Credentials that prove nothing, to be checked in place of unreadable ones: of usual length, so
-    /// that this takes as long.
-    pub const NONE: Credentials<'static> = Credentials {
+    /// Credentials that are never valid, to be verified in place of unreadable ones: of the usual
+    /// length, so that verification takes as long.
+    pub const PLACEHOLDER: Credentials<'static> = Credentials {
         username: "",
         realm: "",
         nonce: "0000000000000000000000000000000000000000000000000000",
@@ -268,27 +272,31 @@ impl Credentials<'_> {
         response: [0; 16],
     };
 
-    /// Whether the response is right. Takes as long where it is wrong.
+    /// Returns true if the response is correct. A wrong one takes as long.
     ///
-    /// Strict is RFC 7616: MD5-sess, its key from the client nonce that the session began with.
-    /// Libraries also make the key from the client nonce of each request, or use plain MD5: tolerant
-    /// takes these as well, whatever the client calls them.
+    /// Strict is RFC 7616: MD5-sess, with `H(A1)` from the client nonce with which the session began.
+    /// Libraries also use the client nonce of each request, or plain MD5: the tolerant mode accepts
+    /// these too, whatever algorithm the client names.
     #[must_use]
-    pub fn proves(&self, claim: &Claim<'_>, mode: DigestMode) -> Choice {
+    pub fn verify(&self, claim: &Claim<'_>, mode: DigestMode) -> Choice {
         let user = hex(md5(&[b"", claim.realm.as_bytes(), claim.password.as_bytes()]));
-        let key = |cnonce: &str| hex(md5(&[&user, self.nonce.as_bytes(), cnonce.as_bytes()]));
-        let what = self.what(claim);
-        let right =
-            |key: &[u8; 32]| self.answer(key, &what).as_slice().ct_eq(self.response.as_slice());
-        let by_session = right(&key(claim.session.unwrap_or(self.cnonce)));
+        let session_key =
+            |cnonce: &str| hex(md5(&[&user, self.nonce.as_bytes(), cnonce.as_bytes()]));
+        let request = self.request_hash(claim);
+        let matches = |key: &[u8; 32]| {
+            self.expected_response(key, &request).as_slice().ct_eq(self.response.as_slice())
+        };
+        let by_session = matches(&session_key(claim.session.unwrap_or(self.cnonce)));
         match mode {
             DigestMode::Strict => by_session,
-            DigestMode::Tolerant => by_session | right(&key(self.cnonce)) | right(&user),
+            DigestMode::Tolerant => {
+                by_session | matches(&session_key(self.cnonce)) | matches(&user)
+            }
         }
     }
 
-    /// `H(A2)`.
-    fn what(&self, claim: &Claim<'_>) -> [u8; 32] {
+    /// Computes `H(A2)`.
+    fn request_hash(&self, claim: &Claim<'_>) -> [u8; 32] {
         let (method, uri) = (claim.method.as_bytes(), self.uri.as_bytes());
         hex(match self.qop {
             Qop::Auth => md5(&[method, uri]),
@@ -296,27 +304,27 @@ impl Credentials<'_> {
         })
     }
 
-    /// `KD(H(A1), …)`.
-    fn answer(&self, key: &[u8; 32], what: &[u8; 32]) -> Sum {
+    /// Computes `KD(H(A1), …)`; `key` is `H(A1)`, `request` is `H(A2)`.
+    fn expected_response(&self, key: &[u8; 32], request: &[u8; 32]) -> Md5Sum {
         let qop: &[u8] = match self.qop {
             Qop::Auth => b"auth",
             Qop::AuthInt => b"auth-int",
         };
-        md5(&[key, self.nonce.as_bytes(), self.nc.as_bytes(), self.cnonce.as_bytes(), qop, what])
+        md5(&[key, self.nonce.as_bytes(), self.nc.as_bytes(), self.cnonce.as_bytes(), qop, request])
     }
 }
 
-/// The sum of a body.
+/// Returns the MD5 sum of a body.
 #[must_use]
-pub fn body_sum(body: &[u8]) -> Sum {
+pub fn body_sum(body: &[u8]) -> Md5Sum {
     Md5::digest(body).into()
 }
 
-/// The sum of the parts with colons between them.
-fn md5(parts: &[&[u8]]) -> Sum {
+/// Returns the MD5 sum of the parts with colons between them.
+fn md5(parts: &[&[u8]]) -> Md5Sum {
     let mut hasher = Md5::new();
-    for (place, part) in parts.iter().enumerate() {
-        if place > 0 {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
             hasher.update(b":");
         }
         hasher.update(part);
@@ -326,16 +334,16 @@ fn md5(parts: &[&[u8]]) -> Sum {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// A sum as it is hashed and written.
+/// Returns a sum as lower-case hexadecimal digits, the form that is hashed and sent.
 #[must_use]
-pub fn hex(sum: Sum) -> [u8; 32] {
-    std::array::from_fn(|place| {
-        let byte = sum[place / 2];
-        HEX[usize::from(if place % 2 == 0 { byte >> 4 } else { byte & 15 })]
+pub fn hex(sum: Md5Sum) -> [u8; 32] {
+    std::array::from_fn(|index| {
+        let byte = sum[index / 2];
+        HEX[usize::from(if index % 2 == 0 { byte >> 4 } else { byte & 15 })]
     })
 }
 
-/// What the fuzzer checks, for its corpus to be replayed by the tests.
+/// The property that the fuzzer checks, so that the tests can replay its corpus.
 #[cfg(test)]
 #[path = "../../../fuzz/properties/authorization.rs"]
 mod property;
@@ -349,7 +357,7 @@ mod tests {
 
     const MODES: [DigestMode; 2] = [DigestMode::Tolerant, DigestMode::Strict];
 
-    /// The example of RFC 7616 §3.9.1, as far as it is MD5.
+    /// The MD5 part of the example of RFC 7616 §3.9.1.
     const RFC: &str = "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", \
         uri=\"/dir/index.html\", algorithm=MD5, \
         nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", nc=00000001, \
@@ -358,7 +366,7 @@ mod tests {
         opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\"";
 
     #[test]
-    fn the_example_of_the_rfc_is_read() {
+    fn the_example_of_the_rfc_parses() {
         let credentials = parse(RFC.as_bytes(), DigestMode::Tolerant).unwrap();
         assert_eq!(credentials.username, "Mufasa");
         assert_eq!((credentials.nc, credentials.count), ("00000001", 1));
@@ -378,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_says_why() {
+    fn an_invalid_header_gives_the_reason() {
         let good = RFC.replace("MD5", "MD5-sess");
         let change = |from: &str, to: &str| good.replace(from, to);
         for (header, wrong) in [
@@ -421,13 +429,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_parse_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             property::holds(&bytes);
             property::holds(&[b"Digest ".as_slice(), &bytes].concat());
         }
 
         #[test]
-        fn what_another_library_makes_is_right_and_nothing_else(
+        fn the_response_of_another_library_and_no_other_verifies(
             realm in "[a-z0-9_.-]{1,31}",
             password in "[ -~äöü]{1,31}",
             path in "/[ -!#-~]{0,40}",
@@ -451,15 +459,15 @@ mod tests {
                 AuthContext::new_with_method("", &*password, &*path, body.as_deref(), http);
             context.set_custom_cnonce(&*cnonce);
             let header = prompt.respond(&context).unwrap().to_string();
-            let right = Claim {
+            let correct = Claim {
                 realm: &realm,
                 password: &password,
                 method,
                 body: body_sum(body.as_deref().unwrap_or_default()),
                 session: None,
             };
-            let proves = |credentials: &Credentials<'_>, claim: &Claim<'_>, mode| {
-                bool::from(credentials.proves(claim, mode))
+            let verifies = |credentials: &Credentials<'_>, claim: &Claim<'_>, mode| {
+                bool::from(credentials.verify(claim, mode))
             };
             for mode in MODES {
                 let parsed = parse(header.as_bytes(), mode);
@@ -469,25 +477,25 @@ mod tests {
                 }
                 let credentials = parsed.unwrap();
                 prop_assert_eq!(credentials.count, count + 1);
-                prop_assert!(proves(&credentials, &right, mode));
+                prop_assert!(verifies(&credentials, &correct, mode));
                 let mut flipped = credentials;
                 flipped.response[flip / 8] ^= 1 << (flip % 8);
-                prop_assert!(!proves(&flipped, &right, mode));
+                prop_assert!(!verifies(&flipped, &correct, mode));
                 let other = format!("{password}x");
                 let wrong = [
-                    Claim { realm: "other", ..right },
-                    Claim { password: &other, ..right },
-                    Claim { method: "PATCH", ..right },
+                    Claim { realm: "other", ..correct },
+                    Claim { password: &other, ..correct },
+                    Claim { method: "PATCH", ..correct },
                 ];
                 for claim in wrong {
-                    prop_assert!(!proves(&credentials, &claim, mode));
+                    prop_assert!(!verifies(&credentials, &claim, mode));
                 }
-                let changed = Claim { body: body_sum(b"something else altogether"), ..right };
+                let changed = Claim { body: body_sum(b"something else altogether"), ..correct };
                 let unprotected = credentials.qop == Qop::Auth;
-                prop_assert_eq!(proves(&credentials, &changed, mode), unprotected);
-                let session = Claim { session: Some("of another request"), ..right };
+                prop_assert_eq!(verifies(&credentials, &changed, mode), unprotected);
+                let session = Claim { session: Some("of another request"), ..correct };
                 prop_assert_eq!(
-                    proves(&credentials, &session, mode),
+                    verifies(&credentials, &session, mode),
                     mode == DigestMode::Tolerant
                 );
             }

@@ -1,8 +1,8 @@
-//! The layer between the API and the socket that carries out faults at the place `api`.
+//! The layer between the API and the socket that applies fault rules of the `api` seam.
 //!
-//! The engine is asked before anything else looks at a call, unless the device is down already. A
-//! delay holds back the answer, not the call: it is carried out in the order in which it came, and a
-//! client that gives up waiting learns nothing of what happened meanwhile, as with a slow device.
+//! The rules are evaluated before anything else looks at a call, unless the device is down already. A
+//! delay holds back the reply, not the call: calls are executed in the order of their arrival, and a
+//! client that stops waiting does not learn the result, as with a slow device.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ use crate::fault::{ApiCall, ApiEffect, Verdict};
 use crate::net::http::body;
 use crate::net::http::{BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan};
 
-/// The connection ends in place of an answer.
+/// The error that ends the connection in place of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is broken on purpose")]
 pub(super) struct BrokenConnection;
 
-/// Answers a request of one connection, with all that befalls it.
+/// Answers a request of one connection, with the effects of the fault rules.
 pub(super) async fn answer(
     api: &Api,
     request: Request<Incoming>,
     local: Option<LocalAddr>,
-    wire: &Arc<DeliveryControl>,
+    delivery: &Arc<DeliveryControl>,
 ) -> Result<Response<ReplyBody<BodyConsumed>>, BrokenConnection> {
-    if wire.is_after_last_response() || api.device.power() != Power::Up {
-        // Nobody is there any more; the connection drops as soon as whoever serves it has noticed.
+    if delivery.is_after_last_response() || api.device.power() != Power::Up {
+        // The device is gone. The connection is dropped as soon as its task notices.
         return hang(request).await;
     }
     let Verdict { delay, effect } = api.engine.api(&ApiCall {
@@ -42,7 +42,7 @@ pub(super) async fn answer(
     });
     let due = (!delay.is_zero()).then(|| api.clock.now().after(delay));
     let (mut reply, plan) = match effect {
-        // The engine adds delays up; none comes as an effect.
+        // The engine adds delays up in `delay`, so none is an effect.
         None | Some(ApiEffect::Delay(_)) => {
             (api.answer_at(local, request).await, DeliveryPlan::Whole)
         }
@@ -56,35 +56,35 @@ pub(super) async fn answer(
             (api.answer_at(local, request).await.truncate_json(), DeliveryPlan::Whole)
         }
         Some(ApiEffect::Status { code, retry_after }) => {
-            (refuse(api, local, request, code, retry_after).await, DeliveryPlan::Whole)
+            (error_reply(api, local, request, code, retry_after).await, DeliveryPlan::Whole)
         }
         Some(ApiEffect::Reset) => {
-            wait(api, due).await;
-            wire.set_end(DeliveryEnd::Reset);
+            sleep_until(api, due).await;
+            delivery.set_end(DeliveryEnd::Reset);
             return Err(BrokenConnection);
         }
         Some(ApiEffect::Hang) => return hang(request).await,
     };
-    wait(api, due).await;
+    sleep_until(api, due).await;
     if reply.closes_connection() {
-        wire.set_end(DeliveryEnd::Linger);
+        delivery.set_end(DeliveryEnd::Linger);
     }
     let afterwards = reply.take_afterwards();
-    reply.attach_delivery(wire);
-    let handed_over = wire.start_response(plan, afterwards).await;
-    Ok(reply.into_response(handed_over))
+    reply.attach_delivery(delivery);
+    let consumed = delivery.start_response(plan, afterwards).await;
+    Ok(reply.into_response(consumed))
 }
 
-/// Waits for the end of the delay. The timer is set only now: one that goes off while a client is
-/// still sending its body would keep a manual clock waiting for that client.
-async fn wait(api: &Api, due: Option<VirtualTime>) {
+/// Waits until the end of the delay. The timer is set only now, because one that fires while a client
+/// still sends its body would make a manual clock wait for that client.
+async fn sleep_until(api: &Api, due: Option<VirtualTime>) {
     if let Some(due) = due {
         api.clock.sleep_until(due).await;
     }
 }
 
-/// The status in place of the real answer, in the shape of the device's own errors.
-async fn refuse(
+/// Returns the status that replaces the real reply, in the format of the device's own errors.
+async fn error_reply(
     api: &Api,
     local: Option<LocalAddr>,
     request: Request<Incoming>,
@@ -99,12 +99,12 @@ async fn refuse(
     if let Some(seconds) = retry_after {
         reply = reply.with_header(RETRY_AFTER, &seconds.to_string());
     }
-    let reply = api.open(local, &head, reply);
+    let reply = api.add_cors_headers(local, &head, reply);
     if body::discard(body).await { reply } else { reply.with_close() }
 }
 
-/// Never answers. The body is read past, because hyper notices that the client left only where
-/// nothing is left to read.
+/// Never answers. The body is discarded, because hyper notices a disconnect only if nothing is left to
+/// read.
 async fn hang<T>(request: Request<Incoming>) -> T {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}

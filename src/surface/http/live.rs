@@ -1,8 +1,8 @@
 //! `/api/v1/live`: every reading of the meter as a Server-Sent Event, for one client (LIVE-1 to LIVE-6,
 //! `live_fields.csv`).
 //!
-//! A task per client waits for readings and puts their events into the client's queue, past the rules
-//! at the place `live`. Where nobody follows, there is no task.
+//! A task per subscriber waits for readings, applies the fault rules of the `live` seam to their events,
+//! and sends the events to the client's queue. Without a subscriber there is no task.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,203 +25,208 @@ use crate::net::http::StreamBreaker;
 use crate::net::http::json::JsonWriter;
 use crate::services::Readings;
 
-/// Follows the readings that come from now on; whoever followed before has to go.
-pub(super) fn follow(call: &Call<'_>) -> HttpReply {
+/// Starts the event stream of a client. The client before it, if there is one, is dropped (LIVE-1).
+pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
-    let breaks = StreamBreaker::default();
-    let client = LiveSubscriber {
+    let breaker = StreamBreaker::default();
+    let subscriber = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),
         clock: api.clock.clone(),
-        seat: api.live.take(),
+        subscription: api.live.claim(),
         readings: Readings::new(Arc::clone(&api.device)),
         events,
-        breaks: breaks.clone(),
-        held: VecDeque::new(),
+        breaker: breaker.clone(),
+        pending: VecDeque::new(),
     };
     api.device.record(|device| Event::LiveFollowed { device });
-    api.streams.spawn(api.clock.activity().track(client.serve()));
-    HttpReply::events_with_breaker(queue, breaks)
+    api.streams.spawn(api.clock.activity().track(subscriber.run()));
+    HttpReply::events_with_breaker(queue, breaker)
 }
 
-/// The one place for a client.
+/// The slot for the one subscriber of a device.
 #[derive(Debug, Default)]
 pub(super) struct SubscriberSlot {
-    /// Counts those who took it.
-    taken: watch::Sender<u64>,
+    /// The number of the newest subscription; the first one is 1.
+    newest: watch::Sender<u64>,
 }
 
-/// A seat as long as nobody else takes it.
+/// A claim on the slot, good until the next client claims it.
 #[derive(Debug)]
 struct Subscription {
-    taken: watch::Receiver<u64>,
-    own: u64,
+    newest: watch::Receiver<u64>,
+    number: u64,
 }
 
 impl SubscriberSlot {
-    fn take(&self) -> Subscription {
-        let mut own = 0;
-        self.taken.send_modify(|taken| {
-            *taken += 1;
-            own = *taken;
+    /// Claims the slot; the subscription before this one is replaced.
+    fn claim(&self) -> Subscription {
+        let mut number = 0;
+        self.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
         });
-        Subscription { taken: self.taken.subscribe(), own }
+        Subscription { newest: self.newest.subscribe(), number }
     }
 }
 
 impl Subscription {
-    /// Waits until somebody else takes it.
-    async fn lost(&mut self) {
-        let own = self.own;
+    /// Waits until another client claims the slot.
+    async fn wait_replaced(&mut self) {
+        let number = self.number;
         // The sender lives as long as the API, and so longer than its streams.
-        let _ = self.taken.wait_for(|taken| *taken != own).await;
+        let _ = self.newest.wait_for(|newest| *newest != number).await;
     }
 }
 
-/// A client that follows.
+/// A subscribed client.
 struct LiveSubscriber {
     device: Arc<Device>,
     engine: Arc<Engine>,
     clock: Clock,
-    seat: Subscription,
+    subscription: Subscription,
     readings: Readings,
     events: mpsc::Sender<Bytes>,
-    breaks: StreamBreaker,
-    /// Events that rules hold back, in their order.
-    held: VecDeque<Held>,
+    breaker: StreamBreaker,
+    /// Events in their order, as long as fault rules delay them; at most [`limits::LIVE_HELD`].
+    pending: VecDeque<PendingEvent>,
 }
 
-/// An event on its way.
-struct Held {
+/// An event that was not sent yet.
+struct PendingEvent {
     text: Bytes,
-    /// What it waits for.
-    until: Vec<Sleep>,
+    /// Timers that must end before the event is sent.
+    timers: Vec<Sleep>,
     effect: Option<LiveEffect>,
 }
 
-/// How a stream ends.
+/// The reason for which a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SubscriptionEnd {
-    /// The client left.
-    Left,
-    /// Another one took the seat.
-    TakenOver,
-    /// A rule threw it out.
-    ThrownOut,
-    /// A rule cut it.
-    Cut,
-    /// It does not read.
-    NotRead,
+    /// The client disconnected.
+    Disconnect,
+    /// Another client claimed the slot.
+    Replacement,
+    /// A fault rule ended the stream as another client's claim would.
+    TakeoverRule,
+    /// A fault rule cut the stream.
+    CutRule,
+    /// The client does not read.
+    SlowReader,
 }
 
 impl LiveSubscriber {
-    async fn serve(mut self) {
-        let ending = self.follow().await;
-        let cause = match ending {
-            SubscriptionEnd::Left => return,
-            SubscriptionEnd::TakenOver => "taken over",
-            SubscriptionEnd::ThrownOut => "thrown out",
-            SubscriptionEnd::Cut => {
-                self.breaks.break_after_last();
+    /// Sends events until the stream ends, and records why it ended.
+    async fn run(mut self) {
+        let cause = match self.send_events().await {
+            SubscriptionEnd::Disconnect => return,
+            SubscriptionEnd::Replacement => "taken over",
+            SubscriptionEnd::TakeoverRule => "thrown out",
+            SubscriptionEnd::CutRule => {
+                self.breaker.break_after_last();
                 "cut"
             }
-            SubscriptionEnd::NotRead => {
-                self.breaks.reset();
+            SubscriptionEnd::SlowReader => {
+                self.breaker.reset();
                 "not read"
             }
         };
         self.device.record(|device| Event::LiveEnded { device, cause });
     }
 
-    async fn follow(&mut self) -> SubscriptionEnd {
+    async fn send_events(&mut self) -> SubscriptionEnd {
         loop {
-            let come = {
-                let Self { readings, events, seat, held, .. } = self;
+            let snapshot = {
+                let Self { readings, events, subscription, pending, .. } = self;
                 tokio::select! {
                     biased;
-                    () = events.closed() => return SubscriptionEnd::Left,
-                    () = seat.lost() => return SubscriptionEnd::TakenOver,
-                    () = std::future::poll_fn(|context| poll_due(held, context)) => None,
+                    () = events.closed() => return SubscriptionEnd::Disconnect,
+                    () = subscription.wait_replaced() => return SubscriptionEnd::Replacement,
+                    () = std::future::poll_fn(|context| poll_first_due(pending, context)) => None,
                     snapshot = readings.next() => Some(snapshot),
                 }
             };
-            if let Some(snapshot) = come {
-                self.take_in(&snapshot);
+            if let Some(snapshot) = snapshot {
+                self.enqueue(&snapshot);
             }
-            while self.held.front().is_some_and(|first| first.until.is_empty()) {
-                let Some(first) = self.held.pop_front() else { break };
-                if let Err(ending) = self.send(first).await {
-                    return ending;
+            while self.pending.front().is_some_and(|first| first.timers.is_empty()) {
+                let Some(first) = self.pending.pop_front() else { break };
+                if let Err(end) = self.send(first).await {
+                    return end;
                 }
             }
         }
     }
 
-    /// Lines up the event of a reading.
-    fn take_in(&mut self, snapshot: &Snapshot) {
+    /// Appends the event of a reading to the pending ones. If there are too many, the oldest is lost.
+    fn enqueue(&mut self, snapshot: &Snapshot) {
         let Some(reading) = snapshot.reading() else { return };
         let LiveVerdict { delay, stall, effect } =
             self.engine.live(self.device.identity().id.as_str());
         let delay = (!delay.is_zero()).then(|| self.clock.sleep(delay));
-        if self.held.len() == limits::LIVE_HELD {
-            self.held.pop_front();
+        if self.pending.len() == limits::LIVE_HELD {
+            self.pending.pop_front();
         }
-        self.held.push_back(Held {
-            text: event(snapshot, reading),
-            until: delay.into_iter().chain(stall).collect(),
+        self.pending.push_back(PendingEvent {
+            text: render_event(snapshot, reading),
+            timers: delay.into_iter().chain(stall).collect(),
             effect,
         });
     }
 
-    async fn send(&mut self, Held { text, effect, .. }: Held) -> Result<(), SubscriptionEnd> {
+    /// Sends an event with the effect of the fault rules.
+    async fn send(&mut self, event: PendingEvent) -> Result<(), SubscriptionEnd> {
+        let PendingEvent { text, effect, .. } = event;
         match effect {
-            Some(LiveEffect::Takeover) => Err(SubscriptionEnd::ThrownOut),
+            Some(LiveEffect::Takeover) => Err(SubscriptionEnd::TakeoverRule),
             Some(LiveEffect::Cut { after }) => {
                 if after > 0 {
-                    self.put(text.slice(..after.min(text.len()))).await?;
+                    self.send_bytes(text.slice(..after.min(text.len()))).await?;
                 }
-                Err(SubscriptionEnd::Cut)
+                Err(SubscriptionEnd::CutRule)
             }
             Some(LiveEffect::Duplicate) => {
-                self.put(text.clone()).await?;
-                self.put(text).await
+                self.send_bytes(text.clone()).await?;
+                self.send_bytes(text).await
             }
-            // A delay and a stall are over by now.
-            None | Some(LiveEffect::Delay(_) | LiveEffect::Stall { .. }) => self.put(text).await,
+            // The timers of a delay and of a stall have ended.
+            None | Some(LiveEffect::Delay(_) | LiveEffect::Stall { .. }) => {
+                self.send_bytes(text).await
+            }
         }
     }
 
-    /// Puts bytes into the client's queue. Where that is full, a client that reads gets the time to:
-    /// a movement of the clock waits for it, in real time.
-    async fn put(&mut self, text: Bytes) -> Result<(), SubscriptionEnd> {
+    /// Sends bytes to the client's queue. If the queue is full, a movement of the clock waits up to
+    /// [`limits::LIVE_GRACE`] of real time, so that a client that reads has the time to do so.
+    async fn send_bytes(&mut self, text: Bytes) -> Result<(), SubscriptionEnd> {
         let Err(refused) = self.events.try_send(text) else { return Ok(()) };
         let mpsc::error::TrySendError::Full(text) = refused else {
-            return Err(SubscriptionEnd::Left);
+            return Err(SubscriptionEnd::Disconnect);
         };
-        let _under_way = self.clock.activity().enter();
+        let _activity = self.clock.activity().enter();
         tokio::select! {
             biased;
-            () = self.seat.lost() => Err(SubscriptionEnd::TakenOver),
-            sent = self.events.send(text) => sent.map_err(|_| SubscriptionEnd::Left),
-            () = tokio::time::sleep(limits::LIVE_GRACE) => Err(SubscriptionEnd::NotRead),
+            () = self.subscription.wait_replaced() => Err(SubscriptionEnd::Replacement),
+            sent = self.events.send(text) => sent.map_err(|_| SubscriptionEnd::Disconnect),
+            () = tokio::time::sleep(limits::LIVE_GRACE) => Err(SubscriptionEnd::SlowReader),
         }
     }
 }
 
-/// Ready when the first of the events held back may go. All are polled, so that a timer of a later
-/// one that goes off is taken note of, which a movement of the clock waits for.
-fn poll_due(held: &mut VecDeque<Held>, context: &mut Context<'_>) -> Poll<()> {
-    for event in &mut *held {
-        event.until.retain_mut(|sleep| Pin::new(sleep).poll(context).is_pending());
+/// Returns ready when the first pending event is due. All events are polled, because a movement of the
+/// clock waits until the sleeper of each timer that fired was polled.
+fn poll_first_due(pending: &mut VecDeque<PendingEvent>, context: &mut Context<'_>) -> Poll<()> {
+    for event in &mut *pending {
+        event.timers.retain_mut(|sleep| Pin::new(sleep).poll(context).is_pending());
     }
-    match held.front() {
-        Some(first) if first.until.is_empty() => Poll::Ready(()),
+    match pending.front() {
+        Some(first) if first.timers.is_empty() => Poll::Ready(()),
         _ => Poll::Pending,
     }
 }
 
-/// The numbers of an event in the order in which the device sends them.
+/// The quantities of an event in the order in which the device sends them.
 static FIELDS: [Quantity; 38] = {
     use Quantity as Q;
     [
@@ -266,9 +271,9 @@ static FIELDS: [Quantity; 38] = {
     ]
 };
 
-/// The event of a reading.
-fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
-    let filled = !Profile::of(snapshot.view.firmware).has(Feature::LiveLeavesOut);
+/// Renders the event of a reading. Older firmware sends what the meter does not measure as 0.
+fn render_event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
+    let fills_missing = !Profile::new(snapshot.view.firmware).has(Feature::LiveOmitsMissing);
     let mut json = JsonWriter::with_capacity(1024);
     json.raw("event: live\ndata: ");
     json.begin();
@@ -276,41 +281,41 @@ fn event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
         let Some(name) = quantity.live_field() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
-            None if filled => json.plain(name, 0),
+            None if fills_missing => json.plain(name, 0),
             None => {}
         }
     }
     match reading.tariff {
         Some(tariff) => json.plain("T", tariff),
-        None if filled => json.plain("T", 0),
+        None if fills_missing => json.plain("T", 0),
         None => {}
     }
-    if filled || !reading.volumes.is_empty() {
-        write_volumes(&mut json, reading, filled);
+    if fills_missing || !reading.volumes.is_empty() {
+        write_volumes(&mut json, reading, fills_missing);
     }
     let time = snapshot.meter_time_of(reading);
     json.word("Date", time.date());
     json.word("Time", time.time());
-    json.plain("Uptime", hours(snapshot));
+    json.plain("Uptime", uptime_hours(snapshot));
     json.end();
     json.raw("\n\n");
     json.into_string().into()
 }
 
-fn write_volumes(json: &mut JsonWriter, reading: &Reading, filled: bool) {
+fn write_volumes(json: &mut JsonWriter, reading: &Reading, fills_missing: bool) {
     json.array("Vol");
     for volume in &reading.volumes {
         json.begin();
         json.plain("Bus", volume.bus);
         json.text("M_ID", &volume.meter_id);
         match volume.meter_time {
-            Some(at) => json.word("DT", CivilTime::of(at).bare()),
-            None if filled => json.word("DT", ""),
+            Some(at) => json.word("DT", CivilTime::new(at).date_time_without_zone()),
+            None if fills_missing => json.word("DT", ""),
             None => {}
         }
         match volume.cumulative {
             Some(cumulative) => json.plain("Cum", cumulative),
-            None if filled => json.plain("Cum", 0),
+            None if fills_missing => json.plain("Cum", 0),
             None => {}
         }
         json.end();
@@ -318,8 +323,8 @@ fn write_volumes(json: &mut JsonWriter, reading: &Reading, filled: bool) {
     json.end_array();
 }
 
-/// How long the device has been up, in hours to two places.
-fn hours(snapshot: &Snapshot) -> Decimal {
+/// Returns the time since boot, in hours with two decimal places.
+fn uptime_hours(snapshot: &Snapshot) -> Decimal {
     let hundredths = snapshot.uptime().as_secs() / 36;
     Decimal::new(i64::try_from(hundredths).unwrap_or(i64::MAX), 2)
 }

@@ -1,9 +1,8 @@
 //! The device's HTTP server (`docs/device/http.md`).
 //!
-//! `router` holds the table of what exists and the order of the checks, one file per group of
-//! endpoints what they do, `reply` the bytes they have in common. `server` puts an [`Api`] on a
-//! socket; between the two lies `fault`, which breaks calls on demand and of which the handlers
-//! know nothing.
+//! `router` holds the table of routes and the order of the checks; each group of endpoints has a file of
+//! its own with its handlers. `server` serves an [`Api`] on a socket. `fault` lies between the two and
+//! applies the fault rules of the `api` seam; the handlers do not know about it.
 
 mod actions;
 mod auth;

@@ -10,22 +10,22 @@ use super::{Call, HttpReply};
 use crate::device::config::{AddressFormat, Listing, RegisterMap};
 use crate::device::{Feature, Firmware, Profile};
 
-/// The map in force.
+/// Returns the register map in force.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let addresses = match address_format(call) {
         Ok(addresses) => addresses,
         Err(refused) => return refused,
     };
-    let listed = || listed(call.view.config.register_map(), call.view.firmware, addresses);
-    // The one form that needs no query is the one that is asked for over and over.
-    let body = if addresses.is_none() { call.kept(listed) } else { listed() };
+    let render = || render_map(call.view.config.register_map(), call.view.firmware, addresses);
+    // Only the form without a query is cached, because clients poll that one.
+    let body = if addresses.is_none() { call.cached_body(render) } else { render() };
     HttpReply::raw_json(StatusCode::OK, body)
 }
 
-/// A new map; a wrong one leaves the old one in force.
+/// Replaces the map. An invalid one changes nothing.
 pub(super) fn replace(call: &Call<'_>) -> HttpReply {
     let firmware = call.view.firmware;
-    let word_order = Profile::of(firmware).has(Feature::WordOrder);
+    let word_order = Profile::new(firmware).has(Feature::WordOrder);
     let map = match RegisterMap::parse(&call.body, word_order) {
         Ok(map) => Arc::new(map),
         Err(error) => {
@@ -35,30 +35,30 @@ pub(super) fn replace(call: &Call<'_>) -> HttpReply {
             return HttpReply::error_with(status, "invalid_register_map", &message, &details);
         }
     };
-    set(call, Some(&map));
-    HttpReply::raw_json(StatusCode::OK, listed(&map, firmware, None))
+    set_map(call, Some(&map));
+    HttpReply::raw_json(StatusCode::OK, render_map(&map, firmware, None))
 }
 
-/// The map of a device out of the box again.
+/// Restores the factory map.
 pub(super) fn delete(call: &Call<'_>) -> HttpReply {
-    set(call, None);
+    set_map(call, None);
     HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
-fn set(call: &Call<'_>, map: Option<&Arc<RegisterMap>>) {
+fn set_map(call: &Call<'_>, map: Option<&Arc<RegisterMap>>) {
     let Ok(()) = call.device().configure(|config| {
         config.modbus = map.cloned();
         Ok::<_, std::convert::Infallible>(())
     });
 }
 
-/// `?address_format=`; none where it is not given, or the firmware does not know it.
+/// Parses `?address_format=`. `None` if it is missing, or if the firmware does not know it.
 fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
-    if !Profile::of(call.view.firmware).has(Feature::CompactModbusListing) {
+    if !Profile::new(call.view.firmware).has(Feature::CompactModbusListing) {
         return Ok(None);
     }
-    let given = match call.query().single("address_format") {
-        Ok(given) => given,
+    let value = match call.query().single("address_format") {
+        Ok(value) => value,
         Err(repeated) => {
             let message = repeated.to_string();
             return Err(HttpReply::error(
@@ -68,7 +68,7 @@ fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
             ));
         }
     };
-    match given.as_deref() {
+    match value.as_deref() {
         None => Ok(None),
         Some("dec") => Ok(Some(AddressFormat::Dec)),
         Some("hex") => Ok(Some(AddressFormat::Hex)),
@@ -79,8 +79,8 @@ fn address_format(call: &Call<'_>) -> Result<Option<AddressFormat>, HttpReply> {
     }
 }
 
-fn listed(map: &RegisterMap, firmware: Firmware, addresses: Option<AddressFormat>) -> Bytes {
-    let profile = Profile::of(firmware);
+fn render_map(map: &RegisterMap, firmware: Firmware, addresses: Option<AddressFormat>) -> Bytes {
+    let profile = Profile::new(firmware);
     let listing = match addresses {
         None if profile.has(Feature::CompactModbusListing) => Listing::Compact(map),
         addresses => Listing::Detailed {
@@ -89,6 +89,6 @@ fn listed(map: &RegisterMap, firmware: Firmware, addresses: Option<AddressFormat
             word_order: profile.has(Feature::WordOrder),
         },
     };
-    // Its keys are texts, so that it always has a JSON form.
+    // Serialization cannot fail, because all keys are strings.
     serde_json::to_vec(&listing).unwrap_or_default().into()
 }

@@ -8,13 +8,13 @@ use super::{ApiEndpoint, ApiRoute, Call, HttpReply, ROUTES, openapi};
 use crate::device::{Firmware, Identity, License};
 use crate::fault::Method;
 
-/// What this is, and what it has to offer.
+/// Shows the device and its routes.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
-    let html = call.kept(|| page(call).into());
+    let html = call.cached_body(|| render_page(call).into());
     HttpReply::content(StatusCode::OK, "text/html; charset=utf-8", html)
 }
 
-fn page(call: &Call<'_>) -> String {
+fn render_page(call: &Call<'_>) -> String {
     let (identity, firmware) = (call.device().identity(), call.view.firmware);
     let license = identity.license.name().to_ascii_uppercase();
     TEMPLATE
@@ -22,24 +22,24 @@ fn page(call: &Call<'_>) -> String {
         .replace("{id}", &escape(identity.id.as_str()))
         .replace("{firmware}", &escape(&firmware.to_string()))
         .replace("{license}", &license)
-        .replace("{routes}", &routes(firmware, identity.license))
+        .replace("{routes}", &render_routes(firmware, identity.license))
 }
 
-fn routes(firmware: Firmware, license: License) -> String {
+fn render_routes(firmware: Firmware, license: License) -> String {
     let mut rows = String::new();
     let existing = ROUTES.iter().filter(|route| route.exists(firmware));
     for route in existing {
-        let out_of_reach = !route.open_to(license);
+        let unlicensed = !route.open_to(license);
         for endpoint in route.endpoints {
-            // What lies below a path is found by following it.
+            // A link cannot point to everything below a path, so it points to the path itself.
             let path = escape(route.path.trim_end_matches('*'));
-            let path = if leads_somewhere(route, endpoint) && !out_of_reach {
+            let path = if has_link(route, endpoint) && !unlicensed {
                 format!("<a href=\"{path}\">{path}</a>")
             } else {
                 path
             };
             let about = escape(endpoint.about);
-            let note = if out_of_reach { " <em>Needs a licence.</em>" } else { "" };
+            let note = if unlicensed { " <em>Needs a licence.</em>" } else { "" };
             let method = endpoint.method.as_str();
             // Writing to a String cannot fail.
             let _ = writeln!(
@@ -51,8 +51,8 @@ fn routes(firmware: Firmware, license: License) -> String {
     rows
 }
 
-/// Whether a link to it shows something that is not on the page.
-fn leads_somewhere(route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
+/// Returns true if a link to the endpoint shows something that is not on the page.
+fn has_link(route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
     endpoint.method == Method::Get && route.path != "/" && !openapi::needs_query(route, endpoint)
 }
 

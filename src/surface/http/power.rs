@@ -7,19 +7,19 @@ use hyper::StatusCode;
 use super::{Call, HttpReply};
 use crate::device::RebootCause;
 
-/// The device reboots once the reply is out.
+/// Reboots the device after the reply is sent.
 pub(super) fn reboot(call: &Call<'_>) -> HttpReply {
-    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Requested)
+    reboot_after(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::Requested)
 }
 
-/// Everything a user has set is gone; the device reboots once the reply is out.
+/// Restores the factory settings and reboots the device after the reply is sent.
 pub(super) fn restore(call: &Call<'_>) -> HttpReply {
     call.device().restore_factory_settings();
-    down(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::FactoryReset)
+    reboot_after(call, HttpReply::empty(StatusCode::NO_CONTENT), RebootCause::FactoryReset)
 }
 
-/// The reply, and behind it the reboot.
-pub(super) fn down(call: &Call<'_>, reply: HttpReply, cause: RebootCause) -> HttpReply {
+/// Returns the reply, after which the device reboots.
+pub(super) fn reboot_after(call: &Call<'_>, reply: HttpReply, cause: RebootCause) -> HttpReply {
     let device = Arc::clone(call.device());
     device.announce_reboot();
     reply.after_delivery(move || device.reboot(cause))

@@ -1,8 +1,8 @@
-//! Bodies that follow from configuration and firmware alone: made once for each that comes into
-//! force, not for each GET.
+//! Cached reply bodies: those that depend on configuration and firmware alone are rendered once for each
+//! configuration, not for each GET.
 //!
-//! Nobody has to say that something has changed: a configuration is replaced as a whole, so a body
-//! is good for as long as the very configuration it was made from is the one in force.
+//! No invalidation is necessary, because a configuration is replaced as a whole: a cached body is valid
+//! as long as the configuration from which it was rendered is in force.
 
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
@@ -11,32 +11,32 @@ use bytes::Bytes;
 
 use crate::device::{Config, Firmware, View};
 
-/// The newest body of one path.
+/// A cache of the newest body of one path.
 #[derive(Debug, Default)]
 pub(super) struct ReplyCache(Mutex<Option<CachedBody>>);
 
 #[derive(Debug)]
 struct CachedBody {
-    /// Weak: a configuration that was replaced does not stay, with all its secrets, for its body. Its
-    /// place in memory is not given to another one meanwhile, so that the address tells them apart.
+    /// Weak, so that the cache does not keep a replaced configuration and its secrets alive. The weak
+    /// reference keeps the allocation, so that no other configuration can have the same address.
     config: Weak<Config>,
     firmware: Firmware,
     body: Bytes,
 }
 
 impl ReplyCache {
-    /// The body of this configuration and firmware; `make` makes it where it is not kept.
-    pub(super) fn body(&self, view: &View, make: impl FnOnce() -> Bytes) -> Bytes {
-        let of_view = |made: &&CachedBody| {
-            Weak::as_ptr(&made.config) == Arc::as_ptr(&view.config)
-                && made.firmware == view.firmware
+    /// Returns the body for this configuration and firmware. `render` is called if it is not cached.
+    pub(super) fn get_or_render(&self, view: &View, render: impl FnOnce() -> Bytes) -> Bytes {
+        let is_current = |cached: &&CachedBody| {
+            Weak::as_ptr(&cached.config) == Arc::as_ptr(&view.config)
+                && cached.firmware == view.firmware
         };
-        if let Some(made) = self.newest().as_ref().filter(of_view) {
-            return made.body.clone();
+        if let Some(cached) = self.lock().as_ref().filter(is_current) {
+            return cached.body.clone();
         }
-        // Outside the lock. Of two that make one at the same time, either may be kept.
-        let body = make();
-        *self.newest() = Some(CachedBody {
+        // Outside the lock. If two calls render at the same time, either body may stay.
+        let body = render();
+        *self.lock() = Some(CachedBody {
             config: Arc::downgrade(&view.config),
             firmware: view.firmware,
             body: body.clone(),
@@ -44,7 +44,7 @@ impl ReplyCache {
         body
     }
 
-    fn newest(&self) -> parking_lot::MutexGuard<'_, Option<CachedBody>> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Option<CachedBody>> {
         self.0.lock()
     }
 }
@@ -65,34 +65,34 @@ mod tests {
         }
     }
 
-    /// The body, and whether it was made for this.
-    fn body(kept: &ReplyCache, view: &View, body: &'static str) -> (Bytes, bool) {
-        let mut made = false;
-        let body = kept.body(view, || {
-            made = true;
+    /// Returns the body, and true if this call rendered it.
+    fn body(cache: &ReplyCache, view: &View, body: &'static str) -> (Bytes, bool) {
+        let mut rendered = false;
+        let body = cache.get_or_render(view, || {
+            rendered = true;
             body.into()
         });
-        (body, made)
+        (body, rendered)
     }
 
     #[test]
-    fn a_body_is_made_once_for_each_configuration_and_firmware() {
-        let (kept, first) = (ReplyCache::default(), view("2.0.2"));
-        assert_eq!(body(&kept, &first, "a"), ("a".into(), true));
-        assert_eq!(body(&kept, &first.clone(), "b"), ("a".into(), false));
+    fn a_body_is_rendered_once_per_configuration_and_firmware() {
+        let (cache, first) = (ReplyCache::default(), view("2.0.2"));
+        assert_eq!(body(&cache, &first, "a"), ("a".into(), true));
+        assert_eq!(body(&cache, &first.clone(), "b"), ("a".into(), false));
         // An equal configuration, but another one.
         let second = view("2.0.2");
-        assert_eq!(body(&kept, &second, "c"), ("c".into(), true));
-        assert_eq!(body(&kept, &first, "d"), ("d".into(), true));
+        assert_eq!(body(&cache, &second, "c"), ("c".into(), true));
+        assert_eq!(body(&cache, &first, "d"), ("d".into(), true));
         let older = View { firmware: "1.9.0".parse().unwrap(), ..first };
-        assert_eq!(body(&kept, &older, "e"), ("e".into(), true));
-        assert_eq!(body(&kept, &older, "f"), ("e".into(), false));
+        assert_eq!(body(&cache, &older, "e"), ("e".into(), true));
+        assert_eq!(body(&cache, &older, "f"), ("e".into(), false));
     }
 
     #[test]
-    fn a_replaced_configuration_does_not_stay_for_its_body() {
-        let (kept, view) = (ReplyCache::default(), view("2.0.2"));
-        body(&kept, &view, "a");
+    fn the_cache_does_not_keep_a_replaced_configuration() {
+        let (cache, view) = (ReplyCache::default(), view("2.0.2"));
+        body(&cache, &view, "a");
         let config = Arc::downgrade(&view.config);
         drop(view);
         assert!(config.upgrade().is_none());

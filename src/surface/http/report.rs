@@ -10,19 +10,19 @@ use crate::device::{CivilTime, Device, Snapshot};
 use crate::meter::{self, DlmsObject, MeterIdentity, ObjectValue, Quantity, Reading};
 use crate::net::http::json::JsonWriter;
 
-/// The newest reading with all that belongs to it.
+/// Returns the newest reading, with the meter and the device.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let device = call.device();
-    HttpReply::raw_json(StatusCode::OK, report(device, &device.snapshot()))
+    HttpReply::raw_json(StatusCode::OK, render_report(device, &device.snapshot()))
 }
 
-/// The raw objects of the newest reading.
+/// Returns the raw objects of the newest reading.
 pub(super) fn objects(call: &Call<'_>) -> HttpReply {
-    HttpReply::raw_json(StatusCode::OK, raw_objects(&call.device().snapshot()))
+    HttpReply::raw_json(StatusCode::OK, render_objects(&call.device().snapshot()))
 }
 
-/// The order in which the device names what a reading has: by the part of the report that a quantity
-/// belongs to, and within one by the table's own order.
+/// The quantities in the order of the report: by the part of the report to which they belong, and within
+/// a part by the order of the table.
 static ORDER: LazyLock<Vec<Quantity>> = LazyLock::new(|| {
     const PARTS: [&str; 6] =
         ["instantaneous_power", "voltage", "current", "energy", "max_demand", "power_factor"];
@@ -31,12 +31,12 @@ static ORDER: LazyLock<Vec<Quantity>> = LazyLock::new(|| {
         PARTS.iter().position(|part| Some(*part) == first)
     };
     let mut order = Quantity::ALL.to_vec();
-    // Stable: what belongs together stays in its order.
+    // The sort is stable, so each part keeps the order of the table.
     order.sort_by_key(part);
     order
 });
 
-fn report(device: &Device, snapshot: &Snapshot) -> String {
+fn render_report(device: &Device, snapshot: &Snapshot) -> String {
     let mut json = JsonWriter::with_capacity(2048);
     json.begin();
     json.object("report");
@@ -62,7 +62,7 @@ fn report(device: &Device, snapshot: &Snapshot) -> String {
 
 fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) {
     json.plain("id", reading.id);
-    json.plain("interval", seconds(reading));
+    json.plain("interval", interval_seconds(reading));
     if let Some(tariff) = reading.tariff {
         json.plain("tariff", tariff);
     }
@@ -70,11 +70,11 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
     let mut nesting = Nesting::default();
     for quantity in ORDER.iter() {
         if let Some(value) = snapshot.value(*quantity) {
-            let name = nesting.turn_to(json, quantity.report_path());
+            let name = nesting.enter(json, quantity.report_path());
             json.plain(name, value);
         }
     }
-    nesting.close(json, 0);
+    nesting.close_to(json, 0);
     json.plain("conv_factor", snapshot.view.config.meter.conv_factor);
     if reading.volumes.is_empty() {
         return;
@@ -85,7 +85,7 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
         json.plain("bus", volume.bus);
         json.text("meter_id", &volume.meter_id);
         if let Some(at) = volume.meter_time {
-            json.word("date_time", CivilTime::of(at).date_time());
+            json.word("date_time", CivilTime::new(at).date_time());
         }
         if let Some(cumulative) = volume.cumulative {
             json.plain("cumulative", cumulative);
@@ -95,8 +95,8 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
     json.end_array();
 }
 
-/// The time since the reading before, in seconds.
-pub(super) fn seconds(reading: &Reading) -> Decimal {
+/// Returns the time since the previous reading, in seconds.
+pub(super) fn interval_seconds(reading: &Reading) -> Decimal {
     Decimal::new(i64::try_from(reading.interval.as_millis()).unwrap_or(i64::MAX), 3)
 }
 
@@ -106,7 +106,7 @@ fn write_times(json: &mut JsonWriter, time: CivilTime) {
     json.word("date_time_utc", time.date_time_utc());
 }
 
-/// Who the meter is, as far as it says so.
+/// Writes the identity of the meter. Fields that the meter does not send are left out.
 fn write_meter(json: &mut JsonWriter, meter: &MeterIdentity) {
     json.word("interface", meter.interface.as_str());
     json.word("protocol", meter.protocol.as_str());
@@ -124,20 +124,20 @@ fn write_meter(json: &mut JsonWriter, meter: &MeterIdentity) {
     }
 }
 
-/// The objects that are open while values are written one after another by their paths.
+/// The JSON objects that are open while values are written one by one by their dotted paths.
 #[derive(Debug, Default)]
 struct Nesting {
     open: Vec<&'static str>,
 }
 
 impl Nesting {
-    /// Closes what `path` does not lie in, opens what it does lie in, and returns its last part.
-    fn turn_to(&mut self, json: &mut JsonWriter, path: &'static str) -> &'static str {
+    /// Closes the objects that do not contain `path`, opens those that do, and returns its last part.
+    fn enter(&mut self, json: &mut JsonWriter, path: &'static str) -> &'static str {
         let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
         let parents = || parents.split('.').filter(|part| !part.is_empty());
         let common =
             self.open.iter().zip(parents()).take_while(|(open, part)| *open == part).count();
-        self.close(json, common);
+        self.close_to(json, common);
         for part in parents().skip(common) {
             json.object(part);
             self.open.push(part);
@@ -145,15 +145,16 @@ impl Nesting {
         name
     }
 
-    fn close(&mut self, json: &mut JsonWriter, keep: usize) {
-        while self.open.len() > keep {
+    /// Closes the innermost objects until `depth` are open.
+    fn close_to(&mut self, json: &mut JsonWriter, depth: usize) {
+        while self.open.len() > depth {
             self.open.pop();
             json.end();
         }
     }
 }
 
-fn raw_objects(snapshot: &Snapshot) -> String {
+fn render_objects(snapshot: &Snapshot) -> String {
     let mut json = JsonWriter::with_capacity(4096);
     json.begin();
     json.array("objects");
@@ -206,28 +207,28 @@ fn write_object(
             json.plain("unit", unit);
             json.plain("scaler", scaler);
         }
-        ObjectValue::LogicalName => octets(json, meter.logical_name.as_bytes()),
+        ObjectValue::LogicalName => write_octets(json, meter.logical_name.as_bytes()),
         ObjectValue::Tariff => {
             let mut rate = [0; 8];
             rate[..4].copy_from_slice(b"RATE");
             rate[4] = b'0' + reading.tariff.unwrap_or(0) % 10;
-            octets(json, &rate);
+            write_octets(json, &rate);
         }
-        ObjectValue::Text(text) => octets(json, text.as_bytes()),
+        ObjectValue::Text(text) => write_octets(json, text.as_bytes()),
         ObjectValue::PushList => {}
     }
     json.end();
 }
 
-/// An octet string: its length, and its bytes in upper-case hexadecimal digits.
-fn octets(json: &mut JsonWriter, bytes: &[u8]) {
+/// Writes an octet string: its length, and its bytes as upper-case hexadecimal digits.
+fn write_octets(json: &mut JsonWriter, bytes: &[u8]) {
     json.plain("size", bytes.len());
-    json.word("value", Hex(bytes));
+    json.word("value", UpperHex(bytes));
 }
 
-struct Hex<'a>(&'a [u8]);
+struct UpperHex<'a>(&'a [u8]);
 
-impl std::fmt::Display for Hex<'_> {
+impl std::fmt::Display for UpperHex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }

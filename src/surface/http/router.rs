@@ -1,8 +1,9 @@
-//! What the API consists of, and the order in which a call is checked (HTTP-4).
+//! The table of the API's routes, and the order in which a call is checked (HTTP-4).
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::http::request::Parts;
@@ -19,23 +20,23 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
-use crate::device::{Device, Feature, Firmware, License, Licensed, Run, View};
+use crate::device::{Device, Feature, Firmware, License, LicensedFeature, Run, View};
 use crate::fault::{Engine, Method};
 use crate::limits;
 use crate::net::http::query::Query;
 use crate::net::http::{body, method_not_allowed};
 use crate::tasks::Tasks;
 
-/// A path and all that is known of it.
+/// A path of the API.
 #[derive(Debug)]
 pub struct ApiRoute {
-    /// The path, exactly; with `/*` at its end also everything below it.
+    /// The exact path. If it ends in `/*`, the route also covers everything below.
     pub path: &'static str,
-    /// The first firmware that has it.
+    /// The first firmware that has the path.
     pub since: Firmware,
-    /// Whether it takes a licence.
+    /// True if the path needs a licence.
     pub licensed: bool,
-    /// What can be done with it.
+    /// The methods of the path.
     pub endpoints: &'static [ApiEndpoint],
 }
 
@@ -44,35 +45,39 @@ pub struct ApiRoute {
 pub struct ApiEndpoint {
     /// The method.
     pub method: Method,
-    /// What it does, in a sentence.
+    /// A sentence that describes the endpoint, as clients see it.
     pub about: &'static str,
-    /// Bytes its request body may have; more is 413.
+    /// Maximum bytes of the request body; more is 413.
     pub body_limit: usize,
     handler: Handler,
 }
 
-/// What answers a call that passed all checks.
+/// The function that answers a call after all checks.
 #[derive(Debug, Clone, Copy)]
 enum Handler {
-    /// At once.
-    Now(fn(&Call<'_>) -> HttpReply),
-    /// With waiting.
-    Later(for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>),
-    /// With waiting, and it reads the body itself.
-    Streaming(Streaming),
+    /// Answers without waiting.
+    Sync(fn(&Call<'_>) -> HttpReply),
+    /// Answers after waiting.
+    Async(for<'a> fn(&'a Call<'a>) -> ReplyFuture<'a>),
+    /// Answers after waiting, and reads the body itself.
+    Streaming(StreamingHandler),
 }
 
+/// The reply of a handler that waits.
+pub(super) type ReplyFuture<'a> = Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>;
+
 /// A handler that reads the body itself.
-type Streaming = for<'a> fn(
-    &'a Call<'a>,
-    body::BodyStream,
-) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>;
+type StreamingHandler = for<'a> fn(&'a Call<'a>, body::BodyStream) -> ReplyFuture<'a>;
+
+/// Real time that a reply waits until the device's Modbus server applies a change of the settings: far
+/// longer than that takes. A server that cannot apply it must not block the API.
+const MODBUS_APPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Every path of the device.
 pub static ROUTES: &[ApiRoute] = &[
     ApiRoute {
         path: "/",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[get("A page that says what this is.", page::show)],
     },
@@ -83,7 +88,7 @@ pub static ROUTES: &[ApiRoute] = &[
         endpoints: &[
             get("The action definition.", actions::definition),
             post("Replaces the action definition.", actions::replace)
-                .up_to(limits::DEFINITION_BYTES),
+                .with_body_limit(limits::DEFINITION_BYTES),
             delete("Deletes the action definition.", actions::delete),
         ],
     },
@@ -104,27 +109,30 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/system",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[get("The device and what it is connected to.", system::show)],
     },
     ApiRoute {
         path: "/api/v1/report",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: true,
         endpoints: &[get("The newest reading of the meter.", report::show)],
     },
     ApiRoute {
         path: "/api/v1/report/objects",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: true,
         endpoints: &[get("What a DLMS meter sent, as it sent it.", report::objects)],
     },
     ApiRoute {
         path: "/api/v1/live",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
-        endpoints: &[get("Each reading of the meter as an event, for one client.", live::follow)],
+        endpoints: &[get(
+            "Each reading of the meter as an event, for one client.",
+            live::stream_events,
+        )],
     },
     ApiRoute {
         path: "/api/v1/modbus",
@@ -141,7 +149,7 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/settings",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
             get("The settings.", |call| settings::show(call, &SETTINGS)),
@@ -151,7 +159,7 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/meter/settings",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
             get("How the device talks to its meter.", |call| settings::show(call, &METER_SETTINGS)),
@@ -161,13 +169,13 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/wifi/sta/settings",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
             get("The settings of the Wi-Fi client.", |call| settings::show(call, &WIFI_SETTINGS)),
             put("Changes what it names of them.", |call| settings::merge(call, &WIFI_SETTINGS)),
             post("Replaces them.", |call| settings::replace(call, &WIFI_SETTINGS)),
-            delete("Forgets them; the client is off.", wifi::forget),
+            delete("Forgets them; the client is off.", wifi::reset),
         ],
     },
     ApiRoute {
@@ -178,7 +186,7 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/meter/scalers/custom",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
             get("The user's own scalers.", scalers::custom),
@@ -187,19 +195,19 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/wifi/scan",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
-        endpoints: &[later(Method::Get, "The Wi-Fi networks around.", wifi::scan)],
+        endpoints: &[asynchronous(Method::Get, "The Wi-Fi networks around.", wifi::scan)],
     },
     ApiRoute {
         path: "/api/v1/wifi/wps",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[post("Opens the window of a WPS pairing.", wifi::pair)],
     },
     ApiRoute {
         path: "/api/v1/eth/settings",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
             get("The settings of Ethernet.", |call| settings::show(call, &ETH_SETTINGS)),
@@ -209,11 +217,15 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/sdcard/*",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
-            later(Method::Get, "What is on the SD card: a folder's listing, or a file.", sd::get),
-            later(Method::Delete, "Deletes a file or folder of the SD card.", sd::delete),
+            asynchronous(
+                Method::Get,
+                "What is on the SD card: a folder's listing, or a file.",
+                sd::get,
+            ),
+            asynchronous(Method::Delete, "Deletes a file or folder of the SD card.", sd::delete),
         ],
     },
     ApiRoute {
@@ -222,7 +234,7 @@ pub static ROUTES: &[ApiRoute] = &[
         licensed: false,
         endpoints: &[
             get("The stored Berry script.", berry::show),
-            post("Replaces the script.", berry::store).up_to(limits::SCRIPT_BYTES),
+            post("Replaces the script.", berry::store).with_body_limit(limits::SCRIPT_BYTES),
             put("Whether the script runs; ?run=true starts it, ?run=false stops it.", berry::run),
             delete("Deletes the script; one that runs goes on.", berry::delete),
         ],
@@ -235,7 +247,7 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/load",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[streaming(
             "Takes a firmware image, and reboots.",
@@ -245,13 +257,13 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/reboot",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[post("Reboots the device.", power::reboot)],
     },
     ApiRoute {
         path: "/api/v1/restore",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[post(
             "Puts everything back to what it was from the factory, and reboots.",
@@ -260,7 +272,7 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/mqtt/settings",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: false,
         endpoints: &[
             get("The settings of the MQTT client.", |call| settings::show(call, &MQTT_SETTINGS)),
@@ -270,26 +282,27 @@ pub static ROUTES: &[ApiRoute] = &[
     },
     ApiRoute {
         path: "/api/v1/variables",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: true,
         endpoints: &[get("The template variables with their values.", variables::list)],
     },
     ApiRoute {
         path: "/api/v1/template/test",
-        since: ANY,
+        since: ANY_FIRMWARE,
         licensed: true,
         endpoints: &[post("Renders the template in the body.", variables::render)],
     },
 ];
 
-const ANY: Firmware = Firmware { major: 0, minor: 0, release: 0 };
+/// The oldest firmware: the path exists in every version.
+const ANY_FIRMWARE: Firmware = Firmware { major: 0, minor: 0, release: 0 };
 
 const fn get(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> ApiEndpoint {
     ApiEndpoint {
         method: Method::Get,
         about,
         body_limit: limits::JSON_BODY_BYTES,
-        handler: Handler::Now(handler),
+        handler: Handler::Sync(handler),
     }
 }
 
@@ -305,34 +318,38 @@ const fn delete(about: &'static str, handler: fn(&Call<'_>) -> HttpReply) -> Api
     ApiEndpoint { method: Method::Delete, ..get(about, handler) }
 }
 
-/// A handler that waits.
-const fn later(
+/// An endpoint whose handler waits.
+const fn asynchronous(
     method: Method,
     about: &'static str,
-    handler: for<'a> fn(&'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>>,
+    handler: for<'a> fn(&'a Call<'a>) -> ReplyFuture<'a>,
 ) -> ApiEndpoint {
     ApiEndpoint {
         method,
         about,
         body_limit: limits::JSON_BODY_BYTES,
-        handler: Handler::Later(handler),
+        handler: Handler::Async(handler),
     }
 }
 
 /// An endpoint whose handler reads the body itself.
-const fn streaming(about: &'static str, body_limit: usize, handler: Streaming) -> ApiEndpoint {
+const fn streaming(
+    about: &'static str,
+    body_limit: usize,
+    handler: StreamingHandler,
+) -> ApiEndpoint {
     ApiEndpoint { method: Method::Post, about, body_limit, handler: Handler::Streaming(handler) }
 }
 
 impl ApiEndpoint {
-    const fn up_to(mut self, bytes: usize) -> Self {
+    const fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 }
 
 impl ApiRoute {
-    /// Whether this path is the route's.
+    /// Returns true if the route covers this path.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         match self.path.strip_suffix("/*") {
@@ -343,19 +360,19 @@ impl ApiRoute {
         }
     }
 
-    /// Whether a device of this firmware has it.
+    /// Returns true if a device with this firmware has the path.
     #[must_use]
     pub fn exists(&self, firmware: Firmware) -> bool {
         self.since <= firmware
     }
 
-    /// Whether this licence is enough for it.
+    /// Returns true if this licence includes the path.
     #[must_use]
     pub fn open_to(&self, license: License) -> bool {
-        !self.licensed || license.includes(Licensed::Routes)
+        !self.licensed || license.includes(LicensedFeature::Routes)
     }
 
-    /// The names of its methods, as in an `Allow` header.
+    /// Returns the names of the methods, as in an `Allow` header.
     #[must_use]
     pub fn methods(&self) -> String {
         let names: Vec<&str> =
@@ -370,29 +387,29 @@ pub struct Api {
     pub(super) engine: Arc<Engine>,
     pub(super) clock: Clock,
     pub(super) live: SubscriberSlot,
-    /// What feeds the streams of its clients.
+    /// The tasks that send to the streams of clients.
     pub(super) streams: Arc<Tasks>,
-    guard: Authenticator,
-    strangers: RefusedOrigins,
-    /// What the GETs of [`ROUTES`] show over and over, one each.
-    kept: Box<[ReplyCache]>,
-    run: Box<dyn Fn(Run) + Send + Sync>,
-    /// One upload at a time.
-    upload: Semaphore,
+    authenticator: Authenticator,
+    refused_origins: RefusedOrigins,
+    /// The cached GET replies, one for each of [`ROUTES`].
+    reply_caches: Box<[ReplyCache]>,
+    start_run: Box<dyn Fn(Run) + Send + Sync>,
+    /// Permits one upload at a time.
+    upload_permit: Semaphore,
 }
 
-/// What a request that passed all checks is for.
+/// The endpoint of a request, with the cache of its path.
 #[derive(Clone, Copy)]
-struct Found<'a> {
+struct MatchedEndpoint<'a> {
     endpoint: &'static ApiEndpoint,
-    kept: &'a ReplyCache,
+    reply_cache: &'a ReplyCache,
 }
 
 /// A call that passed all checks.
 pub struct Call<'a> {
     api: &'a Api,
     head: &'a Parts,
-    kept: &'a ReplyCache,
+    reply_cache: &'a ReplyCache,
     /// The device as it was when the call was checked.
     pub view: View,
     /// The request's body.
@@ -400,23 +417,28 @@ pub struct Call<'a> {
 }
 
 impl Api {
-    /// The API of `device`; `run` is given every admitted call, to be carried out.
+    /// Makes the API of `device`. `start_run` is called with every admitted call and executes it.
     pub fn new(
         device: Arc<Device>,
         engine: Arc<Engine>,
         clock: Clock,
-        run: impl Fn(Run) + Send + Sync + 'static,
+        start_run: impl Fn(Run) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let guard = Authenticator::new(device.access().digest);
-        let strangers = RefusedOrigins::default();
-        let (live, streams, upload) =
-            (SubscriberSlot::default(), Arc::default(), Semaphore::new(1));
-        let kept = ROUTES.iter().map(|_| ReplyCache::default()).collect();
-        let run = Box::new(run);
-        Arc::new(Self { device, engine, clock, live, streams, guard, strangers, kept, run, upload })
+        Arc::new(Self {
+            engine,
+            clock,
+            live: SubscriberSlot::default(),
+            streams: Arc::default(),
+            authenticator: Authenticator::new(device.access().digest),
+            refused_origins: RefusedOrigins::default(),
+            reply_caches: ROUTES.iter().map(|_| ReplyCache::default()).collect(),
+            start_run: Box::new(start_run),
+            upload_permit: Semaphore::new(1),
+            device,
+        })
     }
 
-    /// Answers a request, its faults aside: those lie between this and the socket.
+    /// Answers a request without fault rules, which are applied between this and the socket.
     pub async fn answer<B>(&self, request: Request<B>) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -424,7 +446,7 @@ impl Api {
         self.answer_at(None, request).await
     }
 
-    /// Answers a request that came in at `local`.
+    /// Answers a request on a connection with this local address.
     ///
     /// The order of the checks is that of HTTP-4: origin, preflight, authentication, path,
     /// method, licence, body.
@@ -438,115 +460,121 @@ impl Api {
     {
         let (head, body) = request.into_parts();
         let view = self.device.view();
-        let from = OriginDecision::of(&head, local, &self.device, &view);
-        if from == OriginDecision::Stranger {
-            self.strangers.tell(&head, &self.device);
-            return refuse(cors::refusal(), body).await;
+        let origin = OriginDecision::evaluate(&head, local, &self.device, &view);
+        if origin == OriginDecision::Deny {
+            self.refused_origins.log_once(&head, &self.device);
+            return discard_body(cors::refusal_reply(), body).await;
         }
-        if let Some(reply) = from.preflight(&head) {
-            return refuse(reply, body).await;
+        if let Some(reply) = origin.preflight_reply(&head) {
+            return discard_body(reply, body).await;
         }
-        from.open(self.answer_anyone(&head, view, body).await)
+        origin.add_headers(self.authenticate_and_answer(&head, view, body).await)
     }
 
-    /// A reply of the fault layer, with what a page needs to be let to see it.
-    pub(super) fn open(
+    /// Adds the CORS headers to a reply of the fault layer.
+    pub(super) fn add_cors_headers(
         &self,
         local: Option<LocalAddr>,
         head: &Parts,
         reply: HttpReply,
     ) -> HttpReply {
-        OriginDecision::of(head, local, &self.device, &self.device.view()).open(reply)
+        OriginDecision::evaluate(head, local, &self.device, &self.device.view()).add_headers(reply)
     }
 
-    /// The reply, for whoever may ask.
-    async fn answer_anyone<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
+    /// Answers a request of an allowed origin.
+    async fn authenticate_and_answer<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        match self.guard.check(head, &view) {
-            AuthDecision::Open => {}
-            AuthDecision::Closed(refusal) => {
-                return refuse(self.unauthorized(&view, refusal), body).await;
+        match self.authenticator.check_head(head, &view) {
+            AuthDecision::Allow => {}
+            AuthDecision::Deny(refusal) => {
+                return discard_body(self.unauthorized(&view, refusal), body).await;
             }
-            AuthDecision::Body => return self.answer_with_body(head, view, body).await,
+            AuthDecision::NeedsBody => return self.answer_auth_int(head, view, body).await,
         }
-        match self.check(head, &view) {
-            Ok(found) if matches!(found.endpoint.handler, Handler::Streaming(_)) => {
-                let call = found.call(self, head, view, Bytes::new());
-                self.finish(found, &call, || body::stream_body(body)).await
+        match self.match_endpoint(head, &view) {
+            Ok(matched) if matches!(matched.endpoint.handler, Handler::Streaming(_)) => {
+                let call = matched.call(self, head, view, Bytes::new());
+                self.run_handler(matched, &call, || body::stream_body(body)).await
             }
-            Ok(found) => match body::read(body, found.endpoint.body_limit).await {
-                Ok(body) => self.handle(found, head, view, body).await,
-                Err(unread) => unread.into(),
+            Ok(matched) => match body::read(body, matched.endpoint.body_limit).await {
+                Ok(body) => self.handle(matched, head, view, body).await,
+                Err(error) => error.into(),
             },
-            Err(refused) => refuse(refused, body).await,
+            Err(refused) => discard_body(refused, body).await,
         }
     }
 
-    /// The reply where authentication needs the body: it is read first, but what is wrong with it or
-    /// with anything else is told only to who is in.
-    async fn answer_with_body<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
+    /// Answers a request whose authentication needs the body (`auth-int`). The body is read first, but
+    /// only an authenticated client is told of other mistakes.
+    async fn answer_auth_int<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let found = self.check(head, &view);
-        let limit = found.as_ref().map_or(0, |found| found.endpoint.body_limit);
+        let matched = self.match_endpoint(head, &view);
+        let limit = matched.as_ref().map_or(0, |matched| matched.endpoint.body_limit);
         let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
-            return self.unauthorized(&view, AuthRefusal::NoBody).with_close();
+            return self.unauthorized(&view, AuthRefusal::UnreadableBody).with_close();
         };
-        if let Err(refusal) = self.guard.settle(head, &view, &body) {
+        if let Err(refusal) = self.authenticator.check_with_body(head, &view, &body) {
             return self.unauthorized(&view, refusal);
         }
-        match found {
+        match matched {
             Ok(_) if body.len() > limit => body::BodyReadError::TooLarge(limit).into(),
-            Ok(found) => self.handle(found, head, view, body).await,
+            Ok(matched) => self.handle(matched, head, view, body).await,
             Err(refused) => refused,
         }
     }
 
-    async fn handle(&self, found: Found<'_>, head: &Parts, view: View, body: Bytes) -> HttpReply {
-        let call = found.call(self, head, view, body);
-        self.finish(found, &call, || body::buffered_body(call.body.clone())).await
+    async fn handle(
+        &self,
+        matched: MatchedEndpoint<'_>,
+        head: &Parts,
+        view: View,
+        body: Bytes,
+    ) -> HttpReply {
+        let call = matched.call(self, head, view, body);
+        self.run_handler(matched, &call, || body::buffered_body(call.body.clone())).await
     }
 
-    /// Has the call answered; `upload` is the body for a handler that reads it itself.
-    async fn finish(
+    /// Calls the handler. `upload` returns the body for a handler that reads it itself.
+    async fn run_handler(
         &self,
-        found: Found<'_>,
+        matched: MatchedEndpoint<'_>,
         call: &Call<'_>,
         upload: impl FnOnce() -> body::BodyStream,
     ) -> HttpReply {
-        let reply = match found.endpoint.handler {
-            Handler::Now(handler) => handler(call),
-            Handler::Later(handler) => handler(call).await,
+        let reply = match matched.endpoint.handler {
+            Handler::Sync(handler) => handler(call),
+            Handler::Async(handler) => handler(call).await,
             Handler::Streaming(handler) => handler(call, upload()).await,
         };
-        if found.endpoint.method != Method::Get {
-            // Whoever is told that something is set finds it set, come what may.
+        if matched.endpoint.method != Method::Get {
+            // A client that has the reply must find the change in effect, also after a crash.
             self.device.wait_persisted().await;
-            self.device.wait_modbus_applied(limits::MODBUS_FOLLOWS).await;
+            self.device.wait_modbus_applied(MODBUS_APPLY_TIMEOUT).await;
         }
         reply
     }
 
     fn unauthorized(&self, view: &View, refusal: AuthRefusal) -> HttpReply {
         tracing::debug!(device = self.device.identity().id.as_str(), %refusal, "unauthorized");
-        self.guard.challenge(view, refusal)
+        self.authenticator.challenge(view, refusal)
     }
 
-    /// Path, method and licence.
-    fn check(&self, head: &Parts, view: &View) -> Result<Found<'_>, HttpReply> {
+    /// Checks path, method and licence, in this order.
+    fn match_endpoint(&self, head: &Parts, view: &View) -> Result<MatchedEndpoint<'_>, HttpReply> {
         let path = head.uri.path();
-        let mut routes = ROUTES.iter().zip(&self.kept);
-        let found = routes.find(|(route, _)| route.matches(path) && route.exists(view.firmware));
-        let Some((route, kept)) = found else {
+        let mut routes = ROUTES.iter().zip(&self.reply_caches);
+        let matched = routes.find(|(route, _)| route.matches(path) && route.exists(view.firmware));
+        let Some((route, reply_cache)) = matched else {
             let message = "there is nothing at this path";
             return Err(HttpReply::error(StatusCode::NOT_FOUND, "not_found", message));
         };
         let endpoint = route.endpoint(head.method.as_str())?;
         self.check_license(route)?;
-        Ok(Found { endpoint, kept })
+        Ok(MatchedEndpoint { endpoint, reply_cache })
     }
 
     fn check_license(&self, route: &ApiRoute) -> Result<(), HttpReply> {
@@ -562,8 +590,9 @@ impl Api {
     }
 }
 
-/// A reply that does not depend on the body. Its connection goes on where the body can be read past.
-async fn refuse<B>(reply: HttpReply, body: B) -> HttpReply
+/// Discards the body of a request and returns a reply that does not depend on it. If the body is too long
+/// to be discarded, the connection is closed after the reply.
+async fn discard_body<B>(reply: HttpReply, body: B) -> HttpReply
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -572,25 +601,25 @@ where
 
 impl ApiRoute {
     fn endpoint(&self, method: &str) -> Result<&ApiEndpoint, HttpReply> {
-        let found = self.endpoints.iter().find(|endpoint| endpoint.method.as_str() == method);
-        found.ok_or_else(|| method_not_allowed(method, &self.methods()))
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.method.as_str() == method);
+        endpoint.ok_or_else(|| method_not_allowed(method, &self.methods()))
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> MatchedEndpoint<'a> {
     fn call(self, api: &'a Api, head: &'a Parts, view: View, body: Bytes) -> Call<'a> {
-        Call { api, head, kept: self.kept, view, body }
+        Call { api, head, reply_cache: self.reply_cache, view, body }
     }
 }
 
 impl Call<'_> {
-    /// The body of a reply that follows from configuration and firmware alone, whatever was asked:
-    /// `make` makes it, for the first of the GETs that see the two.
-    pub(super) fn kept(&self, make: impl FnOnce() -> Bytes) -> Bytes {
-        self.kept.body(&self.view, make)
+    /// Returns the cached body of a reply that depends on configuration and firmware alone, not on
+    /// the request. `render` is called for the first GET after a change of either.
+    pub(super) fn cached_body(&self, render: impl FnOnce() -> Bytes) -> Bytes {
+        self.reply_cache.get_or_render(&self.view, render)
     }
 
-    /// The device.
+    /// Returns the device.
     #[must_use]
     pub fn device(&self) -> &Arc<Device> {
         &self.api.device
@@ -600,36 +629,36 @@ impl Call<'_> {
         Query::from_uri(&self.head.uri)
     }
 
-    /// The path as it was asked for, percent-encoded.
+    /// Returns the path of the request, percent-encoded.
     #[must_use]
     pub fn path(&self) -> &str {
         self.head.uri.path()
     }
 
-    /// The head of the request.
+    /// Returns the head of the request.
     #[must_use]
     pub fn head(&self) -> &Parts {
         self.head
     }
 
-    /// The API that was called.
+    /// Returns the API that was called.
     pub(super) fn api(&self) -> &Api {
         self.api
     }
 
-    /// The scenario's clock.
+    /// Returns the scenario's clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.api.clock
     }
 
-    /// Keeps other uploads away until the returned value is dropped; none where there is one.
-    pub(super) fn begin_upload(&self) -> Option<SemaphorePermit<'_>> {
-        self.api.upload.try_acquire().ok()
+    /// Acquires the permit for an upload. `None` if another upload is in progress.
+    pub(super) fn acquire_upload_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.api.upload_permit.try_acquire().ok()
     }
 
-    /// Has an admitted call carried out.
+    /// Starts the execution of an admitted call.
     pub(super) fn start(&self, run: Run) {
-        (self.api.run)(run);
+        (self.api.start_run)(run);
     }
 }

@@ -1,7 +1,5 @@
-//! `/sdcard` and what is below it (`docs/device/sd-card.md`).
+//! `/sdcard` and everything below it (`docs/device/sd-card.md`).
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,12 +7,13 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::router::ReplyFuture;
 use super::{Call, HttpReply};
-use crate::device::sd::{Listed, OpenedFile, SdCard, SdError, SdPath};
+use crate::device::sd::{SdCard, SdEntry, SdError, SdFileReader, SdPath};
 use crate::device::{Device, Feature, Profile};
 
-/// A listing, or a file.
-pub(super) fn get<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
+/// Returns the listing of a folder, or a file.
+pub(super) fn get<'a>(call: &'a Call<'a>) -> ReplyFuture<'a> {
     Box::pin(async move {
         let (card, path) = match target(call) {
             Ok(target) => target,
@@ -22,21 +21,19 @@ pub(super) fn get<'a>(call: &'a Call<'a>) -> Pin<Box<dyn Future<Output = HttpRep
         };
         if path.is_folder() {
             return match card.list(&path).await {
-                Ok(files) => listing(&path, &files),
-                Err(error) => failed(call, &error),
+                Ok(files) => listing_reply(&path, &files),
+                Err(error) => read_error(call, &error),
             };
         }
         match card.read(&path).await {
-            Ok(file) => download(call, &path, file),
-            Err(error) => failed(call, &error),
+            Ok(file) => file_reply(call, &path, file),
+            Err(error) => read_error(call, &error),
         }
     })
 }
 
-/// A file is gone, or a folder with all that is in it.
-pub(super) fn delete<'a>(
-    call: &'a Call<'a>,
-) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
+/// Deletes a file, or a folder with its contents.
+pub(super) fn delete<'a>(call: &'a Call<'a>) -> ReplyFuture<'a> {
     Box::pin(async move {
         let (card, path) = match target(call) {
             Ok(target) => target,
@@ -48,12 +45,13 @@ pub(super) fn delete<'a>(
         }
         match card.delete(&path).await {
             Ok(()) => HttpReply::empty(StatusCode::NO_CONTENT),
-            Err(SdError::Missing) => missing(),
-            Err(error) => broken(&error),
+            Err(SdError::NotFound) => not_found(),
+            Err(error) => card_error(&error),
         }
     })
 }
 
+/// Returns the card and the path on it, or the error reply.
 fn target<'a>(call: &'a Call<'_>) -> Result<(&'a SdCard, SdPath), HttpReply> {
     let card = call.device().sd().ok_or_else(|| {
         HttpReply::error(
@@ -69,37 +67,38 @@ fn target<'a>(call: &'a Call<'_>) -> Result<(&'a SdCard, SdPath), HttpReply> {
     Ok((card, path))
 }
 
-fn listing(path: &SdPath, files: &[Listed]) -> HttpReply {
-    let entry = |file: &Listed| {
+fn listing_reply(path: &SdPath, files: &[SdEntry]) -> HttpReply {
+    let entry = |file: &SdEntry| {
         let kind = if file.size.is_some() { "file" } else { "dir" };
         json!({ "name": file.name, "size": file.size.unwrap_or(0), "type": kind })
     };
     let files: Vec<Value> = files.iter().map(entry).collect();
-    HttpReply::json(StatusCode::OK, &json!({ "path": path.shown(), "files": files }))
+    HttpReply::json(StatusCode::OK, &json!({ "path": path.display_path(), "files": files }))
 }
 
-/// The whole file, whatever part of it was asked for (observed).
-fn download(call: &Call<'_>, path: &SdPath, file: OpenedFile) -> HttpReply {
+/// Streams the whole file, even if the request asks for a range (observed).
+fn file_reply(call: &Call<'_>, path: &SdPath, file: SdFileReader) -> HttpReply {
     let kind = media_type(path.parts().last().map_or("", String::as_str));
     if file.size == 0 {
         return HttpReply::content(StatusCode::OK, kind, Bytes::new());
     }
-    // One piece ahead of the client.
-    let (send, receive) = mpsc::channel(1);
+    // The reader is one piece ahead of the client.
+    let (sender, receiver) = mpsc::channel(1);
     let size = file.size;
-    // It ends when the client leaves, with the file, or with the streams of the device: nothing of it
-    // befalls a device that was reset.
-    let feed = feed(Arc::clone(call.device()), file, send);
-    call.api().streams.spawn(call.clock().activity().track(feed));
-    HttpReply::sized_stream(kind, size, receive)
+    // The task ends when the client disconnects, at the end of the file, or with the streams of the
+    // device, so that it has no effect on a device after a reset.
+    let task = send_file(Arc::clone(call.device()), file, sender);
+    call.api().streams.spawn(call.clock().activity().track(task));
+    HttpReply::sized_stream(kind, size, receiver)
 }
 
-async fn feed(device: Arc<Device>, mut file: OpenedFile, send: mpsc::Sender<Bytes>) {
+/// Reads a file piece by piece and sends the pieces to the client.
+async fn send_file(device: Arc<Device>, mut file: SdFileReader, sender: mpsc::Sender<Bytes>) {
     loop {
-        match file.piece().await {
+        match file.next_chunk().await {
             Ok(Some(piece)) => {
                 let bytes = piece.len();
-                if send.send(piece).await.is_err() {
+                if sender.send(piece).await.is_err() {
                     return;
                 }
                 device.drain_supercapacitor(bytes);
@@ -113,7 +112,7 @@ async fn feed(device: Arc<Device>, mut file: OpenedFile, send: mpsc::Sender<Byte
     }
 }
 
-/// By extension, in any case.
+/// Returns the media type of a file by its extension, in any case.
 fn media_type(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension.to_ascii_lowercase().as_str() {
@@ -136,28 +135,29 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// What a GET of what is not there gets: firmware decides (FIRMWARE-1).
-fn failed(call: &Call<'_>, error: &SdError) -> HttpReply {
+/// Returns the reply to a GET that failed. The reply for a missing file depends on the firmware
+/// (FIRMWARE-1).
+fn read_error(call: &Call<'_>, error: &SdError) -> HttpReply {
     match error {
-        SdError::Missing if Profile::of(call.view.firmware).has(Feature::MissingFileIs500) => {
+        SdError::NotFound if Profile::new(call.view.firmware).has(Feature::MissingFileIs500) => {
             HttpReply::content(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "text/plain",
                 "Failed to open the file",
             )
         }
-        SdError::Missing => missing(),
-        error => broken(error),
+        SdError::NotFound => not_found(),
+        error => card_error(error),
     }
 }
 
-fn missing() -> HttpReply {
+fn not_found() -> HttpReply {
     let message = "there is no such file or folder on the card";
     HttpReply::error(StatusCode::NOT_FOUND, "not_found", message)
 }
 
-/// The client is told what a device would say; the log, what the file system said.
-fn broken(error: &SdError) -> HttpReply {
+/// Returns the error that a device would send, and logs that of the file system.
+fn card_error(error: &SdError) -> HttpReply {
     tracing::warn!(%error, "SD card");
     HttpReply::error(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-//! Connections: accepting them, serving them, dropping them.
+//! The device's HTTP server: an [`Api`] on a socket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::tasks::Tasks;
 #[derive(Debug)]
 pub struct ApiServer {
     listening: TcpAcceptor,
-    /// What feeds the streams of its connections; ends with them.
+    /// The tasks that send to streams; they end with the connections.
     streams: Arc<Tasks>,
 }
 
@@ -30,89 +30,90 @@ impl ApiServer {
     /// Serves `api` on a bound listener, within a tokio runtime.
     ///
     /// # Errors
-    /// Where the listener does not tell its address.
+    /// If the listener has no local address.
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
         Self::start_on(Port::from_listener(listener)?, api)
     }
 
-    /// The same on a port that is open.
+    /// Serves `api` on an open port.
     pub(crate) fn start_on(port: Port, api: Arc<Api>) -> io::Result<Self> {
         let server = Self::new(port, api);
         server.open()?;
         Ok(server)
     }
 
-    /// The same, but connections are refused until [`ApiServer::open`]. None that came before is taken.
-    pub(crate) fn start_shut(port: Port, api: Arc<Api>) -> Self {
+    /// Makes a server that refuses connections until [`ApiServer::open`]. Connections that wait on the
+    /// port are refused too.
+    pub(crate) fn start_closed(port: Port, api: Arc<Api>) -> Self {
         let server = Self::new(port, api);
         server.listening.close_port();
         server
     }
 
     fn new(port: Port, api: Arc<Api>) -> Self {
-        let (motions, streams) = (api.clock.activity().clone(), Arc::clone(&api.streams));
-        let serve = move |stream| motions.track(connection(stream, Arc::clone(&api)));
+        let (activity, streams) = (api.clock.activity().clone(), Arc::clone(&api.streams));
+        let serve = move |stream| activity.track(serve_connection(stream, Arc::clone(&api)));
         Self { listening: TcpAcceptor::new(port, serve), streams }
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listening.address()
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.listening.connections()
     }
 
-    /// Drops all connections, and returns when they are gone. The listener stays; whoever connects
-    /// waits until the returned value is dropped.
+    /// Drops all connections, and returns when they are gone. The listener stays open; new connections
+    /// wait until the returned value is dropped.
     pub async fn pause(&self) -> ListenerPause {
         let paused = self.listening.pause().await;
         self.streams.abort_all().await;
         paused
     }
 
-    /// Refuses connections and drops those there are, and returns when they are gone. The port
-    /// stays the server's own.
-    pub async fn shut(&self) {
+    /// Refuses new connections and drops the open ones, and returns when they are gone. The port stays
+    /// reserved.
+    pub async fn close(&self) {
         self.listening.close().await;
         self.streams.abort_all().await;
     }
 
-    /// Takes connections again; nothing happens where it does.
+    /// Accepts connections again. Does nothing if the server is open.
     ///
     /// # Errors
-    /// Where the port could not be kept and somebody else has it.
+    /// If the port could not be reserved and another process has it.
     pub fn open(&self) -> io::Result<()> {
         self.listening.open()
     }
 
-    /// Closes the listener and all connections, and returns when they are gone.
-    pub async fn close(&self) {
+    /// Closes the listener and all connections and frees the port, and returns when they are gone.
+    pub async fn release(&self) {
         self.listening.release().await;
         self.streams.abort_all().await;
     }
 }
 
 /// Serves one connection to its end.
-async fn connection(stream: TcpStream, api: Arc<Api>) {
-    // Where the socket does not tell, the client is gone already.
+async fn serve_connection(stream: TcpStream, api: Arc<Api>) {
+    // A socket without a local address has lost its client already.
     let local = stream.local_addr().ok().map(LocalAddr);
-    let wire = Arc::new(DeliveryControl::default());
+    let delivery = Arc::new(DeliveryControl::default());
     let stream = WriteLimited::new(stream);
-    let stream = FaultyStream::new(stream, Arc::clone(&wire), api.clock.clone());
+    let stream = FaultyStream::new(stream, Arc::clone(&delivery), api.clock.clone());
     let service =
-        service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &wire));
+        service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &delivery));
     let ended = tokio::select! {
         biased;
-        () = wire.reset_requested() => Ok(()),
+        () = delivery.reset_requested() => Ok(()),
         ended = http_builder().serve_connection(TokioIo::new(stream), service) => ended,
     };
     if let Err(error) = ended {
-        // The client left or sent nonsense, or a fault broke the connection.
+        // The client disconnected or sent invalid HTTP, or a fault rule broke the connection.
         tracing::trace!(%error, "connection ended");
     }
 }

@@ -8,22 +8,24 @@ use jiff::SignedDuration;
 use super::{Call, HttpReply, report};
 use crate::decimal::Decimal;
 use crate::device::network::{IpSettings, NetworkState, WifiMode};
-use crate::device::{CivilTime, Device, Feature, Identity, License, Licensed, Profile, Snapshot};
+use crate::device::{
+    CivilTime, Device, Feature, Identity, License, LicensedFeature, Profile, Snapshot,
+};
 use crate::net::http::json::JsonWriter;
 
-/// The device and what it is connected to.
+/// Returns the device and its connections.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
     let device = call.device();
-    HttpReply::raw_json(StatusCode::OK, system(device, &device.snapshot()))
+    HttpReply::raw_json(StatusCode::OK, render_system(device, &device.snapshot()))
 }
 
-fn system(device: &Device, snapshot: &Snapshot) -> String {
+fn render_system(device: &Device, snapshot: &Snapshot) -> String {
     let network = device.network(snapshot);
     let mut json = JsonWriter::with_capacity(2048);
     json.begin();
     write_device(&mut json, device, snapshot);
     write_clouds(&mut json, device, snapshot, &network);
-    if Profile::of(snapshot.view.firmware).has(Feature::Berry) {
+    if Profile::new(snapshot.view.firmware).has(Feature::Berry) {
         json.object("services");
         json.object("berry");
         json.object("execution_status");
@@ -65,7 +67,7 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     json.word("time", now.time());
     json.plain("time_since_boot", snapshot.uptime().as_secs());
     json.object("last_reboot");
-    let booted = before(now, snapshot.uptime());
+    let booted = subtract(now, snapshot.uptime());
     json.word("date", booted.date());
     json.word("time", booted.time());
     json.end();
@@ -81,21 +83,21 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     let license = device.identity().license;
     json.word("type", license.name().to_ascii_uppercase());
     if license != License::Free {
-        let activated = CivilTime::of(device.hardware().activated);
+        let activated = CivilTime::new(device.hardware().activated);
         json.word("activation_date", activated.date_time_utc());
     }
     json.end();
     json.end();
 }
 
-/// So long before a time.
-fn before(time: CivilTime, ago: Duration) -> CivilTime {
-    let ago = SignedDuration::try_from(ago).unwrap_or_default();
-    CivilTime::of(time.timestamp().checked_sub(ago).unwrap_or(time.timestamp()))
+/// Returns the time that lies `duration` before `time`.
+fn subtract(time: CivilTime, duration: Duration) -> CivilTime {
+    let duration = SignedDuration::try_from(duration).unwrap_or_default();
+    CivilTime::new(time.timestamp().checked_sub(duration).unwrap_or(time.timestamp()))
 }
 
-/// There are no clouds around the twin: each is connected as soon as it is enabled and the device has
-/// a network (SYSTEM-3). The MQTT client is a real one.
+/// Writes the cloud services. No cloud is simulated: each counts as connected as soon as it is enabled and
+/// the device has a network (SYSTEM-3). The MQTT client is a real one.
 fn write_clouds(
     json: &mut JsonWriter,
     device: &Device,
@@ -111,7 +113,7 @@ fn write_clouds(
     json.plain("registered", cloud.what_watt && online);
     json.end();
     json.object("mystrom");
-    let licensed = device.identity().license.includes(Licensed::MyStrom);
+    let licensed = device.identity().license.includes(LicensedFeature::MyStrom);
     json.plain("enabled", cloud.mystrom);
     json.word(
         "status",
@@ -135,7 +137,7 @@ fn write_clouds(
     json.end();
 }
 
-/// The meter. What is not known of it is empty, and a number that is not, left out.
+/// Writes the meter. An unknown text is empty; an unknown number is left out.
 fn write_meter(json: &mut JsonWriter, snapshot: &Snapshot) {
     let meter = snapshot.meter.meter.as_deref();
     let text = |of: fn(&crate::meter::MeterIdentity) -> &str| meter.map_or("", of);
@@ -150,7 +152,7 @@ fn write_meter(json: &mut JsonWriter, snapshot: &Snapshot) {
     json.word("protocol", text(|meter| meter.protocol.as_str()));
     json.text("protocol_version", text(|meter| &meter.protocol_version));
     let reading = snapshot.reading();
-    json.plain("report_interval", reading.map(report::seconds).unwrap_or_default());
+    json.plain("report_interval", reading.map(report::interval_seconds).unwrap_or_default());
     json.plain("enc_en", settings.encryption);
     json.plain("auth_en", settings.authentication_key.is_some());
     if let Some(tariff) = reading.and_then(|reading| reading.tariff) {
@@ -177,7 +179,7 @@ fn write_wifi(json: &mut JsonWriter, network: &NetworkState) {
         json.plain("channel", network.channel);
         json.word("ht", network.ht.as_str());
         json.plain("rssi", sighting.rssi);
-        json.plain("signal", sighting.signal());
+        json.plain("signal", sighting.signal_percent());
         json.word("auth_mode", network.auth_mode.as_str());
         json.word("pairwise_cipher", pairwise);
         json.word("group_cipher", group);

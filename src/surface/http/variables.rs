@@ -6,20 +6,20 @@ use serde::{Serialize, Serializer};
 use super::HttpReply;
 use super::router::Call;
 use crate::device::template::Template;
-use crate::device::variables::{self, Facts};
+use crate::device::variables::{self, VariableContext};
 use crate::limits;
 
-/// Every variable as a pair of its own, in the order of the table.
+/// Returns every variable as an object of its own, in the order of the table.
 pub(super) fn list(call: &Call<'_>) -> HttpReply {
     let snapshot = call.device().snapshot();
     let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
-    variables::each(&Facts::of(call.device(), &snapshot), |name, value| {
+    variables::for_each(&VariableContext::new(call.device(), &snapshot), |name, value| {
         pairs.push(NameValue(name.to_owned(), value.to_owned()));
     });
     HttpReply::json(StatusCode::OK, &pairs)
 }
 
-/// The body with its variables replaced.
+/// Renders the template in the body.
 pub(super) fn render(call: &Call<'_>) -> HttpReply {
     let Ok(text) = std::str::from_utf8(&call.body) else {
         let message = "the template is not UTF-8";
@@ -34,7 +34,7 @@ pub(super) fn render(call: &Call<'_>) -> HttpReply {
         return HttpReply::error(StatusCode::BAD_REQUEST, "invalid_template", &message);
     }
     let snapshot = call.device().snapshot();
-    let rendered = Template::parse(text).render(&Facts::of(call.device(), &snapshot));
+    let rendered = Template::parse(text).render(&VariableContext::new(call.device(), &snapshot));
     HttpReply::content(StatusCode::OK, "text/plain; charset=utf-8", rendered)
 }
 

@@ -1,28 +1,26 @@
 //! `/api/v1/wifi/scan` and `/api/v1/wifi/wps`, and DELETE of the client's settings (NETWORK-4,
 //! NETWORK-5, SETTING-15).
 
-use std::future::Future;
-use std::pin::Pin;
-
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use super::router::ReplyFuture;
 use super::{Call, HttpReply};
 use crate::device::config::{WIFI_SETTINGS, WifiSettings};
-use crate::device::network::Sighting;
+use crate::device::network::ScanResult;
 use crate::limits;
 
-/// The networks around, after the seconds that a scan takes.
-pub(super) fn scan<'a>(call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = HttpReply> + Send + 'a>> {
+/// Lists the networks in range, after the seconds that a scan takes.
+pub(super) fn scan<'a>(call: &'a Call<'a>) -> ReplyFuture<'a> {
     Box::pin(async move {
         call.clock().sleep(limits::WIFI_SCAN).await;
-        let found: Vec<Value> = call.device().scan().iter().map(shown).collect();
-        HttpReply::json(StatusCode::OK, &found)
+        let networks: Vec<Value> = call.device().scan().iter().map(network_json).collect();
+        HttpReply::json(StatusCode::OK, &networks)
     })
 }
 
-/// A network as a scan lists it (`wifi_scan_fields.csv`).
-fn shown(sighting: &Sighting) -> Value {
+/// Returns a network as a scan lists it (`wifi_scan_fields.csv`).
+fn network_json(sighting: &ScanResult) -> Value {
     let network = &sighting.network;
     let (pairwise, group) = network.auth_mode.ciphers();
     json!({
@@ -31,7 +29,7 @@ fn shown(sighting: &Sighting) -> Value {
         "channel": network.channel,
         "ht": network.ht.as_str(),
         "rssi": sighting.rssi,
-        "signal": sighting.signal(),
+        "signal": sighting.signal_percent(),
         "auth_mode": network.auth_mode.as_str(),
         "pairwise_cipher": pairwise,
         "group_cipher": group,
@@ -42,14 +40,18 @@ fn shown(sighting: &Sighting) -> Value {
     })
 }
 
-/// The window of a WPS pairing opens.
+/// Opens the window of a WPS pairing.
 pub(super) fn pair(call: &Call<'_>) -> HttpReply {
     call.device().start_pairing();
     HttpReply::empty(StatusCode::NO_CONTENT)
 }
 
-/// The client's settings are as out of the box: it is off.
-pub(super) fn forget(call: &Call<'_>) -> HttpReply {
-    call.device().replace_part(WIFI_SETTINGS.name, WIFI_SETTINGS.of, &WifiSettings::default());
+/// Resets the settings of the Wi-Fi client to the factory settings, with which it is off.
+pub(super) fn reset(call: &Call<'_>) -> HttpReply {
+    call.device().replace_part(
+        WIFI_SETTINGS.name,
+        WIFI_SETTINGS.accessor,
+        &WifiSettings::default(),
+    );
     HttpReply::empty(StatusCode::NO_CONTENT)
 }

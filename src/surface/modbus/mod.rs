@@ -1,24 +1,25 @@
 //! The device's own Modbus TCP server (`docs/device/modbus.md`).
 //!
-//! [`session`] answers the requests of a connection, [`follower`] opens, closes and moves the
-//! listener as the device's settings, licence, firmware and the rules say. The port that the device
-//! reports (`services.modbus.port`) and the address that is bound on the host are two things: the
-//! first one that a device starts with stands for the address of the scenario, whatever it is.
+//! [`session`] answers the requests of a connection. [`reconciler`] opens, closes and moves the listener
+//! as the device's settings, licence and firmware and the fault rules require.
+//!
+//! The port that the device reports (`services.modbus.port`) is not always the port on the host: the
+//! port with which the device starts stands for the scenario's listen address, whatever that is.
 
-mod follower;
+mod reconciler;
 mod session;
 
 use parking_lot::{Mutex, MutexGuard};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
-use self::follower::Follower;
+use self::reconciler::ListenerReconciler;
 use crate::clock::Clock;
-use crate::device::{Device, Feature, Licensed, Profile};
+use crate::device::{Device, Feature, LicensedFeature, Profile};
 use crate::fault::Engine;
 use crate::journal::{Event, Journal};
 use crate::modbus::server::BACKLOG;
@@ -27,7 +28,7 @@ use crate::net::sockets::Port;
 use crate::scenario::ModbusPlan;
 use crate::tasks::Tasks;
 
-/// What the server is built from.
+/// The parts from which a server is built.
 #[derive(Debug, Clone)]
 pub struct ServerParts {
     /// The device.
@@ -36,17 +37,17 @@ pub struct ServerParts {
     pub clock: Clock,
     /// The house's rules.
     pub engine: Arc<Engine>,
-    /// The house's log.
+    /// The house's journal.
     pub journal: Arc<Journal>,
-    /// The connections between ends of the house.
-    pub links: ConnectionRegistry,
+    /// The registry of connections with both endpoints in the house.
+    pub connections: ConnectionRegistry,
 }
 
-/// The Modbus server of a device. It outlives the task that serves it, and so its port does.
+/// The Modbus server of a device. It outlives the task that serves it, and so does its port.
 #[derive(Debug)]
 pub struct DeviceModbusServer {
     shared: Arc<ServerShared>,
-    // Not among what is shared: the connections hold that.
+    // Not part of `shared`, because each connection holds that.
     connections: Arc<Tasks>,
 }
 
@@ -54,19 +55,20 @@ pub struct DeviceModbusServer {
 struct ServerShared {
     parts: ServerParts,
     function_3: bool,
-    /// Where it listens while the device's port is the one it started with.
-    home: SocketAddr,
-    /// Whether `home` stays reserved while nothing listens there: where its port was any free one.
-    keeps_home: bool,
-    /// The device's port that `home` stands for.
+    /// The scenario's listen address, for which [`Self::first_port`] stands.
+    scenario_address: SocketAddr,
+    /// True if the port of `scenario_address` stays reserved while nothing listens there, because the
+    /// scenario asks for any free port.
+    reserves_port: bool,
+    /// The device's port at its start.
     first_port: u16,
     port: Mutex<Port>,
-    place: watch::Sender<ListenState>,
-    /// The generation of the rules that the listener follows.
-    applied: watch::Sender<u64>,
+    state: watch::Sender<ListenState>,
+    /// The generation of the fault rules that the listener follows.
+    applied_generation: watch::Sender<u64>,
 }
 
-/// Where a server listens, and how it came to that.
+/// The state of a server's listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenState {
     address: SocketAddr,
@@ -75,125 +77,128 @@ pub(crate) struct ListenState {
 }
 
 impl ListenState {
-    /// Where connections are taken; none while none are.
-    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "what announces it asks"))]
+    /// Returns the address of the listener. `None` if it is closed.
+    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "only the announcer uses it"))]
     pub(crate) fn listening(&self) -> Option<SocketAddr> {
         self.listening.then_some(self.address)
     }
 }
 
-/// What the control plane shows of it.
+/// A summary of the server for the control plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModbusSummary {
     /// `services.modbus.enable`.
     pub enabled: bool,
     /// `services.modbus.port`, as the device reports it.
     pub port: u16,
-    /// Where it listens on the host, or would.
+    /// The address of the listener on the host, or the address that it would have.
     pub address: SocketAddr,
-    /// Whether it takes connections.
+    /// True if connections are accepted.
     pub listening: bool,
-    /// Why it does not although it is enabled, or why the address does not follow the port.
+    /// The reason for which an enabled server does not listen, or listens at another address.
     pub note: Option<String>,
 }
 
-/// Why the server is not to listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Off {
-    /// As it is set.
+/// The reason for which the server must not listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum OffReason {
+    #[error("services.modbus.enable is false")]
     Disabled,
-    /// The licence leaves it out.
+    #[error("the licence FREE has no Modbus server")]
     License,
-    /// The firmware has none.
+    #[error("the firmware has no Modbus server before {}", Feature::ModbusServer.since())]
     Firmware,
-    /// The device is down.
+    #[error("the device is down")]
     Power,
-    /// The device records, and is on no network.
+    #[error("the device only records, and is on no network")]
     Offline,
 }
 
 impl DeviceModbusServer {
-    /// A server that does not listen yet. A free port is taken and kept at once, a fixed one only
-    /// when the server is to listen: one that stays off is in nobody's way.
+    /// Makes a server that does not listen yet. If the scenario asks for any free port, one is reserved
+    /// at once. A fixed port is bound only if the server has to listen, so that a server that stays
+    /// off does not block a port.
     ///
     /// # Errors
-    /// Where the server is to listen from the start and the address cannot be bound.
+    /// If the server has to listen from the start and the address cannot be bound.
     pub(crate) fn bind(plan: &ModbusPlan, first_port: u16, parts: ServerParts) -> io::Result<Self> {
-        let keeps_home = plan.listen.port() == 0;
-        let port = match wanted(&parts.device) {
+        let reserves_port = plan.listen.port() == 0;
+        let port = match desired_port(&parts.device) {
             Ok(port) if port == first_port => Port::bind(plan.listen, BACKLOG)?,
-            _ if keeps_home => Port::reserve(plan.listen)?,
+            _ if reserves_port => Port::reserve(plan.listen)?,
             _ => Port::unbound(plan.listen),
         };
-        let home = port.address();
+        let address = port.address();
         let shared = Arc::new(ServerShared {
             parts,
             function_3: plan.function_3,
-            home,
-            keeps_home,
+            scenario_address: address,
+            reserves_port,
             first_port,
             port: Mutex::new(port),
-            place: watch::Sender::new(ListenState { address: home, listening: false, note: None }),
-            // Nobody follows the rules yet, or has to.
-            applied: watch::Sender::new(u64::MAX),
+            state: watch::Sender::new(ListenState { address, listening: false, note: None }),
+            // Without a reconciler, every generation of the rules counts as applied.
+            applied_generation: watch::Sender::new(u64::MAX),
         });
         Ok(Self { shared, connections: Arc::default() })
     }
 
-    /// Serves in a task of `services`, until that ends. When this returns, the listener is as it is
-    /// to be.
+    /// Starts a task in `services` that serves until it is aborted. When this returns, the listener is
+    /// in its desired state.
     pub(crate) fn start(&self, services: &Tasks) {
-        let follower = Follower::new(Arc::clone(&self.shared), Arc::clone(&self.connections));
-        services.spawn(self.shared.parts.clock.activity().track(follower.run()));
+        let (shared, connections) = (Arc::clone(&self.shared), Arc::clone(&self.connections));
+        let reconciler = ListenerReconciler::new(shared, connections);
+        services.spawn(self.shared.parts.clock.activity().track(reconciler.run()));
     }
 
-    /// Drops what is left once the task is gone: the connections, but not the listener, at which
-    /// nobody accepts any more.
+    /// Drops the connections after the task has ended. The listener stays open, but no connection is
+    /// accepted.
     pub(crate) async fn drop_connections(&self) {
         self.connections.abort_all().await;
-        self.shared.tell(|place| place.listening = false);
-        // Nobody is left who could follow the rules and the device, or would have to.
-        self.shared.applied.send_replace(u64::MAX);
+        self.shared.update_state(|state| state.listening = false);
+        // Without a reconciler, every change of the rules and the device counts as applied.
+        self.shared.applied_generation.send_replace(u64::MAX);
         self.shared.parts.device.set_modbus_applied(None);
     }
 
-    /// Closes the listener too, as a device that goes down does.
-    pub(crate) async fn shut(&self) {
+    /// Drops the connections and closes the listener, as a device that goes down does.
+    pub(crate) async fn close(&self) {
         self.drop_connections().await;
-        self.shared.close_home();
+        self.shared.close_scenario_port();
     }
 
-    /// Ends it for good.
-    pub(crate) async fn close(&self) {
+    /// Drops the connections, closes the listener and frees the port.
+    pub(crate) async fn release(&self) {
         self.drop_connections().await;
         self.shared.port().release();
     }
 
-    /// Where it listens, or is going to when it is switched on.
+    /// Returns the address of the listener, or the address that it has once it is switched on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.shared.place.borrow().address
+        self.shared.state.borrow().address
     }
 
-    /// Where it listens, as a value that can be waited on.
-    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "what announces it asks"))]
-    pub(crate) fn place(&self) -> watch::Receiver<ListenState> {
-        self.shared.place.subscribe()
+    /// Subscribes to the state of the listener.
+    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "only the announcer uses it"))]
+    pub(crate) fn listen_state(&self) -> watch::Receiver<ListenState> {
+        self.shared.state.subscribe()
     }
 
-    /// What the control plane shows.
+    /// Returns a summary for the control plane.
     #[must_use]
     pub fn summary(&self) -> ModbusSummary {
         let service = self.shared.parts.device.view().config.settings.services.modbus;
-        let ListenState { address, listening, note } = self.shared.place.borrow().clone();
+        let ListenState { address, listening, note } = self.shared.state.borrow().clone();
         ModbusSummary { enabled: service.enable, port: service.port, address, listening, note }
     }
 
-    /// Waits until the listener follows the rules of this generation
+    /// Waits until the listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
-    pub(crate) async fn applied(&self, generation: u64) {
-        // The sender is a field of this, so it cannot close.
-        let _ = self.shared.applied.subscribe().wait_for(|applied| *applied >= generation).await;
+    pub(crate) async fn wait_applied(&self, generation: u64) {
+        let mut applied = self.shared.applied_generation.subscribe();
+        // The sender is a field of this server, so it cannot be dropped.
+        let _ = applied.wait_for(|applied| *applied >= generation).await;
     }
 }
 
@@ -202,38 +207,39 @@ impl ServerShared {
         self.port.lock()
     }
 
-    /// The address that stands for a port of the device.
-    fn place_of(&self, device_port: u16) -> SocketAddr {
+    /// Returns the address on the host for a port of the device.
+    fn address_of(&self, device_port: u16) -> SocketAddr {
         if device_port == self.first_port {
-            self.home
+            self.scenario_address
         } else {
-            SocketAddr::new(self.home.ip(), device_port)
+            SocketAddr::new(self.scenario_address.ip(), device_port)
         }
     }
 
-    /// The address that stands for the device's port of now.
-    fn place_now(&self) -> SocketAddr {
-        self.place_of(self.parts.device.view().config.settings.services.modbus.port)
+    /// Returns the address on the host for the device's port in force.
+    fn desired_address(&self) -> SocketAddr {
+        self.address_of(self.parts.device.view().config.settings.services.modbus.port)
     }
 
-    /// Lets a change of the place be known, where it is one; the journal is told whether it listens.
-    fn tell(&self, change: impl FnOnce(&mut ListenState)) {
-        let mut turned = None;
-        self.place.send_if_modified(|place| {
-            let before = place.clone();
-            change(place);
-            turned = Some(place.listening).filter(|listening| *listening != before.listening);
-            *place != before
+    /// Changes the state, notifies subscribers if it differs, and records if the listener opened or
+    /// closed.
+    fn update_state(&self, change: impl FnOnce(&mut ListenState)) {
+        let mut switched = None;
+        self.state.send_if_modified(|state| {
+            let before = state.clone();
+            change(state);
+            switched = Some(state.listening).filter(|listening| *listening != before.listening);
+            *state != before
         });
-        if let Some(listening) = turned {
+        if let Some(listening) = switched {
             let device = self.parts.device.identity().id.shared();
             self.parts.journal.record(Event::ModbusListening { device, listening });
         }
     }
 
-    fn close_home(&self) {
+    fn close_scenario_port(&self) {
         let mut port = self.port();
-        if self.keeps_home {
+        if self.reserves_port {
             port.close();
         } else {
             port.release();
@@ -241,39 +247,24 @@ impl ServerShared {
     }
 }
 
-/// The device's port where its server is to listen.
-fn wanted(device: &Device) -> Result<u16, Off> {
+/// Returns the device's port at which its server has to listen.
+///
+/// # Errors
+/// The reason, if it must not listen.
+fn desired_port(device: &Device) -> Result<u16, OffReason> {
     let view = device.view();
     let service = view.config.settings.services.modbus;
-    if !Profile::of(view.firmware).has(Feature::ModbusServer) {
-        Err(Off::Firmware)
-    } else if !device.identity().license.includes(Licensed::ModbusServer) {
-        Err(Off::License)
+    if !Profile::new(view.firmware).has(Feature::ModbusServer) {
+        Err(OffReason::Firmware)
+    } else if !device.identity().license.includes(LicensedFeature::ModbusServer) {
+        Err(OffReason::License)
     } else if device.power() != crate::device::Power::Up {
-        Err(Off::Power)
+        Err(OffReason::Power)
     } else if device.is_offline() {
-        Err(Off::Offline)
+        Err(OffReason::Offline)
     } else if service.enable {
         Ok(service.port)
     } else {
-        Err(Off::Disabled)
-    }
-}
-
-impl fmt::Display for Off {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disabled => f.write_str("services.modbus.enable is false"),
-            Self::License => f.write_str("the licence FREE has no Modbus server"),
-            Self::Firmware => {
-                write!(
-                    f,
-                    "the firmware has no Modbus server before {}",
-                    Feature::ModbusServer.since()
-                )
-            }
-            Self::Power => f.write_str("the device is down"),
-            Self::Offline => f.write_str("the device only records, and is on no network"),
-        }
+        Err(OffReason::Disabled)
     }
 }

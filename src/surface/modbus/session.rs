@@ -1,4 +1,4 @@
-//! The device on one Modbus connection.
+//! The answers of the device on a Modbus connection.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::limits;
 use crate::modbus::server::{ModbusHandler, OUTCOME_OK, ReceivedRequest};
 use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
 
-/// Registers of one read at the most.
-const MOST: usize = *limits::READ_REGISTERS.end() as usize;
+/// Maximum registers of one read.
+const MAX_REGISTERS: usize = *limits::READ_REGISTERS.end() as usize;
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ impl DeviceSession {
         Self(shared)
     }
 
-    /// The registers of a read, all from one reading of the meter.
+    /// Answers a read. All registers come from one snapshot of the device.
     fn read(&self, function: FunctionCode, address: u16, quantity: u16, reply: &mut ReplyPdu) {
         let device = &self.0.parts.device;
         let snapshot = device.snapshot();
         let map = snapshot.view.config.register_map();
-        let mut words = [0; MOST];
-        let words = &mut words[..usize::from(quantity).min(MOST)];
+        let mut words = [0; MAX_REGISTERS];
+        let words = &mut words[..usize::from(quantity).min(MAX_REGISTERS)];
         match map.read(&device.identity().id, &snapshot, address, words) {
             Ok(()) => reply.write_words(function, words),
             Err(_) => reply.write_exception(function, Exception::ILLEGAL_DATA_ADDRESS),
@@ -47,13 +47,13 @@ impl ModbusHandler for DeviceSession {
         limits::MODBUS_IDLE
     }
 
-    /// Whatever unit is asked, it is the one device.
+    /// The device answers for every unit id, so all requests are in one queue.
     fn queue(&self, _: &ReceivedRequest) -> u8 {
         0
     }
 
     fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
-        let (address, quantity) = range(request);
+        let (address, quantity) = address_range(request);
         self.0.parts.engine.modbus(&DeviceModbusRequest {
             device: self.0.parts.device.identity().id.as_str(),
             unit: request.unit,
@@ -83,12 +83,13 @@ impl ModbusHandler for DeviceSession {
         }
     }
 
-    /// Only what did not go well: masters poll every second, and would push all else out.
+    /// Records failed requests only: clients poll every second and would push everything else out of the
+    /// journal.
     fn record_outcome(&self, request: &ReceivedRequest, outcome: Cow<'static, str>) {
         if outcome == OUTCOME_OK {
             return;
         }
-        let (address, quantity) = range(request);
+        let (address, quantity) = address_range(request);
         self.0.parts.journal.record(Event::ModbusRequest {
             device: self.0.parts.device.identity().id.shared(),
             unit: request.unit,
@@ -105,7 +106,7 @@ impl ModbusHandler for DeviceSession {
     }
 }
 
-/// The first address and the quantity; 0 and 0 where the request does not say.
-fn range(request: &ReceivedRequest) -> (u16, u16) {
+/// Returns the first address and the quantity of a request; 0 and 0 if it has none.
+fn address_range(request: &ReceivedRequest) -> (u16, u16) {
     wire::RequestPdu::parse(request.pdu()).map(|request| request.range()).unwrap_or_default()
 }

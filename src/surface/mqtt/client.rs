@@ -1,4 +1,4 @@
-//! The actor: what the settings say, carried out.
+//! The actor that connects and publishes as the settings say.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::convert::Infallible;
@@ -12,13 +12,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::session::{Login, Lost, MqttSession, MqttTransport};
-use super::tls;
+use super::session::{Login, MqttSession, MqttTransport, SessionError};
+use super::tls::{self, TlsConfigError};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, MqttSettings};
 use crate::device::template::Template;
-use crate::device::variables::Facts;
-use crate::device::{Device, Licensed, Snapshot, View};
+use crate::device::variables::VariableContext;
+use crate::device::{Device, LicensedFeature, Snapshot, View};
 use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
@@ -26,10 +26,17 @@ use crate::meter;
 use crate::outbound::{Dial, DialError};
 use crate::services::Readings;
 
-/// Why a client does nothing, or its connection has ended.
+/// Real time between two PINGREQ: three quarters of the keep-alive time, so that their transmission may
+/// take time.
+const PING_INTERVAL: Duration = Duration::from_secs(limits::MQTT_KEEP_ALIVE.as_secs() * 3 / 4);
+/// Real time for which a movement of the clock waits for a connection attempt. A local broker answers
+/// within it, and one that does not must not block the clock until its own timeout.
+const CLOCK_CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// The reason for which a client is off, or for which its connection ended.
 const NO_NETWORK: &str = "the device has no network";
 
-/// What a client is built from.
+/// The parts from which a client is built.
 #[derive(Debug, Clone)]
 pub struct ClientParts {
     /// The device that publishes.
@@ -38,9 +45,9 @@ pub struct ClientParts {
     pub clock: Clock,
     /// The house's rules.
     pub engine: Arc<Engine>,
-    /// The house's log.
+    /// The house's journal.
     pub journal: Arc<Journal>,
-    /// The way to brokers.
+    /// Opens connections to brokers.
     pub dial: Arc<dyn Dial>,
 }
 
@@ -49,127 +56,144 @@ pub struct ClientParts {
 pub struct MqttClient {
     parts: ClientParts,
     status: Mutex<MqttStatus>,
-    /// Held while TLS is made ready: that cannot be broken off, and is not to be under way twice.
-    preparing: Arc<tokio::sync::Mutex<()>>,
+    /// Locked while TLS is prepared, which cannot be cancelled and must not run twice at a time.
+    tls_preparation: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// How the client is doing, for the control plane.
+/// The status of a client, for the control plane.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MqttStatus {
-    /// What it is at.
+    /// The state.
     pub state: MqttState,
-    /// The broker that the settings name.
+    /// The broker of the settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<String>,
-    /// Why it is off, or what the last try to connect came to.
+    /// The reason for which the client is off, or the result of the last connection attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Messages handed over since the device came up.
+    /// The number of messages sent since the device came up.
     pub published: u64,
 }
 
-/// What a client is at.
+/// The state of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MqttState {
-    /// It is to do nothing.
+    /// The client is off.
     #[default]
     Off,
-    /// It has no connection, and tries to get one.
+    /// The client has no connection and tries to open one.
     Connecting,
-    /// It has one.
+    /// The client has a connection.
     Connected,
 }
 
-/// What the settings make the client do.
+/// The connection that the settings ask for.
 struct MqttConnectionPlan {
     settings: MqttSettings,
-    /// Counts the boots; a reboot drops the connection.
+    /// The ordinal of the boot; a reboot drops the connection.
     boot: u64,
     url: BrokerUrl,
     login: Login,
     template: Template,
 }
 
-/// None for `mqtt://`; else TLS, or why there can be none.
-type Tls = Option<Result<Arc<ClientConfig>, String>>;
+/// The TLS configuration. `None` for `mqtt://`.
+type Tls = Option<Result<Arc<ClientConfig>, TlsConfigError>>;
 
-/// A message, ready to go out.
+/// The reason for which a client is off.
+#[derive(Debug, thiserror::Error)]
+enum MqttOffReason {
+    #[error("switched off")]
+    Disabled,
+    #[error("the licence does not cover MQTT")]
+    License,
+    #[error("there is no URL")]
+    NoUrl,
+    #[error("{0}")]
+    InvalidUrl(String),
+    #[error("{NO_NETWORK}")]
+    NoNetwork,
+}
+
+/// A message that is due.
 struct Message {
     payload: String,
-    /// When its reading came.
+    /// The time of its reading.
     read_at: VirtualTime,
-    /// What a rule makes of it.
+    /// The effect of the fault rules on it.
     effect: Option<MqttEffect>,
 }
 
-/// Why there is no connection.
+/// The reason for which a connection attempt failed.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum ConnectError {
     #[error("{0}")]
-    Settings(String),
+    TlsConfig(#[from] TlsConfigError),
+    #[error("`{0}` is no name for TLS")]
+    InvalidServerName(String),
     #[error("no connection: {0}")]
-    Unreached(#[from] DialError),
+    Dial(#[from] DialError),
     #[error("no TLS: {0}")]
-    Tls(#[source] std::io::Error),
+    TlsHandshake(#[source] std::io::Error),
     #[error("{0}")]
-    Session(#[from] Lost),
+    Session(#[from] SessionError),
 }
 
-/// Says that the client is down, once it is.
-struct Down<'a>(&'a MqttClient);
+/// Sets the client's status to off when it is dropped.
+struct OffOnDrop<'a>(&'a MqttClient);
 
-impl Drop for Down<'_> {
+impl Drop for OffOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.off("the device is down".to_owned());
+        self.0.set_off("the device is down".to_owned());
     }
 }
 
-/// How a connection, or the attempt at one, ended.
-enum Ended {
-    /// There was none.
-    Failed(Failed),
-    /// A rule dropped it; the next one follows at once.
-    Dropped,
-    /// It was lost.
-    Lost(Lost),
+/// The end of a connection or of a connection attempt.
+enum ConnectionEnd {
+    /// The attempt failed.
+    ConnectFailure(ConnectError),
+    /// A fault rule dropped the connection; the client reconnects at once.
+    DropRule,
+    /// The session ended.
+    SessionEnd(SessionError),
 }
 
 impl MqttClient {
-    /// A client that does nothing yet.
+    /// Makes a client that is off until [`MqttClient::run`].
     #[must_use]
     pub fn new(parts: ClientParts) -> Arc<Self> {
-        Arc::new(Self { parts, status: Mutex::default(), preparing: Arc::default() })
+        Arc::new(Self { parts, status: Mutex::default(), tls_preparation: Arc::default() })
     }
 
-    /// How it is doing.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> MqttStatus {
         self.lock().clone()
     }
 
-    /// Follows the settings for as long as it is polled. Dropped, it has lost its connection, as a
-    /// device has that goes down.
+    /// Connects and publishes as the settings say. If this is dropped, the connection breaks without
+    /// DISCONNECT, as that of a device that goes down.
     pub async fn run(self: Arc<Self>) {
         *self.lock() = MqttStatus::default();
-        let _down = Down(&self);
+        let _off = OffOnDrop(&self);
         let mut changes = self.parts.device.changes();
         loop {
             changes.borrow_and_update();
             match self.plan(&self.parts.device.view()) {
                 Ok(plan) => {
                     let mut session = None;
-                    let why = tokio::select! {
-                        never = self.serve(&plan, &mut session) => match never {},
-                        why = self.replaced(&plan) => why,
+                    let reason = tokio::select! {
+                        never = self.maintain_connection(&plan, &mut session) => match never {},
+                        reason = self.wait_outdated(&plan) => reason,
                     };
                     if let Some(session) = session {
-                        self.disconnected(&plan, why);
+                        self.set_disconnected(&plan, reason);
                         session.close().await;
                     }
                 }
                 Err(reason) => {
-                    self.off(reason);
+                    self.set_off(reason.to_string());
                     // The sender lives as long as the device.
                     let _ = changes.changed().await;
                 }
@@ -177,22 +201,26 @@ impl MqttClient {
         }
     }
 
-    /// What the settings make the client do, or why it does nothing.
-    fn plan(&self, view: &View) -> Result<MqttConnectionPlan, String> {
+    /// Returns the connection that the settings ask for.
+    ///
+    /// # Errors
+    /// The reason, if the client has to be off.
+    fn plan(&self, view: &View) -> Result<MqttConnectionPlan, MqttOffReason> {
         let settings = view.config.mqtt.clone();
         let identity = self.parts.device.identity();
         if !settings.enable {
-            return Err("switched off".to_owned());
+            return Err(MqttOffReason::Disabled);
         }
-        if !identity.license.includes(Licensed::Mqtt) {
-            return Err("the licence does not cover MQTT".to_owned());
+        if !identity.license.includes(LicensedFeature::Mqtt) {
+            return Err(MqttOffReason::License);
         }
         if settings.url.is_empty() {
-            return Err("there is no URL".to_owned());
+            return Err(MqttOffReason::NoUrl);
         }
-        let url: BrokerUrl = settings.url.parse()?;
+        let url = settings.url.parse::<BrokerUrl>();
+        let url = url.map_err(|error| MqttOffReason::InvalidUrl(error.to_string()))?;
         if !self.parts.device.is_online(view) {
-            return Err(NO_NETWORK.to_owned());
+            return Err(MqttOffReason::NoNetwork);
         }
         let client_id = if settings.client_id.is_empty() {
             format!("whatwatt-{}", identity.id.short())
@@ -213,24 +241,25 @@ impl MqttClient {
         })
     }
 
-    /// Makes TLS ready. The settings say how much work their key is, and the system's certificates are
-    /// files, so it is done where it holds up nobody; a clock movement waits for it.
-    async fn tls(&self, plan: &MqttConnectionPlan) -> Tls {
+    /// Prepares TLS. This runs on a thread for blocking work, because decrypting the client's key takes
+    /// time and the system's certificates are files. A movement of the clock waits for it.
+    async fn prepare_tls(&self, plan: &MqttConnectionPlan) -> Tls {
         if !plan.url.tls {
             return None;
         }
-        let _motion = self.parts.clock.activity().enter();
-        let (settings, one) =
-            (plan.settings.clone(), Arc::clone(&self.preparing).lock_owned().await);
-        let prepared = tokio::task::spawn_blocking(move || {
-            let _one = one;
+        let _activity = self.parts.clock.activity().enter();
+        let settings = plan.settings.clone();
+        let lock = Arc::clone(&self.tls_preparation).lock_owned().await;
+        let preparation = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
             tls::config(&settings)
         });
-        Some(prepared.await.unwrap_or_else(|error| Err(error.to_string())))
+        let failure = |error: tokio::task::JoinError| Err(TlsConfigError::Task(error.to_string()));
+        Some(preparation.await.unwrap_or_else(failure))
     }
 
-    /// Waits until the plan is out of date, and says why it is.
-    async fn replaced(&self, plan: &MqttConnectionPlan) -> &'static str {
+    /// Waits until the plan is outdated, and returns the reason.
+    async fn wait_outdated(&self, plan: &MqttConnectionPlan) -> &'static str {
         let mut changes = self.parts.device.changes();
         loop {
             changes.borrow_and_update();
@@ -245,168 +274,177 @@ impl MqttClient {
         }
     }
 
-    /// Keeps a connection, but while a rule has the broker refuse them. The open one is in `session`,
-    /// so that whoever ends this can take leave of the broker.
-    async fn serve(
+    /// Connects and reconnects, except while a fault rule makes the broker refuse connections. The open
+    /// session is in `session`, so that the caller that drops this can close it.
+    async fn maintain_connection(
         &self,
         plan: &MqttConnectionPlan,
         session: &mut Option<MqttSession>,
     ) -> Infallible {
-        self.connecting(plan);
-        // Of other settings.
+        self.set_connecting(plan);
+        // The reason before may be one of other settings.
         self.lock().reason = None;
-        let tls = self.tls(plan).await;
+        let tls = self.prepare_tls(plan).await;
         let device = self.parts.device.identity().id.as_str();
-        let (mut last, mut pause) = (None, *limits::MQTT_RETRY.start());
+        let (mut last_read_at, mut pause) = (None, *limits::MQTT_RETRY.start());
         let mut refused = false;
         loop {
-            let mut asked = self.parts.engine.refusing(FaultListener::Broker(device), refused);
-            refused = asked.refuse;
+            let mut evaluation = self.parts.engine.refusing(FaultListener::Broker(device), refused);
+            refused = evaluation.refuse;
             if refused {
-                self.failed(plan, "refused by a rule");
-                asked.until.await;
+                self.set_not_connected(plan, "refused by a rule");
+                evaluation.until.await;
                 continue;
             }
-            let ended = {
-                let mut attempt = pin!(self.attempt(plan, &tls, session, &mut last));
+            let end = {
+                let connection = self.connect_and_publish(plan, &tls, session, &mut last_read_at);
+                let mut connection = pin!(connection);
                 loop {
                     tokio::select! {
                         biased;
-                        ended = &mut attempt => break Some(ended),
-                        () = &mut asked.until => {}
+                        end = &mut connection => break Some(end),
+                        () = &mut evaluation.until => {}
                     }
-                    asked = self.parts.engine.refusing(FaultListener::Broker(device), false);
-                    if asked.refuse {
+                    evaluation = self.parts.engine.refusing(FaultListener::Broker(device), false);
+                    if evaluation.refuse {
                         break None;
                     }
                 }
             };
-            // In a pause nobody looks at it, and once it is due it holds up the clock.
-            drop(asked);
+            // The timer is dropped during the pause; otherwise a due timer would block `advance`.
+            drop(evaluation);
             if session.take().is_some_and(|session| session.age() >= limits::MQTT_STEADY) {
                 pause = *limits::MQTT_RETRY.start();
             }
-            match ended {
+            match end {
                 None => {
                     refused = true;
-                    self.disconnected(plan, "refused by a rule");
+                    self.set_disconnected(plan, "refused by a rule");
                 }
-                Some(Ended::Dropped) => self.disconnected(plan, "dropped by a rule"),
-                Some(Ended::Lost(why)) => {
-                    self.disconnected(plan, &why.to_string());
-                    self.wait(&mut pause).await;
+                Some(ConnectionEnd::DropRule) => self.set_disconnected(plan, "dropped by a rule"),
+                Some(ConnectionEnd::SessionEnd(error)) => {
+                    self.set_disconnected(plan, &error.to_string());
+                    self.back_off(&mut pause).await;
                 }
-                Some(Ended::Failed(failed)) => {
-                    self.not_connected(plan, &failed);
-                    self.wait(&mut pause).await;
+                Some(ConnectionEnd::ConnectFailure(error)) => {
+                    self.record_connect_error(plan, &error);
+                    self.back_off(&mut pause).await;
                 }
             }
         }
     }
 
-    /// Waits before another try. Real time: what a broker needs to come back is none of the
-    /// scenario's.
-    async fn wait(&self, pause: &mut Duration) {
+    /// Waits before the next attempt, and doubles the pause. Real time, because a real broker needs real
+    /// time to come back.
+    async fn back_off(&self, pause: &mut Duration) {
         sleep(*pause).await;
         *pause = (*pause * 2).min(*limits::MQTT_RETRY.end());
     }
 
-    /// Connects, and publishes until the connection ends. `last` is when the reading came that was
-    /// published last.
-    async fn attempt(
+    /// Connects, and publishes until the connection ends. `last_read_at` is the time of the reading that
+    /// was published last.
+    async fn connect_and_publish(
         &self,
         plan: &MqttConnectionPlan,
         tls: &Tls,
         session: &mut Option<MqttSession>,
-        last: &mut Option<VirtualTime>,
-    ) -> Ended {
-        self.connecting(plan);
-        match self.connected(plan, tls).await {
+        last_read_at: &mut Option<VirtualTime>,
+    ) -> ConnectionEnd {
+        self.set_connecting(plan);
+        match self.connect_in_time(plan, tls).await {
             Ok(open) => {
                 let session = session.insert(open);
-                self.has_connected(plan);
-                self.publish(plan, session, last).await
+                self.set_connected(plan);
+                self.publish_readings(plan, session, last_read_at).await
             }
-            Err(failed) => Ended::Failed(failed),
+            Err(error) => ConnectionEnd::ConnectFailure(error),
         }
     }
 
-    /// A connection that the broker accepted. A clock movement waits for it, though not for ever.
-    async fn connected(&self, plan: &MqttConnectionPlan, tls: &Tls) -> Result<MqttSession, Failed> {
-        let motion = self.parts.clock.activity().enter();
+    /// Opens a session, or fails after [`limits::MQTT_CONNECT`]. A movement of the clock waits for this,
+    /// but at most for [`CLOCK_CONNECT_WAIT`].
+    async fn connect_in_time(
+        &self,
+        plan: &MqttConnectionPlan,
+        tls: &Tls,
+    ) -> Result<MqttSession, ConnectError> {
+        let activity = self.parts.clock.activity().enter();
         let mut connecting = pin!(timeout(limits::MQTT_CONNECT, self.connect(plan, tls)));
-        let settled = timeout(limits::MQTT_CONNECT_SETTLE, &mut connecting).await;
-        drop(motion);
-        let connected = match settled {
-            Ok(connected) => connected,
+        let early = timeout(CLOCK_CONNECT_WAIT, &mut connecting).await;
+        drop(activity);
+        let result = match early {
+            Ok(result) => result,
             Err(_) => connecting.await,
         };
-        connected.unwrap_or(Err(Failed::Session(Lost::Stalled("take the client"))))
+        result.unwrap_or(Err(ConnectError::Session(SessionError::Timeout("take the client"))))
     }
 
-    async fn connect(&self, plan: &MqttConnectionPlan, tls: &Tls) -> Result<MqttSession, Failed> {
+    async fn connect(
+        &self,
+        plan: &MqttConnectionPlan,
+        tls: &Tls,
+    ) -> Result<MqttSession, ConnectError> {
         let BrokerUrl { host, port, .. } = &plan.url;
-        let tls = tls.clone().transpose().map_err(Failed::Settings)?;
+        let tls = tls.clone().transpose()?;
         let stream = self.parts.dial.dial(host, *port).await?;
         let stream: Box<dyn MqttTransport> = match tls {
             None => Box::new(stream),
             Some(config) => {
                 let name = ServerName::try_from(host.clone())
-                    .map_err(|_| Failed::Settings(format!("`{host}` is no name for TLS")))?;
+                    .map_err(|_| ConnectError::InvalidServerName(host.clone()))?;
                 let connector = TlsConnector::from(config);
-                Box::new(connector.connect(name, stream).await.map_err(Failed::Tls)?)
+                Box::new(connector.connect(name, stream).await.map_err(ConnectError::TlsHandshake)?)
             }
         };
         Ok(MqttSession::open(stream, &plan.login).await?)
     }
 
     /// Publishes message after message until the connection ends.
-    async fn publish(
+    async fn publish_readings(
         &self,
         plan: &MqttConnectionPlan,
         session: &mut MqttSession,
-        last: &mut Option<VirtualTime>,
-    ) -> Ended {
+        last_read_at: &mut Option<VirtualTime>,
+    ) -> ConnectionEnd {
         let readings = Readings::new(Arc::clone(&self.parts.device));
-        let mut message = pin!(self.message(plan, *last, readings));
-        let mut ping = pin!(sleep(limits::MQTT_PING));
+        let mut message = pin!(self.next_message(plan, *last_read_at, readings));
+        let mut ping = pin!(sleep(PING_INTERVAL));
         loop {
             tokio::select! {
                 biased;
-                why = session.listen() => return Ended::Lost(why),
+                error = session.read_until_end() => return ConnectionEnd::SessionEnd(error),
                 () = &mut ping => {
-                    if let Err(why) = session.ping().await {
-                        return Ended::Lost(why);
+                    if let Err(error) = session.ping().await {
+                        return ConnectionEnd::SessionEnd(error);
                     }
-                    ping.set(sleep(limits::MQTT_PING));
+                    ping.set(sleep(PING_INTERVAL));
                 }
-                ready = &mut message => {
-                    let (ready, readings) = ready;
-                    *last = Some(ready.read_at);
-                    if let Err(ended) = self.send(plan, session, ready).await {
-                        return ended;
+                (due, readings) = &mut message => {
+                    *last_read_at = Some(due.read_at);
+                    if let Err(end) = self.send(plan, session, due).await {
+                        return end;
                     }
-                    message.set(self.message(plan, *last, readings));
+                    message.set(self.next_message(plan, *last_read_at, readings));
                 }
             }
         }
     }
 
-    /// The next message, when it is due, and after what rules hold it up; with the readings that come
+    /// Waits for the next message and for the delay of the fault rules on it. Returns it with the readings
     /// after it.
-    async fn message(
+    async fn next_message(
         &self,
         plan: &MqttConnectionPlan,
-        last: Option<VirtualTime>,
+        last_read_at: Option<VirtualTime>,
         mut readings: Readings,
     ) -> (Message, Readings) {
         if plan.settings.topic.is_empty() {
-            // Nothing can be published under no topic, and befall it.
+            // Without a topic nothing can be published, and no rule is evaluated.
             return std::future::pending().await;
         }
-        let (snapshot, read_at) = self.due(last, &mut readings).await;
+        let (snapshot, read_at) = self.next_due_reading(last_read_at, &mut readings).await;
         let device = &self.parts.device;
-        let payload = plan.template.render(&Facts::of(device, &snapshot));
+        let payload = plan.template.render(&VariableContext::new(device, &snapshot));
         let verdict = self.parts.engine.mqtt(&MqttMessage {
             device: device.identity().id.as_str(),
             topic: &plan.settings.topic,
@@ -417,12 +455,12 @@ impl MqttClient {
         (Message { payload, read_at, effect: verdict.effect }, readings)
     }
 
-    /// The device at the first reading that comes from now on and not before the interval since the
-    /// last message is over: so it stretches to the meter's cadence, and a silent meter has nothing
-    /// published.
-    async fn due(
+    /// Waits for the first new reading after the report interval since the last message, and returns the
+    /// device's snapshot with it. So the interval is rounded up to the meter's cadence, and without
+    /// readings nothing is published.
+    async fn next_due_reading(
         &self,
-        last: Option<VirtualTime>,
+        last_read_at: Option<VirtualTime>,
         readings: &mut Readings,
     ) -> (Snapshot, VirtualTime) {
         let device = &self.parts.device;
@@ -432,7 +470,7 @@ impl MqttClient {
             let interval = device.view().config.settings.services.report_interval;
             let snapshot = tokio::select! {
                 biased;
-                snapshot = readings.next_after(last, interval.into()) => snapshot,
+                snapshot = readings.next_after(last_read_at, interval.into()) => snapshot,
                 _ = changes.changed() => continue,
             };
             let healthy = snapshot.meter.status == meter::MeterStatus::Ok;
@@ -443,54 +481,55 @@ impl MqttClient {
         }
     }
 
-    /// Hands a message to the kernel, or has a rule's way with it.
+    /// Sends a message, or applies the effect of a fault rule.
     async fn send(
         &self,
         plan: &MqttConnectionPlan,
         session: &mut MqttSession,
         message: Message,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), ConnectionEnd> {
         let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings.topic);
-        let not_sent = |device, reason| {
+        let record_not_sent = |device, reason| {
             let topic = topic.clone();
             self.parts.journal.record(Event::MqttNotPublished { device, topic, reason });
         };
         match message.effect {
-            Some(MqttEffect::Lose) => not_sent(device, "lost by a rule"),
+            Some(MqttEffect::Lose) => record_not_sent(device, "lost by a rule"),
             Some(MqttEffect::Drop) => {
-                not_sent(device, "the connection was dropped by a rule");
-                return Err(Ended::Dropped);
+                record_not_sent(device, "the connection was dropped by a rule");
+                return Err(ConnectionEnd::DropRule);
             }
-            // Delays are over, and a broker that refuses has no session.
+            // A delay has passed already, and a broker that refuses connections has no session.
             Some(MqttEffect::Delay(_) | MqttEffect::Refuse) | None => {
-                let motion = self.parts.clock.activity().enter();
+                let activity = self.parts.clock.activity().enter();
                 let bytes = message.payload.len();
-                session.publish(topic, message.payload).await.map_err(Ended::Lost)?;
+                let sent = session.publish(topic, message.payload).await;
+                sent.map_err(ConnectionEnd::SessionEnd)?;
                 self.lock().published += 1;
                 let topic = topic.clone();
                 self.parts.journal.record(Event::MqttPublished { device, topic, bytes });
-                drop(motion);
+                drop(activity);
             }
         }
         Ok(())
     }
 
-    fn off(&self, reason: String) {
+    fn set_off(&self, reason: String) {
         let mut status = self.lock();
-        self.turn(&mut status, MqttState::Off);
+        self.set_state(&mut status, MqttState::Off);
         (status.broker, status.reason) = (None, Some(reason));
     }
 
-    /// An attempt begins; what the last one came to still stands.
-    fn connecting(&self, plan: &MqttConnectionPlan) {
+    /// Sets the state at the start of an attempt. The result of the last attempt stays as the reason.
+    fn set_connecting(&self, plan: &MqttConnectionPlan) {
         let mut status = self.lock();
-        self.turn(&mut status, MqttState::Connecting);
+        self.set_state(&mut status, MqttState::Connecting);
         status.broker = Some(plan.url.to_string());
     }
 
-    fn has_connected(&self, plan: &MqttConnectionPlan) {
+    fn set_connected(&self, plan: &MqttConnectionPlan) {
         let mut status = self.lock();
-        self.turn(&mut status, MqttState::Connected);
+        self.set_state(&mut status, MqttState::Connected);
         status.reason = None;
         self.parts.journal.record(Event::MqttConnected {
             device: self.parts.device.identity().id.shared(),
@@ -498,10 +537,10 @@ impl MqttClient {
         });
     }
 
-    fn disconnected(&self, plan: &MqttConnectionPlan, reason: &str) {
+    fn set_disconnected(&self, plan: &MqttConnectionPlan, reason: &str) {
         let mut status = self.lock();
         let connected = status.state == MqttState::Connected;
-        self.turn(&mut status, MqttState::Connecting);
+        self.set_state(&mut status, MqttState::Connecting);
         status.reason = Some(reason.to_owned());
         if connected {
             self.parts.journal.record(Event::MqttDisconnected {
@@ -512,9 +551,9 @@ impl MqttClient {
         }
     }
 
-    fn not_connected(&self, plan: &MqttConnectionPlan, failed: &Failed) {
-        let reason = failed.to_string();
-        if let Failed::Unreached(DialError::Denied(policy)) = failed
+    fn record_connect_error(&self, plan: &MqttConnectionPlan, error: &ConnectError) {
+        let reason = error.to_string();
+        if let ConnectError::Dial(DialError::Denied(policy)) = error
             && self.lock().reason.as_deref() != Some(&*reason)
         {
             self.parts.journal.record(Event::OutboundDenied {
@@ -523,13 +562,14 @@ impl MqttClient {
                 policy: policy.name(),
             });
         }
-        self.failed(plan, &reason);
+        self.set_not_connected(plan, &reason);
     }
 
-    /// Notes why there is no connection; in the journal once, however many tries come to the same.
-    fn failed(&self, plan: &MqttConnectionPlan, reason: &str) {
+    /// Sets the reason for which there is no connection. The journal has it once, even if several attempts
+    /// fail for the same reason.
+    fn set_not_connected(&self, plan: &MqttConnectionPlan, reason: &str) {
         let mut status = self.lock();
-        self.turn(&mut status, MqttState::Connecting);
+        self.set_state(&mut status, MqttState::Connecting);
         status.broker = Some(plan.url.to_string());
         if status.reason.as_deref() != Some(reason) {
             status.reason = Some(reason.to_owned());
@@ -541,8 +581,8 @@ impl MqttClient {
         }
     }
 
-    /// Notes what the client is at, also for the device's API.
-    fn turn(&self, status: &mut MqttStatus, state: MqttState) {
+    /// Sets the state, also for the device's API.
+    fn set_state(&self, status: &mut MqttStatus, state: MqttState) {
         status.state = state;
         self.parts.device.set_broker_connected(state == MqttState::Connected);
     }

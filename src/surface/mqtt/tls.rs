@@ -1,6 +1,5 @@
-//! What the client trusts, and what it shows, under `mqtts://`.
-//!
-//! Rulings: MQTT-10, MQTT-11 and MQTT-12.
+//! The TLS configuration for `mqtts://`: trust in the broker's certificate, and the client's own certificate
+//! (MQTT-10, MQTT-11, MQTT-12).
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,22 +22,46 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::x509::{Certificate, Key};
+use super::x509::{Certificate, PublicKey};
 use crate::device::config::MqttSettings;
 use crate::device::config::pem::{self, PemKey};
 use crate::limits;
 
-/// TLS as the settings want it. Not for a runtime's thread: decrypting a key is work, and what the
-/// system trusts is read from files.
+/// The reason for which the settings give no TLS configuration.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum TlsConfigError {
+    #[error("broker.certificate: {0}")]
+    BrokerCertificate(String),
+    #[error("client.certificate: {0}")]
+    ClientCertificate(String),
+    #[error("client.key: {0}")]
+    ClientKey(String),
+    #[error("client.key is encrypted, and there is no client.key_password")]
+    NoKeyPassword,
+    #[error("client.key cannot be decrypted with client.key_password: {0}")]
+    KeyDecryption(pkcs8::Error),
+    #[error(
+        "client.key asks for more work to decrypt than is done here; encrypt it with PBKDF2 of at most \
+         a million rounds"
+    )]
+    ExpensiveKey,
+    #[error("{0}")]
+    Rustls(#[from] Error),
+    /// The task that prepares TLS panicked.
+    #[error("{0}")]
+    Task(String),
+}
+
+/// Builds the TLS configuration. Blocks: decrypting a key takes time, and the system's certificates are
+/// read from files.
 ///
 /// # Errors
-/// What makes them unusable, for the journal.
-pub(super) fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, String> {
+/// If the settings are unusable.
+pub(super) fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, TlsConfigError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = Verifier::new(settings, &provider)?;
+    let verifier = BrokerVerifier::new(settings, &provider)?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let config = match identity(settings, &provider)? {
@@ -48,18 +71,18 @@ pub(super) fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, Strin
     Ok(Arc::new(config))
 }
 
-/// What the client shows; nothing without both a certificate and its key.
+/// Returns the client's certificate with its key. `None` if the settings lack either.
 fn identity(
     settings: &MqttSettings,
     provider: &CryptoProvider,
-) -> Result<Option<SingleCertAndKey>, String> {
+) -> Result<Option<SingleCertAndKey>, TlsConfigError> {
     let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key)
     else {
         return Ok(None);
     };
     let certificates = pem::certificates(certificate)
-        .map_err(|message| format!("client.certificate: {message}"))?;
-    let key = pem::key(key).map_err(|message| format!("client.key: {message}"))?;
+        .map_err(|error| TlsConfigError::ClientCertificate(error.to_string()))?;
+    let key = pem::key(key).map_err(|error| TlsConfigError::ClientKey(error.to_string()))?;
     let key = match key {
         PemKey::Plain(key) => key,
         PemKey::Encrypted(der) => decrypt(&der, settings.client_key_password.as_deref())?,
@@ -67,30 +90,25 @@ fn identity(
     let key = provider
         .key_provider
         .load_private_key(key)
-        .map_err(|error| format!("client.key: {error}"))?;
-    // Not checked against the certificate, which rustls does not read where it is of version 1: a
-    // pair that does not belong together is found out by the broker.
+        .map_err(|error| TlsConfigError::ClientKey(error.to_string()))?;
+    // The key is not checked against the certificate, because rustls cannot parse one of version 1. The
+    // broker notices a key that does not match.
     Ok(Some(SingleCertAndKey::from(CertifiedKey::new(certificates, key))))
 }
 
-fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, TlsConfigError> {
     let password = password.filter(|password| !password.is_empty());
-    let password =
-        password.ok_or("client.key is encrypted, and there is no client.key_password")?;
-    let unusable = |error: pkcs8::Error| {
-        format!("client.key cannot be decrypted with client.key_password: {error}")
-    };
-    let info = EncryptedPrivateKeyInfo::try_from(der).map_err(unusable)?;
+    let password = password.ok_or(TlsConfigError::NoKeyPassword)?;
+    let info = EncryptedPrivateKeyInfo::try_from(der).map_err(TlsConfigError::KeyDecryption)?;
     if !is_cheap(&info) {
-        return Err("client.key asks for more work to decrypt than is done here; encrypt it with \
-                    PBKDF2 of at most a million rounds"
-            .to_owned());
+        return Err(TlsConfigError::ExpensiveKey);
     }
-    let plain = info.decrypt(password).map_err(unusable)?;
+    let plain = info.decrypt(password).map_err(TlsConfigError::KeyDecryption)?;
     Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into())
 }
 
-/// Whether decrypting takes bounded time and memory: how much is for the key's owner to say.
+/// Returns true if the decryption of a key takes bounded time and memory. The owner of the key chose how
+/// much it takes.
 fn is_cheap(info: &EncryptedPrivateKeyInfo<'_>) -> bool {
     use pkcs8::pkcs5::pbes2::Kdf;
     info.encryption_algorithm.pbes2().is_some_and(|pbes2| match &pbes2.kdf {
@@ -104,39 +122,41 @@ fn is_cheap(info: &EncryptedPrivateKeyInfo<'_>) -> bool {
     })
 }
 
-/// Decides about the broker's certificate.
+/// The verifier of the broker's certificate.
 #[derive(Debug)]
-struct Verifier {
+struct BrokerVerifier {
     roots: RootCertStore,
-    /// Certificates that are trusted as they stand, whatever they say of themselves: a broker's own
-    /// may be one that, by its extensions, could only sign others.
-    known: Vec<CertificateDer<'static>>,
+    /// The pinned certificates, which are trusted whatever their extensions say: a broker's own may be
+    /// one that could only sign others.
+    pinned: Vec<CertificateDer<'static>>,
     check_name: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// What the system trusts; read once, since it is some hundred files.
-static SYSTEM: LazyLock<Vec<CertificateDer<'static>>> =
+/// The system's trusted certificates, read once because they are some hundred files.
+static SYSTEM_ROOTS: LazyLock<Vec<CertificateDer<'static>>> =
     LazyLock::new(|| rustls_native_certs::load_native_certs().certs);
 
-impl Verifier {
-    fn new(settings: &MqttSettings, provider: &CryptoProvider) -> Result<Self, String> {
+impl BrokerVerifier {
+    fn new(settings: &MqttSettings, provider: &CryptoProvider) -> Result<Self, TlsConfigError> {
         let mut roots = RootCertStore::empty();
-        let mut known = Vec::new();
+        let mut pinned = Vec::new();
         if let Some(text) = &settings.broker_certificate {
-            let wrong = |message: String| format!("broker.certificate: {message}");
-            known = pem::certificates(text).map_err(wrong)?;
-            for certificate in &known {
-                roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
+            pinned = pem::certificates(text)
+                .map_err(|error| TlsConfigError::BrokerCertificate(error.to_string()))?;
+            for certificate in &pinned {
+                roots
+                    .add(certificate.clone())
+                    .map_err(|error| TlsConfigError::BrokerCertificate(error.to_string()))?;
             }
         } else {
-            roots.add_parsable_certificates(SYSTEM.iter().cloned());
+            roots.add_parsable_certificates(SYSTEM_ROOTS.iter().cloned());
         }
         let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { roots, known, check_name: !settings.skip_cn_check, algorithms })
+        Ok(Self { roots, pinned, check_name: !settings.skip_cn_check, algorithms })
     }
 
-    /// The chain of a certificate that rustls reads.
+    /// Checks the chain of a certificate that rustls can parse.
     fn check_chain(
         &self,
         certificate: &CertificateDer<'_>,
@@ -153,38 +173,36 @@ impl Verifier {
         )
     }
 
-    /// The chain of one of version 1: signed by what is trusted, and nothing between.
-    fn check_first_version(
-        &self,
-        certificate: &Certificate<'_>,
-        now: UnixTime,
-    ) -> Result<(), Error> {
+    /// Checks a certificate of version 1: its validity, and that a trusted certificate signed it without
+    /// intermediates.
+    fn check_version_1(&self, certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
         check_validity(certificate, now)?;
-        let signs = |key: Key<'_>| {
+        let signs = |key: PublicKey<'_>| {
             let algorithms = self.algorithms.all.iter();
-            let mut fitting = algorithms.filter(|algorithm| {
+            let mut usable = algorithms.filter(|algorithm| {
                 algorithm.signature_alg_id().as_ref() == certificate.algorithm
-                    && fits(**algorithm, key)
+                    && takes_key(**algorithm, key)
             });
-            fitting.any(|algorithm| {
+            usable.any(|algorithm| {
                 let Certificate { signed, signature, .. } = certificate;
                 algorithm.verify_signature(key.bits, signed, signature).is_ok()
             })
         };
         let issuers = self.roots.roots.iter();
         let mut issuers = issuers.filter(|root| root.subject.as_ref() == certificate.issuer);
-        let signed =
-            issuers.any(|root| Key::of_contents(&root.subject_public_key_info).is_some_and(signs));
+        let signed = issuers
+            .any(|root| PublicKey::from_contents(&root.subject_public_key_info).is_ok_and(signs));
         if signed { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
     }
 }
 
-fn fits(algorithm: &dyn SignatureVerificationAlgorithm, key: Key<'_>) -> bool {
+/// Returns true if a signature algorithm uses keys of this kind.
+fn takes_key(algorithm: &dyn SignatureVerificationAlgorithm, key: PublicKey<'_>) -> bool {
     algorithm.public_key_alg_id().as_ref() == key.algorithm
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
-    Certificate::parse(der).ok_or_else(|| CertificateError::BadEncoding.into())
+    Certificate::parse(der).map_err(|_| CertificateError::BadEncoding.into())
 }
 
 fn check_validity(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
@@ -198,42 +216,42 @@ fn check_validity(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Er
     Ok(())
 }
 
-/// Whether a certificate is one for this name: by its alternative names or, where it has none, by
-/// its common name.
+/// Checks that a certificate is for this name, by its alternative names or, if it has none, by its common
+/// name.
 fn check_name(
     der: &CertificateDer<'_>,
     certificate: &Certificate<'_>,
     name: &ServerName<'_>,
 ) -> Result<(), Error> {
-    if !certificate.first_version {
+    if !certificate.is_version_1 {
         match verify_server_name(&ParsedCertificate::try_from(der)?, name) {
             Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
                 presented,
                 ..
             })) if presented.is_empty() => {}
-            decided => return decided,
+            result => return result,
         }
     }
     let common = certificate.common_name().unwrap_or_default();
-    if is_named(common, name) {
+    if common_name_matches(common, name) {
         return Ok(());
     }
     let (expected, presented) = (name.to_owned(), vec![common.to_owned()]);
     Err(CertificateError::NotValidForNameContext { expected, presented }.into())
 }
 
-/// Whether a common name is this name. It may begin with `*.` for all hosts of a domain that has a dot
-/// itself, which no address has (RFC 6125 §6.4.3).
-fn is_named(common: &str, name: &ServerName<'_>) -> bool {
-    let shown = name.to_str();
-    let domain = common.strip_prefix("*.").filter(|domain| domain.contains('.'));
-    let of_domain = matches!(name, ServerName::DnsName(_)).then(|| shown.split_once('.'));
-    let by_star = domain.zip(of_domain.flatten());
-    common.eq_ignore_ascii_case(&shown)
-        || by_star.is_some_and(|(domain, (_, own))| domain.eq_ignore_ascii_case(own))
+/// Returns true if a common name matches a name. A common name that begins with `*.` matches all hosts of
+/// a domain that contains a dot, but no address (RFC 6125 §6.4.3).
+fn common_name_matches(common: &str, name: &ServerName<'_>) -> bool {
+    let text = name.to_str();
+    let wildcard_domain = common.strip_prefix("*.").filter(|domain| domain.contains('.'));
+    let host_and_domain = matches!(name, ServerName::DnsName(_)).then(|| text.split_once('.'));
+    let domains = wildcard_domain.zip(host_and_domain.flatten());
+    common.eq_ignore_ascii_case(&text)
+        || domains.is_some_and(|(wildcard, (_, domain))| wildcard.eq_ignore_ascii_case(domain))
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for BrokerVerifier {
     fn verify_server_cert(
         &self,
         der: &CertificateDer<'_>,
@@ -243,10 +261,10 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = parse(der)?;
-        if self.known.contains(der) {
+        if self.pinned.contains(der) {
             check_validity(&certificate, now)?;
-        } else if certificate.first_version {
-            self.check_first_version(&certificate, now)?;
+        } else if certificate.is_version_1 {
+            self.check_version_1(&certificate, now)?;
         } else {
             self.check_chain(der, intermediates, now)?;
         }
@@ -263,15 +281,16 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let certificate = parse(der)?;
-        if !certificate.first_version {
+        if !certificate.is_version_1 {
             return verify_tls12_signature(message, der, signed, &self.algorithms);
         }
         let key = certificate.key;
         let mapping = self.algorithms.mapping.iter();
         let of_scheme = mapping.filter(|(scheme, _)| *scheme == signed.scheme);
-        let mut fitting =
-            of_scheme.flat_map(|(_, all)| all.iter()).filter(|algorithm| fits(**algorithm, key));
-        let valid = fitting.any(|algorithm| {
+        let mut usable = of_scheme
+            .flat_map(|(_, all)| all.iter())
+            .filter(|algorithm| takes_key(**algorithm, key));
+        let valid = usable.any(|algorithm| {
             algorithm.verify_signature(key.bits, message, signed.signature()).is_ok()
         });
         if valid {
@@ -288,10 +307,10 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let certificate = parse(der)?;
-        if !certificate.first_version {
+        if !certificate.is_version_1 {
             return verify_tls13_signature(message, der, signed, &self.algorithms);
         }
-        let key = SubjectPublicKeyInfoDer::from(certificate.key.whole);
+        let key = SubjectPublicKeyInfoDer::from(certificate.key.info);
         verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
     }
 
@@ -312,11 +331,14 @@ mod tests {
     use tokio_rustls::rustls::sign::SingleCertAndKey;
     use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion, version};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
+    use x509_cert::certificate::Version;
+    use x509_cert::der::asn1::BitString;
+    use x509_cert::der::{Decode, Encode};
 
     use super::*;
 
-    /// A name that consists of a common name.
-    fn named(common: &str) -> CertificateParams {
+    /// Returns parameters with a common name alone.
+    fn common_name_only(common: &str) -> CertificateParams {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common);
@@ -330,35 +352,27 @@ mod tests {
 
     impl TestCa {
         fn new() -> Self {
-            let mut params = named("Lab ECC Root CA");
+            let mut params = common_name_only("Lab ECC Root CA");
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
             Self { authority: authority.unwrap(), key: KeyPair::generate().unwrap() }
         }
 
-        /// The broker's certificate without alternative names.
-        fn third_version(&self, common: &str) -> CertificateDer<'static> {
-            named(common).signed_by(&self.key, &self.authority).unwrap().der().clone()
+        /// Returns a certificate of version 3 without alternative names for the broker.
+        fn version_3(&self, common: &str) -> CertificateDer<'static> {
+            common_name_only(common).signed_by(&self.key, &self.authority).unwrap().der().clone()
         }
 
-        /// The same of version 1: what is left of it without version and extensions, signed anew.
-        fn first_version(&self, common: &str) -> CertificateDer<'static> {
-            let der = self.third_version(common);
-            let Certificate { signed, algorithm, .. } = Certificate::parse(&der).unwrap();
-            let (mut rest, mut parts) = (contents(signed), Vec::new());
-            while !rest.is_empty() {
-                let (_, behind) = rest.split_at(length(rest));
-                // The explicit tags 0 and 3.
-                if !matches!(rest[0], 0xA0 | 0xA3) {
-                    parts.extend_from_slice(&rest[..length(rest)]);
-                }
-                rest = behind;
-            }
-            let signed = wrapped(0x30, &parts);
+        /// Returns the same certificate in version 1, which has no extensions.
+        fn version_1(&self, common: &str) -> CertificateDer<'static> {
+            let mut certificate =
+                x509_cert::Certificate::from_der(&self.version_3(common)).unwrap();
+            certificate.tbs_certificate.version = Version::V1;
+            certificate.tbs_certificate.extensions = None;
+            let signed = certificate.tbs_certificate.to_der().unwrap();
             let signature = self.authority.key().sign(&signed).unwrap();
-            let bits = wrapped(0x03, &[&[0][..], &signature].concat());
-            let whole = [&signed[..], &wrapped(0x30, algorithm), &bits].concat();
-            CertificateDer::from(wrapped(0x30, &whole))
+            certificate.signature = BitString::from_bytes(&signature).unwrap();
+            CertificateDer::from(certificate.to_der().unwrap())
         }
 
         fn settings(&self) -> MqttSettings {
@@ -369,32 +383,10 @@ mod tests {
         }
     }
 
-    fn wrapped(tag: u8, contents: &[u8]) -> Vec<u8> {
-        let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
-        [&[tag, 0x82, high, low][..], contents].concat()
-    }
-
-    /// Tag, length and contents of the first of them.
-    fn length(der: &[u8]) -> usize {
-        match der[1] {
-            short @ 0..=0x7F => 2 + usize::from(short),
-            0x81 => 3 + usize::from(der[2]),
-            _ => 4 + usize::from(u16::from_be_bytes([der[2], der[3]])),
-        }
-    }
-
-    fn contents(der: &[u8]) -> &[u8] {
-        &der[match der[1] {
-            0..=0x7F => 2,
-            0x81 => 3,
-            _ => 4,
-        }..length(der)]
-    }
-
-    /// What becomes of a handshake with a broker that shows this certificate and has this key.
+    /// Connects to a broker with this certificate and key.
     async fn handshake(
         settings: &MqttSettings,
-        shown: CertificateDer<'static>,
+        certificate: CertificateDer<'static>,
         key: &KeyPair,
         host: &str,
         version: &'static SupportedProtocolVersion,
@@ -402,12 +394,12 @@ mod tests {
         let provider = Arc::new(ring::default_provider());
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let key = provider.key_provider.load_private_key(key).unwrap();
-        let shown = SingleCertAndKey::from(CertifiedKey::new(vec![shown], key));
+        let certificate = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
         let server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(shown));
+            .with_cert_resolver(Arc::new(certificate));
         let (ours, theirs) = duplex(16 * 1024);
         let accept = TlsAcceptor::from(Arc::new(server)).accept(theirs);
         let name = ServerName::try_from(host.to_owned()).unwrap();
@@ -418,61 +410,60 @@ mod tests {
 
     // Ruling: MQTT-11.
     #[tokio::test]
-    async fn certificates_of_the_vendors_page_are_taken_whichever_version_they_have() {
-        let lab = TestCa::new();
-        let settings = lab.settings();
+    async fn certificates_of_versions_1_and_3_are_accepted() {
+        let ca = TestCa::new();
+        let settings = ca.settings();
         for version in [&version::TLS12, &version::TLS13] {
-            for shown in [lab.first_version("mqtt.lab.local"), lab.third_version("mqtt.lab.local")]
-            {
-                let with = async |host: &str, key: &KeyPair| {
-                    handshake(&settings, shown.clone(), key, host, version).await
+            for certificate in [ca.version_1("mqtt.lab.local"), ca.version_3("mqtt.lab.local")] {
+                let connect = async |host: &str, key: &KeyPair| {
+                    handshake(&settings, certificate.clone(), key, host, version).await
                 };
-                assert_eq!(with("mqtt.lab.local", &lab.key).await, Ok(()));
-                let said = with("other.lab.local", &lab.key).await.unwrap_err();
-                assert!(said.contains("only valid for mqtt.lab.local"), "{said}");
-                let stranger = KeyPair::generate().unwrap();
-                assert!(with("mqtt.lab.local", &stranger).await.is_err(), "the key is not its own");
+                assert_eq!(connect("mqtt.lab.local", &ca.key).await, Ok(()));
+                let error = connect("other.lab.local", &ca.key).await.unwrap_err();
+                assert!(error.contains("only valid for mqtt.lab.local"), "{error}");
+                let other_key = KeyPair::generate().unwrap();
+                assert!(connect("mqtt.lab.local", &other_key).await.is_err());
             }
         }
     }
 
     // Ruling: MQTT-11.
     #[tokio::test]
-    async fn a_certificate_of_version_1_has_to_be_signed_by_what_is_trusted() {
-        let lab = TestCa::new();
-        let take = async |settings: &MqttSettings, shown| {
-            handshake(settings, shown, &lab.key, "mqtt.lab.local", &version::TLS13).await
+    async fn a_version_1_certificate_needs_a_trusted_signature() {
+        let ca = TestCa::new();
+        let connect = async |settings: &MqttSettings, certificate| {
+            handshake(settings, certificate, &ca.key, "mqtt.lab.local", &version::TLS13).await
         };
-        let good = lab.first_version("mqtt.lab.local");
-        let said = take(&TestCa::new().settings(), good.clone()).await.unwrap_err();
-        assert!(said.contains("UnknownIssuer"), "{said}");
-        let mut forged = good.to_vec();
+        let valid = ca.version_1("mqtt.lab.local");
+        let error = connect(&TestCa::new().settings(), valid.clone()).await.unwrap_err();
+        assert!(error.contains("UnknownIssuer"), "{error}");
+        let mut forged = valid.to_vec();
         *forged.last_mut().unwrap() ^= 1;
-        assert!(take(&lab.settings(), forged.into()).await.is_err());
-        let mut name = lab.settings();
-        name.skip_cn_check = true;
-        assert_eq!(take(&name, lab.first_version("other")).await, Ok(()));
+        assert!(connect(&ca.settings(), forged.into()).await.is_err());
+        let mut any_name = ca.settings();
+        any_name.skip_cn_check = true;
+        assert_eq!(connect(&any_name, ca.version_1("other")).await, Ok(()));
     }
 
     // Ruling: MQTT-10.
     #[tokio::test]
-    async fn a_broker_may_be_trusted_by_its_own_certificate() {
+    async fn the_brokers_own_certificate_can_be_pinned() {
         let mut params = CertificateParams::new(vec!["mqtt.lab.local".to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let own = params.self_signed(&key).unwrap();
         let settings =
             MqttSettings { broker_certificate: Some(own.pem()), ..MqttSettings::default() };
-        let with =
+        let connect =
             async |host| handshake(&settings, own.der().clone(), &key, host, &version::TLS13).await;
-        assert_eq!(with("mqtt.lab.local").await, Ok(()));
-        assert!(with("other.lab.local").await.is_err(), "its name counts all the same");
+        assert_eq!(connect("mqtt.lab.local").await, Ok(()));
+        assert!(connect("other.lab.local").await.is_err(), "the name is checked all the same");
     }
 
     // Ruling: MQTT-10.
     #[tokio::test]
-    async fn a_certificate_that_is_out_of_date_is_refused_also_where_it_is_the_trusted_one() {
-        for (years, said) in [((2000, 2001), "Expired"), ((2990, 2991), "NotValidYet")] {
+    async fn an_outdated_certificate_is_refused_even_if_pinned() {
+        for (years, reason) in [((2000, 2001), "Expired"), ((2990, 2991), "NotValidYet")] {
             let mut params = CertificateParams::new(vec!["mqtt.lab.local".to_owned()]).unwrap();
             params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
             params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
@@ -483,10 +474,11 @@ mod tests {
                 skip_cn_check: true,
                 ..MqttSettings::default()
             };
-            let shown = own.der().clone();
-            let taken = handshake(&settings, shown, &key, "mqtt.lab.local", &version::TLS13).await;
-            let error = taken.unwrap_err();
-            assert!(error.contains(said), "{error}");
+            let certificate = own.der().clone();
+            let result =
+                handshake(&settings, certificate, &key, "mqtt.lab.local", &version::TLS13).await;
+            let error = result.unwrap_err();
+            assert!(error.contains(reason), "{error}");
         }
     }
 
@@ -505,7 +497,7 @@ mod tests {
             .unwrap();
         let with = |password: Option<&str>| {
             let settings = MqttSettings {
-                client_certificate: Some(named("x").self_signed(&pair).unwrap().pem()),
+                client_certificate: Some(common_name_only("x").self_signed(&pair).unwrap().pem()),
                 client_key: Some(encrypted.to_string()),
                 client_key_password: password.map(str::to_owned),
                 ..MqttSettings::default()
@@ -513,32 +505,33 @@ mod tests {
             config(&settings).map(|config| config.client_auth_cert_resolver.has_certs())
         };
         assert_eq!(with(Some("geheim")), Ok(true));
-        assert!(with(Some("falsch")).unwrap_err().contains("cannot be decrypted"));
-        assert!(with(None).unwrap_err().contains("no client.key_password"));
+        let error = with(Some("falsch")).unwrap_err().to_string();
+        assert!(error.contains("cannot be decrypted"), "{error}");
+        assert_eq!(with(None), Err(TlsConfigError::NoKeyPassword));
     }
 
     // Ruling: MQTT-12.
     #[test]
-    fn without_its_key_a_certificate_is_not_shown() {
+    fn a_client_certificate_without_key_is_not_sent() {
         let pair = KeyPair::generate().unwrap();
-        let certificate = named("x").self_signed(&pair).unwrap().pem();
+        let certificate = common_name_only("x").self_signed(&pair).unwrap().pem();
         let settings =
             MqttSettings { client_certificate: Some(certificate), ..MqttSettings::default() };
         assert!(!config(&settings).unwrap().client_auth_cert_resolver.has_certs());
     }
 
     #[test]
-    fn a_common_name_may_stand_for_a_whole_domain() {
-        let named = |common: &str, name: &'static str| {
-            is_named(common, &ServerName::try_from(name).unwrap())
+    fn a_common_name_may_have_a_wildcard() {
+        let matches = |common: &str, name: &'static str| {
+            common_name_matches(common, &ServerName::try_from(name).unwrap())
         };
-        assert!(named("mqtt.lab.local", "MQTT.lab.local"));
-        assert!(named("*.lab.local", "mqtt.lab.local"));
-        assert!(named("192.168.99.186", "192.168.99.186"));
-        assert!(!named("*.lab.local", "a.mqtt.lab.local"));
-        assert!(!named("*.lab.local", "lab.local"));
-        assert!(!named("*.168.99.186", "192.168.99.186"), "no star stands in an address");
-        assert!(!named("*.local", "mqtt.local"), "nor for a whole domain");
-        assert!(!named("", "lab.local"));
+        assert!(matches("mqtt.lab.local", "MQTT.lab.local"));
+        assert!(matches("*.lab.local", "mqtt.lab.local"));
+        assert!(matches("192.168.99.186", "192.168.99.186"));
+        assert!(!matches("*.lab.local", "a.mqtt.lab.local"));
+        assert!(!matches("*.lab.local", "lab.local"));
+        assert!(!matches("*.168.99.186", "192.168.99.186"), "an address has no wildcard");
+        assert!(!matches("*.local", "mqtt.local"), "a wildcard needs a domain with a dot");
+        assert!(!matches("", "lab.local"));
     }
 }

@@ -1,5 +1,5 @@
-//! What is sent: paths, bodies, frames and rules. Houses that do not play the whole list take the first or
-//! the last of some of these.
+//! The requests: paths, bodies, frames and rules. Houses that do not play the whole list take the first
+//! or the last of some of these.
 
 /// Paths that a GET may ask for without an end of the stream.
 pub const PATHS: &[&str] = &[

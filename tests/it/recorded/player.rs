@@ -52,7 +52,7 @@ pub struct Slave {
 
 /// The client and its transcript.
 pub struct Player {
-    /// Whether everything is played.
+    /// True if the whole list is played.
     pub whole: bool,
     pub transcript: Transcript,
     pub control: Place,
@@ -226,7 +226,7 @@ impl Player {
         }
     }
 
-    /// How many requests came to all places.
+    /// Returns the number of requests at all places.
     pub fn arrived(&self) -> u64 {
         let rules = self.ask_quietly("GET", "faults", &Value::Null);
         let rules = rules["faults"].as_array().unwrap().iter();

@@ -25,7 +25,7 @@ pub struct Process {
     /// Kept open because a process that cannot print may end.
     _stdout: BufReader<ChildStdout>,
     folder: PathBuf,
-    /// What the process printed at its start.
+    /// The output of the process at its start.
     pub welcome: String,
     /// The ready file.
     pub ready: Value,
@@ -107,7 +107,7 @@ fn address(url: &Value) -> SocketAddr {
     authority.parse().unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Refused,

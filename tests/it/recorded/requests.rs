@@ -12,7 +12,7 @@ use super::player::{Device, Place, Player, Slave, frame, in_one_line};
 use super::process::{Connection, Process, quiet, request, text};
 use super::transcript::Transcript;
 
-/// How many of the newest requests are asked about.
+/// The number of newest requests whose status is read.
 const STATUSES: usize = 4;
 
 /// The house that plays the whole list. Some replies depend on the program alone, as those to most mistakes

@@ -74,7 +74,7 @@ impl Transcript {
         writeln!(self.text, "\n#{} {to}: {what}", self.exchanges).unwrap();
     }
 
-    /// What an HTTP server sent back, one response or several.
+    /// Records the bytes from an HTTP server, one response or several.
     pub fn received_http(&mut self, bytes: &[u8], end: End) {
         let text = self.mask(&readable(bytes));
         match text.split_once("\r\n\r\n") {
@@ -94,7 +94,7 @@ impl Transcript {
         self.ended(end);
     }
 
-    /// What a Modbus server sent back.
+    /// Records the bytes from a Modbus server.
     pub fn received_frames(&mut self, bytes: &[u8], end: End) {
         let mut line = String::new();
         for byte in bytes {

@@ -1,4 +1,4 @@
-//! Reading a map from its JSON form, field by field.
+//! Parses a register map from JSON, and collects the errors with their fields.
 
 use serde_json::Value;
 
@@ -8,35 +8,34 @@ use crate::limits;
 use crate::problem::Problem;
 
 impl RegisterMap {
-    /// Reads the body of a POST; `word_order` says whether the firmware knows that key, which is
-    /// ignored where not. The caller has checked the body's size.
+    /// Parses the body of a POST. `word_order` is whether the firmware supports that key; the key is
+    /// ignored otherwise. The caller has checked the size of the body.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first problem.
     pub fn parse(body: &[u8], word_order: bool) -> Result<Self, Problem> {
         let value = serde_json::from_slice(body)
             .map_err(|error| Problem::new("", format!("the body is not JSON: {error}")))?;
         Self::parse_value(&value, word_order).map_err(|errors| {
             let first = errors.into_iter().next();
-            // There is always one.
+            // The list is never empty.
             first.unwrap_or_else(|| Problem::new("", "the map is not valid"))
         })
     }
 
-    /// The map that a JSON value is.
+    /// Parses a JSON value.
     ///
     /// # Errors
-    /// All that is wrong with it. Where two registers meet is only looked at when each is sound in
-    /// itself.
+    /// All problems. Overlaps are checked only if each register is valid in itself.
     pub fn parse_value(value: &Value, word_order: bool) -> Result<Self, Vec<Problem>> {
-        let mut walk = MapReader { word_order, errors: Vec::new() };
+        let mut reader = MapReader { word_order, errors: Vec::new() };
         let items = json::array(value).map_err(|message| vec![Problem::new("", message)])?;
         let sets: Vec<_> = items
             .iter()
             .enumerate()
-            .filter_map(|(index, set)| walk.set(&format!("[{index}]"), set))
+            .filter_map(|(index, set)| reader.set(&format!("[{index}]"), set))
             .collect();
-        if walk.errors.is_empty() { Self::new(sets) } else { Err(walk.errors) }
+        if reader.errors.is_empty() { Self::new(sets) } else { Err(reader.errors) }
     }
 }
 
@@ -46,15 +45,15 @@ struct MapReader {
 }
 
 impl MapReader {
-    /// What was read of a field; what is wrong with it is kept.
-    fn read<T>(&mut self, field: String, read: Result<T, String>) -> Option<T> {
-        read.map_err(|message| self.errors.push(Problem::new(field, message))).ok()
+    /// Returns the value of a field, or records the error and returns `None`.
+    fn check<T>(&mut self, field: String, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.errors.push(Problem::new(field, message))).ok()
     }
 
-    /// Unknown keys are ignored, as everywhere (documented).
+    /// Parses a set. Unknown keys are ignored, as in the whole API (documented).
     fn set(&mut self, field: &str, value: &Value) -> Option<RegisterSet> {
-        let object = self.read(field.to_owned(), json::object(value))?;
-        let start_address = self.read(
+        let object = self.check(field.to_owned(), json::object(value))?;
+        let start_address = self.check(
             format!("{field}.start_address"),
             json::required(object, "start_address", "an address")
                 .and_then(|value| json::integer(value, limits::MODBUS_ADDRESSES)),
@@ -62,14 +61,14 @@ impl MapReader {
         let word_order = match object.get("word_order").filter(|_| self.word_order) {
             None => Some(MapWordOrder::Msw),
             Some(word) => {
-                let read = json::word(word, &MapWordOrder::NAMES);
-                self.read(format!("{field}.word_order"), read)
+                let word_order = json::word(word, &MapWordOrder::NAMES);
+                self.check(format!("{field}.word_order"), word_order)
             }
         };
         let field = format!("{field}.registers");
         let registers =
             json::required(object, "registers", "an array of registers").and_then(json::array);
-        let registers = self.read(field.clone(), registers).map(|registers| {
+        let registers = self.check(field.clone(), registers).map(|registers| {
             let register =
                 |(index, register)| self.register(&format!("{field}[{index}]"), register);
             registers.iter().enumerate().filter_map(register).collect()
@@ -82,21 +81,21 @@ impl MapReader {
     }
 
     fn register(&mut self, field: &str, value: &Value) -> Option<MappedRegister> {
-        let object = self.read(field.to_owned(), json::object(value))?;
-        let id = self.read(
+        let object = self.check(field.to_owned(), json::object(value))?;
+        let id = self.check(
             format!("{field}.id"),
             json::required(object, "id", "a register identifier").and_then(identifier),
         );
-        // Both are checked for texts and dates too, where they say nothing.
+        // Type and scaler are also checked for texts and dates, on which they have no effect.
         let number = match object.get("type") {
             None => Some(NumberType::default()),
-            Some(word) => self.read(format!("{field}.type"), json::word(word, &NumberType::NAMES)),
+            Some(word) => self.check(format!("{field}.type"), json::word(word, &NumberType::NAMES)),
         };
         let scaler = match object.get("scaler") {
             None => Some(0),
             Some(value) => {
-                let read = json::integer(value, limits::MODBUS_SCALER);
-                self.read(format!("{field}.scaler"), read)
+                let scaler = json::integer(value, limits::MODBUS_SCALER);
+                self.check(format!("{field}.scaler"), scaler)
             }
         };
         Some(MappedRegister { id: id?, number: number?, scaler: scaler? })
@@ -105,8 +104,8 @@ impl MapReader {
 
 fn identifier(value: &Value) -> Result<RegisterId, String> {
     let name = json::string(value)?;
-    let shown = || json::shortened(name);
-    RegisterId::of_name(name).ok_or_else(|| format!("`{}` is no register identifier", shown()))
+    RegisterId::from_name(name)
+        .ok_or_else(|| format!("`{}` is no register identifier", json::shortened(name)))
 }
 
 #[cfg(test)]
@@ -122,10 +121,10 @@ mod tests {
 
     // Ruling: MODBUS-3.
     #[test]
-    fn numbers_are_doubles_without_a_scaler_unless_they_say_otherwise() {
+    fn a_number_defaults_to_double_and_scaler_0() {
         let value = json!([{"start_address": 5.0, "registers": [{"id": "1.8.0"}], "size": 4}]);
         let map = RegisterMap::parse_value(&value, true).unwrap();
-        let id = RegisterId::of_name("1.8.0").unwrap();
+        let id = RegisterId::from_name("1.8.0").unwrap();
         let register = MappedRegister { id, number: NumberType::Double, scaler: 0 };
         let set = RegisterSet {
             start_address: 5,
@@ -137,7 +136,7 @@ mod tests {
 
     // Ruling: MODBUS-2.
     #[test]
-    fn each_field_that_is_wrong_is_named() {
+    fn each_invalid_field_is_named() {
         assert_eq!(fields(&json!({})), [""]);
         assert_eq!(fields(&json!([1])), ["[0]"]);
         assert_eq!(fields(&json!([{}])), ["[0].start_address", "[0].registers"]);
@@ -171,14 +170,15 @@ mod tests {
 
     // Ruling: MODBUS-6.
     #[test]
-    fn firmware_that_knows_no_word_order_ignores_it() {
+    fn firmware_without_word_order_ignores_the_key() {
         let value = json!([{"start_address": 0, "word_order": "lsw", "registers": []}]);
-        let order = |known| RegisterMap::parse_value(&value, known).unwrap().sets()[0].word_order;
+        let order =
+            |supported| RegisterMap::parse_value(&value, supported).unwrap().sets()[0].word_order;
         assert_eq!((order(true), order(false)), (MapWordOrder::Lsw, MapWordOrder::Msw));
     }
 
     #[test]
-    fn what_is_no_json_is_told_as_the_whole() {
+    fn invalid_json_is_an_error_of_the_whole_body() {
         let error = RegisterMap::parse(b"[{]", true).unwrap_err();
         assert_eq!(error.path, "");
         assert!(error.to_string().starts_with("the body is not JSON"), "{error}");

@@ -1,87 +1,94 @@
-//! The way from a PUT or POST to an object: one walk that collects every mistake with its field.
+//! Applies the body of a PUT or POST to an object, in one pass that collects every error with its
+//! field.
 
 use serde_json::{Map, Value};
 
-use super::{Field, FieldKind, Object, Unset, WriteContext};
+use super::{Field, FieldKind, SettingsObject, Unset, WriteContext};
 use crate::device::config::Config;
 use crate::device::{Firmware, json};
 use crate::journal;
 use crate::limits;
 use crate::problem::Problem;
 
-/// How much of an object a write changes (documented for PUT; SETTING-1 for POST).
+/// The fields that a write changes (documented for PUT; SETTING-1 for POST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Write {
-    /// PUT: what it names.
+pub enum WriteMode {
+    /// PUT: the fields that the body contains.
     Merge,
-    /// POST: all of it.
+    /// POST: all fields.
     Replace,
 }
 
-/// An object after a write.
+/// The result of a write.
 #[derive(Debug)]
-pub struct Applied<T> {
-    /// The object.
+pub struct WriteOutcome<T> {
+    /// The object after the write.
     pub value: T,
-    /// The fields that are not as before, in the order of the table.
+    /// The paths of the fields that changed, in table order.
     pub changed: Vec<&'static str>,
-    /// What the write named that the device does not know, at most
+    /// The paths in the body that the device does not know, at most
     /// [`limits::JOURNAL_UNKNOWN_KEYS`].
     pub unknown: Vec<String>,
 }
 
-impl<T: Clone> Object<T> {
-    /// The object as a write makes it; `now` is not touched.
+impl<T: Clone> SettingsObject<T> {
+    /// Applies `body` to a copy of `current` and returns the result.
     ///
     /// # Errors
-    /// Every field that was refused, at most [`limits::SCENARIO_MISTAKES`].
+    /// One problem for each refused field, at most [`limits::SCENARIO_MISTAKES`].
     pub fn apply(
         &self,
-        now: &T,
-        given: &Value,
-        write: Write,
+        current: &T,
+        body: &Value,
+        mode: WriteMode,
         firmware: Firmware,
-        around: &WriteContext<'_>,
-    ) -> Result<Applied<T>, Vec<Problem>> {
-        let top = json::object(given).map_err(|message| vec![Problem::new("", message)])?;
-        let mut walk = WriteReader {
+        context: &WriteContext<'_>,
+    ) -> Result<WriteOutcome<T>, Vec<Problem>> {
+        let top = json::object(body).map_err(|message| vec![Problem::new("", message)])?;
+        let mut reader = WriteReader {
             fields: self.fields,
             firmware,
-            value: now.clone(),
+            value: current.clone(),
             named: vec![NamedBy::Not; self.fields.len()],
             unknown: Vec::new(),
             errors: Vec::new(),
         };
-        walk.object(top, "");
-        let WriteReader { mut value, named, unknown, errors, .. } = walk;
+        reader.read_object(top, "");
+        let WriteReader { mut value, named, unknown, errors, .. } = reader;
         if !errors.is_empty() {
             return Err(errors);
         }
-        if write == Write::Replace {
-            let factory = Config::factory(around.id);
-            self.leave_out(&mut value, (self.of.get)(&factory), &named, firmware);
+        if mode == WriteMode::Replace {
+            let factory = Config::factory(context.id);
+            self.reset_unset_fields(&mut value, (self.accessor.get)(&factory), &named, firmware);
         }
-        (self.rules)(&mut value, around).map_err(|error| vec![error])?;
-        let changed = self.fields.iter().filter(|field| !field.kind.same(&value, now));
+        (self.normalize)(&mut value, context).map_err(|error| vec![error])?;
+        let changed = self.fields.iter().filter(|field| !field.kind.is_equal(&value, current));
         let changed = changed.map(|field| field.path).collect();
-        Ok(Applied { value, changed, unknown })
+        Ok(WriteOutcome { value, changed, unknown })
     }
 
-    /// Sets what a POST did not name.
-    fn leave_out(&self, value: &mut T, factory: &T, named: &[NamedBy], firmware: Firmware) {
+    /// Sets the fields that a POST did not contain.
+    fn reset_unset_fields(
+        &self,
+        value: &mut T,
+        factory: &T,
+        named: &[NamedBy],
+        firmware: Firmware,
+    ) {
         for (field, named) in self.fields.iter().zip(named) {
-            if *named != NamedBy::Not || !field.exists(firmware) {
+            if *named != NamedBy::Not || !field.exists_in(firmware) {
                 continue;
             }
-            let left_out = field.left_out.unwrap_or(self.left_out);
-            if left_out == Unset::Default || !field.kind.clear(value) {
-                field.kind.copy(value, factory);
+            let unset = field.unset.unwrap_or(self.unset);
+            if unset == Unset::Default || !field.kind.clear(value) {
+                field.kind.copy_from(value, factory);
             }
         }
     }
 }
 
-/// Whether a write named a field, and how.
+/// The name under which a write contained a field, if at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NamedBy {
     Not,
@@ -89,6 +96,7 @@ enum NamedBy {
     ByPath,
 }
 
+/// The state of one pass over the body of a write.
 struct WriteReader<T: 'static> {
     fields: &'static [Field<T>],
     firmware: Firmware,
@@ -99,28 +107,28 @@ struct WriteReader<T: 'static> {
 }
 
 impl<T: Clone> WriteReader<T> {
-    /// Depth is bounded by that of the table.
-    fn object(&mut self, given: &Map<String, Value>, place: &str) {
-        for (key, value) in given {
-            // A key with a dot in it is no way into a group.
+    /// Reads the members of the group at `group`. The depth of the table bounds the recursion.
+    fn read_object(&mut self, members: &Map<String, Value>, group: &str) {
+        for (key, value) in members {
+            // A key that contains a dot must not be read as the path of a nested field.
             let path = if key.contains('.') {
                 None
-            } else if place.is_empty() {
+            } else if group.is_empty() {
                 Some(key.clone())
             } else {
-                Some(format!("{place}.{key}"))
+                Some(format!("{group}.{key}"))
             };
             match path {
-                Some(path) => self.member(path, value),
-                None => self.unknown(place, key),
+                Some(path) => self.read_member(path, value),
+                None => self.push_unknown(group, key),
             }
         }
     }
 
-    fn member(&mut self, path: String, value: &Value) {
+    fn read_member(&mut self, path: String, value: &Value) {
         let (fields, firmware) = (self.fields, self.firmware);
-        let known = fields.iter().enumerate().filter(|(_, field)| field.exists(firmware));
-        for (index, field) in known.clone() {
+        let existing = fields.iter().enumerate().filter(|(_, field)| field.exists_in(firmware));
+        for (index, field) in existing.clone() {
             let named = if field.path == path {
                 NamedBy::ByPath
             } else if field.alias == Some(&*path) {
@@ -128,45 +136,45 @@ impl<T: Clone> WriteReader<T> {
             } else {
                 continue;
             };
-            return self.field(index, named, path, value);
+            return self.read_field(index, named, path, value);
         }
-        if !known.clone().any(|(_, field)| field.is_within(&path)) {
-            return self.unknown("", &path);
+        if !existing.clone().any(|(_, field)| field.is_in_group(&path)) {
+            return self.push_unknown("", &path);
         }
         match json::object(value) {
-            Ok(group) => self.object(group, &path),
-            Err(message) => self.error(path, message),
+            Ok(group) => self.read_object(group, &path),
+            Err(message) => self.push_error(path, message),
         }
     }
 
-    fn field(&mut self, index: usize, named: NamedBy, path: String, value: &Value) {
+    fn read_field(&mut self, index: usize, named: NamedBy, path: String, value: &Value) {
         let field = &self.fields[index];
         if matches!(field.kind, FieldKind::Key(_)) && value == "" {
-            // What a client sends back that was never shown the key: as if it were not named.
+            // A client that never received the key returns an empty string, which changes nothing.
             return;
         }
-        // What is wrong under one name stays wrong where the other has its way.
-        let outdone = named == NamedBy::ByAlias && self.named[index] == NamedBy::ByPath;
-        let result = if outdone {
-            field.kind.read(&mut self.value.clone(), value)
+        // An error found under the alias is kept even if the path itself supplies the value.
+        let overridden = named == NamedBy::ByAlias && self.named[index] == NamedBy::ByPath;
+        let result = if overridden {
+            field.kind.set_from_json(&mut self.value.clone(), value)
         } else {
             self.named[index] = named;
-            field.kind.read(&mut self.value, value)
+            field.kind.set_from_json(&mut self.value, value)
         };
         if let Err(message) = result {
-            self.error(path, message);
+            self.push_error(path, message);
         }
     }
 
-    fn error(&mut self, field: String, message: String) {
+    fn push_error(&mut self, path: String, message: String) {
         if self.errors.len() < limits::SCENARIO_MISTAKES {
-            self.errors.push(Problem::new(field, message));
+            self.errors.push(Problem::new(path, message));
         }
     }
 
-    fn unknown(&mut self, place: &str, key: &str) {
+    fn push_unknown(&mut self, group: &str, key: &str) {
         if self.unknown.len() < limits::JOURNAL_UNKNOWN_KEYS {
-            let path = if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+            let path = if group.is_empty() { key.to_owned() } else { format!("{group}.{key}") };
             self.unknown.push(journal::truncate_text(path));
         }
     }

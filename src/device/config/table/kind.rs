@@ -1,83 +1,83 @@
-//! What a field may hold: how it is read from JSON, compared, and set back to zero.
+//! The types of field values: parsing from JSON, comparison and clearing.
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::Lens;
+use super::Accessor;
 use crate::decimal::Decimal;
 use crate::device::config::MeterKey;
 use crate::device::json;
 
-/// What a field holds, and where in the object it is.
+/// The type of a field's value, and the access to the value in the object.
 #[derive(Debug)]
 pub enum FieldKind<T: 'static> {
     /// `true` or `false`.
-    Flag(Lens<T, bool>),
+    Bool(Accessor<T, bool>),
     /// A string.
-    Text(Lens<T, String>, TextRule),
-    /// A string, or `null` for none; not shown where there is none.
-    OptionalText(Lens<T, Option<String>>, TextRule),
-    /// A whole number.
-    Whole {
-        /// Reads it.
+    Text(Accessor<T, String>, TextRule),
+    /// A string or `null`. Replies omit the field if it is `null`.
+    OptionalText(Accessor<T, Option<String>>, TextRule),
+    /// An integer.
+    Int {
+        /// Returns the value.
         get: fn(&T) -> i64,
-        /// Writes it.
+        /// Sets the value.
         set: fn(&mut T, i64),
-        /// From where to where.
+        /// The valid values.
         range: RangeInclusive<i64>,
     },
-    /// A number.
+    /// A decimal number.
     Number {
-        /// Reads it.
+        /// Returns the value.
         get: fn(&T) -> Decimal,
-        /// Writes it.
+        /// Sets the value.
         set: fn(&mut T, Decimal),
-        /// From where to where.
+        /// The valid values.
         range: RangeInclusive<f64>,
-        /// It is a multiple of this.
+        /// The value must be a multiple of this; any number is valid if it is 0.
         step: f64,
-        /// Decimal places that are kept.
+        /// The number of decimal places that are stored.
         places: u8,
     },
-    /// One of some words.
-    Word {
-        /// The word at an index; none beyond the last.
-        word: fn(usize) -> Option<&'static str>,
-        /// The index of the one it is.
+    /// One of a fixed list of strings.
+    Enum {
+        /// Returns the string at an index; `None` after the last.
+        name: fn(usize) -> Option<&'static str>,
+        /// Returns the index of the value.
         get: fn(&T) -> usize,
-        /// Sets it to the one at an index.
+        /// Sets the value by its index.
         set: fn(&mut T, usize),
     },
     /// An IPv4 address.
-    Address(Lens<T, Ipv4Addr>),
-    /// 32 hexadecimal digits; zeros clear it. An empty string is as if it were not named.
-    Key(Lens<T, Option<MeterKey>>),
-    /// The one word that there is.
+    Address(Accessor<T, Ipv4Addr>),
+    /// A key of 32 hexadecimal digits. Zeros clear the key; an empty string leaves it unchanged.
+    Key(Accessor<T, Option<MeterKey>>),
+    /// A fixed string, the only valid value.
     Constant(&'static str),
-    /// The length of a secret, in replies only; not shown where none.
+    /// The length of a secret, which only replies contain; omitted if it is `None`.
     Length(fn(&T) -> Option<usize>),
 }
 
-/// What a string must be like.
+/// The requirements on a string.
 #[derive(Debug)]
 pub struct TextRule {
-    /// How long it is.
+    /// The valid lengths.
     pub length: RangeInclusive<usize>,
-    /// What its length counts.
-    pub unit: FieldUnit,
-    /// What else holds; the message says what was expected.
-    pub check: fn(&str) -> Result<(), String>,
-    /// The same in words, for schema and documentation; empty where nothing else holds.
+    /// The unit of the length.
+    pub unit: LengthUnit,
+    /// A further check, whose error message says what was expected.
+    pub(super) check: fn(&str) -> Result<(), String>,
+    /// The further check in words, for schema and documentation; empty if there is none.
     pub expected: &'static str,
-    /// The same as a regular expression of JSON Schema, where one can say it; empty where not.
+    /// The further check as a regular expression of JSON Schema; empty if it has none.
     pub pattern: &'static str,
 }
 
-/// What a length counts.
+/// The unit of a string's length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldUnit {
+pub enum LengthUnit {
     /// Unicode scalar values.
     Characters,
     /// Bytes of UTF-8.
@@ -85,27 +85,27 @@ pub enum FieldUnit {
 }
 
 impl TextRule {
-    /// Any string of at most so many characters.
+    /// Accepts any string of at most `max` characters.
     #[must_use]
-    pub const fn up_to(most: usize) -> Self {
+    pub const fn max_chars(max: usize) -> Self {
         Self {
-            length: 0..=most,
-            unit: FieldUnit::Characters,
+            length: 0..=max,
+            unit: LengthUnit::Characters,
             check: |_| Ok(()),
             expected: "",
             pattern: "",
         }
     }
 
-    /// Any string of at most so many bytes.
+    /// Accepts any string of at most `max` bytes.
     #[must_use]
-    pub const fn up_to_bytes(most: usize) -> Self {
-        Self { unit: FieldUnit::Bytes, ..Self::up_to(most) }
+    pub const fn max_bytes(max: usize) -> Self {
+        Self { unit: LengthUnit::Bytes, ..Self::max_chars(max) }
     }
 
-    /// The same where also `check` holds, which `expected` puts in words.
+    /// Adds a further check, which `expected` describes.
     #[must_use]
-    pub const fn that(
+    pub(crate) const fn with_check(
         mut self,
         check: fn(&str) -> Result<(), String>,
         expected: &'static str,
@@ -115,117 +115,123 @@ impl TextRule {
         self
     }
 
-    /// The same with a regular expression for the schema that says what `check` does.
+    /// Adds a regular expression for the schema that is equivalent to the further check.
     #[must_use]
-    pub const fn matching(mut self, pattern: &'static str) -> Self {
+    pub(crate) const fn with_pattern(mut self, pattern: &'static str) -> Self {
         self.pattern = pattern;
         self
     }
 
-    /// Whether `text` is like that.
-    pub fn admits(&self, text: &str) -> Result<(), String> {
+    /// Checks `text` against the rule.
+    fn validate(&self, text: &str) -> Result<(), String> {
         match self.unit {
-            FieldUnit::Characters => json::check_length(text, &self.length)?,
-            FieldUnit::Bytes => json::check_bytes(text, &self.length)?,
+            LengthUnit::Characters => json::check_length(text, &self.length)?,
+            LengthUnit::Bytes => json::check_bytes(text, &self.length)?,
         }
         (self.check)(text)
     }
 }
 
 impl<T> FieldKind<T> {
-    /// Whether it is in replies only.
-    pub(super) fn is_reply_only(&self) -> bool {
+    /// Returns `true` if only replies contain the field.
+    pub(super) fn is_read_only(&self) -> bool {
         matches!(self, Self::Length(_))
     }
 
-    /// Sets it to what JSON says.
-    pub(super) fn read(&self, object: &mut T, value: &Value) -> Result<(), String> {
+    /// Parses a JSON value and sets the field to it.
+    pub(super) fn set_from_json(&self, object: &mut T, value: &Value) -> Result<(), String> {
         match self {
-            Self::Flag(lens) => *(lens.get_mut)(object) = json::boolean(value)?,
-            Self::Text(lens, rule) => {
+            Self::Bool(accessor) => *(accessor.get_mut)(object) = json::boolean(value)?,
+            Self::Text(accessor, rule) => {
                 let text = json::string(value)?;
-                rule.admits(text)?;
-                text.clone_into((lens.get_mut)(object));
+                rule.validate(text)?;
+                text.clone_into((accessor.get_mut)(object));
             }
-            Self::OptionalText(lens, rule) => {
+            Self::OptionalText(accessor, rule) => {
                 let expected = || json::unexpected(value, "a string or null");
                 let text = match value {
                     Value::Null => None,
                     _ => Some(value.as_str().ok_or_else(expected)?),
                 };
-                text.map_or(Ok(()), |text| rule.admits(text))?;
-                *(lens.get_mut)(object) = text.map(str::to_owned);
+                text.map_or(Ok(()), |text| rule.validate(text))?;
+                *(accessor.get_mut)(object) = text.map(str::to_owned);
             }
-            Self::Whole { set, range, .. } => set(object, json::integer(value, range.clone())?),
+            Self::Int { set, range, .. } => set(object, json::integer(value, range.clone())?),
             Self::Number { set, range, step, places, .. } => {
                 set(object, number(value, range, *step, *places)?);
             }
-            Self::Word { word, set, .. } => {
-                let words: Vec<_> = words(*word).enumerate().map(|(at, word)| (word, at)).collect();
-                set(object, json::word(value, &words)?);
+            Self::Enum { name, set, .. } => {
+                let names: Vec<_> =
+                    enum_names(*name).enumerate().map(|(index, name)| (name, index)).collect();
+                set(object, json::word(value, &names)?);
             }
-            Self::Address(lens) => *(lens.get_mut)(object) = address(value)?,
-            Self::Key(lens) => *(lens.get_mut)(object) = key(value)?,
-            Self::Constant(word) => json::word(value, &[(word, ())])?,
+            Self::Address(accessor) => *(accessor.get_mut)(object) = address(value)?,
+            Self::Key(accessor) => *(accessor.get_mut)(object) = key(value)?,
+            Self::Constant(text) => json::word(value, &[(text, ())])?,
             Self::Length(_) => {}
         }
         Ok(())
     }
 
-    /// Sets it to what it is in `other`.
-    pub(super) fn copy(&self, object: &mut T, other: &T) {
+    /// Copies the field from `other`.
+    pub(super) fn copy_from(&self, object: &mut T, other: &T) {
         match self {
-            Self::Flag(lens) => *(lens.get_mut)(object) = *(lens.get)(other),
-            Self::Text(lens, _) => (lens.get)(other).clone_into((lens.get_mut)(object)),
-            Self::OptionalText(lens, _) => {
-                (lens.get_mut)(object).clone_from((lens.get)(other));
+            Self::Bool(accessor) => *(accessor.get_mut)(object) = *(accessor.get)(other),
+            Self::Text(accessor, _) => (accessor.get)(other).clone_into((accessor.get_mut)(object)),
+            Self::OptionalText(accessor, _) => {
+                (accessor.get_mut)(object).clone_from((accessor.get)(other));
             }
-            Self::Whole { get, set, .. } => set(object, get(other)),
+            Self::Int { get, set, .. } => set(object, get(other)),
             Self::Number { get, set, .. } => set(object, get(other)),
-            Self::Word { get, set, .. } => set(object, get(other)),
-            Self::Address(lens) => *(lens.get_mut)(object) = *(lens.get)(other),
-            Self::Key(lens) => *(lens.get_mut)(object) = *(lens.get)(other),
+            Self::Enum { get, set, .. } => set(object, get(other)),
+            Self::Address(accessor) => *(accessor.get_mut)(object) = *(accessor.get)(other),
+            Self::Key(accessor) => *(accessor.get_mut)(object) = *(accessor.get)(other),
             Self::Constant(_) | Self::Length(_) => {}
         }
     }
 
-    /// Sets it to zero, empty or false; says whether its range allows that.
+    /// Sets the field to zero, empty or false. Returns `false` if its range excludes that, and then
+    /// leaves the field unchanged.
     pub(super) fn clear(&self, object: &mut T) -> bool {
         match self {
-            Self::Flag(lens) => *(lens.get_mut)(object) = false,
-            Self::Text(lens, rule) if rule.admits("").is_ok() => (lens.get_mut)(object).clear(),
-            Self::OptionalText(lens, _) => *(lens.get_mut)(object) = None,
-            Self::Whole { set, range, .. } if range.contains(&0) => set(object, 0),
+            Self::Bool(accessor) => *(accessor.get_mut)(object) = false,
+            Self::Text(accessor, rule) if rule.validate("").is_ok() => {
+                (accessor.get_mut)(object).clear();
+            }
+            Self::OptionalText(accessor, _) => *(accessor.get_mut)(object) = None,
+            Self::Int { set, range, .. } if range.contains(&0) => set(object, 0),
             Self::Number { set, range, .. } if range.contains(&0.0) => set(object, Decimal::ZERO),
-            Self::Address(lens) => *(lens.get_mut)(object) = Ipv4Addr::UNSPECIFIED,
-            Self::Key(lens) => *(lens.get_mut)(object) = None,
+            Self::Address(accessor) => *(accessor.get_mut)(object) = Ipv4Addr::UNSPECIFIED,
+            Self::Key(accessor) => *(accessor.get_mut)(object) = None,
             Self::Constant(_) | Self::Length(_) => {}
-            Self::Text(..) | Self::Whole { .. } | Self::Number { .. } | Self::Word { .. } => {
+            Self::Text(..) | Self::Int { .. } | Self::Number { .. } | Self::Enum { .. } => {
                 return false;
             }
         }
         true
     }
 
-    /// Whether it is the same in both.
-    pub(super) fn same(&self, one: &T, other: &T) -> bool {
+    /// Returns `true` if the field has the same value in both objects.
+    pub(super) fn is_equal(&self, one: &T, other: &T) -> bool {
         match self {
-            Self::Flag(lens) => (lens.get)(one) == (lens.get)(other),
-            Self::Text(lens, _) => (lens.get)(one) == (lens.get)(other),
-            Self::OptionalText(lens, _) => (lens.get)(one) == (lens.get)(other),
-            Self::Whole { get, .. } => get(one) == get(other),
+            Self::Bool(accessor) => (accessor.get)(one) == (accessor.get)(other),
+            Self::Text(accessor, _) => (accessor.get)(one) == (accessor.get)(other),
+            Self::OptionalText(accessor, _) => (accessor.get)(one) == (accessor.get)(other),
+            Self::Int { get, .. } => get(one) == get(other),
             Self::Number { get, .. } => get(one) == get(other),
-            Self::Word { get, .. } => get(one) == get(other),
-            Self::Address(lens) => (lens.get)(one) == (lens.get)(other),
-            Self::Key(lens) => (lens.get)(one) == (lens.get)(other),
+            Self::Enum { get, .. } => get(one) == get(other),
+            Self::Address(accessor) => (accessor.get)(one) == (accessor.get)(other),
+            Self::Key(accessor) => (accessor.get)(one) == (accessor.get)(other),
             Self::Constant(_) | Self::Length(_) => true,
         }
     }
 }
 
-/// All words of a field of words.
-pub(super) fn words(word: fn(usize) -> Option<&'static str>) -> impl Iterator<Item = &'static str> {
-    (0..).map_while(word)
+/// Returns the strings of a [`FieldKind::Enum`].
+pub(super) fn enum_names(
+    name: fn(usize) -> Option<&'static str>,
+) -> impl Iterator<Item = &'static str> {
+    (0..).map_while(name)
 }
 
 fn number(
@@ -234,13 +240,13 @@ fn number(
     step: f64,
     places: u8,
 ) -> Result<Decimal, String> {
-    let (least, most) = (range.start(), range.end());
+    let (min, max) = (range.start(), range.end());
     let steps = if step > 0.0 { format!(" in steps of {step}") } else { String::new() };
-    let expected = format!("a number from {least} to {most}{steps}");
-    let given = value.as_f64().ok_or_else(|| json::unexpected(value, &expected))?;
-    let on_step = step <= 0.0 || (given / step).fract() == 0.0;
-    if range.contains(&given) && on_step {
-        Ok(Decimal::from_f64(given, places))
+    let expected = format!("a number from {min} to {max}{steps}");
+    let number = value.as_f64().ok_or_else(|| json::unexpected(value, &expected))?;
+    let on_step = step <= 0.0 || (number / step).fract() == 0.0;
+    if range.contains(&number) && on_step {
+        Ok(Decimal::from_f64(number, places))
     } else {
         Err(format!("{value}: expected {expected}"))
     }
@@ -252,7 +258,7 @@ fn address(value: &Value) -> Result<Ipv4Addr, String> {
     text.parse().map_err(|_| format!("`{}`: expected {EXPECTED}", json::shortened(text)))
 }
 
-/// A key; what a refusal says of it does not show it.
+/// Parses a key. The error does not contain the text, which may be a secret.
 fn key(value: &Value) -> Result<Option<MeterKey>, String> {
     const EXPECTED: &str = "32 hexadecimal digits; zeros clear the key";
     let text = value.as_str().ok_or_else(|| json::unexpected(value, EXPECTED))?;

@@ -1,120 +1,120 @@
-//! Field tables: one statement per field of what the API takes, keeps and shows.
+//! Field tables: one description of each settings field, from which parsing, output, schema and
+//! documentation follow.
 //!
-//! An [`Object`] is what one path of the API reads and writes: a table of [`Field`]s over a typed part
-//! of the [`Config`]. From the table come the reading of a PUT or POST ([`Object::apply`]), what a GET
-//! shows ([`Object::print`]), the JSON Schema ([`Object::schema`]) and, from that, the documentation.
-//! Defaults are not in the table: they are those of the typed configuration itself
-//! ([`Config::factory`]).
+//! A [`SettingsObject`] is the object that one path of the API reads and writes: a table of
+//! [`Field`]s over a typed part of the [`Config`]. The table parses a PUT or POST
+//! ([`SettingsObject::apply`]), writes the reply to a GET ([`SettingsObject::to_json`]) and generates
+//! the JSON Schema ([`SettingsObject::schema`]), from which the documentation is generated. The
+//! table contains no defaults. They are those of the typed configuration ([`Config::factory`]).
 
 mod apply;
 mod kind;
-mod print;
 mod schema;
+mod to_json;
 
 use super::Config;
-use crate::device::DeviceId;
-use crate::device::Feature;
-use crate::device::network::Site;
+use crate::device::{DeviceId, Feature, Firmware};
 use crate::problem::Problem;
 
-pub use self::apply::{Applied, Write};
-pub use self::kind::{FieldKind, FieldUnit, TextRule};
+pub use self::apply::{WriteMode, WriteOutcome};
+pub use self::kind::{FieldKind, LengthUnit, TextRule};
 pub use self::schema::SchemaSide;
 
-/// What one path of the API reads and writes.
+/// The object that one path of the API reads and writes.
 #[derive(Debug)]
-pub struct Object<T: 'static> {
-    /// What the journal calls it, as `settings`.
+pub struct SettingsObject<T: 'static> {
+    /// The object's name in the journal, such as `settings`.
     pub name: &'static str,
-    /// Its fields, in the order in which they are shown; those of one group stand together.
+    /// The fields, in output order. Fields of one group are adjacent.
     pub fields: &'static [Field<T>],
-    /// What a POST puts where it names nothing.
-    pub left_out: Unset,
-    /// Where in the configuration it is.
-    pub of: Lens<Config, T>,
-    /// What holds between its fields, and between it and what is around it: the last step of a
-    /// write, which may set right or refuse.
-    pub rules: fn(&mut T, &WriteContext<'_>) -> Result<(), Problem>,
+    /// The value that a POST gives to a field that it does not contain.
+    pub unset: Unset,
+    /// The object's place in the configuration.
+    pub accessor: Accessor<Config, T>,
+    /// The rules between fields, and between the object and its context. They run as the last step
+    /// of a write and may correct the object or refuse the write.
+    pub normalize: fn(&mut T, &WriteContext<'_>) -> Result<(), Problem>,
 }
 
-/// What a write is judged by beside itself.
+/// The state beside the object itself that a write depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteContext<'a> {
-    /// The configuration in force; none while a scenario is read.
-    pub before: Option<&'a Config>,
-    /// The device's id, which some defaults are made from.
+    /// The device's id, from which some defaults are derived.
     pub id: &'a DeviceId,
-    /// What the device is plugged into.
-    pub site: &'a Site,
+    /// `true` if the Ethernet link is up with the configuration in force. `false` while a scenario is
+    /// loaded, because no configuration is in force yet.
+    pub ethernet_up: bool,
 }
 
-/// A field.
+/// A field of a settings object.
 #[derive(Debug)]
 pub struct Field<T: 'static> {
-    /// Its keys from the top of the object, as `services.sd.enable`.
+    /// The keys from the top of the object, such as `services.sd.enable`.
     pub path: &'static str,
-    /// What it is for, in a sentence.
-    pub about: &'static str,
-    /// What it holds and where.
+    /// One sentence of documentation.
+    pub description: &'static str,
+    /// The type of the field's value and its place in the object.
     pub kind: FieldKind<T>,
-    /// What firmware must have for the field to be there.
-    pub needs: Option<Feature>,
-    /// Whether it is never shown.
+    /// The feature that the firmware must have; `None` if every firmware has the field.
+    pub required_feature: Option<Feature>,
+    /// `true` if replies omit the field.
     pub secret: bool,
-    /// What a POST puts there that does not name it; the object's unless set.
-    pub left_out: Option<Unset>,
-    /// Another path that a write may call it by; the path itself wins.
+    /// The value that a POST without the field gives to it; `None` for that of the object.
+    pub unset: Option<Unset>,
+    /// A second path that a write may use. If a write contains both, the path itself wins.
     pub alias: Option<&'static str>,
-    /// Whether it is kept and shown, and nothing here goes by it.
+    /// `true` if the field is stored and returned, but has no effect.
     pub stored_only: bool,
 }
 
-/// What a POST puts where it names nothing (SETTING-1).
+/// The value that a POST gives to a field that it does not contain (SETTING-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unset {
-    /// Zero, empty or false; the default where the range excludes that.
+    /// Zero, empty or false; the default if the range excludes that.
     Zero,
     /// The default.
     Default,
 }
 
-/// The way to a part of a value, for reading and for writing.
+/// The functions that read and write a part of a value.
 #[derive(Debug)]
-pub struct Lens<T: 'static, V: 'static> {
-    /// Reads it.
+pub struct Accessor<T: 'static, V: 'static> {
+    /// Returns the part.
     pub get: fn(&T) -> &V,
-    /// Gives it to be written.
+    /// Returns the part for writing.
     pub get_mut: fn(&mut T) -> &mut V,
 }
 
-// By hand: a derive would ask T and V to be `Copy`.
-impl<T, V> Clone for Lens<T, V> {
+// Written by hand, because a derive would require `T` and `V` to be `Copy`.
+impl<T, V> Clone for Accessor<T, V> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, V> Copy for Lens<T, V> {}
+impl<T, V> Copy for Accessor<T, V> {}
 
-/// The [`Lens`] of a field, as `lens!(system.name)`; of the whole, `lens!()`.
-macro_rules! lens {
+/// Creates the [`Accessor`] of a field, such as `accessor!(system.name)`; `accessor!()` is that of
+/// the whole value.
+macro_rules! accessor {
     ($($part:ident).*) => {
-        $crate::device::config::table::Lens {
-            get: |whole| &whole $(.$part)*,
-            get_mut: |whole| &mut whole $(.$part)*,
+        $crate::device::config::table::Accessor {
+            get: |object| &object $(.$part)*,
+            get_mut: |object| &mut object $(.$part)*,
         }
     };
 }
 
-/// A whole number that is held in any integer type: `whole!(services.sd.frequency, 1..=1440)`.
-macro_rules! whole {
+/// Creates the [`FieldKind::Int`] of a field of any integer type:
+/// `int!(services.sd.frequency, 1..=1440)`.
+macro_rules! int {
     ($($part:ident).+, $range:expr) => {
-        $crate::device::config::table::FieldKind::Whole {
-            get: |whole| i64::from(whole.$($part).+),
-            // The range lies within the type, so that nothing is ever kept back here.
-            set: |whole, number| {
+        $crate::device::config::table::FieldKind::Int {
+            get: |object| i64::from(object.$($part).+),
+            // The range lies within the type, so the conversion never fails.
+            set: |object, number| {
                 if let Ok(number) = number.try_into() {
-                    whole.$($part).+ = number;
+                    object.$($part).+ = number;
                 }
             },
             range: $range,
@@ -122,85 +122,87 @@ macro_rules! whole {
     };
 }
 
-/// One of the words of an enumeration with `NAMES`: `word!(parity, Parity)`.
-macro_rules! word {
+/// Creates the [`FieldKind::Enum`] of a field whose type has `NAMES`:
+/// `enumeration!(parity, Parity)`.
+macro_rules! enumeration {
     ($($part:ident).+, $type:ty) => {
-        $crate::device::config::table::FieldKind::Word {
-            word: |index| <$type>::NAMES.get(index).map(|(word, _)| *word),
-            get: |whole| {
-                <$type>::NAMES.iter().position(|(_, one)| *one == whole.$($part).+).unwrap_or(0)
+        $crate::device::config::table::FieldKind::Enum {
+            name: |index| <$type>::NAMES.get(index).map(|(name, _)| *name),
+            get: |object| {
+                let mut variants = <$type>::NAMES.iter().map(|(_, variant)| *variant);
+                variants.position(|variant| variant == object.$($part).+).unwrap_or(0)
             },
-            set: |whole, index| {
-                if let Some((_, one)) = <$type>::NAMES.get(index) {
-                    whole.$($part).+ = *one;
+            set: |object, index| {
+                if let Some((_, variant)) = <$type>::NAMES.get(index) {
+                    object.$($part).+ = *variant;
                 }
             },
         }
     };
 }
 
-pub(crate) use {lens, whole, word};
+pub(crate) use {accessor, enumeration, int};
 
 impl<T> Field<T> {
-    /// A field that every firmware has and every GET shows.
+    /// Creates a field that every firmware has and every GET returns.
     #[must_use]
-    pub const fn new(path: &'static str, kind: FieldKind<T>, about: &'static str) -> Self {
+    pub const fn new(path: &'static str, kind: FieldKind<T>, description: &'static str) -> Self {
         Self {
             path,
-            about,
+            description,
             kind,
-            needs: None,
+            required_feature: None,
             secret: false,
-            left_out: None,
+            unset: None,
             alias: None,
             stored_only: false,
         }
     }
 
-    /// The same where only firmware with `feature` has it.
+    /// Restricts the field to firmware with `feature`.
     #[must_use]
-    pub const fn needs(mut self, feature: Feature) -> Self {
-        self.needs = Some(feature);
+    pub const fn requires(mut self, feature: Feature) -> Self {
+        self.required_feature = Some(feature);
         self
     }
 
-    /// The same, never shown.
+    /// Removes the field from replies.
     #[must_use]
     pub const fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// The same, and nothing goes by it: there is nothing in a house that it could have an effect on.
+    /// Marks the field as without effect, because a house has nothing that it could act on.
     #[must_use]
     pub const fn stored_only(mut self) -> Self {
         self.stored_only = true;
         self
     }
 
-    /// The same with its default where a POST does not name it.
+    /// Gives the field its default if a POST does not contain it.
     #[must_use]
-    pub const fn or_default(mut self) -> Self {
-        self.left_out = Some(Unset::Default);
+    pub const fn default_if_unset(mut self) -> Self {
+        self.unset = Some(Unset::Default);
         self
     }
 
-    /// The same with another path that a write may call it by.
+    /// Adds a second path that a write may use.
     #[must_use]
-    pub const fn or_called(mut self, alias: &'static str) -> Self {
+    pub const fn with_alias(mut self, alias: &'static str) -> Self {
         self.alias = Some(alias);
         self
     }
 
-    /// Whether a device of this firmware has it.
+    /// Returns `true` if a device with this firmware has the field.
     #[must_use]
-    pub fn exists(&self, firmware: crate::device::Firmware) -> bool {
-        self.needs.is_none_or(|feature| feature.since() <= firmware)
+    pub fn exists_in(&self, firmware: Firmware) -> bool {
+        self.required_feature.is_none_or(|feature| feature.since() <= firmware)
     }
 
-    /// Whether it stands in the group at `path`.
+    /// Returns `true` if the field is in the group at `path`.
     #[must_use]
-    pub fn is_within(&self, path: &str) -> bool {
+    pub fn is_in_group(&self, path: &str) -> bool {
         self.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
     }
 }

@@ -1,25 +1,26 @@
-//! The device's API in the words of `OpenAPI` 3.1: paths, methods, licence and firmware from the table of
-//! routes, fields from the tables of the configuration, and what each operation takes and answers
-//! from [`operations`]. A test holds the two tables to each other, and the answers of a running
-//! device to this.
+//! The `OpenAPI` 3.1 description of the device's API. Paths, methods, licences and firmware come from the
+//! table of routes, fields from the tables of the configuration, request bodies and responses from
+//! [`operations`]. Tests check that the two tables agree, and that the replies of a running device
+//! agree with the description.
 //!
-//! Served by the control plane as `/openapi.json`, kept as `schema/device.openapi.json`.
+//! The control plane serves it as `/openapi.json`; the repository has it as
+//! `schema/device.openapi.json`.
 
 mod operations;
 mod schemas;
 
 use serde_json::{Map, Value, json};
 
-use self::operations::{MediaContent, Operation, Parameter, Takes};
+use self::operations::{MediaContent, Operation, Parameter, RequestBody};
 use super::{ApiEndpoint, ApiRoute, ROUTES};
 
-/// The description, as JSON for people: indented, with a line end.
+/// Returns the description as indented JSON with a newline at its end.
 #[must_use]
 pub fn text() -> String {
     format!("{:#}\n", document())
 }
 
-/// Whether it answers only to a query.
+/// Returns true if the endpoint has a required query parameter.
 pub(super) fn needs_query(route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
     operations_of(route, endpoint)
         .flat_map(|operation| operation.query)
@@ -30,10 +31,10 @@ fn operations_of(
     route: &ApiRoute,
     endpoint: &ApiEndpoint,
 ) -> impl Iterator<Item = &'static Operation> {
-    operations::ALL.iter().filter(|operation| operation.is_of(route, endpoint))
+    operations::ALL.iter().filter(|operation| operation.belongs_to(route, endpoint))
 }
 
-/// The description.
+/// Returns the description.
 #[must_use]
 pub fn document() -> Value {
     let mut paths = Map::new();
@@ -55,7 +56,7 @@ pub fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "http://127.0.0.1:8080", "description": "The first device of a house." }],
-        // Open unless protected.
+        // The empty requirement is for a device without password protection.
         "security": [{}, { "digest": [] }, { "basic": [] }],
         "paths": paths,
         "components": {
@@ -102,18 +103,21 @@ fn describe(route: &ApiRoute, endpoint: &ApiEndpoint, operation: &Operation) -> 
     if route.licensed {
         described["x-license"] = "PLUS".into();
     }
-    let parameters: Vec<Value> =
-        operation.path_parameter().into_iter().chain(operation.query.iter().map(query)).collect();
+    let parameters: Vec<Value> = operation
+        .path_parameter()
+        .into_iter()
+        .chain(operation.query.iter().map(describe_parameter))
+        .collect();
     if !parameters.is_empty() {
         described["parameters"] = parameters.into();
     }
-    if let Some(body) = request_body(operation.takes) {
+    if let Some(body) = request_body(operation.body) {
         described["requestBody"] = body;
     }
     described
 }
 
-fn query(parameter: &Parameter) -> Value {
+fn describe_parameter(parameter: &Parameter) -> Value {
     json!({
         "name": parameter.name,
         "in": "query",
@@ -123,26 +127,26 @@ fn query(parameter: &Parameter) -> Value {
     })
 }
 
-fn request_body(takes: Takes) -> Option<Value> {
-    let content = match takes {
-        Takes::Nothing => return None,
-        // The device looks at the body alone; this is what clients that say anything say.
-        Takes::Json(name) => json!({ "application/json": { "schema": reference(name) } }),
-        Takes::Text(about) => {
+fn request_body(body: RequestBody) -> Option<Value> {
+    let content = match body {
+        RequestBody::None => return None,
+        // The device ignores the Content-Type; this is the one that clients send.
+        RequestBody::Json(name) => json!({ "application/json": { "schema": reference(name) } }),
+        RequestBody::Text(about) => {
             json!({ "text/plain": { "schema": { "type": "string", "description": about } } })
         }
-        Takes::Image => json!({ "multipart/form-data": { "schema": {
+        RequestBody::Image => json!({ "multipart/form-data": { "schema": {
             "type": "object",
             "required": ["file"],
             "properties": { "file": { "type": "string", "format": "binary" } },
         } } }),
     };
-    // An empty text is one, too.
-    let required = !matches!(takes, Takes::Text(_));
+    // An empty text is a valid body.
+    let required = !matches!(body, RequestBody::Text(_));
     Some(json!({ "required": required, "content": content }))
 }
 
-/// What every operation may answer, beside its own.
+/// The responses of every operation, beside its own.
 const COMMON: [(u16, &str); 5] = [
     (400, "The body broke off."),
     (401, "A password is needed."),
@@ -153,14 +157,14 @@ const COMMON: [(u16, &str); 5] = [
 
 fn responses(route: &ApiRoute, endpoint: &ApiEndpoint, operation: &Operation) -> Value {
     let mut responses = Map::new();
-    for answer in operation.answers {
-        add(&mut responses, answer.status, answer.about, answer.content);
+    for response in operation.responses {
+        add_response(&mut responses, response.status, response.about, response.content);
     }
     for (status, about) in COMMON {
-        add(&mut responses, status, about, MediaContent::Error);
+        add_response(&mut responses, status, about, MediaContent::Error);
     }
     if route.licensed {
-        add(&mut responses, 404, "The licence is FREE.", MediaContent::Text);
+        add_response(&mut responses, 404, "The licence is FREE.", MediaContent::Text);
     }
     responses["401"]["headers"] = json!({ "WWW-Authenticate": {
         "description": "The challenge.",
@@ -175,11 +179,16 @@ fn responses(route: &ApiRoute, endpoint: &ApiEndpoint, operation: &Operation) ->
     Value::Object(responses)
 }
 
-/// Adds an answer; of several with one status the descriptions and contents stand together.
-fn add(responses: &mut Map<String, Value>, status: u16, about: &str, content: MediaContent) {
+/// Adds a response. Responses with the same status share an entry with all descriptions and contents.
+fn add_response(
+    responses: &mut Map<String, Value>,
+    status: u16,
+    about: &str,
+    content: MediaContent,
+) {
     let entry = responses.entry(status.to_string()).or_insert_with(|| json!({}));
-    let said = entry["description"].as_str().map_or_else(String::new, |said| format!("{said} "));
-    entry["description"] = format!("{said}{about}").into();
+    let before = entry["description"].as_str().map_or_else(String::new, |text| format!("{text} "));
+    entry["description"] = format!("{before}{about}").into();
     match content {
         MediaContent::Empty => {}
         MediaContent::Location => {
@@ -188,20 +197,20 @@ fn add(responses: &mut Map<String, Value>, status: u16, about: &str, content: Me
                 "schema": { "type": "string", "pattern": "^/api/v1/actions/status\\?id=[0-9]+(,[0-9]+)*$" },
             } });
         }
-        MediaContent::Json(name) => media(entry, "application/json", reference(name)),
-        MediaContent::Error => media(entry, "application/json", reference("Error")),
-        MediaContent::Text => media(entry, "text/plain", json!({ "type": "string" })),
-        MediaContent::Html => media(entry, "text/html", json!({ "type": "string" })),
+        MediaContent::Json(name) => add_media(entry, "application/json", reference(name)),
+        MediaContent::Error => add_media(entry, "application/json", reference("Error")),
+        MediaContent::Text => add_media(entry, "text/plain", json!({ "type": "string" })),
+        MediaContent::Html => add_media(entry, "text/html", json!({ "type": "string" })),
         MediaContent::Events(name) => {
             let mut schema = json!({ "type": "string" });
             schema["x-events"] = reference(name);
-            media(entry, "text/event-stream", schema);
+            add_media(entry, "text/event-stream", schema);
         }
-        MediaContent::File => media(entry, "*/*", json!({})),
+        MediaContent::File => add_media(entry, "*/*", json!({})),
     }
 }
 
-fn media(entry: &mut Value, kind: &str, schema: Value) {
+fn add_media(entry: &mut Value, kind: &str, schema: Value) {
     let schemas = Map::from_iter([("schema".to_owned(), schema)]);
     entry["content"][kind] = Value::Object(schemas);
 }

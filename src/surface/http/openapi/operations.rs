@@ -1,28 +1,29 @@
-//! What each operation takes and answers: the part of the description that is in no other table.
+//! The request bodies and responses of the operations: the part of the description that is in no other
+//! table.
 
 use serde_json::{Value, json};
 
 use super::super::{ApiEndpoint, ApiRoute};
 use crate::fault::Method;
 
-/// A method of a path, as `OpenAPI` has them.
+/// An operation of `OpenAPI`: a method of a path.
 #[derive(Debug)]
 pub(super) struct Operation {
     method: Method,
-    /// The path of its route.
+    /// The path of the route.
     route: &'static str,
-    /// What stands for `*` at the end of the route's path.
-    rest: PathSuffix,
+    /// The suffix that replaces `*` at the end of the route's path.
+    suffix: PathSuffix,
     pub(super) query: &'static [Parameter],
-    pub(super) takes: Takes,
-    pub(super) answers: &'static [OperationReply],
+    pub(super) body: RequestBody,
+    pub(super) responses: &'static [OperationReply],
 }
 
-/// What follows the path of a route that ends in `/*`.
+/// The suffix of the path of a route that ends in `/*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathSuffix {
-    /// Nothing.
-    No,
+    /// No suffix.
+    None,
     /// A slash: the folder itself.
     Slash,
     /// A file or folder below it.
@@ -38,20 +39,20 @@ pub(super) struct Parameter {
     pub(super) schema: fn() -> Value,
 }
 
-/// A request's body.
+/// The body of a request.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Takes {
-    /// None that is looked at.
-    Nothing,
-    /// JSON, by the name of its schema.
+pub(super) enum RequestBody {
+    /// No body; one that is sent is ignored.
+    None,
+    /// JSON with the schema of this name.
     Json(&'static str),
-    /// Text.
+    /// Text with this description.
     Text(&'static str),
     /// A firmware image in a form.
     Image,
 }
 
-/// An answer, beside those that every operation may give.
+/// A response of an operation, beside those that every operation may have.
 #[derive(Debug)]
 pub(super) struct OperationReply {
     pub(super) status: u16,
@@ -59,14 +60,14 @@ pub(super) struct OperationReply {
     pub(super) content: MediaContent,
 }
 
-/// An answer's body.
+/// The body of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum MediaContent {
-    /// None.
+    /// No body.
     Empty,
-    /// None, and a `Location`.
+    /// No body, but a `Location` header.
     Location,
-    /// JSON, by the name of its schema.
+    /// JSON with the schema of this name.
     Json(&'static str),
     /// An error.
     Error,
@@ -74,61 +75,62 @@ pub(super) enum MediaContent {
     Text,
     /// HTML.
     Html,
-    /// Server-Sent Events, by the name of the schema of their data.
+    /// Server-Sent Events; the schema of this name describes their data.
     Events(&'static str),
-    /// Whatever is in the file.
+    /// The contents of a file.
     File,
 }
 
 impl Operation {
-    const fn of(method: Method, route: &'static str) -> Self {
+    const fn new(method: Method, route: &'static str) -> Self {
         Self {
             method,
             route,
-            rest: PathSuffix::No,
+            suffix: PathSuffix::None,
             query: &[],
-            takes: Takes::Nothing,
-            answers: &[],
+            body: RequestBody::None,
+            responses: &[],
         }
     }
 
-    const fn under(mut self, rest: PathSuffix) -> Self {
-        self.rest = rest;
+    const fn with_suffix(mut self, suffix: PathSuffix) -> Self {
+        self.suffix = suffix;
         self
     }
 
-    const fn asked(mut self, query: &'static [Parameter]) -> Self {
+    const fn with_query(mut self, query: &'static [Parameter]) -> Self {
         self.query = query;
         self
     }
 
-    const fn takes(mut self, takes: Takes) -> Self {
-        self.takes = takes;
+    const fn with_body(mut self, body: RequestBody) -> Self {
+        self.body = body;
         self
     }
 
-    const fn answers(mut self, answers: &'static [OperationReply]) -> Self {
-        self.answers = answers;
+    const fn with_responses(mut self, responses: &'static [OperationReply]) -> Self {
+        self.responses = responses;
         self
     }
 
-    /// Whether it is one of this endpoint's.
-    pub(super) fn is_of(&self, route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
+    /// Returns true if this is an operation of the endpoint.
+    pub(super) fn belongs_to(&self, route: &ApiRoute, endpoint: &ApiEndpoint) -> bool {
         self.route == route.path && self.method == endpoint.method
     }
 
-    /// The path as `OpenAPI` writes it.
+    /// Returns the path as `OpenAPI` writes it.
     pub(super) fn path(&self) -> String {
         let base = self.route.strip_suffix("/*").unwrap_or(self.route);
-        match self.rest {
-            PathSuffix::No => base.to_owned(),
+        match self.suffix {
+            PathSuffix::None => base.to_owned(),
             PathSuffix::Slash => format!("{base}/"),
             PathSuffix::Path => format!("{base}/{{path}}"),
         }
     }
 
+    /// Returns the parameter for the rest of the path. `None` if the path has none.
     pub(super) fn path_parameter(&self) -> Option<Value> {
-        (self.rest == PathSuffix::Path).then(|| {
+        (self.suffix == PathSuffix::Path).then(|| {
             json!({
                 "name": "path",
                 "in": "path",
@@ -140,22 +142,23 @@ impl Operation {
         })
     }
 
-    /// As `get_api_v1_actions`.
+    /// Returns the operation id, such as `get_api_v1_actions`.
     pub(super) fn id(&self) -> String {
         let words = self.path().replace(|c: char| !c.is_ascii_alphanumeric(), " ");
         let words: Vec<&str> = words.split_whitespace().collect();
         let method = self.method.as_str().to_ascii_lowercase();
         let name = if words.is_empty() { "page".to_owned() } else { words.join("_") };
-        let folder = if self.rest == PathSuffix::Slash { "_root" } else { "" };
+        let folder = if self.suffix == PathSuffix::Slash { "_root" } else { "" };
         format!("{method}_{name}{folder}")
     }
 }
 
+/// A 200 with JSON.
 const fn ok(about: &'static str, schema: &'static str) -> OperationReply {
     OperationReply { status: 200, about, content: MediaContent::Json(schema) }
 }
 
-const fn answer(status: u16, about: &'static str, content: MediaContent) -> OperationReply {
+const fn response(status: u16, about: &'static str, content: MediaContent) -> OperationReply {
     OperationReply { status, about, content }
 }
 
@@ -163,7 +166,8 @@ const fn error(status: u16, about: &'static str) -> OperationReply {
     OperationReply { status, about, content: MediaContent::Error }
 }
 
-const fn done(about: &'static str) -> OperationReply {
+/// A 204.
+const fn no_content(about: &'static str) -> OperationReply {
     OperationReply { status: 204, about, content: MediaContent::Empty }
 }
 
@@ -172,44 +176,44 @@ const REFUSED: OperationReply =
 
 use Method::{Delete, Get, Post, Put};
 
-/// All of them.
+/// All operations.
 pub(super) static ALL: &[Operation] = &[
-    Operation::of(Get, "/").answers(&[answer(200, "What this is.", MediaContent::Html)]),
-    Operation::of(Get, "/api/v1/system").answers(&[ok("The device.", "System")]),
-    Operation::of(Get, "/api/v1/report")
-        .answers(&[ok("The newest reading; empty before the first.", "Report")]),
-    Operation::of(Get, "/api/v1/report/objects")
-        .answers(&[ok("The meter's objects; none of a meter that is not DLMS.", "ReportObjects")]),
-    Operation::of(Get, "/api/v1/variables")
-        .answers(&[ok("Each variable as an object of its own.", "Variables")]),
-    Operation::of(Post, "/api/v1/template/test")
-        .takes(Takes::Text("A template with `${variable}` in it."))
-        .answers(&[
-            answer(200, "The text that comes of it.", MediaContent::Text),
+    Operation::new(Get, "/").with_responses(&[response(200, "What this is.", MediaContent::Html)]),
+    Operation::new(Get, "/api/v1/system").with_responses(&[ok("The device.", "System")]),
+    Operation::new(Get, "/api/v1/report")
+        .with_responses(&[ok("The newest reading; empty before the first.", "Report")]),
+    Operation::new(Get, "/api/v1/report/objects")
+        .with_responses(&[ok("The meter's objects; none of a meter that is not DLMS.", "ReportObjects")]),
+    Operation::new(Get, "/api/v1/variables")
+        .with_responses(&[ok("Each variable as an object of its own.", "Variables")]),
+    Operation::new(Post, "/api/v1/template/test")
+        .with_body(RequestBody::Text("A template with `${variable}` in it."))
+        .with_responses(&[
+            response(200, "The text that comes of it.", MediaContent::Text),
             error(400, "It is too long, or no UTF-8."),
         ]),
-    Operation::of(Get, "/api/v1/live").answers(&[answer(
+    Operation::new(Get, "/api/v1/live").with_responses(&[response(
         200,
         "An event for each reading, until another client takes the stream over.",
         MediaContent::Events("Live"),
     )]),
-    Operation::of(Get, "/api/v1/actions").answers(&[
+    Operation::new(Get, "/api/v1/actions").with_responses(&[
         ok("The definition.", "Actions"),
         error(404, "There is none."),
     ]),
-    Operation::of(Post, "/api/v1/actions")
-        .takes(Takes::Json("Actions"))
-        .answers(&[ok("The definition as stored.", "Actions"), REFUSED]),
-    Operation::of(Delete, "/api/v1/actions").answers(&[done("There is none any more.")]),
-    Operation::of(Post, "/api/v1/actions/call")
-        .asked(&[Parameter {
+    Operation::new(Post, "/api/v1/actions")
+        .with_body(RequestBody::Json("Actions"))
+        .with_responses(&[ok("The definition as stored.", "Actions"), REFUSED]),
+    Operation::new(Delete, "/api/v1/actions").with_responses(&[no_content("There is none any more.")]),
+    Operation::new(Post, "/api/v1/actions/call")
+        .with_query(&[Parameter {
             name: "id",
             required: true,
             about: "The action.",
             schema: || json!({ "type": "string", "minLength": 1, "examples": ["1"] }),
         }])
-        .answers(&[
-            answer(
+        .with_responses(&[
+            response(
                 202,
                 "At least one of its requests was queued. With `call_route: rest` a body says which, \
                  as `StatusIds`, and there is no `Location`.",
@@ -220,125 +224,125 @@ pub(super) static ALL: &[Operation] = &[
             error(409, "A request of an earlier run has not finished."),
             error(429, "20 requests are in progress."),
         ]),
-    Operation::of(Get, "/api/v1/actions/status")
-        .asked(&[Parameter {
+    Operation::new(Get, "/api/v1/actions/status")
+        .with_query(&[Parameter {
             name: "id",
             required: true,
             about: "Status ids, with commas between them.",
             schema: || json!({ "type": "string", "pattern": "^[0-9]{1,9}(,[0-9]{1,9})*$" }),
         }])
-        .answers(&[
+        .with_responses(&[
             ok("The requests that are known, in the order asked.", "Statuses"),
             error(400, "No `id`, or one that is no number."),
             error(404, "None is known."),
         ]),
-    Operation::of(Get, "/api/v1/settings").answers(&[ok("The settings.", "Settings")]),
-    Operation::of(Put, "/api/v1/settings")
-        .takes(Takes::Json("SettingsWrite"))
-        .answers(&[ok("The settings now.", "Settings"), REFUSED]),
-    Operation::of(Post, "/api/v1/settings")
-        .takes(Takes::Json("SettingsWrite"))
-        .answers(&[ok("The settings now.", "Settings"), REFUSED]),
-    Operation::of(Get, "/api/v1/meter/settings")
-        .answers(&[ok("The settings.", "MeterSettings")]),
-    Operation::of(Put, "/api/v1/meter/settings")
-        .takes(Takes::Json("MeterSettingsWrite"))
-        .answers(&[ok("The settings now.", "MeterSettings"), REFUSED]),
-    Operation::of(Post, "/api/v1/meter/settings")
-        .takes(Takes::Json("MeterSettingsWrite"))
-        .answers(&[ok("The settings now.", "MeterSettings"), REFUSED]),
-    Operation::of(Get, "/api/v1/meter/scalers/current")
-        .answers(&[ok("The scalers; none of a meter that is not DLMS.", "Scalers")]),
-    Operation::of(Get, "/api/v1/meter/scalers/custom")
-        .answers(&[ok("The user's scalers.", "Scalers")]),
-    Operation::of(Post, "/api/v1/meter/scalers/custom")
-        .takes(Takes::Json("Scalers"))
-        .answers(&[ok("The user's scalers now.", "Scalers"), REFUSED]),
-    Operation::of(Get, "/api/v1/modbus")
-        .asked(&[Parameter {
+    Operation::new(Get, "/api/v1/settings").with_responses(&[ok("The settings.", "Settings")]),
+    Operation::new(Put, "/api/v1/settings")
+        .with_body(RequestBody::Json("SettingsWrite"))
+        .with_responses(&[ok("The settings now.", "Settings"), REFUSED]),
+    Operation::new(Post, "/api/v1/settings")
+        .with_body(RequestBody::Json("SettingsWrite"))
+        .with_responses(&[ok("The settings now.", "Settings"), REFUSED]),
+    Operation::new(Get, "/api/v1/meter/settings")
+        .with_responses(&[ok("The settings.", "MeterSettings")]),
+    Operation::new(Put, "/api/v1/meter/settings")
+        .with_body(RequestBody::Json("MeterSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "MeterSettings"), REFUSED]),
+    Operation::new(Post, "/api/v1/meter/settings")
+        .with_body(RequestBody::Json("MeterSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "MeterSettings"), REFUSED]),
+    Operation::new(Get, "/api/v1/meter/scalers/current")
+        .with_responses(&[ok("The scalers; none of a meter that is not DLMS.", "Scalers")]),
+    Operation::new(Get, "/api/v1/meter/scalers/custom")
+        .with_responses(&[ok("The user's scalers.", "Scalers")]),
+    Operation::new(Post, "/api/v1/meter/scalers/custom")
+        .with_body(RequestBody::Json("Scalers"))
+        .with_responses(&[ok("The user's scalers now.", "Scalers"), REFUSED]),
+    Operation::new(Get, "/api/v1/modbus")
+        .with_query(&[Parameter {
             name: "address_format",
             required: false,
             about: "Asks for the detailed listing, with addresses of this kind; from firmware 2.0.2 on.",
             schema: || json!({ "enum": ["dec", "hex"] }),
         }])
-        .answers(&[ok("The map in force.", "RegisterMap"), error(400, "No such format.")]),
-    Operation::of(Post, "/api/v1/modbus")
-        .takes(Takes::Json("RegisterMapWrite"))
-        .answers(&[ok("The map in force.", "RegisterMap"), REFUSED]),
-    Operation::of(Delete, "/api/v1/modbus").answers(&[done("The default map is in force.")]),
-    Operation::of(Get, "/api/v1/mqtt/settings").answers(&[ok("The settings.", "MqttSettings")]),
-    Operation::of(Put, "/api/v1/mqtt/settings")
-        .takes(Takes::Json("MqttSettingsWrite"))
-        .answers(&[ok("The settings now.", "MqttSettings"), REFUSED]),
-    Operation::of(Post, "/api/v1/mqtt/settings")
-        .takes(Takes::Json("MqttSettingsWrite"))
-        .answers(&[ok("The settings now.", "MqttSettings"), REFUSED]),
-    Operation::of(Get, "/api/v1/wifi/scan")
-        .answers(&[ok("The networks, after some seconds.", "WifiNetworks")]),
-    Operation::of(Get, "/api/v1/wifi/sta/settings")
-        .answers(&[ok("The settings.", "WifiSettings")]),
-    Operation::of(Put, "/api/v1/wifi/sta/settings")
-        .takes(Takes::Json("WifiSettingsWrite"))
-        .answers(&[ok("The settings now.", "WifiSettings"), REFUSED]),
-    Operation::of(Post, "/api/v1/wifi/sta/settings")
-        .takes(Takes::Json("WifiSettingsWrite"))
-        .answers(&[ok("The settings now.", "WifiSettings"), REFUSED]),
-    Operation::of(Delete, "/api/v1/wifi/sta/settings").answers(&[done("The client is off.")]),
-    Operation::of(Post, "/api/v1/wifi/wps").answers(&[done("The window is open.")]),
-    Operation::of(Get, "/api/v1/eth/settings").answers(&[ok("The settings.", "EthSettings")]),
-    Operation::of(Put, "/api/v1/eth/settings")
-        .takes(Takes::Json("EthSettingsWrite"))
-        .answers(&[ok("The settings now.", "EthSettings"), REFUSED]),
-    Operation::of(Post, "/api/v1/eth/settings")
-        .takes(Takes::Json("EthSettingsWrite"))
-        .answers(&[ok("The settings now.", "EthSettings"), REFUSED]),
-    Operation::of(Post, "/api/v1/reboot").answers(&[done("It is about to.")]),
-    Operation::of(Post, "/api/v1/restore").answers(&[done("It is about to.")]),
-    Operation::of(Post, "/load").takes(Takes::Image).answers(&[
-        answer(200, "How it went; the device reboots.", MediaContent::Text),
+        .with_responses(&[ok("The map in force.", "RegisterMap"), error(400, "No such format.")]),
+    Operation::new(Post, "/api/v1/modbus")
+        .with_body(RequestBody::Json("RegisterMapWrite"))
+        .with_responses(&[ok("The map in force.", "RegisterMap"), REFUSED]),
+    Operation::new(Delete, "/api/v1/modbus").with_responses(&[no_content("The default map is in force.")]),
+    Operation::new(Get, "/api/v1/mqtt/settings").with_responses(&[ok("The settings.", "MqttSettings")]),
+    Operation::new(Put, "/api/v1/mqtt/settings")
+        .with_body(RequestBody::Json("MqttSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "MqttSettings"), REFUSED]),
+    Operation::new(Post, "/api/v1/mqtt/settings")
+        .with_body(RequestBody::Json("MqttSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "MqttSettings"), REFUSED]),
+    Operation::new(Get, "/api/v1/wifi/scan")
+        .with_responses(&[ok("The networks, after some seconds.", "WifiNetworks")]),
+    Operation::new(Get, "/api/v1/wifi/sta/settings")
+        .with_responses(&[ok("The settings.", "WifiSettings")]),
+    Operation::new(Put, "/api/v1/wifi/sta/settings")
+        .with_body(RequestBody::Json("WifiSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "WifiSettings"), REFUSED]),
+    Operation::new(Post, "/api/v1/wifi/sta/settings")
+        .with_body(RequestBody::Json("WifiSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "WifiSettings"), REFUSED]),
+    Operation::new(Delete, "/api/v1/wifi/sta/settings").with_responses(&[no_content("The client is off.")]),
+    Operation::new(Post, "/api/v1/wifi/wps").with_responses(&[no_content("The window is open.")]),
+    Operation::new(Get, "/api/v1/eth/settings").with_responses(&[ok("The settings.", "EthSettings")]),
+    Operation::new(Put, "/api/v1/eth/settings")
+        .with_body(RequestBody::Json("EthSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "EthSettings"), REFUSED]),
+    Operation::new(Post, "/api/v1/eth/settings")
+        .with_body(RequestBody::Json("EthSettingsWrite"))
+        .with_responses(&[ok("The settings now.", "EthSettings"), REFUSED]),
+    Operation::new(Post, "/api/v1/reboot").with_responses(&[no_content("It is about to.")]),
+    Operation::new(Post, "/api/v1/restore").with_responses(&[no_content("It is about to.")]),
+    Operation::new(Post, "/load").with_body(RequestBody::Image).with_responses(&[
+        response(200, "How it went; the device reboots.", MediaContent::Text),
         error(400, "The form has no `file` that is an image."),
         error(415, "It is no `multipart/form-data`."),
         error(503, "Another upload is under way."),
     ]),
-    Operation::of(Get, "/sdcard/*").under(PathSuffix::Slash).answers(&[
+    Operation::new(Get, "/sdcard/*").with_suffix(PathSuffix::Slash).with_responses(&[
         ok("What is on the card.", "Listing"),
         NO_CARD,
     ]),
-    Operation::of(Delete, "/sdcard/*")
-        .under(PathSuffix::Slash)
-        .answers(&[error(400, "The card itself cannot be deleted."), NO_CARD]),
-    Operation::of(Get, "/sdcard/*").under(PathSuffix::Path).answers(&[
-        answer(200, "The file; its type is by its extension. A folder's listing.", MediaContent::File),
+    Operation::new(Delete, "/sdcard/*")
+        .with_suffix(PathSuffix::Slash)
+        .with_responses(&[error(400, "The card itself cannot be deleted."), NO_CARD]),
+    Operation::new(Get, "/sdcard/*").with_suffix(PathSuffix::Path).with_responses(&[
+        response(200, "The file; its type is by its extension. A folder's listing.", MediaContent::File),
         error(400, "The path is none."),
         error(404, "There is no such file or folder; from firmware 2.8.2 on 500."),
-        answer(500, "There is no such file or folder; before firmware 2.8.2 404.", MediaContent::Text),
+        response(500, "There is no such file or folder; before firmware 2.8.2 404.", MediaContent::Text),
         NO_CARD,
     ]),
-    Operation::of(Delete, "/sdcard/*").under(PathSuffix::Path).answers(&[
-        done("It is gone, and all that was in it."),
+    Operation::new(Delete, "/sdcard/*").with_suffix(PathSuffix::Path).with_responses(&[
+        no_content("It is gone, and all that was in it."),
         error(400, "The path is none, or the card itself."),
         error(404, "There is no such file or folder."),
         NO_CARD,
     ]),
-    Operation::of(Get, "/api/v1/berry").answers(&[
-        answer(200, "The script.", MediaContent::Text),
+    Operation::new(Get, "/api/v1/berry").with_responses(&[
+        response(200, "The script.", MediaContent::Text),
         error(404, "There is none."),
     ]),
-    Operation::of(Post, "/api/v1/berry").takes(Takes::Text("The script.")).answers(&[
-        answer(200, "The script as stored.", MediaContent::Text),
+    Operation::new(Post, "/api/v1/berry").with_body(RequestBody::Text("The script.")).with_responses(&[
+        response(200, "The script as stored.", MediaContent::Text),
         error(400, "It is no UTF-8."),
     ]),
-    Operation::of(Put, "/api/v1/berry")
-        .asked(&[Parameter {
+    Operation::new(Put, "/api/v1/berry")
+        .with_query(&[Parameter {
             name: "run",
             required: false,
             about: "Starts the script or stops it; only asks where left out.",
             schema: || json!({ "type": "boolean" }),
         }])
-        .answers(&[ok("Whether it runs.", "Run"), error(400, "Neither true nor false.")]),
-    Operation::of(Delete, "/api/v1/berry").answers(&[done("There is none any more.")]),
-    Operation::of(Get, "/api/v1/berry/console").answers(&[
-        answer(200, "What the script prints.", MediaContent::Events("Console")),
+        .with_responses(&[ok("Whether it runs.", "Run"), error(400, "Neither true nor false.")]),
+    Operation::new(Delete, "/api/v1/berry").with_responses(&[no_content("There is none any more.")]),
+    Operation::new(Get, "/api/v1/berry/console").with_responses(&[
+        response(200, "What the script prints.", MediaContent::Events("Console")),
         error(503, "Another client has the console."),
     ]),
 ];
@@ -351,15 +355,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_endpoint_is_described_and_nothing_else() {
+    fn the_operations_are_those_of_the_routes() {
         let endpoints =
             || ROUTES.iter().flat_map(|route| route.endpoints.iter().map(move |it| (route, it)));
         for (route, endpoint) in endpoints() {
-            let described = ALL.iter().any(|operation| operation.is_of(route, endpoint));
+            let described = ALL.iter().any(|operation| operation.belongs_to(route, endpoint));
             assert!(described, "{} {}", endpoint.method.as_str(), route.path);
         }
         for operation in ALL {
-            let exists = endpoints().any(|(route, endpoint)| operation.is_of(route, endpoint));
+            let exists = endpoints().any(|(route, endpoint)| operation.belongs_to(route, endpoint));
             assert!(exists, "{}", operation.id());
         }
     }

@@ -1,7 +1,7 @@
-//! The schemas of what the API takes and answers. Those of the configuration come from its tables.
+//! The schemas of request bodies and responses. Those of the configuration come from its field tables.
 //!
-//! Answers are closed: a key that is not listed is a mistake. What is taken is open, as the device
-//! ignores keys that it does not know.
+//! Schemas of responses are closed: a key that is not listed is a mistake. Those of request bodies are
+//! open, because the device ignores keys that it does not know.
 
 use serde_json::{Map, Value, json};
 
@@ -13,17 +13,17 @@ use crate::limits;
 use crate::meter::Quantity;
 use crate::scenario;
 
-/// All schemas by their names.
+/// Returns all schemas by their names.
 pub(super) fn all() -> Map<String, Value> {
     let factory = Config::factory(&DeviceId::from_number(0xA842_E39F_8124));
     let mut all = Map::new();
     let mut add = |name: &str, schema: Value| all.insert(name.to_owned(), schema);
     macro_rules! object {
         ($name:literal, $object:ident, $part:ident) => {
-            let [shown, taken] = [SchemaSide::Read, SchemaSide::Write]
+            let [read, write] = [SchemaSide::Read, SchemaSide::Write]
                 .map(|side| $object.schema(side, &factory.$part));
-            add($name, closed(shown));
-            add(concat!($name, "Write"), taken);
+            add($name, closed(read));
+            add(concat!($name, "Write"), write);
         };
     }
     object!("Settings", SETTINGS, settings);
@@ -71,7 +71,7 @@ fn list(items: Value) -> Value {
     list
 }
 
-/// Makes an object's schema, and those in it, refuse what they do not know.
+/// Closes an object's schema and those within it: unknown keys become invalid.
 fn closed(mut schema: Value) -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for property in properties.values_mut() {
@@ -85,52 +85,53 @@ fn closed(mut schema: Value) -> Value {
     schema
 }
 
-/// The schema of an object whose fields are written as in the tables of `docs/device`: the path with
-/// dots, `[]` behind what is a list, `?` behind what may be left out; and what it holds, see [`kind`].
+/// Returns the schema of an object from a field table in the notation of `docs/device`: a dotted path, with
+/// `[]` after a list and `?` after an optional field, and the kind of value, see [`kind`].
 fn fields(table: &[(&str, &str)]) -> Value {
-    let mut whole = object();
-    for (path, holds) in table {
-        put(&mut whole, path, kind(holds));
+    let mut schema = object();
+    for (path, kind_name) in table {
+        add_field(&mut schema, path, kind(kind_name));
     }
-    whole
+    schema
 }
 
 fn object() -> Value {
     json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false })
 }
 
-fn put(at: &mut Value, path: &str, schema: Value) {
+/// Adds the field at a dotted path to an object's schema, with the objects that contain it.
+fn add_field(parent: &mut Value, path: &str, schema: Value) {
     let (first, rest) =
         path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let (name, optional) = first.strip_suffix('?').map_or((first, false), |name| (name, true));
-    let (name, many) = name.strip_suffix("[]").map_or((name, false), |name| (name, true));
+    let (name, is_list) = name.strip_suffix("[]").map_or((name, false), |name| (name, true));
     if !optional
-        && let Some(required) = at["required"].as_array_mut()
-        && !required.iter().any(|known| known == name)
+        && let Some(required) = parent["required"].as_array_mut()
+        && !required.iter().any(|present| present == name)
     {
         required.push(name.into());
     }
-    let property = &mut at["properties"][name];
+    let property = &mut parent["properties"][name];
     let Some(rest) = rest else {
-        *property = if many { list(schema) } else { schema };
+        *property = if is_list { list(schema) } else { schema };
         return;
     };
     if property.is_null() {
-        *property = if many { list(object()) } else { object() };
+        *property = if is_list { list(object()) } else { object() };
     }
-    put(if many { &mut property["items"] } else { property }, rest, schema);
+    add_field(if is_list { &mut property["items"] } else { property }, rest, schema);
 }
 
-/// `text`, `number`, `whole`, `count` (from 0), `flag`, `date`, `time`, `ipv4`, `mac`; or words with
-/// `|` between them.
-fn kind(holds: &str) -> Value {
-    match holds {
+/// Returns the schema of a kind of value: `text`, `number`, `integer`, `count` (from 0), `flag`, `date`,
+/// `time`, `date_time`, `ipv4` or `mac`; or the values of an enumeration with `|` between them.
+fn kind(name: &str) -> Value {
+    match name {
         "text" => json!({ "type": "string" }),
         "number" => json!({ "type": "number" }),
-        "whole" => json!({ "type": "integer" }),
+        "integer" => json!({ "type": "integer" }),
         "count" => json!({ "type": "integer", "minimum": 0 }),
         "flag" => json!({ "type": "boolean" }),
-        // Empty where it is not known.
+        // Empty if it is unknown.
         "date" => json!({ "type": "string", "pattern": "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" }),
         "time" => json!({ "type": "string", "pattern": "^([0-9]{2}:[0-9]{2}:[0-9]{2})?$" }),
         "date_time" => json!({
@@ -139,12 +140,12 @@ fn kind(holds: &str) -> Value {
         }),
         "ipv4" => json!({ "type": "string", "format": "ipv4" }),
         "mac" => json!({ "type": "string", "pattern": "^[0-9A-F]{12}$" }),
-        words => json!({ "enum": words.split('|').collect::<Vec<_>>() }),
+        values => json!({ "enum": values.split('|').collect::<Vec<_>>() }),
     }
 }
 
 const STATUS: &[(&str, &str)] =
-    &[("action_id", "text"), ("id", "count"), ("code", "whole"), ("exe_time", "number")];
+    &[("action_id", "text"), ("id", "count"), ("code", "integer"), ("exe_time", "number")];
 
 const LISTING: &[(&str, &str)] = &[
     ("path", "text"),
@@ -158,7 +159,7 @@ const WIFI_NETWORK: &[(&str, &str)] = &[
     ("bssid", "mac"),
     ("channel", "count"),
     ("ht", "20|40+|40-"),
-    ("rssi", "whole"),
+    ("rssi", "integer"),
     ("signal", "count"),
     ("auth_mode", "text"),
     ("pairwise_cipher", "text"),
@@ -219,7 +220,7 @@ const SYSTEM: &[(&str, &str)] = &[
     ("wifi.bssid?", "mac"),
     ("wifi.channel?", "count"),
     ("wifi.ht?", "20|40+|40-"),
-    ("wifi.rssi?", "whole"),
+    ("wifi.rssi?", "integer"),
     ("wifi.signal?", "count"),
     ("wifi.auth_mode?", "text"),
     ("wifi.pairwise_cipher?", "text"),
@@ -249,7 +250,7 @@ const SYSTEM: &[(&str, &str)] = &[
 const METER_STATUS: &str =
     "NOT CONNECTED|NO DATA|RECOGNITION|OK|ENCRYPTION KEY|KEY REQUIRED|NOT RECOGNIZED";
 
-/// What a report has beside its quantities. Before the first reading, `report` is empty.
+/// The fields of a report beside its quantities. Before the first reading, `report` is empty.
 const REPORT: &[(&str, &str)] = &[
     ("report.id?", "count"),
     ("report.interval?", "number"),
@@ -280,41 +281,41 @@ const REPORT: &[(&str, &str)] = &[
 ];
 
 fn report() -> Value {
-    let mut whole = fields(REPORT);
+    let mut schema = fields(REPORT);
     for quantity in Quantity::ALL {
-        // None of its groups has to be there.
+        // Each group of quantities is optional.
         let path = format!("report.{}?", quantity.report_path().replace('.', "?."));
-        let mut schema = kind("number");
-        schema["description"] =
+        let mut number = kind("number");
+        number["description"] =
             format!("{} {}", quantity.obis(), quantity.unit().symbol()).trim_end().into();
-        put(&mut whole, &path, schema);
+        add_field(&mut schema, &path, number);
     }
-    whole
+    schema
 }
 
 fn report_objects() -> Value {
-    let mut whole = fields(&[
+    let mut schema = fields(&[
         ("objects[].logical_name", "text"),
         ("objects[].class", "count"),
         ("objects[].tag?", "count"),
         ("objects[].size?", "count"),
         ("objects[].unit?", "count"),
-        ("objects[].scaler?", "whole"),
+        ("objects[].scaler?", "integer"),
         ("objects[].push_object_list[]?.logical_name", "text"),
         ("objects[].push_object_list[]?.class", "count"),
-        ("objects[].push_object_list[]?.attribute", "whole"),
-        ("objects[].push_object_list[]?.data_index", "whole"),
+        ("objects[].push_object_list[]?.attribute", "integer"),
+        ("objects[].push_object_list[]?.data_index", "integer"),
     ]);
     let value = json!({ "type": ["number", "string"], "description": "A number, or bytes in hexadecimal." });
-    put(&mut whole, "objects[].value?", value);
-    whole
+    add_field(&mut schema, "objects[].value?", value);
+    schema
 }
 
 fn variables() -> Value {
     let names: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
     list(json!({
         "type": "object",
-        // Beside them those of meters behind the meter.
+        // The pattern covers the variables of meters behind the meter.
         "propertyNames": { "anyOf": [{ "enum": names }, { "pattern": "^vol\\[[0-9]+\\]\\." }] },
         "minProperties": 1,
         "maxProperties": 1,
@@ -322,9 +323,9 @@ fn variables() -> Value {
     }))
 }
 
-/// The data of an event. From firmware 2.0.0 on, what the meter does not send is left out.
+/// The data of a live event. From firmware 2.0.0 on, values that the meter does not send are left out.
 fn live() -> Value {
-    let mut whole = fields(&[
+    let mut schema = fields(&[
         ("T?", "count"),
         ("Vol[]?.Bus", "count"),
         ("Vol[]?.M_ID", "text"),
@@ -336,10 +337,10 @@ fn live() -> Value {
     ]);
     for quantity in Quantity::ALL {
         if let Some(name) = quantity.live_field() {
-            put(&mut whole, &format!("{name}?"), kind("number"));
+            add_field(&mut schema, &format!("{name}?"), kind("number"));
         }
     }
-    whole
+    schema
 }
 
 fn scaler() -> Value {
@@ -357,15 +358,15 @@ fn scaler() -> Value {
     })
 }
 
-/// A set of the Modbus register map, as shown or as taken.
-fn register_set(shown: bool) -> Value {
-    let number = |most: usize| json!({ "type": "integer", "minimum": 0, "maximum": most });
+/// Returns the schema of a register set, of a response or of a request body.
+fn register_set(is_response: bool) -> Value {
+    let number = |max: usize| json!({ "type": "integer", "minimum": 0, "maximum": max });
     let last = usize::from(*limits::MODBUS_ADDRESSES.end());
-    let address = |most: usize| {
-        if shown {
-            json!({ "anyOf": [number(most), { "type": "string", "pattern": "^0x[0-9A-F]{4}$" }] })
+    let address = |max: usize| {
+        if is_response {
+            json!({ "anyOf": [number(max), { "type": "string", "pattern": "^0x[0-9A-F]{4}$" }] })
         } else {
-            number(most)
+            number(max)
         }
     };
     let register = json!({
@@ -386,7 +387,7 @@ fn register_set(shown: bool) -> Value {
             "registers": list(register),
         },
     });
-    if shown {
+    if is_response {
         let properties = &mut set["properties"];
         properties["end_address"] = address(last + 1);
         properties["size"] = number(last + 1);

@@ -1,20 +1,18 @@
-//! Where an HTTP request goes: the parts of a URL that a request needs.
-//!
-//! Which URLs are taken: ACTION-3.
+//! Parses the URL of an HTTP request into the parts that sending needs. Ruling: ACTION-3.
 
 use std::net::Ipv6Addr;
 
-/// How a target is spoken to.
+/// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain.
+    /// Plain HTTP.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// The port where the URL names none.
+    /// Returns the port of a URL without one.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
@@ -24,19 +22,19 @@ impl Scheme {
     }
 }
 
-/// A URL, taken apart.
+/// The parts of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Location {
+pub(super) struct UrlParts {
     pub(super) scheme: Scheme,
-    /// A name or an address, without brackets.
+    /// The name or address; an IPv6 address without brackets.
     pub(super) host: String,
     pub(super) port: u16,
     /// Path and query, beginning with `/`.
     pub(super) target: String,
 }
 
-impl Location {
-    /// Takes a URL apart; the error is a message for whoever wrote it.
+impl UrlParts {
+    /// Parses a URL. The error is a message for the author of the definition.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = scheme(url).ok_or("expected http://… or https://…")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -49,13 +47,13 @@ impl Location {
         let (host, port) = split_port(authority);
         Ok(Self {
             scheme,
-            host: plain_host(host)?,
+            host: parse_host(host)?,
             port: port.map_or(Ok(scheme.default_port()), parse_port)?,
-            target: target(rest)?,
+            target: request_target(rest)?,
         })
     }
 
-    /// What a `Host` header says of it.
+    /// Returns the value of the `Host` header.
     pub(super) fn authority(&self) -> String {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         let host = format!("{open}{}{close}", self.host);
@@ -72,7 +70,7 @@ fn scheme(url: &str) -> Option<(Scheme, &str)> {
     }
 }
 
-/// The host, and the port as typed; the colons within brackets belong to the host.
+/// Splits off the port, if there is one. Colons inside brackets belong to the host.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -81,7 +79,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 fn parse_port(port: &str) -> Result<u16, String> {
-    // `u16` would read a sign, too.
+    // Parsing a `u16` would accept a sign.
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     port.parse()
         .ok()
@@ -89,19 +87,18 @@ fn parse_port(port: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("port `{port}`: expected 1 to 65535"))
 }
 
-fn plain_host(host: &str) -> Result<String, String> {
+fn parse_host(host: &str) -> Result<String, String> {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        let known = address.parse::<Ipv6Addr>().is_ok();
-        return if known {
+        return if address.parse::<Ipv6Addr>().is_ok() {
             Ok(address.to_owned())
         } else {
             Err(format!("host `{host}`: expected an IPv6 address between the brackets"))
         };
     }
-    let name_like = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.is_empty() {
         Err("no host after the scheme".to_owned())
-    } else if host.chars().all(name_like) {
+    } else if host.chars().all(is_name_char) {
         Ok(host.to_owned())
     } else {
         Err(format!(
@@ -110,14 +107,14 @@ fn plain_host(host: &str) -> Result<String, String> {
     }
 }
 
-/// Path and query as a request line carries them; `rest` is what follows the authority.
-fn target(rest: &str) -> Result<String, String> {
-    let sent = rest.split_once('#').map_or(rest, |(sent, _fragment)| sent);
-    let target = if sent.starts_with('/') { sent.to_owned() } else { format!("/{sent}") };
-    if let Some(wrong) = target.chars().find(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("{wrong:?} in the path or query: percent-encode it"));
+/// Returns the path and query for the request line. `rest` is the URL after the authority.
+fn request_target(rest: &str) -> Result<String, String> {
+    let path = rest.split_once('#').map_or(rest, |(path, _fragment)| path);
+    let target = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    if let Some(c) = target.chars().find(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{c:?} in the path or query: percent-encode it"));
     }
-    // What the HTTP library cannot put into a request line, a request could not be sent with.
+    // The HTTP library must accept the target, or the request could not be sent.
     match target.parse::<hyper::Uri>() {
         Ok(_) => Ok(target),
         Err(error) => Err(format!("path or query `{target}`: {error}; percent-encode it")),
@@ -129,9 +126,9 @@ mod tests {
     use super::*;
 
     fn parsed(url: &str) -> (String, u16, String, String) {
-        let location = Location::parse(url).unwrap();
-        let authority = location.authority();
-        (location.host, location.port, authority, location.target)
+        let url = UrlParts::parse(url).unwrap();
+        let authority = url.authority();
+        (url.host, url.port, authority, url.target)
     }
 
     fn parts(
@@ -145,7 +142,7 @@ mod tests {
 
     // Ruling: ACTION-3.
     #[test]
-    fn a_url_comes_apart() {
+    fn a_url_is_split_into_its_parts() {
         for (url, expected) in [
             ("http://a", parts("a", 80, "a", "/")),
             ("https://a.b", parts("a.b", 443, "a.b", "/")),
@@ -167,7 +164,7 @@ mod tests {
 
     // Ruling: ACTION-3.
     #[test]
-    fn what_cannot_be_sent_is_refused_with_the_reason() {
+    fn a_url_that_cannot_be_sent_is_refused_with_the_reason() {
         for (url, reason) in [
             ("ftp://a/", "http://"),
             ("a/b", "http://"),
@@ -188,7 +185,7 @@ mod tests {
             ("http://a/b\u{7f}c", "percent-encode"),
             ("http://a/<b>", "percent-encode"),
         ] {
-            let error = Location::parse(url).unwrap_err();
+            let error = UrlParts::parse(url).unwrap_err();
             assert!(error.contains(reason), "{url}: {error}");
         }
     }

@@ -1,32 +1,32 @@
-//! Writing a map in its JSON form.
+//! Writes a register map as JSON.
 
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::{MapWordOrder, MappedRegister, RegisterMap, RegisterSet};
 
-/// How addresses are written in the detailed form.
+/// The format of addresses in the detailed form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddressFormat {
-    /// As numbers.
+    /// Numbers.
     Dec,
-    /// As texts: `"0x0001"`.
+    /// Strings such as `"0x0001"`.
     Hex,
 }
 
-/// A map as the API shows it (MODBUS-5).
+/// The JSON form of a map in the API (MODBUS-5).
 #[derive(Debug, Clone, Copy)]
 pub enum Listing<'a> {
-    /// What a POST takes. The word order is left out where it is the default, as a device shows a
-    /// map that was sent without it.
+    /// The form that a POST accepts. The default word order is omitted, because a device omits it in
+    /// a map that was sent without it.
     Compact(&'a RegisterMap),
-    /// With the place of each register.
+    /// The form with the address and size of each register.
     Detailed {
         /// The map.
         map: &'a RegisterMap,
-        /// How addresses are written.
+        /// The format of addresses.
         addresses: AddressFormat,
-        /// Whether the firmware knows word orders.
+        /// `true` if the firmware supports word orders.
         word_order: bool,
     },
 }
@@ -47,7 +47,7 @@ impl Serialize for Listing<'_> {
 }
 
 #[derive(Debug, Serialize)]
-struct Set<'a, R> {
+struct ListedSet<'a, R> {
     start_address: FormattedAddress,
     #[serde(skip_serializing_if = "Option::is_none")]
     word_order: Option<&'a str>,
@@ -58,7 +58,7 @@ struct Set<'a, R> {
 
 #[derive(Debug, Serialize)]
 struct Extent {
-    /// The address behind the last one.
+    /// The address after the last register.
     end_address: FormattedAddress,
     size: u32,
 }
@@ -88,12 +88,12 @@ impl Serialize for FormattedAddress {
     }
 }
 
-fn compact(set: &RegisterSet) -> Set<'static, ListedRegister<'static>> {
-    Set {
+fn compact(set: &RegisterSet) -> ListedSet<'static, ListedRegister<'static>> {
+    ListedSet {
         start_address: FormattedAddress(set.start_address.into(), AddressFormat::Dec),
         word_order: (set.word_order != MapWordOrder::default()).then(|| set.word_order.name()),
         extent: None,
-        registers: set.registers.iter().copied().map(shown).collect(),
+        registers: set.registers.iter().copied().map(listed).collect(),
     }
 }
 
@@ -101,16 +101,16 @@ fn detailed(
     set: &RegisterSet,
     format: AddressFormat,
     word_order: bool,
-) -> Set<'static, ListedRegister<'static>> {
+) -> ListedSet<'static, ListedRegister<'static>> {
     let start = u32::from(set.start_address);
     let mut next = start;
     let registers = set.registers.iter().map(|register| {
         let address = Some(FormattedAddress(next, format));
         let words = register.words();
         next += u32::from(words);
-        ListedRegister { address, size: Some(words), ..shown(*register) }
+        ListedRegister { address, size: Some(words), ..listed(*register) }
     });
-    Set {
+    ListedSet {
         start_address: FormattedAddress(start, format),
         word_order: word_order.then(|| set.word_order.name()),
         registers: registers.collect(),
@@ -121,9 +121,9 @@ fn detailed(
     }
 }
 
-/// Type and scaler belong to numbers alone.
-fn shown(register: MappedRegister) -> ListedRegister<'static> {
-    let is_number = register.id.bytes().is_none();
+/// Returns a register without address and size. Only numbers have a type and a scaler.
+fn listed(register: MappedRegister) -> ListedRegister<'static> {
+    let is_number = register.id.byte_len().is_none();
     ListedRegister {
         id: register.id.name(),
         number: is_number.then(|| register.number.name()),
