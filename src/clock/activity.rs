@@ -60,7 +60,7 @@ impl ActivityTracker {
         async move {
             let mut future = pin!(future);
             future::poll_fn(move |context| {
-                let _motion = task_handle.begin_poll(context.waker());
+                let _activity = task_handle.begin_poll(context.waker());
                 let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                 if polled.is_pending() && !coop::has_budget_remaining() {
                     // The task used up its budget of the runtime, which wakes it only after other
