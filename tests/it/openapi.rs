@@ -1,4 +1,4 @@
-//! The OpenAPI description, compared with the replies of a device.
+//! The `OpenAPI` description, compared with the replies of a device.
 
 use serde_json::{Value, json};
 use wwsim::device::License;
