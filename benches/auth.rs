@@ -1,6 +1,6 @@
 //! The cost of authentication for a request: the whole API in memory, open and protected.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a bench with an error must fail")]
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -47,24 +47,24 @@ fn request(method: &str, authorization: Option<&str>, body: &[u8]) -> Request<Fu
 
 fn auth(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let ask = |api: &Arc<Api>, request| runtime.block_on(api.answer(black_box(request)));
+    let answer = |api: &Arc<Api>, request| runtime.block_on(api.answer(black_box(request)));
     let mut group = c.benchmark_group("auth");
 
     let open = api("2.0.2", false);
     group.bench_function("open", |b| {
-        b.iter_batched(|| request("GET", None, b""), |it| ask(&open, it), BatchSize::SmallInput);
+        b.iter_batched(|| request("GET", None, b""), |it| answer(&open, it), BatchSize::SmallInput);
     });
 
     let basic = api("1.9.0", true);
     let header = "Basic OmEgcGFzc3dvcmQgb2YgdGhlIHVzdWFsIGtpbmQ=";
-    assert_eq!(ask(&basic, request("GET", Some(header), b"")).status(), 404, "no such status");
+    assert_eq!(answer(&basic, request("GET", Some(header), b"")).status(), 404, "no such status");
     group.bench_function("basic", |b| {
         let make = || request("GET", Some(header), b"");
-        b.iter_batched(make, |it| ask(&basic, it), BatchSize::SmallInput);
+        b.iter_batched(make, |it| answer(&basic, it), BatchSize::SmallInput);
     });
 
     let digest = api("2.0.2", true);
-    let challenge = ask(&digest, request("GET", None, b""));
+    let challenge = answer(&digest, request("GET", None, b""));
     let (_, challenge) = challenge.headers().next().unwrap();
     let mut session = digest_auth::parse(challenge.to_str().unwrap()).unwrap();
     let body = [b'x'; 1024];
@@ -79,15 +79,15 @@ fn auth(c: &mut Criterion) {
             let header = session.respond(&context).unwrap().to_string();
             request(&verb, Some(&header), body.unwrap_or_default())
         };
-        assert_eq!(ask(&digest, make()).status(), status, "{name}");
+        assert_eq!(answer(&digest, make()).status(), status, "{name}");
         group.bench_function(name, |b| {
-            b.iter_batched(&mut make, |it| ask(&digest, it), BatchSize::SmallInput);
+            b.iter_batched(&mut make, |it| answer(&digest, it), BatchSize::SmallInput);
         });
     }
     let unreadable = "Digest username=\"\", nonce";
     group.bench_function("digest, unreadable", |b| {
         let make = || request("GET", Some(unreadable), b"");
-        b.iter_batched(make, |it| ask(&digest, it), BatchSize::SmallInput);
+        b.iter_batched(make, |it| answer(&digest, it), BatchSize::SmallInput);
     });
     group.finish();
 }

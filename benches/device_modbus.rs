@@ -1,8 +1,8 @@
 //! A read of 125 registers of the device's default map: from a snapshot to the words, and with the
-//! snapshot itself, as for each request. That the read allocates nothing is a test
+//! snapshot itself, as for each request. A test checks that the read does not allocate
 //! (`device::registers::tests::a_read_allocates_nothing`).
 
-#![expect(clippy::expect_used, reason = "a bench that cannot begin fails")]
+#![expect(clippy::expect_used, reason = "a bench with an error must fail")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -193,7 +193,7 @@ async fn only_authenticated_clients_learn_the_body_limit() {
     // A body of this size is not read to check its hash.
     let mut client = fixture.connect().await;
     client.send(&signed(&mut session, PASSWORD, &"x".repeat(64 * 1024 + 1))).await;
-    let answer = client.rest().await.unwrap();
+    let answer = client.read_to_end().await.unwrap();
     assert_eq!((status(&answer), header(&answer, "Connection")), (401, Some("close")));
 
     let mut session = Session::begin(&fixture).await;
@@ -221,7 +221,7 @@ async fn a_malformed_signed_body_is_refused() {
              Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\nnonsense\r\n"
         ))
         .await;
-    let answer = client.rest().await.unwrap();
+    let answer = client.read_to_end().await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     assert!(!answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(fixture.device.definition().is_some_and(|definition| !definition.actions().is_empty()));

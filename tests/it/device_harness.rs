@@ -1,4 +1,4 @@
-//! A device on a socket without a house around it, and a client that shows every byte.
+//! A device with its HTTP server, without a house, and a client that returns every byte.
 
 use std::fmt::Write as _;
 use std::io;
@@ -16,10 +16,10 @@ use wwsim::journal::Journal;
 use wwsim::meter::MeterPlan;
 use wwsim::surface::http::{Api, ApiServer};
 
-/// Real time after which a test is stuck; only a mistake gets here.
-const STUCK: Duration = Duration::from_secs(20);
+/// Real time after which a test fails because it hangs.
+const HANG_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Two actions that can run, one that is disabled, one whose requests are, one with two requests.
+/// Two actions that can run, a disabled one, one with disabled requests, and one with two requests.
 pub const ACTIONS: &str = r#"{"actions":[
     {"id":"1","requests":[{"http":{"url":"http://bulb.local/"}}]},
     {"id":"a b+c","requests":[{"http":{"url":"http://bulb.local/"}}]},
@@ -28,7 +28,7 @@ pub const ACTIONS: &str = r#"{"actions":[
     {"id":"two","requests":[{"http":{"url":"http://bulb.local/"}},{"http":{"url":"http://bulb.local/"}}]}
 ]}"#;
 
-/// A device on a manual clock. What it admits is kept, not carried out.
+/// A device on a manual clock. Admitted calls are collected in `runs`, not executed.
 pub struct TestDevice {
     pub server: ApiServer,
     pub api: Arc<Api>,
@@ -47,7 +47,7 @@ pub struct Setup {
     pub actions: Option<&'static str>,
     pub access: AccessPolicy,
     pub meter: MeterPlan,
-    /// When the clock begins.
+    /// The time at which the clock starts.
     pub from: Timestamp,
 }
 
@@ -83,33 +83,33 @@ impl TestDevice {
         };
         let device = Device::new(device, clock.clone(), Arc::clone(&engine), Arc::clone(&journal));
         let runs = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&runs);
+        let collected = Arc::clone(&runs);
         let api = Api::new(Arc::clone(&device), Arc::clone(&engine), clock.clone(), move |run| {
-            kept.lock().unwrap().push(run);
+            collected.lock().unwrap().push(run);
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = ApiServer::start(listener, Arc::clone(&api)).unwrap();
         Self { server, api, journal, device, engine, clock, runs }
     }
 
-    /// A device on which every call meets this effect.
+    /// Starts a device with a rule that has this effect on every call.
     pub async fn with_fault(effect: ApiEffect) -> Self {
-        let bench = Self::start(Setup::default()).await;
-        bench.add_fault(effect, Trigger::default());
-        bench
+        let fixture = Self::start(Setup::default()).await;
+        fixture.add_fault(effect, Trigger::default());
+        fixture
     }
 
     pub fn add_fault(&self, effect: ApiEffect, when: Trigger) {
         self.add_rule(Fault::Api(ApiPlace::default(), effect), when);
     }
 
-    /// A rule by the name of `fault`.
+    /// Adds a rule with the id `fault`.
     pub fn add_rule(&self, fault: Fault, when: Trigger) {
         self.engine.add(Rule { id: "fault".into(), fault, when }).unwrap();
     }
 
-    /// Waits until the rule met so many calls and nothing is under way.
-    pub async fn evaluated(&self, count: u64) {
+    /// Waits until the rule was evaluated `count` times and the house is quiescent.
+    pub async fn wait_evaluated(&self, count: u64) {
         eventually(|| self.engine.get("fault").unwrap().evaluated == count).await;
         self.clock.advance(Duration::ZERO).await.unwrap();
     }
@@ -118,7 +118,7 @@ impl TestDevice {
         Client(TcpStream::connect(self.server.address()).await.unwrap())
     }
 
-    /// Sends bytes on a connection of their own and reads one response.
+    /// Sends bytes on a new connection and reads one response.
     pub async fn exchange(&self, request: &str) -> String {
         let mut client = self.connect().await;
         client.send(request).await;
@@ -142,7 +142,7 @@ impl Client {
         self.0.write_all(bytes.as_bytes()).await.unwrap();
     }
 
-    /// One response, to the end of its body.
+    /// Reads one response, to the end of its body.
     pub async fn response(&mut self) -> String {
         let mut response = String::new();
         while !response.ends_with("\r\n\r\n") {
@@ -154,15 +154,15 @@ impl Client {
         response + std::str::from_utf8(&body).unwrap()
     }
 
-    /// Everything up to the end of the connection.
-    pub async fn rest(&mut self) -> io::Result<String> {
+    /// Reads everything up to the end of the connection.
+    pub async fn read_to_end(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         within(self.0.read_to_end(&mut bytes)).await?;
         Ok(String::from_utf8(bytes).unwrap())
     }
 
     /// Returns the bytes that have arrived, without waiting.
-    pub fn arrived(&mut self) -> String {
+    pub fn try_read(&mut self) -> String {
         let mut bytes = [0; 4096];
         match self.0.try_read(&mut bytes) {
             Ok(count) => String::from_utf8(bytes[..count].to_vec()).unwrap(),
@@ -178,7 +178,7 @@ pub fn request(method: &str, path: &str, body: &str) -> String {
     request_with(method, path, &[], body)
 }
 
-/// A request with these headers beside the usual ones.
+/// Returns a request with additional headers.
 pub fn request_with(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n");
     for (name, value) in headers {
@@ -203,7 +203,7 @@ pub fn body(response: &str) -> &str {
     response.split_once("\r\n\r\n").unwrap().1
 }
 
-/// The machine key of an error.
+/// Returns the key of an error reply.
 pub fn error(response: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(body(response)).unwrap();
     assert!(json["message"].is_string(), "{json}");
@@ -211,7 +211,7 @@ pub fn error(response: &str) -> String {
 }
 
 pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(STUCK, future).await.expect("stuck")
+    tokio::time::timeout(HANG_TIMEOUT, future).await.expect("stuck")
 }
 
 pub async fn eventually(mut condition: impl FnMut() -> bool) {

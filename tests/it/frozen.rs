@@ -1,8 +1,8 @@
-//! Real time that a test moves by hand, while bytes cross real sockets.
+//! Real time that a test advances by hand while bytes cross real sockets.
 //!
-//! A paused runtime moves its time on as soon as it finds nothing to do, and what is on its way
-//! through the kernel is nothing it knows of: timers of seconds go off before bytes that are there
-//! already are looked at. It leaves its time alone while a blocking task runs, so one is kept.
+//! A paused runtime advances its time as soon as no task is ready. It does not know of bytes in the
+//! kernel, so timers of seconds fire before bytes that have arrived are read. It does not advance its
+//! time while a blocking task runs, so [`Frozen`] keeps one running.
 
 use std::sync::mpsc;
 use std::thread;
@@ -11,57 +11,57 @@ use std::time::Duration;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::Instant;
 
-/// Real time after which a test is stuck. The runtime then moves its time on again, and what waits
-/// for more than that fails.
-const STUCK: Duration = Duration::from_mins(1);
+/// Real time after which a test fails because it hangs. The runtime then advances its time by itself, and
+/// waits with a longer timeout fail.
+const HANG_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Time stands still but for [`Frozen::pass`], until this is dropped.
+/// A guard that stops real time until it is dropped; [`Frozen::pass`] advances it.
 pub struct Frozen {
     _until_dropped: mpsc::Sender<()>,
 }
 
 impl Frozen {
-    /// In a runtime whose time is paused.
+    /// Stops real time. The runtime has to be paused already.
     pub fn start() -> Self {
         let (until_dropped, dropped) = mpsc::channel();
-        spawn_blocking(move || dropped.recv_timeout(STUCK));
+        spawn_blocking(move || dropped.recv_timeout(HANG_TIMEOUT));
         Self { _until_dropped: until_dropped }
     }
 
-    /// Lets time pass at once, and has everything take note of it.
+    /// Advances time at once, and lets all tasks run.
     pub async fn pass(&self, duration: Duration) {
         tokio::time::advance(duration).await;
-        self.turns().await;
+        self.run_tasks().await;
     }
 
-    /// Lets everyone go on, and the machine with them. No time passes.
-    pub async fn turns(&self) {
+    /// Lets all tasks and the kernel make progress. Time is not advanced.
+    pub async fn run_tasks(&self) {
         for _ in 0..20 {
             yield_now().await;
         }
         spawn_blocking(|| thread::sleep(Duration::from_millis(1))).await.unwrap();
     }
 
-    /// Waits until the condition holds, without time passing.
+    /// Waits until the condition is true. Time is not advanced.
     pub async fn until(&self, mut condition: impl FnMut() -> bool) {
-        let mut turns = 0;
+        let mut attempts = 0;
         while !condition() {
-            assert!(turns < STUCK.as_millis(), "stuck");
-            self.turns().await;
-            turns += 1;
+            assert!(attempts < HANG_TIMEOUT.as_millis(), "the condition stays false");
+            self.run_tasks().await;
+            attempts += 1;
         }
     }
 
-    /// Returns the output of the future and the time it took. The time passes in steps, at most up to
-    /// `longest`.
-    pub async fn passing<F: Future>(
+    /// Runs a future while time advances in steps, for at most `longest`. Returns its output and the time
+    /// it took.
+    pub async fn run<F: Future>(
         &self,
         step: Duration,
         longest: Duration,
         future: F,
     ) -> (F::Output, Duration) {
         let began = Instant::now();
-        let passing = async {
+        let advance = async {
             while began.elapsed() < longest {
                 self.pass(step).await;
             }
@@ -69,20 +69,21 @@ impl Frozen {
         tokio::select! {
             biased;
             output = future => (output, began.elapsed()),
-            () = passing => panic!("not within {longest:?}"),
+            () = advance => panic!("not within {longest:?}"),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_passes_when_it_is_told_to_and_not_otherwise() {
+async fn time_advances_only_by_hand() {
     let (frozen, began) = (Frozen::start(), Instant::now());
     let sleeping = tokio::spawn(tokio::time::sleep(Duration::from_secs(2)));
-    frozen.turns().await;
+    frozen.run_tasks().await;
     assert_eq!(began.elapsed(), Duration::ZERO);
     frozen.pass(Duration::from_secs(1)).await;
     assert!(!sleeping.is_finished());
-    let (slept, took) = frozen.passing(Duration::from_secs(1), Duration::MAX, sleeping).await;
-    slept.unwrap();
-    assert!(took >= Duration::from_secs(1) && took <= Duration::from_secs(2), "{took:?}");
+    let (result, elapsed) = frozen.run(Duration::from_secs(1), Duration::MAX, sleeping).await;
+    result.unwrap();
+    let range = Duration::from_secs(1)..=Duration::from_secs(2);
+    assert!(range.contains(&elapsed), "{elapsed:?}");
 }

@@ -177,7 +177,7 @@ async fn a_new_client_ends_the_stream_of_the_previous_one() {
     let seen = first.arrived().await.len();
     let mut second = Live::connect(&test).await;
     test.clock.advance(Duration::ZERO).await.unwrap();
-    assert_eq!(first.0.rest().await.unwrap(), "0\r\n\r\n", "a proper end");
+    assert_eq!(first.0.read_to_end().await.unwrap(), "0\r\n\r\n", "a proper end");
     test.clock.advance(MINUTE).await.unwrap();
     let total = usize::try_from(test.device.snapshot().reading().unwrap().id).unwrap();
     assert_eq!(second.arrived().await.len(), total - seen);
@@ -340,7 +340,7 @@ async fn a_cut_ends_the_connection_within_an_event() {
         let mut stream = Live::connect(&test).await;
         test.clock.advance(MINUTE).await.unwrap();
         stream.data().await;
-        assert_eq!(stream.0.rest().await.unwrap(), left, "and no end");
+        assert_eq!(stream.0.read_to_end().await.unwrap(), left, "and no end");
     }
 }
 
@@ -362,7 +362,7 @@ async fn a_takeover_ends_the_stream_in_place_of_an_event() {
     let mut stream = Live::connect(&test).await;
     test.clock.advance(MINUTE).await.unwrap();
     stream.data().await;
-    assert_eq!(stream.0.rest().await.unwrap(), "0\r\n\r\n");
+    assert_eq!(stream.0.read_to_end().await.unwrap(), "0\r\n\r\n");
     let mut second = Live::connect(&test).await;
     test.clock.advance(SECOND * 10).await.unwrap();
     assert!(!second.arrived().await.is_empty(), "the client may connect again");

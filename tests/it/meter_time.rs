@@ -11,7 +11,7 @@ use tokio_modbus::prelude::Reader as _;
 use wwsim::device::CivilTime;
 
 use crate::harness::{TestHouse, within};
-use crate::mqtt_broker::{Subscriber, broker, topic};
+use crate::mqtt_broker::{Subscriber, broker, unique_topic};
 use crate::mqtt_settings::MQTT;
 
 const TIMES: &str = "${timestamp}|${meter.date_time}|${meter.date_time_local}";
@@ -108,8 +108,8 @@ async fn assert_time_everywhere(
 // Ruling: METER-2.
 #[tokio::test]
 async fn a_clock_correction_applies_to_every_surface() {
-    let topic = topic();
-    let mut messages = Subscriber::to(&topic).await;
+    let topic = unique_topic();
+    let mut messages = Subscriber::start(&topic).await;
     let house = start_house(&topic).await;
     let newest = |house: &TestHouse| house.house.devices().next().unwrap().snapshot().meter.reading;
     let by_meter = |house: &TestHouse| newest(house).unwrap().meter_time;

@@ -27,7 +27,7 @@ use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 use crate::device_harness::{eventually, within};
 use crate::frozen::Frozen;
 use crate::harness::{FreePort, TestHouse};
-use crate::mqtt_broker::{Door, Subscriber, broker, topic};
+use crate::mqtt_broker::{BrokerProxy, Subscriber, broker, unique_topic};
 use crate::mqtt_settings::MQTT;
 use crate::state::{self, Folder};
 
@@ -39,34 +39,35 @@ impl TestHouse {
         self.control_get("state").await["devices"][0]["mqtt"].clone()
     }
 
-    /// Moves the clock to the next reading, and returns when that was.
-    async fn to_next_reading(&self) -> VirtualTime {
+    /// Advances the clock to the next reading, and returns its time.
+    async fn advance_to_next_reading(&self) -> VirtualTime {
         let device = self.house.devices().next().unwrap();
         let (now, next) = (self.house.clock().now(), device.next_reading().unwrap());
         self.advance(next.since(now)).await;
         next
     }
 
-    /// Waits, in real time, until the journal has such an entry.
-    async fn until(&self, wanted: impl Fn(&Event) -> bool) {
-        eventually(|| self.journal().iter().any(|entry| wanted(&entry.event))).await;
+    /// Waits, in real time, until the journal has an event that satisfies the predicate.
+    async fn wait_event(&self, predicate: impl Fn(&Event) -> bool) {
+        eventually(|| self.journal().iter().any(|entry| predicate(&entry.event))).await;
     }
 
-    fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
-        self.journal().iter().filter(|entry| wanted(&entry.event)).count()
+    fn count(&self, predicate: impl Fn(&Event) -> bool) -> usize {
+        self.journal().iter().filter(|entry| predicate(&entry.event)).count()
     }
 }
 
-/// A house whose device reaches a broker as `broker.example.com`, with what else it has.
-async fn house(address: SocketAddr, more: &str) -> TestHouse {
+/// Starts a house whose device reaches the broker at `address` as `broker.example.com`. `yaml` is the rest
+/// of the scenario.
+async fn start_house(address: SocketAddr, yaml: &str) -> TestHouse {
     TestHouse::start(&format!(
-        "mqtt_brokers: {{lab: {{address: '{address}', hosts: [broker.example.com]}}}}\n{more}"
+        "mqtt_brokers: {{lab: {{address: '{address}', hosts: [broker.example.com]}}}}\n{yaml}"
     ))
     .await
 }
 
-/// Settings that publish `template` under `topic`, as a client that no other test has: a broker
-/// drops the one before of the same id.
+/// Returns settings that publish `template` under `topic`, with a client id that no other test uses, because
+/// a broker drops the previous client with the same id.
 fn settings(topic: &str, template: &str) -> Value {
     json!({
         "enable": true,
@@ -76,11 +77,11 @@ fn settings(topic: &str, template: &str) -> Value {
     })
 }
 
-fn connected(event: &Event) -> bool {
+fn is_connected(event: &Event) -> bool {
     matches!(event, Event::MqttConnected { .. })
 }
 
-fn published(event: &Event) -> bool {
+fn is_published(event: &Event) -> bool {
     matches!(event, Event::MqttPublished { .. })
 }
 
@@ -98,53 +99,53 @@ const VALUES: &str = "${timestamp}|${1_8_0}|${1_7_0}|${2_7_0}|${32_7_0}|${sys.da
 
 // Ruling: SYSTEM-3.
 #[tokio::test]
-async fn a_subscriber_receives_what_the_variables_say_at_that_instant() {
-    let (twin, topic) = (house(broker().await.open, "").await, topic());
-    let mut subscriber = Subscriber::to(&topic).await;
-    twin.set("PUT", MQTT, &settings(&topic, VALUES)).await;
-    twin.to_next_reading().await;
+async fn a_message_has_the_variables_of_its_instant() {
+    let (house, topic) = (start_house(broker().await.open, "").await, unique_topic());
+    let mut subscriber = Subscriber::start(&topic).await;
+    house.set("PUT", MQTT, &settings(&topic, VALUES)).await;
+    house.advance_to_next_reading().await;
     let received = subscriber.next().await;
-    assert_eq!(received, twin.render(VALUES).await);
+    assert_eq!(received, house.render(VALUES).await);
     let mut names = VALUES.split('|').map(|name| name.trim_matches(['$', '{', '}']));
     for value in received.split('|') {
         match names.next().unwrap() {
             "no.such" => assert_eq!(value, "${no.such}"),
-            name => assert_eq!(Some(value), twin.variable(name).await.as_deref(), "{name}"),
+            name => assert_eq!(Some(value), house.variable(name).await.as_deref(), "{name}"),
         }
     }
-    let state = twin.mqtt().await;
+    let state = house.mqtt().await;
     assert_eq!(
         state,
         json!({"state": "connected", "broker": "mqtt://broker.example.com:1883", "published": 1})
     );
-    let mqtc = || async { twin.get("/api/v1/system").await.json()["clouds"]["mqtc"].clone() };
+    let mqtc = || async { house.get("/api/v1/system").await.json()["clouds"]["mqtc"].clone() };
     assert_eq!(mqtc().await, json!({"enabled": true, "connected": true}));
-    twin.set("PUT", MQTT, &json!({"enable": false})).await;
-    twin.settle().await;
+    house.set("PUT", MQTT, &json!({"enable": false})).await;
+    house.settle().await;
     assert_eq!(mqtc().await, json!({"enabled": false, "connected": false}));
 }
 
 // Ruling: MQTT-8.
 #[tokio::test]
-async fn messages_come_at_the_first_reading_after_the_interval() {
-    let (twin, topic) = (house(broker().await.open, "").await, topic());
-    let mut subscriber = Subscriber::to(&topic).await;
-    twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 20}})).await;
-    twin.set("PUT", MQTT, &settings(&topic, "${timestamp}")).await;
+async fn a_message_follows_the_first_reading_after_the_interval() {
+    let (house, topic) = (start_house(broker().await.open, "").await, unique_topic());
+    let mut subscriber = Subscriber::start(&topic).await;
+    house.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 20}})).await;
+    house.set("PUT", MQTT, &settings(&topic, "${timestamp}")).await;
     let (mut expected, mut last, mut cadence) = (Vec::new(), None, Duration::MAX);
-    let mut before = twin.house.clock().now();
+    let mut before = house.house.clock().now();
     while expected.len() < 4 {
-        let at = twin.to_next_reading().await;
+        let at = house.advance_to_next_reading().await;
         cadence = cadence.min(at.since(before));
         before = at;
         let due = last.is_none_or(|last| at.since(last) >= Duration::from_secs(20));
         if due {
             last = Some(at);
-            expected.push(twin.variable("timestamp").await.unwrap());
+            expected.push(house.variable("timestamp").await.unwrap());
         }
-        assert_eq!(twin.count(published), expected.len(), "at {at:?}");
+        assert_eq!(house.count(is_published), expected.len(), "at {at:?}");
     }
-    assert!(cadence < Duration::from_secs(20), "or else nothing was stretched");
+    assert!(cadence < Duration::from_secs(20), "the interval is longer than the cadence");
     for expected in expected {
         assert_eq!(subscriber.next().await, expected);
     }
@@ -152,204 +153,207 @@ async fn messages_come_at_the_first_reading_after_the_interval() {
 
 // Ruling: MQTT-8, SD-2.
 #[tokio::test]
-async fn a_meter_that_sends_each_second_has_a_message_each_second() {
+async fn a_reading_each_second_gives_a_message_each_second() {
     let meter = "device: {meter: {kind: ensor}}";
-    let (twin, topic) = (house(broker().await.open, meter).await, topic());
-    twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 1}})).await;
-    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
-    twin.advance(Duration::from_secs(10)).await;
-    let before = twin.count(published);
-    twin.advance(Duration::from_secs(100)).await;
-    assert_eq!(twin.count(published) - before, 100);
+    let (house, topic) = (start_house(broker().await.open, meter).await, unique_topic());
+    house.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 1}})).await;
+    house.set("PUT", MQTT, &settings(&topic, "x")).await;
+    house.advance(Duration::from_secs(10)).await;
+    let before = house.count(is_published);
+    house.advance(Duration::from_secs(100)).await;
+    assert_eq!(house.count(is_published) - before, 100);
 }
 
 // Ruling: MQTT-9.
 #[tokio::test]
-async fn a_shorter_interval_is_in_force_at_once() {
-    let (twin, topic) = (house(broker().await.open, "").await, topic());
-    twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 3600}})).await;
-    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
-    twin.advance(Duration::from_mins(10)).await;
-    assert_eq!(twin.count(published), 1);
-    twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 60}})).await;
-    twin.to_next_reading().await;
-    assert_eq!(twin.count(published), 2);
-    assert_eq!(twin.count(connected), 1, "the connection stays");
+async fn a_shorter_interval_takes_effect_at_once() {
+    let (house, topic) = (start_house(broker().await.open, "").await, unique_topic());
+    house.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 3600}})).await;
+    house.set("PUT", MQTT, &settings(&topic, "x")).await;
+    house.advance(Duration::from_mins(10)).await;
+    assert_eq!(house.count(is_published), 1);
+    house.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 60}})).await;
+    house.advance_to_next_reading().await;
+    assert_eq!(house.count(is_published), 2);
+    assert_eq!(house.count(is_connected), 1, "the connection stays");
 }
 
 #[tokio::test]
-async fn a_silent_meter_has_nothing_published() {
+async fn nothing_is_published_without_readings() {
     let fault = "faults: [{id: silence, at: meter, when: {after: 60s, for: 10m}, effect: no_data}]";
-    let (twin, topic) = (house(broker().await.open, fault).await, topic());
-    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
-    twin.advance(Duration::from_secs(59)).await;
-    let before = twin.count(published);
-    assert!(before > 0, "{:?}", twin.journal());
-    twin.advance(Duration::from_mins(10)).await;
-    assert_eq!(twin.count(published), before);
-    twin.advance(Duration::from_mins(1)).await;
-    assert!(twin.count(published) > before, "and again once it speaks");
+    let (house, topic) = (start_house(broker().await.open, fault).await, unique_topic());
+    house.set("PUT", MQTT, &settings(&topic, "x")).await;
+    house.advance(Duration::from_secs(59)).await;
+    let before = house.count(is_published);
+    assert!(before > 0, "{:?}", house.journal());
+    house.advance(Duration::from_mins(10)).await;
+    assert_eq!(house.count(is_published), before);
+    house.advance(Duration::from_mins(1)).await;
+    assert!(house.count(is_published) > before, "messages resume with the readings");
 }
 
 #[tokio::test]
 async fn a_jump_publishes_once_at_its_end() {
-    let (twin, topic) = (house(broker().await.open, "").await, topic());
-    let mut subscriber = Subscriber::to(&topic).await;
-    twin.set("PUT", MQTT, &settings(&topic, "${sys.date_time}")).await;
-    twin.settle().await;
-    twin.house.clock().jump(Duration::from_hours(24)).await.unwrap();
-    assert_eq!(twin.count(published), 1);
+    let (house, topic) = (start_house(broker().await.open, "").await, unique_topic());
+    let mut subscriber = Subscriber::start(&topic).await;
+    house.set("PUT", MQTT, &settings(&topic, "${sys.date_time}")).await;
+    house.settle().await;
+    house.house.clock().jump(Duration::from_hours(24)).await.unwrap();
+    assert_eq!(house.count(is_published), 1);
     assert_eq!(subscriber.next().await, "2026-01-16T18:00:00Z");
 }
 
 #[tokio::test]
-async fn user_and_password_are_the_brokers_to_judge() {
-    let (twin, topic) = (house(broker().await.closed, "").await, topic());
-    let mut subscriber = Subscriber::to(&topic).await;
-    let mut with = settings(&topic, "x");
-    with["username"] = json!("demo");
-    with["password"] = json!("falsch");
-    twin.set("PUT", MQTT, &with).await;
-    twin.settle().await;
-    let state = twin.mqtt().await;
+async fn the_broker_checks_user_and_password() {
+    let (house, topic) = (start_house(broker().await.protected, "").await, unique_topic());
+    let mut subscriber = Subscriber::start(&topic).await;
+    let mut credentials = settings(&topic, "x");
+    credentials["username"] = json!("demo");
+    credentials["password"] = json!("falsch");
+    house.set("PUT", MQTT, &credentials).await;
+    house.settle().await;
+    let state = house.mqtt().await;
     assert_eq!(state["state"], "connecting", "{state}");
     assert!(state["reason"].is_string(), "{state}");
-    twin.set("PUT", MQTT, &json!({"password": "geheim"})).await;
-    twin.to_next_reading().await;
+    house.set("PUT", MQTT, &json!({"password": "geheim"})).await;
+    house.advance_to_next_reading().await;
     assert_eq!(subscriber.next().await, "x");
 }
 
 #[tokio::test]
-async fn a_scenario_says_what_the_client_starts_with() {
-    let topic = topic();
-    let mut subscriber = Subscriber::to(&topic).await;
+async fn the_client_starts_with_the_settings_of_the_scenario() {
+    let topic = unique_topic();
+    let mut subscriber = Subscriber::start(&topic).await;
     let device = json!({"mqtt": settings(&topic, "x"), "reboot_time": "3s"});
-    let twin = house(broker().await.open, &format!("device: {device}")).await;
-    twin.to_next_reading().await;
+    let house = start_house(broker().await.open, &format!("device: {device}")).await;
+    house.advance_to_next_reading().await;
     assert_eq!(subscriber.next().await, "x");
 
-    let answer = twin.post("/api/v1/reboot", "").await;
+    let answer = house.post("/api/v1/reboot", "").await;
     assert_eq!(answer.status, 204);
-    twin.advance(Duration::from_secs(1)).await;
-    let state = twin.mqtt().await;
+    house.advance(Duration::from_secs(1)).await;
+    let state = house.mqtt().await;
     assert_eq!((&state["state"], &state["reason"]), (&json!("off"), &json!("the device is down")));
-    twin.advance(Duration::from_secs(30)).await;
-    assert_eq!(twin.count(connected), 2, "a reboot begins a new connection");
+    house.advance(Duration::from_secs(30)).await;
+    assert_eq!(house.count(is_connected), 2, "a reboot opens a new connection");
     assert_eq!(subscriber.next().await, "x");
 }
 
 // Ruling: MQTT-9.
 #[tokio::test]
-async fn settings_that_change_are_followed_at_once() {
-    let (twin, first, second) = (house(broker().await.open, "").await, topic(), topic());
-    let mut subscriber = Subscriber::to(&second).await;
+async fn changed_settings_take_effect_at_once() {
+    let (house, first, second) =
+        (start_house(broker().await.open, "").await, unique_topic(), unique_topic());
+    let mut subscriber = Subscriber::start(&second).await;
     assert_eq!(
-        twin.mqtt().await,
+        house.mqtt().await,
         json!({"state": "off", "reason": "switched off", "published": 0})
     );
-    twin.set("PUT", MQTT, &settings(&first, "x")).await;
-    eventually(|| twin.count(connected) == 1).await;
-    assert_eq!(twin.mqtt().await["state"], "connected");
-    // Under another client id, so that the broker has no connection to take over, which takes its time.
+    house.set("PUT", MQTT, &settings(&first, "x")).await;
+    eventually(|| house.count(is_connected) == 1).await;
+    assert_eq!(house.mqtt().await["state"], "connected");
+    // Another client id, because it takes the broker some time to replace a connection.
     let publish = json!({"topic": second, "template": "y"});
-    twin.set("PUT", MQTT, &json!({"client_id": "another", "publish": publish})).await;
-    eventually(|| twin.count(connected) == 2).await;
-    twin.to_next_reading().await;
+    house.set("PUT", MQTT, &json!({"client_id": "another", "publish": publish})).await;
+    eventually(|| house.count(is_connected) == 2).await;
+    house.advance_to_next_reading().await;
     assert_eq!(subscriber.next().await, "y");
-    twin.set("PUT", MQTT, &json!({"enable": false})).await;
-    twin.advance(Duration::from_mins(5)).await;
-    assert_eq!(twin.count(published), 1);
-    assert_eq!(twin.mqtt().await["state"], "off");
-    let left = twin.count(|event| reason(event) == Some("the settings changed"));
-    assert_eq!(left, 2);
+    house.set("PUT", MQTT, &json!({"enable": false})).await;
+    house.advance(Duration::from_mins(5)).await;
+    assert_eq!(house.count(is_published), 1);
+    assert_eq!(house.mqtt().await["state"], "off");
+    let disconnects = house.count(|event| reason(event) == Some("the settings changed"));
+    assert_eq!(disconnects, 2);
 }
 
 // Ruling: MQTT-13.
 #[tokio::test]
-async fn a_connection_comes_back_after_the_broker_does() {
-    let mut door = Door::to(broker().await.open, None).await;
-    let (twin, topic) = (house(door.address, "").await, topic());
-    let mut subscriber = Subscriber::to(&topic).await;
-    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
-    twin.to_next_reading().await;
+async fn the_client_reconnects_when_the_broker_is_back() {
+    let mut proxy = BrokerProxy::start(broker().await.open, None).await;
+    let (house, topic) = (start_house(proxy.address, "").await, unique_topic());
+    let mut subscriber = Subscriber::start(&topic).await;
+    house.set("PUT", MQTT, &settings(&topic, "x")).await;
+    house.advance_to_next_reading().await;
     assert_eq!(subscriber.next().await, "x");
-    door.shut();
-    twin.until(|event| matches!(event, Event::MqttDisconnected { .. })).await;
-    twin.until(|event| matches!(event, Event::MqttNotConnected { .. })).await;
-    twin.advance(Duration::from_mins(5)).await;
-    assert_eq!(twin.count(published), 1, "what was due meanwhile is lost");
-    door.open().await;
-    eventually(|| twin.count(connected) == 2).await;
-    twin.to_next_reading().await;
+    proxy.close();
+    house.wait_event(|event| matches!(event, Event::MqttDisconnected { .. })).await;
+    house.wait_event(|event| matches!(event, Event::MqttNotConnected { .. })).await;
+    house.advance(Duration::from_mins(5)).await;
+    assert_eq!(house.count(is_published), 1, "messages due meanwhile are lost");
+    proxy.open().await;
+    eventually(|| house.count(is_connected) == 2).await;
+    house.advance_to_next_reading().await;
     assert_eq!(subscriber.next().await, "x");
-    let tries = twin.count(|event| matches!(event, Event::MqttNotConnected { .. }));
-    assert_eq!(tries, 1, "the same reason is told once");
+    let failures = house.count(|event| matches!(event, Event::MqttNotConnected { .. }));
+    assert_eq!(failures, 1, "the same reason is recorded once");
 }
 
-/// A broker that takes each client, and drops it after so long. Tells of each one that came.
-async fn fickle(keeps: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<()>) {
+/// Starts a broker that accepts each client and drops it after `lifetime`. The receiver gets a message for
+/// each client.
+async fn start_dropping_broker(lifetime: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, (came, clients)) = (listener.local_addr().unwrap(), mpsc::unbounded_channel());
+    let (address, (sender, clients)) = (listener.local_addr().unwrap(), mpsc::unbounded_channel());
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let _ = came.send(());
-            // CONNECT, of less than 128 bytes.
+            let _ = sender.send(());
+            // CONNECT has less than 128 bytes.
             let [_, length] = client.read_u16().await.unwrap().to_be_bytes();
             client.read_exact(&mut vec![0; length.into()]).await.unwrap();
             client.write_all(b"\x20\x02\x00\x00").await.unwrap();
-            sleep(keeps).await;
+            sleep(lifetime).await;
         }
     });
     (address, clients)
 }
 
-/// The pauses before a client comes again to a broker that keeps it so long each time.
-async fn pauses(frozen: &Frozen, keeps: Duration, count: usize) -> Vec<Duration> {
-    let (address, mut clients) = fickle(keeps).await;
-    let (twin, mut pauses) = (house(address, "").await, Vec::new());
-    twin.set("PUT", MQTT, &settings("x", "x")).await;
+/// Returns the pauses before a client reconnects to a broker that drops it after `lifetime` each time.
+async fn reconnect_pauses(frozen: &Frozen, lifetime: Duration, count: usize) -> Vec<Duration> {
+    let (address, mut clients) = start_dropping_broker(lifetime).await;
+    let (house, mut pauses) = (start_house(address, "").await, Vec::new());
+    house.set("PUT", MQTT, &settings("x", "x")).await;
     clients.recv().await.unwrap();
     while pauses.len() < count {
         let round = pauses.len() + 1;
-        frozen.until(|| twin.count(connected) == round).await;
-        // A timer goes off at a whole millisecond.
-        frozen.pass(keeps + Duration::from_millis(1)).await;
-        frozen.until(|| twin.count(|event| reason(event).is_some()) == round).await;
-        let left = Instant::now();
+        frozen.until(|| house.count(is_connected) == round).await;
+        // Timers fire at whole milliseconds.
+        frozen.pass(lifetime + Duration::from_millis(1)).await;
+        frozen.until(|| house.count(|event| reason(event).is_some()) == round).await;
+        let disconnected_at = Instant::now();
         while clients.try_recv().is_err() {
-            assert!(left.elapsed() < 2 * *MQTT_RETRY.end(), "it stays away");
+            let elapsed = disconnected_at.elapsed();
+            assert!(elapsed < 2 * *MQTT_RETRY.end(), "the client does not reconnect");
             frozen.pass(*MQTT_RETRY.start() / 2).await;
-            // A client that is on its way arrives.
-            twin.settle().await;
+            // Lets a connection attempt complete.
+            house.settle().await;
         }
-        pauses.push(left.elapsed());
+        pauses.push(disconnected_at.elapsed());
     }
     pauses
 }
 
 // Ruling: MQTT-13.
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_drops_its_client_at_once_is_left_in_peace() {
+async fn pauses_grow_if_the_broker_drops_the_client_at_once() {
     let (frozen, shortest, longest) = (Frozen::start(), *MQTT_RETRY.start(), *MQTT_RETRY.end());
-    // As two clients of one id have it, of which each lasts until the other comes again.
-    for keeps in [Duration::from_millis(1), longest] {
-        let pauses = pauses(&frozen, keeps, 12).await;
+    // The longest pause is the lifetime of two clients with one id, which replace each other.
+    for lifetime in [Duration::from_millis(1), longest] {
+        let pauses = reconnect_pauses(&frozen, lifetime, 12).await;
         assert!(pauses[0] < 2 * shortest, "{pauses:?}");
         assert!(pauses.windows(2).take(5).all(|pair| pair[1] > pair[0]), "{pauses:?}");
         assert!(pauses[6..].iter().all(|pause| *pause >= longest), "{pauses:?}");
     }
-    let steady = pauses(&frozen, MQTT_STEADY, 4).await;
+    let steady = reconnect_pauses(&frozen, MQTT_STEADY, 4).await;
     assert!(steady.iter().all(|pause| *pause < 2 * shortest), "{steady:?}");
 }
 
 // Ruling: HOUSE-2.
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_is_gone_holds_up_no_clock() {
+async fn an_absent_broker_does_not_block_the_clock() {
     let (frozen, free) = (Frozen::start(), FreePort::new());
-    let twin = house(free.address(), "").await;
-    twin.set("PUT", MQTT, &settings("x", "x")).await;
+    let house = start_house(free.address(), "").await;
+    house.set("PUT", MQTT, &settings("x", "x")).await;
     let at_once = *MQTT_RETRY.start();
-    // After five seconds it is in the middle of a pause of four.
+    // After five seconds the client is in the middle of a pause of four seconds.
     for _ in 0..20 {
         frozen.pass(at_once).await;
     }
@@ -357,62 +361,62 @@ async fn a_broker_that_is_gone_holds_up_no_clock() {
     let rule = json!({
         "id": "away", "at": "mqtt", "when": {"after": "5s", "for": "5s"}, "effect": "refuse",
     });
-    frozen.passing(step, at_once, twin.add_fault(rule)).await;
+    frozen.run(step, at_once, house.add_fault(rule)).await;
     for _ in 0..3 {
-        frozen.passing(step, at_once, twin.advance(Duration::from_secs(4))).await;
+        frozen.run(step, at_once, house.advance(Duration::from_secs(4))).await;
     }
 }
 
 #[tokio::test]
-async fn a_reset_begins_anew() {
-    let (twin, topic) = (house(broker().await.open, "").await, topic());
-    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
-    twin.advance(Duration::from_mins(2)).await;
-    assert!(twin.mqtt().await["published"].as_u64().unwrap() > 1);
-    twin.house.reset().await;
-    assert_eq!(twin.mqtt().await["published"], 0);
+async fn a_reset_resets_the_message_count() {
+    let (house, topic) = (start_house(broker().await.open, "").await, unique_topic());
+    house.set("PUT", MQTT, &settings(&topic, "x")).await;
+    house.advance(Duration::from_mins(2)).await;
+    assert!(house.mqtt().await["published"].as_u64().unwrap() > 1);
+    house.house.reset().await;
+    assert_eq!(house.mqtt().await["published"], 0);
 }
 
 #[tokio::test]
 async fn without_a_licence_nothing_is_published() {
-    let twin = house(broker().await.open, "device: {license: free}").await;
-    twin.set("PUT", MQTT, &settings(&topic(), "x")).await;
-    twin.advance(Duration::from_mins(5)).await;
-    let state = twin.mqtt().await;
+    let house = start_house(broker().await.open, "device: {license: free}").await;
+    house.set("PUT", MQTT, &settings(&unique_topic(), "x")).await;
+    house.advance(Duration::from_mins(5)).await;
+    let state = house.mqtt().await;
     assert_eq!(
         (&state["state"], &state["reason"]),
         (&json!("off"), &json!("the licence does not cover MQTT"))
     );
-    assert_eq!(twin.count(connected), 0);
+    assert_eq!(house.count(is_connected), 0);
 }
 
 #[tokio::test]
-async fn a_broker_beside_the_house_is_reached_as_far_as_the_policy_goes() {
-    let at = broker().await.open;
+async fn the_outbound_policy_applies_to_external_brokers() {
+    let address = broker().await.open;
     for (policy, url, denied) in [
-        ("deny", format!("mqtt://{at}"), true),
+        ("deny", format!("mqtt://{address}"), true),
         ("deny", "mqtt://localhost".to_owned(), true),
-        ("loopback", format!("mqtt://{at}"), false),
+        ("loopback", format!("mqtt://{address}"), false),
         ("loopback", "mqtt://192.0.2.1".to_owned(), true),
     ] {
-        let twin = TestHouse::start(&format!("outbound: {policy}")).await;
-        twin.set("PUT", MQTT, &json!({"enable": true, "url": url})).await;
-        twin.settle().await;
-        let told = twin.count(|event| {
-            matches!(event, Event::OutboundDenied { policy: said, device, .. }
-                if *said == policy && &**device == DEVICE)
+        let house = TestHouse::start(&format!("outbound: {policy}")).await;
+        house.set("PUT", MQTT, &json!({"enable": true, "url": url})).await;
+        house.settle().await;
+        let denials = house.count(|event| {
+            matches!(event, Event::OutboundDenied { policy: recorded, device, .. }
+                if *recorded == policy && &**device == DEVICE)
         });
-        assert_eq!(told, usize::from(denied), "{policy} {url}");
-        assert_eq!(twin.count(connected), usize::from(!denied), "{policy} {url}");
+        assert_eq!(denials, usize::from(denied), "{policy} {url}");
+        assert_eq!(house.count(is_connected), usize::from(!denied), "{policy} {url}");
     }
 }
 
 // Ruling: MQTT-7.
 #[tokio::test]
-async fn a_client_without_an_id_makes_one_from_the_devices() {
+async fn the_default_client_id_comes_from_the_device_id() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let twin = house(listener.local_addr().unwrap(), "").await;
-    twin.set("PUT", MQTT, &json!({"enable": true, "url": "mqtt://broker.example.com"})).await;
+    let house = start_house(listener.local_addr().unwrap(), "").await;
+    house.set("PUT", MQTT, &json!({"enable": true, "url": "mqtt://broker.example.com"})).await;
     let (mut stream, _) = within(listener.accept()).await.unwrap();
     let mut sent = [0; 29];
     within(stream.read_exact(&mut sent)).await.unwrap();
@@ -420,127 +424,128 @@ async fn a_client_without_an_id_makes_one_from_the_devices() {
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_answer_holds_up_no_clock() {
+async fn a_silent_broker_does_not_block_the_clock() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let twin = house(listener.local_addr().unwrap(), "").await;
-    twin.set("PUT", MQTT, &json!({"enable": true, "url": "mqtt://broker.example.com"})).await;
+    let house = start_house(listener.local_addr().unwrap(), "").await;
+    house.set("PUT", MQTT, &json!({"enable": true, "url": "mqtt://broker.example.com"})).await;
     let _silent = within(listener.accept()).await.unwrap();
-    twin.advance(Duration::from_hours(1)).await;
-    assert_eq!(twin.mqtt().await["state"], "connecting");
+    house.advance(Duration::from_hours(1)).await;
+    assert_eq!(house.mqtt().await["state"], "connecting");
 }
 
 #[tokio::test]
-async fn actions_do_not_see_brokers() {
+async fn actions_do_not_resolve_the_hosts_of_brokers() {
     let action = "device: {actions: {actions: [{id: a, requests: \
                   [{http: {url: 'http://broker.example.com/'}}]}]}}";
-    let twin = house(broker().await.open, action).await;
-    assert_eq!(twin.codes("a").await, [-16]);
+    let house = start_house(broker().await.open, action).await;
+    assert_eq!(house.codes("a").await, [-16]);
 }
 
 // ---------------------------------------------------------------------------------------------
 // Faults
 // ---------------------------------------------------------------------------------------------
 
-/// A house with one rule over its client, which publishes the time of each message once a minute.
-async fn with_fault(rule: &str) -> (TestHouse, Subscriber) {
+/// Starts a house with one fault rule for its client, which publishes a timestamp once a minute.
+async fn start_with_fault(rule: &str) -> (TestHouse, Subscriber) {
     let fault = format!("faults: [{{id: rule, at: mqtt, {rule}}}]");
-    let (twin, topic) = (house(broker().await.open, &fault).await, topic());
-    let subscriber = Subscriber::to(&topic).await;
-    twin.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 60}})).await;
-    twin.set("PUT", MQTT, &settings(&topic, "${timestamp}")).await;
-    (twin, subscriber)
+    let (house, topic) = (start_house(broker().await.open, &fault).await, unique_topic());
+    let subscriber = Subscriber::start(&topic).await;
+    house.set("PUT", "/api/v1/settings", &json!({"services": {"report_interval": 60}})).await;
+    house.set("PUT", MQTT, &settings(&topic, "${timestamp}")).await;
+    (house, subscriber)
 }
 
-/// When the messages were handed over, in seconds.
-fn sent(twin: &TestHouse) -> Vec<f64> {
-    let entries = twin.journal().into_iter();
-    entries.filter(|entry| published(&entry.event)).map(|entry| entry.t).collect()
+/// Returns the times at which messages were sent, in seconds.
+fn sent_times(house: &TestHouse) -> Vec<f64> {
+    let entries = house.journal().into_iter();
+    entries.filter(|entry| is_published(&entry.event)).map(|entry| entry.t).collect()
 }
 
 #[tokio::test]
-async fn lose_keeps_a_message_in_and_the_connection() {
-    let (twin, mut subscriber) = with_fault("when: {nth: 2}, effect: lose").await;
-    twin.advance(Duration::from_mins(4)).await;
-    let lost = twin.count(|event| {
+async fn lose_drops_a_message_and_keeps_the_connection() {
+    let (house, mut subscriber) = start_with_fault("when: {nth: 2}, effect: lose").await;
+    house.advance(Duration::from_mins(4)).await;
+    let lost = house.count(|event| {
         matches!(event, Event::MqttNotPublished { reason, .. } if *reason == "lost by a rule")
     });
-    assert_eq!((lost, twin.count(connected)), (1, 1));
-    assert_eq!(twin.counts("rule").await, (4, 1));
-    assert_eq!(sent(&twin).len(), 3);
+    assert_eq!((lost, house.count(is_connected)), (1, 1));
+    assert_eq!(house.counts("rule").await, (4, 1));
+    assert_eq!(sent_times(&house).len(), 3);
     for _ in 0..3 {
         subscriber.next().await;
     }
 }
 
 #[tokio::test]
-async fn drop_ends_the_connection_at_a_message_and_the_next_one_is_there_at_once() {
-    let (twin, mut subscriber) = with_fault("when: {nth: 2}, effect: drop").await;
-    twin.advance(Duration::from_mins(4)).await;
-    assert_eq!(twin.count(|event| reason(event) == Some("dropped by a rule")), 1);
-    assert_eq!(twin.count(connected), 2);
-    assert_eq!(sent(&twin).len(), 3);
+async fn drop_ends_the_connection_and_the_client_reconnects() {
+    let (house, mut subscriber) = start_with_fault("when: {nth: 2}, effect: drop").await;
+    house.advance(Duration::from_mins(4)).await;
+    assert_eq!(house.count(|event| reason(event) == Some("dropped by a rule")), 1);
+    assert_eq!(house.count(is_connected), 2);
+    assert_eq!(sent_times(&house).len(), 3);
     for _ in 0..3 {
         subscriber.next().await;
     }
 }
 
 #[tokio::test]
-async fn delay_has_a_message_go_out_later_as_it_was() {
-    let (twin, mut subscriber) = with_fault("when: {first: 1}, effect: {delay: 7s}").await;
-    twin.to_next_reading().await;
+async fn a_delayed_message_keeps_its_contents() {
+    let (house, mut subscriber) = start_with_fault("when: {first: 1}, effect: {delay: 7s}").await;
+    house.advance_to_next_reading().await;
     let (read_at, timestamp) =
-        (twin.house.clock().now().as_secs_f64(), twin.variable("timestamp").await.unwrap());
-    twin.advance(Duration::from_millis(6999)).await;
-    assert_eq!(sent(&twin), [0.0; 0]);
-    twin.advance(Duration::from_millis(1)).await;
-    assert_eq!(sent(&twin), [read_at + 7.0]);
+        (house.house.clock().now().as_secs_f64(), house.variable("timestamp").await.unwrap());
+    house.advance(Duration::from_millis(6999)).await;
+    assert_eq!(sent_times(&house), [0.0; 0]);
+    house.advance(Duration::from_millis(1)).await;
+    assert_eq!(sent_times(&house), [read_at + 7.0]);
     assert_eq!(subscriber.next().await, timestamp);
 }
 
 #[tokio::test]
 async fn refuse_follows_its_window() {
-    let (twin, _subscriber) = with_fault("when: {after: 90s, for: 120s}, effect: refuse").await;
-    twin.advance(Duration::from_secs(89)).await;
-    let before = sent(&twin).len();
+    let (house, _subscriber) =
+        start_with_fault("when: {after: 90s, for: 120s}, effect: refuse").await;
+    house.advance(Duration::from_secs(89)).await;
+    let before = sent_times(&house).len();
     assert!(before > 0);
-    twin.advance(Duration::from_secs(1)).await;
-    let state = twin.mqtt().await;
+    house.advance(Duration::from_secs(1)).await;
+    let state = house.mqtt().await;
     assert_eq!(
         (&state["state"], &state["reason"]),
         (&json!("connecting"), &json!("refused by a rule"))
     );
-    twin.advance(Duration::from_secs(119)).await;
-    assert_eq!(sent(&twin).len(), before);
-    twin.advance(Duration::from_secs(70)).await;
-    assert_eq!(twin.count(connected), 2);
-    assert!(sent(&twin).len() > before);
-    assert_eq!(twin.counts("rule").await, (1, 1));
+    house.advance(Duration::from_secs(119)).await;
+    assert_eq!(sent_times(&house).len(), before);
+    house.advance(Duration::from_secs(70)).await;
+    assert_eq!(house.count(is_connected), 2);
+    assert!(sent_times(&house).len() > before);
+    assert_eq!(house.counts("rule").await, (1, 1));
 }
 
 #[tokio::test]
-async fn a_rule_added_and_removed_is_followed_at_once() {
-    let (twin, _subscriber) = with_fault("when: {armed: false}, effect: refuse").await;
-    twin.settle().await;
-    twin.control_send("PATCH", "faults/rule", &json!({"armed": true})).await;
-    twin.settle().await;
-    assert_eq!(twin.mqtt().await["state"], "connecting");
-    twin.control_send("DELETE", "faults/rule", &Value::Null).await;
-    twin.settle().await;
-    assert_eq!(twin.mqtt().await["state"], "connected");
+async fn an_armed_and_a_removed_rule_take_effect_at_once() {
+    let (house, _subscriber) = start_with_fault("when: {armed: false}, effect: refuse").await;
+    house.settle().await;
+    house.control_send("PATCH", "faults/rule", &json!({"armed": true})).await;
+    house.settle().await;
+    assert_eq!(house.mqtt().await["state"], "connecting");
+    house.control_send("DELETE", "faults/rule", &Value::Null).await;
+    house.settle().await;
+    assert_eq!(house.mqtt().await["state"], "connected");
 }
 
 #[tokio::test]
-async fn a_rule_means_the_device_it_names() {
-    let (at, topic) = (broker().await.open, topic());
-    let twin = TestHouse::start(&format!(
+async fn a_rule_applies_to_the_device_it_names() {
+    let (address, topic) = (broker().await.open, unique_topic());
+    let house = TestHouse::start(&format!(
         "outbound: loopback\ndevices: [{{}}, {{}}]\nfaults: [{{at: {{mqtt: any, device: {DEVICE}}}, effect: lose}}]"
     ))
     .await;
-    for device in twin.house.devices() {
+    for device in house.house.devices() {
         device
             .configure(|config| -> Result<(), ()> {
                 config.mqtt.enable = true;
-                config.mqtt.url = format!("mqtt://{at}");
+                config.mqtt.url = format!("mqtt://{address}");
                 config.mqtt.topic.clone_from(&topic);
                 config.mqtt.client_id =
                     format!("{}-{}", device.identity().id.short(), topic.replace('/', "-"));
@@ -549,26 +554,26 @@ async fn a_rule_means_the_device_it_names() {
             })
             .unwrap();
     }
-    twin.advance(Duration::from_secs(20)).await;
-    for entry in twin.journal() {
+    house.advance(Duration::from_secs(20)).await;
+    for entry in house.journal() {
         match entry.event {
             Event::MqttPublished { device, .. } => assert_ne!(&*device, DEVICE),
             Event::MqttNotPublished { device, .. } => assert_eq!(&*device, DEVICE),
             _ => {}
         }
     }
-    assert_eq!(twin.count(published), 1);
+    assert_eq!(house.count(is_published), 1);
 }
 
 // ---------------------------------------------------------------------------------------------
 // TLS
 // ---------------------------------------------------------------------------------------------
 
-/// An authority that signs for a broker and a client.
+/// A certificate authority for a broker and a client.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key.
-struct Certified {
+struct SignedKey {
     pem: String,
     der: CertificateDer<'static>,
     key: KeyPair,
@@ -581,17 +586,18 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn signs(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Certified {
+    fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> SignedKey {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Certified { pem: certificate.pem(), der: certificate.der().clone(), key }
+        SignedKey { pem: certificate.pem(), der: certificate.der().clone(), key }
     }
 
-    /// A door to the broker as `broker.example.com` that asks clients for this authority's word.
-    async fn door(&self) -> Door {
-        let server = self.signs("broker.example.com", ExtendedKeyUsagePurpose::ServerAuth);
+    /// Starts a proxy to the broker as `broker.example.com`, which requires a client certificate of this
+    /// authority.
+    async fn start_proxy(&self) -> BrokerProxy {
+        let server = self.sign("broker.example.com", ExtendedKeyUsagePurpose::ServerAuth);
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
@@ -606,12 +612,12 @@ impl Authority {
             .with_client_cert_verifier(clients)
             .with_single_cert(vec![server.der], key)
             .unwrap();
-        Door::to(broker().await.open, Some(TlsAcceptor::from(Arc::new(config)))).await
+        BrokerProxy::start(broker().await.open, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 }
 
-/// Settings with this authority, certificate and key.
-fn secure(topic: &str, authority: &Authority, client: Option<&Certified>) -> Value {
+/// Returns TLS settings with this authority, certificate and key.
+fn tls_settings(topic: &str, authority: &Authority, client: Option<&SignedKey>) -> Value {
     let mut settings = settings(topic, "x");
     settings["url"] = json!("mqtts://broker.example.com");
     settings["broker"] = json!({"certificate": authority.0.pem()});
@@ -622,13 +628,13 @@ fn secure(topic: &str, authority: &Authority, client: Option<&Certified>) -> Val
 }
 
 /// Returns the reason for which the broker refuses a client.
-async fn kept_out(twin: &TestHouse, settings: &Value) -> String {
-    twin.set("POST", MQTT, settings).await;
+async fn refusal_reason(house: &TestHouse, settings: &Value) -> String {
+    house.set("POST", MQTT, settings).await;
     // From here on, the state belongs to these settings.
-    twin.settle().await;
-    let found = within(async {
+    house.settle().await;
+    let reason = within(async {
         loop {
-            let state = twin.mqtt().await;
+            let state = house.mqtt().await;
             assert_ne!(state["published"], 1, "{state}");
             if let Some(reason) = state["reason"].as_str().filter(|_| state["state"] != "off") {
                 break reason.to_owned();
@@ -636,54 +642,55 @@ async fn kept_out(twin: &TestHouse, settings: &Value) -> String {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    found.await
+    reason.await
 }
 
 #[tokio::test]
-async fn tls_with_a_client_certificate_reaches_the_broker_under_its_name() {
+async fn tls_with_a_client_certificate_connects() {
     let authority = Authority::new();
-    let door = authority.door().await;
-    let (twin, topic) = (house(door.address, "").await, topic());
-    let mut subscriber = Subscriber::to(&topic).await;
-    let client = authority.signs("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
-    twin.set("POST", MQTT, &secure(&topic, &authority, Some(&client))).await;
-    twin.to_next_reading().await;
+    let proxy = authority.start_proxy().await;
+    let (house, topic) = (start_house(proxy.address, "").await, unique_topic());
+    let mut subscriber = Subscriber::start(&topic).await;
+    let client = authority.sign("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
+    house.set("POST", MQTT, &tls_settings(&topic, &authority, Some(&client))).await;
+    house.advance_to_next_reading().await;
     assert_eq!(subscriber.next().await, "x");
-    assert_eq!(twin.mqtt().await["broker"], "mqtts://broker.example.com:8883");
+    assert_eq!(house.mqtt().await["broker"], "mqtts://broker.example.com:8883");
 }
 
 // Ruling: MQTT-10.
 #[tokio::test]
-async fn tls_keeps_out_who_is_not_known() {
+async fn tls_refuses_unknown_certificates_and_names() {
     let authority = Authority::new();
-    let door = authority.door().await;
-    let (twin, topic) = (house(door.address, "outbound: loopback").await, topic());
-    let client = authority.signs("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
-    let good = || secure(&topic, &authority, Some(&client));
+    let proxy = authority.start_proxy().await;
+    let (house, topic) = (start_house(proxy.address, "outbound: loopback").await, unique_topic());
+    let client = authority.sign("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
+    let valid = || tls_settings(&topic, &authority, Some(&client));
 
-    let said = kept_out(&twin, &secure(&topic, &Authority::new(), Some(&client))).await;
-    assert!(said.contains("invalid peer certificate"), "another authority: {said}");
-    let mut system = good();
+    let reason =
+        refusal_reason(&house, &tls_settings(&topic, &Authority::new(), Some(&client))).await;
+    assert!(reason.contains("invalid peer certificate"), "another authority: {reason}");
+    let mut system = valid();
     system["broker"]["certificate"] = Value::Null;
-    let said = kept_out(&twin, &system).await;
-    assert!(said.contains("UnknownIssuer"), "nobody but the system's: {said}");
-    kept_out(&twin, &secure(&topic, &authority, None)).await;
-    let stranger = Authority::new().signs("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
-    kept_out(&twin, &secure(&topic, &authority, Some(&stranger))).await;
+    let reason = refusal_reason(&house, &system).await;
+    assert!(reason.contains("UnknownIssuer"), "only the system's authorities: {reason}");
+    refusal_reason(&house, &tls_settings(&topic, &authority, None)).await;
+    let unknown = Authority::new().sign("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
+    refusal_reason(&house, &tls_settings(&topic, &authority, Some(&unknown))).await;
 
-    let mut elsewhere = good();
-    elsewhere["url"] = json!(format!("mqtts://{}", door.address));
-    let said = kept_out(&twin, &elsewhere).await;
-    assert!(said.contains("not valid for name \"127.0.0.1\""), "another name: {said}");
-    elsewhere["skip_cn_check"] = json!(true);
-    let mut subscriber = Subscriber::to(&topic).await;
-    twin.set("POST", MQTT, &elsewhere).await;
-    twin.to_next_reading().await;
-    assert_eq!(subscriber.next().await, "x", "and without the check");
+    let mut other_name = valid();
+    other_name["url"] = json!(format!("mqtts://{}", proxy.address));
+    let reason = refusal_reason(&house, &other_name).await;
+    assert!(reason.contains("not valid for name \"127.0.0.1\""), "another name: {reason}");
+    other_name["skip_cn_check"] = json!(true);
+    let mut subscriber = Subscriber::start(&topic).await;
+    house.set("POST", MQTT, &other_name).await;
+    house.advance_to_next_reading().await;
+    assert_eq!(subscriber.next().await, "x", "without the check of the name");
 }
 
-/// A key in PEM, encrypted with the password `geheim`.
-fn encrypted(key: &KeyPair) -> String {
+/// Returns a key in PEM, encrypted with the password `geheim`.
+fn encrypt_key(key: &KeyPair) -> String {
     let der = key.serialize_der();
     let parameters = pbes2::Parameters::pbkdf2_sha256_aes256cbc(1000, &[7; 16], &[9; 16]).unwrap();
     let key = PrivateKeyInfo::try_from(&*der).unwrap();
@@ -691,111 +698,111 @@ fn encrypted(key: &KeyPair) -> String {
     key.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).unwrap().to_string()
 }
 
-/// Runs a test on one thread, with one more for what blocks.
+/// Runs a test on one thread, with a second one for blocking tasks.
 fn on_one_thread(test: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().max_blocking_threads(1).build().unwrap().block_on(test);
 }
 
-/// Occupies the thread for what blocks until it is dropped: a key that takes so long.
-struct Busy {
+/// Occupies the thread for blocking tasks until it is dropped, as a slow decryption of a key does.
+struct BlockingTask {
     _until_dropped: std::sync::mpsc::Sender<()>,
 }
 
-impl Busy {
-    fn begin() -> Self {
+impl BlockingTask {
+    fn start() -> Self {
         let (sender, receiver) = std::sync::mpsc::channel();
         tokio::task::spawn_blocking(move || receiver.recv());
         Self { _until_dropped: sender }
     }
 }
 
-/// The client is at its key all along, the API answers, and the clock waits.
-async fn nobody_is_held_up(twin: &TestHouse) {
+/// Checks that the API answers and the clock waits while the client decrypts its key.
+async fn api_answers_and_clock_waits(house: &TestHouse) {
     let answers = async {
         for _ in 0..20 {
-            assert_eq!(twin.get("/api/v1/system").await.status, 200);
-            let at_it = json!({
+            assert_eq!(house.get("/api/v1/system").await.status, 200);
+            let connecting = json!({
                 "state": "connecting", "broker": "mqtts://broker.example.com:8883", "published": 0
             });
-            assert_eq!(twin.mqtt().await, at_it);
+            assert_eq!(house.mqtt().await, connecting);
         }
     };
     tokio::select! {
         biased;
-        () = twin.settle() => panic!("the clock did not wait"),
+        () = house.settle() => panic!("the clock did not wait"),
         () = answers => {}
     }
 }
 
-/// Settings whose key is encrypted.
-fn with_encrypted_key(topic: &str, authority: &Authority) -> Value {
-    let client = authority.signs("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
-    let mut settings = secure(topic, authority, Some(&client));
-    settings["client"]["key"] = json!(encrypted(&client.key));
+/// Returns TLS settings with an encrypted key.
+fn encrypted_key_settings(topic: &str, authority: &Authority) -> Value {
+    let client = authority.sign("whatwatt-001", ExtendedKeyUsagePurpose::ClientAuth);
+    let mut settings = tls_settings(topic, authority, Some(&client));
+    settings["client"]["key"] = json!(encrypt_key(&client.key));
     settings["client"]["key_password"] = json!("geheim");
     settings
 }
 
 #[test]
-fn a_key_that_takes_its_time_holds_up_nobody() {
+fn a_slow_key_decryption_does_not_block_the_api() {
     on_one_thread(async {
         let authority = Authority::new();
-        let door = authority.door().await;
-        let (twin, topic) = (house(door.address, "").await, topic());
-        let mut subscriber = Subscriber::to(&topic).await;
-        let busy = Busy::begin();
-        twin.set("POST", MQTT, &with_encrypted_key(&topic, &authority)).await;
-        nobody_is_held_up(&twin).await;
-        // Others in its place, and back: what is begun is not begun twice.
-        twin.set("PUT", MQTT, &json!({"client": {"key_password": "falsch"}})).await;
-        nobody_is_held_up(&twin).await;
-        drop(busy);
-        twin.settle().await;
-        let reason = twin.mqtt().await["reason"].as_str().unwrap().to_owned();
+        let proxy = authority.start_proxy().await;
+        let (house, topic) = (start_house(proxy.address, "").await, unique_topic());
+        let mut subscriber = Subscriber::start(&topic).await;
+        let blocking = BlockingTask::start();
+        house.set("POST", MQTT, &encrypted_key_settings(&topic, &authority)).await;
+        api_answers_and_clock_waits(&house).await;
+        // The settings change during the decryption, which must not start a second time.
+        house.set("PUT", MQTT, &json!({"client": {"key_password": "falsch"}})).await;
+        api_answers_and_clock_waits(&house).await;
+        drop(blocking);
+        house.settle().await;
+        let reason = house.mqtt().await["reason"].as_str().unwrap().to_owned();
         assert!(reason.contains("cannot be decrypted"), "{reason}");
-        twin.set("PUT", MQTT, &json!({"client": {"key_password": "geheim"}})).await;
-        twin.to_next_reading().await;
+        house.set("PUT", MQTT, &json!({"client": {"key_password": "geheim"}})).await;
+        house.advance_to_next_reading().await;
         assert_eq!(subscriber.next().await, "x");
     });
 }
 
 #[test]
-fn nor_does_it_at_a_start() {
+fn a_slow_key_decryption_does_not_block_a_start() {
     on_one_thread(async {
-        let mut settings = with_encrypted_key(&topic(), &Authority::new());
+        let mut settings = encrypted_key_settings(&unique_topic(), &Authority::new());
         settings["client"]["key_password"] = json!("falsch");
-        let twin = TestHouse::start(&format!("device: {}", json!({"mqtt": settings}))).await;
-        let found_out = async || {
-            twin.settle().await;
-            let state = twin.mqtt().await;
+        let house = TestHouse::start(&format!("device: {}", json!({"mqtt": settings}))).await;
+        let expect_decryption_failure = async || {
+            house.settle().await;
+            let state = house.mqtt().await;
             assert!(state["reason"].as_str().unwrap().contains("cannot be decrypted"), "{state}");
         };
-        found_out().await;
-        let busy = Busy::begin();
-        within(twin.house.reset()).await;
-        nobody_is_held_up(&twin).await;
-        drop(busy);
-        found_out().await;
+        expect_decryption_failure().await;
+        let blocking = BlockingTask::start();
+        within(house.house.reset()).await;
+        api_answers_and_clock_waits(&house).await;
+        drop(blocking);
+        expect_decryption_failure().await;
     });
 }
 
 #[test]
-fn a_house_that_goes_on_decrypts_the_key_it_was_given() {
+fn a_resumed_house_decrypts_its_persisted_key() {
     on_one_thread(async {
-        let (authority, topic, folder) = (Authority::new(), topic(), Folder::new());
-        let door = authority.door().await;
-        let mut subscriber = Subscriber::to(&topic).await;
+        let (authority, topic, folder) = (Authority::new(), unique_topic(), Folder::new());
+        let proxy = authority.start_proxy().await;
+        let mut subscriber = Subscriber::start(&topic).await;
         let yaml = format!(
             "mqtt_brokers: {{lab: {{address: '{}', hosts: [broker.example.com]}}}}",
-            door.address
+            proxy.address
         );
-        let twin = state::start(&yaml, &folder).await.unwrap();
-        twin.set("POST", MQTT, &with_encrypted_key(&topic, &authority)).await;
-        within(twin.house.stop()).await;
-        let twin = state::start(&yaml, &folder).await.unwrap();
-        assert_eq!(twin.get("/api/v1/system").await.status, 200);
-        twin.to_next_reading().await;
+        let house = state::start(&yaml, &folder).await.unwrap();
+        house.set("POST", MQTT, &encrypted_key_settings(&topic, &authority)).await;
+        within(house.house.stop()).await;
+        let house = state::start(&yaml, &folder).await.unwrap();
+        assert_eq!(house.get("/api/v1/system").await.status, 200);
+        house.advance_to_next_reading().await;
         assert_eq!(subscriber.next().await, "x");
     });
 }
@@ -803,16 +810,16 @@ fn a_house_that_goes_on_decrypts_the_key_it_was_given() {
 // Ruling: MQTT-2.
 #[tokio::test]
 async fn without_a_network_there_is_no_connection() {
-    let (twin, topic) = (house(broker().await.open, "").await, topic());
-    twin.set("PUT", MQTT, &settings(&topic, "x")).await;
-    eventually(|| twin.count(connected) == 1).await;
-    twin.set("PUT", "/api/v1/eth/settings", &json!({"enable": false})).await;
-    twin.settle().await;
-    let state = twin.mqtt().await;
+    let (house, topic) = (start_house(broker().await.open, "").await, unique_topic());
+    house.set("PUT", MQTT, &settings(&topic, "x")).await;
+    eventually(|| house.count(is_connected) == 1).await;
+    house.set("PUT", "/api/v1/eth/settings", &json!({"enable": false})).await;
+    house.settle().await;
+    let state = house.mqtt().await;
     assert_eq!(
         (&state["state"], &state["reason"]),
         (&json!("off"), &json!("the device has no network"))
     );
-    twin.set("PUT", "/api/v1/eth/settings", &json!({"enable": true})).await;
-    eventually(|| twin.count(connected) == 2).await;
+    house.set("PUT", "/api/v1/eth/settings", &json!({"enable": true})).await;
+    eventually(|| house.count(is_connected) == 2).await;
 }

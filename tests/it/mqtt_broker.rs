@@ -1,4 +1,4 @@
-//! A broker for tests: rumqttd in this process behind a gate, doors to it that can be shut, and a
+//! A broker for tests: rumqttd in this process behind a gate, proxies to it that can be closed, and a
 //! subscriber.
 
 use std::collections::HashMap;
@@ -21,28 +21,29 @@ use crate::harness::FreePort;
 /// The listeners of the one broker that all tests share.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
-    /// To everyone.
+    /// The address without authentication.
     pub open: SocketAddr,
-    /// To `demo` with the password `geheim`.
-    pub closed: SocketAddr,
+    /// The address for the user `demo` with the password `geheim`.
+    pub protected: SocketAddr,
 }
 
-/// The broker; it runs until the process ends, as rumqttd cannot be stopped.
+/// Returns the addresses of the broker, and starts it if necessary. The broker runs until the process ends,
+/// because rumqttd cannot be stopped.
 pub async fn broker() -> Ports {
     static BROKER: OnceLock<(Ports, [FreePort; 2])> = OnceLock::new();
     let (ports, own) = BROKER.get_or_init(|| {
-        // rumqttd binds by itself.
+        // rumqttd binds its ports by itself.
         let own = [FreePort::new(), FreePort::new()];
-        let [open, closed] = [&own[0], &own[1]].map(|port| {
+        let [open, protected] = [&own[0], &own[1]].map(|port| {
             let listener = StdListener::bind("127.0.0.1:0").unwrap();
             listener.set_nonblocking(true).unwrap();
             (listener, port.address())
         });
-        let listens = |gate: &(StdListener, SocketAddr)| gate.0.local_addr().unwrap();
-        let ports = Ports { open: listens(&open), closed: listens(&closed) };
-        let config = config(open.1, closed.1);
+        let address = |gate: &(StdListener, SocketAddr)| gate.0.local_addr().unwrap();
+        let ports = Ports { open: address(&open), protected: address(&protected) };
+        let config = config(open.1, protected.1);
         std::thread::spawn(move || Broker::new(config).start().unwrap());
-        std::thread::spawn(move || keep_gate([open, closed]));
+        std::thread::spawn(move || run_gate([open, protected]));
         (ports, own)
     });
     for port in own {
@@ -56,9 +57,9 @@ pub async fn broker() -> Ports {
     *ports
 }
 
-fn config(open: SocketAddr, closed: SocketAddr) -> Config {
+fn config(open: SocketAddr, protected: SocketAddr) -> Config {
     let users: HashMap<_, _> = [("demo".to_owned(), "geheim".to_owned())].into();
-    let v4 = [("open", open, None), ("closed", closed, Some(users))];
+    let v4 = [("open", open, None), ("protected", protected, Some(users))];
     let server = |(name, listen, auth): (&str, SocketAddr, Option<HashMap<String, String>>)| {
         let settings = ServerSettings {
             name: name.to_owned(),
@@ -89,32 +90,32 @@ fn config(open: SocketAddr, closed: SocketAddr) -> Config {
     }
 }
 
-/// Lets clients in while none is leaving. rumqttd ends a connection at its DISCONNECT and once more
-/// when it closes, by a number that it gives to the next one that comes: a client that came in between
-/// would be thrown out in place of the one that left.
-fn keep_gate(doors: [(StdListener, SocketAddr); 2]) {
+/// Admits clients while none is disconnecting. rumqttd ends a connection at its DISCONNECT and again when the
+/// socket closes, by a number that it reuses for the next client: a client that connects in between
+/// would be dropped in place of the one that left.
+fn run_gate(listeners: [(StdListener, SocketAddr); 2]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let gate = Arc::new(RwLock::new(()));
     runtime.block_on(async {
-        let mut accepting = JoinSet::new();
-        for (listener, broker) in doors {
-            accepting.spawn(let_in(listener, broker, Arc::clone(&gate)));
+        let mut acceptors = JoinSet::new();
+        for (listener, broker) in listeners {
+            acceptors.spawn(accept_clients(listener, broker, Arc::clone(&gate)));
         }
-        accepting.join_all().await;
+        acceptors.join_all().await;
     });
 }
 
-async fn let_in(listener: StdListener, broker: SocketAddr, gate: Arc<RwLock<()>>) {
+async fn accept_clients(listener: StdListener, broker: SocketAddr, gate: Arc<RwLock<()>>) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        tokio::spawn(pass_gate(client, broker, Arc::clone(&gate)));
+        tokio::spawn(forward_through_gate(client, broker, Arc::clone(&gate)));
     }
 }
 
-/// Whoever comes has the gate alone until the broker has answered; those who leave share it until the
-/// broker has closed, too.
-async fn pass_gate(client: TcpStream, broker: SocketAddr, gate: Arc<RwLock<()>>) {
+/// Forwards a client to the broker. A client that connects holds the gate exclusively until the broker has
+/// answered; clients that disconnect share it until the broker has closed the connection too.
+async fn forward_through_gate(client: TcpStream, broker: SocketAddr, gate: Arc<RwLock<()>>) {
     const DISCONNECT: [u8; 2] = [0xE0, 0];
     client.set_nodelay(true).unwrap();
     let broker = TcpStream::connect(broker).await.unwrap();
@@ -123,24 +124,24 @@ async fn pass_gate(client: TcpStream, broker: SocketAddr, gate: Arc<RwLock<()>>)
     let (mut from_broker, mut to_broker) = broker.into_split();
 
     let mut bytes = [0; 4096];
-    // CONNECT, which clients send in one piece.
+    // This is CONNECT, which clients send in one piece.
     let count = from_client.read(&mut bytes).await.unwrap_or(0);
-    let comes = gate.write().await;
+    let exclusive = gate.write().await;
     let _ = to_broker.write_all(&bytes[..count]).await;
     let count = if count == 0 { 0 } else { from_broker.read(&mut bytes).await.unwrap_or(0) };
-    drop(comes);
+    drop(exclusive);
     if count == 0 {
         return;
     }
     let _ = to_client.write_all(&bytes[..count]).await;
 
     let up = async {
-        let (mut bytes, mut leaves) = ([0; 4096], None);
+        let (mut bytes, mut shared) = ([0; 4096], None);
         loop {
-            // One that is cut off leaves as well.
+            // A connection that breaks counts as a disconnect.
             let count = from_client.read(&mut bytes).await.unwrap_or(0);
-            if leaves.is_none() && (count == 0 || bytes[..count].ends_with(&DISCONNECT)) {
-                leaves = Some(gate.read().await);
+            if shared.is_none() && (count == 0 || bytes[..count].ends_with(&DISCONNECT)) {
+                shared = Some(gate.read().await);
             }
             if count == 0 {
                 break;
@@ -167,34 +168,35 @@ async fn pass_gate(client: TcpStream, broker: SocketAddr, gate: Arc<RwLock<()>>)
     }
 }
 
-/// A way to the broker that can be shut, and that speaks TLS where it is told to.
-pub struct Door {
+/// A proxy to the broker that can be closed, and that optionally terminates TLS.
+pub struct BrokerProxy {
     pub address: SocketAddr,
-    /// Held while it is shut, too.
+    /// Reserves the port while the proxy is closed.
     _port: FreePort,
-    to: SocketAddr,
+    broker: SocketAddr,
     tls: Option<TlsAcceptor>,
-    accepting: Option<AbortHandle>,
+    accept_task: Option<AbortHandle>,
 }
 
-impl Door {
-    pub async fn to(to: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+impl BrokerProxy {
+    pub async fn start(broker: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let port = FreePort::new();
-        let mut door = Self { address: port.address(), _port: port, to, tls, accepting: None };
-        door.open().await;
-        door
+        let mut proxy =
+            Self { address: port.address(), _port: port, broker, tls, accept_task: None };
+        proxy.open().await;
+        proxy
     }
 
-    /// Refuses connections and drops those that are open: the broker is gone.
-    pub fn shut(&mut self) {
-        self.accepting.take().unwrap().abort();
+    /// Refuses connections and drops the open ones, as a broker that stops.
+    pub fn close(&mut self) {
+        self.accept_task.take().unwrap().abort();
     }
 
-    /// The broker is back.
+    /// Accepts connections again.
     pub async fn open(&mut self) {
         let bound = within(async {
             loop {
-                // Until the runtime has dropped the listener of before.
+                // Fails until the runtime has dropped the previous listener.
                 match TcpListener::bind(self.address).await {
                     Ok(listener) => break listener,
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -206,44 +208,44 @@ impl Door {
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let (to, tls) = (self.to, self.tls.clone());
-        let accepting = tokio::spawn(async move {
-            // Dropped, and so ended, with this task.
-            let mut open = JoinSet::new();
+        let (broker, tls) = (self.broker, self.tls.clone());
+        let task = tokio::spawn(async move {
+            // The connections are dropped with this task.
+            let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let tls = tls.clone();
-                open.spawn(async move {
+                connections.spawn(async move {
                     match tls {
-                        None => pass(stream, to).await,
+                        None => forward(stream, broker).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                pass(stream, to).await;
+                                forward(stream, broker).await;
                             }
                         }
                     }
                 });
             }
         });
-        self.accepting = Some(accepting.abort_handle());
+        self.accept_task = Some(task.abort_handle());
     }
 }
 
-impl Drop for Door {
+impl Drop for BrokerProxy {
     fn drop(&mut self) {
-        if let Some(accepting) = &self.accepting {
-            accepting.abort();
+        if let Some(task) = &self.accept_task {
+            task.abort();
         }
     }
 }
 
-async fn pass(mut stream: impl AsyncRead + AsyncWrite + Unpin, to: SocketAddr) {
-    let mut broker = TcpStream::connect(to).await.unwrap();
+async fn forward(mut stream: impl AsyncRead + AsyncWrite + Unpin, broker: SocketAddr) {
+    let mut broker = TcpStream::connect(broker).await.unwrap();
     let _ = copy_bidirectional(&mut stream, &mut broker).await;
 }
 
-/// A topic that no other test uses.
-pub fn topic() -> String {
+/// Returns a topic that no other test uses.
+pub fn unique_topic() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("twin/{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -252,11 +254,11 @@ pub fn topic() -> String {
 pub struct Subscriber(mpsc::UnboundedReceiver<(String, bool)>);
 
 impl Subscriber {
-    pub async fn to(topic: &str) -> Self {
-        let at = broker().await.open;
-        // rumqttd takes no `/` in a client id.
+    pub async fn start(topic: &str) -> Self {
+        let address = broker().await.open;
+        // rumqttd accepts no `/` in a client id.
         let id = format!("subscriber-{}", topic.replace('/', "-"));
-        let mut options = MqttOptions::new(id, at.ip().to_string(), at.port());
+        let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
         options.set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut events) = AsyncClient::new(options, 10);
         client.subscribe(topic, QoS::AtMostOnce).await.unwrap();
@@ -265,7 +267,7 @@ impl Subscriber {
         tokio::spawn(async move {
             let (_client, mut ready) = (client, Some(ready));
             loop {
-                // A broker that is gone is a mistake of the test.
+                // The broker runs as long as the process.
                 let event = events.poll().await.unwrap();
                 match event {
                     Event::Incoming(Packet::SubAck(_)) => drop(ready.take()),
@@ -283,7 +285,7 @@ impl Subscriber {
         Self(receiver)
     }
 
-    /// The next message.
+    /// Waits for the next message.
     pub async fn next(&mut self) -> String {
         let (text, retained) = within(self.0.recv()).await.unwrap();
         assert!(!retained);

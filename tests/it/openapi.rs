@@ -6,8 +6,8 @@ use wwsim::surface::http::openapi;
 
 use crate::device_harness::{Setup, TestDevice, body, header, request, status};
 
-/// The schema of a kind of answer, whole.
-fn schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -> Value {
+/// Returns the schema of a response, with the components that it refers to.
+fn response_schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -> Value {
     let answer = &document["paths"][path][method]["responses"][status.to_string()];
     let mut schema = answer["content"][kind]["schema"].clone();
     assert!(schema.is_object(), "{method} {path} {status} {kind} is not described: {answer}");
@@ -15,10 +15,10 @@ fn schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -
     schema
 }
 
-/// Asks, and holds the answer to the description.
-async fn hold(bench: &TestDevice, method: &str, path: &str, sent: &str) -> u16 {
+/// Sends a request and checks that the reply is as described. Returns the status.
+async fn check_reply(fixture: &TestDevice, method: &str, path: &str, sent: &str) -> u16 {
     let document = openapi::document();
-    let answer = bench.exchange(&request(method, path, sent)).await;
+    let answer = fixture.exchange(&request(method, path, sent)).await;
     let (status, described) = (status(&answer), path.split('?').next().unwrap());
     let method = method.to_ascii_lowercase();
     let kind = header(&answer, "Content-Type");
@@ -28,7 +28,7 @@ async fn hold(bench: &TestDevice, method: &str, path: &str, sent: &str) -> u16 {
         assert!(answers[status.to_string()].is_object(), "{method} {path} {status}");
         return status;
     };
-    let schema = schema(&document, described, &method, status, kind);
+    let schema = response_schema(&document, described, &method, status, kind);
     if kind == "application/json" {
         let instance: Value = serde_json::from_str(body(&answer)).unwrap();
         let errors = jsonschema::validator_for(&schema).unwrap();
@@ -42,26 +42,26 @@ async fn hold(bench: &TestDevice, method: &str, path: &str, sent: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn what_is_read_is_as_described() {
-    let bench = TestDevice::start(Setup::default()).await;
+async fn replies_to_get_are_as_described() {
+    let fixture = TestDevice::start(Setup::default()).await;
     let document = openapi::document();
-    let mut asked = 0;
+    let mut checked = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
-        // Streams do not end, a scan takes time, and folders are asked for below.
-        let waits = ["/api/v1/live", "/api/v1/berry/console", "/api/v1/wifi/scan"];
-        if methods["get"].is_null() || waits.contains(&path.as_str()) || path.contains('{') {
+        // Streams do not end, a scan takes some seconds, and paths with a parameter are checked below.
+        let excluded = ["/api/v1/live", "/api/v1/berry/console", "/api/v1/wifi/scan"];
+        if methods["get"].is_null() || excluded.contains(&path.as_str()) || path.contains('{') {
             continue;
         }
         let id = if path.ends_with("/status") { "?id=1" } else { "" };
-        hold(&bench, "GET", &format!("{path}{id}"), "").await;
-        asked += 1;
+        check_reply(&fixture, "GET", &format!("{path}{id}"), "").await;
+        checked += 1;
     }
-    assert!(asked >= 10, "{asked}");
+    assert!(checked >= 10, "{checked}");
 }
 
 #[tokio::test]
-async fn calls_and_writes_are_as_described() {
-    let bench = TestDevice::start(Setup::default()).await;
+async fn replies_to_calls_and_writes_are_as_described() {
+    let fixture = TestDevice::start(Setup::default()).await;
     for (method, path, sent, expected) in [
         ("POST", "/api/v1/actions", "nonsense", 400),
         ("POST", "/api/v1/actions/call?id=1", "", 202),
@@ -93,16 +93,20 @@ async fn calls_and_writes_are_as_described() {
         ("GET", "/api/v1/modbus?address_format=oct", "", 400),
         ("DELETE", "/api/v1/modbus", "", 204),
     ] {
-        assert_eq!(hold(&bench, method, path, sent).await, expected, "{method} {path} {sent}");
+        assert_eq!(
+            check_reply(&fixture, method, path, sent).await,
+            expected,
+            "{method} {path} {sent}"
+        );
     }
     let large = "x".repeat(9000);
-    assert_eq!(hold(&bench, "PUT", "/api/v1/settings", &large).await, 413);
-    let bench = TestDevice::start(Setup { license: License::Free, ..Setup::default() }).await;
-    assert_eq!(hold(&bench, "GET", "/api/v1/actions", "").await, 404);
+    assert_eq!(check_reply(&fixture, "PUT", "/api/v1/settings", &large).await, 413);
+    let fixture = TestDevice::start(Setup { license: License::Free, ..Setup::default() }).await;
+    assert_eq!(check_reply(&fixture, "GET", "/api/v1/actions", "").await, 404);
 }
 
 #[test]
-fn the_description_says_what_a_path_needs() {
+fn the_description_has_firmware_licence_and_limits() {
     let document = openapi::document();
     assert_eq!(document["openapi"], "3.1.0");
     let call = &document["paths"]["/api/v1/actions/call"]["post"];
@@ -117,33 +121,33 @@ fn the_description_says_what_a_path_needs() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_schema_is_one() {
-    fn walk(value: &Value, document: &Value) {
+fn references_resolve_and_schemas_are_valid() {
+    fn check_references(value: &Value, document: &Value) {
         match value {
             Value::Object(members) => {
                 if let Some(target) = value["$ref"].as_str() {
                     let found = document.pointer(target.trim_start_matches('#'));
                     assert!(found.is_some(), "{target}");
                 }
-                members.values().for_each(|member| walk(member, document));
+                members.values().for_each(|member| check_references(member, document));
             }
-            Value::Array(items) => items.iter().for_each(|item| walk(item, document)),
+            Value::Array(items) => items.iter().for_each(|item| check_references(item, document)),
             _ => {}
         }
     }
     let document = openapi::document();
-    walk(&document, &document);
+    check_references(&document, &document);
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         jsonschema::meta::validate(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
 #[test]
-fn the_kept_description_is_current() {
-    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/device.openapi.json");
+fn the_committed_description_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/device.openapi.json");
     if std::env::var_os("UPDATE_EXPECTED").is_some() {
-        std::fs::write(kept, openapi::text()).unwrap();
+        std::fs::write(path, openapi::text()).unwrap();
     }
-    let kept = std::fs::read_to_string(kept).unwrap();
-    assert!(kept == openapi::text(), "stale: run scripts/regenerate and commit the result");
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert!(committed == openapi::text(), "stale: run scripts/regenerate and commit the result");
 }

@@ -36,10 +36,10 @@ async fn a_status_replaces_the_call() {
 async fn a_delay_delays_the_answer_and_not_the_call() {
     let fixture = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
     let mut client = call(&fixture).await;
-    fixture.evaluated(1).await;
+    fixture.wait_evaluated(1).await;
     assert_eq!(fixture.device.in_progress(), 1);
     fixture.clock.advance(Duration::from_millis(999)).await.unwrap();
-    assert_eq!(client.arrived(), "");
+    assert_eq!(client.try_read(), "");
     fixture.clock.advance(Duration::from_millis(1)).await.unwrap();
     assert_eq!(status(&client.response().await), 202);
 }
@@ -48,7 +48,7 @@ async fn a_delay_delays_the_answer_and_not_the_call() {
 async fn a_reset_resets_the_connection_and_prevents_the_call() {
     let fixture = TestDevice::with_fault(ApiEffect::Reset).await;
     let mut client = call(&fixture).await;
-    assert_eq!(client.rest().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(client.read_to_end().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(fixture.device.in_progress(), 0);
 }
 
@@ -57,9 +57,9 @@ async fn a_hang_lasts_until_the_client_leaves() {
     let fixture = TestDevice::with_fault(ApiEffect::Hang).await;
     let mut client = fixture.connect().await;
     client.send(&request("POST", "/api/v1/actions", &"x".repeat(100_000))).await;
-    fixture.evaluated(1).await;
+    fixture.wait_evaluated(1).await;
     fixture.clock.advance(Duration::from_hours(1)).await.unwrap();
-    assert_eq!(client.arrived(), "");
+    assert_eq!(client.try_read(), "");
     assert_eq!(fixture.server.connections(), 1);
     drop(client);
     eventually(|| fixture.server.connections() == 0).await;
@@ -69,13 +69,13 @@ async fn a_hang_lasts_until_the_client_leaves() {
 async fn a_cut_ends_the_connection_after_so_many_bytes() {
     for after in [0, 1, 12, 40] {
         let fixture = TestDevice::with_fault(ApiEffect::Cut { after }).await;
-        let received = call(&fixture).await.rest().await.unwrap();
+        let received = call(&fixture).await.read_to_end().await.unwrap();
         let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nLocation: /api";
         assert_eq!(received, whole[..after]);
         assert_eq!(fixture.device.in_progress(), 1, "the call was carried out");
     }
     let fixture = TestDevice::with_fault(ApiEffect::Cut { after: 100_000 }).await;
-    let received = call(&fixture).await.rest().await.unwrap();
+    let received = call(&fixture).await.read_to_end().await.unwrap();
     assert!(received.ends_with("no-cache\r\n\r\n"), "{received}");
 }
 
@@ -88,11 +88,11 @@ async fn a_drip_follows_the_clock() {
     // The fault of the first request does not affect a second one that is sent ahead.
     client.send(&request("POST", CALL, "").repeat(2)).await;
     let mut received = String::new();
-    fixture.evaluated(1).await;
+    fixture.wait_evaluated(1).await;
     let whole = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n";
     for part in 1..=8 {
         eventually(|| {
-            received.push_str(&client.arrived());
+            received.push_str(&client.try_read());
             received.len() == 5 * part
         })
         .await;
@@ -124,7 +124,7 @@ async fn malformed_json_breaks_off_with_a_matching_length() {
 async fn a_call_is_carried_out_if_its_client_leaves_in_a_delay() {
     let fixture = TestDevice::with_fault(ApiEffect::Delay(Delay::Fixed(SECOND))).await;
     let client = call(&fixture).await;
-    fixture.evaluated(1).await;
+    fixture.wait_evaluated(1).await;
     drop(client);
     eventually(|| fixture.server.connections() == 0).await;
     assert_eq!(fixture.device.in_progress(), 1);

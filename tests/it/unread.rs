@@ -1,4 +1,4 @@
-//! HTTP clients that ask and do not read, or read slowly. Real time is moved: nothing waits for it.
+//! HTTP clients that send requests and do not read the replies, or read slowly. The tests move real time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +19,15 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const CARD: &str = "device: {sd_card: {}}";
 
-/// A client with so much room of its own.
-async fn connect(address: SocketAddr, room: usize) -> TcpStream {
+/// Connects with a receive buffer of `buffer` bytes.
+async fn connect(address: SocketAddr, buffer: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(room.try_into().unwrap()).unwrap();
+    socket.set_recv_buffer_size(buffer.try_into().unwrap()).unwrap();
     socket.connect(address).await.unwrap()
 }
 
-/// Asks on and on, reads nothing, and returns how that ended.
-async fn ask_on(address: SocketAddr, path: &str) -> io::ErrorKind {
+/// Sends requests without reading until the connection breaks, and returns the error.
+async fn send_until_broken(address: SocketAddr, path: &str) -> io::ErrorKind {
     let mut client = connect(address, 4096).await;
     let requests = request("GET", path, "").repeat(64);
     loop {
@@ -37,70 +37,70 @@ async fn ask_on(address: SocketAddr, path: &str) -> io::ErrorKind {
     }
 }
 
-/// Waits for an end that follows [`LIMIT`] after the bytes that it stopped at, however long those were
-/// on their way: some of the time passes before.
-async fn in_time<F: Future>(frozen: &Frozen, ending: F) -> F::Output {
-    let (ended, took) = frozen.passing(SECOND, 3 * LIMIT, ending).await;
-    assert!(took >= LIMIT, "{took:?}");
-    ended
+/// Waits for the end of a future, which must come after [`LIMIT`] and within three times that, because the
+/// time until the buffers are full is added.
+async fn wait_past_limit<F: Future>(frozen: &Frozen, ending: F) -> F::Output {
+    let (output, elapsed) = frozen.run(SECOND, 3 * LIMIT, ending).await;
+    assert!(elapsed >= LIMIT, "{elapsed:?}");
+    output
 }
 
-async fn is_reset(frozen: &Frozen, address: SocketAddr, path: &str) {
-    let ended = in_time(frozen, ask_on(address, path)).await;
-    assert_eq!(ended, io::ErrorKind::ConnectionReset, "{path}");
+async fn expect_reset(frozen: &Frozen, address: SocketAddr, path: &str) {
+    let error = wait_past_limit(frozen, send_until_broken(address, path)).await;
+    assert_eq!(error, io::ErrorKind::ConnectionReset, "{path}");
 }
 
 // Ruling: HTTP-11.
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_reset_and_takes_no_place_any_more() {
-    let (frozen, bench) = (Frozen::start(), TestDevice::start(Setup::default()).await);
-    let mut asking = tokio::task::JoinSet::new();
+async fn a_client_that_does_not_read_is_reset() {
+    let (frozen, fixture) = (Frozen::start(), TestDevice::start(Setup::default()).await);
+    let mut clients = tokio::task::JoinSet::new();
     for _ in 0..4 {
-        asking.spawn(ask_on(bench.server.address(), "/"));
+        clients.spawn(send_until_broken(fixture.server.address(), "/"));
     }
-    frozen.until(|| bench.server.connections() == 4).await;
+    frozen.until(|| fixture.server.connections() == 4).await;
     frozen.pass(LIMIT.saturating_sub(SECOND)).await;
-    assert_eq!(bench.server.connections(), 4);
-    let ended = frozen.passing(SECOND, 3 * LIMIT, asking.join_all()).await.0;
-    assert_eq!(ended, [io::ErrorKind::ConnectionReset; 4]);
-    frozen.until(|| bench.server.connections() == 0).await;
-    assert_eq!(status(&bench.get("/").await), 200);
+    assert_eq!(fixture.server.connections(), 4);
+    let errors = frozen.run(SECOND, 3 * LIMIT, clients.join_all()).await.0;
+    assert_eq!(errors, [io::ErrorKind::ConnectionReset; 4]);
+    frozen.until(|| fixture.server.connections() == 0).await;
+    assert_eq!(status(&fixture.get("/").await), 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn control_plane_and_targets_wait_no_longer() {
-    let (frozen, twin) = (Frozen::start(), TestHouse::start("http_targets: {bulb: {}}").await);
-    is_reset(&frozen, twin.control(), "/v1/state").await;
-    is_reset(&frozen, twin.target("bulb"), "/").await;
+async fn control_plane_and_targets_reset_slow_readers_too() {
+    let (frozen, house) = (Frozen::start(), TestHouse::start("http_targets: {bulb: {}}").await);
+    expect_reset(&frozen, house.control(), "/v1/state").await;
+    expect_reset(&frozen, house.target("bulb"), "/").await;
 }
 
-/// A house whose card holds a file of so many bytes.
-async fn with_file(folder: &Folder, bytes: usize) -> TestHouse {
-    let twin = state::start(CARD, folder).await.unwrap();
+/// Starts a house with a file of this size on the SD card.
+async fn house_with_file(folder: &Folder, bytes: usize) -> TestHouse {
+    let house = state::start(CARD, folder).await.unwrap();
     let card = folder.0.join("A842E39F8124/sdcard");
-    assert_eq!(twin.get("/sdcard/").await.status, 200, "the card is there");
+    assert_eq!(house.get("/sdcard/").await.status, 200, "the card is there");
     std::fs::File::create(card.join("big.bin")).unwrap().set_len(bytes as u64).unwrap();
-    twin
+    house
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_that_is_not_read_ends() {
+async fn a_download_without_reader_is_reset() {
     let (frozen, folder) = (Frozen::start(), Folder::new());
-    let twin = with_file(&folder, 16 << 20).await;
-    is_reset(&frozen, twin.device(), "/sdcard/big.bin").await;
+    let house = house_with_file(&folder, 16 << 20).await;
+    expect_reset(&frozen, house.device(), "/sdcard/big.bin").await;
 }
 
-/// More is read at a time than can be on its way, so that each time some of it was sent after the time
-/// before. The kernel makes twice the room that it is asked for.
+/// Each read takes more than all buffers hold, so that some of it was sent after the read before. The kernel
+/// allocates twice the requested buffer.
 // Ruling: HTTP-11.
 #[tokio::test(start_paused = true)]
-async fn a_download_that_is_read_slowly_comes_whole() {
-    const ROOM: usize = 256 << 10;
+async fn a_slow_download_is_complete() {
+    const BUFFER: usize = 256 << 10;
     const PIECE: usize = 1 << 20;
-    const { assert!(PIECE > 2 * (ROOM + HTTP_SEND_BUFFER) + ROOM) };
+    const { assert!(PIECE > 2 * (BUFFER + HTTP_SEND_BUFFER) + BUFFER) };
     let (frozen, folder, pieces) = (Frozen::start(), Folder::new(), 16);
-    let twin = with_file(&folder, pieces * PIECE).await;
-    let mut client = connect(twin.device(), ROOM).await;
+    let house = house_with_file(&folder, pieces * PIECE).await;
+    let mut client = connect(house.device(), BUFFER).await;
     client.write_all(request("GET", "/sdcard/big.bin", "").as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -115,14 +115,14 @@ async fn a_download_that_is_read_slowly_comes_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_rule_holds_back_is_no_time_in_which_to_read() {
+async fn time_of_a_delay_rule_does_not_count_against_the_reader() {
     let (frozen, every) = (Frozen::start(), Duration::from_mins(1));
-    let bench = TestDevice::with_fault(ApiEffect::Drip { bytes: 32, every }).await;
-    let mut client = bench.connect().await;
+    let fixture = TestDevice::with_fault(ApiEffect::Drip { bytes: 32, every }).await;
+    let mut client = fixture.connect().await;
     client.send(&request("GET", "/api/v1/actions", "")).await;
     for _ in 0..40 {
         frozen.pass(2 * LIMIT).await;
-        bench.clock.advance(every).await.unwrap();
+        fixture.clock.advance(every).await.unwrap();
     }
     let answer = client.response().await;
     assert_eq!(status(&answer), 200);

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::session::{Login, MqttSession, MqttTransport, SessionError};
 use super::tls::{self, TlsConfigError};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::config::{BrokerUrl, MqttSettings};
+use crate::device::config::{BrokerUrl, BrokerUrlError, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::VariableContext;
 use crate::device::{Device, LicensedFeature, Snapshot, View};
@@ -110,8 +110,8 @@ enum MqttOffReason {
     License,
     #[error("there is no URL")]
     NoUrl,
-    #[error("{0}")]
-    InvalidUrl(String),
+    #[error(transparent)]
+    InvalidUrl(#[from] BrokerUrlError),
     #[error("{NO_NETWORK}")]
     NoNetwork,
 }
@@ -217,8 +217,7 @@ impl MqttClient {
         if settings.url.is_empty() {
             return Err(MqttOffReason::NoUrl);
         }
-        let url = settings.url.parse::<BrokerUrl>();
-        let url = url.map_err(|error| MqttOffReason::InvalidUrl(error.to_string()))?;
+        let url: BrokerUrl = settings.url.parse()?;
         if !self.parts.device.is_online(view) {
             return Err(MqttOffReason::NoNetwork);
         }

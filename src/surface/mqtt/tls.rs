@@ -24,18 +24,22 @@ use tokio_rustls::rustls::{
 
 use super::x509::{Certificate, PublicKey};
 use crate::device::config::MqttSettings;
-use crate::device::config::pem::{self, PemKey};
+use crate::device::config::pem::{self, PemError, PemKey};
 use crate::limits;
 
 /// The reason for which the settings give no TLS configuration.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum TlsConfigError {
     #[error("broker.certificate: {0}")]
-    BrokerCertificate(String),
+    BrokerPem(PemError),
+    #[error("broker.certificate: {0}")]
+    BrokerCertificate(Error),
     #[error("client.certificate: {0}")]
-    ClientCertificate(String),
+    ClientPem(PemError),
     #[error("client.key: {0}")]
-    ClientKey(String),
+    KeyPem(PemError),
+    #[error("client.key: {0}")]
+    Key(Error),
     #[error("client.key is encrypted, and there is no client.key_password")]
     NoKeyPassword,
     #[error("client.key cannot be decrypted with client.key_password: {0}")]
@@ -45,7 +49,7 @@ pub(super) enum TlsConfigError {
          a million rounds"
     )]
     ExpensiveKey,
-    #[error("{0}")]
+    #[error(transparent)]
     Rustls(#[from] Error),
     /// The task that prepares TLS panicked.
     #[error("{0}")]
@@ -80,17 +84,13 @@ fn identity(
     else {
         return Ok(None);
     };
-    let certificates = pem::certificates(certificate)
-        .map_err(|error| TlsConfigError::ClientCertificate(error.to_string()))?;
-    let key = pem::key(key).map_err(|error| TlsConfigError::ClientKey(error.to_string()))?;
+    let certificates = pem::certificates(certificate).map_err(TlsConfigError::ClientPem)?;
+    let key = pem::key(key).map_err(TlsConfigError::KeyPem)?;
     let key = match key {
         PemKey::Plain(key) => key,
         PemKey::Encrypted(der) => decrypt(&der, settings.client_key_password.as_deref())?,
     };
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| TlsConfigError::ClientKey(error.to_string()))?;
+    let key = provider.key_provider.load_private_key(key).map_err(TlsConfigError::Key)?;
     // The key is not checked against the certificate, because rustls cannot parse one of version 1. The
     // broker notices a key that does not match.
     Ok(Some(SingleCertAndKey::from(CertifiedKey::new(certificates, key))))
@@ -142,12 +142,9 @@ impl BrokerVerifier {
         let mut roots = RootCertStore::empty();
         let mut pinned = Vec::new();
         if let Some(text) = &settings.broker_certificate {
-            pinned = pem::certificates(text)
-                .map_err(|error| TlsConfigError::BrokerCertificate(error.to_string()))?;
+            pinned = pem::certificates(text).map_err(TlsConfigError::BrokerPem)?;
             for certificate in &pinned {
-                roots
-                    .add(certificate.clone())
-                    .map_err(|error| TlsConfigError::BrokerCertificate(error.to_string()))?;
+                roots.add(certificate.clone()).map_err(TlsConfigError::BrokerCertificate)?;
             }
         } else {
             roots.add_parsable_certificates(SYSTEM_ROOTS.iter().cloned());

@@ -71,7 +71,7 @@ pub fn document() -> Value {
                 "digest": {
                     "type": "http",
                     "scheme": "digest",
-                    "description": "MD5-sess, without user name. From firmware 1.10.0 on, where \
+                    "description": "MD5-sess, without user name. From firmware 1.10.0 on, if \
                                     `system.protection` is true and there is a password.",
                 },
                 "basic": {
@@ -86,7 +86,7 @@ pub fn document() -> Value {
 
 const DESCRIPTION: &str = "The HTTP API of the whatwatt Go energy gateway (WW_Go_1.2) as wwsim, its digital twin, answers. \
      `x-since` is the first firmware that has a path; older ones answer 404. A path with `x-license` \
-     answers 404 with the text `License required` where the licence is FREE. Every reply carries \
+     answers 404 with the text `License required` if the licence is FREE. Every reply carries \
      `X-Content-Type-Options: nosniff` and `Cache-Control: no-store, no-cache`. Faults of a scenario \
      add answers that are not listed here.";
 
@@ -148,9 +148,9 @@ fn request_body(body: RequestBody) -> Option<Value> {
 
 /// The responses of every operation, beside its own.
 const COMMON: [(u16, &str); 5] = [
-    (400, "The body broke off."),
+    (400, "The body ended early."),
     (401, "A password is needed."),
-    (404, "The page that asks has an origin without access, or the firmware does not have this."),
+    (404, "The origin of the page has no access, or the firmware does not have this path."),
     (408, "The body did not come in time."),
     (413, "The body is too large."),
 ];
@@ -193,7 +193,7 @@ fn add_response(
         MediaContent::Empty => {}
         MediaContent::Location => {
             entry["headers"] = json!({ "Location": {
-                "description": "Where the status of the requests is; with `call_route: page`.",
+                "description": "The path of the status of the requests; with `call_route: page`.",
                 "schema": { "type": "string", "pattern": "^/api/v1/actions/status\\?id=[0-9]+(,[0-9]+)*$" },
             } });
         }

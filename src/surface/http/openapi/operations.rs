@@ -172,25 +172,25 @@ const fn no_content(about: &'static str) -> OperationReply {
 }
 
 const REFUSED: OperationReply =
-    error(400, "It is no JSON, or a field was refused; `details` names it.");
+    error(400, "The body is not JSON, or a field is invalid; `details` names the field.");
 
 use Method::{Delete, Get, Post, Put};
 
 /// All operations.
 pub(super) static ALL: &[Operation] = &[
-    Operation::new(Get, "/").with_responses(&[response(200, "What this is.", MediaContent::Html)]),
+    Operation::new(Get, "/").with_responses(&[response(200, "The page.", MediaContent::Html)]),
     Operation::new(Get, "/api/v1/system").with_responses(&[ok("The device.", "System")]),
     Operation::new(Get, "/api/v1/report")
         .with_responses(&[ok("The newest reading; empty before the first.", "Report")]),
     Operation::new(Get, "/api/v1/report/objects")
-        .with_responses(&[ok("The meter's objects; none of a meter that is not DLMS.", "ReportObjects")]),
+        .with_responses(&[ok("The meter's objects; an empty list if the meter is not DLMS.", "ReportObjects")]),
     Operation::new(Get, "/api/v1/variables")
         .with_responses(&[ok("Each variable as an object of its own.", "Variables")]),
     Operation::new(Post, "/api/v1/template/test")
         .with_body(RequestBody::Text("A template with `${variable}` in it."))
         .with_responses(&[
-            response(200, "The text that comes of it.", MediaContent::Text),
-            error(400, "It is too long, or no UTF-8."),
+            response(200, "The rendered text.", MediaContent::Text),
+            error(400, "The template is too long or not UTF-8."),
         ]),
     Operation::new(Get, "/api/v1/live").with_responses(&[response(
         200,
@@ -199,12 +199,12 @@ pub(super) static ALL: &[Operation] = &[
     )]),
     Operation::new(Get, "/api/v1/actions").with_responses(&[
         ok("The definition.", "Actions"),
-        error(404, "There is none."),
+        error(404, "No definition is stored."),
     ]),
     Operation::new(Post, "/api/v1/actions")
         .with_body(RequestBody::Json("Actions"))
         .with_responses(&[ok("The definition as stored.", "Actions"), REFUSED]),
-    Operation::new(Delete, "/api/v1/actions").with_responses(&[no_content("There is none any more.")]),
+    Operation::new(Delete, "/api/v1/actions").with_responses(&[no_content("The definition is deleted.")]),
     Operation::new(Post, "/api/v1/actions/call")
         .with_query(&[Parameter {
             name: "id",
@@ -215,12 +215,12 @@ pub(super) static ALL: &[Operation] = &[
         .with_responses(&[
             response(
                 202,
-                "At least one of its requests was queued. With `call_route: rest` a body says which, \
-                 as `StatusIds`, and there is no `Location`.",
+                "At least one request was queued. With `call_route: rest` the reply has a body \
+                 (`StatusIds`) and no `Location`.",
                 MediaContent::Location,
             ),
-            error(400, "No `id`, or the action is disabled or has no enabled request."),
-            error(404, "There is no such action."),
+            error(400, "The `id` is missing, or the action is disabled or has no enabled request."),
+            error(404, "No action has this id."),
             error(409, "A request of an earlier run has not finished."),
             error(429, "20 requests are in progress."),
         ]),
@@ -232,40 +232,40 @@ pub(super) static ALL: &[Operation] = &[
             schema: || json!({ "type": "string", "pattern": "^[0-9]{1,9}(,[0-9]{1,9})*$" }),
         }])
         .with_responses(&[
-            ok("The requests that are known, in the order asked.", "Statuses"),
-            error(400, "No `id`, or one that is no number."),
-            error(404, "None is known."),
+            ok("The requests that the device remembers, in the order of the query.", "Statuses"),
+            error(400, "The `id` is missing or not a list of numbers."),
+            error(404, "The device remembers none of the requests."),
         ]),
     Operation::new(Get, "/api/v1/settings").with_responses(&[ok("The settings.", "Settings")]),
     Operation::new(Put, "/api/v1/settings")
         .with_body(RequestBody::Json("SettingsWrite"))
-        .with_responses(&[ok("The settings now.", "Settings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "Settings"), REFUSED]),
     Operation::new(Post, "/api/v1/settings")
         .with_body(RequestBody::Json("SettingsWrite"))
-        .with_responses(&[ok("The settings now.", "Settings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "Settings"), REFUSED]),
     Operation::new(Get, "/api/v1/meter/settings")
         .with_responses(&[ok("The settings.", "MeterSettings")]),
     Operation::new(Put, "/api/v1/meter/settings")
         .with_body(RequestBody::Json("MeterSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "MeterSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "MeterSettings"), REFUSED]),
     Operation::new(Post, "/api/v1/meter/settings")
         .with_body(RequestBody::Json("MeterSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "MeterSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "MeterSettings"), REFUSED]),
     Operation::new(Get, "/api/v1/meter/scalers/current")
-        .with_responses(&[ok("The scalers; none of a meter that is not DLMS.", "Scalers")]),
+        .with_responses(&[ok("The scalers; an empty list if the meter is not DLMS.", "Scalers")]),
     Operation::new(Get, "/api/v1/meter/scalers/custom")
         .with_responses(&[ok("The user's scalers.", "Scalers")]),
     Operation::new(Post, "/api/v1/meter/scalers/custom")
         .with_body(RequestBody::Json("Scalers"))
-        .with_responses(&[ok("The user's scalers now.", "Scalers"), REFUSED]),
+        .with_responses(&[ok("The user's scalers after the change.", "Scalers"), REFUSED]),
     Operation::new(Get, "/api/v1/modbus")
         .with_query(&[Parameter {
             name: "address_format",
             required: false,
-            about: "Asks for the detailed listing, with addresses of this kind; from firmware 2.0.2 on.",
+            about: "Selects the detailed listing, with addresses in this format; from firmware 2.0.2 on.",
             schema: || json!({ "enum": ["dec", "hex"] }),
         }])
-        .with_responses(&[ok("The map in force.", "RegisterMap"), error(400, "No such format.")]),
+        .with_responses(&[ok("The map in force.", "RegisterMap"), error(400, "The format is unknown.")]),
     Operation::new(Post, "/api/v1/modbus")
         .with_body(RequestBody::Json("RegisterMapWrite"))
         .with_responses(&[ok("The map in force.", "RegisterMap"), REFUSED]),
@@ -273,76 +273,77 @@ pub(super) static ALL: &[Operation] = &[
     Operation::new(Get, "/api/v1/mqtt/settings").with_responses(&[ok("The settings.", "MqttSettings")]),
     Operation::new(Put, "/api/v1/mqtt/settings")
         .with_body(RequestBody::Json("MqttSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "MqttSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "MqttSettings"), REFUSED]),
     Operation::new(Post, "/api/v1/mqtt/settings")
         .with_body(RequestBody::Json("MqttSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "MqttSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "MqttSettings"), REFUSED]),
     Operation::new(Get, "/api/v1/wifi/scan")
         .with_responses(&[ok("The networks, after some seconds.", "WifiNetworks")]),
     Operation::new(Get, "/api/v1/wifi/sta/settings")
         .with_responses(&[ok("The settings.", "WifiSettings")]),
     Operation::new(Put, "/api/v1/wifi/sta/settings")
         .with_body(RequestBody::Json("WifiSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "WifiSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "WifiSettings"), REFUSED]),
     Operation::new(Post, "/api/v1/wifi/sta/settings")
         .with_body(RequestBody::Json("WifiSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "WifiSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "WifiSettings"), REFUSED]),
     Operation::new(Delete, "/api/v1/wifi/sta/settings").with_responses(&[no_content("The client is off.")]),
     Operation::new(Post, "/api/v1/wifi/wps").with_responses(&[no_content("The window is open.")]),
     Operation::new(Get, "/api/v1/eth/settings").with_responses(&[ok("The settings.", "EthSettings")]),
     Operation::new(Put, "/api/v1/eth/settings")
         .with_body(RequestBody::Json("EthSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "EthSettings"), REFUSED]),
+        .with_responses(&[ok("The settings after the change.", "EthSettings"), REFUSED]),
     Operation::new(Post, "/api/v1/eth/settings")
         .with_body(RequestBody::Json("EthSettingsWrite"))
-        .with_responses(&[ok("The settings now.", "EthSettings"), REFUSED]),
-    Operation::new(Post, "/api/v1/reboot").with_responses(&[no_content("It is about to.")]),
-    Operation::new(Post, "/api/v1/restore").with_responses(&[no_content("It is about to.")]),
+        .with_responses(&[ok("The settings after the change.", "EthSettings"), REFUSED]),
+    Operation::new(Post, "/api/v1/reboot").with_responses(&[no_content("The device reboots.")]),
+    Operation::new(Post, "/api/v1/restore")
+        .with_responses(&[no_content("The device restores the factory settings and reboots.")]),
     Operation::new(Post, "/load").with_body(RequestBody::Image).with_responses(&[
-        response(200, "How it went; the device reboots.", MediaContent::Text),
-        error(400, "The form has no `file` that is an image."),
-        error(415, "It is no `multipart/form-data`."),
-        error(503, "Another upload is under way."),
+        response(200, "A report of the upload; the device reboots.", MediaContent::Text),
+        error(400, "The form has no field `file` with an image."),
+        error(415, "The body is not `multipart/form-data`."),
+        error(503, "Another upload is in progress."),
     ]),
     Operation::new(Get, "/sdcard/*").with_suffix(PathSuffix::Slash).with_responses(&[
-        ok("What is on the card.", "Listing"),
+        ok("The contents of the card.", "Listing"),
         NO_CARD,
     ]),
     Operation::new(Delete, "/sdcard/*")
         .with_suffix(PathSuffix::Slash)
         .with_responses(&[error(400, "The card itself cannot be deleted."), NO_CARD]),
     Operation::new(Get, "/sdcard/*").with_suffix(PathSuffix::Path).with_responses(&[
-        response(200, "The file; its type is by its extension. A folder's listing.", MediaContent::File),
-        error(400, "The path is none."),
+        response(200, "The file, with a media type by its extension, or the listing of a folder.", MediaContent::File),
+        error(400, "The path is invalid."),
         error(404, "There is no such file or folder; from firmware 2.8.2 on 500."),
         response(500, "There is no such file or folder; before firmware 2.8.2 404.", MediaContent::Text),
         NO_CARD,
     ]),
     Operation::new(Delete, "/sdcard/*").with_suffix(PathSuffix::Path).with_responses(&[
-        no_content("It is gone, and all that was in it."),
-        error(400, "The path is none, or the card itself."),
+        no_content("The file, or the folder with its contents, is deleted."),
+        error(400, "The path is invalid, or is that of the card itself."),
         error(404, "There is no such file or folder."),
         NO_CARD,
     ]),
     Operation::new(Get, "/api/v1/berry").with_responses(&[
         response(200, "The script.", MediaContent::Text),
-        error(404, "There is none."),
+        error(404, "No script is stored."),
     ]),
     Operation::new(Post, "/api/v1/berry").with_body(RequestBody::Text("The script.")).with_responses(&[
         response(200, "The script as stored.", MediaContent::Text),
-        error(400, "It is no UTF-8."),
+        error(400, "The script is not UTF-8."),
     ]),
     Operation::new(Put, "/api/v1/berry")
         .with_query(&[Parameter {
             name: "run",
             required: false,
-            about: "Starts the script or stops it; only asks where left out.",
+            about: "Starts or stops the script; without it, the reply has the present state.",
             schema: || json!({ "type": "boolean" }),
         }])
-        .with_responses(&[ok("Whether it runs.", "Run"), error(400, "Neither true nor false.")]),
-    Operation::new(Delete, "/api/v1/berry").with_responses(&[no_content("There is none any more.")]),
+        .with_responses(&[ok("The state of the script.", "Run"), error(400, "The value is neither true nor false.")]),
+    Operation::new(Delete, "/api/v1/berry").with_responses(&[no_content("The script is deleted.")]),
     Operation::new(Get, "/api/v1/berry/console").with_responses(&[
-        response(200, "What the script prints.", MediaContent::Events("Console")),
+        response(200, "The output of the script.", MediaContent::Events("Console")),
         error(503, "Another client has the console."),
     ]),
 ];
