@@ -15,7 +15,7 @@ use wwsim::device::config::RegisterMap;
 use wwsim::device::{self, Device, Identity, License};
 use wwsim::fault::Engine;
 use wwsim::journal::Journal;
-use wwsim::limits;
+use wwsim::modbus::limits;
 
 fn read(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

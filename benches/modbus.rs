@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use wwsim::clock::VirtualTime;
-use wwsim::limits;
 use wwsim::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Register, RegisterAccess, RegisterSource, RegisterType,
     RegisterValue, UnitLayout, WordOrder,
 };
+use wwsim::modbus::limits;
 use wwsim::modbus::wire::{ReplyPdu, split_frame, write_frame};
 use wwsim::rng::RandomStream;
 

@@ -1,10 +1,11 @@
 //! The limits that a user can meet, of the device and of the simulator, each with its source.
 //!
-//! `docs/limits.md` is generated from this file by `scripts/limits`. A constant's source is the citation in
-//! parentheses in its comment, or in the heading of its section. An id such as HTTP-3 names a ruling of
-//! `docs/device`, a name in `.csv` one of its tables; "documented" and "vendor" refer to the public
-//! documentation of the whatwatt Go. A chosen limit says why it has its value: it protects the process, and
-//! a client of a healthy house never meets it. A number that concerns one module alone is defined there.
+//! `docs/limits.md` is generated from this file and from `modbus::limits` by `scripts/limits`. A constant's
+//! source is the citation in parentheses in its comment, or in the heading of its section. An id such as
+//! HTTP-3 names a ruling of `docs/device`, a name in `.csv` one of its tables; "documented" and "vendor"
+//! refer to the public documentation of the whatwatt Go. A chosen limit says why it has its value: it
+//! protects the process, and a client of a healthy house never meets it. A number that concerns one module
+//! alone is defined there.
 
 use std::time::Duration;
 
@@ -49,8 +50,6 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
-/// The least `exe_time` of a finished request: 0 would mean "not finished" (ACTION-19).
-pub const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 
 // ---------------------------------------------------------------------------------------------
 // The device's own Modbus server (`docs/device/modbus.md`)
@@ -64,7 +63,7 @@ pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
 /// test opens.
 pub const MODBUS_CONNECTIONS: usize = 128;
 /// Real idle time after which the server closes a connection, as a slave does.
-pub const MODBUS_IDLE: Duration = SLAVE_IDLE;
+pub const MODBUS_IDLE: Duration = crate::modbus::limits::SLAVE_IDLE;
 
 // ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)
@@ -114,29 +113,6 @@ pub const WPS_PAIRING: Duration = Duration::from_secs(15);
 pub const NETWORKS: usize = 64;
 
 // ---------------------------------------------------------------------------------------------
-// Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)
-// ---------------------------------------------------------------------------------------------
-
-/// Bytes of a protocol data unit.
-pub const PDU_BYTES: usize = 253;
-/// Bytes of the MBAP header.
-pub const MBAP_BYTES: usize = 7;
-/// Bytes of a whole frame.
-pub const ADU_BYTES: usize = MBAP_BYTES + PDU_BYTES;
-/// The length field of the MBAP header, which counts the unit id and the PDU.
-pub const MBAP_LENGTH: std::ops::RangeInclusive<u16> = 2..=254;
-/// Coils or discrete inputs of one read.
-pub const READ_BITS: std::ops::RangeInclusive<u16> = 1..=2000;
-/// Registers of one read.
-pub const READ_REGISTERS: std::ops::RangeInclusive<u16> = 1..=125;
-/// Coils of one write (function 15).
-pub const WRITE_BITS: std::ops::RangeInclusive<u16> = 1..=1968;
-/// Registers of one write (function 16).
-pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
-/// Registers of the write half of function 23.
-pub const READ_WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=121;
-
-// ---------------------------------------------------------------------------------------------
 // Scenario files (chosen)
 // ---------------------------------------------------------------------------------------------
 
@@ -168,10 +144,6 @@ pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
 /// minute, and some more. After a year the next reading takes 0.1 s, and up to 1 s if the rules have
 /// different periods.
 pub const METER_WINDOWS_A_DAY: u64 = 60_000;
-/// Virtual time that a device may be behind in listening to its meter for it to catch up at once: with
-/// as many windows as there may be this takes a tenth of a millisecond or so. A longer way is gone
-/// without the device's lock, and not on a worker of the runtime.
-pub const LINK_BEHIND: Duration = Duration::from_hours(1);
 
 // ---------------------------------------------------------------------------------------------
 // Recordings and meters (chosen)
@@ -189,42 +161,18 @@ pub const RECORDED_NUMBER: i64 = 1_000_000_000;
 /// Characters of a text of the meter: as many as the device's Modbus map has registers for
 /// (MODBUS-12).
 pub const METER_TEXT: usize = 24;
-/// Time zone of the device, Europe/Zurich, by the documented rule, which is that of the time zone
-/// database since 1996 (METER-4).
-pub const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
-/// So much earlier than `services.sd.frequency` or `services.report_interval` says, a reading is in
-/// time (SD-2): the device counts whole seconds, and of a meter that sends one each second, to a few
-/// milliseconds, none is to be passed over.
-pub const SECONDS_SLACK: Duration = Duration::from_millis(500);
-/// Virtual time by which who follows the readings may be late, and still gets each of them; of more
-/// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
-pub const READINGS_LAG: Duration = Duration::from_hours(24);
-/// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
-/// as rules. What befell a meter before the oldest of them is in the count of a device that was
-/// looked at since.
-pub const PAST_EPISODES: usize = FAULT_RULES;
 
 // ---------------------------------------------------------------------------------------------
-// The journal, slaves and targets (chosen)
+// The journal and targets (chosen)
 // ---------------------------------------------------------------------------------------------
 
 /// Entries that the journal stores. At some 200 bytes each, a full journal has 2 MB, and 40 MB if
 /// each entry is a write of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
-/// Unknown keys of a write that its journal entry lists.
-pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
 /// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and stores.
 pub const TARGET_BODY_BYTES: usize = 64 * 1024;
-/// Writes that a register bank stores.
-pub const BANK_CHANGES: usize = 1000;
-/// Pending reactions to writes of one unit.
-pub const PENDING_REACTIONS: usize = 1000;
-/// Default number of connections that a slave serves at once.
-pub const SLAVE_CONNECTIONS: usize = 32;
-/// Default real idle time after which a slave closes a connection.
-pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 
 // ---------------------------------------------------------------------------------------------
 // Authentication and browsers (chosen)
@@ -283,15 +231,9 @@ pub const LIVE_QUEUE: usize = 64;
 pub const LIVE_GRACE: Duration = Duration::from_secs(1);
 /// Live events that faults hold back; of more the oldest are lost.
 pub const LIVE_HELD: usize = 1000;
-/// Rounds of PBKDF2 that an encrypted client key may ask for: some hundred times what OpenSSL writes.
-pub const KEY_ROUNDS: u32 = 1_000_000;
-/// Bytes that scrypt may take to decrypt a client key.
-pub const KEY_BYTES: u64 = 64 * 1024 * 1024;
 /// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
 /// a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
-/// Real time until a broker has to have taken a client, with all of name, connect and TLS.
-pub const MQTT_CONNECT: Duration = Duration::from_secs(10);
 /// Real time before the first try after one that failed, and the longest after many.
 pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(10);
@@ -319,9 +261,6 @@ pub const WEEK_WINDOWS: usize = 32;
 // State and SD cards (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Status ids that a device reserves with one write of its state, the next one when half of them are
-/// given out. So many are passed over at the most after a process that was killed.
-pub const STATUS_IDS_RESERVED: u64 = 1000;
 /// Bytes of an SD card in memory: a day of rows every second.
 pub const SD_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
 /// Levels of folders on an SD card.
@@ -340,11 +279,6 @@ pub const SD_FILES: usize = 1000;
 
 /// Bytes of a firmware image: an application partition of the device's flash (FIRMWARE-5).
 pub const FIRMWARE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes of an upload without the image: the heads of its parts, and small fields.
-pub const UPLOAD_EXTRA_BYTES: u64 = 16 * 1024;
-/// Bytes of a whole upload.
-#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
-pub const UPLOAD_BYTES: usize = (FIRMWARE_BYTES + UPLOAD_EXTRA_BYTES) as usize;
 /// Real time that a whole upload may take.
 pub const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 /// Firmware images of a device in a scenario.

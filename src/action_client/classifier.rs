@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::limits;
+use crate::modbus::limits;
 use crate::modbus::wire::FunctionCode;
 
 /// The end of an exchange as far as the connection is concerned, independent of the bytes.

@@ -17,7 +17,7 @@ use super::connection::RequestConnection;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{ModbusWrite, PreparedModbusRequest};
-use crate::limits;
+use crate::modbus::limits;
 
 /// The number of bytes of each direction on the tape: the largest frame, and some bytes after it.
 const TAPE_BYTES: usize = 2 * limits::ADU_BYTES;

@@ -12,6 +12,11 @@ use super::{Rule, Trigger, TriggerState, WindowSchedule};
 use crate::clock::VirtualTime;
 use crate::limits;
 
+/// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
+/// as rules. What befell a meter before the oldest of them is in the count of a device that was
+/// looked at since.
+const PAST_EPISODES: usize = limits::FAULT_RULES;
+
 /// A rule on meters for as long as it was armed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Episode {
@@ -232,7 +237,7 @@ impl EpisodeLog {
     /// Adds an episode that ended, if there was one.
     pub fn end(&mut self, episode: Option<Episode>) {
         let Some(episode) = episode else { return };
-        if self.past.len() == limits::PAST_EPISODES {
+        if self.past.len() == PAST_EPISODES {
             self.past.pop_front();
         }
         self.past.push_back(episode);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{ReplyPhase, SlaveEffect, WireFault};
-use crate::limits;
+use crate::modbus::limits;
 use crate::modbus::wire::Exception;
 
 /// The bytes to send in place of a reply, and the state of the connection after them.

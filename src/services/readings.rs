@@ -5,8 +5,16 @@ use std::time::Duration;
 
 use crate::clock::VirtualTime;
 use crate::device::{Device, Snapshot};
-use crate::limits;
 use crate::meter::ReceptionCursor;
+
+/// So much earlier than `services.sd.frequency` or `services.report_interval` says, a reading is in
+/// time (SD-2): the device counts whole seconds, and of a meter that sends one each second, to a few
+/// milliseconds, none is to be passed over.
+const SECONDS_SLACK: Duration = Duration::from_millis(500);
+
+/// Virtual time by which who follows the readings may be late, and still gets each of them; of more
+/// it gets the newest: some ten seconds of real time at ×3600, and a second at the fastest.
+const READINGS_LAG: Duration = Duration::from_hours(24);
 
 /// The readings of a device, one after another. Each is returned once, however late the caller asks, as
 /// it was at the instant at which it came; the settings are those at the time of the call. If the clock
@@ -46,7 +54,7 @@ impl Readings {
         if self.interval.replace(seconds).is_some_and(|before| before != seconds) {
             *self = Self { interval: self.interval, ..Self::new(Arc::clone(&self.device)) };
         }
-        let interval = Duration::from_secs(seconds.into()).saturating_sub(limits::SECONDS_SLACK);
+        let interval = Duration::from_secs(seconds.into()).saturating_sub(SECONDS_SLACK);
         self.next_from(since.map_or(VirtualTime::ZERO, |since| since.after(interval))).await
     }
 
@@ -112,7 +120,7 @@ impl Readings {
 
     /// Returns whether the stream is so late that only the newest reading is of use.
     fn lags(&self, device: &ReceptionCursor) -> bool {
-        device.position().since(self.cursor.position()) > limits::READINGS_LAG
+        device.position().since(self.cursor.position()) > READINGS_LAG
     }
 
     /// Returns the snapshot if its reading was not returned before and came at `due` or later.
@@ -257,7 +265,7 @@ mod tests {
     async fn a_very_late_caller_gets_the_newest_reading() {
         let fixture = fixture(ensor());
         let mut late = Readings::new(Arc::clone(&fixture.device));
-        fixture.clock.advance(limits::READINGS_LAG + MINUTE).await.unwrap();
+        fixture.clock.advance(READINGS_LAG + MINUTE).await.unwrap();
         assert_eq!(late.next().await.meter.reading.unwrap().id, fixture.id().unwrap());
     }
 

@@ -202,7 +202,7 @@ pub fn slave(name: &str) -> SlavePlan {
         unknown_unit: None,
         latency: Duration::ZERO,
         max_connections: 8,
-        idle: wwsim::limits::SLAVE_IDLE,
+        idle: wwsim::modbus::limits::SLAVE_IDLE,
     }
 }
 

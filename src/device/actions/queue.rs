@@ -8,6 +8,13 @@ use std::time::Duration;
 use crate::clock::VirtualTime;
 use crate::limits;
 
+/// The least `exe_time` of a finished request: 0 would mean "not finished" (ACTION-19).
+const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
+
+/// Status ids that a device reserves with one write of its state, the next one when half of them are
+/// given out. So many are passed over at the most after a process that was killed.
+const RESERVED_IDS: u64 = 1000;
+
 /// The requests in progress, and the results of the newest ones (ACTION-13, ACTION-18).
 #[derive(Debug)]
 pub struct Queue {
@@ -120,8 +127,8 @@ impl Queue {
         for _ in 0..requests.min(free) {
             self.push(Arc::clone(action));
         }
-        if self.next_id + limits::STATUS_IDS_RESERVED / 2 > self.reserved {
-            self.reserved = self.next_id + limits::STATUS_IDS_RESERVED;
+        if self.next_id + RESERVED_IDS / 2 > self.reserved {
+            self.reserved = self.next_id + RESERVED_IDS;
         }
         Ok(first..self.next_id)
     }
@@ -156,7 +163,7 @@ impl Queue {
             Phase::Running { since } => now.since(since),
         };
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let exe_time = Duration::from_millis(millis).max(limits::LEAST_EXE_TIME);
+        let exe_time = Duration::from_millis(millis).max(LEAST_EXE_TIME);
         entry.phase = Phase::Finished { code, exe_time };
         self.in_progress -= 1;
         Some(exe_time)
@@ -270,12 +277,12 @@ mod tests {
         assert_eq!(queue.finish(1, 200, end), Some(Duration::from_millis(133)));
         assert_eq!(queue.finish(1, 500, ms(999)), None, "it ended already");
         queue.start(2, ms(70));
-        assert_eq!(queue.finish(2, 1, ms(70)), Some(limits::LEAST_EXE_TIME));
-        assert_eq!(queue.finish(3, -1, ms(900)), Some(limits::LEAST_EXE_TIME));
+        assert_eq!(queue.finish(2, 1, ms(70)), Some(LEAST_EXE_TIME));
+        assert_eq!(queue.finish(3, -1, ms(900)), Some(LEAST_EXE_TIME));
         assert!(!queue.start(3, ms(950)), "it ended without having started");
         let entries = queue.status(&[1, 2, 3]);
         let results: Vec<_> = entries.iter().map(|status| (status.code, status.exe_time)).collect();
-        let least = limits::LEAST_EXE_TIME;
+        let least = LEAST_EXE_TIME;
         assert_eq!(results, [(200, Duration::from_millis(133)), (1, least), (-1, least)]);
     }
 

@@ -3,7 +3,7 @@
 //! Numbers are big-endian, most significant word first. Rulings: ACTION-6, ACTION-7 and ACTION-11.
 
 use crate::device::json::shortened;
-use crate::limits;
+use crate::modbus::limits;
 use crate::modbus::wire::FunctionCode;
 
 /// The type of a value (`modbus.type`), which says how its text is parsed.

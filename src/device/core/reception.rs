@@ -1,13 +1,18 @@
 //! The reception of the meter's telegrams: its position, and its conditions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::DeviceState;
 use crate::clock::VirtualTime;
 use crate::device::{Config, View};
 use crate::fault::Episodes;
-use crate::limits;
 use crate::meter::{Meter, MeterListener, ReceptionCursor};
+
+/// Virtual time that a device may be behind in listening to its meter for it to catch up at once: with
+/// as many windows as there may be this takes a tenth of a millisecond or so. A longer way is gone
+/// without the device's lock, and not on a worker of the runtime.
+const CATCH_UP_AT_ONCE: Duration = Duration::from_hours(1);
 
 /// The input of a reception: the meter, which is a function of seed and time, and the faults over it.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +46,7 @@ impl DeviceState {
     /// Returns whether there is more to receive up to `now` than may be received under the lock.
     pub(in crate::device) fn is_far_behind(&mut self, now: VirtualTime) -> bool {
         self.begin_reception_of_boot();
-        now.since(self.reception.position()) > limits::LINK_BEHIND
+        now.since(self.reception.position()) > CATCH_UP_AT_ONCE
     }
 
     /// Begins a new reception if the device has rebooted since the last one.

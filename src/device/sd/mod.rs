@@ -153,14 +153,16 @@ impl SdCard {
         SdSummary { kind: "SDHC/SDXC", size: self.plan.size, speed: 20 }
     }
 
-    /// Returns the entries of a folder by name. The size of the log file may be up to a minute old.
+    /// Returns the entries of a folder by name. If `logging`, the size of the log file may be up to a
+    /// minute old (SD-4).
     ///
     /// # Errors
     /// [`SdError`], if the folder does not exist or the directory cannot be read.
-    pub async fn list(&self, path: &SdPath) -> Result<Vec<SdEntry>, SdError> {
-        let (folder, is_root) = (path.clone(), path.is_root());
+    pub async fn list(&self, path: &SdPath, logging: bool) -> Result<Vec<SdEntry>, SdError> {
+        let folder = path.clone();
         let mut entries = self.storage.run(move |storage| storage.list(folder.parts())).await?;
-        if let Some(log_file) = self.log_file.lock().as_ref().filter(|_| is_root) {
+        let lags = logging && path.is_root();
+        if let Some(log_file) = self.log_file.lock().as_ref().filter(|_| lags) {
             for entry in entries.iter_mut().filter(|entry| entry.name == log_file.name) {
                 entry.size = entry.size.map(|size| size.min(log_file.listed_size));
             }
@@ -362,7 +364,7 @@ mod tests {
             drop(guard);
             append.await.unwrap();
             reset.await.unwrap();
-            let root = card.list(&SdPath::parse("/").unwrap()).await.unwrap();
+            let root = card.list(&SdPath::parse("/").unwrap(), false).await.unwrap();
             assert_eq!(root, []);
         }
         std::fs::remove_dir_all(folder).unwrap();

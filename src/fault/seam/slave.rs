@@ -17,7 +17,7 @@ use crate::fault::figures::DripFigures;
 use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
 use crate::fault::{Delay, Engine, Verdict, result};
-use crate::limits;
+use crate::modbus::limits;
 use crate::modbus::wire::FunctionCode;
 use crate::notation::DurationText;
 

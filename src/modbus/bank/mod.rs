@@ -25,7 +25,7 @@ use self::reactions::Reactions;
 use self::registers::RegisterTables;
 use self::runs::Selection;
 use crate::clock::VirtualTime;
-use crate::limits;
+use crate::modbus::limits;
 use crate::modbus::wire::{self, Exception, ReplyPdu, RequestPdu};
 use crate::problem::Problem;
 use crate::rng::RandomStream;

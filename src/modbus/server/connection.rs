@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::outbox::{Outbox, SendProgress};
 use crate::clock::{Clock, Sleep};
 use crate::fault::{End, ReplyPhase, SlaveEffect, Verdict, WireFault, reply_plan};
-use crate::limits;
+use crate::modbus::limits;
 use crate::modbus::wire::{self, Exception};
 use crate::net::inflight::TrackedStream;
 

@@ -1,6 +1,6 @@
 //! The MBAP header, and frames in a stream of bytes.
 
-use crate::limits;
+use crate::modbus::limits;
 
 /// The MBAP header: the seven bytes before every PDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Reply PDUs.
 
 use super::{Exception, FunctionCode};
-use crate::limits;
+use crate::modbus::limits;
 
 /// A reply PDU in a buffer of its own. It is filled in place and reused for the next reply.
 #[derive(Debug, Clone)]

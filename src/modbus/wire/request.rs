@@ -1,7 +1,7 @@
 //! Request PDUs.
 
 use super::{Exception, FunctionCode};
-use crate::limits;
+use crate::modbus::limits;
 
 /// A well-formed request: its lengths, quantities and byte counts agree. The bank checks the
 /// addresses.

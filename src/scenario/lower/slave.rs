@@ -8,11 +8,11 @@ use super::super::model::SlavePlan;
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::{LoadContext, Lowered};
-use crate::limits;
 use crate::modbus::bank::{
     Bank, BitRange, ByteOrder, Computed, Reaction, ReactionChange, Register, RegisterAccess,
     RegisterSource, RegisterType, RegisterValue, Table, UnitLayout, WordOrder,
 };
+use crate::modbus::limits;
 use crate::notation::shortened;
 
 /// Lowers the slaves.

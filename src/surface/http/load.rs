@@ -21,6 +21,13 @@ use crate::journal::{self, Event};
 use crate::limits;
 use crate::net::http::body;
 
+/// Bytes of an upload without the image: the heads of its parts, and small fields.
+const EXTRA_BYTES: u64 = 16 * 1024;
+
+/// Bytes of a whole upload.
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
+pub(super) const UPLOAD_BYTES: usize = (limits::FIRMWARE_BYTES + EXTRA_BYTES) as usize;
+
 /// The name of the field that carries the image.
 const IMAGE_FIELD: &str = "file";
 
@@ -40,7 +47,7 @@ struct PacedBody {
 enum UploadBodyError {
     #[error(transparent)]
     Unread(#[from] body::BodyReadError),
-    #[error("more than {} bytes that belong to no field", limits::UPLOAD_EXTRA_BYTES)]
+    #[error("more than {} bytes that belong to no field", EXTRA_BYTES)]
     TooMuchOutsideFields,
 }
 
@@ -56,7 +63,7 @@ impl Body for PacedBody {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.outside_fields.load(Ordering::Relaxed) > limits::UPLOAD_EXTRA_BYTES {
+        if self.outside_fields.load(Ordering::Relaxed) > EXTRA_BYTES {
             return Poll::Ready(Some(Err(UploadBodyError::TooMuchOutsideFields)));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
@@ -86,7 +93,7 @@ pub(super) fn upload<'a>(call: &'a Call<'a>, body: body::BodyStream) -> ReplyFut
         };
         let declared = call.head().headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if declared.is_some_and(|length| length > limits::UPLOAD_BYTES) {
+        if declared.is_some_and(|length| length > UPLOAD_BYTES) {
             return too_large().with_close();
         }
         // Real time, because the timeout protects the process against clients.
@@ -138,7 +145,7 @@ async fn receive(call: &Call<'_>, body: body::BodyStream) -> Result<ReceivedUplo
             ));
         }
     };
-    let max_bytes = limits::FIRMWARE_BYTES + limits::UPLOAD_EXTRA_BYTES;
+    let max_bytes = limits::FIRMWARE_BYTES + EXTRA_BYTES;
     let size =
         SizeLimit::new().whole_stream(max_bytes).for_field(IMAGE_FIELD, limits::FIRMWARE_BYTES);
     let constraints = Constraints::new().size_limit(size);

@@ -251,7 +251,7 @@ pub static ROUTES: &[ApiRoute] = &[
         licensed: false,
         endpoints: &[streaming(
             "Takes a firmware image, and reboots.",
-            limits::UPLOAD_BYTES,
+            super::load::UPLOAD_BYTES,
             load::upload,
         )],
     },

@@ -9,11 +9,12 @@ use crate::clock::Clock;
 use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
 use crate::journal::Event;
 use crate::limits;
+use crate::modbus;
 use crate::modbus::server::{ModbusHandler, OUTCOME_OK, ReceivedRequest};
 use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
 
 /// Maximum registers of one read.
-const MAX_REGISTERS: usize = *limits::READ_REGISTERS.end() as usize;
+const MAX_REGISTERS: usize = *modbus::limits::READ_REGISTERS.end() as usize;
 
 /// Answers the requests of one connection.
 #[derive(Debug)]

@@ -25,7 +25,12 @@ use tokio_rustls::rustls::{
 use super::x509::{Certificate, PublicKey};
 use crate::device::config::MqttSettings;
 use crate::device::config::pem::{self, PemError, PemKey};
-use crate::limits;
+
+/// Rounds of PBKDF2 that an encrypted client key may ask for: some hundred times what OpenSSL writes.
+const KEY_ROUNDS: u32 = 1_000_000;
+
+/// Bytes that scrypt may take to decrypt a client key.
+const KEY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The reason for which the settings give no TLS configuration.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -112,11 +117,11 @@ fn decrypt(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>,
 fn is_cheap(info: &EncryptedPrivateKeyInfo<'_>) -> bool {
     use pkcs8::pkcs5::pbes2::Kdf;
     info.encryption_algorithm.pbes2().is_some_and(|pbes2| match &pbes2.kdf {
-        Kdf::Pbkdf2(kdf) => kdf.iteration_count <= limits::KEY_ROUNDS,
+        Kdf::Pbkdf2(kdf) => kdf.iteration_count <= KEY_ROUNDS,
         Kdf::Scrypt(kdf) => {
             let blocks = 128 * u64::from(kdf.block_size) * u64::from(kdf.parallelization);
             let bytes = kdf.cost_parameter.checked_mul(blocks);
-            bytes.is_some_and(|bytes| bytes > 0 && bytes <= limits::KEY_BYTES)
+            bytes.is_some_and(|bytes| bytes > 0 && bytes <= KEY_BYTES)
         }
         _ => false,
     })

@@ -1,0 +1,40 @@
+//! The limits of Modbus TCP, and those that the simulator chose. `docs/limits.md` lists them beside the
+//! limits of the device.
+
+use std::time::Duration;
+
+// ---------------------------------------------------------------------------------------------
+// Modbus (Modbus Application Protocol V1.1b3, §4.1 and §6; Modbus Messaging on TCP/IP V1.0b, §3.1)
+// ---------------------------------------------------------------------------------------------
+
+/// Bytes of a protocol data unit.
+pub const PDU_BYTES: usize = 253;
+/// Bytes of the MBAP header.
+pub const MBAP_BYTES: usize = 7;
+/// Bytes of a whole frame.
+pub const ADU_BYTES: usize = MBAP_BYTES + PDU_BYTES;
+/// The length field of the MBAP header, which counts the unit id and the PDU.
+pub const MBAP_LENGTH: std::ops::RangeInclusive<u16> = 2..=254;
+/// Coils or discrete inputs of one read.
+pub const READ_BITS: std::ops::RangeInclusive<u16> = 1..=2000;
+/// Registers of one read.
+pub const READ_REGISTERS: std::ops::RangeInclusive<u16> = 1..=125;
+/// Coils of one write (function 15).
+pub const WRITE_BITS: std::ops::RangeInclusive<u16> = 1..=1968;
+/// Registers of one write (function 16).
+pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
+/// Registers of the write half of function 23.
+pub const READ_WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=121;
+
+// ---------------------------------------------------------------------------------------------
+// Modbus slaves (chosen)
+// ---------------------------------------------------------------------------------------------
+
+/// Writes that a register bank stores.
+pub const BANK_CHANGES: usize = 1000;
+/// Pending reactions to writes of one unit.
+pub const PENDING_REACTIONS: usize = 1000;
+/// Default number of connections that a slave serves at once.
+pub const SLAVE_CONNECTIONS: usize = 32;
+/// Default real idle time after which a slave closes a connection.
+pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
