@@ -22,6 +22,7 @@ use wwsim::fault::{
 use wwsim::house::House;
 use wwsim::journal::Journal;
 use wwsim::limits;
+use wwsim::modbus::fault::ReplyFault;
 use wwsim::modbus::wire::FunctionCode;
 use wwsim::scenario;
 
@@ -63,7 +64,7 @@ fn spread(n: u16) -> Fault {
                 function: Some(FunctionCode::READ_HOLDING_REGISTERS),
                 ..SlavePlace::default()
             };
-            Fault::Slave(place, SlaveEffect::Silence)
+            Fault::Slave(place, SlaveEffect::Reply(ReplyFault::Silence))
         }
         1 => {
             let place = TargetPlace { target: name, ..TargetPlace::default() };
@@ -86,7 +87,7 @@ fn on_one(n: u16) -> Fault {
             address: Some(1000 + n..=1000 + n),
             ..SlavePlace::default()
         };
-        Fault::Slave(place, SlaveEffect::Silence)
+        Fault::Slave(place, SlaveEffect::Reply(ReplyFault::Silence))
     };
     match n % 5 {
         0 | 1 => slave(FunctionCode::READ_HOLDING_REGISTERS),

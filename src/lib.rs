@@ -16,19 +16,19 @@
 //! # }).unwrap();
 //! ```
 //!
-//! Modules import from their own level and those above it in this list.
+//! A module imports only modules above it in this list; `tests/it/module_order.rs` checks it.
 
 pub mod limits;
 pub mod clock;
 pub mod rng;
-pub mod journal;
 pub mod decimal;
 pub mod problem;
 pub mod notation;
 pub mod tasks;
 pub mod net;
-pub mod fault;
 pub mod modbus;
+pub mod journal;
+pub mod fault;
 pub mod outbound;
 pub mod meter;
 pub mod device;

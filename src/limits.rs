@@ -63,7 +63,7 @@ pub const MODBUS_SCALER: std::ops::RangeInclusive<i8> = -6..=6;
 /// test opens.
 pub const MODBUS_CONNECTIONS: usize = 128;
 /// Real idle time after which the server closes a connection, as a slave does.
-pub const MODBUS_IDLE: Duration = crate::modbus::limits::SLAVE_IDLE;
+pub const MODBUS_IDLE: Duration = Duration::from_mins(5);
 
 // ---------------------------------------------------------------------------------------------
 // Settings (`settings_fields.csv`, `meter_settings_fields.csv`, `wifi_sta_settings_fields.csv`)

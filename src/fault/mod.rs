@@ -21,7 +21,6 @@ mod figures;
 mod form;
 mod index;
 mod method;
-mod reply_plan;
 pub mod result;
 mod seam;
 mod trigger;
@@ -32,13 +31,12 @@ pub use self::effect::{EffectFigures, EffectWord, WrittenEffect};
 pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
 pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
 pub use self::method::Method;
-pub use self::reply_plan::{End, ReplyPlan, reply_plan};
 pub use self::seam::{
     ActionCall, ActionEffect, ActionPlace, AddressRange, AdmissionVerdict, ApiCall, ApiEffect,
     ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault, FaultListener,
     FaultTarget, Hold, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace, MqttEffect, MqttMessage,
-    PeerRef, QueueEffect, Refusing, ReplyPhase, Silence, SlaveEffect, SlavePlace, SlaveRequest,
-    TargetEffect, TargetPlace, TargetRequest, WindowBudget, WireFault,
+    PeerRef, QueueEffect, Refusing, Silence, SlaveEffect, SlavePlace, SlaveRequest, TargetEffect,
+    TargetPlace, TargetRequest, WindowBudget,
 };
 pub use self::trigger::{Trigger, TriggerState};
 pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};

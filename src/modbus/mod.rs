@@ -1,7 +1,9 @@
-//! Modbus TCP, server side: frames and PDUs ([`wire`]), the registers and bits of a unit
-//! ([`bank`]), and the server kit that the slaves and the device's own server use ([`server`]).
+//! Modbus TCP, server side: frames and PDUs ([`wire`]), the registers and bits of a unit ([`bank`]),
+//! faults of replies ([`fault`]), and the server kit that the slaves and the device's own server use
+//! ([`server`]).
 
 pub mod limits;
 pub mod wire;
 pub mod bank;
+pub mod fault;
 pub(crate) mod server;

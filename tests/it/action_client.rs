@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use wwsim::device::{ActionPolicy, Execution};
-use wwsim::fault::{ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect, WireFault};
+use wwsim::fault::{ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect};
 use wwsim::journal::Event;
+use wwsim::modbus::fault::{ReplyFault, WireFault};
 use wwsim::outbound::Policy;
 
 use crate::harness::FreePort;
@@ -438,7 +439,10 @@ async fn two_runs_of_the_same_requests_write_the_same_journal() {
             targets: vec![target("bulb", vec![toggle])],
             rules: vec![
                 slow(SECOND / 4),
-                always("stale", on_slave(SlaveEffect::Wire(WireFault::StaleReply))),
+                always(
+                    "stale",
+                    on_slave(SlaveEffect::Reply(ReplyFault::Wire(WireFault::StaleReply))),
+                ),
             ],
             ..PeersPlan::default()
         };

@@ -1,4 +1,5 @@
-//! Tests of a house from outside, over real sockets: one module for each feature.
+//! Tests of a house from outside, over real sockets, one module for each feature; tests of its parts with
+//! the same means; and tests that hold documents and sources against the product.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -34,6 +35,7 @@ mod meter_time;
 mod mqtt;
 #[cfg(feature = "mqtt")]
 mod mqtt_broker;
+mod module_order;
 mod mqtt_settings;
 mod network;
 mod openapi;

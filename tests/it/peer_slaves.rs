@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use wwsim::fault::{
-    ActionPlace, Delay, Fault, ReplyPhase, SlaveEffect, SlavePlace, Trigger, WireFault, result,
-};
+use wwsim::fault::{ActionPlace, Delay, Fault, SlaveEffect, SlavePlace, Trigger, result};
 use wwsim::journal::Event;
 use wwsim::modbus::bank::Table;
+use wwsim::modbus::fault::{ReplyFault, ReplyPhase, WireFault};
 use wwsim::peers::PeersError;
 
 use crate::harness::FreePort;
@@ -67,22 +66,36 @@ async fn a_write_to_a_healthy_slave_is_1_and_changes_the_register() {
 
 #[tokio::test]
 async fn only_effects_after_execution_change_registers() {
-    let reset = SlaveEffect::Reset(ReplyPhase::Before);
-    let close = SlaveEffect::Close(ReplyPhase::Before);
+    let reset = SlaveEffect::Reply(ReplyFault::Reset(ReplyPhase::Before));
+    let close = SlaveEffect::Reply(ReplyFault::Close(ReplyPhase::Before));
     for (effect, code, stored) in [
-        (SlaveEffect::Exception(6), -106, 0),
+        (SlaveEffect::Reply(ReplyFault::Exception(6)), -106, 0),
         (close, -4, 0),
         (reset, -4, 0),
-        (SlaveEffect::Close(ReplyPhase::Middle), -13, 7),
-        (SlaveEffect::Reset(ReplyPhase::Middle), -13, 7),
-        (SlaveEffect::Close(ReplyPhase::After), 1, 7),
-        (SlaveEffect::Reset(ReplyPhase::After), 1, 7),
-        (SlaveEffect::Silence, -3, 7),
-        (SlaveEffect::Wire(WireFault::ChangedEcho), -14, 7),
-        (SlaveEffect::Wire(WireFault::Duplicate), 1, 7),
-        (SlaveEffect::Wire(WireFault::Split { at: 3, gap: SECOND / 2 }), 1, 7),
-        (SlaveEffect::Wire(WireFault::Dribble { bytes: 1, every: SECOND / 20 }), 1, 7),
-        (SlaveEffect::Wire(WireFault::Dribble { bytes: 1, every: SECOND / 4 }), -3, 7),
+        (SlaveEffect::Reply(ReplyFault::Close(ReplyPhase::Middle)), -13, 7),
+        (SlaveEffect::Reply(ReplyFault::Reset(ReplyPhase::Middle)), -13, 7),
+        (SlaveEffect::Reply(ReplyFault::Close(ReplyPhase::After)), 1, 7),
+        (SlaveEffect::Reply(ReplyFault::Reset(ReplyPhase::After)), 1, 7),
+        (SlaveEffect::Reply(ReplyFault::Silence), -3, 7),
+        (SlaveEffect::Reply(ReplyFault::Wire(WireFault::ChangedEcho)), -14, 7),
+        (SlaveEffect::Reply(ReplyFault::Wire(WireFault::Duplicate)), 1, 7),
+        (SlaveEffect::Reply(ReplyFault::Wire(WireFault::Split { at: 3, gap: SECOND / 2 })), 1, 7),
+        (
+            SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble {
+                bytes: 1,
+                every: SECOND / 20,
+            })),
+            1,
+            7,
+        ),
+        (
+            SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble {
+                bytes: 1,
+                every: SECOND / 4,
+            })),
+            -3,
+            7,
+        ),
     ] {
         let fixture = start_pump([on_slave(effect.clone())]).await;
         let ids = fixture.call(&[write("pump.local", 502, 10, 7)]);
@@ -175,7 +188,7 @@ async fn a_slow_unit_delays_no_other_unit_and_no_other_connection() {
 #[tokio::test]
 async fn a_split_frame_never_mixes_with_other_frames() {
     let place = SlavePlace { unit: Some(1), ..SlavePlace::default() };
-    let split = SlaveEffect::Wire(WireFault::Split { at: 5, gap: SECOND });
+    let split = SlaveEffect::Reply(ReplyFault::Wire(WireFault::Split { at: 5, gap: SECOND }));
     let fixture = start_pump([Fault::Slave(place, split)]).await;
     let mut stream = connect(fixture.slave("pump")).await;
     stream.write_all(&[read_one(1, 1), read_one(2, 2)].concat()).await.unwrap();
@@ -189,7 +202,8 @@ async fn a_split_frame_never_mixes_with_other_frames() {
 
 #[tokio::test]
 async fn a_stale_reply_is_the_previous_one_on_the_connection() {
-    let fixture = start_pump([on_slave(SlaveEffect::Wire(WireFault::StaleReply))]).await;
+    let fixture =
+        start_pump([on_slave(SlaveEffect::Reply(ReplyFault::Wire(WireFault::StaleReply)))]).await;
     let mut stream = connect(fixture.slave("pump")).await;
     stream.write_all(&[read_one(1, 1), read_one(2, 1)].concat()).await.unwrap();
     let mut seen = Vec::new();

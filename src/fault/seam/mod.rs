@@ -24,7 +24,7 @@ pub use self::meter::{ClockDrift, MeterEffect, Silence, WindowBudget};
 pub use self::modbus::{DeviceModbusRequest, ModbusPlace};
 pub use self::mqtt::{MqttEffect, MqttMessage};
 pub use self::queue::QueueEffect;
-pub use self::slave::{AddressRange, ReplyPhase, SlaveEffect, SlavePlace, SlaveRequest, WireFault};
+pub use self::slave::{AddressRange, SlaveEffect, SlavePlace, SlaveRequest};
 pub use self::target::{TargetEffect, TargetPlace, TargetRequest};
 use super::effect::WrittenEffect;
 use super::form::FormEntry;

@@ -4,9 +4,10 @@
 use std::sync::LazyLock;
 
 use super::{AddressRange, Fault, Seam, SlaveEffect, affects, last_address, slave};
+use crate::fault::Engine;
 use crate::fault::form::EffectForms;
 use crate::fault::index::{IndexKey, KeyField};
-use crate::fault::{Engine, Verdict};
+use crate::modbus::fault::ReplyDecision;
 use crate::modbus::wire::FunctionCode;
 
 /// The requests to a device's own Modbus server that a rule affects.
@@ -80,7 +81,7 @@ impl ModbusPlace {
 impl Engine {
     /// Evaluates the rules on a request that a device's own Modbus server received.
     #[must_use]
-    pub fn modbus(&self, request: &DeviceModbusRequest<'_>) -> Verdict<SlaveEffect> {
+    pub fn modbus(&self, request: &DeviceModbusRequest<'_>) -> ReplyDecision {
         self.verdict(
             Seam::Modbus,
             |key| {
@@ -100,5 +101,6 @@ impl Engine {
                 _ => None,
             },
         )
+        .into()
     }
 }

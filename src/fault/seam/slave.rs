@@ -1,6 +1,6 @@
 //! Requests that a Modbus slave receives, and wrong replies on the wire.
 //!
-//! The effects are also those of the device's own Modbus server. [`reply_plan`](crate::fault::reply_plan)
+//! The effects are also those of the device's own Modbus server. [`reply_plan`](crate::modbus::fault::reply_plan)
 //! carries them out.
 
 use std::ops::RangeInclusive;
@@ -17,6 +17,7 @@ use crate::fault::figures::DripFigures;
 use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
 use crate::fault::{Delay, Engine, Verdict, result};
+use crate::modbus::fault::{ReplyDecision, ReplyFault, ReplyPhase, WireFault};
 use crate::modbus::limits;
 use crate::modbus::wire::FunctionCode;
 use crate::notation::DurationText;
@@ -47,78 +48,12 @@ pub type AddressRange = RangeInclusive<u16>;
 pub enum SlaveEffect {
     /// The reply comes later. Requests to the same unit on that connection wait behind it.
     Delay(Delay),
-    /// There is no reply. The request is carried out.
-    Silence,
-    /// The reply is this exception. The request is not carried out.
-    Exception(u8),
-    /// The reply is wrong on the wire. The request is carried out.
-    Wire(WireFault),
-    /// The connection is closed at this moment (FIN).
-    Close(ReplyPhase),
-    /// The connection is reset at this moment (RST).
-    Reset(ReplyPhase),
+    /// The server replies in another way.
+    Reply(ReplyFault),
     /// The listener of the slave is closed: all its units refuse connections, and open ones are reset.
     Refuse,
     /// The request ends in the connector of the action that sends it.
     Connect(ConnectFault),
-}
-
-/// A moment relative to the reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Moment", description = "When, relative to the reply.")]
-pub enum ReplyPhase {
-    /// Before its first byte; the request is not carried out.
-    Before,
-    /// Half of it is out.
-    Middle,
-    /// After its last byte.
-    #[schemars(description = "It is out.")]
-    After,
-}
-
-/// An error in the bytes of a Modbus reply, with the result code to which it leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WireFault {
-    /// Another transaction id, all of its bits inverted (−9).
-    WrongTransactionId,
-    /// The transaction id of the next request (−9).
-    TransactionIdOffByOne,
-    /// The reply to the previous request is sent again before the reply. The first request of a
-    /// connection gets a reply with the transaction id 0xFFFF before its own (−9).
-    StaleReply,
-    /// Another unit id (−12).
-    WrongUnit,
-    /// Another function code (−10).
-    WrongFunction,
-    /// This protocol id, which should be 0 (−8).
-    ProtocolId(u16),
-    /// This number in the MBAP length field, with the bytes unchanged (−5 below 2, −2 above 254).
-    MbapLength(u16),
-    /// This many bytes are missing at the end, and the length field says so (−13).
-    Truncated(u8),
-    /// This many bytes too many, and the length field counts them (−15).
-    ExtraBytes(u8),
-    /// An exception reply without its code (−11).
-    ExceptionWithoutCode,
-    /// The echoed address, value or quantity differs in its lowest bit (−14); for a read, the data.
-    ChangedEcho,
-    /// The reply is sent in small pieces with pauses: correct, but slow.
-    Dribble {
-        /// The number of bytes at a time, 1 or more.
-        bytes: usize,
-        /// The pause between them.
-        every: Duration,
-    },
-    /// The reply is sent in two segments with a pause between them: correct.
-    Split {
-        /// The number of bytes of the first segment.
-        at: usize,
-        /// The pause.
-        gap: Duration,
-    },
-    /// The reply is sent twice. A device that closes the connection after the first ignores the second.
-    Duplicate,
 }
 
 /// A request to a slave.
@@ -175,13 +110,17 @@ pub(super) fn forms() -> Vec<EffectForm<SlaveEffect>> {
 fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
     vec![
         EffectForm::delay("answered later.", SlaveEffect::Delay),
-        EffectForm::word("silence", "never answered, although carried out.", SlaveEffect::Silence),
+        EffectForm::word(
+            "silence",
+            "never answered, although carried out.",
+            SlaveEffect::Reply(ReplyFault::Silence),
+        ),
         EffectForm::figures(
             "exception",
             "answered with this exception, not carried out.",
-            |code| Ok(SlaveEffect::Exception(code)),
+            |code| Ok(SlaveEffect::Reply(ReplyFault::Exception(code))),
             |effect| match effect {
-                SlaveEffect::Exception(code) => Some(*code),
+                SlaveEffect::Reply(ReplyFault::Exception(code)) => Some(*code),
                 _ => None,
             },
         ),
@@ -193,37 +132,37 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
         EffectForm::figures(
             "close",
             "the connection is closed at this moment.",
-            |phase| Ok(SlaveEffect::Close(phase)),
+            |phase| Ok(SlaveEffect::Reply(ReplyFault::Close(phase))),
             |effect| match effect {
-                SlaveEffect::Close(phase) => Some(*phase),
+                SlaveEffect::Reply(ReplyFault::Close(phase)) => Some(*phase),
                 _ => None,
             },
         ),
         EffectForm::word(
             "close",
             "the connection is closed before the reply.",
-            SlaveEffect::Close(ReplyPhase::Before),
+            SlaveEffect::Reply(ReplyFault::Close(ReplyPhase::Before)),
         ),
         EffectForm::figures(
             "reset",
             "the connection is reset at this moment.",
-            |phase| Ok(SlaveEffect::Reset(phase)),
+            |phase| Ok(SlaveEffect::Reply(ReplyFault::Reset(phase))),
             |effect| match effect {
-                SlaveEffect::Reset(phase) => Some(*phase),
+                SlaveEffect::Reply(ReplyFault::Reset(phase)) => Some(*phase),
                 _ => None,
             },
         ),
         EffectForm::word(
             "reset",
             "the connection is reset before the answer.",
-            SlaveEffect::Reset(ReplyPhase::Before),
+            SlaveEffect::Reply(ReplyFault::Reset(ReplyPhase::Before)),
         ),
     ]
 }
 
 /// Returns a bare word for a wire fault.
 fn wire(word: &'static str, text: &'static str, fault: WireFault) -> EffectForm<SlaveEffect> {
-    EffectForm::word(word, text, SlaveEffect::Wire(fault))
+    EffectForm::word(word, text, SlaveEffect::Reply(ReplyFault::Wire(fault)))
 }
 
 /// Returns a form with a number for a wire fault.
@@ -239,9 +178,9 @@ where
     EffectForm::figures(
         word,
         text,
-        move |figure| Ok(SlaveEffect::Wire(fault(figure))),
+        move |figure| Ok(SlaveEffect::Reply(ReplyFault::Wire(fault(figure)))),
         move |effect| match effect {
-            SlaveEffect::Wire(fault) => number(fault),
+            SlaveEffect::Reply(ReplyFault::Wire(fault)) => number(fault),
             _ => None,
         },
     )
@@ -348,10 +287,10 @@ fn body_forms() -> Vec<EffectForm<SlaveEffect>> {
             "so many bytes at a time; correct, but slow.",
             |drip: DripFigures| {
                 let (bytes, every) = drip.values()?;
-                Ok(SlaveEffect::Wire(WireFault::Dribble { bytes, every }))
+                Ok(SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble { bytes, every })))
             },
             |effect| match effect {
-                SlaveEffect::Wire(WireFault::Dribble { bytes, every }) => {
+                SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble { bytes, every })) => {
                     Some(DripFigures::new(*bytes, *every))
                 }
                 _ => None,
@@ -461,11 +400,22 @@ impl SlaveRequest<'_> {
     }
 }
 
+impl From<Verdict<SlaveEffect>> for ReplyDecision {
+    fn from(Verdict { delay, effect }: Verdict<SlaveEffect>) -> Self {
+        let fault = effect.and_then(|effect| match effect {
+            SlaveEffect::Reply(fault) => Some(fault),
+            // These take effect elsewhere: before the reply, at the listener, in the connector.
+            SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => None,
+        });
+        Self { delay, fault }
+    }
+}
+
 impl Engine {
     /// Evaluates the rules on a request that a slave received: those on the slave, and those on the
     /// action that sent it.
     #[must_use]
-    pub fn slave(&self, request: &SlaveRequest<'_>) -> Verdict<SlaveEffect> {
+    pub fn slave(&self, request: &SlaveRequest<'_>) -> ReplyDecision {
         self.verdict(
             Seam::Slave,
             |key| request.fields(key),
@@ -478,5 +428,6 @@ impl Engine {
                 _ => None,
             },
         )
+        .into()
     }
 }

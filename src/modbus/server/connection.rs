@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::outbox::{Outbox, SendProgress};
 use crate::clock::{Clock, Sleep};
-use crate::fault::{End, ReplyPhase, SlaveEffect, Verdict, WireFault, reply_plan};
+use crate::modbus::fault::{End, ReplyDecision, ReplyFault, reply_plan};
 use crate::modbus::limits;
 use crate::modbus::wire::{self, Exception};
 use crate::net::inflight::TrackedStream;
@@ -44,15 +44,14 @@ pub(crate) trait ModbusHandler: Unpin {
     /// Returns the queue of a request. Requests of one queue are carried out one after another.
     fn queue(&self, request: &ReceivedRequest) -> u8;
 
-    /// Evaluates the fault rules for a request whose turn has come. The delay of the verdict
-    /// includes the time that a healthy reply takes.
-    fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect>;
+    /// Decides on a request whose turn has come, before it is carried out.
+    fn decide(&self, request: &ReceivedRequest) -> ReplyDecision;
 
     /// Carries out a request. The reply stays empty if no unit answers.
     fn execute(&self, request: &ReceivedRequest, reply: &mut wire::ReplyPdu);
 
-    /// Records the outcome of a request before a byte of its reply is sent: `ok`, `exception n`, or
-    /// the effect of a fault.
+    /// Records the outcome of a request before a byte of its reply is sent: `ok`, `exception n`,
+    /// `no such unit`, or the fault.
     fn record_outcome(&self, request: &ReceivedRequest, outcome: Cow<'static, str>);
 
     /// Records that the received bytes are no Modbus frame.
@@ -74,7 +73,7 @@ pub(crate) struct Connection<H> {
     /// Buffers that every request reuses.
     reply: wire::ReplyPdu,
     frame: Vec<u8>,
-    /// The previous correct reply as it stood on the wire.
+    /// The correct reply to the previous request that has one, whatever a fault sent in its place.
     previous_reply: Vec<u8>,
     idle_timer: IdleTimer,
 }
@@ -117,11 +116,11 @@ impl ReceivedRequest {
     }
 }
 
-/// A request in its delay, with the effect that the fault rules give it.
+/// A request in its delay, with the fault of its reply.
 #[derive(Debug)]
 struct DelayedRequest {
     request: ReceivedRequest,
-    effect: Option<SlaveEffect>,
+    fault: Option<ReplyFault>,
     delay: Sleep,
 }
 
@@ -221,8 +220,8 @@ impl<H: ModbusHandler> Connection<H> {
                 index += 1;
                 continue;
             }
-            let DelayedRequest { request, effect, delay } = self.delayed.remove(index);
-            self.carry_out(&request, effect.as_ref());
+            let DelayedRequest { request, fault, delay } = self.delayed.remove(index);
+            self.carry_out(&request, fault.as_ref());
             drop(delay);
             self.begin_waiting(self.handler.queue(&request));
             finished = true;
@@ -291,36 +290,37 @@ impl<H: ModbusHandler> Connection<H> {
         Poll::Ready(())
     }
 
-    /// Begins a request: evaluates the fault rules, and carries the request out after its delay.
+    /// Begins a request: asks for the decision, and carries the request out after its delay.
     fn begin_request(&mut self, request: ReceivedRequest) {
-        let verdict = self.handler.evaluate_faults(&request);
-        if verdict.delay.is_zero() {
-            self.carry_out(&request, verdict.effect.as_ref());
+        let ReplyDecision { delay, fault } = self.handler.decide(&request);
+        if delay.is_zero() {
+            self.carry_out(&request, fault.as_ref());
         } else {
-            let delay = self.handler.clock().sleep(verdict.delay);
-            self.delayed.push(DelayedRequest { request, effect: verdict.effect, delay });
+            let delay = self.handler.clock().sleep(delay);
+            self.delayed.push(DelayedRequest { request, fault, delay });
         }
     }
 
-    /// Carries out a request as far as the effect permits, and adds the reply to the outbox.
-    fn carry_out(&mut self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
-        self.execute(request, effect);
+    /// Carries out a request as far as the fault permits, and adds the reply to the outbox.
+    fn carry_out(&mut self, request: &ReceivedRequest, fault: Option<&ReplyFault>) {
+        self.execute(request, fault);
         let silent = self.reply.pdu().is_empty();
-        let remaining = effect.filter(|_| silent).and_then(effect_without_reply);
-        let effect = if silent { remaining.as_ref() } else { effect };
+        let remaining = fault.filter(|_| silent).and_then(ReplyFault::without_reply);
+        let fault = if silent { remaining.as_ref() } else { fault };
         self.frame.clear();
+        // Without a reply, the header and the function code of the request stand for those of the reply.
         let pdu = if silent { request.pdu() } else { self.reply.pdu() };
         wire::write_frame(request.transaction_id, request.unit, pdu, &mut self.frame);
         // Recorded before a byte is sent, so that the entry stands before everything that the reply
         // causes.
-        self.record_outcome(request, effect);
-        match effect {
+        self.record_outcome(request, fault);
+        match fault {
             None if silent => {}
             None => self.outbox.push(&self.frame),
-            Some(_) => {
+            Some(fault) => {
                 let previous_reply = Some(&self.previous_reply[..])
                     .filter(|previous_reply| !previous_reply.is_empty());
-                self.outbox.push_plan(reply_plan(effect, &self.frame, previous_reply));
+                self.outbox.push_plan(reply_plan(fault, &self.frame, previous_reply));
             }
         }
         if !silent {
@@ -329,22 +329,20 @@ impl<H: ModbusHandler> Connection<H> {
     }
 
     /// Leaves the reply in its buffer, empty if no unit answers.
-    fn execute(&mut self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
+    fn execute(&mut self, request: &ReceivedRequest, fault: Option<&ReplyFault>) {
         self.reply.clear();
-        match effect {
-            Some(SlaveEffect::Exception(code)) => {
+        match fault {
+            Some(ReplyFault::Exception(code)) => {
                 self.reply.write_exception(request.function(), Exception(*code));
             }
-            Some(
-                SlaveEffect::Close(ReplyPhase::Before) | SlaveEffect::Reset(ReplyPhase::Before),
-            ) => {}
+            Some(fault) if !fault.carries_out() => {}
             _ => self.handler.execute(request, &mut self.reply),
         }
     }
 
-    fn record_outcome(&self, request: &ReceivedRequest, effect: Option<&SlaveEffect>) {
-        let outcome = match (effect, self.reply.as_exception()) {
-            (Some(effect), _) => describe_effect(effect),
+    fn record_outcome(&self, request: &ReceivedRequest, fault: Option<&ReplyFault>) {
+        let outcome = match (fault, self.reply.as_exception()) {
+            (Some(fault), _) => fault.to_string().into(),
             (None, Some(exception)) => exception.to_string().into(),
             (None, None) if self.reply.pdu().is_empty() => "no such unit".into(),
             (None, None) => OUTCOME_OK.into(),
@@ -355,54 +353,6 @@ impl<H: ModbusHandler> Connection<H> {
 
 /// The outcome of a request without a fault, as the journal shows it.
 pub(crate) const OUTCOME_OK: &str = "ok";
-
-/// Returns the part of an effect that remains if there is no reply: because the effect itself keeps
-/// the request from being carried out, or because the unit does not exist.
-fn effect_without_reply(effect: &SlaveEffect) -> Option<SlaveEffect> {
-    match effect {
-        SlaveEffect::Wire(_) => None,
-        SlaveEffect::Close(_) => Some(SlaveEffect::Close(ReplyPhase::Before)),
-        SlaveEffect::Reset(_) => Some(SlaveEffect::Reset(ReplyPhase::Before)),
-        other => Some(other.clone()),
-    }
-}
-
-/// Returns the effect of a rule on a request, as the journal shows it.
-fn describe_effect(effect: &SlaveEffect) -> Cow<'static, str> {
-    let phase = |phase: ReplyPhase| match phase {
-        ReplyPhase::Before => "before the reply",
-        ReplyPhase::Middle => "in the middle of the reply",
-        ReplyPhase::After => "after the reply",
-    };
-    match effect {
-        SlaveEffect::Silence => "no answer".into(),
-        SlaveEffect::Exception(code) => Exception(*code).to_string().into(),
-        SlaveEffect::Wire(fault) => format!("reply with {}", describe_fault(fault)).into(),
-        SlaveEffect::Close(at) => format!("closed {}", phase(*at)).into(),
-        SlaveEffect::Reset(at) => format!("reset {}", phase(*at)).into(),
-        // The engine adds delays up, and evaluates the other effects for listeners and connectors.
-        SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => OUTCOME_OK.into(),
-    }
-}
-
-fn describe_fault(fault: &WireFault) -> Cow<'static, str> {
-    match fault {
-        WireFault::WrongTransactionId => "a wrong transaction id".into(),
-        WireFault::TransactionIdOffByOne => "the next transaction id".into(),
-        WireFault::StaleReply => "an earlier reply before it".into(),
-        WireFault::WrongUnit => "a wrong unit id".into(),
-        WireFault::WrongFunction => "a wrong function".into(),
-        WireFault::ProtocolId(id) => format!("protocol id {id}").into(),
-        WireFault::MbapLength(length) => format!("MBAP length {length}").into(),
-        WireFault::Truncated(bytes) => format!("{bytes} bytes missing").into(),
-        WireFault::ExtraBytes(bytes) => format!("{bytes} surplus bytes").into(),
-        WireFault::ExceptionWithoutCode => "an exception without its code".into(),
-        WireFault::ChangedEcho => "a changed echo".into(),
-        WireFault::Dribble { bytes, .. } => format!("{bytes} bytes at a time").into(),
-        WireFault::Split { at, .. } => format!("a pause after {at} bytes").into(),
-        WireFault::Duplicate => "a copy of it".into(),
-    }
-}
 
 /// The idle timer of a connection. Real time, because it protects the process from clients that
 /// keep connections they do not use.

@@ -1,6 +1,6 @@
 //! The server kit that all Modbus servers of a house use, the slaves and the device's own server:
-//! an accept loop with limits ([`Acceptor`]), connections ([`Connection`]), and the bytes that are
-//! still to be sent on them.
+//! a listener with limits ([`Acceptor`]), connections ([`Connection`]), and the bytes that are still to
+//! be sent on them.
 //!
 //! A [`ModbusHandler`] decides the meaning of the requests. Faults apply here, between the handler
 //! and the bytes.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 use crate::clock::{Clock, Sleep};
-use crate::fault::{End, ReplyPlan};
+use crate::modbus::fault::{End, ReplyPlan};
 
 /// Frames and send plans in the order in which they are sent.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ impl Outbox {
         self.plans.push_back(SendPlan { steps: plan.steps.into(), end: plan.end, pause: None });
     }
 
-    /// Returns the number of plans that wait, and the number of bytes that the kernel has not
-    /// taken.
+    /// Returns the number of plans that wait, and the number of bytes in the buffer, which is emptied
+    /// once the kernel has taken all of them.
     pub(super) fn backlog(&self) -> (usize, usize) {
         (self.plans.len(), self.ready.len())
     }

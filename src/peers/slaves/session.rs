@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Slave;
 use crate::clock::Clock;
-use crate::fault::{ActionCall, SlaveEffect, SlaveRequest, Verdict};
+use crate::fault::{ActionCall, SlaveRequest};
 use crate::journal::Event;
+use crate::modbus::fault::ReplyDecision;
 use crate::modbus::server::{ModbusHandler, ReceivedRequest};
 use crate::modbus::wire::{self, Exception};
 use crate::net::inflight::PeerInfo;
@@ -33,12 +34,12 @@ impl ModbusHandler for SlaveSession {
         request.unit
     }
 
-    fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
+    fn decide(&self, request: &ReceivedRequest) -> ReplyDecision {
         let parsed = wire::RequestPdu::parse(request.pdu()).ok();
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
         let origin = self.peer_info.origin();
-        let mut verdict = self.slave.engine.slave(&SlaveRequest {
+        let mut decision = self.slave.engine.slave(&SlaveRequest {
             slave: &self.slave.name,
             unit: request.unit,
             function: request.function(),
@@ -47,8 +48,8 @@ impl ModbusHandler for SlaveSession {
             values: &values,
             from: origin.as_ref().map(ActionCall::from),
         });
-        verdict.delay = verdict.delay.saturating_add(self.slave.latency);
-        verdict
+        decision.delay = decision.delay.saturating_add(self.slave.latency);
+        decision
     }
 
     fn execute(&self, request: &ReceivedRequest, reply: &mut wire::ReplyPdu) {

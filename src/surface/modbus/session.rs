@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::ServerShared;
 use crate::clock::Clock;
-use crate::fault::{DeviceModbusRequest, SlaveEffect, Verdict};
+use crate::fault::DeviceModbusRequest;
 use crate::journal::Event;
 use crate::limits;
 use crate::modbus;
+use crate::modbus::fault::ReplyDecision;
 use crate::modbus::server::{ModbusHandler, OUTCOME_OK, ReceivedRequest};
 use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
 
@@ -53,7 +54,7 @@ impl ModbusHandler for DeviceSession {
         0
     }
 
-    fn evaluate_faults(&self, request: &ReceivedRequest) -> Verdict<SlaveEffect> {
+    fn decide(&self, request: &ReceivedRequest) -> ReplyDecision {
         let (address, quantity) = address_range(request);
         self.0.parts.engine.modbus(&DeviceModbusRequest {
             device: self.0.parts.device.identity().id.as_str(),

@@ -2,11 +2,10 @@
 //!
 //! The connection carries the plan out; nothing here waits or sends. Each wire fault is built so that a
 //! client that classifies by RESULT-1 arrives at exactly the result code named at [`WireFault`].
-//! This module depends on the wire format and on the effects that it carries out, and on nothing else.
 
 use std::time::Duration;
 
-use super::{ReplyPhase, SlaveEffect, WireFault};
+use super::{ReplyFault, ReplyPhase, WireFault};
 use crate::modbus::limits;
 use crate::modbus::wire::Exception;
 
@@ -47,31 +46,22 @@ impl ReplyPlan {
 /// Returns the plan that replaces `frame`, the correct reply with its MBAP header.
 ///
 /// `previous` is the correct reply to the previous request on this connection, if there was one. If the
-/// effect prevents the request ([`SlaveEffect::Exception`], [`ReplyPhase::Before`]), the frame of the
+/// fault prevents the request ([`ReplyFault::Exception`], [`ReplyPhase::Before`]), the frame of the
 /// request may stand for `frame`: only its header and function code count then. A `frame` without a
 /// function code is sent as it is.
-///
-/// [`SlaveEffect::Delay`], [`SlaveEffect::Refuse`] and [`SlaveEffect::Connect`] take effect elsewhere
-/// (before the reply, at the listener, in the connector); here they change nothing.
 #[must_use]
-pub fn reply_plan(
-    effect: Option<&SlaveEffect>,
-    frame: &[u8],
-    previous: Option<&[u8]>,
-) -> ReplyPlan {
-    let healthy = || ReplyPlan::at_once([frame.to_vec()], End::Keep);
-    let Some(reply) = ReplyFrame::parse(frame) else { return healthy() };
-    match effect {
-        None | Some(SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_)) => {
-            healthy()
-        }
-        Some(SlaveEffect::Silence) => ReplyPlan::nothing(End::Keep),
-        Some(SlaveEffect::Exception(code)) => {
+pub fn reply_plan(fault: &ReplyFault, frame: &[u8], previous: Option<&[u8]>) -> ReplyPlan {
+    let Some(reply) = ReplyFrame::parse(frame) else {
+        return ReplyPlan::at_once([frame.to_vec()], End::Keep);
+    };
+    match fault {
+        ReplyFault::Silence => ReplyPlan::nothing(End::Keep),
+        ReplyFault::Exception(code) => {
             ReplyPlan::at_once([reply.exception(&[*code]).bytes], End::Keep)
         }
-        Some(SlaveEffect::Close(phase)) => ends(frame, *phase, End::Fin),
-        Some(SlaveEffect::Reset(phase)) => ends(frame, *phase, End::Rst),
-        Some(SlaveEffect::Wire(fault)) => wire_plan(fault, frame, reply, previous),
+        ReplyFault::Close(phase) => ends(frame, *phase, End::Fin),
+        ReplyFault::Reset(phase) => ends(frame, *phase, End::Rst),
+        ReplyFault::Wire(fault) => wire_plan(fault, frame, reply, previous),
     }
 }
 
@@ -243,7 +233,6 @@ impl ReplyFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{ConnectFault, Delay, result};
 
     /// The reply to "write 7 to register 10 of unit 17".
     const WRITE: [u8; 12] = [0x12, 0x34, 0, 0, 0, 6, 17, 6, 0, 10, 0, 7];
@@ -252,13 +241,13 @@ mod tests {
     /// An exception reply to a write.
     const EXCEPTION: [u8; 9] = [0x12, 0x34, 0, 0, 0, 3, 17, 0x86, 2];
 
-    fn plan(effect: &SlaveEffect, frame: &[u8]) -> ReplyPlan {
-        reply_plan(Some(effect), frame, None)
+    fn plan(fault: &ReplyFault, frame: &[u8]) -> ReplyPlan {
+        reply_plan(fault, frame, None)
     }
 
     /// Returns the only segment of a plan that keeps the connection.
     fn sent(fault: WireFault, frame: &[u8]) -> Vec<u8> {
-        let ReplyPlan { mut steps, end } = plan(&SlaveEffect::Wire(fault), frame);
+        let ReplyPlan { mut steps, end } = plan(&ReplyFault::Wire(fault), frame);
         assert_eq!((steps.len(), end), (1, End::Keep), "{steps:?}");
         let (pause, bytes) = steps.remove(0);
         assert_eq!(pause, Duration::ZERO);
@@ -274,77 +263,15 @@ mod tests {
         [&frame[..at], bytes, &frame[at + bytes.len()..]].concat()
     }
 
-    /// Returns the result code of the first frame of `bytes` for a client that expects `expected`, in
-    /// the order of RESULT-1. Written independently of the device's own classifier, as its oracle.
-    fn code(bytes: &[u8], expected: &[u8]) -> i32 {
-        if bytes.len() < LENGTH_END {
-            return if bytes.is_empty() { -4 } else { -13 };
-        }
-        let length = usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
-        let pdu = bytes.get(7..6 + length);
-        let function = expected[7] & 0x7F;
-        match pdu {
-            _ if length > 254 => -2,
-            _ if length < 2 => -5,
-            None => -13,
-            Some(_) if bytes[2..4] != [0, 0] => -8,
-            Some(_) if bytes[..2] != expected[..2] => -9,
-            Some(_) if bytes[6] != expected[6] => -12,
-            Some(pdu) if pdu[0] & 0x7F != function => -10,
-            Some([exception]) if exception & 0x80 != 0 => -11,
-            Some([exception, code]) if exception & 0x80 != 0 => match code {
-                1..=11 => -100 - i32::from(*code),
-                _ => -1,
-            },
-            Some(pdu) if pdu[0] & 0x80 != 0 => {
-                if pdu.len() > 2 {
-                    -15
-                } else {
-                    -11
-                }
-            }
-            Some(pdu) => {
-                let promised = match function {
-                    5 | 6 | 15 | 16 => 5,
-                    22 => 7,
-                    _ => 2 + usize::from(pdu.get(1).copied().unwrap_or(0)),
-                };
-                match pdu.len() {
-                    len if len > promised => -15,
-                    len if len < promised || len < 2 => -13,
-                    _ if expected[7] == function && pdu != &expected[7..] => -14,
-                    _ => 1,
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_healthy_reply_is_sent_as_it_is() {
-        let healthy = ReplyPlan { steps: vec![(Duration::ZERO, WRITE.to_vec())], end: End::Keep };
-        assert_eq!(reply_plan(None, &WRITE, Some(&READ)), healthy);
-        let elsewhere = [
-            SlaveEffect::Delay(Delay::Fixed(Duration::from_secs(1))),
-            SlaveEffect::Refuse,
-            SlaveEffect::Connect(ConnectFault::Refused),
-        ];
-        for effect in elsewhere {
-            assert_eq!(plan(&effect, &WRITE), healthy);
-        }
-    }
-
     #[test]
     fn silence_sends_nothing_and_keeps_the_connection() {
-        assert_eq!(
-            plan(&SlaveEffect::Silence, &WRITE),
-            ReplyPlan { steps: vec![], end: End::Keep }
-        );
+        assert_eq!(plan(&ReplyFault::Silence, &WRITE), ReplyPlan { steps: vec![], end: End::Keep });
     }
 
     #[test]
     fn an_exception_replaces_the_reply() {
         for frame in [&WRITE[..], &EXCEPTION] {
-            let plan = plan(&SlaveEffect::Exception(4), frame);
+            let plan = plan(&ReplyFault::Exception(4), frame);
             let bytes = vec![0x12, 0x34, 0, 0, 0, 3, 17, 0x86, 4];
             assert_eq!(plan.steps, [(Duration::ZERO, bytes)]);
         }
@@ -353,7 +280,7 @@ mod tests {
     #[test]
     fn an_end_comes_before_in_or_after_the_reply() {
         for (effect, end) in
-            [(SlaveEffect::Close as fn(ReplyPhase) -> _, End::Fin), (SlaveEffect::Reset, End::Rst)]
+            [(ReplyFault::Close as fn(ReplyPhase) -> _, End::Fin), (ReplyFault::Reset, End::Rst)]
         {
             let nothing = ReplyPlan { steps: vec![], end };
             assert_eq!(plan(&effect(ReplyPhase::Before), &WRITE), nothing);
@@ -390,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_promise_of_more_bytes_is_not_kept_by_a_later_reply() {
-        let plan = plan(&SlaveEffect::Wire(WireFault::MbapLength(255)), &WRITE);
+        let plan = plan(&ReplyFault::Wire(WireFault::MbapLength(255)), &WRITE);
         assert_eq!(plan.steps, [(Duration::ZERO, with(&WRITE, 4, &[0, 255]))]);
         assert_eq!(plan.end, End::Hang);
     }
@@ -408,14 +335,13 @@ mod tests {
         let grown = sent(WireFault::ExtraBytes(255), &WRITE);
         assert_eq!(grown.len(), limits::ADU_BYTES);
         assert_eq!(grown[4..6], [0, 254]);
-        assert_eq!(code(&grown, &WRITE), -15);
     }
 
     #[test]
     fn a_stale_reply_comes_before_the_right_one() {
-        let effect = SlaveEffect::Wire(WireFault::StaleReply);
+        let fault = ReplyFault::Wire(WireFault::StaleReply);
         let stale = |frame: &[u8], previous| {
-            let plan = reply_plan(Some(&effect), frame, previous);
+            let plan = reply_plan(&fault, frame, previous);
             assert_eq!((plan.steps.len(), plan.end), (2, End::Keep));
             assert_eq!(plan.steps[1], (Duration::ZERO, frame.to_vec()));
             plan.steps[0].1.clone()
@@ -436,7 +362,7 @@ mod tests {
     fn slow_replies_keep_their_bytes() {
         let every = Duration::from_millis(10);
         let steps = |fault, frame: &[u8]| {
-            let plan = plan(&SlaveEffect::Wire(fault), frame);
+            let plan = plan(&ReplyFault::Wire(fault), frame);
             assert_eq!((all_bytes(&plan).as_slice(), plan.end), (frame, End::Keep));
             let (first, rest) = plan.steps.split_first().unwrap();
             assert_eq!(first.0, Duration::ZERO);
@@ -453,30 +379,8 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_the_reply_twice() {
-        let plan = plan(&SlaveEffect::Wire(WireFault::Duplicate), &READ);
+        let plan = plan(&ReplyFault::Wire(WireFault::Duplicate), &READ);
         assert_eq!(plan.steps, [(Duration::ZERO, READ.to_vec()), (Duration::ZERO, READ.to_vec())]);
-    }
-
-    /// The replies to every function that an action may use, and exception replies to them.
-    #[test]
-    fn each_fault_provokes_exactly_its_code() {
-        let fifteen = [&WRITE[..7], &[15, 0, 19, 0, 10]].concat();
-        let sixteen = [&WRITE[..7], &[16, 0, 1, 0, 2]].concat();
-        let five = [&WRITE[..7], &[5, 0, 1, 0xFF, 0]].concat();
-        let codes = [-1, -2, -5, -8, -9, -10, -11, -12, -13, -14, -15];
-        for expected in codes.into_iter().chain(-111..=-101) {
-            let effect = result::of_slave(expected).unwrap();
-            for frame in [&WRITE[..], &five, &fifteen, &sixteen, &EXCEPTION] {
-                if expected == -14 && frame == EXCEPTION {
-                    continue;
-                }
-                let bytes = all_bytes(&plan(&effect, frame));
-                assert_eq!(code(&bytes, frame), expected, "{effect:?} made {bytes:?} of {frame:?}");
-            }
-        }
-        for frame in [&WRITE[..], &five, &fifteen, &sixteen] {
-            assert_eq!(code(frame, frame), 1);
-        }
     }
 
     #[test]
@@ -488,7 +392,7 @@ mod tests {
         ];
         for fault in faults {
             for frame in [&[][..], &WRITE[..7], &[1; 300]] {
-                let plan = plan(&SlaveEffect::Wire(fault.clone()), frame);
+                let plan = plan(&ReplyFault::Wire(fault.clone()), frame);
                 assert_eq!(all_bytes(&plan), frame);
             }
         }
