@@ -87,6 +87,7 @@ impl House {
             Err(error) => {
                 tasks.abort_all().await;
                 core.close().await;
+                core.persist_finally(true).await;
                 Err(match error {
                     ControlStartError::Listener(source) => no_control(source),
                     ControlStartError::Token(source) => StartError::Token(source),

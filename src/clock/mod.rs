@@ -376,7 +376,20 @@ impl Clock {
     /// [`NotQuiescent`] if the house did not become quiescent in time,
     /// [`limits::QUIESCENCE_TIMEOUT`] of real time.
     pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, NotQuiescent> {
-        self.move_by(duration, MoveMode::Advance).await
+        self.move_by(duration, MoveMode::Advance, || ()).await
+    }
+
+    /// Moves time as [`Clock::advance`] does, and calls `ended` at the end of the movement, before
+    /// another one can begin: also if the movement fails, and if the caller drops the future.
+    ///
+    /// # Errors
+    /// [`NotQuiescent`], as [`Clock::advance`].
+    pub async fn advance_then(
+        &self,
+        duration: Duration,
+        ended: impl FnOnce(),
+    ) -> Result<VirtualTime, NotQuiescent> {
+        self.move_by(duration, MoveMode::Advance, ended).await
     }
 
     /// Moves time to the end of `duration` at once: every timer on the way fires there, in order,
@@ -385,16 +398,31 @@ impl Clock {
     /// # Errors
     /// [`NotQuiescent`], as [`Clock::advance`].
     pub async fn jump(&self, duration: Duration) -> Result<VirtualTime, NotQuiescent> {
-        self.move_by(duration, MoveMode::Jump).await
+        self.move_by(duration, MoveMode::Jump, || ()).await
     }
 
-    /// Moves time by `duration`, as `mode` says.
+    /// Moves time as [`Clock::jump`] does, and calls `ended` as [`Clock::advance_then`] does.
+    ///
+    /// # Errors
+    /// [`NotQuiescent`], as [`Clock::advance`].
+    pub async fn jump_then(
+        &self,
+        duration: Duration,
+        ended: impl FnOnce(),
+    ) -> Result<VirtualTime, NotQuiescent> {
+        self.move_by(duration, MoveMode::Jump, ended).await
+    }
+
+    /// Moves time by `duration`, as `mode` says, and calls `ended` while the movement still excludes
+    /// others.
     async fn move_by(
         &self,
         duration: Duration,
         mode: MoveMode,
+        ended: impl FnOnce(),
     ) -> Result<VirtualTime, NotQuiescent> {
         let _one_at_a_time = self.0.movement.lock().await;
+        let _ended = CallOnDrop(Some(ended));
         let (target, restore) = {
             let mut state = self.state();
             state.own_speed = Some(state.speed);
@@ -544,6 +572,17 @@ impl MovementLock<'_> {
             }
         }
         self.clock.0.timers_changed.notify_one();
+    }
+}
+
+/// Calls a function when it is dropped.
+struct CallOnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for CallOnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(function) = self.0.take() {
+            function();
+        }
     }
 }
 

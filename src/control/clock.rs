@@ -47,14 +47,12 @@ pub(super) async fn change(
     let reached = match request.json(EXPECTED_CHANGE)? {
         ClockChange { advance: Some(text), jump: None, speed: None } => {
             let by = duration("advance", &text)?;
-            let moved = clock.advance(by).await;
-            record(house, "advance", text);
+            let moved = clock.advance_then(by, || record(house, "advance", text)).await;
             moved.map_err(|error| not_quiescent(&error))?
         }
         ClockChange { advance: None, jump: Some(text), speed: None } => {
             let by = duration("jump", &text)?;
-            let moved = clock.jump(by).await;
-            record(house, "jump", text);
+            let moved = clock.jump_then(by, || record(house, "jump", text)).await;
             moved.map_err(|error| not_quiescent(&error))?
         }
         ClockChange { advance: None, jump: None, speed: Some(value) } => {
@@ -75,8 +73,8 @@ fn duration(how: &'static str, text: &str) -> Result<Duration, HttpReply> {
     scenario::parse_duration(text).map_err(|error| bad_request(&format!("`{how}`: {error}")))
 }
 
-/// Records a movement after everything that it caused, so that a replay writes the same entries in
-/// the same order: work that was in flight when the movement began comes to rest first.
+/// Records a change of the clock. A movement is recorded after everything that it caused, so that a
+/// replay writes the same entries in the same order; a speed is recorded before it is set.
 fn record(house: &HouseCore, how: &'static str, value: String) {
     house.journal().record(Event::ClockMoved { how, value });
 }

@@ -43,7 +43,7 @@ pub fn shift(config: &Config, meter: Option<&MeterIdentity>, quantity: Quantity)
 /// Returns the same power of ten for a DLMS meter with these custom scalers in force.
 #[must_use]
 pub fn shift_from_custom(scalers: &[CustomScaler], quantity: Quantity) -> i8 {
-    custom_scaler(scalers, quantity).map_or(0, |custom| custom - detected(quantity))
+    custom_scaler(scalers, quantity).map_or(0, |custom| custom.saturating_sub(detected(quantity)))
 }
 
 fn is_dlms(meter: Option<&MeterIdentity>) -> bool {

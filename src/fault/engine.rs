@@ -183,9 +183,11 @@ impl Engine {
             let _ = budget.add(&entry.rule);
         }
         budget.add(&rule).map_err(EngineError::TooManyWindows)?;
-        self.record_change(&rule.id, "added");
+        let id = Arc::clone(&rule.id);
         inner.rules.push(RuleEntry::new(rule, now));
         self.publish(&mut inner);
+        // Recorded when the rule is in force, so that whoever reads the entry meets the rule.
+        self.record_change(&id, "added");
         Ok(())
     }
 
@@ -198,9 +200,10 @@ impl Engine {
         let now = self.clock.now();
         let position = inner.position(id)?;
         let mut entry = inner.rules.remove(position);
-        entry.release();
         inner.episodes.end(entry.rule.episode(&entry.state, now));
+        // Recorded before the held requests go on, whose entries follow.
         self.record_change(&entry.rule.id, "removed");
+        entry.release();
         self.publish(&mut inner);
         Ok(())
     }
@@ -217,10 +220,10 @@ impl Engine {
         let entry = &mut inner.rules[position];
         let ended = entry.rule.episode(&entry.state, now);
         entry.state = TriggerState { armed, armed_at: now, ordinal: 0 };
+        self.record_change(&entry.rule.id, if armed { "armed" } else { "disarmed" });
         if !armed {
             entry.release();
         }
-        self.record_change(&entry.rule.id, if armed { "armed" } else { "disarmed" });
         inner.episodes.end(ended);
         self.publish(&mut inner);
         Ok(())
@@ -234,9 +237,8 @@ impl Engine {
         let mut inner = self.inner();
         let position = inner.position(id)?;
         let entry = &mut inner.rules[position];
-        let released = entry.release();
         self.record_change(&entry.rule.id, "released");
-        Ok(released)
+        Ok(entry.release())
     }
 
     /// Returns the rules with their counts, in the order in which they are evaluated.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::clock::VirtualTime;
+use crate::limits;
 use crate::problem::Problem;
 use crate::rng::Draws;
 
@@ -85,7 +86,12 @@ impl Trigger {
             problems
                 .push(Problem::new("first", "the first 0 matches are none; expected 1 or more"));
         }
-        if self.nth.contains(&0) {
+        if self.nth.len() > limits::NTH_MATCHES {
+            let (given, most) = (self.nth.len(), limits::NTH_MATCHES);
+            let message =
+                format!("{given} matches; a rule names at most {most}; use `first` or more rules");
+            problems.push(Problem::new("nth", message));
+        } else if self.nth.contains(&0) {
             problems.push(Problem::new("nth", "matches are counted from 1; there is no match 0"));
         } else if let Some(first) =
             self.first.filter(|first| !self.nth.is_empty() && self.nth.iter().all(|n| n > first))

@@ -181,22 +181,27 @@ impl Peers {
         }
     }
 
-    /// Aborts all tasks, drops all connections, waits until they have ended, and resets registers,
-    /// routes and received requests. Listeners stay. [`Peers::start`] continues once the clock and
-    /// the rules are reset too. New connections to targets wait until the returned value is
-    /// dropped.
+    /// Aborts all tasks, drops all connections, and waits until they have ended. Listeners stay. New
+    /// connections to targets wait until the returned value is dropped. [`Peers::reset`] and, once the
+    /// rules are reset, [`Peers::start`] are to follow.
     pub async fn stop(&self) -> Vec<ListenerPause> {
         self.supervisors.abort_all().await;
         self.connections.abort_all().await;
+        let mut pauses = Vec::with_capacity(self.targets.len());
+        for (_, server) in &self.targets {
+            pauses.push(server.pause().await);
+        }
+        pauses
+    }
+
+    /// Resets registers, routes and received requests. The clock is reset before.
+    pub fn reset(&self) {
         for server in &self.slaves {
             server.slave.reset();
         }
-        let mut pauses = Vec::with_capacity(self.targets.len());
-        for (target, server) in &self.targets {
-            pauses.push(server.pause().await);
+        for (target, _) in &self.targets {
             target.reset();
         }
-        pauses
     }
 
     /// Ends everything, and waits until no task, connection or listener is left.

@@ -78,6 +78,7 @@ impl DeviceRuntime {
         port: Port,
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
+        let is_persisted = persisted.sd_dir.is_some();
         let device = Device::new(
             Setup {
                 resumed: persisted.resumed,
@@ -88,6 +89,11 @@ impl DeviceRuntime {
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        if is_persisted {
+            // Before the first client: its reply waits until the persister, which starts after all
+            // devices, has written what it changed.
+            device.set_persisted(Some(0));
+        }
         let modbus = modbus_server(plan, &device, parts)?;
         let http = http_server(plan, &device, port, parts)?;
         #[cfg(feature = "mqtt")]

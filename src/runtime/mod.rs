@@ -197,7 +197,7 @@ impl HouseCore {
     }
 
     /// Waits until every listener follows the rules of this generation of the engine or of a later
-    /// one.
+    /// one. The MQTT clients are not waited for: a broker that refuses is none of the house's listeners.
     pub async fn rules_applied(&self, generation: u64) {
         self.peers.wait_applied(generation).await;
         for runtime in &self.devices {
@@ -217,6 +217,9 @@ impl HouseCore {
         for runtime in &self.devices {
             paused.push(runtime.pause().await);
         }
+        for runtime in &self.devices {
+            runtime.device.forget_requests();
+        }
         self.actions.stop().await;
         paused.extend(self.peers.stop().await);
         // A movement of the clock may take long; a house that is stopping does not wait for it.
@@ -235,14 +238,17 @@ impl HouseCore {
             self.clock.set_limit(VirtualTime::ZERO);
         }
         movement.reset(self.scenario.speed);
+        // The control plane may have set registers until now.
+        self.peers.reset();
         for runtime in &self.devices {
             runtime.reset().await;
         }
+        // Armed before the clock may run on, so that the windows of the rules begin with it.
+        self.engine.replace(self.scenario.faults.clone());
+        self.journal.clear();
         if let Some((persister, pause)) = persistence {
             persister.resume(pause).await;
         }
-        self.engine.replace(self.scenario.faults.clone());
-        self.journal.clear();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.peers.start().await;
         for runtime in &self.devices {

@@ -12,16 +12,18 @@ use crate::services::Readings;
 /// switched on (SD-1). Returns at once if there is no card.
 pub async fn log_to_sd(device: Arc<Device>) {
     let Some(card) = device.sd() else { return };
+    let followed = FollowedChanges(&device);
     let mut changes = device.changes();
     let mut readings = Readings::new(Arc::clone(&device));
     let mut last_row = None;
     let mut failing = false;
     loop {
-        changes.borrow_and_update();
+        let count = *changes.borrow_and_update();
         let service = device.view().config.settings.services.sd;
         if !service.enable {
             card.close();
             last_row = None;
+            followed.applied(count);
             if changes.changed().await.is_err() {
                 return;
             }
@@ -32,6 +34,7 @@ pub async fn log_to_sd(device: Arc<Device>) {
             readings = Readings::new(Arc::clone(&device));
             device.clock().now()
         });
+        followed.applied(count);
         let snapshot = tokio::select! {
             biased;
             // The log may have been switched off, or its frequency changed.
@@ -49,6 +52,21 @@ pub async fn log_to_sd(device: Arc<Device>) {
             failing = written.is_err();
             record_outcome(&device, written);
         }
+    }
+}
+
+/// Tells the device up to which of its changes the log is, until the log ends.
+struct FollowedChanges<'d>(&'d Device);
+
+impl FollowedChanges<'_> {
+    fn applied(&self, count: u64) {
+        self.0.set_sd_log_applied(Some(count));
+    }
+}
+
+impl Drop for FollowedChanges<'_> {
+    fn drop(&mut self) {
+        self.0.set_sd_log_applied(None);
     }
 }
 

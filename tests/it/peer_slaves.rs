@@ -408,6 +408,7 @@ async fn peers_restart_on_their_ports_with_fresh_registers() {
     open.write_all(&read_one(1, 1)).await.unwrap();
     read_frame(&mut open).await;
     let _pauses = fixture.peers.stop().await;
+    fixture.peers.reset();
     assert!(read_to_end(&mut open).await.is_empty());
     let waiting = connect(fixture.slave("pump")).await;
     fixture.peers.start().await;

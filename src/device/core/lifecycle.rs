@@ -23,6 +23,11 @@ impl DeviceState {
         Transition { outcome: (), events: None, counts: true }
     }
 
+    /// Begins an epoch for a reset that is to follow: the requests in progress leave no trace any more.
+    pub(in crate::device) fn forget_requests(&mut self) {
+        self.epoch += 1;
+    }
+
     /// Notes that a reboot follows as soon as the current reply is sent. A process that ends before
     /// that resumes with the reboot.
     pub(in crate::device) fn announce_reboot(&mut self) -> Transition<(), Option<Event>> {
@@ -66,7 +71,8 @@ impl DeviceState {
         }
         self.offline = only_records(&self.config, self.firmware, &spec.site);
         self.supercapacitor.recharge_for_start(now);
-        self.boot = Boot::new(&spec.identity.id, spec.seed, self.boot.ordinal + 1, now);
+        self.boot =
+            Boot::new(&spec.identity.id, spec.seed, self.boot.ordinal.saturating_add(1), now);
         let started = Event::Started {
             device: spec.identity.id.shared(),
             firmware: self.firmware.to_string(),

@@ -14,6 +14,8 @@ pub(super) struct Changes {
     persisted: Watermark,
     /// Up to this count, the listener of the device's Modbus server is as the settings say.
     modbus_applied: Watermark,
+    /// Up to this count, the log on the SD card is on or off as the settings say.
+    sd_log_applied: Watermark,
 }
 
 /// The count of changes up to which a follower has applied them. `None` if there is no follower.
@@ -26,6 +28,7 @@ impl Changes {
             count: watch::Sender::new(0),
             persisted: Watermark::default(),
             modbus_applied: Watermark::default(),
+            sd_log_applied: Watermark::default(),
         }
     }
 
@@ -82,10 +85,20 @@ impl Device {
         self.changes.modbus_applied.set(count);
     }
 
-    /// Waits until the listener of the device's Modbus server has applied all changes so far, for at
-    /// most `limit` of real time. Returns at once if nothing follows the changes.
-    pub async fn wait_modbus_applied(&self, limit: Duration) {
-        let applied = self.changes.modbus_applied.wait_for(self.changes.count());
+    /// Notes that the log on the SD card is as everything up to this count of [`Device::changes`] says.
+    /// `None` if nothing follows the changes, or nothing any more.
+    pub fn set_sd_log_applied(&self, count: Option<u64>) {
+        self.changes.sd_log_applied.set(count);
+    }
+
+    /// Waits until the listener of the device's Modbus server and the log on the SD card have applied all
+    /// changes so far, for at most `limit` of real time. Does not wait for one that does not run.
+    pub async fn wait_applied(&self, limit: Duration) {
+        let count = self.changes.count();
+        let applied = async {
+            self.changes.modbus_applied.wait_for(count).await;
+            self.changes.sd_log_applied.wait_for(count).await;
+        };
         // After the limit, the caller goes on: its reply is late, but it comes.
         let _ = tokio::time::timeout(limit, applied).await;
     }

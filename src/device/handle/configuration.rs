@@ -38,6 +38,9 @@ impl Device {
         &self,
         mut make: impl FnMut(&View) -> Result<(ConfigChange, T), E>,
     ) -> Result<T, E> {
+        // Whoever waits for the edit lock waits on a worker of the runtime. So no holder has much to
+        // receive.
+        drop(self.nearly_current_state(NoLock));
         let mut edit = self.locks.edit(NoLock);
         loop {
             let view = self.locks.state(&mut edit).view();

@@ -18,6 +18,11 @@ impl Device {
         self.state().is_offline()
     }
 
+    /// Lets the requests in progress end without a trace from now on. A [`Device::reset`] is to follow.
+    pub(crate) fn forget_requests(&self) {
+        self.state().forget_requests();
+    }
+
     /// Notes that a [`Device::reboot`] follows as soon as the current reply is sent. A process that ends
     /// before that resumes with the reboot.
     pub fn announce_reboot(&self) {

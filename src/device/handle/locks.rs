@@ -8,9 +8,11 @@
 //! 3. the state lock: held for some hundred nanoseconds, and never across an await.
 //!
 //! The types keep the order. A caller that takes a lock passes a token that says which locks are held:
-//! [`NoLock`], or a borrow of the guard of an earlier lock. A state guard is no token, so nothing can be
-//! locked while it is held. An operation of the handle begins with one `NoLock`, and each function that
-//! it calls takes the token of its caller.
+//! [`NoLock`], or a borrow of the guard of an earlier lock. A state guard is no token. An operation of
+//! the handle begins with one `NoLock`, and each function that it calls takes the token of its caller.
+//!
+//! No type prevents a second `NoLock`: an operation must not call another public operation of the device
+//! while it holds a guard, and neither may a closure that it was given.
 
 use std::ops::{Deref, DerefMut};
 

@@ -67,7 +67,7 @@ pub struct SdSummary {
 pub struct SdCard {
     plan: CardPlan,
     storage: Arc<SdStorage>,
-    /// The number of resets, by which an append that began before a reset is dropped after it.
+    /// The number of resets. An append or a deletion that began before a reset has no effect after it.
     resets: Arc<AtomicU64>,
     /// The log file that is being written, if any.
     log_file: Mutex<Option<LogFile>>,
@@ -153,16 +153,15 @@ impl SdCard {
         SdSummary { kind: "SDHC/SDXC", size: self.plan.size, speed: 20 }
     }
 
-    /// Returns the entries of a folder by name. If `logging`, the size of the log file may be up to a
-    /// minute old (SD-4).
+    /// Returns the entries of a folder by name. The size of the log file that is being written may be up
+    /// to a minute old (SD-4).
     ///
     /// # Errors
     /// [`SdError`], if the folder does not exist or the directory cannot be read.
-    pub async fn list(&self, path: &SdPath, logging: bool) -> Result<Vec<SdEntry>, SdError> {
-        let folder = path.clone();
+    pub async fn list(&self, path: &SdPath) -> Result<Vec<SdEntry>, SdError> {
+        let (folder, is_root) = (path.clone(), path.is_root());
         let mut entries = self.storage.run(move |storage| storage.list(folder.parts())).await?;
-        let lags = logging && path.is_root();
-        if let Some(log_file) = self.log_file.lock().as_ref().filter(|_| lags) {
+        if let Some(log_file) = self.log_file.lock().as_ref().filter(|_| is_root) {
             for entry in entries.iter_mut().filter(|entry| entry.name == log_file.name) {
                 entry.size = entry.size.map(|size| size.min(log_file.listed_size));
             }
@@ -179,13 +178,21 @@ impl SdCard {
         self.storage.run(move |storage| storage.read(path.parts())).await
     }
 
-    /// Deletes a file, or a folder with its contents.
+    /// Deletes a file, or a folder with its contents. Deletes nothing if the card is reset meanwhile.
     ///
     /// # Errors
     /// [`SdError`], if the path does not exist, is of the other kind, or cannot be deleted.
     pub async fn delete(&self, path: &SdPath) -> Result<(), SdError> {
-        let path = path.clone();
-        self.storage.run(move |storage| storage.delete(path.parts(), path.is_folder())).await
+        let (path, is_current) = (path.clone(), self.until_reset());
+        let delete =
+            move |storage: &SdStorage| storage.delete(path.parts(), path.is_folder(), &is_current);
+        self.storage.run(delete).await
+    }
+
+    /// Returns a function that returns `false` after the next reset of the card.
+    fn until_reset(&self) -> impl Fn() -> bool + Send + 'static {
+        let (resets, before) = (Arc::clone(&self.resets), self.resets.load(Ordering::Acquire));
+        move || resets.load(Ordering::Acquire) == before
     }
 
     /// Appends a line to a file in the root. A new file begins with `header`. If the card is full,
@@ -201,8 +208,7 @@ impl SdCard {
         now: VirtualTime,
     ) -> Result<(), SdError> {
         let (file, capacity) = (name.to_owned(), self.capacity());
-        let (resets, before) = (Arc::clone(&self.resets), self.resets.load(Ordering::Acquire));
-        let is_current = move || resets.load(Ordering::Acquire) == before;
+        let is_current = self.until_reset();
         let append =
             move |storage: &SdStorage| storage.append(&file, header, &line, capacity, &is_current);
         let Some(size) = self.storage.run(append).await? else { return Ok(()) };
@@ -218,7 +224,7 @@ impl SdCard {
         Ok(())
     }
 
-    /// Closes the log file, after which listings contain its real size.
+    /// Closes the log file. Listings contain its real size, until the next row is appended.
     pub fn close(&self) {
         *self.log_file.lock() = None;
     }
@@ -275,10 +281,23 @@ impl SdStorage {
         }
     }
 
-    fn delete(&self, names: &[String], folder: bool) -> Result<(), SdError> {
+    /// Deletes a file or folder. Deletes nothing if `is_current` returns `false`, which is checked under
+    /// the lock.
+    fn delete(
+        &self,
+        names: &[String],
+        folder: bool,
+        is_current: &impl Fn() -> bool,
+    ) -> Result<(), SdError> {
         match self {
-            Self::Memory(memory) => memory.lock().delete(names, folder),
-            Self::Disk(disk) => disk.lock().delete(names, folder),
+            Self::Memory(memory) => {
+                let mut memory = memory.lock();
+                if is_current() { memory.delete(names, folder) } else { Ok(()) }
+            }
+            Self::Disk(disk) => {
+                let mut disk = disk.lock();
+                if is_current() { disk.delete(names, folder) } else { Ok(()) }
+            }
         }
     }
 
@@ -364,7 +383,7 @@ mod tests {
             drop(guard);
             append.await.unwrap();
             reset.await.unwrap();
-            let root = card.list(&SdPath::parse("/").unwrap(), false).await.unwrap();
+            let root = card.list(&SdPath::parse("/").unwrap()).await.unwrap();
             assert_eq!(root, []);
         }
         std::fs::remove_dir_all(folder).unwrap();

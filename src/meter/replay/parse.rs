@@ -3,6 +3,7 @@
 //! The columns are those of `sd_csv_columns.csv`, by name. `TIME` is required, other known columns count,
 //! and unknown ones are ignored. `TIME` is local time although it ends in `Z` (`docs/device/sd-card.md`).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -148,9 +149,10 @@ impl RecordingParser {
     fn new(headers: &csv::StringRecord) -> Result<Self, RecordingError> {
         let mut columns: Vec<Column> = Vec::new();
         let mut kinds = Vec::with_capacity(headers.len());
-        for (index, header) in headers.iter().enumerate() {
+        let mut names = HashSet::with_capacity(headers.len());
+        for header in headers {
             let header = header.trim();
-            if headers.iter().take(index).any(|other| other.trim() == header) {
+            if !names.insert(header) {
                 return Err(RecordingError::header(header, "this column is there twice"));
             }
             kinds.push(column_kind(header, &mut columns));

@@ -30,6 +30,8 @@ pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
     let breaker = StreamBreaker::default();
+    // Recorded before the subscription before this one can end.
+    api.device.record(|device| Event::LiveFollowed { device });
     let subscriber = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),
@@ -40,7 +42,6 @@ pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
         breaker: breaker.clone(),
         pending: VecDeque::new(),
     };
-    api.device.record(|device| Event::LiveFollowed { device });
     api.streams.spawn(api.clock.activity().track(subscriber.run()));
     HttpReply::events_with_breaker(queue, breaker)
 }

@@ -71,7 +71,7 @@ type StreamingHandler = for<'a> fn(&'a Call<'a>, body::BodyStream) -> ReplyFutur
 
 /// Real time that a reply waits until the device's Modbus server applies a change of the settings: far
 /// longer than that takes. A server that cannot apply it must not block the API.
-const MODBUS_APPLY_TIMEOUT: Duration = Duration::from_secs(1);
+const APPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Every path of the device.
 pub static ROUTES: &[ApiRoute] = &[
@@ -553,7 +553,7 @@ impl Api {
         if matched.endpoint.method != Method::Get {
             // A client that has the reply must find the change in effect, also after a crash.
             self.device.wait_persisted().await;
-            self.device.wait_modbus_applied(MODBUS_APPLY_TIMEOUT).await;
+            self.device.wait_applied(APPLY_TIMEOUT).await;
         }
         reply
     }

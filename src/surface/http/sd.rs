@@ -20,9 +20,7 @@ pub(super) fn get<'a>(call: &'a Call<'a>) -> ReplyFuture<'a> {
             Err(refused) => return refused,
         };
         if path.is_folder() {
-            // The setting decides, because the service that closes the file may see the change later.
-            let logging = call.device().view().config.settings.services.sd.enable;
-            return match card.list(&path, logging).await {
+            return match card.list(&path).await {
                 Ok(files) => listing_reply(&path, &files),
                 Err(error) => read_error(call, &error),
             };
