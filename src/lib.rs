@@ -18,13 +18,13 @@
 //!
 //! A module imports only modules above it in this list; `tests/it/module_order.rs` checks it.
 
+pub use wwsim_time::{clock, rng, tasks};
+
 pub mod limits;
-pub mod clock;
-pub mod rng;
+pub mod zone;
 pub mod decimal;
 pub mod problem;
 pub mod notation;
-pub mod tasks;
 pub mod net;
 pub mod modbus;
 pub mod journal;

@@ -246,9 +246,6 @@ pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_se
 /// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
 /// consists of variables alone, none of which shows more than some forty characters.
 pub const RENDERED_BYTES: usize = 64 * 1024;
-/// Real time a clock movement waits for everything it set in motion. A house that has not come to
-/// rest by then is stuck on something outside it.
-pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 // ---------------------------------------------------------------------------------------------
 // Households (chosen)

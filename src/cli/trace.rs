@@ -14,6 +14,7 @@ use crate::clock::{self, VirtualTime};
 use crate::decimal::Decimal;
 use crate::meter::{Meter, Quantity};
 use crate::scenario::{self, Scenario};
+use crate::zone;
 
 /// The columns before those of the quantities.
 const TIME_COLUMNS: [&str; 4] = ["time", "local", "t", "tariff"];
@@ -146,7 +147,7 @@ impl Trace {
         let since =
             jiff::SignedDuration::try_from(at.since_start()).unwrap_or(jiff::SignedDuration::MAX);
         let time = self.start.saturating_add(since).unwrap_or(Timestamp::MAX);
-        let local = time.display_with_offset(clock::local_zone().to_offset(time)).to_string();
+        let local = time.display_with_offset(zone::local_zone().to_offset(time)).to_string();
         let millis = i64::try_from(at.since_start().as_millis()).unwrap_or(i64::MAX);
         [time.to_string(), local, Decimal::new(millis, 3).to_string()]
     }

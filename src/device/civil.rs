@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Dst, Offset};
 
-use crate::clock::local_zone;
+use crate::zone::local_zone;
 
 /// A time in the device's time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use serde_json::Value;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The files and folders in which ids are cited.
-const CITING: [&str; 11] = [
+const CITING: [&str; 12] = [
     "src",
+    "crates",
     "tests",
     "benches",
     "fuzz/fuzz_targets",
@@ -147,7 +148,7 @@ fn cited<'a>(line: &'a str, prefixes: &BTreeSet<String>) -> Vec<&'a str> {
 /// Returns each id that a comment above a test names, with the places of the comments, and the errors.
 fn named_by_tests() -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let (mut named, mut wrong) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
-    for (path, text) in ["src", "tests"].into_iter().flat_map(files) {
+    for (path, text) in ["src", "crates", "tests"].into_iter().flat_map(files) {
         if !is_kind(&path, "rs") {
             continue;
         }

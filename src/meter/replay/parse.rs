@@ -11,10 +11,10 @@ use jiff::civil::DateTime;
 use thiserror::Error;
 
 use super::{Column, NO_VALUE, Recording, power_of_ten};
-use crate::clock::local_zone;
 use crate::decimal::Decimal;
 use crate::limits;
 use crate::meter::{Interface, MeterTexts, Protocol, Quantity};
+use crate::zone::local_zone;
 
 /// Characters of a field that an error message shows.
 const SHOWN_CHARS: usize = 40;

@@ -4,7 +4,7 @@ use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan};
 
 use super::plan::DailyWindow;
-use crate::clock::local_zone;
+use crate::zone::local_zone;
 
 /// Seconds of a day without a clock change.
 pub(super) const DAY: i64 = 86_400;

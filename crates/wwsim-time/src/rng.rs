@@ -17,7 +17,7 @@ impl RandomStream {
     /// Returns the stream of a name (FNV-1a, then mixed).
     ///
     /// ```
-    /// use wwsim::rng::RandomStream;
+    /// use wwsim_time::rng::RandomStream;
     /// assert_eq!(RandomStream::named("slow-pump"), RandomStream::named("slow-pump"));
     /// assert_ne!(RandomStream::named("slow-pump"), RandomStream::named("slow-pumq"));
     /// ```

@@ -13,11 +13,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -25,10 +24,6 @@ use tokio::time::Instant;
 
 pub use self::activity::{ActivityGuard, ActivityTracker};
 use crate::limits;
-
-/// Time zone of the device, Europe/Zurich, by the documented rule, which is that of the time zone
-/// database since 1996 (METER-4).
-const ZONE_RULE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 
 /// A point of virtual time, in nanoseconds since the scenario's start (up to 584 years).
 #[derive(
@@ -148,15 +143,6 @@ pub struct NotQuiescent {
 #[expect(clippy::disallowed_methods, reason = "the clock is where real time enters")]
 pub fn real_time() -> Timestamp {
     Timestamp::now()
-}
-
-/// Returns the time zone of the devices, which follows one rule at all times (METER-4).
-#[must_use]
-pub fn local_zone() -> &'static TimeZone {
-    static ZONE: LazyLock<TimeZone> =
-        // A test compares the rule with the time zone database.
-        LazyLock::new(|| TimeZone::posix(ZONE_RULE).unwrap_or(TimeZone::UTC));
-    &ZONE
 }
 
 /// A clock. Cheap to clone; all clones are the same clock.
