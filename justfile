@@ -1,0 +1,46 @@
+# What people do here, by name: `just` lists it. Each line can be run without just, too.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# The tests of all crates.
+test:
+    cargo test
+
+# What a change has to pass, without the end-to-end part.
+check: test
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+    scripts/regenerate --check
+    scripts/check-words
+
+# All of it, as the integration server does.
+ci:
+    .ci/run
+
+# The house of a built-in scenario, or of a file.
+run scenario="default":
+    cargo run --release -- run {{scenario}}
+
+# Writes generated files: schemas, references, journal, limits.
+regenerate:
+    scripts/regenerate
+
+# Accepts changed expectations: reports of bad scenarios, and recorded replies. Read the difference.
+accept:
+    UPDATE_EXPECTED=1 cargo test --test it
+    WWSIM_RECORD=1 cargo test --test it recorded
+
+# Drives the release binary with foreign programs.
+e2e:
+    scripts/e2e/run
+
+# Figures of docs/performance.md.
+bench name="":
+    cargo bench {{ if name == "" { "" } else { "--bench " + name } }}
+
+# The pages of the code.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
