@@ -87,22 +87,22 @@ impl ActionClient {
         })
     }
 
-    /// The runner that sends the requests of admitted calls.
+    /// Returns the runner that sends the requests of admitted calls.
     #[must_use]
     pub fn runner(&self) -> &Arc<Runner> {
         &self.runner
     }
 
-    /// The dialer that opens the connections of the devices' MQTT clients.
+    /// Returns the dialer that opens the connections of the devices' MQTT clients.
     #[must_use]
     pub fn dialer(&self) -> Arc<dyn Dial> {
         self.dialer.clone()
     }
 
-    /// Aborts all requests that are in progress and waits until their tasks have ended. Transaction
-    /// ids count from 1 again.
-    pub async fn stop(&self) {
-        self.runner.stop().await;
+    /// Aborts all requests that are in progress and waits until their tasks have ended. Their tickets
+    /// end with −1. The Modbus transaction ids of every device begin with 1 again.
+    pub async fn abort_all(&self) {
+        self.runner.abort_all().await;
     }
 }
 
