@@ -101,7 +101,7 @@ impl fmt::Display for HostAddress {
 
 /// A slave or a target of the house with its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerAddress {
     /// The protocol that the peer speaks.
     pub kind: PeerKind,
     /// The name in the scenario.

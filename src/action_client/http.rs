@@ -34,13 +34,13 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// The number of bytes of a response body that are read before the code is final (ACTION-15).
 const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
-/// Creates the TLS configuration of the actions, which trusts `roots` and nothing else.
+/// Creates the TLS configuration of the actions, which trusts `root_certificates` and nothing else.
 pub(super) fn tls_config(
-    roots: impl IntoIterator<Item = CertificateDer<'static>>,
+    root_certificates: impl IntoIterator<Item = CertificateDer<'static>>,
 ) -> Result<Arc<ClientConfig>, tokio_rustls::rustls::Error> {
     let mut store = RootCertStore::empty();
-    for root in roots {
-        store.add(root)?;
+    for certificate in root_certificates {
+        store.add(certificate)?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
@@ -117,7 +117,7 @@ where
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.ok()?;
     let exchange = async move {
         let response = sender.send_request(message).await.ok()?;
-        read(response).await
+        read_body(response).await
     };
     // The connection transports the bytes. When it ends, the exchange notices.
     let transport = async move {
@@ -130,7 +130,9 @@ where
     }
 }
 
-async fn read(response: Response<Incoming>) -> Option<u16> {
+/// Reads the body of a response as far as it counts, and returns the status. `None` if the body
+/// broke off.
+async fn read_body(response: Response<Incoming>) -> Option<u16> {
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut read = 0;
@@ -144,7 +146,7 @@ async fn read(response: Response<Incoming>) -> Option<u16> {
 fn classify_incomplete(tape: &TapeReader) -> ResultCode {
     let tape = tape.tape();
     let end = match tape.end {
-        // A target may answer and close before it has read everything.
+        // A target may respond and close before it has read everything.
         Some(StreamEnd::SendLost) if tape.received.is_empty() => ExchangeEnd::SendLost,
         Some(StreamEnd::Reset | StreamEnd::SendLost) => ExchangeEnd::Reset,
         Some(StreamEnd::Closed) => ExchangeEnd::Closed,

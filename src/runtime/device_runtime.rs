@@ -206,7 +206,7 @@ impl DeviceRuntime {
         self.http.close().await;
         self.stop_services().await;
         self.modbus.close().await;
-        self.runner.abort(&self.device.identity().id).await;
+        self.runner.abort_device(&self.device.identity().id).await;
     }
 
     /// Ends the reboot and opens everything again.
@@ -246,7 +246,7 @@ fn modbus_server(
         clock: parts.clock.clone(),
         engine: Arc::clone(parts.engine),
         journal: Arc::clone(parts.journal),
-        connections: parts.peers.connections().clone(),
+        connection_registry: parts.peers.connection_registry().clone(),
     };
     // A port in the settings of the scenario refers to the address that the scenario listens on.
     let first_port = plan.config.settings.services.modbus.port;
@@ -271,7 +271,7 @@ fn http_server(
         Arc::clone(device),
         Arc::clone(parts.engine),
         parts.clock.clone(),
-        move |run| runner.run(run),
+        move |run| runner.start_run(run),
     );
     if device.is_offline() || device.power() != Power::Up {
         return Ok(http::ApiServer::start_closed(port, api));

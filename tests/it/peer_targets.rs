@@ -1,4 +1,5 @@
-//! HTTP targets as the house's actions and other clients see them.
+//! HTTP targets without a house, built by `peers_harness.rs` with an action client, as the requests of
+//! actions and other clients see them.
 
 use std::time::Duration;
 
@@ -245,8 +246,8 @@ async fn a_connection_serves_several_requests_until_a_stop() {
     }
     let target = fixture.peers.target("bulb").unwrap();
     assert_eq!(target.received_count(), 3);
-    let pauses = fixture.peers.stop().await;
-    fixture.peers.reset();
+    let pauses = fixture.peers.pause().await;
+    fixture.peers.reset_contents();
     assert!(read_to_end(&mut stream).await.is_empty());
     assert_eq!(target.received_count(), 0);
     fixture.peers.start().await;
