@@ -22,9 +22,11 @@ use crate::device::actions::{
     ActionRequest, Definition, PrepareError, PreparedHttpRequest, PreparedModbusRequest,
     PreparedRequest, Scheme,
 };
-use crate::fault::{self, ActionCall, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
+use crate::fault::{
+    self, ActionCall, ActionOrigin, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest,
+};
 use crate::journal::{Event, Journal};
-use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
+use crate::net::inflight::{ConnectionRegistry, TrackedStream};
 use crate::net::sockets;
 use crate::outbound::{PeerAddress, PeerKind};
 
@@ -256,7 +258,7 @@ impl Requester {
         // connection attempt without any timer.
         let _activity = self.clock.activity().enter();
         let stream = self.connect_first(&[reachable_address(peer.address)], deadline).await?;
-        Ok(self.connection_registry.track_client(stream, origin.clone()))
+        Ok(self.connection_registry.track_client(stream, Arc::new(origin.clone())))
     }
 
     async fn connect_outside(

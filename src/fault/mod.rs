@@ -32,11 +32,11 @@ pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
 pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
 pub use self::method::Method;
 pub use self::seam::{
-    ActionCall, ActionEffect, ActionPlace, AddressRange, AdmissionVerdict, ApiCall, ApiEffect,
-    ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault, FaultListener,
-    FaultTarget, Hold, ListenerVerdict, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace,
-    MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace, SlaveRequest,
-    TargetEffect, TargetPlace, TargetRequest, WindowBudget,
+    ActionCall, ActionEffect, ActionOrigin, ActionPlace, AddressRange, AdmissionVerdict, ApiCall,
+    ApiEffect, ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault,
+    FaultListener, FaultTarget, Hold, ListenerVerdict, LiveEffect, LiveVerdict, MeterEffect,
+    ModbusPlace, MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace,
+    SlaveRequest, TargetEffect, TargetPlace, TargetRequest, WindowBudget,
 };
 pub use self::trigger::{Trigger, TriggerState};
 pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};

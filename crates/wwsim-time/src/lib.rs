@@ -5,6 +5,8 @@
 //!   have come to rest.
 //! - [`rng`]: draws that are a function of a seed, a stream and an ordinal.
 //! - [`tasks`]: sets of tasks that are aborted together.
+//! - [`inflight`]: connections whose bytes in flight count as something that is due.
+//! - [`sockets`]: the port of a listener that closes and reopens.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,6 +26,8 @@
 //! ```
 
 pub mod clock;
+pub mod inflight;
 pub mod limits;
 pub mod rng;
+pub mod sockets;
 pub mod tasks;

@@ -10,7 +10,6 @@ use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
 use crate::fault::{Engine, result};
 use crate::limits;
-use crate::net::inflight::ActionOrigin;
 use crate::notation::DurationText;
 use crate::problem::Problem;
 
@@ -204,6 +203,16 @@ impl Engine {
         );
         hold
     }
+}
+
+/// The action that sends a request, and the origin of its connections
+/// ([`PeerInfo::origin`](crate::net::inflight::PeerInfo::origin)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionOrigin {
+    /// The device's id.
+    pub device: Arc<str>,
+    /// The action's id.
+    pub action: Arc<str>,
 }
 
 impl<'a> From<&'a ActionOrigin> for ActionCall<'a> {

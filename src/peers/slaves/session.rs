@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Slave;
 use crate::clock::Clock;
-use crate::fault::{ActionCall, SlaveRequest};
+use crate::fault::{ActionCall, ActionOrigin, SlaveRequest};
 use crate::journal::Event;
 use crate::modbus::fault::ReplyDecision;
 use crate::modbus::server::{ModbusHandler, ReceivedRequest};
@@ -38,7 +38,7 @@ impl ModbusHandler for SlaveSession {
         let parsed = wire::RequestPdu::parse(request.pdu()).ok();
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
-        let origin = self.peer_info.origin();
+        let origin = self.peer_info.origin::<ActionOrigin>();
         let mut decision = self.slave.engine.slave(&SlaveRequest {
             slave: &self.slave.name,
             unit: request.unit,
@@ -46,7 +46,7 @@ impl ModbusHandler for SlaveSession {
             address,
             quantity,
             values: &values,
-            from: origin.as_ref().map(ActionCall::from),
+            from: origin.as_deref().map(ActionCall::from),
         });
         decision.delay = decision.delay.saturating_add(self.slave.latency);
         decision

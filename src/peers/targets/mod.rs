@@ -20,10 +20,9 @@ pub use self::tls::CertificateError;
 pub(super) use self::tls::TargetCertificate;
 use super::PeerContext;
 use crate::clock::Clock;
-use crate::fault::{ActionCall, Engine, TargetEffect, TargetRequest};
+use crate::fault::{ActionCall, ActionOrigin, Engine, TargetEffect, TargetRequest};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
-use crate::net::inflight::ActionOrigin;
 use crate::scenario::{TargetPlan, TargetReply, TargetRoute};
 
 /// A target of the house.

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{ReceivedHttpRequest, ReplyOutcome, RouteReply, Target};
+use crate::fault::ActionOrigin;
 use crate::limits;
 use crate::net::http::ListenerPause;
 use crate::net::http::body::{self, BodyReadError};
@@ -125,7 +126,7 @@ async fn handle(
             return Ok(closing_reply(status));
         }
     }
-    let RouteReply { delay, outcome } = target.receive(received, peer_info.origin().as_ref());
+    let RouteReply { delay, outcome } = target.receive(received, peer_info.origin().as_deref());
     if !delay.is_zero() {
         target.clock.sleep(delay).await;
     }
@@ -146,7 +147,7 @@ fn split_request(
     request: Request<Incoming>,
 ) -> (ReceivedHttpRequest, Incoming) {
     let (head, content) = request.into_parts();
-    let origin = peer_info.origin();
+    let origin = peer_info.origin::<ActionOrigin>();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
     let received = ReceivedHttpRequest {
         t: target.clock.now().as_secs_f64(),
@@ -156,7 +157,7 @@ fn split_request(
         body: String::new(),
         status: None,
         device: origin.as_ref().map(|origin| Arc::clone(&origin.device)),
-        action: origin.map(|origin| origin.action),
+        action: origin.map(|origin| Arc::clone(&origin.action)),
     };
     (received, content)
 }

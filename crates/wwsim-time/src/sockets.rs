@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Creates a socket of the family of `address`.
-pub(crate) fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+pub fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -16,7 +16,7 @@ pub(crate) fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Creates a socket that is bound to `address` and does not listen yet.
-pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
+pub fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = new_socket(address)?;
     // Earlier connections may still linger on the port. Not on Windows, where the option lets
     // another process take a port that is in use.
@@ -34,7 +34,7 @@ pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
 /// bound beside it, so that no other process can bind a listener to this port. Before the first
 /// listener the system decides about that.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     address: SocketAddr,
     reservation: Option<TcpSocket>,
     /// The listener. `None` while connections are refused.
@@ -47,14 +47,14 @@ impl Port {
     const CAN_LISTEN_BESIDE: bool = cfg!(target_os = "linux");
 
     /// Binds and opens a port. `backlog` connections may wait to be accepted.
-    pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
         let mut port = Self::reserve(address)?;
         port.open(backlog)?;
         Ok(port)
     }
 
     /// Reserves a port, which refuses connections until it is opened.
-    pub(crate) fn reserve(address: SocketAddr) -> io::Result<Self> {
+    pub fn reserve(address: SocketAddr) -> io::Result<Self> {
         let reservation = bind_socket(address)?;
         Ok(Self {
             address: reservation.local_addr()?,
@@ -64,23 +64,23 @@ impl Port {
     }
 
     /// Creates a port that is not bound until it is opened.
-    pub(crate) const fn unbound(address: SocketAddr) -> Self {
+    pub const fn unbound(address: SocketAddr) -> Self {
         Self { address, reservation: None, listener: None }
     }
 
     /// Takes over the port of a listener. It has no reservation until it is closed.
-    pub(crate) fn from_listener(listener: TcpListener) -> io::Result<Self> {
+    pub fn from_listener(listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { address, reservation: None, listener: Some(Arc::new(listener)) })
     }
 
     /// Returns the address of the port.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts connections. Returns the existing listener if the port is open already.
-    pub(crate) fn open(&mut self, backlog: u32) -> io::Result<Arc<TcpListener>> {
+    pub fn open(&mut self, backlog: u32) -> io::Result<Arc<TcpListener>> {
         if let Some(listener) = &self.listener {
             return Ok(Arc::clone(listener));
         }
@@ -99,7 +99,7 @@ impl Port {
     }
 
     /// Refuses connections once no other owner holds the listener, and keeps the port reserved.
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.stop_listener();
         if self.reservation.is_none() {
             match bind_socket(self.address) {
@@ -112,7 +112,7 @@ impl Port {
     }
 
     /// Refuses connections and frees the port.
-    pub(crate) fn release(&mut self) {
+    pub fn release(&mut self) {
         self.stop_listener();
         self.reservation = None;
     }
@@ -132,7 +132,7 @@ impl Drop for Port {
 
 /// Makes the kernel refuse connections at once. Closing the socket is not enough if another process
 /// has a copy of it, such as a child process between its fork and its exec.
-pub(crate) fn stop_listening(listener: &TcpListener) {
+pub fn stop_listening(listener: &TcpListener) {
     // If the system does not support it for a listener, closing the socket is what remains.
     let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }

@@ -1,19 +1,20 @@
-//! Accounting of the bytes in flight on connections between the house's own action client and its
-//! own slaves and targets.
+//! Accounting of the bytes in flight on connections whose both ends are in this process, such as those
+//! between a client and the servers that it is tested with.
 //!
 //! Between the two ends lies the kernel, where neither end can see the other. So that a clock
 //! movement can wait for bytes on their way there, both ends are wrapped ([`TrackedStream`]) and
 //! share a [`TrackedConnection`]. It holds an [`ActivityGuard`] while bytes or an end of stream
 //! (FIN, RST) were written on one side and not yet read on the other. The shared part also tells
-//! the server which action sends the request, which nothing on the wire does.
+//! the server which client it is, which nothing on the wire does.
 //!
 //! The order of operations leaves no gap: bytes are counted before they are written, and subtracted
 //! after they were read, inside a poll of the reader's tracked task, which is itself an activity.
 //!
-//! A connection from outside the house (`mbpoll`, a browser) has only a server side. It never
-//! counts as activity, because the clock cannot know whether such a peer will ever answer.
+//! A connection from outside (`mbpoll`, a browser) has only a server side. It never counts as activity,
+//! because the clock cannot know whether such a peer will ever answer.
 
 use parking_lot::{Mutex, MutexGuard};
+use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -28,14 +29,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::{ActivityGuard, ActivityTracker};
 
-/// The action that sends a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActionOrigin {
-    /// The device's id.
-    pub device: Arc<str>,
-    /// The action's id.
-    pub action: Arc<str>,
-}
+/// The sender of the requests on a connection, as the owner of both ends knows it. Nothing on the wire
+/// tells it.
+pub type Origin = Arc<dyn Any + Send + Sync>;
 
 /// The tracked connections of a house. Cheap to clone. An entry lives as long as one end of its
 /// connection, so their number is bounded by the connections.
@@ -61,7 +57,7 @@ impl ConnectionRegistry {
 
     /// Wraps the client's end of a connection from an action to a slave or target of the house.
     #[must_use]
-    pub fn track_client(&self, stream: TcpStream, origin: ActionOrigin) -> TrackedStream {
+    pub fn track_client(&self, stream: TcpStream, origin: Origin) -> TrackedStream {
         // Without its addresses (the connection is lost already) there is nothing to account for:
         // the first read or write fails at once.
         let addresses = stream.local_addr().ok().zip(stream.peer_addr().ok());
@@ -79,12 +75,7 @@ impl ConnectionRegistry {
     }
 
     /// Joins the shared part of a connection, which the side that comes first creates.
-    fn join(
-        &self,
-        (client, server): AddrPair,
-        side: Side,
-        origin: Option<ActionOrigin>,
-    ) -> Endpoint {
+    fn join(&self, (client, server): AddrPair, side: Side, origin: Option<Origin>) -> Endpoint {
         let addresses = (canonical(client), canonical(server));
         let mut connections = self.0.connections();
         // An end of an earlier connection between the same two ports may still be open.
@@ -121,7 +112,7 @@ struct TrackedConnection(Mutex<ConnectionState>);
 
 #[derive(Debug, Default)]
 struct ConnectionState {
-    origin: Option<ActionOrigin>,
+    origin: Option<Origin>,
     client: Presence,
     server: Presence,
     to_server: Direction,
@@ -318,8 +309,9 @@ impl PeerInfo {
     /// Returns the action that opened the connection. `None` if no device of the house did. Known
     /// as soon as a byte of its request was read.
     #[must_use]
-    pub fn origin(&self) -> Option<ActionOrigin> {
-        self.0.as_ref().and_then(|connection| connection.state().origin.clone())
+    pub fn origin<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let origin = self.0.as_ref()?.state().origin.clone()?;
+        origin.downcast().ok()
     }
 }
 
@@ -375,7 +367,7 @@ impl TrackedStream {
     }
 
     /// Turns the close that follows into a reset.
-    pub(crate) fn reset_on_close(&self) {
+    pub fn reset_on_close(&self) {
         // If the option cannot be set, the close sends a FIN, which is the best that is left.
         let _ = self.stream.set_zero_linger();
     }
@@ -443,8 +435,8 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
 
-    fn origin() -> ActionOrigin {
-        ActionOrigin { device: "A842E39F8124".into(), action: "pump".into() }
+    fn origin() -> Origin {
+        Arc::new("pump")
     }
 
     struct Pair {
@@ -480,7 +472,8 @@ mod tests {
         assert!(!activity.wait_quiescent(SOON).await, "one byte is left");
         server.read_exact(&mut bytes[..1]).await.unwrap();
         assert!(activity.wait_quiescent(SOON).await);
-        assert_eq!(server.peer_info().origin(), Some(origin()));
+        assert_eq!(server.peer_info().origin::<&str>().as_deref(), Some(&"pump"));
+        assert_eq!(server.peer_info().origin::<u8>(), None, "of another type");
     }
 
     #[tokio::test]
@@ -524,7 +517,7 @@ mod tests {
         server.write_all(b"efgh").await.unwrap();
         server.shutdown().await.unwrap();
         assert!(activity.wait_quiescent(SOON).await);
-        assert_eq!(server.peer_info().origin(), None);
+        assert_eq!(server.peer_info().origin::<&str>(), None);
         drop(server);
         assert!(connections.0.connections().is_empty());
     }
