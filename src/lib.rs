@@ -18,15 +18,15 @@
 //!
 //! A module imports only modules above it in this list; `tests/it/module_order.rs` checks it.
 
+pub use wwsim_modbus as modbus;
+pub use wwsim_modbus::problem;
 pub use wwsim_time::{clock, rng, tasks};
 
 pub mod limits;
 pub mod zone;
 pub mod decimal;
-pub mod problem;
 pub mod notation;
 pub mod net;
-pub mod modbus;
 pub mod journal;
 pub mod fault;
 pub mod outbound;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wwsim::modbus::{bank, wire};
-use wwsim::{clock, limits, rng};
+use wwsim::modbus::{bank, limits, wire};
+use wwsim::{clock, rng};
 
 #[path = "../properties/modbus_frame.rs"]
 mod property;

@@ -35,6 +35,7 @@ mod meter_time;
 mod mqtt;
 #[cfg(feature = "mqtt")]
 mod mqtt_broker;
+mod modbus_frames;
 mod module_order;
 mod mqtt_settings;
 mod network;

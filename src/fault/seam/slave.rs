@@ -72,6 +72,39 @@ pub struct SlaveRequest<'a> {
     pub from: Option<ActionCall<'a>>,
 }
 
+/// When, relative to the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Moment")]
+enum WrittenPhase {
+    /// Before its first byte; the request is not carried out.
+    Before,
+    /// Half of it is out.
+    Middle,
+    /// It is out.
+    After,
+}
+
+impl From<WrittenPhase> for ReplyPhase {
+    fn from(phase: WrittenPhase) -> Self {
+        match phase {
+            WrittenPhase::Before => Self::Before,
+            WrittenPhase::Middle => Self::Middle,
+            WrittenPhase::After => Self::After,
+        }
+    }
+}
+
+impl From<ReplyPhase> for WrittenPhase {
+    fn from(phase: ReplyPhase) -> Self {
+        match phase {
+            ReplyPhase::Before => Self::Before,
+            ReplyPhase::Middle => Self::Middle,
+            ReplyPhase::After => Self::After,
+        }
+    }
+}
+
 /// Two segments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -132,9 +165,9 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
         EffectForm::figures(
             "close",
             "the connection is closed at this moment.",
-            |phase| Ok(SlaveEffect::Reply(ReplyFault::Close(phase))),
+            |phase: WrittenPhase| Ok(SlaveEffect::Reply(ReplyFault::Close(phase.into()))),
             |effect| match effect {
-                SlaveEffect::Reply(ReplyFault::Close(phase)) => Some(*phase),
+                SlaveEffect::Reply(ReplyFault::Close(phase)) => Some((*phase).into()),
                 _ => None,
             },
         ),
@@ -146,9 +179,9 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
         EffectForm::figures(
             "reset",
             "the connection is reset at this moment.",
-            |phase| Ok(SlaveEffect::Reply(ReplyFault::Reset(phase))),
+            |phase: WrittenPhase| Ok(SlaveEffect::Reply(ReplyFault::Reset(phase.into()))),
             |effect| match effect {
-                SlaveEffect::Reply(ReplyFault::Reset(phase)) => Some(*phase),
+                SlaveEffect::Reply(ReplyFault::Reset(phase)) => Some((*phase).into()),
                 _ => None,
             },
         ),

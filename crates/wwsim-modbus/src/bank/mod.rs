@@ -24,11 +24,11 @@ pub use self::layout::*;
 use self::reactions::Reactions;
 use self::registers::RegisterTables;
 use self::runs::Selection;
-use crate::clock::VirtualTime;
-use crate::modbus::limits;
-use crate::modbus::wire::{self, Exception, ReplyPdu, RequestPdu};
+use crate::limits;
 use crate::problem::Problem;
-use crate::rng::RandomStream;
+use crate::wire::{self, Exception, ReplyPdu, RequestPdu};
+use wwsim_time::clock::VirtualTime;
+use wwsim_time::rng::RandomStream;
 
 /// The reply to function 17 (PEER-4): our own server id `W`, the run indicator (on), and a text.
 const SERVER_ID: [u8; 7] = [b'W', 0xFF, b'w', b'w', b's', b'i', b'm'];

@@ -214,7 +214,7 @@ impl RegisterFormat {
     /// [`EncodeError`] names the mismatch and what fits.
     ///
     /// ```
-    /// use wwsim::modbus::bank::{ByteOrder, RegisterFormat, RegisterType, RegisterValue, WordOrder};
+    /// use wwsim_modbus::bank::{ByteOrder, RegisterFormat, RegisterType, RegisterValue, WordOrder};
     /// let format = RegisterFormat {
     ///     value_type: RegisterType::Int,
     ///     word_order: WordOrder::Lsw,

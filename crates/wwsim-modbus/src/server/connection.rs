@@ -20,11 +20,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::outbox::{Outbox, SendOutcome};
-use crate::clock::{Clock, Sleep};
-use crate::modbus::fault::{End, ReplyDecision, ReplyFault, reply_plan};
-use crate::modbus::limits;
-use crate::modbus::wire::{self, Exception};
-use crate::net::inflight::TrackedStream;
+use crate::fault::{End, ReplyDecision, ReplyFault, reply_plan};
+use crate::limits;
+use crate::wire::{self, Exception};
+use wwsim_time::clock::{Clock, Sleep};
+use wwsim_time::inflight::TrackedStream;
 
 /// The number of outstanding requests on a connection before no further request is read.
 const MAX_OUTSTANDING: usize = 16;
@@ -34,7 +34,7 @@ const INBOX_CAPACITY: usize = 1024;
 const MAX_UNSENT_BYTES: usize = MAX_OUTSTANDING * limits::ADU_BYTES;
 
 /// A handler that answers the requests of one connection.
-pub(crate) trait ModbusHandler: Unpin {
+pub trait ModbusHandler: Unpin {
     /// Returns the clock that delays use.
     fn clock(&self) -> &Clock;
 
@@ -63,7 +63,7 @@ pub(crate) trait ModbusHandler: Unpin {
 
 /// A connection, from accept to its end.
 #[derive(Debug)]
-pub(crate) struct Connection<H> {
+pub struct Connection<H> {
     handler: H,
     stream: TrackedStream,
     read_state: ReadState,
@@ -95,9 +95,10 @@ enum ReadState {
 
 /// A received request in a buffer of its own.
 #[derive(Debug)]
-pub(crate) struct ReceivedRequest {
+pub struct ReceivedRequest {
     transaction_id: u16,
-    pub(crate) unit: u8,
+    /// The unit id.
+    pub unit: u8,
     pdu: [u8; limits::PDU_BYTES],
     len: usize,
 }
@@ -111,11 +112,15 @@ impl ReceivedRequest {
         Self { transaction_id, unit: unit_id, pdu, len }
     }
 
-    pub(crate) fn pdu(&self) -> &[u8] {
+    /// Returns the PDU: the function code and its data.
+    #[must_use]
+    pub fn pdu(&self) -> &[u8] {
         &self.pdu[..self.len]
     }
 
-    pub(crate) fn function(&self) -> wire::FunctionCode {
+    /// Returns the function code.
+    #[must_use]
+    pub fn function(&self) -> wire::FunctionCode {
         wire::FunctionCode(self.pdu[0])
     }
 }
@@ -129,7 +134,9 @@ struct DelayedRequest {
 }
 
 impl<H: ModbusHandler> Connection<H> {
-    pub(crate) fn new(handler: H, stream: TrackedStream) -> Self {
+    /// Creates a connection whose requests `handler` answers.
+    #[must_use]
+    pub fn new(handler: H, stream: TrackedStream) -> Self {
         let idle_timer = IdleTimer::new(handler.idle_timeout());
         Self {
             handler,
@@ -147,7 +154,7 @@ impl<H: ModbusHandler> Connection<H> {
     }
 
     /// Serves the connection until it ends, or resets it when `reset_signal` is notified.
-    pub(crate) async fn serve(mut self, mut reset_signal: watch::Receiver<()>) {
+    pub async fn serve(mut self, mut reset_signal: watch::Receiver<()>) {
         let end = tokio::select! {
             biased;
             // Also if the acceptor is gone, because then the server is too.
@@ -363,7 +370,7 @@ impl<H: ModbusHandler> Connection<H> {
 }
 
 /// The outcome of a request without a fault, as the journal shows it.
-pub(crate) const OUTCOME_OK: &str = "ok";
+pub const OUTCOME_OK: &str = "ok";
 
 /// The idle timer of a connection, which fires if no byte is received or sent for the whole limit.
 /// A connection that a fault left without a reply ([`End::Hang`]) ends in this way too, and so does

@@ -17,4 +17,4 @@ pub use self::function::FunctionCode;
 pub use self::mbap::{Frame, FrameError, MbapHeader, split_frame, write_frame};
 pub use self::reply::ReplyPdu;
 pub use self::request::RequestPdu;
-pub(crate) use self::request::{bits, words};
+pub use self::request::{bits, words};

@@ -9,9 +9,9 @@ use super::runs::{AddressRun, AddressRuns, Selection};
 use super::{
     Computed, ReactionChange, Register, RegisterAccess, RegisterSource, Table, UnitLayout,
 };
-use crate::clock::VirtualTime;
-use crate::modbus::wire::Exception;
-use crate::rng::RandomStream;
+use crate::wire::Exception;
+use wwsim_time::clock::VirtualTime;
+use wwsim_time::rng::RandomStream;
 
 /// Both tables of registers.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Reply PDUs.
 
 use super::{Exception, FunctionCode};
-use crate::modbus::limits;
+use crate::limits;
 
 /// A reply PDU in a buffer of its own. It is filled in place and reused for the next reply.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
-use crate::clock::{Clock, Sleep};
-use crate::modbus::fault::{End, ReplyPlan, ReplySegment};
+use crate::fault::{End, ReplyPlan, ReplySegment};
+use wwsim_time::clock::{Clock, Sleep};
 
 /// Frames and segmented replies in the order in which they are sent.
 #[derive(Debug, Default)]

@@ -13,12 +13,7 @@ use tokio_modbus::prelude::{
 };
 
 use super::*;
-use crate::modbus::wire::{MbapHeader, split_frame, write_frame};
-use crate::modbus::{bank, wire};
-use crate::{clock, rng};
-
-#[path = "../../../fuzz/properties/modbus_frame.rs"]
-mod property;
+use crate::wire::{MbapHeader, split_frame, write_frame};
 
 fn at(seconds: f64) -> VirtualTime {
     VirtualTime::ZERO.after(Duration::from_secs_f64(seconds))
@@ -522,25 +517,6 @@ proptest! {
             prop_assert_eq!(&reply[2..], &read[..]);
         }
     }
-
-    #[test]
-    fn any_pdu_gets_a_valid_reply(pdu in proptest::collection::vec(any::<u8>(), 1..254)) {
-        let mut frame = Vec::new();
-        write_frame(1, 1, &pdu, &mut frame);
-        property::holds(&frame);
-    }
-}
-
-#[test]
-fn the_fuzz_corpus_gets_valid_replies() {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/modbus_frame");
-    let mut frames = 0;
-    for entry in std::fs::read_dir(corpus).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        property::holds(&bytes);
-        frames += usize::from(matches!(split_frame(&bytes), Ok(Some(_))));
-    }
-    assert!(frames > 5, "the corpus contains {frames} whole frames");
 }
 
 // -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 use super::runs::{AddressRuns, Selection};
 use super::{BitRange, RegisterAccess};
-use crate::modbus::wire::Exception;
+use crate::wire::Exception;
 
 /// Bits, eight to a byte, in address order without the gaps.
 #[derive(Debug)]

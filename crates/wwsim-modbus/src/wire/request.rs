@@ -1,7 +1,7 @@
 //! Request PDUs.
 
 use super::{Exception, FunctionCode};
-use crate::modbus::limits;
+use crate::limits;
 
 /// A well-formed request: its lengths, quantities and byte counts agree. The bank checks the
 /// addresses.
@@ -48,7 +48,7 @@ impl<'a> RequestPdu<'a> {
     /// coil is set to a value other than 0x0000 and 0xFF00.
     ///
     /// ```
-    /// use wwsim::modbus::wire::{Exception, RequestPdu};
+    /// use wwsim_modbus::wire::{Exception, RequestPdu};
     /// assert_eq!(
     ///     RequestPdu::parse(&[3, 0, 10, 0, 2]),
     ///     Ok(RequestPdu::ReadHoldingRegisters { address: 10, quantity: 2 })
@@ -186,12 +186,12 @@ impl<'a> RequestPdu<'a> {
 }
 
 /// Returns the registers in the data of a request or reply.
-pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
     bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
 /// Returns the first `quantity` bits in the data of a request or reply.
-pub(crate) fn bits(bytes: &[u8], quantity: u16) -> impl Iterator<Item = bool> {
+pub fn bits(bytes: &[u8], quantity: u16) -> impl Iterator<Item = bool> {
     bytes
         .iter()
         .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1))

@@ -3,7 +3,7 @@
 //! The owner runs the accept loop: it calls [`Acceptor::accept`] and passes each connection to
 //! [`Acceptor::admit`]. A server that refuses closes its listening socket, so that the kernel refuses
 //! a connection attempt (ECONNREFUSED), and resets its open connections. The owner decides about
-//! the port meanwhile ([`crate::net::sockets::Port`]).
+//! the port meanwhile ([`wwsim_time::sockets::Port`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, ModbusHandler};
-use crate::clock::ActivityTracker;
-use crate::net::inflight::TrackedStream;
-use crate::net::sockets::stop_listening;
-use crate::tasks::Tasks;
+use wwsim_time::clock::ActivityTracker;
+use wwsim_time::inflight::TrackedStream;
+use wwsim_time::sockets::stop_listening;
+use wwsim_time::tasks::Tasks;
 
 /// The number of connections that may wait to be accepted.
-pub(crate) const BACKLOG: u32 = 1024;
+pub const BACKLOG: u32 = 1024;
 /// The real time before the next attempt after the system refused a socket, which takes real time
 /// to become free.
-pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// The maximum number of connections whose client has left while its request is in its delay. The
 /// request is still carried out, and takes no permit from a client that is connected.
@@ -29,7 +29,7 @@ const MAX_ABANDONED: usize = 1000;
 
 /// A listener with its connections.
 #[derive(Debug)]
-pub(crate) struct Acceptor {
+pub struct Acceptor {
     /// The tasks that serve the connections.
     connection_tasks: Arc<Tasks>,
     activity: ActivityTracker,
@@ -47,7 +47,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Creates a closed acceptor for at most `max_clients` clients at once.
-    pub(crate) fn new(
+    pub fn new(
         connection_tasks: Arc<Tasks>,
         activity: ActivityTracker,
         max_clients: usize,
@@ -68,17 +68,17 @@ impl Acceptor {
     }
 
     /// Returns true if connections are accepted.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.listener.is_some()
     }
 
     /// Stores the listener from which [`Acceptor::accept`] takes connections.
-    pub(crate) fn open(&mut self, listener: Arc<TcpListener>) {
+    pub fn open(&mut self, listener: Arc<TcpListener>) {
         self.listener = Some(listener);
     }
 
     /// Drops the listener and notifies all connections to reset themselves.
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         if let Some(listener) = self.listener.take() {
             stop_listening(&listener);
         }
@@ -86,14 +86,14 @@ impl Acceptor {
     }
 
     /// Waits until no connection is left.
-    pub(crate) async fn wait_drained(&self) {
+    pub async fn wait_drained(&self) {
         // All permits are free once every connection has ended. The semaphore is never closed.
         let _ = self.connection_permits.acquire_many(self.max_connections).await;
     }
 
     /// Waits for the next connection. A closed acceptor returns `None` after `open_retry` of real
     /// time, so that the owner tries to open it again; without `open_retry` it waits for ever.
-    pub(crate) async fn accept(&self, open_retry: Option<Duration>) -> Option<TcpStream> {
+    pub async fn accept(&self, open_retry: Option<Duration>) -> Option<TcpStream> {
         let Some(listener) = self.listener.as_deref() else {
             let Some(open_retry) = open_retry else { return std::future::pending().await };
             tokio::time::sleep(open_retry).await;
@@ -115,7 +115,7 @@ impl Acceptor {
     }
 
     /// Serves a connection in a task of its own. Drops it if there are too many.
-    pub(crate) fn admit<H>(&self, stream: TrackedStream, handler: H)
+    pub fn admit<H>(&self, stream: TrackedStream, handler: H)
     where
         H: ModbusHandler + Send + 'static,
     {

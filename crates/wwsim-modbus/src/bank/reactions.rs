@@ -10,7 +10,7 @@ use super::Table;
 use super::codec::{Number, RegisterFormat};
 use super::reaction_rule::{ReactionEffect, ReactionRule, ReactionTarget, WrittenRegisters};
 use super::registers::RegisterTables;
-use crate::clock::VirtualTime;
+use wwsim_time::clock::VirtualTime;
 
 /// The pending reactions and the ramps in progress.
 #[derive(Debug, Default)]

@@ -9,9 +9,6 @@ mod reply_plan;
 use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 pub use self::reply_plan::{End, ReplyPlan, ReplySegment, reply_plan};
 use super::wire::Exception;
 
@@ -40,16 +37,13 @@ pub enum ReplyFault {
 }
 
 /// A moment relative to the reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Moment", description = "When, relative to the reply.")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReplyPhase {
     /// Before its first byte; the request is not carried out.
     Before,
     /// Half of it is out.
     Middle,
     /// After its last byte.
-    #[schemars(description = "It is out.")]
     After,
 }
 

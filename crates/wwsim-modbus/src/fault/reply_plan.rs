@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{ReplyFault, ReplyPhase, WireFault};
-use crate::modbus::limits;
-use crate::modbus::wire::Exception;
+use crate::limits;
+use crate::wire::Exception;
 
 /// The bytes to send in place of a reply, and the state of the connection after them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The MBAP header, and frames in a stream of bytes.
 
-use crate::modbus::limits;
+use crate::limits;
 
 /// The MBAP header: the seven bytes before every PDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum FrameError {
 /// segments.
 ///
 /// ```
-/// use wwsim::modbus::wire::split_frame;
+/// use wwsim_modbus::wire::split_frame;
 /// let bytes = [0, 1, 0, 0, 0, 6, 17, 3, 0, 10, 0, 1, 0xAA];
 /// let (frame, length) = split_frame(&bytes).unwrap().unwrap();
 /// assert_eq!((frame.header.unit_id, frame.pdu, length), (17, &bytes[7..12], 12));

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Computed;
 use super::codec::{Number, RegisterFormat};
-use crate::clock::VirtualTime;
-use crate::rng::{Draws, RandomStream};
+use wwsim_time::clock::VirtualTime;
+use wwsim_time::rng::{Draws, RandomStream};
 
 /// The seed and stream of a register's draws.
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::modbus::bank::{ByteOrder, RegisterType, WordOrder};
+    use crate::bank::{ByteOrder, RegisterType, WordOrder};
 
     fn randomness() -> Randomness {
         Randomness { seed: 7, stream: RandomStream::named("tests") }

@@ -3,7 +3,8 @@
 //! ([`server`]).
 
 pub mod limits;
+pub mod problem;
 pub mod wire;
 pub mod bank;
 pub mod fault;
-pub(crate) mod server;
+pub mod server;
