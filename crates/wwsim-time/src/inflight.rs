@@ -31,7 +31,7 @@ use crate::clock::{ActivityGuard, ActivityTracker};
 
 /// The sender of the requests on a connection, as the owner of both ends knows it. Nothing on the wire
 /// tells it.
-pub type Origin = Arc<dyn Any + Send + Sync>;
+pub type ConnectionOrigin = Arc<dyn Any + Send + Sync>;
 
 /// The tracked connections of a house. Cheap to clone. An entry lives as long as one end of its
 /// connection, so their number is bounded by the connections.
@@ -57,7 +57,7 @@ impl ConnectionRegistry {
 
     /// Wraps the client's end of a connection from an action to a slave or target of the house.
     #[must_use]
-    pub fn track_client(&self, stream: TcpStream, origin: Origin) -> TrackedStream {
+    pub fn track_client(&self, stream: TcpStream, origin: ConnectionOrigin) -> TrackedStream {
         // Without its addresses (the connection is lost already) there is nothing to account for:
         // the first read or write fails at once.
         let addresses = stream.local_addr().ok().zip(stream.peer_addr().ok());
@@ -75,7 +75,12 @@ impl ConnectionRegistry {
     }
 
     /// Joins the shared part of a connection, which the side that comes first creates.
-    fn join(&self, (client, server): AddrPair, side: Side, origin: Option<Origin>) -> Endpoint {
+    fn join(
+        &self,
+        (client, server): AddrPair,
+        side: Side,
+        origin: Option<ConnectionOrigin>,
+    ) -> Endpoint {
         let addresses = (canonical(client), canonical(server));
         let mut connections = self.0.connections();
         // An end of an earlier connection between the same two ports may still be open.
@@ -112,7 +117,7 @@ struct TrackedConnection(Mutex<ConnectionState>);
 
 #[derive(Debug, Default)]
 struct ConnectionState {
-    origin: Option<Origin>,
+    origin: Option<ConnectionOrigin>,
     client: Presence,
     server: Presence,
     to_server: Direction,
@@ -435,7 +440,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
 
-    fn origin() -> Origin {
+    fn origin() -> ConnectionOrigin {
         Arc::new("pump")
     }
 

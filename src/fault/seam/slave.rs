@@ -81,7 +81,8 @@ enum WrittenPhase {
     Before,
     /// Half of it is out.
     Middle,
-    /// It is out.
+    /// After its last byte.
+    #[schemars(description = "It is out.")]
     After,
 }
 
