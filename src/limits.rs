@@ -137,8 +137,6 @@ pub const SCENARIO_MISTAKES: usize = 100;
 pub const DEVICES: usize = 1000;
 /// Fault rules of a house: those of the file and those added while it runs.
 pub const FAULT_RULES: usize = 1000;
-/// Matches that `nth` of one rule can name.
-pub const NTH_MATCHES: usize = 1000;
 /// Least time between two windows of a meter rule. A device whose meter is read again after a year
 /// processes half a million of them.
 pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);

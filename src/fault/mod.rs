@@ -23,7 +23,6 @@ mod index;
 mod method;
 pub mod result;
 mod seam;
-mod trigger;
 mod window_schedule;
 
 pub use self::delay::Delay;
@@ -34,12 +33,12 @@ pub use self::method::Method;
 pub use self::seam::{
     ActionCall, ActionEffect, ActionOrigin, ActionPlace, AddressRange, AdmissionVerdict, ApiCall,
     ApiEffect, ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault,
-    FaultListener, FaultTarget, Hold, ListenerVerdict, LiveEffect, LiveVerdict, MeterEffect,
-    ModbusPlace, MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace,
-    SlaveRequest, TargetEffect, TargetPlace, TargetRequest, WindowBudget,
+    FaultListener, FaultTarget, Hold, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace,
+    MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace, SlaveRequest,
+    TargetEffect, TargetPlace, TargetRequest, WindowBudget,
 };
-pub use self::trigger::{Trigger, TriggerState};
 pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};
+pub use crate::modbus::trigger::{Trigger, TriggerState};
 
 #[cfg(test)]
 mod tests {

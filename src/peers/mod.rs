@@ -6,7 +6,6 @@
 mod slaves;
 mod targets;
 
-use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,22 +14,19 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-pub use self::slaves::Slave;
-use self::slaves::SlaveListenerReconciler;
+use self::slaves::HouseSlave;
 pub use self::targets::CertificateError;
 pub use self::targets::{ReceivedHttpRequest, Target};
 use self::targets::{TargetCertificate, TargetServer};
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::modbus::server::BACKLOG;
+pub use crate::modbus::slave::Slave;
+use crate::modbus::slave::{SlaveError, SlaveServer};
 use crate::net::http::{ListenerPause, bind_listener};
 use crate::net::inflight::ConnectionRegistry;
-use crate::net::sockets::Port;
 use crate::outbound::{HostAddress, PeerAddress, PeerKind};
-use crate::problem::Problem;
 use crate::scenario::{SlavePlan, TargetPlan};
-use crate::tasks::Tasks;
 
 /// Everything that the peers share with the rest of the house.
 #[derive(Debug, Clone)]
@@ -48,16 +44,9 @@ pub struct PeerContext {
 /// An error that prevents the peers from starting. No listener and no task is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum PeersError {
-    /// A slave's address cannot be bound.
-    #[error("slave `{name}` cannot listen on {address}: {source}; free the port or give another")]
-    BindSlave {
-        /// The slave.
-        name: Arc<str>,
-        /// The address that it should listen on.
-        address: SocketAddr,
-        /// The error of the system.
-        source: io::Error,
-    },
+    /// A slave cannot be built.
+    #[error(transparent)]
+    Slave(#[from] SlaveError),
     /// A target's address cannot be bound.
     #[error(
         "HTTP target `{name}` cannot listen on {address}: {source}; free the port or give another"
@@ -70,23 +59,9 @@ pub enum PeersError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A unit's layout is invalid.
-    #[error("slave `{slave}`, unit {unit}: {}", joined(errors))]
-    Layout {
-        /// The slave.
-        slave: Arc<str>,
-        /// The unit id.
-        unit: u8,
-        /// All mistakes of the layout.
-        errors: Vec<Problem>,
-    },
     /// A TLS target cannot get a certificate.
     #[error("no certificate for the HTTP targets: {0}")]
     Certificate(#[from] CertificateError),
-}
-
-fn joined(errors: &[Problem]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The slaves and targets of a house. Dropping this aborts their tasks and closes their listeners;
@@ -98,17 +73,6 @@ pub struct Peers {
     peer_addresses: Vec<PeerAddress>,
     root_certificates: Vec<CertificateDer<'static>>,
     connection_registry: ConnectionRegistry,
-    /// The tasks that run the slaves' listener reconcilers. They are aborted before the connection
-    /// tasks, because they add to these.
-    reconciler_tasks: Tasks,
-    /// The tasks that serve the connections to slaves.
-    connection_tasks: Arc<Tasks>,
-}
-
-#[derive(Debug)]
-struct SlaveServer {
-    slave: Arc<Slave>,
-    port: Arc<Mutex<Port>>,
 }
 
 /// A target whose listener is bound and not yet served.
@@ -132,12 +96,14 @@ impl Peers {
         targets: &[TargetPlan],
         context: &PeerContext,
     ) -> Result<Self, PeersError> {
+        let connection_registry = ConnectionRegistry::new(context.clock.activity().clone());
         let mut peer_addresses = Vec::new();
         let slaves = slaves
             .iter()
             .map(|plan| {
-                let server = SlaveServer::bind(plan, context)?;
-                let address = server.slave.address();
+                let context = HouseSlave::context(plan, context, &connection_registry);
+                let server = SlaveServer::bind(&plan.config(), context)?;
+                let address = server.slave().address();
                 peer_addresses.push(peer_address(
                     PeerKind::Slave,
                     &plan.name,
@@ -158,7 +124,6 @@ impl Peers {
             peer_addresses.push(peer_address(PeerKind::Target, &plan.name, address, &plan.hosts));
             bound.push(target);
         }
-        let connection_registry = ConnectionRegistry::new(context.clock.activity().clone());
         let targets = bound.into_iter().map(|target| target.serve(&connection_registry));
         Ok(Self {
             slaves,
@@ -166,24 +131,14 @@ impl Peers {
             peer_addresses,
             root_certificates,
             connection_registry,
-            reconciler_tasks: Tasks::default(),
-            connection_tasks: Arc::default(),
         })
     }
 
     /// Serves the slaves, and returns when each listener is open or closed as the fault rules
     /// require.
     pub async fn start(&self) {
-        for SlaveServer { slave, port } in &self.slaves {
-            let activity = slave.clock().activity().clone();
-            let mut reconciler = SlaveListenerReconciler::new(
-                Arc::clone(slave),
-                Arc::clone(port),
-                self.connection_registry.clone(),
-                Arc::clone(&self.connection_tasks),
-            );
-            let verdict = reconciler.reconcile().await;
-            self.reconciler_tasks.spawn(activity.track(reconciler.run(verdict)));
+        for server in &self.slaves {
+            server.start().await;
         }
     }
 
@@ -194,8 +149,9 @@ impl Peers {
     /// A reset of the house calls [`Peers::reset_contents`] and, once the rules are reset,
     /// [`Peers::start`] after this.
     pub async fn pause(&self) -> Vec<ListenerPause> {
-        self.reconciler_tasks.abort_all().await;
-        self.connection_tasks.abort_all().await;
+        for server in &self.slaves {
+            server.pause().await;
+        }
         let mut pauses = Vec::with_capacity(self.targets.len());
         for (_, server) in &self.targets {
             pauses.push(server.pause().await);
@@ -206,7 +162,7 @@ impl Peers {
     /// Resets registers, routes and received requests. The caller has reset the clock before.
     pub fn reset_contents(&self) {
         for server in &self.slaves {
-            server.slave.reset();
+            server.slave().reset();
         }
         for (target, _) in &self.targets {
             target.reset();
@@ -223,10 +179,10 @@ impl Peers {
         self.release_slave_ports();
     }
 
-    /// Frees the slaves' ports. The reconcilers, which hold them too, end with their tasks.
+    /// Frees the slaves' ports. They have no task any more.
     fn release_slave_ports(&self) {
         for server in &self.slaves {
-            server.port.lock().release();
+            server.release();
         }
     }
 
@@ -250,7 +206,7 @@ impl Peers {
 
     /// Returns the slaves, in the order of the scenario.
     pub fn slaves(&self) -> impl Iterator<Item = &Arc<Slave>> {
-        self.slaves.iter().map(|server| &server.slave)
+        self.slaves.iter().map(SlaveServer::slave)
     }
 
     /// Returns a slave by name. `None` if there is none.
@@ -276,23 +232,6 @@ impl Peers {
         for slave in self.slaves() {
             slave.wait_rules_applied(generation).await;
         }
-    }
-}
-
-impl Drop for Peers {
-    fn drop(&mut self) {
-        self.release_slave_ports();
-    }
-}
-
-impl SlaveServer {
-    fn bind(plan: &SlavePlan, context: &PeerContext) -> Result<Self, PeersError> {
-        let port = Port::bind(plan.listen, BACKLOG).map_err(|source| {
-            let (name, address) = (Arc::clone(&plan.name), plan.listen);
-            PeersError::BindSlave { name, address, source }
-        })?;
-        let slave = Arc::new(Slave::new(plan, port.address(), context)?);
-        Ok(Self { slave, port: Arc::new(Mutex::new(port)) })
     }
 }
 

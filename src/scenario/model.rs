@@ -20,6 +20,7 @@ use crate::device::{
 use crate::fault::{Method, Rule};
 use crate::meter::MeterPlan;
 use crate::modbus::bank::UnitLayout;
+use crate::modbus::slave::SlaveConfig;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// The plan of a house.
@@ -278,6 +279,20 @@ pub struct SlavePlan {
 impl SlavePlan {
     /// The default address, with a free port.
     pub const DEFAULT_LISTENER: SocketAddr = loopback(0);
+
+    /// Returns the description of the slave without the house around it.
+    #[must_use]
+    pub fn config(&self) -> SlaveConfig {
+        SlaveConfig {
+            name: Arc::clone(&self.name),
+            listen: self.listen,
+            units: self.units.clone(),
+            unknown_unit: self.unknown_unit,
+            latency: self.latency,
+            max_connections: self.max_connections,
+            idle: self.idle,
+        }
+    }
 }
 
 /// The plan of an HTTP target.

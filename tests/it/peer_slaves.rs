@@ -10,6 +10,7 @@ use wwsim::fault::{ActionPlace, Delay, Fault, SlaveEffect, SlavePlace, Trigger, 
 use wwsim::journal::Event;
 use wwsim::modbus::bank::Table;
 use wwsim::modbus::fault::{ReplyFault, ReplyPhase, WireFault};
+use wwsim::modbus::slave::SlaveError;
 use wwsim::peers::PeersError;
 
 use crate::harness::FreePort;
@@ -479,7 +480,7 @@ async fn a_port_in_use_is_an_error_that_leaves_no_listener() {
     let started =
         PeersPlan { slaves: vec![first, second], ..PeersPlan::default() }.try_start().await;
     let error = started.err().unwrap();
-    assert!(matches!(&error, PeersError::BindSlave { name, .. } if &**name == "bus"));
+    assert!(matches!(&error, PeersError::Slave(SlaveError::Bind { name, .. }) if &**name == "bus"));
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
     free.listen();
 }

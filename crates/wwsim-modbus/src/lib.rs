@@ -7,4 +7,6 @@ pub mod problem;
 pub mod wire;
 pub mod bank;
 pub mod fault;
+pub mod trigger;
+pub mod slave;
 pub mod server;

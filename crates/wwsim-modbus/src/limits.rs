@@ -38,3 +38,10 @@ pub const PENDING_REACTIONS: usize = 1000;
 pub const SLAVE_CONNECTIONS: usize = 32;
 /// Default real idle time after which a slave closes a connection.
 pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
+
+// ---------------------------------------------------------------------------------------------
+// Fault rules (chosen)
+// ---------------------------------------------------------------------------------------------
+
+/// Matches that `nth` of one rule can name.
+pub const NTH_MATCHES: usize = 1000;

@@ -4,9 +4,10 @@
 //! This is a state and not an event of a request. It follows the windows of the rules alone.
 
 use super::{Fault, MqttEffect, Seam, SlaveEffect, affects};
-use crate::clock::{Sleep, VirtualTime};
+use crate::clock::VirtualTime;
 use crate::fault::Engine;
 use crate::fault::index::{IndexKey, KeyField};
+use crate::modbus::slave::ListenerVerdict;
 
 /// A listener that a rule may close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +18,6 @@ pub enum FaultListener<'a> {
     Modbus(&'a str),
     /// The broker of a device, by the device's id.
     Broker(&'a str),
-}
-
-/// The decision on a listener.
-#[derive(Debug)]
-pub struct ListenerVerdict {
-    /// True if the listener refuses connections.
-    pub refuse: bool,
-    /// The generation of the rules that were evaluated; see [`Engine::generation`].
-    pub generation: u64,
-    /// A sleep that ends when the decision may be another.
-    pub until: Sleep,
 }
 
 impl FaultListener<'_> {

@@ -20,7 +20,7 @@ pub use self::action::{
 };
 pub use self::api::{ApiCall, ApiEffect, ApiPlace};
 pub use self::connect::{Connect, ConnectFault, PeerRef};
-pub use self::listener::{FaultListener, ListenerVerdict};
+pub use self::listener::FaultListener;
 pub use self::live::{LiveEffect, LiveVerdict};
 pub use self::meter::{ClockDrift, MeterEffect, Silence, WindowBudget};
 pub use self::modbus::{DeviceModbusRequest, ModbusPlace};

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Slave;
-use crate::clock::Clock;
-use crate::fault::{ActionCall, ActionOrigin, SlaveRequest};
-use crate::journal::Event;
-use crate::modbus::fault::ReplyDecision;
-use crate::modbus::server::{ModbusHandler, ReceivedRequest};
-use crate::modbus::wire::{self, Exception};
-use crate::net::inflight::PeerInfo;
+use wwsim_time::clock::Clock;
+use wwsim_time::inflight::PeerInfo;
+
+use super::{RequestDetails, Slave, SlaveEvent};
+use crate::fault::ReplyDecision;
+use crate::server::{ModbusHandler, ReceivedRequest};
+use crate::wire::{self, Exception};
 
 /// A slave, and the client of one connection.
 #[derive(Debug)]
@@ -38,15 +37,13 @@ impl ModbusHandler for SlaveSession {
         let parsed = wire::RequestPdu::parse(request.pdu()).ok();
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
-        let origin = self.peer_info.origin::<ActionOrigin>();
-        let mut decision = self.slave.engine.slave(&SlaveRequest {
-            slave: &self.slave.name,
+        let mut decision = self.slave.rules.decide(&RequestDetails {
             unit: request.unit,
             function: request.function(),
             address,
             quantity,
             values: &values,
-            from: origin.as_deref().map(ActionCall::from),
+            peer: &self.peer_info,
         });
         decision.delay = decision.delay.saturating_add(self.slave.latency);
         decision
@@ -69,8 +66,7 @@ impl ModbusHandler for SlaveSession {
         let parsed = wire::RequestPdu::parse(request.pdu());
         let (address, quantity) = parsed.map(|parsed| parsed.range()).unwrap_or_default();
         let values = parsed.map(|parsed| parsed.values()).unwrap_or_default();
-        self.slave.journal.record(Event::SlaveRequest {
-            slave: Arc::clone(&self.slave.name),
+        self.slave.events.record(SlaveEvent::Request {
             unit: request.unit,
             function: request.function(),
             address,
@@ -81,7 +77,6 @@ impl ModbusHandler for SlaveSession {
     }
 
     fn record_invalid_frame(&self, reason: String) {
-        let slave = Arc::clone(&self.slave.name);
-        self.slave.journal.record(Event::SlaveInvalidFrame { slave, reason });
+        self.slave.events.record(SlaveEvent::InvalidFrame { reason });
     }
 }

@@ -1,20 +1,21 @@
 //! The conditions under which a rule fires.
 //!
 //! They are checked in a fixed order: the rule is armed; the time lies in its window; the match is one
-//! of the first, or the nth; the draw falls below the probability. The place of the rule
-//! ([`super::Fault`]) decides which requests are a match.
+//! of the first, or the nth; the draw falls below the probability. The place of the rule decides which
+//! requests are a match.
 
 use std::time::Duration;
 
-use crate::clock::VirtualTime;
+use wwsim_time::clock::VirtualTime;
+use wwsim_time::rng::Draws;
+
 use crate::limits;
 use crate::problem::Problem;
-use crate::rng::Draws;
 
 /// The conditions of a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
-    /// True if the rule is armed when the house starts.
+    /// True if the rule is armed at the start.
     pub armed: bool,
     /// The time from arming to the beginning of the window.
     pub after: Duration,
@@ -175,7 +176,7 @@ impl TriggerState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::RandomStream;
+    use wwsim_time::rng::RandomStream;
 
     fn at(seconds: u64) -> VirtualTime {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))

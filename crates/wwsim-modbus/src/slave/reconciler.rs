@@ -6,33 +6,32 @@ use std::sync::atomic::Ordering;
 
 use tokio::net::TcpStream;
 
-use super::Slave;
+use wwsim_time::clock::Sleep;
+use wwsim_time::inflight::ConnectionRegistry;
+use wwsim_time::sockets::Port;
+use wwsim_time::tasks::Tasks;
+
 use super::session::SlaveSession;
-use crate::clock::Sleep;
-use crate::fault::{FaultListener, ListenerVerdict};
-use crate::journal::Event;
-use crate::modbus::server::{ACCEPT_RETRY, Acceptor, BACKLOG};
-use crate::net::inflight::ConnectionRegistry;
-use crate::net::sockets::Port;
-use crate::tasks::Tasks;
+use super::{ListenerVerdict, Slave, SlaveEvent};
+use crate::server::{ACCEPT_RETRY, Acceptor, BACKLOG};
 
 /// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
-pub(crate) struct SlaveListenerReconciler {
+pub(super) struct SlaveListenerReconciler {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
     acceptor: Acceptor,
     connection_registry: ConnectionRegistry,
     /// True if a fault rule refuses connections.
     refusing: bool,
-    /// The last state in the journal. The first listening state is not recorded, because a slave
+    /// The last state that was recorded. The first listening state is not recorded, because a slave
     /// normally listens.
     recorded_listening: bool,
 }
 
 impl SlaveListenerReconciler {
     /// Creates a reconciler that has not evaluated the rules yet.
-    pub(crate) fn new(
+    pub(super) fn new(
         slave: Arc<Slave>,
         port: Arc<Mutex<Port>>,
         connection_registry: ConnectionRegistry,
@@ -51,9 +50,8 @@ impl SlaveListenerReconciler {
     }
 
     /// Evaluates the rules, and returns the verdict when the listener follows it.
-    pub(crate) async fn reconcile(&mut self) -> ListenerVerdict {
-        let verdict =
-            self.slave.engine.listener(FaultListener::Slave(&self.slave.name), self.refusing);
+    pub(super) async fn reconcile(&mut self) -> ListenerVerdict {
+        let verdict = self.slave.rules.listener(self.refusing);
         if verdict.refuse {
             if !self.refusing {
                 self.acceptor.close();
@@ -70,7 +68,7 @@ impl SlaveListenerReconciler {
     }
 
     /// Accepts connections and reconciles for ever. `verdict` is that of the previous reconciliation.
-    pub(crate) async fn run(mut self, mut verdict: ListenerVerdict) {
+    pub(super) async fn run(mut self, mut verdict: ListenerVerdict) {
         loop {
             self.accept_until(&mut verdict.until).await;
             // The previous verdict is dropped only when the new one is in effect, because a movement
@@ -118,14 +116,13 @@ impl SlaveListenerReconciler {
         }
     }
 
-    /// Publishes the state of the listener, and records a change in the journal.
+    /// Publishes the state of the listener, and records a change.
     fn publish_state(&mut self) {
         let listening = self.acceptor.is_open();
         self.slave.listening.store(listening, Ordering::Release);
         if listening != self.recorded_listening {
             self.recorded_listening = listening;
-            let slave = Arc::clone(&self.slave.name);
-            self.slave.journal.record(Event::SlaveListening { slave, listening });
+            self.slave.events.record(SlaveEvent::Listening { listening });
         }
     }
 

@@ -1,0 +1,119 @@
+//! The listener of a slave, from binding its port to releasing it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wwsim_time::inflight::ConnectionRegistry;
+use wwsim_time::sockets::Port;
+use wwsim_time::tasks::Tasks;
+
+use super::reconciler::SlaveListenerReconciler;
+use super::{Slave, SlaveConfig, SlaveContext};
+use crate::problem::Problem;
+use crate::server::BACKLOG;
+
+/// A slave with its listener. Dropping this aborts its tasks and frees its port; [`SlaveServer::pause`] and
+/// [`SlaveServer::release`] also wait for the tasks.
+#[derive(Debug)]
+pub struct SlaveServer {
+    slave: Arc<Slave>,
+    port: Arc<Mutex<Port>>,
+    connections: ConnectionRegistry,
+    /// The task of the listener's reconciler. It is aborted before the connections, because it adds to
+    /// them.
+    reconciler_task: Tasks,
+    connection_tasks: Arc<Tasks>,
+}
+
+/// An error that prevents a slave from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum SlaveError {
+    /// The address cannot be bound.
+    #[error("slave `{name}` cannot listen on {address}: {source}; free the port or give another")]
+    Bind {
+        /// The slave.
+        name: Arc<str>,
+        /// The address that it should listen on.
+        address: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A unit's layout is invalid.
+    #[error("slave `{name}`, unit {unit}: {}", joined(problems))]
+    Layout {
+        /// The slave.
+        name: Arc<str>,
+        /// The unit id.
+        unit: u8,
+        /// All mistakes of the layout.
+        problems: Vec<Problem>,
+    },
+}
+
+fn joined(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl SlaveServer {
+    /// Binds the port. Until [`SlaveServer::start`], the kernel holds the connections to it.
+    ///
+    /// # Errors
+    /// [`SlaveError`]; nothing is bound then.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(config: &SlaveConfig, context: SlaveContext) -> Result<Self, SlaveError> {
+        let port = Port::bind(config.listen, BACKLOG).map_err(|source| SlaveError::Bind {
+            name: Arc::clone(&config.name),
+            address: config.listen,
+            source,
+        })?;
+        let slave = Arc::new(Slave::new(config, port.address(), &context)?);
+        Ok(Self {
+            slave,
+            port: Arc::new(Mutex::new(port)),
+            connections: context.connections,
+            reconciler_task: Tasks::default(),
+            connection_tasks: Arc::default(),
+        })
+    }
+
+    /// Returns the slave.
+    #[must_use]
+    pub fn slave(&self) -> &Arc<Slave> {
+        &self.slave
+    }
+
+    /// Serves connections, and returns when the listener is open or closed as the rules require.
+    pub async fn start(&self) {
+        let activity = self.slave.clock().activity().clone();
+        let mut reconciler = SlaveListenerReconciler::new(
+            Arc::clone(&self.slave),
+            Arc::clone(&self.port),
+            self.connections.clone(),
+            Arc::clone(&self.connection_tasks),
+        );
+        let verdict = reconciler.reconcile().await;
+        self.reconciler_task.spawn(activity.track(reconciler.run(verdict)));
+    }
+
+    /// Drops all connections, and returns when their tasks have ended. The listener stays open, but new
+    /// connections wait until the next [`SlaveServer::start`].
+    pub async fn pause(&self) {
+        self.reconciler_task.abort_all().await;
+        self.connection_tasks.abort_all().await;
+    }
+
+    /// Frees the port. The reconciler holds it, too, so [`SlaveServer::pause`] comes before.
+    pub fn release(&self) {
+        self.port.lock().release();
+    }
+}
+
+impl Drop for SlaveServer {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
