@@ -45,3 +45,5 @@ pub const SLAVE_IDLE: Duration = Duration::from_mins(5);
 
 /// Matches that `nth` of one rule can name.
 pub const NTH_MATCHES: usize = 1000;
+/// Events of a slave that runs by itself, of which the oldest are dropped.
+pub const EVENTS: usize = 10_000;

@@ -50,6 +50,42 @@ pub struct UnitLayout {
     pub input: Vec<Register>,
 }
 
+impl UnitLayout {
+    /// Returns a layout without registers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a holding register.
+    #[must_use]
+    pub fn with_holding(mut self, register: Register) -> Self {
+        self.holding.push(register);
+        self
+    }
+
+    /// Adds an input register.
+    #[must_use]
+    pub fn with_input(mut self, register: Register) -> Self {
+        self.input.push(register);
+        self
+    }
+
+    /// Adds coils.
+    #[must_use]
+    pub fn with_coils(mut self, addresses: RangeInclusive<u16>, value: bool) -> Self {
+        self.coils.push(BitRange::new(addresses, value));
+        self
+    }
+
+    /// Adds discrete inputs.
+    #[must_use]
+    pub fn with_discrete_inputs(mut self, addresses: RangeInclusive<u16>, value: bool) -> Self {
+        self.discrete.push(BitRange::new(addresses, value));
+        self
+    }
+}
+
 /// A range of bits with one value at the start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BitRange {
@@ -61,6 +97,14 @@ pub struct BitRange {
     pub value: bool,
     /// The access of clients. It matters for coils only.
     pub access: RegisterAccess,
+}
+
+impl BitRange {
+    /// Returns bits that clients may write, if they are coils.
+    #[must_use]
+    pub fn new(addresses: RangeInclusive<u16>, value: bool) -> Self {
+        Self { addresses, name: None, value, access: RegisterAccess::default() }
+    }
 }
 
 /// A register value: `value_type.words()` registers from `address` on, repeated `count` times, one
@@ -89,6 +133,44 @@ pub struct Register {
     pub limits: Option<RangeInclusive<f64>>,
     /// The reactions to a client's write, once for each value that it touches.
     pub reactions: Vec<Reaction>,
+}
+
+impl Register {
+    /// Returns a register that stores what is written to it, with `value` at the start.
+    ///
+    /// ```
+    /// use wwsim_modbus::bank::{Register, RegisterType};
+    ///
+    /// let setpoint = Register::stored(10, RegisterType::Float, 21.5);
+    /// let name = Register::stored(100, RegisterType::String { words: 8 }, "heat pump");
+    /// assert_eq!(setpoint.value_type.words(), 2);
+    /// # let _ = name;
+    /// ```
+    #[must_use]
+    pub fn stored(address: u16, value_type: RegisterType, value: impl Into<RegisterValue>) -> Self {
+        Self::new(address, value_type, RegisterSource::Stored(value.into()))
+    }
+
+    /// Returns a register whose value is a function of the clock. Clients cannot write it.
+    #[must_use]
+    pub fn computed(address: u16, value_type: RegisterType, computed: Computed) -> Self {
+        Self::new(address, value_type, RegisterSource::Computed(computed))
+    }
+
+    fn new(address: u16, value_type: RegisterType, source: RegisterSource) -> Self {
+        Self {
+            address,
+            count: 1,
+            name: None,
+            value_type,
+            word_order: WordOrder::default(),
+            byte_order: ByteOrder::default(),
+            source,
+            access: RegisterAccess::default(),
+            limits: None,
+            reactions: Vec::new(),
+        }
+    }
 }
 
 /// The type of a value in registers.
@@ -187,6 +269,36 @@ pub enum RegisterValue {
     Text(String),
     /// Raw bytes.
     Bytes(Vec<u8>),
+}
+
+impl From<i32> for RegisterValue {
+    fn from(value: i32) -> Self {
+        Self::Integer(value.into())
+    }
+}
+
+impl From<i64> for RegisterValue {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<f64> for RegisterValue {
+    fn from(value: f64) -> Self {
+        Self::Number(value)
+    }
+}
+
+impl From<&str> for RegisterValue {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<Vec<u8>> for RegisterValue {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(value)
+    }
 }
 
 /// The source of a register's value.

@@ -91,6 +91,12 @@ pub enum WireFault {
     Duplicate,
 }
 
+impl From<WireFault> for ReplyFault {
+    fn from(fault: WireFault) -> Self {
+        Self::Wire(fault)
+    }
+}
+
 impl ReplyFault {
     /// Returns true if the request is carried out.
     #[must_use]
