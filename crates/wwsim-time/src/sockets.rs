@@ -64,6 +64,7 @@ impl Port {
     }
 
     /// Creates a port that is not bound until it is opened.
+    #[must_use]
     pub const fn unbound(address: SocketAddr) -> Self {
         Self { address, reservation: None, listener: None }
     }
@@ -75,6 +76,7 @@ impl Port {
     }
 
     /// Returns the address of the port.
+    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -68,6 +68,7 @@ impl Acceptor {
     }
 
     /// Returns true if connections are accepted.
+    #[must_use]
     pub fn is_open(&self) -> bool {
         self.listener.is_some()
     }
