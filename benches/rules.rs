@@ -107,12 +107,16 @@ fn start(runtime: &Runtime, rules: Vec<Rule>) -> House {
     runtime.block_on(House::start(scenario)).unwrap()
 }
 
+/// Houses by name, each with a request to it.
+type Requests<'a> = Vec<(&'a str, Box<dyn FnMut()>)>;
+
 /// The number of turns of each house.
 const TURNS: usize = 301;
 
 /// Lets the houses take turns at some requests each, and prints how much longer each takes than the
 /// first one.
-fn compare(what: &str, houses: &mut [(&str, Box<dyn FnMut()>)], requests: u32) {
+#[expect(clippy::disallowed_methods, reason = "real time is measured")]
+fn compare(what: &str, mut houses: Requests<'_>, requests: u32) {
     let mut turns: Vec<Vec<f64>> = vec![Vec::new(); houses.len()];
     // The first turns warm up.
     for turn in 0..TURNS + 20 {
@@ -147,7 +151,7 @@ fn slave_reads(_: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let houses: Vec<_> =
         rule_sets().into_iter().map(|(name, rules)| (name, start(&runtime, rules))).collect();
-    let mut readers: Vec<(&str, Box<dyn FnMut()>)> = Vec::new();
+    let mut readers: Requests<'_> = Vec::new();
     for (name, house) in &houses {
         let mut stream = TcpStream::connect(house.addresses().slaves["pump"]).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -163,8 +167,7 @@ fn slave_reads(_: &mut Criterion) {
             }),
         ));
     }
-    compare("16 slave reads over TCP", &mut readers, 30);
-    drop(readers);
+    compare("16 slave reads over TCP", readers, 30);
     for (_, house) in houses {
         runtime.block_on(house.stop());
     }
@@ -174,7 +177,7 @@ fn action_calls(_: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let houses: Vec<_> =
         rule_sets().into_iter().map(|(name, rules)| (name, start(&runtime, rules))).collect();
-    let mut callers: Vec<(&str, Box<dyn FnMut()>)> = Vec::new();
+    let mut callers: Requests<'_> = Vec::new();
     for (name, house) in &houses {
         let address = house.addresses().devices[0].http.replace("http://", "");
         let mut client = HttpClient { stream: TcpStream::connect(address).unwrap() };
@@ -187,8 +190,7 @@ fn action_calls(_: &mut Criterion) {
             }),
         ));
     }
-    compare("an action call over HTTP, with its request to a slave", &mut callers, 30);
-    drop(callers);
+    compare("an action call over HTTP, with its request to a slave", callers, 30);
     for (_, house) in houses {
         runtime.block_on(house.stop());
     }
