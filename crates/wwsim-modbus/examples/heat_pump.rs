@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let outside = Computed::Sine {
         mean: 5.0,
         amplitude: 8.0,
-        period: Duration::from_secs(24 * 3600),
+        period: Duration::from_hours(24),
         phase: Duration::ZERO,
     };
     // The flow temperature follows the setpoint at 0.5 K a second.
