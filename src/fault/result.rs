@@ -187,7 +187,8 @@ mod tests {
                 }
                 let SlaveEffect::Reply(fault) = &effect else { panic!("{effect:?} is no reply") };
                 let plan = reply_plan(fault, frame, None);
-                let bytes: Vec<u8> = plan.steps.into_iter().flat_map(|(_, bytes)| bytes).collect();
+                let bytes: Vec<u8> =
+                    plan.segments.into_iter().flat_map(|segment| segment.bytes).collect();
                 assert_eq!(code(&bytes, frame), expected, "{effect:?} made {bytes:?} of {frame:?}");
             }
         }

@@ -24,7 +24,7 @@ pub const WRITE_BITS: std::ops::RangeInclusive<u16> = 1..=1968;
 /// Registers of one write (function 16).
 pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
 /// Registers of the write half of function 23.
-pub const READ_WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=121;
+pub const WRITE_REGISTERS_OF_23: std::ops::RangeInclusive<u16> = 1..=121;
 
 // ---------------------------------------------------------------------------------------------
 // Modbus slaves (chosen)

@@ -8,13 +8,13 @@ use std::time::Duration;
 /// The four tables of the Modbus data model (Application Protocol V1.1b3, §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
-    /// Single bits that are read and written (functions 1, 5, 15).
+    /// Single bits that clients read and write.
     Coils,
-    /// Single bits that are read only (function 2).
+    /// Single bits that clients only read.
     DiscreteInputs,
-    /// 16-bit words that are read and written (functions 3, 6, 16, 22, 23).
+    /// 16-bit words that clients read and write.
     HoldingRegisters,
-    /// 16-bit words that are read only (function 4).
+    /// 16-bit words that clients only read.
     InputRegisters,
 }
 

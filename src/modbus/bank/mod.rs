@@ -250,10 +250,7 @@ impl Bank {
             }
             RequestPdu::ReportServerId => reply.write_bytes(function, SERVER_ID.into_iter()),
             RequestPdu::MaskWriteRegister { address, and_mask, or_mask } => {
-                let current = self.registers.holding.read(address, 1, now)?;
-                let current = current.first().copied().unwrap_or(0);
-                let masked = (current & and_mask) | (or_mask & !and_mask);
-                self.write_registers(address, vec![masked], 1, now)?;
+                self.mask_write_register(address, and_mask, or_mask, now)?;
                 reply.write_fields(function, &[address, and_mask, or_mask]);
             }
             RequestPdu::ReadWriteMultipleRegisters {
@@ -272,6 +269,20 @@ impl Bank {
             }
         }
         Ok(())
+    }
+
+    /// Replaces the bits of one holding register that are 0 in `and_mask` by those of `or_mask`.
+    fn mask_write_register(
+        &mut self,
+        address: u16,
+        and_mask: u16,
+        or_mask: u16,
+        now: VirtualTime,
+    ) -> Result<(), Exception> {
+        let current = self.registers.holding.read(address, 1, now)?;
+        let current = current.first().copied().unwrap_or(0);
+        let masked = (current & and_mask) | (or_mask & !and_mask);
+        self.write_registers(address, vec![masked], 1, now)
     }
 
     fn write_coils(

@@ -2,7 +2,7 @@
 //! end too early.
 //!
 //! A [`ModbusHandler`](super::server::ModbusHandler) gives a fault to a request before the request is
-//! carried out. [`reply_plan`] turns the fault and the correct reply into the bytes that are sent.
+//! carried out. [`reply_plan()`] turns the fault and the correct reply into the bytes that are sent.
 
 mod reply_plan;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::reply_plan::{End, ReplyPlan, reply_plan};
+pub use self::reply_plan::{End, ReplyPlan, ReplySegment, reply_plan};
 use super::wire::Exception;
 
 /// The decision on a request.
@@ -98,7 +98,7 @@ pub enum WireFault {
 }
 
 impl ReplyFault {
-    /// Returns whether the request is carried out.
+    /// Returns true if the request is carried out.
     #[must_use]
     pub const fn carries_out(&self) -> bool {
         !matches!(

@@ -12,10 +12,19 @@ use crate::modbus::wire::Exception;
 /// The bytes to send in place of a reply, and the state of the connection after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyPlan {
-    /// The segments in order, each after a pause of virtual time. No segment is empty.
-    pub steps: Vec<(Duration, Vec<u8>)>,
+    /// The segments in the order in which they are sent.
+    pub segments: Vec<ReplySegment>,
     /// The state of the connection after the last segment.
     pub end: End,
+}
+
+/// Bytes that are sent at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplySegment {
+    /// The virtual time between the previous segment and this one.
+    pub pause: Duration,
+    /// The bytes, at least one.
+    pub bytes: Vec<u8>,
 }
 
 /// The state of a connection after a reply.
@@ -35,11 +44,12 @@ pub enum End {
 impl ReplyPlan {
     fn at_once(pieces: impl IntoIterator<Item = Vec<u8>>, end: End) -> Self {
         let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
-        Self { steps: pieces.map(|piece| (Duration::ZERO, piece)).collect(), end }
+        let segments = pieces.map(|bytes| ReplySegment { pause: Duration::ZERO, bytes });
+        Self { segments: segments.collect(), end }
     }
 
     fn nothing(end: End) -> Self {
-        Self { steps: Vec::new(), end }
+        Self { segments: Vec::new(), end }
     }
 }
 
@@ -122,8 +132,11 @@ fn wire_plan(
 
 /// Returns a plan that sends the first piece at once and each other one after a pause.
 fn in_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>, pause: Duration) -> ReplyPlan {
-    let pauses = std::iter::once(Duration::ZERO).chain(std::iter::repeat(pause));
-    ReplyPlan { steps: pauses.zip(pieces.map(<[u8]>::to_vec)).collect(), end: End::Keep }
+    let segments = pieces.enumerate().map(|(index, piece)| ReplySegment {
+        pause: if index == 0 { Duration::ZERO } else { pause },
+        bytes: piece.to_vec(),
+    });
+    ReplyPlan { segments: segments.collect(), end: End::Keep }
 }
 
 /// Returns the reply to the previous request. If there is none, or if it has the same transaction id, so
@@ -247,15 +260,20 @@ mod tests {
 
     /// Returns the only segment of a plan that keeps the connection.
     fn sent(fault: WireFault, frame: &[u8]) -> Vec<u8> {
-        let ReplyPlan { mut steps, end } = plan(&ReplyFault::Wire(fault), frame);
-        assert_eq!((steps.len(), end), (1, End::Keep), "{steps:?}");
-        let (pause, bytes) = steps.remove(0);
+        let ReplyPlan { mut segments, end } = plan(&ReplyFault::Wire(fault), frame);
+        assert_eq!((segments.len(), end), (1, End::Keep), "{segments:?}");
+        let ReplySegment { pause, bytes } = segments.remove(0);
         assert_eq!(pause, Duration::ZERO);
         bytes
     }
 
+    /// Returns a segment that is sent without a pause.
+    fn at_once(bytes: &[u8]) -> ReplySegment {
+        ReplySegment { pause: Duration::ZERO, bytes: bytes.to_vec() }
+    }
+
     fn all_bytes(plan: &ReplyPlan) -> Vec<u8> {
-        plan.steps.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+        plan.segments.iter().flat_map(|segment| segment.bytes.iter().copied()).collect()
     }
 
     /// Returns `frame` with the bytes from `at` on replaced.
@@ -265,15 +283,15 @@ mod tests {
 
     #[test]
     fn silence_sends_nothing_and_keeps_the_connection() {
-        assert_eq!(plan(&ReplyFault::Silence, &WRITE), ReplyPlan { steps: vec![], end: End::Keep });
+        let nothing = ReplyPlan { segments: vec![], end: End::Keep };
+        assert_eq!(plan(&ReplyFault::Silence, &WRITE), nothing);
     }
 
     #[test]
     fn an_exception_replaces_the_reply() {
         for frame in [&WRITE[..], &EXCEPTION] {
             let plan = plan(&ReplyFault::Exception(4), frame);
-            let bytes = vec![0x12, 0x34, 0, 0, 0, 3, 17, 0x86, 4];
-            assert_eq!(plan.steps, [(Duration::ZERO, bytes)]);
+            assert_eq!(plan.segments, [at_once(&[0x12, 0x34, 0, 0, 0, 3, 17, 0x86, 4])]);
         }
     }
 
@@ -282,11 +300,11 @@ mod tests {
         for (effect, end) in
             [(ReplyFault::Close as fn(ReplyPhase) -> _, End::Fin), (ReplyFault::Reset, End::Rst)]
         {
-            let nothing = ReplyPlan { steps: vec![], end };
+            let nothing = ReplyPlan { segments: vec![], end };
             assert_eq!(plan(&effect(ReplyPhase::Before), &WRITE), nothing);
-            let half = ReplyPlan { steps: vec![(Duration::ZERO, WRITE[..6].to_vec())], end };
+            let half = ReplyPlan { segments: vec![at_once(&WRITE[..6])], end };
             assert_eq!(plan(&effect(ReplyPhase::Middle), &WRITE), half);
-            let whole = ReplyPlan { steps: vec![(Duration::ZERO, WRITE.to_vec())], end };
+            let whole = ReplyPlan { segments: vec![at_once(&WRITE)], end };
             assert_eq!(plan(&effect(ReplyPhase::After), &WRITE), whole);
         }
     }
@@ -318,7 +336,7 @@ mod tests {
     #[test]
     fn a_promise_of_more_bytes_is_not_kept_by_a_later_reply() {
         let plan = plan(&ReplyFault::Wire(WireFault::MbapLength(255)), &WRITE);
-        assert_eq!(plan.steps, [(Duration::ZERO, with(&WRITE, 4, &[0, 255]))]);
+        assert_eq!(plan.segments, [at_once(&with(&WRITE, 4, &[0, 255]))]);
         assert_eq!(plan.end, End::Hang);
     }
 
@@ -342,9 +360,9 @@ mod tests {
         let fault = ReplyFault::Wire(WireFault::StaleReply);
         let stale = |frame: &[u8], previous| {
             let plan = reply_plan(&fault, frame, previous);
-            assert_eq!((plan.steps.len(), plan.end), (2, End::Keep));
-            assert_eq!(plan.steps[1], (Duration::ZERO, frame.to_vec()));
-            plan.steps[0].1.clone()
+            assert_eq!((plan.segments.len(), plan.end), (2, End::Keep));
+            assert_eq!(plan.segments[1], at_once(frame));
+            plan.segments[0].bytes.clone()
         };
         let earlier = with(&READ, 0, &[0x12, 0x33]);
         assert_eq!(stale(&WRITE, Some(&earlier)), earlier);
@@ -361,26 +379,26 @@ mod tests {
     #[test]
     fn slow_replies_keep_their_bytes() {
         let every = Duration::from_millis(10);
-        let steps = |fault, frame: &[u8]| {
+        let lengths = |fault, frame: &[u8]| {
             let plan = plan(&ReplyFault::Wire(fault), frame);
             assert_eq!((all_bytes(&plan).as_slice(), plan.end), (frame, End::Keep));
-            let (first, rest) = plan.steps.split_first().unwrap();
-            assert_eq!(first.0, Duration::ZERO);
-            assert!(rest.iter().all(|(pause, _)| *pause == every));
-            plan.steps.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>()
+            let (first, rest) = plan.segments.split_first().unwrap();
+            assert_eq!(first.pause, Duration::ZERO);
+            assert!(rest.iter().all(|segment| segment.pause == every));
+            plan.segments.iter().map(|segment| segment.bytes.len()).collect::<Vec<_>>()
         };
-        assert_eq!(steps(WireFault::Dribble { bytes: 5, every }, &WRITE), [5, 5, 2]);
-        assert_eq!(steps(WireFault::Dribble { bytes: 0, every }, &WRITE), [1; 12]);
-        assert_eq!(steps(WireFault::Dribble { bytes: 1000, every }, &WRITE), [12]);
-        assert_eq!(steps(WireFault::Split { at: 7, gap: every }, &WRITE), [7, 5]);
-        assert_eq!(steps(WireFault::Split { at: 0, gap: every }, &WRITE), [1, 11]);
-        assert_eq!(steps(WireFault::Split { at: 100, gap: every }, &WRITE), [11, 1]);
+        assert_eq!(lengths(WireFault::Dribble { bytes: 5, every }, &WRITE), [5, 5, 2]);
+        assert_eq!(lengths(WireFault::Dribble { bytes: 0, every }, &WRITE), [1; 12]);
+        assert_eq!(lengths(WireFault::Dribble { bytes: 1000, every }, &WRITE), [12]);
+        assert_eq!(lengths(WireFault::Split { at: 7, gap: every }, &WRITE), [7, 5]);
+        assert_eq!(lengths(WireFault::Split { at: 0, gap: every }, &WRITE), [1, 11]);
+        assert_eq!(lengths(WireFault::Split { at: 100, gap: every }, &WRITE), [11, 1]);
     }
 
     #[test]
     fn a_duplicate_is_the_reply_twice() {
         let plan = plan(&ReplyFault::Wire(WireFault::Duplicate), &READ);
-        assert_eq!(plan.steps, [(Duration::ZERO, READ.to_vec()), (Duration::ZERO, READ.to_vec())]);
+        assert_eq!(plan.segments, [at_once(&READ), at_once(&READ)]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! An accept loop that opens and closes, with its connections.
+//! A listener that opens and closes, with its connections.
 //!
-//! A server that refuses closes its listening socket, so that a connection attempt gets the
-//! kernel's answer (ECONNREFUSED), and resets its open connections. The owner decides about the
-//! port meanwhile ([`crate::net::sockets::Port`]).
+//! The owner runs the accept loop: it calls [`Acceptor::accept`] and passes each connection to
+//! [`Acceptor::admit`]. A server that refuses closes its listening socket, so that the kernel refuses
+//! a connection attempt (ECONNREFUSED), and resets its open connections. The owner decides about
+//! the port meanwhile ([`crate::net::sockets::Port`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +23,15 @@ pub(crate) const BACKLOG: u32 = 1024;
 /// to become free.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// The maximum number of connections whose client has left while its request is in its delay. The request is
-/// still carried out and takes no permit from a client that is connected.
+/// The maximum number of connections whose client has left while its request is in its delay. The
+/// request is still carried out, and takes no permit from a client that is connected.
 const MAX_ABANDONED: usize = 1000;
 
 /// A listener with its connections.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    connections: Arc<Tasks>,
+    /// The tasks that serve the connections.
+    connection_tasks: Arc<Tasks>,
     activity: ActivityTracker,
     /// The listener. `None` while connections are refused.
     listener: Option<Arc<TcpListener>>,
@@ -46,7 +48,7 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// Creates a closed acceptor for at most `max_clients` clients at once.
     pub(crate) fn new(
-        connections: Arc<Tasks>,
+        connection_tasks: Arc<Tasks>,
         activity: ActivityTracker,
         max_clients: usize,
     ) -> Self {
@@ -55,7 +57,7 @@ impl Acceptor {
         let limit = max_clients.saturating_add(MAX_ABANDONED).min(Semaphore::MAX_PERMITS);
         let max_connections = u32::try_from(limit).unwrap_or(u32::MAX);
         Self {
-            connections,
+            connection_tasks,
             activity,
             listener: None,
             client_permits: semaphore(max_clients),
@@ -70,7 +72,7 @@ impl Acceptor {
         self.listener.is_some()
     }
 
-    /// Accepts the connections of `listener`.
+    /// Stores the listener from which [`Acceptor::accept`] takes connections.
     pub(crate) fn open(&mut self, listener: Arc<TcpListener>) {
         self.listener = Some(listener);
     }
@@ -89,12 +91,12 @@ impl Acceptor {
         let _ = self.connection_permits.acquire_many(self.max_connections).await;
     }
 
-    /// Waits for the next connection. While the acceptor is closed: returns `None` after `retry`,
-    /// when the owner is to open it again, or waits for ever without `retry`.
-    pub(crate) async fn accept(&self, retry: Option<Duration>) -> Option<TcpStream> {
+    /// Waits for the next connection. A closed acceptor returns `None` after `open_retry` of real
+    /// time, so that the owner tries to open it again; without `open_retry` it waits for ever.
+    pub(crate) async fn accept(&self, open_retry: Option<Duration>) -> Option<TcpStream> {
         let Some(listener) = self.listener.as_deref() else {
-            let Some(retry) = retry else { return std::future::pending().await };
-            tokio::time::sleep(retry).await;
+            let Some(open_retry) = open_retry else { return std::future::pending().await };
+            tokio::time::sleep(open_retry).await;
             return None;
         };
         loop {
@@ -112,7 +114,7 @@ impl Acceptor {
         }
     }
 
-    /// Serves a connection, or drops it if there are too many.
+    /// Serves a connection in a task of its own. Drops it if there are too many.
     pub(crate) fn admit<H>(&self, stream: TrackedStream, handler: H)
     where
         H: ModbusHandler + Send + 'static,
@@ -126,7 +128,7 @@ impl Acceptor {
         stream.hold_permit(client_permit);
         let connection = Connection::new(handler, stream);
         let reset_signal = self.reset_signal.subscribe();
-        self.connections.spawn(self.activity.track(async move {
+        self.connection_tasks.spawn(self.activity.track(async move {
             connection.serve(reset_signal).await;
             drop(connection_permit);
         }));

@@ -1,10 +1,10 @@
 //! One connection to a Modbus server.
 //!
 //! A single task reads requests, delays them, carries them out and sends the replies, so nothing is
-//! passed between tasks. Requests to which a [`ModbusHandler`] gives the same queue, such as those
-//! to one unit, are carried out one at a time, in their order, each at the end of its delay.
-//! Requests of different queues do not wait for each other, so their replies may overtake one
-//! another.
+//! passed between tasks. Requests to which a [`ModbusHandler`] gives the same ordering key, such as
+//! those to one unit, are carried out one at a time, in their order, each at the end of its delay.
+//! Requests with different ordering keys do not wait for each other, so their replies may overtake
+//! one another.
 //!
 //! Rulings: PEER-2, PEER-3 and MODBUS-15.
 
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::outbox::{Outbox, SendProgress};
+use super::outbox::{Outbox, SendOutcome};
 use crate::clock::{Clock, Sleep};
 use crate::modbus::fault::{End, ReplyDecision, ReplyFault, reply_plan};
 use crate::modbus::limits;
@@ -28,26 +28,29 @@ use crate::net::inflight::TrackedStream;
 
 /// The number of outstanding requests on a connection before no further request is read.
 const MAX_OUTSTANDING: usize = 16;
-/// The size of the buffer of received bytes: a few frames, and always more than the longest one.
-const INBOX_BYTES: usize = 1024;
-/// The number of bytes that the client may leave unread before no further request is read.
-const UNSENT_BYTES: usize = MAX_OUTSTANDING * limits::ADU_BYTES;
+/// The capacity of the buffer of received bytes: a few frames, and always more than the longest one.
+const INBOX_CAPACITY: usize = 1024;
+/// The number of reply bytes that may wait to be sent before no further request is read.
+const MAX_UNSENT_BYTES: usize = MAX_OUTSTANDING * limits::ADU_BYTES;
 
 /// A handler that answers the requests of one connection.
 pub(crate) trait ModbusHandler: Unpin {
     /// Returns the clock that delays use.
     fn clock(&self) -> &Clock;
 
-    /// Returns the real idle time after which the connection is closed.
+    /// Returns the real time after which an idle connection is closed: one on which no byte is
+    /// received or sent, and no request is in its delay. A connection that a fault left without a
+    /// reply is idle too, and so is one whose client does not read its replies.
     fn idle_timeout(&self) -> Duration;
 
-    /// Returns the queue of a request. Requests of one queue are carried out one after another.
-    fn queue(&self, request: &ReceivedRequest) -> u8;
+    /// Returns the ordering key of a request. Requests of a connection with the same key are
+    /// carried out one after another.
+    fn ordering_key(&self, request: &ReceivedRequest) -> u8;
 
     /// Decides on a request whose turn has come, before it is carried out.
     fn decide(&self, request: &ReceivedRequest) -> ReplyDecision;
 
-    /// Carries out a request. The reply stays empty if no unit answers.
+    /// Carries out a request and writes its reply. The reply stays empty if the unit does not exist.
     fn execute(&self, request: &ReceivedRequest, reply: &mut wire::ReplyPdu);
 
     /// Records the outcome of a request before a byte of its reply is sent: `ok`, `exception n`,
@@ -63,11 +66,11 @@ pub(crate) trait ModbusHandler: Unpin {
 pub(crate) struct Connection<H> {
     handler: H,
     stream: TrackedStream,
-    input: Input,
+    read_state: ReadState,
     inbox: Vec<u8>,
-    /// Requests that wait for an earlier one of their queue.
+    /// Requests that wait for an earlier one with the same ordering key.
     waiting: VecDeque<ReceivedRequest>,
-    /// Requests in their delay, at most one of each queue.
+    /// Requests in their delay, at most one for each ordering key.
     delayed: Vec<DelayedRequest>,
     outbox: Outbox,
     /// Buffers that every request reuses.
@@ -78,15 +81,16 @@ pub(crate) struct Connection<H> {
     idle_timer: IdleTimer,
 }
 
-/// The input that is still expected from the client.
+/// The state of the receiving direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Input {
-    /// Requests.
+enum ReadState {
+    /// Requests are read.
     Open,
-    /// None: the client has ended its side, or sent bytes that are no Modbus frame.
-    Ended,
-    /// Bytes that are discarded. The connection is read only to notice when the client leaves.
-    Discarded,
+    /// Nothing more is read, because the client has shut down its sending direction (FIN), or has
+    /// sent bytes that are no Modbus frame. Replies to earlier requests are still sent.
+    HalfClosed,
+    /// Received bytes are discarded. They are read only to notice when the client leaves.
+    Draining,
 }
 
 /// A received request in a buffer of its own.
@@ -130,8 +134,8 @@ impl<H: ModbusHandler> Connection<H> {
         Self {
             handler,
             stream,
-            input: Input::Open,
-            inbox: Vec::with_capacity(INBOX_BYTES),
+            read_state: ReadState::Open,
+            inbox: Vec::with_capacity(INBOX_CAPACITY),
             waiting: VecDeque::new(),
             delayed: Vec::new(),
             outbox: Outbox::default(),
@@ -157,32 +161,35 @@ impl<H: ModbusHandler> Connection<H> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
-            let progressed = self.finish_delays(context);
-            let sent = match self.outbox.poll(&mut self.stream, self.handler.clock(), context) {
-                Poll::Ready(SendProgress::Ended(End::Hang)) => {
-                    self.discard();
+            let delay_finished = self.finish_delays(context);
+            let sent = self.outbox.poll(&mut self.stream, self.handler.clock(), context);
+            let outbox_empty = match sent {
+                Poll::Ready(SendOutcome::AllSent) => true,
+                Poll::Ready(SendOutcome::ConnectionEnds(End::Hang)) => {
+                    self.drain();
                     true
                 }
-                Poll::Ready(SendProgress::Ended(end)) => return Poll::Ready(end),
-                Poll::Ready(SendProgress::Failed) => {
+                Poll::Ready(SendOutcome::ConnectionEnds(end)) => return Poll::Ready(end),
+                Poll::Ready(SendOutcome::Failed) => {
                     // The next read reports that the client has left; nothing more is sent until
                     // then.
                     self.outbox = Outbox::default();
                     true
                 }
-                Poll::Ready(SendProgress::Sent) => true,
                 Poll::Pending => false,
             };
-            if self.outbox.take_progress() {
+            if self.outbox.take_bytes_written() > 0 {
                 self.idle_timer.restart();
             }
-            if progressed | self.take_requests() {
+            let requests_taken = self.take_requests();
+            if delay_finished || requests_taken {
                 continue;
             }
             if self.poll_read(context).is_ready() {
                 continue;
             }
-            if self.input == Input::Ended && sent && self.delayed.is_empty() {
+            let all_answered = outbox_empty && self.delayed.is_empty();
+            if self.read_state == ReadState::HalfClosed && all_answered {
                 return Poll::Ready(End::Fin);
             }
             return self.idle_timer.poll(self.is_busy(), context).map(|()| End::Fin);
@@ -198,20 +205,21 @@ impl<H: ModbusHandler> Connection<H> {
     /// Returns true if another request may be read. Otherwise the kernel makes the client wait.
     fn has_room(&self) -> bool {
         let (plans, bytes) = self.outbox.backlog();
-        self.waiting.len() + self.delayed.len() + plans < MAX_OUTSTANDING && bytes < UNSENT_BYTES
+        let outstanding = self.waiting.len() + self.delayed.len() + plans;
+        outstanding < MAX_OUTSTANDING && bytes < MAX_UNSENT_BYTES
     }
 
-    /// Discards all requests and replies; no request is answered any more.
-    fn discard(&mut self) {
-        self.input = Input::Discarded;
+    /// Discards all requests and replies. Further requests are not answered.
+    fn drain(&mut self) {
+        self.read_state = ReadState::Draining;
         self.outbox = Outbox::default();
         self.waiting.clear();
         self.delayed.clear();
         self.inbox.clear();
     }
 
-    /// Carries out the requests whose delay is over and begins the next ones of their queues.
-    /// Returns true if there was one.
+    /// Carries out the requests whose delay is over, and begins the next ones with the same ordering
+    /// key. Returns true if there was one.
     fn finish_delays(&mut self, context: &mut Context<'_>) -> bool {
         let mut index = 0;
         let mut finished = false;
@@ -223,40 +231,42 @@ impl<H: ModbusHandler> Connection<H> {
             let DelayedRequest { request, fault, delay } = self.delayed.remove(index);
             self.carry_out(&request, fault.as_ref());
             drop(delay);
-            self.begin_waiting(self.handler.queue(&request));
+            self.begin_waiting(self.handler.ordering_key(&request));
             finished = true;
         }
         finished
     }
 
-    /// Begins the waiting requests of a queue, up to one that has a delay.
-    fn begin_waiting(&mut self, queue: u8) {
-        while !self.is_delayed(queue)
-            && let Some(index) = self.next_waiting(queue)
+    /// Begins the waiting requests with an ordering key, up to one that has a delay.
+    fn begin_waiting(&mut self, key: u8) {
+        while !self.is_delayed(key)
+            && let Some(index) = self.next_waiting(key)
             && let Some(request) = self.waiting.remove(index)
         {
             self.begin_request(request);
         }
     }
 
-    fn next_waiting(&self, queue: u8) -> Option<usize> {
-        self.waiting.iter().position(|request| self.handler.queue(request) == queue)
+    /// Returns the index of the first waiting request with an ordering key.
+    fn next_waiting(&self, key: u8) -> Option<usize> {
+        self.waiting.iter().position(|request| self.handler.ordering_key(request) == key)
     }
 
-    fn is_delayed(&self, queue: u8) -> bool {
-        self.delayed.iter().any(|delayed| self.handler.queue(&delayed.request) == queue)
+    /// Returns true if a request with this ordering key is in its delay.
+    fn is_delayed(&self, key: u8) -> bool {
+        self.delayed.iter().any(|delayed| self.handler.ordering_key(&delayed.request) == key)
     }
 
     /// Takes whole frames out of the inbox while there is room for them. Returns true if there was
     /// one.
     fn take_requests(&mut self) -> bool {
         let mut consumed = 0;
-        while self.input == Input::Open && self.has_room() {
+        while self.read_state == ReadState::Open && self.has_room() {
             match wire::split_frame(&self.inbox[consumed..]) {
                 Ok(Some((frame, length))) => {
                     let request = ReceivedRequest::new(&frame);
                     consumed += length;
-                    if self.is_delayed(self.handler.queue(&request)) {
+                    if self.is_delayed(self.handler.ordering_key(&request)) {
                         self.waiting.push_back(request);
                     } else {
                         self.begin_request(request);
@@ -264,7 +274,7 @@ impl<H: ModbusHandler> Connection<H> {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.input = Input::Ended;
+                    self.read_state = ReadState::HalfClosed;
                     self.handler.record_invalid_frame(error.to_string());
                 }
             }
@@ -274,17 +284,17 @@ impl<H: ModbusHandler> Connection<H> {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let room = INBOX_BYTES - self.inbox.len();
-        if self.input == Input::Ended || room == 0 || !self.has_room() {
+        let room = INBOX_CAPACITY - self.inbox.len();
+        if self.read_state == ReadState::HalfClosed || room == 0 || !self.has_room() {
             return Poll::Pending;
         }
-        let mut chunk = [0; INBOX_BYTES];
+        let mut chunk = [0; INBOX_CAPACITY];
         let mut buffer = ReadBuf::new(&mut chunk[..room]);
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
         self.idle_timer.restart();
         if read.is_err() || buffer.filled().is_empty() {
-            self.input = Input::Ended;
-        } else if self.input == Input::Open {
+            self.read_state = ReadState::HalfClosed;
+        } else if self.read_state == ReadState::Open {
             self.inbox.extend_from_slice(buffer.filled());
         }
         Poll::Ready(())
@@ -328,7 +338,8 @@ impl<H: ModbusHandler> Connection<H> {
         }
     }
 
-    /// Leaves the reply in its buffer, empty if no unit answers.
+    /// Writes the reply into its buffer. The buffer stays empty if the unit does not exist, or if
+    /// the fault prevents the request.
     fn execute(&mut self, request: &ReceivedRequest, fault: Option<&ReplyFault>) {
         self.reply.clear();
         match fault {
@@ -354,8 +365,10 @@ impl<H: ModbusHandler> Connection<H> {
 /// The outcome of a request without a fault, as the journal shows it.
 pub(crate) const OUTCOME_OK: &str = "ok";
 
-/// The idle timer of a connection. Real time, because it protects the process from clients that
-/// keep connections they do not use.
+/// The idle timer of a connection, which fires if no byte is received or sent for the whole limit.
+/// A connection that a fault left without a reply ([`End::Hang`]) ends in this way too, and so does
+/// one whose client does not read its replies. Real time, because it protects the process from clients
+/// that keep connections they do not use.
 #[derive(Debug)]
 struct IdleTimer {
     limit: Duration,
@@ -372,7 +385,8 @@ impl IdleTimer {
         self.last = Instant::now();
     }
 
-    /// Completes once no byte moved for the whole limit. A busy connection is not idle.
+    /// Completes once no byte was received or sent for the whole limit. While the connection is
+    /// busy, the timer starts again.
     fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));

@@ -12,34 +12,38 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 use crate::clock::{Clock, Sleep};
-use crate::modbus::fault::{End, ReplyPlan};
+use crate::modbus::fault::{End, ReplyPlan, ReplySegment};
 
-/// Frames and send plans in the order in which they are sent.
+/// Frames and segmented replies in the order in which they are sent.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Bytes that may be sent now. The first `sent` of them are sent.
     ready: Vec<u8>,
     sent: usize,
-    plans: VecDeque<SendPlan>,
-    /// Set if bytes were sent since the last call of [`Outbox::take_progress`].
-    progressed: bool,
+    /// Replies whose segments are not all in `ready` yet.
+    segmented: VecDeque<SegmentedReply>,
+    /// The number of bytes that were written since the last call of
+    /// [`Outbox::take_bytes_written`].
+    bytes_written: usize,
 }
 
+/// A reply that is sent in segments, with pauses or with an end of the connection after it.
 #[derive(Debug)]
-struct SendPlan {
-    steps: VecDeque<(Duration, Vec<u8>)>,
+struct SegmentedReply {
+    /// The segments that are still to be sent.
+    segments: VecDeque<ReplySegment>,
     end: End,
-    /// The timer of the pause before the next step.
+    /// The timer of the pause before the next segment.
     pause: Option<Sleep>,
 }
 
 /// The result of sending.
 #[derive(Debug)]
-pub(super) enum SendProgress {
+pub(super) enum SendOutcome {
     /// Everything is sent.
-    Sent,
-    /// Everything is sent, and the connection ends in this way.
-    Ended(End),
+    AllSent,
+    /// All bytes before this end of the connection are sent.
+    ConnectionEnds(End),
     /// The bytes cannot be sent, because the client has left.
     Failed,
 }
@@ -47,33 +51,34 @@ pub(super) enum SendProgress {
 impl Outbox {
     /// Adds a frame that is sent as it is.
     pub(super) fn push(&mut self, frame: &[u8]) {
-        if self.plans.is_empty() {
+        if self.segmented.is_empty() {
             self.ready.extend_from_slice(frame);
         } else {
-            let steps = VecDeque::from([(Duration::ZERO, frame.to_vec())]);
-            self.plans.push_back(SendPlan { steps, end: End::Keep, pause: None });
+            let segment = ReplySegment { pause: Duration::ZERO, bytes: frame.to_vec() };
+            self.push_plan(ReplyPlan { segments: vec![segment], end: End::Keep });
         }
     }
 
     /// Adds a reply that a fault has changed.
     pub(super) fn push_plan(&mut self, plan: ReplyPlan) {
-        self.plans.push_back(SendPlan { steps: plan.steps.into(), end: plan.end, pause: None });
+        let ReplyPlan { segments, end } = plan;
+        self.segmented.push_back(SegmentedReply { segments: segments.into(), end, pause: None });
     }
 
-    /// Returns the number of plans that wait, and the number of bytes in the buffer, which is emptied
-    /// once the kernel has taken all of them.
+    /// Returns the number of segmented replies that wait, and the number of bytes in the buffer,
+    /// which is emptied once the kernel has taken all of them.
     pub(super) fn backlog(&self) -> (usize, usize) {
-        (self.plans.len(), self.ready.len())
+        (self.segmented.len(), self.ready.len())
     }
 
     /// Returns true if sending waits for the clock and not for the client.
     pub(super) fn is_pausing(&self) -> bool {
-        self.plans.front().is_some_and(|plan| plan.pause.is_some())
+        self.segmented.front().is_some_and(|reply| reply.pause.is_some())
     }
 
-    /// Returns true if bytes were sent since the last call.
-    pub(super) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.progressed)
+    /// Returns the number of bytes that were written since the last call.
+    pub(super) fn take_bytes_written(&mut self) -> usize {
+        std::mem::take(&mut self.bytes_written)
     }
 
     /// Sends the bytes that may be sent now.
@@ -82,25 +87,25 @@ impl Outbox {
         stream: &mut S,
         clock: &Clock,
         context: &mut Context<'_>,
-    ) -> Poll<SendProgress> {
+    ) -> Poll<SendOutcome> {
         loop {
             if ready!(self.poll_write(stream, context)).is_err() {
-                return Poll::Ready(SendProgress::Failed);
+                return Poll::Ready(SendOutcome::Failed);
             }
-            let Some(plan) = self.plans.front_mut() else { return Poll::Ready(SendProgress::Sent) };
-            if let Some((pause, _)) = plan.steps.front() {
-                let pause = *pause;
-                let sleep = plan.pause.get_or_insert_with(|| clock.sleep(pause));
+            let Some(reply) = self.segmented.front_mut() else {
+                return Poll::Ready(SendOutcome::AllSent);
+            };
+            if let Some(segment) = reply.segments.front() {
+                let sleep = reply.pause.get_or_insert_with(|| clock.sleep(segment.pause));
                 ready!(Pin::new(sleep).poll(context));
-                if let Some((_, bytes)) = plan.steps.pop_front() {
-                    self.ready.extend_from_slice(&bytes);
-                }
-                plan.pause = None;
+                self.ready.extend_from_slice(&segment.bytes);
+                reply.segments.pop_front();
+                reply.pause = None;
                 continue;
             }
-            match plan.end {
-                End::Keep => drop(self.plans.pop_front()),
-                end => return Poll::Ready(SendProgress::Ended(end)),
+            match reply.end {
+                End::Keep => drop(self.segmented.pop_front()),
+                end => return Poll::Ready(SendOutcome::ConnectionEnds(end)),
             }
         }
     }
@@ -116,7 +121,7 @@ impl Outbox {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     self.sent += written;
-                    self.progressed = true;
+                    self.bytes_written += written;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -45,7 +45,8 @@ impl ReplyPdu {
         self.push(&[function.exception_reply().0, exception.0]);
     }
 
-    /// Writes a reply of plain 16-bit fields, such as the replies to functions 5, 6, 15, 16 and 22.
+    /// Writes a reply of plain 16-bit fields, such as the echo that answers a write of coils or
+    /// registers.
     pub fn write_fields(&mut self, function: FunctionCode, fields: &[u16]) {
         self.clear();
         self.push(&[function.0]);
@@ -54,8 +55,8 @@ impl ReplyPdu {
         }
     }
 
-    /// Writes a reply with registers after a byte count (functions 3, 4 and 23). Registers beyond
-    /// [`limits::READ_REGISTERS`] are left out.
+    /// Writes a reply with registers after a byte count, which answers a read of registers.
+    /// Registers beyond [`limits::READ_REGISTERS`] are left out.
     pub fn write_words(&mut self, function: FunctionCode, words: &[u16]) {
         let words = &words[..words.len().min(usize::from(*limits::READ_REGISTERS.end()))];
         let len = words.len() * 2;
@@ -67,8 +68,8 @@ impl ReplyPdu {
         self.len = 2 + len;
     }
 
-    /// Writes a reply with bytes after a byte count (functions 1, 2 and 17). Bytes beyond 251 are
-    /// left out.
+    /// Writes a reply with bytes after a byte count, which answers a read of bits or of the server
+    /// id. Bytes beyond 251 are left out.
     pub fn write_bytes(
         &mut self,
         function: FunctionCode,

@@ -42,7 +42,7 @@ impl<'a> RequestPdu<'a> {
     /// Parses a PDU.
     ///
     /// # Errors
-    /// The first of these exceptions: 1 if the function is not one of 1 to 6, 15, 16, 17, 22 and 23
+    /// The first of these exceptions: 1 if the function is not one of [`FunctionCode::SUPPORTED`]
     /// (an empty PDU has none); 3 if the length of the PDU does not agree with its function and
     /// byte count, a quantity is out of its range or disagrees with the byte count, or a single
     /// coil is set to a value other than 0x0000 and 0xFF00.
@@ -56,10 +56,8 @@ impl<'a> RequestPdu<'a> {
     /// assert_eq!(RequestPdu::parse(&[3, 0, 10, 0, 0]), Err(Exception::ILLEGAL_DATA_VALUE));
     /// ```
     pub fn parse(pdu: &'a [u8]) -> Result<Self, Exception> {
-        let Some((&function, rest)) = pdu.split_first() else {
-            return Err(Exception::ILLEGAL_FUNCTION);
-        };
-        let mut fields = PduFields(rest);
+        let (&function, data) = pdu.split_first().ok_or(Exception::ILLEGAL_FUNCTION)?;
+        let mut fields = PduFields(data);
         let request = match FunctionCode(function) {
             FunctionCode::READ_COILS => {
                 let (address, quantity) = fields.range(limits::READ_BITS)?;
@@ -83,38 +81,45 @@ impl<'a> RequestPdu<'a> {
             FunctionCode::WRITE_SINGLE_REGISTER => {
                 Self::WriteSingleRegister { address: fields.word()?, word: fields.word()? }
             }
-            FunctionCode::WRITE_MULTIPLE_COILS => {
-                let (address, quantity) = fields.range(limits::WRITE_BITS)?;
-                let bytes = fields.counted(usize::from(quantity).div_ceil(8))?;
-                Self::WriteMultipleCoils { address, quantity, bytes }
-            }
-            FunctionCode::WRITE_MULTIPLE_REGISTERS => {
-                let (address, quantity) = fields.range(limits::WRITE_REGISTERS)?;
-                let bytes = fields.counted(usize::from(quantity) * 2)?;
-                Self::WriteMultipleRegisters { address, quantity, bytes }
-            }
+            FunctionCode::WRITE_MULTIPLE_COILS => Self::parse_write_coils(&mut fields)?,
+            FunctionCode::WRITE_MULTIPLE_REGISTERS => Self::parse_write_registers(&mut fields)?,
             FunctionCode::REPORT_SERVER_ID => Self::ReportServerId,
-            FunctionCode::MASK_WRITE_REGISTER => Self::MaskWriteRegister {
-                address: fields.word()?,
-                and_mask: fields.word()?,
-                or_mask: fields.word()?,
-            },
-            FunctionCode::READ_WRITE_MULTIPLE_REGISTERS => {
-                let (read_address, read_quantity) = fields.range(limits::READ_REGISTERS)?;
-                let (write_address, write_quantity) = fields.range(limits::READ_WRITE_REGISTERS)?;
-                let bytes = fields.counted(usize::from(write_quantity) * 2)?;
-                Self::ReadWriteMultipleRegisters {
-                    read_address,
-                    read_quantity,
-                    write_address,
-                    write_quantity,
-                    bytes,
-                }
-            }
+            FunctionCode::MASK_WRITE_REGISTER => Self::parse_mask_write(&mut fields)?,
+            FunctionCode::READ_WRITE_MULTIPLE_REGISTERS => Self::parse_read_write(&mut fields)?,
             _ => return Err(Exception::ILLEGAL_FUNCTION),
         };
         fields.end()?;
         Ok(request)
+    }
+
+    fn parse_write_coils(fields: &mut PduFields<'a>) -> Result<Self, Exception> {
+        let (address, quantity) = fields.range(limits::WRITE_BITS)?;
+        let bytes = fields.counted(usize::from(quantity).div_ceil(8))?;
+        Ok(Self::WriteMultipleCoils { address, quantity, bytes })
+    }
+
+    fn parse_write_registers(fields: &mut PduFields<'a>) -> Result<Self, Exception> {
+        let (address, quantity) = fields.range(limits::WRITE_REGISTERS)?;
+        let bytes = fields.counted(usize::from(quantity) * 2)?;
+        Ok(Self::WriteMultipleRegisters { address, quantity, bytes })
+    }
+
+    fn parse_mask_write(fields: &mut PduFields<'a>) -> Result<Self, Exception> {
+        let (address, and_mask, or_mask) = (fields.word()?, fields.word()?, fields.word()?);
+        Ok(Self::MaskWriteRegister { address, and_mask, or_mask })
+    }
+
+    fn parse_read_write(fields: &mut PduFields<'a>) -> Result<Self, Exception> {
+        let (read_address, read_quantity) = fields.range(limits::READ_REGISTERS)?;
+        let (write_address, write_quantity) = fields.range(limits::WRITE_REGISTERS_OF_23)?;
+        let bytes = fields.counted(usize::from(write_quantity) * 2)?;
+        Ok(Self::ReadWriteMultipleRegisters {
+            read_address,
+            read_quantity,
+            write_address,
+            write_quantity,
+            bytes,
+        })
     }
 
     /// Returns the function code.
@@ -135,8 +140,10 @@ impl<'a> RequestPdu<'a> {
         }
     }
 
-    /// Returns the first address and the quantity, as fault rules and the journal name them: for
-    /// function 23 those of the write, for function 17, which has none, 0 and 0.
+    /// Returns the first address and the quantity that fault rules match and the journal shows. For
+    /// function 23 this is only the range that is written, so a server must not take the range of a
+    /// read from here; it matches on the variant instead. 0 and 0 for function 17, which has no
+    /// range.
     #[must_use]
     pub const fn range(&self) -> (u16, u16) {
         match *self {
@@ -168,7 +175,12 @@ impl<'a> RequestPdu<'a> {
             }
             Self::WriteMultipleRegisters { bytes, .. }
             | Self::ReadWriteMultipleRegisters { bytes, .. } => words(bytes).collect(),
-            _ => Vec::new(),
+            Self::ReadCoils { .. }
+            | Self::ReadDiscreteInputs { .. }
+            | Self::ReadHoldingRegisters { .. }
+            | Self::ReadInputRegisters { .. }
+            | Self::ReportServerId
+            | Self::MaskWriteRegister { .. } => Vec::new(),
         }
     }
 }

@@ -29,8 +29,8 @@ impl ModbusHandler for SlaveSession {
         self.slave.idle
     }
 
-    /// The queue is the unit, because units do not wait for each other.
-    fn queue(&self, request: &ReceivedRequest) -> u8 {
+    /// Returns the unit id, because units do not wait for each other.
+    fn ordering_key(&self, request: &ReceivedRequest) -> u8 {
         request.unit
     }
 

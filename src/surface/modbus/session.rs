@@ -12,7 +12,7 @@ use crate::limits;
 use crate::modbus;
 use crate::modbus::fault::ReplyDecision;
 use crate::modbus::server::{ModbusHandler, OUTCOME_OK, ReceivedRequest};
-use crate::modbus::wire::{self, Exception, FunctionCode, ReplyPdu};
+use crate::modbus::wire::{Exception, FunctionCode, ReplyPdu, RequestPdu};
 
 /// Maximum registers of one read.
 const MAX_REGISTERS: usize = *modbus::limits::READ_REGISTERS.end() as usize;
@@ -24,6 +24,15 @@ pub(super) struct DeviceSession(Arc<ServerShared>);
 impl DeviceSession {
     pub(super) fn new(shared: Arc<ServerShared>) -> Self {
         Self(shared)
+    }
+
+    /// Returns true if the device serves a function. All functions that it serves are reads.
+    fn serves(&self, function: FunctionCode) -> bool {
+        match function {
+            FunctionCode::READ_INPUT_REGISTERS => true,
+            FunctionCode::READ_HOLDING_REGISTERS => self.0.function_3,
+            _ => false,
+        }
     }
 
     /// Answers a read. All registers come from one snapshot of the device.
@@ -49,8 +58,8 @@ impl ModbusHandler for DeviceSession {
         limits::MODBUS_IDLE
     }
 
-    /// The device answers for every unit id, so all requests are in one queue.
-    fn queue(&self, _: &ReceivedRequest) -> u8 {
+    /// Returns one key for all requests, because the device answers for every unit id.
+    fn ordering_key(&self, _: &ReceivedRequest) -> u8 {
         0
     }
 
@@ -67,20 +76,19 @@ impl ModbusHandler for DeviceSession {
 
     fn execute(&self, request: &ReceivedRequest, reply: &mut ReplyPdu) {
         let function = request.function();
-        let readable = match function {
-            FunctionCode::READ_INPUT_REGISTERS => true,
-            FunctionCode::READ_HOLDING_REGISTERS => self.0.function_3,
-            _ => false,
-        };
-        if !readable {
+        // The function is checked first: a function that is not served is exception 1 even if the
+        // request is malformed.
+        if !self.serves(function) {
             reply.write_exception(function, Exception::ILLEGAL_FUNCTION);
             return;
         }
-        match wire::RequestPdu::parse(request.pdu()) {
-            Ok(read) => {
-                let (address, quantity) = read.range();
-                self.read(function, address, quantity, reply);
-            }
+        match RequestPdu::parse(request.pdu()) {
+            Ok(
+                RequestPdu::ReadInputRegisters { address, quantity }
+                | RequestPdu::ReadHoldingRegisters { address, quantity },
+            ) => self.read(function, address, quantity, reply),
+            // No other function is served.
+            Ok(_) => reply.write_exception(function, Exception::ILLEGAL_FUNCTION),
             Err(exception) => reply.write_exception(function, exception),
         }
     }
@@ -108,7 +116,8 @@ impl ModbusHandler for DeviceSession {
     }
 }
 
-/// Returns the first address and the quantity of a request; 0 and 0 if it has none.
+/// Returns the first address and the quantity of a request, as [`RequestPdu::range`]. 0 and 0 if the
+/// request cannot be parsed.
 fn address_range(request: &ReceivedRequest) -> (u16, u16) {
-    wire::RequestPdu::parse(request.pdu()).map(|request| request.range()).unwrap_or_default()
+    RequestPdu::parse(request.pdu()).map(|request| request.range()).unwrap_or_default()
 }
