@@ -23,9 +23,12 @@ use crate::modbus::wire::FunctionCode;
 
 /// The maximum number of bytes of a text of a client, such as a path: as long as the longest URL of
 /// the device itself.
-const TEXT_BYTES: usize = 255;
+const MAX_TEXT_BYTES: usize = 255;
 
-/// A decision or an action of the house.
+/// An event in a house: a request that arrived, a decision, a fault, or a change of state.
+///
+/// The names in the journal (`serde(rename)`) are part of the control API and do not change, even if
+/// a variant gets a better name.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -89,17 +92,19 @@ pub enum Event {
         /// The reason for the code, in plain words.
         cause: String,
     },
-    /// A write changed an object of the API. Also recorded if all fields kept their values.
+    /// A write to an object of the API was accepted. Also recorded if no field has another value
+    /// than before.
     SettingsChanged {
         /// The device's id.
         device: Arc<str>,
         /// The object, such as `settings` or `mqtt/settings`.
         object: &'static str,
-        /// The fields that have another value now.
+        /// The fields that have another value than before. May be empty.
         fields: Vec<&'static str>,
     },
     /// A WPS pairing was started or ended.
-    Wps {
+    #[serde(rename = "wps")]
+    WpsPairing {
         /// The device's id.
         device: Arc<str>,
         /// `started`, `paired`, `timed out` or `given up`.
@@ -120,7 +125,7 @@ pub enum Event {
         device: Arc<str>,
         /// The object, such as `settings` or `mqtt/settings`.
         object: &'static str,
-        /// The unknown keys. Beyond a limit, further keys are left out.
+        /// The first unknown keys, at most 16.
         keys: Vec<String>,
     },
     /// The outbound policy denied a request of an action.
@@ -183,7 +188,10 @@ pub enum Event {
         /// The seam at which it fired: `api`, `admission`, `run`, `connect`, `slave`, `target`,
         /// `listener`, `modbus`, `mqtt`, `live` or `meter`.
         seam: &'static str,
-        /// The request, connection or device that the rule affected.
+        /// The request, connection or device that the rule affected, at most 255 bytes. At `api` as
+        /// `GET /path`; at `admission`, `run` and `connect` as `device action id`; at `slave` and
+        /// `modbus` as `name unit 1 function 3`; at `target` as `name GET /path`; at `mqtt` as
+        /// `device topic`; at `listener`, `live` and `meter` as the name alone.
         at: String,
     },
     /// A slave handled a request.
@@ -195,9 +203,11 @@ pub enum Event {
         /// The function code.
         #[schemars(with = "u8")]
         function: FunctionCode,
-        /// The first address. For function 23 the first address that is written.
+        /// The first address. For function 23 the first address that is written. 0 if the request
+        /// has no address: for function 17, an unknown function, or malformed data.
         address: u16,
-        /// The number of registers or bits. For function 23 the number that is written.
+        /// The number of registers or bits. For function 23 the number that is written. 0 if
+        /// the request has no address.
         quantity: u16,
         /// The values that the request writes: registers, or bits as 0 and 1. Left out if there are
         /// none.
@@ -207,7 +217,8 @@ pub enum Event {
         outcome: Cow<'static, str>,
     },
     /// A slave received bytes that are no Modbus frame, and closed the connection.
-    SlaveGarbage {
+    #[serde(rename = "slave_garbage")]
+    SlaveInvalidFrame {
         /// The slave's name.
         slave: Arc<str>,
         /// The reason, in plain words.
@@ -220,8 +231,10 @@ pub enum Event {
         /// True if the slave accepts connections now.
         listening: bool,
     },
-    /// The device's own Modbus server handled a request that did not simply succeed.
-    ModbusRequest {
+    /// The device's own Modbus server refused a request, or a fault affected the reply. Other
+    /// requests are not recorded.
+    #[serde(rename = "modbus_request")]
+    DeviceModbusRequest {
         /// The device's id.
         device: Arc<str>,
         /// The unit id.
@@ -229,23 +242,27 @@ pub enum Event {
         /// The function code.
         #[schemars(with = "u8")]
         function: FunctionCode,
-        /// The first address.
+        /// The first address. For function 23 the first address that is written. 0 if the request
+        /// has no address: for function 17, an unknown function, or malformed data.
         address: u16,
-        /// The number of registers.
+        /// The number of registers or bits. For function 23 the number that is written. 0 if
+        /// the request has no address.
         quantity: u16,
-        /// `exception` and its code, or the effect of a fault.
+        /// `exception` and its code, or the effect of a fault. The device replies for every unit id.
         outcome: Cow<'static, str>,
     },
     /// The device's own Modbus server received bytes that are no Modbus frame, and closed the
     /// connection.
-    ModbusGarbage {
+    #[serde(rename = "modbus_garbage")]
+    DeviceModbusInvalidFrame {
         /// The device's id.
         device: Arc<str>,
         /// The reason, in plain words.
         reason: String,
     },
     /// The device's own Modbus server opened or closed its listener.
-    ModbusListening {
+    #[serde(rename = "modbus_listening")]
+    DeviceModbusListening {
         /// The device's id.
         device: Arc<str>,
         /// True if the server accepts connections now.
@@ -255,15 +272,16 @@ pub enum Event {
     TargetRequest {
         /// The target's name.
         target: Arc<str>,
-        /// The method, cut off beyond a limit.
+        /// The method, at most its first 255 bytes.
         method: String,
-        /// The path with its query, cut off beyond a limit.
+        /// The path with its query, at most its first 255 bytes.
         path: String,
         /// The HTTP status of the reply.
         status: u16,
     },
     /// A client subscribed to the live stream of a device.
-    LiveFollowed {
+    #[serde(rename = "live_followed")]
+    LiveSubscribed {
         /// The device's id.
         device: Arc<str>,
     },
@@ -291,19 +309,22 @@ pub enum Event {
         boot_id: String,
     },
     /// A factory reset discarded the settings of a device.
-    Restored {
+    #[serde(rename = "restored")]
+    FactoryReset {
         /// The device's id.
         device: Arc<str>,
     },
-    /// Rows of the SD log cannot be written, beginning with this one.
-    SdNotWritten {
+    /// A row of the SD log could not be written. Recorded once until a row can be written again.
+    #[serde(rename = "sd_not_written")]
+    SdWriteFailed {
         /// The device's id.
         device: Arc<str>,
         /// The error.
         error: String,
     },
-    /// Rows of the SD log can be written again.
-    SdGoesOn {
+    /// A row of the SD log was written again.
+    #[serde(rename = "sd_goes_on")]
+    SdWriteRecovered {
         /// The device's id.
         device: Arc<str>,
     },
@@ -319,7 +340,8 @@ pub enum Event {
         firmware: Option<String>,
     },
     /// A Berry script was started or stopped.
-    ScriptRuns {
+    #[serde(rename = "script_runs")]
+    ScriptStateChanged {
         /// The device's id.
         device: Arc<str>,
         /// True if the script runs now.
@@ -327,14 +349,16 @@ pub enum Event {
     },
     /// A document could not be written to the state directory. Recorded once until it can be
     /// written again.
-    StateNotWritten {
+    #[serde(rename = "state_not_written")]
+    StateWriteFailed {
         /// The owner of the document: a device's id, or `the house`.
         what: Arc<str>,
         /// The error.
         error: String,
     },
     /// A document was written to the state directory again.
-    StateGoesOn {
+    #[serde(rename = "state_goes_on")]
+    StateWriteRecovered {
         /// The owner of the document: a device's id, or `the house`.
         what: Arc<str>,
     },
@@ -346,7 +370,8 @@ pub enum Event {
         change: &'static str,
     },
     /// The control plane wrote registers or bits of a slave.
-    RegistersSet {
+    #[serde(rename = "registers_set")]
+    SlaveValuesSet {
         /// The slave's name.
         slave: Arc<str>,
         /// The unit id.
@@ -359,7 +384,8 @@ pub enum Event {
         count: usize,
     },
     /// The control plane moved the clock or set its speed.
-    ClockMoved {
+    #[serde(rename = "clock_moved")]
+    ClockChanged {
         /// `advance`, `jump` or `speed`.
         how: &'static str,
         /// The duration as the client wrote it, or the speed.
@@ -396,21 +422,29 @@ pub struct JournalPosition {
     pub seq: u64,
 }
 
+/// The numbers of entries since the journal was last cleared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JournalCounts {
+    /// The entries that were recorded.
+    pub recorded: u64,
+    /// The recorded entries that the journal has discarded, because it was full.
+    pub discarded: u64,
+}
+
 #[derive(Debug, Default)]
 struct Ring {
     entries: VecDeque<JournalEntry>,
-    written: u64,
+    recorded: u64,
     generation: u64,
 }
 
 impl Ring {
     fn position(&self) -> JournalPosition {
-        JournalPosition { generation: self.generation, seq: self.written }
+        JournalPosition { generation: self.generation, seq: self.recorded }
     }
 
-    /// Returns the number of entries that are no longer held.
     fn discarded(&self) -> u64 {
-        self.written - self.entries.len() as u64
+        self.recorded - self.entries.len() as u64
     }
 }
 
@@ -427,8 +461,8 @@ impl Journal {
         let mut ring = self.ring();
         // Read under the lock, so that entries stand in the order of their times.
         let t = self.clock.now().as_secs_f64();
-        ring.written += 1;
-        let seq = ring.written;
+        ring.recorded += 1;
+        let seq = ring.recorded;
         if ring.entries.len() == limits::JOURNAL_ENTRIES {
             ring.entries.pop_front();
         }
@@ -439,7 +473,8 @@ impl Journal {
         }
     }
 
-    /// Returns the entries after `seq` that `filter` accepts, oldest first, at most `limit` of them.
+    /// Returns the entries after number `seq` that `filter` accepts, oldest first, at most `limit` of
+    /// them. 0 returns the entries from the oldest on, because numbers begin with 1.
     pub fn entries_after(
         &self,
         seq: u64,
@@ -457,7 +492,7 @@ impl Journal {
             .collect()
     }
 
-    /// Returns a receiver of the position of the newest entry, which can be waited on.
+    /// Returns a receiver that is notified of each change of the position of the newest entry.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<JournalPosition> {
         // Under the lock, so that no entry comes between the position and its first receiver.
@@ -466,11 +501,11 @@ impl Journal {
         self.position.subscribe()
     }
 
-    /// Returns the number of entries that were recorded, and how many of them are no longer held.
+    /// Returns the numbers of recorded and of discarded entries.
     #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
+    pub fn counts(&self) -> JournalCounts {
         let ring = self.ring();
-        (ring.written, ring.discarded())
+        JournalCounts { recorded: ring.recorded, discarded: ring.discarded() }
     }
 
     /// Discards all entries and counts from 1 again.
@@ -491,11 +526,11 @@ impl Journal {
     }
 }
 
-/// Cuts a text to the length that an entry may carry: an action's texts fit whole, longer texts of
-/// other clients do not.
+/// Truncates a text of a client to the maximum length of a text in an entry. The texts of an action
+/// definition are never longer; those of other clients may be.
 #[must_use]
 pub fn truncate_text(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(TEXT_BYTES));
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     text
 }
 
@@ -532,7 +567,7 @@ mod tests {
             (seqs(newest - 2), seqs(newest), seqs(u64::MAX)),
             (vec![newest - 1], vec![], vec![])
         );
-        assert_eq!(journal.counts(), (limits::JOURNAL_ENTRIES as u64 + 5, 5));
+        assert_eq!(journal.counts(), JournalCounts { recorded: newest, discarded: 5 });
     }
 
     #[test]

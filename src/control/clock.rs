@@ -76,7 +76,7 @@ fn duration(how: &'static str, text: &str) -> Result<Duration, HttpReply> {
 /// Records a change of the clock. A movement is recorded after everything that it caused, so that a
 /// replay writes the same entries in the same order; a speed is recorded before it is set.
 fn record(house: &HouseCore, how: &'static str, value: String) {
-    house.journal().record(Event::ClockMoved { how, value });
+    house.journal().record(Event::ClockChanged { how, value });
 }
 
 fn speed(value: &Value) -> Result<Speed, HttpReply> {

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use serde_json::{Number, Value, json};
 
 use super::request::{ControlRequest, bad_request};
-use crate::journal::{Journal, JournalEntry, JournalPosition};
+use crate::journal::{Journal, JournalCounts, JournalEntry, JournalPosition};
 use crate::limits;
 use crate::net::http::HttpReply;
 use crate::runtime::HouseCore;
@@ -70,10 +70,10 @@ pub(super) async fn wait(
 }
 
 fn reply(journal: &Journal, entries: &[Value]) -> HttpReply {
-    let (written, forgotten) = journal.counts();
+    let JournalCounts { recorded, discarded } = journal.counts();
     HttpReply::json(
         StatusCode::OK,
-        &json!({ "entries": entries, "written": written, "forgotten": forgotten }),
+        &json!({ "entries": entries, "written": recorded, "forgotten": discarded }),
     )
 }
 

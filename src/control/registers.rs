@@ -63,7 +63,7 @@ pub(super) fn put(
     first.peek(slave, count)?;
     let RegisterAddress { unit, table, address, .. } = *first;
     slave.poke(unit, table, address, &values).map_err(|error| bad_request(&error.to_string()))?;
-    house.journal().record(Event::RegistersSet {
+    house.journal().record(Event::SlaveValuesSet {
         slave: first.slave.as_str().into(),
         unit,
         table: table.name(),

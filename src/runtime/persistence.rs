@@ -288,11 +288,11 @@ impl PersisterShared {
     /// Records that something cannot be written, or can be written again.
     fn record_outcome(&self, what: &str, written: io::Result<()>) {
         match written {
-            Ok(()) => self.journal.record(Event::StateGoesOn { what: what.into() }),
+            Ok(()) => self.journal.record(Event::StateWriteRecovered { what: what.into() }),
             Err(error) => {
                 tracing::error!(%what, %error, "state could not be written; it would be lost now");
                 let (what, error) = (what.into(), error.to_string());
-                self.journal.record(Event::StateNotWritten { what, error });
+                self.journal.record(Event::StateWriteFailed { what, error });
             }
         }
     }

@@ -73,7 +73,7 @@ impl Drop for FollowedChanges<'_> {
 /// Records that rows cannot be written, or can be written again.
 fn record_outcome(device: &Device, written: Result<(), SdError>) {
     device.record(|device| match written {
-        Ok(()) => Event::SdGoesOn { device },
-        Err(error) => Event::SdNotWritten { device, error: error.to_string() },
+        Ok(()) => Event::SdWriteRecovered { device },
+        Err(error) => Event::SdWriteFailed { device, error: error.to_string() },
     });
 }

@@ -465,7 +465,7 @@ async fn a_reboot_closes_and_reopens_the_listener() {
 /// Returns the changes of the listener in the journal.
 fn listening_events(house: &TestHouse) -> Vec<bool> {
     let listening = |entry: JournalEntry| match entry.event {
-        Event::ModbusListening { listening, .. } => Some(listening),
+        Event::DeviceModbusListening { listening, .. } => Some(listening),
         _ => None,
     };
     house.journal().into_iter().filter_map(listening).collect()

@@ -438,7 +438,7 @@ async fn a_write_to_disk_that_fails_does_not_fail_the_request() {
     let body = json!({"system": {"name": "cellar"}});
     let current = house.set("PUT", SETTINGS, &body).await;
     assert_eq!(current["system"]["name"], "cellar");
-    let is_not_written = |event: &Event| matches!(event, Event::StateNotWritten { .. });
+    let is_not_written = |event: &Event| matches!(event, Event::StateWriteFailed { .. });
     assert!(
         house.journal().iter().any(|entry| is_not_written(&entry.event)),
         "{:?}",

@@ -55,7 +55,7 @@ impl TestHouse {
 
     fn wps_outcomes(&self) -> Vec<&'static str> {
         let outcomes = self.journal().into_iter().filter_map(|entry| match entry.event {
-            Event::Wps { outcome, .. } => Some(outcome),
+            Event::WpsPairing { outcome, .. } => Some(outcome),
             _ => None,
         });
         outcomes.collect()

@@ -240,7 +240,7 @@ async fn an_invalid_frame_ends_the_connection_after_pending_replies() {
     }
     let entries = fixture
         .journal
-        .entries_after(0, 9, |entry| matches!(entry.event, Event::SlaveGarbage { .. }));
+        .entries_after(0, 9, |entry| matches!(entry.event, Event::SlaveInvalidFrame { .. }));
     assert_eq!(entries.len(), 3);
 }
 

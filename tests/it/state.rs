@@ -403,7 +403,7 @@ async fn an_abandoned_movement_leaves_a_consistent_state() {
     }
     test.advance(SECOND).await;
     assert!((written_time(&folder) - clock.now().as_secs_f64()).abs() < 1e-9);
-    let is_failure = |event: &Event| matches!(event, Event::StateNotWritten { .. });
+    let is_failure = |event: &Event| matches!(event, Event::StateWriteFailed { .. });
     assert!(!test.journal().iter().any(|entry| is_failure(&entry.event)), "{:?}", test.journal());
 }
 

@@ -96,7 +96,7 @@ impl DeviceState {
     ) -> Transition<ReplacedParts> {
         let (config, abandoned) = self.replace_config(spec, factory, meter, now);
         let definition = self.definition.take();
-        let restored = Event::Restored { device: spec.identity.id.shared() };
+        let restored = Event::FactoryReset { device: spec.identity.id.shared() };
         Transition {
             outcome: ReplacedParts { _config: config, _definition: definition },
             events: abandoned.into_iter().chain([restored]).collect(),
@@ -132,5 +132,5 @@ impl DeviceState {
 }
 
 fn pairing_event(spec: &DeviceSpec, outcome: &'static str) -> Event {
-    Event::Wps { device: spec.identity.id.shared(), outcome }
+    Event::WpsPairing { device: spec.identity.id.shared(), outcome }
 }

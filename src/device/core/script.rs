@@ -35,7 +35,7 @@ impl DeviceState {
         let device = spec.identity.id.shared();
         Transition::counted(
             ScriptChange { running, started },
-            Event::ScriptRuns { device, running },
+            Event::ScriptStateChanged { device, running },
         )
     }
 

@@ -82,6 +82,6 @@ impl ModbusHandler for SlaveSession {
 
     fn record_invalid_frame(&self, reason: String) {
         let slave = Arc::clone(&self.slave.name);
-        self.slave.journal.record(Event::SlaveGarbage { slave, reason });
+        self.slave.journal.record(Event::SlaveInvalidFrame { slave, reason });
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
     let breaker = StreamBreaker::default();
     // Recorded before the subscription before this one can end.
-    api.device.record(|device| Event::LiveFollowed { device });
+    api.device.record(|device| Event::LiveSubscribed { device });
     let subscriber = LiveSubscriber {
         device: Arc::clone(&api.device),
         engine: Arc::clone(&api.engine),

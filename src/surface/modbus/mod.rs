@@ -233,7 +233,7 @@ impl ServerShared {
         });
         if let Some(listening) = switched {
             let device = self.parts.device.identity().id.shared();
-            self.parts.journal.record(Event::ModbusListening { device, listening });
+            self.parts.journal.record(Event::DeviceModbusListening { device, listening });
         }
     }
 

@@ -100,7 +100,7 @@ impl ModbusHandler for DeviceSession {
             return;
         }
         let (address, quantity) = address_range(request);
-        self.0.parts.journal.record(Event::ModbusRequest {
+        self.0.parts.journal.record(Event::DeviceModbusRequest {
             device: self.0.parts.device.identity().id.shared(),
             unit: request.unit,
             function: request.function(),
@@ -112,7 +112,7 @@ impl ModbusHandler for DeviceSession {
 
     fn record_invalid_frame(&self, reason: String) {
         let device = self.0.parts.device.identity().id.shared();
-        self.0.parts.journal.record(Event::ModbusGarbage { device, reason });
+        self.0.parts.journal.record(Event::DeviceModbusInvalidFrame { device, reason });
     }
 }
 
