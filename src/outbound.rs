@@ -99,9 +99,9 @@ impl fmt::Display for HostAddress {
     }
 }
 
-/// A slave or a target of the house with its addresses.
+/// The address of a slave or a target of the house, with the hosts that actions use for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerAddress {
     /// The protocol that the peer speaks.
     pub kind: PeerKind,
     /// The name in the scenario.

@@ -34,13 +34,13 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// The number of bytes of a response body that are read before the code is final (ACTION-15).
 const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
-/// Creates the TLS configuration of the actions, which trusts `roots` and nothing else.
+/// Creates the TLS configuration of the actions, which trusts `root_certificates` and nothing else.
 pub(super) fn tls_config(
-    roots: impl IntoIterator<Item = CertificateDer<'static>>,
+    root_certificates: impl IntoIterator<Item = CertificateDer<'static>>,
 ) -> Result<Arc<ClientConfig>, tokio_rustls::rustls::Error> {
     let mut store = RootCertStore::empty();
-    for root in roots {
-        store.add(root)?;
+    for certificate in root_certificates {
+        store.add(certificate)?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;

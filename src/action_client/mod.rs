@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::net::inflight::ConnectionRegistry;
-use crate::outbound::{Broker, Dial, Peer, Policy};
+use crate::outbound::{Broker, Dial, PeerAddress, Policy};
 
 /// Everything that an [`ActionClient`] is built from.
 #[derive(Debug)]
@@ -46,15 +46,15 @@ pub struct ClientContext {
     /// The journal of the house.
     pub journal: Arc<Journal>,
     /// The slaves and targets of the house, by the hosts that actions use for them.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerAddress>,
     /// Hosts outside the house that actions and MQTT clients may reach.
     pub policy: Policy,
     /// The brokers that MQTT clients may reach under every policy.
     pub brokers: Vec<Broker>,
-    /// The connections between two endpoints of the house.
-    pub connections: ConnectionRegistry,
+    /// The registry of connections between two endpoints of the house.
+    pub connection_registry: ConnectionRegistry,
     /// The root certificates of the house's TLS targets.
-    pub roots: Vec<CertificateDer<'static>>,
+    pub root_certificates: Vec<CertificateDer<'static>>,
 }
 
 /// The shared client of all devices of a house.
@@ -77,8 +77,8 @@ impl ActionClient {
             engine: context.engine,
             journal: context.journal,
             resolver: Arc::clone(&resolver),
-            connections: context.connections,
-            tls: http::tls_config(context.roots)?,
+            connection_registry: context.connection_registry,
+            tls: http::tls_config(context.root_certificates)?,
             transaction_ids: Mutex::default(),
         };
         Ok(Self {

@@ -22,7 +22,7 @@ use crate::fault::{self, ActionCall, Connect, ConnectFault, Engine, SlaveRequest
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
 use crate::net::sockets;
-use crate::outbound::{Peer, PeerKind};
+use crate::outbound::{PeerAddress, PeerKind};
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) struct Requester {
     pub(super) engine: Arc<Engine>,
     pub(super) journal: Arc<Journal>,
     pub(super) resolver: Arc<Resolver>,
-    pub(super) connections: ConnectionRegistry,
+    pub(super) connection_registry: ConnectionRegistry,
     pub(super) tls: Arc<ClientConfig>,
     /// The newest Modbus transaction id of each device.
     pub(super) transaction_ids: Mutex<HashMap<Arc<str>, u16>>,
@@ -217,14 +217,14 @@ impl Requester {
     async fn connect_inside(
         &self,
         origin: &ActionOrigin,
-        peer: &Peer,
+        peer: &PeerAddress,
         deadline: VirtualTime,
     ) -> Result<TrackedStream, UnsentRequest> {
         // Held until the registry accounts for the connection. The house's own listener decides a
         // connection attempt without any timer.
         let _activity = self.clock.activity().enter();
         let stream = self.connect_first(&[reachable_address(peer.address)], deadline).await?;
-        Ok(self.connections.track_client(stream, origin.clone()))
+        Ok(self.connection_registry.track_client(stream, origin.clone()))
     }
 
     async fn connect_outside(

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::outbound::{Broker, HostAddress, Peer, PeerKind, Policy};
+use crate::outbound::{Broker, HostAddress, PeerAddress, PeerKind, Policy};
 
 /// The only name that needs no resolver.
 const LOCALHOST: &str = "localhost";
@@ -26,7 +26,7 @@ pub enum ResolveError {
 /// The hosts that a house knows.
 #[derive(Debug)]
 pub struct Resolver {
-    peers: Vec<Peer>,
+    peers: Vec<PeerAddress>,
     brokers: Vec<Broker>,
     policy: Policy,
 }
@@ -34,7 +34,7 @@ pub struct Resolver {
 impl Resolver {
     /// Creates a resolver for these slaves and targets and the hosts that `policy` allows.
     #[must_use]
-    pub fn new(peers: Vec<Peer>, policy: Policy) -> Self {
+    pub fn new(peers: Vec<PeerAddress>, policy: Policy) -> Self {
         Self { peers, brokers: Vec::new(), policy }
     }
 
@@ -53,7 +53,7 @@ impl Resolver {
     /// Returns the slave or target that an action means by `host` and `port`. If a name belongs to
     /// peers of both kinds, the one that speaks the request's protocol is meant.
     #[must_use]
-    pub fn find_peer(&self, kind: PeerKind, host: &str, port: u16) -> Option<&Peer> {
+    pub fn find_peer(&self, kind: PeerKind, host: &str, port: u16) -> Option<&PeerAddress> {
         let candidates = || self.peers.iter().filter(|peer| refers_to(peer, host, port));
         candidates().find(|peer| peer.kind == kind).or_else(|| candidates().next())
     }
@@ -108,7 +108,7 @@ impl Resolver {
 }
 
 /// Returns true if `host` and `port` refer to this peer, by its hosts or by its own address.
-fn refers_to(peer: &Peer, host: &str, port: u16) -> bool {
+fn refers_to(peer: &PeerAddress, host: &str, port: u16) -> bool {
     if peer.hosts.iter().any(|known| known.matches(host, port)) {
         return true;
     }
@@ -140,8 +140,8 @@ pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    fn peer(kind: PeerKind, name: &str, address: &str, hosts: &[&str]) -> Peer {
-        Peer {
+    fn peer(kind: PeerKind, name: &str, address: &str, hosts: &[&str]) -> PeerAddress {
+        PeerAddress {
             kind,
             name: name.to_owned(),
             address: address.parse().unwrap(),

@@ -125,7 +125,7 @@ fn free_rule_id(house: &HouseCore) -> String {
 
 /// Waits until every listener follows the current rules.
 async fn wait_applied(house: &HouseCore) -> Result<(), HttpReply> {
-    let applied = house.rules_applied(house.engine().generation());
+    let applied = house.wait_rules_applied(house.engine().generation());
     // Real time, because sockets close and open independently of the house's clock.
     tokio::time::timeout(RULES_APPLIED_TIMEOUT, applied).await.map_err(|_| {
         let message = format!(

@@ -152,7 +152,7 @@ impl TargetSummary {
 /// Returns the hosts by which actions reach the peer with this name and address. No two peers share
 /// an address.
 fn hosts(house: &HouseCore, name: &str, address: SocketAddr) -> Vec<String> {
-    let peers = house.peers().peer_list().iter();
+    let peers = house.peers().peer_addresses().iter();
     let peer = peers.filter(|peer| peer.address == address).find(|peer| peer.name == name);
     peer.map(|peer| peer.hosts.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }

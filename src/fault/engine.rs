@@ -257,8 +257,8 @@ impl Engine {
         Ok(inner.rules[position].status())
     }
 
-    /// Returns the number of changes of the rules. [`Refusing::generation`](super::Refusing) says to
-    /// which of them an answer belongs.
+    /// Returns the number of changes of the rules. A verdict names the generation that it belongs to
+    /// ([`ListenerVerdict::generation`](super::ListenerVerdict::generation)).
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner().generation
@@ -617,14 +617,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_of_the_rules_ends_the_sleep_of_refusing() {
+    async fn a_change_of_the_rules_ends_the_sleep_of_a_listener_verdict() {
         let engine = engine(vec![]);
-        let before = engine.refusing(FaultListener::Slave("pump"), false);
+        let before = engine.listener(FaultListener::Slave("pump"), false);
         assert!(!before.refuse);
         let refuse = Fault::Slave(SlavePlace::default(), SlaveEffect::Refuse);
         engine.add(rule("off", refuse, Trigger::default())).unwrap();
         before.until.await;
-        let after = engine.refusing(FaultListener::Slave("pump"), false);
+        let after = engine.listener(FaultListener::Slave("pump"), false);
         assert!(after.refuse);
         assert_eq!(after.generation, engine.generation());
         assert_eq!(counts(&engine, "off"), (1, 1, 0));

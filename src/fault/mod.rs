@@ -34,9 +34,9 @@ pub use self::method::Method;
 pub use self::seam::{
     ActionCall, ActionEffect, ActionPlace, AddressRange, AdmissionVerdict, ApiCall, ApiEffect,
     ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault, FaultListener,
-    FaultTarget, Hold, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace, MqttEffect, MqttMessage,
-    PeerRef, QueueEffect, Refusing, Silence, SlaveEffect, SlavePlace, SlaveRequest, TargetEffect,
-    TargetPlace, TargetRequest, WindowBudget,
+    FaultTarget, Hold, ListenerVerdict, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace,
+    MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace, SlaveRequest,
+    TargetEffect, TargetPlace, TargetRequest, WindowBudget,
 };
 pub use self::trigger::{Trigger, TriggerState};
 pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 pub use self::slaves::Slave;
-use self::slaves::Supervisor;
+use self::slaves::SlaveListenerReconciler;
 pub use self::targets::CertificateError;
 pub use self::targets::{ReceivedHttpRequest, Target};
 use self::targets::{TargetCertificate, TargetServer};
@@ -27,7 +27,7 @@ use crate::modbus::server::BACKLOG;
 use crate::net::http::{ListenerPause, bind_listener};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
-use crate::outbound::{HostAddress, Peer, PeerKind};
+use crate::outbound::{HostAddress, PeerAddress, PeerKind};
 use crate::problem::Problem;
 use crate::scenario::{SlavePlan, TargetPlan};
 use crate::tasks::Tasks;
@@ -90,18 +90,19 @@ fn joined(errors: &[Problem]) -> String {
 }
 
 /// The slaves and targets of a house. Dropping this aborts their tasks and closes their listeners;
-/// [`Peers::close`] also waits until they have ended.
+/// [`Peers::shutdown`] also waits until they have ended.
 #[derive(Debug)]
 pub struct Peers {
     slaves: Vec<SlaveServer>,
     targets: Vec<(Arc<Target>, TargetServer)>,
-    peer_list: Vec<Peer>,
-    roots: Vec<CertificateDer<'static>>,
-    registry: ConnectionRegistry,
-    /// The tasks of the slaves' listeners. They are aborted before the connections, because they
-    /// add to these.
-    supervisors: Tasks,
-    connections: Arc<Tasks>,
+    peer_addresses: Vec<PeerAddress>,
+    root_certificates: Vec<CertificateDer<'static>>,
+    connection_registry: ConnectionRegistry,
+    /// The tasks that run the slaves' listener reconcilers. They are aborted before the connection
+    /// tasks, because they add to these.
+    reconciler_tasks: Tasks,
+    /// The tasks that serve the connections to slaves.
+    connection_tasks: Arc<Tasks>,
 }
 
 #[derive(Debug)]
@@ -131,40 +132,42 @@ impl Peers {
         targets: &[TargetPlan],
         context: &PeerContext,
     ) -> Result<Self, PeersError> {
-        let mut peer_list = Vec::new();
+        let mut peer_addresses = Vec::new();
         let slaves = slaves
             .iter()
             .map(|plan| {
                 let server = SlaveServer::bind(plan, context)?;
-                peer_list.push(peer(
+                let address = server.slave.address();
+                peer_addresses.push(peer_address(
                     PeerKind::Slave,
                     &plan.name,
-                    server.slave.address(),
+                    address,
                     &plan.hosts,
                 ));
                 Ok(server)
             })
             .collect::<Result<Vec<_>, PeersError>>()?;
-        let (mut bound, mut roots) = (Vec::new(), Vec::new());
+        let (mut bound, mut root_certificates) = (Vec::new(), Vec::new());
         for plan in targets {
             let certificate = plan.tls.then(|| TargetCertificate::new(plan)).transpose()?;
-            roots.extend(certificate.as_ref().map(|certificate| certificate.root.clone()));
+            let root = certificate.as_ref().map(|certificate| certificate.root.clone());
+            root_certificates.extend(root);
             let tls = certificate.map(|certificate| certificate.acceptor);
             let target = BoundTarget::bind(plan, tls, context)?;
             let address = target.target.address();
-            peer_list.push(peer(PeerKind::Target, &plan.name, address, &plan.hosts));
+            peer_addresses.push(peer_address(PeerKind::Target, &plan.name, address, &plan.hosts));
             bound.push(target);
         }
-        let registry = ConnectionRegistry::new(context.clock.activity().clone());
-        let targets = bound.into_iter().map(|target| target.serve(&registry));
+        let connection_registry = ConnectionRegistry::new(context.clock.activity().clone());
+        let targets = bound.into_iter().map(|target| target.serve(&connection_registry));
         Ok(Self {
             slaves,
             targets: targets.collect::<Result<_, _>>()?,
-            peer_list,
-            roots,
-            registry,
-            supervisors: Tasks::default(),
-            connections: Arc::default(),
+            peer_addresses,
+            root_certificates,
+            connection_registry,
+            reconciler_tasks: Tasks::default(),
+            connection_tasks: Arc::default(),
         })
     }
 
@@ -172,21 +175,27 @@ impl Peers {
     /// require.
     pub async fn start(&self) {
         for SlaveServer { slave, port } in &self.slaves {
-            let (slave, port) = (Arc::clone(slave), Arc::clone(port));
             let activity = slave.clock().activity().clone();
-            let connections = Arc::clone(&self.connections);
-            let mut supervisor = Supervisor::new(slave, port, self.registry.clone(), connections);
-            let rules_state = supervisor.apply_rules().await;
-            self.supervisors.spawn(activity.track(supervisor.run(rules_state)));
+            let mut reconciler = SlaveListenerReconciler::new(
+                Arc::clone(slave),
+                Arc::clone(port),
+                self.connection_registry.clone(),
+                Arc::clone(&self.connection_tasks),
+            );
+            let verdict = reconciler.reconcile().await;
+            self.reconciler_tasks.spawn(activity.track(reconciler.run(verdict)));
         }
     }
 
-    /// Aborts all tasks, drops all connections, and waits until they have ended. Listeners stay. New
-    /// connections to targets wait until the returned value is dropped. [`Peers::reset`] and, once the
-    /// rules are reset, [`Peers::start`] are to follow.
-    pub async fn stop(&self) -> Vec<ListenerPause> {
-        self.supervisors.abort_all().await;
-        self.connections.abort_all().await;
+    /// Drops all connections, and returns when their tasks have ended. Listeners stay open, but no
+    /// connection is served: connections to slaves wait until the next [`Peers::start`], connections
+    /// to targets until the returned pauses are dropped.
+    ///
+    /// A reset of the house calls [`Peers::reset_contents`] and, once the rules are reset,
+    /// [`Peers::start`] after this.
+    pub async fn pause(&self) -> Vec<ListenerPause> {
+        self.reconciler_tasks.abort_all().await;
+        self.connection_tasks.abort_all().await;
         let mut pauses = Vec::with_capacity(self.targets.len());
         for (_, server) in &self.targets {
             pauses.push(server.pause().await);
@@ -194,8 +203,8 @@ impl Peers {
         pauses
     }
 
-    /// Resets registers, routes and received requests. The clock is reset before.
-    pub fn reset(&self) {
+    /// Resets registers, routes and received requests. The caller has reset the clock before.
+    pub fn reset_contents(&self) {
         for server in &self.slaves {
             server.slave.reset();
         }
@@ -204,17 +213,18 @@ impl Peers {
         }
     }
 
-    /// Ends everything, and waits until no task, connection or listener is left.
-    pub async fn close(&self) {
-        let _pauses = self.stop().await;
+    /// Closes all listeners and connections, and returns when their tasks have ended and the ports
+    /// are free.
+    pub async fn shutdown(&self) {
+        let _pauses = self.pause().await;
         for (_, server) in &self.targets {
-            server.close().await;
+            server.release().await;
         }
-        self.release_ports();
+        self.release_slave_ports();
     }
 
-    /// Frees the slaves' ports. Their supervisors, which hold them too, end with their tasks.
-    fn release_ports(&self) {
+    /// Frees the slaves' ports. The reconcilers, which hold them too, end with their tasks.
+    fn release_slave_ports(&self) {
         for server in &self.slaves {
             server.port.lock().release();
         }
@@ -222,20 +232,20 @@ impl Peers {
 
     /// Returns the registry of connections between two endpoints of the house.
     #[must_use]
-    pub fn connections(&self) -> &ConnectionRegistry {
-        &self.registry
+    pub fn connection_registry(&self) -> &ConnectionRegistry {
+        &self.connection_registry
     }
 
-    /// Returns the slaves and targets with the hosts that actions use for them.
+    /// Returns the addresses of the slaves and targets, with the hosts that actions use for them.
     #[must_use]
-    pub fn peer_list(&self) -> &[Peer] {
-        &self.peer_list
+    pub fn peer_addresses(&self) -> &[PeerAddress] {
+        &self.peer_addresses
     }
 
     /// Returns the root certificates of the TLS targets.
     #[must_use]
-    pub fn roots(&self) -> &[CertificateDer<'static>] {
-        &self.roots
+    pub fn root_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.root_certificates
     }
 
     /// Returns the slaves, in the order of the scenario.
@@ -262,16 +272,16 @@ impl Peers {
 
     /// Waits until every listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
-    pub async fn wait_applied(&self, generation: u64) {
+    pub async fn wait_rules_applied(&self, generation: u64) {
         for slave in self.slaves() {
-            slave.wait_applied(generation).await;
+            slave.wait_rules_applied(generation).await;
         }
     }
 }
 
 impl Drop for Peers {
     fn drop(&mut self) {
-        self.release_ports();
+        self.release_slave_ports();
     }
 }
 
@@ -304,10 +314,10 @@ impl BoundTarget {
 
     fn serve(
         self,
-        connections: &ConnectionRegistry,
+        registry: &ConnectionRegistry,
     ) -> Result<(Arc<Target>, TargetServer), PeersError> {
         let Self { target, listener, tls } = self;
-        let server = TargetServer::start(Arc::clone(&target), listener, tls, connections.clone());
+        let server = TargetServer::start(Arc::clone(&target), listener, tls, registry.clone());
         let server = server.map_err(|source| PeersError::BindTarget {
             name: target.name().into(),
             address: target.address(),
@@ -317,6 +327,11 @@ impl BoundTarget {
     }
 }
 
-fn peer(kind: PeerKind, name: &str, address: SocketAddr, hosts: &[HostAddress]) -> Peer {
-    Peer { kind, name: name.to_owned(), address, hosts: hosts.to_vec() }
+fn peer_address(
+    kind: PeerKind,
+    name: &str,
+    address: SocketAddr,
+    hosts: &[HostAddress],
+) -> PeerAddress {
+    PeerAddress { kind, name: name.to_owned(), address, hosts: hosts.to_vec() }
 }

@@ -246,7 +246,7 @@ fn modbus_server(
         clock: parts.clock.clone(),
         engine: Arc::clone(parts.engine),
         journal: Arc::clone(parts.journal),
-        connections: parts.peers.connections().clone(),
+        connection_registry: parts.peers.connection_registry().clone(),
     };
     // A port in the settings of the scenario refers to the address that the scenario listens on.
     let first_port = plan.config.settings.services.modbus.port;

@@ -198,10 +198,10 @@ impl HouseCore {
 
     /// Waits until every listener follows the rules of this generation of the engine or of a later
     /// one. The MQTT clients are not waited for: a broker that refuses is none of the house's listeners.
-    pub async fn rules_applied(&self, generation: u64) {
-        self.peers.wait_applied(generation).await;
+    pub async fn wait_rules_applied(&self, generation: u64) {
+        self.peers.wait_rules_applied(generation).await;
         for runtime in &self.devices {
-            runtime.modbus.wait_applied(generation).await;
+            runtime.modbus.wait_rules_applied(generation).await;
         }
     }
 
@@ -221,7 +221,7 @@ impl HouseCore {
             runtime.device.forget_requests();
         }
         self.actions.stop().await;
-        paused.extend(self.peers.stop().await);
+        paused.extend(self.peers.pause().await);
         // A movement of the clock may take long; a house that is stopping does not wait for it.
         let mut stopping = self.stopping.subscribe();
         let movement = tokio::select! {
@@ -239,7 +239,7 @@ impl HouseCore {
         }
         movement.reset(self.scenario.speed);
         // The control plane may have set registers until now.
-        self.peers.reset();
+        self.peers.reset_contents();
         for runtime in &self.devices {
             runtime.reset().await;
         }
@@ -268,7 +268,7 @@ impl HouseCore {
     pub async fn close(&self) {
         close_devices(&self.devices).await;
         self.actions.stop().await;
-        self.peers.close().await;
+        self.peers.shutdown().await;
         #[cfg(feature = "mdns")]
         self.announcer.close().await;
     }
@@ -322,11 +322,11 @@ fn action_client(
         clock: clock.clone(),
         engine: Arc::clone(engine),
         journal: Arc::clone(journal),
-        peers: peers.peer_list().to_vec(),
+        peers: peers.peer_addresses().to_vec(),
         policy: scenario.outbound,
         brokers: scenario.mqtt_brokers.clone(),
-        connections: peers.connections().clone(),
-        roots: peers.roots().to_vec(),
+        connection_registry: peers.connection_registry().clone(),
+        root_certificates: peers.root_certificates().to_vec(),
     })
 }
 
@@ -348,7 +348,7 @@ async fn start_devices(
             Ok(runtime) => started.push(runtime),
             Err(error) => {
                 close_devices(&started).await;
-                parts.peers.close().await;
+                parts.peers.shutdown().await;
                 return Err(error);
             }
         }

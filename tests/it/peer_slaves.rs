@@ -395,7 +395,7 @@ async fn an_applied_rule_is_in_effect() {
     for round in 0..20 {
         let armed = round % 2 == 1;
         fixture.engine.arm("off", armed).unwrap();
-        within(fixture.peers.wait_applied(fixture.engine.generation())).await;
+        within(fixture.peers.wait_rules_applied(fixture.engine.generation())).await;
         assert_eq!(is_refused(&fixture).await, armed, "round {round}");
     }
 }
@@ -407,8 +407,8 @@ async fn peers_restart_on_their_ports_with_fresh_registers() {
     let mut open = connect(fixture.slave("pump")).await;
     open.write_all(&read_one(1, 1)).await.unwrap();
     read_frame(&mut open).await;
-    let _pauses = fixture.peers.stop().await;
-    fixture.peers.reset();
+    let _pauses = fixture.peers.pause().await;
+    fixture.peers.reset_contents();
     assert!(read_to_end(&mut open).await.is_empty());
     let waiting = connect(fixture.slave("pump")).await;
     fixture.peers.start().await;
@@ -424,7 +424,7 @@ async fn a_stop_aborts_requests_in_progress() {
     let fixture = start_pump([on_slave(SlaveEffect::Delay(Delay::Fixed(SECOND)))]).await;
     let ids = fixture.call(&[write("pump.local", 502, 10, 7)]);
     fixture.wait_quiescent().await;
-    let _pauses = fixture.peers.stop().await;
+    let _pauses = fixture.peers.pause().await;
     assert_eq!(fixture.codes(&ids), [-1]);
     fixture.peers.start().await;
     fixture.advance(SECOND * 2).await;
@@ -455,7 +455,7 @@ async fn close_leaves_no_listener_and_no_connection() {
     let mut open = connect(fixture.slave("pump")).await;
     open.write_all(&read_one(1, 1)).await.unwrap();
     read_frame(&mut open).await;
-    fixture.peers.close().await;
+    fixture.peers.shutdown().await;
     assert!(read_to_end(&mut open).await.is_empty());
     drop(open);
     for port in free {

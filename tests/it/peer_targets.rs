@@ -245,8 +245,8 @@ async fn a_connection_serves_several_requests_until_a_stop() {
     }
     let target = fixture.peers.target("bulb").unwrap();
     assert_eq!(target.received_count(), 3);
-    let pauses = fixture.peers.stop().await;
-    fixture.peers.reset();
+    let pauses = fixture.peers.pause().await;
+    fixture.peers.reset_contents();
     assert!(read_to_end(&mut stream).await.is_empty());
     assert_eq!(target.received_count(), 0);
     fixture.peers.start().await;

@@ -72,11 +72,11 @@ impl PeersPlan {
             clock: clock.clone(),
             engine: Arc::clone(&engine),
             journal: Arc::clone(&journal),
-            peers: peers.peer_list().to_vec(),
+            peers: peers.peer_addresses().to_vec(),
             policy: self.policy,
             brokers: Vec::new(),
-            connections: peers.connections().clone(),
-            roots: peers.roots().to_vec(),
+            connection_registry: peers.connection_registry().clone(),
+            root_certificates: peers.root_certificates().to_vec(),
         })
         .unwrap();
         peers.start().await;

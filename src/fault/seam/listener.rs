@@ -19,14 +19,14 @@ pub enum FaultListener<'a> {
     Broker(&'a str),
 }
 
-/// The answer whether a listener refuses connections now.
+/// The decision on a listener.
 #[derive(Debug)]
-pub struct Refusing {
+pub struct ListenerVerdict {
     /// True if the listener refuses connections.
     pub refuse: bool,
-    /// The generation of the rules for which this is true; see [`Engine::generation`].
+    /// The generation of the rules that were evaluated; see [`Engine::generation`].
     pub generation: u64,
-    /// A sleep that ends when the answer may have changed.
+    /// A sleep that ends when the decision may be another.
     pub until: Sleep,
 }
 
@@ -63,10 +63,10 @@ impl FaultListener<'_> {
 }
 
 impl Engine {
-    /// Returns whether a listener refuses connections now. `before` is the previous answer:
-    /// [`RuleStatus::fired`](crate::fault::RuleStatus::fired) counts how often refusing began.
+    /// Evaluates the rules on a listener. `refused` is true if the previous verdict was to refuse:
+    /// [`RuleStatus::fired`](crate::fault::RuleStatus::fired) counts only the beginning of a refusal.
     #[must_use]
-    pub fn refusing(&self, listener: FaultListener<'_>, before: bool) -> Refusing {
+    pub fn listener(&self, listener: FaultListener<'_>, refused: bool) -> ListenerVerdict {
         let mut inner = self.inner();
         let now = self.clock().now();
         let (mut refuse, mut next) = (false, VirtualTime::MAX);
@@ -76,7 +76,7 @@ impl Engine {
             }
             let Some((since, change)) = entry.window(now) else { return };
             next = next.min(change.unwrap_or(VirtualTime::MAX));
-            if since.is_some() && !refuse && !before {
+            if since.is_some() && !refuse && !refused {
                 entry.count();
                 entry.record_fired(self.journal(), Seam::Listener, listener.name().to_owned());
             }
@@ -84,6 +84,6 @@ impl Engine {
         });
         let until = self.clock().sleep_until(next);
         let generation = inner.watch(&until);
-        Refusing { refuse, generation, until }
+        ListenerVerdict { refuse, generation, until }
     }
 }

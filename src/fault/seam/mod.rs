@@ -18,7 +18,7 @@ mod target;
 pub use self::action::{ActionCall, ActionEffect, ActionPlace, AdmissionVerdict, Hold};
 pub use self::api::{ApiCall, ApiEffect, ApiPlace};
 pub use self::connect::{Connect, ConnectFault, PeerRef};
-pub use self::listener::{FaultListener, Refusing};
+pub use self::listener::{FaultListener, ListenerVerdict};
 pub use self::live::{LiveEffect, LiveVerdict};
 pub use self::meter::{ClockDrift, MeterEffect, Silence, WindowBudget};
 pub use self::modbus::{DeviceModbusRequest, ModbusPlace};

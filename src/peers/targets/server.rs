@@ -35,11 +35,11 @@ impl TargetServer {
         target: Arc<Target>,
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        connections: ConnectionRegistry,
+        connection_registry: ConnectionRegistry,
     ) -> io::Result<Self> {
         let activity = target.clock.activity().clone();
         let serve = move |stream: TcpStream| {
-            let stream = connections.track_server(stream);
+            let stream = connection_registry.track_server(stream);
             activity.track(serve_accepted(stream, Arc::clone(&target), tls.clone()))
         };
         TcpAcceptor::start(listener, serve).map(Self)
@@ -51,8 +51,8 @@ impl TargetServer {
         self.0.pause().await
     }
 
-    /// Closes the listener and all connections, and returns when they are gone.
-    pub(crate) async fn close(&self) {
+    /// Closes the listener and all connections, frees the port, and returns when they are gone.
+    pub(crate) async fn release(&self) {
         self.0.release().await;
     }
 }
@@ -74,13 +74,13 @@ async fn serve_accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<
     }
 }
 
-/// The reason why a connection ends in place of a response.
+/// The reason why a connection ends in place of a reply.
 #[derive(Debug, thiserror::Error)]
 enum BrokenReply {
     /// The connection is reset.
     #[error("reset")]
     Reset,
-    /// The response has a malformed head, which hyper would not send.
+    /// The reply has a malformed head, which hyper would not send.
     #[error("bad content length")]
     BadContentLength(TargetReply),
 }
@@ -91,7 +91,7 @@ where
     S: AsyncRead + AsyncWrite + Resettable + Unpin,
 {
     let service = service_fn(move |request| {
-        Box::pin(answer(Arc::clone(&target), peer_info.clone(), request))
+        Box::pin(handle(Arc::clone(&target), peer_info.clone(), request))
     });
     let mut connection = http_builder().serve_connection(TokioIo::new(stream), service);
     let Err(error) = (&mut connection).await else { return };
@@ -100,7 +100,7 @@ where
         Some(BrokenReply::Reset) => stream.reset_on_close(),
         Some(BrokenReply::BadContentLength(reply)) => {
             // An error means that the client has left.
-            let _ = stream.write_all(malformed_length_response(reply).as_bytes()).await;
+            let _ = stream.write_all(malformed_length_reply(reply).as_bytes()).await;
             let _ = stream.shutdown().await;
         }
         // The client left or sent invalid bytes.
@@ -108,7 +108,8 @@ where
     }
 }
 
-async fn answer(
+/// Receives a request and returns its reply after the delay.
+async fn handle(
     target: Arc<Target>,
     peer_info: PeerInfo,
     request: Request<Incoming>,
@@ -121,7 +122,7 @@ async fn answer(
             let status = refusal_status(error, &mut content).await;
             target.store_refused(received, status.as_u16());
             target.record_reply(method, path, status.as_u16());
-            return Ok(closing_response(status));
+            return Ok(closing_reply(status));
         }
     }
     let RouteReply { delay, outcome } = target.receive(received, peer_info.origin().as_ref());
@@ -132,7 +133,7 @@ async fn answer(
         target.record_reply(method, path, status);
     }
     match outcome {
-        ReplyOutcome::Reply(reply) => Ok(response(reply)),
+        ReplyOutcome::Reply(reply) => Ok(encode_reply(reply)),
         ReplyOutcome::Reset => Err(BrokenReply::Reset),
         ReplyOutcome::BadContentLength(reply) => Err(BrokenReply::BadContentLength(reply)),
         ReplyOutcome::Hang => std::future::pending().await,
@@ -188,7 +189,8 @@ async fn refusal_status(error: BodyReadError, content: &mut Incoming) -> StatusC
     }
 }
 
-fn closing_response(status: StatusCode) -> Response<Full<Bytes>> {
+/// Returns an empty reply after which the connection is closed.
+fn closing_reply(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -196,19 +198,19 @@ fn closing_response(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 /// Returns a reply of the scenario as hyper sends it; 500 if one of its headers is invalid.
-fn response(reply: TargetReply) -> Response<Full<Bytes>> {
+fn encode_reply(reply: TargetReply) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
     response.body(Full::from(reply.body)).unwrap_or_else(|error| {
         tracing::warn!(%error, "a reply of the scenario cannot be sent");
-        closing_response(StatusCode::INTERNAL_SERVER_ERROR)
+        closing_reply(StatusCode::INTERNAL_SERVER_ERROR)
     })
 }
 
-/// Returns a response whose `Content-Length` is not a number.
-fn malformed_length_response(reply: &TargetReply) -> String {
+/// Returns the bytes of a reply whose `Content-Length` is not a number.
+fn malformed_length_reply(reply: &TargetReply) -> String {
     let status = StatusCode::from_u16(reply.status).unwrap_or_default();
     let reason = status.canonical_reason().unwrap_or_default();
     let code = reply.status;

@@ -1,6 +1,6 @@
 //! The device's own Modbus TCP server (`docs/device/modbus.md`).
 //!
-//! [`session`] answers the requests of a connection. [`reconciler`] opens, closes and moves the listener
+//! [`session`] replies to the requests of a connection. [`reconciler`] opens, closes and moves the listener
 //! as the device's settings, licence and firmware and the fault rules require.
 //!
 //! The port that the device reports (`services.modbus.port`) is not always the port on the host: the
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use self::reconciler::ListenerReconciler;
+use self::reconciler::DeviceListenerReconciler;
 use crate::clock::Clock;
 use crate::device::{Device, Feature, LicensedFeature, Profile};
 use crate::fault::Engine;
@@ -40,7 +40,7 @@ pub struct ServerParts {
     /// The house's journal.
     pub journal: Arc<Journal>,
     /// The registry of connections with both endpoints in the house.
-    pub connections: ConnectionRegistry,
+    pub connection_registry: ConnectionRegistry,
 }
 
 /// The Modbus server of a device. It outlives the task that serves it, and so does its port.
@@ -48,7 +48,7 @@ pub struct ServerParts {
 pub struct DeviceModbusServer {
     shared: Arc<ServerShared>,
     // Not part of `shared`, because each connection holds that.
-    connections: Arc<Tasks>,
+    connection_tasks: Arc<Tasks>,
 }
 
 #[derive(Debug)]
@@ -140,21 +140,21 @@ impl DeviceModbusServer {
             // Without a reconciler, every generation of the rules counts as applied.
             applied_generation: watch::Sender::new(u64::MAX),
         });
-        Ok(Self { shared, connections: Arc::default() })
+        Ok(Self { shared, connection_tasks: Arc::default() })
     }
 
     /// Starts a task in `services` that serves until it is aborted. When this returns, the listener is
     /// in its desired state.
     pub(crate) fn start(&self, services: &Tasks) {
-        let (shared, connections) = (Arc::clone(&self.shared), Arc::clone(&self.connections));
-        let reconciler = ListenerReconciler::new(shared, connections);
+        let connection_tasks = Arc::clone(&self.connection_tasks);
+        let reconciler = DeviceListenerReconciler::new(Arc::clone(&self.shared), connection_tasks);
         services.spawn(self.shared.parts.clock.activity().track(reconciler.run()));
     }
 
     /// Drops the connections after the task has ended. The listener stays open, but no connection is
     /// accepted.
     pub(crate) async fn drop_connections(&self) {
-        self.connections.abort_all().await;
+        self.connection_tasks.abort_all().await;
         self.shared.update_state(|state| state.listening = false);
         // Without a reconciler, every change of the rules and the device counts as applied.
         self.shared.applied_generation.send_replace(u64::MAX);
@@ -195,7 +195,7 @@ impl DeviceModbusServer {
 
     /// Waits until the listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
-    pub(crate) async fn wait_applied(&self, generation: u64) {
+    pub(crate) async fn wait_rules_applied(&self, generation: u64) {
         let mut applied = self.shared.applied_generation.subscribe();
         // The sender is a field of this server, so it cannot be dropped.
         let _ = applied.wait_for(|applied| *applied >= generation).await;

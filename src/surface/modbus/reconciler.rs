@@ -22,7 +22,7 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 
 /// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
-pub(super) struct ListenerReconciler {
+pub(super) struct DeviceListenerReconciler {
     shared: Arc<ServerShared>,
     acceptor: Acceptor,
     /// The address of the listener. `None` if it is closed.
@@ -44,12 +44,12 @@ struct AppliedRules {
     _previous: Sleep,
 }
 
-impl ListenerReconciler {
+impl DeviceListenerReconciler {
     /// Makes a reconciler and brings the listener to its desired state.
-    pub(super) fn new(shared: Arc<ServerShared>, connections: Arc<Tasks>) -> Self {
+    pub(super) fn new(shared: Arc<ServerShared>, connection_tasks: Arc<Tasks>) -> Self {
         let activity = shared.parts.clock.activity().clone();
         let mut reconciler = Self {
-            acceptor: Acceptor::new(connections, activity, limits::MODBUS_CONNECTIONS),
+            acceptor: Acceptor::new(connection_tasks, activity, limits::MODBUS_CONNECTIONS),
             address: None,
             refusing: false,
             bind_failed: false,
@@ -99,7 +99,7 @@ impl ListenerReconciler {
     }
 
     fn admit(&self, stream: TcpStream) {
-        let stream = self.shared.parts.connections.track_server(stream);
+        let stream = self.shared.parts.connection_registry.track_server(stream);
         self.acceptor.admit(stream, DeviceSession::new(Arc::clone(&self.shared)));
     }
 
@@ -118,14 +118,14 @@ impl ListenerReconciler {
             }
         };
         let id = &parts.device.identity().id;
-        let evaluation = parts.engine.refusing(FaultListener::Modbus(id.as_str()), self.refusing);
-        self.refusing = evaluation.refuse;
-        if evaluation.refuse {
+        let verdict = parts.engine.listener(FaultListener::Modbus(id.as_str()), self.refusing);
+        self.refusing = verdict.refuse;
+        if verdict.refuse {
             self.close(Some("a fault rule has it refuse".to_owned()));
         } else {
             self.open(port);
         }
-        self.applied_rules(evaluation.until, evaluation.generation)
+        self.applied_rules(verdict.until, verdict.generation)
     }
 
     fn applied_rules(&mut self, next_evaluation: Sleep, generation: u64) -> AppliedRules {

@@ -1,4 +1,4 @@
-//! The answers of the device on a Modbus connection.
+//! The replies of the device on a Modbus connection.
 
 use std::borrow::Cow;
 use std::sync::Arc;

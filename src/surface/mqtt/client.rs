@@ -291,7 +291,7 @@ impl MqttClient {
         let (mut last_read_at, mut pause) = (None, *limits::MQTT_RETRY.start());
         let mut refused = false;
         loop {
-            let mut evaluation = self.parts.engine.refusing(FaultListener::Broker(device), refused);
+            let mut evaluation = self.parts.engine.listener(FaultListener::Broker(device), refused);
             refused = evaluation.refuse;
             if refused {
                 self.set_not_connected(plan, "refused by a rule");
@@ -307,7 +307,7 @@ impl MqttClient {
                         end = &mut connection => break Some(end),
                         () = &mut evaluation.until => {}
                     }
-                    evaluation = self.parts.engine.refusing(FaultListener::Broker(device), false);
+                    evaluation = self.parts.engine.listener(FaultListener::Broker(device), false);
                     if evaluation.refuse {
                         break None;
                     }

@@ -1,4 +1,4 @@
-//! The listener of a slave, which fault rules can close.
+//! The reconciler of a slave's listener: it opens and closes the listener as the fault rules require.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -9,44 +9,52 @@ use tokio::net::TcpStream;
 use super::Slave;
 use super::session::SlaveSession;
 use crate::clock::Sleep;
-use crate::fault::{FaultListener, Refusing};
+use crate::fault::{FaultListener, ListenerVerdict};
 use crate::journal::Event;
 use crate::modbus::server::{ACCEPT_RETRY, Acceptor, BACKLOG};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::tasks::Tasks;
 
-/// Serves a slave's port, and opens and closes it as the fault rules require.
+/// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
-pub(crate) struct Supervisor {
+pub(crate) struct SlaveListenerReconciler {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
     acceptor: Acceptor,
-    registry: ConnectionRegistry,
+    connection_registry: ConnectionRegistry,
+    /// True if a fault rule refuses connections.
     refusing: bool,
     /// The last state in the journal. The first listening state is not recorded, because a slave
     /// normally listens.
     recorded_listening: bool,
 }
 
-impl Supervisor {
-    /// Creates a supervisor that has not evaluated the rules yet.
+impl SlaveListenerReconciler {
+    /// Creates a reconciler that has not evaluated the rules yet.
     pub(crate) fn new(
         slave: Arc<Slave>,
         port: Arc<Mutex<Port>>,
-        registry: ConnectionRegistry,
-        connections: Arc<Tasks>,
+        connection_registry: ConnectionRegistry,
+        connection_tasks: Arc<Tasks>,
     ) -> Self {
         let activity = slave.clock().activity().clone();
-        let acceptor = Acceptor::new(connections, activity, slave.max_connections);
-        Self { slave, port, acceptor, registry, refusing: false, recorded_listening: true }
+        let acceptor = Acceptor::new(connection_tasks, activity, slave.max_connections);
+        Self {
+            slave,
+            port,
+            acceptor,
+            connection_registry,
+            refusing: false,
+            recorded_listening: true,
+        }
     }
 
-    /// Evaluates the rules, and returns when the listener follows them.
-    pub(crate) async fn apply_rules(&mut self) -> Refusing {
-        let rules_state =
-            self.slave.engine.refusing(FaultListener::Slave(&self.slave.name), self.refusing);
-        if rules_state.refuse {
+    /// Evaluates the rules, and returns the verdict when the listener follows it.
+    pub(crate) async fn reconcile(&mut self) -> ListenerVerdict {
+        let verdict =
+            self.slave.engine.listener(FaultListener::Slave(&self.slave.name), self.refusing);
+        if verdict.refuse {
             if !self.refusing {
                 self.acceptor.close();
                 self.port().close();
@@ -55,24 +63,24 @@ impl Supervisor {
         } else {
             self.open();
         }
-        self.refusing = rules_state.refuse;
+        self.refusing = verdict.refuse;
         self.publish_state();
-        self.slave.applied.send_replace(rules_state.generation);
-        rules_state
+        self.slave.applied_generation.send_replace(verdict.generation);
+        verdict
     }
 
-    /// Serves for ever, beginning with an evaluation of the rules.
-    pub(crate) async fn run(mut self, mut rules_state: Refusing) {
+    /// Accepts connections and reconciles for ever. `verdict` is that of the previous reconciliation.
+    pub(crate) async fn run(mut self, mut verdict: ListenerVerdict) {
         loop {
-            self.serve(&mut rules_state.until).await;
-            // The previous evaluation lives until the new one is in effect, and with it the
-            // activity of its timer.
-            rules_state = self.apply_rules().await;
+            self.accept_until(&mut verdict.until).await;
+            // The previous verdict is dropped only when the new one is in effect, because a movement
+            // of the clock waits until a timer that fired is dropped.
+            verdict = self.reconcile().await;
         }
     }
 
     /// Accepts connections until the rules must be evaluated again.
-    async fn serve(&mut self, until: &mut Sleep) {
+    async fn accept_until(&mut self, until: &mut Sleep) {
         loop {
             tokio::select! {
                 biased;
@@ -90,7 +98,7 @@ impl Supervisor {
     }
 
     fn admit(&self, stream: TcpStream) {
-        let stream = self.registry.track_server(stream);
+        let stream = self.connection_registry.track_server(stream);
         let session =
             SlaveSession { slave: Arc::clone(&self.slave), peer_info: stream.peer_info() };
         self.acceptor.admit(stream, session);
@@ -110,7 +118,7 @@ impl Supervisor {
         }
     }
 
-    /// Publishes whether connections are accepted, and records a change.
+    /// Publishes the state of the listener, and records a change in the journal.
     fn publish_state(&mut self) {
         let listening = self.acceptor.is_open();
         self.slave.listening.store(listening, Ordering::Release);

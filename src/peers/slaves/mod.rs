@@ -1,11 +1,11 @@
 //! Simulated Modbus slaves: units behind a real TCP listener.
 //!
 //! [`Slave`] is the interface for the control plane and for tests, which read and set registers.
-//! The listener opens and closes with the fault rules ([`listener`]). Each accepted connection is
+//! The listener opens and closes with the fault rules ([`reconciler`]). Each accepted connection is
 //! one task ([`crate::modbus::server`]) that reads requests, lets the units answer them one at a
 //! time ([`session`]), and sends the replies.
 
-mod listener;
+mod reconciler;
 mod session;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(super) use self::listener::Supervisor;
+pub(super) use self::reconciler::SlaveListenerReconciler;
 use super::{PeerContext, PeersError};
 use crate::clock::Clock;
 use crate::fault::Engine;
@@ -43,7 +43,7 @@ pub struct Slave {
     journal: Arc<Journal>,
     listening: AtomicBool,
     /// The generation of the fault rules that the listener follows.
-    applied: watch::Sender<u64>,
+    applied_generation: watch::Sender<u64>,
 }
 
 /// The reason why [`Slave::poke`] refused.
@@ -99,7 +99,7 @@ impl Slave {
             engine: Arc::clone(&context.engine),
             journal: Arc::clone(&context.journal),
             listening: AtomicBool::new(false),
-            applied: watch::Sender::new(0),
+            applied_generation: watch::Sender::new(0),
         })
     }
 
@@ -109,7 +109,7 @@ impl Slave {
         &self.name
     }
 
-    /// Returns the address that it listens on, or would listen on if no rule made it refuse.
+    /// Returns the address of the listener, also while a rule closes it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -156,9 +156,10 @@ impl Slave {
 
     /// Waits until the listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
-    pub async fn wait_applied(&self, generation: u64) {
+    pub async fn wait_rules_applied(&self, generation: u64) {
+        let mut applied = self.applied_generation.subscribe();
         // The sender is a field of `self`, so it cannot close.
-        let _ = self.applied.subscribe().wait_for(|applied| *applied >= generation).await;
+        let _ = applied.wait_for(|applied| *applied >= generation).await;
     }
 
     /// Resets all registers and coils to their first values.
@@ -171,7 +172,7 @@ impl Slave {
         }
     }
 
-    /// Returns true if it accepts connections: false while a rule makes it refuse.
+    /// Returns true if the listener is open: false while a rule makes it refuse.
     #[must_use]
     pub fn is_listening(&self) -> bool {
         self.listening.load(Ordering::Acquire)
