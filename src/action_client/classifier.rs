@@ -42,7 +42,7 @@ pub enum ResultCode {
     Success,
     /// The status of an HTTP response.
     Status(u16),
-    /// −1: none of the others.
+    /// −1: the generic error, for every end that has no code of its own.
     Generic,
     /// −2: the MBAP length is over 254.
     TooLong,
@@ -85,17 +85,16 @@ pub enum ResultCode {
 }
 
 impl ResultCode {
-    /// Returns the result that a number of the status endpoint stands for; [`ResultCode::Generic`]
-    /// if it stands for no other.
+    /// Returns the code with this number; [`ResultCode::Generic`] if no other code has it.
     #[must_use]
-    pub fn from_code(code: i32) -> Self {
+    pub fn from_number(number: i32) -> Self {
         let exceptions = (1..=11).map(Self::Exception);
         let results = Self::NAMED.into_iter().chain(exceptions);
-        match u16::try_from(code) {
+        match u16::try_from(number) {
             Ok(1) => Self::Success,
             Ok(status) => Self::Status(status),
             Err(_) => {
-                results.into_iter().find(|results| results.code() == code).unwrap_or(Self::Generic)
+                results.into_iter().find(|code| code.number() == number).unwrap_or(Self::Generic)
             }
         }
     }
@@ -124,7 +123,7 @@ impl ResultCode {
 
     /// Returns the number, as `/api/v1/actions/status` shows it.
     #[must_use]
-    pub fn code(self) -> i32 {
+    pub fn number(self) -> i32 {
         match self {
             Self::Success => 1,
             Self::Status(status) => i32::from(status),
@@ -383,7 +382,7 @@ mod tests {
     const SENT: [u8; 12] = [1, 2, 0, 0, 0, 6, 17, 6, 0, 10, 0x12, 0x34];
 
     fn code(received: &[u8], end: ExchangeEnd) -> i32 {
-        classify_modbus(&SENT, received, end).code()
+        classify_modbus(&SENT, received, end).number()
     }
 
     /// Returns the correct reply with some bytes changed.
@@ -430,7 +429,7 @@ mod tests {
             (ExchangeEnd::Reset, -4),
         ] {
             assert_eq!(code(&[], end), expected, "{end:?}");
-            assert_eq!(classify_http(&[], end).code(), expected, "{end:?}");
+            assert_eq!(classify_http(&[], end).number(), expected, "{end:?}");
         }
     }
 
@@ -517,21 +516,21 @@ mod tests {
     fn a_content_length_that_is_no_number_is_20() {
         let head = |length: &str| format!("HTTP/1.1 200 OK\r\nContent-Length:{length}\r\n\r\n");
         for length in [" abc", "", " -1", " +1", " 1,2", " 1, x", " 99999999999999999999"] {
-            let code = classify_http(head(length).as_bytes(), ExchangeEnd::Complete).code();
+            let code = classify_http(head(length).as_bytes(), ExchangeEnd::Complete).number();
             assert_eq!(code, -20, "{length:?}");
         }
         for length in [" 5", "5", " 5, 5"] {
             assert_eq!(
-                classify_http(head(length).as_bytes(), ExchangeEnd::Closed).code(),
+                classify_http(head(length).as_bytes(), ExchangeEnd::Closed).number(),
                 -4,
                 "{length:?}"
             );
         }
         let late = format!("HTTP/1.1 103 Early\r\n\r\n{}", head(" x"));
-        assert_eq!(classify_http(late.as_bytes(), ExchangeEnd::Closed).code(), -20);
+        assert_eq!(classify_http(late.as_bytes(), ExchangeEnd::Closed).number(), -20);
         let cut = &head(" x").into_bytes()[..30];
-        assert_eq!(classify_http(cut, ExchangeEnd::Closed).code(), -4);
-        assert_eq!(classify_http(b"garbage\r\n\r\n", ExchangeEnd::Complete).code(), -4);
+        assert_eq!(classify_http(cut, ExchangeEnd::Closed).number(), -4);
+        assert_eq!(classify_http(b"garbage\r\n\r\n", ExchangeEnd::Complete).number(), -4);
     }
 
     /// Returns true for every code of the table that a Modbus request can end with.
@@ -546,8 +545,8 @@ mod tests {
             received in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             for end in [ExchangeEnd::Complete, ExchangeEnd::Closed, ExchangeEnd::Reset, ExchangeEnd::TimedOut] {
-                prop_assert!(is_in_the_table(classify_modbus(&sent, &received, end).code()));
-                prop_assert!(matches!(classify_http(&received, end).code(), -3 | -4 | -20));
+                prop_assert!(is_in_the_table(classify_modbus(&sent, &received, end).number()));
+                prop_assert!(matches!(classify_http(&received, end).number(), -3 | -4 | -20));
             }
         }
 

@@ -117,7 +117,7 @@ where
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.ok()?;
     let exchange = async move {
         let response = sender.send_request(message).await.ok()?;
-        read(response).await
+        read_body(response).await
     };
     // The connection transports the bytes. When it ends, the exchange notices.
     let transport = async move {
@@ -130,7 +130,9 @@ where
     }
 }
 
-async fn read(response: Response<Incoming>) -> Option<u16> {
+/// Reads the body of a response as far as it counts, and returns the status. `None` if the body
+/// broke off.
+async fn read_body(response: Response<Incoming>) -> Option<u16> {
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut read = 0;
@@ -144,7 +146,7 @@ async fn read(response: Response<Incoming>) -> Option<u16> {
 fn classify_incomplete(tape: &TapeReader) -> ResultCode {
     let tape = tape.tape();
     let end = match tape.end {
-        // A target may answer and close before it has read everything.
+        // A target may respond and close before it has read everything.
         Some(StreamEnd::SendLost) if tape.received.is_empty() => ExchangeEnd::SendLost,
         Some(StreamEnd::Reset | StreamEnd::SendLost) => ExchangeEnd::Reset,
         Some(StreamEnd::Closed) => ExchangeEnd::Closed,

@@ -1,10 +1,10 @@
 //! The client side of a device's actions: sends the requests that a device admitted, and classifies
 //! the end of each of them.
 //!
-//! A [`Runner`] takes the requests of an admitted call one by one. For each it resolves the host
-//! ([`resolver`]: the house's own slaves and targets first, then the hosts that the outbound policy
-//! allows), sends the request on a connection of its own, and takes the result code from
-//! [`classifier`], a pure function of the bytes that were sent and received.
+//! A [`Runner`] starts the tasks of an admitted call. They pass its requests to the [`requester`],
+//! which resolves the host ([`resolver`]: the house's own slaves and targets first, then the hosts
+//! that the outbound policy allows), sends the request on a connection of its own, and takes the
+//! result code from [`classifier`], a pure function of the bytes that were sent and received.
 //!
 //! ```text
 //! Run ─► runner ─► requester ─► resolver ─► modbus | http ─► tap ─► connection to a slave or target
@@ -87,22 +87,22 @@ impl ActionClient {
         })
     }
 
-    /// The runner that sends the requests of admitted calls.
+    /// Returns the runner that sends the requests of admitted calls.
     #[must_use]
     pub fn runner(&self) -> &Arc<Runner> {
         &self.runner
     }
 
-    /// The dialer that opens the connections of the devices' MQTT clients.
+    /// Returns the dialer that opens the connections of the devices' MQTT clients.
     #[must_use]
     pub fn dialer(&self) -> Arc<dyn Dial> {
         self.dialer.clone()
     }
 
-    /// Aborts all requests that are in progress and waits until their tasks have ended. Transaction
-    /// ids count from 1 again.
-    pub async fn stop(&self) {
-        self.runner.stop().await;
+    /// Aborts all requests that are in progress and waits until their tasks have ended. Their tickets
+    /// end with −1. The Modbus transaction ids of every device begin with 1 again.
+    pub async fn abort_all(&self) {
+        self.runner.abort_all().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sends one prepared request of an action and determines its result code.
+//! Processes one request of an action: prepares it, sends it, and determines its result code.
 //!
 //! The steps are the same for both protocols: find the peer, evaluate the fault rules of the
 //! connector, resolve the host, connect on a new socket, exchange the bytes. Each step can end the
@@ -17,7 +17,11 @@ use super::connection::RequestConnection;
 use super::resolver::{ResolveError, Resolver, reachable_address};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::actions::{PreparedHttpRequest, PreparedModbusRequest, PreparedRequest};
+use crate::device::Ticket;
+use crate::device::actions::{
+    ActionRequest, Definition, PrepareError, PreparedHttpRequest, PreparedModbusRequest,
+    PreparedRequest, Scheme,
+};
 use crate::fault::{self, ActionCall, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
@@ -26,10 +30,10 @@ use crate::outbound::{PeerAddress, PeerKind};
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RequestOutcome {
-    pub(super) code: ResultCode,
+struct RequestOutcome {
+    code: ResultCode,
     /// The reason for the code, for the journal.
-    pub(super) cause: String,
+    cause: String,
 }
 
 impl From<ResultCode> for RequestOutcome {
@@ -76,12 +80,36 @@ pub(super) struct Requester {
 }
 
 impl Requester {
-    /// Sends a request and waits for its outcome, at most for its own timeout from now.
-    pub(super) async fn send(
+    /// Processes one request from its ticket to its result.
+    pub(super) async fn process(
         &self,
-        origin: &ActionOrigin,
-        prepared: &PreparedRequest,
-    ) -> RequestOutcome {
+        ticket: Ticket,
+        definition: &Definition,
+        request: &ActionRequest,
+    ) {
+        let origin = ActionOrigin {
+            device: ticket.device().identity().id.shared(),
+            action: Arc::clone(ticket.action()),
+        };
+        if let Some(hold) = self.engine.hold(&ActionCall::from(&origin)) {
+            hold.sleep.await;
+        }
+        let prepared = definition.prepare(request);
+        ticket.start(|| destination(&prepared, request));
+        let outcome = match &prepared {
+            Ok(prepared) => self.send(&origin, prepared).await,
+            Err(error) => not_sent(error),
+        };
+        // The scenario can choose that a failed HTTP request ends with 0 in place of its code.
+        let ends_with_zero = ticket.device().action_policy().http_failure_is_zero
+            && matches!(prepared, Ok(PreparedRequest::Http(_)))
+            && !matches!(outcome.code, ResultCode::Status(_));
+        let code = if ends_with_zero { 0 } else { outcome.code.number() };
+        ticket.finish(code, outcome.cause);
+    }
+
+    /// Sends a request and waits for its outcome, at most for its own timeout from now.
+    async fn send(&self, origin: &ActionOrigin, prepared: &PreparedRequest) -> RequestOutcome {
         match prepared {
             PreparedRequest::Modbus(request) => self.send_modbus(origin, request).await,
             // Boxed, because a TLS session is large and most requests have none.
@@ -89,8 +117,8 @@ impl Requester {
         }
     }
 
-    /// Resets the transaction ids, which count from 1 again.
-    pub(super) fn reset(&self) {
+    /// Makes the Modbus transaction ids of every device begin with 1 again.
+    pub(super) fn reset_transaction_ids(&self) {
         self.transaction_ids.lock().clear();
     }
 
@@ -193,7 +221,7 @@ impl Requester {
             Some(ConnectFault::NoSocket) => return Err(ExchangeEnd::NoSocket.into()),
             Some(ConnectFault::Tls) => return Err(ExchangeEnd::TlsFailed.into()),
             Some(ConnectFault::Unsent(code)) => {
-                let code = ResultCode::from_code(code);
+                let code = ResultCode::from_number(code);
                 if code == ResultCode::Timeout {
                     self.clock.sleep_until(deadline).await;
                 }
@@ -299,6 +327,34 @@ impl Requester {
         let id = all.entry(Arc::clone(&origin.device)).or_default();
         *id = id.wrapping_add(1);
         *id
+    }
+}
+
+fn not_sent(error: &PrepareError) -> RequestOutcome {
+    RequestOutcome { code: ResultCode::Generic, cause: format!("not sent: {error}") }
+}
+
+/// Returns the destination of a request for the journal. A request that cannot be sent has the
+/// destination that its definition gives, with constants that are not expanded.
+fn destination(
+    prepared: &Result<PreparedRequest, PrepareError>,
+    request: &ActionRequest,
+) -> String {
+    match (prepared, request) {
+        (Ok(PreparedRequest::Http(http)), _) => {
+            let scheme = match http.scheme {
+                Scheme::Http => "http",
+                Scheme::Https => "https",
+            };
+            format!("{scheme}://{}{}", http.authority, http.target)
+        }
+        (Ok(PreparedRequest::Modbus(modbus)), _) => {
+            format!("modbus {}:{}", modbus.host, modbus.port)
+        }
+        (Err(_), ActionRequest::Http(http)) => http.url.clone(),
+        (Err(_), ActionRequest::Modbus(modbus)) => {
+            format!("modbus {}:{}", modbus.host, modbus.port)
+        }
     }
 }
 

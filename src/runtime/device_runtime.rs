@@ -206,7 +206,7 @@ impl DeviceRuntime {
         self.http.close().await;
         self.stop_services().await;
         self.modbus.close().await;
-        self.runner.abort(&self.device.identity().id).await;
+        self.runner.abort_device(&self.device.identity().id).await;
     }
 
     /// Ends the reboot and opens everything again.
@@ -271,7 +271,7 @@ fn http_server(
         Arc::clone(device),
         Arc::clone(parts.engine),
         parts.clock.clone(),
-        move |run| runner.run(run),
+        move |run| runner.start_run(run),
     );
     if device.is_offline() || device.power() != Power::Up {
         return Ok(http::ApiServer::start_closed(port, api));

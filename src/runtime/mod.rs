@@ -220,7 +220,7 @@ impl HouseCore {
         for runtime in &self.devices {
             runtime.device.forget_requests();
         }
-        self.actions.stop().await;
+        self.actions.abort_all().await;
         paused.extend(self.peers.pause().await);
         // A movement of the clock may take long; a house that is stopping does not wait for it.
         let mut stopping = self.stopping.subscribe();
@@ -267,7 +267,7 @@ impl HouseCore {
     /// Closes every listener but that of the control plane, and returns when the ports are free.
     pub async fn close(&self) {
         close_devices(&self.devices).await;
-        self.actions.stop().await;
+        self.actions.abort_all().await;
         self.peers.shutdown().await;
         #[cfg(feature = "mdns")]
         self.announcer.close().await;

@@ -99,7 +99,7 @@ impl TestPeers {
         self.device.set_definition(Arc::new(Definition::parse(definition.as_bytes()).unwrap()));
         let run = self.device.call(id).unwrap();
         let ids = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
-        self.actions.runner().run(run);
+        self.actions.runner().start_run(run);
         ids
     }
 
