@@ -19,7 +19,7 @@ use super::security::{self, Token};
 use super::{clock, faults, journal, registers, summary, targets};
 use crate::fault::Method;
 use crate::limits;
-use crate::net::http::WriteLimited;
+use crate::net::http::WriteTimeoutStream;
 use crate::net::http::{HttpReply, ReplyBody, body, method_not_allowed};
 use crate::net::http::{TcpAcceptor, http_builder};
 use crate::runtime::HouseCore;
@@ -105,7 +105,7 @@ async fn serve_connection(stream: TcpStream, plane: Arc<Plane>) {
         let plane = Arc::clone(&plane);
         async move { Ok::<_, Infallible>(plane.serve(request, own.ip()).await) }
     });
-    let stream = TokioIo::new(WriteLimited::new(stream));
+    let stream = TokioIo::new(WriteTimeoutStream::new(stream));
     if let Err(error) = http_builder().serve_connection(stream, service).await {
         tracing::trace!(%error, "control connection ended");
     }

@@ -248,7 +248,7 @@ async fn hours_of_readings_arrive_complete_and_in_order() {
         }
         events
     });
-    eventually(|| test.server.connections() == 1).await;
+    eventually(|| test.server.connection_count() == 1).await;
     test.clock.advance(Duration::from_hours(8)).await.unwrap();
     // A second client ends the stream.
     let _second = Live::connect(&test).await;
@@ -279,10 +279,10 @@ async fn a_client_that_does_not_read_is_dropped() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut live = Client(socket.connect(test.server.address()).await.unwrap());
     live.send(&request("GET", "/api/v1/live", "")).await;
-    eventually(|| test.server.connections() == 1).await;
+    eventually(|| test.server.connection_count() == 1).await;
     // Some 4 MB, more than any kernel buffers.
     test.clock.advance(Duration::from_hours(3)).await.unwrap();
-    eventually(|| test.server.connections() == 0).await;
+    eventually(|| test.server.connection_count() == 0).await;
     drop(live);
     let mut live = Live::connect(&test).await;
     test.clock.advance(SECOND * 2).await.unwrap();
@@ -293,7 +293,7 @@ async fn a_client_that_does_not_read_is_dropped() {
 async fn a_client_that_disconnects_is_removed_at_once() {
     let test = start_device(MeterKind::Ensor).await;
     drop(Live::connect(&test).await);
-    eventually(|| test.server.connections() == 0).await;
+    eventually(|| test.server.connection_count() == 0).await;
     test.clock.advance(MINUTE).await.unwrap();
 }
 

@@ -60,9 +60,9 @@ async fn a_hang_lasts_until_the_client_leaves() {
     fixture.wait_evaluated(1).await;
     fixture.clock.advance(Duration::from_hours(1)).await.unwrap();
     assert_eq!(client.try_read(), "");
-    assert_eq!(fixture.server.connections(), 1);
+    assert_eq!(fixture.server.connection_count(), 1);
     drop(client);
-    eventually(|| fixture.server.connections() == 0).await;
+    eventually(|| fixture.server.connection_count() == 0).await;
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_call_is_carried_out_if_its_client_leaves_in_a_delay() {
     let client = call(&fixture).await;
     fixture.wait_evaluated(1).await;
     drop(client);
-    eventually(|| fixture.server.connections() == 0).await;
+    eventually(|| fixture.server.connection_count() == 0).await;
     assert_eq!(fixture.device.in_progress(), 1);
     fixture.clock.advance(SECOND * 2).await.unwrap();
 }

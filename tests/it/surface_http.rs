@@ -292,10 +292,10 @@ async fn a_pause_drops_connections_and_keeps_the_listener() {
     client.response().await;
     let paused = fixture.server.pause().await;
     assert_eq!(client.read_to_end().await.unwrap(), "");
-    assert_eq!(fixture.server.connections(), 0);
+    assert_eq!(fixture.server.connection_count(), 0);
     let mut waiting = fixture.connect().await;
     waiting.send(&request("GET", "/", "")).await;
-    assert_eq!(fixture.server.connections(), 0, "new connections wait");
+    assert_eq!(fixture.server.connection_count(), 0, "new connections wait");
     drop(paused);
     assert_eq!(status(&waiting.response().await), 200);
 }

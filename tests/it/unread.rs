@@ -58,12 +58,12 @@ async fn a_client_that_does_not_read_is_reset() {
     for _ in 0..4 {
         clients.spawn(send_until_broken(fixture.server.address(), "/"));
     }
-    frozen.until(|| fixture.server.connections() == 4).await;
+    frozen.until(|| fixture.server.connection_count() == 4).await;
     frozen.pass(LIMIT.saturating_sub(SECOND)).await;
-    assert_eq!(fixture.server.connections(), 4);
+    assert_eq!(fixture.server.connection_count(), 4);
     let errors = frozen.run(SECOND, 3 * LIMIT, clients.join_all()).await.0;
     assert_eq!(errors, [io::ErrorKind::ConnectionReset; 4]);
-    frozen.until(|| fixture.server.connections() == 0).await;
+    frozen.until(|| fixture.server.connection_count() == 0).await;
     assert_eq!(status(&fixture.get("/").await), 200);
 }
 

@@ -1,6 +1,10 @@
 //! A TCP listener with its HTTP connections: accepting, pausing, closing.
+//!
+//! Each way to stop serves one caller: [`TcpAcceptor::pause`] a reset of the house,
+//! [`TcpAcceptor::close`] and [`TcpAcceptor::open`] a device that goes down and comes up again, and
+//! [`TcpAcceptor::release`] the end of the house.
 
-use parking_lot::Mutex as Locked;
+use parking_lot::Mutex;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -13,14 +17,15 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use crate::limits;
 use crate::net::sockets::{self, Port};
 use crate::tasks::Tasks;
 
-/// Returns hyper's configuration: the device sends neither `Date` nor `Server` (HTTP-1), and writes
-/// header names in title case, as in the published call reply, except for those in [`header_case`].
+/// Returns hyper's configuration for all servers of the house. The device sends neither `Date` nor
+/// `Server` (HTTP-1), and writes header names in title case, as in the published call reply, except
+/// for those in [`header_case`].
 ///
 /// [`header_case`]: super::header_case
 pub(crate) fn http_builder() -> http1::Builder {
@@ -48,12 +53,13 @@ pub(crate) fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
 /// A TCP listener with its connections. Dropping it ends all of them.
 pub(crate) struct TcpAcceptor {
     address: SocketAddr,
-    port: Locked<Port>,
-    connections: Arc<Tasks>,
-    /// One task while connections are accepted, none while they are refused.
-    accepting: Tasks,
+    port: Mutex<Port>,
+    /// The tasks that serve the connections.
+    connection_tasks: Arc<Tasks>,
+    /// The task that accepts connections; empty while they are refused.
+    accept_task: Tasks,
     /// Locked by each connection before it is served, and by a pause.
-    admission: Arc<Mutex<()>>,
+    admission: Arc<AsyncMutex<()>>,
     permits: Arc<Semaphore>,
     serve: Serve,
 }
@@ -96,9 +102,9 @@ impl TcpAcceptor {
     {
         Self {
             address: port.address(),
-            port: Locked::new(port),
-            connections: Arc::default(),
-            accepting: Tasks::default(),
+            port: Mutex::new(port),
+            connection_tasks: Arc::default(),
+            accept_task: Tasks::default(),
             admission: Arc::default(),
             permits: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
             serve: Arc::new(move |stream| Box::pin(serve(stream))),
@@ -108,24 +114,24 @@ impl TcpAcceptor {
     /// Accepts connections. Does nothing if it is open already.
     pub(crate) fn open(&self) -> io::Result<()> {
         let mut port = self.port.lock();
-        if self.accepting.count() > 0 {
+        if self.accept_task.count() > 0 {
             return Ok(());
         }
         let listener = port.open(BACKLOG)?;
         // Connections inherit the option. If it fails, the system's default size applies.
         let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
         let (permits, admission) = (Arc::clone(&self.permits), Arc::clone(&self.admission));
-        let (connections, serve) = (Arc::clone(&self.connections), Arc::clone(&self.serve));
-        self.accepting.spawn(accept(listener, permits, admission, connections, serve));
+        let (tasks, serve) = (Arc::clone(&self.connection_tasks), Arc::clone(&self.serve));
+        self.accept_task.spawn(accept(listener, permits, admission, tasks, serve));
         Ok(())
     }
 
     /// Refuses connections, drops the open ones, and returns when they are gone. The port stays
-    /// reserved.
+    /// reserved for the next [`TcpAcceptor::open`].
     pub(crate) async fn close(&self) {
-        self.accepting.abort_all().await;
+        self.accept_task.abort_all().await;
         self.close_port();
-        self.connections.abort_all().await;
+        self.connection_tasks.abort_all().await;
     }
 
     /// Returns the address of the listener.
@@ -134,11 +140,12 @@ impl TcpAcceptor {
     }
 
     /// Returns the number of open connections.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.count()
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connection_tasks.count()
     }
 
-    /// Makes the kernel refuse connections while no task accepts any.
+    /// Makes the kernel refuse connections. Called while no task accepts any: by
+    /// [`TcpAcceptor::close`], and by a server that starts closed.
     pub(crate) fn close_port(&self) {
         self.port.lock().close();
     }
@@ -149,24 +156,24 @@ impl TcpAcceptor {
         // The admission lock first: a connection that has passed it is among those that are
         // dropped.
         let admission = Arc::clone(&self.admission).lock_owned().await;
-        self.connections.abort_all().await;
+        self.connection_tasks.abort_all().await;
         ListenerPause { _admission: admission }
     }
 
     /// Closes the listener and all connections, frees the port, and returns when they are gone.
     pub(crate) async fn release(&self) {
         // The listener first, because it adds to the connections.
-        self.accepting.abort_all().await;
+        self.accept_task.abort_all().await;
         self.port.lock().release();
-        self.connections.abort_all().await;
+        self.connection_tasks.abort_all().await;
     }
 }
 
 async fn accept(
     listener: Arc<TcpListener>,
     permits: Arc<Semaphore>,
-    admission: Arc<Mutex<()>>,
-    connections: Arc<Tasks>,
+    admission: Arc<AsyncMutex<()>>,
+    connection_tasks: Arc<Tasks>,
     serve: Serve,
 ) {
     // The semaphore is never closed.
@@ -177,7 +184,7 @@ async fn accept(
                 let _ = stream.set_nodelay(true);
                 let _admitted = admission.lock().await;
                 let connection = serve(stream);
-                connections.spawn(async move {
+                connection_tasks.spawn(async move {
                     connection.await;
                     drop(permit);
                 });

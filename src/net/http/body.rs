@@ -70,20 +70,21 @@ where
 }
 
 impl From<BodyReadError> for HttpReply {
-    /// Returns the refusal. It closes the connection, because the beginning of the next request is
-    /// unknown.
+    /// Returns the refusal. The connection is closed after it, because the beginning of the next
+    /// request is unknown.
     fn from(error: BodyReadError) -> Self {
-        let (status, key) = match error {
+        let (status, error_code) = match error {
             BodyReadError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             BodyReadError::Stalled => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
             BodyReadError::Broken => (StatusCode::BAD_REQUEST, "incomplete_body"),
         };
-        Self::error(status, key, &error.to_string()).with_close()
+        Self::error(status, error_code, &error.to_string()).with_close()
     }
 }
 
-/// Reads the body of a request that was answered without it. Returns true if the connection can
-/// continue.
+/// Reads and discards the body of a request whose reply does not depend on it, at most
+/// [`limits::JSON_BODY_BYTES`]. Returns true if the whole body was read, so that the connection can
+/// serve the next request.
 pub(crate) async fn discard<B>(body: B) -> bool
 where
     B: Body<Data = Bytes> + Unpin,

@@ -1,5 +1,9 @@
 //! The HTTP server kit of the house: the device's API, the control plane and the HTTP targets are
-//! built from it. It knows nothing of what they serve.
+//! built from it.
+//!
+//! The kit knows no paths and no contents. The common headers and the error format of [`HttpReply`] are
+//! those of the device; the control plane uses them too. The replies of targets come from the
+//! scenario and have neither.
 
 mod acceptor;
 pub(crate) mod body;
@@ -8,13 +12,13 @@ pub(crate) mod query;
 mod reply;
 mod header_case;
 mod stream;
-mod write_limit;
+mod write_timeout;
 
 pub use self::acceptor::ListenerPause;
 pub(crate) use self::acceptor::{BACKLOG, TcpAcceptor, bind_listener, http_builder};
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
-pub(crate) use self::reply::{StreamBreaker, method_not_allowed};
+pub(crate) use self::reply::{EventStreamControl, method_not_allowed};
 pub(crate) use self::stream::{
     BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan, FaultyStream,
 };
-pub(crate) use self::write_limit::{Resettable, WriteLimited};
+pub(crate) use self::write_timeout::{Resettable, WriteTimeoutStream};

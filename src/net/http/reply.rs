@@ -1,5 +1,5 @@
-//! HTTP replies: the headers and bodies that all replies of the device have in common
-//! (`docs/device/http.md`).
+//! HTTP replies with the headers and the error format that all replies of the device have
+//! (`docs/device/http.md`). The control plane uses them too.
 //!
 //! The order of the headers is that of the vendor's published call reply: first the headers that
 //! describe the body, then those of this reply, then the two that every reply carries.
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::header_case;
-use super::stream::{Afterwards, DeliveryControl};
+use super::stream::{AfterDelivery, DeliveryControl};
 
 /// An HTTP reply: its status, its body, and the headers that only this reply has.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct HttpReply {
     content: ReplyContent,
     headers: Vec<(HeaderName, HeaderValue)>,
     closes_connection: bool,
-    afterwards: Option<Afterwards>,
+    after_delivery: Option<AfterDelivery>,
 }
 
 /// The body of a reply before it is sent.
@@ -39,9 +39,9 @@ enum ReplyContent {
     /// No body.
     Empty,
     /// One piece that is known as a whole.
-    Full { kind: &'static str, bytes: Bytes },
+    Full { media_type: &'static str, bytes: Bytes },
     /// A known number of bytes that arrive piece by piece.
-    Sized { kind: &'static str, pieces: SizedBody },
+    Sized { media_type: &'static str, pieces: SizedBody },
     /// Server-Sent Events, each sent when it arrives.
     Events(Events),
 }
@@ -55,31 +55,32 @@ struct SizedBody {
 #[derive(Debug)]
 struct Events {
     queue: mpsc::Receiver<Bytes>,
-    breaker: StreamBreaker,
+    stream_control: EventStreamControl,
 }
 
-/// Decides how a stream of events ends once its sender is gone: properly, unless it was told to
-/// break.
+/// Controls how a stream of Server-Sent Events ends once its sender is dropped: with a complete body,
+/// unless one of the methods was called.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct StreamBreaker(Arc<BreakerState>);
+pub(crate) struct EventStreamControl(Arc<EventStreamState>);
 
 #[derive(Debug, Default)]
-struct BreakerState {
-    broken: AtomicBool,
+struct EventStreamState {
+    /// True if the end of the body is left out.
+    ends_incomplete: AtomicBool,
     /// The delivery of the stream. Empty until it is sent.
     delivery: OnceLock<Arc<DeliveryControl>>,
 }
 
-impl StreamBreaker {
-    /// Drops the connection after the last event, so that the client can tell that something is
-    /// missing.
-    pub(crate) fn break_after_last(&self) {
-        self.0.broken.store(true, Ordering::Release);
+impl EventStreamControl {
+    /// Makes the connection end after the last event without the end of the body, so that the client
+    /// can tell that something is missing.
+    pub(crate) fn end_incomplete(&self) {
+        self.0.ends_incomplete.store(true, Ordering::Release);
     }
 
     /// Resets the connection at once; events that wait are lost.
     pub(crate) fn reset(&self) {
-        self.break_after_last();
+        self.end_incomplete();
         if let Some(delivery) = self.0.delivery.get() {
             delivery.reset();
         }
@@ -98,14 +99,14 @@ impl HttpReply {
             content: ReplyContent::Empty,
             headers: Vec::new(),
             closes_connection: false,
-            afterwards: None,
+            after_delivery: None,
         }
     }
 
     /// Creates a reply of this media type.
     #[must_use]
-    pub fn content(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Self {
-        let content = ReplyContent::Full { kind, bytes: bytes.into() };
+    pub fn content(status: StatusCode, media_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+        let content = ReplyContent::Full { media_type, bytes: bytes.into() };
         Self { content, ..Self::empty(status) }
     }
 
@@ -113,11 +114,12 @@ impl HttpReply {
     /// The connection is broken off if the sender is dropped too early.
     #[must_use]
     pub(crate) fn sized_stream(
-        kind: &'static str,
+        media_type: &'static str,
         size: u64,
         queue: mpsc::Receiver<Bytes>,
     ) -> Self {
-        let content = ReplyContent::Sized { kind, pieces: SizedBody { remaining: size, queue } };
+        let pieces = SizedBody { remaining: size, queue };
+        let content = ReplyContent::Sized { media_type, pieces };
         Self { content, ..Self::empty(StatusCode::OK) }
     }
 
@@ -126,16 +128,16 @@ impl HttpReply {
     /// receiver is dropped when the client leaves, so [`mpsc::Sender::closed`] completes then.
     #[must_use]
     pub fn events(queue: mpsc::Receiver<Bytes>) -> Self {
-        Self::events_with_breaker(queue, StreamBreaker::default())
+        Self::events_with_control(queue, EventStreamControl::default())
     }
 
-    /// Creates a stream of Server-Sent Events that `breaker` can break off.
+    /// Creates a stream of Server-Sent Events that `stream_control` can break off.
     #[must_use]
-    pub(crate) fn events_with_breaker(
+    pub(crate) fn events_with_control(
         queue: mpsc::Receiver<Bytes>,
-        breaker: StreamBreaker,
+        stream_control: EventStreamControl,
     ) -> Self {
-        let content = ReplyContent::Events(Events { queue, breaker });
+        let content = ReplyContent::Events(Events { queue, stream_control });
         Self { content, closes_connection: true, ..Self::empty(StatusCode::OK) }
     }
 
@@ -159,20 +161,27 @@ impl HttpReply {
         }
     }
 
-    /// Creates an error in the form of all errors of the device: `error` for programs, `message`
-    /// for people.
+    /// Creates an error in the format of all errors of the device: an error code for programs, and a
+    /// message for people.
     #[must_use]
-    pub fn error(status: StatusCode, key: &str, message: &str) -> Self {
-        Self::json(status, &json!({ "error": key, "message": message }))
+    pub fn error(status: StatusCode, error_code: &str, message: &str) -> Self {
+        Self::json(status, &json!({ "error": error_code, "message": message }))
     }
 
     /// Creates an error with `details`.
     #[must_use]
-    pub fn error_with(status: StatusCode, key: &str, message: &str, details: &Value) -> Self {
-        Self::json(status, &json!({ "error": key, "message": message, "details": details }))
+    pub fn error_with(
+        status: StatusCode,
+        error_code: &str,
+        message: &str,
+        details: &Value,
+    ) -> Self {
+        let body = json!({ "error": error_code, "message": message, "details": details });
+        Self::json(status, &body)
     }
 
-    /// Adds a header. `value` is visible ASCII.
+    /// Adds a header. A value that is not visible ASCII adds no header, so the caller must not pass
+    /// text of a client or of a scenario.
     #[must_use]
     pub fn with_header(self, name: HeaderName, value: &str) -> Self {
         match HeaderValue::from_str(value) {
@@ -198,7 +207,7 @@ impl HttpReply {
     /// Runs `effect` once the reply is delivered, or cannot be delivered any more.
     #[must_use]
     pub(crate) fn after_delivery(mut self, effect: impl FnOnce() + Send + Sync + 'static) -> Self {
-        self.afterwards = Some(Afterwards::new(effect));
+        self.after_delivery = Some(AfterDelivery::new(effect));
         self
     }
 
@@ -206,13 +215,13 @@ impl HttpReply {
     pub(crate) fn attach_delivery(&self, delivery: &Arc<DeliveryControl>) {
         if let ReplyContent::Events(events) = &self.content {
             // A reply is sent once, so this is the first call.
-            let _ = events.breaker.0.delivery.set(Arc::clone(delivery));
+            let _ = events.stream_control.0.delivery.set(Arc::clone(delivery));
         }
     }
 
     /// Takes the effect that runs after delivery.
-    pub(crate) fn take_afterwards(&mut self) -> Option<Afterwards> {
-        self.afterwards.take()
+    pub(crate) fn take_after_delivery(&mut self) -> Option<AfterDelivery> {
+        self.after_delivery.take()
     }
 
     /// Returns the status.
@@ -253,19 +262,23 @@ impl HttpReply {
         }
         let bytes = match self.content {
             // Every JSON body is an object or an array, so no beginning of one is valid.
-            ReplyContent::Full { kind: JSON, bytes } => bytes.slice(..bytes.len().div_ceil(2)),
+            ReplyContent::Full { media_type: JSON, bytes } => {
+                bytes.slice(..bytes.len().div_ceil(2))
+            }
             _ => Bytes::from_static(b"{\""),
         };
-        self.content = ReplyContent::Full { kind: JSON, bytes };
+        self.content = ReplyContent::Full { media_type: JSON, bytes };
         self
     }
 
     /// Returns the reply as hyper sends it. `consumed` is dropped when hyper has all of its body.
     #[must_use]
     pub fn into_response<G>(self, consumed: G) -> Response<ReplyBody<G>> {
-        let (kind, rest) = match self.content {
-            ReplyContent::Full { kind, bytes } => (Some(kind), BodyRest::Piece(bytes)),
-            ReplyContent::Sized { kind, pieces } => (Some(kind), BodyRest::Sized(pieces)),
+        let (media_type, rest) = match self.content {
+            ReplyContent::Full { media_type, bytes } => (Some(media_type), BodyRest::Piece(bytes)),
+            ReplyContent::Sized { media_type, pieces } => {
+                (Some(media_type), BodyRest::Sized(pieces))
+            }
             ReplyContent::Events(events) => (Some(EVENTS), BodyRest::Events(events)),
             ReplyContent::Empty if self.status == StatusCode::NO_CONTENT => (None, BodyRest::Done),
             ReplyContent::Empty => (None, BodyRest::Piece(Bytes::new())),
@@ -273,8 +286,8 @@ impl HttpReply {
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        if let Some(kind) = kind {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(media_type) = media_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         }
         match &rest {
             BodyRest::Piece(bytes) => {
@@ -283,7 +296,7 @@ impl HttpReply {
             BodyRest::Sized(pieces) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.remaining));
             }
-            BodyRest::Events(_) | BodyRest::Broken | BodyRest::Done => {}
+            BodyRest::Events(_) | BodyRest::Incomplete | BodyRest::Done => {}
         }
         headers.extend(self.headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -315,12 +328,12 @@ enum BodyRest {
     /// A body without a length is sent in chunks, or to HTTP/1.0 clients up to the end of the
     /// connection.
     Events(Events),
-    /// Nothing; the end of the body is missing.
-    Broken,
+    /// Nothing; the body ends with an error, so that its end is missing on the wire.
+    Incomplete,
     Done,
 }
 
-/// The error of a body that was told to break off, or whose source is gone.
+/// The error of a body that ends incomplete on purpose, or whose source is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body breaks off")]
 pub struct BodyInterrupted;
@@ -351,21 +364,21 @@ impl<G: Unpin> hyper::body::Body for ReplyBody<G> {
             let piece = ready!(queue.poll_recv(context));
             return Poll::Ready(Some(self.take_piece(piece)));
         }
-        if let BodyRest::Events(Events { queue, breaker }) = &mut self.rest {
+        if let BodyRest::Events(Events { queue, stream_control }) = &mut self.rest {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
-            if breaker.0.broken.load(Ordering::Acquire) {
+            if stream_control.0.ends_incomplete.load(Ordering::Acquire) {
                 // hyper writes its buffer only when the body has nothing more for the moment, and
                 // discards it on an error. So the error comes with the next poll.
-                self.rest = BodyRest::Broken;
+                self.rest = BodyRest::Incomplete;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
         Poll::Ready(match std::mem::replace(&mut self.rest, BodyRest::Done) {
             BodyRest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
-            BodyRest::Broken => Some(Err(BodyInterrupted)),
+            BodyRest::Incomplete => Some(Err(BodyInterrupted)),
             BodyRest::Sized(_) | BodyRest::Events(_) | BodyRest::Done => None,
         })
     }
@@ -379,7 +392,7 @@ impl<G: Unpin> hyper::body::Body for ReplyBody<G> {
             BodyRest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
             BodyRest::Sized(pieces) => SizeHint::with_exact(pieces.remaining),
             BodyRest::Done => SizeHint::with_exact(0),
-            BodyRest::Events(_) | BodyRest::Broken => SizeHint::default(),
+            BodyRest::Events(_) | BodyRest::Incomplete => SizeHint::default(),
         }
     }
 }
@@ -421,13 +434,13 @@ mod tests {
     }
 
     /// Serves one connection whose request gets the events of `queue`.
-    async fn stream(plan: DeliveryPlan) -> (TcpStream, mpsc::Sender<Bytes>, StreamBreaker) {
+    async fn stream(plan: DeliveryPlan) -> (TcpStream, mpsc::Sender<Bytes>, EventStreamControl) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let (sender, queue) = mpsc::channel(4);
-        let breaker = StreamBreaker::default();
-        let reply = HttpReply::events_with_breaker(queue, breaker.clone());
+        let stream_control = EventStreamControl::default();
+        let reply = HttpReply::events_with_control(queue, stream_control.clone());
         let delivery = Arc::new(DeliveryControl::default());
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::REAL);
         tokio::spawn({
@@ -441,14 +454,14 @@ mod tests {
             let delivery = Arc::clone(&delivery);
             async move {
                 Ok::<_, BodyInterrupted>(
-                    reply.into_response(delivery.start_response(plan, None).await),
+                    reply.into_response(delivery.start_reply(plan, None).await),
                 )
             }
         });
         tokio::spawn(async move {
             let _ = http_builder().serve_connection(TokioIo::new(accepted), service).await;
         });
-        (client, sender, breaker)
+        (client, sender, stream_control)
     }
 
     async fn read(client: &mut TcpStream, expected: &str) {
@@ -500,11 +513,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_stream_has_no_last_chunk() {
-        let (mut client, events, breaker) = stream(DeliveryPlan::Whole).await;
+        let (mut client, events, stream_control) = stream(DeliveryPlan::Whole).await;
         client.write_all(GET).await.unwrap();
         read(&mut client, HEAD).await;
         events.send(Bytes::from_static(b"eve")).await.unwrap();
-        breaker.break_after_last();
+        stream_control.end_incomplete();
         drop(events);
         let mut rest = String::new();
         client.read_to_string(&mut rest).await.unwrap();

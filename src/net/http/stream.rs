@@ -1,6 +1,6 @@
-//! The byte stream of a connection whose delivery of responses fault rules can disturb.
+//! The byte stream of a connection whose delivery of replies fault rules can disturb.
 //!
-//! The service decides how a response is delivered before it returns it. [`FaultyStream`], between
+//! The service decides how a reply is delivered before it returns it. [`FaultyStream`], between
 //! hyper and the socket, carries that out on the bytes. The two share a [`DeliveryControl`].
 
 use parking_lot::{Mutex, MutexGuard};
@@ -14,17 +14,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::write_limit::Resettable;
+use super::write_timeout::Resettable;
 use crate::clock::{Clock, Sleep, VirtualTime};
 use crate::limits;
 
-/// The way in which the bytes of one response are delivered.
+/// The way in which the bytes of one reply are delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeliveryPlan {
     /// Unchanged.
     #[default]
     Whole,
-    /// The connection ends after this many bytes, or with the response if that is shorter.
+    /// The connection ends after this many bytes, or with the reply if that is shorter.
     Cut { remaining: usize },
     /// This many bytes at a time, with a pause after each piece.
     Drip { bytes: usize, every: Duration },
@@ -42,51 +42,53 @@ pub(crate) struct DeliveryControl {
 struct DeliveryState {
     plan: DeliveryPlan,
     phase: DeliveryPhase,
-    /// The waker of the next response, which waits until this one is delivered.
+    /// The waker of the next reply, which waits until this one is delivered.
     next: Option<Waker>,
-    /// The effect that runs once this response is delivered.
-    afterwards: Option<Afterwards>,
-    /// Set once a response has had an effect after its delivery: it is the last response of its
+    /// The effect that runs once this reply is delivered.
+    after_delivery: Option<AfterDelivery>,
+    /// Set once a reply has had an effect after its delivery: it is the last reply of its
     /// connection.
-    last_response: bool,
+    last_reply: bool,
     end: DeliveryEnd,
 }
 
-/// The progress of the response that `plan` belongs to.
+/// The progress of the reply that `plan` belongs to.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum DeliveryPhase {
-    /// The response is delivered, or there was none yet.
+    /// The reply is delivered, or there was none yet.
     #[default]
     Delivered,
-    /// The body of the response is not complete.
+    /// The body of the reply is not complete.
     Started,
-    /// hyper has all bytes of the response.
+    /// hyper has all bytes of the reply.
     Consumed,
 }
 
-/// The way in which the connection ends.
+/// The way in which the connection ends after its last reply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DeliveryEnd {
-    /// As the two sides agree.
+    /// With FIN, when hyper ends the connection.
     #[default]
     Normal,
     /// With RST.
     Reset,
-    /// With FIN, but bytes that the client still sends are discarded for a moment.
+    /// With FIN, but before the socket is closed, bytes that the client still sends are read and
+    /// discarded ([`limits::HTTP_LINGER`]). Otherwise the kernel would send RST because of unread
+    /// bytes, and the client would lose the reply.
     Linger,
 }
 
-/// An effect that runs once a response is delivered, or cannot be delivered any more: when this is
+/// An effect that runs once a reply is delivered, or cannot be delivered any more: when this is
 /// dropped.
-pub(crate) struct Afterwards(Option<Box<dyn FnOnce() + Send + Sync>>);
+pub(crate) struct AfterDelivery(Option<Box<dyn FnOnce() + Send + Sync>>);
 
-impl Afterwards {
+impl AfterDelivery {
     pub(crate) fn new(effect: impl FnOnce() + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(effect)))
     }
 }
 
-impl Drop for Afterwards {
+impl Drop for AfterDelivery {
     fn drop(&mut self) {
         if let Some(effect) = self.0.take() {
             effect();
@@ -94,32 +96,32 @@ impl Drop for Afterwards {
     }
 }
 
-impl fmt::Debug for Afterwards {
+impl fmt::Debug for AfterDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Afterwards")
+        f.write_str("AfterDelivery")
     }
 }
 
-/// A token that the body of a response holds. It is dropped when hyper has all of the body.
+/// A token that the body of a reply holds. It is dropped when hyper has all of the body.
 #[derive(Debug)]
 pub(crate) struct BodyConsumed(Arc<DeliveryControl>);
 
 impl DeliveryControl {
-    /// Starts a response with its plan and the effect after its delivery. Waits until the previous
-    /// response is delivered, because pipelined requests are answered while bytes of the previous
-    /// response still wait.
-    pub(crate) async fn start_response(
+    /// Starts a reply with its plan and the effect after its delivery. Waits until the previous
+    /// reply is delivered, because pipelined requests are answered while bytes of the previous
+    /// reply still wait.
+    pub(crate) async fn start_reply(
         self: &Arc<Self>,
         plan: DeliveryPlan,
-        mut afterwards: Option<Afterwards>,
+        mut after_delivery: Option<AfterDelivery>,
     ) -> BodyConsumed {
         std::future::poll_fn(|context| {
             let mut state = self.state();
             if state.phase == DeliveryPhase::Delivered {
                 state.plan = plan;
                 state.phase = DeliveryPhase::Started;
-                state.afterwards = afterwards.take();
-                state.last_response |= state.afterwards.is_some();
+                state.after_delivery = after_delivery.take();
+                state.last_reply |= state.after_delivery.is_some();
                 return Poll::Ready(());
             }
             state.next = Some(context.waker().clone());
@@ -142,9 +144,9 @@ impl DeliveryControl {
     }
 
     /// Returns true if no further request on this connection is answered, because of an effect
-    /// after a response.
-    pub(crate) fn is_after_last_response(&self) -> bool {
-        self.state().last_response
+    /// after a reply.
+    pub(crate) fn is_after_last_reply(&self) -> bool {
+        self.state().last_reply
     }
 
     /// Sets how the connection ends.
@@ -152,8 +154,8 @@ impl DeliveryControl {
         self.state().end = end;
     }
 
-    /// Handles a flush: all bytes that hyper had are written. If hyper had the whole response, the
-    /// response is delivered, and a connection that was to be cut ends. A stream may have nothing
+    /// Handles a flush: all bytes that hyper had are written. If hyper had the whole reply, the
+    /// reply is delivered, and a connection that was to be cut ends. A stream may have nothing
     /// more to write for a long time, so it is cut here too.
     fn on_flush(&self) -> io::Result<()> {
         let mut state = self.state();
@@ -168,12 +170,12 @@ impl DeliveryControl {
         }
         state.plan = DeliveryPlan::Whole;
         state.phase = DeliveryPhase::Delivered;
-        let afterwards = state.afterwards.take();
+        let after_delivery = state.after_delivery.take();
         if let Some(next) = state.next.take() {
             next.wake();
         }
         drop(state);
-        drop(afterwards);
+        drop(after_delivery);
         Ok(())
     }
 
@@ -296,7 +298,8 @@ impl<S: AsyncRead + AsyncWrite + Resettable + Unpin> AsyncWrite for FaultyStream
 
 impl Linger {
     fn new() -> Self {
-        // Real time, because this takes place between the two kernels; the device does not do it.
+        // Real time, because the bytes that are discarded come from a real client, at a speed that
+        // does not depend on the clock of the house.
         let until = Box::pin(tokio::time::sleep(limits::HTTP_LINGER));
         Self { until, bytes: limits::HTTP_LINGER_BYTES }
     }

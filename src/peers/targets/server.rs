@@ -20,7 +20,7 @@ use super::{ReceivedHttpRequest, ReplyOutcome, RouteReply, Target};
 use crate::limits;
 use crate::net::http::ListenerPause;
 use crate::net::http::body::{self, BodyReadError};
-use crate::net::http::{Resettable, WriteLimited};
+use crate::net::http::{Resettable, WriteTimeoutStream};
 use crate::net::http::{TcpAcceptor, http_builder};
 use crate::net::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
 use crate::scenario::TargetReply;
@@ -65,7 +65,7 @@ impl<S: Resettable> Resettable for TlsStream<S> {
 
 async fn serve_accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<TlsAcceptor>) {
     let peer_info = stream.peer_info();
-    let stream = WriteLimited::new(stream);
+    let stream = WriteTimeoutStream::new(stream);
     let Some(tls) = tls else { return serve(stream, peer_info, target).await };
     // Real time, because it protects the process from clients that never finish their handshake.
     let handshake = tokio::time::timeout(limits::HTTP_HEADER_TIMEOUT, tls.accept(stream));

@@ -31,7 +31,7 @@ pub(super) async fn answer(
     local: Option<LocalAddr>,
     delivery: &Arc<DeliveryControl>,
 ) -> Result<Response<ReplyBody<BodyConsumed>>, BrokenConnection> {
-    if delivery.is_after_last_response() || api.device.power() != Power::Up {
+    if delivery.is_after_last_reply() || api.device.power() != Power::Up {
         // The device is gone. The connection is dropped as soon as its task notices.
         return hang(request).await;
     }
@@ -69,9 +69,9 @@ pub(super) async fn answer(
     if reply.closes_connection() {
         delivery.set_end(DeliveryEnd::Linger);
     }
-    let afterwards = reply.take_afterwards();
+    let after_delivery = reply.take_after_delivery();
     reply.attach_delivery(delivery);
-    let consumed = delivery.start_response(plan, afterwards).await;
+    let consumed = delivery.start_reply(plan, after_delivery).await;
     Ok(reply.into_response(consumed))
 }
 

@@ -21,7 +21,7 @@ use crate::fault::{Engine, LiveEffect, LiveVerdict};
 use crate::journal::Event;
 use crate::limits;
 use crate::meter::{Quantity, Reading};
-use crate::net::http::StreamBreaker;
+use crate::net::http::EventStreamControl;
 use crate::net::http::json::JsonWriter;
 use crate::services::Readings;
 
@@ -29,7 +29,7 @@ use crate::services::Readings;
 pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
     let api = call.api();
     let (events, queue) = mpsc::channel(limits::LIVE_QUEUE);
-    let breaker = StreamBreaker::default();
+    let stream_control = EventStreamControl::default();
     // Recorded before the subscription before this one can end.
     api.device.record(|device| Event::LiveSubscribed { device });
     let subscriber = LiveSubscriber {
@@ -39,11 +39,11 @@ pub(super) fn stream_events(call: &Call<'_>) -> HttpReply {
         subscription: api.live.claim(),
         readings: Readings::new(Arc::clone(&api.device)),
         events,
-        breaker: breaker.clone(),
+        stream_control: stream_control.clone(),
         pending: VecDeque::new(),
     };
     api.streams.spawn(api.clock.activity().track(subscriber.run()));
-    HttpReply::events_with_breaker(queue, breaker)
+    HttpReply::events_with_control(queue, stream_control)
 }
 
 /// The slot for the one subscriber of a device.
@@ -89,7 +89,7 @@ struct LiveSubscriber {
     subscription: Subscription,
     readings: Readings,
     events: mpsc::Sender<Bytes>,
-    breaker: StreamBreaker,
+    stream_control: EventStreamControl,
     /// Events in their order, as long as fault rules delay them; at most [`limits::LIVE_HELD`].
     pending: VecDeque<PendingEvent>,
 }
@@ -125,11 +125,11 @@ impl LiveSubscriber {
             SubscriptionEnd::Replacement => "taken over",
             SubscriptionEnd::TakeoverRule => "thrown out",
             SubscriptionEnd::CutRule => {
-                self.breaker.break_after_last();
+                self.stream_control.end_incomplete();
                 "cut"
             }
             SubscriptionEnd::SlowReader => {
-                self.breaker.reset();
+                self.stream_control.reset();
                 "not read"
             }
         };

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::cors::LocalAddr;
 use super::{Api, fault};
 use crate::net::http::{
-    DeliveryControl, FaultyStream, ListenerPause, TcpAcceptor, WriteLimited, http_builder,
+    DeliveryControl, FaultyStream, ListenerPause, TcpAcceptor, WriteTimeoutStream, http_builder,
 };
 use crate::net::sockets::Port;
 use crate::tasks::Tasks;
@@ -64,8 +64,8 @@ impl ApiServer {
 
     /// Returns the number of open connections.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.listening.connections()
+    pub fn connection_count(&self) -> usize {
+        self.listening.connection_count()
     }
 
     /// Drops all connections, and returns when they are gone. The listener stays open; new connections
@@ -103,7 +103,7 @@ async fn serve_connection(stream: TcpStream, api: Arc<Api>) {
     // A socket without a local address has lost its client already.
     let local = stream.local_addr().ok().map(LocalAddr);
     let delivery = Arc::new(DeliveryControl::default());
-    let stream = WriteLimited::new(stream);
+    let stream = WriteTimeoutStream::new(stream);
     let stream = FaultyStream::new(stream, Arc::clone(&delivery), api.clock.clone());
     let service =
         service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &delivery));

@@ -1,4 +1,4 @@
-//! A byte stream that does not wait for ever for a client that does not read.
+//! A byte stream with a timeout for writes, so that a client that does not read is not served for ever.
 //!
 //! The stream lies directly on the socket. Time during which a layer above holds bytes back, for example
 //! because of a fault rule, is no time in which the client could have read.
@@ -34,23 +34,23 @@ impl Resettable for TrackedStream {
     }
 }
 
-/// A stream that fails its writes and resets the connection on close once the client has read
-/// nothing for [`limits::HTTP_WRITE_TIMEOUT`] although bytes were waiting.
+/// A stream with a write timeout: if the client reads nothing for [`limits::HTTP_WRITE_TIMEOUT`]
+/// although bytes wait, writes fail and the connection is reset on close.
 #[derive(Debug)]
-pub(crate) struct WriteLimited<S> {
+pub(crate) struct WriteTimeoutStream<S> {
     inner: S,
     /// Set while bytes wait for room in the kernel's buffer. Real time, because it protects the
     /// process.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> WriteLimited<S> {
+impl<S> WriteTimeoutStream<S> {
     pub(crate) fn new(inner: S) -> Self {
         Self { inner, deadline: None }
     }
 }
 
-impl<S: Resettable> WriteLimited<S> {
+impl<S: Resettable> WriteTimeoutStream<S> {
     /// Returns the result of a write, or an error if it waits too long.
     fn enforce_timeout(
         &mut self,
@@ -72,13 +72,13 @@ impl<S: Resettable> WriteLimited<S> {
     }
 }
 
-impl<S: Resettable> Resettable for WriteLimited<S> {
+impl<S: Resettable> Resettable for WriteTimeoutStream<S> {
     fn reset_on_close(&self) {
         self.inner.reset_on_close();
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WriteLimited<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -88,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteLimited<S> {
     }
 }
 
-impl<S: AsyncWrite + Resettable + Unpin> AsyncWrite for WriteLimited<S> {
+impl<S: AsyncWrite + Resettable + Unpin> AsyncWrite for WriteTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -165,9 +165,9 @@ mod tests {
         }
     }
 
-    fn pair() -> (WriteLimited<Memory>, DuplexStream, Arc<AtomicBool>) {
+    fn pair() -> (WriteTimeoutStream<Memory>, DuplexStream, Arc<AtomicBool>) {
         let ((server, client), reset) = (duplex(ROOM), Arc::<AtomicBool>::default());
-        (WriteLimited::new(Memory(server, Arc::clone(&reset))), client, reset)
+        (WriteTimeoutStream::new(Memory(server, Arc::clone(&reset))), client, reset)
     }
 
     #[tokio::test(start_paused = true)]
