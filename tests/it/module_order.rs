@@ -32,11 +32,11 @@ fn named_modules(code: &str) -> Vec<String> {
             line.match_indices("crate::").map(|(at, found)| (at, &line[at + found.len()..]))
         {
             let group = rest.strip_prefix('{').and_then(|group| group.split('}').next());
-            let names = group.map_or_else(|| vec![rest], |group| group.split(", ").collect());
+            let imports = group.map_or_else(|| vec![rest], |group| group.split(", ").collect());
             let name = |text: &str| {
                 text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned()
             };
-            named.extend(names.into_iter().map(name));
+            named.extend(imports.into_iter().map(name));
         }
     }
     named
