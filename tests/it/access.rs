@@ -517,14 +517,19 @@ async fn old_firmware_uses_basic_authentication() {
 async fn authentication_is_checked_before_path_method_and_licence() {
     let fixture =
         protected(Setup { license: wwsim::device::License::Free, ..Setup::default() }).await;
-    let requests =
-        [("GET", "/nowhere"), ("PUT", ACTIONS), ("GET", ACTIONS), ("OPTIONS", "/"), ("GET", "/")];
-    for (method, path) in requests {
+    let requests = [
+        ("GET", "/nowhere", 404),
+        ("PUT", ACTIONS, 405),
+        ("GET", ACTIONS, 404),
+        ("OPTIONS", "/", 405),
+        ("GET", "/", 200),
+    ];
+    for (method, path, _) in requests {
         let answer = fixture.exchange(&request(method, path, "")).await;
         assert_eq!(status(&answer), 401, "{method} {path}");
     }
     let mut session = Session::begin(&fixture).await;
-    for ((method, path), expected) in requests.into_iter().zip([404, 405, 404, 405, 200]) {
+    for (method, path, expected) in requests {
         let method_name = HttpMethod::from(method);
         let context =
             AuthContext::new_with_method("", PASSWORD, path, Option::<&[u8]>::None, method_name);

@@ -76,7 +76,9 @@ async fn the_default_house_accepts_the_rules_of_other_guides() {
         house.add_fault(rule).await;
     }
     let parts = FRONTEND.lines().flat_map(code).filter_map(|text| text.strip_prefix("\"effect\":"));
-    for (n, effect) in parts.enumerate() {
+    let parts: Vec<&str> = parts.collect();
+    assert!(!parts.is_empty(), "the guide gives no effect alone");
+    for (n, effect) in parts.into_iter().enumerate() {
         let effect: Value = serde_json::from_str(effect).unwrap();
         let at = if effect == "disable" { "action" } else { "api" };
         house.add_fault(json!({"id": format!("part-{n}"), "at": at, "effect": effect})).await;

@@ -127,6 +127,7 @@ impl TestHouse {
     pub async fn final_codes(&self, ids: &str) -> Vec<i64> {
         let status = self.status(ids).await;
         let entries = status.as_array().unwrap();
+        assert!(!entries.is_empty(), "no entry for {ids}");
         assert!(entries.iter().all(|entry| entry["exe_time"] != 0), "not finished: {status}");
         entries.iter().map(|entry| entry["code"].as_i64().unwrap()).collect()
     }

@@ -1,4 +1,5 @@
-//! Slaves over their sockets, as clients and the house's own actions see them.
+//! Slaves without a house, built by `peers_harness.rs` with an action client: what clients see over
+//! sockets, and what the requests of actions see. `slaves.rs` tests the slaves of a whole house.
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! HTTP targets as the house's actions and other clients see them.
+//! HTTP targets without a house, built by `peers_harness.rs` with an action client, as the requests of
+//! actions and other clients see them.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Slaves as a Modbus client sees them, over sockets: tokio-modbus as an independent client, and
-//! raw bytes for requests that a library refuses to send.
+//! Slaves of a whole house, as a Modbus client sees them over sockets: tokio-modbus as an independent
+//! client, and raw bytes for requests that a library refuses to send. `peer_slaves.rs` tests slaves
+//! without a house.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -109,9 +110,10 @@ async fn received_requests_are_in_the_journal() {
         {"function": 16, "address": 2, "quantity": 2, "values": [1, 2], "outcome": "ok"},
         {"function": 3, "address": 2, "quantity": 2, "outcome": "ok"},
     ]);
-    for (entry, expected) in
-        received["entries"].as_array().unwrap().iter().zip(expected.as_array().unwrap())
-    {
+    let (entries, expected) =
+        (received["entries"].as_array().unwrap(), expected.as_array().unwrap());
+    assert_eq!(entries.len(), expected.len(), "{received}");
+    for (entry, expected) in entries.iter().zip(expected) {
         for (key, value) in expected.as_object().unwrap() {
             assert_eq!(entry[key], *value, "{entry}");
         }
