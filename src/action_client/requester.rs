@@ -22,7 +22,9 @@ use crate::device::actions::{
     ActionRequest, Definition, PrepareError, PreparedHttpRequest, PreparedModbusRequest,
     PreparedRequest, Scheme,
 };
-use crate::fault::{self, ActionCall, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest};
+use crate::fault::{
+    self, ActionOriginRef, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest,
+};
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ActionOrigin, ConnectionRegistry, TrackedStream};
 use crate::net::sockets;
@@ -91,7 +93,7 @@ impl Requester {
             device: ticket.device().identity().id.shared(),
             action: Arc::clone(ticket.action()),
         };
-        if let Some(hold) = self.engine.hold(&ActionCall::from(&origin)) {
+        if let Some(hold) = self.engine.hold(&ActionOriginRef::from(&origin)) {
             hold.sleep.await;
         }
         let prepared = definition.prepare(request);
@@ -131,7 +133,7 @@ impl Requester {
         let values = request.write.values();
         let evaluate = |slave: &str| {
             self.engine.connect(&Connect {
-                call: ActionCall::from(origin),
+                call: ActionOriginRef::from(origin),
                 peer: fault::PeerRef::Slave(SlaveRequest {
                     slave,
                     unit: request.unit_id,
@@ -139,7 +141,7 @@ impl Requester {
                     address: request.write.address(),
                     quantity: request.write.quantity(),
                     values: &values,
-                    from: Some(ActionCall::from(origin)),
+                    from: Some(ActionOriginRef::from(origin)),
                 }),
             })
         };
@@ -170,12 +172,12 @@ impl Requester {
         let path = request.target.split('?').next().unwrap_or_default();
         let evaluate = |target: &str| {
             self.engine.connect(&Connect {
-                call: ActionCall::from(origin),
+                call: ActionOriginRef::from(origin),
                 peer: fault::PeerRef::Target(TargetRequest {
                     target,
                     method: request.method.as_str(),
                     path,
-                    from: Some(ActionCall::from(origin)),
+                    from: Some(ActionOriginRef::from(origin)),
                 }),
             })
         };
@@ -212,7 +214,7 @@ impl Requester {
                     PeerKind::Slave => fault::PeerRef::OutsideSlave,
                     PeerKind::Target => fault::PeerRef::OutsideTarget,
                 };
-                self.engine.connect(&Connect { call: ActionCall::from(origin), peer })
+                self.engine.connect(&Connect { call: ActionOriginRef::from(origin), peer })
             }
         };
         let is_lost = match fault {

@@ -32,7 +32,7 @@ pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
 pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
 pub use self::method::Method;
 pub use self::seam::{
-    ActionCall, ActionEffect, ActionPlace, AddressRange, AdmissionVerdict, ApiCall, ApiEffect,
+    ActionEffect, ActionOriginRef, ActionPlace, AddressRange, AdmissionVerdict, ApiCall, ApiEffect,
     ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault, FaultListener,
     FaultTarget, Hold, ListenerVerdict, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace,
     MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace, SlaveRequest,

@@ -28,7 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::{ActivityGuard, ActivityTracker};
 
-/// The action that sends a request.
+/// The action that a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionOrigin {
     /// The device's id.

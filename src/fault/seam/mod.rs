@@ -15,7 +15,7 @@ mod queue;
 mod slave;
 mod target;
 
-pub use self::action::{ActionCall, ActionEffect, ActionPlace, AdmissionVerdict, Hold};
+pub use self::action::{ActionEffect, ActionOriginRef, ActionPlace, AdmissionVerdict, Hold};
 pub use self::api::{ApiCall, ApiEffect, ApiPlace};
 pub use self::connect::{Connect, ConnectFault, PeerRef};
 pub use self::listener::{FaultListener, ListenerVerdict};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Slave;
 use crate::clock::Clock;
-use crate::fault::{ActionCall, SlaveRequest};
+use crate::fault::{ActionOriginRef, SlaveRequest};
 use crate::journal::Event;
 use crate::modbus::fault::ReplyDecision;
 use crate::modbus::server::{ModbusHandler, ReceivedRequest};
@@ -46,7 +46,7 @@ impl ModbusHandler for SlaveSession {
             address,
             quantity,
             values: &values,
-            from: origin.as_ref().map(ActionCall::from),
+            from: origin.as_ref().map(ActionOriginRef::from),
         });
         decision.delay = decision.delay.saturating_add(self.slave.latency);
         decision
