@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use wwsim::clock::{Clock, Speed};
 use wwsim::fault::{
-    ActionCall, ActionEffect, ActionPlace, Engine, Fault, Rule, SlaveEffect, SlavePlace,
+    ActionEffect, ActionOriginRef, ActionPlace, Engine, Fault, Rule, SlaveEffect, SlavePlace,
     SlaveRequest, TargetEffect, TargetPlace, Trigger, result,
 };
 use wwsim::house::House;
@@ -242,7 +242,7 @@ fn engine(criterion: &mut Criterion) {
         group.bench_function(format!("{name}: a slave read"), |bencher| {
             bencher.iter(|| engine.slave(black_box(&read)));
         });
-        let call = ActionCall { device: DEVICE, action: "write" };
+        let call = ActionOriginRef { device: DEVICE, action: "write" };
         group.bench_function(format!("{name}: an admission"), |bencher| {
             bencher.iter(|| engine.admission(black_box(&call)));
         });

@@ -99,7 +99,7 @@ impl fmt::Display for HostAddress {
     }
 }
 
-/// A slave or a target of the house with its addresses.
+/// The address of a slave or a target of the house, with the hosts that actions use for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerAddress {
     /// The protocol that the peer speaks.

@@ -1,10 +1,10 @@
 //! The client side of a device's actions: sends the requests that a device admitted, and classifies
 //! the end of each of them.
 //!
-//! A [`Runner`] takes the requests of an admitted call one by one. For each it resolves the host
-//! ([`resolver`]: the house's own slaves and targets first, then the hosts that the outbound policy
-//! allows), sends the request on a connection of its own, and takes the result code from
-//! [`classifier`], a pure function of the bytes that were sent and received.
+//! A [`Runner`] starts the tasks of an admitted call. They pass its requests to the [`requester`],
+//! which resolves the host ([`resolver`]: the house's own slaves and targets first, then the hosts
+//! that the outbound policy allows), sends the request on a connection of its own, and takes the
+//! result code from [`classifier`], a pure function of the bytes that were sent and received.
 //!
 //! ```text
 //! Run ─► runner ─► requester ─► resolver ─► modbus | http ─► tap ─► connection to a slave or target

@@ -23,7 +23,7 @@ use crate::device::actions::{
     PreparedRequest, Scheme,
 };
 use crate::fault::{
-    self, ActionCall, ActionOrigin, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest,
+    self, ActionOrigin, ActionOriginRef, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest,
 };
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ConnectionRegistry, TrackedStream};
@@ -32,10 +32,10 @@ use crate::outbound::{PeerAddress, PeerKind};
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RequestOutcome {
-    pub(super) code: ResultCode,
+struct RequestOutcome {
+    code: ResultCode,
     /// The reason for the code, for the journal.
-    pub(super) cause: String,
+    cause: String,
 }
 
 impl From<ResultCode> for RequestOutcome {
@@ -93,7 +93,7 @@ impl Requester {
             device: ticket.device().identity().id.shared(),
             action: Arc::clone(ticket.action()),
         };
-        if let Some(hold) = self.engine.hold(&ActionCall::from(&origin)) {
+        if let Some(hold) = self.engine.hold(&ActionOriginRef::from(&origin)) {
             hold.sleep.await;
         }
         let prepared = definition.prepare(request);
@@ -111,11 +111,7 @@ impl Requester {
     }
 
     /// Sends a request and waits for its outcome, at most for its own timeout from now.
-    pub(super) async fn send(
-        &self,
-        origin: &ActionOrigin,
-        prepared: &PreparedRequest,
-    ) -> RequestOutcome {
+    async fn send(&self, origin: &ActionOrigin, prepared: &PreparedRequest) -> RequestOutcome {
         match prepared {
             PreparedRequest::Modbus(request) => self.send_modbus(origin, request).await,
             // Boxed, because a TLS session is large and most requests have none.
@@ -137,7 +133,7 @@ impl Requester {
         let values = request.write.values();
         let evaluate = |slave: &str| {
             self.engine.connect(&Connect {
-                call: ActionCall::from(origin),
+                call: ActionOriginRef::from(origin),
                 peer: fault::PeerRef::Slave(SlaveRequest {
                     slave,
                     unit: request.unit_id,
@@ -145,7 +141,7 @@ impl Requester {
                     address: request.write.address(),
                     quantity: request.write.quantity(),
                     values: &values,
-                    from: Some(ActionCall::from(origin)),
+                    from: Some(ActionOriginRef::from(origin)),
                 }),
             })
         };
@@ -176,12 +172,12 @@ impl Requester {
         let path = request.target.split('?').next().unwrap_or_default();
         let evaluate = |target: &str| {
             self.engine.connect(&Connect {
-                call: ActionCall::from(origin),
+                call: ActionOriginRef::from(origin),
                 peer: fault::PeerRef::Target(TargetRequest {
                     target,
                     method: request.method.as_str(),
                     path,
-                    from: Some(ActionCall::from(origin)),
+                    from: Some(ActionOriginRef::from(origin)),
                 }),
             })
         };
@@ -218,7 +214,7 @@ impl Requester {
                     PeerKind::Slave => fault::PeerRef::OutsideSlave,
                     PeerKind::Target => fault::PeerRef::OutsideTarget,
                 };
-                self.engine.connect(&Connect { call: ActionCall::from(origin), peer })
+                self.engine.connect(&Connect { call: ActionOriginRef::from(origin), peer })
             }
         };
         let is_lost = match fault {

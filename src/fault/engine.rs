@@ -526,11 +526,11 @@ mod tests {
     use super::*;
     use crate::clock::Speed;
     use crate::fault::{
-        ActionCall, ActionEffect, ActionPlace, AdmissionVerdict, ApiCall, ApiEffect, ApiPlace,
+        ActionEffect, ActionOriginRef, ActionPlace, AdmissionVerdict, ApiCall, ApiEffect, ApiPlace,
         FaultListener, MeterEffect, QueueEffect, Silence, SlaveEffect, SlavePlace,
     };
 
-    const CALL: ActionCall<'_> = ActionCall { device: "A842E39F8124", action: "pump" };
+    const CALL: ActionOriginRef<'_> = ActionOriginRef { device: "A842E39F8124", action: "pump" };
     const API: ApiCall<'_> = ApiCall { device: "A842E39F8124", method: "GET", path: "/x" };
 
     fn rule(id: &str, fault: Fault, when: Trigger) -> Rule {

@@ -31,8 +31,8 @@ pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
 pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
 pub use self::method::Method;
 pub use self::seam::{
-    ActionCall, ActionEffect, ActionOrigin, ActionPlace, AddressRange, AdmissionVerdict, ApiCall,
-    ApiEffect, ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault,
+    ActionEffect, ActionOrigin, ActionOriginRef, ActionPlace, AddressRange, AdmissionVerdict,
+    ApiCall, ApiEffect, ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault,
     FaultListener, FaultTarget, Hold, LiveEffect, LiveVerdict, MeterEffect, ModbusPlace,
     MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace, SlaveRequest,
     TargetEffect, TargetPlace, TargetRequest, WindowBudget,

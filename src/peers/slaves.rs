@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::PeerContext;
-use crate::fault::{ActionCall, ActionOrigin, Engine, FaultListener, SlaveRequest};
+use crate::fault::{ActionOrigin, ActionOriginRef, Engine, FaultListener, SlaveRequest};
 use crate::journal::{Event, Journal};
 use crate::modbus::fault::ReplyDecision;
 use crate::modbus::slave::{
@@ -52,7 +52,7 @@ impl SlaveRules for HouseSlave {
             address: request.address,
             quantity: request.quantity,
             values: request.values,
-            from: origin.as_deref().map(ActionCall::from),
+            from: origin.as_deref().map(ActionOriginRef::from),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::device::Power;
 use crate::device::actions::{
     Action, Admission, AdmissionRefusal, CallRefusal, Capacity, Definition,
 };
-use crate::fault::{ActionCall, AdmissionVerdict};
+use crate::fault::{ActionOriginRef, AdmissionVerdict};
 use crate::journal::Event;
 use crate::limits;
 
@@ -48,7 +48,7 @@ impl DeviceState {
         &mut self,
         spec: &DeviceSpec,
         id: &str,
-        rules: impl FnOnce(&ActionCall<'_>) -> AdmissionVerdict,
+        rules: impl FnOnce(&ActionOriginRef<'_>) -> AdmissionVerdict,
     ) -> Transition<Result<AdmittedCall, CallRefusal>, [Event; 1]> {
         let reserved = self.queue.reserved();
         let (outcome, event) = match self.admit(spec, id, rules) {
@@ -62,14 +62,14 @@ impl DeviceState {
         &mut self,
         spec: &DeviceSpec,
         id: &str,
-        rules: impl FnOnce(&ActionCall<'_>) -> AdmissionVerdict,
+        rules: impl FnOnce(&ActionOriginRef<'_>) -> AdmissionVerdict,
     ) -> Result<(AdmittedCall, Event), CallRefusal> {
         let definition = self.definition.clone().ok_or(CallRefusal::Unknown)?;
         let index = definition.actions().iter().position(|action| &*action.id == id);
         let index = index.ok_or(CallRefusal::Unknown)?;
         let action = &definition.actions()[index];
         let device = &spec.identity.id;
-        let verdict = rules(&ActionCall { device: device.as_str(), action: &action.id });
+        let verdict = rules(&ActionOriginRef { device: device.as_str(), action: &action.id });
         let requests = action.enabled_requests().count();
         let ids = self.reserve_places(spec, action, requests, &verdict)?;
         let status_ids: Vec<u64> = ids.clone().collect();

@@ -45,10 +45,10 @@ pub enum ActionEffect {
     },
 }
 
-/// A call or a request of an action.
+/// The action that a call or a request comes from: the borrowed form of [`ActionOrigin`].
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the fields are those that a rule can name")]
-pub struct ActionCall<'a> {
+pub struct ActionOriginRef<'a> {
     pub device: &'a str,
     pub action: &'a str,
 }
@@ -142,12 +142,12 @@ impl ActionPlace {
 
     /// Returns whether the place includes a call or a request of an action.
     #[must_use]
-    pub fn matches(&self, call: &ActionCall<'_>) -> bool {
+    pub fn matches(&self, call: &ActionOriginRef<'_>) -> bool {
         affects(&self.device, call.device) && affects(&self.action, call.action)
     }
 }
 
-impl ActionCall<'_> {
+impl ActionOriginRef<'_> {
     pub(super) fn fields(&self, key: IndexKey) -> IndexKey {
         key.name(KeyField::Device, Some(self.device)).name(KeyField::Action, Some(self.action))
     }
@@ -156,7 +156,7 @@ impl ActionCall<'_> {
 impl Engine {
     /// Evaluates the rules on a call of an action before it is admitted.
     #[must_use]
-    pub fn admission(&self, call: &ActionCall<'_>) -> AdmissionVerdict {
+    pub fn admission(&self, call: &ActionOriginRef<'_>) -> AdmissionVerdict {
         let mut verdict =
             AdmissionVerdict { disabled: false, occupied: 0, limit: limits::REQUESTS_IN_PROGRESS };
         self.evaluate(
@@ -185,7 +185,7 @@ impl Engine {
 
     /// Evaluates the rules on a request of an action that is about to start.
     #[must_use]
-    pub fn hold(&self, call: &ActionCall<'_>) -> Option<Hold> {
+    pub fn hold(&self, call: &ActionOriginRef<'_>) -> Option<Hold> {
         let mut hold = None;
         self.evaluate(
             Seam::Run,
@@ -215,13 +215,13 @@ pub struct ActionOrigin {
     pub action: Arc<str>,
 }
 
-impl<'a> From<&'a ActionOrigin> for ActionCall<'a> {
+impl<'a> From<&'a ActionOrigin> for ActionOriginRef<'a> {
     fn from(origin: &'a ActionOrigin) -> Self {
         Self { device: &origin.device, action: &origin.action }
     }
 }
 
-impl fmt::Display for ActionCall<'_> {
+impl fmt::Display for ActionOriginRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} action {}", self.device, self.action)
     }

@@ -4,7 +4,8 @@
 //! outside the house, so that no wrong answer can be had from them. Both end in the connector.
 
 use super::{
-    ActionCall, ActionEffect, Fault, Seam, SlaveEffect, SlaveRequest, TargetEffect, TargetRequest,
+    ActionEffect, ActionOriginRef, Fault, Seam, SlaveEffect, SlaveRequest, TargetEffect,
+    TargetRequest,
 };
 use crate::fault::Engine;
 
@@ -30,7 +31,7 @@ pub enum ConnectFault {
 #[derive(Debug, Clone, Copy)]
 pub struct Connect<'a> {
     /// The action.
-    pub call: ActionCall<'a>,
+    pub call: ActionOriginRef<'a>,
     /// The slave or target of the house that has the address, or the kind of a peer outside.
     pub peer: PeerRef<'a>,
 }

@@ -16,7 +16,7 @@ mod slave;
 mod target;
 
 pub use self::action::{
-    ActionCall, ActionEffect, ActionOrigin, ActionPlace, AdmissionVerdict, Hold,
+    ActionEffect, ActionOrigin, ActionOriginRef, ActionPlace, AdmissionVerdict, Hold,
 };
 pub use self::api::{ApiCall, ApiEffect, ApiPlace};
 pub use self::connect::{Connect, ConnectFault, PeerRef};

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionCall, ActionEffect, ConnectFault, Fault, Seam, affects, last_address};
+use super::{ActionEffect, ActionOriginRef, ConnectFault, Fault, Seam, affects, last_address};
 use crate::fault::engine::SeamEffect;
 use crate::fault::figures::DripFigures;
 use crate::fault::form::{EffectForm, EffectForms};
@@ -69,7 +69,7 @@ pub struct SlaveRequest<'a> {
     /// The values that the request writes: registers, or coils as 0 and 1.
     pub values: &'a [u16],
     /// The action that sent the request, if a device of the house did.
-    pub from: Option<ActionCall<'a>>,
+    pub from: Option<ActionOriginRef<'a>>,
 }
 
 /// When, relative to the reply.

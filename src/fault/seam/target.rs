@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{ActionCall, ActionEffect, ConnectFault, Fault, Seam, affects};
+use super::{ActionEffect, ActionOriginRef, ConnectFault, Fault, Seam, affects};
 use crate::fault::engine::SeamEffect;
 use crate::fault::figures::{StatusFigure, StatusFigures};
 use crate::fault::form::{EffectForm, EffectForms};
@@ -50,7 +50,7 @@ pub struct TargetRequest<'a> {
     pub method: &'a str,
     pub path: &'a str,
     /// The action that sent the request, if a device of the house did.
-    pub from: Option<ActionCall<'a>>,
+    pub from: Option<ActionOriginRef<'a>>,
 }
 
 pub(super) static FORMS: LazyLock<EffectForms<TargetEffect>> = LazyLock::new(|| {

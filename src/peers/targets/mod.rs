@@ -20,7 +20,7 @@ pub use self::tls::CertificateError;
 pub(super) use self::tls::TargetCertificate;
 use super::PeerContext;
 use crate::clock::Clock;
-use crate::fault::{ActionCall, ActionOrigin, Engine, TargetEffect, TargetRequest};
+use crate::fault::{ActionOrigin, ActionOriginRef, Engine, TargetEffect, TargetRequest};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::scenario::{TargetPlan, TargetReply, TargetRoute};
@@ -157,7 +157,7 @@ impl Target {
             target: &self.name,
             method: &request.method,
             path,
-            from: origin.map(ActionCall::from),
+            from: origin.map(ActionOriginRef::from),
         });
         let mut state = self.state();
         let route = self.routes.iter().position(|route| route.matches(&request.method, path));

@@ -2,7 +2,7 @@
 //! end too early.
 //!
 //! A [`ModbusHandler`](super::server::ModbusHandler) gives a fault to a request before the request is
-//! carried out. [`reply_plan`] turns the fault and the correct reply into the bytes that are sent.
+//! carried out. [`reply_plan()`] turns the fault and the correct reply into the bytes that are sent.
 
 mod reply_plan;
 
