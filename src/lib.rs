@@ -3,24 +3,34 @@
 //! One process is a house: one or many devices with their API, the Modbus slaves and HTTP targets that
 //! their *actions* reach, and the faults that affect all of it, as one scenario describes them.
 //!
+//! [`House::builder`] is the entry point:
+//!
 //! ```
-//! use wwsim::{house::House, scenario};
+//! use std::time::Duration;
+//! use wwsim::{House, inject};
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! let mut scenario = scenario::builtin("default").unwrap().load().unwrap();
-//! scenario.any_port();
-//! let house = House::start(scenario).await?;
-//! println!("the device's API is at {}", house.addresses().devices[0].http);
-//! house.stop().await;
-//! # Ok::<(), wwsim::house::StartError>(())
+//! let house = House::builder().manual_clock().any_port().start().await?;
+//! println!("the device's API is at {}", house.device().url());
+//! let slow = house.inject(inject::api().delay(Duration::from_secs(3)).nth([1]));
+//! // … the client under test calls the device …
+//! house.clock().advance(Duration::from_secs(3)).await.unwrap();
+//! # drop(slow);
+//! # house.stop().await;
+//! # Ok::<(), wwsim::BuildError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! `examples/` has a fixture, a broken slave and a recorded day. The Modbus slaves can be used without a
+//! house: `wwsim-modbus`, re-exported as [`modbus`].
 //!
 //! A module imports only modules above it in this list; `tests/it/module_order.rs` checks it.
 
 pub use wwsim_modbus as modbus;
 pub use wwsim_modbus::problem;
 pub use wwsim_time::{clock, rng, tasks};
+
+pub use self::house::{BuildError, House, HouseBuilder, inject};
 
 pub mod limits;
 pub mod zone;

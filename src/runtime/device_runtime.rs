@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::StartError;
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{Device, Power, ResumePoint, Setup};
+use crate::device::{Device, Power, ResumePoint, Run, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
 use crate::net::sockets::Port;
@@ -151,6 +151,11 @@ impl DeviceRuntime {
         self.spawn_service(Arc::clone(&self.mqtt).run());
         self.spawn_service(start_script(Arc::clone(&self.device)));
         self.spawn_service(end_pairings(Arc::clone(&self.device), self.clock.clone()));
+    }
+
+    /// Starts the requests of an admitted call.
+    pub fn start_run(&self, run: Run) {
+        self.runner.start_run(run);
     }
 
     fn spawn_service(&self, service: impl Future<Output = ()> + Send + 'static) {

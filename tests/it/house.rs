@@ -168,8 +168,8 @@ async fn a_dropped_house_leaves_nothing_behind() {
     let (activity, reset) = stuck_reset(&test).await;
     clients.push(reset);
     let device = Arc::downgrade(test.house.devices().next().unwrap());
-    let slave = Arc::downgrade(test.house.slave("pump").unwrap());
-    let target = Arc::downgrade(test.house.target("bulb").unwrap());
+    let slave = Arc::downgrade(&test.house.slave("pump"));
+    let target = Arc::downgrade(&test.house.target("bulb"));
     drop(test);
     for mut client in clients {
         let _ = within(client.read_to_end(&mut Vec::new())).await;

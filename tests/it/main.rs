@@ -24,6 +24,7 @@ mod frozen;
 mod guides;
 mod harness;
 mod house;
+mod house_api;
 mod largest;
 mod live;
 mod load;

@@ -118,7 +118,7 @@ async fn received_requests_are_in_the_journal() {
             assert_eq!(entry[key], *value, "{entry}");
         }
     }
-    let written: Vec<_> = house.house.slave("plc").unwrap().writes(1).unwrap();
+    let written: Vec<_> = house.house.slave("plc").writes(1).unwrap();
     assert_eq!(written[0].words, [1, 2]);
 }
 

@@ -1,20 +1,34 @@
 //! A running house: the core that a scenario describes, its control plane and its clock driver.
+//!
+//! Tests begin with [`House::builder`]. They look at the house through views ([`House::device`],
+//! [`House::slave`], [`House::target`]), inject faults ([`inject`]), move the clock, and wait for entries of
+//! the journal ([`House::wait_for`]).
+
+mod builder;
+pub mod inject;
+mod views;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::builder::{BuildError, HouseBuilder};
+use self::inject::{FaultRule, InjectedFault};
+pub use self::views::{DeviceView, SlaveView, TargetView};
+pub use self::wait::WaitTimeout;
+use self::wait::excerpt;
 use crate::clock::Clock;
 use crate::control::{ControlServer, ControlStartError};
 use crate::device::Device;
 use crate::fault::Engine;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalEntry};
 use crate::net::http::bind_listener;
-use crate::peers::{Slave, Target};
 pub use crate::runtime::StartError;
 use crate::runtime::{HouseCore, OpenedState};
 use crate::scenario::Scenario;
@@ -28,6 +42,8 @@ pub struct House {
     addresses: Addresses,
     /// The clock driver, and resets in progress.
     tasks: Tasks,
+    /// The number of faults that were injected.
+    injected: AtomicU64,
 }
 
 /// The addresses of all listeners of a house, as the ready file contains them.
@@ -60,6 +76,30 @@ pub struct DeviceAddress {
 }
 
 impl House {
+    /// Describes a house that a test starts. Without further calls it is the built-in scenario `default`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wwsim::house::{House, inject};
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let house = House::builder().manual_clock().any_port().start().await?;
+    /// let fault = house.inject(inject::action("1").hold(Duration::from_secs(5)));
+    /// let ids = house.device().call("1").unwrap();
+    /// house.clock().advance(Duration::from_secs(4)).await.unwrap();
+    /// assert_eq!(house.device().status(&ids)[0].code, -1, "in progress");
+    /// house.clock().advance(Duration::from_secs(1)).await.unwrap();
+    /// fault.assert_fired(1);
+    /// # drop(fault);
+    /// # house.stop().await;
+    /// # Ok::<(), wwsim::house::BuildError>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn builder() -> HouseBuilder {
+        HouseBuilder::new()
+    }
+
     /// Builds and starts a house. When this returns, every listener is bound and every rule of the
     /// scenario is in force.
     ///
@@ -82,7 +122,7 @@ impl House {
         match ControlServer::start(listener, Arc::clone(&core)) {
             Ok(control) => {
                 let addresses = Addresses::new(&core, &control);
-                Ok(Self { core, control, addresses, tasks })
+                Ok(Self { core, control, addresses, tasks, injected: AtomicU64::new(0) })
             }
             Err(error) => {
                 tasks.abort_all().await;
@@ -132,16 +172,81 @@ impl House {
         self.core.devices().iter().map(|runtime| &runtime.device)
     }
 
-    /// Returns a slave by its name.
+    /// Returns the first device.
     #[must_use]
-    pub fn slave(&self, name: &str) -> Option<&Arc<Slave>> {
-        self.core.peers().slave(name)
+    pub fn device(&self) -> DeviceView<'_> {
+        // A scenario has at least one device.
+        DeviceView::new(self, &self.core.devices()[0])
     }
 
-    /// Returns an HTTP target by its name.
+    /// Returns the device with this id.
+    ///
+    /// # Panics
+    /// If there is none.
     #[must_use]
-    pub fn target(&self, name: &str) -> Option<&Arc<Target>> {
-        self.core.peers().target(name)
+    #[track_caller]
+    pub fn device_with_id(&self, id: &str) -> DeviceView<'_> {
+        let devices = self.core.devices();
+        let found = devices.iter().find(|runtime| runtime.device.identity().id.as_str() == id);
+        let runtime = found.unwrap_or_else(|| {
+            let ids: Vec<&str> =
+                devices.iter().map(|runtime| runtime.device.identity().id.as_str()).collect();
+            panic!("no device `{id}`; the house has {ids:?}")
+        });
+        DeviceView::new(self, runtime)
+    }
+
+    /// Returns the slave of this name.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn slave(&self, name: &str) -> SlaveView<'_> {
+        let slave = self.core.peers().slave(name).unwrap_or_else(|| {
+            let names: Vec<&str> = self.core.peers().slaves().map(|slave| slave.name()).collect();
+            panic!("no slave `{name}`; the house has {names:?}")
+        });
+        SlaveView::new(self, slave)
+    }
+
+    /// Returns the HTTP target of this name.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn target(&self, name: &str) -> TargetView<'_> {
+        let target = self.core.peers().target(name).unwrap_or_else(|| {
+            let names: Vec<&str> =
+                self.core.peers().targets().map(|target| target.name()).collect();
+            panic!("no target `{name}`; the house has {names:?}")
+        });
+        TargetView::new(self, target)
+    }
+
+    /// Adds a fault, which acts from the next request on until the returned guard is dropped.
+    ///
+    /// # Panics
+    /// If the fault can never fire, or if the house has too many rules.
+    #[must_use = "the fault is removed when the guard is dropped"]
+    #[track_caller]
+    pub fn inject(&self, fault: FaultRule) -> InjectedFault<'_> {
+        let number = self.injected.fetch_add(1, Ordering::Relaxed) + 1;
+        InjectedFault::new(self, format!("injected-{number}"), fault)
+    }
+
+    /// Returns the first entry of the journal that matches, or waits for it, for at most `timeout` of real
+    /// time.
+    ///
+    /// # Errors
+    /// [`WaitTimeout`], which shows the newest entries.
+    pub async fn wait_for(
+        &self,
+        matches: impl FnMut(&JournalEntry) -> bool,
+        timeout: Duration,
+    ) -> Result<JournalEntry, WaitTimeout> {
+        wait::wait_for(self, matches, timeout).await
     }
 
     /// Takes the house back to its start: connections drop, work in flight ends without a trace,

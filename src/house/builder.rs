@@ -1,0 +1,151 @@
+//! The description of a house that a test starts.
+
+use std::path::PathBuf;
+
+use super::{House, StartError};
+use crate::clock::Speed;
+use crate::scenario::{self, Diagnostics, LoadError, Scenario};
+
+/// A house that is being described. [`House::builder`] begins with the built-in scenario `default`.
+#[derive(Debug, Clone)]
+pub struct HouseBuilder {
+    source: ScenarioSource,
+    any_port: bool,
+    speed: Option<Speed>,
+    seed: Option<u64>,
+    state_dir: Option<PathBuf>,
+}
+
+/// The place of a scenario.
+#[derive(Debug, Clone)]
+enum ScenarioSource {
+    Builtin(String),
+    Yaml(String),
+    File(PathBuf),
+    Loaded(Box<Scenario>),
+}
+
+/// The reason why a described house did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no built-in scenario of this name.
+    #[error("there is no built-in scenario `{0}`; `wwsim list` lists them")]
+    UnknownBuiltin(String),
+    /// The scenario has mistakes.
+    #[error(transparent)]
+    Scenario(#[from] Diagnostics),
+    /// The scenario file cannot be loaded.
+    #[error(transparent)]
+    File(#[from] LoadError),
+    /// The house cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl HouseBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            source: ScenarioSource::Builtin("default".to_owned()),
+            any_port: false,
+            speed: None,
+            seed: None,
+            state_dir: None,
+        }
+    }
+
+    /// Takes this scenario, written in YAML as in a file.
+    #[must_use]
+    pub fn scenario(mut self, yaml: &str) -> Self {
+        self.source = ScenarioSource::Yaml(yaml.to_owned());
+        self
+    }
+
+    /// Takes a built-in scenario by its name.
+    #[must_use]
+    pub fn builtin(mut self, name: &str) -> Self {
+        self.source = ScenarioSource::Builtin(name.to_owned());
+        self
+    }
+
+    /// Takes a scenario file. Files that it names are found from its folder.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.source = ScenarioSource::File(path.into());
+        self
+    }
+
+    /// Takes a scenario that is loaded already.
+    #[must_use]
+    pub fn loaded(mut self, scenario: Scenario) -> Self {
+        self.source = ScenarioSource::Loaded(Box::new(scenario));
+        self
+    }
+
+    /// Lets every listener take a free port, whatever the scenario says.
+    #[must_use]
+    pub fn any_port(mut self) -> Self {
+        self.any_port = true;
+        self
+    }
+
+    /// Stops time, so that it moves by [`Clock::advance`](crate::clock::Clock::advance) alone.
+    #[must_use]
+    pub fn manual_clock(self) -> Self {
+        self.speed(Speed::Manual)
+    }
+
+    /// Sets the speed of the clock.
+    #[must_use]
+    pub fn speed(mut self, speed: Speed) -> Self {
+        self.speed = Some(speed);
+        self
+    }
+
+    /// Sets the seed of all random values. The same scenario, seed and requests give the same house.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Lets the house continue from this directory, and keep its state there.
+    #[must_use]
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Starts the house. When this returns, every listener is bound and every rule is in force.
+    ///
+    /// # Errors
+    /// [`BuildError`]: all mistakes of the scenario, or the port that cannot be bound. Nothing is left
+    /// behind.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> Result<House, BuildError> {
+        let mut scenario = match self.source {
+            ScenarioSource::Yaml(text) => scenario::load(&text, "scenario.yaml", None)?,
+            ScenarioSource::File(path) => scenario::load_file(&path)?,
+            ScenarioSource::Loaded(scenario) => *scenario,
+            ScenarioSource::Builtin(name) => match scenario::builtin(&name) {
+                Some(builtin) => builtin.load()?,
+                None => return Err(BuildError::UnknownBuiltin(name)),
+            },
+        };
+        if self.any_port {
+            scenario.any_port();
+        }
+        if let Some(speed) = self.speed {
+            scenario.speed = speed;
+        }
+        if let Some(seed) = self.seed {
+            scenario.seed = seed;
+        }
+        if let Some(directory) = self.state_dir {
+            scenario.state_dir = Some(directory);
+        }
+        Ok(House::start(scenario).await?)
+    }
+}

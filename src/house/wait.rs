@@ -1,0 +1,80 @@
+//! Waiting for the journal, and excerpts of it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::House;
+use crate::journal::{Journal, JournalEntry, JournalPosition};
+
+/// The number of entries that a message shows.
+const SHOWN_ENTRIES: usize = 12;
+/// The number of entries that are read under one lock.
+const PAGE_ENTRIES: usize = 256;
+
+/// The error of a wait in which no entry matched.
+#[derive(Debug, thiserror::Error)]
+#[error("no entry of the journal matched within {waited:?}{newest}")]
+pub struct WaitTimeout {
+    /// The real time that was waited.
+    pub waited: Duration,
+    /// The newest entries.
+    newest: String,
+}
+
+/// Returns the first entry that matches, or waits for it.
+pub(super) async fn wait_for(
+    house: &House,
+    mut matches: impl FnMut(&JournalEntry) -> bool,
+    timeout: Duration,
+) -> Result<JournalEntry, WaitTimeout> {
+    let journal = house.journal();
+    let first = async {
+        let mut newest = journal.subscribe();
+        let mut read = JournalPosition::default();
+        loop {
+            // Marked as seen before the entries are read, so that a concurrent write wakes this again.
+            let now = *newest.borrow_and_update();
+            let mut after = if now.generation == read.generation { read.seq } else { 0 };
+            loop {
+                let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
+                let Some(last) = page.last() else { break };
+                after = last.seq;
+                if let Some(found) = page.into_iter().find(|entry| matches(entry)) {
+                    return found;
+                }
+            }
+            read = JournalPosition { seq: after, ..now };
+            // The sender lives as long as the journal.
+            let _ = newest.changed().await;
+        }
+    };
+    // Real time, because what is waited for may come from a client outside.
+    tokio::time::timeout(timeout, first)
+        .await
+        .map_err(|_| WaitTimeout { waited: timeout, newest: show(journal, |_| true) })
+}
+
+/// Returns the newest entries in which one of these fields has this value, in lines of their own for the
+/// end of a message.
+pub(super) fn excerpt(house: &House, fields: &[(&str, &str)]) -> String {
+    show(house.journal(), |entry| {
+        let entry = serde_json::to_value(entry).unwrap_or_default();
+        fields.iter().any(|(field, value)| entry[*field] == *value)
+    })
+}
+
+fn show(journal: &Journal, matches: impl Fn(&JournalEntry) -> bool) -> String {
+    let entries = journal.entries_after(0, usize::MAX, matches);
+    let skipped = entries.len().saturating_sub(SHOWN_ENTRIES);
+    let mut text = match skipped {
+        _ if entries.is_empty() => return "; the journal has nothing about it".to_owned(),
+        0 => String::from("; the journal:"),
+        _ => format!("; the journal, without {skipped} earlier entries:"),
+    };
+    for entry in &entries[skipped..] {
+        let line = serde_json::to_string(entry).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {line}");
+    }
+    text
+}
