@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     house.stop().await;
     std::fs::write(folder.join("day.csv"), &csv)?;
-    println!("recorded {} rows", csv.iter().filter(|byte| **byte == b'\n').count() - 1);
+    println!("recorded {} rows", csv.split(|byte| *byte == b'\n').count() - 2);
 
     // The meter of the second house says what the first one said.
     let scenario = "
