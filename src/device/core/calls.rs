@@ -12,6 +12,7 @@ use crate::device::actions::{
 use crate::fault::{ActionOriginRef, AdmissionVerdict};
 use crate::journal::Event;
 use crate::limits;
+use crate::notation::first_chars;
 
 /// A call whose requests are in the queue.
 #[derive(Debug)]
@@ -189,16 +190,13 @@ impl DeviceState {
 }
 
 fn refused(spec: &DeviceSpec, id: &str, refusal: CallRefusal) -> Event {
+    // One character more than the longest valid id, so that the entry stays small and shows that the id
+    // is too long.
+    let shown_id = first_chars(id, *limits::ACTION_ID_CHARS.end() + 1);
     Event::CallRefused {
         device: spec.identity.id.shared(),
-        action: shortened(id).into(),
+        action: shown_id.into(),
         status: refusal.status(),
         reason: refusal.reason(),
     }
-}
-
-/// Returns an id from a client, cut to one character more than the longest valid id, so that an entry
-/// of the journal stays small.
-fn shortened(id: &str) -> &str {
-    id.char_indices().nth(*limits::ACTION_ID_CHARS.end() + 1).map_or(id, |(end, _)| &id[..end])
 }
