@@ -1,51 +1,51 @@
 //! The written forms of effects.
 //!
-//! A seam lists its effects once, as a table of forms: the word, the text of the schema, and the way
-//! between the figures and the effect. Everything that concerns the scenario language follows from
-//! these tables: the schema and the reference, parsing, error texts, and the form in which the
-//! control plane returns a rule.
+//! A seam lists its effects once, as a table of written forms: the keyword, the text of the schema, and
+//! the conversion between the parameters and the effect. Everything that concerns the scenario language
+//! follows from these tables: the schema and the reference, parsing, error texts, and the rules that the
+//! control plane returns.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::delay::DelayFigures;
-use super::effect::{EffectFigures, EffectWord, WrittenEffect};
+use super::delay::DelayParameters;
+use super::effect::{EffectKeyword, EffectWithParameters, WrittenEffect};
 use super::engine::SeamEffect;
 use crate::notation::Choice;
 use crate::problem::Problem;
 
 /// One way to write an effect.
-pub(super) struct EffectForm<E> {
-    word: &'static str,
+pub(super) struct WrittenForm<E> {
+    keyword: &'static str,
     /// The text of the schema, without the name of the place.
     text: &'static str,
     kind: FormKind<E>,
 }
 
 enum FormKind<E> {
-    /// A bare word.
-    Word(E),
-    /// A mapping of the word to figures.
-    Figures { figures: FigureType, read: ReadFigures<E>, write: WriteFigures<E> },
-    /// Figures that another seam takes under this word, and the error text that says so.
+    /// The keyword alone.
+    Keyword(E),
+    /// A mapping of the keyword to parameters.
+    Parameters { parameters: ParameterType, read: ReadParameters<E>, write: WriteParameters<E> },
+    /// Parameters that this keyword has at other seams only, and the error text that says so.
     Refused(&'static str),
 }
 
-type ReadFigures<E> = Box<dyn Fn(&Value) -> Result<E, Problem> + Send + Sync>;
-type WriteFigures<E> = Box<dyn Fn(&E) -> Option<Value> + Send + Sync>;
+type ReadParameters<E> = Box<dyn Fn(&Value) -> Result<E, Problem> + Send + Sync>;
+type WriteParameters<E> = Box<dyn Fn(&E) -> Option<Value> + Send + Sync>;
 
-/// The type of an effect's figures.
+/// The type of an effect's parameters.
 #[derive(Clone)]
-pub(super) struct FigureType {
+pub(super) struct ParameterType {
     subschema: fn(&mut SchemaGenerator) -> Schema,
     least: Option<Value>,
     most: Option<Value>,
     normalize: fn(Value) -> serde_json::Result<Value>,
 }
 
-impl FigureType {
+impl ParameterType {
     fn new<T: Serialize + DeserializeOwned + JsonSchema>() -> Self {
         Self {
             subschema: SchemaGenerator::subschema_for::<T>,
@@ -55,7 +55,7 @@ impl FigureType {
         }
     }
 
-    /// Returns the schema of the figures.
+    /// Returns the schema of the parameters.
     pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let mut schema = (self.subschema)(generator);
         for (keyword, bound) in [("minimum", &self.least), ("maximum", &self.most)] {
@@ -66,40 +66,40 @@ impl FigureType {
         schema
     }
 
-    /// Parses figures and writes them again, so that equal figures are equal values.
+    /// Parses parameters and serializes them again, so that equal parameters are equal values.
     pub fn normalize(&self, value: Value) -> serde_json::Result<Value> {
         (self.normalize)(value)
     }
 }
 
-impl<E> EffectForm<E> {
-    /// A bare word.
-    pub fn word(word: &'static str, text: &'static str, effect: E) -> Self {
-        Self { word, text, kind: FormKind::Word(effect) }
+impl<E> WrittenForm<E> {
+    /// Creates the form of a keyword alone.
+    pub fn keyword(keyword: &'static str, text: &'static str, effect: E) -> Self {
+        Self { keyword, text, kind: FormKind::Keyword(effect) }
     }
 
-    /// A mapping of `word` to figures of type `T`. `write` returns `None` for every effect that this
-    /// form does not express.
-    pub fn figures<T: Serialize + DeserializeOwned + JsonSchema>(
-        word: &'static str,
+    /// Creates the form of a mapping of `keyword` to parameters of type `T`. `write` returns `None` for each
+    /// effect that this form does not express.
+    pub fn with_parameters<T: Serialize + DeserializeOwned + JsonSchema>(
+        keyword: &'static str,
         text: &'static str,
         read: impl Fn(T) -> Result<E, Problem> + Send + Sync + 'static,
         write: impl Fn(&E) -> Option<T> + Send + Sync + 'static,
     ) -> Self {
         let read = move |value: &Value| {
-            let figures = T::deserialize(value);
-            read(figures.map_err(|error| Problem::of_document(error.to_string()))?)
+            let parameters = T::deserialize(value);
+            read(parameters.map_err(|error| Problem::of_document(error.to_string()))?)
         };
         let write = move |effect: &E| serde_json::to_value(write(effect)?).ok();
-        let kind = FormKind::Figures {
-            figures: FigureType::new::<T>(),
+        let kind = FormKind::Parameters {
+            parameters: ParameterType::new::<T>(),
             read: Box::new(read),
             write: Box::new(write),
         };
-        Self { word, text, kind }
+        Self { keyword, text, kind }
     }
 
-    /// The form of a delay, which is the same at every seam.
+    /// Creates the form of a delay, which is the same at every seam.
     pub fn delay(
         text: &'static str,
         effect: impl Fn(super::Delay) -> E + Send + Sync + 'static,
@@ -107,101 +107,101 @@ impl<E> EffectForm<E> {
     where
         E: SeamEffect,
     {
-        Self::figures(
+        Self::with_parameters(
             "delay",
             text,
-            move |figures: DelayFigures| Ok(effect(figures.try_into()?)),
-            |effect| effect.delay().map(DelayFigures::from),
+            move |parameters: DelayParameters| Ok(effect(parameters.try_into()?)),
+            |effect| effect.delay().map(DelayParameters::from),
         )
     }
 
-    /// Figures that another seam takes under `word`, and the error text for whoever writes them here.
-    pub fn refused(word: &'static str, message: &'static str) -> Self {
-        Self { word, text: "", kind: FormKind::Refused(message) }
+    /// Refuses the parameters that `keyword` has at other seams, with this error text.
+    pub fn refused(keyword: &'static str, message: &'static str) -> Self {
+        Self { keyword, text: "", kind: FormKind::Refused(message) }
     }
 
-    /// Sets the smallest number that the figures may be.
+    /// Sets the smallest number that the parameters may be.
     pub fn at_least(mut self, least: impl Into<Value>) -> Self {
-        if let FormKind::Figures { figures, .. } = &mut self.kind {
-            figures.least = Some(least.into());
+        if let FormKind::Parameters { parameters, .. } = &mut self.kind {
+            parameters.least = Some(least.into());
         }
         self
     }
 
-    /// Sets the largest number that the figures may be.
+    /// Sets the largest number that the parameters may be.
     pub fn at_most(mut self, most: impl Into<Value>) -> Self {
-        if let FormKind::Figures { figures, .. } = &mut self.kind {
-            figures.most = Some(most.into());
+        if let FormKind::Parameters { parameters, .. } = &mut self.kind {
+            parameters.most = Some(most.into());
         }
         self
     }
 
-    /// The word.
-    pub fn name(&self) -> &'static str {
-        self.word
+    /// Returns the keyword.
+    pub fn keyword_name(&self) -> &'static str {
+        self.keyword
     }
 }
 
-/// All forms of the effects of one kind of place.
-pub(super) struct EffectForms<E> {
+/// All written forms of the effects of one kind of place.
+pub(super) struct WrittenForms<E> {
     place: &'static str,
     noun: &'static str,
-    forms: Vec<EffectForm<E>>,
+    forms: Vec<WrittenForm<E>>,
 }
 
-/// A form without its effect, for the schema of all seams together.
+/// A written form without its effect, for the schema of all seams together.
 pub(super) struct FormEntry {
-    /// The word of the place, such as `slave`.
+    /// The keyword of the place, such as `slave`.
     pub place: &'static str,
-    pub word: &'static str,
+    pub keyword: &'static str,
     pub text: &'static str,
-    /// `None` for a bare word.
-    pub figures: Option<FigureType>,
+    /// `None` if the form is the keyword alone.
+    pub parameters: Option<ParameterType>,
 }
 
-impl<E: Clone + PartialEq> EffectForms<E> {
-    /// Lists the forms of a place. `place` is its word and `noun` its name in error texts. An effect
-    /// is written in the first form that expresses it.
-    pub fn new(place: &'static str, noun: &'static str, forms: Vec<EffectForm<E>>) -> Self {
+impl<E: Clone + PartialEq> WrittenForms<E> {
+    /// Creates the list of the written forms of a place. `place` is its keyword and `noun` its name in error
+    /// texts. An effect is written in the first form that expresses it.
+    pub fn new(place: &'static str, noun: &'static str, forms: Vec<WrittenForm<E>>) -> Self {
         Self { place, noun, forms }
     }
 
-    /// The name of the place in error texts.
+    /// Returns the name of the place in error texts.
     pub fn noun(&self) -> &'static str {
         self.noun
     }
 
-    /// Returns the words, each once.
-    pub fn words(&self) -> Vec<&'static str> {
-        let mut words = Vec::new();
+    /// Returns the keywords, each once.
+    pub fn keywords(&self) -> Vec<&'static str> {
+        let mut keywords = Vec::new();
         for form in &self.forms {
-            if !words.contains(&form.word) {
-                words.push(form.word);
+            if !keywords.contains(&form.keyword) {
+                keywords.push(form.keyword);
             }
         }
-        words
+        keywords
     }
 
-    /// Returns the effect that is written.
+    /// Parses a written effect.
     ///
     /// # Errors
-    /// The problem of the figures, or that the place does not know this form.
+    /// The problem of the parameters, or that the place does not have this form.
     pub fn read(&self, written: &WrittenEffect) -> Result<E, Problem> {
-        let forms = || self.forms.iter().filter(|form| form.word == written.word());
+        let forms = || self.forms.iter().filter(|form| form.keyword == written.keyword());
         match written {
             Choice::Word(_) => {
                 for form in forms() {
-                    if let FormKind::Word(effect) = &form.kind {
+                    if let FormKind::Keyword(effect) = &form.kind {
                         return Ok(effect.clone());
                     }
                 }
             }
-            Choice::Map(EffectFigures { figures, .. }) => {
+            Choice::Map(EffectWithParameters { parameters, .. }) => {
                 for form in forms() {
                     match &form.kind {
-                        FormKind::Figures { read, .. } => return read(figures),
+                        FormKind::Parameters { read, .. } => return read(parameters),
                         FormKind::Refused(message) => return Err(Problem::of_document(*message)),
-                        FormKind::Word(_) => {}
+                        FormKind::Keyword(_) => {}
                     }
                 }
             }
@@ -212,25 +212,32 @@ impl<E: Clone + PartialEq> EffectForms<E> {
     /// Returns the written form of an effect.
     pub fn write(&self, effect: &E) -> WrittenEffect {
         let written = self.forms.iter().find_map(|form| match &form.kind {
-            FormKind::Word(own) => (own == effect).then_some(Choice::Word(EffectWord(form.word))),
-            FormKind::Figures { write, .. } => {
-                write(effect).map(|figures| Choice::Map(EffectFigures { word: form.word, figures }))
+            FormKind::Keyword(own) => {
+                (own == effect).then_some(Choice::Word(EffectKeyword(form.keyword)))
             }
+            FormKind::Parameters { write, .. } => write(effect).map(|parameters| {
+                Choice::Map(EffectWithParameters { keyword: form.keyword, parameters })
+            }),
             FormKind::Refused(_) => None,
         });
-        // Each effect has a form; a test writes and reads all of them.
-        written.unwrap_or(Choice::Word(EffectWord("")))
+        // Each effect has a written form; a test writes and reads all of them.
+        written.unwrap_or(Choice::Word(EffectKeyword("")))
     }
 
     /// Returns the forms without their effects.
     pub fn entries(&self) -> impl Iterator<Item = FormEntry> {
         self.forms.iter().filter_map(|form| {
-            let figures = match &form.kind {
-                FormKind::Word(_) => None,
-                FormKind::Figures { figures, .. } => Some(figures.clone()),
+            let parameters = match &form.kind {
+                FormKind::Keyword(_) => None,
+                FormKind::Parameters { parameters, .. } => Some(parameters.clone()),
                 FormKind::Refused(_) => return None,
             };
-            Some(FormEntry { place: self.place, word: form.word, text: form.text, figures })
+            Some(FormEntry {
+                place: self.place,
+                keyword: form.keyword,
+                text: form.text,
+                parameters,
+            })
         })
     }
 }

@@ -381,13 +381,13 @@ mod tests {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
     }
 
-    fn window(effect: MeterEffect, after: u64, lasts: u64) -> Episode {
+    fn window(effect: MeterEffect, after: u64, duration: u64) -> Episode {
         Episode {
             device: None,
             effect,
             when: Trigger {
                 after: Duration::from_secs(after),
-                lasts: Some(Duration::from_secs(lasts)),
+                duration: Some(Duration::from_secs(duration)),
                 ..Trigger::default()
             },
             armed_at: at(0),
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn a_permanent_silence_has_no_next_reading() {
         let mut out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
-        out.when.lasts = None;
+        out.when.duration = None;
         let fixture = ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![out]);
         assert!(fixture.cursor_at(at(90)).next_reading(&fixture.conditions()).is_some());
         assert_eq!(fixture.cursor_at(at(100)).next_reading(&fixture.conditions()), None);
@@ -515,8 +515,8 @@ mod tests {
         let every = prop::sample::select(vec![Some(60), Some(60), Some(60), Some(75), None]);
         let until = prop::sample::select(vec![None, None, None, Some(700)]);
         (effect, 0..300_u64, 0..300_u64, 1..50_u64, every, until).prop_map(
-            |(effect, armed, after, lasts, every, until)| {
-                let mut rule = window(effect, after, lasts);
+            |(effect, armed, after, duration, every, until)| {
+                let mut rule = window(effect, after, duration);
                 rule.armed_at = at(armed);
                 rule.when.every = every.map(Duration::from_secs);
                 rule.until = until.map_or(VirtualTime::MAX, at);

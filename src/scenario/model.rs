@@ -17,9 +17,10 @@ use crate::device::network::Site;
 use crate::device::{
     AccessPolicy, ActionPolicy, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
 };
-use crate::fault::{Method, Rule};
+use crate::fault::Rule;
 use crate::meter::MeterPlan;
 use crate::modbus::bank::UnitLayout;
+use crate::net::http::Method;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// The plan of a house.

@@ -409,7 +409,7 @@ async fn requests_of_one_action_run_sequentially_or_in_parallel() {
 // Ruling: ACTION-15.
 #[tokio::test]
 async fn the_time_of_a_held_request_counts_from_its_release() {
-    let hold = ActionEffect::Hold { lasts: None };
+    let hold = ActionEffect::Hold { duration: None };
     let plan = PeersPlan {
         slaves: vec![slave("pump")],
         rules: vec![always("hold", Fault::Action(ActionPlace::default(), hold))],

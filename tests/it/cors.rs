@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use wwsim::device::{AccessPolicy, License};
-use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
+use wwsim::fault::{ApiEffect, ApiPlace, Fault, Rule, Trigger};
+use wwsim::net::http::Method;
 
 use crate::device_harness::{Setup, TestDevice, body, error, header, request_with, status};
 

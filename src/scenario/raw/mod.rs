@@ -47,7 +47,7 @@ pub use self::slave::{
     StoredRegister, Unit, UnknownUnit, ValueType, WordOrder,
 };
 pub use self::target::{Reply, Route, Target};
-pub use crate::fault::{EffectWord, EffectFigures};
+pub use crate::fault::{EffectKeyword, EffectWithParameters};
 pub use crate::notation::{Choice, DurationText, OneOrMany, ScalarError, Seconds};
 
 /// A wwsim scenario: a house of whatwatt Go gateways, the slaves and targets that their actions reach,

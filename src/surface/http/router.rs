@@ -21,10 +21,10 @@ use super::{
 use crate::clock::Clock;
 use crate::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use crate::device::{Device, Feature, Firmware, License, LicensedFeature, Run, View};
-use crate::fault::{Engine, Method};
+use crate::fault::Engine;
 use crate::limits;
 use crate::net::http::query::Query;
-use crate::net::http::{body, method_not_allowed};
+use crate::net::http::{Method, body, method_not_allowed};
 use crate::tasks::Tasks;
 
 /// A path of the API.
