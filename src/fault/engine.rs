@@ -619,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_rules_reduce_the_free_places() {
+    fn queue_rules_reduce_the_free_slots() {
         let queue = |effect| Fault::Queue { device: None, effect };
         let engine = engine(vec![
             rule("a", queue(QueueEffect::Occupy(3)), Trigger::default()),

@@ -162,7 +162,7 @@ pub struct DevicePlan {
     /// The configuration at the start.
     pub config: Arc<Config>,
     /// The access to its API.
-    pub access: AccessPolicy,
+    pub access_policy: AccessPolicy,
     /// The meter.
     pub meter: MeterPlan,
     /// The power, cable and Wi-Fi environment.
@@ -183,7 +183,7 @@ impl Default for DevicePlan {
             action_policy: ActionPolicy::default(),
             actions: None,
             config,
-            access: AccessPolicy::default(),
+            access_policy: AccessPolicy::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
             hardware: Hardware::default(),
@@ -205,10 +205,10 @@ impl DevicePlan {
         Setup {
             identity: self.identity.clone(),
             firmware: self.firmware,
-            actions: self.action_policy,
+            action_policy: self.action_policy,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
-            access: self.access.clone(),
+            access_policy: self.access_policy.clone(),
             meter: self.meter.clone(),
             site: self.site.clone(),
             hardware: self.hardware.clone(),

@@ -59,9 +59,9 @@ pub struct ActionOriginRef<'a> {
 pub struct AdmissionVerdict {
     /// True if the action is refused as disabled.
     pub disabled: bool,
-    /// The number of places that are occupied by rules.
+    /// The number of slots that are occupied by rules.
     pub occupied: usize,
-    /// The number of places in all.
+    /// The number of slots in all.
     pub limit: usize,
 }
 
@@ -172,10 +172,10 @@ impl Engine {
                     if affects(device, call.device) && evaluation.count_and_decide(true) =>
                 {
                     match *effect {
-                        QueueEffect::Occupy(places) => {
-                            verdict.occupied = verdict.occupied.saturating_add(places);
+                        QueueEffect::Occupy(slots) => {
+                            verdict.occupied = verdict.occupied.saturating_add(slots);
                         }
-                        QueueEffect::Limit(places) => verdict.limit = verdict.limit.min(places),
+                        QueueEffect::Limit(slots) => verdict.limit = verdict.limit.min(slots),
                     }
                 }
                 _ => {}

@@ -7,12 +7,12 @@ use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::limits::REQUESTS_IN_PROGRESS;
 use crate::problem::Problem;
 
-/// An effect on the places for requests in progress.
+/// An effect on the slots for requests in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueEffect {
-    /// This many places are occupied.
+    /// This many slots are occupied.
     Occupy(usize),
-    /// There are this many places in all.
+    /// There are this many slots in all.
     Limit(usize),
 }
 

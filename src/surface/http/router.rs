@@ -429,7 +429,7 @@ impl Api {
             clock,
             live: SubscriberSlot::default(),
             streams: Arc::default(),
-            authenticator: Authenticator::new(device.access().digest),
+            authenticator: Authenticator::new(device.access_policy().digest),
             refused_origins: RefusedOrigins::default(),
             reply_caches: ROUTES.iter().map(|_| ReplyCache::default()).collect(),
             start_run: Box::new(start_run),
