@@ -87,7 +87,7 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
     json.array("volume");
     for volume in &reading.volumes {
         json.begin();
-        json.plain("bus", volume.bus);
+        json.plain("bus", volume.channel);
         json.text("meter_id", &volume.meter_id);
         if let Some(at) = volume.meter_time {
             json.word("date_time", CivilTime::new(at).date_time());
