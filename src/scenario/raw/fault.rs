@@ -103,6 +103,7 @@ pub struct Place {
 }
 
 /// Returns the function codes that slaves support, for texts.
+#[must_use]
 pub fn supported_functions() -> String {
     join_numbers(FunctionCode::SUPPORTED.map(|function| function.0), "or")
 }
