@@ -17,11 +17,11 @@ use super::connection::RequestConnection;
 use super::resolver::{ResolveError, Resolver, reachable_address};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::{HttpFailureCode, Ticket};
 use crate::device::actions::{
     ActionRequest, Definition, PrepareError, PreparedHttpRequest, PreparedModbusRequest,
     PreparedRequest, Scheme,
 };
+use crate::device::{HttpFailureCode, Ticket};
 use crate::fault::{
     self, ActionOriginRef, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest,
 };
