@@ -61,7 +61,7 @@ fn silences(rules: u32, every: impl Fn(u32) -> Duration, after: Duration) -> Vec
         fault: Fault::Meter { device: None, effect: MeterEffect::Silent(Silence::NoData) },
         when: Trigger {
             after: n * after,
-            lasts: Some(Duration::from_secs(10)),
+            duration: Some(Duration::from_secs(10)),
             every: Some(every(n)),
             ..Trigger::default()
         },

@@ -74,7 +74,7 @@ fn spread(n: u16) -> Fault {
             Fault::Target(place, TargetEffect::Hang)
         }
         2 => Fault::Action(action, ActionEffect::Disable),
-        3 => Fault::Action(action, ActionEffect::Hold { lasts: None }),
+        3 => Fault::Action(action, ActionEffect::Hold { duration: None }),
         _ => Fault::Action(action, result::of_action(-9).unwrap()),
     }
 }
@@ -96,7 +96,7 @@ fn on_one(n: u16) -> Fault {
         0 | 1 => slave(FunctionCode::READ_HOLDING_REGISTERS),
         2 => slave(FunctionCode::WRITE_SINGLE_REGISTER),
         3 => Fault::Action(action, ActionEffect::Disable),
-        _ => Fault::Action(action, ActionEffect::Hold { lasts: None }),
+        _ => Fault::Action(action, ActionEffect::Hold { duration: None }),
     }
 }
 

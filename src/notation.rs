@@ -1,5 +1,5 @@
 //! The notation that scenarios and rules share: scalars with a unit, and values with a short and a
-//! long form.
+//! long form. Excerpts and lists of numbers in messages as well.
 //!
 //! These types stand below everything that has a written form of its own, because a fault's effects
 //! are written with them as well as the rest of a scenario.
@@ -7,8 +7,9 @@
 mod choice;
 mod duration;
 pub(crate) mod scalar;
+mod text;
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::duration::{DurationText, Seconds};
 pub use self::scalar::ScalarError;
-pub(crate) use self::scalar::shortened;
+pub(crate) use self::text::{excerpt, first_chars, join_numbers, shortened};

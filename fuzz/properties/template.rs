@@ -126,7 +126,7 @@ fn reading(at: VirtualTime) -> Arc<Reading> {
     reading.set(Quantity::CurrentL1, Decimal::new(6, 2));
     reading.set(Quantity::ExportPowerL1, Decimal::new(14, 3));
     reading.volumes = vec![Volume {
-        bus: 2,
+        channel: 2,
         meter_id: "gas".into(),
         meter_time: Some(jiff::Timestamp::UNIX_EPOCH),
         cumulative: None,

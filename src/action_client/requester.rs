@@ -17,11 +17,11 @@ use super::connection::RequestConnection;
 use super::resolver::{ResolveError, Resolver, reachable_address};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::Ticket;
 use crate::device::actions::{
     ActionRequest, Definition, PrepareError, PreparedHttpRequest, PreparedModbusRequest,
     PreparedRequest, Scheme,
 };
+use crate::device::{HttpFailureCode, Ticket};
 use crate::fault::{
     self, ActionOrigin, ActionOriginRef, Connect, ConnectFault, Engine, SlaveRequest, TargetRequest,
 };
@@ -103,7 +103,7 @@ impl Requester {
             Err(error) => not_sent(error),
         };
         // The scenario can choose that a failed HTTP request ends with 0 in place of its code.
-        let ends_with_zero = ticket.device().action_policy().http_failure_is_zero
+        let ends_with_zero = ticket.device().action_policy().http_failure == HttpFailureCode::Zero
             && matches!(prepared, Ok(PreparedRequest::Http(_)))
             && !matches!(outcome.code, ResultCode::Status(_));
         let code = if ends_with_zero { 0 } else { outcome.code.number() };

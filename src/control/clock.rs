@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::{ControlRequest, bad_request};
+use super::request::{ControlRequest, ControlResult, bad_request};
 use crate::clock::{Clock, NotQuiescent, Speed, VirtualTime};
 use crate::journal::Event;
 use crate::net::http::HttpReply;
@@ -39,10 +39,7 @@ fn to_json_at(clock: &Clock, now: VirtualTime) -> Value {
 }
 
 /// Moves the clock, or sets its speed. A movement is answered when all that was due has happened.
-pub(super) async fn change(
-    house: &HouseCore,
-    request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+pub(super) async fn change(house: &HouseCore, request: &ControlRequest<'_>) -> ControlResult {
     let clock = house.clock();
     let reached = match request.json(EXPECTED_CHANGE)? {
         ClockChange { advance: Some(text), jump: None, speed: None } => {

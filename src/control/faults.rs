@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::{ControlRequest, bad_request};
+use super::request::{ControlRequest, ControlResult, bad_request};
 use crate::fault::{EngineError, Rule, RuleStatus};
 use crate::net::http::HttpReply;
 use crate::problem::Problem;
@@ -40,16 +40,13 @@ pub(super) fn list(house: &HouseCore) -> HttpReply {
 }
 
 /// Returns one rule.
-pub(super) fn get(house: &HouseCore, id: &str) -> Result<HttpReply, HttpReply> {
+pub(super) fn get(house: &HouseCore, id: &str) -> ControlResult {
     let status = house.engine().get(id).map_err(refusal)?;
     Ok(HttpReply::json(StatusCode::OK, &to_json(&status)))
 }
 
 /// Adds a rule after the existing ones.
-pub(super) async fn add(
-    house: &HouseCore,
-    request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+pub(super) async fn add(house: &HouseCore, request: &ControlRequest<'_>) -> ControlResult {
     let written: Value =
         request.json(r#"a rule as in a scenario: {"id": …, "at": …, "when": …, "effect": …}"#)?;
     let has_id = written.get("id").is_some_and(|id| !id.is_null());
@@ -80,7 +77,7 @@ pub(super) async fn patch(
     house: &HouseCore,
     id: &str,
     request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+) -> ControlResult {
     let RulePatch { armed, release } = request.json(EXPECTED_PATCH)?;
     if release == Some(false) || (armed, release) == (None, None) {
         return Err(bad_request(&format!("the body: expected {EXPECTED_PATCH}")));
@@ -98,7 +95,7 @@ pub(super) async fn patch(
 }
 
 /// Removes a rule, and releases the requests that it holds.
-pub(super) async fn remove(house: &HouseCore, id: &str) -> Result<HttpReply, HttpReply> {
+pub(super) async fn remove(house: &HouseCore, id: &str) -> ControlResult {
     house.engine().remove(id).map_err(refusal)?;
     wait_applied(house).await?;
     Ok(HttpReply::empty(StatusCode::NO_CONTENT))

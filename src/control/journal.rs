@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::{Number, Value, json};
 
-use super::request::{ControlRequest, bad_request};
+use super::request::{ControlRequest, ControlResult, bad_request};
 use crate::journal::{Journal, JournalCounts, JournalEntry, JournalPosition};
 use crate::limits;
 use crate::net::http::HttpReply;
@@ -32,19 +32,13 @@ struct EntryQuery {
 }
 
 /// Returns the entries that match.
-pub(super) fn list(
-    house: &HouseCore,
-    request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+pub(super) fn list(house: &HouseCore, request: &ControlRequest<'_>) -> ControlResult {
     let query = EntryQuery::parse(request, &[])?;
     Ok(reply(house.journal(), &query.entries_after(query.after, house.journal())))
 }
 
 /// Returns the entries that match, or waits for the first that does.
-pub(super) async fn wait(
-    house: &HouseCore,
-    request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+pub(super) async fn wait(house: &HouseCore, request: &ControlRequest<'_>) -> ControlResult {
     let query = EntryQuery::parse(request, &["timeout_ms"])?;
     let longest = u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);

@@ -4,14 +4,14 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::{ControlRequest, bad_request, not_found};
+use super::request::{ControlRequest, ControlResult, bad_request, not_found};
 use crate::journal::Event;
 use crate::modbus::bank::Table;
 use crate::net::http::HttpReply;
 use crate::peers::Slave;
 use crate::runtime::HouseCore;
 
-/// The first of a range of registers, or of bits, of a slave.
+/// The start of a range of registers, or of bits, of a slave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RegisterAddress {
     /// The name of the slave.
@@ -28,53 +28,53 @@ struct NewValues {
     values: Vec<Value>,
 }
 
-/// Reads the number of registers that `count` says, by default one, as a client would read them.
+/// Reads `count` registers, by default one, as a client would read them.
 pub(super) fn get(
     house: &HouseCore,
-    first: &RegisterAddress,
+    start: &RegisterAddress,
     request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+) -> ControlResult {
     request.allow_only(&["count"])?;
     let count = request.number("count", 1, u16::MAX)?;
     if count == 0 {
         return Err(bad_request("`count=0`: expected 1 or more"));
     }
-    first.check_end(count.into())?;
-    first.read(first.slave(house)?, count)
+    start.check_end(count.into())?;
+    start.read(start.slave(house)?, count)
 }
 
 /// Writes registers, also those that a client may not write, and returns their values after that.
 /// If one value is refused, nothing is written.
 pub(super) fn put(
     house: &HouseCore,
-    first: &RegisterAddress,
+    start: &RegisterAddress,
     request: &ControlRequest<'_>,
-) -> Result<HttpReply, HttpReply> {
+) -> ControlResult {
     request.allow_only(&[])?;
     let NewValues { values } = request.json(r#"{"values": [20, 21]}"#)?;
     let values: Result<Vec<u16>, HttpReply> =
-        values.iter().enumerate().map(|(index, value)| first.parse(index, value)).collect();
+        values.iter().enumerate().map(|(index, value)| start.parse(index, value)).collect();
     let values = values?;
-    first.check_end(values.len())?;
+    start.check_end(values.len())?;
     let Some(count) = u16::try_from(values.len()).ok().filter(|count| *count > 0) else {
         return Err(bad_request("`values`: expected 1 to 65535 of them"));
     };
-    let slave = first.slave(house)?;
-    first.peek(slave, count)?;
-    let RegisterAddress { unit, table, address, .. } = *first;
+    let slave = start.slave(house)?;
+    start.peek(slave, count)?;
+    let RegisterAddress { unit, table, address, .. } = *start;
     slave.poke(unit, table, address, &values).map_err(|error| bad_request(&error.to_string()))?;
     house.journal().record(Event::SlaveValuesSet {
-        slave: first.slave.as_str().into(),
+        slave: start.slave.as_str().into(),
         unit,
         table: table.name(),
         address,
         count: values.len(),
     });
-    first.read(slave, count)
+    start.read(slave, count)
 }
 
 impl RegisterAddress {
-    /// Returns the slave that this names, if it has the unit.
+    /// Returns the slave of the address, or a 404 if the slave or its unit does not exist.
     fn slave<'a>(&self, house: &'a HouseCore) -> Result<&'a Slave, HttpReply> {
         let slave = house.peers().slave(&self.slave).ok_or_else(|| {
             let names: Vec<String> =
@@ -88,7 +88,7 @@ impl RegisterAddress {
         Err(not_found("unit", &self.unit.to_string(), &units))
     }
 
-    fn read(&self, slave: &Slave, count: u16) -> Result<HttpReply, HttpReply> {
+    fn read(&self, slave: &Slave, count: u16) -> ControlResult {
         let values = self.peek(slave, count)?;
         Ok(HttpReply::json(
             StatusCode::OK,
@@ -118,11 +118,11 @@ impl RegisterAddress {
 
     /// Checks that `count` registers end within the table.
     fn check_end(&self, count: usize) -> Result<(), HttpReply> {
-        let first = self.address;
-        if usize::from(first) + count <= 0x1_0000 {
+        let start = self.address;
+        if usize::from(start) + count <= 0x1_0000 {
             return Ok(());
         }
-        Err(bad_request(&format!("{count} from address {first} on: the last address is 65535")))
+        Err(bad_request(&format!("{count} from address {start} on: the last address is 65535")))
     }
 
     /// Parses a word, which is a number, or a bit, which is 0, 1, false or true.

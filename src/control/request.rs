@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 use crate::net::http::HttpReply;
 use crate::net::http::query::Query;
 
+/// The reply of a handler. The error is the reply that refuses the request.
+pub(super) type ControlResult = Result<HttpReply, HttpReply>;
+
 /// A request that has passed the checks of host, origin, token, path and method.
 pub(super) struct ControlRequest<'a> {
     pub(super) uri: &'a Uri,

@@ -4,9 +4,9 @@ use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::registers::RegisterAddress;
-use crate::fault::Method;
 use crate::modbus::bank::Table;
 use crate::net::http::HttpReply;
+use crate::net::http::Method;
 
 /// A resource of the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]

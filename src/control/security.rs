@@ -56,22 +56,26 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Checks host, origin and token of a request. `own` is the local address of its connection.
-pub(super) fn check(head: &Parts, own: IpAddr, token: Option<&Token>) -> Result<(), HttpReply> {
-    check_host(head, own)?;
-    check_origin(head, own)?;
+/// Checks host, origin and token of a request. `local_ip` is the local address of its connection.
+pub(super) fn check(
+    head: &Parts,
+    local_ip: IpAddr,
+    token: Option<&Token>,
+) -> Result<(), HttpReply> {
+    check_host(head, local_ip)?;
+    check_origin(head, local_ip)?;
     check_token(head, token)
 }
 
-fn check_host(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
+fn check_host(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
     let mut hosts = head.headers.get_all(HOST).iter().peekable();
-    // A request may also name the host in its request line, as requests to a proxy do.
-    let in_line = head.uri.authority();
-    let has_host = hosts.peek().is_some() || in_line.is_some();
-    let local = |authority: &Authority| is_local(authority, own);
+    // A request target in absolute form (RFC 9112, §3.2.2) names the host as well.
+    let target_authority = head.uri.authority();
+    let has_host = hosts.peek().is_some() || target_authority.is_some();
+    let local = |authority: &Authority| is_local(authority, local_ip);
     let all_local =
         hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| local(&host)));
-    if has_host && all_local && in_line.is_none_or(local) {
+    if has_host && all_local && target_authority.is_none_or(local) {
         return Ok(());
     }
     Err(HttpReply::error(
@@ -81,13 +85,13 @@ fn check_host(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
     ))
 }
 
-fn check_origin(head: &Parts, own: IpAddr) -> Result<(), HttpReply> {
+fn check_origin(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
     let mut origins = head.headers.get_all(ORIGIN).iter();
     let local = origins.all(|origin| {
         let origin = Uri::try_from(origin.as_bytes());
         origin.is_ok_and(|origin| {
             matches!(origin.scheme_str(), Some("http" | "https"))
-                && origin.authority().is_some_and(|authority| is_local(authority, own))
+                && origin.authority().is_some_and(|authority| is_local(authority, local_ip))
         })
     });
     if local {
@@ -115,14 +119,14 @@ fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
 
 /// Returns true if a `Host` or an origin names this machine itself, or the local address of the
 /// connection.
-fn is_local(authority: &Authority, own: IpAddr) -> bool {
+fn is_local(authority: &Authority, local_ip: IpAddr) -> bool {
     if authority.as_str().contains('@') {
         return false;
     }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = host.parse::<IpAddr>() {
         let address = address.to_canonical();
-        return address.is_loopback() || address == own.to_canonical();
+        return address.is_loopback() || address == local_ip.to_canonical();
     }
     let host = host.to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost")

@@ -13,12 +13,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::request::ControlRequest;
+use super::request::{ControlRequest, ControlResult};
 use super::resource::Resource;
 use super::security::{self, Token};
 use super::{clock, faults, journal, registers, summary, targets};
-use crate::fault::Method;
 use crate::limits;
+use crate::net::http::Method;
 use crate::net::http::WriteTimeoutStream;
 use crate::net::http::{HttpReply, ReplyBody, body, method_not_allowed};
 use crate::net::http::{TcpAcceptor, http_builder};
@@ -62,8 +62,9 @@ impl ControlServer {
             Some(Token::random().map_err(ControlStartError::Token)?)
         };
         let resets = Arc::default();
-        let plane = Arc::new(Plane { house, token: token.clone(), resets: Arc::clone(&resets) });
-        let serve = move |stream| serve_connection(stream, Arc::clone(&plane));
+        let service =
+            Arc::new(ControlService { house, token: token.clone(), resets: Arc::clone(&resets) });
+        let serve = move |stream| serve_connection(stream, Arc::clone(&service));
         let acceptor = TcpAcceptor::start(listener, serve).map_err(ControlStartError::Listener)?;
         Ok(Self { acceptor, token, resets })
     }
@@ -90,7 +91,8 @@ impl ControlServer {
     }
 }
 
-struct Plane {
+/// The requests of all connections: their checks, and their handlers.
+struct ControlService {
     house: Arc<HouseCore>,
     token: Option<Token>,
     /// Resets in progress. They are not tasks of the connections, because a client that disconnects
@@ -98,32 +100,32 @@ struct Plane {
     resets: Arc<Tasks>,
 }
 
-async fn serve_connection(stream: TcpStream, plane: Arc<Plane>) {
+async fn serve_connection(stream: TcpStream, service: Arc<ControlService>) {
     // Without an address the client has disconnected already.
-    let Ok(own) = stream.local_addr() else { return };
-    let service = service_fn(move |request| {
-        let plane = Arc::clone(&plane);
-        async move { Ok::<_, Infallible>(plane.serve(request, own.ip()).await) }
+    let Ok(local_addr) = stream.local_addr() else { return };
+    let handler = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.serve(request, local_addr.ip()).await) }
     });
     let stream = TokioIo::new(WriteTimeoutStream::new(stream));
-    if let Err(error) = http_builder().serve_connection(stream, service).await {
+    if let Err(error) = http_builder().serve_connection(stream, handler).await {
         tracing::trace!(%error, "control connection ended");
     }
 }
 
-impl Plane {
-    async fn serve(&self, request: hyper::Request<Incoming>, own: IpAddr) -> Response<ReplyBody> {
-        let reply = self.reply(request, own).await;
+impl ControlService {
+    async fn serve(
+        &self,
+        request: hyper::Request<Incoming>,
+        local_ip: IpAddr,
+    ) -> Response<ReplyBody> {
+        let reply = self.reply(request, local_ip).await;
         reply.unwrap_or_else(|refusal| refusal).into_response(())
     }
 
-    async fn reply(
-        &self,
-        request: hyper::Request<Incoming>,
-        own: IpAddr,
-    ) -> Result<HttpReply, HttpReply> {
+    async fn reply(&self, request: hyper::Request<Incoming>, local_ip: IpAddr) -> ControlResult {
         let (head, incoming) = request.into_parts();
-        match self.check(&head, own) {
+        match self.check(&head, local_ip) {
             Ok((resource, method)) => {
                 let body = body::read(incoming, BODY_BYTES).await?;
                 self.execute(&resource, method, &ControlRequest { uri: &head.uri, body }).await
@@ -134,11 +136,11 @@ impl Plane {
     }
 
     /// Makes all checks that need no body: host, origin, token, path and method.
-    fn check(&self, head: &Parts, own: IpAddr) -> Result<(Resource, Method), HttpReply> {
+    fn check(&self, head: &Parts, local_ip: IpAddr) -> Result<(Resource, Method), HttpReply> {
         let resource = Resource::parse(head.uri.path());
         // The health check reveals nothing else, and needs no token.
         let token = self.token.as_ref().filter(|_| !matches!(resource, Ok(Resource::Health)));
-        security::check(head, own, token)?;
+        security::check(head, local_ip, token)?;
         let resource = resource?;
         let methods = resource.methods();
         let method = methods.iter().find(|method| method.as_str() == head.method.as_str());
@@ -153,7 +155,7 @@ impl Plane {
         resource: &Resource,
         method: Method,
         request: &ControlRequest<'_>,
-    ) -> Result<HttpReply, HttpReply> {
+    ) -> ControlResult {
         let house = &*self.house;
         match (resource, method) {
             (Resource::Health, _) => {
@@ -170,8 +172,8 @@ impl Plane {
             (Resource::Fault(id), Method::Patch) => faults::patch(house, id, request).await,
             (Resource::Fault(id), Method::Delete) => faults::remove(house, id).await,
             (Resource::Fault(id), _) => faults::get(house, id),
-            (Resource::Registers(first), Method::Put) => registers::put(house, first, request),
-            (Resource::Registers(first), _) => registers::get(house, first, request),
+            (Resource::Registers(start), Method::Put) => registers::put(house, start, request),
+            (Resource::Registers(start), _) => registers::get(house, start, request),
             (Resource::Requests(target), Method::Delete) => targets::clear_requests(house, target),
             (Resource::Requests(target), _) => targets::requests(house, target),
             (Resource::Journal, _) => journal::list(house, request),

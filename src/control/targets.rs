@@ -3,13 +3,13 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::request::not_found;
+use super::request::{ControlResult, not_found};
 use crate::net::http::HttpReply;
 use crate::peers::Target;
 use crate::runtime::HouseCore;
 
 /// Returns the requests that a target received, oldest first.
-pub(super) fn requests(house: &HouseCore, name: &str) -> Result<HttpReply, HttpReply> {
+pub(super) fn requests(house: &HouseCore, name: &str) -> ControlResult {
     let received = target(house, name)?.received_requests();
     // Texts and numbers always have a JSON form.
     let requests: Vec<Value> =
@@ -18,7 +18,7 @@ pub(super) fn requests(house: &HouseCore, name: &str) -> Result<HttpReply, HttpR
 }
 
 /// Clears the requests that a target received.
-pub(super) fn clear_requests(house: &HouseCore, name: &str) -> Result<HttpReply, HttpReply> {
+pub(super) fn clear_requests(house: &HouseCore, name: &str) -> ControlResult {
     target(house, name)?.clear_received();
     Ok(HttpReply::empty(StatusCode::NO_CONTENT))
 }

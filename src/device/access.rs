@@ -83,7 +83,7 @@ pub enum PortPattern {
 }
 
 impl OriginPattern {
-    /// Returns whether an `Origin` header matches the pattern.
+    /// Returns `true` if an `Origin` header matches the pattern.
     #[must_use]
     pub fn matches(&self, header: &str) -> bool {
         match self {

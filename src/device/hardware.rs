@@ -39,7 +39,7 @@ pub struct FirmwareImage {
 }
 
 impl FirmwareImage {
-    /// Returns whether an upload is this image.
+    /// Returns `true` if an upload is this image.
     #[must_use]
     pub fn matches(&self, name: &str, size: u64, md5: &[u8; 16]) -> bool {
         self.name.as_ref().is_none_or(|own| own == name)

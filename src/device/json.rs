@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use crate::notation::excerpt;
+
 pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, String> {
     value.as_object().ok_or_else(|| unexpected(value, "an object"))
 }
@@ -117,9 +119,5 @@ pub(crate) fn unexpected(value: &Value, expected: &str) -> String {
 
 /// Returns a value as a message quotes it: its first 40 characters.
 pub(crate) fn shortened(value: &str) -> String {
-    const QUOTED_CHARS: usize = 40;
-    match value.char_indices().nth(QUOTED_CHARS) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
+    excerpt(value, 40)
 }

@@ -29,7 +29,9 @@ pub mod variables;
 pub use self::access::{
     AccessPolicy, DigestMode, InvalidOrigin, Origin, OriginPattern, PortPattern,
 };
-pub use self::actions::{ActionPolicy, Admission, CallRefusal, CallRoute, Execution};
+pub use self::actions::{
+    ActionPolicy, Admission, CallRefusal, CallReplyFormat, Execution, HttpFailureCode,
+};
 pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::core::{DeviceDocument, ResumeError, ResumePoint};

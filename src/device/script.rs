@@ -53,7 +53,7 @@ fn literals(call: &str) -> Option<String> {
     }
 }
 
-/// Returns whether nothing but a comment follows.
+/// Returns `true` if nothing but a comment follows.
 fn is_end_of_line(rest: &str) -> bool {
     let rest = rest.trim_start();
     rest.is_empty() || rest.starts_with('#')

@@ -15,14 +15,14 @@ pub struct Setup {
     pub identity: Identity,
     /// The firmware of the first start. [`View::firmware`](super::View::firmware) is the one that runs.
     pub firmware: Firmware,
-    /// The behaviour of its actions.
-    pub actions: ActionPolicy,
+    /// The action policy.
+    pub action_policy: ActionPolicy,
     /// The action definition at the first start.
     pub definition: Option<Arc<Definition>>,
     /// The configuration at the first start.
     pub config: Arc<Config>,
     /// The access policy.
-    pub access: AccessPolicy,
+    pub access_policy: AccessPolicy,
     /// The meter.
     pub meter: MeterPlan,
     /// The plugs and networks around it.
@@ -43,10 +43,10 @@ impl Setup {
     pub fn new(identity: Identity) -> Self {
         Self {
             firmware: Firmware::DEFAULT,
-            actions: ActionPolicy::default(),
+            action_policy: ActionPolicy::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
-            access: AccessPolicy::default(),
+            access_policy: AccessPolicy::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
             hardware: Hardware::default(),

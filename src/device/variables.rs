@@ -64,7 +64,7 @@ pub enum VariableRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as in the variable")]
 pub enum VolumeField {
-    Bus,
+    Channel,
     MeterId,
     DateTime,
     Cumulative,
@@ -73,7 +73,7 @@ pub enum VolumeField {
 impl VolumeField {
     /// All variants in output order, with their names after `vol[n].`.
     const NAMES: [(&'static str, Self); 4] = [
-        ("bus", Self::Bus),
+        ("bus", Self::Channel),
         ("meter_id", Self::MeterId),
         ("date_time", Self::DateTime),
         ("cumulative", Self::Cumulative),
@@ -296,7 +296,9 @@ impl VariableRef {
             Self::Volume(index, field) => {
                 let volume = context.volumes().get(index);
                 match field {
-                    VolumeField::Bus => volume.map(|volume| Decimal::new(volume.bus.into(), 0)),
+                    VolumeField::Channel => {
+                        volume.map(|volume| Decimal::new(volume.channel.into(), 0))
+                    }
                     VolumeField::Cumulative => volume.and_then(|volume| volume.cumulative),
                     VolumeField::MeterId => {
                         out.push_str(volume.map_or("", |volume| &volume.meter_id));

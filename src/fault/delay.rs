@@ -81,7 +81,7 @@ impl Delay {
 }
 
 /// A delay: always the same, or drawn anew for each request.
-pub(super) type DelayFigures = Choice<DurationText, Distribution>;
+pub(super) type DelayParameters = Choice<DurationText, Distribution>;
 
 /// A delay's distribution; exactly one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,11 +117,11 @@ pub(super) struct Lognormal {
     p95: DurationText,
 }
 
-impl TryFrom<DelayFigures> for Delay {
+impl TryFrom<DelayParameters> for Delay {
     type Error = Problem;
 
-    fn try_from(figures: DelayFigures) -> Result<Self, Problem> {
-        let delay = match figures {
+    fn try_from(parameters: DelayParameters) -> Result<Self, Problem> {
+        let delay = match parameters {
             Choice::Word(fixed) | Choice::Map(Distribution::Fixed(fixed)) => Self::Fixed(fixed.0),
             Choice::Map(Distribution::Uniform([low, high])) => Self::Uniform(low.0, high.0),
             Choice::Map(Distribution::Normal(Normal { mean, deviation })) => {
@@ -142,7 +142,7 @@ impl TryFrom<DelayFigures> for Delay {
     }
 }
 
-impl From<Delay> for DelayFigures {
+impl From<Delay> for DelayParameters {
     fn from(delay: Delay) -> Self {
         match delay {
             Delay::Fixed(fixed) => Self::Word(DurationText(fixed)),

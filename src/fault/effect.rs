@@ -1,8 +1,8 @@
 //! Effects as they are written, those of all seams together.
 //!
-//! A rule's effect is read before its place is known, so the language has one list of words. It is
-//! composed from the tables of the seams: a word that several of them know is one entry, and its text
-//! says what the word does at each place.
+//! A rule's effect is read before its place is known, so the language has one list of keywords. The
+//! list is composed from the tables of the seams. A keyword of several seams is one entry, whose text says
+//! what it does at each place; all of them take the same type of parameters, which a test checks.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,28 +14,28 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::form::{FigureType, FormEntry};
 use super::seam;
+use super::written_form::{FormEntry, ParameterType};
 use crate::notation::Choice;
 
 /// An effect as it is written.
-pub type WrittenEffect = Choice<EffectWord, EffectFigures>;
+pub type WrittenEffect = Choice<EffectKeyword, EffectWithParameters>;
 
-/// An effect that needs no figures.
+/// An effect that needs no parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EffectWord(pub(super) &'static str);
+pub struct EffectKeyword(pub(super) &'static str);
 
-/// An effect with its figures.
+/// An effect with its parameters.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EffectFigures {
-    pub(super) word: &'static str,
-    /// The figures in the form in which their type writes them.
-    pub(super) figures: Value,
+pub struct EffectWithParameters {
+    pub(super) keyword: &'static str,
+    /// The parameters, as their type serializes them.
+    pub(super) parameters: Value,
 }
 
-/// The words that the schema and the reference list first. The others follow in the order of the
+/// The keywords that the schema and the reference list first. The others follow in the order of the
 /// seams.
-const FIRST_WORDS: [&str; 12] = [
+const FIRST_KEYWORDS: [&str; 12] = [
     "disable",
     "hold",
     "hang",
@@ -50,8 +50,8 @@ const FIRST_WORDS: [&str; 12] = [
     "bad_content_length",
 ];
 
-/// The words with figures that are listed first.
-const FIRST_FIGURES: [&str; 12] = [
+/// The keywords with parameters that are listed first.
+const FIRST_WITH_PARAMETERS: [&str; 12] = [
     "delay",
     "status",
     "result",
@@ -66,15 +66,15 @@ const FIRST_FIGURES: [&str; 12] = [
     "drip",
 ];
 
-/// A word with what it does at each place that knows it.
-struct WordEntry {
-    word: &'static str,
-    /// Places in the order of the seams, and their text.
+/// A keyword, with the text of each place that has it.
+struct KeywordEntry {
+    keyword: &'static str,
+    /// The places in the order of the seams, each with its text.
     texts: Vec<(&'static str, &'static str)>,
-    figures: Option<FigureType>,
+    parameters: Option<ParameterType>,
 }
 
-impl WordEntry {
+impl KeywordEntry {
     /// Returns the text of the schema. Places with the same text share it.
     fn description(&self) -> String {
         let mut shared: Vec<(String, &str)> = Vec::new();
@@ -90,106 +90,110 @@ impl WordEntry {
     }
 }
 
-static WORDS: LazyLock<Vec<WordEntry>> =
-    LazyLock::new(|| compose(seam::forms().filter(|form| form.figures.is_none()), &FIRST_WORDS));
+static KEYWORDS: LazyLock<Vec<KeywordEntry>> = LazyLock::new(|| {
+    compose(seam::forms().filter(|form| form.parameters.is_none()), &FIRST_KEYWORDS)
+});
 
-static FIGURES: LazyLock<Vec<WordEntry>> =
-    LazyLock::new(|| compose(seam::forms().filter(|form| form.figures.is_some()), &FIRST_FIGURES));
+static KEYWORDS_WITH_PARAMETERS: LazyLock<Vec<KeywordEntry>> = LazyLock::new(|| {
+    compose(seam::forms().filter(|form| form.parameters.is_some()), &FIRST_WITH_PARAMETERS)
+});
 
-fn compose(forms: impl Iterator<Item = FormEntry>, first: &[&str]) -> Vec<WordEntry> {
-    let mut entries: Vec<WordEntry> = Vec::new();
-    for FormEntry { place, word, text, figures } in forms {
-        match entries.iter_mut().find(|entry| entry.word == word) {
+fn compose(forms: impl Iterator<Item = FormEntry>, first: &[&str]) -> Vec<KeywordEntry> {
+    let mut entries: Vec<KeywordEntry> = Vec::new();
+    for FormEntry { place, keyword, text, parameters } in forms {
+        match entries.iter_mut().find(|entry| entry.keyword == keyword) {
             Some(entry) => entry.texts.push((place, text)),
-            None => entries.push(WordEntry { word, texts: vec![(place, text)], figures }),
+            None => entries.push(KeywordEntry { keyword, texts: vec![(place, text)], parameters }),
         }
     }
-    let rank = |word| first.iter().position(|listed| *listed == word).unwrap_or(first.len());
-    entries.sort_by_key(|entry| rank(entry.word));
+    let rank = |keyword| first.iter().position(|listed| *listed == keyword).unwrap_or(first.len());
+    entries.sort_by_key(|entry| rank(entry.keyword));
     entries
 }
 
 impl WrittenEffect {
-    /// Returns the word of the effect.
+    /// Returns the keyword of the effect.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn keyword(&self) -> &'static str {
         match self {
-            Self::Word(EffectWord(word)) | Self::Map(EffectFigures { word, .. }) => word,
+            Self::Word(EffectKeyword(keyword))
+            | Self::Map(EffectWithParameters { keyword, .. }) => keyword,
         }
     }
 }
 
-impl EffectWord {
-    /// Returns the effect of this word, or `None` if there is none.
+impl EffectKeyword {
+    /// Returns the effect with this keyword. `None` if there is none.
     #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        WORDS.iter().find(|entry| entry.word == word).map(|entry| Self(entry.word))
+    pub fn named(keyword: &str) -> Option<Self> {
+        KEYWORDS.iter().find(|entry| entry.keyword == keyword).map(|entry| Self(entry.keyword))
     }
 }
 
-impl EffectFigures {
-    /// Returns the effect of `word` with these figures. `None` if no such word takes figures, or not
-    /// these.
+impl EffectWithParameters {
+    /// Returns the effect of `keyword` with these parameters. `None` if no such keyword has parameters, or
+    /// if they are not of its type.
     #[must_use]
-    pub fn new(word: &str, figures: impl Serialize) -> Option<Self> {
-        let entry = FIGURES.iter().find(|entry| entry.word == word)?;
-        let figures = serde_json::to_value(figures).ok()?;
-        let figures = entry.figures.as_ref()?.normalize(figures).ok()?;
-        Some(Self { word: entry.word, figures })
+    pub fn new(keyword: &str, parameters: impl Serialize) -> Option<Self> {
+        let entry = KEYWORDS_WITH_PARAMETERS.iter().find(|entry| entry.keyword == keyword)?;
+        let parameters = serde_json::to_value(parameters).ok()?;
+        let parameters = entry.parameters.as_ref()?.normalize(parameters).ok()?;
+        Some(Self { keyword: entry.keyword, parameters })
     }
 }
 
-impl Serialize for EffectWord {
+impl Serialize for EffectKeyword {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for EffectWord {
+impl<'de> Deserialize<'de> for EffectKeyword {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = Cow::<str>::deserialize(deserializer)?;
-        Self::named(&word).ok_or_else(|| D::Error::custom(format_args!("unknown word `{word}`")))
+        let keyword = Cow::<str>::deserialize(deserializer)?;
+        Self::named(&keyword)
+            .ok_or_else(|| D::Error::custom(format_args!("unknown word `{keyword}`")))
     }
 }
 
-impl Serialize for EffectFigures {
+impl Serialize for EffectWithParameters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(self.word, &self.figures)?;
+        map.serialize_entry(self.keyword, &self.parameters)?;
         map.end()
     }
 }
 
-impl<'de> Deserialize<'de> for EffectFigures {
+impl<'de> Deserialize<'de> for EffectWithParameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EffectFiguresVisitor)
+        deserializer.deserialize_map(EffectWithParametersVisitor)
     }
 }
 
-struct EffectFiguresVisitor;
+struct EffectWithParametersVisitor;
 
-impl<'de> Visitor<'de> for EffectFiguresVisitor {
-    type Value = EffectFigures;
+impl<'de> Visitor<'de> for EffectWithParametersVisitor {
+    type Value = EffectWithParameters;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a mapping with exactly one key")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EffectFigures, A::Error> {
-        let word: String = map.next_key()?.ok_or_else(|| A::Error::custom("expected a key"))?;
-        let entry = FIGURES.iter().find(|entry| entry.word == word);
-        let Some(WordEntry { word, figures: Some(figures), .. }) = entry else {
-            return Err(A::Error::custom(format_args!("unknown `{word}`")));
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EffectWithParameters, A::Error> {
+        let keyword: String = map.next_key()?.ok_or_else(|| A::Error::custom("expected a key"))?;
+        let entry = KEYWORDS_WITH_PARAMETERS.iter().find(|entry| entry.keyword == keyword);
+        let Some(KeywordEntry { keyword, parameters: Some(parameters), .. }) = entry else {
+            return Err(A::Error::custom(format_args!("unknown `{keyword}`")));
         };
-        // A seed, so that an error has the path of the figures.
-        let figures = map.next_value_seed(FiguresSeed(figures))?;
-        Ok(EffectFigures { word, figures })
+        // A seed, so that an error has the path of the parameters.
+        let parameters = map.next_value_seed(ParametersSeed(parameters))?;
+        Ok(EffectWithParameters { keyword, parameters })
     }
 }
 
-struct FiguresSeed<'a>(&'a FigureType);
+struct ParametersSeed<'a>(&'a ParameterType);
 
-impl<'de> DeserializeSeed<'de> for FiguresSeed<'_> {
+impl<'de> DeserializeSeed<'de> for ParametersSeed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -198,38 +202,38 @@ impl<'de> DeserializeSeed<'de> for FiguresSeed<'_> {
     }
 }
 
-impl JsonSchema for EffectWord {
+impl JsonSchema for EffectKeyword {
     fn schema_name() -> Cow<'static, str> {
         "EffectWord".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let word = |entry: &WordEntry| {
+        let keyword = |entry: &KeywordEntry| {
             json!({
                 "type": "string",
-                "const": entry.word,
+                "const": entry.keyword,
                 "description": entry.description(),
             })
         };
-        let words: Vec<_> = WORDS.iter().map(word).collect();
-        json_schema!({ "oneOf": words, "description": "An effect that needs no figures." })
+        let keywords: Vec<_> = KEYWORDS.iter().map(keyword).collect();
+        json_schema!({ "oneOf": keywords, "description": "An effect that needs no figures." })
     }
 }
 
-impl JsonSchema for EffectFigures {
+impl JsonSchema for EffectWithParameters {
     fn schema_name() -> Cow<'static, str> {
         "EffectOf".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut forms = Vec::with_capacity(FIGURES.len());
-        for entry in &*FIGURES {
-            let Some(figures) = &entry.figures else { continue };
-            let figures = figures.schema(generator).to_value();
+        let mut forms = Vec::with_capacity(KEYWORDS_WITH_PARAMETERS.len());
+        for entry in &*KEYWORDS_WITH_PARAMETERS {
+            let Some(parameters) = &entry.parameters else { continue };
+            let parameters = parameters.schema(generator).to_value();
             forms.push(json!({
                 "type": "object",
-                "properties": { entry.word: figures },
-                "required": [entry.word],
+                "properties": { entry.keyword: parameters },
+                "required": [entry.keyword],
                 "additionalProperties": false,
                 "description": entry.description(),
             }));

@@ -1,14 +1,16 @@
-//! The engine: counts requests at each seam, evaluates the rules and explains its decisions.
+//! The engine: counts requests at each seam, evaluates the rules and records each firing in the journal.
 //!
 //! Rules are evaluated in the order of the file. Each rule whose place matches counts the match,
 //! whether it fires or not, so that "the third request" does not depend on other rules. Delays of
 //! several rules add up. The first effect that decides the outcome wins; a later one that would have
 //! fired is counted as overruled.
 //!
-//! The engine knows no seam by name. A seam gives it the fields of a request ([`IndexKey`]) and a closure
-//! that compares a rule's place and takes its effect. The index finds the rules to compare, so that a
-//! rule for another slave costs nothing, and a seam without rules does not take the lock.
+//! The engine does not know what a seam is about, except which one has episodes ([`Seam::OF_EPISODES`]).
+//! A seam gives it the fields of a request ([`IndexKey`]) and a closure that compares a rule's place and
+//! takes its effect. The index finds the rules to compare, so that a rule for another slave costs
+//! nothing, and a seam without rules does not take the lock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +25,7 @@ use super::{Delay, Trigger, TriggerState, WindowBudget};
 use crate::clock::{Clock, Sleep, VirtualTime, WakeHandle};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
+use crate::modbus::trigger::WindowState;
 use crate::rng::{Draws, RandomStream};
 
 /// A rule: a place with its effect, when it fires, and the name under which it is counted.
@@ -43,7 +46,9 @@ pub struct RuleStatus {
     pub rule: Rule,
     /// True if the rule is armed.
     pub armed: bool,
-    /// The number of requests that matched its place.
+    /// The number of requests that matched its place. A rule on a meter counts each time that the state
+    /// of a meter was read while the rule was armed, and a rule on a listener each time that the listener
+    /// began to refuse connections.
     pub evaluated: u64,
     /// The number of times it fired.
     pub fired: u64,
@@ -103,9 +108,9 @@ pub struct Engine {
     journal: Arc<Journal>,
     inner: Mutex<Inner>,
     /// The number of rules by seam, so that a seam without rules does not take the lock.
-    rules: [AtomicUsize; Seam::COUNT],
+    rule_counts: [AtomicUsize; Seam::COUNT],
     /// The number of episodes, past and possible, for the same reason.
-    episodes: AtomicUsize,
+    episode_count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -115,11 +120,14 @@ pub(super) struct Inner {
     /// The rules that a lookup found. Kept, so that a lookup does not allocate.
     found: Vec<u32>,
     generation: u64,
-    /// Sleepers that each change of the rules wakes.
+    /// The sleeps that the next change of the rules ends: those of listeners, which wait for the beginning
+    /// or the end of a window. A sleep that ends is activity in flight, so that a movement of the clock
+    /// waits until the listener has applied the change.
     watchers: Vec<WakeHandle>,
-    /// Sends the generation to [`Engine::changes`].
+    /// Sends the generation to [`Engine::changes`], for tasks that wait for several sources at once and
+    /// need no window.
     generations: watch::Sender<u64>,
-    episodes: EpisodeLog,
+    episode_log: EpisodeLog,
 }
 
 /// A rule with its counts and everything it holds.
@@ -132,8 +140,9 @@ pub(super) struct RuleEntry {
     fired: u64,
     overruled: u64,
     holds: Vec<WakeHandle>,
-    /// The beginning of the window in which a state was counted last.
-    window: Option<VirtualTime>,
+    /// The beginning of the newest window that was counted, for each device (meter rules only). At most
+    /// [`limits::DEVICES`] entries.
+    counted_windows: BTreeMap<String, VirtualTime>,
 }
 
 impl Engine {
@@ -145,21 +154,23 @@ impl Engine {
             clock,
             journal,
             inner: Mutex::default(),
-            rules: Default::default(),
-            episodes: AtomicUsize::new(0),
+            rule_counts: Default::default(),
+            episode_count: AtomicUsize::new(0),
         };
         engine.replace(rules);
         engine
     }
 
-    /// Replaces all rules and resets all counts. Releases every held request.
+    /// Replaces all rules and resets all counts. Releases every held request. The rules are those of a
+    /// scenario, which checked what [`Engine::add`] checks: unique names, and the limits on the number of
+    /// rules and of windows.
     pub fn replace(&self, rules: Vec<Rule>) {
         let mut inner = self.inner();
         let now = self.clock.now();
         for entry in &mut inner.rules {
             entry.release();
         }
-        inner.episodes.clear();
+        inner.episode_log.clear();
         inner.rules = rules.into_iter().map(|rule| RuleEntry::new(rule, now)).collect();
         self.publish(&mut inner);
     }
@@ -180,6 +191,7 @@ impl Engine {
         }
         let mut budget = WindowBudget::default();
         for entry in &inner.rules {
+            // The rules in force are within the budget: it was checked when they were added.
             let _ = budget.add(&entry.rule);
         }
         budget.add(&rule).map_err(EngineError::TooManyWindows)?;
@@ -200,7 +212,7 @@ impl Engine {
         let now = self.clock.now();
         let position = inner.position(id)?;
         let mut entry = inner.rules.remove(position);
-        inner.episodes.end(entry.rule.episode(&entry.state, now));
+        inner.episode_log.end(entry.rule.episode(&entry.state, now));
         // Recorded before the held requests go on, whose entries follow.
         self.record_change(&entry.rule.id, "removed");
         entry.release();
@@ -224,7 +236,7 @@ impl Engine {
         if !armed {
             entry.release();
         }
-        inner.episodes.end(ended);
+        inner.episode_log.end(ended);
         self.publish(&mut inner);
         Ok(())
     }
@@ -273,58 +285,60 @@ impl Engine {
     /// Makes a change of the rules effective.
     fn publish(&self, inner: &mut Inner) {
         inner.rebuild();
-        for (seam, rules) in Seam::ALL.into_iter().zip(&self.rules) {
-            rules.store(inner.index.count(seam), Ordering::Release);
+        for (seam, count) in Seam::ALL.into_iter().zip(&self.rule_counts) {
+            count.store(inner.index.count(seam), Ordering::Release);
         }
         let possible = inner.index.count(Seam::OF_EPISODES);
-        self.episodes.store(inner.episodes.past() + possible, Ordering::Release);
+        self.episode_count.store(inner.episode_log.past() + possible, Ordering::Release);
     }
 
-    /// Returns whether no rule is asked at a seam.
+    /// Returns `true` if no rule applies at a seam.
     pub(super) fn is_empty(&self, seam: Seam) -> bool {
-        self.rules[seam as usize].load(Ordering::Acquire) == 0
+        self.rule_counts[seam as usize].load(Ordering::Acquire) == 0
     }
 
-    /// Returns whether no episode exists or can begin.
+    /// Returns `true` if no episode exists or can begin.
     pub(super) fn has_no_episodes(&self) -> bool {
-        self.episodes.load(Ordering::Acquire) == 0
+        self.episode_count.load(Ordering::Acquire) == 0
     }
 
-    /// Evaluates the rules on a request whose effects are delays or decide the outcome. `matches`
-    /// returns the effect of a rule whose place matches.
+    /// Evaluates the rules on a request whose effects are delays or decide the outcome.
+    /// `matching_effect` returns the effect of a rule whose place matches. The other parameters are those
+    /// of [`Engine::evaluate`].
     pub(super) fn verdict<E: SeamEffect>(
         &self,
         seam: Seam,
-        request: impl FnOnce(IndexKey) -> IndexKey,
-        at: impl Fn() -> String,
-        matches: impl Fn(&Fault) -> Option<&E>,
+        add_fields: impl FnOnce(IndexKey) -> IndexKey,
+        label: impl Fn() -> String,
+        matching_effect: impl Fn(&Fault) -> Option<&E>,
     ) -> Verdict<E> {
         let mut verdict = Verdict::default();
-        self.evaluate(seam, request, at, |fault, evaluation| {
-            let Some(effect) = matches(fault) else { return };
+        self.evaluate(seam, add_fields, label, |fault, evaluation| {
+            let Some(effect) = matching_effect(fault) else { return };
             if let Some(delay) = effect.delay() {
                 verdict.delay += evaluation.delay(delay);
-            } else if evaluation.fires(verdict.effect.is_none()) {
+            } else if evaluation.count_and_decide(verdict.effect.is_none()) {
                 verdict.effect = Some(effect.clone());
             }
         });
         verdict
     }
 
-    /// Evaluates the rules on a request, in order. `request` adds the fields of the request to a key,
-    /// `at` names the request in the journal, and `decide` compares the place of a rule and asks the
-    /// evaluation whether the rule fires. `decide` runs under the lock and must not call the engine.
+    /// Evaluates the rules on a request, in order. `add_fields` adds the fields of the request to a key,
+    /// and `label` returns the name of the request in the journal. `decide` compares the place of a rule,
+    /// and calls [`RuleEvaluation::count_and_decide`] or [`RuleEvaluation::delay`] once if it matches.
+    /// `decide` runs under the lock and must not call the engine.
     pub(super) fn evaluate(
         &self,
         seam: Seam,
-        request: impl FnOnce(IndexKey) -> IndexKey,
-        at: impl Fn() -> String,
+        add_fields: impl FnOnce(IndexKey) -> IndexKey,
+        label: impl Fn() -> String,
         mut decide: impl FnMut(&Fault, &mut RuleEvaluation<'_>),
     ) {
         if self.is_empty(seam) {
             return;
         }
-        let request = request(IndexKey::new(seam));
+        let request = add_fields(IndexKey::new(seam));
         let mut inner = self.inner();
         let mut now = None;
         inner.visit(&request, |entry| {
@@ -344,7 +358,7 @@ impl Engine {
             };
             decide(&entry.rule.fault, &mut evaluation);
             if evaluation.fired {
-                entry.record_fired(&self.journal, seam, truncate_text(at()));
+                entry.record_fired(&self.journal, seam, truncate_text(label()));
             }
         });
     }
@@ -383,29 +397,31 @@ pub(super) struct RuleEvaluation<'a> {
 }
 
 impl RuleEvaluation<'_> {
-    /// Counts the match and returns whether the rule fires. `undecided` says whether its effect can
-    /// still decide the outcome; if it cannot, a rule that would have fired is overruled.
-    pub fn fires(&mut self, undecided: bool) -> bool {
+    /// Counts the match, and returns `true` if the rule fires. Each call counts one match, so a match is
+    /// decided by exactly one call. `undecided` is `true` if the effect of the rule can still decide the
+    /// outcome; otherwise, a rule that would have fired is counted as overruled.
+    pub fn count_and_decide(&mut self, undecided: bool) -> bool {
         let draws = Draws::new(self.engine.seed, self.stream, *self.evaluated);
         let draws = self.draws.insert(draws);
         *self.evaluated += 1;
-        let fires = self.state.fires(self.when, self.now, draws);
+        let fires = self.state.count_and_decide(self.when, self.now, draws);
         self.fired = fires && undecided;
         *self.overruled += u64::from(fires && !undecided);
         self.fired
     }
 
-    /// Counts the match and returns the delay, zero if the rule does not fire.
+    /// Counts the match as [`RuleEvaluation::count_and_decide`] does, and returns the delay, which is zero
+    /// if the rule does not fire.
     pub fn delay(&mut self, delay: Delay) -> Duration {
-        if !self.fires(true) {
+        if !self.count_and_decide(true) {
             return Duration::ZERO;
         }
         self.draws.as_mut().map_or(Duration::ZERO, |draws| delay.draw(draws))
     }
 
-    /// Holds the request: for a time, or until the rule is released.
-    pub fn hold(&mut self, lasts: Option<Duration>) -> Sleep {
-        let until = lasts.map_or(VirtualTime::MAX, |lasts| self.now.after(lasts));
+    /// Holds the request for this time, or until the rule is released if it is `None`.
+    pub fn hold(&mut self, duration: Option<Duration>) -> Sleep {
+        let until = duration.map_or(VirtualTime::MAX, |duration| self.now.after(duration));
         let sleep = self.engine.clock.sleep_until(until);
         self.holds.retain(|handle| !handle.is_finished());
         self.holds.push(sleep.wake_handle());
@@ -422,8 +438,8 @@ impl Inner {
     /// Renews everything that follows from the rules, and wakes the watchers.
     fn rebuild(&mut self) {
         self.index = RuleIndex::new(self.rules.iter().map(|entry| entry.rule.fault.keys()));
-        let armed = |entry: &RuleEntry| entry.rule.episode(&entry.state, VirtualTime::MAX);
-        self.episodes.renew(self.rules.iter().filter_map(armed));
+        let open_episode = |entry: &RuleEntry| entry.rule.episode(&entry.state, VirtualTime::MAX);
+        self.episode_log.renew(self.rules.iter().filter_map(open_episode));
         self.generation += 1;
         for watcher in self.watchers.drain(..) {
             watcher.wake();
@@ -452,7 +468,7 @@ impl Inner {
 
     /// Returns the episodes, past and present.
     pub fn episodes(&self) -> Arc<Episodes> {
-        self.episodes.all()
+        self.episode_log.all()
     }
 }
 
@@ -466,7 +482,7 @@ impl RuleEntry {
             fired: 0,
             overruled: 0,
             holds: Vec::new(),
-            window: None,
+            counted_windows: BTreeMap::new(),
         }
     }
 
@@ -474,28 +490,39 @@ impl RuleEntry {
         &self.rule.fault
     }
 
-    /// Returns since when the window at `now` has been open, if one is, and when that changes next.
-    /// `None` if the rule is disarmed.
-    pub fn window(&self, now: VirtualTime) -> Option<(Option<VirtualTime>, Option<VirtualTime>)> {
+    /// Returns the state of the rule's window at `now`. `None` if the rule is disarmed.
+    pub fn window(&self, now: VirtualTime) -> Option<WindowState> {
         let TriggerState { armed, armed_at, .. } = self.state;
-        armed.then(|| self.rule.when.window_since(armed_at, now))
+        armed.then(|| self.rule.when.window(armed_at, now))
     }
 
-    /// Counts a look at a state.
-    pub fn count(&mut self) {
+    /// Counts an evaluation of a rule on a state.
+    pub fn count_evaluation(&mut self) {
         self.evaluated += 1;
     }
 
-    /// Returns whether a window differs from the one that was last given here.
-    pub fn is_new_window(&mut self, since: VirtualTime) -> bool {
-        self.window.replace(since) != Some(since)
+    /// Returns `true` if `device` is in a window that was not counted for it, and counts the window. A
+    /// window that began before the newest counted one of the device is ignored, so that a caller that
+    /// is late counts none twice.
+    pub fn count_window(&mut self, device: &str, since: VirtualTime) -> bool {
+        if let Some(newest) = self.counted_windows.get_mut(device) {
+            let is_new = *newest < since;
+            *newest = since.max(*newest);
+            return is_new;
+        }
+        // A house has at most this many devices, so each of them has an entry.
+        let has_room = self.counted_windows.len() < limits::DEVICES;
+        if has_room {
+            self.counted_windows.insert(device.to_owned(), since);
+        }
+        has_room
     }
 
-    /// Counts that the rule fired and records it.
-    pub fn record_fired(&mut self, journal: &Journal, seam: Seam, at: String) {
+    /// Counts that the rule fired, and records it. `label` is the name of the request or of the device.
+    pub fn record_fired(&mut self, journal: &Journal, seam: Seam, label: String) {
         self.fired += 1;
         let rule = Arc::clone(&self.rule.id);
-        journal.record(Event::FaultFired { rule, seam: seam.as_str(), at });
+        journal.record(Event::FaultFired { rule, seam: seam.as_str(), at: label });
     }
 
     fn release(&mut self) -> usize {
@@ -592,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_rules_reduce_the_free_places() {
+    fn queue_rules_reduce_the_free_slots() {
         let queue = |effect| Fault::Queue { device: None, effect };
         let engine = engine(vec![
             rule("a", queue(QueueEffect::Occupy(3)), Trigger::default()),
@@ -607,7 +634,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hold_lasts_until_it_is_released() {
-        let hold = Fault::Action(ActionPlace::default(), ActionEffect::Hold { lasts: None });
+        let hold = Fault::Action(ActionPlace::default(), ActionEffect::Hold { duration: None });
         let engine = engine(vec![rule("hold", hold, Trigger::default())]);
         let hold = engine.hold(&CALL).unwrap();
         assert_eq!(engine.get("hold").unwrap().holding, 1);
@@ -646,11 +673,34 @@ mod tests {
     }
 
     #[test]
+    fn a_meter_window_counts_once_for_each_device() {
+        let effect = MeterEffect::Silent(Silence::NoData);
+        let when = Trigger {
+            duration: Some(Duration::from_secs(10)),
+            every: Some(Duration::from_mins(1)),
+            ..Trigger::default()
+        };
+        let engine = engine(vec![rule("any", Fault::Meter { device: None, effect }, when)]);
+        let fired_after = |device: &str, seconds: u64| {
+            let now = VirtualTime::ZERO.after(Duration::from_secs(seconds));
+            let _ = engine.meter(device, now);
+            engine.get("any").unwrap().fired
+        };
+        assert_eq!(fired_after("A", 2), 1);
+        assert_eq!(fired_after("B", 3), 2, "the window of another device");
+        assert_eq!(fired_after("A", 65), 3, "the next window");
+        assert_eq!(fired_after("B", 4), 3, "a window that was counted");
+        assert_eq!(fired_after("A", 5), 3, "a window before the newest counted one");
+        assert_eq!(fired_after("A", 66), 3, "again the newest window");
+        assert_eq!(fired_after("B", 66), 4);
+    }
+
+    #[test]
     fn the_windows_on_one_meter_are_bounded() {
         let minutely = |id: &str, device: Option<&str>| {
             let effect = MeterEffect::Silent(Silence::NoData);
             let when = Trigger {
-                lasts: Some(Duration::from_secs(10)),
+                duration: Some(Duration::from_secs(10)),
                 every: Some(Duration::from_mins(1)),
                 ..Trigger::default()
             };

@@ -1,6 +1,6 @@
-//! Episodes: what rules on meters leave behind.
+//! Episodes: the periods in which rules on meters were armed.
 //!
-//! A rule on a meter leaves an [`Episode`] from each arming to the next disarming or removal. Episodes
+//! A rule on a meter has an [`Episode`] from each arming to the next disarming or removal. Episodes
 //! outlive their rules, because the device goes on counting from the readings that it missed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,10 +11,10 @@ use super::seam::{Fault, MeterEffect, Silence};
 use super::{Rule, Trigger, TriggerState, WindowSchedule};
 use crate::clock::VirtualTime;
 use crate::limits;
+use crate::modbus::trigger::WindowState;
 
-/// Meter rules that were disarmed or removed and whose windows the report ids still count: as many
-/// as rules. What befell a meter before the oldest of them is in the count of a device that was
-/// looked at since.
+/// The number of past episodes that are kept: as many as rules. The report ids count their windows. The
+/// effects of an older episode are contained in the count of each device that was read since.
 const PAST_EPISODES: usize = limits::FAULT_RULES;
 
 /// A rule on meters for as long as it was armed.
@@ -33,18 +33,20 @@ pub struct Episode {
 }
 
 impl Episode {
-    /// Returns since when the window at `at` has been open, if one is, and when that changes next.
-    fn window(&self, at: VirtualTime) -> (Option<VirtualTime>, VirtualTime) {
+    /// Returns the state of the window at `at`.
+    fn window(&self, at: VirtualTime) -> WindowState {
         if at >= self.until {
-            return (None, VirtualTime::MAX);
+            return WindowState { open_since: None, next_change: None };
         }
-        let (since, change) = self.when.window_since(self.armed_at, at);
-        let change = change.unwrap_or(VirtualTime::MAX);
-        match since {
-            Some(_) => (since, change.min(self.until)),
-            None if change >= self.until => (None, VirtualTime::MAX),
-            None => (None, change),
-        }
+        let window = self.when.window(self.armed_at, at);
+        let next_change = match window.next_change {
+            // An open window ends at the latest with the episode.
+            change if window.is_open() => {
+                Some(change.map_or(self.until, |end| end.min(self.until)))
+            }
+            change => change.filter(|begin| *begin < self.until),
+        };
+        WindowState { next_change, ..window }
     }
 }
 
@@ -123,7 +125,7 @@ impl Episodes {
         Arc::clone(&NONE)
     }
 
-    /// Returns whether there are no episodes.
+    /// Returns `true` if there are no episodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -168,7 +170,7 @@ impl<'a> ActiveFaults<'a> {
         })
     }
 
-    /// Returns whether there are no episodes.
+    /// Returns `true` if there are no episodes.
     #[must_use]
     #[inline]
     pub fn is_empty(self) -> bool {
@@ -192,9 +194,9 @@ impl<'a> ActiveFaults<'a> {
     fn combined(self, at: VirtualTime) -> MeterState {
         let mut state = MeterState::default();
         for episode in self.episodes() {
-            let (since, change) = episode.window(at);
-            state.until = state.until.min(change);
-            let Some(since) = since else { continue };
+            let window = episode.window(at);
+            state.until = state.until.min(window.next_change.unwrap_or(VirtualTime::MAX));
+            let Some(since) = window.open_since else { continue };
             match episode.effect {
                 MeterEffect::Silent(silence) => {
                     state.silent = state.silent.or(Some(silence));
@@ -286,13 +288,13 @@ mod tests {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
     }
 
-    fn episode(effect: MeterEffect, after: u64, lasts: Option<u64>) -> Episode {
+    fn episode(effect: MeterEffect, after: u64, duration: Option<u64>) -> Episode {
         Episode {
             device: None,
             effect,
             when: Trigger {
                 after: Duration::from_secs(after),
-                lasts: lasts.map(Duration::from_secs),
+                duration: duration.map(Duration::from_secs),
                 ..Trigger::default()
             },
             armed_at: at(0),

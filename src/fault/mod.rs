@@ -17,19 +17,17 @@ mod delay;
 mod effect;
 mod engine;
 mod episode;
-mod figures;
-mod form;
+mod parameters;
 mod index;
-mod method;
 pub mod result;
 mod seam;
 mod window_schedule;
+mod written_form;
 
 pub use self::delay::Delay;
-pub use self::effect::{EffectFigures, EffectWord, WrittenEffect};
+pub use self::effect::{EffectKeyword, EffectWithParameters, WrittenEffect};
 pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
 pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
-pub use self::method::Method;
 pub use self::seam::{
     ActionEffect, ActionOrigin, ActionOriginRef, ActionPlace, AddressRange, AdmissionVerdict,
     ApiCall, ApiEffect, ApiPlace, ClockDrift, Connect, ConnectFault, DeviceModbusRequest, Fault,
@@ -61,23 +59,37 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back_as_the_same_effect() {
+    fn every_keyword_reads_back_as_the_same_effect() {
         for target in targets() {
-            for word in target.words() {
-                let Some(word) = EffectWord::named(word) else { continue };
-                let Ok(fault) = target.clone().with(&WrittenEffect::Word(word)) else {
-                    // Here the word takes figures; at another place it is a bare word.
+            for keyword in target.keywords() {
+                let Some(keyword) = EffectKeyword::named(keyword) else { continue };
+                let Ok(fault) = target.clone().with(&WrittenEffect::Word(keyword)) else {
+                    // Here the keyword has parameters; at another place it has none.
                     continue;
                 };
                 let written = fault.written_effect();
-                assert_ne!(written.word(), "", "{fault:?} has no written form");
+                assert_ne!(written.keyword(), "", "{fault:?} has no written form");
                 assert_eq!(target.clone().with(&written).as_ref(), Ok(&fault), "{written:?}");
             }
         }
     }
 
     #[test]
-    fn every_effect_with_figures_reads_back_as_the_same_effect() {
+    fn a_keyword_has_the_same_parameters_at_each_place() {
+        let mut generator = schemars::SchemaGenerator::default();
+        let mut schemas = std::collections::BTreeMap::new();
+        for form in forms() {
+            let Some(parameters) = form.parameters else { continue };
+            let schema = parameters.schema(&mut generator);
+            let first = schemas.entry(form.keyword).or_insert_with(|| schema.clone());
+            // The schema and the parser of the language have one type for each keyword.
+            assert_eq!(*first, schema, "{} at {}", form.keyword, form.place);
+        }
+        assert!(schemas.len() > 10, "{schemas:?}");
+    }
+
+    #[test]
+    fn effects_with_parameters_read_back_as_the_same_effect() {
         use serde_json::json;
         let examples = [
             ("delay", json!("250ms")),
@@ -106,11 +118,16 @@ mod tests {
             ("clock_drift", json!({ "behind": "90s", "per_day": "2s" })),
             ("missing_phase", json!(["l1", "l3"])),
         ];
-        for form in forms().filter(|form| form.figures.is_some()) {
-            assert!(examples.iter().any(|(word, _)| *word == form.word), "{} lacks one", form.word);
+        for form in forms().filter(|form| form.parameters.is_some()) {
+            assert!(
+                examples.iter().any(|(keyword, _)| *keyword == form.keyword),
+                "{} lacks one",
+                form.keyword
+            );
         }
-        for (word, figures) in examples {
-            let written = WrittenEffect::Map(EffectFigures::new(word, figures).unwrap());
+        for (keyword, parameters) in examples {
+            let written =
+                WrittenEffect::Map(EffectWithParameters::new(keyword, parameters).unwrap());
             let mut places = 0;
             for target in targets() {
                 let Ok(fault) = target.clone().with(&written) else { continue };
@@ -118,7 +135,7 @@ mod tests {
                 let again = fault.written_effect();
                 assert_eq!(target.with(&again).as_ref(), Ok(&fault), "{written:?} as {again:?}");
             }
-            assert!(places > 0, "no place takes {word}");
+            assert!(places > 0, "no place takes {keyword}");
         }
     }
 }

@@ -12,8 +12,9 @@ pub(super) const TEXT: &str = "whatever makes the request end with exactly this 
 /// An exception code for which the device has no name (−1).
 const UNNAMED_EXCEPTION: u8 = 12;
 
-/// Returns the fault in the connector that leads to a code. `None` if the code does not come from there.
-fn connector(code: i32) -> Option<ConnectFault> {
+/// Returns the failure before the request is sent that leads to a code. `None` if a sent request ends with
+/// the code.
+fn connect_fault(code: i32) -> Option<ConnectFault> {
     Some(match code {
         -7 => ConnectFault::SendLost,
         -16 => ConnectFault::Resolve,
@@ -29,7 +30,7 @@ fn connector(code: i32) -> Option<ConnectFault> {
 /// # Errors
 /// A problem if a Modbus request cannot end with that code.
 pub fn of_slave(code: i32) -> Result<SlaveEffect, Problem> {
-    if let Some(fault) = connector(code).filter(|fault| *fault != ConnectFault::Tls) {
+    if let Some(fault) = connect_fault(code).filter(|fault| *fault != ConnectFault::Tls) {
         return Ok(SlaveEffect::Connect(fault));
     }
     Ok(match code {
@@ -71,7 +72,7 @@ pub fn of_slave(code: i32) -> Result<SlaveEffect, Problem> {
 /// # Errors
 /// A problem if an HTTP request cannot end with that code.
 pub fn of_target(code: i32) -> Result<TargetEffect, Problem> {
-    if let Some(fault) = connector(code) {
+    if let Some(fault) = connect_fault(code) {
         return Ok(TargetEffect::Connect(fault));
     }
     Ok(match code {
@@ -92,7 +93,7 @@ pub fn of_target(code: i32) -> Result<TargetEffect, Problem> {
 /// # Errors
 /// A problem if no request can end with that code.
 pub fn of_action(code: i32) -> Result<ActionEffect, Problem> {
-    if let Some(fault) = connector(code) {
+    if let Some(fault) = connect_fault(code) {
         return Ok(ActionEffect::Connect(fault));
     }
     match (of_slave(code), of_target(code)) {

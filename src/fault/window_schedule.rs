@@ -68,7 +68,7 @@ struct WindowSource {
 struct RecurringWindow {
     interruption: Interruption,
     begin: u64,
-    lasts: u64,
+    duration: u64,
     period: u64,
     until: u64,
 }
@@ -92,23 +92,23 @@ impl WindowSchedule {
                 MeterEffect::RestartIds => Interruption::Restart,
                 _ => continue,
             };
-            let Trigger { after, lasts, every, .. } = episode.when;
+            let Trigger { after, duration, every, .. } = episode.when;
             let begin = episode.armed_at.after(after);
-            if lasts.is_some_and(|lasts| lasts.is_zero()) {
+            if duration.is_some_and(|duration| duration.is_zero()) {
                 continue;
             }
-            let to = match (lasts, every) {
-                (Some(lasts), Some(every)) if every > lasts => {
+            let to = match (duration, every) {
+                (Some(duration), Some(every)) if every > duration => {
                     recurring.push(RecurringWindow {
                         interruption,
                         begin: begin.as_nanos(),
-                        lasts: nanos(lasts),
+                        duration: nanos(duration),
                         period: nanos(every),
                         until: episode.until.as_nanos(),
                     });
                     continue;
                 }
-                (Some(lasts), None) => begin.after(lasts),
+                (Some(duration), None) => begin.after(duration),
                 // The window does not end, or recurs before it ends.
                 (None, _) | (Some(_), Some(_)) => VirtualTime::MAX,
             };
@@ -168,7 +168,7 @@ impl WindowSchedule {
         let all = rules.iter().map(|rule| rule.begin).max().unwrap_or(one.begin);
         let together = if rules.len() == 1 { u64::MAX } else { all.saturating_add(period) };
         for rule in rules {
-            let pattern = self.pattern([(0, rule.lasts)]);
+            let pattern = self.pattern([(0, rule.duration)]);
             self.add_source(WindowSource {
                 interruption,
                 next: pattern.start,
@@ -272,7 +272,7 @@ fn merge(rules: &[RecurringWindow], all: u64) -> Vec<(u64, u64)> {
                 if rule.interruption == Interruption::Restart {
                     from
                 } else {
-                    from.saturating_add(rule.lasts)
+                    from.saturating_add(rule.duration)
                 },
             )
         })

@@ -67,7 +67,7 @@ impl FaultRule {
 
     /// Fires only for this long after that.
     pub fn lasting(mut self, duration: Duration) -> Self {
-        self.when.lasts = Some(duration);
+        self.when.duration = Some(duration);
         self
     }
 
@@ -268,7 +268,7 @@ impl ActionFault {
 
     /// Each request stays in progress for this time before it is sent.
     pub fn hold(self, duration: Duration) -> FaultRule {
-        self.rule(ActionEffect::Hold { lasts: Some(duration) })
+        self.rule(ActionEffect::Hold { duration: Some(duration) })
     }
 
     /// Each request ends with this result code.

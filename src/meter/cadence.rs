@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::KindFacts;
+use super::MeterProfile;
 use crate::clock::VirtualTime;
 use crate::rng::{Draws, RandomStream};
 
@@ -30,12 +30,12 @@ const NANOS_PER_MS: u64 = 1_000_000;
 impl Cadence {
     /// Returns the cadence of a kind of meter. `stream` differs between meters.
     #[must_use]
-    pub fn new(facts: &KindFacts, seed: u64, stream: RandomStream) -> Self {
+    pub fn new(profile: &MeterProfile, seed: u64, stream: RandomStream) -> Self {
         let stream = stream.child(RandomStream::named("cadence").number());
-        let period = facts.period_ms.max(1);
-        let phase = facts.jitter_ms + Draws::new(seed, stream.child(0), 0).bits() % period;
-        let block = facts.skip_one_of.max(3);
-        Self { seed, stream, phase, period, jitter: facts.jitter_ms, block }
+        let period = profile.period_ms.max(1);
+        let phase = profile.jitter_ms + Draws::new(seed, stream.child(0), 0).bits() % period;
+        let block = profile.skip_one_of.max(3);
+        Self { seed, stream, phase, period, jitter: profile.jitter_ms, block }
     }
 
     /// Returns the time of telegram `n`.
@@ -110,7 +110,7 @@ mod tests {
     use crate::meter::MeterKind;
 
     fn cadence(kind: MeterKind, seed: u64) -> Cadence {
-        Cadence::new(kind.facts(), seed, RandomStream::named("A842E39F8124"))
+        Cadence::new(kind.profile(), seed, RandomStream::named("A842E39F8124"))
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
                 assert!((low..=high).contains(&interval), "{kind}: {interval} ms");
                 sum += interval;
             }
-            let period = u128::from(kind.facts().period_ms);
+            let period = u128::from(kind.profile().period_ms);
             assert!((sum / 10_000).abs_diff(period) <= 2, "{kind}: {}", sum / 10_000);
         }
     }

@@ -25,9 +25,9 @@ pub enum MeterKind {
     Kamstrup,
 }
 
-/// The properties of a kind of meter.
+/// The profile of a kind of meter: its identity, quantities and cadence.
 #[derive(Debug)]
-pub struct KindFacts {
+pub struct MeterProfile {
     /// The word of scenarios.
     pub name: &'static str,
     /// The physical interface.
@@ -73,9 +73,9 @@ impl MeterKind {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::LandisGyr, Self::Ensor, Self::Kamstrup];
 
-    /// Returns the properties of the kind.
+    /// Returns the profile of the kind.
     #[must_use]
-    pub const fn facts(self) -> &'static KindFacts {
+    pub const fn profile(self) -> &'static MeterProfile {
         match self {
             Self::LandisGyr => &LANDIS_GYR,
             Self::Ensor => &ENSOR,
@@ -86,11 +86,11 @@ impl MeterKind {
     /// Returns the word of scenarios.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        self.facts().name
+        self.profile().name
     }
 }
 
-impl KindFacts {
+impl MeterProfile {
     /// Returns the decimal places of a quantity. `None` if the meter does not send it.
     #[must_use]
     pub fn places(&self, quantity: Quantity) -> Option<u8> {
@@ -105,7 +105,7 @@ impl fmt::Display for MeterKind {
 }
 
 /// Observed interval: 2.7 to 6.8 s, so 4.75 s with a jitter of 1.025 s at each end.
-static LANDIS_GYR: KindFacts = KindFacts {
+static LANDIS_GYR: MeterProfile = MeterProfile {
     name: "landis_gyr",
     interface: Interface::Mbus,
     protocol: Protocol::Dlms,
@@ -152,7 +152,7 @@ static LANDIS_GYR: KindFacts = KindFacts {
     objects: &LANDIS_GYR_OBJECTS,
 };
 
-static ENSOR: KindFacts = KindFacts {
+static ENSOR: MeterProfile = MeterProfile {
     name: "ensor",
     interface: Interface::P1,
     protocol: Protocol::Dsmr,
@@ -195,7 +195,7 @@ static ENSOR: KindFacts = KindFacts {
     objects: &[],
 };
 
-static KAMSTRUP: KindFacts = KindFacts {
+static KAMSTRUP: MeterProfile = MeterProfile {
     name: "kamstrup",
     interface: Interface::Ttl,
     protocol: Protocol::Kmp,
@@ -388,17 +388,17 @@ mod tests {
     #[test]
     fn the_tables_are_consistent() {
         for kind in MeterKind::ALL {
-            let facts = kind.facts();
-            assert!(facts.jitter_ms * 2 < facts.period_ms, "{kind}: readings keep their order");
-            assert!(facts.skip_one_of > 2, "{kind}");
-            assert!(facts.quantities.is_sorted_by_key(|(quantity, _)| *quantity), "{kind}");
-            for object in facts.objects {
+            let profile = kind.profile();
+            assert!(profile.jitter_ms * 2 < profile.period_ms, "{kind}: readings keep their order");
+            assert!(profile.skip_one_of > 2, "{kind}");
+            assert!(profile.quantities.is_sorted_by_key(|(quantity, _)| *quantity), "{kind}");
+            for object in profile.objects {
                 if let ObjectValue::Register { quantity, .. } = object.value {
                     assert!(object.logical_name.ends_with(&format!(":{}", quantity.obis())));
-                    assert!(facts.places(quantity).is_some(), "{kind} sends {quantity}");
+                    assert!(profile.places(quantity).is_some(), "{kind} sends {quantity}");
                 }
                 if object.value == ObjectValue::PushList {
-                    assert_eq!(usize::from(object.size), facts.objects.len());
+                    assert_eq!(usize::from(object.size), profile.objects.len());
                 }
             }
         }

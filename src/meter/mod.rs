@@ -16,7 +16,7 @@ mod replay;
 pub mod signal;
 
 pub use self::cadence::Cadence;
-pub use self::kind::{DlmsObject, KindFacts, MeterKind, ObjectValue, objects};
+pub use self::kind::{DlmsObject, MeterKind, MeterProfile, ObjectValue, objects};
 pub use self::measurement::RegisterRounding;
 pub use self::model::{Meter, MeterListener, MeterPlan, MeterTexts, ReplayPlan};
 pub use self::quantity::{Quantity, QuantityUnit};

@@ -10,7 +10,7 @@ use super::measurement::{Measurement, ModelMeasurement, ReplayMeasurement, witho
 use super::reception::{ReceivedTelegram, ReceptionConditions};
 use super::signal::{Signal, SignalPlan};
 use super::{
-    Cadence, Interface, KindFacts, MeterIdentity, MeterKind, Observation, Quantity, Reading,
+    Cadence, Interface, MeterIdentity, MeterKind, MeterProfile, Observation, Quantity, Reading,
     ReceptionCursor, Recording, RegisterRounding, ReplayMode, Volume,
 };
 use crate::clock::VirtualTime;
@@ -80,7 +80,7 @@ enum MeterSource {
 /// A meter. Queries are cheap, at any time and in any order.
 #[derive(Debug)]
 pub struct Meter {
-    facts: &'static KindFacts,
+    profile: &'static MeterProfile,
     plugged_in: bool,
     identity: Arc<MeterIdentity>,
     source: MeterSource,
@@ -128,9 +128,9 @@ impl MeterClock {
     /// Largest drift either way, in ms a day: half a millionth, as a good quartz.
     const MAX_DRIFT_PER_DAY: f64 = 43.2;
 
-    fn new(facts: &KindFacts, seed: u64, stream: RandomStream) -> Self {
+    fn new(profile: &MeterProfile, seed: u64, stream: RandomStream) -> Self {
         let mut draws = Draws::new(seed, stream.child(RandomStream::named("clock").number()), 0);
-        let (min, max) = facts.clock_lag;
+        let (min, max) = profile.clock_lag;
         Self {
             initial_lag: draws.uniform(min, max) * 1000.0,
             drift_per_day: draws.uniform(-Self::MAX_DRIFT_PER_DAY, Self::MAX_DRIFT_PER_DAY),
@@ -149,7 +149,7 @@ impl Meter {
     /// and `device`.
     #[must_use]
     pub fn new(plan: &MeterPlan, seed: u64, device: &str, start: Timestamp) -> Self {
-        let facts = plan.kind.unwrap_or_default().facts();
+        let profile = plan.kind.unwrap_or_default().profile();
         let stream = RandomStream::named("meter").child(RandomStream::named(device).number());
         let number =
             Draws::new(seed, stream.child(RandomStream::named("number").number()), 0).bits();
@@ -163,14 +163,14 @@ impl Meter {
         let gas_meter_id =
             texts.volume_id.clone().unwrap_or_else(|| fill_digits("2000####", number / 7));
         Self {
-            facts,
+            profile,
             plugged_in: plan.kind.is_some(),
-            identity: Arc::new(identity(facts, &texts, number)),
+            identity: Arc::new(identity(profile, &texts, number)),
             source,
             rounding: plan.rounding,
             encryption_key: plan.encryption_key,
-            cadence: Cadence::new(facts, seed, stream),
-            clock: MeterClock::new(facts, seed, stream),
+            cadence: Cadence::new(profile, seed, stream),
+            clock: MeterClock::new(profile, seed, stream),
             device: device.into(),
             gas_meter_id: gas_meter_id.into(),
             seed,
@@ -249,7 +249,7 @@ impl Meter {
         };
         ReceptionConditions {
             cadence: &self.cadence,
-            recognition: Duration::from_millis(self.facts.recognition_ms),
+            recognition: Duration::from_millis(self.profile.recognition_ms),
             faults: listener.episodes.of(&self.device),
             permanent_silence,
             end_of_data: self.end_of_data(),
@@ -287,12 +287,12 @@ impl Meter {
         let measured_telegram = state.frozen.map(|since| self.cadence.first_from(since));
         let unused = self.unused_phases(measured_telegram.unwrap_or(telegram.number));
         let measurement = self.measurement(measured_at, &state);
-        if self.facts.sends_tariff {
+        if self.profile.sends_tariff {
             reading.tariff = measurement.tariff();
         }
         match &self.source {
             MeterSource::Model(_) => {
-                for (quantity, places) in self.facts.quantities {
+                for (quantity, places) in self.profile.quantities {
                     reading.set(*quantity, measurement.value(*quantity, *places, unused));
                 }
             }
@@ -302,9 +302,14 @@ impl Meter {
                 }
             }
         }
-        if self.facts.reports_mbus_meter {
+        if self.profile.reports_mbus_meter {
             let meter_id = Arc::clone(&self.gas_meter_id);
-            reading.volumes.push(Volume { bus: 1, meter_id, meter_time: None, cumulative: None });
+            reading.volumes.push(Volume {
+                channel: 1,
+                meter_id,
+                meter_time: None,
+                cumulative: None,
+            });
         }
         reading
     }
@@ -368,7 +373,7 @@ impl Meter {
 
     /// Returns the voltages that a telegram shows for phases without a connection, in mV.
     fn unused_phases(&self, telegram: u64) -> [u32; 3] {
-        let (min, max) = self.facts.unused_phase_mv;
+        let (min, max) = self.profile.unused_phase_mv;
         if min == max {
             return [min; 3];
         }
@@ -397,18 +402,18 @@ impl MeterTexts {
 }
 
 /// Returns the identity of a meter with this number.
-fn identity(facts: &KindFacts, texts: &MeterTexts, number: u64) -> MeterIdentity {
+fn identity(profile: &MeterProfile, texts: &MeterTexts, number: u64) -> MeterIdentity {
     let text =
         |own: &Option<String>, pattern| own.clone().unwrap_or_else(|| fill_digits(pattern, number));
     MeterIdentity {
-        interface: facts.interface,
-        protocol: facts.protocol,
-        protocol_version: facts.protocol_version.to_owned(),
-        logical_name: text(&texts.logical_name, facts.logical_name),
-        id: text(&texts.id, facts.id),
-        model: text(&texts.model, facts.model),
-        vendor: facts.vendor.to_owned(),
-        prefix: facts.prefix.to_owned(),
+        interface: profile.interface,
+        protocol: profile.protocol,
+        protocol_version: profile.protocol_version.to_owned(),
+        logical_name: text(&texts.logical_name, profile.logical_name),
+        id: text(&texts.id, profile.id),
+        model: text(&texts.model, profile.model),
+        vendor: profile.vendor.to_owned(),
+        prefix: profile.prefix.to_owned(),
     }
 }
 
@@ -497,7 +502,7 @@ mod tests {
     fn assert_consistent(reading: &Reading, kind: MeterKind) -> Result<(), TestCaseError> {
         use Quantity as Q;
         let n = |quantity| number(reading, quantity);
-        for (quantity, places) in kind.facts().quantities {
+        for (quantity, places) in kind.profile().quantities {
             prop_assert_eq!(reading.get(*quantity).map(Decimal::places), Some(*places));
         }
         let phases = n(Q::ImportPowerL1) + n(Q::ImportPowerL2) + n(Q::ImportPowerL3)

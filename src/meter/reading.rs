@@ -32,7 +32,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Volume {
     /// The M-Bus channel, 1 to 4.
-    pub bus: u8,
+    pub channel: u8,
     /// The id of that meter.
     pub meter_id: Arc<str>,
     /// The time of the reading by that meter's clock. `None` if it was never read.

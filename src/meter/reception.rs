@@ -25,6 +25,9 @@ const UNSORTED_CHANGES: usize = 4;
 const MAX_CHANGES_AHEAD: usize = 4000;
 
 /// The position of a device in the telegrams of its meter.
+///
+/// The cursor is persisted. The serde names are those of the persisted form, which is older than the names
+/// of the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceptionCursor {
     /// The boot of the device.
@@ -34,11 +37,11 @@ pub struct ReceptionCursor {
     position: VirtualTime,
     /// `true` if no telegram gets through at the position.
     silent: bool,
-    /// Telegrams from here on are readings; before, the device recognizes the protocol. `MAX` before the
-    /// first telegram could get through.
-    #[serde(rename = "ready")]
-    recognized_at: VirtualTime,
-    /// The begin of the recognition.
+    /// Telegrams from here on are readings; before, the device recognizes the protocol. `None` while no
+    /// telegram gets through, because the recognition begins with the first one.
+    #[serde(rename = "ready", with = "none_as_max")]
+    recognized_at: Option<VirtualTime>,
+    /// The beginning of the recognition.
     #[serde(rename = "listening")]
     receiving_since: VirtualTime,
     /// Readings since the boot, or since the ids restarted.
@@ -47,7 +50,29 @@ pub struct ReceptionCursor {
     newest: Option<ReceivedTelegram>,
 }
 
-/// A telegram that became a reading.
+/// The persisted form of an optional time, in which [`VirtualTime::MAX`] stands for `None`.
+mod none_as_max {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::clock::VirtualTime;
+
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<VirtualTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.unwrap_or(VirtualTime::MAX).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<VirtualTime>, D::Error> {
+        let time = VirtualTime::deserialize(deserializer)?;
+        Ok(Some(time).filter(|time| *time != VirtualTime::MAX))
+    }
+}
+
+/// A telegram that became a reading. Persisted with the cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReceivedTelegram {
     /// The number of the telegram in the [`Cadence`].
@@ -116,7 +141,7 @@ impl ReceptionCursor {
             up_since,
             position: up_since,
             silent: false,
-            recognized_at: VirtualTime::MAX,
+            recognized_at: None,
             receiving_since: up_since,
             reading_count: 0,
             newest: None,
@@ -151,7 +176,7 @@ impl ReceptionCursor {
         // While telegrams get through, the newest received one is the last that was sent.
         let received = |last: u64| {
             self.silent
-                || cadence.time(last) < self.recognized_at
+                || self.recognized_at.is_none_or(|recognized| cadence.time(last) < recognized)
                 || self.newest.map(|telegram| telegram.number) == Some(last)
         };
         self.up_since == up_since
@@ -222,7 +247,7 @@ impl ReceptionCursor {
             Interruption::Restart => self.reading_count = 0,
             Interruption::Silence { forgets } => {
                 self.silent = true;
-                self.recognized_at = VirtualTime::MAX;
+                self.recognized_at = None;
                 self.newest = self.newest.filter(|_| !forgets);
                 self.position = self.position.max(end);
             }
@@ -231,12 +256,14 @@ impl ReceptionCursor {
 
     /// Counts the telegrams from the position to before `end`, while they get through.
     fn receive(&mut self, conditions: &ReceptionConditions<'_>, end: VirtualTime) {
-        if self.recognized_at == VirtualTime::MAX {
+        let recognized_at = if let Some(recognized_at) = self.recognized_at {
+            recognized_at
+        } else {
             self.silent = false;
             self.receiving_since = self.position;
-            self.recognized_at = self.position.after(conditions.recognition);
-        }
-        let from = self.position.max(self.recognized_at);
+            *self.recognized_at.insert(self.position.after(conditions.recognition))
+        };
+        let from = self.position.max(recognized_at);
         self.position = end;
         if from < end {
             self.count_readings(conditions.cadence, from, end);
@@ -255,8 +282,9 @@ impl ReceptionCursor {
         self.newest = Some(ReceivedTelegram { number, id: self.reading_count, previous });
     }
 
-    /// Returns the status of the meter just after the last advance, and the newest telegram that the
-    /// device still knows. A change at the position is in effect here before it moves the cursor.
+    /// Returns the status of the meter at the position, and the newest telegram that the device has not
+    /// forgotten. A change of the meter's state exactly at the position is already in effect here, although
+    /// the cursor applies it only when it advances beyond the position.
     pub(super) fn observe(
         &self,
         conditions: &ReceptionConditions<'_>,
@@ -270,13 +298,13 @@ impl ReceptionCursor {
 
     /// Returns the status while telegrams get through.
     fn status(&self, cadence: &Cadence) -> MeterStatus {
-        let received_since = |since: VirtualTime| {
+        let received_since = |since: VirtualTime| -> bool {
             let first = cadence.first_sent_from(cadence.first_from(since));
             cadence.time(first) < self.position
         };
         if self.silent {
             MeterStatus::NoData
-        } else if received_since(self.recognized_at) {
+        } else if self.recognized_at.is_some_and(received_since) {
             MeterStatus::Ok
         } else if received_since(self.receiving_since) {
             MeterStatus::Recognition
@@ -340,7 +368,7 @@ impl ReceptionCursor {
         if self.silent {
             return None;
         }
-        let from = self.position.max(self.recognized_at);
+        let from = self.position.max(self.recognized_at?);
         if from >= end {
             return None;
         }
@@ -381,13 +409,13 @@ mod tests {
         VirtualTime::ZERO.after(Duration::from_secs(seconds))
     }
 
-    fn window(effect: MeterEffect, after: u64, lasts: u64) -> Episode {
+    fn window(effect: MeterEffect, after: u64, duration: u64) -> Episode {
         Episode {
             device: None,
             effect,
             when: Trigger {
                 after: Duration::from_secs(after),
-                lasts: Some(Duration::from_secs(lasts)),
+                duration: Some(Duration::from_secs(duration)),
                 ..Trigger::default()
             },
             armed_at: at(0),
@@ -403,7 +431,7 @@ mod tests {
 
     impl ReceptionFixture {
         fn new(kind: MeterKind, seed: u64, episodes: Vec<Episode>) -> Self {
-            let cadence = Cadence::new(kind.facts(), seed, RandomStream::named("A"));
+            let cadence = Cadence::new(kind.profile(), seed, RandomStream::named("A"));
             Self { cadence, episodes: Episodes::new(episodes) }
         }
 
@@ -425,6 +453,21 @@ mod tests {
             let mut cursor = ReceptionCursor::new(VirtualTime::ZERO);
             cursor.advance_to_inclusive(&self.conditions(), now);
             cursor
+        }
+    }
+
+    #[test]
+    fn a_cursor_keeps_its_persisted_form() {
+        let silent = window(MeterEffect::Silent(Silence::NoData), 100, 50);
+        let fixture = ReceptionFixture::new(MeterKind::Ensor, 1, vec![silent]);
+        let form = |seconds| serde_json::to_value(fixture.cursor_at(at(seconds))).unwrap();
+        assert_eq!(form(120)["ready"], serde_json::json!(VirtualTime::MAX));
+        assert_eq!(form(160)["ready"], serde_json::json!(at(153)));
+        let keys = ["up_since", "through", "silent", "ready", "listening", "ids", "newest"];
+        assert!(form(160).as_object().unwrap().keys().eq(keys), "{}", form(160));
+        for seconds in [120, 160] {
+            let read: ReceptionCursor = serde_json::from_value(form(seconds)).unwrap();
+            assert_eq!(read, fixture.cursor_at(at(seconds)));
         }
     }
 
@@ -487,7 +530,7 @@ mod tests {
     #[test]
     fn a_permanent_silence_has_no_next_reading() {
         let mut out = window(MeterEffect::Silent(Silence::NotConnected), 100, 50);
-        out.when.lasts = None;
+        out.when.duration = None;
         let fixture = ReceptionFixture::new(MeterKind::Kamstrup, 1, vec![out]);
         assert!(fixture.cursor_at(at(90)).next_reading(&fixture.conditions()).is_some());
         assert_eq!(fixture.cursor_at(at(100)).next_reading(&fixture.conditions()), None);
@@ -515,8 +558,8 @@ mod tests {
         let every = prop::sample::select(vec![Some(60), Some(60), Some(60), Some(75), None]);
         let until = prop::sample::select(vec![None, None, None, Some(700)]);
         (effect, 0..300_u64, 0..300_u64, 1..50_u64, every, until).prop_map(
-            |(effect, armed, after, lasts, every, until)| {
-                let mut rule = window(effect, after, lasts);
+            |(effect, armed, after, duration, every, until)| {
+                let mut rule = window(effect, after, duration);
                 rule.armed_at = at(armed);
                 rule.when.every = every.map(Duration::from_secs);
                 rule.until = until.map_or(VirtualTime::MAX, at);

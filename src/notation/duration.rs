@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::scalar::{ScalarError, scalar, scalar_error, shortened};
+use super::scalar::{ScalarError, scalar, scalar_error};
+use super::text::shortened;
 
 /// A duration: `250ms`, `30s`, `5m`, `2h`, `30d`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

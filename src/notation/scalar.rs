@@ -114,14 +114,3 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for ScalarVisitor<T> {
         self.visit_str(&number.to_string())
     }
 }
-
-/// Returns text of a file for an error message: on one line, and at most 60 characters of it.
-pub(crate) fn shortened(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut short: String = text.chars().take(SHOWN).map(clean).collect();
-    if text.len() > short.len() && text.chars().nth(SHOWN).is_some() {
-        short.push('…');
-    }
-    short
-}

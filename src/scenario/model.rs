@@ -17,10 +17,11 @@ use crate::device::network::Site;
 use crate::device::{
     AccessPolicy, ActionPolicy, Config, DeviceId, Firmware, Hardware, Identity, License, Setup,
 };
-use crate::fault::{Method, Rule};
+use crate::fault::Rule;
 use crate::meter::MeterPlan;
 use crate::modbus::bank::UnitLayout;
 use crate::modbus::slave::SlaveConfig;
+use crate::net::http::Method;
 use crate::outbound::{Broker, HostAddress, Policy};
 
 /// The plan of a house.
@@ -162,7 +163,7 @@ pub struct DevicePlan {
     /// The configuration at the start.
     pub config: Arc<Config>,
     /// The access to its API.
-    pub access: AccessPolicy,
+    pub access_policy: AccessPolicy,
     /// The meter.
     pub meter: MeterPlan,
     /// The power, cable and Wi-Fi environment.
@@ -183,7 +184,7 @@ impl Default for DevicePlan {
             action_policy: ActionPolicy::default(),
             actions: None,
             config,
-            access: AccessPolicy::default(),
+            access_policy: AccessPolicy::default(),
             meter: MeterPlan::default(),
             site: Site::default(),
             hardware: Hardware::default(),
@@ -205,10 +206,10 @@ impl DevicePlan {
         Setup {
             identity: self.identity.clone(),
             firmware: self.firmware,
-            actions: self.action_policy,
+            action_policy: self.action_policy,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
-            access: self.access.clone(),
+            access_policy: self.access_policy.clone(),
             meter: self.meter.clone(),
             site: self.site.clone(),
             hardware: self.hardware.clone(),

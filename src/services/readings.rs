@@ -166,10 +166,10 @@ mod tests {
     }
 
     impl ReadingsFixture {
-        fn silence(&self, id: &str, silence: Silence, lasts: Option<Duration>) {
+        fn silence(&self, id: &str, silence: Silence, duration: Option<Duration>) {
             let effect = MeterEffect::Silent(silence);
             let fault = Fault::Meter { device: None, effect };
-            let when = Trigger { lasts, ..Trigger::default() };
+            let when = Trigger { duration, ..Trigger::default() };
             self.engine.add(Rule { id: id.into(), fault, when }).unwrap();
         }
 

@@ -24,8 +24,8 @@ async fn protected(setup: Setup) -> TestDevice {
 }
 
 async fn strict() -> TestDevice {
-    let access = AccessPolicy { digest: DigestMode::Strict, ..AccessPolicy::default() };
-    protected(Setup { access, ..Setup::default() }).await
+    let access_policy = AccessPolicy { digest: DigestMode::Strict, ..AccessPolicy::default() };
+    protected(Setup { access_policy, ..Setup::default() }).await
 }
 
 fn set(fixture: &TestDevice, protection: bool, password: &str) {

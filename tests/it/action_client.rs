@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wwsim::device::{ActionPolicy, Execution};
+use wwsim::device::{ActionPolicy, Execution, HttpFailureCode};
 use wwsim::fault::{ActionEffect, ActionPlace, ConnectFault, Delay, Fault, SlaveEffect};
 use wwsim::journal::Event;
 use wwsim::modbus::fault::{ReplyFault, WireFault};
@@ -354,9 +354,11 @@ async fn a_request_carries_its_own_headers_and_those_of_framing() {
 // Ruling: RESULT-3.
 #[tokio::test]
 async fn http_failures_are_0_if_the_scenario_says_so() {
-    let settings = ActionPolicy { http_failure_is_zero: true, ..ActionPolicy::default() };
+    let action_policy =
+        ActionPolicy { http_failure: HttpFailureCode::Zero, ..ActionPolicy::default() };
     let bulb = target("bulb", vec![route("/", 404, "")]);
-    let fixture = PeersPlan { settings, targets: vec![bulb], ..PeersPlan::default() }.start().await;
+    let fixture =
+        PeersPlan { action_policy, targets: vec![bulb], ..PeersPlan::default() }.start().await;
     let ids = fixture.call(&[
         get("http://192.0.2.1/"),
         get("https://bulb.local:80/"),
@@ -393,7 +395,7 @@ async fn requests_of_one_action_run_sequentially_or_in_parallel() {
         let plan = PeersPlan {
             slaves: vec![slave("pump")],
             rules: vec![slow(SECOND / 2)],
-            settings: ActionPolicy { execution, ..ActionPolicy::default() },
+            action_policy: ActionPolicy { execution, ..ActionPolicy::default() },
             ..PeersPlan::default()
         };
         let fixture = plan.start().await;
@@ -409,7 +411,7 @@ async fn requests_of_one_action_run_sequentially_or_in_parallel() {
 // Ruling: ACTION-15.
 #[tokio::test]
 async fn the_time_of_a_held_request_counts_from_its_release() {
-    let hold = ActionEffect::Hold { lasts: None };
+    let hold = ActionEffect::Hold { duration: None };
     let plan = PeersPlan {
         slaves: vec![slave("pump")],
         rules: vec![always("hold", Fault::Action(ActionPlace::default(), hold))],

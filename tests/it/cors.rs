@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use wwsim::device::{AccessPolicy, License};
-use wwsim::fault::{ApiEffect, ApiPlace, Fault, Method, Rule, Trigger};
+use wwsim::fault::{ApiEffect, ApiPlace, Fault, Rule, Trigger};
+use wwsim::net::http::Method;
 
 use crate::device_harness::{Setup, TestDevice, body, error, header, request_with, status};
 
@@ -12,8 +13,8 @@ const PAGE: &str = "http://localhost:5173";
 
 async fn with_origins(origins: &[&str]) -> TestDevice {
     let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-    let access = AccessPolicy { origins, ..AccessPolicy::default() };
-    TestDevice::start(Setup { access, ..Setup::default() }).await
+    let access_policy = AccessPolicy { origins, ..AccessPolicy::default() };
+    TestDevice::start(Setup { access_policy, ..Setup::default() }).await
 }
 
 async fn from(fixture: &TestDevice, origin: &str, method: &str, path: &str) -> String {
@@ -171,9 +172,11 @@ async fn a_page_can_read_the_location_of_its_call() {
 
 #[tokio::test]
 async fn a_page_can_read_errors() {
-    let access = AccessPolicy { origins: vec![PAGE.parse().unwrap()], ..AccessPolicy::default() };
+    let access_policy =
+        AccessPolicy { origins: vec![PAGE.parse().unwrap()], ..AccessPolicy::default() };
     let fixture =
-        TestDevice::start(Setup { access, license: License::Free, ..Setup::default() }).await;
+        TestDevice::start(Setup { access_policy, license: License::Free, ..Setup::default() })
+            .await;
     for (method, path, expected) in [
         ("GET", "/nowhere", 404),
         ("GET", ACTIONS, 404),

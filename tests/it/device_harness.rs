@@ -43,9 +43,9 @@ pub struct TestDevice {
 pub struct Setup {
     pub firmware: &'static str,
     pub license: License,
-    pub settings: ActionPolicy,
+    pub action_policy: ActionPolicy,
     pub actions: Option<&'static str>,
-    pub access: AccessPolicy,
+    pub access_policy: AccessPolicy,
     pub meter: MeterPlan,
     /// The time at which the clock starts.
     pub from: Timestamp,
@@ -56,9 +56,9 @@ impl Default for Setup {
         Self {
             firmware: "2.0.2",
             license: License::Plus,
-            settings: ActionPolicy { first_status_id: Some(139), ..ActionPolicy::default() },
+            action_policy: ActionPolicy { first_status_id: Some(139), ..ActionPolicy::default() },
             actions: Some(ACTIONS),
-            access: AccessPolicy::default(),
+            access_policy: AccessPolicy::default(),
             meter: MeterPlan::default(),
             from: Timestamp::UNIX_EPOCH,
         }
@@ -75,9 +75,9 @@ impl TestDevice {
             setup.actions.map(|json| Arc::new(Definition::parse(json.as_bytes()).unwrap()));
         let device = device::Setup {
             firmware: setup.firmware.parse().unwrap(),
-            actions: setup.settings,
+            action_policy: setup.action_policy,
             definition: actions,
-            access: setup.access,
+            access_policy: setup.access_policy,
             meter: setup.meter,
             ..device::Setup::new(identity)
         };

@@ -393,7 +393,11 @@ fn a_battery_starts_from_the_midnight_before_the_scenario() {
     let afternoon = start("2026-06-15T15:00:00+02:00");
     let hours = |hours| VirtualTime::ZERO.after(Duration::from_hours(hours));
     for hour in 0..24 {
-        assert_eq!(midnight.powers(hours(15 + hour)), afternoon.powers(hours(hour)), "{hour}");
+        assert_eq!(
+            midnight.powers_and_voltages(hours(15 + hour)),
+            afternoon.powers_and_voltages(hours(hour)),
+            "{hour}"
+        );
     }
 }
 
@@ -417,8 +421,9 @@ fn an_appliance_may_run_twice_at_once() {
     };
     let plan = SignalPlan { household, ..SignalPlan::default() };
     let signal = Signal::new(&plan, 1, "d", "2026-01-15T00:00:00+01:00".parse().unwrap());
-    let most = (0..48 * 12)
-        .map(|step| signal.powers(VirtualTime::ZERO.after(Duration::from_mins(5 * step))).import());
+    let most = (0..48 * 12).map(|step| {
+        signal.powers_and_voltages(VirtualTime::ZERO.after(Duration::from_mins(5 * step))).import()
+    });
     let most = most.max().unwrap();
     assert!(most > 1_900_000, "{most} mW");
 }

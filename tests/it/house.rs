@@ -133,12 +133,12 @@ async fn a_call_during_a_reset_is_answered_after_it() {
 /// During a reset no slave listens, so that none can follow a rule.
 #[tokio::test]
 async fn a_rule_that_no_listener_follows_is_not_effective() {
-    let twin = TestHouse::start(HOUSE).await;
-    let mut slave = TcpStream::connect(twin.slave("pump")).await.unwrap();
-    let (_motion, _reset) = stuck_reset(&twin).await;
+    let house = TestHouse::start(HOUSE).await;
+    let mut slave = TcpStream::connect(house.slave("pump")).await.unwrap();
+    let (_motion, _reset) = stuck_reset(&house).await;
     let _ = within(slave.read_to_end(&mut Vec::new())).await;
     let rule = json!({"at": {"slave": "pump"}, "effect": "refuse"});
-    let answer = twin.control_send("POST", "faults", &rule).await;
+    let answer = house.control_send("POST", "faults", &rule).await;
     assert_eq!((answer.status, &answer.json()["error"]), (500, &json!("not_effective")));
 }
 

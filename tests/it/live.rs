@@ -308,7 +308,7 @@ fn nth(nth: u64) -> Trigger {
 #[tokio::test]
 async fn a_stall_holds_events_back_for_its_time() {
     let test = start_device(MeterKind::Ensor).await;
-    test.add_rule(live(LiveEffect::Stall { lasts: Some(SECOND * 10) }), nth(3));
+    test.add_rule(live(LiveEffect::Stall { duration: Some(SECOND * 10) }), nth(3));
     let mut stream = Live::connect(&test).await;
     test.clock.advance(SECOND * 12).await.unwrap();
     assert_eq!(stream.arrived().await.len(), 2, "the third and all after it wait");
@@ -321,7 +321,7 @@ async fn a_stall_holds_events_back_for_its_time() {
 #[tokio::test]
 async fn a_stall_can_be_released_and_counts_every_event() {
     let test = start_device(MeterKind::Ensor).await;
-    test.add_rule(live(LiveEffect::Stall { lasts: None }), Trigger::default());
+    test.add_rule(live(LiveEffect::Stall { duration: None }), Trigger::default());
     let mut stream = Live::connect(&test).await;
     test.clock.advance(MINUTE).await.unwrap();
     assert!(!stream.is_readable());

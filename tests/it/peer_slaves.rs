@@ -356,7 +356,7 @@ async fn is_refused(fixture: &TestPeers) -> bool {
 
 #[tokio::test]
 async fn a_refusing_slave_closes_resets_and_reopens() {
-    let when = Trigger { after: SECOND * 10, lasts: Some(SECOND * 5), ..Trigger::default() };
+    let when = Trigger { after: SECOND * 10, duration: Some(SECOND * 5), ..Trigger::default() };
     let plan = PeersPlan {
         slaves: vec![slave("pump")],
         rules: vec![refuse(when)],

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use wwsim::fault::{Delay, Fault, Method, TargetEffect, TargetPlace, result};
+use wwsim::fault::{Delay, Fault, TargetEffect, TargetPlace, result};
 use wwsim::journal::Event;
+use wwsim::net::http::Method;
 use wwsim::scenario::TargetRoute;
 
 use crate::peers_harness::{

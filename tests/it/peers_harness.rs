@@ -48,7 +48,7 @@ pub struct PeersPlan {
     pub slaves: Vec<SlavePlan>,
     pub targets: Vec<TargetPlan>,
     pub rules: Vec<Rule>,
-    pub settings: ActionPolicy,
+    pub action_policy: ActionPolicy,
     pub policy: Policy,
 }
 
@@ -81,7 +81,7 @@ impl PeersPlan {
         .unwrap();
         peers.start().await;
         let identity = Identity { id: "A842E39F8124".parse().unwrap(), license: License::Plus };
-        let setup = Setup { actions: self.settings, ..Setup::new(identity) };
+        let setup = Setup { action_policy: self.action_policy, ..Setup::new(identity) };
         let (rules, log) = (Arc::clone(&engine), Arc::clone(&journal));
         let device = Device::new(setup, clock.clone(), rules, log);
         Ok(TestPeers { clock, engine, journal, device, peers, actions })

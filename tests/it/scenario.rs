@@ -509,19 +509,20 @@ fn delay() -> impl Strategy<Value = serde_json::Value> {
 }
 
 fn effect() -> impl Strategy<Value = raw::Effect> {
-    use raw::{Choice, EffectFigures, EffectWord};
-    let word = |word: &str| Choice::Word(EffectWord::named(word).unwrap());
-    let figures = |word: &str, figures| Choice::Map(EffectFigures::new(word, figures).unwrap());
+    use raw::{Choice, EffectKeyword, EffectWithParameters};
+    let word = |word: &str| Choice::Word(EffectKeyword::named(word).unwrap());
+    let with =
+        |word: &str, parameters| Choice::Map(EffectWithParameters::new(word, parameters).unwrap());
     prop_oneof![
         proptest::sample::select(vec!["hold", "off_by_one", "malformed_json"]).prop_map(word),
-        delay().prop_map(move |delay| figures("delay", delay)),
-        any::<i32>().prop_map(move |code| figures("result", json!(code))),
-        duration().prop_map(move |lasts| figures("hold", json!(lasts))),
-        Just(figures("close", json!("middle"))),
+        delay().prop_map(move |delay| with("delay", delay)),
+        any::<i32>().prop_map(move |code| with("result", json!(code))),
+        duration().prop_map(move |lasts| with("hold", json!(lasts))),
+        Just(with("close", json!("middle"))),
         (200_u16..600, any::<u32>()).prop_map(move |(code, after)| {
-            figures("status", json!({ "code": code, "retry_after": after }))
+            with("status", json!({ "code": code, "retry_after": after }))
         }),
-        (200_u16..600).prop_map(move |code| figures("status", json!(code))),
+        (200_u16..600).prop_map(move |code| with("status", json!(code))),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The device's HTTP server. Replies are compared byte for byte if `docs/device` defines them.
 
 use serde_json::{Value, json};
-use wwsim::device::{ActionPolicy, CallRoute, License};
+use wwsim::device::{ActionPolicy, CallReplyFormat, License};
 
 use crate::device_harness::{
     ACTIONS, Setup, TestDevice, body, error, eventually, header, request, status,
@@ -28,8 +28,11 @@ async fn a_call_reply_equals_the_published_sample() {
 // Ruling: ACTION-14.
 #[tokio::test]
 async fn call_route_rest_answers_in_json() {
-    let settings = ActionPolicy { call_route: CallRoute::Rest, ..Setup::default().settings };
-    let fixture = TestDevice::start(Setup { settings, ..Setup::default() }).await;
+    let action_policy = ActionPolicy {
+        call_reply_format: CallReplyFormat::JsonBody,
+        ..Setup::default().action_policy
+    };
+    let fixture = TestDevice::start(Setup { action_policy, ..Setup::default() }).await;
     assert_eq!(
         fixture.post("/api/v1/actions/call?id=two", "").await,
         format!(

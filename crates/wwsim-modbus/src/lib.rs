@@ -31,7 +31,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! Its parts can be used by themselves: frames and PDUs ([`wire`]), the registers and bits of a unit
+//! Each part can be used alone: frames and PDUs ([`wire`]), the registers and bits of a unit
 //! ([`bank`]), faults of replies ([`fault`]) and the conditions of rules ([`trigger`]), a server whose
 //! requests any [`ModbusHandler`](server::ModbusHandler) answers ([`server`]), and a slave with rules and
 //! events of your own ([`slave`]).

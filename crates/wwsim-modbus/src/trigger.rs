@@ -20,8 +20,8 @@ pub struct Trigger {
     /// The time from arming to the beginning of the window.
     pub after: Duration,
     /// The length of the window. `None` if it does not end.
-    pub lasts: Option<Duration>,
-    /// The period in which the window recurs; needs `lasts`.
+    pub duration: Option<Duration>,
+    /// The period in which the window recurs; needs `duration`.
     pub every: Option<Duration>,
     /// The rule fires only on this many matches after arming.
     pub first: Option<u64>,
@@ -36,7 +36,7 @@ impl Default for Trigger {
         Self {
             armed: true,
             after: Duration::ZERO,
-            lasts: None,
+            duration: None,
             every: None,
             first: None,
             nth: Vec::new(),
@@ -62,23 +62,23 @@ impl Trigger {
                 "probability 0 never fires; leave the rule out, or use `armed: false`",
             ));
         }
-        if self.lasts.is_some_and(|lasts| lasts.is_zero()) {
+        if self.duration.is_some_and(|duration| duration.is_zero()) {
             problems.push(Problem::new(
                 "for",
                 "a window of no length never fires; leave `for` out to last for good",
             ));
         }
-        match (self.every, self.lasts) {
+        match (self.every, self.duration) {
             (Some(_), None) => {
                 problems.push(Problem::new(
                     "every",
                     "`every` needs `for`: how long the window lasts each time",
                 ));
             }
-            (Some(every), Some(lasts)) if every < lasts => {
+            (Some(every), Some(duration)) if every < duration => {
                 problems.push(Problem::new(
                     "every",
-                    format!("every {every:?} is shorter than the window of {lasts:?}"),
+                    format!("every {every:?} is shorter than the window of {duration:?}"),
                 ));
             }
             _ => {}
@@ -105,42 +105,59 @@ impl Trigger {
         problems
     }
 
-    /// Returns whether `now` lies in the window of a rule armed at `armed_at`, and when that changes
-    /// next.
+    /// Returns the state at `now` of the window of a rule armed at `armed_at`.
     #[must_use]
-    pub fn window(&self, armed_at: VirtualTime, now: VirtualTime) -> (bool, Option<VirtualTime>) {
-        let (since, change) = self.window_since(armed_at, now);
-        (since.is_some(), change)
-    }
-
-    /// Returns since when the window at `now` has been open, if one is, and when that changes next.
-    #[must_use]
-    pub fn window_since(
-        &self,
-        armed_at: VirtualTime,
-        now: VirtualTime,
-    ) -> (Option<VirtualTime>, Option<VirtualTime>) {
+    pub fn window(&self, armed_at: VirtualTime, now: VirtualTime) -> WindowState {
         let begin = armed_at.after(self.after);
         if now < begin {
-            return (None, Some(begin));
+            return WindowState::closed(Some(begin));
         }
-        let Some(lasts) = self.lasts else { return (Some(begin), None) };
+        let Some(duration) = self.duration else { return WindowState::open(begin, None) };
         let Some(every) = self.every else {
-            let end = begin.after(lasts);
-            return if now < end { (Some(begin), Some(end)) } else { (None, None) };
+            let end = begin.after(duration);
+            return if now < end {
+                WindowState::open(begin, Some(end))
+            } else {
+                WindowState::closed(None)
+            };
         };
-        if lasts >= every {
-            return (Some(begin), None);
+        if duration >= every {
+            return WindowState::open(begin, None);
         }
         let period = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
         let rounds = (now.as_nanos() - begin.as_nanos()) / period;
         let round_begin = begin.as_nanos() + rounds * period;
-        let end = VirtualTime::from_nanos(round_begin).after(lasts);
+        let end = VirtualTime::from_nanos(round_begin).after(duration);
         if now < end {
-            (Some(VirtualTime::from_nanos(round_begin)), Some(end))
+            WindowState::open(VirtualTime::from_nanos(round_begin), Some(end))
         } else {
-            (None, Some(VirtualTime::from_nanos(round_begin.saturating_add(period))))
+            WindowState::closed(Some(VirtualTime::from_nanos(round_begin.saturating_add(period))))
         }
+    }
+}
+
+/// The state of the window of a trigger at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowState {
+    /// The beginning of the window. `None` if no window is open.
+    pub open_since: Option<VirtualTime>,
+    /// The end of the window, or the beginning of the next one. `None` if the state never changes.
+    pub next_change: Option<VirtualTime>,
+}
+
+impl WindowState {
+    const fn open(since: VirtualTime, next_change: Option<VirtualTime>) -> Self {
+        Self { open_since: Some(since), next_change }
+    }
+
+    const fn closed(next_change: Option<VirtualTime>) -> Self {
+        Self { open_since: None, next_change }
+    }
+
+    /// Returns `true` if a window is open.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        self.open_since.is_some()
     }
 }
 
@@ -162,11 +179,17 @@ impl TriggerState {
         Self { armed: trigger.armed, armed_at: now, ordinal: 0 }
     }
 
-    /// Counts a match and returns whether the rule fires. `draws` are the draws of this match.
-    pub fn fires(&mut self, trigger: &Trigger, now: VirtualTime, draws: &mut Draws) -> bool {
+    /// Counts a match, and returns `true` if the rule fires. Each call counts one match. `draws` are the
+    /// draws of this match.
+    pub fn count_and_decide(
+        &mut self,
+        trigger: &Trigger,
+        now: VirtualTime,
+        draws: &mut Draws,
+    ) -> bool {
         self.ordinal += 1;
         self.armed
-            && trigger.window(self.armed_at, now).0
+            && trigger.window(self.armed_at, now).is_open()
             && trigger.first.is_none_or(|first| self.ordinal <= first)
             && (trigger.nth.is_empty() || trigger.nth.contains(&self.ordinal))
             && draws.chance(trigger.probability)
@@ -190,23 +213,23 @@ mod tests {
     fn a_window_opens_closes_and_recurs() {
         let trigger = Trigger {
             after: seconds(10),
-            lasts: Some(seconds(5)),
+            duration: Some(seconds(5)),
             every: Some(seconds(60)),
             ..Trigger::default()
         };
-        let open: Vec<u64> = (0..140).filter(|t| trigger.window(at(0), at(*t)).0).collect();
+        let open: Vec<u64> = (0..140).filter(|t| trigger.window(at(0), at(*t)).is_open()).collect();
         let expected: Vec<u64> = (10..15).chain(70..75).chain(130..135).collect();
         assert_eq!(open, expected);
-        assert_eq!(trigger.window(at(0), at(3)).1, Some(at(10)));
-        assert_eq!(trigger.window(at(0), at(12)).1, Some(at(15)));
-        assert_eq!(trigger.window(at(0), at(20)).1, Some(at(70)));
+        assert_eq!(trigger.window(at(0), at(3)).next_change, Some(at(10)));
+        assert_eq!(trigger.window(at(0), at(12)).next_change, Some(at(15)));
+        assert_eq!(trigger.window(at(0), at(20)).next_change, Some(at(70)));
     }
 
     #[test]
     fn a_window_counts_from_arming() {
         let trigger = Trigger { after: seconds(10), ..Trigger::default() };
-        assert!(!trigger.window(at(100), at(105)).0);
-        assert!(trigger.window(at(100), at(110)).0);
+        assert!(!trigger.window(at(100), at(105)).is_open());
+        assert!(trigger.window(at(100), at(110)).is_open());
     }
 
     #[test]
@@ -215,7 +238,11 @@ mod tests {
             let mut state = TriggerState::begin(&trigger, at(0));
             (1..=6)
                 .filter(|n| {
-                    state.fires(&trigger, at(0), &mut Draws::new(0, RandomStream::named("t"), *n))
+                    state.count_and_decide(
+                        &trigger,
+                        at(0),
+                        &mut Draws::new(0, RandomStream::named("t"), *n),
+                    )
                 })
                 .collect()
         };
@@ -232,7 +259,7 @@ mod tests {
         assert_eq!(keys(Trigger::default()), [] as [&str; 0]);
         assert_eq!(keys(Trigger { probability: 0.0, ..Trigger::default() }), ["probability"]);
         assert_eq!(keys(Trigger { probability: f64::NAN, ..Trigger::default() }), ["probability"]);
-        assert_eq!(keys(Trigger { lasts: Some(Duration::ZERO), ..Trigger::default() }), ["for"]);
+        assert_eq!(keys(Trigger { duration: Some(Duration::ZERO), ..Trigger::default() }), ["for"]);
         assert_eq!(keys(Trigger { every: Some(seconds(1)), ..Trigger::default() }), ["every"]);
         assert_eq!(
             keys(Trigger { first: Some(0), nth: vec![0], ..Trigger::default() }),

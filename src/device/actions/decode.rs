@@ -202,7 +202,7 @@ fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
     });
     let port = fields.optional("port", DEFAULT_MODBUS_PORT, |value| integer(value, 1..=u16::MAX));
     let unit_id = fields.optional("unit_id", DEFAULT_UNIT_ID, |value| integer(value, 0..=u8::MAX));
-    let function = fields.required("func", FUNCTIONS, function);
+    let function = fields.required("func", &ModbusWrite::function_names(), function);
     let address =
         fields.required("address", "a whole number", |value| integer(value, 0..=u16::MAX));
     let value_type =
@@ -235,15 +235,14 @@ fn modbus(fields: &mut JsonFields<'_, '_>) -> Option<ModbusRequest> {
 // Single values: the value, or a message that says what was expected
 // ---------------------------------------------------------------------------------------------
 
-const FUNCTIONS: &str = "5, 6, 15 or 16";
-
 fn function(value: &Value) -> Result<FunctionCode, String> {
-    let Value::Number(number) = value else { return Err(unexpected(value, FUNCTIONS)) };
+    let expected = ModbusWrite::function_names;
+    let Value::Number(number) = value else { return Err(unexpected(value, &expected())) };
     let code = whole(number);
     ModbusWrite::FUNCTIONS
         .into_iter()
         .find(|function| code == Some(i64::from(function.0)))
-        .ok_or_else(|| format!("{number}: expected {FUNCTIONS}"))
+        .ok_or_else(|| format!("{number}: expected {}", expected()))
 }
 
 fn timeout(value: &Value) -> Result<Duration, String> {

@@ -11,8 +11,8 @@ use crate::limits;
 /// The least `exe_time` of a finished request: 0 would mean "not finished" (ACTION-19).
 const LEAST_EXE_TIME: Duration = Duration::from_millis(1);
 
-/// Status ids that a device reserves with one write of its state, the next one when half of them are
-/// given out. So many are passed over at the most after a process that was killed.
+/// The number of status ids that a device reserves with one write of its state. It reserves again when half
+/// of them are given out. After a process was killed, at most this many ids are skipped.
 const RESERVED_IDS: u64 = 1000;
 
 /// The requests in progress, and the results of the newest ones (ACTION-13, ACTION-18).
@@ -43,9 +43,9 @@ enum Phase {
 /// The capacity of the queue for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// The number of places in total, at most [`limits::REQUESTS_IN_PROGRESS`].
+    /// The number of slots in total, at most [`limits::REQUESTS_IN_PROGRESS`].
     pub limit: usize,
-    /// True if a call with more requests than free places is refused.
+    /// True if a call with more requests than free slots is refused.
     pub all_or_nothing: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct Capacity {
 pub enum AdmissionRefusal {
     /// A request of an earlier run of the action is in progress.
     Busy,
-    /// No place is free.
+    /// No slot is free, or too few for a call that is admitted as a whole.
     Full,
 }
 
@@ -104,7 +104,7 @@ impl Queue {
         self.reserved = self.next_id;
     }
 
-    /// Queues as many of the `requests` requests of `action` as there are free places, and returns their
+    /// Queues as many of the `requests` requests of `action` as there are free slots, and returns their
     /// status ids. `requests` is at least 1, and so is the number of ids.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Queue {
         self.entries.push_back(entry);
         self.next_id += 1;
         self.in_progress += 1;
-        // A request in progress is never removed. There are more entries than places, so a finished one
+        // A request in progress is never removed. There are more entries than slots, so a finished one
         // is always found.
         if self.entries.len() > limits::STATUS_ENTRIES
             && let Some(oldest) = self.entries.iter().position(|entry| !entry.is_in_progress())

@@ -5,6 +5,7 @@
 use crate::device::json::shortened;
 use crate::modbus::limits;
 use crate::modbus::wire::FunctionCode;
+use crate::notation::join_numbers;
 
 /// The type of a value (`modbus.type`), which says how its text is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -112,6 +113,11 @@ impl ModbusWrite {
         FunctionCode::WRITE_MULTIPLE_REGISTERS,
     ];
 
+    /// Returns the codes of [`ModbusWrite::FUNCTIONS`] for a message.
+    pub(super) fn function_names() -> String {
+        join_numbers(Self::FUNCTIONS.map(|function| function.0), "or")
+    }
+
     /// Parses `value` as `value_type` and encodes it for `function`.
     ///
     /// # Errors
@@ -217,7 +223,7 @@ fn check_type(function: FunctionCode, value_type: ValueType) -> Result<(), Value
 }
 
 fn unsupported(function: FunctionCode) -> ValueError {
-    ValueError(format!("function {function}: expected 5, 6, 15 or 16"))
+    ValueError(format!("function {function}: expected {}", ModbusWrite::function_names()))
 }
 
 /// Returns the value of functions 5 and 6, which is two bytes.

@@ -12,6 +12,7 @@ use crate::device::actions::{
 use crate::fault::{ActionOriginRef, AdmissionVerdict};
 use crate::journal::Event;
 use crate::limits;
+use crate::notation::first_chars;
 
 /// A call whose requests are in the queue.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(in crate::device) struct AdmittedCall {
     pub action: usize,
     /// The ids of the queued requests, in the order of the action's enabled requests.
     pub status_ids: Range<u64>,
-    /// The number of enabled requests for which there was no place.
+    /// The number of enabled requests for which there was no slot.
     pub dropped: usize,
     /// The epoch in which the call was admitted.
     pub epoch: u64,
@@ -71,7 +72,7 @@ impl DeviceState {
         let device = &spec.identity.id;
         let verdict = rules(&ActionOriginRef { device: device.as_str(), action: &action.id });
         let requests = action.enabled_requests().count();
-        let ids = self.reserve_places(spec, action, requests, &verdict)?;
+        let ids = self.reserve_slots(spec, action, requests, &verdict)?;
         let status_ids: Vec<u64> = ids.clone().collect();
         let dropped = requests - status_ids.len();
         let event = Event::CallAdmitted {
@@ -84,7 +85,7 @@ impl DeviceState {
         Ok((AdmittedCall { definition, action: index, status_ids: ids, dropped, epoch }, event))
     }
 
-    fn reserve_places(
+    fn reserve_slots(
         &mut self,
         spec: &DeviceSpec,
         action: &Action,
@@ -99,7 +100,7 @@ impl DeviceState {
         }
         let capacity = Capacity {
             limit: verdict.limit.saturating_sub(verdict.occupied),
-            all_or_nothing: spec.action_policy.admission == Admission::All,
+            all_or_nothing: spec.action_policy.admission == Admission::AllOrNothing,
         };
         self.queue.admit(&action.id, requests, capacity).map_err(|refusal| match refusal {
             AdmissionRefusal::Busy => CallRefusal::Busy,
@@ -189,16 +190,13 @@ impl DeviceState {
 }
 
 fn refused(spec: &DeviceSpec, id: &str, refusal: CallRefusal) -> Event {
+    // One character more than the longest valid id, so that the entry stays small and shows that the id
+    // is too long.
+    let shown_id = first_chars(id, *limits::ACTION_ID_CHARS.end() + 1);
     Event::CallRefused {
         device: spec.identity.id.shared(),
-        action: shortened(id).into(),
+        action: shown_id.into(),
         status: refusal.status(),
         reason: refusal.reason(),
     }
-}
-
-/// Returns an id from a client, cut to one character more than the longest valid id, so that an entry
-/// of the journal stays small.
-fn shortened(id: &str) -> &str {
-    id.char_indices().nth(*limits::ACTION_ID_CHARS.end() + 1).map_or(id, |(end, _)| &id[..end])
 }

@@ -61,7 +61,7 @@ impl ConfigChange {
 }
 
 impl DeviceState {
-    /// Returns whether a change that was made from `view` may be put in force.
+    /// Returns `true` if a change that was made from `view` may be put in force.
     pub(in crate::device) fn is_unchanged_since(&self, view: &View) -> bool {
         Arc::ptr_eq(&self.config, &view.config)
             && (self.firmware, self.pairing) == (view.firmware, view.pairing)

@@ -9,7 +9,7 @@ use crate::device::{Boot, Config, Feature, Firmware, Power, Profile, RebootCause
 use crate::journal::Event;
 
 impl DeviceSpec {
-    /// Returns whether downloads drain the supercapacitor: the scenario models it, and the meter's plug
+    /// Returns `true` if downloads drain the supercapacitor: the scenario models it, and the meter's plug
     /// alone powers the device.
     pub(in crate::device) fn drains_supercapacitor(&self) -> bool {
         self.hardware.power_model && !self.site.usb
@@ -28,7 +28,7 @@ impl DeviceState {
         self.epoch += 1;
     }
 
-    /// Notes that a reboot follows as soon as the current reply is sent. A process that ends before
+    /// Records in the state that a reboot follows as soon as the current reply is sent. A process that ends before
     /// that resumes with the reboot.
     pub(in crate::device) fn announce_reboot(&mut self) -> Transition<(), Option<Event>> {
         let up = self.power == Power::Up;
@@ -110,7 +110,7 @@ impl DeviceState {
     }
 }
 
-/// Returns whether a device that starts with this configuration only records: no network, only the SD
+/// Returns `true` if a device that starts with this configuration only records: no network, only the SD
 /// log (`services.sd.recorder_mode`, with the meter's plug alone).
 pub(super) fn only_records(config: &Config, firmware: Firmware, site: &Site) -> bool {
     config.settings.services.sd.recorder_mode

@@ -3,10 +3,10 @@
 //! The core is pure. A transition takes the state, a command, and the time if it needs one. It returns
 //! a [`Transition`]: the outcome for the caller, the events for the journal, and whether the change
 //! counts. The core has no clock, no lock, no task, no file, no journal and no fault engine; the
-//! `handle` has those. A verdict of the fault rules comes in as an argument, or as a
-//! closure if it may be asked for only after some checks.
+//! `handle` module has those. A verdict of the fault rules comes in as an argument, or as a closure if it may
+//! be asked for only after some checks.
 //!
-//! The handle runs a transition and publishes its events under one lock, so that the journal has the
+//! [`Device`](super::Device) runs a transition and publishes its events under one lock, so that the journal has the
 //! events in the order in which they happened.
 
 mod calls;
@@ -37,7 +37,7 @@ use crate::meter::ReceptionCursor;
 pub(super) struct DeviceSpec {
     pub identity: Identity,
     pub action_policy: ActionPolicy,
-    pub access: AccessPolicy,
+    pub access_policy: AccessPolicy,
     pub hardware: Hardware,
     pub site: Site,
     /// The seed of all random values of the device.
@@ -87,8 +87,8 @@ pub(super) struct Transition<T, E = Vec<Event>> {
     pub outcome: T,
     /// The events for the journal, in their order.
     pub events: E,
-    /// True if the change counts: it concerns state that outlives the process, or that a service of
-    /// the device follows.
+    /// True if the transition increments the change count of the device: it changed state that outlives the
+    /// process, or on which a follower acts.
     pub counts: bool,
 }
 

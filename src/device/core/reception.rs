@@ -43,7 +43,7 @@ impl DeviceState {
         self.reception
     }
 
-    /// Returns whether there is more to receive up to `now` than may be received under the lock.
+    /// Returns `true` if there is more to receive up to `now` than may be received under the lock.
     pub(in crate::device) fn is_far_behind(&mut self, now: VirtualTime) -> bool {
         self.begin_reception_of_boot();
         now.since(self.reception.position()) > CATCH_UP_AT_ONCE

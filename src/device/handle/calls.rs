@@ -81,12 +81,12 @@ pub struct Run {
     pub action: Arc<str>,
     /// The queued requests, in order.
     pub requests: Vec<(Ticket, Arc<ActionRequest>)>,
-    /// The number of requests for which there was no place.
+    /// The number of requests for which there was no slot.
     pub dropped: usize,
 }
 
-/// The place of one request in progress. Its status id ends with exactly one final status, whatever
-/// happens to the holder: a ticket that is dropped before it was finished ends with −1.
+/// The slot of one request in progress. Its status id gets exactly one final status: a ticket that is
+/// dropped before it was finished ends with −1.
 #[derive(Debug)]
 pub struct Ticket {
     device: Arc<Device>,

@@ -1,4 +1,10 @@
-//! The count of a device's changes, and how far its followers are.
+//! The change count of a device, and the watermarks of its followers.
+//!
+//! The change count is the number of transitions that changed state which outlives the process or on which
+//! a follower acts: of the configuration, the actions, the firmware, the boot. A follower is a service of
+//! the device that waits for a higher change count and then acts on the newest state alone, such as its
+//! persistence, its Modbus listener or its connection to a broker. A watermark is the change count up to
+//! which a follower has applied the changes.
 
 use std::time::Duration;
 
@@ -6,19 +12,19 @@ use tokio::sync::watch;
 
 use super::Device;
 
-/// The count of the changes, and the watermarks of the followers that a reply may wait for.
+/// The change count, and the watermarks of the followers for which a reply may wait.
 #[derive(Debug)]
 pub(super) struct Changes {
     count: watch::Sender<u64>,
-    /// Up to this count, the device outlives the process.
+    /// The watermark of the persistence.
     persisted: Watermark,
-    /// Up to this count, the listener of the device's Modbus server is as the settings say.
+    /// The watermark of the listener of the device's Modbus server.
     modbus_applied: Watermark,
-    /// Up to this count, the log on the SD card is on or off as the settings say.
+    /// The watermark of the log on the SD card.
     sd_log_applied: Watermark,
 }
 
-/// The count of changes up to which a follower has applied them. `None` if there is no follower.
+/// The change count up to which a follower has applied the changes. `None` if there is no follower.
 #[derive(Debug, Default)]
 struct Watermark(watch::Sender<Option<u64>>);
 
@@ -32,7 +38,7 @@ impl Changes {
         }
     }
 
-    /// Counts one more change.
+    /// Increments the change count.
     pub(super) fn increment(&self) {
         self.count.send_modify(|count| *count += 1);
     }
@@ -47,8 +53,8 @@ impl Watermark {
         self.0.send_replace(count);
     }
 
-    /// Waits until the follower has applied all changes up to `count`. Returns at once if it has, or if
-    /// there is no follower.
+    /// Waits until the follower has applied all changes up to `count`. Returns at once if there is no
+    /// follower.
     async fn wait_for(&self, count: u64) {
         let reached = |applied: &Option<u64>| applied.is_none_or(|applied| applied >= count);
         if reached(&self.0.borrow()) {
@@ -60,39 +66,38 @@ impl Watermark {
 }
 
 impl Device {
-    /// Returns the count of the changes that others follow: of the configuration, the actions, the
-    /// firmware, the boot. A follower, such as a listener or a connection to a broker, looks at
-    /// [`Device::view`] after each change and acts on the newest state alone.
+    /// Returns the change count, as a value that can be awaited. A follower reads [`Device::view`] after each
+    /// change.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.count.subscribe()
     }
 
-    /// Notes that everything up to this count of [`Device::changes`] outlives the process. `None` if
-    /// nothing is persisted, or nothing any more.
+    /// Sets the change count up to which the state is persisted. `None` if nothing is persisted, or nothing
+    /// any more.
     pub fn set_persisted(&self, count: Option<u64>) {
         self.changes.persisted.set(count);
     }
 
-    /// Waits until all changes so far outlive the process. Returns at once if nothing is persisted.
+    /// Waits until all changes so far are persisted. Returns at once if nothing is persisted.
     pub async fn wait_persisted(&self) {
         self.changes.persisted.wait_for(self.changes.count()).await;
     }
 
-    /// Notes that the listener of the device's Modbus server is as everything up to this count of
-    /// [`Device::changes`] says. `None` if nothing follows the changes, or nothing any more.
+    /// Sets the change count up to which the listener of the device's Modbus server has applied the settings.
+    /// `None` if there is no such follower, or none any more.
     pub fn set_modbus_applied(&self, count: Option<u64>) {
         self.changes.modbus_applied.set(count);
     }
 
-    /// Notes that the log on the SD card is as everything up to this count of [`Device::changes`] says.
-    /// `None` if nothing follows the changes, or nothing any more.
+    /// Sets the change count up to which the log on the SD card has applied the settings. `None` if there is no
+    /// such follower, or none any more.
     pub fn set_sd_log_applied(&self, count: Option<u64>) {
         self.changes.sd_log_applied.set(count);
     }
 
     /// Waits until the listener of the device's Modbus server and the log on the SD card have applied all
-    /// changes so far, for at most `limit` of real time. Does not wait for one that does not run.
+    /// changes so far, for at most `limit` of real time. Does not wait for a follower that does not run.
     pub async fn wait_applied(&self, limit: Duration) {
         let count = self.changes.count();
         let applied = async {

@@ -29,7 +29,7 @@ impl Console {
         }
     }
 
-    /// Returns whether there is no client.
+    /// Returns `true` if there is no client.
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.0.lock().as_ref().is_none_or(mpsc::Sender::is_closed)

@@ -5,13 +5,13 @@ use super::locks::NoLock;
 use crate::device::{Config, Firmware, Power, RebootCause};
 
 impl Device {
-    /// Returns whether the device is up.
+    /// Returns the power state: up, or down for a reboot.
     #[must_use]
     pub fn power(&self) -> Power {
         self.state().power()
     }
 
-    /// Returns whether the device has no network until it starts with power on USB, because it only
+    /// Returns `true` if the device has no network until it starts with power on USB, because it only
     /// records.
     #[must_use]
     pub fn is_offline(&self) -> bool {
@@ -23,7 +23,7 @@ impl Device {
         self.state().forget_requests();
     }
 
-    /// Notes that a [`Device::reboot`] follows as soon as the current reply is sent. A process that ends
+    /// Records in the state that a [`Device::reboot`] follows as soon as the current reply is sent. A process that ends
     /// before that resumes with the reboot.
     pub fn announce_reboot(&self) {
         let mut state = self.state();
@@ -32,7 +32,7 @@ impl Device {
     }
 
     /// Switches the device off for the hardware's reboot time. The requests of its actions end without a
-    /// trace. The owner of its servers follows [`Device::changes`], and calls [`Device::finish_reboot`]
+    /// trace. The owner of its servers is a follower of [`Device::changes`], and calls [`Device::finish_reboot`]
     /// at the end of that time. Nothing happens if the device is down.
     pub fn reboot(&self, cause: RebootCause) {
         let mut state = self.state();

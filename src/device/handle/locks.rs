@@ -79,7 +79,7 @@ impl Locks {
         StateGuard { state: self.state.lock(), token }
     }
 
-    /// Returns whether some caller holds the state lock.
+    /// Returns `true` if some caller holds the state lock.
     #[cfg(test)]
     pub(super) fn is_state_locked(&self) -> bool {
         self.state.is_locked()

@@ -1,10 +1,17 @@
-//! The handle of a device: its pure core behind a lock, with the clock, the journal and the fault rules.
+//! The handle of a device: [`Device`], the shared owner of its core.
 //!
-//! Every operation has the same form: it takes the state lock, runs one transition of the
-//! `core`, and publishes the result. The rules are asked and the journal is written
-//! under the lock, so that both know the order in which things happened, and a client that sees a final
-//! status finds it in the journal. Neither of them ever calls a device. Nothing is awaited or encoded
-//! under the lock.
+//! A `Device` holds the pure core behind a lock, with the clock, the journal and the fault rules. Servers
+//! and services share it as an `Arc`.
+//!
+//! An operation that changes the state takes the state lock, runs one transition of the `core`, and
+//! publishes the result with [`Device::publish`]. The fault rules are evaluated and the events of the
+//! transition are recorded under the lock, so that the journal has the order in which things happened, and
+//! a client that sees a final status finds it in the journal. Neither the rules nor the journal ever call a
+//! device. Nothing is awaited or encoded under the lock.
+//!
+//! Three operations differ. The reception of telegrams (`reception`) and the drain of the supercapacitor
+//! (`lifecycle`) change the state without events; the former does long work before it takes the state lock.
+//! [`Device::record`] records an event that is no transition, without the state lock.
 
 mod calls;
 mod changes;
@@ -69,8 +76,8 @@ impl Device {
         let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, setup.sd_dir));
         let spec = DeviceSpec {
             identity,
-            action_policy: setup.actions,
-            access: setup.access,
+            action_policy: setup.action_policy,
+            access_policy: setup.access_policy,
             hardware,
             site: setup.site,
             seed,
@@ -110,7 +117,7 @@ impl Device {
         &self.spec.site
     }
 
-    /// Returns the behaviour of its actions.
+    /// Returns the action policy.
     #[must_use]
     pub fn action_policy(&self) -> ActionPolicy {
         self.spec.action_policy
@@ -118,8 +125,8 @@ impl Device {
 
     /// Returns the access policy.
     #[must_use]
-    pub fn access(&self) -> &AccessPolicy {
-        &self.spec.access
+    pub fn access_policy(&self) -> &AccessPolicy {
+        &self.spec.access_policy
     }
 
     /// Returns the hardware.
@@ -145,7 +152,7 @@ impl Device {
         &self.clock
     }
 
-    /// Returns the count of the changes of the house's fault rules.
+    /// Returns the generation of the house's fault rules, as a value that can be awaited.
     pub(crate) fn rule_changes(&self) -> watch::Receiver<u64> {
         self.engine.changes()
     }
@@ -156,18 +163,18 @@ impl Device {
         self.state().view()
     }
 
-    /// Returns whether the MQTT client is connected to a broker.
+    /// Returns `true` if the MQTT client is connected to a broker.
     #[must_use]
     pub fn broker_connected(&self) -> bool {
         self.broker_connected.load(Ordering::Acquire)
     }
 
-    /// Notes whether the MQTT client is connected to a broker.
+    /// Sets whether the MQTT client is connected to a broker.
     pub fn set_broker_connected(&self, connected: bool) {
         self.broker_connected.store(connected, Ordering::Release);
     }
 
-    /// Writes an event of this device to the journal. `event` is given the device's id.
+    /// Records an event of this device. `event` is given the device's id.
     pub fn record(&self, event: impl FnOnce(Arc<str>) -> Event) {
         self.journal.record(event(self.spec.identity.id.shared()));
     }
@@ -177,9 +184,9 @@ impl Device {
         self.locks.state(NoLock)
     }
 
-    /// Writes the events of a transition to the journal, counts it, and then releases the lock. A
-    /// follower therefore never acts on a change that does not count yet, and that a reply would not
-    /// wait for.
+    /// Records the events of a transition, increments the change count, and then releases the lock. A
+    /// follower therefore never acts on a change that is not counted yet, and for which a reply would not
+    /// wait.
     fn publish<T, E: IntoIterator<Item = Event>, L>(
         &self,
         state: StateGuard<'_, L>,

@@ -14,7 +14,7 @@ impl Device {
         self.network_inputs(&snapshot.view).state(self.meter.interface(), snapshot.now)
     }
 
-    /// Returns whether the device has a network in `view`, by cable or by Wi-Fi.
+    /// Returns `true` if the device has a network in `view`, by cable or by Wi-Fi.
     #[must_use]
     pub fn is_online(&self, view: &View) -> bool {
         self.spec.site.ethernet_up(&view.config) || self.network_inputs(view).wifi_connects()

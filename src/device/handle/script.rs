@@ -7,7 +7,7 @@ use crate::device::script::printed_lines;
 use crate::journal::Event;
 
 impl Device {
-    /// Returns whether the script runs (`services.berry.execution_status.state` is RUNNING).
+    /// Returns `true` if the script runs (`services.berry.execution_status.state` is RUNNING).
     #[must_use]
     pub fn is_script_running(&self) -> bool {
         self.state().is_script_running()

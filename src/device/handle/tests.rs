@@ -33,7 +33,7 @@ impl DeviceFixture {
         let id = "A842E39F8124".parse::<DeviceId>().unwrap();
         let identity = Identity { id, license: License::Plus };
         let setup = Setup {
-            actions: policy,
+            action_policy: policy,
             definition: Some(definition(actions)),
             ..Setup::new(identity)
         };
@@ -125,7 +125,7 @@ fn a_call_that_does_not_fit_is_cut_or_refused_by_policy() {
     let _first = fit.device.call("a").unwrap();
     let cut = fit.device.call("b").unwrap();
     assert_eq!((ids(&cut), cut.dropped), (vec![19, 20], 1));
-    let policy = ActionPolicy { admission: Admission::All, ..ActionPolicy::default() };
+    let policy = ActionPolicy { admission: Admission::AllOrNothing, ..ActionPolicy::default() };
     let all = DeviceFixture::new(&actions, policy);
     let _first = all.device.call("a").unwrap();
     assert_eq!(all.refusal("b"), CallRefusal::Full);
@@ -348,7 +348,7 @@ impl Race {
     }
 
     fn run(&self, thread: usize, barrier: &Barrier) {
-        // Every thread calls every action and holds its runs: there are places for 20 of 30 requests.
+        // Every thread calls every action and holds its runs: there are slots for 20 of 30 requests.
         let order = (0..Self::ACTIONS).map(|n| (n + thread) % Self::ACTIONS);
         let mut runs: VecDeque<_> = order.filter_map(|action| self.call(action)).collect();
         barrier.wait();

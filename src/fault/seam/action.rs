@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{ConnectFault, Fault, QueueEffect, Seam, SlaveEffect, TargetEffect, affects};
 use crate::clock::Sleep;
-use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
+use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::fault::{Engine, result};
 use crate::limits;
 use crate::notation::DurationText;
@@ -30,9 +30,9 @@ pub enum ActionEffect {
     /// Each request of the action stays "running" before it is sent.
     Hold {
         /// The time. `None` until the rule is released.
-        lasts: Option<Duration>,
+        duration: Option<Duration>,
     },
-    /// The request ends in the action's own connector.
+    /// The request fails before it is sent.
     Connect(ConnectFault),
     /// The peer answers so that the request ends with this result code.
     Reply {
@@ -58,9 +58,9 @@ pub struct ActionOriginRef<'a> {
 pub struct AdmissionVerdict {
     /// True if the action is refused as disabled.
     pub disabled: bool,
-    /// The number of places that are occupied by rules.
+    /// The number of slots that are occupied by rules.
     pub occupied: usize,
-    /// The number of places in all.
+    /// The number of slots in all.
     pub limit: usize,
 }
 
@@ -73,34 +73,34 @@ pub struct Hold {
     pub sleep: Sleep,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<ActionEffect>> = LazyLock::new(|| {
-    EffectForms::new(
+pub(super) static FORMS: LazyLock<WrittenForms<ActionEffect>> = LazyLock::new(|| {
+    WrittenForms::new(
         "action",
         "an action",
         vec![
-            EffectForm::word("disable", "refused as disabled (400).", ActionEffect::Disable),
-            EffectForm::figures(
+            WrittenForm::keyword("disable", "refused as disabled (400).", ActionEffect::Disable),
+            WrittenForm::with_parameters(
                 "hold",
                 "its requests keep running for this time.",
-                |lasts: DurationText| {
-                    if lasts.0.is_zero() {
+                |duration: DurationText| {
+                    if duration.0.is_zero() {
                         return Err(Problem::of_document(
                             "a hold of 0 is none; the bare word `hold` lasts until it is released",
                         ));
                     }
-                    Ok(ActionEffect::Hold { lasts: Some(lasts.0) })
+                    Ok(ActionEffect::Hold { duration: Some(duration.0) })
                 },
                 |effect| match effect {
-                    ActionEffect::Hold { lasts } => lasts.map(DurationText),
+                    ActionEffect::Hold { duration } => duration.map(DurationText),
                     _ => None,
                 },
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "hold",
                 "its requests keep running until the rule is released, disarmed or removed.",
-                ActionEffect::Hold { lasts: None },
+                ActionEffect::Hold { duration: None },
             ),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "result",
                 result::TEXT,
                 result::of_action,
@@ -111,7 +111,7 @@ pub(super) static FORMS: LazyLock<EffectForms<ActionEffect>> = LazyLock::new(|| 
 });
 
 /// Returns the keys of a rule: `disable` is asked at the admission, `hold` before a request is sent,
-/// and a result code in the connector and at the peer that is to provoke it.
+/// and a result code before the request is sent and at the peer that is to provoke it.
 pub(super) fn keys(place: &ActionPlace, effect: &ActionEffect) -> Vec<IndexKey> {
     let seams: &[Seam] = match effect {
         ActionEffect::Disable => &[Seam::Admission],
@@ -140,7 +140,7 @@ impl ActionPlace {
             .name(KeyField::Action, self.action.as_deref())
     }
 
-    /// Returns whether the place includes a call or a request of an action.
+    /// Returns `true` if the place includes a call or a request of an action.
     #[must_use]
     pub fn matches(&self, call: &ActionOriginRef<'_>) -> bool {
         affects(&self.device, call.device) && affects(&self.action, call.action)
@@ -165,16 +165,16 @@ impl Engine {
             || call.to_string(),
             |fault, evaluation| match fault {
                 Fault::Action(place, ActionEffect::Disable) if place.matches(call) => {
-                    verdict.disabled |= evaluation.fires(true);
+                    verdict.disabled |= evaluation.count_and_decide(true);
                 }
                 Fault::Queue { device, effect }
-                    if affects(device, call.device) && evaluation.fires(true) =>
+                    if affects(device, call.device) && evaluation.count_and_decide(true) =>
                 {
                     match *effect {
-                        QueueEffect::Occupy(places) => {
-                            verdict.occupied = verdict.occupied.saturating_add(places);
+                        QueueEffect::Occupy(slots) => {
+                            verdict.occupied = verdict.occupied.saturating_add(slots);
                         }
-                        QueueEffect::Limit(places) => verdict.limit = verdict.limit.min(places),
+                        QueueEffect::Limit(slots) => verdict.limit = verdict.limit.min(slots),
                     }
                 }
                 _ => {}
@@ -192,11 +192,11 @@ impl Engine {
             |key| call.fields(key),
             || call.to_string(),
             |fault, evaluation| {
-                if let Fault::Action(place, ActionEffect::Hold { lasts }) = fault
+                if let Fault::Action(place, ActionEffect::Hold { duration }) = fault
                     && place.matches(call)
-                    && evaluation.fires(hold.is_none())
+                    && evaluation.count_and_decide(hold.is_none())
                 {
-                    let sleep = evaluation.hold(*lasts);
+                    let sleep = evaluation.hold(*duration);
                     hold = Some(Hold { rule: Arc::clone(evaluation.id), sleep });
                 }
             },

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use super::{Fault, Seam, affects};
 use crate::fault::engine::SeamEffect;
-use crate::fault::figures::{DripFigures, StatusFigure, StatusFigures, StatusWithRetry};
-use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
-use crate::fault::{Delay, Engine, Method, Verdict};
+use crate::fault::parameters::{
+    DripParameters, StatusParameter, StatusParameters, StatusWithRetry,
+};
+use crate::fault::written_form::{WrittenForm, WrittenForms};
+use crate::fault::{Delay, Engine, Verdict};
+use crate::net::http::Method;
 use crate::notation::{Choice, Seconds};
 use crate::problem::Problem;
 
@@ -64,19 +67,19 @@ pub struct ApiCall<'a> {
     pub path: &'a str,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<ApiEffect>> = LazyLock::new(|| {
-    EffectForms::new(
+pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
+    WrittenForms::new(
         "api",
         "the API",
         vec![
-            EffectForm::delay("answered later.", ApiEffect::Delay),
-            EffectForm::figures(
+            WrittenForm::delay("answered later.", ApiEffect::Delay),
+            WrittenForm::with_parameters(
                 "status",
                 "answered with this status.",
                 |status| read_status(&status),
                 |effect| {
                     let ApiEffect::Status { code, retry_after } = effect else { return None };
-                    let code = StatusFigure(*code);
+                    let code = StatusParameter(*code);
                     Some(match retry_after {
                         None => Choice::Word(code),
                         Some(seconds) => Choice::Map(StatusWithRetry {
@@ -86,17 +89,21 @@ pub(super) static FORMS: LazyLock<EffectForms<ApiEffect>> = LazyLock::new(|| {
                     })
                 },
             ),
-            EffectForm::refused(
+            WrittenForm::refused(
                 "reset",
                 "a moment is known to slaves only; write the bare word `reset`",
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "reset",
                 "the connection is reset before the answer.",
                 ApiEffect::Reset,
             ),
-            EffectForm::word("hang", "never answered; an API call has no effect.", ApiEffect::Hang),
-            EffectForm::figures(
+            WrittenForm::keyword(
+                "hang",
+                "never answered; an API call has no effect.",
+                ApiEffect::Hang,
+            ),
+            WrittenForm::with_parameters(
                 "cut",
                 "the connection ends after so many bytes of the response.",
                 |after: u32| Ok(ApiEffect::Cut { after: after as usize }),
@@ -106,24 +113,24 @@ pub(super) static FORMS: LazyLock<EffectForms<ApiEffect>> = LazyLock::new(|| {
                 },
             )
             .at_most(1_048_576),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "drip",
                 "the response trickles out.",
-                |drip: DripFigures| {
+                |drip: DripParameters| {
                     let (bytes, every) = drip.values()?;
                     Ok(ApiEffect::Drip { bytes, every })
                 },
                 |effect| match effect {
-                    ApiEffect::Drip { bytes, every } => Some(DripFigures::new(*bytes, *every)),
+                    ApiEffect::Drip { bytes, every } => Some(DripParameters::new(*bytes, *every)),
                     _ => None,
                 },
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "drip",
                 "the response trickles out, 16 bytes every 100 ms.",
                 ApiEffect::Drip { bytes: 16, every: Duration::from_millis(100) },
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "malformed_json",
                 "the JSON of the answer breaks off in the middle.",
                 ApiEffect::MalformedJson,
@@ -132,8 +139,8 @@ pub(super) static FORMS: LazyLock<EffectForms<ApiEffect>> = LazyLock::new(|| {
     )
 });
 
-fn read_status(figures: &StatusFigures) -> Result<ApiEffect, Problem> {
-    let (code, retry_after) = match *figures {
+fn read_status(parameters: &StatusParameters) -> Result<ApiEffect, Problem> {
+    let (code, retry_after) = match *parameters {
         Choice::Word(code) => (code.0, None),
         Choice::Map(StatusWithRetry { code, retry_after }) => (code.0, retry_after),
     };

@@ -1,7 +1,8 @@
 //! Requests of an action that are about to connect.
 //!
 //! Some result codes come from the device itself, before a peer is involved, and some peers are
-//! outside the house, so that no wrong answer can be had from them. Both end in the connector.
+//! outside the house, so that no wrong answer can be had from them. Such a request fails before it is
+//! sent.
 
 use super::{
     ActionEffect, ActionOriginRef, Fault, Seam, SlaveEffect, SlaveRequest, TargetEffect,
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::fault::Engine;
 
-/// A failure in the connector of a request, which only the device itself can observe.
+/// A failure of a request before it is sent, which only the device itself can observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectFault {
     /// The name does not resolve (−16).
@@ -108,7 +109,7 @@ impl Engine {
             || connect.call.to_string(),
             |fault, evaluation| {
                 if let Some(fault) = connect.fault_of(fault)
-                    && evaluation.fires(found.is_none())
+                    && evaluation.count_and_decide(found.is_none())
                 {
                     found = Some(fault);
                 }

@@ -35,7 +35,7 @@ impl FaultListener<'_> {
         IndexKey::new(Seam::Listener).name(field, Some(self.name()))
     }
 
-    /// Returns whether a fault closes this listener.
+    /// Returns `true` if a fault closes this listener.
     fn is_closed_by(&self, fault: &Fault) -> bool {
         match (fault, self) {
             (Fault::Slave(place, SlaveEffect::Refuse), Self::Slave(slave)) => {
@@ -64,13 +64,13 @@ impl Engine {
             if !listener.is_closed_by(entry.fault()) {
                 return;
             }
-            let Some((since, change)) = entry.window(now) else { return };
-            next = next.min(change.unwrap_or(VirtualTime::MAX));
-            if since.is_some() && !refuse && !refused {
-                entry.count();
+            let Some(window) = entry.window(now) else { return };
+            next = next.min(window.next_change.unwrap_or(VirtualTime::MAX));
+            if window.is_open() && !refuse && !refused {
+                entry.count_evaluation();
                 entry.record_fired(self.journal(), Seam::Listener, listener.name().to_owned());
             }
-            refuse |= since.is_some();
+            refuse |= window.is_open();
         });
         let until = self.clock().sleep_until(next);
         let generation = inner.watch(&until);

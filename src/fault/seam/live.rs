@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{Fault, Seam, affects};
 use crate::clock::Sleep;
 use crate::fault::engine::SeamEffect;
-use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::KeyField;
+use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::fault::{Delay, Engine};
 use crate::notation::DurationText;
 use crate::problem::Problem;
@@ -20,7 +20,7 @@ pub enum LiveEffect {
     /// The event and those after it are held back.
     Stall {
         /// The time. `None` until the rule is released.
-        lasts: Option<Duration>,
+        duration: Option<Duration>,
     },
     /// The connection ends after this many bytes of the event.
     Cut {
@@ -44,35 +44,38 @@ pub struct LiveVerdict {
     pub effect: Option<LiveEffect>,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<LiveEffect>> = LazyLock::new(|| {
-    EffectForms::new(
+pub(super) static FORMS: LazyLock<WrittenForms<LiveEffect>> = LazyLock::new(|| {
+    WrittenForms::new(
         "live",
         "the live stream",
         vec![
-            EffectForm::delay("sent later, with the events after it behind it.", LiveEffect::Delay),
-            EffectForm::figures(
+            WrittenForm::delay(
+                "sent later, with the events after it behind it.",
+                LiveEffect::Delay,
+            ),
+            WrittenForm::with_parameters(
                 "stall",
                 "the event and those after it are held back for this time.",
-                |lasts: DurationText| {
-                    if lasts.0.is_zero() {
+                |duration: DurationText| {
+                    if duration.0.is_zero() {
                         return Err(Problem::of_document(
                             "a stall of 0 is none; the bare word `stall` lasts until it is released",
                         ));
                     }
-                    Ok(LiveEffect::Stall { lasts: Some(lasts.0) })
+                    Ok(LiveEffect::Stall { duration: Some(duration.0) })
                 },
                 |effect| match effect {
-                    LiveEffect::Stall { lasts } => lasts.map(DurationText),
+                    LiveEffect::Stall { duration } => duration.map(DurationText),
                     _ => None,
                 },
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "stall",
                 "the event and those after it are held back until the rule is released, disarmed or \
              removed.",
-                LiveEffect::Stall { lasts: None },
+                LiveEffect::Stall { duration: None },
             ),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "cut",
                 "after so many of the event.",
                 |after: u32| Ok(LiveEffect::Cut { after: after as usize }),
@@ -82,8 +85,8 @@ pub(super) static FORMS: LazyLock<EffectForms<LiveEffect>> = LazyLock::new(|| {
                 },
             )
             .at_most(1_048_576),
-            EffectForm::word("duplicate", "the event comes twice.", LiveEffect::Duplicate),
-            EffectForm::word(
+            WrittenForm::keyword("duplicate", "the event comes twice.", LiveEffect::Duplicate),
+            WrittenForm::keyword(
                 "takeover",
                 "the client is thrown out in place of the event, as if another had connected.",
                 LiveEffect::Takeover,
@@ -114,13 +117,13 @@ impl Engine {
                 }
                 match effect {
                     LiveEffect::Delay(delay) => verdict.delay += evaluation.delay(*delay),
-                    LiveEffect::Stall { lasts } => {
-                        if evaluation.fires(verdict.stall.is_none()) {
-                            verdict.stall = Some(evaluation.hold(*lasts));
+                    LiveEffect::Stall { duration } => {
+                        if evaluation.count_and_decide(verdict.stall.is_none()) {
+                            verdict.stall = Some(evaluation.hold(*duration));
                         }
                     }
                     _ => {
-                        if evaluation.fires(verdict.effect.is_none()) {
+                        if evaluation.count_and_decide(verdict.effect.is_none()) {
                             verdict.effect = Some(*effect);
                         }
                     }

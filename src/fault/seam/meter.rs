@@ -1,6 +1,6 @@
 //! The meter of a device. Its effects are states and not events of a request: each follows the
 //! windows of its rule alone, so that the meter's value at a moment does not depend on who asked
-//! before. A rule leaves [episodes](crate::fault::Episode).
+//! before. A rule has [episodes](crate::fault::Episode).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, Seam, affects, device_key};
 use crate::clock::VirtualTime;
-use crate::fault::form::{EffectForm, EffectForms};
+use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::fault::{Engine, Episodes, Rule};
 use crate::limits;
 use crate::notation::{Choice, DurationText, OneOrMany};
@@ -47,7 +47,7 @@ pub enum Silence {
 }
 
 impl Silence {
-    /// Returns whether the device forgets the identity of its meter and its last reading.
+    /// Returns `true` if the device forgets the identity of its meter and its last reading.
     #[must_use]
     pub const fn forgets(self) -> bool {
         !matches!(self, Self::NoData | Self::Recognition)
@@ -73,7 +73,7 @@ impl ClockDrift {
     }
 }
 
-/// The figures of a clock drift.
+/// The parameters of a clock drift.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
@@ -81,7 +81,7 @@ impl ClockDrift {
     description = "How far a clock is off.",
     extend("minProperties" = 1)
 )]
-struct DriftFigures {
+struct DriftParameters {
     /// Ahead by so much.
     ahead: Option<DurationText>,
     /// Behind by so much; in place of `ahead`.
@@ -94,19 +94,20 @@ struct DriftFigures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Phase")]
-enum PhaseFigure {
+enum PhaseParameter {
     L1,
     L2,
     L3,
 }
 
-impl PhaseFigure {
+impl PhaseParameter {
     const ALL: [Self; 3] = [Self::L1, Self::L2, Self::L3];
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<MeterEffect>> = LazyLock::new(|| {
-    let silent = |word, text, silence| EffectForm::word(word, text, MeterEffect::Silent(silence));
-    EffectForms::new(
+pub(super) static FORMS: LazyLock<WrittenForms<MeterEffect>> = LazyLock::new(|| {
+    let silent =
+        |keyword, text, silence| WrittenForm::keyword(keyword, text, MeterEffect::Silent(silence));
+    WrittenForms::new(
         "meter",
         "a meter",
         vec![
@@ -132,12 +133,12 @@ pub(super) static FORMS: LazyLock<EffectForms<MeterEffect>> = LazyLock::new(|| {
                 "what it sends is nothing that the device knows.",
                 Silence::NotRecognized,
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "frozen",
                 "its values stand still, its readings go on.",
                 MeterEffect::Frozen,
             ),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "jump_back",
                 "the counter of imported energy stands so many kWh too low.",
                 read_jump_back,
@@ -149,25 +150,26 @@ pub(super) static FORMS: LazyLock<EffectForms<MeterEffect>> = LazyLock::new(|| {
             )
             .at_least(0.001)
             .at_most(1_000_000),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "clock_drift",
                 "its clock is ahead by so much, or off as a mapping says.",
-                |figures| read_clock_drift(&figures),
+                |parameters| read_clock_drift(&parameters),
                 |effect| match effect {
                     MeterEffect::ClockDrift(drift) => Some(write_clock_drift(*drift)),
                     _ => None,
                 },
             ),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "missing_phase",
                 "this phase, or these, are not measured.",
-                |phases: OneOrMany<PhaseFigure>| {
-                    let missing = PhaseFigure::ALL.map(|phase| phases.as_slice().contains(&phase));
+                |phases: OneOrMany<PhaseParameter>| {
+                    let missing =
+                        PhaseParameter::ALL.map(|phase| phases.as_slice().contains(&phase));
                     Ok(MeterEffect::MissingPhases(missing))
                 },
                 |effect| match effect {
                     MeterEffect::MissingPhases(missing) => {
-                        let phases = PhaseFigure::ALL.into_iter().zip(missing);
+                        let phases = PhaseParameter::ALL.into_iter().zip(missing);
                         let phases =
                             phases.filter(|(_, missing)| **missing).map(|(phase, _)| phase);
                         Some(OneOrMany::Many(phases.collect()))
@@ -175,7 +177,7 @@ pub(super) static FORMS: LazyLock<EffectForms<MeterEffect>> = LazyLock::new(|| {
                     _ => None,
                 },
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "restart_ids",
                 "report.id begins again at 1.",
                 MeterEffect::RestartIds,
@@ -193,19 +195,21 @@ fn read_jump_back(kwh: f64) -> Result<MeterEffect, Problem> {
     }
 }
 
-fn read_clock_drift(figures: &Choice<DurationText, DriftFigures>) -> Result<MeterEffect, Problem> {
+fn read_clock_drift(
+    parameters: &Choice<DurationText, DriftParameters>,
+) -> Result<MeterEffect, Problem> {
     let millis = |time: Option<DurationText>| {
         time.map_or(0, |time| i64::try_from(time.0.as_millis()).unwrap_or(i64::MAX))
     };
-    let drift = match *figures {
+    let drift = match *parameters {
         Choice::Word(ahead) => ClockDrift { offset: millis(Some(ahead)), per_day: 0 },
-        Choice::Map(DriftFigures { ahead: Some(_), behind: Some(_), .. }) => {
+        Choice::Map(DriftParameters { ahead: Some(_), behind: Some(_), .. }) => {
             return Err(Problem::of_document("a clock is `ahead` or `behind`, not both"));
         }
-        Choice::Map(DriftFigures { ahead, behind: None, per_day }) => {
+        Choice::Map(DriftParameters { ahead, behind: None, per_day }) => {
             ClockDrift { offset: millis(ahead), per_day: millis(per_day) }
         }
-        Choice::Map(DriftFigures { behind, per_day, .. }) => {
+        Choice::Map(DriftParameters { behind, per_day, .. }) => {
             ClockDrift { offset: -millis(behind), per_day: -millis(per_day) }
         }
     };
@@ -217,7 +221,7 @@ fn read_clock_drift(figures: &Choice<DurationText, DriftFigures>) -> Result<Mete
     Ok(MeterEffect::ClockDrift(drift))
 }
 
-fn write_clock_drift(drift: ClockDrift) -> Choice<DurationText, DriftFigures> {
+fn write_clock_drift(drift: ClockDrift) -> Choice<DurationText, DriftParameters> {
     let ClockDrift { offset, per_day } = drift;
     let text = |millis: i64| {
         (millis != 0).then(|| DurationText(Duration::from_millis(millis.unsigned_abs())))
@@ -226,7 +230,7 @@ fn write_clock_drift(drift: ClockDrift) -> Choice<DurationText, DriftFigures> {
         if offset.min(per_day) < 0 { (None, text(offset)) } else { (text(offset), None) };
     // `behind` is written even if it begins at 0, because it gives `per_day` its direction.
     let behind = behind.or((per_day < 0).then_some(DurationText(Duration::ZERO)));
-    Choice::Map(DriftFigures { ahead, behind, per_day: text(per_day) })
+    Choice::Map(DriftParameters { ahead, behind, per_day: text(per_day) })
 }
 
 /// The number of windows a day that rules on meters begin, by device. A device that is asked again
@@ -269,9 +273,9 @@ impl WindowBudget {
 }
 
 impl Engine {
-    /// Returns the episodes of the meters for a device that looks at its own at `now`.
-    /// [`RuleStatus::fired`](crate::fault::RuleStatus::fired) counts the windows in which a device
-    /// looked.
+    /// Returns the episodes of the meters for a device that reads the state of its own at `now`.
+    /// [`RuleStatus::fired`](crate::fault::RuleStatus::fired) counts each window once for each device
+    /// that reads the state in it.
     #[must_use]
     pub fn meter(&self, device: &str, now: VirtualTime) -> Arc<Episodes> {
         if self.has_no_episodes() {
@@ -283,16 +287,16 @@ impl Engine {
             if !affects(place, device) {
                 return;
             }
-            let Some((since, _)) = entry.window(now) else { return };
-            entry.count();
-            if since.is_some_and(|since| entry.is_new_window(since)) {
+            let Some(window) = entry.window(now) else { return };
+            entry.count_evaluation();
+            if window.open_since.is_some_and(|since| entry.count_window(device, since)) {
                 entry.record_fired(self.journal(), Seam::Meter, device.to_owned());
             }
         });
         inner.episodes()
     }
 
-    /// Returns the episodes of the meters without counting a look.
+    /// Returns the episodes of the meters without counting an evaluation.
     #[must_use]
     pub fn episodes(&self) -> Arc<Episodes> {
         if self.has_no_episodes() { Episodes::none() } else { self.inner().episodes() }

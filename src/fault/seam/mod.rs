@@ -29,8 +29,8 @@ pub use self::queue::QueueEffect;
 pub use self::slave::{AddressRange, SlaveEffect, SlavePlace, SlaveRequest};
 pub use self::target::{TargetEffect, TargetPlace, TargetRequest};
 use super::effect::WrittenEffect;
-use super::form::FormEntry;
 use super::index::{IndexKey, KeyField};
+use super::written_form::FormEntry;
 use crate::problem::Problem;
 
 /// A place and its effect. They are one type, so that no rule can combine a place with an effect that
@@ -179,10 +179,10 @@ impl Fault {
         }
     }
 
-    /// Returns the reason why nothing is counted or drawn for this fault, if it is a state of
-    /// something and not an event of a request. A state follows the windows of its rule alone.
+    /// Returns the reason why nothing is counted or drawn for this fault: it is a state of something and not
+    /// an event of a request. `None` if it is an event. A state follows the windows of its rule alone.
     #[must_use]
-    pub fn state(&self) -> Option<&'static str> {
+    pub fn state_reason(&self) -> Option<&'static str> {
         match self {
             Self::Slave(_, SlaveEffect::Refuse) | Self::Modbus(_, SlaveEffect::Refuse) => {
                 Some("`refuse` is a state of the listener")
@@ -223,26 +223,26 @@ impl FaultTarget {
         }
     }
 
-    /// Returns the words of the effects that are possible at the place.
+    /// Returns the keywords of the effects that are possible at the place.
     #[must_use]
-    pub fn words(&self) -> Vec<&'static str> {
+    pub fn keywords(&self) -> Vec<&'static str> {
         match self {
-            Self::Api(_) => api::FORMS.words(),
-            Self::Action(_) => action::FORMS.words(),
-            Self::Queue(_) => queue::FORMS.words(),
-            Self::Slave(_) => slave::FORMS.words(),
-            Self::Modbus(_) => modbus::FORMS.words(),
-            Self::Target(_) => target::FORMS.words(),
-            Self::Mqtt(_) => mqtt::FORMS.words(),
-            Self::Live(_) => live::FORMS.words(),
-            Self::Meter(_) => meter::FORMS.words(),
+            Self::Api(_) => api::FORMS.keywords(),
+            Self::Action(_) => action::FORMS.keywords(),
+            Self::Queue(_) => queue::FORMS.keywords(),
+            Self::Slave(_) => slave::FORMS.keywords(),
+            Self::Modbus(_) => modbus::FORMS.keywords(),
+            Self::Target(_) => target::FORMS.keywords(),
+            Self::Mqtt(_) => mqtt::FORMS.keywords(),
+            Self::Live(_) => live::FORMS.keywords(),
+            Self::Meter(_) => meter::FORMS.keywords(),
         }
     }
 
     /// Returns the fault of an effect at this place.
     ///
     /// # Errors
-    /// The problem of the figures, or that the place does not know the effect.
+    /// The problem of the parameters, or that the place does not have the effect.
     pub fn with(self, effect: &WrittenEffect) -> Result<Fault, Problem> {
         Ok(match self {
             Self::Api(place) => Fault::Api(place, api::FORMS.read(effect)?),
@@ -272,7 +272,7 @@ pub(super) fn forms() -> impl Iterator<Item = FormEntry> {
         .chain(meter::FORMS.entries())
 }
 
-/// Returns whether a place that names this, or anything if it names nothing, affects `actual`.
+/// Returns `true` if a place that names this, or anything if it names nothing, affects `actual`.
 #[expect(clippy::ref_option, reason = "the fields of places are given as they are")]
 fn affects(name: &Option<String>, actual: &str) -> bool {
     name.as_deref().is_none_or(|name| name == actual)

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::{AddressRange, Fault, Seam, SlaveEffect, affects, last_address, slave};
 use crate::fault::Engine;
-use crate::fault::form::EffectForms;
 use crate::fault::index::{IndexKey, KeyField};
+use crate::fault::written_form::WrittenForms;
 use crate::modbus::fault::ReplyDecision;
 use crate::modbus::wire::FunctionCode;
 
@@ -35,10 +35,10 @@ pub struct DeviceModbusRequest<'a> {
     pub quantity: u16,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<SlaveEffect>> = LazyLock::new(|| {
+pub(super) static FORMS: LazyLock<WrittenForms<SlaveEffect>> = LazyLock::new(|| {
     let mut forms = slave::forms();
-    forms.retain(|form| form.name() != "result");
-    EffectForms::new("modbus", "the device's Modbus server", forms)
+    forms.retain(|form| form.keyword_name() != "result");
+    WrittenForms::new("modbus", "the device's Modbus server", forms)
 });
 
 impl ModbusPlace {
@@ -55,7 +55,7 @@ impl ModbusPlace {
             .addresses(self.address.clone())
     }
 
-    /// Returns whether the place includes a request.
+    /// Returns `true` if the place includes a request.
     #[must_use]
     pub fn matches(&self, request: &DeviceModbusRequest<'_>) -> bool {
         let last = last_address(request.address, request.quantity);

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use super::{Fault, Seam, affects};
 use crate::fault::engine::SeamEffect;
-use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::KeyField;
+use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::fault::{Delay, Engine, Verdict};
 
 /// An effect on the device's MQTT client.
@@ -29,23 +29,23 @@ pub struct MqttMessage<'a> {
     pub topic: &'a str,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<MqttEffect>> = LazyLock::new(|| {
-    EffectForms::new(
+pub(super) static FORMS: LazyLock<WrittenForms<MqttEffect>> = LazyLock::new(|| {
+    WrittenForms::new(
         "mqtt",
         "the MQTT client",
         vec![
-            EffectForm::delay("a message goes out later.", MqttEffect::Delay),
-            EffectForm::word(
+            WrittenForm::delay("a message goes out later.", MqttEffect::Delay),
+            WrittenForm::keyword(
                 "lose",
                 "a message never goes out, and nobody notices.",
                 MqttEffect::Lose,
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "drop",
                 "the connection is lost in place of a message.",
                 MqttEffect::Drop,
             ),
-            EffectForm::word("refuse", "so does the broker.", MqttEffect::Refuse),
+            WrittenForm::keyword("refuse", "so does the broker.", MqttEffect::Refuse),
         ],
     )
 });

@@ -3,26 +3,26 @@
 
 use std::sync::LazyLock;
 
-use crate::fault::form::{EffectForm, EffectForms};
+use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::limits::REQUESTS_IN_PROGRESS;
 use crate::problem::Problem;
 
-/// An effect on the places for requests in progress.
+/// An effect on the slots for requests in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueEffect {
-    /// This many places are occupied.
+    /// This many slots are occupied.
     Occupy(usize),
-    /// There are this many places in all.
+    /// There are this many slots in all.
     Limit(usize),
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<QueueEffect>> = LazyLock::new(|| {
+pub(super) static FORMS: LazyLock<WrittenForms<QueueEffect>> = LazyLock::new(|| {
     let most = u8::try_from(REQUESTS_IN_PROGRESS).unwrap_or(u8::MAX);
-    EffectForms::new(
+    WrittenForms::new(
         "queue",
         "the queue",
         vec![
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "occupy",
                 "so many places are taken by someone else.",
                 |places: u8| within(1, REQUESTS_IN_PROGRESS, places).map(QueueEffect::Occupy),
@@ -33,7 +33,7 @@ pub(super) static FORMS: LazyLock<EffectForms<QueueEffect>> = LazyLock::new(|| {
             )
             .at_least(1)
             .at_most(most),
-            EffectForm::figures(
+            WrittenForm::with_parameters(
                 "limit",
                 "there are only so many places.",
                 |places: u8| within(0, REQUESTS_IN_PROGRESS - 1, places).map(QueueEffect::Limit),

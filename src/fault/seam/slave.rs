@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActionEffect, ActionOriginRef, ConnectFault, Fault, Seam, affects, last_address};
 use crate::fault::engine::SeamEffect;
-use crate::fault::figures::DripFigures;
-use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
+use crate::fault::parameters::DripParameters;
+use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::fault::{Delay, Engine, Verdict, result};
 use crate::modbus::fault::{ReplyDecision, ReplyFault, ReplyPhase, WireFault};
 use crate::modbus::limits;
@@ -52,7 +52,7 @@ pub enum SlaveEffect {
     Reply(ReplyFault),
     /// The listener of the slave is closed: all its units refuse connections, and open ones are reset.
     Refuse,
-    /// The request ends in the connector of the action that sends it.
+    /// The request fails before it is sent, in the action that sends it.
     Connect(ConnectFault),
 }
 
@@ -110,7 +110,7 @@ impl From<ReplyPhase> for WrittenPhase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Split")]
-struct SplitFigures {
+struct SplitParameters {
     /// Bytes of the first one.
     #[schemars(range(min = 1, max = 259))]
     at: u16,
@@ -118,38 +118,37 @@ struct SplitFigures {
     gap: DurationText,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<SlaveEffect>> =
-    LazyLock::new(|| EffectForms::new("slave", "a slave", forms()));
+pub(super) static FORMS: LazyLock<WrittenForms<SlaveEffect>> =
+    LazyLock::new(|| WrittenForms::new("slave", "a slave", forms()));
 
 /// The pause between two pieces of a reply, unless a rule says otherwise.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Returns the forms of the effects, `result` last.
-pub(super) fn forms() -> Vec<EffectForm<SlaveEffect>> {
-    let mut forms = outcomes();
+/// Returns the written forms of the effects, `result` last.
+pub(super) fn forms() -> Vec<WrittenForm<SlaveEffect>> {
+    let mut forms = outcome_forms();
     forms.extend(header_forms());
     forms.extend(body_forms());
-    forms.push(EffectForm::figures(
-        "result",
-        result::TEXT,
-        result::of_slave,
-        |effect| match effect {
+    forms.extend(delivery_forms());
+    forms.push(WrittenForm::with_parameters("result", result::TEXT, result::of_slave, |effect| {
+        match effect {
             SlaveEffect::Connect(fault) => Some(fault.result_code()),
             _ => None,
-        },
-    ));
+        }
+    }));
     forms
 }
 
-fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
+/// Returns the forms of all other outcomes than a wrong reply.
+fn outcome_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
-        EffectForm::delay("answered later.", SlaveEffect::Delay),
-        EffectForm::word(
+        WrittenForm::delay("answered later.", SlaveEffect::Delay),
+        WrittenForm::keyword(
             "silence",
             "never answered, although carried out.",
             SlaveEffect::Reply(ReplyFault::Silence),
         ),
-        EffectForm::figures(
+        WrittenForm::with_parameters(
             "exception",
             "answered with this exception, not carried out.",
             |code| Ok(SlaveEffect::Reply(ReplyFault::Exception(code))),
@@ -158,12 +157,12 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
                 _ => None,
             },
         ),
-        EffectForm::word(
+        WrittenForm::keyword(
             "refuse",
             "all its units refuse connections, open ones are reset.",
             SlaveEffect::Refuse,
         ),
-        EffectForm::figures(
+        WrittenForm::with_parameters(
             "close",
             "the connection is closed at this moment.",
             |phase: WrittenPhase| Ok(SlaveEffect::Reply(ReplyFault::Close(phase.into()))),
@@ -172,12 +171,12 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
                 _ => None,
             },
         ),
-        EffectForm::word(
+        WrittenForm::keyword(
             "close",
             "the connection is closed before the reply.",
             SlaveEffect::Reply(ReplyFault::Close(ReplyPhase::Before)),
         ),
-        EffectForm::figures(
+        WrittenForm::with_parameters(
             "reset",
             "the connection is reset at this moment.",
             |phase: WrittenPhase| Ok(SlaveEffect::Reply(ReplyFault::Reset(phase.into()))),
@@ -186,7 +185,7 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
                 _ => None,
             },
         ),
-        EffectForm::word(
+        WrittenForm::keyword(
             "reset",
             "the connection is reset before the answer.",
             SlaveEffect::Reply(ReplyFault::Reset(ReplyPhase::Before)),
@@ -194,25 +193,25 @@ fn outcomes() -> Vec<EffectForm<SlaveEffect>> {
     ]
 }
 
-/// Returns a bare word for a wire fault.
-fn wire(word: &'static str, text: &'static str, fault: WireFault) -> EffectForm<SlaveEffect> {
-    EffectForm::word(word, text, SlaveEffect::Reply(ReplyFault::Wire(fault)))
+/// Returns the form of a keyword alone for a wire fault.
+fn wire(keyword: &'static str, text: &'static str, fault: WireFault) -> WrittenForm<SlaveEffect> {
+    WrittenForm::keyword(keyword, text, SlaveEffect::Reply(ReplyFault::Wire(fault)))
 }
 
 /// Returns a form with a number for a wire fault.
 fn wire_number<T>(
-    word: &'static str,
+    keyword: &'static str,
     text: &'static str,
     fault: fn(T) -> WireFault,
     number: fn(&WireFault) -> Option<T>,
-) -> EffectForm<SlaveEffect>
+) -> WrittenForm<SlaveEffect>
 where
     T: Serialize + DeserializeOwned + JsonSchema + 'static,
 {
-    EffectForm::figures(
-        word,
+    WrittenForm::with_parameters(
+        keyword,
         text,
-        move |figure| Ok(SlaveEffect::Reply(ReplyFault::Wire(fault(figure)))),
+        move |parameter| Ok(SlaveEffect::Reply(ReplyFault::Wire(fault(parameter)))),
         move |effect| match effect {
             SlaveEffect::Reply(ReplyFault::Wire(fault)) => number(fault),
             _ => None,
@@ -221,7 +220,7 @@ where
 }
 
 /// Returns the forms of errors in the MBAP header and the function code.
-fn header_forms() -> Vec<EffectForm<SlaveEffect>> {
+fn header_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
         wire("wrong_transaction_id", "another transaction id (-9).", WireFault::WrongTransactionId),
         wire(
@@ -279,8 +278,8 @@ fn mbap_length(fault: &WireFault) -> Option<u16> {
     }
 }
 
-/// Returns the forms of errors in the reply itself and in the way in which it is sent.
-fn body_forms() -> Vec<EffectForm<SlaveEffect>> {
+/// Returns the forms of errors in the body of the reply.
+fn body_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
         wire_number(
             "truncated",
@@ -316,16 +315,22 @@ fn body_forms() -> Vec<EffectForm<SlaveEffect>> {
             "the echoed address, value or quantity differs (-14).",
             WireFault::ChangedEcho,
         ),
-        EffectForm::figures(
+    ]
+}
+
+/// Returns the forms of correct replies that are sent in an unusual way.
+fn delivery_forms() -> Vec<WrittenForm<SlaveEffect>> {
+    vec![
+        WrittenForm::with_parameters(
             "dribble",
             "so many bytes at a time; correct, but slow.",
-            |drip: DripFigures| {
+            |drip: DripParameters| {
                 let (bytes, every) = drip.values()?;
                 Ok(SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble { bytes, every })))
             },
             |effect| match effect {
                 SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble { bytes, every })) => {
-                    Some(DripFigures::new(*bytes, *every))
+                    Some(DripParameters::new(*bytes, *every))
                 }
                 _ => None,
             },
@@ -338,9 +343,9 @@ fn body_forms() -> Vec<EffectForm<SlaveEffect>> {
         wire_number(
             "split",
             "two segments; correct.",
-            |SplitFigures { at, gap }| WireFault::Split { at: usize::from(at), gap: gap.0 },
+            |SplitParameters { at, gap }| WireFault::Split { at: usize::from(at), gap: gap.0 },
             |fault| match fault {
-                WireFault::Split { at, gap } => Some(SplitFigures {
+                WireFault::Split { at, gap } => Some(SplitParameters {
                     at: u16::try_from(*at).unwrap_or(u16::MAX),
                     gap: DurationText(*gap),
                 }),
@@ -385,7 +390,7 @@ impl SlavePlace {
             .addresses(self.address.clone())
     }
 
-    /// Returns whether the place includes a request.
+    /// Returns `true` if the place includes a request.
     #[must_use]
     pub fn matches(&self, request: &SlaveRequest<'_>) -> bool {
         let last = last_address(request.address, request.quantity);
@@ -438,7 +443,7 @@ impl From<Verdict<SlaveEffect>> for ReplyDecision {
     fn from(Verdict { delay, effect }: Verdict<SlaveEffect>) -> Self {
         let fault = effect.and_then(|effect| match effect {
             SlaveEffect::Reply(fault) => Some(fault),
-            // These take effect elsewhere: before the reply, at the listener, in the connector.
+            // These take effect elsewhere: before the reply, at the listener, before the request is sent.
             SlaveEffect::Delay(_) | SlaveEffect::Refuse | SlaveEffect::Connect(_) => None,
         });
         Self { delay, fault }

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use super::{ActionEffect, ActionOriginRef, ConnectFault, Fault, Seam, affects};
 use crate::fault::engine::SeamEffect;
-use crate::fault::figures::{StatusFigure, StatusFigures};
-use crate::fault::form::{EffectForm, EffectForms};
 use crate::fault::index::{IndexKey, KeyField};
-use crate::fault::{Delay, Engine, Method, Verdict, result};
+use crate::fault::parameters::{StatusParameter, StatusParameters};
+use crate::fault::written_form::{WrittenForm, WrittenForms};
+use crate::fault::{Delay, Engine, Verdict, result};
+use crate::net::http::Method;
 use crate::notation::Choice;
 use crate::problem::Problem;
 
@@ -38,7 +39,7 @@ pub enum TargetEffect {
     Hang,
     /// The `Content-Length` of the answer is not a number (−20).
     BadContentLength,
-    /// The request ends in the connector of the action that sends it.
+    /// The request fails before it is sent, in the action that sends it.
     Connect(ConnectFault),
 }
 
@@ -53,47 +54,52 @@ pub struct TargetRequest<'a> {
     pub from: Option<ActionOriginRef<'a>>,
 }
 
-pub(super) static FORMS: LazyLock<EffectForms<TargetEffect>> = LazyLock::new(|| {
-    EffectForms::new(
+pub(super) static FORMS: LazyLock<WrittenForms<TargetEffect>> = LazyLock::new(|| {
+    WrittenForms::new(
         "target",
         "a target",
         vec![
-            EffectForm::delay("answered later.", TargetEffect::Delay),
-            EffectForm::figures("status", "answered with this status.", read_status, |effect| {
-                match effect {
-                    TargetEffect::Status(code) => Some(Choice::Word(StatusFigure(*code))),
+            WrittenForm::delay("answered later.", TargetEffect::Delay),
+            WrittenForm::with_parameters(
+                "status",
+                "answered with this status.",
+                read_status,
+                |effect| match effect {
+                    TargetEffect::Status(code) => Some(Choice::Word(StatusParameter(*code))),
                     _ => None,
-                }
-            }),
-            EffectForm::refused(
+                },
+            ),
+            WrittenForm::refused(
                 "reset",
                 "a moment is known to slaves only; write the bare word `reset`",
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "reset",
                 "the connection is reset before the answer.",
                 TargetEffect::Reset,
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "hang",
                 "never answered; an API call has no effect.",
                 TargetEffect::Hang,
             ),
-            EffectForm::word(
+            WrittenForm::keyword(
                 "bad_content_length",
                 "the answer's Content-Length is no number (-20).",
                 TargetEffect::BadContentLength,
             ),
-            EffectForm::figures("result", result::TEXT, result::of_target, |effect| match effect {
-                TargetEffect::Connect(fault) => Some(fault.result_code()),
-                _ => None,
+            WrittenForm::with_parameters("result", result::TEXT, result::of_target, |effect| {
+                match effect {
+                    TargetEffect::Connect(fault) => Some(fault.result_code()),
+                    _ => None,
+                }
             }),
         ],
     )
 });
 
-fn read_status(figures: StatusFigures) -> Result<TargetEffect, Problem> {
-    match figures {
+fn read_status(parameters: StatusParameters) -> Result<TargetEffect, Problem> {
+    match parameters {
         Choice::Map(status) if status.retry_after.is_some() => Err(Problem::of_document(
             "Retry-After is known to the API only; for a target write a route",
         )),
@@ -118,7 +124,7 @@ impl TargetPlace {
             .name(KeyField::Action, self.action.as_deref())
     }
 
-    /// Returns whether the place includes a request.
+    /// Returns `true` if the place includes a request.
     #[must_use]
     pub fn matches(&self, request: &TargetRequest<'_>) -> bool {
         affects(&self.target, request.target)

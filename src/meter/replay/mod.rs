@@ -53,9 +53,9 @@ impl Recording {
     #[must_use]
     pub fn kind(&self) -> Option<MeterKind> {
         MeterKind::ALL.into_iter().find(|kind| {
-            let facts = kind.facts();
-            Some(facts.protocol) == self.protocol
-                && self.interface.is_none_or(|interface| interface == facts.interface)
+            let profile = kind.profile();
+            Some(profile.protocol) == self.protocol
+                && self.interface.is_none_or(|interface| interface == profile.interface)
         })
     }
 

@@ -14,6 +14,7 @@ use super::{Column, NO_VALUE, Recording, power_of_ten};
 use crate::decimal::Decimal;
 use crate::limits;
 use crate::meter::{Interface, MeterTexts, Protocol, Quantity};
+use crate::notation::first_chars;
 use crate::zone::local_zone;
 
 /// Characters of a field that an error message shows.
@@ -289,7 +290,7 @@ fn set_first(text: &mut Option<String>, field: &str) {
 }
 
 fn shortened(field: &str) -> String {
-    field.chars().take(SHOWN_CHARS).collect()
+    first_chars(field, SHOWN_CHARS).to_owned()
 }
 
 /// Parses a local time that ends in `Z`, and returns it in ms since 1970. In the hour that occurs twice, it

@@ -77,9 +77,9 @@ impl Signal {
         }
     }
 
-    /// Returns powers and voltages at `now`.
+    /// Returns the powers and voltages at `now`.
     #[must_use]
-    pub fn powers(&self, now: VirtualTime) -> PhasePowers {
+    pub fn powers_and_voltages(&self, now: VirtualTime) -> PhasePowers {
         self.cached_sample(now).powers
     }
 

@@ -235,7 +235,7 @@ proptest! {
     // Ruling: METER-7.
     #[test]
     fn powers_currents_and_voltages_are_consistent(house in signals(), time in 0_u64..3 * DAY * 1000) {
-        let powers = signal(&house).powers(after(time));
+        let powers = signal(&house).powers_and_voltages(after(time));
         prop_assert_eq!(powers.total_active(), powers.active.iter().sum::<i64>());
         prop_assert!(powers.import() == 0 || powers.export() == 0);
         prop_assert_eq!(
@@ -274,7 +274,7 @@ proptest! {
         let fresh = signal(&house);
         prop_assert_eq!(fresh.sample(after(times[0])), forth[0]);
         prop_assert_eq!(fresh.energy(after(times[0])), forth[0].energies);
-        prop_assert_eq!(fresh.powers(after(times[0])), forth[0].powers);
+        prop_assert_eq!(fresh.powers_and_voltages(after(times[0])), forth[0].powers);
     }
 
     #[test]
@@ -293,9 +293,9 @@ proptest! {
     ) {
         // Everything but a battery is a function of civil time.
         let plan = SignalPlan { battery: None, ..plan };
-        let now = Signal::new(&plan, seed, "d", starts).powers(at(time));
+        let now = Signal::new(&plan, seed, "d", starts).powers_and_voltages(at(time));
         let later = starts + SignedDuration::from_secs(time.cast_signed());
-        prop_assert_eq!(now, Signal::new(&plan, seed, "d", later).powers(VirtualTime::ZERO));
+        prop_assert_eq!(now, Signal::new(&plan, seed, "d", later).powers_and_voltages(VirtualTime::ZERO));
     }
 }
 
@@ -454,13 +454,13 @@ fn devices_of_a_house_share_the_sky_only() {
     let start = start("2026-06-15T00:00:00+02:00");
     let noon = at(12 * HOUR);
     let [one, other] = ["a", "b"].map(|device| Signal::new(&plan, 1, device, start));
-    assert_ne!(one.powers(noon), other.powers(noon));
+    assert_ne!(one.powers_and_voltages(noon), other.powers_and_voltages(noon));
     let empty = SignalPlan {
         household: HouseholdPlan { annual_kwh: 0.0, ..HouseholdPlan::default() },
         ..plan
     };
     let [one, other] = ["a", "b"].map(|device| Signal::new(&empty, 1, device, start));
-    assert_eq!(one.powers(noon).active, other.powers(noon).active);
+    assert_eq!(one.powers_and_voltages(noon).active, other.powers_and_voltages(noon).active);
 }
 
 /// Samples the first and the last timestamps.

@@ -11,11 +11,13 @@ pub(crate) mod json;
 pub(crate) mod query;
 mod reply;
 mod header_case;
+mod method;
 mod stream;
 mod write_timeout;
 
 pub use self::acceptor::ListenerPause;
 pub(crate) use self::acceptor::{BACKLOG, TcpAcceptor, bind_listener, http_builder};
+pub use self::method::Method;
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{EventStreamControl, method_not_allowed};
 pub(crate) use self::stream::{

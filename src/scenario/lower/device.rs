@@ -15,8 +15,8 @@ use crate::device::FirmwareImage;
 use crate::device::actions::Definition;
 use crate::device::sd::CardPlan;
 use crate::device::{
-    AccessPolicy, ActionPolicy, Admission, CallRoute, DeviceId, DigestMode, Execution, Firmware,
-    Hardware, Identity, License,
+    AccessPolicy, ActionPolicy, Admission, CallReplyFormat, DeviceId, DigestMode, Execution,
+    Firmware, Hardware, HttpFailureCode, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
@@ -109,20 +109,23 @@ fn device(
     let identity = Identity { id, license: raw.license.map_or_else(License::default, license) };
     let firmware = raw.firmware.map_or(Firmware::DEFAULT, |firmware| firmware.0);
     let action_policy = ActionPolicy {
-        call_route: match raw.call_route {
-            None | Some(raw::CallRoute::Page) => CallRoute::Page,
-            Some(raw::CallRoute::Rest) => CallRoute::Rest,
+        call_reply_format: match raw.call_route {
+            None | Some(raw::CallRoute::Page) => CallReplyFormat::LocationHeader,
+            Some(raw::CallRoute::Rest) => CallReplyFormat::JsonBody,
         },
         admission: match raw.admission {
-            None | Some(raw::Admission::Fit) => Admission::Fit,
-            Some(raw::Admission::All) => Admission::All,
+            None | Some(raw::Admission::Fit) => Admission::Partial,
+            Some(raw::Admission::All) => Admission::AllOrNothing,
         },
         execution: match raw.execution {
             None | Some(raw::Execution::Sequential) => Execution::Sequential,
             Some(raw::Execution::Parallel) => Execution::Parallel,
         },
         first_status_id: raw.first_status_id,
-        http_failure_is_zero: raw.http_failure == Some(raw::HttpFailure::Zero),
+        http_failure: match raw.http_failure {
+            None | Some(raw::HttpFailure::Code) => HttpFailureCode::Negative,
+            Some(raw::HttpFailure::Zero) => HttpFailureCode::Zero,
+        },
     };
     let site = site::site(raw, path, mistakes);
     let mut config = site::config(raw, (&identity.id, firmware), path, mistakes);
@@ -131,7 +134,7 @@ fn device(
     config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
-        access: access(raw),
+        access_policy: access_policy(raw),
         meter: MeterPlan::default(),
         site,
         hardware: hardware(raw, path, mistakes),
@@ -146,7 +149,7 @@ fn device(
     Lowered { plan, valid }
 }
 
-fn access(raw: &raw::Device) -> AccessPolicy {
+fn access_policy(raw: &raw::Device) -> AccessPolicy {
     let digest = match raw.digest {
         None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
         Some(raw::Digest::Strict) => DigestMode::Strict,

@@ -49,7 +49,7 @@ impl RuleValidator<'_> {
         let trigger = Trigger {
             armed: raw.armed.unwrap_or(default.armed),
             after: raw.after.map_or(default.after, |after| after.0),
-            lasts: raw.r#for.map(|lasts| lasts.0),
+            duration: raw.r#for.map(|duration| duration.0),
             every: raw.every.map(|every| every.0),
             first: raw.first,
             nth: raw.nth.as_ref().map_or_else(Vec::new, |nth| nth.as_slice().to_vec()),
@@ -65,7 +65,7 @@ impl RuleValidator<'_> {
     /// Checks a fault that is a state of something and not an event of a request: it has a time, but
     /// there is no request to count or to draw for.
     fn check_state(&mut self, fault: &Fault, when: Option<&raw::When>) {
-        let Some(reason) = fault.state() else { return };
+        let Some(reason) = fault.state_reason() else { return };
         for key in fault.unusable_keys() {
             let mistake = self
                 .place_mistake(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
@@ -105,11 +105,11 @@ impl RuleValidator<'_> {
 
     /// Combines a place and an effect. Reports an effect that is not possible at the place.
     fn fault(&mut self, place: FaultTarget, effect: &raw::Effect) -> Option<Fault> {
-        let (noun, words, word) = (place.noun(), place.words(), effect.word());
+        let (noun, keywords, keyword) = (place.noun(), place.keywords(), effect.keyword());
         let path = self.path.key("effect");
-        if !words.contains(&word) {
-            let mistake = Mistake::new(path, format!("`{word}` does not befall {noun}"))
-                .help(format!("{noun} knows {}", join_and(words.iter().copied())));
+        if !keywords.contains(&keyword) {
+            let mistake = Mistake::new(path, format!("`{keyword}` does not befall {noun}"))
+                .help(format!("{noun} knows {}", join_and(keywords.iter().copied())));
             self.mistake(mistake);
             return None;
         }
@@ -130,7 +130,7 @@ impl RuleValidator<'_> {
             Err(problem) => {
                 let path = match effect {
                     raw::Choice::Word(_) => path,
-                    raw::Choice::Map(_) => path.key(word),
+                    raw::Choice::Map(_) => path.key(keyword),
                 };
                 self.mistake(Mistake::new(path, problem.message));
                 None

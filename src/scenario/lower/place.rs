@@ -7,9 +7,9 @@ use super::{NameEntry, Units, unknown_name};
 use crate::device::actions::{ActionRequest, Definition};
 use crate::fault::{ActionPlace, ApiPlace, FaultTarget, ModbusPlace, SlavePlace, TargetPlace};
 use crate::limits;
-use crate::modbus::bank::UnitLayout;
+use crate::modbus::bank::{Table, UnitLayout};
 use crate::modbus::wire::FunctionCode;
-use crate::notation::shortened;
+use crate::notation::{join_numbers, shortened};
 
 /// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [
@@ -356,7 +356,7 @@ impl RuleValidator<'_> {
                     "function",
                     format!("this never fires: slaves have no function {function}"),
                 )
-                .help("expected 1 to 6, 15, 16, 17, 22 or 23");
+                .help(format!("expected {}", raw::supported_functions()));
             self.mistake(mistake);
             return;
         }
@@ -367,7 +367,9 @@ impl RuleValidator<'_> {
         let Some(value) = map.value else { return };
         if !function.writes_values() {
             let message = format!("this never fires: function {function} writes no values");
-            let help = "values are written by functions 5, 6, 15, 16 and 23";
+            let writing = FunctionCode::SUPPORTED.into_iter().filter(|code| code.writes_values());
+            let writing = join_numbers(writing.map(|code| code.0), "and");
+            let help = format!("values are written by functions {writing}");
             self.mistake(self.place_mistake("value", message).help(help).on_key());
         } else if matches!(
             function,
@@ -407,15 +409,15 @@ impl RuleValidator<'_> {
         let Some(address) = map.address else { return };
         if !units.iter().any(|(_, unit)| unit_has(unit, map.function.map(FunctionCode), address)) {
             let which = match map.function.map(FunctionCode) {
-                Some(
-                    FunctionCode::READ_COILS
-                    | FunctionCode::WRITE_SINGLE_COIL
-                    | FunctionCode::WRITE_MULTIPLE_COILS,
-                ) => "coils",
-                Some(FunctionCode::READ_DISCRETE_INPUTS) => "discrete inputs",
-                Some(FunctionCode::READ_INPUT_REGISTERS) => "input registers",
-                Some(_) => "holding registers",
                 None => "coils, inputs or registers",
+                Some(function) => match reached_table(function) {
+                    Some(Table::Coils) => "coils",
+                    Some(Table::DiscreteInputs) => "discrete inputs",
+                    Some(Table::InputRegisters) => "input registers",
+                    Some(Table::HoldingRegisters) => "holding registers",
+                    // `check_function` has reported every function that names no address.
+                    None => return,
+                },
             };
             let message = format!("this never fires: there are no {which} at {address}");
             self.mistake(self.place_mistake("address", message));
@@ -477,20 +479,70 @@ fn unit_has(unit: &UnitLayout, function: Option<FunctionCode>, address: raw::Ran
             )
         })
     };
-    match function {
-        Some(
-            FunctionCode::READ_COILS
-            | FunctionCode::WRITE_SINGLE_COIL
-            | FunctionCode::WRITE_MULTIPLE_COILS,
-        ) => bits(&unit.coils),
-        Some(FunctionCode::READ_DISCRETE_INPUTS) => bits(&unit.discrete),
-        Some(FunctionCode::READ_INPUT_REGISTERS) => registers(&unit.input),
-        Some(_) => registers(&unit.holding),
+    match function.map(reached_table) {
+        Some(Some(Table::Coils)) => bits(&unit.coils),
+        Some(Some(Table::DiscreteInputs)) => bits(&unit.discrete),
+        Some(Some(Table::InputRegisters)) => registers(&unit.input),
+        Some(Some(Table::HoldingRegisters)) => registers(&unit.holding),
+        Some(None) => false,
         None => {
             bits(&unit.coils)
                 || bits(&unit.discrete)
                 || registers(&unit.holding)
                 || registers(&unit.input)
+        }
+    }
+}
+
+/// Returns the table that a request with this function reaches. `None` if it reaches none: function 17
+/// and unsupported functions.
+fn reached_table(function: FunctionCode) -> Option<Table> {
+    match function {
+        FunctionCode::READ_COILS
+        | FunctionCode::WRITE_SINGLE_COIL
+        | FunctionCode::WRITE_MULTIPLE_COILS => Some(Table::Coils),
+        FunctionCode::READ_DISCRETE_INPUTS => Some(Table::DiscreteInputs),
+        FunctionCode::READ_INPUT_REGISTERS => Some(Table::InputRegisters),
+        FunctionCode::READ_HOLDING_REGISTERS
+        | FunctionCode::WRITE_SINGLE_REGISTER
+        | FunctionCode::WRITE_MULTIPLE_REGISTERS
+        | FunctionCode::MASK_WRITE_REGISTER
+        | FunctionCode::READ_WRITE_MULTIPLE_REGISTERS => Some(Table::HoldingRegisters),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::schema;
+
+    #[test]
+    fn every_function_reaches_a_table_or_has_no_address() {
+        for function in FunctionCode::SUPPORTED {
+            let has_table = reached_table(function).is_some();
+            assert_eq!(has_table, function != FunctionCode::REPORT_SERVER_ID, "{function}");
+        }
+    }
+
+    #[test]
+    fn the_schema_lists_the_functions_of_each_table() {
+        for (key, table) in [
+            ("coils", Table::Coils),
+            ("discrete", Table::DiscreteInputs),
+            ("holding", Table::HoldingRegisters),
+            ("input", Table::InputRegisters),
+        ] {
+            let codes: Vec<String> = FunctionCode::SUPPORTED
+                .into_iter()
+                .filter(|function| reached_table(*function) == Some(table))
+                .map(|function| function.to_string())
+                .collect();
+            let noun = if codes.len() == 1 { "function" } else { "functions" };
+            let listed = format!("({noun} {})", codes.join(", "));
+            let description = &schema::definition("Unit")["properties"][key]["description"];
+            let description = description.as_str().unwrap();
+            assert!(description.contains(&listed), "{description}, expected {listed}");
         }
     }
 }

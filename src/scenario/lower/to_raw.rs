@@ -129,7 +129,7 @@ fn when(trigger: &Trigger) -> Option<When> {
     Some(When {
         armed: (!trigger.armed).then_some(false),
         after: (!trigger.after.is_zero()).then_some(DurationText(trigger.after)),
-        r#for: trigger.lasts.map(DurationText),
+        r#for: trigger.duration.map(DurationText),
         every: trigger.every.map(DurationText),
         first: trigger.first,
         nth: match trigger.nth.as_slice() {

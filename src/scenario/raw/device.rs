@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Choice, DeviceIdText, DeviceModbus, DurationText, EthSettings, FirmwareText, Listen, Meter,
     MeterSettings, MqttSettings, Network, OriginText, PlainText, Power, RegisterMapText, Scalers,
     Settings, SpeedText, TimestampText, WifiSettings, Wps,
 };
+use crate::device::actions::{HttpMethod, ModbusWrite, ValueType};
+use crate::limits;
 
 /// The start of the house and the speed of its time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -228,7 +231,7 @@ pub enum HttpFailure {
 
 /// Actions as the device's API accepts them. Unknown keys are passed to the device, which ignores them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Actions(pub serde_json::Value);
+pub struct Actions(pub Value);
 
 impl JsonSchema for Actions {
     fn schema_name() -> Cow<'static, str> {
@@ -252,7 +255,7 @@ impl JsonSchema for Actions {
                     "type": "object",
                     "required": ["id", "requests"],
                     "properties": {
-                        "id": { "type": "string", "minLength": 1, "maxLength": 15 },
+                        "id": text(&limits::ACTION_ID_CHARS),
                         "enable": { "type": "boolean", "description": "true unless given" },
                         "requests": { "type": "array", "items": {
                             "type": "object",
@@ -272,11 +275,31 @@ impl JsonSchema for Actions {
     }
 }
 
+/// Returns the schema of a text with this number of characters.
+fn text(chars: &RangeInclusive<usize>) -> Value {
+    let mut schema = json!({ "type": "string" });
+    if *chars.start() > 0 {
+        schema["minLength"] = (*chars.start()).into();
+    }
+    schema["maxLength"] = (*chars.end()).into();
+    schema
+}
+
+/// Returns a number as JSON has it, without a decimal point if it is whole.
+fn decimal(number: f64) -> Value {
+    number.to_string().parse().map_or(Value::Null, Value::Number)
+}
+
 /// Returns the keys of any request.
 fn request() -> Schema {
     json_schema!({
         "enable": { "type": "boolean", "description": "true unless given" },
-        "timeout": { "type": "number", "minimum": 0.1, "maximum": 10, "description": "Seconds; 5 unless given" },
+        "timeout": {
+            "type": "number",
+            "minimum": decimal(*limits::TIMEOUT_SECONDS.start()),
+            "maximum": decimal(*limits::TIMEOUT_SECONDS.end()),
+            "description": "Seconds; 5 unless given",
+        },
     })
 }
 
@@ -284,12 +307,16 @@ fn request() -> Schema {
 fn http_request() -> Schema {
     let mut http = request();
     for (key, schema) in [
-        ("url", json!({ "type": "string", "minLength": 8, "maxLength": 255 })),
-        ("method", json!({ "enum": ["GET", "POST", "PUT", "DELETE"] })),
-        ("payload", json!({ "type": "string", "maxLength": 1023 })),
+        ("url", text(&limits::URL_CHARS)),
+        ("method", json!({ "enum": HttpMethod::NAMES.map(|(name, _)| name) })),
+        ("payload", text(&limits::PAYLOAD_CHARS)),
         (
             "headers",
-            json!({ "type": "object", "maxProperties": 4, "additionalProperties": { "type": "string" } }),
+            json!({
+                "type": "object",
+                "maxProperties": limits::HEADERS,
+                "additionalProperties": { "type": "string" },
+            }),
         ),
     ] {
         http.insert(key.into(), schema);
@@ -299,16 +326,16 @@ fn http_request() -> Schema {
 
 /// Returns the keys of a Modbus request.
 fn modbus_request() -> Schema {
-    let number = |max: u32| json!({ "type": "integer", "minimum": 0, "maximum": max });
+    let number = |max: u16| json!({ "type": "integer", "minimum": 0, "maximum": max });
     let mut modbus = request();
     for (key, schema) in [
-        ("host", json!({ "type": "string", "minLength": 4, "maxLength": 63 })),
-        ("port", number(65535)),
-        ("unit_id", number(255)),
-        ("func", json!({ "enum": [5, 6, 15, 16] })),
-        ("address", number(65535)),
-        ("type", json!({ "enum": ["hex", "short", "int", "long", "float", "double"] })),
-        ("value", json!({ "type": "string", "minLength": 1, "maxLength": 492 })),
+        ("host", text(&limits::MODBUS_HOST_CHARS)),
+        ("port", number(u16::MAX)),
+        ("unit_id", number(u8::MAX.into())),
+        ("func", json!({ "enum": ModbusWrite::FUNCTIONS })),
+        ("address", number(u16::MAX)),
+        ("type", json!({ "enum": ValueType::NAMES.map(|(name, _)| name) })),
+        ("value", text(&limits::MODBUS_VALUE_CHARS)),
     ] {
         modbus.insert(key.into(), schema);
     }

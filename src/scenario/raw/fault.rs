@@ -8,6 +8,8 @@ use super::{
     Choice, DeviceIdText, DurationText, MethodWord, NameText, OneOrMany, PlainText, RangeText,
     UrlPath,
 };
+use crate::modbus::wire::FunctionCode;
+use crate::notation::join_numbers;
 
 /// A fault: a place, a moment and an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +24,7 @@ pub struct Rule {
     pub at: At,
     /// When; always unless given.
     pub when: Option<When>,
-    /// The effect: a word, or a mapping with figures.
+    /// The effect: a keyword, or a mapping with parameters.
     #[schemars(
         description = "What happens: a word, as silence, or a mapping with figures, as {delay: 250ms}."
     )]
@@ -89,12 +91,21 @@ pub struct Place {
     pub path: Option<UrlPath>,
     /// The unit id (slave, modbus).
     pub unit: Option<u8>,
-    /// The function code; of a slave 1 to 6, 15, 16, 17, 22 or 23 (slave, modbus).
+    /// The function code.
+    #[schemars(
+        description = format!("The function code; of a slave {} (slave, modbus).", supported_functions())
+    )]
     pub function: Option<u8>,
     /// Registers or coils of which the request touches at least one (slave, modbus).
     pub address: Option<RangeText>,
     /// A register value that the request writes, or a range of them (slave).
     pub value: Option<RangeText>,
+}
+
+/// Returns the function codes that slaves support, for texts.
+#[must_use]
+pub fn supported_functions() -> String {
+    join_numbers(FunctionCode::SUPPORTED.map(|function| function.0), "or")
 }
 
 /// Calls of the device's API.
@@ -121,7 +132,7 @@ pub enum Wildcard {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
-    description = "When a fault strikes. The conditions are asked in this order: armed; in the window; one of the first, or the nth; by chance."
+    description = "The conditions under which a fault fires. They are checked in this order: armed; in the window; one of the first, or the nth; by chance."
 )]
 pub struct When {
     /// True if the rule is armed at the start.
@@ -141,7 +152,7 @@ pub struct When {
     pub nth: Option<OneOrMany<u64>>,
     /// The probability that the rule fires on a match that meets the other conditions.
     #[schemars(
-        description = "How often a match that got this far is struck, above 0 and at most 1; 1 unless given."
+        description = "The probability that the rule fires on a match that meets the other conditions, above 0 and at most 1; 1 unless given."
     )]
     pub probability: Option<f64>,
 }

@@ -25,7 +25,9 @@ pub use self::device::{
     Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
     License, Mdns, Outbound, SdCard,
 };
-pub use self::fault::{At, Calls, Effect, Place, PlaceWord, Rule, When, Wildcard};
+pub use self::fault::{
+    At, Calls, Effect, Place, PlaceWord, Rule, When, Wildcard, supported_functions,
+};
 pub use self::meter::{
     Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
     PhaseWord, Pv, Replay, ReplayMode, Sky, TariffOf, TariffRegisters, TariffWord, Window,
@@ -45,7 +47,7 @@ pub use self::slave::{
     StoredRegister, Unit, UnknownUnit, ValueType, WordOrder,
 };
 pub use self::target::{Reply, Route, Target};
-pub use crate::fault::{EffectFigures, EffectWord};
+pub use crate::fault::{EffectKeyword, EffectWithParameters};
 pub use crate::notation::{Choice, DurationText, OneOrMany, ScalarError, Seconds};
 
 /// A wwsim scenario: a house of whatwatt Go gateways, the slaves and targets that their actions reach,

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
-use crate::fault::Method;
+use crate::net::http::Method;
 use crate::notation::scalar::{scalar, scalar_error};
 use crate::notation::{DurationText, ScalarError, Seconds, shortened};
 use crate::outbound::HostAddress;

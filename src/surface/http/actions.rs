@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Call, HttpReply};
 use crate::device::actions::{Definition, RequestStatus};
-use crate::device::{CallRefusal, CallRoute};
+use crate::device::{CallRefusal, CallReplyFormat};
 
 /// Returns the definition as it was stored.
 pub(super) fn definition(call: &Call<'_>) -> HttpReply {
@@ -56,13 +56,15 @@ pub(super) fn call(call: &Call<'_>) -> HttpReply {
     };
     let ids: Vec<u64> = run.requests.iter().map(|(ticket, _)| ticket.id()).collect();
     call.start(run);
-    match call.device().action_policy().call_route {
-        CallRoute::Page => {
+    match call.device().action_policy().call_reply_format {
+        CallReplyFormat::LocationHeader => {
             let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
             let location = format!("/api/v1/actions/status?id={}", ids.join(","));
             HttpReply::empty(StatusCode::ACCEPTED).with_header(LOCATION, &location)
         }
-        CallRoute::Rest => HttpReply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids })),
+        CallReplyFormat::JsonBody => {
+            HttpReply::json(StatusCode::ACCEPTED, &json!({ "status_ids": ids }))
+        }
     }
 }
 

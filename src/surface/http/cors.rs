@@ -68,7 +68,7 @@ impl OriginDecision {
         let allowed = origins.next().is_none()
             && header.to_str().is_ok_and(|origin| {
                 is_own_origin(origin, device, &view.config.settings.system.host_name, local)
-                    || device.access().origins.iter().any(|pattern| pattern.matches(origin))
+                    || device.access_policy().origins.iter().any(|pattern| pattern.matches(origin))
             });
         if allowed { Self::Allow(header.clone()) } else { Self::Deny }
     }

@@ -307,7 +307,7 @@ fn write_volumes(json: &mut JsonWriter, reading: &Reading, fills_missing: bool) 
     json.array("Vol");
     for volume in &reading.volumes {
         json.begin();
-        json.plain("Bus", volume.bus);
+        json.plain("Bus", volume.channel);
         json.text("M_ID", &volume.meter_id);
         match volume.meter_time {
             Some(at) => json.word("DT", CivilTime::new(at).date_time_without_zone()),

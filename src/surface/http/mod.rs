@@ -1,11 +1,13 @@
 //! The device's HTTP server (`docs/device/http.md`).
 //!
-//! `router` holds the table of routes and the order of the checks; each group of endpoints has a file of
-//! its own with its handlers. `server` serves an [`Api`] on a socket. `fault` lies between the two and
-//! applies the fault rules of the `api` seam; the handlers do not know about it.
+//! `routes` is the table of the routes, `router` makes the checks of a call in their order, and `call` is
+//! the context of a call. Each group of endpoints has a file of its own with its handlers. `server` serves
+//! an [`Api`] on a socket. `fault` lies between `router` and `server` and applies the fault rules of the
+//! `api` seam; the handlers do not know about it.
 
 mod actions;
 mod auth;
+mod call;
 mod cors;
 pub mod digest;
 mod fault;
@@ -14,12 +16,13 @@ mod live;
 mod modbus;
 pub mod openapi;
 mod page;
-mod power;
+mod reboot;
 mod sd;
 mod berry;
-mod load;
+mod firmware_upload;
 mod report;
 mod router;
+mod routes;
 mod scalers;
 mod server;
 mod settings;
@@ -27,6 +30,8 @@ mod variables;
 mod system;
 mod wifi;
 
-pub use self::router::{Api, ApiEndpoint, ApiRoute, Call, ROUTES};
+pub use self::call::Call;
+pub use self::router::Api;
+pub use self::routes::{ApiEndpoint, ApiRoute, ROUTES};
 pub use self::server::ApiServer;
 pub use crate::net::http::{BodyInterrupted, HttpReply, ListenerPause, ReplyBody};

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::{ApiEndpoint, ApiRoute, Call, HttpReply, ROUTES, openapi};
 use crate::device::{Firmware, Identity, License};
-use crate::fault::Method;
+use crate::net::http::Method;
 
 /// Shows the device and its routes.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {

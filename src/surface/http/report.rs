@@ -24,17 +24,22 @@ pub(super) fn objects(call: &Call<'_>) -> HttpReply {
 /// The quantities in the order of the report: by the part of the report to which they belong, and within
 /// a part by the order of the table.
 static ORDER: LazyLock<Vec<Quantity>> = LazyLock::new(|| {
-    const PARTS: [&str; 6] =
-        ["instantaneous_power", "voltage", "current", "energy", "max_demand", "power_factor"];
-    let part = |quantity: &Quantity| {
-        let first = quantity.report_path().split('.').next();
-        PARTS.iter().position(|part| Some(*part) == first)
-    };
     let mut order = Quantity::ALL.to_vec();
     // The sort is stable, so each part keeps the order of the table.
-    order.sort_by_key(part);
+    order.sort_by_key(|quantity| part_position(*quantity).unwrap_or(PARTS.len()));
     order
 });
+
+/// The parts of the report that contain quantities, in order.
+const PARTS: [&str; 6] =
+    ["instantaneous_power", "voltage", "current", "energy", "max_demand", "power_factor"];
+
+/// Returns the position in [`PARTS`] of the part to which a quantity belongs. A test finds each quantity
+/// there.
+fn part_position(quantity: Quantity) -> Option<usize> {
+    let part = quantity.report_path().split('.').next();
+    PARTS.iter().position(|known| Some(*known) == part)
+}
 
 fn render_report(device: &Device, snapshot: &Snapshot) -> String {
     let mut json = JsonWriter::with_capacity(2048);
@@ -82,7 +87,7 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
     json.array("volume");
     for volume in &reading.volumes {
         json.begin();
-        json.plain("bus", volume.bus);
+        json.plain("bus", volume.channel);
         json.text("meter_id", &volume.meter_id);
         if let Some(at) = volume.meter_time {
             json.word("date_time", CivilTime::new(at).date_time());
@@ -231,5 +236,17 @@ struct UpperHex<'a>(&'a [u8]);
 impl std::fmt::Display for UpperHex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_quantity_belongs_to_a_part_of_the_report() {
+        for quantity in Quantity::ALL {
+            assert!(part_position(*quantity).is_some(), "{}", quantity.report_path());
+        }
     }
 }

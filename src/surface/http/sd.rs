@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::router::ReplyFuture;
+use super::routes::ReplyFuture;
 use super::{Call, HttpReply};
 use crate::device::sd::{SdCard, SdEntry, SdError, SdFileReader, SdPath};
 use crate::device::{Device, Feature, Profile};

@@ -3,8 +3,8 @@
 use hyper::StatusCode;
 use serde::{Serialize, Serializer};
 
+use super::Call;
 use super::HttpReply;
-use super::router::Call;
 use crate::device::template::Template;
 use crate::device::variables::{self, VariableContext};
 use crate::limits;

@@ -4,7 +4,7 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::router::ReplyFuture;
+use super::routes::ReplyFuture;
 use super::{Call, HttpReply};
 use crate::device::config::{WIFI_SETTINGS, WifiSettings};
 use crate::device::network::ScanResult;

@@ -129,7 +129,7 @@ impl SlaveRule {
     /// Fires only for this long after that.
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
-        self.when.lasts = Some(duration);
+        self.when.duration = Some(duration);
         self
     }
 
@@ -268,7 +268,7 @@ impl SlaveRules for RuleSet {
             }
             let mut draws = Draws::new(self.seed, active.stream, active.matched);
             active.matched += 1;
-            if !active.state.fires(&active.rule.when, now, &mut draws) {
+            if !active.state.count_and_decide(&active.rule.when, now, &mut draws) {
                 continue;
             }
             match &active.rule.effect {
@@ -291,12 +291,12 @@ impl SlaveRules for RuleSet {
         for active in
             list.rules.iter_mut().filter(|active| active.rule.effect == RuleEffect::Refuse)
         {
-            let (since, change) = active.rule.when.window_since(active.state.armed_at, now);
-            next = next.min(change.unwrap_or(VirtualTime::MAX));
-            if since.is_some() && !refuse && !refusing {
+            let window = active.rule.when.window(active.state.armed_at, now);
+            next = next.min(window.next_change.unwrap_or(VirtualTime::MAX));
+            if window.is_open() && !refuse && !refusing {
                 active.fired += 1;
             }
-            refuse |= since.is_some();
+            refuse |= window.is_open();
         }
         let until = self.clock.sleep_until(next);
         list.listener = Some(until.wake_handle());

@@ -324,14 +324,12 @@ impl Clock {
 
     /// Waits for `duration` of virtual time from now.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        let mut state = self.state();
-        let deadline = state.now().after(duration);
-        self.set_timer(&mut state, deadline)
+        self.set_timer(|now| now.after(duration))
     }
 
     /// Waits until `deadline`.
     pub fn sleep_until(&self, deadline: VirtualTime) -> Sleep {
-        self.set_timer(&mut self.state(), deadline)
+        self.set_timer(|_| deadline)
     }
 
     /// Waits for `future`, at most until `deadline`.
@@ -486,15 +484,21 @@ impl Clock {
         MovementLock { clock: self, _moving: self.0.movement.lock().await }
     }
 
-    fn set_timer(&self, state: &mut ClockState, deadline: VirtualTime) -> Sleep {
-        if deadline <= state.now() {
+    /// Sets a timer. `deadline` returns its time, given the current one.
+    fn set_timer(&self, deadline: impl FnOnce(VirtualTime) -> VirtualTime) -> Sleep {
+        let mut state = self.state();
+        let now = state.now();
+        let deadline = deadline(now);
+        if deadline <= now {
             return Sleep { clock: self.clone(), timer: None };
         }
         let key = (deadline, state.next_timer);
         state.next_timer += 1;
         let earliest = state.earliest().is_none_or(|earliest| deadline < earliest);
         state.sleepers.insert(key, None);
-        if earliest && !state.speed.is_manual() {
+        let is_manual = state.speed.is_manual();
+        drop(state);
+        if earliest && !is_manual {
             self.0.timers_changed.notify_one();
         }
         Sleep { clock: self.clone(), timer: Some(key) }
@@ -547,16 +551,19 @@ impl MovementLock<'_> {
     /// Resets the clock to its start, at the given speed. Timers that are still set belong to tasks
     /// from before the reset, which the house has aborted.
     pub fn reset(&self, speed: Speed) {
-        {
+        let sleepers = {
             let mut state = self.clock.state();
-            state.sleepers.clear();
             state.set(VirtualTime::ZERO, speed);
             state.last_jump = Jump { from: VirtualTime::ZERO, to: VirtualTime::ZERO };
             if state.limit < VirtualTime::LAST {
                 // The clock stands still until the limit is raised again.
                 state.limit = VirtualTime::ZERO;
             }
-        }
+            std::mem::take(&mut state.sleepers)
+        };
+        // Dropped after the lock is released, because the drop of a waker may run code that uses the
+        // clock.
+        drop(sleepers);
         self.clock.0.timers_changed.notify_one();
     }
 }
@@ -654,9 +661,14 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(key) = self.timer else { return Poll::Ready(()) };
+        // Cloned before the lock is taken, and the previous waker is dropped after it is released,
+        // because both may run code that uses the clock.
+        let waker = context.waker().clone();
         let mut state = self.clock.state();
-        if let Some(waker) = state.sleepers.get_mut(&key) {
-            *waker = Some(context.waker().clone());
+        if let Some(registered) = state.sleepers.get_mut(&key) {
+            let previous = registered.replace(waker);
+            drop(state);
+            drop(previous);
             return Poll::Pending;
         }
         // A fired timer counts as activity until this is dropped. If the timer is in neither list,
@@ -669,13 +681,12 @@ impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(key) = self.timer {
             // Removed under the lock and dropped after it, because the end of the activity may wake
-            // a waiting movement.
-            let guard = {
+            // a waiting movement, and the drop of a waker may run code that uses the clock.
+            let removed = {
                 let mut state = self.clock.state();
-                state.sleepers.remove(&key);
-                state.fired.remove(&key)
+                (state.sleepers.remove(&key), state.fired.remove(&key))
             };
-            drop(guard);
+            drop(removed);
         }
     }
 }
@@ -793,6 +804,36 @@ mod tests {
         wake_handle.wake();
         task.await.unwrap();
         wake_handle.wake();
+    }
+
+    /// A waker that fails the test if it is dropped while the state of the clock is locked.
+    struct DropsUnlocked(Clock);
+
+    impl std::task::Wake for DropsUnlocked {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for DropsUnlocked {
+        fn drop(&mut self) {
+            assert!(self.0.0.state.try_lock().is_some(), "dropped under the lock");
+        }
+    }
+
+    #[tokio::test]
+    async fn wakers_are_dropped_without_the_lock() {
+        let clock = manual();
+        let poll_once = |sleep: &mut Sleep| {
+            let waker = Waker::from(Arc::new(DropsUnlocked(clock.clone())));
+            let mut context = Context::from_waker(&waker);
+            assert!(Pin::new(sleep).poll(&mut context).is_pending());
+        };
+        let mut polled_twice = clock.sleep(SECOND);
+        poll_once(&mut polled_twice);
+        poll_once(&mut polled_twice);
+        drop(polled_twice);
+        let mut reset = clock.sleep(SECOND);
+        poll_once(&mut reset);
+        clock.lock_movement().await.reset(Speed::Manual);
     }
 
     #[tokio::test(start_paused = true)]

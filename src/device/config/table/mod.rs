@@ -111,7 +111,7 @@ macro_rules! int {
     ($($part:ident).+, $range:expr) => {
         $crate::device::config::table::FieldKind::Int {
             get: |object| i64::from(object.$($part).+),
-            // The range lies within the type, so the conversion never fails.
+            // The range lies within the type, which a test checks, so the conversion never fails.
             set: |object, number| {
                 if let Ok(number) = number.try_into() {
                     object.$($part).+ = number;
@@ -204,5 +204,39 @@ impl<T> Field<T> {
     #[must_use]
     pub fn is_in_group(&self, path: &str) -> bool {
         self.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::config::{
+        ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS,
+    };
+
+    /// Sets each integer field to the ends of its range, and returns the number of these fields.
+    fn check_ranges<T>(table: &SettingsObject<T>) -> usize {
+        let mut config = Config::factory(&DeviceId::from_number(1));
+        let object = (table.accessor.get_mut)(&mut config);
+        let mut fields = 0;
+        for field in table.fields {
+            let FieldKind::Int { get, set, range } = &field.kind else { continue };
+            fields += 1;
+            for bound in [*range.start(), *range.end()] {
+                set(object, bound);
+                assert_eq!(get(object), bound, "{}", field.path);
+            }
+        }
+        fields
+    }
+
+    #[test]
+    fn the_type_of_each_integer_field_holds_its_range() {
+        let fields = check_ranges(&SETTINGS)
+            + check_ranges(&METER_SETTINGS)
+            + check_ranges(&MQTT_SETTINGS)
+            + check_ranges(&WIFI_SETTINGS)
+            + check_ranges(&ETH_SETTINGS);
+        assert!(fields >= 7, "only {fields} integer fields");
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::super::{ApiEndpoint, ApiRoute};
-use crate::fault::Method;
+use crate::net::http::Method;
 
 /// An operation of `OpenAPI`: a method of a path.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Figures that the effects of several seams share.
+//! Parameters that the effects of several seams share.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::problem::Problem;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(rename = "StatusCode")]
-pub(super) struct StatusFigure(#[schemars(range(min = 200, max = 599))] pub u16);
+pub(super) struct StatusParameter(#[schemars(range(min = 200, max = 599))] pub u16);
 
 /// A status with a `Retry-After` header (api).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,19 +20,19 @@ pub(super) struct StatusFigure(#[schemars(range(min = 200, max = 599))] pub u16)
 #[schemars(rename = "StatusOf")]
 pub(super) struct StatusWithRetry {
     /// The status.
-    pub code: StatusFigure,
+    pub code: StatusParameter,
     #[schemars(description = "What `Retry-After` says, in whole seconds.")]
     pub retry_after: Option<Seconds>,
 }
 
 /// A status, alone or with `Retry-After`.
-pub(super) type StatusFigures = Choice<StatusFigure, StatusWithRetry>;
+pub(super) type StatusParameters = Choice<StatusParameter, StatusWithRetry>;
 
 /// Bytes that come slowly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Drip")]
-pub(super) struct DripFigures {
+pub(super) struct DripParameters {
     /// Bytes at a time; 1 unless given.
     #[schemars(range(min = 1, max = 65536))]
     bytes: Option<u32>,
@@ -40,7 +40,7 @@ pub(super) struct DripFigures {
     every: DurationText,
 }
 
-impl DripFigures {
+impl DripParameters {
     pub fn new(bytes: usize, every: Duration) -> Self {
         Self { bytes: Some(u32::try_from(bytes).unwrap_or(u32::MAX)), every: DurationText(every) }
     }

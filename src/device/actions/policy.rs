@@ -1,5 +1,4 @@
-//! The policy of calls: how a call is admitted and answered, how its requests run, and why a call is
-//! refused.
+//! The action policy of a device, and the reasons for which a call is refused.
 
 use crate::limits;
 
@@ -7,17 +6,16 @@ use crate::limits;
 /// ACTION-14, ACTION-17, ACTION-22, RESULT-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ActionPolicy {
-    /// The form of the reply to a call.
-    pub call_route: CallRoute,
-    /// The admission of a call with more requests than free places.
+    /// The format of the reply to a call.
+    pub call_reply_format: CallReplyFormat,
+    /// The admission of a call with more requests than free slots.
     pub admission: Admission,
     /// The order in which the requests of one action run.
     pub execution: Execution,
     /// The status id of the first request. `None` means 1.
     pub first_status_id: Option<u64>,
-    /// True if an HTTP request without a response ends with 0, as in the device's script client, in
-    /// place of the negative codes of the Modbus requests.
-    pub http_failure_is_zero: bool,
+    /// The result code of an HTTP request without a response.
+    pub http_failure: HttpFailureCode,
 }
 
 impl ActionPolicy {
@@ -28,24 +26,24 @@ impl ActionPolicy {
     }
 }
 
-/// The form of the reply to a call.
+/// The format of the reply to a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum CallRoute {
+pub enum CallReplyFormat {
     /// A `Location` header and no body.
     #[default]
-    Page,
+    LocationHeader,
     /// The body `{"status_ids": […]}`.
-    Rest,
+    JsonBody,
 }
 
-/// The admission of a call with more requests than free places.
+/// The admission of a call with more requests than free slots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Admission {
-    /// As many requests as fit are queued, and the rest is dropped.
+    /// As many requests as there are free slots are queued, and the rest is dropped.
     #[default]
-    Fit,
+    Partial,
     /// The call is refused.
-    All,
+    AllOrNothing,
 }
 
 /// The order in which the requests of one action run.
@@ -58,22 +56,32 @@ pub enum Execution {
     Parallel,
 }
 
+/// The result code of an HTTP request without a response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum HttpFailureCode {
+    /// The negative code that a Modbus request has in the same case, such as −17.
+    #[default]
+    Negative,
+    /// Always 0, as in the device's script client.
+    Zero,
+}
+
 /// The reason why a call was refused (`docs/device/actions.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallRefusal {
-    /// 404.
+    /// No action has the id (404).
     #[error("no such action")]
     Unknown,
-    /// 400.
+    /// The action is disabled (400).
     #[error("the action is disabled")]
     Disabled,
-    /// 400.
+    /// The action has no enabled request (400).
     #[error("the action has no enabled request")]
     NothingEnabled,
-    /// 409.
+    /// A request of an earlier call of the action is in progress (409).
     #[error("the action is already executing")]
     Busy,
-    /// 429.
+    /// No slot is free, or too few for all requests (429).
     #[error("too many requests in progress")]
     Full,
 }

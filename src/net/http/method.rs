@@ -1,4 +1,4 @@
-//! HTTP methods.
+//! The HTTP methods that routes and rules can name.
 
 /// An HTTP method that rules and routes can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,8 +13,8 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use md5::{Digest, Md5};
 use multer::{Constraints, Multipart, SizeLimit};
 
-use super::power::reboot_after;
-use super::router::ReplyFuture;
+use super::reboot::reboot_after;
+use super::routes::ReplyFuture;
 use super::{Call, HttpReply};
 use crate::device::{FirmwareImage, RebootCause};
 use crate::journal::{self, Event};
