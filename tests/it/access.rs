@@ -10,7 +10,7 @@ use http_body_util::Full;
 use wwsim::device::{AccessPolicy, DigestMode};
 use wwsim::surface::http::Api;
 
-use crate::device_harness::{
+use crate::support::device::{
     Setup, TestDevice, body, error, header, request, request_with, status,
 };
 

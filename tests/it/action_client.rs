@@ -10,8 +10,8 @@ use wwsim::journal::Event;
 use wwsim::modbus::fault::{ReplyFault, WireFault};
 use wwsim::outbound::Policy;
 
-use crate::harness::FreePort;
-use crate::peers_harness::{
+use crate::support::house::FreePort;
+use crate::support::peers::{
     ConnectionEnd, PeersPlan, SECOND, always, get, is_frame, is_http, on_slave, outside_peer,
     reply, route, slave, target, write,
 };

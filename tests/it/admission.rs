@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::TestHouse;
+use crate::support::house::TestHouse;
 
 /// Returns a scenario whose target answers after two seconds, with the actions `a0`…`a29` of one request
 /// each, and a few special ones.

@@ -1,15 +1,13 @@
 //! Berry scripts: storing, starting and stopping them, and the console.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, TestHouse, http, within};
 use crate::state::{self, Folder};
+use crate::support::SECOND;
+use crate::support::house::{Answer, TestHouse, http, within};
 
-const SECOND: Duration = Duration::from_secs(1);
 const SCRIPT: &str = "import ww\nprint('hello')\ndef f()\n  print('not me')\nend\nprint(42)\n";
 
 async fn set_run(house: &TestHouse, query: &str) -> Answer {

@@ -11,7 +11,7 @@ use wwsim::house::House;
 use wwsim::meter::{self, Quantity};
 use wwsim::scenario;
 
-use crate::harness::TestHouse;
+use crate::support::house::TestHouse;
 
 /// Starts a built-in house on free ports with a manual clock.
 async fn start(name: &str) -> TestHouse {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::harness::{TestHouse, http};
 use crate::load::upload;
+use crate::support::house::{TestHouse, http};
 
 /// The paths whose replies depend on configuration and firmware, each with a write that changes it.
 const PATHS: [(&str, &str, &str); 8] = [

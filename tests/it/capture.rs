@@ -8,7 +8,7 @@ use tokio::process::Command;
 use wwsim::house::House;
 use wwsim::scenario;
 
-use crate::harness::{Answer, http, within};
+use crate::support::house::{Answer, http, within};
 
 /// A house in which every value that can be captured differs from the default.
 const ORIGINAL: &str = r#"

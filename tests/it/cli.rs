@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::harness::{exchange, parse, within};
+use crate::support::house::{exchange, parse, within};
 
 fn wwsim() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));

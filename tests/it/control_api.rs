@@ -5,8 +5,8 @@ use tokio::net::TcpStream;
 use wwsim::fault::ApiCall;
 use wwsim::journal::{Event, JournalCounts};
 
-use crate::device_harness::{Client, body, error, header, status, within};
-use crate::harness::{TestHouse, http};
+use crate::support::device::{Client, body, error, header, status, within};
+use crate::support::house::{TestHouse, http};
 
 /// A house of one slave with three holding registers, a computed one and a coil, and of one target.
 const SCENARIO: &str = "\

@@ -6,7 +6,7 @@ use wwsim::device::{AccessPolicy, License};
 use wwsim::fault::{ApiEffect, ApiPlace, Fault, Rule, Trigger};
 use wwsim::net::http::Method;
 
-use crate::device_harness::{Setup, TestDevice, body, error, header, request_with, status};
+use crate::support::device::{Setup, TestDevice, body, error, header, request_with, status};
 
 const ACTIONS: &str = "/api/v1/actions";
 const PAGE: &str = "http://localhost:5173";
@@ -259,7 +259,7 @@ async fn the_log_says_once_how_to_allow_an_origin() {
     command.arg("run").arg(&scenario).args(["--any-port", "--ready-file"]).arg(&ready);
     command.env_remove("WWSIM_LOG").stdout(std::process::Stdio::null()).kill_on_drop(true);
     let mut house = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
-    crate::device_harness::eventually(|| ready.exists()).await;
+    crate::support::device::eventually(|| ready.exists()).await;
     let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
     let device = ready["devices"][0]["http"].as_str().unwrap();
     let device: std::net::SocketAddr = device.strip_prefix("http://").unwrap().parse().unwrap();
@@ -267,7 +267,7 @@ async fn the_log_says_once_how_to_allow_an_origin() {
         let request = format!(
             "GET {ACTIONS} HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
         );
-        let answer = crate::harness::exchange(device, request.as_bytes()).await;
+        let answer = crate::support::house::exchange(device, request.as_bytes()).await;
         assert!(String::from_utf8_lossy(&answer).contains("not_found"), "{origin}");
     };
     for origin in [PAGE, PAGE, "http://127.0.0.1:3"] {

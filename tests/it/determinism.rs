@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{http, within};
+use crate::support::house::{http, within};
 
 const HOUSE: &str = r#"
 name: the same again

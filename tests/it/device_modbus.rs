@@ -17,8 +17,8 @@ use wwsim::device::Snapshot;
 use wwsim::journal::{Event, JournalEntry};
 use wwsim::meter::Quantity;
 
-use crate::harness::{Answer, FreePort, TestHouse, exchange, http, within};
 use crate::state::Folder;
+use crate::support::house::{Answer, FreePort, TestHouse, exchange, http, within};
 
 /// The map of the vendor's page, in three sets.
 const PAGE: &str = r#"[

@@ -14,12 +14,12 @@ use wwsim::meter::signal::plan::{
 };
 use wwsim::meter::signal::{Signal, SignalPlan};
 
-use crate::harness::{TestHouse, exchange, http, within};
 use crate::load::upload;
 use crate::mqtt_settings::MQTT;
 use crate::state::{self, Folder};
+use crate::support::SECOND;
+use crate::support::house::{TestHouse, exchange, http, within};
 
-const SECOND: Duration = Duration::from_secs(1);
 const SETTINGS: &str = "/api/v1/settings";
 const METER: &str = "/api/v1/meter/settings";
 

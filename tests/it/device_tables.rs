@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,9 +9,9 @@ use tokio::net::TcpStream;
 use wwsim::device::config::RegisterId;
 use wwsim::meter::Quantity;
 
-use crate::harness::{TestHouse, http, within};
+use crate::support::SECOND;
+use crate::support::house::{TestHouse, http, within};
 
-const SECOND: Duration = Duration::from_secs(1);
 const SETTINGS: &str = "/api/v1/settings";
 const METER: &str = "/api/v1/meter/settings";
 const WIFI: &str = "/api/v1/wifi/sta/settings";

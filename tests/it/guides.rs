@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wwsim::house::House;
 use wwsim::scenario;
 
-use crate::harness::TestHouse;
+use crate::support::house::TestHouse;
 
 const FAULTS: &str = include_str!("../../docs/faults.md");
 const FRONTEND: &str = include_str!("../../docs/frontend.md");

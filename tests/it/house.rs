@@ -11,8 +11,8 @@ use wwsim::house::House;
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
-use crate::device_harness::eventually;
-use crate::harness::{FreePort, TestHouse, http, within};
+use crate::support::device::eventually;
+use crate::support::house::{FreePort, TestHouse, http, within};
 
 const HOUSE: &str = r#"
 device:

@@ -7,9 +7,8 @@ use wwsim::house::{BuildError, House, inject};
 use wwsim::journal::Event;
 use wwsim::modbus::fault::{ReplyFault, WireFault};
 
-use crate::harness::{http, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::SECOND;
+use crate::support::house::{http, within};
 
 const SCENARIO: &str = "
 clock: {start: 2026-01-15T18:00:00+01:00}

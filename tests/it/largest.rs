@@ -10,9 +10,9 @@ use wwsim::house::House;
 use wwsim::meter::Quantity;
 use wwsim::scenario;
 
-use crate::harness::{TestHouse, http, within};
 use crate::meter_time::next_live_event;
 use crate::state::Folder;
+use crate::support::house::{TestHouse, http, within};
 
 const HOUSE: &str = "
 clock: {start: 2026-01-15T18:00:00+01:00, speed: manual}

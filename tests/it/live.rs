@@ -15,9 +15,9 @@ use wwsim::meter::signal::plan::PvPlan;
 use wwsim::meter::{MeterKind, MeterPlan, Quantity};
 use wwsim::surface::http::HttpReply;
 
-use crate::device_harness::{Client, Setup, TestDevice, eventually, request, status, within};
+use crate::support::SECOND;
+use crate::support::device::{Client, Setup, TestDevice, eventually, request, status, within};
 
-const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 fn plan(kind: MeterKind) -> MeterPlan {

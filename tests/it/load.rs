@@ -1,14 +1,12 @@
 //! Firmware uploads.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, TestHouse, hex, parse, within};
 use crate::state::{self, Folder};
+use crate::support::SECOND;
+use crate::support::house::{Answer, TestHouse, hex, parse, within};
 
-const SECOND: Duration = Duration::from_secs(1);
 const IMAGE: &[u8] = b"hello image";
 
 const KNOWN: &str = r"

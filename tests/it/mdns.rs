@@ -7,7 +7,7 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent};
 use tokio::time::Instant;
 use wwsim::device::Config;
 
-use crate::harness::{FreePort, TestHouse};
+use crate::support::house::{FreePort, TestHouse};
 
 /// Real time within which an announcement has to come: probing alone takes three quarters of a second.
 const TIMEOUT: Duration = Duration::from_secs(20);

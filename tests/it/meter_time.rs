@@ -10,9 +10,9 @@ use tokio_modbus::client::tcp::connect;
 use tokio_modbus::prelude::Reader as _;
 use wwsim::device::CivilTime;
 
-use crate::harness::{TestHouse, within};
 use crate::mqtt_broker::{Subscriber, broker, unique_topic};
 use crate::mqtt_settings::MQTT;
+use crate::support::house::{TestHouse, within};
 
 const TIMES: &str = "${timestamp}|${meter.date_time}|${meter.date_time_local}";
 const MAP: &str = r#"[{"start_address": 0, "registers": [

@@ -24,12 +24,12 @@ use wwsim::clock::VirtualTime;
 use wwsim::journal::Event;
 use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 
-use crate::device_harness::{eventually, within};
-use crate::frozen::Frozen;
-use crate::harness::{FreePort, TestHouse};
 use crate::mqtt_broker::{BrokerProxy, Subscriber, broker, unique_topic};
 use crate::mqtt_settings::MQTT;
 use crate::state::{self, Folder};
+use crate::support::device::{eventually, within};
+use crate::support::frozen::Frozen;
+use crate::support::house::{FreePort, TestHouse};
 
 const DEVICE: &str = "A842E39F8124";
 

@@ -15,8 +15,8 @@ use tokio::sync::{RwLock, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::device_harness::within;
-use crate::harness::FreePort;
+use crate::support::device::within;
+use crate::support::house::FreePort;
 
 /// The listeners of the one broker that all tests share.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
-use crate::harness::TestHouse;
+use crate::support::house::TestHouse;
 
 pub const MQTT: &str = "/api/v1/mqtt/settings";
 

@@ -9,7 +9,7 @@ use wwsim::device::network::{NetworkState, WifiMode, WifiStatus};
 use wwsim::journal::Event;
 use wwsim::scenario;
 
-use crate::harness::{Answer, TestHouse, http, within};
+use crate::support::house::{Answer, TestHouse, http, within};
 
 const WIFI: &str = "/api/v1/wifi/sta/settings";
 const CUSTOM: &str = "/api/v1/meter/scalers/custom";

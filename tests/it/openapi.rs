@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wwsim::device::License;
 use wwsim::surface::http::openapi;
 
-use crate::device_harness::{Setup, TestDevice, body, header, request, status};
+use crate::support::device::{Setup, TestDevice, body, header, request, status};
 
 /// Returns the schema of a response, with the components that it refers to.
 fn response_schema(document: &Value, path: &str, method: &str, status: u16, kind: &str) -> Value {

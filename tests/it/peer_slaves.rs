@@ -13,8 +13,8 @@ use wwsim::modbus::fault::{ReplyFault, ReplyPhase, WireFault};
 use wwsim::modbus::slave::SlaveError;
 use wwsim::peers::PeersError;
 
-use crate::harness::FreePort;
-use crate::peers_harness::{
+use crate::support::house::FreePort;
+use crate::support::peers::{
     PeersPlan, SECOND, TestPeers, always, connect, frame, on_slave, read_frame, read_to_end, slave,
     within, write,
 };
@@ -436,7 +436,7 @@ async fn a_stop_aborts_requests_in_progress() {
 #[tokio::test]
 async fn close_leaves_no_listener_and_no_connection() {
     let free = [(); 3].map(|()| FreePort::new());
-    let mut bulb = crate::peers_harness::target("bulb", vec![]);
+    let mut bulb = crate::support::peers::target("bulb", vec![]);
     let (mut pump, mut bus) = (slave("pump"), slave("bus"));
     let listening = [&mut pump.listen, &mut bus.listen, &mut bulb.listen];
     listening.into_iter().zip(&free).for_each(|(listen, port)| *listen = port.address());
@@ -472,7 +472,7 @@ async fn close_leaves_no_listener_and_no_connection() {
 
 #[tokio::test]
 async fn a_port_in_use_is_an_error_that_leaves_no_listener() {
-    let taken = TcpListener::bind(crate::peers_harness::loopback()).await.unwrap();
+    let taken = TcpListener::bind(crate::support::peers::loopback()).await.unwrap();
     let free = FreePort::new();
     let (mut first, mut second) = (slave("pump"), slave("bus"));
     first.listen = free.address();

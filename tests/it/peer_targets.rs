@@ -10,7 +10,7 @@ use wwsim::journal::Event;
 use wwsim::net::http::Method;
 use wwsim::scenario::TargetRoute;
 
-use crate::peers_harness::{
+use crate::support::peers::{
     PeersPlan, SECOND, TestPeers, always, connect, get, on_target, read_to_end, reply, route,
     slave, target,
 };
@@ -240,7 +240,7 @@ async fn a_connection_serves_several_requests_until_a_stop() {
         while !response.ends_with(b"\r\n\r\na") {
             use tokio::io::AsyncReadExt;
             assert_ne!(
-                crate::peers_harness::within(stream.read_buf(&mut response)).await.unwrap(),
+                crate::support::peers::within(stream.read_buf(&mut response)).await.unwrap(),
                 0
             );
         }

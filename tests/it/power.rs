@@ -10,9 +10,8 @@ use tokio::net::TcpStream;
 use wwsim::house::House;
 use wwsim::scenario;
 
-use crate::harness::{FreePort, TestHouse, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::SECOND;
+use crate::support::house::{FreePort, TestHouse, within};
 
 const HOUSE: &str = r#"
 device:

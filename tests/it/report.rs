@@ -6,7 +6,7 @@ use serde_json::Value;
 use wwsim::device::{License, Snapshot};
 use wwsim::meter::{MeterKind, MeterPlan, Quantity};
 
-use crate::device_harness::{Setup, TestDevice, body, header, request, status};
+use crate::support::device::{Setup, TestDevice, body, header, request, status};
 
 const REPORT: &str = "/api/v1/report";
 const OBJECTS: &str = "/api/v1/report/objects";
@@ -201,7 +201,7 @@ async fn dlms_objects_have_the_values_of_the_reading() {
          \"data_index\":0},{\"logical_name\":\"0-0:42.0.0\",\"class\":1,\"attribute\":2,";
     assert_eq!(&body(&answer)[..start.len()], start);
     let name = &snapshot.meter.meter.as_ref().unwrap().logical_name;
-    let hex: String = crate::harness::hex(name.as_bytes());
+    let hex: String = crate::support::house::hex(name.as_bytes());
     let watt_hours = snapshot.value(Quantity::ActiveImportEnergy).unwrap().mantissa();
     let tariff = snapshot.reading().unwrap().tariff.unwrap();
     let current = snapshot.value(Quantity::CurrentL1).unwrap();

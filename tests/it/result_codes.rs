@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::TestHouse;
+use crate::support::house::TestHouse;
 
 const HOUSE: &str = r#"
 device:

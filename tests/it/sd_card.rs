@@ -7,10 +7,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answer, TestHouse, http, within};
 use crate::state::{self, Folder};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::SECOND;
+use crate::support::house::{Answer, TestHouse, http, within};
 
 const CARD: &str = r#"
 device:

@@ -6,8 +6,8 @@ use wwsim::device::config::table::{SchemaSide, SettingsObject};
 use wwsim::device::config::{ETH_SETTINGS, METER_SETTINGS, MQTT_SETTINGS, SETTINGS, WIFI_SETTINGS};
 use wwsim::journal::Event;
 
-use crate::harness::{TestHouse, http};
 use crate::mqtt_settings::MQTT;
+use crate::support::house::{TestHouse, http};
 
 const SETTINGS_PATH: &str = "/api/v1/settings";
 const METER: &str = "/api/v1/meter/settings";

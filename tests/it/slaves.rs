@@ -13,7 +13,7 @@ use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Client as _, Reader as _, Request, Response, Slave, Writer as _};
 
-use crate::harness::{TestHouse, within};
+use crate::support::house::{TestHouse, within};
 
 const HOUSE: &str = r#"
 slaves:

@@ -15,7 +15,7 @@ use wwsim::meter::{MeterKind, MeterPlan};
 use wwsim::services::log_to_sd;
 use wwsim::surface::http::ReplyBody;
 
-use crate::device_harness::{Setup, TestDevice, within};
+use crate::support::device::{Setup, TestDevice, within};
 
 /// Starts a device with a reading each second that logs each of them to its SD card.
 async fn start_device() -> TestDevice {

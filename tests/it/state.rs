@@ -20,10 +20,9 @@ use wwsim::journal::Event;
 use wwsim::rng::{Draws, RandomStream};
 use wwsim::scenario;
 
-use crate::device_harness::eventually;
-use crate::harness::{TestHouse, http, within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::SECOND;
+use crate::support::device::eventually;
+use crate::support::house::{TestHouse, http, within};
 
 /// A directory that is removed after the test.
 pub struct Folder(pub PathBuf);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 use wwsim::fault::{ApiEffect, Delay, Trigger};
 
-use crate::device_harness::{Client, Setup, TestDevice, body, eventually, header, request, status};
+use crate::support::SECOND;
+use crate::support::device::{
+    Client, Setup, TestDevice, body, eventually, header, request, status,
+};
 
 const CALL: &str = "/api/v1/actions/call?id=1";
-const SECOND: Duration = Duration::from_secs(1);
 
 async fn call(fixture: &TestDevice) -> Client {
     let mut client = fixture.connect().await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wwsim::device::{ActionPolicy, CallReplyFormat, License};
 
-use crate::device_harness::{
+use crate::support::device::{
     ACTIONS, Setup, TestDevice, body, error, eventually, header, request, status,
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{TestHouse, http, within};
+use crate::support::house::{TestHouse, http, within};
 
 const SYSTEM: &str = "/api/v1/system";
 

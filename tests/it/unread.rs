@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use wwsim::fault::ApiEffect;
 use wwsim::limits::{HTTP_SEND_BUFFER, HTTP_WRITE_TIMEOUT as LIMIT};
 
-use crate::device_harness::{Setup, TestDevice, body, request, status};
-use crate::frozen::Frozen;
-use crate::harness::TestHouse;
 use crate::state::{self, Folder};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::SECOND;
+use crate::support::device::{Setup, TestDevice, body, request, status};
+use crate::support::frozen::Frozen;
+use crate::support::house::TestHouse;
 
 const CARD: &str = "device: {sd_card: {}}";
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::TestHouse;
+use crate::support::house::TestHouse;
 
 impl TestHouse {
     /// Returns the value of a variable from `/variables`; `None` if it is not listed.
@@ -187,7 +187,7 @@ async fn a_template_has_at_most_1023_characters() {
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["error"], "invalid_template");
     let bytes = b"POST /api/v1/template/test HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\n\xff";
-    let received = crate::harness::exchange(house.device(), bytes).await;
+    let received = crate::support::house::exchange(house.device(), bytes).await;
     assert!(received.starts_with(b"HTTP/1.1 400 "));
     let answer = house.post("/api/v1/template/test", &"x".repeat(8193)).await;
     assert_eq!(answer.status, 413);

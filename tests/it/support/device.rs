@@ -16,8 +16,7 @@ use wwsim::journal::Journal;
 use wwsim::meter::MeterPlan;
 use wwsim::surface::http::{Api, ApiServer};
 
-/// Real time after which a test fails because it hangs.
-const HANG_TIMEOUT: Duration = Duration::from_secs(20);
+pub use super::within;
 
 /// Two actions that can run, a disabled one, one with disabled requests, and one with two requests.
 pub const ACTIONS: &str = r#"{"actions":[
@@ -208,10 +207,6 @@ pub fn error(response: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(body(response)).unwrap();
     assert!(json["message"].is_string(), "{json}");
     json["error"].as_str().unwrap().to_owned()
-}
-
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(HANG_TIMEOUT, future).await.expect("stuck")
 }
 
 pub async fn eventually(mut condition: impl FnMut() -> bool) {

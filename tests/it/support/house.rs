@@ -7,13 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use wwsim::house::House;
+use wwsim::House;
 use wwsim::journal::JournalEntry;
-use wwsim::scenario;
 
-/// Real time after which a test is stuck. On a manual clock nothing takes nearly as long, so that only
-/// a bug reaches it.
-const STUCK: Duration = Duration::from_secs(20);
+pub use super::within;
 
 /// A running house on free ports.
 pub struct TestHouse {
@@ -53,12 +50,10 @@ impl TestHouse {
         } else {
             format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
         };
-        let mut scenario = match scenario::load(&yaml, "test.yaml", None) {
-            Ok(scenario) => scenario,
-            Err(diagnostics) => panic!("{diagnostics}"),
-        };
-        scenario.any_port();
-        Self { house: House::start(scenario).await.unwrap() }
+        match House::builder().scenario(&yaml).any_port().start().await {
+            Ok(house) => Self { house },
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Returns the address of the first device's API.
@@ -244,11 +239,6 @@ pub fn parse(text: &str) -> Answer {
         head: head.to_owned(),
         body: body.to_owned(),
     }
-}
-
-/// Awaits a future, and fails the test if it is stuck.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(STUCK, future).await.expect("stuck")
 }
 
 fn address(url: &str) -> SocketAddr {

@@ -1,7 +1,6 @@
 //! A device with its peers and action client on a manual clock, without the HTTP surface. Also
 //! peers outside the house whose bytes a test chooses.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +26,7 @@ use wwsim::outbound::Policy;
 use wwsim::peers::{PeerContext, Peers, PeersError};
 use wwsim::scenario::{SlavePlan, TargetPlan, TargetReply, TargetRoute};
 
-/// The real time after which a test counts as stuck.
-const STUCK: Duration = Duration::from_secs(20);
-
-pub const SECOND: Duration = Duration::from_secs(1);
+pub use super::{SECOND, within};
 
 /// A device, its peers and its action client.
 pub struct TestPeers {
@@ -255,11 +251,6 @@ pub fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
 /// Returns a request of an action: GET, with a timeout of a second.
 pub fn get(url: &str) -> Value {
     json!({"http": {"url": url, "timeout": 1}})
-}
-
-/// Fails a test that is stuck, instead of letting it hang.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(STUCK, future).await.expect("stuck")
 }
 
 pub async fn connect(to: SocketAddr) -> TcpStream {
