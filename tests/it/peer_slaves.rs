@@ -1,4 +1,4 @@
-//! Slaves without a house, built by `peers_harness.rs` with an action client: what clients see over
+//! Slaves without a house, built by `support/peers.rs` with an action client: what clients see over
 //! sockets, and what the requests of actions see. `slaves.rs` tests the slaves of a whole house.
 
 use std::io::ErrorKind;

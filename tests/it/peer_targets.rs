@@ -1,4 +1,4 @@
-//! HTTP targets without a house, built by `peers_harness.rs` with an action client, as the requests of
+//! HTTP targets without a house, built by `support/peers.rs` with an action client, as the requests of
 //! actions and other clients see them.
 
 use std::time::Duration;
