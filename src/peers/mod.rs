@@ -23,7 +23,7 @@ use self::targets::{TargetCertificate, TargetServer};
 use crate::clock::Clock;
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::modbus::server::BACKLOG;
+use crate::modbus::limits::MODBUS_BACKLOG;
 use crate::net::http::{ListenerPause, bind_listener};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
@@ -287,7 +287,7 @@ impl Drop for Peers {
 
 impl SlaveServer {
     fn bind(plan: &SlavePlan, context: &PeerContext) -> Result<Self, PeersError> {
-        let port = Port::bind(plan.listen, BACKLOG).map_err(|source| {
+        let port = Port::bind(plan.listen, MODBUS_BACKLOG).map_err(|source| {
             let (name, address) = (Arc::clone(&plan.name), plan.listen);
             PeersError::BindSlave { name, address, source }
         })?;

@@ -17,8 +17,6 @@ use crate::net::inflight::TrackedStream;
 use crate::net::sockets::stop_listening;
 use crate::tasks::Tasks;
 
-/// The number of connections that may wait to be accepted.
-pub(crate) const BACKLOG: u32 = 1024;
 /// The real time before the next attempt after the system refused a socket, which takes real time
 /// to become free.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);

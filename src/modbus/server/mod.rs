@@ -9,5 +9,5 @@ mod connection;
 mod acceptor;
 mod outbox;
 
-pub(crate) use self::acceptor::{ACCEPT_RETRY, Acceptor, BACKLOG};
+pub(crate) use self::acceptor::{ACCEPT_RETRY, Acceptor};
 pub(crate) use self::connection::{Connection, ModbusHandler, OUTCOME_OK, ReceivedRequest};

@@ -11,7 +11,8 @@ use super::session::SlaveSession;
 use crate::clock::Sleep;
 use crate::fault::{FaultListener, ListenerVerdict};
 use crate::journal::Event;
-use crate::modbus::server::{ACCEPT_RETRY, Acceptor, BACKLOG};
+use crate::modbus::limits::MODBUS_BACKLOG;
+use crate::modbus::server::{ACCEPT_RETRY, Acceptor};
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::tasks::Tasks;
@@ -108,7 +109,7 @@ impl SlaveListenerReconciler {
         if self.acceptor.is_open() {
             return;
         }
-        let opened = self.port().open(BACKLOG);
+        let opened = self.port().open(MODBUS_BACKLOG);
         match opened {
             Ok(listener) => self.acceptor.open(listener),
             Err(error) => {
