@@ -85,13 +85,13 @@ pub(super) type DelayParameters = Choice<DurationText, Distribution>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Distribution {
-    /// Always the same.
+    /// The same delay for each request.
     Fixed(DurationText),
-    /// Anything between the two, alike.
+    /// A uniform distribution between the two.
     Uniform([DurationText; 2]),
-    /// Normal, cut off at zero.
+    /// A normal distribution, cut off at zero.
     Normal(Normal),
-    /// Log-normal: many near the median, few far above it.
+    /// A log-normal distribution: many delays near the median, few far above it.
     Lognormal(Lognormal),
 }
 
@@ -99,7 +99,7 @@ pub(super) enum Distribution {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Normal {
-    /// The middle.
+    /// The mean.
     mean: DurationText,
     /// The standard deviation.
     deviation: DurationText,

@@ -11,11 +11,11 @@
 //! 1. Add a variant to the effect type of the place, in its file below `seam`. An effect on the bytes of
 //!    a Modbus reply is a variant of `WireFault` in `modbus/fault/mod.rs`; `Display` there has its text
 //!    in the journal.
-//! 2. Add its written form to `FORMS` in the file below `seam`: the word, the text, and its figures if
-//!    any. No test finds a variant without a written form.
+//! 2. Add its written form to `FORMS` in the file below `seam`: the keyword, the text, and its
+//!    parameters if any. No test finds a variant without a written form.
 //! 3. Let the layer that asks the engine carry it out. The compiler shows most `match`es, but no
 //!    `matches!` and no `_ =>` arm.
-//! 4. Test it at the layer; if it has figures, add an example of them to the tests below.
+//! 4. Test it at the layer; if it has parameters, add an example of them to the tests below.
 //!
 //! `docs/how-to-extend.md` names the files of each seam, the arms that stay silent, and the fixtures,
 //! recordings and documents that follow.

@@ -191,7 +191,7 @@ impl Fault {
             Self::Mqtt { effect: MqttEffect::Refuse, .. } => {
                 Some("`refuse` is a state of the broker")
             }
-            Self::Meter { .. } => Some("what befalls a meter is a state of it"),
+            Self::Meter { .. } => Some("a fault at `meter` is a state of the meter"),
             _ => None,
         }
     }

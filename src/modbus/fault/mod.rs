@@ -42,14 +42,13 @@ pub enum ReplyFault {
 /// A moment relative to the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(rename = "Moment", description = "When, relative to the reply.")]
+#[schemars(rename = "Moment", description = "A moment relative to the reply.")]
 pub enum ReplyPhase {
     /// Before its first byte; the request is not carried out.
     Before,
-    /// Half of it is out.
+    /// In the middle: half of it is sent.
     Middle,
     /// After its last byte.
-    #[schemars(description = "It is out.")]
     After,
 }
 
