@@ -2,9 +2,10 @@
 //! fired.
 //!
 //! The journal is bounded: it holds the newest [`limits::JOURNAL_ENTRIES`] entries and counts the
-//! older ones. Entries carry virtual time and no ports, so that two runs of one scenario on a manual
-//! clock write the same bytes. The module stands high in the module order, because everything that
-//! decides writes here.
+//! older ones. Entries carry virtual time, and no port that the system chose: they name devices, slaves
+//! and targets by their ids, and a request of an action by the host and port of its definition. So two
+//! runs of one scenario on a manual clock write the same bytes. The module stands near the top of the
+//! list in `lib.rs`, because everything that decides writes here.
 //!
 //! `docs/journal.md` is generated from the comments on [`Event`] by `scripts/regenerate`.
 
@@ -20,10 +21,6 @@ use tokio::sync::watch;
 use crate::clock::{Clock, VirtualTime};
 use crate::limits;
 use crate::modbus::wire::FunctionCode;
-
-/// The maximum number of bytes of a text of a client, such as a path: as long as the longest URL of
-/// the device itself.
-const MAX_TEXT_BYTES: usize = 255;
 
 /// An event in a house: a request that arrived, a decision, a fault, or a change of state.
 ///
@@ -530,7 +527,7 @@ impl Journal {
 /// definition are never longer; those of other clients may be.
 #[must_use]
 pub fn truncate_text(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+    text.truncate(text.floor_char_boundary(limits::JOURNAL_TEXT_BYTES));
     text
 }
 

@@ -1,11 +1,15 @@
 //! The limits that a user can meet, of the device and of the simulator, each with its source.
 //!
-//! `docs/limits.md` is generated from this file and from `modbus::limits` by `scripts/limits`. A constant's
-//! source is the citation in parentheses in its comment, or in the heading of its section. An id such as
-//! HTTP-3 names a ruling of `docs/device`, a name in `.csv` one of its tables; "documented" and "vendor"
-//! refer to the public documentation of the whatwatt Go. A chosen limit says why it has its value: it
-//! protects the process, and a client of a healthy house never meets it. A number that concerns one module
-//! alone is defined there.
+//! A limit of Modbus TCP or of the Modbus servers is defined in `modbus::limits`, every other limit that a
+//! client, a scenario or a test can meet in this file. A number on which only the code of one module
+//! depends, such as the size of a buffer, is defined in that module.
+//!
+//! `docs/limits.md` is generated from this file and from `modbus::limits` by `scripts/limits`. The first word
+//! of a comment is the unit in that table ("Bytes", "Characters", "Seconds"; the list is `UNITS` in the
+//! script); a `Duration` needs none. A constant's source is the citation in parentheses in its comment, or in
+//! the heading of its section. An id such as HTTP-3 names a ruling of `docs/device`, a name in `.csv` one of
+//! its tables; "documented" and "vendor" refer to the public documentation of the whatwatt Go. A chosen limit
+//! says why it has its value: it protects the process, and a client of a healthy house never meets it.
 
 use std::time::Duration;
 
@@ -22,18 +26,6 @@ pub const STATUS_ENTRIES: usize = 40;
 pub const FIRST_STATUS_ID: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
 /// Bytes of a whole action definition (documented: 413).
 pub const DEFINITION_BYTES: usize = 8191;
-/// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`
-/// (`mqtt_settings_fields.csv`).
-pub const MQTT_TEXT_CHARS: usize = 127;
-/// Characters of the MQTT settings' `client_id`.
-pub const MQTT_CLIENT_ID_CHARS: usize = 63;
-/// Characters of the MQTT settings' `client.key_password`.
-pub const MQTT_KEY_PASSWORD_CHARS: usize = 255;
-/// Characters of `publish.template`, and of what `/api/v1/template/test` takes
-/// (`mqtt_settings_fields.csv`).
-pub const TEMPLATE_CHARS: usize = 1023;
-/// Bytes of any other JSON body (HTTP-3).
-pub const JSON_BODY_BYTES: usize = 8192;
 /// Characters of an action id.
 pub const ACTION_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=15;
 /// Characters of `http.url`.
@@ -50,6 +42,11 @@ pub const MODBUS_HOST_CHARS: std::ops::RangeInclusive<usize> = 4..=63;
 pub const MODBUS_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1..=492;
 /// Seconds of a request's `timeout`.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+/// Bytes of the head of a response to an HTTP request of an action (chosen); a longer head is no valid
+/// response.
+pub const RESPONSE_HEAD_BYTES: usize = 16 * 1024;
+/// Bytes of the body of such a response that are read before the result code is final (chosen, ACTION-15).
+pub const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
 // The device's own Modbus server (`docs/device/modbus.md`)
@@ -137,6 +134,8 @@ pub const SCENARIO_MISTAKES: usize = 100;
 pub const DEVICES: usize = 1000;
 /// Fault rules of a house: those of the file and those added while it runs.
 pub const FAULT_RULES: usize = 1000;
+/// Longest delay of a fault: a day, far beyond every timeout of the device.
+pub const FAULT_DELAY: Duration = Duration::from_hours(24);
 /// Least time between two windows of a meter rule. A device whose meter is read again after a year
 /// processes half a million of them.
 pub const METER_FAULT_EVERY: Duration = Duration::from_mins(1);
@@ -163,12 +162,25 @@ pub const RECORDED_NUMBER: i64 = 1_000_000_000;
 pub const METER_TEXT: usize = 24;
 
 // ---------------------------------------------------------------------------------------------
-// The journal and targets (chosen)
+// The control plane, the journal and targets (chosen)
 // ---------------------------------------------------------------------------------------------
 
 /// Entries that the journal stores. At some 200 bytes each, a full journal has 2 MB, and 40 MB if
 /// each entry is a write of as many coils as one request can name.
 pub const JOURNAL_ENTRIES: usize = 10_000;
+/// Bytes of a text of a client in an entry of the journal, such as a path: as many as the longest URL of an
+/// action has. A longer text is cut.
+pub const JOURNAL_TEXT_BYTES: usize = 255;
+/// Unknown keys of a write that its entry of the journal lists.
+pub const JOURNAL_UNKNOWN_KEYS: usize = 16;
+/// Real time that `journal/wait` waits at most; proxies and clients give up later than that.
+pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
+/// Bytes of a request body of the control plane: more than the largest one has, which writes 65 535
+/// registers.
+pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
+/// Real time that a movement of the clock waits for the activity that it started. A house that is not
+/// quiescent by then waits for a peer outside it.
+pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and stores.
@@ -193,8 +205,13 @@ pub const ORIGIN_CHARS: usize = 300;
 // HTTP servers (chosen)
 // ---------------------------------------------------------------------------------------------
 
+/// Bytes of a JSON body of the device's API other than an action definition (HTTP-3).
+pub const JSON_BODY_BYTES: usize = 8192;
 /// Connections that a device, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
+/// Connections that may wait to be accepted: as many as a load test opens at once. If there are more, the
+/// kernel drops a connection attempt, and the client repeats it a second later.
+pub const HTTP_BACKLOG: u32 = 4096;
 /// Real time in which a client must send the head of its request.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of the head of a request, including its URL with the query: some 8000 status ids, and far
@@ -220,7 +237,7 @@ pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 pub const HTTP_LINGER_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------
-// Live events and MQTT (chosen)
+// Live events (chosen)
 // ---------------------------------------------------------------------------------------------
 
 /// Live events that wait for a client to read them, about 600 bytes each, after the kernel's buffers
@@ -231,18 +248,33 @@ pub const LIVE_QUEUE: usize = 64;
 pub const LIVE_GRACE: Duration = Duration::from_secs(1);
 /// Live events that faults hold back; of more the oldest are lost.
 pub const LIVE_HELD: usize = 1000;
-/// Real time between two signs of life that a broker is promised. The vendor names none; brokers drop
-/// a client after one and a half of it.
+
+// ---------------------------------------------------------------------------------------------
+// MQTT and templates (`mqtt_settings_fields.csv`)
+// ---------------------------------------------------------------------------------------------
+
+/// Characters of the MQTT settings' `url`, `username`, `password` and `publish.topic`.
+pub const MQTT_TEXT_CHARS: usize = 127;
+/// Characters of the MQTT settings' `client_id`.
+pub const MQTT_CLIENT_ID_CHARS: usize = 63;
+/// Characters of the MQTT settings' `client.key_password`.
+pub const MQTT_KEY_PASSWORD_CHARS: usize = 255;
+/// Characters of `publish.template`, and of what `/api/v1/template/test` takes.
+pub const TEMPLATE_CHARS: usize = 1023;
+/// Real time between two signs of life that a broker is promised (chosen). The vendor names none; brokers
+/// drop a client after one and a half of it.
 pub const MQTT_KEEP_ALIVE: Duration = Duration::from_mins(1);
-/// Real time before the first try after one that failed, and the longest after many.
+/// Real time before the first attempt after one that failed, and the longest after many (chosen).
 pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(10);
-/// Real time of a connection after which the tries begin at the shortest pause again. More than the
-/// longest pause: two clients of one id, of which a broker drops the one when the other comes, would
-/// else take turns at the shortest one.
+/// Real time of a connection after which the attempts begin at the shortest pause again (chosen). More than
+/// the longest pause: otherwise two clients with one id, of which a broker drops the one when the other
+/// connects, would take turns at the shortest one.
 pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_secs());
-/// Bytes of a rendered template: some ten times what one of the longest allowed length has when it
-/// consists of variables alone, none of which shows more than some forty characters.
+/// Real time in which a broker must accept a client: name lookup, connection and TLS included (chosen).
+pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a rendered template (chosen): some ten times the size that a template of the longest allowed
+/// length has if it consists of variables alone, each of at most some forty characters.
 pub const RENDERED_BYTES: usize = 64 * 1024;
 
 // ---------------------------------------------------------------------------------------------

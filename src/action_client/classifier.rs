@@ -85,7 +85,8 @@ pub enum ResultCode {
 }
 
 impl ResultCode {
-    /// Returns the code with this number; [`ResultCode::Generic`] if no other code has it.
+    /// Returns the code with this number. A number from 0 to 65535 except 1 is an HTTP status. Any other
+    /// number that no code has is [`ResultCode::Generic`].
     #[must_use]
     pub fn from_number(number: i32) -> Self {
         let exceptions = (1..=11).map(Self::Exception);

@@ -25,14 +25,8 @@ use super::connection::RequestConnection;
 use super::tap::{StreamEnd, Tap, TapeReader};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{HttpMethod, PreparedHttpRequest, Scheme};
+use crate::limits;
 use crate::net::inflight::TrackedStream;
-
-/// The number of bytes of a response's head that are read; a longer head is no valid response. The
-/// tape keeps the same number, so that the classification sees every head that hyper saw.
-const HEAD_BYTES: usize = 16 * 1024;
-
-/// The number of bytes of a response body that are read before the code is final (ACTION-15).
-const RESPONSE_BODY_BYTES: usize = 64 * 1024;
 
 /// Creates the TLS configuration of the actions, which trusts `root_certificates` and nothing else.
 pub(super) fn tls_config(
@@ -95,7 +89,9 @@ async fn send_on_stream<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (tap, tape) = Tap::new(stream, HEAD_BYTES);
+    // The tape keeps as many bytes as hyper reads of a head, so that the classification sees every head
+    // that hyper saw.
+    let (tap, tape) = Tap::new(stream, limits::RESPONSE_HEAD_BYTES);
     let Some(message) = build_message(request) else {
         return classifier::classify_http(&[], ExchangeEnd::Unencodable);
     };
@@ -113,7 +109,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.title_case_headers(true).max_buf_size(HEAD_BYTES);
+    builder.title_case_headers(true).max_buf_size(limits::RESPONSE_HEAD_BYTES);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.ok()?;
     let exchange = async move {
         let response = sender.send_request(message).await.ok()?;
@@ -136,7 +132,7 @@ async fn read_body(response: Response<Incoming>) -> Option<u16> {
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut read = 0;
-    while read < RESPONSE_BODY_BYTES {
+    while read < limits::RESPONSE_BODY_BYTES {
         let Some(frame) = body.frame().await else { break };
         read += frame.ok()?.data_ref().map_or(0, Bytes::len);
     }

@@ -15,8 +15,6 @@ use crate::limits;
 use crate::net::http::HttpReply;
 use crate::runtime::HouseCore;
 
-/// The longest real time that `journal/wait` waits; proxies and clients give up later than that.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Journal entries that are read under one lock, so that reading never delays writers.
 const PAGE_ENTRIES: usize = 256;
 
@@ -40,7 +38,7 @@ pub(super) fn list(house: &HouseCore, request: &ControlRequest<'_>) -> ControlRe
 /// Returns the entries that match, or waits for the first that does.
 pub(super) async fn wait(house: &HouseCore, request: &ControlRequest<'_>) -> ControlResult {
     let query = EntryQuery::parse(request, &["timeout_ms"])?;
-    let longest = u64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(u64::MAX);
+    let longest = u64::try_from(limits::JOURNAL_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
     let journal = house.journal();
     let mut newest = journal.subscribe();

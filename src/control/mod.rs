@@ -1,8 +1,8 @@
 //! The control plane: the HTTP API by which a test or a person operates a running house.
 //!
-//! The control plane has a port of its own, because the device's port serves the device alone. Its paths begin with
-//! `/control/v1`; bodies are JSON in both directions, and an error names what was expected. Its
-//! connections are not counted as activity of the house ([`crate::clock::ActivityTracker`]), because
+//! The control plane has a port of its own, because the device's port serves the device alone. Its paths
+//! begin with `/control/v1`, except `/healthz` and `/openapi.json`. Bodies are JSON, except the text of the
+//! scenario, and an error names what was expected. The connections are not counted as activity of the house ([`crate::clock::ActivityTracker`]), because
 //! a movement of the clock runs inside a control request and would wait for itself.
 
 mod clock;

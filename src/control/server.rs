@@ -26,9 +26,6 @@ use crate::runtime::HouseCore;
 use crate::surface::http::openapi;
 use crate::tasks::Tasks;
 
-/// Bytes of a request body: a scenario is the largest.
-const BODY_BYTES: usize = limits::SCENARIO_BYTES;
-
 /// The control plane of a house. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct ControlServer {
@@ -127,7 +124,7 @@ impl ControlService {
         let (head, incoming) = request.into_parts();
         match self.check(&head, local_ip) {
             Ok((resource, method)) => {
-                let body = body::read(incoming, BODY_BYTES).await?;
+                let body = body::read(incoming, limits::CONTROL_BODY_BYTES).await?;
                 self.execute(&resource, method, &ControlRequest { uri: &head.uri, body }).await
             }
             Err(refusal) if body::discard(incoming).await => Err(refusal),

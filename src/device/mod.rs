@@ -2,7 +2,8 @@
 //!
 //! `core` is pure: state, and transitions that take a command and return what changed. [`Device`], the
 //! handle that surfaces hold, is the core behind a short lock, with the clock, the journal and the fault
-//! rules. Nothing here waits for the clock; the services that do are above, in [`crate::services`].
+//! rules. Nothing here waits for the clock. The services that do are in [`crate::services`], below this
+//! module in the list of `lib.rs`.
 
 mod access;
 pub mod actions;

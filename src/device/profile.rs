@@ -1,7 +1,8 @@
 //! The behaviour that depends on firmware and licence, in one table each (`docs/device/firmware.md`,
 //! `access.md`).
 //!
-//! No other code compares firmware versions.
+//! No other module states the version from which a behaviour exists. Other code asks [`Profile::has`], or
+//! compares a version with [`Feature::since`], as the table of routes and the tables of settings do.
 
 use super::{Firmware, License};
 

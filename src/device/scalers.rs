@@ -31,6 +31,7 @@ pub fn effective(config: &Config, observation: &Observation) -> Vec<(Quantity, i
 /// Returns the power of ten by which the device's value differs from the meter's, because a custom
 /// scaler replaces the detected one; 0 if the meter does not speak DLMS.
 #[must_use]
+#[inline]
 pub fn shift(config: &Config, meter: Option<&MeterIdentity>, quantity: Quantity) -> i8 {
     // This runs for every number. The first condition is false for most devices.
     if config.meter.scalers_set == ScalersSet::Custom && is_dlms(meter) {

@@ -60,10 +60,11 @@ impl Snapshot {
 
     /// Returns a value of any reading, as [`Snapshot::value`] does.
     #[must_use]
+    #[inline]
     pub fn value_in(&self, reading: &Reading, quantity: Quantity) -> Option<Decimal> {
+        let value = reading.get(quantity)?;
         let meter = self.meter.meter.as_deref();
-        let shift = scalers::shift(&self.view.config, meter, quantity);
-        let value = reading.get(quantity)?.shift(shift);
+        let value = value.shift(scalers::shift(&self.view.config, meter, quantity));
         let factor = self.view.config.meter.conv_factor;
         if !quantity.unit().has_conversion_factor() || factor == Decimal::ONE {
             return Some(value);

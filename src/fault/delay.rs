@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::notation::{Choice, DurationText};
 use crate::problem::Problem;
 use crate::rng::Draws;
@@ -37,14 +38,11 @@ pub enum Delay {
 }
 
 impl Delay {
-    /// The longest delay that a draw returns: a day, far beyond every timeout of the device.
-    pub const LONGEST: Duration = Duration::from_hours(24);
-
     /// Draws the delay of one request.
     #[must_use]
     pub fn draw(&self, draws: &mut Draws) -> Duration {
         let seconds = match *self {
-            Self::Fixed(fixed) => return fixed.min(Self::LONGEST),
+            Self::Fixed(fixed) => return fixed.min(limits::FAULT_DELAY),
             Self::Uniform(low, high) => draws.uniform(low.as_secs_f64(), high.as_secs_f64()),
             Self::Normal { mean, deviation } => {
                 mean.as_secs_f64() + deviation.as_secs_f64() * draws.normal()
@@ -55,7 +53,7 @@ impl Delay {
             }
         };
         // The arithmetic yields no number for a median of zero.
-        Duration::try_from_secs_f64(seconds.clamp(0.0, Self::LONGEST.as_secs_f64()))
+        Duration::try_from_secs_f64(seconds.clamp(0.0, limits::FAULT_DELAY.as_secs_f64()))
             .unwrap_or(Duration::ZERO)
     }
 
@@ -87,13 +85,13 @@ pub(super) type DelayParameters = Choice<DurationText, Distribution>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Distribution {
-    /// Always the same.
+    /// The same delay for each request.
     Fixed(DurationText),
-    /// Anything between the two, alike.
+    /// A uniform distribution between the two.
     Uniform([DurationText; 2]),
-    /// Normal, cut off at zero.
+    /// A normal distribution, cut off at zero.
     Normal(Normal),
-    /// Log-normal: many near the median, few far above it.
+    /// A log-normal distribution: many delays near the median, few far above it.
     Lognormal(Lognormal),
 }
 
@@ -101,7 +99,7 @@ pub(super) enum Distribution {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Normal {
-    /// The middle.
+    /// The mean.
     mean: DurationText,
     /// The standard deviation.
     deviation: DurationText,
@@ -134,7 +132,7 @@ impl TryFrom<DelayParameters> for Delay {
         delay.check()?;
         match delay {
             Self::Fixed(Duration::ZERO) => Err(Problem::of_document("a delay of 0 is none")),
-            Self::Fixed(fixed) if fixed > Self::LONGEST => Err(Problem::of_document(
+            Self::Fixed(fixed) if fixed > limits::FAULT_DELAY => Err(Problem::of_document(
                 "longer than a day; for an answer that never comes use `hang` or `silence`",
             )),
             _ => Ok(delay),

@@ -216,7 +216,7 @@ impl JsonSchema for EffectKeyword {
             })
         };
         let keywords: Vec<_> = KEYWORDS.iter().map(keyword).collect();
-        json_schema!({ "oneOf": keywords, "description": "An effect that needs no figures." })
+        json_schema!({ "oneOf": keywords, "description": "An effect without parameters." })
     }
 }
 
@@ -238,6 +238,6 @@ impl JsonSchema for EffectWithParameters {
                 "description": entry.description(),
             }));
         }
-        json_schema!({ "oneOf": forms, "description": "An effect with its figures; exactly one." })
+        json_schema!({ "oneOf": forms, "description": "An effect with its parameters; exactly one." })
     }
 }

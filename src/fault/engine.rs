@@ -68,12 +68,12 @@ pub enum EngineError {
     #[error("no rule `{0}`")]
     Unknown(String),
     /// There are [`limits::FAULT_RULES`] rules already.
-    #[error("the house has {} rules, the most it takes; remove some first", limits::FAULT_RULES)]
+    #[error("the house has {} rules, the maximum; remove some first", limits::FAULT_RULES)]
     Full,
     /// The windows of the rules on one meter would begin this many times a day.
     #[error(
         "the windows of the rules over one meter would begin {0} times a day, at most {most} are \
-         taken; let this one come round less often with `every`, or remove some first",
+         allowed; let this one recur less often with `every`, or remove some first",
         most = limits::METER_WINDOWS_A_DAY
     )]
     TooManyWindows(u64),

@@ -2,16 +2,23 @@
 //!
 //! A [`Rule`] is a place with an effect ([`Fault`]), and the conditions under which it fires
 //! ([`Trigger`]). The [`Engine`] is asked at each seam (admission, connect, slave reply, API call …).
-//! The engine counts, decides and explains; the layer at the seam carries the verdict out. The code of
-//! the device and of the slaves knows nothing of faults.
+//! The engine counts, decides and explains. The layer at the seam asks the engine and carries the
+//! verdict out, for example the session of a slave or the HTTP server of a device. The engine changes
+//! neither a device nor a slave.
 //!
 //! # Adding an effect
 //!
-//! 1. Add a variant to the effect type of the seam, in its file below `seam`.
-//! 2. Add its written form to `FORMS` in the same file: the word, the text, and its figures if any.
-//! 3. Let the layer that asks the engine carry it out; the compiler shows the `match`.
-//! 4. Describe it in `docs/faults.md`, and run `scripts/regenerate` for the schema and the reference.
-//! 5. Test it at the layer; if it has figures, add an example of them to the tests below.
+//! 1. Add a variant to the effect type of the place, in its file below `seam`. An effect on the bytes of
+//!    a Modbus reply is a variant of `WireFault` in `modbus/fault/mod.rs`; `Display` there has its text
+//!    in the journal.
+//! 2. Add its written form to `FORMS` in the file below `seam`: the keyword, the text, and its
+//!    parameters if any. No test finds a variant without a written form.
+//! 3. Let the layer that asks the engine carry it out. The compiler shows most `match`es, but no
+//!    `matches!` and no `_ =>` arm.
+//! 4. Test it at the layer; if it has parameters, add an example of them to the tests below.
+//!
+//! `docs/how-to-extend.md` names the files of each seam, the arms that stay silent, and the fixtures,
+//! recordings and documents that follow.
 
 mod delay;
 mod effect;

@@ -21,14 +21,14 @@ pub(super) struct StatusParameter(#[schemars(range(min = 200, max = 599))] pub u
 pub(super) struct StatusWithRetry {
     /// The status.
     pub code: StatusParameter,
-    #[schemars(description = "What `Retry-After` says, in whole seconds.")]
+    #[schemars(description = "The value of `Retry-After`, in whole seconds.")]
     pub retry_after: Option<Seconds>,
 }
 
 /// A status, alone or with `Retry-After`.
 pub(super) type StatusParameters = Choice<StatusParameter, StatusWithRetry>;
 
-/// Bytes that come slowly.
+/// A slow transmission in small pieces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Drip")]

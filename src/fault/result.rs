@@ -7,7 +7,7 @@ use crate::modbus::fault::{ReplyFault, ReplyPhase, WireFault};
 use crate::problem::Problem;
 
 /// The text of `result` in the schema, the same at every place.
-pub(super) const TEXT: &str = "whatever makes the request end with exactly this code.";
+pub(super) const TEXT: &str = "the request ends with exactly this code.";
 
 /// An exception code for which the device has no name (−1).
 const UNNAMED_EXCEPTION: u8 = 12;

@@ -220,7 +220,7 @@ impl<E: Clone + PartialEq> WrittenForms<E> {
             }),
             FormKind::Refused(_) => None,
         });
-        // Each effect has a written form; a test writes and reads all of them.
+        // A variant that no form reads or writes cannot come from a scenario.
         written.unwrap_or(Choice::Word(EffectKeyword("")))
     }
 

@@ -2,6 +2,10 @@
 //!
 //! Sources: `report_fields.csv`, `template_variables.csv`, `live_fields.csv`, `sd_csv_columns.csv`
 //! and `modbus_identifiers.csv` of `docs/device/tables`, joined by OBIS code.
+//!
+//! "Imported" and "exported" of a reactive energy refer to the reactive energy, not to the active energy:
+//! imported capacitive energy (6.8.0) is counted in quadrant II, while active energy is exported. The
+//! quadrants are those of [`Energies`](super::signal::Energies).
 
 use std::fmt;
 
@@ -119,18 +123,18 @@ quantities! {
     ReactiveExportEnergy "4.8.0" KilovarHour Some("rE_Out"), "ERN_T" "energy.reactive.negative.total" "exported reactive energy"
     ReactiveExportEnergyT1 "4.8.1" KilovarHour None, "ERN_T1" "energy.reactive.negative.t1" "exported reactive energy, tariff 1"
     ReactiveExportEnergyT2 "4.8.2" KilovarHour None, "ERN_T2" "energy.reactive.negative.t2" "exported reactive energy, tariff 2"
-    InductiveImportEnergy "5.8.0" KilovarHour Some("rEii"), "ERII_T" "energy.reactive.imported.inductive.total" "inductive reactive energy while importing"
-    InductiveImportEnergyT1 "5.8.1" KilovarHour None, "ERII_T1" "energy.reactive.imported.inductive.t1" "inductive reactive energy while importing, tariff 1"
-    InductiveImportEnergyT2 "5.8.2" KilovarHour None, "ERII_T2" "energy.reactive.imported.inductive.t2" "inductive reactive energy while importing, tariff 2"
-    CapacitiveImportEnergy "6.8.0" KilovarHour Some("rEic"), "ERIC_T" "energy.reactive.imported.capacitive.total" "capacitive reactive energy while importing"
-    CapacitiveImportEnergyT1 "6.8.1" KilovarHour None, "ERIC_T1" "energy.reactive.imported.capacitive.t1" "capacitive reactive energy while importing, tariff 1"
-    CapacitiveImportEnergyT2 "6.8.2" KilovarHour None, "ERIC_T2" "energy.reactive.imported.capacitive.t2" "capacitive reactive energy while importing, tariff 2"
-    InductiveExportEnergy "7.8.0" KilovarHour Some("rEei"), "EREI_T" "energy.reactive.exported.inductive.total" "inductive reactive energy while exporting"
-    InductiveExportEnergyT1 "7.8.1" KilovarHour None, "EREI_T1" "energy.reactive.exported.inductive.t1" "inductive reactive energy while exporting, tariff 1"
-    InductiveExportEnergyT2 "7.8.2" KilovarHour None, "EREI_T2" "energy.reactive.exported.inductive.t2" "inductive reactive energy while exporting, tariff 2"
-    CapacitiveExportEnergy "8.8.0" KilovarHour Some("rEec"), "EREC_T" "energy.reactive.exported.capacitive.total" "capacitive reactive energy while exporting"
-    CapacitiveExportEnergyT1 "8.8.1" KilovarHour None, "EREC_T1" "energy.reactive.exported.capacitive.t1" "capacitive reactive energy while exporting, tariff 1"
-    CapacitiveExportEnergyT2 "8.8.2" KilovarHour None, "EREC_T2" "energy.reactive.exported.capacitive.t2" "capacitive reactive energy while exporting, tariff 2"
+    InductiveImportEnergy "5.8.0" KilovarHour Some("rEii"), "ERII_T" "energy.reactive.imported.inductive.total" "imported reactive energy, inductive (quadrant I)"
+    InductiveImportEnergyT1 "5.8.1" KilovarHour None, "ERII_T1" "energy.reactive.imported.inductive.t1" "imported reactive energy, inductive (quadrant I), tariff 1"
+    InductiveImportEnergyT2 "5.8.2" KilovarHour None, "ERII_T2" "energy.reactive.imported.inductive.t2" "imported reactive energy, inductive (quadrant I), tariff 2"
+    CapacitiveImportEnergy "6.8.0" KilovarHour Some("rEic"), "ERIC_T" "energy.reactive.imported.capacitive.total" "imported reactive energy, capacitive (quadrant II)"
+    CapacitiveImportEnergyT1 "6.8.1" KilovarHour None, "ERIC_T1" "energy.reactive.imported.capacitive.t1" "imported reactive energy, capacitive (quadrant II), tariff 1"
+    CapacitiveImportEnergyT2 "6.8.2" KilovarHour None, "ERIC_T2" "energy.reactive.imported.capacitive.t2" "imported reactive energy, capacitive (quadrant II), tariff 2"
+    InductiveExportEnergy "7.8.0" KilovarHour Some("rEei"), "EREI_T" "energy.reactive.exported.inductive.total" "exported reactive energy, inductive (quadrant III)"
+    InductiveExportEnergyT1 "7.8.1" KilovarHour None, "EREI_T1" "energy.reactive.exported.inductive.t1" "exported reactive energy, inductive (quadrant III), tariff 1"
+    InductiveExportEnergyT2 "7.8.2" KilovarHour None, "EREI_T2" "energy.reactive.exported.inductive.t2" "exported reactive energy, inductive (quadrant III), tariff 2"
+    CapacitiveExportEnergy "8.8.0" KilovarHour Some("rEec"), "EREC_T" "energy.reactive.exported.capacitive.total" "exported reactive energy, capacitive (quadrant IV)"
+    CapacitiveExportEnergyT1 "8.8.1" KilovarHour None, "EREC_T1" "energy.reactive.exported.capacitive.t1" "exported reactive energy, capacitive (quadrant IV), tariff 1"
+    CapacitiveExportEnergyT2 "8.8.2" KilovarHour None, "EREC_T2" "energy.reactive.exported.capacitive.t2" "exported reactive energy, capacitive (quadrant IV), tariff 2"
     ImportDemand "1.6.0" Kilowatt Some("P_P_In"), "MDAP_T" "max_demand.active.positive.total" "maximum demand of import"
     ImportDemandT1 "1.6.1" Kilowatt Some("P_P_In_T1"), "MDAP_T1" "max_demand.active.positive.t1" "maximum demand of import, tariff 1"
     ImportDemandT2 "1.6.2" Kilowatt Some("P_P_In_T2"), "MDAP_T2" "max_demand.active.positive.t2" "maximum demand of import, tariff 2"

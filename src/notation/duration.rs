@@ -14,7 +14,7 @@ pub struct DurationText(pub Duration);
 scalar!(
     DurationText,
     "Duration",
-    "A time with its unit: 250ms, 1.5s, 30s, 5m, 2h, 30d. Only 0 goes without.",
+    "A time with its unit: 250ms, 1.5s, 30s, 5m, 2h, 30d. Only 0 needs no unit.",
     {
         "type": ["string", "integer"],
         "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$|^0$",

@@ -25,7 +25,7 @@ use crate::clock::{self, Clock, VirtualTime};
 use crate::device::{DeviceId, ResumePoint};
 use crate::fault::Engine;
 use crate::journal::Journal;
-use crate::net::http;
+use crate::limits;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
 #[cfg(not(feature = "mdns"))]
@@ -286,7 +286,7 @@ impl HouseCore {
 /// Binds the port of each device's API.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
     let bind = |plan: &crate::scenario::DevicePlan| {
-        Port::bind(plan.http, http::BACKLOG).map_err(|source| {
+        Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
             let owner = format!("device {}", plan.identity.id);
             StartError::Bind { owner, address: plan.http, source }
         })

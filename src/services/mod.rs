@@ -1,8 +1,8 @@
 //! The services of a device: they wait for the clock or for a change, which the device itself never does.
 //!
-//! They are a level between the device and the surfaces: the live stream and the MQTT client send the
-//! [`Readings`], and a surface may not import the house. The house runs the other services while the
-//! device is up. Each of those follows [`Device::changes`](crate::device::Device::changes): after each
+//! In the list of `lib.rs` this module stands below `device` and above `surface`, because the live stream
+//! and the MQTT client send the [`Readings`], and a surface cannot import `runtime` or `house`. The house
+//! runs the other services while the device is up. Each of those follows [`Device::changes`](crate::device::Device::changes): after each
 //! change it looks at the newest state, and acts on that alone.
 
 mod pairing;

@@ -141,8 +141,7 @@ async fn an_invalid_rule_is_refused_with_all_its_mistakes() {
             400,
             "the key `at` is missing; `at` is `api`, `action`, `queue`, `slave`, `target`, \
              `modbus`, `meter`, `mqtt` or `live`, or a mapping; the key `effect` is missing; \
-             `effect` says: what happens: a word, as silence, or a mapping with figures, as \
-             {delay: 250ms}"
+             `effect` says: a keyword, as silence, or a mapping with parameters, as {delay: 250ms}"
                 .to_owned()
         )
     );

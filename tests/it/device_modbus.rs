@@ -728,11 +728,11 @@ async fn an_impossible_rule_is_refused_with_the_reason() {
         ),
         (
             json!({"at": "modbus", "effect": {"result": -9}}),
-            "does not befall the device's Modbus server",
+            "is no effect on the device's Modbus server",
         ),
         (
             json!({"at": {"modbus": "any", "unit": 3}, "effect": "refuse"}),
-            "no `unit` is known there",
+            "`unit` cannot be compared",
         ),
         (
             json!({"at": {"modbus": "any", "device": "0000000000FF"}, "effect": "refuse"}),

@@ -1,5 +1,5 @@
-//! The limits of Modbus TCP, and those that the simulator chose. `docs/limits.md` lists them beside the
-//! limits of the device.
+//! The limits of Modbus TCP, and those of the Modbus servers that the simulator chose. `docs/limits.md` lists
+//! them beside the limits of `crate::limits`, whose header states the form of a comment.
 
 use std::time::Duration;
 
@@ -27,9 +27,14 @@ pub const WRITE_REGISTERS: std::ops::RangeInclusive<u16> = 1..=123;
 pub const WRITE_REGISTERS_OF_23: std::ops::RangeInclusive<u16> = 1..=121;
 
 // ---------------------------------------------------------------------------------------------
-// Modbus slaves (chosen)
+// Modbus servers and slaves (chosen)
 // ---------------------------------------------------------------------------------------------
 
+/// Requests on one connection that are not answered yet, before no further request is read. The same for
+/// slaves and the device's own server.
+pub const OUTSTANDING_REQUESTS: usize = 16;
+/// Connections of one listener that may wait to be accepted.
+pub const MODBUS_BACKLOG: u32 = 1024;
 /// Writes that a register bank stores.
 pub const BANK_CHANGES: usize = 1000;
 /// Pending reactions to writes of one unit.

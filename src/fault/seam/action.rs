@@ -78,10 +78,14 @@ pub(super) static FORMS: LazyLock<WrittenForms<ActionEffect>> = LazyLock::new(||
         "action",
         "an action",
         vec![
-            WrittenForm::keyword("disable", "refused as disabled (400).", ActionEffect::Disable),
+            WrittenForm::keyword(
+                "disable",
+                "the call is refused with 400, as if the action were disabled.",
+                ActionEffect::Disable,
+            ),
             WrittenForm::with_parameters(
                 "hold",
-                "its requests keep running for this time.",
+                "the requests stay running for this time.",
                 |duration: DurationText| {
                     if duration.0.is_zero() {
                         return Err(Problem::of_document(
@@ -97,7 +101,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<ActionEffect>> = LazyLock::new(||
             ),
             WrittenForm::keyword(
                 "hold",
-                "its requests keep running until the rule is released, disarmed or removed.",
+                "the requests stay running until the rule is released, disarmed or removed.",
                 ActionEffect::Hold { duration: None },
             ),
             WrittenForm::with_parameters(

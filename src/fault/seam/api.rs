@@ -72,10 +72,10 @@ pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
         "api",
         "the API",
         vec![
-            WrittenForm::delay("answered later.", ApiEffect::Delay),
+            WrittenForm::delay("the reply comes later.", ApiEffect::Delay),
             WrittenForm::with_parameters(
                 "status",
-                "answered with this status.",
+                "the reply has this status.",
                 |status| read_status(&status),
                 |effect| {
                     let ApiEffect::Status { code, retry_after } = effect else { return None };
@@ -91,21 +91,21 @@ pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
             ),
             WrittenForm::refused(
                 "reset",
-                "a moment is known to slaves only; write the bare word `reset`",
+                "only a reset of a slave has a moment; write the bare word `reset`",
             ),
             WrittenForm::keyword(
                 "reset",
-                "the connection is reset before the answer.",
+                "the connection is reset before the reply.",
                 ApiEffect::Reset,
             ),
             WrittenForm::keyword(
                 "hang",
-                "never answered; an API call has no effect.",
+                "there is no reply; a call of the API has no effect.",
                 ApiEffect::Hang,
             ),
             WrittenForm::with_parameters(
                 "cut",
-                "the connection ends after so many bytes of the response.",
+                "the connection ends after this many bytes of the response.",
                 |after: u32| Ok(ApiEffect::Cut { after: after as usize }),
                 |effect| match effect {
                     ApiEffect::Cut { after } => Some(u32::try_from(*after).unwrap_or(u32::MAX)),
@@ -115,7 +115,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
             .at_most(1_048_576),
             WrittenForm::with_parameters(
                 "drip",
-                "the response trickles out.",
+                "the response is sent slowly, in small pieces.",
                 |drip: DripParameters| {
                     let (bytes, every) = drip.values()?;
                     Ok(ApiEffect::Drip { bytes, every })
@@ -127,12 +127,12 @@ pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
             ),
             WrittenForm::keyword(
                 "drip",
-                "the response trickles out, 16 bytes every 100 ms.",
+                "the response is sent slowly, 16 bytes every 100 ms.",
                 ApiEffect::Drip { bytes: 16, every: Duration::from_millis(100) },
             ),
             WrittenForm::keyword(
                 "malformed_json",
-                "the JSON of the answer breaks off in the middle.",
+                "the JSON of the reply ends in the middle.",
                 ApiEffect::MalformedJson,
             ),
         ],

@@ -50,12 +50,12 @@ pub(super) static FORMS: LazyLock<WrittenForms<LiveEffect>> = LazyLock::new(|| {
         "the live stream",
         vec![
             WrittenForm::delay(
-                "sent later, with the events after it behind it.",
+                "the event is sent later, and the events after it wait behind it.",
                 LiveEffect::Delay,
             ),
             WrittenForm::with_parameters(
                 "stall",
-                "the event and those after it are held back for this time.",
+                "the event and all later ones are held back for this time.",
                 |duration: DurationText| {
                     if duration.0.is_zero() {
                         return Err(Problem::of_document(
@@ -71,13 +71,12 @@ pub(super) static FORMS: LazyLock<WrittenForms<LiveEffect>> = LazyLock::new(|| {
             ),
             WrittenForm::keyword(
                 "stall",
-                "the event and those after it are held back until the rule is released, disarmed or \
-             removed.",
+                "the event and all later ones are held back until the rule is released, disarmed or removed.",
                 LiveEffect::Stall { duration: None },
             ),
             WrittenForm::with_parameters(
                 "cut",
-                "after so many of the event.",
+                "the connection ends after this many bytes of the event.",
                 |after: u32| Ok(LiveEffect::Cut { after: after as usize }),
                 |effect| match effect {
                     LiveEffect::Cut { after } => Some(u32::try_from(*after).unwrap_or(u32::MAX)),
@@ -85,10 +84,10 @@ pub(super) static FORMS: LazyLock<WrittenForms<LiveEffect>> = LazyLock::new(|| {
                 },
             )
             .at_most(1_048_576),
-            WrittenForm::keyword("duplicate", "the event comes twice.", LiveEffect::Duplicate),
+            WrittenForm::keyword("duplicate", "the event is sent twice.", LiveEffect::Duplicate),
             WrittenForm::keyword(
                 "takeover",
-                "the client is thrown out in place of the event, as if another had connected.",
+                "the client is disconnected in place of the event, as if another client had connected.",
                 LiveEffect::Takeover,
             ),
         ],

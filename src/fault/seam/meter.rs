@@ -78,15 +78,15 @@ impl ClockDrift {
 #[serde(deny_unknown_fields)]
 #[schemars(
     rename = "Drift",
-    description = "How far a clock is off.",
+    description = "The error of a clock.",
     extend("minProperties" = 1)
 )]
 struct DriftParameters {
-    /// Ahead by so much.
+    /// The time by which the clock is ahead.
     ahead: Option<DurationText>,
-    /// Behind by so much; in place of `ahead`.
+    /// The time by which the clock is behind; in place of `ahead`.
     behind: Option<DurationText>,
-    /// By so much more with each day, in the same direction; 0 unless given.
+    /// The time that each day adds, in the same direction; 0 unless given.
     per_day: Option<DurationText>,
 }
 
@@ -111,36 +111,36 @@ pub(super) static FORMS: LazyLock<WrittenForms<MeterEffect>> = LazyLock::new(|| 
         "meter",
         "a meter",
         vec![
-            silent("not_connected", "nothing is plugged in.", Silence::NotConnected),
-            silent("no_data", "plugged in, and silent.", Silence::NoData),
+            silent("not_connected", "no meter is plugged in.", Silence::NotConnected),
+            silent("no_data", "a meter is plugged in and sends nothing.", Silence::NoData),
             silent(
                 "recognition",
-                "the device does not get beyond finding out what it hears.",
+                "the device never recognizes the protocol of the telegrams.",
                 Silence::Recognition,
             ),
             silent(
                 "key_required",
-                "what it sends is encrypted, and the device has no key.",
+                "the telegrams are encrypted, and the device has no key.",
                 Silence::KeyRequired,
             ),
             silent(
                 "encryption_key",
-                "what it sends is encrypted with another key.",
+                "the telegrams are encrypted with another key.",
                 Silence::EncryptionKey,
             ),
             silent(
                 "not_recognized",
-                "what it sends is nothing that the device knows.",
+                "the device does not know the protocol of the telegrams.",
                 Silence::NotRecognized,
             ),
             WrittenForm::keyword(
                 "frozen",
-                "its values stand still, its readings go on.",
+                "the values do not change, and readings continue.",
                 MeterEffect::Frozen,
             ),
             WrittenForm::with_parameters(
                 "jump_back",
-                "the counter of imported energy stands so many kWh too low.",
+                "the registers of imported energy are this many kWh too low.",
                 read_jump_back,
                 |effect| match effect {
                     #[expect(clippy::cast_precision_loss, reason = "it was read from an f64")]
@@ -152,7 +152,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<MeterEffect>> = LazyLock::new(|| 
             .at_most(1_000_000),
             WrittenForm::with_parameters(
                 "clock_drift",
-                "its clock is ahead by so much, or off as a mapping says.",
+                "the meter's clock is ahead by this time, or wrong as the mapping says.",
                 |parameters| read_clock_drift(&parameters),
                 |effect| match effect {
                     MeterEffect::ClockDrift(drift) => Some(write_clock_drift(*drift)),
@@ -161,7 +161,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<MeterEffect>> = LazyLock::new(|| 
             ),
             WrittenForm::with_parameters(
                 "missing_phase",
-                "this phase, or these, are not measured.",
+                "this phase is, or these phases are, not measured.",
                 |phases: OneOrMany<PhaseParameter>| {
                     let missing =
                         PhaseParameter::ALL.map(|phase| phases.as_slice().contains(&phase));
@@ -179,7 +179,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<MeterEffect>> = LazyLock::new(|| 
             ),
             WrittenForm::keyword(
                 "restart_ids",
-                "report.id begins again at 1.",
+                "report.id starts again at 1.",
                 MeterEffect::RestartIds,
             ),
         ],
@@ -214,9 +214,7 @@ fn read_clock_drift(
         }
     };
     if drift == ClockDrift::default() {
-        return Err(Problem::of_document(
-            "a clock that is off by 0 is right; say by how much, as 90s",
-        ));
+        return Err(Problem::of_document("an error of 0 is none; give a time, as 90s"));
     }
     Ok(MeterEffect::ClockDrift(drift))
 }

@@ -1,7 +1,10 @@
-//! The seams at which faults affect a house, one file each.
+//! The places at which faults affect a house, and the seams at which the engine is asked.
 //!
-//! A seam's file has the place of its rules, the effects, the request and how a place matches it, and
-//! the written forms of the effects. This module lists the seams; nothing else does.
+//! A place is what a rule names ([`FaultTarget`], nine kinds). Each has a file with the effects that are
+//! possible there, their written forms, and the match of a rule with a request. A seam is a point at
+//! which the engine is asked (`Seam`, eleven); `connect` and `listener` are the files of the two seams
+//! at which rules on several kinds of places are asked. The table in `docs/faults.md` shows which rules
+//! are asked at which seam. This module joins the places into [`Fault`], and dispatches to their files.
 
 mod action;
 mod api;
@@ -190,7 +193,7 @@ impl Fault {
             Self::Mqtt { effect: MqttEffect::Refuse, .. } => {
                 Some("`refuse` is a state of the broker")
             }
-            Self::Meter { .. } => Some("what befalls a meter is a state of it"),
+            Self::Meter { .. } => Some("a fault at `meter` is a state of the meter"),
             _ => None,
         }
     }

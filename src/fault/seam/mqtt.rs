@@ -34,18 +34,22 @@ pub(super) static FORMS: LazyLock<WrittenForms<MqttEffect>> = LazyLock::new(|| {
         "mqtt",
         "the MQTT client",
         vec![
-            WrittenForm::delay("a message goes out later.", MqttEffect::Delay),
+            WrittenForm::delay("a message is sent later.", MqttEffect::Delay),
             WrittenForm::keyword(
                 "lose",
-                "a message never goes out, and nobody notices.",
+                "a message is not sent, and the client does not notice.",
                 MqttEffect::Lose,
             ),
             WrittenForm::keyword(
                 "drop",
-                "the connection is lost in place of a message.",
+                "the connection ends in place of a message.",
                 MqttEffect::Drop,
             ),
-            WrittenForm::keyword("refuse", "so does the broker.", MqttEffect::Refuse),
+            WrittenForm::keyword(
+                "refuse",
+                "the broker refuses connections, and an open connection ends.",
+                MqttEffect::Refuse,
+            ),
         ],
     )
 });

@@ -24,7 +24,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<QueueEffect>> = LazyLock::new(|| 
         vec![
             WrittenForm::with_parameters(
                 "occupy",
-                "so many places are taken by someone else.",
+                "this many slots are occupied.",
                 |places: u8| within(1, REQUESTS_IN_PROGRESS, places).map(QueueEffect::Occupy),
                 |effect| match effect {
                     QueueEffect::Occupy(places) => Some(u8::try_from(*places).unwrap_or(u8::MAX)),
@@ -35,7 +35,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<QueueEffect>> = LazyLock::new(|| 
             .at_most(most),
             WrittenForm::with_parameters(
                 "limit",
-                "there are only so many places.",
+                "there are only this many slots in all.",
                 |places: u8| within(0, REQUESTS_IN_PROGRESS - 1, places).map(QueueEffect::Limit),
                 |effect| match effect {
                     QueueEffect::Limit(places) => Some(u8::try_from(*places).unwrap_or(u8::MAX)),
@@ -54,6 +54,6 @@ fn within(least: usize, most: usize, places: u8) -> Result<usize, Problem> {
     if (least..=most).contains(&places) {
         Ok(places)
     } else {
-        Err(Problem::of_document(format!("expected {least} to {most} places, found {places}")))
+        Err(Problem::of_document(format!("expected {least} to {most} slots, found {places}")))
     }
 }

@@ -72,17 +72,16 @@ pub struct SlaveRequest<'a> {
     pub from: Option<ActionOriginRef<'a>>,
 }
 
-/// When, relative to the reply.
+/// A moment relative to the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Moment")]
 enum WrittenPhase {
     /// Before its first byte; the request is not carried out.
     Before,
-    /// Half of it is out.
+    /// In the middle: half of it is sent.
     Middle,
     /// After its last byte.
-    #[schemars(description = "It is out.")]
     After,
 }
 
@@ -111,10 +110,10 @@ impl From<ReplyPhase> for WrittenPhase {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Split")]
 struct SplitParameters {
-    /// Bytes of the first one.
+    /// The number of bytes of the first segment.
     #[schemars(range(min = 1, max = 259))]
     at: u16,
-    /// The pause before the second one.
+    /// The pause before the second segment.
     gap: DurationText,
 }
 
@@ -142,15 +141,15 @@ pub(super) fn forms() -> Vec<WrittenForm<SlaveEffect>> {
 /// Returns the forms of all other outcomes than a wrong reply.
 fn outcome_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
-        WrittenForm::delay("answered later.", SlaveEffect::Delay),
+        WrittenForm::delay("the reply comes later.", SlaveEffect::Delay),
         WrittenForm::keyword(
             "silence",
-            "never answered, although carried out.",
+            "the request is carried out and gets no reply.",
             SlaveEffect::Reply(ReplyFault::Silence),
         ),
         WrittenForm::with_parameters(
             "exception",
-            "answered with this exception, not carried out.",
+            "the reply is this exception, and the request is not carried out.",
             |code| Ok(SlaveEffect::Reply(ReplyFault::Exception(code))),
             |effect| match effect {
                 SlaveEffect::Reply(ReplyFault::Exception(code)) => Some(*code),
@@ -159,12 +158,12 @@ fn outcome_forms() -> Vec<WrittenForm<SlaveEffect>> {
         ),
         WrittenForm::keyword(
             "refuse",
-            "all its units refuse connections, open ones are reset.",
+            "the listener refuses connections, and open connections are reset.",
             SlaveEffect::Refuse,
         ),
         WrittenForm::with_parameters(
             "close",
-            "the connection is closed at this moment.",
+            "the connection is closed at this moment of the reply.",
             |phase: WrittenPhase| Ok(SlaveEffect::Reply(ReplyFault::Close(phase.into()))),
             |effect| match effect {
                 SlaveEffect::Reply(ReplyFault::Close(phase)) => Some((*phase).into()),
@@ -178,7 +177,7 @@ fn outcome_forms() -> Vec<WrittenForm<SlaveEffect>> {
         ),
         WrittenForm::with_parameters(
             "reset",
-            "the connection is reset at this moment.",
+            "the connection is reset at this moment of the reply.",
             |phase: WrittenPhase| Ok(SlaveEffect::Reply(ReplyFault::Reset(phase.into()))),
             |effect| match effect {
                 SlaveEffect::Reply(ReplyFault::Reset(phase)) => Some((*phase).into()),
@@ -187,7 +186,7 @@ fn outcome_forms() -> Vec<WrittenForm<SlaveEffect>> {
         ),
         WrittenForm::keyword(
             "reset",
-            "the connection is reset before the answer.",
+            "the connection is reset before the reply.",
             SlaveEffect::Reply(ReplyFault::Reset(ReplyPhase::Before)),
         ),
     ]
@@ -222,10 +221,14 @@ where
 /// Returns the forms of errors in the MBAP header and the function code.
 fn header_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
-        wire("wrong_transaction_id", "another transaction id (-9).", WireFault::WrongTransactionId),
+        wire(
+            "wrong_transaction_id",
+            "the reply has another transaction id (-9).",
+            WireFault::WrongTransactionId,
+        ),
         wire(
             "off_by_one",
-            "the transaction id of the next request (-9).",
+            "the reply has the transaction id of the next request (-9).",
             WireFault::TransactionIdOffByOne,
         ),
         wire(
@@ -233,11 +236,15 @@ fn header_forms() -> Vec<WrittenForm<SlaveEffect>> {
             "the reply to an earlier request comes first (-9).",
             WireFault::StaleReply,
         ),
-        wire("wrong_unit", "another unit id (-12).", WireFault::WrongUnit),
-        wire("wrong_function", "another function code (-10).", WireFault::WrongFunction),
+        wire("wrong_unit", "the reply has another unit id (-12).", WireFault::WrongUnit),
+        wire(
+            "wrong_function",
+            "the reply has another function code (-10).",
+            WireFault::WrongFunction,
+        ),
         wire_number(
             "protocol_id",
-            "this protocol id, which should be 0 (-8).",
+            "the reply has this protocol id, which should be 0 (-8).",
             WireFault::ProtocolId,
             |fault| match fault {
                 WireFault::ProtocolId(id) => Some(*id),
@@ -245,26 +252,38 @@ fn header_forms() -> Vec<WrittenForm<SlaveEffect>> {
             },
         )
         .at_least(1),
-        wire("protocol_id", "a protocol id that is not 0 (-8).", WireFault::ProtocolId(1)),
+        wire(
+            "protocol_id",
+            "the reply has a protocol id that is not 0 (-8).",
+            WireFault::ProtocolId(1),
+        ),
         wire_number(
             "length_too_short",
-            "this length field, 0 or 1 (-5).",
+            "the length field has this value, 0 or 1 (-5).",
             WireFault::MbapLength,
             |fault| mbap_length(fault).filter(|length| length < limits::MBAP_LENGTH.start()),
         )
         .at_most(1),
-        wire("length_too_short", "a length field under 2 (-5).", WireFault::MbapLength(1)),
+        wire(
+            "length_too_short",
+            "the length field has a value below 2 (-5).",
+            WireFault::MbapLength(1),
+        ),
         wire_number(
             "length_too_long",
-            "this length field, above 254 (-2).",
+            "the length field has this value, above 254 (-2).",
             WireFault::MbapLength,
             |fault| mbap_length(fault).filter(|length| length > limits::MBAP_LENGTH.end()),
         )
         .at_least(255),
-        wire("length_too_long", "a length field over 254 (-2).", WireFault::MbapLength(255)),
+        wire(
+            "length_too_long",
+            "the length field has a value above 254 (-2).",
+            WireFault::MbapLength(255),
+        ),
         wire_number(
             "mbap_length",
-            "this number in the length field, the bytes themselves unchanged.",
+            "the length field has this value, and the bytes are unchanged.",
             WireFault::MbapLength,
             mbap_length,
         ),
@@ -283,7 +302,7 @@ fn body_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
         wire_number(
             "truncated",
-            "so many bytes missing at the end (-13).",
+            "this many bytes are missing at the end (-13).",
             WireFault::Truncated,
             |fault| match fault {
                 WireFault::Truncated(bytes) => Some(*bytes),
@@ -295,7 +314,7 @@ fn body_forms() -> Vec<WrittenForm<SlaveEffect>> {
         wire("truncated", "the last byte is missing (-13).", WireFault::Truncated(1)),
         wire_number(
             "extra_bytes",
-            "so many bytes too many (-15).",
+            "the reply has this many bytes too many (-15).",
             WireFault::ExtraBytes,
             |fault| match fault {
                 WireFault::ExtraBytes(bytes) => Some(*bytes),
@@ -304,10 +323,10 @@ fn body_forms() -> Vec<WrittenForm<SlaveEffect>> {
         )
         .at_least(1)
         .at_most(240),
-        wire("extra_bytes", "one byte too many (-15).", WireFault::ExtraBytes(1)),
+        wire("extra_bytes", "the reply has one byte too many (-15).", WireFault::ExtraBytes(1)),
         wire(
             "exception_without_code",
-            "an exception reply without its code (-11).",
+            "the reply is an exception without its code (-11).",
             WireFault::ExceptionWithoutCode,
         ),
         wire(
@@ -323,7 +342,7 @@ fn delivery_forms() -> Vec<WrittenForm<SlaveEffect>> {
     vec![
         WrittenForm::with_parameters(
             "dribble",
-            "so many bytes at a time; correct, but slow.",
+            "the reply is sent this many bytes at a time; correct, but slow.",
             |drip: DripParameters| {
                 let (bytes, every) = drip.values()?;
                 Ok(SlaveEffect::Reply(ReplyFault::Wire(WireFault::Dribble { bytes, every })))
@@ -337,12 +356,12 @@ fn delivery_forms() -> Vec<WrittenForm<SlaveEffect>> {
         ),
         wire(
             "dribble",
-            "the reply comes byte by byte, every 50 ms; correct, but slow.",
+            "the reply is sent byte by byte, every 50 ms; correct, but slow.",
             WireFault::Dribble { bytes: 1, every: PAUSE },
         ),
         wire_number(
             "split",
-            "two segments; correct.",
+            "the reply is sent in two segments; correct.",
             |SplitParameters { at, gap }| WireFault::Split { at: usize::from(at), gap: gap.0 },
             |fault| match fault {
                 WireFault::Split { at, gap } => Some(SplitParameters {
@@ -354,10 +373,10 @@ fn delivery_forms() -> Vec<WrittenForm<SlaveEffect>> {
         ),
         wire(
             "split",
-            "the reply comes in two segments, 50 ms apart; correct.",
+            "the reply is sent in two segments, 50 ms apart; correct.",
             WireFault::Split { at: limits::MBAP_BYTES, gap: PAUSE },
         ),
-        wire("duplicate", "the reply comes twice; correct.", WireFault::Duplicate),
+        wire("duplicate", "the reply is sent twice; correct.", WireFault::Duplicate),
     ]
 }
 

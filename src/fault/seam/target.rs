@@ -59,10 +59,10 @@ pub(super) static FORMS: LazyLock<WrittenForms<TargetEffect>> = LazyLock::new(||
         "target",
         "a target",
         vec![
-            WrittenForm::delay("answered later.", TargetEffect::Delay),
+            WrittenForm::delay("the reply comes later.", TargetEffect::Delay),
             WrittenForm::with_parameters(
                 "status",
-                "answered with this status.",
+                "the reply has this status.",
                 read_status,
                 |effect| match effect {
                     TargetEffect::Status(code) => Some(Choice::Word(StatusParameter(*code))),
@@ -71,21 +71,21 @@ pub(super) static FORMS: LazyLock<WrittenForms<TargetEffect>> = LazyLock::new(||
             ),
             WrittenForm::refused(
                 "reset",
-                "a moment is known to slaves only; write the bare word `reset`",
+                "only a reset of a slave has a moment; write the bare word `reset`",
             ),
             WrittenForm::keyword(
                 "reset",
-                "the connection is reset before the answer.",
+                "the connection is reset before the reply.",
                 TargetEffect::Reset,
             ),
             WrittenForm::keyword(
                 "hang",
-                "never answered; an API call has no effect.",
+                "there is no reply; a call of the API has no effect.",
                 TargetEffect::Hang,
             ),
             WrittenForm::keyword(
                 "bad_content_length",
-                "the answer's Content-Length is no number (-20).",
+                "the Content-Length of the reply is not a number (-20).",
                 TargetEffect::BadContentLength,
             ),
             WrittenForm::with_parameters("result", result::TEXT, result::of_target, |effect| {
@@ -101,7 +101,7 @@ pub(super) static FORMS: LazyLock<WrittenForms<TargetEffect>> = LazyLock::new(||
 fn read_status(parameters: StatusParameters) -> Result<TargetEffect, Problem> {
     match parameters {
         Choice::Map(status) if status.retry_after.is_some() => Err(Problem::of_document(
-            "Retry-After is known to the API only; for a target write a route",
+            "`retry_after` is possible at `api` only; for a target, give the header in a route",
         )),
         Choice::Word(code) => Ok(TargetEffect::Status(code.0)),
         Choice::Map(status) => Ok(TargetEffect::Status(status.code.0)),

@@ -41,13 +41,9 @@ pub(crate) fn http_builder() -> http1::Builder {
     builder
 }
 
-/// The number of connections that may wait to be accepted: as many as a load test opens at once. With
-/// fewer, the kernel drops a connection attempt and the client repeats it a second later.
-pub(crate) const BACKLOG: u32 = 4096;
-
 /// Binds a listener with a backlog for many clients that connect at once.
 pub(crate) fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
-    sockets::bind_socket(address)?.listen(BACKLOG)
+    sockets::bind_socket(address)?.listen(limits::HTTP_BACKLOG)
 }
 
 /// A TCP listener with its connections. Dropping it ends all of them.
@@ -117,7 +113,7 @@ impl TcpAcceptor {
         if self.accept_task.count() > 0 {
             return Ok(());
         }
-        let listener = port.open(BACKLOG)?;
+        let listener = port.open(limits::HTTP_BACKLOG)?;
         // Connections inherit the option. If it fails, the system's default size applies.
         let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
         let (permits, admission) = (Arc::clone(&self.permits), Arc::clone(&self.admission));

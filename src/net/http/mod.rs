@@ -16,7 +16,7 @@ mod stream;
 mod write_timeout;
 
 pub use self::acceptor::ListenerPause;
-pub(crate) use self::acceptor::{BACKLOG, TcpAcceptor, bind_listener, http_builder};
+pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
 pub use self::method::Method;
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{EventStreamControl, method_not_allowed};

@@ -68,18 +68,18 @@ impl RuleValidator<'_> {
         let Some(reason) = fault.state_reason() else { return };
         for key in fault.unusable_keys() {
             let mistake = self
-                .place_mistake(key, format!("`refuse` closes the whole listener, before any request: no `{key}` is known there"))
+                .place_mistake(key, format!("`refuse` closes the whole listener, before any request, so `{key}` cannot be compared"))
                 .help("leave it out; to fail single requests use another effect, as `reset`")
                 .on_key();
             self.mistake(mistake);
         }
         self.check_window(when, reason);
-        let every = when.and_then(|when| when.every);
         if matches!(fault, Fault::Meter { .. })
-            && every.is_some_and(|every| every.0 < limits::METER_FAULT_EVERY)
+            && let Some(every) = when.and_then(|when| when.every)
+            && every.0 < limits::METER_FAULT_EVERY
         {
             let message = format!(
-                "a meter's window comes round after {} at the soonest",
+                "{every}: expected {} or more for a rule at `meter`",
                 raw::DurationText(limits::METER_FAULT_EVERY)
             );
             self.mistake(Mistake::new(self.path.key("when").key("every"), message));
@@ -95,7 +95,7 @@ impl RuleValidator<'_> {
             ("probability", when.probability.is_some()),
         ];
         for (key, _) in counted.into_iter().filter(|(_, given)| *given) {
-            let message = format!("{reason}: no request is there for `{key}` to count");
+            let message = format!("{reason}: there are no requests that `{key}` could count");
             let path = self.path.key("when").key(key);
             self.mistake(
                 Mistake::new(path, message).help("use `after`, `for` and `every`").on_key(),
@@ -108,8 +108,8 @@ impl RuleValidator<'_> {
         let (noun, keywords, keyword) = (place.noun(), place.keywords(), effect.keyword());
         let path = self.path.key("effect");
         if !keywords.contains(&keyword) {
-            let mistake = Mistake::new(path, format!("`{keyword}` does not befall {noun}"))
-                .help(format!("{noun} knows {}", join_and(keywords.iter().copied())));
+            let mistake = Mistake::new(path, format!("`{keyword}` is no effect on {noun}"))
+                .help(format!("effects on {noun}: {}", join_and(keywords.iter().copied())));
             self.mistake(mistake);
             return None;
         }

@@ -224,7 +224,7 @@ fn rules(raw: &[raw::Rule], names: &Names<'_>, mistakes: &mut Mistakes) -> Vec<R
                  most {} are taken",
                 limits::METER_WINDOWS_A_DAY
             );
-            let help = "let some of them come round less often";
+            let help = "let some of them recur less often";
             mistakes.push(Mistake::new(path.key("when").key("every"), message).help(help));
         }
         rules.push(rule);

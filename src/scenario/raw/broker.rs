@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Host;
 
-/// An MQTT broker outside the house, such as mosquitto, which the devices may reach whatever `outbound`
-/// says.
+/// An MQTT broker outside the house, such as mosquitto, which the devices may reach with any value of
+/// `outbound`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {

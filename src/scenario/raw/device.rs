@@ -95,7 +95,7 @@ pub struct Device {
     pub power: Option<Power>,
     /// True if an Ethernet cable is plugged in; true unless given.
     pub cable: Option<bool>,
-    /// The Wi-Fi networks around it, and no others. Unless given, there are some invented ones and the one
+    /// The Wi-Fi networks around it, and no others. Unless given, there are generated ones and the one
     /// that its client is set to.
     pub networks: Option<Vec<Network>>,
     /// The router whose button is pressed when a WPS pairing is started; none unless given.

@@ -11,23 +11,17 @@ use super::{
 use crate::modbus::wire::FunctionCode;
 use crate::notation::join_numbers;
 
-/// A fault: a place, a moment and an effect.
+/// A fault rule: a place, conditions and an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The name under which it is counted, armed and removed; fault-1, fault-2, … unless given.
     pub id: Option<NameText>,
-    /// The place: a word for all of a kind, or a mapping.
-    #[schemars(
-        description = "Where: a word for all of a kind, as slave, or a mapping that says more, as {slave: pump}."
-    )]
+    /// A word for all places of a kind, as slave, or a mapping that says more, as {slave: pump}.
     pub at: At,
-    /// When; always unless given.
+    /// The conditions under which the rule fires; always unless given.
     pub when: Option<When>,
-    /// The effect: a keyword, or a mapping with parameters.
-    #[schemars(
-        description = "What happens: a word, as silence, or a mapping with figures, as {delay: 250ms}."
-    )]
+    /// A keyword, as silence, or a mapping with parameters, as {delay: 250ms}.
     pub effect: Effect,
 }
 
@@ -42,7 +36,7 @@ pub enum PlaceWord {
     Api,
     /// Every run of an action.
     Action,
-    /// The places for requests in progress.
+    /// The slots for requests in progress.
     Queue,
     /// Every request to a slave.
     Slave,
@@ -69,7 +63,7 @@ pub struct Place {
     pub api: Option<Choice<PlainText, Calls>>,
     /// Runs of an action: its id, or any.
     pub action: Option<PlainText>,
-    /// The places for requests in progress: any. With `device`, those of that device.
+    /// The slots for requests in progress: any. With `device`, those of that device.
     pub queue: Option<Wildcard>,
     /// Requests to a slave: its name, or any.
     pub slave: Option<PlainText>,
@@ -83,7 +77,7 @@ pub struct Place {
     pub mqtt: Option<Wildcard>,
     /// The events of the live stream: any. With `device`, those of that device.
     pub live: Option<Wildcard>,
-    /// The device, by id, where there are several (api, action, queue, modbus, meter, mqtt, live).
+    /// The device, by id, if there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
@@ -96,7 +90,8 @@ pub struct Place {
         description = format!("The function code; of a slave {} (slave, modbus).", supported_functions())
     )]
     pub function: Option<u8>,
-    /// Registers or coils of which the request touches at least one (slave, modbus).
+    /// Registers or coils of which the request touches at least one; with function 23, of those that it
+    /// writes (slave, modbus).
     pub address: Option<RangeText>,
     /// A register value that the request writes, or a range of them (slave).
     pub value: Option<RangeText>,
@@ -128,32 +123,25 @@ pub enum Wildcard {
     Any,
 }
 
-/// The conditions under which a rule fires.
+/// The conditions under which a rule fires. They are checked in this order: armed, the window, `first` and
+/// `nth`, probability.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(
-    description = "The conditions under which a fault fires. They are checked in this order: armed; in the window; one of the first, or the nth; by chance."
-)]
 pub struct When {
-    /// True if the rule is armed at the start.
-    #[schemars(description = "Whether the rule is armed at the start; true unless given.")]
+    /// True if the rule is armed at the start; true unless given.
     pub armed: Option<bool>,
-    /// The time from arming to the beginning of the window.
-    #[schemars(description = "How long after arming it begins; 0 unless given.")]
+    /// The time from arming to the beginning of the window; 0 unless given.
     pub after: Option<DurationText>,
-    /// The length of the window.
-    #[schemars(description = "How long it lasts from there; for good unless given.")]
+    /// The length of the window; without an end unless given.
     pub r#for: Option<DurationText>,
-    /// After how much time that comes round again; needs `for`.
+    /// The time from the beginning of a window to that of the next; needs `for`.
     pub every: Option<DurationText>,
-    /// Only the first so many matches.
+    /// Only this many matches, the first ones since arming.
     pub first: Option<u64>,
-    /// Only this match, or these, counted from 1.
+    /// Only this match, or these, counted from 1 since arming.
     pub nth: Option<OneOrMany<u64>>,
-    /// The probability that the rule fires on a match that meets the other conditions.
-    #[schemars(
-        description = "The probability that the rule fires on a match that meets the other conditions, above 0 and at most 1; 1 unless given."
-    )]
+    /// The probability that the rule fires on a match that meets the other conditions, above 0 and at most 1;
+    /// 1 unless given.
     pub probability: Option<f64>,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Choice, DurationText, KeyText, MeterText, OneOrMany, PlainText, TimeOfDay};
 
-/// A meter and the house that it measures. Power and energy follow from the seed and the time alone, or
+/// A meter and the house that it measures. Power and energy follow from the seed, the device and the time, or
 /// from a recording.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -18,7 +18,7 @@ pub struct Meter {
     pub pv: Option<Pv>,
     /// A battery; none unless given.
     pub battery: Option<Battery>,
-    /// Large loads such as heat pump, boiler and car, by name or with figures; none unless given.
+    /// Large loads such as heat pump, boiler and car, by name or with values; none unless given.
     #[schemars(length(max = 16))]
     pub loads: Option<Vec<Choice<LoadWord, Load>>>,
     /// The hours of each tariff; swiss unless given.
@@ -170,13 +170,13 @@ pub enum LoadWord {
     Ev,
 }
 
-/// A load with figures. With `like`, missing figures are those of that load; without, `watts` is required,
+/// A load with values. With `like`, missing values are those of that load; without, `watts` is required,
 /// and either `windows`, or `at` and `lasts`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub struct Load {
-    /// The predefined load from which missing figures come.
+    /// The predefined load from which missing values come.
     pub like: Option<LoadWord>,
     /// A name for people.
     pub name: Option<PlainText>,

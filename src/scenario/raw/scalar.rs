@@ -139,7 +139,7 @@ pub struct SpeedText(pub Speed);
 scalar!(
     SpeedText,
     "Speed",
-    "Virtual seconds in a real one, above 0 and at most 100000; or manual, and time moves only when told to.",
+    "Virtual seconds in a real one, above 0 and at most 100000; or manual: time moves only by a call of the control plane.",
     {
         "type": ["number", "string"],
         "exclusiveMinimum": 0,
@@ -206,7 +206,7 @@ pub struct Listen(pub SocketAddr);
 scalar!(
     Listen,
     "SocketAddress",
-    "An IP address and a port: 127.0.0.1:8080. Port 0 is any free one; 0.0.0.0 is reached from outside.",
+    "An IP address and a port: 127.0.0.1:8080. Port 0 is any free one; other machines can reach 0.0.0.0.",
     { "type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$", "examples": ["127.0.0.1:8080"] }
 );
 
@@ -240,7 +240,7 @@ pub struct Host(pub HostAddress);
 scalar!(
     Host,
     "Host",
-    "A host name or address as actions write it, with or without port: heatpump.local:502. Without, all ports.",
+    "A host name or address as actions write it, with or without port: heatpump.local:502. Without a port, all ports.",
     { "type": "string", "pattern": r"^[A-Za-z0-9._-]+(:[0-9]{1,5})?$", "examples": ["heatpump.local:502", "192.168.99.101"] }
 );
 
@@ -374,7 +374,7 @@ pub struct FirmwareText(pub Firmware);
 scalar!(
     FirmwareText,
     "Firmware",
-    "Three numbers: 2.0.2. What the device can do follows from it.",
+    "Three numbers: 2.0.2. The functions of the device depend on it.",
     { "type": "string", "pattern": r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$", "examples": ["2.0.2", "1.6.1"] }
 );
 
@@ -429,7 +429,7 @@ pub struct OriginText(pub OriginPattern);
 scalar!(
     OriginText,
     "Origin",
-    "Where a page comes from: http://localhost:5173, with `*` for any port; `null` for pages from a \
+    "The origin of a page: http://localhost:5173, with `*` for any port; `null` for pages from a \
      file, `*` for all pages.",
     {
         "type": "string",

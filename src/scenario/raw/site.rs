@@ -113,7 +113,7 @@ impl JsonSchema for Scalers {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Power {
-    /// `true` if USB supplies power; true unless given. Without, the meter's interface alone powers the
+    /// `true` if USB supplies power; true unless given. Without it, the meter's interface alone powers the
     /// device: Ethernet is off, and Wi-Fi sleeps between beacons.
     pub usb: Option<bool>,
 }

@@ -30,7 +30,7 @@ pub struct Target {
 pub struct Route {
     /// The method; any unless given.
     pub method: Option<MethodWord>,
-    /// The path without its query; a `*` at the end matches whatever follows.
+    /// The path without its query; a `*` at the end matches any rest of the path.
     pub path: UrlPath,
     /// The status; 200 unless given.
     #[schemars(range(min = 200, max = 599))]

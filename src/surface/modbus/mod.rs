@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::device::{Device, Feature, LicensedFeature, Profile};
 use crate::fault::Engine;
 use crate::journal::{Event, Journal};
-use crate::modbus::server::BACKLOG;
+use crate::modbus::limits::MODBUS_BACKLOG;
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::scenario::ModbusPlan;
@@ -124,7 +124,7 @@ impl DeviceModbusServer {
     pub(crate) fn bind(plan: &ModbusPlan, first_port: u16, parts: ServerParts) -> io::Result<Self> {
         let reserves_port = plan.listen.port() == 0;
         let port = match desired_port(&parts.device) {
-            Ok(port) if port == first_port => Port::bind(plan.listen, BACKLOG)?,
+            Ok(port) if port == first_port => Port::bind(plan.listen, MODBUS_BACKLOG)?,
             _ if reserves_port => Port::reserve(plan.listen)?,
             _ => Port::unbound(plan.listen),
         };

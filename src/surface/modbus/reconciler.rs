@@ -13,7 +13,8 @@ use super::{ListenState, ServerShared, desired_port};
 use crate::clock::{Sleep, VirtualTime};
 use crate::fault::FaultListener;
 use crate::limits;
-use crate::modbus::server::{Acceptor, BACKLOG};
+use crate::modbus::limits::MODBUS_BACKLOG;
+use crate::modbus::server::Acceptor;
 use crate::net::sockets;
 use crate::tasks::Tasks;
 
@@ -173,10 +174,10 @@ impl DeviceListenerReconciler {
 
     fn move_to(&mut self, address: SocketAddr) -> io::Result<()> {
         if address == self.shared.scenario_address {
-            let listener = self.shared.port().open(BACKLOG)?;
+            let listener = self.shared.port().open(MODBUS_BACKLOG)?;
             self.replace_listener(address, listener);
         } else {
-            let listener = sockets::bind_socket(address)?.listen(BACKLOG)?;
+            let listener = sockets::bind_socket(address)?.listen(MODBUS_BACKLOG)?;
             self.replace_listener(address, Arc::new(listener));
             self.shared.close_scenario_port();
         }

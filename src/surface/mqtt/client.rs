@@ -26,9 +26,6 @@ use crate::meter;
 use crate::outbound::{Dial, DialError};
 use crate::services::Readings;
 
-/// Real time until a broker has to have taken a client, with all of name, connect and TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Real time between two PINGREQ: three quarters of the keep-alive time, so that their transmission may
 /// take time.
 const PING_INTERVAL: Duration = Duration::from_secs(limits::MQTT_KEEP_ALIVE.as_secs() * 3 / 4);
@@ -363,7 +360,7 @@ impl MqttClient {
         }
     }
 
-    /// Opens a session, or fails after [`CONNECT_TIMEOUT`]. A movement of the clock waits for this,
+    /// Opens a session, or fails after [`limits::MQTT_CONNECT_TIMEOUT`]. A movement of the clock waits for this,
     /// but at most for [`CLOCK_CONNECT_WAIT`].
     async fn connect_in_time(
         &self,
@@ -371,7 +368,7 @@ impl MqttClient {
         tls: &Tls,
     ) -> Result<MqttSession, ConnectError> {
         let activity = self.parts.clock.activity().enter();
-        let mut connecting = pin!(timeout(CONNECT_TIMEOUT, self.connect(plan, tls)));
+        let mut connecting = pin!(timeout(limits::MQTT_CONNECT_TIMEOUT, self.connect(plan, tls)));
         let early = timeout(CLOCK_CONNECT_WAIT, &mut connecting).await;
         drop(activity);
         let result = match early {

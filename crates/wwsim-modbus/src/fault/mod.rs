@@ -41,7 +41,7 @@ pub enum ReplyFault {
 pub enum ReplyPhase {
     /// Before its first byte; the request is not carried out.
     Before,
-    /// Half of it is out.
+    /// In the middle: half of it is sent.
     Middle,
     /// After its last byte.
     After,

@@ -17,8 +17,6 @@ use wwsim_time::inflight::TrackedStream;
 use wwsim_time::sockets::stop_listening;
 use wwsim_time::tasks::Tasks;
 
-/// The number of connections that may wait to be accepted.
-pub const BACKLOG: u32 = 1024;
 /// The real time before the next attempt after the system refused a socket, which takes real time
 /// to become free.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);

@@ -26,12 +26,10 @@ use crate::wire::{self, Exception};
 use wwsim_time::clock::{Clock, Sleep};
 use wwsim_time::inflight::TrackedStream;
 
-/// The number of outstanding requests on a connection before no further request is read.
-const MAX_OUTSTANDING: usize = 16;
 /// The capacity of the buffer of received bytes: a few frames, and always more than the longest one.
 const INBOX_CAPACITY: usize = 1024;
 /// The number of reply bytes that may wait to be sent before no further request is read.
-const MAX_UNSENT_BYTES: usize = MAX_OUTSTANDING * limits::ADU_BYTES;
+const MAX_UNSENT_BYTES: usize = limits::OUTSTANDING_REQUESTS * limits::ADU_BYTES;
 
 /// A handler that answers the requests of one connection.
 pub trait ModbusHandler: Unpin {
@@ -213,7 +211,7 @@ impl<H: ModbusHandler> Connection<H> {
     fn has_room(&self) -> bool {
         let (plans, bytes) = self.outbox.backlog();
         let outstanding = self.waiting.len() + self.delayed.len() + plans;
-        outstanding < MAX_OUTSTANDING && bytes < MAX_UNSENT_BYTES
+        outstanding < limits::OUTSTANDING_REQUESTS && bytes < MAX_UNSENT_BYTES
     }
 
     /// Discards all requests and replies. Further requests are not answered.

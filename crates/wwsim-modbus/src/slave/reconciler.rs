@@ -13,7 +13,8 @@ use wwsim_time::tasks::Tasks;
 
 use super::session::SlaveSession;
 use super::{ListenerVerdict, Slave, SlaveEvent};
-use crate::server::{ACCEPT_RETRY, Acceptor, BACKLOG};
+use crate::limits::MODBUS_BACKLOG;
+use crate::server::{ACCEPT_RETRY, Acceptor};
 
 /// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl SlaveListenerReconciler {
         if self.acceptor.is_open() {
             return;
         }
-        let opened = self.port().open(BACKLOG);
+        let opened = self.port().open(MODBUS_BACKLOG);
         match opened {
             Ok(listener) => self.acceptor.open(listener),
             Err(error) => {

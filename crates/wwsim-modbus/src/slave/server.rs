@@ -11,8 +11,8 @@ use wwsim_time::tasks::Tasks;
 
 use super::reconciler::SlaveListenerReconciler;
 use super::{Slave, SlaveConfig, SlaveContext};
+use crate::limits::MODBUS_BACKLOG;
 use crate::problem::Problem;
-use crate::server::BACKLOG;
 
 /// A slave with its listener. Dropping this aborts its tasks and frees its port; [`SlaveServer::pause`] and
 /// [`SlaveServer::release`] also wait for the tasks.
@@ -65,10 +65,8 @@ impl SlaveServer {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: &SlaveConfig, context: SlaveContext) -> Result<Self, SlaveError> {
-        let port = Port::bind(config.listen, BACKLOG).map_err(|source| SlaveError::Bind {
-            name: Arc::clone(&config.name),
-            address: config.listen,
-            source,
+        let port = Port::bind(config.listen, MODBUS_BACKLOG).map_err(|source| {
+            SlaveError::Bind { name: Arc::clone(&config.name), address: config.listen, source }
         })?;
         let slave = Arc::new(Slave::new(config, port.address(), &context)?);
         Ok(Self {

@@ -10,9 +10,6 @@ use crate::journal;
 use crate::limits;
 use crate::problem::Problem;
 
-/// Unknown keys of a write that its journal entry lists.
-const LISTED_UNKNOWN_KEYS: usize = 16;
-
 /// The fields that a write changes (documented for PUT; SETTING-1 for POST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteMode {
@@ -30,7 +27,7 @@ pub struct WriteOutcome<T> {
     /// The paths of the fields that changed, in table order.
     pub changed: Vec<&'static str>,
     /// The paths in the body that the device does not know, at most
-    /// [`LISTED_UNKNOWN_KEYS`].
+    /// [`limits::JOURNAL_UNKNOWN_KEYS`].
     pub unknown: Vec<String>,
 }
 
@@ -176,7 +173,7 @@ impl<T: Clone> WriteReader<T> {
     }
 
     fn push_unknown(&mut self, group: &str, key: &str) {
-        if self.unknown.len() < LISTED_UNKNOWN_KEYS {
+        if self.unknown.len() < limits::JOURNAL_UNKNOWN_KEYS {
             let path = if group.is_empty() { key.to_owned() } else { format!("{group}.{key}") };
             self.unknown.push(journal::truncate_text(path));
         }
