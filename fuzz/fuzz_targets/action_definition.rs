@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use wwsim::device::actions::Definition;
 
-#[path = "../properties/action_definition.rs"]
+#[path = "../../tests/properties/action_definition.rs"]
 mod property;
 
 fuzz_target!(|bytes: &[u8]| property::holds(bytes));

@@ -7,7 +7,7 @@ use wwsim::device::DigestMode;
 use wwsim::limits;
 use wwsim::surface::http::digest::{Claim, Credentials, body_sum, parse};
 
-#[path = "../properties/authorization.rs"]
+#[path = "../../tests/properties/authorization.rs"]
 mod property;
 
 fuzz_target!(|bytes: &[u8]| property::holds(bytes));

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use wwsim::modbus::{bank, limits, wire};
 use wwsim::{clock, rng};
 
-#[path = "../properties/modbus_frame.rs"]
+#[path = "../../tests/properties/modbus_frame.rs"]
 mod property;
 
 fuzz_target!(|bytes: &[u8]| property::holds(bytes));

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use wwsim::scenario;
 
-#[path = "../properties/scenario.rs"]
+#[path = "../../tests/properties/scenario.rs"]
 mod property;
 
 fuzz_target!(|bytes: &[u8]| property::holds(bytes));

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use wwsim::{clock, decimal, device, limits, meter};
 
-#[path = "../properties/template.rs"]
+#[path = "../../tests/properties/template.rs"]
 mod property;
 
 fuzz_target!(|bytes: &[u8]| property::holds(bytes));

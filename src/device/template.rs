@@ -68,7 +68,7 @@ fn push_text(segments: &mut Vec<TemplateSegment>, text: &str) {
 
 /// The property that the fuzzer checks. The tests replay its corpus.
 #[cfg(test)]
-#[path = "../../fuzz/properties/template.rs"]
+#[path = "../../tests/properties/template.rs"]
 pub(super) mod property;
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_corpus_of_the_fuzzer_holds() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/template");
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/corpus/template");
         let mut changed = 0;
         for entry in std::fs::read_dir(corpus).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();

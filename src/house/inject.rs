@@ -370,6 +370,14 @@ impl<'h> InjectedFault<'h> {
         self.house.core.wait_rules_applied(self.generation).await;
     }
 
+    /// Removes the rule, as dropping the guard does, and waits until every listener is open or closed as
+    /// the other rules require.
+    pub async fn remove(self) {
+        let house = self.house;
+        drop(self);
+        house.core.wait_rules_applied(house.engine().generation()).await;
+    }
+
     /// Asserts how often it has fired. A test that asserts it proves that the fault really happened.
     ///
     /// # Panics

@@ -9,13 +9,12 @@ use serde_json::Value;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The files and folders in which ids are cited.
-const CITING: [&str; 12] = [
+const CITING: [&str; 11] = [
     "src",
     "crates",
     "tests",
     "benches",
     "fuzz/fuzz_targets",
-    "fuzz/properties",
     "docs",
     "scenarios",
     "scripts",
@@ -244,6 +243,10 @@ fn every_cited_id_exists() {
 
 #[test]
 fn every_built_ruling_is_named_by_a_test() {
+    if !Path::new(ROOT).join("crates").is_dir() {
+        // The packaged crate has not the tests of the other crates.
+        return;
+    }
     let named = named_by_tests().0;
     let mut wrong = Vec::new();
     for ruling in rulings().unwrap() {

@@ -101,6 +101,12 @@ async fn windows_and_holds_follow_the_manual_clock() {
         settle(&house).await;
         device.assert_codes(&ids, &[expected]);
     }
+    drop(refuse);
+    let refuse = house.inject(inject::slave("pump").refuse());
+    refuse.applied().await;
+    assert!(!house.slave("pump").is_listening());
+    refuse.remove().await;
+    assert!(house.slave("pump").is_listening());
     let silent = house.inject(inject::slave("pump").reply(ReplyFault::Silence));
     let ids = device.call("heat").unwrap();
     house.clock().advance(20 * SECOND).await.unwrap();

@@ -7,7 +7,7 @@ use wwsim::modbus::wire::{split_frame, write_frame};
 use wwsim::modbus::{bank, limits, wire};
 use wwsim::{clock, rng};
 
-#[path = "../../fuzz/properties/modbus_frame.rs"]
+#[path = "../properties/modbus_frame.rs"]
 mod property;
 
 proptest! {
@@ -21,7 +21,7 @@ proptest! {
 
 #[test]
 fn the_fuzz_corpus_gets_valid_replies() {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/modbus_frame");
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/corpus/modbus_frame");
     let mut frames = 0;
     for entry in fs::read_dir(corpus).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();

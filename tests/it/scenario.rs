@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wwsim::problem::Problem;
 use wwsim::scenario::{self, LoadError, Scenario, raw};
 
-#[path = "../../fuzz/properties/scenario.rs"]
+#[path = "../properties/scenario.rs"]
 mod property;
 
 /// Returns the files of a folder with this extension, sorted by name.
@@ -378,7 +378,7 @@ fn built_in_houses_have_a_purpose_and_a_command_to_try() {
 
 #[test]
 fn any_bytes_load_or_are_refused() {
-    for file in files("fuzz/corpus/scenario", "") {
+    for file in files("fixtures/corpus/scenario", "") {
         property::holds(&fs::read(&file).unwrap());
     }
 }

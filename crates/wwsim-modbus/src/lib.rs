@@ -47,3 +47,8 @@ pub mod trigger;
 pub mod server;
 pub mod slave;
 pub mod simulator;
+
+/// The programs of the README, which are compiled as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -74,11 +74,36 @@ impl SlaveSimulator {
     }
 
     /// Adds a rule, which acts from the next request on until the returned guard is dropped. A rule that
-    /// closes the listener acts a moment later; [`InjectedRule::applied`] waits for it.
+    /// closes the listener acts a moment later; [`InjectedRule::applied`] waits for it, and
+    /// [`InjectedRule::remove`] until it is open again.
+    ///
+    /// # Panics
+    /// If the rule can never fire, such as with a probability of 0 or above 1, or `nth([0])`.
     #[must_use = "the rule is removed when the guard is dropped"]
+    #[track_caller]
     pub fn inject(&self, rule: SlaveRule) -> InjectedRule {
+        if let Some(problem) = rule.problems().first() {
+            panic!("the rule can never fire: {}", problem.to_line());
+        }
         let (id, generation) = self.rules.add(rule);
         InjectedRule::new(Arc::clone(&self.rules), Arc::clone(self.server.slave()), id, generation)
+    }
+
+    /// Waits until this many requests have arrived since the start, those in their delay included, for at
+    /// most `timeout` of real time. On a manual clock, a test waits for a request of its client before it
+    /// moves the clock past the request's delay.
+    ///
+    /// # Errors
+    /// [`tokio::time::error::Elapsed`] if fewer have arrived by then.
+    pub async fn wait_arrived(
+        &self,
+        requests: u64,
+        timeout: Duration,
+    ) -> Result<(), tokio::time::error::Elapsed> {
+        let mut arrived = self.rules.arrived();
+        // The sender lives as long as the rules.
+        let reached = async { drop(arrived.wait_for(|arrived| *arrived >= requests).await) };
+        tokio::time::timeout(timeout, reached).await
     }
 
     /// Returns the newest events, oldest first, at most [`EVENTS`](crate::limits::EVENTS).
@@ -183,11 +208,15 @@ impl SlaveBuilder {
     /// Starts the slave, and returns when it accepts connections.
     ///
     /// # Errors
-    /// [`SlaveError`] if the port cannot be bound, or with all mistakes of a layout.
+    /// [`SlaveError`] if the port cannot be bound, with all mistakes of a layout, or if a rule can never
+    /// fire.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<SlaveSimulator, SlaveError> {
+        if let Some(problem) = self.rules.iter().flat_map(SlaveRule::problems).next() {
+            return Err(SlaveError::Rule { name: self.config.name, problem });
+        }
         let clock_task = Tasks::default();
         let clock = self.clock.unwrap_or_else(|| {
             let clock = Clock::new(wwsim_time::clock::real_time(), Speed::REAL);

@@ -94,21 +94,19 @@ async fn the_first_rule_that_fires_decides_and_delays_add_up() {
         .rule(SlaveRule::delay(SECOND));
     let simulator = rules.start().await.unwrap();
     let mut client = client(&simulator).await;
-    for expected in [4, 6] {
-        let before = simulator.events().len();
+    for (request, expected) in [(1, 4), (2, 6)] {
         let read = tokio::spawn(async move {
             let read = client.read_holding_registers(0, 1).await.unwrap();
             (client, read.unwrap_err())
         });
-        while simulator.events().len() == before {
-            simulator.clock().advance(SECOND / 2).await.unwrap();
-            tokio::task::yield_now().await;
-        }
+        simulator.wait_arrived(request, 20 * SECOND).await.unwrap();
+        simulator.clock().advance(2 * SECOND - Duration::from_millis(1)).await.unwrap();
+        assert!(!read.is_finished(), "both delays count");
+        simulator.clock().advance(Duration::from_millis(1)).await.unwrap();
         let (back, exception) = read.await.unwrap();
         client = back;
         assert_eq!(u8::from(exception), expected);
     }
-    assert!(simulator.clock().now().since_start() >= 4 * SECOND);
 }
 
 #[tokio::test]
@@ -127,6 +125,37 @@ async fn a_window_closes_and_opens_the_listener() {
     let listening =
         [false, true].map(|listening| format!("{:?}", SlaveEvent::Listening { listening }));
     assert_eq!(outcomes(&simulator), listening);
+}
+
+#[tokio::test]
+async fn a_removed_refusal_opens_the_listener() {
+    let simulator = builder().start().await.unwrap();
+    let connect = async || TcpStream::connect(simulator.address()).await.map(drop);
+    for _ in 0..20 {
+        let guard = simulator.inject(SlaveRule::refuse());
+        guard.applied().await;
+        connect().await.unwrap_err();
+        guard.remove().await;
+        connect().await.unwrap();
+    }
+    // Nobody waits for a listener that is gone.
+    let guard = simulator.inject(SlaveRule::refuse().after(SECOND));
+    simulator.stop().await;
+    guard.applied().await;
+}
+
+#[tokio::test]
+async fn rules_that_can_never_fire_are_refused() {
+    let rules = [
+        SlaveRule::delay(SECOND).nth([0]),
+        SlaveRule::delay(SECOND).first(0),
+        SlaveRule::delay(SECOND).probability(f64::NAN),
+        SlaveRule::delay(SECOND).every(SECOND),
+    ];
+    for rule in rules {
+        let error = builder().rule(rule.clone()).start().await.unwrap_err();
+        assert!(matches!(error, SlaveError::Rule { .. }), "{rule:?}: {error}");
+    }
 }
 
 #[tokio::test]

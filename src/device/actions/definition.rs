@@ -586,7 +586,7 @@ mod tests {
 
     #[test]
     fn the_corpus_of_the_fuzzer_holds() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/action_definition");
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/corpus/action_definition");
         let mut accepted = 0;
         for entry in std::fs::read_dir(corpus).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();

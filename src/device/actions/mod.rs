@@ -22,5 +22,5 @@ pub use self::value::{ModbusWrite, ValueError, ValueType};
 
 /// The property that the fuzzer checks, so that the tests can replay its corpus.
 #[cfg(test)]
-#[path = "../../../fuzz/properties/action_definition.rs"]
+#[path = "../../../tests/properties/action_definition.rs"]
 mod property;

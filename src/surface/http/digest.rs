@@ -345,7 +345,7 @@ pub fn hex(sum: Md5Sum) -> [u8; 32] {
 
 /// The property that the fuzzer checks, so that the tests can replay its corpus.
 #[cfg(test)]
-#[path = "../../../fuzz/properties/authorization.rs"]
+#[path = "../../../tests/properties/authorization.rs"]
 mod property;
 
 #[cfg(test)]
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn the_corpus_of_the_fuzzer_holds() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/authorization");
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/corpus/authorization");
         let mut read = 0;
         for entry in std::fs::read_dir(corpus).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();

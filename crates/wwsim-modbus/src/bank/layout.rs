@@ -314,7 +314,7 @@ pub enum RegisterSource {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Computed {
     /// A ramp from `from` to `to` in `over`. It then repeats if `repeat` is set, otherwise it stays
-    /// at `to`.
+    /// at `to`. A value beyond the range of the type becomes the nearest one in it.
     Ramp {
         /// The value at the start.
         from: f64,

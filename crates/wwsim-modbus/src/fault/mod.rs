@@ -47,7 +47,8 @@ pub enum ReplyPhase {
     After,
 }
 
-/// An error in the bytes of a reply, with the result code of the device to which it leads.
+/// An error in the bytes of a reply. The number in parentheses is the result code that a client made like
+/// the whatwatt Go gives to such a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WireFault {
     /// Another transaction id, all of its bits inverted (−9).

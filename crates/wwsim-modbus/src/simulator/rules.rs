@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use wwsim_time::clock::{Clock, VirtualTime, WakeHandle};
 use wwsim_time::rng::{Draws, RandomStream};
 
 use crate::fault::{ReplyDecision, ReplyFault};
+use crate::problem::Problem;
 use crate::slave::{ListenerVerdict, RequestDetails, Slave, SlaveRules};
 use crate::trigger::{Trigger, TriggerState};
 use crate::wire::FunctionCode;
@@ -59,7 +61,8 @@ impl SlaveRule {
     }
 
     /// Closes the listener: connections are refused, and open ones are reset. It follows the window of the
-    /// rule alone; requests, `nth`, `first` and a probability do not matter.
+    /// rule alone; requests, `nth`, `first` and a probability do not matter. [`InjectedRule::fired`] counts
+    /// the windows that closed the listener.
     #[must_use]
     pub fn refuse() -> Self {
         Self::new(RuleEffect::Refuse)
@@ -77,7 +80,7 @@ impl SlaveRule {
         self
     }
 
-    /// Affects only requests with this function code.
+    /// Affects only requests with this function code. A second call replaces the first.
     #[must_use]
     pub fn function(mut self, function: FunctionCode) -> Self {
         self.function = Some(function);
@@ -91,21 +94,23 @@ impl SlaveRule {
         self
     }
 
-    /// Affects only requests that write one of these values; coils as 0 and 1.
+    /// Affects only requests that write one of these values; coils as 0 and 1. `0..=u16::MAX` is any write
+    /// but that of function 22, which has masks and no values.
     #[must_use]
     pub fn value(mut self, value: RangeInclusive<u16>) -> Self {
         self.value = Some(value);
         self
     }
 
-    /// Fires only on these matches, counted from 1.
+    /// Fires only on these matches, counted from 1. Requests that the rule does not affect are no matches:
+    /// with [`SlaveRule::function`], `nth([3])` is the third request with that function code.
     #[must_use]
     pub fn nth(mut self, matches: impl IntoIterator<Item = u64>) -> Self {
         self.when.nth = matches.into_iter().collect();
         self
     }
 
-    /// Fires only on this many matches.
+    /// Fires only on the first matches, this many. A match on which an earlier rule decides counts, too.
     #[must_use]
     pub fn first(mut self, matches: u64) -> Self {
         self.when.first = Some(matches);
@@ -138,6 +143,11 @@ impl SlaveRule {
     pub fn every(mut self, period: Duration) -> Self {
         self.when.every = Some(period);
         self
+    }
+
+    /// Returns the reasons why the rule can never fire.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        self.when.problems()
     }
 
     fn matches(&self, request: &RequestDetails<'_>) -> bool {
@@ -174,9 +184,19 @@ impl InjectedRule {
         self.rules.fired(self.id)
     }
 
-    /// Waits until the listener is open or closed as the rule requires.
+    /// Waits until the listener is open or closed as the rule requires. Returns at once if the simulator has
+    /// ended.
     pub async fn applied(&self) {
         self.slave.wait_rules_applied(self.generation).await;
+    }
+
+    /// Removes the rule, as dropping the guard does, and waits until the listener is open or closed as the
+    /// other rules require.
+    pub async fn remove(self) {
+        let slave = Arc::clone(&self.slave);
+        let generation = self.rules.remove(self.id);
+        drop(self);
+        slave.wait_rules_applied(generation).await;
     }
 }
 
@@ -192,6 +212,8 @@ pub(super) struct RuleSet {
     clock: Clock,
     seed: u64,
     inner: Mutex<RuleList>,
+    /// The number of requests that the rules were asked about.
+    arrived: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -216,7 +238,7 @@ struct ActiveRule {
 
 impl RuleSet {
     pub(super) fn new(clock: Clock, seed: u64, rules: Vec<SlaveRule>) -> Self {
-        let set = Self { clock, seed, inner: Mutex::default() };
+        let set = Self { clock, seed, inner: Mutex::default(), arrived: watch::Sender::new(0) };
         for rule in rules {
             set.add(rule);
         }
@@ -234,31 +256,26 @@ impl RuleSet {
         (id, list.change())
     }
 
-    fn remove(&self, id: u64) {
+    /// Removes a rule, if it is there. Returns the generation of the rules without it.
+    fn remove(&self, id: u64) -> u64 {
         let mut list = self.inner.lock();
+        let before = list.rules.len();
         list.rules.retain(|active| active.id != id);
-        list.change();
+        if list.rules.len() == before { list.generation } else { list.change() }
     }
 
     fn fired(&self, id: u64) -> u64 {
         let list = self.inner.lock();
         list.rules.iter().find(|active| active.id == id).map_or(0, |active| active.fired)
     }
-}
 
-impl RuleList {
-    /// Makes a change effective, and returns its generation.
-    fn change(&mut self) -> u64 {
-        self.generation += 1;
-        if let Some(listener) = self.listener.take() {
-            listener.wake();
-        }
-        self.generation
+    /// Returns the number of requests that have arrived.
+    pub(super) fn arrived(&self) -> watch::Receiver<u64> {
+        self.arrived.subscribe()
     }
-}
 
-impl SlaveRules for RuleSet {
-    fn decide(&self, request: &RequestDetails<'_>) -> ReplyDecision {
+    /// Evaluates the rules on a request, in order.
+    fn evaluate(&self, request: &RequestDetails<'_>) -> ReplyDecision {
         let mut decision = ReplyDecision::default();
         let mut list = self.inner.lock();
         let now = self.clock.now();
@@ -281,6 +298,26 @@ impl SlaveRules for RuleSet {
             }
             active.fired += 1;
         }
+        decision
+    }
+}
+
+impl RuleList {
+    /// Makes a change effective, and returns its generation.
+    fn change(&mut self) -> u64 {
+        self.generation += 1;
+        if let Some(listener) = self.listener.take() {
+            listener.wake();
+        }
+        self.generation
+    }
+}
+
+impl SlaveRules for RuleSet {
+    fn decide(&self, request: &RequestDetails<'_>) -> ReplyDecision {
+        let decision = self.evaluate(request);
+        // Who is told now and moves the clock waits until the task of the connection has begun the delay.
+        self.arrived.send_modify(|arrived| *arrived += 1);
         decision
     }
 

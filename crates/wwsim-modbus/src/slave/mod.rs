@@ -284,7 +284,7 @@ impl Slave {
     }
 
     /// Waits until the listener follows the rules of this generation or a later one
-    /// ([`ListenerVerdict::generation`]).
+    /// ([`ListenerVerdict::generation`]). Returns at once if the listener was released.
     pub async fn wait_rules_applied(&self, generation: u64) {
         let mut applied = self.applied_generation.subscribe();
         // The sender is a field of `self`, so it cannot close.

@@ -29,6 +29,7 @@ pub struct SlaveServer {
 
 /// An error that prevents a slave from starting.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SlaveError {
     /// The address cannot be bound.
     #[error("slave `{name}` cannot listen on {address}: {source}; free the port or give another")]
@@ -49,6 +50,14 @@ pub enum SlaveError {
         unit: u8,
         /// All mistakes of the layout.
         problems: Vec<Problem>,
+    },
+    /// A rule can never fire.
+    #[error("slave `{name}`: a rule can never fire: {}", problem.to_line())]
+    Rule {
+        /// The slave.
+        name: Arc<str>,
+        /// The first reason.
+        problem: Problem,
     },
 }
 
@@ -104,8 +113,10 @@ impl SlaveServer {
         self.connection_tasks.abort_all().await;
     }
 
-    /// Frees the port. The reconciler holds it, too, so [`SlaveServer::pause`] comes before.
+    /// Frees the port. The reconciler holds it, too, so [`SlaveServer::pause`] comes before. Nobody waits
+    /// for rules any more.
     pub fn release(&self) {
+        self.slave.applied_generation.send_replace(u64::MAX);
         self.port.lock().release();
     }
 }

@@ -1,4 +1,4 @@
-//! The one clock of a house.
+//! The one clock of a simulation.
 //!
 //! Everything that is simulated uses it: fault windows, delays, action timeouts, `exe_time`, values
 //! that change with time. Limits that protect the process (header timeouts, idle connections,
