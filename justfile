@@ -13,6 +13,7 @@ check: test
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo deny check bans licenses sources
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     scripts/regenerate --check
     scripts/check-words
 

@@ -1,4 +1,4 @@
-//! A slave that breaks in three ways, and the result codes that the device makes of them.
+//! A slave that breaks in four ways, and the result codes that the device makes of them.
 //!
 //! `cargo run --example broken_slave`
 
