@@ -270,7 +270,7 @@ impl Engine {
     }
 
     /// Returns the number of changes of the rules. A verdict names the generation that it belongs to
-    /// ([`ListenerVerdict::generation`](super::ListenerVerdict::generation)).
+    /// ([`ListenerVerdict::generation`](crate::modbus::slave::ListenerVerdict::generation)).
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner().generation
