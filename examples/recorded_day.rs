@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use wwsim::House;
-use wwsim::device::sd::SdPath;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -24,13 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A day passes in a moment; the device writes a row each quarter of an hour.
     let house = House::builder().scenario(RECORDING).manual_clock().any_port().start().await?;
     house.clock().advance(24 * HOUR).await?;
-    let device = house.device();
-    let card = device.sd().ok_or("no card")?;
-    let mut file = card.read(&SdPath::parse("/20260115.CSV")?).await?;
-    let mut csv = Vec::new();
-    while let Some(chunk) = file.next_chunk().await? {
-        csv.extend_from_slice(&chunk);
-    }
+    let csv = house.device().sd_file("/20260115.CSV").await.ok_or("no log")?;
     house.stop().await;
     std::fs::write(folder.join("day.csv"), &csv)?;
     println!("recorded {} rows", csv.split(|byte| *byte == b'\n').count() - 2);
@@ -46,7 +39,7 @@ meter: {replay: day.csv}
         House::builder().file(folder.join("house.yaml")).manual_clock().any_port().start().await?;
     for hour in (0..24).step_by(3) {
         house.clock().advance(3 * HOUR).await?;
-        let power = house.device().snapshot().active_power(0);
+        let power = house.device().active_power();
         println!("{:02}:00  {} kW", hour + 3, power.map_or_else(String::new, |kw| kw.to_string()));
     }
     house.stop().await;

@@ -28,6 +28,7 @@ use crate::modbus::wire::FunctionCode;
 /// a variant gets a better name.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event {
     /// An action definition replaced the previous one.
     DefinitionStored {
@@ -392,6 +393,7 @@ pub enum Event {
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct JournalEntry {
     /// The number of the entry. Entries count from 1, including those that were discarded.
     pub seq: u64,

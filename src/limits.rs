@@ -178,9 +178,6 @@ pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Bytes of a request body of the control plane: more than the largest one has, which writes 65 535
 /// registers.
 pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
-/// Real time that a movement of the clock waits for the activity that it started. A house that is not
-/// quiescent by then waits for a peer outside it.
-pub const QUIESCENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and stores.

@@ -147,7 +147,7 @@ impl Network {
 
 /// The values of `ht`: the width of the channel and the position of the second half.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum Ht {
     #[default]
     Ht20,
@@ -163,7 +163,7 @@ impl Ht {
 
 /// The values of `auth_mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum AuthMode {
     Open,
     Wep,
@@ -337,7 +337,7 @@ impl EthState {
 
 /// The IP settings of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct IpSettings {
     pub ip: Ipv4Addr,
     pub mask: Ipv4Addr,

@@ -14,7 +14,7 @@ const PLUG_NOISE: f64 = 0.005;
 
 /// The voltages on the plugs, in volts with three decimal places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct PlugVoltages {
     pub usb: Decimal,
     pub mbus: Decimal,

@@ -62,7 +62,7 @@ pub enum VariableRef {
 
 /// A field of a submeter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as in the variable")]
+#[allow(missing_docs, reason = "each is named as in the variable")]
 pub enum VolumeField {
     Channel,
     MeterId,

@@ -26,7 +26,7 @@ pub enum Interruption {
 
 /// A window, which begins at `from` and ends before `to`. The length of a restart has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the type says it")]
+#[allow(missing_docs, reason = "the type says it")]
 pub struct ScheduledWindow {
     pub interruption: Interruption,
     pub from: VirtualTime,

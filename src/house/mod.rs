@@ -48,6 +48,7 @@ pub struct House {
 
 /// The addresses of all listeners of a house, as the ready file contains them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Addresses {
     /// The URL of the control plane.
     pub control: String,
@@ -66,6 +67,7 @@ pub struct Addresses {
 
 /// The addresses of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct DeviceAddress {
     /// The id of the device.
     pub id: String,

@@ -8,8 +8,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{House, excerpt};
+use crate::decimal::Decimal;
+use crate::device::CallRefusal;
+#[cfg(feature = "internals")]
+use crate::device::Device;
 use crate::device::actions::RequestStatus;
-use crate::device::{CallRefusal, Device};
+use crate::device::sd::SdPath;
 use crate::modbus::bank::Table;
 use crate::peers::{ReceivedHttpRequest, Slave, Target};
 use crate::runtime::DeviceRuntime;
@@ -56,6 +60,24 @@ impl<'h> DeviceView<'h> {
         self.runtime.device.status(ids)
     }
 
+    /// Returns the imported minus the exported active power in kW, as the device reports it now. `None`
+    /// before the first reading, and if the meter does not send it.
+    #[must_use]
+    pub fn active_power(&self) -> Option<f64> {
+        self.runtime.device.snapshot().active_power(0).map(Decimal::to_f64)
+    }
+
+    /// Returns the content of a file on the SD card. `None` if there is no card, or no such file.
+    pub async fn sd_file(&self, path: &str) -> Option<Vec<u8>> {
+        let path = SdPath::parse(path).ok()?;
+        let mut reader = self.runtime.device.sd()?.read(&path).await.ok()?;
+        let mut content = Vec::new();
+        while let Some(chunk) = reader.next_chunk().await.ok()? {
+            content.extend_from_slice(&chunk);
+        }
+        Some(content)
+    }
+
     /// Asserts that the requests with these status ids have ended with these result codes.
     ///
     /// # Panics
@@ -73,6 +95,7 @@ impl<'h> DeviceView<'h> {
     }
 }
 
+#[cfg(feature = "internals")]
 impl Deref for DeviceView<'_> {
     type Target = Arc<Device>;
 
@@ -211,6 +234,18 @@ impl<'h> TargetView<'h> {
         Self { house, target }
     }
 
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &'h str {
+        self.target.name()
+    }
+
+    /// Returns the URL, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.target.url()
+    }
+
     /// Returns the newest requests that the target received, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<ReceivedHttpRequest> {
@@ -232,6 +267,7 @@ impl<'h> TargetView<'h> {
     }
 }
 
+#[cfg(feature = "internals")]
 impl Deref for TargetView<'_> {
     type Target = Arc<Target>;
 

@@ -50,7 +50,7 @@ impl Default for MeterPlan {
 
 /// Texts of a meter's identity. `None` stands for the text of the meter's kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as in `/report`")]
+#[allow(missing_docs, reason = "each is named as in `/report`")]
 pub struct MeterTexts {
     pub logical_name: Option<String>,
     pub id: Option<String>,

@@ -106,7 +106,7 @@ impl MeterStatus {
 
 /// The physical interface of a meter (`meter.interface`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as the device prints it")]
+#[allow(missing_docs, reason = "each is named as the device prints it")]
 pub enum Interface {
     P1,
     Mbus,
@@ -129,7 +129,7 @@ impl Interface {
 
 /// The protocol of a meter (`meter.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as the device prints it")]
+#[allow(missing_docs, reason = "each is named as the device prints it")]
 pub enum Protocol {
     Dsmr,
     Dlms,
@@ -153,7 +153,7 @@ impl Protocol {
 /// The identity of a meter. Texts that it does not send are empty: `/report` omits them; `/system`,
 /// `/variables` and the SD log show them empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as in `/report`")]
+#[allow(missing_docs, reason = "each is named as in `/report`")]
 pub struct MeterIdentity {
     pub interface: Interface,
     pub protocol: Protocol,

@@ -9,6 +9,7 @@ use crate::state::StateError;
 
 /// An error that keeps a house from starting. No listener and no task is left behind.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// A listener of the control plane or of a device cannot be bound.
     #[error(

@@ -7,6 +7,7 @@ use super::Diagnostics;
 
 /// An error of loading a scenario file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
     #[error(transparent)]

@@ -76,6 +76,7 @@ pub fn load(text: &str, file_name: &str, base_dir: Option<&Path>) -> Result<Scen
 ///
 /// # Errors
 /// Returns all structural mistakes of the text.
+#[cfg(any(test, feature = "internals"))]
 pub fn read_raw(text: &str) -> Result<raw::Scenario, Diagnostics> {
     let name = "scenario";
     let tree =

@@ -78,7 +78,7 @@ impl ActionRequest {
 
 /// The methods of `http.method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as on the wire")]
+#[allow(missing_docs, reason = "each is named as on the wire")]
 pub enum HttpMethod {
     Get,
     Post,

@@ -68,6 +68,7 @@ pub enum HttpFailureCode {
 
 /// The reason why a call was refused (`docs/device/actions.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallRefusal {
     /// No action has the id (404).
     #[error("no such action")]

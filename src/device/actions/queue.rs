@@ -60,6 +60,7 @@ pub enum AdmissionRefusal {
 
 /// An entry of `/api/v1/actions/status`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RequestStatus {
     /// The action.
     pub action: Arc<str>,

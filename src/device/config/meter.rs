@@ -14,7 +14,7 @@ const CONVERSION_FACTOR_PLACES: u8 = 6;
 
 /// The settings of the meter interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct MeterSettings {
     pub baudrate: u32,
@@ -86,7 +86,7 @@ impl Default for MeterSettings {
 
 /// The values of `parity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum Parity {
     #[default]
     None,
@@ -102,7 +102,7 @@ impl Parity {
 
 /// The values of `stop_bits`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum StopBits {
     #[default]
     One,
@@ -118,7 +118,7 @@ impl StopBits {
 
 /// The values of `if_type`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceType {
     #[default]
     Auto,
@@ -149,7 +149,7 @@ impl InterfaceType {
 
 /// The values of `protocol`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum MeterProtocol {
     #[default]
     Auto,
@@ -176,7 +176,7 @@ impl MeterProtocol {
 
 /// The values of `if_mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum InterfaceMode {
     #[default]
     Auto,
@@ -192,7 +192,7 @@ impl InterfaceMode {
 
 /// The values of `scalers_set`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum ScalersSet {
     #[default]
     Default,

@@ -61,7 +61,7 @@ pub struct MappedRegister {
 
 /// The encoding of a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub enum NumberType {
     Short,
     Int,

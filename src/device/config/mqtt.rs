@@ -14,7 +14,7 @@ use crate::limits;
 
 /// The settings of the MQTT client. The API never returns secrets, only their lengths.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct MqttSettings {
     pub enable: bool,
     pub url: String,

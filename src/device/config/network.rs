@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// The settings of the Wi-Fi client (`wifi_sta_settings_fields.csv`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct WifiSettings {
     pub enable: bool,
     /// The network's SSID.
@@ -47,7 +47,7 @@ impl Default for TxPower {
 
 /// The Ethernet settings (`eth_settings_fields.csv`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct EthSettings {
     pub enable: bool,
     pub address: StaticIp,
@@ -61,7 +61,7 @@ impl Default for EthSettings {
 
 /// A static address, in force if `static_ip` is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct StaticIp {
     pub static_ip: bool,
     pub ip: Ipv4Addr,

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// The device's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct Settings {
     pub system: System,
     pub services: Services,
@@ -21,7 +21,7 @@ pub struct Settings {
 
 /// The group `system`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct System {
     pub name: String,
@@ -37,7 +37,7 @@ pub struct System {
 
 /// The group `services`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct Services {
     pub cloud: Cloud,
@@ -60,7 +60,7 @@ pub struct Services {
 
 /// The group `services.cloud`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 #[expect(clippy::struct_excessive_bools, reason = "the device's own shape")]
 pub struct Cloud {
     pub what_watt: bool,
@@ -71,7 +71,7 @@ pub struct Cloud {
 
 /// The group `services.sd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct SdLogSettings {
     pub enable: bool,
     /// In seconds.
@@ -81,7 +81,7 @@ pub struct SdLogSettings {
 
 /// The group `services.modbus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is named as in the API")]
+#[allow(missing_docs, reason = "each is named as in the API")]
 pub struct ModbusServerSettings {
     pub enable: bool,
     pub port: u16,

@@ -47,7 +47,7 @@ pub enum ActionEffect {
 
 /// The action that a call or a request comes from: the borrowed form of [`ActionOrigin`].
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+#[allow(missing_docs, reason = "the fields are those that a rule can name")]
 pub struct ActionOriginRef<'a> {
     pub device: &'a str,
     pub action: &'a str,

@@ -60,7 +60,7 @@ pub enum ApiEffect {
 
 /// A call of a device's API.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+#[allow(missing_docs, reason = "the fields are those that a rule can name")]
 pub struct ApiCall<'a> {
     pub device: &'a str,
     pub method: &'a str,

@@ -36,7 +36,7 @@ pub enum MeterEffect {
 
 /// The reason why no reading reaches the device (METER-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is a status of the device")]
+#[allow(missing_docs, reason = "each is a status of the device")]
 pub enum Silence {
     NotConnected,
     NoData,

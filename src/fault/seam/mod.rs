@@ -82,7 +82,7 @@ pub enum Fault {
 
 /// The place of a fault, before its effect is known.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "the variants are those of `Fault`")]
+#[allow(missing_docs, reason = "the variants are those of `Fault`")]
 pub enum FaultTarget {
     Api(ApiPlace),
     Action(ActionPlace),

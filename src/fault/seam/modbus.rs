@@ -25,7 +25,7 @@ pub struct ModbusPlace {
 
 /// A request to a device's own Modbus server.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+#[allow(missing_docs, reason = "the fields are those that a rule can name")]
 pub struct DeviceModbusRequest<'a> {
     pub device: &'a str,
     pub unit: u8,

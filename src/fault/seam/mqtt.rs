@@ -23,7 +23,7 @@ pub enum MqttEffect {
 
 /// A message that a device's MQTT client is about to publish.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+#[allow(missing_docs, reason = "the fields are those that a rule can name")]
 pub struct MqttMessage<'a> {
     pub device: &'a str,
     pub topic: &'a str,

@@ -58,7 +58,7 @@ pub enum SlaveEffect {
 
 /// A request to a slave.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+#[allow(missing_docs, reason = "the fields are those that a rule can name")]
 pub struct SlaveRequest<'a> {
     pub slave: &'a str,
     pub unit: u8,

@@ -45,7 +45,7 @@ pub enum TargetEffect {
 
 /// A request to a target.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields are those that a rule can name")]
+#[allow(missing_docs, reason = "the fields are those that a rule can name")]
 pub struct TargetRequest<'a> {
     pub target: &'a str,
     pub method: &'a str,

@@ -211,6 +211,7 @@ impl SignalDay {
     }
 
     /// Returns the bytes allocated on the heap.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
         self.edges.heap_bytes()
             + self.ramps.capacity() * size_of::<PowerRamp>()

@@ -141,6 +141,7 @@ impl DayCache {
     }
 
     /// Returns the bytes allocated on the heap.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
         self.day.heap_bytes() + self.midnights.capacity() * size_of::<(u32, Date, MidnightState)>()
     }

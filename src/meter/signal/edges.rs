@@ -139,6 +139,7 @@ impl EdgeList {
     }
 
     /// Returns the bytes allocated on the heap.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
         self.edges.capacity() * size_of::<Edge>()
     }

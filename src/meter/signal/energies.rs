@@ -88,12 +88,14 @@ impl Energies {
 
     /// Returns imported active energy over both tariffs (1.8.0).
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn total_import(&self) -> Energy {
         self.import[0] + self.import[1]
     }
 
     /// Returns exported active energy over both tariffs (2.8.0).
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn total_export(&self) -> Energy {
         self.export[0] + self.export[1]
     }

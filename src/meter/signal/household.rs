@@ -120,6 +120,7 @@ impl HouseholdModel {
     }
 
     /// Returns the bytes allocated on the heap.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
         let steps =
             |appliance: &ApplianceModel| appliance.steps.capacity() * size_of::<(LoadPower, f64)>();

@@ -39,6 +39,7 @@ impl LoadModel {
     }
 
     /// Returns the bytes allocated on the heap.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
         match &self.schedule {
             Schedule::Windows(windows) => windows.capacity() * size_of::<DailyWindow>(),

@@ -79,18 +79,21 @@ impl Signal {
 
     /// Returns the powers and voltages at `now`.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn powers_and_voltages(&self, now: VirtualTime) -> PhasePowers {
         self.cached_sample(now).powers
     }
 
     /// Returns the energy registers at `now`.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn energy(&self, now: VirtualTime) -> Energies {
         self.registers(&self.cached_sample(now))
     }
 
     /// Returns the tariff in force at `now`: 1 or 2.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn tariff(&self, now: VirtualTime) -> u8 {
         tariff_number(self.cached_sample(now).tariff)
     }
@@ -108,6 +111,7 @@ impl Signal {
 
     /// Returns the bytes of memory that the signal takes, its cache included.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn memory(&self) -> usize {
         let days = self.days();
         size_of::<Self>() + self.site.heap_bytes() + days.as_ref().map_or(0, DayCache::heap_bytes)

@@ -30,12 +30,14 @@ impl PhasePowers {
 
     /// Returns the imported power of all phases, in mW; 0 while power is exported.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn import(&self) -> u64 {
         self.total_active().max(0).unsigned_abs()
     }
 
     /// Returns the exported power of all phases, in mW; 0 while power is imported.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn export(&self) -> u64 {
         self.total_active().min(0).unsigned_abs()
     }

@@ -72,6 +72,7 @@ impl SiteModel {
     }
 
     /// Returns the bytes allocated on the heap.
+    #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
         self.household.heap_bytes()
             + size_of_val(&*self.loads)

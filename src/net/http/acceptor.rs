@@ -136,6 +136,7 @@ impl TcpAcceptor {
     }
 
     /// Returns the number of open connections.
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn connection_count(&self) -> usize {
         self.connection_tasks.count()
     }

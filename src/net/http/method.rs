@@ -2,7 +2,7 @@
 
 /// An HTTP method that rules and routes can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is named as on the wire")]
+#[allow(missing_docs, reason = "each is named as on the wire")]
 pub enum Method {
     Get,
     Head,

@@ -226,12 +226,14 @@ impl HttpReply {
 
     /// Returns the status.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
     /// Returns the body. It is empty if there is none or if it is a stream.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn bytes(&self) -> Bytes {
         match &self.content {
             ReplyContent::Full { bytes, .. } => bytes.clone(),
@@ -242,6 +244,7 @@ impl HttpReply {
     }
 
     /// Returns the names and values of the headers that only this reply has.
+    #[cfg(any(test, feature = "internals"))]
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.headers.iter().map(|(name, value)| (name, value))
     }

@@ -47,6 +47,7 @@ struct TargetState {
 
 /// A request that a target received.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ReceivedHttpRequest {
     /// Seconds of virtual time since the scenario's start.
     pub t: f64,

@@ -125,7 +125,7 @@ pub enum Sky {
 /// A phase, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is named as on the terminals")]
+#[allow(missing_docs, reason = "each is named as on the terminals")]
 pub enum PhaseWord {
     L1,
     L2,
@@ -223,7 +223,7 @@ pub struct Window {
 /// A day of the week, or several days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the usual short names of the days")]
+#[allow(missing_docs, reason = "the usual short names of the days")]
 pub enum Day {
     All,
     /// Monday to Friday.

@@ -49,7 +49,7 @@ pub enum Qop {
 
 /// The reason for which an `Authorization` header is not a valid Digest header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum DigestError {
     #[error("the scheme is not Digest")]
     Scheme,

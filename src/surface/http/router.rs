@@ -72,6 +72,7 @@ impl Api {
     }
 
     /// Answers a request without fault rules, which are applied between this and the socket.
+    #[cfg(any(test, feature = "internals"))]
     pub async fn answer<B>(&self, request: Request<B>) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,

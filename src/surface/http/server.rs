@@ -31,6 +31,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// If the listener has no local address.
+    #[cfg(any(test, feature = "internals"))]
     pub fn start(listener: TcpListener, api: Arc<Api>) -> io::Result<Self> {
         Self::start_on(Port::from_listener(listener)?, api)
     }
@@ -64,6 +65,7 @@ impl ApiServer {
 
     /// Returns the number of open connections.
     #[must_use]
+    #[cfg(any(test, feature = "internals"))]
     pub fn connection_count(&self) -> usize {
         self.listening.connection_count()
     }

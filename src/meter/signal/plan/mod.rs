@@ -91,7 +91,7 @@ impl Phases {
 
 /// The phases that a load or generator is connected to. With one phase, everything is on L1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "L1 to L3 are the names of the phases")]
+#[allow(missing_docs, reason = "L1 to L3 are the names of the phases")]
 pub enum Placement {
     #[default]
     L1,
