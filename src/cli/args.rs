@@ -19,7 +19,7 @@ use crate::outbound::Policy;
     disable_help_subcommand = true,
     after_help = format!("Without a command, the built-in house `default` is started.\n\n{EXIT_CODES}")
 )]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The command; `run` by default
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -27,7 +27,7 @@ pub struct Arguments {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Start a house from a scenario file, or a built-in house by its name
     #[command(after_help = EXIT_CODES)]
     Run(RunArguments),
@@ -51,7 +51,7 @@ pub enum Command {
 
 /// The arguments of `wwsim run`.
 #[derive(Debug, Default, Args)]
-pub struct RunArguments {
+pub(super) struct RunArguments {
     /// A scenario file, or the name of a built-in house [default: default]
     pub scenario: Option<String>,
     /// The address of the device's API; further devices take the ports after it
@@ -85,7 +85,7 @@ pub struct RunArguments {
 
 /// The arguments of `wwsim capture`.
 #[derive(Debug, Args)]
-pub struct CaptureArguments {
+pub(super) struct CaptureArguments {
     /// The device: its host name or address, with or without `http://`
     #[arg(value_name = "URL")]
     pub url: String,
@@ -99,7 +99,7 @@ pub struct CaptureArguments {
 
 /// The arguments of `wwsim check`.
 #[derive(Debug, Args)]
-pub struct CheckArguments {
+pub(super) struct CheckArguments {
     /// The files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -110,7 +110,7 @@ pub struct CheckArguments {
 
 /// The arguments of `wwsim trace`.
 #[derive(Debug, Args)]
-pub struct TraceArguments {
+pub(super) struct TraceArguments {
     /// A scenario file, or the name of a built-in house
     pub scenario: String,
     /// The id of the device [default: the first]
@@ -132,7 +132,7 @@ pub struct TraceArguments {
 
 /// The form of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TraceFormat {
+pub(super) enum TraceFormat {
     /// A header, and a line for each row; unknown values are empty
     Csv,
     /// A JSON array with an object on each line; unknown values are null
@@ -141,7 +141,7 @@ pub enum TraceFormat {
 
 /// The form of a report of mistakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(super) enum ReportFormat {
     /// Text for people, with the line and a caret
     Human,
     /// One JSON array

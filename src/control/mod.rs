@@ -16,4 +16,4 @@ mod server;
 mod summary;
 mod targets;
 
-pub use self::server::{ControlServer, ControlStartError};
+pub(crate) use self::server::{ControlServer, ControlStartError};

@@ -19,14 +19,14 @@ use crate::net::http::HttpReply;
 
 /// The token that `Authorization: Bearer` must carry if the control plane is bound beyond loopback.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub(crate) struct Token(String);
 
 impl Token {
     /// Generates a token of 128 random bits.
     ///
     /// # Errors
     /// Returns an error if the system gives no random bytes.
-    pub fn random() -> std::io::Result<Self> {
+    pub(crate) fn random() -> std::io::Result<Self> {
         let mut bytes = [0; 16];
         let random = ring::default_provider().secure_random;
         random.fill(&mut bytes).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
@@ -39,7 +39,7 @@ impl Token {
     }
 
     /// Returns the token as the ready file contains it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 

@@ -28,7 +28,7 @@ use crate::tasks::Tasks;
 
 /// The control plane of a house. Dropping it closes the listener and all connections.
 #[derive(Debug)]
-pub struct ControlServer {
+pub(crate) struct ControlServer {
     acceptor: TcpAcceptor,
     token: Option<Token>,
     resets: Arc<Tasks>,
@@ -36,7 +36,7 @@ pub struct ControlServer {
 
 /// An error that keeps the control plane from starting.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlStartError {
+pub(crate) enum ControlStartError {
     /// The listener cannot be used.
     #[error(transparent)]
     Listener(io::Error),
@@ -51,7 +51,10 @@ impl ControlServer {
     ///
     /// # Errors
     /// Returns a [`ControlStartError`] if the listener or the token fails.
-    pub fn start(listener: TcpListener, house: Arc<HouseCore>) -> Result<Self, ControlStartError> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        house: Arc<HouseCore>,
+    ) -> Result<Self, ControlStartError> {
         let address = listener.local_addr().map_err(ControlStartError::Listener)?;
         let token = if address.ip().to_canonical().is_loopback() {
             None
@@ -67,23 +70,23 @@ impl ControlServer {
     }
 
     /// Returns the address of the listener.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.acceptor.address()
     }
 
     /// Returns the token that clients must send. `None` if only this machine can reach the listener.
-    pub fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }
 
     /// Closes the listener and all connections, and cancels the movements of the clock that they
     /// requested. Resets in progress are not cancelled.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.acceptor.release().await;
     }
 
     /// Aborts the resets that are not done, and returns when they are gone.
-    pub async fn abort_resets(&self) {
+    pub(crate) async fn abort_resets(&self) {
         self.resets.abort_all().await;
     }
 }

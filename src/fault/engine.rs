@@ -400,7 +400,7 @@ impl RuleEvaluation<'_> {
     /// Counts the match, and returns `true` if the rule fires. Each call counts one match, so a match is
     /// decided by exactly one call. `undecided` is `true` if the effect of the rule can still decide the
     /// outcome; otherwise, a rule that would have fired is counted as overruled.
-    pub fn count_and_decide(&mut self, undecided: bool) -> bool {
+    pub(super) fn count_and_decide(&mut self, undecided: bool) -> bool {
         let draws = Draws::new(self.engine.seed, self.stream, *self.evaluated);
         let draws = self.draws.insert(draws);
         *self.evaluated += 1;
@@ -412,7 +412,7 @@ impl RuleEvaluation<'_> {
 
     /// Counts the match as [`RuleEvaluation::count_and_decide`] does, and returns the delay, which is zero
     /// if the rule does not fire.
-    pub fn delay(&mut self, delay: Delay) -> Duration {
+    pub(super) fn delay(&mut self, delay: Delay) -> Duration {
         if !self.count_and_decide(true) {
             return Duration::ZERO;
         }
@@ -420,7 +420,7 @@ impl RuleEvaluation<'_> {
     }
 
     /// Holds the request for this time, or until the rule is released if it is `None`.
-    pub fn hold(&mut self, duration: Option<Duration>) -> Sleep {
+    pub(super) fn hold(&mut self, duration: Option<Duration>) -> Sleep {
         let until = duration.map_or(VirtualTime::MAX, |duration| self.now.after(duration));
         let sleep = self.engine.clock.sleep_until(until);
         self.holds.retain(|handle| !handle.is_finished());
@@ -448,7 +448,7 @@ impl Inner {
     }
 
     /// Visits the rules that a request may match, in order.
-    pub fn visit(&mut self, request: &IndexKey, mut visit: impl FnMut(&mut RuleEntry)) {
+    pub(super) fn visit(&mut self, request: &IndexKey, mut visit: impl FnMut(&mut RuleEntry)) {
         let Self { rules, index, found, .. } = self;
         index.lookup(request, found);
         for position in &*found {
@@ -460,14 +460,14 @@ impl Inner {
     }
 
     /// Registers a sleep that the next change of the rules ends, and returns the generation.
-    pub fn watch(&mut self, sleep: &Sleep) -> u64 {
+    pub(super) fn watch(&mut self, sleep: &Sleep) -> u64 {
         self.watchers.retain(|handle| !handle.is_finished());
         self.watchers.push(sleep.wake_handle());
         self.generation
     }
 
     /// Returns the episodes, past and present.
-    pub fn episodes(&self) -> Arc<Episodes> {
+    pub(super) fn episodes(&self) -> Arc<Episodes> {
         self.episode_log.all()
     }
 }
@@ -486,25 +486,25 @@ impl RuleEntry {
         }
     }
 
-    pub fn fault(&self) -> &Fault {
+    pub(super) fn fault(&self) -> &Fault {
         &self.rule.fault
     }
 
     /// Returns the state of the rule's window at `now`. `None` if the rule is disarmed.
-    pub fn window(&self, now: VirtualTime) -> Option<WindowState> {
+    pub(super) fn window(&self, now: VirtualTime) -> Option<WindowState> {
         let TriggerState { armed, armed_at, .. } = self.state;
         armed.then(|| self.rule.when.window(armed_at, now))
     }
 
     /// Counts an evaluation of a rule on a state.
-    pub fn count_evaluation(&mut self) {
+    pub(super) fn count_evaluation(&mut self) {
         self.evaluated += 1;
     }
 
     /// Returns `true` if `device` is in a window that was not counted for it, and counts the window. A
     /// window that began before the newest counted one of the device is ignored, so that a caller that
     /// is late counts none twice.
-    pub fn count_window(&mut self, device: &str, since: VirtualTime) -> bool {
+    pub(super) fn count_window(&mut self, device: &str, since: VirtualTime) -> bool {
         if let Some(newest) = self.counted_windows.get_mut(device) {
             let is_new = *newest < since;
             *newest = since.max(*newest);
@@ -519,7 +519,7 @@ impl RuleEntry {
     }
 
     /// Counts that the rule fired, and records it. `label` is the name of the request or of the device.
-    pub fn record_fired(&mut self, journal: &Journal, seam: Seam, label: String) {
+    pub(super) fn record_fired(&mut self, journal: &Journal, seam: Seam, label: String) {
         self.fired += 1;
         let rule = Arc::clone(&self.rule.id);
         journal.record(Event::FaultFired { rule, seam: seam.as_str(), at: label });

@@ -232,12 +232,12 @@ pub(super) struct EpisodeLog {
 
 impl EpisodeLog {
     /// Forgets the past episodes.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.past.clear();
     }
 
     /// Adds an episode that ended, if there was one.
-    pub fn end(&mut self, episode: Option<Episode>) {
+    pub(super) fn end(&mut self, episode: Option<Episode>) {
         let Some(episode) = episode else { return };
         if self.past.len() == PAST_EPISODES {
             self.past.pop_front();
@@ -246,16 +246,16 @@ impl EpisodeLog {
     }
 
     /// Combines the past episodes with those of the rules that are armed.
-    pub fn renew(&mut self, armed: impl Iterator<Item = Episode>) {
+    pub(super) fn renew(&mut self, armed: impl Iterator<Item = Episode>) {
         self.all = Episodes::new(self.past.iter().cloned().chain(armed).collect());
     }
 
     /// Returns the number of past episodes.
-    pub fn past(&self) -> usize {
+    pub(super) fn past(&self) -> usize {
         self.past.len()
     }
 
-    pub fn all(&self) -> Arc<Episodes> {
+    pub(super) fn all(&self) -> Arc<Episodes> {
         Arc::clone(&self.all)
     }
 }

@@ -44,12 +44,12 @@ pub(super) struct IndexKey {
 
 impl IndexKey {
     /// Creates a key without fields.
-    pub fn new(seam: Seam) -> Self {
+    pub(super) fn new(seam: Seam) -> Self {
         Self { seam, present: 0, hashes: [0; KeyField::COUNT], addresses: None }
     }
 
     /// Sets a field to a name. The field stays absent if there is no name.
-    pub fn name(self, field: KeyField, name: Option<&str>) -> Self {
+    pub(super) fn name(self, field: KeyField, name: Option<&str>) -> Self {
         // FNV-1a: the names are short, and a collision only costs a comparison.
         let hash = |name: &str| {
             name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -60,17 +60,17 @@ impl IndexKey {
     }
 
     /// Sets a field to a number. The field stays absent if there is no number.
-    pub fn number(self, field: KeyField, number: Option<u8>) -> Self {
+    pub(super) fn number(self, field: KeyField, number: Option<u8>) -> Self {
         self.set(field, number.map(u64::from))
     }
 
     /// Marks a field as present.
-    pub fn flag(self, field: KeyField, present: bool) -> Self {
+    pub(super) fn flag(self, field: KeyField, present: bool) -> Self {
         self.set(field, present.then_some(1))
     }
 
     /// Sets the addresses.
-    pub fn addresses(mut self, addresses: Option<RangeInclusive<u16>>) -> Self {
+    pub(super) fn addresses(mut self, addresses: Option<RangeInclusive<u16>>) -> Self {
         self.addresses = addresses;
         self
     }
@@ -120,7 +120,7 @@ struct Bucket {
 
 impl RuleIndex {
     /// Builds the index. Each rule comes with the keys under which it is asked, in order.
-    pub fn new(rules: impl Iterator<Item = Vec<IndexKey>>) -> Self {
+    pub(super) fn new(rules: impl Iterator<Item = Vec<IndexKey>>) -> Self {
         let mut index = Self::default();
         for (position, keys) in (0_u32..).zip(rules) {
             for key in keys {
@@ -135,12 +135,12 @@ impl RuleIndex {
     }
 
     /// Returns how many rules a seam has.
-    pub fn count(&self, seam: Seam) -> usize {
+    pub(super) fn count(&self, seam: Seam) -> usize {
         self.seams[seam as usize].rules
     }
 
     /// Fills `found` with the positions of the rules that a request may match, in order.
-    pub fn lookup(&self, request: &IndexKey, found: &mut Vec<u32>) {
+    pub(super) fn lookup(&self, request: &IndexKey, found: &mut Vec<u32>) {
         found.clear();
         for group in &self.seams[request.seam as usize].groups {
             if group.fields & !request.present != 0 {

@@ -41,12 +41,12 @@ pub(super) struct DripParameters {
 }
 
 impl DripParameters {
-    pub fn new(bytes: usize, every: Duration) -> Self {
+    pub(super) fn new(bytes: usize, every: Duration) -> Self {
         Self { bytes: Some(u32::try_from(bytes).unwrap_or(u32::MAX)), every: DurationText(every) }
     }
 
     /// Returns the number of bytes at a time, and the pause.
-    pub fn values(&self) -> Result<(usize, Duration), Problem> {
+    pub(super) fn values(&self) -> Result<(usize, Duration), Problem> {
         if self.every.0.is_zero() {
             return Err(Problem::of_document("`every` must be longer than 0"));
         }

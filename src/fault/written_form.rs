@@ -56,7 +56,7 @@ impl ParameterType {
     }
 
     /// Returns the schema of the parameters.
-    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+    pub(super) fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let mut schema = (self.subschema)(generator);
         for (keyword, bound) in [("minimum", &self.least), ("maximum", &self.most)] {
             if let Some(bound) = bound {
@@ -67,20 +67,20 @@ impl ParameterType {
     }
 
     /// Parses parameters and serializes them again, so that equal parameters are equal values.
-    pub fn normalize(&self, value: Value) -> serde_json::Result<Value> {
+    pub(super) fn normalize(&self, value: Value) -> serde_json::Result<Value> {
         (self.normalize)(value)
     }
 }
 
 impl<E> WrittenForm<E> {
     /// Creates the form of a keyword alone.
-    pub fn keyword(keyword: &'static str, text: &'static str, effect: E) -> Self {
+    pub(super) fn keyword(keyword: &'static str, text: &'static str, effect: E) -> Self {
         Self { keyword, text, kind: FormKind::Keyword(effect) }
     }
 
     /// Creates the form of a mapping of `keyword` to parameters of type `T`. `write` returns `None` for each
     /// effect that this form does not express.
-    pub fn with_parameters<T: Serialize + DeserializeOwned + JsonSchema>(
+    pub(super) fn with_parameters<T: Serialize + DeserializeOwned + JsonSchema>(
         keyword: &'static str,
         text: &'static str,
         read: impl Fn(T) -> Result<E, Problem> + Send + Sync + 'static,
@@ -100,7 +100,7 @@ impl<E> WrittenForm<E> {
     }
 
     /// Creates the form of a delay, which is the same at every seam.
-    pub fn delay(
+    pub(super) fn delay(
         text: &'static str,
         effect: impl Fn(super::Delay) -> E + Send + Sync + 'static,
     ) -> Self
@@ -116,12 +116,12 @@ impl<E> WrittenForm<E> {
     }
 
     /// Refuses the parameters that `keyword` has at other seams, with this error text.
-    pub fn refused(keyword: &'static str, message: &'static str) -> Self {
+    pub(super) fn refused(keyword: &'static str, message: &'static str) -> Self {
         Self { keyword, text: "", kind: FormKind::Refused(message) }
     }
 
     /// Sets the smallest number that the parameters may be.
-    pub fn at_least(mut self, least: impl Into<Value>) -> Self {
+    pub(super) fn at_least(mut self, least: impl Into<Value>) -> Self {
         if let FormKind::Parameters { parameters, .. } = &mut self.kind {
             parameters.least = Some(least.into());
         }
@@ -129,7 +129,7 @@ impl<E> WrittenForm<E> {
     }
 
     /// Sets the largest number that the parameters may be.
-    pub fn at_most(mut self, most: impl Into<Value>) -> Self {
+    pub(super) fn at_most(mut self, most: impl Into<Value>) -> Self {
         if let FormKind::Parameters { parameters, .. } = &mut self.kind {
             parameters.most = Some(most.into());
         }
@@ -137,7 +137,7 @@ impl<E> WrittenForm<E> {
     }
 
     /// Returns the keyword.
-    pub fn keyword_name(&self) -> &'static str {
+    pub(super) fn keyword_name(&self) -> &'static str {
         self.keyword
     }
 }
@@ -162,17 +162,17 @@ pub(super) struct FormEntry {
 impl<E: Clone + PartialEq> WrittenForms<E> {
     /// Creates the list of the written forms of a place. `place` is its keyword and `noun` its name in error
     /// texts. An effect is written in the first form that expresses it.
-    pub fn new(place: &'static str, noun: &'static str, forms: Vec<WrittenForm<E>>) -> Self {
+    pub(super) fn new(place: &'static str, noun: &'static str, forms: Vec<WrittenForm<E>>) -> Self {
         Self { place, noun, forms }
     }
 
     /// Returns the name of the place in error texts.
-    pub fn noun(&self) -> &'static str {
+    pub(super) fn noun(&self) -> &'static str {
         self.noun
     }
 
     /// Returns the keywords, each once.
-    pub fn keywords(&self) -> Vec<&'static str> {
+    pub(super) fn keywords(&self) -> Vec<&'static str> {
         let mut keywords = Vec::new();
         for form in &self.forms {
             if !keywords.contains(&form.keyword) {
@@ -186,7 +186,7 @@ impl<E: Clone + PartialEq> WrittenForms<E> {
     ///
     /// # Errors
     /// The problem of the parameters, or that the place does not have this form.
-    pub fn read(&self, written: &WrittenEffect) -> Result<E, Problem> {
+    pub(super) fn read(&self, written: &WrittenEffect) -> Result<E, Problem> {
         let forms = || self.forms.iter().filter(|form| form.keyword == written.keyword());
         match written {
             Choice::Word(_) => {
@@ -210,7 +210,7 @@ impl<E: Clone + PartialEq> WrittenForms<E> {
     }
 
     /// Returns the written form of an effect.
-    pub fn write(&self, effect: &E) -> WrittenEffect {
+    pub(super) fn write(&self, effect: &E) -> WrittenEffect {
         let written = self.forms.iter().find_map(|form| match &form.kind {
             FormKind::Keyword(own) => {
                 (own == effect).then_some(Choice::Word(EffectKeyword(form.keyword)))
@@ -225,7 +225,7 @@ impl<E: Clone + PartialEq> WrittenForms<E> {
     }
 
     /// Returns the forms without their effects.
-    pub fn entries(&self) -> impl Iterator<Item = FormEntry> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = FormEntry> {
         self.forms.iter().filter_map(|form| {
             let parameters = match &form.kind {
                 FormKind::Keyword(_) => None,

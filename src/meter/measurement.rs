@@ -25,7 +25,7 @@ pub(super) enum Measurement<'a> {
 
 impl Measurement<'_> {
     /// Returns the tariff in force. `None` if it was not recorded.
-    pub fn tariff(&self) -> Option<u8> {
+    pub(super) fn tariff(&self) -> Option<u8> {
         match self {
             Self::Model(model) => Some(model.tariff),
             Self::Replay(replay) => replay.sample.tariff(),
@@ -34,7 +34,12 @@ impl Measurement<'_> {
 
     /// Returns the value of a quantity, that of a model with `places` decimal places. `unused` holds the
     /// voltages of unused phases, in mV.
-    pub fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Option<Decimal> {
+    pub(super) fn value(
+        &self,
+        quantity: Quantity,
+        places: u8,
+        unused: [u32; 3],
+    ) -> Option<Decimal> {
         match self {
             Self::Model(model) => Some(model.value(quantity, places, unused)),
             Self::Replay(replay) => replay.value(quantity, unused),
@@ -133,7 +138,7 @@ pub(super) struct ModelMeasurement {
 impl ModelMeasurement {
     /// Returns the value of a quantity with `places` decimal places. `unused` holds the voltages of unused
     /// phases, in mV.
-    pub fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Decimal {
+    pub(super) fn value(&self, quantity: Quantity, places: u8, unused: [u32; 3]) -> Decimal {
         use Quantity as Q;
         let positive = |value: i64| decimal(value.max(0), places);
         let negative = |value: i64| decimal(value.saturating_neg().max(0), places);

@@ -46,7 +46,7 @@ pub(super) struct PersistedState {
 }
 
 /// A device with its servers, clients and services.
-pub struct DeviceRuntime {
+pub(crate) struct DeviceRuntime {
     pub device: Arc<Device>,
     pub http: http::ApiServer,
     #[cfg(feature = "mqtt")]
@@ -154,7 +154,7 @@ impl DeviceRuntime {
     }
 
     /// Starts the requests of an admitted call.
-    pub fn start_run(&self, run: Run) {
+    pub(crate) fn start_run(&self, run: Run) {
         self.runner.start_run(run);
     }
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-pub use self::device_runtime::DeviceRuntime;
+pub(crate) use self::device_runtime::DeviceRuntime;
 use self::device_runtime::{PersistedState, RuntimeParts};
 pub use self::error::StartError;
 use self::persistence::Persister;
@@ -40,7 +40,7 @@ use crate::surface::mdns;
 ///
 /// The control plane holds the core, and the core does not hold the control plane, so that dropping
 /// a house drops all of it.
-pub struct HouseCore {
+pub(crate) struct HouseCore {
     scenario: Scenario,
     clock: Clock,
     engine: Arc<Engine>,
@@ -62,7 +62,7 @@ pub struct HouseCore {
 
 /// The state directory of a house, locked, and the state that was read from it.
 #[derive(Debug, Default)]
-pub struct OpenedState {
+pub(crate) struct OpenedState {
     dir: Option<Arc<StateDir>>,
     continuation: Continuation,
 }
@@ -72,7 +72,7 @@ impl OpenedState {
     ///
     /// # Errors
     /// Returns a [`StateError`] if the directory cannot be used.
-    pub async fn open(scenario: &Scenario) -> Result<Self, StateError> {
+    pub(crate) async fn open(scenario: &Scenario) -> Result<Self, StateError> {
         let Some(root) = scenario.state_dir.clone() else { return Ok(Self::default()) };
         let (scenario, dir) = (scenario.clone(), root.display().to_string());
         let opened = tokio::task::spawn_blocking(move || {
@@ -92,7 +92,10 @@ impl HouseCore {
     ///
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
-    pub async fn start(scenario: Scenario, state: OpenedState) -> Result<Arc<Self>, StartError> {
+    pub(crate) async fn start(
+        scenario: Scenario,
+        state: OpenedState,
+    ) -> Result<Arc<Self>, StartError> {
         let device_ports = bind_devices(&scenario)?;
         let OpenedState { dir, continuation } = state;
         let Continuation { start, at, devices: resumed } = continuation;
@@ -162,43 +165,43 @@ impl HouseCore {
     }
 
     /// The scenario that the house was built from.
-    pub fn scenario(&self) -> &Scenario {
+    pub(crate) fn scenario(&self) -> &Scenario {
         &self.scenario
     }
 
     /// The clock.
-    pub fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// The fault engine.
-    pub fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// The journal.
-    pub fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Journal {
         &self.journal
     }
 
     /// The devices, in the order of the scenario.
-    pub fn devices(&self) -> &[Arc<DeviceRuntime>] {
+    pub(crate) fn devices(&self) -> &[Arc<DeviceRuntime>] {
         &self.devices
     }
 
     /// The slaves and HTTP targets.
-    pub fn peers(&self) -> &Peers {
+    pub(crate) fn peers(&self) -> &Peers {
         &self.peers
     }
 
     /// Returns the number of resets so far.
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
     /// Waits until every listener follows the rules of this generation of the engine or of a later
     /// one. The MQTT clients are not waited for: a broker that refuses is none of the house's listeners.
-    pub async fn wait_rules_applied(&self, generation: u64) {
+    pub(crate) async fn wait_rules_applied(&self, generation: u64) {
         self.peers.wait_rules_applied(generation).await;
         for runtime in &self.devices {
             runtime.modbus.wait_rules_applied(generation).await;
@@ -209,7 +212,7 @@ impl HouseCore {
     /// without a trace, clock and counters begin anew.
     ///
     /// The caller must run this to completion: a house must not be left half reset.
-    pub async fn reset(self: Arc<Self>) {
+    pub(crate) async fn reset(self: Arc<Self>) {
         let _one_at_a_time = self.reset_lock.lock().await;
         // The surfaces first, then the client that carries out their calls. A client that connects
         // meanwhile waits until the reset is done.
@@ -259,13 +262,13 @@ impl HouseCore {
 
     /// Makes a reset that waits for the clock give up, and returns once none is in progress. None
     /// can begin while the returned guard lives.
-    pub async fn forbid_resets(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn forbid_resets(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.stopping.send_replace(true);
         self.reset_lock.lock().await
     }
 
     /// Closes every listener but that of the control plane, and returns when the ports are free.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         close_devices(&self.devices).await;
         self.actions.abort_all().await;
         self.peers.shutdown().await;
@@ -275,7 +278,7 @@ impl HouseCore {
 
     /// Writes the state directory for the last time. `closed` tells that no client can call a device
     /// any more.
-    pub async fn persist_finally(&self, closed: bool) {
+    pub(crate) async fn persist_finally(&self, closed: bool) {
         let Some(persister) = &self.persister else { return };
         // Half a reset must not be persisted.
         let _no_reset = self.reset_lock.lock().await;

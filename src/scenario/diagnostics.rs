@@ -224,7 +224,7 @@ pub(super) struct Mistake {
 }
 
 impl Mistake {
-    pub fn new(path: FieldPath, message: impl Into<String>) -> Self {
+    pub(super) fn new(path: FieldPath, message: impl Into<String>) -> Self {
         Self {
             path,
             message: message.into(),
@@ -237,13 +237,13 @@ impl Mistake {
     }
 
     /// Creates a mistake from a validator's problem, whose path is relative to `base`.
-    pub fn from_problem(base: &FieldPath, problem: Problem) -> Self {
+    pub(super) fn from_problem(base: &FieldPath, problem: Problem) -> Self {
         let Problem { path, message, help } = problem;
         Self { help, ..Self::new(base.join(&path), message) }
     }
 
     /// Creates the mistake of a key that a mapping has twice.
-    pub fn duplicate(key: &DuplicateKey) -> Self {
+    pub(super) fn duplicate(key: &DuplicateKey) -> Self {
         let mut mistake =
             Self::new(key.path.clone(), "the key stands here twice").help("remove one of them");
         mistake.duplicate = Some((key.second, key.first));
@@ -251,25 +251,25 @@ impl Mistake {
     }
 
     /// Adds what to write instead.
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Adds the word that was probably meant.
-    pub fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
+    pub(super) fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
         self.suggestion = suggestion.map(Into::into);
         self
     }
 
     /// Adds another place that the mistake concerns.
-    pub fn related(mut self, path: FieldPath, note: impl Into<String>) -> Self {
+    pub(super) fn related(mut self, path: FieldPath, note: impl Into<String>) -> Self {
         self.related = Some((path, note.into()));
         self
     }
 
     /// Moves the mistake from the value to its key.
-    pub fn on_key(mut self) -> Self {
+    pub(super) fn on_key(mut self) -> Self {
         self.on_key = true;
         self
     }
@@ -297,7 +297,7 @@ pub(super) struct Mistakes {
 
 impl Mistakes {
     /// Adds a mistake, or only counts it if there are too many.
-    pub fn push(&mut self, mistake: Mistake) {
+    pub(super) fn push(&mut self, mistake: Mistake) {
         if self.is_full() {
             self.omitted += 1;
         } else {
@@ -307,7 +307,7 @@ impl Mistakes {
 
     /// Adds the problems that a validator found in `value`, whose path is `base`. A message about a
     /// number or a boolean in place of a text gets the help that it needs quotes.
-    pub fn push_problems(
+    pub(super) fn push_problems(
         &mut self,
         value: &serde_json::Value,
         base: &FieldPath,
@@ -325,26 +325,26 @@ impl Mistakes {
     }
 
     /// Returns true if further mistakes are only counted.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.list.len() >= limits::SCENARIO_MISTAKES
     }
 
     /// Counts a mistake without adding it.
-    pub fn count_omitted(&mut self) {
+    pub(super) fn count_omitted(&mut self) {
         self.omitted += 1;
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Returns the paths of the mistakes.
-    pub fn paths(&self) -> impl Iterator<Item = &FieldPath> {
+    pub(super) fn paths(&self) -> impl Iterator<Item = &FieldPath> {
         self.list.iter().map(|mistake| &mistake.path)
     }
 
     /// Changes the paths of the mistakes after the first `count`.
-    pub fn rewrite_after(&mut self, count: usize, change: impl Fn(&FieldPath) -> FieldPath) {
+    pub(super) fn rewrite_after(&mut self, count: usize, change: impl Fn(&FieldPath) -> FieldPath) {
         for mistake in self.list.iter_mut().skip(count) {
             mistake.path = change(&mistake.path);
             if let Some((path, _)) = &mut mistake.related {
@@ -353,13 +353,13 @@ impl Mistakes {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.list.len()
     }
 
     /// Returns the mistakes without their spans, for a document that did not come from a file. If
     /// some were omitted, the last problem says how many.
-    pub fn into_problems(self) -> Vec<Problem> {
+    pub(super) fn into_problems(self) -> Vec<Problem> {
         let root = Node::from_json(&serde_json::Value::Null);
         let problem = |mistake: Mistake| mistake.into_diagnostic(&root).into_problem();
         let mut problems: Vec<_> = self.list.into_iter().map(problem).collect();

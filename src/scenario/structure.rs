@@ -33,12 +33,12 @@ type RetainedItems = HashMap<FieldPath, Vec<usize>>;
 
 impl Checked {
     /// Returns true if items of a list at or below this path of the file were dropped.
-    pub fn has_dropped_items(&self, path: &FieldPath) -> bool {
+    pub(super) fn has_dropped_items(&self, path: &FieldPath) -> bool {
         self.retained.keys().any(|list| list.starts_with(path))
     }
 
     /// Converts a path in the decoded values to the path in the file, whose lists may have more items.
-    pub fn path_in_file(&self, path: &FieldPath) -> FieldPath {
+    pub(super) fn path_in_file(&self, path: &FieldPath) -> FieldPath {
         let mut in_file = FieldPath::root();
         for segment in path.segments() {
             let segment = match segment {

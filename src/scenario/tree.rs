@@ -89,7 +89,7 @@ pub(super) struct ParseError {
 }
 
 impl ParseError {
-    pub fn new(span: Span, message: impl Into<String>) -> Self {
+    pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
         Self { span, problem: Problem::of_document(message) }
     }
 
@@ -105,7 +105,7 @@ impl Node {
 
     /// Returns the span of the value at a path, or of the nearest one above it, and the span of its
     /// key. A value without a key is its own key.
-    pub fn locate(&self, path: &FieldPath) -> (Span, Span) {
+    pub(super) fn locate(&self, path: &FieldPath) -> (Span, Span) {
         let (mut node, mut key) = (self, self.span);
         for segment in path.segments() {
             match (segment, &node.content) {
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// Creates a tree without spans, for rules from the control plane.
-    pub fn from_json(value: &serde_json::Value) -> Self {
+    pub(super) fn from_json(value: &serde_json::Value) -> Self {
         use serde_json::Value;
         let scalar = |text: &str, kind| Self::scalar(Span::default(), text.into(), kind);
         match value {

@@ -40,7 +40,7 @@ async fn send(house: &TestHouse, kind: &str, body: &[u8]) -> Answer {
     parse(&String::from_utf8_lossy(&answer))
 }
 
-pub async fn upload(house: &TestHouse, name: &str, image: &[u8]) -> Answer {
+pub(crate) async fn upload(house: &TestHouse, name: &str, image: &[u8]) -> Answer {
     send(house, "multipart/form-data; boundary=XX", &form("file", name, image)).await
 }
 

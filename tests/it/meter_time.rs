@@ -39,7 +39,7 @@ async fn start_house(topic: &str) -> TestHouse {
 }
 
 /// Subscribes to the live stream, and returns a future of the data of its next event.
-pub async fn next_live_event(house: &TestHouse) -> impl Future<Output = String> {
+pub(crate) async fn next_live_event(house: &TestHouse) -> impl Future<Output = String> {
     let mut stream = BufReader::new(TcpStream::connect(house.device()).await.unwrap());
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: device\r\n\r\n").await.unwrap();
     let mut lines = stream.lines();

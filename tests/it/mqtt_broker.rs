@@ -20,7 +20,7 @@ use crate::support::house::FreePort;
 
 /// The listeners of the one broker that all tests share.
 #[derive(Debug, Clone, Copy)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The address without authentication.
     pub open: SocketAddr,
     /// The address for the user `demo` with the password `geheim`.
@@ -29,7 +29,7 @@ pub struct Ports {
 
 /// Returns the addresses of the broker, and starts it if necessary. The broker runs until the process ends,
 /// because rumqttd cannot be stopped.
-pub async fn broker() -> Ports {
+pub(crate) async fn broker() -> Ports {
     static BROKER: OnceLock<(Ports, [FreePort; 2])> = OnceLock::new();
     let (ports, own) = BROKER.get_or_init(|| {
         // rumqttd binds its ports by itself.
@@ -169,7 +169,7 @@ async fn forward_through_gate(client: TcpStream, broker: SocketAddr, gate: Arc<R
 }
 
 /// A proxy to the broker that can be closed, and that optionally terminates TLS.
-pub struct BrokerProxy {
+pub(crate) struct BrokerProxy {
     pub address: SocketAddr,
     /// Reserves the port while the proxy is closed.
     _port: FreePort,
@@ -179,7 +179,7 @@ pub struct BrokerProxy {
 }
 
 impl BrokerProxy {
-    pub async fn start(broker: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) async fn start(broker: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
         let port = FreePort::new();
         let mut proxy =
             Self { address: port.address(), _port: port, broker, tls, accept_task: None };
@@ -188,12 +188,12 @@ impl BrokerProxy {
     }
 
     /// Refuses connections and drops the open ones, as a broker that stops.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.accept_task.take().unwrap().abort();
     }
 
     /// Accepts connections again.
-    pub async fn open(&mut self) {
+    pub(crate) async fn open(&mut self) {
         let bound = within(async {
             loop {
                 // Fails until the runtime has dropped the previous listener.
@@ -245,16 +245,16 @@ async fn forward(mut stream: impl AsyncRead + AsyncWrite + Unpin, broker: Socket
 }
 
 /// Returns a topic that no other test uses.
-pub fn unique_topic() -> String {
+pub(crate) fn unique_topic() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("twin/{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A client of its own that receives the messages of one topic.
-pub struct Subscriber(mpsc::UnboundedReceiver<(String, bool)>);
+pub(crate) struct Subscriber(mpsc::UnboundedReceiver<(String, bool)>);
 
 impl Subscriber {
-    pub async fn start(topic: &str) -> Self {
+    pub(crate) async fn start(topic: &str) -> Self {
         let address = broker().await.open;
         // rumqttd accepts no `/` in a client id.
         let id = format!("subscriber-{}", topic.replace('/', "-"));
@@ -286,7 +286,7 @@ impl Subscriber {
     }
 
     /// Waits for the next message.
-    pub async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         let (text, retained) = within(self.0.recv()).await.unwrap();
         assert!(!retained);
         text

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::house::TestHouse;
 
-pub const MQTT: &str = "/api/v1/mqtt/settings";
+pub(crate) const MQTT: &str = "/api/v1/mqtt/settings";
 
 /// Generates a certificate and its key.
 fn certificate_and_key() -> (String, String) {

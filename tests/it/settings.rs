@@ -16,14 +16,14 @@ const ETH: &str = "/api/v1/eth/settings";
 
 impl TestHouse {
     /// Returns the JSON of a GET, which must succeed.
-    pub async fn get_json(&self, path: &str) -> Value {
+    pub(crate) async fn get_json(&self, path: &str) -> Value {
         let answer = self.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.json()
     }
 
     /// Writes a valid body, checks that the reply equals that of a GET, and returns it.
-    pub async fn set(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) async fn set(&self, method: &str, path: &str, body: &Value) -> Value {
         let answer = http(self.device(), method, path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{method} {path} {body}: {}", answer.body);
         let current = self.get_json(path).await;
@@ -32,7 +32,7 @@ impl TestHouse {
     }
 
     /// Writes an invalid body, checks that nothing changed, and returns the refused field.
-    pub async fn refused_field(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) async fn refused_field(&self, method: &str, path: &str, body: &str) -> String {
         let before = self.get(path).await.body;
         let answer = http(self.device(), method, path, body).await;
         assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.body);

@@ -25,10 +25,10 @@ use crate::support::device::eventually;
 use crate::support::house::{TestHouse, http, within};
 
 /// A directory that is removed after the test.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("wwsim-state-{}-{number}", std::process::id());
@@ -73,7 +73,7 @@ impl Drop for Folder {
 }
 
 /// Starts a house whose state is in `folder`, on a manual clock unless the scenario says otherwise.
-pub async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError> {
+pub(crate) async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError> {
     let yaml = if yaml.contains("clock:") {
         yaml.to_owned()
     } else {

@@ -8,7 +8,7 @@ use crate::support::house::TestHouse;
 
 impl TestHouse {
     /// Returns the value of a variable from `/variables`; `None` if it is not listed.
-    pub async fn variable(&self, name: &str) -> Option<String> {
+    pub(crate) async fn variable(&self, name: &str) -> Option<String> {
         let answer = self.get("/api/v1/variables").await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let all = answer.json();
@@ -19,7 +19,7 @@ impl TestHouse {
     }
 
     /// Renders a template with `/template/test`.
-    pub async fn render(&self, template: &str) -> String {
+    pub(crate) async fn render(&self, template: &str) -> String {
         let answer = self.post("/api/v1/template/test", template).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body

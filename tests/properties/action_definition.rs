@@ -5,7 +5,7 @@ use super::Definition;
 
 /// Panics if the JSON of an accepted definition parses differently, or if preparing a request
 /// panics.
-pub fn holds(bytes: &[u8]) {
+pub(super) fn holds(bytes: &[u8]) {
     let Ok(definition) = Definition::parse(bytes) else { return };
     let json = definition.to_json();
     let parsed = Definition::parse(&json)

@@ -4,7 +4,7 @@
 use super::{Claim, Credentials, DigestMode, body_sum, limits, parse};
 
 /// Panics if a parsed value does not come from the header, or if the credentials cannot be checked.
-pub fn holds(bytes: &[u8]) {
+pub(super) fn holds(bytes: &[u8]) {
     let tolerant = parse(bytes, DigestMode::Tolerant);
     let strict = parse(bytes, DigestMode::Strict);
     if let Ok(strict) = strict {

@@ -14,7 +14,7 @@ use super::rng::RandomStream;
 use super::wire::{ReplyPdu, RequestPdu, split_frame, write_frame};
 
 /// Serves all frames in `bytes`, a second apart, as one connection would.
-pub fn holds(bytes: &[u8]) {
+pub(super) fn holds(bytes: &[u8]) {
     let mut bank = bank();
     let mut reply = ReplyPdu::default();
     let mut rest = bytes;

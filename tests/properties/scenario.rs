@@ -5,7 +5,7 @@ use super::scenario;
 
 /// Panics if a report points outside the file, or if an accepted rule is not accepted again in the form
 /// in which it is shown.
-pub fn holds(bytes: &[u8]) {
+pub(super) fn holds(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match scenario::load(text, "fuzz.yaml", None) {
         Ok(house) => {

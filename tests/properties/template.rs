@@ -19,7 +19,7 @@ use super::meter::{
 
 /// Panics if rendering differs from a naive implementation of the rule, or if the result is
 /// unbounded.
-pub fn holds(bytes: &[u8]) {
+pub(crate) fn holds(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let template = Template::parse(text);
     for snapshot in [snapshot(false), snapshot(true)] {
@@ -64,13 +64,13 @@ fn render_naively(text: &str, context: &VariableContext<'_>) -> String {
     out
 }
 
-pub fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let id = DeviceId::from_number(0xA842_E39F_8124);
     Identity { id, license: License::Plus }
 }
 
 /// Returns the variables of a device at the default site.
-pub fn context<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> VariableContext<'a> {
+pub(crate) fn context<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> VariableContext<'a> {
     let site = Site::default();
     VariableContext {
         identity,
@@ -88,7 +88,7 @@ pub fn context<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> VariableCo
 }
 
 /// Returns a snapshot of a device, with a reading if `metered`.
-pub fn snapshot(metered: bool) -> Snapshot {
+pub(crate) fn snapshot(metered: bool) -> Snapshot {
     let identity = identity();
     let mut config = Config::factory(&identity.id);
     config.settings.system.name = "${sys.id} \u{1F3E0}".to_owned();

@@ -113,7 +113,7 @@ pub(super) enum Seam {
 }
 
 impl Seam {
-    pub const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Api,
         Self::Admission,
         Self::Run,
@@ -126,12 +126,12 @@ impl Seam {
         Self::Listener,
         Self::Meter,
     ];
-    pub const COUNT: usize = Self::ALL.len();
+    pub(super) const COUNT: usize = Self::ALL.len();
     /// The seam whose rules leave episodes.
-    pub const OF_EPISODES: Self = Self::Meter;
+    pub(super) const OF_EPISODES: Self = Self::Meter;
 
     /// Returns the name in the journal.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Admission => "admission",

@@ -41,12 +41,12 @@ impl<'a> PlaybackSample<'a> {
 
 impl PlaybackSample<'_> {
     /// Returns the tariff. `None` if the row has none.
-    pub fn tariff(&self) -> Option<u8> {
+    pub(crate) fn tariff(&self) -> Option<u8> {
         self.recording.tariffs.get(self.row).copied().filter(|tariff| *tariff > 0)
     }
 
     /// Returns the value of a quantity. `None` if it was not recorded.
-    pub fn value(&self, quantity: Quantity) -> Option<Decimal> {
+    pub(crate) fn value(&self, quantity: Quantity) -> Option<Decimal> {
         if let Some([first, second]) = quantity.tariff_registers()
             && let Some(sum) = self.tariff_sum(quantity, first, second)
         {

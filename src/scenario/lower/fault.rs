@@ -34,12 +34,12 @@ pub(super) struct RuleValidator<'a> {
 }
 
 impl RuleValidator<'_> {
-    pub fn mistake(&mut self, mistake: Mistake) {
+    pub(super) fn mistake(&mut self, mistake: Mistake) {
         self.mistakes.push(mistake);
     }
 
     /// Returns a mistake at a key of the place.
-    pub fn place_mistake(&self, key: &str, message: impl Into<String>) -> Mistake {
+    pub(super) fn place_mistake(&self, key: &str, message: impl Into<String>) -> Mistake {
         Mistake::new(self.path.key("at").key(key), message)
     }
 

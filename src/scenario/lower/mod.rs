@@ -70,7 +70,7 @@ pub(super) type Units<'a> = &'a [(u8, UnitLayout)];
 
 impl<'a> Names<'a> {
     /// Collects the names of a valid scenario.
-    pub fn from_scenario(scenario: &'a Scenario) -> Self {
+    pub(super) fn from_scenario(scenario: &'a Scenario) -> Self {
         let device =
             |plan: &'a DevicePlan| (plan.identity.id.as_str(), Some(plan.actions.as_deref()));
         let slave = |plan: &'a SlavePlan| (&*plan.name, Some(&*plan.units));

@@ -48,12 +48,12 @@ pub(super) struct RequestKinds {
 }
 
 impl RequestKinds {
-    pub const ANY: Self = Self { modbus: true, http: true };
+    pub(super) const ANY: Self = Self { modbus: true, http: true };
 }
 
 impl RuleValidator<'_> {
     /// Lowers a place. Returns `None` after a mistake.
-    pub fn place(&mut self, at: &raw::At) -> Option<FaultTarget> {
+    pub(super) fn place(&mut self, at: &raw::At) -> Option<FaultTarget> {
         let place = match at {
             raw::Choice::Word(PlaceWord::Api) => FaultTarget::Api(ApiPlace::default()),
             raw::Choice::Word(PlaceWord::Action) => FaultTarget::Action(ActionPlace::default()),
@@ -425,7 +425,7 @@ impl RuleValidator<'_> {
     }
 
     /// Returns the kinds of requests of the action that a place names, or any kind if it names none.
-    pub fn request_kinds(&mut self, place: &ActionPlace) -> RequestKinds {
+    pub(super) fn request_kinds(&mut self, place: &ActionPlace) -> RequestKinds {
         let Some(action) = &place.action else { return RequestKinds::ANY };
         self.action_kinds(action, place.device.as_deref()).unwrap_or(RequestKinds::ANY)
     }

@@ -20,7 +20,7 @@ use crate::notation::{DurationText, ScalarError, Seconds, shortened};
 use crate::outbound::HostAddress;
 
 /// A function that checks the text of a scalar.
-pub type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
+pub(super) type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
 
 fn check<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), ScalarError> {
     text.parse::<T>().map(drop).map_err(ScalarError::new)

@@ -12,7 +12,7 @@ use super::transcript::Transcript;
 const BAD: &str = "fixtures/scenarios/bad";
 const GOOD: &str = "fixtures/scenarios/good/every_key.yaml";
 
-pub fn play() -> Transcript {
+pub(super) fn play() -> Transcript {
     let mut transcript = Transcript::default();
     transcript.heading("check");
     let files = bad_files();

@@ -11,7 +11,7 @@ use super::process::quiet;
 
 impl Player {
     /// Rules that are not taken.
-    pub fn refused_rules(&mut self) {
+    pub(super) fn refused_rules(&mut self) {
         self.transcript.heading("Faults: rules that are refused");
         for body in BAD_RULES {
             self.control("POST", "faults", body);
@@ -19,7 +19,7 @@ impl Player {
     }
 
     /// A rule of every place and effect, and what it does.
-    pub fn faults(&mut self) {
+    pub(super) fn faults(&mut self) {
         let device = self.devices[0].clone();
         self.faults_of_api(&device);
         if let Some(action) = device.actions.first() {
@@ -137,7 +137,7 @@ impl Player {
     }
 
     /// When rules strike.
-    pub fn triggers(&mut self) {
+    pub(super) fn triggers(&mut self) {
         let device = self.devices[0].clone();
         self.transcript.heading("Faults: when they strike");
         for when in TRIGGERS {

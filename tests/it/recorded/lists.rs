@@ -2,7 +2,7 @@
 //! or the last of some of these.
 
 /// Paths that a GET may ask for without an end of the stream.
-pub const PATHS: &[&str] = &[
+pub(super) const PATHS: &[&str] = &[
     "/api/v1/actions",
     "/api/v1/actions/status",
     "/api/v1/system",
@@ -23,7 +23,7 @@ pub const PATHS: &[&str] = &[
     "/api/v1/template/test",
 ];
 
-pub const DEFINITIONS: &[&str] = &[
+pub(super) const DEFINITIONS: &[&str] = &[
     "",
     "{",
     "[]",
@@ -39,7 +39,7 @@ pub const DEFINITIONS: &[&str] = &[
         {"id":"c","enable":false,"requests":[{"http":{"url":"http://192.0.2.1/"}}]}]}"#,
 ];
 
-pub const SETTINGS: &[(&str, &[(&str, &str)])] = &[
+pub(super) const SETTINGS: &[(&str, &[(&str, &str)])] = &[
     (
         "/api/v1/settings",
         &[
@@ -115,7 +115,7 @@ pub const SETTINGS: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-pub const MQTT: &[(&str, &str)] = &[
+pub(super) const MQTT: &[(&str, &str)] = &[
     ("PUT", r#"{"enable":true}"#),
     ("PUT", r#"{"enable":true,"url":"ftp://broker.example.com"}"#),
     (
@@ -128,7 +128,7 @@ pub const MQTT: &[(&str, &str)] = &[
     ("GET", ""),
 ];
 
-pub const MAPS: &[&str] = &[
+pub(super) const MAPS: &[&str] = &[
     "",
     "{}",
     "[]",
@@ -139,7 +139,7 @@ pub const MAPS: &[&str] = &[
         {"start_address":100,"word_order":"lsw","registers":[{"id":"report.date_time"},{"id":"1.8.0","type":"long","scaler":3}]}]"#,
 ];
 
-pub const SCRIPTS: &[(&str, &str, &str)] = &[
+pub(super) const SCRIPTS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/berry", ""),
     ("PUT", "/api/v1/berry?run=true", ""),
     ("PUT", "/api/v1/berry", ""),
@@ -151,7 +151,7 @@ pub const SCRIPTS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/berry", "print('hello')\n"),
 ];
 
-pub const CARD: &[(&str, &str)] = &[
+pub(super) const CARD: &[(&str, &str)] = &[
     ("GET", "/sdcard"),
     ("GET", "/sdcard/"),
     ("GET", "/sdcard/NOTHING.TXT"),
@@ -164,7 +164,7 @@ pub const CARD: &[(&str, &str)] = &[
 ];
 
 /// Requests to the device's Modbus server.
-pub const MODBUS: &[(&str, &[u8])] = &[
+pub(super) const MODBUS: &[(&str, &[u8])] = &[
     ("registers 1 to 42", &[4, 0, 1, 0, 42]),
     ("registers 55 to 70", &[4, 0, 55, 0, 16]),
     ("registers 205 to 220", &[4, 0, 205, 0, 16]),
@@ -178,7 +178,7 @@ pub const MODBUS: &[(&str, &[u8])] = &[
 ];
 
 /// Requests to a slave.
-pub const READS: &[(&str, &[u8])] = &[
+pub(super) const READS: &[(&str, &[u8])] = &[
     ("holding register 10", &[3, 0, 10, 0, 1]),
     ("coils 0 to 3", &[1, 0, 0, 0, 4]),
     ("coil 0", &[1, 0, 0, 0, 1]),
@@ -202,7 +202,7 @@ pub const READS: &[(&str, &[u8])] = &[
 ];
 
 /// Requests that are refused, or odd.
-pub const ODD: &[(&str, &[u8])] = &[
+pub(super) const ODD: &[(&str, &[u8])] = &[
     ("address 999", &[3, 0x03, 0xe7, 0, 1]),
     ("beyond address 65535", &[3, 0xff, 0xff, 0, 2]),
     ("no registers", &[3, 0, 0, 0, 0]),
@@ -220,7 +220,7 @@ pub const ODD: &[(&str, &[u8])] = &[
 ];
 
 /// Bytes that are no frames.
-pub const GARBAGE: &[(&str, &[u8])] = &[
+pub(super) const GARBAGE: &[(&str, &[u8])] = &[
     ("another protocol", &[0, 1, 0, 1, 0, 6, 1, 3, 0, 0, 0, 1]),
     ("a length of 0", &[0, 1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 1]),
     ("a length of 1", &[0, 1, 0, 0, 0, 1, 1]),
@@ -230,7 +230,7 @@ pub const GARBAGE: &[(&str, &[u8])] = &[
     ("nothing", b""),
 ];
 
-pub const CONTROL: &[(&str, &str, &str)] = &[
+pub(super) const CONTROL: &[(&str, &str, &str)] = &[
     ("POST", "state", ""),
     ("DELETE", "journal", ""),
     ("GET", "reset", ""),
@@ -257,7 +257,7 @@ pub const CONTROL: &[(&str, &str, &str)] = &[
     ("POST", "faults", "true"),
 ];
 
-pub const CLOCK: &[&str] = &[
+pub(super) const CLOCK: &[&str] = &[
     "",
     "{",
     "{}",
@@ -277,7 +277,7 @@ pub const CLOCK: &[&str] = &[
     r#"{"jump":"2h"}"#,
 ];
 
-pub const UPLOADS: &[(&str, &str)] = &[
+pub(super) const UPLOADS: &[(&str, &str)] = &[
     ("", ""),
     ("application/octet-stream", "image"),
     ("multipart/form-data", "image"),
@@ -300,7 +300,7 @@ pub const UPLOADS: &[(&str, &str)] = &[
     ),
 ];
 
-pub const BAD_RULES: &[&str] = &[
+pub(super) const BAD_RULES: &[&str] = &[
     r#"{"at":"nowhere","effect":"hang"}"#,
     r#"{"at":"api"}"#,
     r#"{"effect":"hang"}"#,
@@ -323,7 +323,7 @@ pub const BAD_RULES: &[&str] = &[
     r#"{"at":{"api":"any","device":"000000000000"},"effect":"hang"}"#,
 ];
 
-pub const API_EFFECTS: &[&str] = &[
+pub(super) const API_EFFECTS: &[&str] = &[
     r#"{"delay":"2s"}"#,
     r#"{"delay":{"uniform":["100ms","2s"]}}"#,
     r#"{"status":503}"#,
@@ -336,7 +336,7 @@ pub const API_EFFECTS: &[&str] = &[
     r#""malformed_json""#,
 ];
 
-pub const ACTION_EFFECTS: &[(&str, &str)] = &[
+pub(super) const ACTION_EFFECTS: &[(&str, &str)] = &[
     (r#""action""#, r#""disable""#),
     (r#""action""#, r#""hold""#),
     (r#"{"action":"any"}"#, r#"{"hold":"30s"}"#),
@@ -349,7 +349,7 @@ pub const ACTION_EFFECTS: &[(&str, &str)] = &[
     (r#"{"queue":"any"}"#, r#"{"limit":0}"#),
 ];
 
-pub const MODBUS_EFFECTS: &[&str] = &[
+pub(super) const MODBUS_EFFECTS: &[&str] = &[
     r#"{"delay":"2s"}"#,
     r#""silence""#,
     r#"{"exception":2}"#,
@@ -385,7 +385,7 @@ pub const MODBUS_EFFECTS: &[&str] = &[
     r#"{"reset":"middle"}"#,
 ];
 
-pub const SLAVE_PLACES: &[&str] = &[
+pub(super) const SLAVE_PLACES: &[&str] = &[
     r#""slave""#,
     r#"{"slave":"any","unit":1}"#,
     r#"{"slave":"any","unit":2}"#,
@@ -394,7 +394,7 @@ pub const SLAVE_PLACES: &[&str] = &[
     r#"{"slave":"any","value":5}"#,
 ];
 
-pub const TARGET_EFFECTS: &[&str] = &[
+pub(super) const TARGET_EFFECTS: &[&str] = &[
     r#"{"delay":"2s"}"#,
     r#"{"status":503}"#,
     r#""reset""#,
@@ -404,9 +404,10 @@ pub const TARGET_EFFECTS: &[&str] = &[
     r#"{"result":-17}"#,
 ];
 
-pub const MQTT_EFFECTS: &[&str] = &[r#"{"delay":"2s"}"#, r#""lose""#, r#""drop""#, r#""refuse""#];
+pub(super) const MQTT_EFFECTS: &[&str] =
+    &[r#"{"delay":"2s"}"#, r#""lose""#, r#""drop""#, r#""refuse""#];
 
-pub const METER_EFFECTS: &[&str] = &[
+pub(super) const METER_EFFECTS: &[&str] = &[
     r#""not_connected""#,
     r#"{"jump_back":5}"#,
     r#"{"clock_drift":{"behind":"1m","per_day":"30s"}}"#,
@@ -420,7 +421,7 @@ pub const METER_EFFECTS: &[&str] = &[
     r#""restart_ids""#,
 ];
 
-pub const LIVE_EFFECTS: &[&str] = &[
+pub(super) const LIVE_EFFECTS: &[&str] = &[
     r#"{"delay":"2s"}"#,
     r#""stall""#,
     r#"{"stall":"5s"}"#,
@@ -429,7 +430,7 @@ pub const LIVE_EFFECTS: &[&str] = &[
     r#""takeover""#,
 ];
 
-pub const TRIGGERS: &[&str] = &[
+pub(super) const TRIGGERS: &[&str] = &[
     "{}",
     r#"{"armed":false}"#,
     r#"{"first":2}"#,

@@ -21,14 +21,14 @@ const LONG: usize = 2000;
 
 /// A listener and its name in the transcript.
 #[derive(Clone)]
-pub struct Place {
+pub(super) struct Place {
     pub name: String,
     pub address: SocketAddr,
 }
 
 /// A device: its API, its Modbus server and the ids of its actions.
 #[derive(Clone)]
-pub struct Device {
+pub(super) struct Device {
     pub api: Place,
     pub modbus: Place,
     pub actions: Vec<String>,
@@ -36,14 +36,14 @@ pub struct Device {
 
 impl Device {
     /// The id in the scenario.
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         self.api.name.strip_prefix("device-").unwrap()
     }
 }
 
 /// A slave and its units.
 #[derive(Clone)]
-pub struct Slave {
+pub(super) struct Slave {
     pub place: Place,
     /// The name in the scenario.
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Slave {
 }
 
 /// The client and its transcript.
-pub struct Player {
+pub(super) struct Player {
     /// True if the whole list is played.
     pub whole: bool,
     pub transcript: Transcript,
@@ -62,7 +62,7 @@ pub struct Player {
 }
 
 impl Player {
-    pub fn new(process: &Process, whole: bool) -> Self {
+    pub(super) fn new(process: &Process, whole: bool) -> Self {
         let places: Vec<Place> = process
             .addresses()
             .into_iter()
@@ -99,7 +99,7 @@ impl Player {
     }
 
     /// Sends a request to an HTTP server and records the reply.
-    pub fn http(
+    pub(super) fn http(
         &mut self,
         to: &Place,
         method: &str,
@@ -128,18 +128,25 @@ impl Player {
     }
 
     /// Records a GET of the device's API.
-    pub fn get(&mut self, to: &Device, path: &str) {
+    pub(super) fn get(&mut self, to: &Device, path: &str) {
         self.http(&to.api, "GET", path, &[], "");
     }
 
     /// Records a request to the device's API.
-    pub fn send(&mut self, to: &Device, method: &str, path: &str, body: &str) {
+    pub(super) fn send(&mut self, to: &Device, method: &str, path: &str, body: &str) {
         self.http(&to.api, method, path, &[], body);
     }
 
     /// Sends a request that the house answers later, moves the clock, ends the sending side and records
     /// what came until then.
-    pub fn http_later(&mut self, to: &Place, method: &str, path: &str, body: &str, wait: &str) {
+    pub(super) fn http_later(
+        &mut self,
+        to: &Place,
+        method: &str,
+        path: &str,
+        body: &str,
+        wait: &str,
+    ) {
         self.say(to, method, path, &[], body);
         self.transcript.note(&format!("({wait} later)"));
         let before = self.arrived();
@@ -154,7 +161,7 @@ impl Player {
 
     /// Sends bytes to a Modbus server, moves the clock, and records what came until then. `arrivals` says
     /// how many requests the server sees at once.
-    pub fn frames(&mut self, to: &Place, what: &str, bytes: &[u8], arrivals: u64) {
+    pub(super) fn frames(&mut self, to: &Place, what: &str, bytes: &[u8], arrivals: u64) {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         self.transcript.sent(&to.name, &format!("{what}: {}", hex.join(" ")));
         let before = self.arrived();
@@ -172,13 +179,13 @@ impl Player {
     }
 
     /// Calls the control plane and records the reply.
-    pub fn control(&mut self, method: &str, path: &str, body: &str) {
+    pub(super) fn control(&mut self, method: &str, path: &str, body: &str) {
         let to = self.control.clone();
         self.http(&to, method, &format!("/control/v1/{path}"), &[], body);
     }
 
     /// Calls the control plane and records nothing. Returns null if the call was refused.
-    pub fn ask_quietly(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(super) fn ask_quietly(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let path = format!("/control/v1/{path}");
         let (head, body) = quiet(self.control.address, method, &path, &body);
@@ -190,28 +197,28 @@ impl Player {
     }
 
     /// The first of a list, or all of it in the house that plays the whole list.
-    pub fn first<T>(&self, count: usize, list: &'static [T]) -> &'static [T] {
+    pub(super) fn first<T>(&self, count: usize, list: &'static [T]) -> &'static [T] {
         if self.whole { list } else { &list[..count.min(list.len())] }
     }
 
     /// The last of a list, or all of it.
-    pub fn last<T>(&self, count: usize, list: &'static [T]) -> &'static [T] {
+    pub(super) fn last<T>(&self, count: usize, list: &'static [T]) -> &'static [T] {
         if self.whole { list } else { &list[list.len().saturating_sub(count)..] }
     }
 
     /// Moves the clock; everything inside the house that is due happens first.
-    pub fn advance(&self, by: &str) {
+    pub(super) fn advance(&self, by: &str) {
         let moved = self.ask_quietly("POST", "clock", &json!({"advance": by}));
         assert!(!moved.is_null(), "the clock was not moved by {by}");
     }
 
     /// Waits until nothing is under way inside the house.
-    pub fn settle(&self) {
+    pub(super) fn settle(&self) {
         self.advance("0s");
     }
 
     /// Adds the rules that count requests and never strike.
-    pub fn add_probes(&self) {
+    pub(super) fn add_probes(&self) {
         let delay = json!({"delay": "1ms"});
         for place in ["api", "slave", "modbus", "target"] {
             if place == "slave" && self.slaves.is_empty() {
@@ -227,7 +234,7 @@ impl Player {
     }
 
     /// Returns the number of requests at all places.
-    pub fn arrived(&self) -> u64 {
+    pub(super) fn arrived(&self) -> u64 {
         let rules = self.ask_quietly("GET", "faults", &Value::Null);
         let rules = rules["faults"].as_array().unwrap().iter();
         let probes = rules.filter(|rule| rule["id"].as_str().unwrap().starts_with("probe-"));
@@ -246,12 +253,12 @@ impl Player {
 }
 
 /// Text with its line ends written out.
-pub fn in_one_line(text: &str) -> String {
+pub(super) fn in_one_line(text: &str) -> String {
     text.replace('\r', "\\r").replace('\n', "\\n")
 }
 
 /// A Modbus TCP frame.
-pub fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
+pub(super) fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
     let length = u16::try_from(pdu.len() + 1).unwrap();
     let mut bytes = transaction.to_be_bytes().to_vec();
     bytes.extend([0, 0]);

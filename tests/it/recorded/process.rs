@@ -14,13 +14,13 @@ use serde_json::Value;
 const STUCK: Duration = Duration::from_mins(1);
 
 /// The house that is not built in: it has what the others do not have.
-pub const WORKSHOP: &str = "workshop";
+pub(super) const WORKSHOP: &str = "workshop";
 
 /// When a house starts if its file does not say it.
 const START: &str = "clock: {start: 2026-01-15T18:00:00+01:00}\n";
 
 /// A running house. The process ends when this is dropped.
-pub struct Process {
+pub(super) struct Process {
     child: Child,
     /// Kept open because a process that cannot print may end.
     _stdout: BufReader<ChildStdout>,
@@ -33,7 +33,7 @@ pub struct Process {
 
 impl Process {
     /// Starts a house on a manual clock and free ports, at a fixed moment.
-    pub fn start(house: &str) -> Self {
+    pub(super) fn start(house: &str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("wwsim-recorded-{}-{house}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -59,7 +59,7 @@ impl Process {
     }
 
     /// Every address of the house with the name that stands for it in a transcript.
-    pub fn addresses(&self) -> Vec<(SocketAddr, String)> {
+    pub(super) fn addresses(&self) -> Vec<(SocketAddr, String)> {
         let mut found = vec![(address(&self.ready["control"]), "control".to_owned())];
         for device in self.ready["devices"].as_array().unwrap() {
             let id = device["id"].as_str().unwrap();
@@ -87,7 +87,7 @@ impl Drop for Process {
 }
 
 /// The text of a house, with a start of its clock.
-pub fn text(house: &str) -> String {
+pub(super) fn text(house: &str) -> String {
     let folder = if house == WORKSHOP { "fixtures/recorded" } else { "scenarios" };
     let path = format!("{}/{folder}/{house}.yaml", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(path).unwrap();
@@ -95,7 +95,7 @@ pub fn text(house: &str) -> String {
 }
 
 /// Runs a command of the binary to its end, in the folder of the project.
-pub fn output(arguments: &[&str]) -> Output {
+pub(super) fn output(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));
     command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("WWSIM_LOG");
     command.output().unwrap()
@@ -109,17 +109,17 @@ fn address(url: &Value) -> SocketAddr {
 
 /// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     Refused,
     Closed,
     Reset,
 }
 
 /// A connection to the house. `None` if it was refused.
-pub struct Connection(Option<TcpStream>);
+pub(super) struct Connection(Option<TcpStream>);
 
 impl Connection {
-    pub fn open(to: SocketAddr) -> Self {
+    pub(super) fn open(to: SocketAddr) -> Self {
         match TcpStream::connect(to) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(STUCK)).unwrap();
@@ -133,26 +133,26 @@ impl Connection {
         }
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.0.is_some()
     }
 
     /// Sends bytes. If the other side has reset the connection, the next read says so.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(super) fn send(&mut self, bytes: &[u8]) {
         if let Some(stream) = &mut self.0 {
             let _ = stream.write_all(bytes);
         }
     }
 
     /// Sends the end of the stream. The other side still answers what it has.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(stream) = &self.0 {
             let _ = stream.shutdown(Shutdown::Write);
         }
     }
 
     /// Reads until the bytes end with `mark`.
-    pub fn read_past(&mut self, mark: &[u8]) -> Vec<u8> {
+    pub(super) fn read_past(&mut self, mark: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let stream = self.0.as_mut().expect("the connection was refused");
         while !bytes.ends_with(mark) {
@@ -164,7 +164,7 @@ impl Connection {
     }
 
     /// Reads until the other side ends the connection.
-    pub fn rest(mut self) -> (Vec<u8>, End) {
+    pub(super) fn rest(mut self) -> (Vec<u8>, End) {
         let Some(stream) = &mut self.0 else { return (Vec::new(), End::Refused) };
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];
@@ -182,7 +182,7 @@ impl Connection {
 }
 
 /// Sends a request that is not recorded. Returns head and body of the reply.
-pub fn quiet(to: SocketAddr, method: &str, path: &str, body: &str) -> (String, String) {
+pub(super) fn quiet(to: SocketAddr, method: &str, path: &str, body: &str) -> (String, String) {
     let mut connection = Connection::open(to);
     connection.send(&request(method, path, &[], body));
     let (bytes, end) = connection.rest();
@@ -193,7 +193,7 @@ pub fn quiet(to: SocketAddr, method: &str, path: &str, body: &str) -> (String, S
 }
 
 /// A request whose connection ends with its response.
-pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n").unwrap();

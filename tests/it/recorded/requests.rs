@@ -20,7 +20,7 @@ const STATUSES: usize = 4;
 const WHOLE: &str = "default";
 
 /// Sends the requests to a house and returns the transcript.
-pub fn play(house: &str) -> Transcript {
+pub(super) fn play(house: &str) -> Transcript {
     let process = Process::start(house);
     let mut player = Player::new(&process, house == WHOLE);
     player.beginning(&process.welcome, &text(house));
@@ -167,14 +167,14 @@ impl Player {
     }
 
     /// Calls an action and waits until what it sets off stands still.
-    pub fn call(&mut self, device: &Device, action: &str) {
+    pub(super) fn call(&mut self, device: &Device, action: &str) {
         let path = format!("/api/v1/actions/call?id={action}");
         self.send(device, "POST", &path, "");
         self.settle();
     }
 
     /// The state of the newest requests.
-    pub fn status(&mut self, device: &Device) {
+    pub(super) fn status(&mut self, device: &Device) {
         let journal = self.ask_quietly("GET", "journal?event=call_admitted", &Value::Null);
         let entries = journal["entries"].as_array().unwrap().iter().rev();
         let mut ids: Vec<String> = entries
@@ -356,7 +356,7 @@ impl Player {
     }
 
     /// Follows the live stream of a device.
-    pub fn follow(device: &Device) -> Stream {
+    pub(super) fn follow(device: &Device) -> Stream {
         let mut connection = Connection::open(device.api.address);
         connection.send(&request("GET", "/api/v1/live", &[], ""));
         let head = connection.read_past(b"\r\n\r\n");
@@ -364,7 +364,7 @@ impl Player {
     }
 
     /// Leaves a live stream, and waits until the device knows it.
-    pub fn leave(&mut self, stream: Stream) {
+    pub(super) fn leave(&mut self, stream: Stream) {
         stream.connection.finish();
         self.ended(stream, "ended by the client");
         self.settle();
@@ -617,7 +617,7 @@ impl Player {
 }
 
 /// A live stream that is being followed.
-pub struct Stream {
+pub(super) struct Stream {
     name: String,
     head: Vec<u8>,
     connection: Connection,

@@ -38,7 +38,7 @@ const WIDE: usize = 160;
 const CONTEXT: usize = 12;
 
 #[derive(Default)]
-pub struct Transcript {
+pub(super) struct Transcript {
     text: String,
     exchanges: usize,
     addresses: Vec<(SocketAddr, String)>,
@@ -46,36 +46,36 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    pub fn masking(mut addresses: Vec<(SocketAddr, String)>) -> Self {
+    pub(super) fn masking(mut addresses: Vec<(SocketAddr, String)>) -> Self {
         // Longer ports first: a shorter one may be the beginning of a longer one.
         addresses.sort_by_key(|(address, _)| std::cmp::Reverse(address.port()));
         Self { addresses, ..Self::default() }
     }
 
-    pub fn heading(&mut self, title: &str) {
+    pub(super) fn heading(&mut self, title: &str) {
         writeln!(self.text, "\n## {title}").unwrap();
     }
 
     /// A remark of the recorder.
-    pub fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         writeln!(self.text, "{text}").unwrap();
     }
 
     /// Text that the binary printed.
-    pub fn printed(&mut self, text: &str) {
+    pub(super) fn printed(&mut self, text: &str) {
         let text = self.mask(text);
         self.lines(&text);
     }
 
     /// The head of an exchange.
-    pub fn sent(&mut self, to: &str, what: &str) {
+    pub(super) fn sent(&mut self, to: &str, what: &str) {
         self.exchanges += 1;
         let what = self.mask(what);
         writeln!(self.text, "\n#{} {to}: {what}", self.exchanges).unwrap();
     }
 
     /// Records the bytes from an HTTP server, one response or several.
-    pub fn received_http(&mut self, bytes: &[u8], end: End) {
+    pub(super) fn received_http(&mut self, bytes: &[u8], end: End) {
         let text = self.mask(&readable(bytes));
         match text.split_once("\r\n\r\n") {
             Some((head, body)) => {
@@ -95,7 +95,7 @@ impl Transcript {
     }
 
     /// Records the bytes from a Modbus server.
-    pub fn received_frames(&mut self, bytes: &[u8], end: End) {
+    pub(super) fn received_frames(&mut self, bytes: &[u8], end: End) {
         let mut line = String::new();
         for byte in bytes {
             write!(line, "{byte:02x} ").unwrap();
@@ -155,7 +155,7 @@ impl Transcript {
     }
 
     /// Compares the transcript with its file, or writes the file again.
-    pub fn compare(self, name: &str) {
+    pub(super) fn compare(self, name: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures/recorded")
             .join(format!("{name}.txt"));

@@ -16,10 +16,10 @@ use wwsim::journal::Journal;
 use wwsim::meter::MeterPlan;
 use wwsim::surface::http::{Api, ApiServer};
 
-pub use super::within;
+pub(crate) use super::within;
 
 /// Two actions that can run, a disabled one, one with disabled requests, and one with two requests.
-pub const ACTIONS: &str = r#"{"actions":[
+pub(crate) const ACTIONS: &str = r#"{"actions":[
     {"id":"1","requests":[{"http":{"url":"http://bulb.local/"}}]},
     {"id":"a b+c","requests":[{"http":{"url":"http://bulb.local/"}}]},
     {"id":"off","enable":false,"requests":[{"http":{"url":"http://bulb.local/"}}]},
@@ -28,7 +28,7 @@ pub const ACTIONS: &str = r#"{"actions":[
 ]}"#;
 
 /// A device on a manual clock. Admitted calls are collected in `runs`, not executed.
-pub struct TestDevice {
+pub(crate) struct TestDevice {
     pub server: ApiServer,
     pub api: Arc<Api>,
     pub journal: Arc<Journal>,
@@ -39,7 +39,7 @@ pub struct TestDevice {
 }
 
 /// The device that a test starts.
-pub struct Setup {
+pub(crate) struct Setup {
     pub firmware: &'static str,
     pub license: License,
     pub action_policy: ActionPolicy,
@@ -65,7 +65,7 @@ impl Default for Setup {
 }
 
 impl TestDevice {
-    pub async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let clock = Clock::new(setup.from, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
         let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), vec![]));
@@ -92,57 +92,57 @@ impl TestDevice {
     }
 
     /// Starts a device with a rule that has this effect on every call.
-    pub async fn with_fault(effect: ApiEffect) -> Self {
+    pub(crate) async fn with_fault(effect: ApiEffect) -> Self {
         let fixture = Self::start(Setup::default()).await;
         fixture.add_fault(effect, Trigger::default());
         fixture
     }
 
-    pub fn add_fault(&self, effect: ApiEffect, when: Trigger) {
+    pub(crate) fn add_fault(&self, effect: ApiEffect, when: Trigger) {
         self.add_rule(Fault::Api(ApiPlace::default(), effect), when);
     }
 
     /// Adds a rule with the id `fault`.
-    pub fn add_rule(&self, fault: Fault, when: Trigger) {
+    pub(crate) fn add_rule(&self, fault: Fault, when: Trigger) {
         self.engine.add(Rule { id: "fault".into(), fault, when }).unwrap();
     }
 
     /// Waits until the rule was evaluated `count` times and the house is quiescent.
-    pub async fn wait_evaluated(&self, count: u64) {
+    pub(crate) async fn wait_evaluated(&self, count: u64) {
         eventually(|| self.engine.get("fault").unwrap().evaluated == count).await;
         self.clock.advance(Duration::ZERO).await.unwrap();
     }
 
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client(TcpStream::connect(self.server.address()).await.unwrap())
     }
 
     /// Sends bytes on a new connection and reads one response.
-    pub async fn exchange(&self, request: &str) -> String {
+    pub(crate) async fn exchange(&self, request: &str) -> String {
         let mut client = self.connect().await;
         client.send(request).await;
         client.response().await
     }
 
-    pub async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         self.exchange(&request("GET", path, "")).await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> String {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> String {
         self.exchange(&request("POST", path, body)).await
     }
 }
 
 /// One connection.
-pub struct Client(pub TcpStream);
+pub(crate) struct Client(pub TcpStream);
 
 impl Client {
-    pub async fn send(&mut self, bytes: &str) {
+    pub(crate) async fn send(&mut self, bytes: &str) {
         self.0.write_all(bytes.as_bytes()).await.unwrap();
     }
 
     /// Reads one response, to the end of its body.
-    pub async fn response(&mut self) -> String {
+    pub(crate) async fn response(&mut self) -> String {
         let mut response = String::new();
         while !response.ends_with("\r\n\r\n") {
             response.push(char::from(within(self.0.read_u8()).await.unwrap()));
@@ -154,14 +154,14 @@ impl Client {
     }
 
     /// Reads everything up to the end of the connection.
-    pub async fn read_to_end(&mut self) -> io::Result<String> {
+    pub(crate) async fn read_to_end(&mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         within(self.0.read_to_end(&mut bytes)).await?;
         Ok(String::from_utf8(bytes).unwrap())
     }
 
     /// Returns the bytes that have arrived, without waiting.
-    pub fn try_read(&mut self) -> String {
+    pub(crate) fn try_read(&mut self) -> String {
         let mut bytes = [0; 4096];
         match self.0.try_read(&mut bytes) {
             Ok(count) => String::from_utf8(bytes[..count].to_vec()).unwrap(),
@@ -173,12 +173,17 @@ impl Client {
     }
 }
 
-pub fn request(method: &str, path: &str, body: &str) -> String {
+pub(crate) fn request(method: &str, path: &str, body: &str) -> String {
     request_with(method, path, &[], body)
 }
 
 /// Returns a request with additional headers.
-pub fn request_with(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+pub(crate) fn request_with(
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n");
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n").unwrap();
@@ -189,27 +194,27 @@ pub fn request_with(method: &str, path: &str, headers: &[(&str, &str)], body: &s
     head + "\r\n" + body
 }
 
-pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     let head = response.split("\r\n\r\n").next().unwrap();
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-pub fn status(response: &str) -> u16 {
+pub(crate) fn status(response: &str) -> u16 {
     response.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-pub fn body(response: &str) -> &str {
+pub(crate) fn body(response: &str) -> &str {
     response.split_once("\r\n\r\n").unwrap().1
 }
 
 /// Returns the key of an error reply.
-pub fn error(response: &str) -> String {
+pub(crate) fn error(response: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(body(response)).unwrap();
     assert!(json["message"].is_string(), "{json}");
     json["error"].as_str().unwrap().to_owned()
 }
 
-pub async fn eventually(mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(mut condition: impl FnMut() -> bool) {
     within(async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -16,26 +16,26 @@ use tokio::time::Instant;
 const HANG_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A guard that stops real time until it is dropped; [`Frozen::pass`] advances it.
-pub struct Frozen {
+pub(crate) struct Frozen {
     _until_dropped: mpsc::Sender<()>,
 }
 
 impl Frozen {
     /// Stops real time. The runtime has to be paused already.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (until_dropped, dropped) = mpsc::channel();
         spawn_blocking(move || dropped.recv_timeout(HANG_TIMEOUT));
         Self { _until_dropped: until_dropped }
     }
 
     /// Advances time at once, and lets all tasks run.
-    pub async fn pass(&self, duration: Duration) {
+    pub(crate) async fn pass(&self, duration: Duration) {
         tokio::time::advance(duration).await;
         self.run_tasks().await;
     }
 
     /// Lets all tasks and the kernel make progress. Time is not advanced.
-    pub async fn run_tasks(&self) {
+    pub(crate) async fn run_tasks(&self) {
         for _ in 0..20 {
             yield_now().await;
         }
@@ -43,7 +43,7 @@ impl Frozen {
     }
 
     /// Waits until the condition is true. Time is not advanced.
-    pub async fn until(&self, mut condition: impl FnMut() -> bool) {
+    pub(crate) async fn until(&self, mut condition: impl FnMut() -> bool) {
         let mut attempts = 0;
         while !condition() {
             assert!(attempts < HANG_TIMEOUT.as_millis(), "the condition stays false");
@@ -54,7 +54,7 @@ impl Frozen {
 
     /// Runs a future while time advances in steps, for at most `longest`. Returns its output and the time
     /// it took.
-    pub async fn run<F: Future>(
+    pub(crate) async fn run<F: Future>(
         &self,
         step: Duration,
         longest: Duration,

@@ -10,16 +10,16 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use wwsim::House;
 use wwsim::journal::JournalEntry;
 
-pub use super::within;
+pub(crate) use super::within;
 
 /// A running house on free ports.
-pub struct TestHouse {
+pub(crate) struct TestHouse {
     pub house: House,
 }
 
 /// A parsed response.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     /// The status line and headers, unchanged.
     pub head: String,
@@ -28,7 +28,7 @@ pub struct Answer {
 
 impl Answer {
     /// Returns the value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(": ")?;
             found.eq_ignore_ascii_case(name).then_some(value)
@@ -36,7 +36,7 @@ impl Answer {
     }
 
     /// Parses the body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
@@ -44,7 +44,7 @@ impl Answer {
 impl TestHouse {
     /// Starts a scenario with every listener on a free port, and a manual clock unless the scenario
     /// sets one.
-    pub async fn start(yaml: &str) -> Self {
+    pub(crate) async fn start(yaml: &str) -> Self {
         let yaml = if yaml.contains("clock:") {
             yaml.to_owned()
         } else {
@@ -57,42 +57,42 @@ impl TestHouse {
     }
 
     /// Returns the address of the first device's API.
-    pub fn device(&self) -> SocketAddr {
+    pub(crate) fn device(&self) -> SocketAddr {
         address(&self.house.addresses().devices[0].http)
     }
 
     /// Returns the address of the control plane.
-    pub fn control(&self) -> SocketAddr {
+    pub(crate) fn control(&self) -> SocketAddr {
         address(&self.house.addresses().control)
     }
 
     /// Returns the address of a slave.
-    pub fn slave(&self, name: &str) -> SocketAddr {
+    pub(crate) fn slave(&self, name: &str) -> SocketAddr {
         self.house.addresses().slaves[name]
     }
 
     /// Returns the address of a target.
-    pub fn target(&self, name: &str) -> SocketAddr {
+    pub(crate) fn target(&self, name: &str) -> SocketAddr {
         address(&self.house.addresses().http_targets[name])
     }
 
     /// Sends a GET request to the first device.
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         http(self.device(), "GET", path, "").await
     }
 
     /// Sends a POST request to the first device.
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         http(self.device(), "POST", path, body).await
     }
 
     /// Calls an action.
-    pub async fn call(&self, action: &str) -> Answer {
+    pub(crate) async fn call(&self, action: &str) -> Answer {
         self.post(&format!("/api/v1/actions/call?id={action}"), "").await
     }
 
     /// Calls an action, which must be admitted, and returns its status ids.
-    pub async fn ids(&self, action: &str) -> String {
+    pub(crate) async fn ids(&self, action: &str) -> String {
         let answer = self.call(action).await;
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
         let location = answer.header("Location").unwrap();
@@ -100,26 +100,26 @@ impl TestHouse {
     }
 
     /// Returns the entries of status ids.
-    pub async fn status(&self, ids: &str) -> Value {
+    pub(crate) async fn status(&self, ids: &str) -> Value {
         self.get(&format!("/api/v1/actions/status?id={ids}")).await.json()
     }
 
     /// Calls an action and returns the final codes of its requests. The clock stands still meanwhile.
-    pub async fn codes(&self, action: &str) -> Vec<i64> {
+    pub(crate) async fn codes(&self, action: &str) -> Vec<i64> {
         let ids = self.ids(action).await;
         self.settle().await;
         self.final_codes(&ids).await
     }
 
     /// Calls an action and returns the final codes of its requests after `duration`.
-    pub async fn codes_after(&self, action: &str, duration: Duration) -> Vec<i64> {
+    pub(crate) async fn codes_after(&self, action: &str, duration: Duration) -> Vec<i64> {
         let ids = self.ids(action).await;
         self.advance(duration).await;
         self.final_codes(&ids).await
     }
 
     /// Returns the codes of requests that have ended.
-    pub async fn final_codes(&self, ids: &str) -> Vec<i64> {
+    pub(crate) async fn final_codes(&self, ids: &str) -> Vec<i64> {
         let status = self.status(ids).await;
         let entries = status.as_array().unwrap();
         assert!(!entries.is_empty(), "no entry for {ids}");
@@ -128,17 +128,17 @@ impl TestHouse {
     }
 
     /// Waits until the house is quiescent.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         self.house.clock().advance(Duration::ZERO).await.unwrap();
     }
 
     /// Advances the clock.
-    pub async fn advance(&self, duration: Duration) {
+    pub(crate) async fn advance(&self, duration: Duration) {
         self.house.clock().advance(duration).await.unwrap();
     }
 
     /// Protects the first device with a password, as a client would by its settings.
-    pub fn protect(&self, password: &str) {
+    pub(crate) fn protect(&self, password: &str) {
         let device = self.house.devices().next().unwrap();
         let protected = device.configure(|config| {
             config.settings.system.protection = true;
@@ -149,71 +149,71 @@ impl TestHouse {
     }
 
     /// Sends a GET request to the control plane and returns the JSON of its reply.
-    pub async fn control_get(&self, path: &str) -> Value {
+    pub(crate) async fn control_get(&self, path: &str) -> Value {
         let answer = http(self.control(), "GET", &format!("/control/v1/{path}"), "").await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.json()
     }
 
     /// Sends a request to the control plane.
-    pub async fn control_send(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn control_send(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http(self.control(), method, &format!("/control/v1/{path}"), &body).await
     }
 
     /// Adds a fault rule through the control plane.
-    pub async fn add_fault(&self, rule: Value) {
+    pub(crate) async fn add_fault(&self, rule: Value) {
         let answer = self.control_send("POST", "faults", &rule).await;
         assert!(answer.status < 300, "{}: {}", answer.status, answer.body);
     }
 
     /// Returns the number of times that a rule was evaluated and fired.
-    pub async fn counts(&self, rule: &str) -> (u64, u64) {
+    pub(crate) async fn counts(&self, rule: &str) -> (u64, u64) {
         let rule = self.control_get(&format!("faults/{rule}")).await;
         (rule["evaluated"].as_u64().unwrap(), rule["fired"].as_u64().unwrap())
     }
 
     /// Stores an action definition.
-    pub async fn define(&self, actions: Value) {
+    pub(crate) async fn define(&self, actions: Value) {
         let body = json!({ "actions": actions }).to_string();
         let answer = self.post("/api/v1/actions", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
     /// Returns the entries of the journal.
-    pub fn journal(&self) -> Vec<JournalEntry> {
+    pub(crate) fn journal(&self) -> Vec<JournalEntry> {
         self.house.journal().entries_after(0, usize::MAX, |_| true)
     }
 }
 
 /// A port that no other process gets while this lives: the socket is bound, so that the system does not
 /// give the port away, and does not listen, so that a house can.
-pub struct FreePort(TcpSocket);
+pub(crate) struct FreePort(TcpSocket);
 
 impl FreePort {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Self(socket)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
-    pub fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         self.address().port()
     }
 
     /// Listens on the port, on which no other socket may listen.
-    pub fn listen(self) -> TcpListener {
+    pub(crate) fn listen(self) -> TcpListener {
         self.0.listen(1).expect("another socket still listens")
     }
 }
 
 /// Sends one request on a connection of its own and reads the response to its end.
-pub async fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) async fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -222,7 +222,7 @@ pub async fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> Answe
 }
 
 /// Sends bytes and reads until the other end closes the connection.
-pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut received = Vec::new();
@@ -231,7 +231,7 @@ pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Parses a response.
-pub fn parse(text: &str) -> Answer {
+pub(crate) fn parse(text: &str) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Answer {
@@ -247,7 +247,7 @@ fn address(url: &str) -> SocketAddr {
 }
 
 /// Formats bytes as upper-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02X}").unwrap();
         text

@@ -26,10 +26,10 @@ use wwsim::outbound::Policy;
 use wwsim::peers::{PeerContext, Peers, PeersError};
 use wwsim::scenario::{SlavePlan, TargetPlan, TargetReply, TargetRoute};
 
-pub use super::{SECOND, within};
+pub(crate) use super::{SECOND, within};
 
 /// A device, its peers and its action client.
-pub struct TestPeers {
+pub(crate) struct TestPeers {
     pub clock: Clock,
     pub engine: Arc<Engine>,
     pub journal: Arc<Journal>,
@@ -40,7 +40,7 @@ pub struct TestPeers {
 
 /// The parts of a [`TestPeers`].
 #[derive(Default)]
-pub struct PeersPlan {
+pub(crate) struct PeersPlan {
     pub slaves: Vec<SlavePlan>,
     pub targets: Vec<TargetPlan>,
     pub rules: Vec<Rule>,
@@ -49,11 +49,11 @@ pub struct PeersPlan {
 }
 
 impl PeersPlan {
-    pub async fn start(self) -> TestPeers {
+    pub(crate) async fn start(self) -> TestPeers {
         self.try_start().await.unwrap()
     }
 
-    pub async fn try_start(self) -> Result<TestPeers, PeersError> {
+    pub(crate) async fn try_start(self) -> Result<TestPeers, PeersError> {
         let clock = Clock::new(Timestamp::UNIX_EPOCH, Speed::Manual);
         let journal = Arc::new(Journal::new(clock.clone()));
         let engine = Arc::new(Engine::new(1, clock.clone(), Arc::clone(&journal), self.rules));
@@ -86,11 +86,11 @@ impl PeersPlan {
 
 impl TestPeers {
     /// Defines one action `it` with these requests, calls it, and returns its status ids.
-    pub fn call(&self, requests: &[Value]) -> Vec<u64> {
+    pub(crate) fn call(&self, requests: &[Value]) -> Vec<u64> {
         self.call_as("it", requests)
     }
 
-    pub fn call_as(&self, id: &str, requests: &[Value]) -> Vec<u64> {
+    pub(crate) fn call_as(&self, id: &str, requests: &[Value]) -> Vec<u64> {
         let definition = json!({"actions": [{"id": id, "requests": requests}]}).to_string();
         self.device.set_definition(Arc::new(Definition::parse(definition.as_bytes()).unwrap()));
         let run = self.device.call(id).unwrap();
@@ -100,31 +100,31 @@ impl TestPeers {
     }
 
     /// Returns the code of one request to a peer of the house. The clock does not move.
-    pub async fn code(&self, request: Value) -> i32 {
+    pub(crate) async fn code(&self, request: Value) -> i32 {
         let ids = self.call(&[request]);
         self.wait_quiescent().await;
         self.status(ids[0]).code
     }
 
     /// Waits until the house is quiescent.
-    pub async fn wait_quiescent(&self) {
+    pub(crate) async fn wait_quiescent(&self) {
         self.advance(Duration::ZERO).await;
     }
 
-    pub async fn advance(&self, duration: Duration) {
+    pub(crate) async fn advance(&self, duration: Duration) {
         within(self.clock.advance(duration)).await.unwrap();
     }
 
-    pub fn status(&self, id: u64) -> RequestStatus {
+    pub(crate) fn status(&self, id: u64) -> RequestStatus {
         self.device.status(&[id]).remove(0)
     }
 
-    pub fn codes(&self, ids: &[u64]) -> Vec<i32> {
+    pub(crate) fn codes(&self, ids: &[u64]) -> Vec<i32> {
         self.device.status(ids).into_iter().map(|status| status.code).collect()
     }
 
     /// Waits until a request to a peer outside the house has ended, and returns its code.
-    pub async fn finished(&self, status_id: u64) -> i32 {
+    pub(crate) async fn finished(&self, status_id: u64) -> i32 {
         let mut position = self.journal.subscribe();
         let ended =
             |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == status_id);
@@ -137,23 +137,23 @@ impl TestPeers {
         self.status(status_id).code
     }
 
-    pub fn slave(&self, name: &str) -> SocketAddr {
+    pub(crate) fn slave(&self, name: &str) -> SocketAddr {
         self.peers.slave(name).unwrap().address()
     }
 
-    pub fn target(&self, name: &str) -> SocketAddr {
+    pub(crate) fn target(&self, name: &str) -> SocketAddr {
         self.peers.target(name).unwrap().address()
     }
 
     /// Returns a holding register of unit 1 of the first slave.
-    pub fn register(&self, address: u16) -> u16 {
+    pub(crate) fn register(&self, address: u16) -> u16 {
         use wwsim::modbus::bank::Table;
         let slave = self.peers.slaves().next().unwrap();
         slave.peek(1, Table::HoldingRegisters, address, 1).unwrap()[0]
     }
 
     /// Returns the outcomes of the requests that slaves carried out, from the journal.
-    pub fn outcomes(&self) -> Vec<String> {
+    pub(crate) fn outcomes(&self) -> Vec<String> {
         let events = self.journal.entries_after(0, usize::MAX, |_| true);
         let outcome = |event| match event {
             Event::SlaveRequest { outcome, .. } => Some(outcome.into_owned()),
@@ -163,7 +163,7 @@ impl TestPeers {
     }
 
     /// Returns the cause that the journal gives for the end of a request.
-    pub fn cause(&self, status_id: u64) -> String {
+    pub(crate) fn cause(&self, status_id: u64) -> String {
         let ended = self.journal.entries_after(0, usize::MAX, |_| true);
         let cause = |event| match event {
             Event::RequestFinished { id, cause, .. } if id == status_id => Some(cause),
@@ -174,7 +174,7 @@ impl TestPeers {
 }
 
 /// Returns a slave with units 1 and 2: holding registers and coils 0..=99, all zero.
-pub fn slave(name: &str) -> SlavePlan {
+pub(crate) fn slave(name: &str) -> SlavePlan {
     let zeros = Register {
         address: 0,
         count: 100,
@@ -203,7 +203,7 @@ pub fn slave(name: &str) -> SlavePlan {
 }
 
 /// Returns a target with these routes.
-pub fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
+pub(crate) fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
     TargetPlan {
         name: name.into(),
         listen: loopback(),
@@ -214,34 +214,34 @@ pub fn target(name: &str, routes: Vec<TargetRoute>) -> TargetPlan {
 }
 
 /// Returns a route for all methods with one reply.
-pub fn route(path: &str, status: u16, body: &str) -> TargetRoute {
+pub(crate) fn route(path: &str, status: u16, body: &str) -> TargetRoute {
     TargetRoute { method: None, path: path.into(), replies: vec![reply(status, body)] }
 }
 
-pub fn reply(status: u16, body: &str) -> TargetReply {
+pub(crate) fn reply(status: u16, body: &str) -> TargetReply {
     TargetReply { status, headers: Vec::new(), body: body.into(), latency: Duration::ZERO }
 }
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
 /// Returns a rule that always fires.
-pub fn always(id: &str, fault: Fault) -> Rule {
+pub(crate) fn always(id: &str, fault: Fault) -> Rule {
     Rule { id: id.into(), fault, when: Trigger::default() }
 }
 
-pub fn on_slave(effect: SlaveEffect) -> Fault {
+pub(crate) fn on_slave(effect: SlaveEffect) -> Fault {
     Fault::Slave(SlavePlace::default(), effect)
 }
 
-pub fn on_target(effect: TargetEffect) -> Fault {
+pub(crate) fn on_target(effect: TargetEffect) -> Fault {
     Fault::Target(TargetPlace::default(), effect)
 }
 
 /// Returns a request of an action: `value` to register `address` of unit 1, with a timeout of a
 /// second.
-pub fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
+pub(crate) fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
     json!({"modbus": {
         "host": host, "port": port, "unit_id": 1, "func": 6, "address": address,
         "type": "short", "value": value.to_string(), "timeout": 1,
@@ -249,23 +249,23 @@ pub fn write(host: &str, port: u16, address: u16, value: u16) -> Value {
 }
 
 /// Returns a request of an action: GET, with a timeout of a second.
-pub fn get(url: &str) -> Value {
+pub(crate) fn get(url: &str) -> Value {
     json!({"http": {"url": url, "timeout": 1}})
 }
 
-pub async fn connect(to: SocketAddr) -> TcpStream {
+pub(crate) async fn connect(to: SocketAddr) -> TcpStream {
     within(TcpStream::connect(to)).await.unwrap()
 }
 
 /// Returns a PDU in a frame.
-pub fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     wwsim::modbus::wire::write_frame(transaction, unit, pdu, &mut frame);
     frame
 }
 
 /// Reads one frame and returns its transaction id, unit and PDU.
-pub async fn read_frame(stream: &mut TcpStream) -> (u16, u8, Vec<u8>) {
+pub(crate) async fn read_frame(stream: &mut TcpStream) -> (u16, u8, Vec<u8>) {
     let mut header = [0; 7];
     within(stream.read_exact(&mut header)).await.unwrap();
     let mut pdu = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]])) - 1];
@@ -274,7 +274,7 @@ pub async fn read_frame(stream: &mut TcpStream) -> (u16, u8, Vec<u8>) {
 }
 
 /// Reads until the other side ends the connection, by FIN or RST.
-pub async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = within(stream.read_to_end(&mut bytes)).await;
     bytes
@@ -282,7 +282,7 @@ pub async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
 
 /// The way in which an outside peer ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionEnd {
+pub(crate) enum ConnectionEnd {
     /// The peer waits until the client ends it.
     Keep,
     Fin,
@@ -292,7 +292,7 @@ pub enum ConnectionEnd {
 /// Starts a peer outside the house that serves one connection: it reads until `is_whole` accepts
 /// the bytes as a request, sends the pieces that `answer` returns, and ends the connection. Its
 /// task returns the request.
-pub async fn outside_peer(
+pub(crate) async fn outside_peer(
     is_whole: fn(&[u8]) -> bool,
     answer: impl FnOnce(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
     end: ConnectionEnd,
@@ -326,12 +326,12 @@ pub async fn outside_peer(
 }
 
 /// Returns true if the bytes are a whole Modbus frame.
-pub fn is_frame(bytes: &[u8]) -> bool {
+pub(crate) fn is_frame(bytes: &[u8]) -> bool {
     matches!(wwsim::modbus::wire::split_frame(bytes), Ok(Some(_)))
 }
 
 /// Returns true if the bytes are a whole HTTP request without a body, or with a body of its length.
-pub fn is_http(bytes: &[u8]) -> bool {
+pub(crate) fn is_http(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {

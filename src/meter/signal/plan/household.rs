@@ -8,9 +8,9 @@ use crate::meter::signal::math::HOURS_PER_YEAR;
 use crate::problem::Problem;
 
 /// Appliances of a household at most, so that a day of them takes little memory.
-pub const MAX_APPLIANCES: usize = 24;
+pub(super) const MAX_APPLIANCES: usize = 24;
 /// Steps of an appliance's program at most, for the same reason.
-pub const MAX_PROGRAM_STEPS: usize = 16;
+pub(super) const MAX_PROGRAM_STEPS: usize = 16;
 
 /// The consumption of the residents: base load, fridges, lamps, and appliances that someone starts.
 #[derive(Debug, Clone, PartialEq)]
