@@ -31,6 +31,18 @@ pub struct SlaveSimulator {
     clock_task: Tasks,
 }
 
+/// The error of a wait in which too few requests arrived.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{arrived} requests arrived within {timeout:?}, expected {requests}")]
+pub struct NotArrived {
+    /// The number that was waited for.
+    pub requests: u64,
+    /// The number that arrived.
+    pub arrived: u64,
+    /// The real time that was waited.
+    pub timeout: Duration,
+}
+
 /// A slave that is being described.
 #[derive(Debug, Clone)]
 pub struct SlaveBuilder {
@@ -94,16 +106,17 @@ impl SlaveSimulator {
     /// moves the clock past the request's delay.
     ///
     /// # Errors
-    /// [`tokio::time::error::Elapsed`] if fewer have arrived by then.
-    pub async fn wait_arrived(
-        &self,
-        requests: u64,
-        timeout: Duration,
-    ) -> Result<(), tokio::time::error::Elapsed> {
+    /// [`NotArrived`] if fewer have arrived by then.
+    pub async fn wait_arrived(&self, requests: u64, timeout: Duration) -> Result<(), NotArrived> {
         let mut arrived = self.rules.arrived();
         // The sender lives as long as the rules.
         let reached = async { drop(arrived.wait_for(|arrived| *arrived >= requests).await) };
-        tokio::time::timeout(timeout, reached).await
+        let waited = tokio::time::timeout(timeout, reached).await;
+        waited.map_err(|_| NotArrived {
+            requests,
+            arrived: *self.rules.arrived().borrow(),
+            timeout,
+        })
     }
 
     /// Returns the newest events, oldest first, at most [`EVENTS`](crate::limits::EVENTS).

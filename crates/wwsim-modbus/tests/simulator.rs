@@ -159,6 +159,16 @@ async fn rules_that_can_never_fire_are_refused() {
 }
 
 #[tokio::test]
+async fn a_wait_for_requests_that_do_not_come_says_how_many_came() {
+    let simulator = builder().start().await.unwrap();
+    let mut client = client(&simulator).await;
+    client.read_holding_registers(0, 1).await.unwrap().unwrap();
+    simulator.wait_arrived(1, SECOND).await.unwrap();
+    let error = simulator.wait_arrived(2, Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.to_string(), "1 requests arrived within 0ns, expected 2");
+}
+
+#[tokio::test]
 async fn the_same_seed_gives_the_same_losses() {
     let losses = async |seed| {
         let rule = SlaveRule::reply(ReplyFault::Exception(6)).probability(0.5);
