@@ -128,7 +128,7 @@ async fn every_result_code_provokes_all_possible_codes() {
 
 /// Returns the snapshot of the first device of a house.
 fn snapshot(house: &TestHouse) -> Snapshot {
-    house.house.devices().next().unwrap().snapshot()
+    house.device().snapshot()
 }
 
 /// Returns a number of the newest reading, 0 if the reading lacks it.
@@ -144,7 +144,7 @@ async fn family_house_has_a_day_of_loads_and_both_tariffs() {
     let midnight = snapshot(&house);
     let (mut levels, mut tariffs) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..24 * 4 {
-        house.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        house.clock().jump(Duration::from_mins(15)).await.unwrap();
         let now = snapshot(&house);
         levels.insert(format!("{:.1}", value(&now, Quantity::ImportPower)));
         tariffs.insert(now.meter.reading.as_ref().unwrap().tariff);
@@ -160,9 +160,9 @@ async fn family_house_has_a_day_of_loads_and_both_tariffs() {
 async fn pv_and_battery_exports_at_noon_and_feeds_the_evening() {
     let house = start("pv-and-battery").await;
     let at = async |hours: u64| {
-        let now = house.house.clock().now().since_start();
+        let now = house.clock().now().since_start();
         let left = Duration::from_hours(hours).checked_sub(now).unwrap();
-        house.house.clock().jump(left).await.unwrap();
+        house.clock().jump(left).await.unwrap();
         snapshot(&house)
     };
     let morning = at(5).await;
@@ -184,7 +184,7 @@ async fn heat_pump_winter_draws_power_and_lists_its_objects() {
     let house = start("heat-pump-winter").await;
     let mut highest = 0.0_f64;
     for _ in 0..3 * 96 {
-        house.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        house.clock().jump(Duration::from_mins(15)).await.unwrap();
         highest = highest.max(value(&snapshot(&house), Quantity::ImportPower));
     }
     assert!(highest > 6.0, "{highest} kW: the car or the boiler beside the heat pump");
@@ -218,7 +218,7 @@ async fn clock_change_october_repeats_an_hour_and_counters_rise() {
     let zone = jiff::tz::TimeZone::get("Europe/Zurich").unwrap();
     let (mut local, mut counted) = (Vec::new(), Vec::new());
     for _ in 0..100 {
-        house.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        house.clock().jump(Duration::from_mins(15)).await.unwrap();
         let now = snapshot(&house);
         local.push(zone.to_datetime(now.time).to_string());
         counted.push(value(&now, Quantity::ActiveImportEnergy));

@@ -228,7 +228,7 @@ async fn the_key_of_an_mqtt_client_becomes_a_placeholder() {
 async fn a_sub_meter_is_captured_and_gaps_are_noted() {
     let original = start("seed: 77\nmeter: {kind: ensor}\ndevice: {script: \"print(1)\"}").await;
     advance(&original).await;
-    original.devices().next().unwrap().set_script_running(true);
+    original.device().set_script_running(true);
     let (copy, text) = copy_of(&original).await;
     let behind = async |house: &House| {
         let report = get(house, "/api/v1/report").await;

@@ -38,7 +38,7 @@ const PAGE: &str = r#"[
 
 /// Configures the device's Modbus server and waits until the change is in force.
 async fn configure(house: &TestHouse, enable: bool, port: Option<u16>) {
-    let device = house.house.devices().next().unwrap();
+    let device = house.device();
     let Ok(()) = device.configure(|config| {
         let modbus = &mut config.settings.services.modbus;
         modbus.enable = enable;
@@ -49,7 +49,7 @@ async fn configure(house: &TestHouse, enable: bool, port: Option<u16>) {
 }
 
 fn modbus_address(house: &TestHouse) -> SocketAddr {
-    house.house.addresses().devices[0].modbus
+    house.addresses().devices[0].modbus
 }
 
 /// Starts a house with the server on, and waits for a reading.
@@ -69,7 +69,7 @@ async fn refused(address: SocketAddr) -> bool {
 }
 
 fn snapshot(house: &TestHouse) -> Snapshot {
-    house.house.devices().next().unwrap().snapshot()
+    house.device().snapshot()
 }
 
 async fn state(house: &TestHouse) -> Value {
@@ -282,7 +282,7 @@ async fn one_request_reads_one_reading_while_time_passes() {
         registers: [{id: report.timestamp, type: int}, {id: 1.8.0, type: double}, {id: report.timestamp, \
         type: int}]}]}";
     let house = TestHouse::start(yaml).await;
-    let device = house.house.devices().next().unwrap();
+    let device = house.device();
     let Ok(()) = device.configure(|config| {
         config.settings.services.modbus.enable = true;
         Ok::<_, Infallible>(())
@@ -356,7 +356,7 @@ async fn a_reply_to_a_write_means_that_the_listener_has_changed() {
             (json!({"enable": false, "port": 502}), None, moved),
         ] {
             let body = json!({"services": {"modbus": settings}}).to_string();
-            let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
+            let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
             if let Some(open) = open {
                 assert!(!refused(open).await, "{settings}");
@@ -374,7 +374,7 @@ async fn a_port_that_cannot_be_bound_delays_no_reply() {
     scenario.devices[0].modbus.listen = taken.local_addr().unwrap();
     let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
     let body = json!({"services": {"modbus": {"enable": true}}}).to_string();
-    let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
+    let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(
         (answer.status, &answer.json()["services"]["modbus"]["enable"]),
         (200, &json!(true))
@@ -458,7 +458,7 @@ async fn a_reboot_closes_and_reopens_the_listener() {
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
     assert_eq!(state(&house).await["listening"], true);
     assert_eq!(listening_events(&house), [true, false, true]);
-    house.house.reset().await;
+    house.reset().await;
     assert!(listening_events(&house).is_empty(), "off as at the start, and the journal is empty");
 }
 
@@ -468,7 +468,7 @@ fn listening_events(house: &TestHouse) -> Vec<bool> {
         Event::DeviceModbusListening { listening, .. } => Some(listening),
         _ => None,
     };
-    house.journal().into_iter().filter_map(listening).collect()
+    house.journal_entries().into_iter().filter_map(listening).collect()
 }
 
 #[tokio::test]
@@ -479,7 +479,7 @@ async fn a_reset_restores_the_server_and_the_map() {
     let free = FreePort::new();
     configure(&house, true, Some(free.number())).await;
     assert_eq!(state(&house).await["note"], Value::Null);
-    house.house.reset().await;
+    house.reset().await;
     house.settle().await;
     assert!(refused(address).await, "off as at the start");
     configure(&house, true, None).await;
@@ -606,7 +606,7 @@ async fn deleting_the_map_restores_the_default_for_connected_clients() {
     let mut client = client(modbus_address(&house), 1).await;
     assert_eq!(client.read_input_registers(7000, 1).await.unwrap().unwrap(), [0xFFFF]);
     for _ in 0..2 {
-        let answer = http(house.device(), "DELETE", "/api/v1/modbus", "").await;
+        let answer = http(house.api_address(), "DELETE", "/api/v1/modbus", "").await;
         assert_eq!((answer.status, &*answer.body), (204, ""));
     }
     let unmapped = client.read_input_registers(7000, 1).await.unwrap();

@@ -57,10 +57,10 @@ async fn a_reset_restores_everything_and_keeps_the_listeners() {
     let before = test.control_get("state").await;
     test.codes_after("write", Duration::from_secs(2)).await;
     test.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
-    assert_eq!(http(test.target("bulb"), "GET", "/toggle", "").await.body, "on");
+    assert_eq!(http(test.target("bulb").address(), "GET", "/toggle", "").await.body, "on");
     test.define(json!([])).await;
     test.add_fault(json!({"id": "extra", "at": "queue", "effect": {"limit": 0}})).await;
-    let mut open = TcpStream::connect(test.slave("pump")).await.unwrap();
+    let mut open = TcpStream::connect(test.slave("pump").address()).await.unwrap();
 
     let answer = test.control_send("POST", "reset", &Value::Null).await;
     assert!(answer.status < 300, "{}", answer.body);
@@ -72,7 +72,7 @@ async fn a_reset_restores_everything_and_keeps_the_listeners() {
     after["epoch"] = before["epoch"].clone();
     assert_eq!(before, after);
     assert_eq!(
-        http(test.target("bulb"), "GET", "/toggle", "").await.body,
+        http(test.target("bulb").address(), "GET", "/toggle", "").await.body,
         "on",
         "target states restart"
     );
@@ -92,7 +92,7 @@ async fn requests_in_progress_at_a_reset_leave_no_trace() {
     test.advance(Duration::from_mins(1)).await;
     let answer = test.get(&format!("/api/v1/actions/status?id={ids}")).await;
     assert_eq!(answer.status, 404, "{}", answer.body);
-    let events = serde_json::to_string(&test.journal()).unwrap();
+    let events = serde_json::to_string(&test.journal_entries()).unwrap();
     assert!(!events.contains("request_finished"), "{events}");
     assert_eq!(test.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
 }
@@ -100,13 +100,13 @@ async fn requests_in_progress_at_a_reset_leave_no_trace() {
 /// Begins a reset that cannot complete: it waits for a movement of the clock, which waits for the returned
 /// guard.
 async fn stuck_reset(test: &TestHouse) -> (ActivityGuard, TcpStream) {
-    let mut client = TcpStream::connect(test.device()).await.unwrap();
+    let mut client = TcpStream::connect(test.api_address()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(client.read_u8()).await.unwrap();
-    let activity = test.house.clock().activity().enter();
-    let clock = test.house.clock().clone();
+    let activity = test.clock().activity().enter();
+    let clock = test.clock().clone();
     tokio::spawn(async move { clock.advance(Duration::from_secs(1)).await });
-    let mut reset = TcpStream::connect(test.control()).await.unwrap();
+    let mut reset = TcpStream::connect(test.control_address()).await.unwrap();
     let request = b"POST /control/v1/reset HTTP/1.1\r\nHost: localhost\r\n\r\n";
     reset.write_all(request).await.unwrap();
     // The reset has begun when the connections of the device are closed.
@@ -134,7 +134,7 @@ async fn a_call_during_a_reset_is_answered_after_it() {
 #[tokio::test]
 async fn a_rule_that_no_listener_follows_is_not_effective() {
     let house = TestHouse::start(HOUSE).await;
-    let mut slave = TcpStream::connect(house.slave("pump")).await.unwrap();
+    let mut slave = TcpStream::connect(house.slave("pump").address()).await.unwrap();
     let (_motion, _reset) = stuck_reset(&house).await;
     let _ = within(slave.read_to_end(&mut Vec::new())).await;
     let rule = json!({"at": {"slave": "pump"}, "effect": "refuse"});
@@ -158,7 +158,12 @@ async fn a_reset_completes_even_if_its_client_has_left() {
 #[tokio::test]
 async fn a_dropped_house_leaves_nothing_behind() {
     let test = TestHouse::start(HOUSE).await;
-    let addresses = [test.device(), test.control(), test.slave("pump"), test.target("bulb")];
+    let addresses = [
+        test.api_address(),
+        test.control_address(),
+        test.slave("pump").address(),
+        test.target("bulb").address(),
+    ];
     test.ids("write").await;
     test.settle().await;
     let mut clients = Vec::new();
@@ -167,9 +172,9 @@ async fn a_dropped_house_leaves_nothing_behind() {
     }
     let (activity, reset) = stuck_reset(&test).await;
     clients.push(reset);
-    let device = Arc::downgrade(test.house.devices().next().unwrap());
-    let slave = Arc::downgrade(&test.house.slave("pump"));
-    let target = Arc::downgrade(&test.house.target("bulb"));
+    let device = Arc::downgrade(&test.device());
+    let slave = Arc::downgrade(&test.slave("pump"));
+    let target = Arc::downgrade(&test.target("bulb"));
     drop(test);
     for mut client in clients {
         let _ = within(client.read_to_end(&mut Vec::new())).await;
@@ -236,7 +241,7 @@ async fn a_failed_start_releases_the_ports_that_were_bound() {
 async fn a_house_can_be_stopped_while_a_reset_waits() {
     const MILLISECOND: Duration = Duration::from_millis(1);
     let test = TestHouse::start("").await;
-    let clock = test.house.clock().clone();
+    let clock = test.clock().clone();
     let ticking = tokio::spawn(clock.activity().track({
         let clock = clock.clone();
         async move {
@@ -252,7 +257,7 @@ async fn a_house_can_be_stopped_while_a_reset_waits() {
     eventually(|| clock.is_moving()).await;
     tokio::select! {
         biased;
-        () = test.house.reset() => panic!("the clock moves"),
+        () = test.reset() => panic!("the clock moves"),
         () = tokio::time::sleep(10 * MILLISECOND) => {}
     }
     within(test.house.stop()).await;
@@ -263,7 +268,7 @@ async fn a_house_can_be_stopped_while_a_reset_waits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rules_without_an_id_get_different_ones() {
     let test = TestHouse::start("").await;
-    let control = test.control();
+    let control = test.control_address();
     let mut adding = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let rule = r#"{"at":"api","effect":"hang"}"#;
@@ -304,7 +309,7 @@ http_targets:
     ))
     .await;
     let device =
-        |n: usize| test.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
+        |n: usize| test.addresses().devices[n].http.replace("http://", "").parse().unwrap();
     let call = async |n: usize| http(device(n), "POST", "/api/v1/actions/call?id=a", "").await;
     assert_eq!(call(0).await.status, 202);
     assert_eq!(call(0).await.status, 409);

@@ -50,7 +50,7 @@ slaves:
 "#;
 
 async fn client(house: &TestHouse, unit: u8) -> Context {
-    connect_slave(house.slave("plc"), Slave(unit)).await.unwrap()
+    connect_slave(house.slave("plc").address(), Slave(unit)).await.unwrap()
 }
 
 /// Returns a `float` as it stands on the wire.
@@ -118,7 +118,7 @@ async fn received_requests_are_in_the_journal() {
             assert_eq!(entry[key], *value, "{entry}");
         }
     }
-    let written: Vec<_> = house.house.slave("plc").writes(1).unwrap();
+    let written: Vec<_> = house.slave("plc").writes(1).unwrap();
     assert_eq!(written[0].words, [1, 2]);
 }
 
@@ -126,7 +126,7 @@ async fn received_requests_are_in_the_journal() {
 async fn requests_are_checked_in_the_specified_order() {
     let house = TestHouse::start(HOUSE).await;
     // A library refuses to send these, so the bytes are written by hand.
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     for (pdu, reply) in [
         (&[0x2b, 0x0e, 1, 0][..], [0xab, 1]),
         (&[3, 0, 0], [0x83, 3]),
@@ -230,7 +230,7 @@ async fn connect(to: SocketAddr) -> TcpStream {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let house = TestHouse::start(HOUSE).await;
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     let all: Vec<u8> = (1..=200).flat_map(|transaction| read_one(transaction, 1)).collect();
     stream.write_all(&all).await.unwrap();
     for transaction in 1..=200 {
@@ -243,10 +243,10 @@ async fn a_slow_unit_delays_no_other_unit_and_no_other_connection() {
     let house = TestHouse::start(HOUSE).await;
     let slow = json!({"id": "slow", "at": {"slave": "plc", "unit": 1}, "effect": {"delay": "10s"}});
     house.add_fault(slow).await;
-    let mut one = connect(house.slave("plc")).await;
+    let mut one = connect(house.slave("plc").address()).await;
     one.write_all(&[read_one(1, 1), read_one(2, 2), read_one(3, 1)].concat()).await.unwrap();
     assert_eq!(frame(&mut one).await.0, 2, "the other unit answers at once");
-    let mut other = connect(house.slave("plc")).await;
+    let mut other = connect(house.slave("plc").address()).await;
     other.write_all(&read_one(4, 2)).await.unwrap();
     assert_eq!(frame(&mut other).await.0, 4, "and so does another connection");
     house.advance(Duration::from_secs(20)).await;
@@ -263,14 +263,14 @@ async fn an_invalid_frame_ends_only_its_connection() {
         &[0, 1, 0, 0, 1, 0, 1],
         &[0, 1, 0, 9, 0, 6, 1, 3],
     ] {
-        let mut stream = connect(house.slave("plc")).await;
+        let mut stream = connect(house.slave("plc").address()).await;
         stream.write_all(garbage).await.unwrap();
         let mut rest = Vec::new();
         // A reset is also a valid end, because bytes were left unread.
         let _ = within(stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty(), "{garbage:?} got {rest:?}");
     }
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     stream.write_all(&read_one(1, 1)).await.unwrap();
     assert_eq!(frame(&mut stream).await.0, 1);
 }
@@ -280,13 +280,13 @@ async fn a_refusing_slave_closes_and_reopens_its_port() {
     let house = TestHouse::start(HOUSE).await;
     let rule = json!({"id": "off", "at": {"slave": "plc"}, "when": {"after": "10s", "for": "5s"}, "effect": "refuse"});
     house.add_fault(rule).await;
-    let mut open = connect(house.slave("plc")).await;
+    let mut open = connect(house.slave("plc").address()).await;
     house.advance(Duration::from_secs(10)).await;
-    let refused = TcpStream::connect(house.slave("plc")).await.unwrap_err();
+    let refused = TcpStream::connect(house.slave("plc").address()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let _ = within(open.read(&mut [0; 1])).await;
     house.advance(Duration::from_secs(5)).await;
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     stream.write_all(&read_one(1, 1)).await.unwrap();
     assert_eq!(frame(&mut stream).await.0, 1);
     assert_eq!(house.counts("off").await.1, 1);
@@ -296,9 +296,9 @@ async fn a_refusing_slave_closes_and_reopens_its_port() {
 async fn a_refuse_rule_is_in_effect_once_it_was_accepted() {
     let house = TestHouse::start(HOUSE).await;
     house.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
-    assert!(TcpStream::connect(house.slave("plc")).await.is_err());
+    assert!(TcpStream::connect(house.slave("plc").address()).await.is_err());
     house.control_send("PATCH", "faults/off", &json!({"armed": false})).await;
-    connect(house.slave("plc")).await;
+    connect(house.slave("plc").address()).await;
 }
 
 #[tokio::test]
@@ -307,12 +307,12 @@ async fn connections_beyond_the_limit_are_closed() {
     let house = TestHouse::start(&house).await;
     let mut open = Vec::new();
     for transaction in 1..=2 {
-        let mut stream = connect(house.slave("plc")).await;
+        let mut stream = connect(house.slave("plc").address()).await;
         stream.write_all(&read_one(transaction, 1)).await.unwrap();
         assert_eq!(frame(&mut stream).await.0, transaction);
         open.push(stream);
     }
-    let mut third = connect(house.slave("plc")).await;
+    let mut third = connect(house.slave("plc").address()).await;
     let ended = within(third.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }

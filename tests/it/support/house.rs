@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,9 +13,17 @@ use wwsim::journal::JournalEntry;
 
 pub(crate) use super::within;
 
-/// A running house on free ports.
+/// A running house on free ports, with what [`House`] itself lacks: raw HTTP and calls of the control plane.
 pub(crate) struct TestHouse {
     pub house: House,
+}
+
+impl Deref for TestHouse {
+    type Target = House;
+
+    fn deref(&self) -> &House {
+        &self.house
+    }
 }
 
 /// A parsed response.
@@ -57,33 +66,23 @@ impl TestHouse {
     }
 
     /// Returns the address of the first device's API.
-    pub(crate) fn device(&self) -> SocketAddr {
-        address(&self.house.addresses().devices[0].http)
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        address(&self.device().url())
     }
 
     /// Returns the address of the control plane.
-    pub(crate) fn control(&self) -> SocketAddr {
-        address(&self.house.addresses().control)
-    }
-
-    /// Returns the address of a slave.
-    pub(crate) fn slave(&self, name: &str) -> SocketAddr {
-        self.house.addresses().slaves[name]
-    }
-
-    /// Returns the address of a target.
-    pub(crate) fn target(&self, name: &str) -> SocketAddr {
-        address(&self.house.addresses().http_targets[name])
+    pub(crate) fn control_address(&self) -> SocketAddr {
+        address(&self.addresses().control)
     }
 
     /// Sends a GET request to the first device.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        http(self.device(), "GET", path, "").await
+        http(self.api_address(), "GET", path, "").await
     }
 
     /// Sends a POST request to the first device.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
-        http(self.device(), "POST", path, body).await
+        http(self.api_address(), "POST", path, body).await
     }
 
     /// Calls an action.
@@ -129,18 +128,17 @@ impl TestHouse {
 
     /// Waits until the house is quiescent.
     pub(crate) async fn settle(&self) {
-        self.house.clock().advance(Duration::ZERO).await.unwrap();
+        self.clock().advance(Duration::ZERO).await.unwrap();
     }
 
     /// Advances the clock.
     pub(crate) async fn advance(&self, duration: Duration) {
-        self.house.clock().advance(duration).await.unwrap();
+        self.clock().advance(duration).await.unwrap();
     }
 
     /// Protects the first device with a password, as a client would by its settings.
     pub(crate) fn protect(&self, password: &str) {
-        let device = self.house.devices().next().unwrap();
-        let protected = device.configure(|config| {
+        let protected = self.device().configure(|config| {
             config.settings.system.protection = true;
             password.clone_into(&mut config.settings.system.password);
             Ok::<_, std::convert::Infallible>(())
@@ -150,7 +148,7 @@ impl TestHouse {
 
     /// Sends a GET request to the control plane and returns the JSON of its reply.
     pub(crate) async fn control_get(&self, path: &str) -> Value {
-        let answer = http(self.control(), "GET", &format!("/control/v1/{path}"), "").await;
+        let answer = http(self.control_address(), "GET", &format!("/control/v1/{path}"), "").await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.json()
     }
@@ -158,7 +156,7 @@ impl TestHouse {
     /// Sends a request to the control plane.
     pub(crate) async fn control_send(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        http(self.control(), method, &format!("/control/v1/{path}"), &body).await
+        http(self.control_address(), method, &format!("/control/v1/{path}"), &body).await
     }
 
     /// Adds a fault rule through the control plane.
@@ -181,8 +179,8 @@ impl TestHouse {
     }
 
     /// Returns the entries of the journal.
-    pub(crate) fn journal(&self) -> Vec<JournalEntry> {
-        self.house.journal().entries_after(0, usize::MAX, |_| true)
+    pub(crate) fn journal_entries(&self) -> Vec<JournalEntry> {
+        self.journal().entries_after(0, usize::MAX, |_| true)
     }
 }
 
