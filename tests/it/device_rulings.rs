@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wwsim::clock::VirtualTime;
+use wwsim::house::inject;
 use wwsim::journal::Event;
 use wwsim::meter::MeterStatus;
 use wwsim::meter::signal::plan::{
@@ -258,7 +259,7 @@ async fn a_fault_takes_effect_after_a_reading_at_the_same_time() {
     let id = || house.device().snapshot().meter.reading.unwrap().id;
     let before = id();
     advance_to_next_reading(&house).await;
-    house.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
+    let _out = house.inject(inject::meter().no_data());
     assert_eq!(house.device().snapshot().meter.status, MeterStatus::NoData);
     house.advance(60 * SECOND).await;
     assert_eq!(id(), before + 1, "the reading that came at the moment of the fault");
@@ -308,9 +309,9 @@ async fn a_number_expands_to_its_json_form() {
     let definition = r#"{"const": {"a": 1.50, "b": 1E2, "c": true}, "actions": [{"id": "x", "requests": [
         {"http": {"url": "http://bulb.local/", "method": "POST", "payload": "${a} ${b} ${c}"}}]}]}"#;
     assert_eq!(house.post("/api/v1/actions", definition).await.status, 200);
-    assert_eq!(house.codes("x").await, [200]);
-    let received = house.control_get("targets/bulb/requests").await;
-    assert!(received.to_string().contains("\"1.5 100.0 true\""), "{received}");
+    let ids = house.run("x", Duration::ZERO).await;
+    house.device().assert_codes(&ids, &[200]);
+    assert_eq!(house.target("bulb").requests()[0].body, "1.5 100.0 true");
 }
 
 // Ruling: FAULT-2.
@@ -325,8 +326,10 @@ async fn a_reply_that_is_never_sent_advances_its_route() {
         house
             .define(json!([{"id": "x", "requests": [{"http": {"url": "http://bulb.local/"}}]}]))
             .await;
-        assert_eq!(house.codes_after("x", 6 * SECOND).await, [code], "{effect}");
-        assert_eq!(house.codes("x").await, [202], "{effect}");
+        let (first, second) =
+            (house.run("x", 6 * SECOND).await, house.run("x", Duration::ZERO).await);
+        house.device().assert_codes(&first, &[code]);
+        house.device().assert_codes(&second, &[202]);
     }
 }
 

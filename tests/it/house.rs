@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wwsim::clock::ActivityGuard;
-use wwsim::house::House;
+use wwsim::clock::{ActivityGuard, Speed};
+use wwsim::house::{House, inject};
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
+use crate::support::SECOND;
 use crate::support::device::eventually;
 use crate::support::house::{FreePort, TestHouse, http, within};
 
@@ -30,36 +31,35 @@ faults:
 #[tokio::test]
 async fn a_manual_clock_moves_only_on_command() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    test.advance(Duration::from_millis(1999)).await;
-    assert_eq!(test.status(&ids).await[0]["code"], -1);
+    let ids = test.run("write", Duration::from_millis(1999)).await;
+    assert_eq!(test.device().status(&ids)[0].code, -1);
     let advanced = test.control_send("POST", "clock", &json!({"advance": "1ms"})).await;
     assert_eq!(advanced.status, 200, "{}", advanced.body);
-    assert_eq!(test.final_codes(&ids).await, [1]);
-    assert_eq!(test.status(&ids).await[0]["exe_time"], 2);
+    test.device().assert_codes(&ids, &[1]);
+    assert_eq!(test.device().status(&ids)[0].exe_time, 2 * SECOND);
 }
 
 #[tokio::test]
 async fn events_that_fall_due_in_a_jump_happen_at_its_end() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    test.settle().await;
-    test.control_send("POST", "clock", &json!({"jump": "30d"})).await;
+    let month = Duration::from_hours(30 * 24);
+    let ids = test.run("write", Duration::ZERO).await;
+    test.clock().jump(month).await.unwrap();
     // The reply and the deadline fall due in the same jump; the reply was due first.
-    assert_eq!(test.status(&ids).await[0]["exe_time"], 30 * 24 * 3600);
-    let clock = test.control_get("clock").await;
-    assert_eq!(clock["speed"], "manual", "{clock}");
+    assert_eq!(test.device().status(&ids)[0].exe_time, month);
+    assert_eq!(test.clock().speed(), Speed::Manual);
 }
 
 #[tokio::test]
 async fn a_reset_restores_everything_and_keeps_the_listeners() {
     let test = TestHouse::start(HOUSE).await;
     let before = test.control_get("state").await;
-    test.codes_after("write", Duration::from_secs(2)).await;
-    test.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
+    let ids = test.run("write", 2 * SECOND).await;
+    test.device().assert_codes(&ids, &[1]);
+    test.slave("pump").set_holding(10, 99);
     assert_eq!(http(test.target("bulb").address(), "GET", "/toggle", "").await.body, "on");
     test.define(json!([])).await;
-    test.add_fault(json!({"id": "extra", "at": "queue", "effect": {"limit": 0}})).await;
+    let _extra = test.inject(inject::meter().frozen());
     let mut open = TcpStream::connect(test.slave("pump").address()).await.unwrap();
 
     let answer = test.control_send("POST", "reset", &Value::Null).await;
@@ -76,25 +76,22 @@ async fn a_reset_restores_everything_and_keeps_the_listeners() {
         "on",
         "target states restart"
     );
-    let register = test.control_get("slaves/pump/units/1/holding/10").await;
-    assert_eq!(register["values"], json!([1]));
-    assert_eq!(test.ids("write").await, "1", "status ids restart");
-    test.advance(Duration::from_secs(2)).await;
-    assert_eq!(test.counts("slow").await, (1, 1), "counters restart");
+    test.slave("pump").assert_holding(10, 1);
+    assert_eq!(test.run("write", 2 * SECOND).await, [1], "status ids restart");
+    assert_eq!(test.counts("slow"), (1, 1), "counters restart");
 }
 
 // Ruling: HOUSE-1.
 #[tokio::test]
 async fn requests_in_progress_at_a_reset_leave_no_trace() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    test.control_send("POST", "reset", &Value::Null).await;
+    let ids = test.device().call("write").unwrap();
+    test.reset().await;
     test.advance(Duration::from_mins(1)).await;
-    let answer = test.get(&format!("/api/v1/actions/status?id={ids}")).await;
-    assert_eq!(answer.status, 404, "{}", answer.body);
+    assert_eq!(test.device().status(&ids), []);
     let events = serde_json::to_string(&test.journal_entries()).unwrap();
     assert!(!events.contains("request_finished"), "{events}");
-    assert_eq!(test.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
+    test.slave("pump").assert_holding(10, 1);
 }
 
 /// Begins a reset that cannot complete: it waits for a movement of the clock, which waits for the returned
@@ -119,14 +116,15 @@ async fn stuck_reset(test: &TestHouse) -> (ActivityGuard, TcpStream) {
 async fn a_call_during_a_reset_is_answered_after_it() {
     let test = TestHouse::start(HOUSE).await;
     let (activity, _reset) = stuck_reset(&test).await;
-    let call = async { test.ids("write").await };
+    let call = test.call("write");
     let complete = async {
         test.control_get("state").await;
         drop(activity);
     };
-    let (ids, ()) = tokio::join!(call, complete);
-    test.advance(Duration::from_secs(2)).await;
-    assert_eq!(test.final_codes(&ids).await, [1]);
+    let (answer, ()) = tokio::join!(call, complete);
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    test.advance(2 * SECOND).await;
+    test.device().assert_codes(&[1], &[1]);
     assert_eq!(test.control_get("state").await["epoch"], 1);
 }
 
@@ -152,7 +150,8 @@ async fn a_reset_completes_even_if_its_client_has_left() {
     }
     drop(activity);
     within(async { while test.control_get("state").await["epoch"] != 1 {} }).await;
-    assert_eq!(test.codes_after("write", Duration::from_secs(2)).await, [1]);
+    let ids = test.run("write", 2 * SECOND).await;
+    test.device().assert_codes(&ids, &[1]);
 }
 
 #[tokio::test]
@@ -164,8 +163,7 @@ async fn a_dropped_house_leaves_nothing_behind() {
         test.slave("pump").address(),
         test.target("bulb").address(),
     ];
-    test.ids("write").await;
-    test.settle().await;
+    test.run("write", Duration::ZERO).await;
     let mut clients = Vec::new();
     for address in addresses {
         clients.push(TcpStream::connect(address).await.unwrap());
@@ -199,7 +197,7 @@ async fn a_stopped_house_has_released_its_ports() {
     ];
     listening.into_iter().zip(&ports).for_each(|(listen, port)| *listen = port.address());
     let test = TestHouse { house: House::start(scenario).await.unwrap() };
-    test.ids("write").await;
+    test.device().call("write").unwrap();
     test.house.stop().await;
     for port in ports {
         port.listen();
@@ -323,10 +321,9 @@ http_targets:
 #[tokio::test]
 async fn every_built_in_house_starts() {
     for builtin in scenario::builtins() {
-        let mut scenario = builtin.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        scenario.any_port();
-        let house = House::start(scenario).await.unwrap();
-        let device = house.addresses().devices[0].http.replace("http://", "").parse().unwrap();
+        let started = House::builder().builtin(builtin.name).any_port().start().await;
+        let house = started.unwrap_or_else(|error| panic!("{error}"));
+        let device = house.device().url().replace("http://", "").parse().unwrap();
         let system = http(device, "GET", "/api/v1/system", "").await;
         assert_eq!(system.status, 200, "{}: {}", builtin.name, system.body);
         house.stop().await;

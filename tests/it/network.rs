@@ -328,7 +328,7 @@ async fn a_write_of_wifi_settings_or_a_reset_ends_a_pairing() {
     assert_eq!(house.wps_outcomes(), ["started", "given up"]);
 
     house.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
-    house.control_send("POST", "reset", &Value::Null).await;
+    house.reset().await;
     assert_eq!(house.wifi().0, WifiMode::Off);
     house.advance(Duration::from_mins(3)).await;
     assert_eq!(house.wifi().0, WifiMode::Off);
@@ -455,7 +455,7 @@ device:
     assert_eq!(house.get(WIFI).await.json()["max_tx_power"], 10.5);
     assert_eq!(house.get("/api/v1/eth/settings").await.json()["enable"], false);
     house.send("PUT", "/api/v1/settings", &json!({"system": {"name": "Estrich"}})).await;
-    house.control_send("POST", "reset", &Value::Null).await;
+    house.reset().await;
     assert_eq!(
         house.get("/api/v1/settings").await.json(),
         settings,

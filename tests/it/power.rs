@@ -3,11 +3,10 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use wwsim::house::House;
+use wwsim::house::{House, inject};
 use wwsim::scenario;
 
 use crate::support::SECOND;
@@ -132,16 +131,14 @@ async fn a_reboot_gives_a_new_boot_with_the_same_settings() {
 #[tokio::test]
 async fn a_reboot_discards_requests_and_restarts_status_ids() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    assert_eq!(ids, "1");
-    test.advance(SECOND).await;
+    assert_eq!(test.run("write", SECOND).await, [1]);
     reboot(&test).await;
     test.advance(20 * SECOND).await;
-    assert_eq!(test.get("/api/v1/actions/status?id=1").await.status, 404);
+    assert_eq!(test.device().status(&[1]), []);
     let journal = serde_json::to_string(&test.journal_entries()).unwrap();
     assert!(!journal.contains("request_finished"), "{journal}");
     assert!(journal.contains("rebooting") && journal.contains(r#""event":"started""#), "{journal}");
-    assert_eq!(test.ids("write").await, "1");
+    assert_eq!(test.device().call("write").unwrap(), [1]);
 }
 
 #[tokio::test]
@@ -150,7 +147,7 @@ async fn a_reset_during_a_reboot_brings_the_device_up_at_once() {
     let first = test.device().view().boot;
     reboot(&test).await;
     assert!(refused(&test).await);
-    test.control_send("POST", "reset", &Value::Null).await;
+    test.reset().await;
     assert_eq!(test.get("/").await.status, 200);
     assert_eq!(test.device().view().boot, first);
     test.advance(10 * SECOND).await;
@@ -185,9 +182,9 @@ async fn a_second_reboot_follows_the_first() {
 #[tokio::test]
 async fn a_reboot_that_a_fault_refuses_changes_nothing() {
     let test = TestHouse::start("").await;
-    let route = json!({"api": {"method": "POST", "route": "/api/v1/reboot"}});
-    test.add_fault(json!({"id": "often", "at": route, "effect": {"status": 429}})).await;
+    let often = test.inject(inject::api().path("/api/v1/reboot").status(429));
     assert_eq!(test.post("/api/v1/reboot", "").await.status, 429);
+    often.assert_fired(1);
     test.settle().await;
     assert!(!refused(&test).await);
 }

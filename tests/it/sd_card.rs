@@ -349,13 +349,9 @@ async fn the_listed_size_of_the_log_file_lags() {
 // Ruling: SD-6.
 #[tokio::test]
 async fn a_full_card_drops_rows_and_records_that_once() {
-    let scenario = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{CARD}");
-    let mut scenario = wwsim::scenario::load(&scenario, "test.yaml", None).unwrap();
-    scenario.any_port();
-    let card = scenario.devices[0].hardware.sd_card.as_mut().unwrap();
-    card.size = 1;
-    card.files.insert("NIHAO.TXT".into(), "y".repeat(1024 * 1024 - 1500).into());
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let card = CARD.replace("size: 64", "size: 1");
+    let card = card.replace("ni hao, world", &"y".repeat(1024 * 1024 - 1500));
+    let house = TestHouse::start(&card).await;
     enable_log(&house, 1).await;
     house.advance(60 * SECOND).await;
     let written = rows(&house, "20260115.CSV").await.len();
@@ -441,23 +437,16 @@ async fn a_reset_ends_a_download_that_nobody_reads() {
     assert_eq!(Arc::strong_count(&device), before);
 }
 
-/// Starts a house whose device has meter power only.
-async fn start_on_meter_power(yaml: &str) -> TestHouse {
-    let yaml = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}");
-    let mut scenario = wwsim::scenario::load(&yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].site.usb = false;
-    TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() }
-}
-
 // Ruling: POWER-3.
 #[tokio::test]
 async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     let text = "0123456789abcdef".repeat(64 * 1024 / 16);
     let card = |size: usize| json!({"files": {"big.txt": text.repeat(size)}});
-    let scenario = |size: usize| format!("device: {{power_model: true, sd_card: {}}}", card(size));
+    let scenario = |usb: bool, size: usize| {
+        format!("device: {{power_model: true, power: {{usb: {usb}}}, sd_card: {}}}", card(size))
+    };
     // 256 KiB use 0.55 V of the available 0.56 V.
-    let house = start_on_meter_power(&scenario(4)).await;
+    let house = TestHouse::start(&scenario(false, 4)).await;
     let device = house.device();
     assert_eq!(device.supercapacitor_volts(), Some(3.76));
     assert_eq!(house.get("/sdcard/big.txt").await.body.len(), 4 * 64 * 1024);
@@ -470,7 +459,7 @@ async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     assert_eq!(device.supercapacitor_volts(), Some(3.76), "the plug charges the capacitor again");
     assert_eq!(device.view().boot.ordinal, 0);
 
-    let house = start_on_meter_power(&scenario(12)).await;
+    let house = TestHouse::start(&scenario(false, 12)).await;
     let device = house.device();
     let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(b"GET /sdcard/big.txt HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -482,7 +471,7 @@ async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     let journal = serde_json::to_string(&house.journal_entries()).unwrap();
     assert!(journal.contains("supercapacitor empty"), "{journal}");
 
-    let usb = TestHouse::start(&scenario(12)).await;
+    let usb = TestHouse::start(&scenario(true, 12)).await;
     assert_eq!(usb.get("/sdcard/big.txt").await.body.len(), 12 * 64 * 1024);
     usb.settle().await;
     let device = usb.device();
@@ -492,7 +481,7 @@ async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
 // Ruling: SD-7.
 #[tokio::test]
 async fn recorder_mode_on_meter_power_turns_the_network_off() {
-    let house = start_on_meter_power("device: {meter: {kind: ensor}}").await;
+    let house = TestHouse::start("device: {power: {usb: false}, meter: {kind: ensor}}").await;
     let device = house.device();
     let body = json!({"services": {"sd": {"enable": true, "frequency": 1, "recorder_mode": true}}});
     let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body.to_string()).await;
@@ -503,22 +492,16 @@ async fn recorder_mode_on_meter_power_turns_the_network_off() {
     assert!(device.is_offline());
     let refused = TcpStream::connect(house.api_address()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    let path = wwsim::device::sd::SdPath::parse("/20260115.CSV").unwrap();
-    let logged = device.sd().unwrap().read(&path).await.unwrap();
-    assert!(logged.size > 1000, "{}", logged.size);
+    let logged = device.sd_file("/20260115.CSV").await.unwrap().len();
+    assert!(logged > 1000, "{logged}");
     house.reset().await;
     assert_eq!(house.get("/").await.status, 200, "a reset ends the mode");
 }
 
 #[tokio::test]
 async fn a_device_that_starts_in_recorder_mode_never_answers() {
-    let yaml = "clock: {start: 2026-01-15T18:00:00+01:00, speed: manual}\ndevice: {}";
-    let mut scenario = wwsim::scenario::load(yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    let plan = &mut scenario.devices[0];
-    plan.site.usb = false;
-    std::sync::Arc::make_mut(&mut plan.config).settings.services.sd.recorder_mode = true;
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let recorder = "settings: {services: {sd: {recorder_mode: true}}}";
+    let house = TestHouse::start(&format!("device: {{power: {{usb: false}}, {recorder}}}")).await;
     // A blocking connect, so that no task of the house runs before it.
     let refused = || std::net::TcpStream::connect(house.api_address()).unwrap_err().kind();
     assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);

@@ -15,14 +15,13 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use wwsim::clock::Speed;
-use wwsim::house::{House, StartError};
+use wwsim::house::{BuildError, inject};
 use wwsim::journal::Event;
 use wwsim::rng::{Draws, RandomStream};
-use wwsim::scenario;
 
 use crate::support::SECOND;
 use crate::support::device::eventually;
-use crate::support::house::{TestHouse, http, within};
+use crate::support::house::{TestHouse, describe, http, within};
 
 /// A directory that is removed after the test.
 pub(crate) struct Folder(pub PathBuf);
@@ -73,23 +72,15 @@ impl Drop for Folder {
 }
 
 /// Starts a house whose state is in `folder`, on a manual clock unless the scenario says otherwise.
-pub(crate) async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError> {
-    let yaml = if yaml.contains("clock:") {
-        yaml.to_owned()
-    } else {
-        format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
-    };
-    let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.state_dir = Some(folder.0.clone());
-    Ok(TestHouse { house: House::start(scenario).await? })
+pub(crate) async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, BuildError> {
+    Ok(TestHouse { house: describe(yaml).state_dir(&folder.0).start().await? })
 }
 
 async fn stop(test: TestHouse) {
     within(test.house.stop()).await;
 }
 
-fn refusal(started: Result<TestHouse, StartError>) -> String {
+fn refusal(started: Result<TestHouse, BuildError>) -> String {
     match started {
         Ok(_) => panic!("it started"),
         Err(error) => error.to_string(),
@@ -105,7 +96,7 @@ async fn a_reboot_resumes_in_the_next_process() {
     let (folder, yaml) = (Folder::new(), "device: {reboot_time: 40s}");
     let test = start(yaml, &folder).await.unwrap();
     test.define(action("a")).await;
-    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.device().call("a").unwrap(), [1]);
     assert_eq!(test.post("/api/v1/reboot", "").await.status, 204);
     test.advance(10 * SECOND).await;
     stop(test).await;
@@ -117,7 +108,7 @@ async fn a_reboot_resumes_in_the_next_process() {
     test.advance(SECOND).await;
     let boot = device.view().boot;
     assert_eq!((boot.ordinal, boot.at.since_start()), (1, 40 * SECOND));
-    assert_eq!(test.ids("a").await, "1", "ids restart with each boot");
+    assert_eq!(test.device().call("a").unwrap(), [1], "ids restart with each boot");
     stop(test).await;
 }
 
@@ -156,10 +147,10 @@ async fn a_house_resumes_where_it_ended() {
             Ok::<_, ()>(())
         })
         .unwrap();
-    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.device().call("a").unwrap(), [1]);
     test.post("/api/v1/reboot", "").await;
     test.advance(100 * SECOND).await;
-    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.device().call("a").unwrap(), [1]);
     test.settle().await;
     let (view, reading) = (device.view(), device.snapshot().meter.reading.unwrap());
     stop(test).await;
@@ -176,7 +167,7 @@ async fn a_house_resumes_where_it_ended() {
         404,
         "statuses are not persisted"
     );
-    assert_eq!(test.ids("a").await, "2", "no id is given out twice");
+    assert_eq!(test.device().call("a").unwrap(), [2], "no id is given out twice");
     stop(test).await;
     assert_eq!(folder.set_aside(), Vec::<String>::new());
 }
@@ -203,8 +194,7 @@ async fn a_reboot_is_persisted_before_it_is_answered() {
         let (folder, killed) = (Folder::new(), Folder::new());
         let test = start("", &folder).await.unwrap();
         // Delays the reply to a command that is carried out at once.
-        let rule = json!({"id": "held", "at": {"api": {"route": path}}, "effect": {"delay": "5s"}});
-        test.add_fault(rule).await;
+        let held = test.inject(inject::api().path(path).delay(5 * SECOND));
         test.advance(10 * SECOND).await;
         let device = test.api_address();
         let reply = tokio::spawn(async move { http(device, "POST", path, "").await });
@@ -216,6 +206,8 @@ async fn a_reboot_is_persisted_before_it_is_answered() {
         }
         test.advance(5 * SECOND).await;
         assert_eq!(within(reply).await.unwrap().status, 204);
+        held.assert_fired(1);
+        drop(held);
         stop(test).await;
 
         let test = start("", &killed).await.unwrap();
@@ -257,9 +249,9 @@ async fn report_ids_continue_across_processes() {
         test.advance(2 * SECOND).await;
         test = again(test).await;
         test.advance(60 * SECOND).await;
-        test.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
+        let out = test.inject(inject::meter().no_data());
         test.advance(100 * SECOND).await;
-        http(test.control_address(), "DELETE", "/control/v1/faults/out", "").await;
+        drop(out);
         test = again(test).await;
         test.advance(30 * SECOND).await;
         let before = test.get("/api/v1/report").await.json();
@@ -421,8 +413,9 @@ async fn a_status_id_is_reserved_on_disk_before_it_is_given_out() {
     test.settle().await;
     assert_eq!(next(), 1, "no id was given out");
     for _ in 0..100 {
-        let ids = test.ids("a").await;
-        let last: u64 = ids.rsplit(',').next().unwrap().parse().unwrap();
+        let called = test.call("a").await;
+        let (_, last) = called.header("Location").unwrap().rsplit_once(',').unwrap();
+        let last: u64 = last.parse().unwrap();
         assert!(last < next(), "{last} was given out, {} is written", next());
         test.settle().await;
     }
@@ -487,11 +480,7 @@ async fn the_state_of_another_house_is_refused_and_not_changed() {
         let refused = refusal(start(other, &folder).await);
         assert!(refused.contains(what), "{refused}");
     }
-    let mut scenario =
-        scenario::load("clock: {start: 2027-01-01T00:00:00Z}", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.state_dir = Some(folder.0.clone());
-    let refused = House::start(scenario).await.unwrap_err().to_string();
+    let refused = refusal(start("clock: {start: 2027-01-01T00:00:00Z}", &folder).await);
     assert!(refused.contains("it started at 2026-01-15T17:00:00Z"), "{refused}");
     assert_eq!(std::fs::read(folder.house()).unwrap(), before);
 }

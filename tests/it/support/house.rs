@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use wwsim::House;
+use wwsim::house::{House, HouseBuilder};
 use wwsim::journal::JournalEntry;
 
 pub(crate) use super::within;
@@ -38,10 +38,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (found, value) = line.split_once(": ")?;
-            found.eq_ignore_ascii_case(name).then_some(value)
-        })
+        super::device::header(&self.head, name)
     }
 
     /// Parses the body as JSON.
@@ -51,15 +48,9 @@ impl Answer {
 }
 
 impl TestHouse {
-    /// Starts a scenario with every listener on a free port, and a manual clock unless the scenario
-    /// sets one.
+    /// Starts the house that [`describe`] describes.
     pub(crate) async fn start(yaml: &str) -> Self {
-        let yaml = if yaml.contains("clock:") {
-            yaml.to_owned()
-        } else {
-            format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
-        };
-        match House::builder().scenario(&yaml).any_port().start().await {
+        match describe(yaml).start().await {
             Ok(house) => Self { house },
             Err(error) => panic!("{error}"),
         }
@@ -85,45 +76,22 @@ impl TestHouse {
         http(self.api_address(), "POST", path, body).await
     }
 
-    /// Calls an action.
+    /// Calls an action through the API.
     pub(crate) async fn call(&self, action: &str) -> Answer {
         self.post(&format!("/api/v1/actions/call?id={action}"), "").await
     }
 
-    /// Calls an action, which must be admitted, and returns its status ids.
-    pub(crate) async fn ids(&self, action: &str) -> String {
-        let answer = self.call(action).await;
-        assert_eq!(answer.status, 202, "{action}: {}", answer.body);
-        let location = answer.header("Location").unwrap();
-        location.strip_prefix("/api/v1/actions/status?id=").unwrap().to_owned()
-    }
-
-    /// Returns the entries of status ids.
-    pub(crate) async fn status(&self, ids: &str) -> Value {
-        self.get(&format!("/api/v1/actions/status?id={ids}")).await.json()
-    }
-
-    /// Calls an action and returns the final codes of its requests. The clock stands still meanwhile.
-    pub(crate) async fn codes(&self, action: &str) -> Vec<i64> {
-        let ids = self.ids(action).await;
-        self.settle().await;
-        self.final_codes(&ids).await
-    }
-
-    /// Calls an action and returns the final codes of its requests after `duration`.
-    pub(crate) async fn codes_after(&self, action: &str, duration: Duration) -> Vec<i64> {
-        let ids = self.ids(action).await;
+    /// Calls an action, and returns its status ids once `duration` has passed.
+    pub(crate) async fn run(&self, action: &str, duration: Duration) -> Vec<u64> {
+        let ids = self.device().call(action).unwrap();
         self.advance(duration).await;
-        self.final_codes(&ids).await
+        ids
     }
 
-    /// Returns the codes of requests that have ended.
-    pub(crate) async fn final_codes(&self, ids: &str) -> Vec<i64> {
-        let status = self.status(ids).await;
-        let entries = status.as_array().unwrap();
-        assert!(!entries.is_empty(), "no entry for {ids}");
-        assert!(entries.iter().all(|entry| entry["exe_time"] != 0), "not finished: {status}");
-        entries.iter().map(|entry| entry["code"].as_i64().unwrap()).collect()
+    /// Returns the entries of status ids, as the API shows them.
+    pub(crate) async fn status(&self, ids: &[u64]) -> Value {
+        let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+        self.get(&format!("/api/v1/actions/status?id={}", ids.join(","))).await.json()
     }
 
     /// Waits until the house is quiescent.
@@ -165,10 +133,10 @@ impl TestHouse {
         assert!(answer.status < 300, "{}: {}", answer.status, answer.body);
     }
 
-    /// Returns the number of times that a rule was evaluated and fired.
-    pub(crate) async fn counts(&self, rule: &str) -> (u64, u64) {
-        let rule = self.control_get(&format!("faults/{rule}")).await;
-        (rule["evaluated"].as_u64().unwrap(), rule["fired"].as_u64().unwrap())
+    /// Returns the number of times that a rule of the scenario was evaluated and fired.
+    pub(crate) fn counts(&self, rule: &str) -> (u64, u64) {
+        let rule = self.engine().get(rule).unwrap();
+        (rule.evaluated, rule.fired)
     }
 
     /// Stores an action definition.
@@ -182,6 +150,17 @@ impl TestHouse {
     pub(crate) fn journal_entries(&self) -> Vec<JournalEntry> {
         self.journal().entries_after(0, usize::MAX, |_| true)
     }
+}
+
+/// Describes a scenario with every listener on a free port, and a manual clock unless the scenario sets
+/// one.
+pub(crate) fn describe(yaml: &str) -> HouseBuilder {
+    let yaml = if yaml.contains("clock:") {
+        yaml.to_owned()
+    } else {
+        format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
+    };
+    House::builder().scenario(&yaml).any_port()
 }
 
 /// A port that no other process gets while this lives: the socket is bound, so that the system does not
