@@ -14,6 +14,7 @@ use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Reader as _, Slave, Writer as _};
 use wwsim::device::Snapshot;
+use wwsim::house::{House, HouseBuilder};
 use wwsim::journal::{Event, JournalEntry};
 use wwsim::meter::Quantity;
 
@@ -70,6 +71,13 @@ async fn refused(address: SocketAddr) -> bool {
 
 fn snapshot(house: &TestHouse) -> Snapshot {
     house.device().snapshot()
+}
+
+/// Describes a house whose Modbus server listens on this address.
+fn describe_at(modbus: SocketAddr) -> HouseBuilder {
+    House::builder().scenario(&format!(
+        "control: 127.0.0.1:0\ndevice: {{http: 127.0.0.1:0, modbus: '{modbus}'}}"
+    ))
 }
 
 async fn state(house: &TestHouse) -> Value {
@@ -369,10 +377,8 @@ async fn a_reply_to_a_write_means_that_the_listener_has_changed() {
 #[tokio::test]
 async fn a_port_that_cannot_be_bound_delays_no_reply() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].modbus.listen = taken.local_addr().unwrap();
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let house = describe_at(taken.local_addr().unwrap()).start().await.unwrap();
+    let house = TestHouse { house };
     let body = json!({"services": {"modbus": {"enable": true}}}).to_string();
     let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(
@@ -404,11 +410,8 @@ async fn an_occupied_initial_port_is_tried_again() {
     let free = FreePort::new();
     let address = free.address();
     let taken = std::net::TcpListener::bind(address).unwrap();
-    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].modbus.listen = address;
     // A server that is off binds no port.
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let house = TestHouse { house: describe_at(address).start().await.unwrap() };
     assert_eq!(modbus_address(&house), address);
     configure(&house, true, None).await;
     let shown = state(&house).await;
@@ -748,11 +751,8 @@ async fn an_impossible_rule_is_refused_with_the_reason() {
 
 /// Starts a house whose Modbus server listens on `interface`, where no other test binds ports.
 async fn start_at(interface: &str, folder: &Folder) -> TestHouse {
-    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.state_dir = Some(folder.0.clone());
-    scenario.devices[0].modbus.listen = format!("{interface}:0").parse().unwrap();
-    TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() }
+    let house = describe_at(format!("{interface}:0").parse().unwrap()).state_dir(&folder.0);
+    TestHouse { house: house.start().await.unwrap() }
 }
 
 #[tokio::test]

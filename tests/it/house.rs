@@ -76,6 +76,7 @@ async fn a_reset_restores_everything_and_keeps_the_listeners() {
         "on",
         "target states restart"
     );
+    assert_eq!(test.engine().list().len(), 1, "the injected rule is gone");
     test.slave("pump").assert_holding(10, 1);
     assert_eq!(test.run("write", 2 * SECOND).await, [1], "status ids restart");
     assert_eq!(test.counts("slow"), (1, 1), "counters restart");
@@ -213,8 +214,7 @@ async fn a_house_that_cannot_listen_starts_nothing() {
         "device: {{http: '{}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{occupied}'}}}}\n",
         free.address()
     );
-    let scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    let error = House::start(scenario).await.unwrap_err().to_string();
+    let error = House::builder().scenario(&yaml).start().await.unwrap_err().to_string();
     assert!(error.contains(&occupied.to_string()) && error.contains("pump"), "{error}");
     free.listen();
     drop(held);
@@ -230,7 +230,7 @@ async fn a_failed_start_releases_the_ports_that_were_bound() {
         free.address(),
         occupied.local_addr().unwrap()
     );
-    let error = House::start(scenario::load(&text, "t.yaml", None).unwrap()).await.unwrap_err();
+    let error = House::builder().scenario(&text).start().await.unwrap_err();
     assert!(error.to_string().contains("cannot listen on"), "{error}");
     free.listen();
 }

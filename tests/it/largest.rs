@@ -41,9 +41,8 @@ fn load(csv: &str) -> Result<scenario::Scenario, String> {
 }
 
 async fn start_house(csv: &str) -> TestHouse {
-    let mut scenario = load(csv).unwrap();
-    scenario.any_port();
-    TestHouse { house: House::start(scenario).await.unwrap() }
+    let house = House::builder().loaded(load(csv).unwrap()).any_port().start().await.unwrap();
+    TestHouse { house }
 }
 
 /// Sets the largest factors, and switches on every service that shows numbers.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
 use wwsim::house::{House, inject};
-use wwsim::scenario;
 
 use crate::support::SECOND;
 use crate::support::house::{FreePort, TestHouse, within};
@@ -159,11 +157,12 @@ async fn a_reset_during_a_reboot_brings_the_device_up_at_once() {
 #[tokio::test]
 async fn a_house_can_be_stopped_during_a_reboot() {
     let port = FreePort::new();
-    let yaml = format!("clock: {{speed: manual}}\n{HOUSE}");
-    let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].http = port.address();
-    let test = TestHouse { house: House::start(scenario).await.unwrap() };
+    let yaml = format!(
+        "control: 127.0.0.1:0\ndevice: {{http: '{}', modbus: 127.0.0.1:0}}",
+        port.address()
+    );
+    let house = House::builder().scenario(&yaml).manual_clock().start().await.unwrap();
+    let test = TestHouse { house };
     reboot(&test).await;
     within(test.house.stop()).await;
     port.listen();

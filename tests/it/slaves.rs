@@ -11,7 +11,6 @@ use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Client as _, Reader as _, Request, Response, Slave, Writer as _};
-
 use wwsim::house::inject;
 
 use crate::support::SECOND;
@@ -128,7 +127,7 @@ async fn received_requests_are_in_the_journal() {
 #[tokio::test]
 async fn requests_are_checked_in_the_specified_order() {
     let house = TestHouse::start(HOUSE).await;
-    // A library refuses to send these, so the bytes are written by hand.
+    // A library refuses to send these, so the PDUs are written by hand.
     let mut stream = connect(house.slave("plc").address()).await;
     for (pdu, reply) in [
         (&[0x2b, 0x0e, 1, 0][..], [0xab, 1]),
