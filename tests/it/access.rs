@@ -65,7 +65,7 @@ impl Session {
 }
 
 async fn get(fixture: &TestDevice, path: &str, authorization: &str) -> String {
-    fixture.exchange(&request_with("GET", path, &[("Authorization", authorization)], "")).await
+    fixture.exchange_one(&request_with("GET", path, &[("Authorization", authorization)], "")).await
 }
 
 // Ruling: ACCESS-8.
@@ -158,14 +158,14 @@ async fn auth_int_protects_the_body() {
     let post = |header: String, body: &'static str| {
         request_with("POST", ACTIONS, &[("Authorization", &header)], body)
     };
-    assert_eq!(status(&fixture.exchange(&post(good, definition)).await), 200);
+    assert_eq!(status(&fixture.exchange_one(&post(good, definition)).await), 200);
 
     let other = session.header(&context(definition.as_bytes())).to_string();
-    let answer = fixture.exchange(&post(other, r#"{"actions":{}}"#)).await;
+    let answer = fixture.exchange_one(&post(other, r#"{"actions":{}}"#)).await;
     assert!(!is_stale(&answer), "the body differs from the signed one");
     // A request without a body has an empty one.
     let empty = session.header(&context(b"")).to_string();
-    assert_eq!(status(&fixture.exchange(&post(empty, "")).await), 400);
+    assert_eq!(status(&fixture.exchange_one(&post(empty, "")).await), 400);
 }
 
 // Ruling: ACCESS-13.
@@ -185,9 +185,9 @@ async fn only_authenticated_clients_learn_the_body_limit() {
         request_with("POST", ACTIONS, &[("Authorization", &header)], body)
     };
     let large = "x".repeat(8192);
-    let answer = fixture.exchange(&signed(&mut session, PASSWORD, &large)).await;
+    let answer = fixture.exchange_one(&signed(&mut session, PASSWORD, &large)).await;
     assert_eq!((status(&answer), &*error(&answer)), (413, "payload_too_large"));
-    assert!(!is_stale(&fixture.exchange(&signed(&mut session, "wrong", &large)).await));
+    assert!(!is_stale(&fixture.exchange_one(&signed(&mut session, "wrong", &large)).await));
     assert_eq!(status(&fixture.post(ACTIONS, &large).await), 401, "no credentials");
 
     // A body of this size is not read to check its hash.
@@ -198,7 +198,7 @@ async fn only_authenticated_clients_learn_the_body_limit() {
 
     let mut session = Session::begin(&fixture).await;
     session.0.qop = Some(vec![digest_auth::Qop::AUTH]);
-    let answer = fixture.exchange(&signed(&mut session, PASSWORD, &large)).await;
+    let answer = fixture.exchange_one(&signed(&mut session, PASSWORD, &large)).await;
     assert_eq!(status(&answer), 413, "with qop=auth only the size is wrong");
 }
 
@@ -270,7 +270,7 @@ async fn wrong_credentials_are_refused_without_a_reason() {
     let right = right.to_string();
     let two =
         request_with("GET", ACTIONS, &[("Authorization", &right), ("Authorization", &right)], "");
-    assert!(!is_stale(&fixture.exchange(&two).await));
+    assert!(!is_stale(&fixture.exchange_one(&two).await));
     assert_eq!(
         status(&get(&fixture, ACTIONS, &right).await),
         200,
@@ -525,7 +525,7 @@ async fn authentication_is_checked_before_path_method_and_licence() {
         ("GET", "/", 200),
     ];
     for (method, path, _) in requests {
-        let answer = fixture.exchange(&request(method, path, "")).await;
+        let answer = fixture.exchange_one(&request(method, path, "")).await;
         assert_eq!(status(&answer), 401, "{method} {path}");
     }
     let mut session = Session::begin(&fixture).await;
@@ -534,8 +534,9 @@ async fn authentication_is_checked_before_path_method_and_licence() {
         let context =
             AuthContext::new_with_method("", PASSWORD, path, Option::<&[u8]>::None, method_name);
         let header = session.header(&context).to_string();
-        let answer =
-            fixture.exchange(&request_with(method, path, &[("Authorization", &header)], "")).await;
+        let answer = fixture
+            .exchange_one(&request_with(method, path, &[("Authorization", &header)], ""))
+            .await;
         assert_eq!(status(&answer), expected, "{method} {path}");
     }
 }

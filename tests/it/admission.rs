@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use wwsim::house::inject;
+use wwsim::journal::Event;
 
+use crate::support::SECOND;
 use crate::support::house::TestHouse;
 
 /// Returns a scenario whose target answers after two seconds, with the actions `a0`…`a29` of one request
@@ -55,7 +58,7 @@ async fn the_checks_come_in_the_documented_order() {
     assert_eq!(test.call("a20").await.status, 429);
     assert_eq!(test.call("a1").await.status, 409, "409 is checked before 429");
     assert_eq!(test.call("off").await.status, 400, "400 is checked before 429");
-    test.advance(Duration::from_secs(2)).await;
+    test.advance(2 * SECOND).await;
     assert_eq!(test.call("a20").await.status, 202);
 }
 
@@ -89,13 +92,11 @@ async fn the_rest_route_names_the_ids_in_its_body() {
 async fn requests_run_sequentially_or_in_parallel() {
     for (device, millis) in [("  execution: sequential", 14_000), ("  execution: parallel", 2000)] {
         let test = TestHouse::start(&scenario(device)).await;
-        let ids = test.ids("many").await;
-        test.advance(Duration::from_millis(millis - 1)).await;
-        let last = test.status("7").await;
-        assert_eq!(last[0]["code"], -1, "{device}");
+        let ids = test.run("many", Duration::from_millis(millis - 1)).await;
+        assert_eq!(test.device().status(&ids)[6].code, -1, "{device}");
         test.advance(Duration::from_millis(1)).await;
-        assert_eq!(test.final_codes(&ids).await, [200; 7], "{device}");
-        assert_eq!(test.status("7").await[0]["exe_time"], 2, "{device}");
+        test.device().assert_codes(&ids, &[200; 7]);
+        assert_eq!(test.device().status(&ids)[6].exe_time, 2 * SECOND, "{device}");
     }
 }
 
@@ -103,19 +104,16 @@ async fn requests_run_sequentially_or_in_parallel() {
 #[tokio::test]
 async fn the_newest_forty_statuses_are_available() {
     let test = TestHouse::start(&scenario("  license: pro")).await;
-    test.add_fault(json!({"id": "hold", "at": {"action": "a29"}, "effect": "hold"})).await;
-    let running = test.ids("a29").await;
+    let device = test.device();
+    let _hold = test.inject(inject::action("a29").hold(Duration::from_hours(1)));
+    let running = device.call("a29").unwrap();
     for n in 0..41 {
-        test.codes_after(&format!("a{}", n % 20), Duration::from_secs(2)).await;
+        let ids = test.run(&format!("a{}", n % 20), 2 * SECOND).await;
+        device.assert_codes(&ids, &[200]);
     }
-    assert_eq!(
-        test.status(&running).await[0]["code"],
-        -1,
-        "a request in progress is never removed"
-    );
+    assert_eq!(device.status(&running)[0].code, -1, "a request in progress is never removed");
     assert_eq!(test.get("/api/v1/actions/status?id=2").await.status, 404);
-    let entries = test.status("2,3,4,42").await;
-    let ids: Vec<_> = entries.as_array().unwrap().iter().map(|entry| entry["id"].clone()).collect();
+    let ids: Vec<u64> = device.status(&[2, 3, 4, 42]).iter().map(|entry| entry.id).collect();
     assert_eq!(ids, [4, 42], "the newest 40 of 41 requests and the running one");
 }
 
@@ -142,11 +140,12 @@ async fn racing_calls_stay_within_twenty_and_run_no_action_twice() {
     }
     assert_eq!(statuses[&202], 20, "{statuses:?}");
     assert_eq!(statuses[&409] + statuses[&429], 980, "{statuses:?}");
-    test.advance(Duration::from_secs(2)).await;
-    let all = (1..=20).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
-    assert_eq!(test.final_codes(&all).await, [200; 20]);
-    let finished = test.control_get("journal?event=request_finished").await;
-    assert_eq!(finished["entries"].as_array().unwrap().len(), 20, "each id ends once");
+    test.advance(2 * SECOND).await;
+    let all: Vec<u64> = (1..=20).collect();
+    test.device().assert_codes(&all, &[200; 20]);
+    let mut finished = test.journal_entries();
+    finished.retain(|entry| matches!(entry.event, Event::RequestFinished { .. }));
+    assert_eq!(finished.len(), 20, "each id ends once");
 }
 
 #[tokio::test]
@@ -163,28 +162,25 @@ async fn queue_rules_refuse_calls_with_429() {
 #[tokio::test]
 async fn a_disabled_action_is_400_and_a_held_one_409() {
     let test = TestHouse::start(&scenario("  license: plus")).await;
-    test.add_fault(json!({"id": "off", "at": {"action": "a0"}, "effect": "disable"})).await;
+    let _off = test.inject(inject::action("a0").disable());
     assert_eq!(test.call("a0").await.status, 400);
-    test.add_fault(json!({"id": "hold", "at": {"action": "a1"}, "effect": "hold"})).await;
-    let ids = test.ids("a1").await;
-    test.advance(Duration::from_hours(1)).await;
+    let hold = test.inject(inject::action("a1").hold(Duration::from_hours(2)));
+    let ids = test.run("a1", Duration::from_hours(1)).await;
     assert_eq!(test.call("a1").await.status, 409);
-    assert_eq!(test.control_get("faults/hold").await["holding"], 1);
-    test.control_send("PATCH", "faults/hold", &json!({"release": true})).await;
-    test.advance(Duration::from_secs(2)).await;
-    assert_eq!(test.final_codes(&ids).await, [200]);
+    assert_eq!(hold.release(), 1);
+    test.advance(2 * SECOND).await;
+    test.device().assert_codes(&ids, &[200]);
 }
 
 // Ruling: ACTION-16.
 #[tokio::test]
 async fn a_new_definition_does_not_affect_requests_in_progress() {
     let test = TestHouse::start(&scenario("  license: plus")).await;
-    let ids = test.ids("a0").await;
+    let ids = test.device().call("a0").unwrap();
     test.define(json!([{"id": "a0", "requests": [{"http": {"url": "http://slow.local/new"}}]}]))
         .await;
     assert_eq!(test.call("a0").await.status, 409, "409 follows the action's id");
-    test.advance(Duration::from_secs(2)).await;
-    assert_eq!(test.final_codes(&ids).await, [200]);
-    let requests = test.control_get("targets/slow/requests").await;
-    assert_eq!(requests["requests"][0]["path"], "/0", "{requests}");
+    test.advance(2 * SECOND).await;
+    test.device().assert_codes(&ids, &[200]);
+    test.target("slow").assert_requests(&["GET /0"]);
 }

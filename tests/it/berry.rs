@@ -11,7 +11,7 @@ use crate::support::house::{Answer, TestHouse, http, within};
 const SCRIPT: &str = "import ww\nprint('hello')\ndef f()\n  print('not me')\nend\nprint(42)\n";
 
 async fn set_run(house: &TestHouse, query: &str) -> Answer {
-    http(house.device(), "PUT", &format!("/api/v1/berry{query}"), "").await
+    http(house.api_address(), "PUT", &format!("/api/v1/berry{query}"), "").await
 }
 
 async fn runs(house: &TestHouse, query: &str) -> bool {
@@ -22,7 +22,7 @@ async fn runs(house: &TestHouse, query: &str) -> bool {
 
 /// Connects a client to the console and reads the head of the response.
 async fn console(house: &TestHouse) -> TcpStream {
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(b"GET /api/v1/berry/console HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -53,7 +53,7 @@ async fn a_script_is_stored_returned_and_deleted() {
     assert_eq!((reply.status, reply.body.as_str()), (200, SCRIPT));
     assert_eq!(house.post("/api/v1/berry", "print('ü')").await.body, "print('ü')");
     for _ in 0..2 {
-        assert_eq!(http(house.device(), "DELETE", "/api/v1/berry", "").await.status, 204);
+        assert_eq!(http(house.api_address(), "DELETE", "/api/v1/berry", "").await.status, 204);
         assert_eq!(house.get("/api/v1/berry").await.status, 404);
     }
 }
@@ -64,7 +64,7 @@ async fn a_script_has_at_most_8191_bytes_and_is_text() {
     assert_eq!(house.post("/api/v1/berry", &"x".repeat(8191)).await.status, 200);
     let large = house.post("/api/v1/berry", &"y".repeat(8192)).await;
     assert_eq!((large.status, large.json()["error"].clone()), (413, json!("payload_too_large")));
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     let head =
         "POST /api/v1/berry HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\n";
     stream.write_all(&[head.as_bytes(), &[0xFF]].concat()).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_script_is_started_and_stopped() {
     }
     house.post("/api/v1/berry", "print(2)").await;
     assert!(runs(&house, "").await, "storing does not stop it");
-    http(house.device(), "DELETE", "/api/v1/berry", "").await;
+    http(house.api_address(), "DELETE", "/api/v1/berry", "").await;
     assert!(runs(&house, "").await, "deleting does not stop it");
     for _ in 0..2 {
         assert!(!runs(&house, "?run=false").await);
@@ -134,9 +134,7 @@ async fn the_console_prints_literals_when_the_script_starts() {
     // The device detects the end of the connection with a delay.
     let mut again = loop {
         house.settle().await;
-        if house.get("/api/v1/settings").await.status == 200
-            && house.house.devices().next().unwrap().console().is_free()
-        {
+        if house.get("/api/v1/settings").await.status == 200 && house.device().console().is_free() {
             break console(&house).await;
         }
         tokio::task::yield_now().await;
@@ -163,7 +161,7 @@ async fn auto_run_starts_the_script_after_a_boot() {
     let house = TestHouse::start("").await;
     house.post("/api/v1/berry", SCRIPT).await;
     let body = json!({"services": {"berry": {"auto_run": true, "run_delay": 60}}}).to_string();
-    let set = http(house.device(), "PUT", "/api/v1/settings", &body).await;
+    let set = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(set.status, 200, "{}", set.body);
     house.advance(59 * SECOND).await;
     assert!(!runs(&house, "").await);
@@ -185,7 +183,7 @@ async fn auto_run_is_decided_once_per_boot() {
     let folder = Folder::new();
     let set = async |house: &TestHouse, auto_run: bool, run_delay: u32| {
         let body = json!({"services": {"berry": {"auto_run": auto_run, "run_delay": run_delay}}});
-        http(house.device(), "PUT", "/api/v1/settings", &body.to_string()).await;
+        http(house.api_address(), "PUT", "/api/v1/settings", &body.to_string()).await;
         house.advance(SECOND).await;
     };
     let house = state::start("", &folder).await.unwrap();
@@ -222,7 +220,7 @@ async fn auto_run_skips_a_script_that_a_user_started_or_stopped() {
         house.post("/api/v1/reboot", "").await;
         house.advance(63 * SECOND).await;
         assert!(runs(&house, "").await, "the next boot starts the script");
-        house.house.reset().await;
+        house.reset().await;
         within(house.house.stop()).await;
     }
 }

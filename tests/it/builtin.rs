@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use wwsim::clock::Speed;
 use wwsim::decimal::Decimal;
 use wwsim::device::Snapshot;
 use wwsim::house::House;
 use wwsim::meter::{self, Quantity};
-use wwsim::scenario;
 
 use crate::support::house::TestHouse;
 
 /// Starts a built-in house on free ports with a manual clock.
 async fn start(name: &str) -> TestHouse {
-    let mut scenario = scenario::builtin(name).unwrap().load().unwrap();
-    scenario.any_port();
-    scenario.speed = Speed::Manual;
-    TestHouse { house: House::start(scenario).await.unwrap() }
+    let house = House::builder().builtin(name).manual_clock().any_port().start().await.unwrap();
+    TestHouse { house }
 }
 
 /// Returns the ids of a house's actions.
@@ -28,20 +24,30 @@ async fn action_ids(house: &TestHouse) -> Vec<String> {
     actions.iter().map(|action| action["id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Calls an action, and returns the codes of its requests, as the API shows them after `duration`.
+async fn codes_after(house: &TestHouse, action: &str, duration: Duration) -> Vec<i64> {
+    let ids = house.run(action, duration).await;
+    let status = house.status(&ids).await;
+    let entries = status.as_array().unwrap();
+    assert_eq!(entries.len(), ids.len(), "{status}");
+    assert!(entries.iter().all(|entry| entry["exe_time"] != 0), "not finished: {status}");
+    entries.iter().map(|entry| entry["code"].as_i64().unwrap()).collect()
+}
+
 #[tokio::test]
 async fn default_serves_the_examples_of_its_header() {
     let house = start("default").await;
-    let ids = house.ids("1").await;
+    let device = house.device();
+    let ids = device.call("1").unwrap();
     assert_eq!(house.call("1").await.status, 409, "action 1 is slow enough to show it");
     assert_eq!(house.call("nonexistent").await.status, 404);
     assert_eq!(house.call("disabled_action").await.status, 400);
-    let toggle = house.ids("light_toggle").await;
-    let write = house.ids("modbus_write").await;
-    house.advance(Duration::from_secs(10)).await;
-    for ids in [ids, toggle] {
-        assert!(house.final_codes(&ids).await.iter().all(|code| (200..300).contains(code)));
+    let toggle = device.call("light_toggle").unwrap();
+    let write = house.run("modbus_write", Duration::from_secs(10)).await;
+    for entry in device.status(&[ids, toggle].concat()) {
+        assert!(!entry.exe_time.is_zero() && (200..300).contains(&entry.code), "{entry:?}");
     }
-    assert_eq!(house.final_codes(&write).await, [1]);
+    device.assert_codes(&write, &[1]);
 }
 
 #[tokio::test]
@@ -49,14 +55,9 @@ async fn default_runs_the_definition_of_the_vendors_page() {
     let house = start("default").await;
     let definition = include_str!("../../fixtures/actions/page.json");
     assert_eq!(house.post("/api/v1/actions", definition).await.status, 200);
-    for (action, expected) in
-        [("1", vec![200, 200]), ("2", vec![200]), ("3", vec![200]), ("4", vec![1])]
-    {
-        assert_eq!(
-            house.codes_after(action, Duration::from_secs(10)).await,
-            expected,
-            "action {action}"
-        );
+    for (action, expected) in [("1", &[200, 200][..]), ("2", &[200]), ("3", &[200]), ("4", &[1])] {
+        let ids = house.run(action, Duration::from_secs(10)).await;
+        house.device().assert_codes(&ids, expected);
     }
 }
 
@@ -73,16 +74,13 @@ async fn disabled_actions_are_refused_until_the_rule_is_disarmed() {
 #[tokio::test]
 async fn slow_slaves_are_slow() {
     let house = start("slow-slaves").await;
-    let mut slowest = 0.0_f64;
+    let mut slowest = Duration::ZERO;
     for action in action_ids(&house).await {
-        let ids = house.ids(&action).await;
-        house.advance(Duration::from_mins(1)).await;
-        let status = house.status(&ids).await;
-        for entry in status.as_array().unwrap() {
-            slowest = slowest.max(entry["exe_time"].as_f64().unwrap());
-        }
+        let ids = house.run(&action, Duration::from_mins(1)).await;
+        let times = house.device().status(&ids).into_iter().map(|entry| entry.exe_time);
+        slowest = times.fold(slowest, Duration::max);
     }
-    assert!(slowest >= 0.5, "the slowest took {slowest} s");
+    assert!(slowest >= Duration::from_millis(500), "the slowest took {slowest:?}");
 }
 
 #[tokio::test]
@@ -101,7 +99,7 @@ async fn flaky_modbus_succeeds_and_fails() {
     let mut codes = Vec::new();
     for _ in 0..10 {
         for action in action_ids(&house).await {
-            codes.extend(house.codes_after(&action, Duration::from_secs(30)).await);
+            codes.extend(codes_after(&house, &action, Duration::from_secs(30)).await);
         }
     }
     assert!(codes.contains(&1), "{codes:?}");
@@ -113,7 +111,7 @@ async fn every_result_code_provokes_all_possible_codes() {
     let house = start("every-result-code").await;
     let mut seen = BTreeSet::new();
     for action in action_ids(&house).await {
-        seen.extend(house.codes_after(&action, Duration::from_secs(30)).await);
+        seen.extend(codes_after(&house, &action, Duration::from_secs(30)).await);
     }
     let modbus = [1, -1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19];
     let expected = modbus.into_iter().chain(-111..=-101).chain([-18, -20, 200]);
@@ -128,7 +126,7 @@ async fn every_result_code_provokes_all_possible_codes() {
 
 /// Returns the snapshot of the first device of a house.
 fn snapshot(house: &TestHouse) -> Snapshot {
-    house.house.devices().next().unwrap().snapshot()
+    house.device().snapshot()
 }
 
 /// Returns a number of the newest reading, 0 if the reading lacks it.
@@ -144,7 +142,7 @@ async fn family_house_has_a_day_of_loads_and_both_tariffs() {
     let midnight = snapshot(&house);
     let (mut levels, mut tariffs) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..24 * 4 {
-        house.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        house.clock().jump(Duration::from_mins(15)).await.unwrap();
         let now = snapshot(&house);
         levels.insert(format!("{:.1}", value(&now, Quantity::ImportPower)));
         tariffs.insert(now.meter.reading.as_ref().unwrap().tariff);
@@ -160,9 +158,9 @@ async fn family_house_has_a_day_of_loads_and_both_tariffs() {
 async fn pv_and_battery_exports_at_noon_and_feeds_the_evening() {
     let house = start("pv-and-battery").await;
     let at = async |hours: u64| {
-        let now = house.house.clock().now().since_start();
+        let now = house.clock().now().since_start();
         let left = Duration::from_hours(hours).checked_sub(now).unwrap();
-        house.house.clock().jump(left).await.unwrap();
+        house.clock().jump(left).await.unwrap();
         snapshot(&house)
     };
     let morning = at(5).await;
@@ -184,7 +182,7 @@ async fn heat_pump_winter_draws_power_and_lists_its_objects() {
     let house = start("heat-pump-winter").await;
     let mut highest = 0.0_f64;
     for _ in 0..3 * 96 {
-        house.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        house.clock().jump(Duration::from_mins(15)).await.unwrap();
         highest = highest.max(value(&snapshot(&house), Quantity::ImportPower));
     }
     assert!(highest > 6.0, "{highest} kW: the car or the boiler beside the heat pump");
@@ -218,7 +216,7 @@ async fn clock_change_october_repeats_an_hour_and_counters_rise() {
     let zone = jiff::tz::TimeZone::get("Europe/Zurich").unwrap();
     let (mut local, mut counted) = (Vec::new(), Vec::new());
     for _ in 0..100 {
-        house.house.clock().jump(Duration::from_mins(15)).await.unwrap();
+        house.clock().jump(Duration::from_mins(15)).await.unwrap();
         let now = snapshot(&house);
         local.push(zone.to_datetime(now.time).to_string());
         counted.push(value(&now, Quantity::ActiveImportEnergy));

@@ -33,7 +33,7 @@ async fn replies(house: &TestHouse) -> BTreeMap<&'static str, String> {
 async fn write_all(house: &TestHouse) {
     for (path, method, body) in PATHS {
         let mut before = replies(house).await;
-        let answer = http(house.device(), method, path, body).await;
+        let answer = http(house.api_address(), method, path, body).await;
         assert_eq!(answer.status, 200, "{method} {path} {body}: {}", answer.body);
         let after = replies(house).await;
         assert_eq!(answer.body, after[path], "{path} shows what was written");
@@ -52,7 +52,7 @@ async fn the_next_get_shows_a_write_and_a_reset() {
     let house = TestHouse::start("").await;
     let factory = replies(&house).await;
     write_all(&house).await;
-    house.house.reset().await;
+    house.reset().await;
     assert_eq!(replies(&house).await, factory, "after a reset");
     write_all(&house).await;
     assert_eq!(house.post("/api/v1/restore", "").await.status, 204);
@@ -66,7 +66,7 @@ async fn the_next_get_shows_a_delete() {
     let factory = replies(&house).await;
     write_all(&house).await;
     for path in ["/api/v1/wifi/sta/settings", "/api/v1/modbus", "/api/v1/berry"] {
-        assert_eq!(http(house.device(), "DELETE", path, "").await.status, 204);
+        assert_eq!(http(house.api_address(), "DELETE", path, "").await.status, 204);
         assert_eq!(house.get(path).await.body, factory[path], "{path}");
     }
 }

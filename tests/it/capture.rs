@@ -6,7 +6,6 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use wwsim::house::House;
-use wwsim::scenario;
 
 use crate::support::house::{Answer, http, within};
 
@@ -41,14 +40,12 @@ device:
 "#;
 
 async fn start(text: &str) -> House {
-    let mut scenario =
-        scenario::load(text, "house", None).unwrap_or_else(|error| panic!("{error}"));
-    scenario.any_port();
-    House::start(scenario).await.unwrap()
+    let started = House::builder().scenario(text).any_port().start().await;
+    started.unwrap_or_else(|error| panic!("{error}"))
 }
 
 async fn capture(house: &House, arguments: &[&str]) -> Output {
-    capture_at(&house.addresses().devices[0].http, arguments).await
+    capture_at(&house.device().url(), arguments).await
 }
 
 async fn capture_at(url: &str, arguments: &[&str]) -> Output {
@@ -60,7 +57,7 @@ async fn capture_at(url: &str, arguments: &[&str]) -> Output {
 
 /// Sends a GET request to the first device.
 async fn request(house: &House, path: &str) -> Answer {
-    let device = house.addresses().devices[0].http.replace("http://", "").parse().unwrap();
+    let device = house.device().url().replace("http://", "").parse().unwrap();
     http(device, "GET", path, "").await
 }
 
@@ -228,7 +225,7 @@ async fn the_key_of_an_mqtt_client_becomes_a_placeholder() {
 async fn a_sub_meter_is_captured_and_gaps_are_noted() {
     let original = start("seed: 77\nmeter: {kind: ensor}\ndevice: {script: \"print(1)\"}").await;
     advance(&original).await;
-    original.devices().next().unwrap().set_script_running(true);
+    original.device().set_script_running(true);
     let (copy, text) = copy_of(&original).await;
     let behind = async |house: &House| {
         let report = get(house, "/api/v1/report").await;

@@ -53,7 +53,7 @@ impl ControlPlane {
     }
 
     async fn connect(&self) -> Client {
-        Client(TcpStream::connect(self.house.control()).await.unwrap())
+        Client(TcpStream::connect(self.house.control_address()).await.unwrap())
     }
 
     /// Returns the JSON of a successful reply.
@@ -72,7 +72,7 @@ impl ControlPlane {
     }
 
     fn record(&self, event: Event) {
-        self.house.house.journal().record(event);
+        self.house.journal().record(event);
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_rule_is_added_counted_disarmed_and_removed() {
     assert_eq!(header(&added, "Location"), Some("/control/v1/faults/slow%2Dpump"));
 
     let call = ApiCall { device: "A842E39F8124", method: "GET", path: "/" };
-    assert!(plane.house.house.engine().api(&call).effect.is_some());
+    assert!(plane.house.engine().api(&call).effect.is_some());
     let rule = plane.json("GET", "faults/slow-pump", "").await;
     assert_eq!(
         rule,
@@ -122,7 +122,7 @@ async fn a_rule_is_added_counted_disarmed_and_removed() {
     );
     let changed = plane.json("PATCH", "faults/slow-pump", r#"{"armed": false}"#).await;
     assert_eq!(changed["armed"], false);
-    assert!(plane.house.house.engine().api(&call).effect.is_none());
+    assert!(plane.house.engine().api(&call).effect.is_none());
     plane.json("PATCH", "faults/slow-pump", r#"{"release": true}"#).await;
     let list = plane.json("GET", "faults", "").await;
     assert_eq!(list["faults"][0]["evaluated"], 2);
@@ -207,7 +207,7 @@ async fn a_refusal_names_the_register_that_is_wrong() {
 #[tokio::test]
 async fn requests_of_a_target_are_listed_and_cleared() {
     let plane = ControlPlane::start().await;
-    assert_eq!(http(plane.house.target("bulb"), "GET", "/light/0", "").await.body, "on");
+    assert_eq!(http(plane.house.target("bulb").address(), "GET", "/light/0", "").await.body, "on");
     let listed = plane.json("GET", "targets/bulb/requests", "").await;
     assert_eq!(listed["target"], "bulb");
     assert_eq!(listed["requests"][0]["path"], "/light/0");
@@ -252,7 +252,7 @@ async fn an_invalid_movement_leaves_the_clock() {
         assert!(code == 400 && message.contains(part), "{content}: {message}");
     }
     assert_eq!(plane.json("GET", "clock", "").await["t"], 0.0);
-    assert_eq!(plane.house.house.journal().counts(), JournalCounts::default());
+    assert_eq!(plane.house.journal().counts(), JournalCounts::default());
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn waiting_ends_with_the_first_entry_that_matches() {
         .send("GET /control/v1/journal/wait?event=rule_changed&after=2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     plane.json("GET", "state", "").await;
-    plane.house.house.journal().clear();
+    plane.house.journal().clear();
     for _ in 0..5 {
         plane.record(definition_deleted("A842E39F8124"));
     }
@@ -342,8 +342,8 @@ async fn foreign_hosts_and_origins_are_refused_first() {
 #[tokio::test]
 async fn beyond_loopback_a_token_is_required() {
     let plane = ControlPlane { house: TestHouse::start("control: 0.0.0.0:0").await };
-    let token = plane.house.house.addresses().token.clone().unwrap();
-    let address = (std::net::Ipv4Addr::LOCALHOST, plane.house.control().port());
+    let token = plane.house.addresses().token.clone().unwrap();
+    let address = (std::net::Ipv4Addr::LOCALHOST, plane.house.control_address().port());
     let ask = async |path: &str, headers: String| {
         let mut client = Client(TcpStream::connect(address).await.unwrap());
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;

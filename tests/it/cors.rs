@@ -18,13 +18,13 @@ async fn with_origins(origins: &[&str]) -> TestDevice {
 }
 
 async fn from(fixture: &TestDevice, origin: &str, method: &str, path: &str) -> String {
-    fixture.exchange(&request_with(method, path, &[("Origin", origin)], "")).await
+    fixture.exchange_one(&request_with(method, path, &[("Origin", origin)], "")).await
 }
 
 async fn preflight(fixture: &TestDevice, path: &str, more: &[(&str, &str)]) -> String {
     let mut headers = vec![("Origin", PAGE), ("Access-Control-Request-Method", "PUT")];
     headers.extend_from_slice(more);
-    fixture.exchange(&request_with("OPTIONS", path, &headers, "")).await
+    fixture.exchange_one(&request_with("OPTIONS", path, &headers, "")).await
 }
 
 fn allowed(response: &str) -> Option<&str> {
@@ -74,7 +74,7 @@ async fn only_the_devices_own_origins_are_allowed() {
         assert!(!answer.contains("Access-Control-"), "{answer}");
     }
     let twice = [("Origin", "http://127.0.0.1"), ("Origin", PAGE)];
-    assert_eq!(status(&fixture.exchange(&request_with("GET", ACTIONS, &twice, "")).await), 404);
+    assert_eq!(status(&fixture.exchange_one(&request_with("GET", ACTIONS, &twice, "")).await), 404);
 }
 
 // Ruling: ACCESS-2.

@@ -14,6 +14,7 @@ use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Reader as _, Slave, Writer as _};
 use wwsim::device::Snapshot;
+use wwsim::house::{House, HouseBuilder};
 use wwsim::journal::{Event, JournalEntry};
 use wwsim::meter::Quantity;
 
@@ -38,7 +39,7 @@ const PAGE: &str = r#"[
 
 /// Configures the device's Modbus server and waits until the change is in force.
 async fn configure(house: &TestHouse, enable: bool, port: Option<u16>) {
-    let device = house.house.devices().next().unwrap();
+    let device = house.device();
     let Ok(()) = device.configure(|config| {
         let modbus = &mut config.settings.services.modbus;
         modbus.enable = enable;
@@ -49,7 +50,7 @@ async fn configure(house: &TestHouse, enable: bool, port: Option<u16>) {
 }
 
 fn modbus_address(house: &TestHouse) -> SocketAddr {
-    house.house.addresses().devices[0].modbus
+    house.addresses().devices[0].modbus
 }
 
 /// Starts a house with the server on, and waits for a reading.
@@ -69,7 +70,14 @@ async fn refused(address: SocketAddr) -> bool {
 }
 
 fn snapshot(house: &TestHouse) -> Snapshot {
-    house.house.devices().next().unwrap().snapshot()
+    house.device().snapshot()
+}
+
+/// Describes a house whose Modbus server listens on this address.
+fn describe_at(modbus: SocketAddr) -> HouseBuilder {
+    House::builder().scenario(&format!(
+        "control: 127.0.0.1:0\ndevice: {{http: 127.0.0.1:0, modbus: '{modbus}'}}"
+    ))
 }
 
 async fn state(house: &TestHouse) -> Value {
@@ -282,7 +290,7 @@ async fn one_request_reads_one_reading_while_time_passes() {
         registers: [{id: report.timestamp, type: int}, {id: 1.8.0, type: double}, {id: report.timestamp, \
         type: int}]}]}";
     let house = TestHouse::start(yaml).await;
-    let device = house.house.devices().next().unwrap();
+    let device = house.device();
     let Ok(()) = device.configure(|config| {
         config.settings.services.modbus.enable = true;
         Ok::<_, Infallible>(())
@@ -356,7 +364,7 @@ async fn a_reply_to_a_write_means_that_the_listener_has_changed() {
             (json!({"enable": false, "port": 502}), None, moved),
         ] {
             let body = json!({"services": {"modbus": settings}}).to_string();
-            let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
+            let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
             if let Some(open) = open {
                 assert!(!refused(open).await, "{settings}");
@@ -369,12 +377,10 @@ async fn a_reply_to_a_write_means_that_the_listener_has_changed() {
 #[tokio::test]
 async fn a_port_that_cannot_be_bound_delays_no_reply() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].modbus.listen = taken.local_addr().unwrap();
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let house = describe_at(taken.local_addr().unwrap()).start().await.unwrap();
+    let house = TestHouse { house };
     let body = json!({"services": {"modbus": {"enable": true}}}).to_string();
-    let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
+    let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(
         (answer.status, &answer.json()["services"]["modbus"]["enable"]),
         (200, &json!(true))
@@ -404,11 +410,8 @@ async fn an_occupied_initial_port_is_tried_again() {
     let free = FreePort::new();
     let address = free.address();
     let taken = std::net::TcpListener::bind(address).unwrap();
-    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].modbus.listen = address;
     // A server that is off binds no port.
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let house = TestHouse { house: describe_at(address).start().await.unwrap() };
     assert_eq!(modbus_address(&house), address);
     configure(&house, true, None).await;
     let shown = state(&house).await;
@@ -458,7 +461,7 @@ async fn a_reboot_closes_and_reopens_the_listener() {
     client(address, 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
     assert_eq!(state(&house).await["listening"], true);
     assert_eq!(listening_events(&house), [true, false, true]);
-    house.house.reset().await;
+    house.reset().await;
     assert!(listening_events(&house).is_empty(), "off as at the start, and the journal is empty");
 }
 
@@ -468,7 +471,7 @@ fn listening_events(house: &TestHouse) -> Vec<bool> {
         Event::DeviceModbusListening { listening, .. } => Some(listening),
         _ => None,
     };
-    house.journal().into_iter().filter_map(listening).collect()
+    house.journal_entries().into_iter().filter_map(listening).collect()
 }
 
 #[tokio::test]
@@ -479,7 +482,7 @@ async fn a_reset_restores_the_server_and_the_map() {
     let free = FreePort::new();
     configure(&house, true, Some(free.number())).await;
     assert_eq!(state(&house).await["note"], Value::Null);
-    house.house.reset().await;
+    house.reset().await;
     house.settle().await;
     assert!(refused(address).await, "off as at the start");
     configure(&house, true, None).await;
@@ -606,7 +609,7 @@ async fn deleting_the_map_restores_the_default_for_connected_clients() {
     let mut client = client(modbus_address(&house), 1).await;
     assert_eq!(client.read_input_registers(7000, 1).await.unwrap().unwrap(), [0xFFFF]);
     for _ in 0..2 {
-        let answer = http(house.device(), "DELETE", "/api/v1/modbus", "").await;
+        let answer = http(house.api_address(), "DELETE", "/api/v1/modbus", "").await;
         assert_eq!((answer.status, &*answer.body), (204, ""));
     }
     let unmapped = client.read_input_registers(7000, 1).await.unwrap();
@@ -641,7 +644,7 @@ async fn a_fault_fires_only_on_matching_requests() {
     assert_eq!(busy, Err(ExceptionCode::ServerDeviceBusy));
     seven.read_input_registers(209, 2).await.unwrap().unwrap();
     client(modbus_address(&house), 1).await.read_input_registers(211, 2).await.unwrap().unwrap();
-    assert_eq!(house.counts("busy").await, (1, 1));
+    assert_eq!(house.counts("busy"), (1, 1));
     let journal = house.control_get("journal?event=modbus_request").await;
     assert!(journal.to_string().contains("exception 6"), "{journal}");
 }
@@ -663,14 +666,15 @@ async fn a_delay_follows_virtual_time() {
     let mut stream = TcpStream::connect(modbus_address(&house)).await.unwrap();
     stream.write_all(&[0, 1, 0, 0, 0, 6, 1, 4, 0, 211, 0, 2]).await.unwrap();
     within(async {
-        while house.counts("slow").await.1 == 0 {
+        while house.counts("slow").1 == 0 {
             tokio::task::yield_now().await;
         }
     })
     .await;
     house.advance(Duration::from_millis(2999)).await;
     // Data sent before this exchange has arrived when it ends.
-    assert_eq!(house.counts("slow").await, (1, 1));
+    assert_eq!(house.get("/").await.status, 200);
+    assert_eq!(house.counts("slow"), (1, 1));
     assert!(!has_more(&stream), "no reply yet");
     house.advance(Duration::from_millis(1)).await;
     let mut reply = [0; 13];
@@ -695,7 +699,7 @@ async fn a_wire_fault_changes_only_its_bytes() {
         let house = start_with_server("").await;
         house.add_fault(rule("wire", &json!({"modbus": "any"}), &effect)).await;
         assert_eq!(send_raw(modbus_address(&house), &request).await, expected, "{effect}");
-        assert_eq!(house.counts("wire").await, (1, 1));
+        assert_eq!(house.counts("wire"), (1, 1));
     }
 }
 
@@ -747,11 +751,8 @@ async fn an_impossible_rule_is_refused_with_the_reason() {
 
 /// Starts a house whose Modbus server listens on `interface`, where no other test binds ports.
 async fn start_at(interface: &str, folder: &Folder) -> TestHouse {
-    let mut scenario = wwsim::scenario::load("", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.state_dir = Some(folder.0.clone());
-    scenario.devices[0].modbus.listen = format!("{interface}:0").parse().unwrap();
-    TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() }
+    let house = describe_at(format!("{interface}:0").parse().unwrap()).state_dir(&folder.0);
+    TestHouse { house: house.start().await.unwrap() }
 }
 
 #[tokio::test]

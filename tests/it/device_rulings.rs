@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wwsim::clock::VirtualTime;
-use wwsim::device::Device;
+use wwsim::house::inject;
 use wwsim::journal::Event;
 use wwsim::meter::MeterStatus;
 use wwsim::meter::signal::plan::{
@@ -23,20 +23,16 @@ use crate::support::house::{TestHouse, exchange, http, within};
 const SETTINGS: &str = "/api/v1/settings";
 const METER: &str = "/api/v1/meter/settings";
 
-fn device(house: &TestHouse) -> &Device {
-    house.house.devices().next().unwrap()
-}
-
 async fn advance_to_next_reading(house: &TestHouse) {
-    let next = device(house).next_reading().unwrap();
-    house.advance(next.since(house.house.clock().now())).await;
+    let next = house.device().next_reading().unwrap();
+    house.advance(next.since(house.clock().now())).await;
 }
 
 // ---- HTTP ----
 
 /// Sends bytes and returns the reply up to the end of the connection.
 async fn reply_to(house: &TestHouse, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     // The server may refuse the request before it has read all of it.
     let _ = stream.write_all(bytes).await;
     let mut reply = Vec::new();
@@ -66,7 +62,7 @@ async fn invalid_http_gets_a_bare_reply() {
 #[tokio::test]
 async fn a_client_that_closes_its_sending_side_gets_no_reply() {
     let house = TestHouse::start("faults: [{id: slow, at: api, effect: {delay: 5s}}]").await;
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut reply = Vec::new();
@@ -196,7 +192,7 @@ async fn the_signal_in_percent_is_linear_in_the_rssi() {
     let networks = (0..8).map(|n| format!("{{ssid: n{n}, rssi: {}}}", -25 - 12 * n));
     let networks = networks.collect::<Vec<_>>().join(", ");
     let house = TestHouse::start(&format!("device: {{networks: [{networks}]}}")).await;
-    let to = house.device();
+    let to = house.api_address();
     let asked = tokio::spawn(async move { http(to, "GET", "/api/v1/wifi/scan", "").await });
     within(async {
         while !asked.is_finished() {
@@ -224,10 +220,10 @@ async fn a_meter_is_identified_before_its_first_reading() {
         [("kamstrup", 3.0, 4.3), ("landis_gyr", 3.0, 6.9), ("ensor", 1.5, 1.1)]
     {
         let house = TestHouse::start(&format!("meter: {{kind: {kind}}}")).await;
-        let mut seen = vec![device(&house).snapshot().meter.status];
+        let mut seen = vec![house.device().snapshot().meter.status];
         while !seen.contains(&MeterStatus::Ok) {
             house.advance(SECOND / 100).await;
-            seen.push(device(&house).snapshot().meter.status);
+            seen.push(house.device().snapshot().meter.status);
         }
         seen.dedup();
         let others = seen.iter().filter(|status| **status != MeterStatus::Recognition);
@@ -235,9 +231,9 @@ async fn a_meter_is_identified_before_its_first_reading() {
         if kind == "ensor" {
             assert_eq!(seen.len(), 3, "a telegram comes while it is recognized");
         }
-        let read = house.house.clock().now().since_start().as_secs_f64();
+        let read = house.clock().now().since_start().as_secs_f64();
         assert!((recognition..recognition + longest).contains(&read), "{kind}: {read}");
-        let reading = device(&house).snapshot().meter.reading.unwrap();
+        let reading = house.device().snapshot().meter.reading.unwrap();
         let interval = reading.interval.as_secs_f64();
         assert_eq!(reading.id, 1, "{kind}");
         assert!(interval > 0.9 && interval < longest, "{kind}: {interval}");
@@ -252,7 +248,7 @@ async fn an_unencrypted_meter_ignores_the_key() {
     )
     .await;
     house.advance(30 * SECOND).await;
-    assert_eq!(device(&house).snapshot().meter.status, MeterStatus::Ok);
+    assert_eq!(house.device().snapshot().meter.status, MeterStatus::Ok);
 }
 
 // Ruling: METER-15.
@@ -260,11 +256,11 @@ async fn an_unencrypted_meter_ignores_the_key() {
 async fn a_fault_takes_effect_after_a_reading_at_the_same_time() {
     let house = TestHouse::start("").await;
     house.advance(30 * SECOND).await;
-    let id = || device(&house).snapshot().meter.reading.unwrap().id;
+    let id = || house.device().snapshot().meter.reading.unwrap().id;
     let before = id();
     advance_to_next_reading(&house).await;
-    house.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
-    assert_eq!(device(&house).snapshot().meter.status, MeterStatus::NoData);
+    let _out = house.inject(inject::meter().no_data());
+    assert_eq!(house.device().snapshot().meter.status, MeterStatus::NoData);
     house.advance(60 * SECOND).await;
     assert_eq!(id(), before + 1, "the reading that came at the moment of the fault");
 }
@@ -295,11 +291,11 @@ async fn times_before_1970_are_negative_registers_and_0_as_variables() {
     .await;
     house.advance(30 * SECOND).await;
     assert_eq!(house.variable("timestamp").await.as_deref(), Some("0"));
-    let modbus = house.house.addresses().devices[0].modbus;
+    let modbus = house.addresses().devices[0].modbus;
     // The invalid frame ends the connection after the reply.
     let reply = exchange(modbus, b"\0\x01\0\0\0\x06\x01\x04\0\0\0\x02GET / HTTP/1.1\r\n\r\n").await;
     let seconds = i32::from_be_bytes(reply[9..13].try_into().unwrap());
-    let snapshot = device(&house).snapshot();
+    let snapshot = house.device().snapshot();
     assert!(seconds < 0, "{seconds}");
     assert_eq!(i64::from(seconds), snapshot.meter_time().unwrap().timestamp().as_second());
 }
@@ -313,9 +309,9 @@ async fn a_number_expands_to_its_json_form() {
     let definition = r#"{"const": {"a": 1.50, "b": 1E2, "c": true}, "actions": [{"id": "x", "requests": [
         {"http": {"url": "http://bulb.local/", "method": "POST", "payload": "${a} ${b} ${c}"}}]}]}"#;
     assert_eq!(house.post("/api/v1/actions", definition).await.status, 200);
-    assert_eq!(house.codes("x").await, [200]);
-    let received = house.control_get("targets/bulb/requests").await;
-    assert!(received.to_string().contains("\"1.5 100.0 true\""), "{received}");
+    let ids = house.run("x", Duration::ZERO).await;
+    house.device().assert_codes(&ids, &[200]);
+    assert_eq!(house.target("bulb").requests()[0].body, "1.5 100.0 true");
 }
 
 // Ruling: FAULT-2.
@@ -330,8 +326,10 @@ async fn a_reply_that_is_never_sent_advances_its_route() {
         house
             .define(json!([{"id": "x", "requests": [{"http": {"url": "http://bulb.local/"}}]}]))
             .await;
-        assert_eq!(house.codes_after("x", 6 * SECOND).await, [code], "{effect}");
-        assert_eq!(house.codes("x").await, [202], "{effect}");
+        let (first, second) =
+            (house.run("x", 6 * SECOND).await, house.run("x", Duration::ZERO).await);
+        house.device().assert_codes(&first, &[code]);
+        house.device().assert_codes(&second, &[202]);
     }
 }
 
@@ -375,7 +373,7 @@ async fn a_client_without_url_or_topic_is_accepted_and_idle() {
     house.set("PUT", MQTT, &settings).await;
     house.advance(120 * SECOND).await;
     let published = |event: &Event| matches!(event, Event::MqttPublished { .. });
-    assert!(!house.journal().iter().any(|entry| published(&entry.event)));
+    assert!(!house.journal_entries().iter().any(|entry| published(&entry.event)));
 }
 
 // ---- the signal ----
@@ -445,8 +443,8 @@ async fn a_write_to_disk_that_fails_does_not_fail_the_request() {
     assert_eq!(current["system"]["name"], "cellar");
     let is_not_written = |event: &Event| matches!(event, Event::StateWriteFailed { .. });
     assert!(
-        house.journal().iter().any(|entry| is_not_written(&entry.event)),
+        house.journal_entries().iter().any(|entry| is_not_written(&entry.event)),
         "{:?}",
-        house.journal()
+        house.journal_entries()
     );
 }

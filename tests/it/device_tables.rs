@@ -177,7 +177,7 @@ fn filled(field: &str, length: usize) -> String {
 }
 
 async fn write(house: &TestHouse, path: &str, body: &Value) -> (u16, Value) {
-    let answer = http(house.device(), "PUT", path, &body.to_string()).await;
+    let answer = http(house.api_address(), "PUT", path, &body.to_string()).await;
     (answer.status, answer.json())
 }
 
@@ -426,7 +426,7 @@ async fn a_dlms_meter_returns_the_objects_of_the_example() {
 /// Returns the data of the first event of the live stream.
 async fn event(device: &str) -> Value {
     let house = TestHouse::start(&format!("device: {{{device}}}")).await;
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut seen = String::new();
     while !seen.contains("\r\n\r\n") {
@@ -508,7 +508,7 @@ async fn a_scan_has_the_fields_of_its_table() {
     let networks = modes.iter().map(|mode| format!("{{ssid: n, auth_mode: {mode}}}"));
     let networks = networks.collect::<Vec<_>>().join(", ");
     let house = TestHouse::start(&format!("device: {{networks: [{networks}]}}")).await;
-    let to = house.device();
+    let to = house.api_address();
     let asked = tokio::spawn(async move { http(to, "GET", "/api/v1/wifi/scan", "").await });
     within(async {
         while !asked.is_finished() {

@@ -63,9 +63,7 @@ fn the_example_of_the_fault_guide_is_valid() {
 
 #[tokio::test]
 async fn the_default_house_accepts_the_rules_of_other_guides() {
-    let mut scenario = scenario::builtin("default").unwrap().load().unwrap();
-    scenario.any_port();
-    let house = TestHouse { house: House::start(scenario).await.unwrap() };
+    let house = TestHouse { house: House::builder().any_port().start().await.unwrap() };
     let rules = FRONTEND.lines().flat_map(code).chain(README.split('\''));
     let rules: Vec<Value> = rules
         .filter(|text| text.starts_with("{\"id\":"))

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wwsim::clock::ActivityGuard;
-use wwsim::house::House;
+use wwsim::clock::{ActivityGuard, Speed};
+use wwsim::house::{House, inject};
 use wwsim::limits::METER_WINDOWS_A_DAY;
 use wwsim::scenario;
 
+use crate::support::SECOND;
 use crate::support::device::eventually;
 use crate::support::house::{FreePort, TestHouse, http, within};
 
@@ -30,37 +31,36 @@ faults:
 #[tokio::test]
 async fn a_manual_clock_moves_only_on_command() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    test.advance(Duration::from_millis(1999)).await;
-    assert_eq!(test.status(&ids).await[0]["code"], -1);
+    let ids = test.run("write", Duration::from_millis(1999)).await;
+    assert_eq!(test.device().status(&ids)[0].code, -1);
     let advanced = test.control_send("POST", "clock", &json!({"advance": "1ms"})).await;
     assert_eq!(advanced.status, 200, "{}", advanced.body);
-    assert_eq!(test.final_codes(&ids).await, [1]);
-    assert_eq!(test.status(&ids).await[0]["exe_time"], 2);
+    test.device().assert_codes(&ids, &[1]);
+    assert_eq!(test.device().status(&ids)[0].exe_time, 2 * SECOND);
 }
 
 #[tokio::test]
 async fn events_that_fall_due_in_a_jump_happen_at_its_end() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    test.settle().await;
-    test.control_send("POST", "clock", &json!({"jump": "30d"})).await;
+    let month = Duration::from_hours(30 * 24);
+    let ids = test.run("write", Duration::ZERO).await;
+    test.clock().jump(month).await.unwrap();
     // The reply and the deadline fall due in the same jump; the reply was due first.
-    assert_eq!(test.status(&ids).await[0]["exe_time"], 30 * 24 * 3600);
-    let clock = test.control_get("clock").await;
-    assert_eq!(clock["speed"], "manual", "{clock}");
+    assert_eq!(test.device().status(&ids)[0].exe_time, month);
+    assert_eq!(test.clock().speed(), Speed::Manual);
 }
 
 #[tokio::test]
 async fn a_reset_restores_everything_and_keeps_the_listeners() {
     let test = TestHouse::start(HOUSE).await;
     let before = test.control_get("state").await;
-    test.codes_after("write", Duration::from_secs(2)).await;
-    test.control_send("PUT", "slaves/pump/units/1/holding/10", &json!({"values": [99]})).await;
-    assert_eq!(http(test.target("bulb"), "GET", "/toggle", "").await.body, "on");
+    let ids = test.run("write", 2 * SECOND).await;
+    test.device().assert_codes(&ids, &[1]);
+    test.slave("pump").set_holding(10, 99);
+    assert_eq!(http(test.target("bulb").address(), "GET", "/toggle", "").await.body, "on");
     test.define(json!([])).await;
-    test.add_fault(json!({"id": "extra", "at": "queue", "effect": {"limit": 0}})).await;
-    let mut open = TcpStream::connect(test.slave("pump")).await.unwrap();
+    let _extra = test.inject(inject::meter().frozen());
+    let mut open = TcpStream::connect(test.slave("pump").address()).await.unwrap();
 
     let answer = test.control_send("POST", "reset", &Value::Null).await;
     assert!(answer.status < 300, "{}", answer.body);
@@ -72,41 +72,39 @@ async fn a_reset_restores_everything_and_keeps_the_listeners() {
     after["epoch"] = before["epoch"].clone();
     assert_eq!(before, after);
     assert_eq!(
-        http(test.target("bulb"), "GET", "/toggle", "").await.body,
+        http(test.target("bulb").address(), "GET", "/toggle", "").await.body,
         "on",
         "target states restart"
     );
-    let register = test.control_get("slaves/pump/units/1/holding/10").await;
-    assert_eq!(register["values"], json!([1]));
-    assert_eq!(test.ids("write").await, "1", "status ids restart");
-    test.advance(Duration::from_secs(2)).await;
-    assert_eq!(test.counts("slow").await, (1, 1), "counters restart");
+    assert_eq!(test.engine().list().len(), 1, "the injected rule is gone");
+    test.slave("pump").assert_holding(10, 1);
+    assert_eq!(test.run("write", 2 * SECOND).await, [1], "status ids restart");
+    assert_eq!(test.counts("slow"), (1, 1), "counters restart");
 }
 
 // Ruling: HOUSE-1.
 #[tokio::test]
 async fn requests_in_progress_at_a_reset_leave_no_trace() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    test.control_send("POST", "reset", &Value::Null).await;
+    let ids = test.device().call("write").unwrap();
+    test.reset().await;
     test.advance(Duration::from_mins(1)).await;
-    let answer = test.get(&format!("/api/v1/actions/status?id={ids}")).await;
-    assert_eq!(answer.status, 404, "{}", answer.body);
-    let events = serde_json::to_string(&test.journal()).unwrap();
+    assert_eq!(test.device().status(&ids), []);
+    let events = serde_json::to_string(&test.journal_entries()).unwrap();
     assert!(!events.contains("request_finished"), "{events}");
-    assert_eq!(test.control_get("slaves/pump/units/1/holding/10").await["values"], json!([1]));
+    test.slave("pump").assert_holding(10, 1);
 }
 
 /// Begins a reset that cannot complete: it waits for a movement of the clock, which waits for the returned
 /// guard.
 async fn stuck_reset(test: &TestHouse) -> (ActivityGuard, TcpStream) {
-    let mut client = TcpStream::connect(test.device()).await.unwrap();
+    let mut client = TcpStream::connect(test.api_address()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(client.read_u8()).await.unwrap();
-    let activity = test.house.clock().activity().enter();
-    let clock = test.house.clock().clone();
+    let activity = test.clock().activity().enter();
+    let clock = test.clock().clone();
     tokio::spawn(async move { clock.advance(Duration::from_secs(1)).await });
-    let mut reset = TcpStream::connect(test.control()).await.unwrap();
+    let mut reset = TcpStream::connect(test.control_address()).await.unwrap();
     let request = b"POST /control/v1/reset HTTP/1.1\r\nHost: localhost\r\n\r\n";
     reset.write_all(request).await.unwrap();
     // The reset has begun when the connections of the device are closed.
@@ -119,14 +117,15 @@ async fn stuck_reset(test: &TestHouse) -> (ActivityGuard, TcpStream) {
 async fn a_call_during_a_reset_is_answered_after_it() {
     let test = TestHouse::start(HOUSE).await;
     let (activity, _reset) = stuck_reset(&test).await;
-    let call = async { test.ids("write").await };
+    let call = test.call("write");
     let complete = async {
         test.control_get("state").await;
         drop(activity);
     };
-    let (ids, ()) = tokio::join!(call, complete);
-    test.advance(Duration::from_secs(2)).await;
-    assert_eq!(test.final_codes(&ids).await, [1]);
+    let (answer, ()) = tokio::join!(call, complete);
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    test.advance(2 * SECOND).await;
+    test.device().assert_codes(&[1], &[1]);
     assert_eq!(test.control_get("state").await["epoch"], 1);
 }
 
@@ -134,7 +133,7 @@ async fn a_call_during_a_reset_is_answered_after_it() {
 #[tokio::test]
 async fn a_rule_that_no_listener_follows_is_not_effective() {
     let house = TestHouse::start(HOUSE).await;
-    let mut slave = TcpStream::connect(house.slave("pump")).await.unwrap();
+    let mut slave = TcpStream::connect(house.slave("pump").address()).await.unwrap();
     let (_motion, _reset) = stuck_reset(&house).await;
     let _ = within(slave.read_to_end(&mut Vec::new())).await;
     let rule = json!({"at": {"slave": "pump"}, "effect": "refuse"});
@@ -152,24 +151,29 @@ async fn a_reset_completes_even_if_its_client_has_left() {
     }
     drop(activity);
     within(async { while test.control_get("state").await["epoch"] != 1 {} }).await;
-    assert_eq!(test.codes_after("write", Duration::from_secs(2)).await, [1]);
+    let ids = test.run("write", 2 * SECOND).await;
+    test.device().assert_codes(&ids, &[1]);
 }
 
 #[tokio::test]
 async fn a_dropped_house_leaves_nothing_behind() {
     let test = TestHouse::start(HOUSE).await;
-    let addresses = [test.device(), test.control(), test.slave("pump"), test.target("bulb")];
-    test.ids("write").await;
-    test.settle().await;
+    let addresses = [
+        test.api_address(),
+        test.control_address(),
+        test.slave("pump").address(),
+        test.target("bulb").address(),
+    ];
+    test.run("write", Duration::ZERO).await;
     let mut clients = Vec::new();
     for address in addresses {
         clients.push(TcpStream::connect(address).await.unwrap());
     }
     let (activity, reset) = stuck_reset(&test).await;
     clients.push(reset);
-    let device = Arc::downgrade(test.house.devices().next().unwrap());
-    let slave = Arc::downgrade(&test.house.slave("pump"));
-    let target = Arc::downgrade(&test.house.target("bulb"));
+    let device = Arc::downgrade(&test.device());
+    let slave = Arc::downgrade(&test.slave("pump"));
+    let target = Arc::downgrade(&test.target("bulb"));
     drop(test);
     for mut client in clients {
         let _ = within(client.read_to_end(&mut Vec::new())).await;
@@ -194,7 +198,7 @@ async fn a_stopped_house_has_released_its_ports() {
     ];
     listening.into_iter().zip(&ports).for_each(|(listen, port)| *listen = port.address());
     let test = TestHouse { house: House::start(scenario).await.unwrap() };
-    test.ids("write").await;
+    test.device().call("write").unwrap();
     test.house.stop().await;
     for port in ports {
         port.listen();
@@ -210,8 +214,7 @@ async fn a_house_that_cannot_listen_starts_nothing() {
         "device: {{http: '{}'}}\ncontrol: 127.0.0.1:0\nslaves: {{pump: {{listen: '{occupied}'}}}}\n",
         free.address()
     );
-    let scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    let error = House::start(scenario).await.unwrap_err().to_string();
+    let error = House::builder().scenario(&yaml).start().await.unwrap_err().to_string();
     assert!(error.contains(&occupied.to_string()) && error.contains("pump"), "{error}");
     free.listen();
     drop(held);
@@ -227,7 +230,7 @@ async fn a_failed_start_releases_the_ports_that_were_bound() {
         free.address(),
         occupied.local_addr().unwrap()
     );
-    let error = House::start(scenario::load(&text, "t.yaml", None).unwrap()).await.unwrap_err();
+    let error = House::builder().scenario(&text).start().await.unwrap_err();
     assert!(error.to_string().contains("cannot listen on"), "{error}");
     free.listen();
 }
@@ -236,7 +239,7 @@ async fn a_failed_start_releases_the_ports_that_were_bound() {
 async fn a_house_can_be_stopped_while_a_reset_waits() {
     const MILLISECOND: Duration = Duration::from_millis(1);
     let test = TestHouse::start("").await;
-    let clock = test.house.clock().clone();
+    let clock = test.clock().clone();
     let ticking = tokio::spawn(clock.activity().track({
         let clock = clock.clone();
         async move {
@@ -252,7 +255,7 @@ async fn a_house_can_be_stopped_while_a_reset_waits() {
     eventually(|| clock.is_moving()).await;
     tokio::select! {
         biased;
-        () = test.house.reset() => panic!("the clock moves"),
+        () = test.reset() => panic!("the clock moves"),
         () = tokio::time::sleep(10 * MILLISECOND) => {}
     }
     within(test.house.stop()).await;
@@ -263,7 +266,7 @@ async fn a_house_can_be_stopped_while_a_reset_waits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rules_without_an_id_get_different_ones() {
     let test = TestHouse::start("").await;
-    let control = test.control();
+    let control = test.control_address();
     let mut adding = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let rule = r#"{"at":"api","effect":"hang"}"#;
@@ -304,7 +307,7 @@ http_targets:
     ))
     .await;
     let device =
-        |n: usize| test.house.addresses().devices[n].http.replace("http://", "").parse().unwrap();
+        |n: usize| test.addresses().devices[n].http.replace("http://", "").parse().unwrap();
     let call = async |n: usize| http(device(n), "POST", "/api/v1/actions/call?id=a", "").await;
     assert_eq!(call(0).await.status, 202);
     assert_eq!(call(0).await.status, 409);
@@ -318,10 +321,9 @@ http_targets:
 #[tokio::test]
 async fn every_built_in_house_starts() {
     for builtin in scenario::builtins() {
-        let mut scenario = builtin.load().unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        scenario.any_port();
-        let house = House::start(scenario).await.unwrap();
-        let device = house.addresses().devices[0].http.replace("http://", "").parse().unwrap();
+        let started = House::builder().builtin(builtin.name).any_port().start().await;
+        let house = started.unwrap_or_else(|error| panic!("{error}"));
+        let device = house.device().url().replace("http://", "").parse().unwrap();
         let system = http(device, "GET", "/api/v1/system", "").await;
         assert_eq!(system.status, 200, "{}: {}", builtin.name, system.body);
         house.stop().await;

@@ -41,9 +41,8 @@ fn load(csv: &str) -> Result<scenario::Scenario, String> {
 }
 
 async fn start_house(csv: &str) -> TestHouse {
-    let mut scenario = load(csv).unwrap();
-    scenario.any_port();
-    TestHouse { house: House::start(scenario).await.unwrap() }
+    let house = House::builder().loaded(load(csv).unwrap()).any_port().start().await.unwrap();
+    TestHouse { house }
 }
 
 /// Sets the largest factors, and switches on every service that shows numbers.
@@ -68,7 +67,7 @@ async fn set_largest_factors(house: &TestHouse) {
             json!({"services": {"modbus": {"enable": true}, "sd": {"enable": true, "frequency": 1}}}),
         ),
     ] {
-        let answer = http(house.device(), method, path, &body.to_string()).await;
+        let answer = http(house.api_address(), method, path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
 }
@@ -85,7 +84,7 @@ async fn assert_shown_everywhere(house: &TestHouse) {
     let live = next_live_event(house).await;
     house.advance(Duration::from_secs(10)).await;
     assert!(serde_json::from_str::<Value>(&live.await).is_ok());
-    let mut client = connect(house.house.addresses().devices[0].modbus).await.unwrap();
+    let mut client = connect(house.addresses().devices[0].modbus).await.unwrap();
     for address in 0..6 {
         let words = within(client.read_input_registers(address * 13, 13)).await.unwrap();
         assert!(words.is_ok(), "{words:?}");
@@ -106,7 +105,7 @@ async fn the_largest_numbers_are_shown_everywhere() {
         set_largest_factors(&house).await;
         assert_shown_everywhere(&house).await;
         // The registers of a looped recording continue for years.
-        house.house.clock().jump(Duration::from_hours(24 * 365 * 40)).await.unwrap();
+        house.clock().jump(Duration::from_hours(24 * 365 * 40)).await.unwrap();
         assert_shown_everywhere(&house).await;
     }
 }
@@ -131,7 +130,7 @@ async fn the_largest_house_is_shown_everywhere() {
         house
             .add_fault(json!({"at": "meter", "effect": {"missing_phase": ["l1", "l2", "l3"]}}))
             .await;
-        house.house.clock().jump(Duration::from_hours(24 * 3)).await.unwrap();
+        house.clock().jump(Duration::from_hours(24 * 3)).await.unwrap();
         assert_shown_everywhere(&house).await;
     }
 }

@@ -199,7 +199,7 @@ async fn no_licence_is_needed() {
     let mut live = Live::connect(&test).await;
     test.clock.advance(MINUTE).await.unwrap();
     assert!(!live.arrived().await.is_empty());
-    assert_eq!(status(&test.exchange(&request("POST", "/api/v1/live", "")).await), 405);
+    assert_eq!(status(&test.exchange_one(&request("POST", "/api/v1/live", "")).await), 405);
 }
 
 // Ruling: LIVE-3, LIVE-5.

@@ -27,7 +27,7 @@ fn form(field: &str, name: &str, image: &[u8]) -> Vec<u8> {
 }
 
 async fn send(house: &TestHouse, kind: &str, body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     let head = format!(
         "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
@@ -45,11 +45,11 @@ pub(crate) async fn upload(house: &TestHouse, name: &str, image: &[u8]) -> Answe
 }
 
 fn firmware(house: &TestHouse) -> String {
-    house.house.devices().next().unwrap().view().firmware.to_string()
+    house.device().view().firmware.to_string()
 }
 
 async fn is_up(house: &TestHouse) -> bool {
-    TcpStream::connect(house.device()).await.is_ok()
+    TcpStream::connect(house.api_address()).await.is_ok()
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_known_image_runs_after_the_reboot() {
     assert_eq!(firmware(&house), "2.8.2");
     // The routes follow the firmware: a missing file is now a 500.
     assert_eq!(house.get("/sdcard/nothing").await.status, 500);
-    house.house.reset().await;
+    house.reset().await;
     assert_eq!(firmware(&house), "2.0.2");
 }
 
@@ -76,7 +76,7 @@ async fn an_unknown_image_reboots_the_device_without_change() {
     assert_eq!(upload(&house, "other.BIN", IMAGE).await.status, 200);
     house.advance(3 * SECOND).await;
     assert_eq!(firmware(&house), "2.0.2");
-    assert_eq!(house.house.devices().next().unwrap().view().boot.ordinal, 1);
+    assert_eq!(house.device().view().boot.ordinal, 1);
 }
 
 // Ruling: FIRMWARE-5.
@@ -118,7 +118,7 @@ async fn an_image_is_at_most_4_mib() {
     let too_large = vec![7; 4 * 1024 * 1024 + 1];
     let answer = upload(&house, "upgrade.bin", &too_large).await;
     assert_eq!((answer.status, &answer.json()["error"]), (413, &"payload_too_large".into()));
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     let head = "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: 99999999\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -130,7 +130,7 @@ async fn an_image_is_at_most_4_mib() {
 #[tokio::test]
 async fn an_upload_can_follow_pipelined_requests() {
     let house = TestHouse::start(KNOWN).await;
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     let image = form("file", "upgrade.bin", &vec![7; 200 * 1024]);
     let kind = "Content-Type: multipart/form-data; boundary=XX";
     let settings = format!("{{{}}}", " ".repeat(7 * 1024));
@@ -158,7 +158,7 @@ async fn an_upload_can_follow_pipelined_requests() {
 #[tokio::test]
 async fn a_second_upload_at_the_same_time_is_refused() {
     let house = TestHouse::start(KNOWN).await;
-    let mut first = TcpStream::connect(house.device()).await.unwrap();
+    let mut first = TcpStream::connect(house.api_address()).await.unwrap();
     let body = form("file", "upgrade.bin", IMAGE);
     let head = format!(
         "POST /load HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XX\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

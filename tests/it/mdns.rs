@@ -101,7 +101,7 @@ fn scenario(id: &str, mdns: &str) -> String {
 }
 
 fn configure(house: &TestHouse, change: impl Fn(&mut Config)) {
-    let Ok(()) = house.house.devices().next().unwrap().configure(|config| {
+    let Ok(()) = house.device().configure(|config| {
         change(config);
         Ok::<_, Infallible>(())
     });
@@ -122,8 +122,8 @@ async fn the_web_service_follows_the_settings() {
         format!("whatwatt Go {} WebUI._http._tcp.local.", browser.short())
     );
     assert_eq!(service.host, format!("whatwatt-{}.local.", browser.short()));
-    assert_eq!(service.port, house.device().port());
-    assert!(service.addresses.iter().any(|ip| ip.to_ip_addr() == house.device().ip()));
+    assert_eq!(service.port, house.api_address().port());
+    assert!(service.addresses.iter().any(|ip| ip.to_ip_addr() == house.api_address().ip()));
     assert_eq!(service.txt_properties.get_property_val_str("id"), Some(&*browser.id));
     assert_eq!(service.txt_properties.get_property_val_str("type"), Some("100"));
     assert!(browser.is_announced("_server._sub._http._tcp.local."), "by its subtype");
@@ -152,7 +152,7 @@ async fn the_modbus_server_is_announced_while_it_listens() {
         format!("ModbusTCP Slave {}._modbus._tcp.local.", browser.short())
     );
     assert_eq!(service.host, format!("whatwatt-{}.local.", browser.short()));
-    assert_eq!(service.port, house.house.addresses().devices[0].modbus.port());
+    assert_eq!(service.port, house.addresses().devices[0].modbus.port());
     let free = FreePort::new();
     let port = free.number();
     configure(&house, |config| config.settings.services.modbus.port = port);
@@ -176,9 +176,9 @@ async fn the_second_house_with_an_id_gets_another_name() {
     let browser = Browser::new(4);
     let first = TestHouse::start(&scenario(&browser.id, "loopback")).await;
     let web = browser.browse(HTTP);
-    let earlier = browser.find(&web, |service| service.port == first.device().port());
+    let earlier = browser.find(&web, |service| service.port == first.api_address().port());
     let second = TestHouse::start(&scenario(&browser.id, "loopback")).await;
-    let later = browser.find(&web, |service| service.port == second.device().port());
+    let later = browser.find(&web, |service| service.port == second.api_address().port());
     assert_ne!(earlier.fullname, later.fullname);
     assert!(later.fullname.contains(browser.short()), "{}", later.fullname);
 }

@@ -40,7 +40,7 @@ async fn start_house(topic: &str) -> TestHouse {
 
 /// Subscribes to the live stream, and returns a future of the data of its next event.
 pub(crate) async fn next_live_event(house: &TestHouse) -> impl Future<Output = String> {
-    let mut stream = BufReader::new(TcpStream::connect(house.device()).await.unwrap());
+    let mut stream = BufReader::new(TcpStream::connect(house.api_address()).await.unwrap());
     stream.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: device\r\n\r\n").await.unwrap();
     let mut lines = stream.lines();
     while !within(lines.next_line()).await.unwrap().expect("a head").is_empty() {}
@@ -56,7 +56,7 @@ pub(crate) async fn next_live_event(house: &TestHouse) -> impl Future<Output = S
 
 /// Reads the registers of [`MAP`].
 async fn registers(house: &TestHouse) -> Vec<u16> {
-    let mut client = connect(house.house.addresses().devices[0].modbus).await.unwrap();
+    let mut client = connect(house.addresses().devices[0].modbus).await.unwrap();
     within(client.read_input_registers(0, 6)).await.unwrap().unwrap()
 }
 
@@ -66,9 +66,9 @@ async fn assert_time_everywhere(
     messages: &mut Subscriber,
     expected: impl Fn(&TestHouse) -> Timestamp,
 ) {
-    let device = house.house.devices().next().unwrap();
+    let device = house.device();
     let live = next_live_event(house).await;
-    house.advance(device.next_reading().unwrap().since(house.house.clock().now())).await;
+    house.advance(device.next_reading().unwrap().since(house.clock().now())).await;
     let time = CivilTime::new(expected(house));
     let (date_time, local) = (time.date_time().to_string(), time.date_time_local().to_string());
     let second = time.timestamp().as_second();
@@ -111,7 +111,7 @@ async fn a_clock_correction_applies_to_every_surface() {
     let topic = unique_topic();
     let mut messages = Subscriber::start(&topic).await;
     let house = start_house(&topic).await;
-    let newest = |house: &TestHouse| house.house.devices().next().unwrap().snapshot().meter.reading;
+    let newest = |house: &TestHouse| house.device().snapshot().meter.reading;
     let by_meter = |house: &TestHouse| newest(house).unwrap().meter_time;
     assert_time_everywhere(&house, &mut messages, by_meter).await;
     house.set("PUT", "/api/v1/meter/settings", &json!({"time_offset": -3607})).await;
@@ -121,7 +121,7 @@ async fn a_clock_correction_applies_to_every_surface() {
     .await;
     house.set("PUT", "/api/v1/meter/settings", &json!({"sync_time_offset_with_ntp": true})).await;
     assert_time_everywhere(&house, &mut messages, |house| {
-        house.house.clock().civil(newest(house).unwrap().at)
+        house.clock().civil(newest(house).unwrap().at)
     })
     .await;
 }

@@ -20,7 +20,7 @@ const SCAN: Duration = Duration::from_secs(3);
 impl TestHouse {
     /// Returns the current network state of the first device.
     fn network(&self) -> NetworkState {
-        let device = self.house.devices().next().unwrap();
+        let device = self.device();
         device.network(&device.snapshot())
     }
 
@@ -31,16 +31,16 @@ impl TestHouse {
     }
 
     async fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let answer = http(self.device(), method, path, &body.to_string()).await;
+        let answer = http(self.api_address(), method, path, &body.to_string()).await;
         assert!(answer.status < 300, "{method} {path} {body}: {}", answer.body);
         answer
     }
 
     /// Scans for networks and advances the clock until the scan ends.
     async fn scan(&self) -> Vec<Value> {
-        let to = self.device();
+        let to = self.api_address();
         let request = tokio::spawn(async move { http(to, "GET", "/api/v1/wifi/scan", "").await });
-        let clock = self.house.clock();
+        let clock = self.clock();
         within(async {
             while !request.is_finished() {
                 clock.advance(Duration::from_millis(100)).await.unwrap();
@@ -54,7 +54,7 @@ impl TestHouse {
     }
 
     fn wps_outcomes(&self) -> Vec<&'static str> {
-        let outcomes = self.journal().into_iter().filter_map(|entry| match entry.event {
+        let outcomes = self.journal_entries().into_iter().filter_map(|entry| match entry.event {
             Event::WpsPairing { outcome, .. } => Some(outcome),
             _ => None,
         });
@@ -74,9 +74,9 @@ fn connected(name: &str) -> (WifiMode, WifiStatus, Option<String>) {
 #[tokio::test]
 async fn a_scan_takes_seconds_and_lists_networks_as_documented() {
     let house = TestHouse::start("").await;
-    let started = house.house.clock().now();
+    let started = house.clock().now();
     let found = house.scan().await;
-    assert!(house.house.clock().now().since(started) >= SCAN);
+    assert!(house.clock().now().since(started) >= SCAN);
     assert!(found.len() >= 3, "{found:?}");
     let keys = [
         "ssid",
@@ -185,7 +185,7 @@ device:
 async fn addresses_are_leased_by_the_router_or_static() {
     let house = TestHouse::start("devices: [{wifi: {enable: true, name: home}}, {}, {}]").await;
     let mut leased = HashSet::new();
-    for device in house.house.devices() {
+    for device in house.devices() {
         let state = device.network(&device.snapshot());
         let addresses = [state.wifi.address, state.eth.address];
         for address in addresses.into_iter().flatten() {
@@ -258,7 +258,7 @@ async fn wifi_sleeps_if_power_is_scarce() {
 async fn the_plug_voltages_depend_on_usb_power() {
     let usb = async |yaml: &str| {
         let house = TestHouse::start(yaml).await;
-        let device = house.house.devices().next().unwrap();
+        let device = house.device();
         let plug = device.plug_voltages(&device.snapshot());
         (plug.usb.to_f64(), plug.scap.to_f64())
     };
@@ -328,7 +328,7 @@ async fn a_write_of_wifi_settings_or_a_reset_ends_a_pairing() {
     assert_eq!(house.wps_outcomes(), ["started", "given up"]);
 
     house.send("POST", "/api/v1/wifi/wps", &Value::Null).await;
-    house.control_send("POST", "reset", &Value::Null).await;
+    house.reset().await;
     assert_eq!(house.wifi().0, WifiMode::Off);
     house.advance(Duration::from_mins(3)).await;
     assert_eq!(house.wifi().0, WifiMode::Off);
@@ -424,7 +424,7 @@ async fn scan_wps_and_scalers_allow_the_documented_methods() {
         ("/api/v1/meter/scalers/current", "GET"),
     ] {
         for method in ["PUT", "DELETE", "PATCH"] {
-            let answer = http(house.device(), method, path, "").await;
+            let answer = http(house.api_address(), method, path, "").await;
             assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{path}");
         }
     }
@@ -455,7 +455,7 @@ device:
     assert_eq!(house.get(WIFI).await.json()["max_tx_power"], 10.5);
     assert_eq!(house.get("/api/v1/eth/settings").await.json()["enable"], false);
     house.send("PUT", "/api/v1/settings", &json!({"system": {"name": "Estrich"}})).await;
-    house.control_send("POST", "reset", &Value::Null).await;
+    house.reset().await;
     assert_eq!(
         house.get("/api/v1/settings").await.json(),
         settings,

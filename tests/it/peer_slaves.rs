@@ -15,8 +15,8 @@ use wwsim::peers::PeersError;
 
 use crate::support::house::FreePort;
 use crate::support::peers::{
-    PeersPlan, SECOND, TestPeers, always, connect, frame, on_slave, read_frame, read_to_end, slave,
-    within, write,
+    PeersPlan, SECOND, TestPeers, always, connect, frame, on_slave, read_frame, read_one,
+    read_to_end, slave, within, write,
 };
 
 const MODBUS_CODES: [i32; 18] =
@@ -31,10 +31,6 @@ async fn start_pump(effects: impl IntoIterator<Item = Fault>) -> TestPeers {
 /// Function 6: `value` to `address`.
 fn write_one(transaction: u16, unit: u8, address: u8, value: u8) -> Vec<u8> {
     frame(transaction, unit, &[6, 0, address, 0, value])
-}
-
-fn read_one(transaction: u16, unit: u8) -> Vec<u8> {
-    frame(transaction, unit, &[3, 0, 0, 0, 1])
 }
 
 #[tokio::test]

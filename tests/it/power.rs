@@ -3,12 +3,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use wwsim::house::House;
-use wwsim::scenario;
+use wwsim::house::{House, inject};
 
 use crate::support::SECOND;
 use crate::support::house::{FreePort, TestHouse, within};
@@ -31,7 +28,7 @@ async fn reboot(test: &TestHouse) {
 }
 
 async fn refused(test: &TestHouse) -> bool {
-    match TcpStream::connect(test.device()).await {
+    match TcpStream::connect(test.api_address()).await {
         Ok(_) => false,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -44,7 +41,7 @@ async fn refused(test: &TestHouse) -> bool {
 #[tokio::test]
 async fn a_reboot_is_answered_and_then_drops_every_connection() {
     let test = TestHouse::start(HOUSE).await;
-    let mut other = TcpStream::connect(test.device()).await.unwrap();
+    let mut other = TcpStream::connect(test.api_address()).await.unwrap();
     other.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(other.read_u8()).await.unwrap();
     reboot(&test).await;
@@ -58,7 +55,7 @@ async fn a_reboot_is_answered_and_then_drops_every_connection() {
 #[tokio::test]
 async fn no_request_is_answered_after_the_reply_to_a_reboot() {
     let test = TestHouse::start(HOUSE).await;
-    let mut client = TcpStream::connect(test.device()).await.unwrap();
+    let mut client = TcpStream::connect(test.api_address()).await.unwrap();
     let both = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\
                 GET /api/v1/system HTTP/1.1\r\nHost: x\r\n\r\n";
     client.write_all(both.as_bytes()).await.unwrap();
@@ -80,14 +77,14 @@ async fn a_device_serves_until_the_reply_to_a_reboot_is_sent() {
     let drip =
         "{api: {method: POST, route: /api/v1/reboot}}, effect: {drip: {bytes: 1, every: 1s}}";
     let test = TestHouse::start(&format!("faults: [{{id: slow, at: {drip}}}]")).await;
-    let mut client = TcpStream::connect(test.device()).await.unwrap();
+    let mut client = TcpStream::connect(test.api_address()).await.unwrap();
     let reboot = "POST /api/v1/reboot HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     client.write_all(reboot.as_bytes()).await.unwrap();
     assert_eq!(within(client.read_u8()).await.unwrap(), b'H');
     test.advance(Duration::from_secs(5)).await;
     assert_eq!(test.get("/api/v1/system").await.status, 200);
     test.advance(Duration::from_mins(5)).await;
-    assert_eq!(test.house.devices().next().unwrap().view().boot.ordinal, 1);
+    assert_eq!(test.device().view().boot.ordinal, 1);
 }
 
 #[tokio::test]
@@ -105,7 +102,7 @@ async fn a_reboot_takes_its_time_and_keeps_the_address() {
 #[tokio::test]
 async fn a_reboot_gives_a_new_boot_with_the_same_settings() {
     let test = TestHouse::start(HOUSE).await;
-    let device = test.house.devices().next().unwrap().clone();
+    let device = test.device();
     test.advance(100 * SECOND).await;
     let before = (device.view(), device.snapshot().meter.reading.unwrap().id);
     device
@@ -132,29 +129,27 @@ async fn a_reboot_gives_a_new_boot_with_the_same_settings() {
 #[tokio::test]
 async fn a_reboot_discards_requests_and_restarts_status_ids() {
     let test = TestHouse::start(HOUSE).await;
-    let ids = test.ids("write").await;
-    assert_eq!(ids, "1");
-    test.advance(SECOND).await;
+    assert_eq!(test.run("write", SECOND).await, [1]);
     reboot(&test).await;
     test.advance(20 * SECOND).await;
-    assert_eq!(test.get("/api/v1/actions/status?id=1").await.status, 404);
-    let journal = serde_json::to_string(&test.journal()).unwrap();
+    assert_eq!(test.device().status(&[1]), []);
+    let journal = serde_json::to_string(&test.journal_entries()).unwrap();
     assert!(!journal.contains("request_finished"), "{journal}");
     assert!(journal.contains("rebooting") && journal.contains(r#""event":"started""#), "{journal}");
-    assert_eq!(test.ids("write").await, "1");
+    assert_eq!(test.device().call("write").unwrap(), [1]);
 }
 
 #[tokio::test]
 async fn a_reset_during_a_reboot_brings_the_device_up_at_once() {
     let test = TestHouse::start(HOUSE).await;
-    let first = test.house.devices().next().unwrap().view().boot;
+    let first = test.device().view().boot;
     reboot(&test).await;
     assert!(refused(&test).await);
-    test.control_send("POST", "reset", &Value::Null).await;
+    test.reset().await;
     assert_eq!(test.get("/").await.status, 200);
-    assert_eq!(test.house.devices().next().unwrap().view().boot, first);
+    assert_eq!(test.device().view().boot, first);
     test.advance(10 * SECOND).await;
-    assert_eq!(test.house.devices().next().unwrap().view().boot, first);
+    assert_eq!(test.device().view().boot, first);
     reboot(&test).await;
     assert!(refused(&test).await, "and it reboots as before");
 }
@@ -162,11 +157,12 @@ async fn a_reset_during_a_reboot_brings_the_device_up_at_once() {
 #[tokio::test]
 async fn a_house_can_be_stopped_during_a_reboot() {
     let port = FreePort::new();
-    let yaml = format!("clock: {{speed: manual}}\n{HOUSE}");
-    let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].http = port.address();
-    let test = TestHouse { house: House::start(scenario).await.unwrap() };
+    let yaml = format!(
+        "control: 127.0.0.1:0\ndevice: {{http: '{}', modbus: 127.0.0.1:0}}",
+        port.address()
+    );
+    let house = House::builder().scenario(&yaml).manual_clock().start().await.unwrap();
+    let test = TestHouse { house };
     reboot(&test).await;
     within(test.house.stop()).await;
     port.listen();
@@ -178,16 +174,16 @@ async fn a_second_reboot_follows_the_first() {
     for ordinal in 1..=3 {
         reboot(&test).await;
         test.advance(3 * SECOND).await;
-        assert_eq!(test.house.devices().next().unwrap().view().boot.ordinal, ordinal);
+        assert_eq!(test.device().view().boot.ordinal, ordinal);
     }
 }
 
 #[tokio::test]
 async fn a_reboot_that_a_fault_refuses_changes_nothing() {
     let test = TestHouse::start("").await;
-    let route = json!({"api": {"method": "POST", "route": "/api/v1/reboot"}});
-    test.add_fault(json!({"id": "often", "at": route, "effect": {"status": 429}})).await;
+    let often = test.inject(inject::api().path("/api/v1/reboot").status(429));
     assert_eq!(test.post("/api/v1/reboot", "").await.status, 429);
+    often.assert_fired(1);
     test.settle().await;
     assert!(!refused(&test).await);
 }
@@ -207,7 +203,7 @@ async fn only_post_reboots() {
 #[tokio::test]
 async fn a_factory_reset_erases_all_settings_and_reboots() {
     let test = TestHouse::start(HOUSE).await;
-    let device = test.house.devices().next().unwrap().clone();
+    let device = test.device();
     let factory = device.view();
     device
         .configure(|config| {

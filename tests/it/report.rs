@@ -174,7 +174,7 @@ async fn the_factor_applies_to_power_energy_and_current() {
     };
     let before = report().await;
     let set = request("PUT", "/api/v1/meter/settings", "{\"conv_factor\":40}");
-    assert_eq!(status(&test.exchange(&set).await), 200);
+    assert_eq!(status(&test.exchange_one(&set).await), 200);
     let after = report().await;
     let number = |report: &Value, path: &str| report.pointer(path).unwrap().as_f64().unwrap();
     for path in
@@ -232,7 +232,7 @@ async fn dlms_objects_have_the_values_of_the_reading() {
     }
     // The factor does not change what the meter sent.
     let set = request("PUT", "/api/v1/meter/settings", "{\"conv_factor\":40}");
-    test.exchange(&set).await;
+    test.exchange_one(&set).await;
     assert_eq!(test.get(OBJECTS).await, answer);
 }
 

@@ -1,12 +1,21 @@
-//! Every possible result code, provoked by a rule on the house's own slave or target and read back
-//! through the status endpoint. `peer_slaves`, `peer_targets` and `action_client` test the bytes on the
-//! wire; this module tests the whole way.
+//! Every possible result code, provoked by a fault of the house's own slave or target. `peer_slaves`,
+//! `peer_targets` and `action_client` test the bytes on the wire, and `builtin` reads the codes of a
+//! scenario through the API.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
+use wwsim::house::inject::{self, FaultRule};
+use wwsim::journal::Event;
 
+use crate::support::SECOND;
 use crate::support::house::TestHouse;
+
+/// The codes with which a Modbus request can fail.
+const MODBUS: [i32; 28] = [
+    -1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19, -101, -102, -103,
+    -104, -105, -106, -107, -108, -109, -110, -111,
+];
 
 const HOUSE: &str = r#"
 device:
@@ -24,48 +33,54 @@ http_targets:
     routes: [{path: /light/0, status: 200, body: on}]
 "#;
 
-/// Provokes `code` with a rule at `at`. Returns the final codes and the number of times the rule
-/// fired.
-async fn provoked(at: Value, action: &str, code: i64) -> (Vec<i64>, u64) {
-    let house = TestHouse::start(HOUSE).await;
-    house.add_fault(json!({"id": "it", "at": at, "effect": {"result": code}})).await;
-    let ids = house.ids(action).await;
-    house.advance(Duration::from_secs(1)).await;
-    (house.final_codes(&ids).await, house.counts("it").await.1)
+/// Asserts that the fault makes the action end with this code.
+async fn assert_provoked(house: &TestHouse, fault: FaultRule, action: &str, code: i32) {
+    let fault = house.inject(fault);
+    let ids = house.run(action, SECOND).await;
+    house.device().assert_codes(&ids, &[code]);
+    fault.assert_fired(1);
+}
+
+/// Asserts that the action ends with these codes. The clock stands still meanwhile.
+async fn assert_ends(house: &TestHouse, action: &str, codes: &[i32]) {
+    let ids = house.run(action, Duration::ZERO).await;
+    house.device().assert_codes(&ids, codes);
 }
 
 #[tokio::test]
 async fn a_healthy_house_ends_with_1_and_the_http_status() {
     let house = TestHouse::start(HOUSE).await;
-    assert_eq!(house.codes("write").await, [1]);
-    assert_eq!(house.codes("get").await, [200]);
+    assert_ends(&house, "write", &[1]).await;
+    assert_ends(&house, "get", &[200]).await;
 }
 
 #[tokio::test]
 async fn a_rule_on_a_slave_provokes_each_modbus_code() {
-    let codes = [-1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19];
-    for code in codes.into_iter().chain(-111..=-101) {
-        let (codes, fired) = provoked(json!({"slave": "pump"}), "write", code).await;
-        assert_eq!((codes, fired), (vec![code], 1), "result {code}");
+    for code in MODBUS {
+        let house = TestHouse::start(HOUSE).await;
+        assert_provoked(&house, inject::slave("pump").result(code).unwrap(), "write", code).await;
     }
 }
 
 #[tokio::test]
 async fn a_rule_on_an_action_provokes_each_modbus_code() {
-    let codes = [-1, -2, -3, -4, -5, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -19];
-    for code in codes.into_iter().chain(-111..=-101) {
-        let (codes, fired) = provoked(json!({"action": "write"}), "write", code).await;
-        assert_eq!((codes, fired), (vec![code], 1), "result {code}");
+    for code in MODBUS {
+        let house = TestHouse::start(HOUSE).await;
+        assert_provoked(&house, inject::action("write").result(code).unwrap(), "write", code).await;
     }
 }
 
 #[tokio::test]
 async fn a_rule_on_a_target_or_action_provokes_each_http_code() {
     for code in [-3, -4, -7, -16, -17, -18, -19, -20, 201, 404, 500] {
-        for at in [json!({"target": "bulb"}), json!({"action": "get"})] {
-            let (codes, fired) = provoked(at.clone(), "get", code).await;
-            assert_eq!((codes, fired), (vec![code], 1), "result {code} at {at}");
-        }
+        let house = TestHouse::start(HOUSE).await;
+        let rule = json!({"id": "it", "at": {"target": "bulb"}, "effect": {"result": code}});
+        house.add_fault(rule).await;
+        let ids = house.run("get", SECOND).await;
+        house.device().assert_codes(&ids, &[code]);
+        assert_eq!(house.counts("it").1, 1, "result {code}");
+        let house = TestHouse::start(HOUSE).await;
+        assert_provoked(&house, inject::action("get").result(code).unwrap(), "get", code).await;
     }
 }
 
@@ -74,7 +89,7 @@ async fn http_failure_zero_reports_0_for_a_missing_response() {
     let scenario = HOUSE.replace("device:\n", "device:\n  http_failure: zero\n");
     let house = TestHouse::start(&scenario).await;
     house.add_fault(json!({"id": "it", "at": {"target": "bulb"}, "effect": {"result": -17}})).await;
-    assert_eq!(house.codes("get").await, [0]);
+    assert_ends(&house, "get", &[0]).await;
 }
 
 #[tokio::test]
@@ -86,29 +101,26 @@ async fn an_unknown_name_is_16_and_an_outside_address_is_17() {
         {"id": "web", "requests": [{"http": {"url": "http://nobody.local/"}}, {"http": {"url": "http://192.0.2.1/"}}]},
     ]))
     .await;
-    assert_eq!(house.codes("name").await, [-16]);
-    assert_eq!(house.codes("address").await, [-17]);
-    assert_eq!(house.codes("web").await, [-16, -17]);
-    let denied = house.control_get("journal?event=outbound_denied").await;
-    assert_eq!(denied["entries"].as_array().unwrap().len(), 4, "{denied}");
+    assert_ends(&house, "name", &[-16]).await;
+    assert_ends(&house, "address", &[-17]).await;
+    assert_ends(&house, "web", &[-16, -17]).await;
+    let mut entries = house.journal_entries();
+    entries.retain(|entry| matches!(entry.event, Event::OutboundDenied { .. }));
+    assert_eq!(entries.len(), 4, "{entries:?}");
 }
 
 #[tokio::test]
 async fn a_rule_provokes_codes_of_requests_that_leave_the_house() {
     let house = TestHouse::start(HOUSE).await;
     let outside = json!({"modbus": {"host": "192.0.2.1", "func": 6, "address": 1, "type": "short", "value": "1"}});
-    let web = json!({"http": {"url": "http://192.0.2.1/", "timeout": 2}});
+    let web = json!({"http": {"url": "http://192.0.2.1/", "timeout": 1}});
     house
         .define(json!([{"id": "modbus", "requests": [outside]}, {"id": "web", "requests": [web]}]))
         .await;
     for (action, code) in
         [("modbus", -9), ("modbus", -102), ("modbus", -7), ("web", -3), ("web", 503), ("web", -20)]
     {
-        let rule = json!({"id": "it", "at": {"action": action}, "effect": {"result": code}});
-        house.add_fault(rule).await;
-        assert_eq!(house.codes_after(action, Duration::from_secs(5)).await, [code], "{action}");
-        assert_eq!(house.counts("it").await.1, 1, "{action} {code}");
-        house.control_send("DELETE", "faults/it", &Value::Null).await;
+        assert_provoked(&house, inject::action(action).result(code).unwrap(), action, code).await;
     }
 }
 
@@ -125,7 +137,7 @@ async fn a_value_that_does_not_fit_fails_when_the_action_runs() {
     });
     assert_eq!(house.post("/api/v1/actions", &definition.to_string()).await.status, 200);
     for action in ["large", "null", "unknown"] {
-        assert_eq!(house.codes(action).await, [-1], "{action}");
+        assert_ends(&house, action, &[-1]).await;
     }
 }
 
@@ -141,6 +153,6 @@ async fn https_is_18_at_a_plain_target_and_works_at_a_tls_target() {
             {"id": "safe", "requests": [{"http": {"url": "https://safe.local/"}}]},
         ]))
         .await;
-    assert_eq!(house.codes("plain").await, [-18]);
-    assert_eq!(house.codes("safe").await, [204]);
+    assert_ends(&house, "plain", &[-18]).await;
+    assert_ends(&house, "safe", &[204]).await;
 }

@@ -30,7 +30,7 @@ device:
 const HEADER: &str = "RID,TIME,MID,MSTAT,TARIFF,PF,EAP_T,EAP_T1,EAP_T2,EAN_T,EAN_T1,EAN_T2,ERP_T,ERP_T1,ERP_T2,ERN_T,ERN_T1,ERN_T2,ERII_T,ERII_T1,ERII_T2,ERIC_T,ERIC_T1,ERIC_T2,EREI_T,EREI_T1,EREI_T2,EREC_T,EREC_T1,EREC_T2,MDAP_T,MDAP_T1,MDAP_T2,MDAN_T,MDAN_T1,MDAN_T2,IPAP_T,IPAP_L1,IPAP_L2,IPAP_L3,IPAN_T,IPAN_L1,IPAN_L2,IPAN_L3,IPRP_T,IPRP_L1,IPRP_L2,IPRP_L3,IPRN_T,IPRN_L1,IPRN_L2,IPRN_L3,IPA_T,V_L1,V_L2,V_L3,I_L1,I_L2,I_L3,MIDENT,MMODEL,MIF,MPROT,RP";
 
 async fn delete(house: &TestHouse, path: &str) -> Answer {
-    http(house.device(), "DELETE", path, "").await
+    http(house.api_address(), "DELETE", path, "").await
 }
 
 async fn names(house: &TestHouse, path: &str) -> Vec<String> {
@@ -42,7 +42,7 @@ async fn names(house: &TestHouse, path: &str) -> Vec<String> {
 /// Enables the log.
 async fn enable_log(house: &TestHouse, frequency: u16) {
     let body = json!({"services": {"sd": {"enable": true, "frequency": frequency}}}).to_string();
-    let answer = http(house.device(), "PUT", "/api/v1/settings", &body).await;
+    let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     house.settle().await;
 }
@@ -100,7 +100,7 @@ async fn a_download_has_the_whole_file_and_the_type_of_its_extension() {
         assert_eq!(answer.body, body, "{path}");
     }
     let request = "GET /sdcard/NIHAO.TXT HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n";
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await.unwrap();
@@ -144,7 +144,7 @@ async fn files_and_folders_can_be_deleted() {
     for root in ["/sdcard", "/sdcard/"] {
         assert_eq!(delete(&house, root).await.status, 400);
     }
-    house.house.reset().await;
+    house.reset().await;
     assert_eq!(names(&house, "/sdcard/").await.len(), 6, "a reset restores the card");
 }
 
@@ -248,7 +248,7 @@ async fn the_card_allows_only_get_and_delete() {
 #[tokio::test]
 async fn a_row_is_written_at_the_first_reading_after_the_frequency() {
     let house = TestHouse::start(CARD).await;
-    let device = house.house.devices().next().unwrap().clone();
+    let device = house.device();
     house.advance(10 * SECOND).await;
     enable_log(&house, 15).await;
     house.advance(14 * SECOND).await;
@@ -277,7 +277,7 @@ async fn a_row_is_written_at_the_first_reading_after_the_frequency() {
 #[tokio::test]
 async fn the_numbers_of_a_row_are_those_of_its_reading() {
     let house = TestHouse::start(CARD).await;
-    let device = house.house.devices().next().unwrap().clone();
+    let device = house.device();
     enable_log(&house, 1).await;
     house.advance(30 * SECOND).await;
     let snapshot = device.snapshot();
@@ -316,7 +316,7 @@ async fn the_log_can_be_disabled_and_enabled_with_another_frequency() {
     let fast = rows(&house, "20260115.CSV").await.len();
     assert!(fast > 10);
     let off = json!({"services": {"sd": {"enable": false}}}).to_string();
-    http(house.device(), "PUT", "/api/v1/settings", &off).await;
+    http(house.api_address(), "PUT", "/api/v1/settings", &off).await;
     house.advance(20 * SECOND).await;
     assert_eq!(rows(&house, "20260115.CSV").await.len(), fast);
     enable_log(&house, 10).await;
@@ -341,7 +341,7 @@ async fn the_listed_size_of_the_log_file_lags() {
     house.advance(60 * SECOND).await;
     assert!(size(&house).await > size_now, "the listing catches up");
     let off = json!({"services": {"sd": {"enable": false}}}).to_string();
-    http(house.device(), "PUT", "/api/v1/settings", &off).await;
+    http(house.api_address(), "PUT", "/api/v1/settings", &off).await;
     // No settling: who has read the reply sees the real size.
     assert_eq!(size(&house).await, house.get("/sdcard/20260115.CSV").await.body.len() as u64);
 }
@@ -349,19 +349,15 @@ async fn the_listed_size_of_the_log_file_lags() {
 // Ruling: SD-6.
 #[tokio::test]
 async fn a_full_card_drops_rows_and_records_that_once() {
-    let scenario = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{CARD}");
-    let mut scenario = wwsim::scenario::load(&scenario, "test.yaml", None).unwrap();
-    scenario.any_port();
-    let card = scenario.devices[0].hardware.sd_card.as_mut().unwrap();
-    card.size = 1;
-    card.files.insert("NIHAO.TXT".into(), "y".repeat(1024 * 1024 - 1500).into());
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let card = CARD.replace("size: 64", "size: 1");
+    let card = card.replace("ni hao, world", &"y".repeat(1024 * 1024 - 1500));
+    let house = TestHouse::start(&card).await;
     enable_log(&house, 1).await;
     house.advance(60 * SECOND).await;
     let written = rows(&house, "20260115.CSV").await.len();
     assert!((1..5).contains(&written), "{written}");
     let events = |house: &TestHouse| {
-        let text = serde_json::to_string(&house.journal()).unwrap();
+        let text = serde_json::to_string(&house.journal_entries()).unwrap();
         (text.matches("sd_not_written").count(), text.matches("sd_goes_on").count())
     };
     assert_eq!(events(&house), (1, 0));
@@ -391,7 +387,7 @@ async fn a_card_on_disk_survives_a_restart() {
     let after = house.get("/sdcard/20260115.CSV").await.body;
     let rest = after.strip_prefix(&format!("{before}12,\"20\n")).unwrap();
     assert!(rest.lines().count() >= 3 && rest.lines().all(|row| row.split(',').count() == 64));
-    house.house.reset().await;
+    house.reset().await;
     assert_eq!(house.get("/sdcard/NIHAO.TXT").await.status, 200);
     assert_eq!(house.get("/sdcard/20260115.CSV").await.status, 404);
 }
@@ -410,7 +406,7 @@ async fn a_large_file_is_streamed_from_memory_and_from_disk() {
         assert_eq!(answer.body.len(), text.len());
         assert!(answer.body == text, "the content is unchanged");
         // A client that disconnects during the download must not stop the house from stopping.
-        let mut stream = TcpStream::connect(house.device()).await.unwrap();
+        let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
         stream.write_all(b"GET /sdcard/big.txt HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         within(stream.read_u8()).await.unwrap();
         drop(stream);
@@ -426,10 +422,10 @@ async fn a_reset_ends_a_download_that_nobody_reads() {
     assert_eq!(house.get("/sdcard/").await.status, 200, "the card exists");
     // Larger than all buffers between server and client.
     std::fs::File::create(card.join("big.bin")).unwrap().set_len(64 << 20).unwrap();
-    let device = Arc::clone(house.house.devices().next().unwrap());
+    let device = Arc::clone(&house.device());
     house.settle().await;
     let before = Arc::strong_count(&device);
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(b"GET /sdcard/big.bin HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     within(stream.read_u8()).await.unwrap();
     assert_eq!(
@@ -437,17 +433,8 @@ async fn a_reset_ends_a_download_that_nobody_reads() {
         before + 1,
         "the download holds a reference to the device"
     );
-    house.house.reset().await;
+    house.reset().await;
     assert_eq!(Arc::strong_count(&device), before);
-}
-
-/// Starts a house whose device has meter power only.
-async fn start_on_meter_power(yaml: &str) -> TestHouse {
-    let yaml = format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}");
-    let mut scenario = wwsim::scenario::load(&yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.devices[0].site.usb = false;
-    TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() }
 }
 
 // Ruling: POWER-3.
@@ -455,10 +442,12 @@ async fn start_on_meter_power(yaml: &str) -> TestHouse {
 async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     let text = "0123456789abcdef".repeat(64 * 1024 / 16);
     let card = |size: usize| json!({"files": {"big.txt": text.repeat(size)}});
-    let scenario = |size: usize| format!("device: {{power_model: true, sd_card: {}}}", card(size));
+    let scenario = |usb: bool, size: usize| {
+        format!("device: {{power_model: true, power: {{usb: {usb}}}, sd_card: {}}}", card(size))
+    };
     // 256 KiB use 0.55 V of the available 0.56 V.
-    let house = start_on_meter_power(&scenario(4)).await;
-    let device = house.house.devices().next().unwrap().clone();
+    let house = TestHouse::start(&scenario(false, 4)).await;
+    let device = house.device();
     assert_eq!(device.supercapacitor_volts(), Some(3.76));
     assert_eq!(house.get("/sdcard/big.txt").await.body.len(), 4 * 64 * 1024);
     house.settle().await;
@@ -470,61 +459,55 @@ async fn downloads_on_meter_power_drain_the_device_until_it_reboots() {
     assert_eq!(device.supercapacitor_volts(), Some(3.76), "the plug charges the capacitor again");
     assert_eq!(device.view().boot.ordinal, 0);
 
-    let house = start_on_meter_power(&scenario(12)).await;
-    let device = house.house.devices().next().unwrap().clone();
-    let mut stream = TcpStream::connect(house.device()).await.unwrap();
+    let house = TestHouse::start(&scenario(false, 12)).await;
+    let device = house.device();
+    let mut stream = TcpStream::connect(house.api_address()).await.unwrap();
     stream.write_all(b"GET /sdcard/big.txt HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut received = Vec::new();
     let _ = within(stream.read_to_end(&mut received)).await;
     assert!(received.len() < 12 * 64 * 1024, "the download ended early: {}", received.len());
     house.advance(3 * SECOND).await;
     assert_eq!(device.view().boot.ordinal, 1);
-    let journal = serde_json::to_string(&house.journal()).unwrap();
+    let journal = serde_json::to_string(&house.journal_entries()).unwrap();
     assert!(journal.contains("supercapacitor empty"), "{journal}");
 
-    let usb = TestHouse::start(&scenario(12)).await;
+    let usb = TestHouse::start(&scenario(true, 12)).await;
     assert_eq!(usb.get("/sdcard/big.txt").await.body.len(), 12 * 64 * 1024);
     usb.settle().await;
-    let device = usb.house.devices().next().unwrap();
+    let device = usb.device();
     assert_eq!((device.supercapacitor_volts(), device.view().boot.ordinal), (None, 0));
 }
 
 // Ruling: SD-7.
 #[tokio::test]
 async fn recorder_mode_on_meter_power_turns_the_network_off() {
-    let house = start_on_meter_power("device: {meter: {kind: ensor}}").await;
-    let device = house.house.devices().next().unwrap().clone();
+    let house = TestHouse::start("device: {power: {usb: false}, meter: {kind: ensor}}").await;
+    let device = house.device();
     let body = json!({"services": {"sd": {"enable": true, "frequency": 1, "recorder_mode": true}}});
-    let answer = http(house.device(), "PUT", "/api/v1/settings", &body.to_string()).await;
+    let answer = http(house.api_address(), "PUT", "/api/v1/settings", &body.to_string()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(!device.is_offline(), "the mode begins with the next boot");
     assert_eq!(house.post("/api/v1/reboot", "").await.status, 204);
     house.advance(30 * SECOND).await;
     assert!(device.is_offline());
-    let refused = TcpStream::connect(house.device()).await.unwrap_err();
+    let refused = TcpStream::connect(house.api_address()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    let path = wwsim::device::sd::SdPath::parse("/20260115.CSV").unwrap();
-    let logged = device.sd().unwrap().read(&path).await.unwrap();
-    assert!(logged.size > 1000, "{}", logged.size);
-    house.house.reset().await;
+    let logged = device.sd_file("/20260115.CSV").await.unwrap().len();
+    assert!(logged > 1000, "{logged}");
+    house.reset().await;
     assert_eq!(house.get("/").await.status, 200, "a reset ends the mode");
 }
 
 #[tokio::test]
 async fn a_device_that_starts_in_recorder_mode_never_answers() {
-    let yaml = "clock: {start: 2026-01-15T18:00:00+01:00, speed: manual}\ndevice: {}";
-    let mut scenario = wwsim::scenario::load(yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    let plan = &mut scenario.devices[0];
-    plan.site.usb = false;
-    std::sync::Arc::make_mut(&mut plan.config).settings.services.sd.recorder_mode = true;
-    let house = TestHouse { house: wwsim::house::House::start(scenario).await.unwrap() };
+    let recorder = "settings: {services: {sd: {recorder_mode: true}}}";
+    let house = TestHouse::start(&format!("device: {{power: {{usb: false}}, {recorder}}}")).await;
     // A blocking connect, so that no task of the house runs before it.
-    let refused = || std::net::TcpStream::connect(house.device()).unwrap_err().kind();
+    let refused = || std::net::TcpStream::connect(house.api_address()).unwrap_err().kind();
     assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);
     house.settle().await;
     assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);
-    house.house.reset().await;
+    house.reset().await;
     assert_eq!(refused(), std::io::ErrorKind::ConnectionRefused);
 }
 

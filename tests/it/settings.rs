@@ -24,7 +24,7 @@ impl TestHouse {
 
     /// Writes a valid body, checks that the reply equals that of a GET, and returns it.
     pub(crate) async fn set(&self, method: &str, path: &str, body: &Value) -> Value {
-        let answer = http(self.device(), method, path, &body.to_string()).await;
+        let answer = http(self.api_address(), method, path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{method} {path} {body}: {}", answer.body);
         let current = self.get_json(path).await;
         assert_eq!(answer.json(), current, "{method} {path} returns the new state");
@@ -34,7 +34,7 @@ impl TestHouse {
     /// Writes an invalid body, checks that nothing changed, and returns the refused field.
     pub(crate) async fn refused_field(&self, method: &str, path: &str, body: &str) -> String {
         let before = self.get(path).await.body;
-        let answer = http(self.device(), method, path, body).await;
+        let answer = http(self.api_address(), method, path, body).await;
         assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.body);
         let error = answer.json();
         assert!(error["error"].is_string() && error["message"].is_string(), "{error}");
@@ -76,7 +76,7 @@ async fn concurrent_writes_of_different_fields_all_take_effect() {
             (MQTT, "username", text("user")),
             (MQTT, "publish.topic", text("topic")),
         ];
-        let (mut tasks, to) = (tokio::task::JoinSet::new(), house.device());
+        let (mut tasks, to) = (tokio::task::JoinSet::new(), house.api_address());
         for (path, field, value) in writes.clone() {
             let body = nested(field, value).to_string();
             tasks.spawn(async move { http(to, "PUT", path, &body).await.status });
@@ -202,7 +202,7 @@ async fn secrets_are_never_returned() {
         }
     }
     assert_eq!(house.get_json(SETTINGS_PATH).await["system"]["password_len"], 6);
-    let journal = serde_json::to_string(&house.journal()).unwrap();
+    let journal = serde_json::to_string(&house.journal_entries()).unwrap();
     assert!(!journal.contains("grüezi") && !journal.contains(key) && !journal.contains("wpa-"));
 }
 
@@ -211,7 +211,7 @@ async fn secrets_are_never_returned() {
 async fn zeros_clear_a_key_and_an_empty_string_keeps_it() {
     let house = TestHouse::start("").await;
     let key = || {
-        let config = house.house.devices().next().unwrap().view().config;
+        let config = house.device().view().config;
         config.meter.encryption_key.map(|key| key.0)
     };
     let set = "00112233445566778899AABBCCDDEEFF";
@@ -479,7 +479,7 @@ async fn unknown_keys_are_ignored_and_recorded_in_the_journal() {
         "system.name": "dotted"});
     assert_eq!(house.set("PUT", SETTINGS_PATH, &body).await, before);
     let keys: Vec<_> = house
-        .journal()
+        .journal_entries()
         .into_iter()
         .filter_map(|entry| match entry.event {
             Event::KeysIgnored { object, keys, .. } => Some((object, keys)),
@@ -490,7 +490,7 @@ async fn unknown_keys_are_ignored_and_recorded_in_the_journal() {
     assert_eq!(keys, [("settings", expected.to_vec())]);
     let many: Map<String, Value> = (0..200).map(|n| (format!("k{n}"), json!(0))).collect();
     house.set("PUT", SETTINGS_PATH, &Value::Object(many)).await;
-    let last = house.journal().into_iter().rev().find_map(|entry| match entry.event {
+    let last = house.journal_entries().into_iter().rev().find_map(|entry| match entry.event {
         Event::KeysIgnored { keys, .. } => Some(keys.len()),
         _ => None,
     });
@@ -503,7 +503,7 @@ async fn the_journal_names_changed_and_refused_fields() {
     let body = json!({"system": {"password": "x", "protection": false}, "services": {"log": true}});
     house.set("PUT", SETTINGS_PATH, &body).await;
     house.refused_field("PUT", ETH, r#"{"enable": 1}"#).await;
-    let events: Vec<_> = house.journal().into_iter().map(|entry| entry.event).collect();
+    let events: Vec<_> = house.journal_entries().into_iter().map(|entry| entry.event).collect();
     let device = || "A842E39F8124".into();
     let (fields, field) = (vec!["system.password", "services.log"], "enable".into());
     assert!(events.contains(&Event::SettingsChanged {
@@ -633,7 +633,7 @@ async fn deleting_the_wifi_settings_disables_the_client() {
     let house = TestHouse::start("").await;
     let factory = house.get(WIFI).await.body;
     house.set("PUT", WIFI, &json!({"enable": true, "name": "home", "max_tx_power": 3})).await;
-    let answer = http(house.device(), "DELETE", WIFI, "").await;
+    let answer = http(house.api_address(), "DELETE", WIFI, "").await;
     assert_eq!((answer.status, &*answer.body), (204, ""));
     assert_eq!(house.get(WIFI).await.body, factory);
 }
@@ -652,17 +652,17 @@ async fn other_methods_are_405_and_large_bodies_413() {
             if allowed.contains(method) {
                 continue;
             }
-            let answer = http(house.device(), method, path, "").await;
+            let answer = http(house.api_address(), method, path, "").await;
             assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method}");
         }
         let before = house.get(path).await.body;
         let padded = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
         for method in ["PUT", "POST"] {
-            let answer = http(house.device(), method, path, &padded(8193)).await;
+            let answer = http(house.api_address(), method, path, &padded(8193)).await;
             assert_eq!(answer.status, 413, "{method} {path}");
         }
         assert_eq!(house.get(path).await.body, before);
-        assert_eq!(http(house.device(), "PUT", path, &padded(8192)).await.status, 200);
+        assert_eq!(http(house.api_address(), "PUT", path, &padded(8192)).await.status, 200);
     }
 }
 

@@ -2,7 +2,6 @@
 //! client, and raw bytes for requests that a library refuses to send. `peer_slaves.rs` tests slaves
 //! without a house.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,8 +11,11 @@ use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::Context;
 use tokio_modbus::client::tcp::connect_slave;
 use tokio_modbus::prelude::{Client as _, Reader as _, Request, Response, Slave, Writer as _};
+use wwsim::house::inject;
 
+use crate::support::SECOND;
 use crate::support::house::{TestHouse, within};
+use crate::support::peers::{connect, frame, read_frame, read_one, read_to_end};
 
 const HOUSE: &str = r#"
 slaves:
@@ -50,7 +52,7 @@ slaves:
 "#;
 
 async fn client(house: &TestHouse, unit: u8) -> Context {
-    connect_slave(house.slave("plc"), Slave(unit)).await.unwrap()
+    connect_slave(house.slave("plc").address(), Slave(unit)).await.unwrap()
 }
 
 /// Returns a `float` as it stands on the wire.
@@ -118,15 +120,15 @@ async fn received_requests_are_in_the_journal() {
             assert_eq!(entry[key], *value, "{entry}");
         }
     }
-    let written: Vec<_> = house.house.slave("plc").writes(1).unwrap();
+    let written: Vec<_> = house.slave("plc").writes(1).unwrap();
     assert_eq!(written[0].words, [1, 2]);
 }
 
 #[tokio::test]
 async fn requests_are_checked_in_the_specified_order() {
     let house = TestHouse::start(HOUSE).await;
-    // A library refuses to send these, so the bytes are written by hand.
-    let mut stream = connect(house.slave("plc")).await;
+    // A library refuses to send these, so the PDUs are written by hand.
+    let mut stream = connect(house.slave("plc").address()).await;
     for (pdu, reply) in [
         (&[0x2b, 0x0e, 1, 0][..], [0xab, 1]),
         (&[3, 0, 0], [0x83, 3]),
@@ -135,9 +137,8 @@ async fn requests_are_checked_in_the_specified_order() {
         (&[15, 0, 0, 0, 9, 2, 0xff], [0x8f, 3]),
         (&[5, 0, 0, 0x12, 0x34], [0x85, 3]),
     ] {
-        let length = u8::try_from(pdu.len() + 1).unwrap();
-        stream.write_all(&[&[0, 1, 0, 0, 0, length, 1][..], pdu].concat()).await.unwrap();
-        assert_eq!(frame(&mut stream).await.1, reply, "{pdu:?}");
+        stream.write_all(&frame(1, 1, pdu)).await.unwrap();
+        assert_eq!(read_frame(&mut stream).await.2, reply, "{pdu:?}");
     }
 
     let mut client = client(&house, 1).await;
@@ -209,49 +210,30 @@ async fn a_write_causes_its_reactions() {
     assert_eq!(words, words_of(25.0));
 }
 
-/// Reads one frame and returns its transaction id and PDU.
-async fn frame(stream: &mut TcpStream) -> (u16, Vec<u8>) {
-    let mut header = [0; 7];
-    within(stream.read_exact(&mut header)).await.unwrap();
-    let mut pdu = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]])) - 1];
-    within(stream.read_exact(&mut pdu)).await.unwrap();
-    (u16::from_be_bytes([header[0], header[1]]), pdu)
-}
-
-fn read_one(transaction: u16, unit: u8) -> Vec<u8> {
-    let [high, low] = transaction.to_be_bytes();
-    vec![high, low, 0, 0, 0, 6, unit, 3, 0, 0, 0, 1]
-}
-
-async fn connect(to: SocketAddr) -> TcpStream {
-    within(TcpStream::connect(to)).await.unwrap()
-}
-
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let house = TestHouse::start(HOUSE).await;
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     let all: Vec<u8> = (1..=200).flat_map(|transaction| read_one(transaction, 1)).collect();
     stream.write_all(&all).await.unwrap();
     for transaction in 1..=200 {
-        assert_eq!(frame(&mut stream).await.0, transaction);
+        assert_eq!(read_frame(&mut stream).await.0, transaction);
     }
 }
 
 #[tokio::test]
 async fn a_slow_unit_delays_no_other_unit_and_no_other_connection() {
     let house = TestHouse::start(HOUSE).await;
-    let slow = json!({"id": "slow", "at": {"slave": "plc", "unit": 1}, "effect": {"delay": "10s"}});
-    house.add_fault(slow).await;
-    let mut one = connect(house.slave("plc")).await;
+    let _slow = house.inject(inject::slave("plc").unit(1).delay(10 * SECOND));
+    let mut one = connect(house.slave("plc").address()).await;
     one.write_all(&[read_one(1, 1), read_one(2, 2), read_one(3, 1)].concat()).await.unwrap();
-    assert_eq!(frame(&mut one).await.0, 2, "the other unit answers at once");
-    let mut other = connect(house.slave("plc")).await;
+    assert_eq!(read_frame(&mut one).await.0, 2, "the other unit answers at once");
+    let mut other = connect(house.slave("plc").address()).await;
     other.write_all(&read_one(4, 2)).await.unwrap();
-    assert_eq!(frame(&mut other).await.0, 4, "and so does another connection");
+    assert_eq!(read_frame(&mut other).await.0, 4, "and so does another connection");
     house.advance(Duration::from_secs(20)).await;
-    assert_eq!(frame(&mut one).await.0, 1);
-    assert_eq!(frame(&mut one).await.0, 3);
+    assert_eq!(read_frame(&mut one).await.0, 1);
+    assert_eq!(read_frame(&mut one).await.0, 3);
 }
 
 #[tokio::test]
@@ -263,42 +245,41 @@ async fn an_invalid_frame_ends_only_its_connection() {
         &[0, 1, 0, 0, 1, 0, 1],
         &[0, 1, 0, 9, 0, 6, 1, 3],
     ] {
-        let mut stream = connect(house.slave("plc")).await;
+        let mut stream = connect(house.slave("plc").address()).await;
         stream.write_all(garbage).await.unwrap();
-        let mut rest = Vec::new();
         // A reset is also a valid end, because bytes were left unread.
-        let _ = within(stream.read_to_end(&mut rest)).await;
+        let rest = read_to_end(&mut stream).await;
         assert!(rest.is_empty(), "{garbage:?} got {rest:?}");
     }
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     stream.write_all(&read_one(1, 1)).await.unwrap();
-    assert_eq!(frame(&mut stream).await.0, 1);
+    assert_eq!(read_frame(&mut stream).await.0, 1);
 }
 
 #[tokio::test]
 async fn a_refusing_slave_closes_and_reopens_its_port() {
     let house = TestHouse::start(HOUSE).await;
-    let rule = json!({"id": "off", "at": {"slave": "plc"}, "when": {"after": "10s", "for": "5s"}, "effect": "refuse"});
-    house.add_fault(rule).await;
-    let mut open = connect(house.slave("plc")).await;
+    let refuse = inject::slave("plc").refuse().after(10 * SECOND).lasting(5 * SECOND);
+    let off = house.inject(refuse);
+    let mut open = connect(house.slave("plc").address()).await;
     house.advance(Duration::from_secs(10)).await;
-    let refused = TcpStream::connect(house.slave("plc")).await.unwrap_err();
+    let refused = TcpStream::connect(house.slave("plc").address()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let _ = within(open.read(&mut [0; 1])).await;
     house.advance(Duration::from_secs(5)).await;
-    let mut stream = connect(house.slave("plc")).await;
+    let mut stream = connect(house.slave("plc").address()).await;
     stream.write_all(&read_one(1, 1)).await.unwrap();
-    assert_eq!(frame(&mut stream).await.0, 1);
-    assert_eq!(house.counts("off").await.1, 1);
+    assert_eq!(read_frame(&mut stream).await.0, 1);
+    off.assert_fired(1);
 }
 
 #[tokio::test]
 async fn a_refuse_rule_is_in_effect_once_it_was_accepted() {
     let house = TestHouse::start(HOUSE).await;
     house.add_fault(json!({"id": "off", "at": {"slave": "plc"}, "effect": "refuse"})).await;
-    assert!(TcpStream::connect(house.slave("plc")).await.is_err());
+    assert!(TcpStream::connect(house.slave("plc").address()).await.is_err());
     house.control_send("PATCH", "faults/off", &json!({"armed": false})).await;
-    connect(house.slave("plc")).await;
+    connect(house.slave("plc").address()).await;
 }
 
 #[tokio::test]
@@ -307,12 +288,12 @@ async fn connections_beyond_the_limit_are_closed() {
     let house = TestHouse::start(&house).await;
     let mut open = Vec::new();
     for transaction in 1..=2 {
-        let mut stream = connect(house.slave("plc")).await;
+        let mut stream = connect(house.slave("plc").address()).await;
         stream.write_all(&read_one(transaction, 1)).await.unwrap();
-        assert_eq!(frame(&mut stream).await.0, transaction);
+        assert_eq!(read_frame(&mut stream).await.0, transaction);
         open.push(stream);
     }
-    let mut third = connect(house.slave("plc")).await;
+    let mut third = connect(house.slave("plc").address()).await;
     let ended = within(third.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }

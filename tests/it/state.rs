@@ -15,14 +15,13 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use wwsim::clock::Speed;
-use wwsim::house::{House, StartError};
+use wwsim::house::{BuildError, inject};
 use wwsim::journal::Event;
 use wwsim::rng::{Draws, RandomStream};
-use wwsim::scenario;
 
 use crate::support::SECOND;
 use crate::support::device::eventually;
-use crate::support::house::{TestHouse, http, within};
+use crate::support::house::{TestHouse, describe, http, within};
 
 /// A directory that is removed after the test.
 pub(crate) struct Folder(pub PathBuf);
@@ -73,23 +72,15 @@ impl Drop for Folder {
 }
 
 /// Starts a house whose state is in `folder`, on a manual clock unless the scenario says otherwise.
-pub(crate) async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, StartError> {
-    let yaml = if yaml.contains("clock:") {
-        yaml.to_owned()
-    } else {
-        format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
-    };
-    let mut scenario = scenario::load(&yaml, "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.state_dir = Some(folder.0.clone());
-    Ok(TestHouse { house: House::start(scenario).await? })
+pub(crate) async fn start(yaml: &str, folder: &Folder) -> Result<TestHouse, BuildError> {
+    Ok(TestHouse { house: describe(yaml).state_dir(&folder.0).start().await? })
 }
 
 async fn stop(test: TestHouse) {
     within(test.house.stop()).await;
 }
 
-fn refusal(started: Result<TestHouse, StartError>) -> String {
+fn refusal(started: Result<TestHouse, BuildError>) -> String {
     match started {
         Ok(_) => panic!("it started"),
         Err(error) => error.to_string(),
@@ -105,19 +96,19 @@ async fn a_reboot_resumes_in_the_next_process() {
     let (folder, yaml) = (Folder::new(), "device: {reboot_time: 40s}");
     let test = start(yaml, &folder).await.unwrap();
     test.define(action("a")).await;
-    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.device().call("a").unwrap(), [1]);
     assert_eq!(test.post("/api/v1/reboot", "").await.status, 204);
     test.advance(10 * SECOND).await;
     stop(test).await;
 
     let test = start(yaml, &folder).await.unwrap();
-    let device = test.house.devices().next().unwrap().clone();
+    let device = test.device();
     test.advance(29 * SECOND).await;
-    assert!(TcpStream::connect(test.device()).await.is_err(), "it is still down");
+    assert!(TcpStream::connect(test.api_address()).await.is_err(), "it is still down");
     test.advance(SECOND).await;
     let boot = device.view().boot;
     assert_eq!((boot.ordinal, boot.at.since_start()), (1, 40 * SECOND));
-    assert_eq!(test.ids("a").await, "1", "ids restart with each boot");
+    assert_eq!(test.device().call("a").unwrap(), [1], "ids restart with each boot");
     stop(test).await;
 }
 
@@ -127,7 +118,7 @@ async fn recorder_mode_waits_for_a_reboot_not_for_a_new_process() {
     let test = start(yaml, &folder).await.unwrap();
     let recorder = json!({"services": {"sd": {"enable": true, "recorder_mode": true}}});
     assert_eq!(
-        http(test.device(), "PUT", "/api/v1/settings", &recorder.to_string()).await.status,
+        http(test.api_address(), "PUT", "/api/v1/settings", &recorder.to_string()).await.status,
         200
     );
     stop(test).await;
@@ -135,11 +126,11 @@ async fn recorder_mode_waits_for_a_reboot_not_for_a_new_process() {
     let test = start(yaml, &folder).await.unwrap();
     assert_eq!(test.post("/api/v1/reboot", "").await.status, 204);
     test.advance(60 * SECOND).await;
-    assert!(TcpStream::connect(test.device()).await.is_err(), "now it only records");
+    assert!(TcpStream::connect(test.api_address()).await.is_err(), "now it only records");
     stop(test).await;
 
     let test = start(yaml, &folder).await.unwrap();
-    assert!(TcpStream::connect(test.device()).await.is_err(), "as before");
+    assert!(TcpStream::connect(test.api_address()).await.is_err(), "as before");
     stop(test).await;
 }
 
@@ -148,7 +139,7 @@ async fn recorder_mode_waits_for_a_reboot_not_for_a_new_process() {
 async fn a_house_resumes_where_it_ended() {
     let folder = Folder::new();
     let test = start("", &folder).await.unwrap();
-    let device = test.house.devices().next().unwrap().clone();
+    let device = test.device();
     test.define(action("a")).await;
     device
         .configure(|config| {
@@ -156,17 +147,17 @@ async fn a_house_resumes_where_it_ended() {
             Ok::<_, ()>(())
         })
         .unwrap();
-    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.device().call("a").unwrap(), [1]);
     test.post("/api/v1/reboot", "").await;
     test.advance(100 * SECOND).await;
-    assert_eq!(test.ids("a").await, "1");
+    assert_eq!(test.device().call("a").unwrap(), [1]);
     test.settle().await;
     let (view, reading) = (device.view(), device.snapshot().meter.reading.unwrap());
     stop(test).await;
 
     let test = start("", &folder).await.unwrap();
-    let again = test.house.devices().next().unwrap().clone();
-    assert_eq!(test.house.clock().now().since_start(), 100 * SECOND);
+    let again = test.device();
+    assert_eq!(test.clock().now().since_start(), 100 * SECOND);
     assert_eq!(again.view().boot, view.boot, "it has not rebooted");
     assert_eq!(again.view().config, view.config);
     assert_eq!(again.snapshot().meter.reading.unwrap(), reading, "the same to the last digit");
@@ -176,7 +167,7 @@ async fn a_house_resumes_where_it_ended() {
         404,
         "statuses are not persisted"
     );
-    assert_eq!(test.ids("a").await, "2", "no id is given out twice");
+    assert_eq!(test.device().call("a").unwrap(), [2], "no id is given out twice");
     stop(test).await;
     assert_eq!(folder.set_aside(), Vec::<String>::new());
 }
@@ -190,7 +181,7 @@ async fn the_state_directory_takes_precedence_over_the_scenario() {
     stop(test).await;
     let test = start(&with("second"), &folder).await.unwrap();
     assert_eq!(test.get("/api/v1/actions").await.json()["actions"], action("mine"));
-    let deleted = http(test.device(), "DELETE", "/api/v1/actions", "").await;
+    let deleted = http(test.api_address(), "DELETE", "/api/v1/actions", "").await;
     assert_eq!(deleted.status, 204);
     stop(test).await;
     let test = start(&with("second"), &folder).await.unwrap();
@@ -203,10 +194,9 @@ async fn a_reboot_is_persisted_before_it_is_answered() {
         let (folder, killed) = (Folder::new(), Folder::new());
         let test = start("", &folder).await.unwrap();
         // Delays the reply to a command that is carried out at once.
-        let rule = json!({"id": "held", "at": {"api": {"route": path}}, "effect": {"delay": "5s"}});
-        test.add_fault(rule).await;
+        let held = test.inject(inject::api().path(path).delay(5 * SECOND));
         test.advance(10 * SECOND).await;
-        let device = test.device();
+        let device = test.api_address();
         let reply = tokio::spawn(async move { http(device, "POST", path, "").await });
         eventually(|| document(&folder.device())["down_until"] == json!(13_000_000_000_u64)).await;
         // A copy of the directory, as a process finds it that follows a kill at this point.
@@ -216,10 +206,12 @@ async fn a_reboot_is_persisted_before_it_is_answered() {
         }
         test.advance(5 * SECOND).await;
         assert_eq!(within(reply).await.unwrap().status, 204);
+        held.assert_fired(1);
+        drop(held);
         stop(test).await;
 
         let test = start("", &killed).await.unwrap();
-        let device = test.house.devices().next().unwrap().clone();
+        let device = test.device();
         assert_eq!(device.view().boot.ordinal, 0, "{path}");
         test.advance(3 * SECOND).await;
         let boot = device.view().boot;
@@ -234,7 +226,7 @@ async fn report_ids_continue_across_processes() {
     let yaml = format!("meter: {{kind: ensor, encryption_key: \"{key}\"}}");
     let set = async |test: &TestHouse, key: &str| {
         let body = json!({"encryption": true, "encryption_key": key}).to_string();
-        let set = http(test.device(), "PUT", "/api/v1/meter/settings", &body).await;
+        let set = http(test.api_address(), "PUT", "/api/v1/meter/settings", &body).await;
         assert_eq!(set.status, 200, "{}", set.body);
     };
     let folder = Folder::new();
@@ -257,15 +249,15 @@ async fn report_ids_continue_across_processes() {
         test.advance(2 * SECOND).await;
         test = again(test).await;
         test.advance(60 * SECOND).await;
-        test.add_fault(json!({"id": "out", "at": "meter", "effect": "no_data"})).await;
+        let out = test.inject(inject::meter().no_data());
         test.advance(100 * SECOND).await;
-        http(test.control(), "DELETE", "/control/v1/faults/out", "").await;
+        drop(out);
         test = again(test).await;
         test.advance(30 * SECOND).await;
         let before = test.get("/api/v1/report").await.json();
         test = again(test).await;
         reports.push((before, test.get("/api/v1/report").await.json()));
-        test.house.reset().await;
+        test.reset().await;
         stop(test).await;
     }
     let id = reports[0].0["report"]["id"].as_u64().unwrap();
@@ -296,12 +288,12 @@ async fn a_reset_persists_the_state_of_the_scenario() {
     let test = start("", &folder).await.unwrap();
     test.define(action("a")).await;
     test.advance(10 * SECOND).await;
-    test.house.reset().await;
+    test.reset().await;
     assert_eq!(document(&folder.device())["actions"], Value::Null, "after the reset");
     stop(test).await;
     let test = start("", &folder).await.unwrap();
     assert_eq!(test.get("/api/v1/actions").await.status, 404);
-    assert_eq!(test.house.clock().now().since_start(), Duration::ZERO);
+    assert_eq!(test.clock().now().since_start(), Duration::ZERO);
 }
 
 #[tokio::test]
@@ -312,7 +304,7 @@ async fn an_interrupted_reset_leaves_a_consistent_state() {
     for turns in (0..48).map(|step| step * 3) {
         let folder = Folder::new();
         let test = start(&yaml, &folder).await.unwrap();
-        for device in test.house.devices() {
+        for device in test.devices() {
             let Ok(()) = device.configure(|config| {
                 config.settings.system.name = "user".into();
                 Ok::<_, Infallible>(())
@@ -321,7 +313,7 @@ async fn an_interrupted_reset_leaves_a_consistent_state() {
         test.advance(10 * SECOND).await;
         tokio::select! {
             biased;
-            () = test.house.reset() => panic!("a reset takes more than one turn"),
+            () = test.reset() => panic!("a reset takes more than one turn"),
             () = std::future::ready(()) => {}
         }
         for _ in 0..turns {
@@ -357,15 +349,15 @@ async fn a_change_is_on_disk_when_it_is_answered() {
 async fn a_movement_of_the_clock_is_written_before_it_begins() {
     let folder = Folder::new();
     let test = start("", &folder).await.unwrap();
-    let activity = test.house.clock().activity().enter();
-    let clock = test.house.clock().clone();
+    let activity = test.clock().activity().enter();
+    let clock = test.clock().clone();
     let moving = tokio::spawn(async move { clock.advance(60 * SECOND).await });
     let house = folder.house();
     eventually(|| {
         std::fs::read_to_string(&house).is_ok_and(|text| text.contains("\"at\":60000000000"))
     })
     .await;
-    assert_eq!(test.house.clock().now().since_start(), Duration::ZERO);
+    assert_eq!(test.clock().now().since_start(), Duration::ZERO);
     drop(activity);
     moving.await.unwrap().unwrap();
 }
@@ -386,7 +378,7 @@ fn written_time(folder: &Folder) -> f64 {
 async fn an_abandoned_movement_leaves_a_consistent_state() {
     let folder = Folder::new();
     let test = start("", &folder).await.unwrap();
-    let clock = test.house.clock();
+    let clock = test.clock();
     for round in 0..300 {
         let mut movement = Box::pin(clock.advance(SECOND));
         // Polls as far as the write before the movement, or a little further.
@@ -403,7 +395,11 @@ async fn an_abandoned_movement_leaves_a_consistent_state() {
     test.advance(SECOND).await;
     assert!((written_time(&folder) - clock.now().as_secs_f64()).abs() < 1e-9);
     let is_failure = |event: &Event| matches!(event, Event::StateWriteFailed { .. });
-    assert!(!test.journal().iter().any(|entry| is_failure(&entry.event)), "{:?}", test.journal());
+    assert!(
+        !test.journal_entries().iter().any(|entry| is_failure(&entry.event)),
+        "{:?}",
+        test.journal_entries()
+    );
 }
 
 // Ruling: STATE-1.
@@ -417,8 +413,9 @@ async fn a_status_id_is_reserved_on_disk_before_it_is_given_out() {
     test.settle().await;
     assert_eq!(next(), 1, "no id was given out");
     for _ in 0..100 {
-        let ids = test.ids("a").await;
-        let last: u64 = ids.rsplit(',').next().unwrap().parse().unwrap();
+        let called = test.call("a").await;
+        let (_, last) = called.header("Location").unwrap().rsplit_once(',').unwrap();
+        let last: u64 = last.parse().unwrap();
         assert!(last < next(), "{last} was given out, {} is written", next());
         test.settle().await;
     }
@@ -430,7 +427,7 @@ async fn a_status_id_is_reserved_on_disk_before_it_is_given_out() {
 async fn the_clock_never_shows_a_later_time_than_the_written_one() {
     let folder = Folder::new();
     let test = start("clock: {speed: 1}", &folder).await.unwrap();
-    let clock = test.house.clock();
+    let clock = test.clock();
     let shown = || {
         let now = clock.now().as_secs_f64();
         let written = written_time(&folder);
@@ -449,7 +446,7 @@ async fn the_clock_never_shows_a_later_time_than_the_written_one() {
         clock.set_speed(Speed::Times(1000.0));
         eventually(|| shown() > before + 100.0).await;
     }
-    test.house.reset().await;
+    test.reset().await;
     assert!(shown() < 100_000.0);
     eventually(|| shown() > 1.0).await;
 }
@@ -483,11 +480,7 @@ async fn the_state_of_another_house_is_refused_and_not_changed() {
         let refused = refusal(start(other, &folder).await);
         assert!(refused.contains(what), "{refused}");
     }
-    let mut scenario =
-        scenario::load("clock: {start: 2027-01-01T00:00:00Z}", "test.yaml", None).unwrap();
-    scenario.any_port();
-    scenario.state_dir = Some(folder.0.clone());
-    let refused = House::start(scenario).await.unwrap_err().to_string();
+    let refused = refusal(start("clock: {start: 2027-01-01T00:00:00Z}", &folder).await);
     assert!(refused.contains("it started at 2026-01-15T17:00:00Z"), "{refused}");
     assert_eq!(std::fs::read(folder.house()).unwrap(), before);
 }
@@ -532,7 +525,7 @@ async fn a_torn_or_foreign_device_file_is_set_aside() {
         std::fs::write(folder.device(), bytes).unwrap();
         let test = start("", &folder).await.unwrap();
         assert_eq!(test.get("/api/v1/actions").await.status, 404, "{index}");
-        assert_eq!(test.house.clock().now().since_start(), 50 * SECOND, "{index}");
+        assert_eq!(test.clock().now().since_start(), 50 * SECOND, "{index}");
         stop(test).await;
         assert_eq!(folder.set_aside().len(), index + 1);
     }
@@ -555,7 +548,7 @@ async fn a_torn_house_file_costs_no_device_and_no_time() {
     std::fs::write(folder.house(), "wwsim-sta").unwrap();
     let test = start("", &folder).await.unwrap();
     assert_eq!(test.get("/api/v1/actions").await.status, 200);
-    assert_eq!(test.house.clock().now().since_start(), 50 * SECOND);
+    assert_eq!(test.clock().now().since_start(), 50 * SECOND);
     assert_eq!(folder.set_aside(), ["house.json.broken-1"]);
 }
 
@@ -564,11 +557,11 @@ async fn a_torn_house_file_does_not_change_the_calendar() {
     let folder = Folder::new();
     let test = start("clock: {speed: manual}", &folder).await.unwrap();
     test.define(action("kept")).await;
-    let began = test.house.clock().start();
+    let began = test.clock().start();
     stop(test).await;
     std::fs::write(folder.house(), "").unwrap();
     let test = start("clock: {speed: manual}", &folder).await.unwrap();
-    assert_eq!(test.house.clock().start(), began);
+    assert_eq!(test.clock().start(), began);
     assert_eq!(folder.set_aside(), ["house.json.broken-1"]);
 }
 
@@ -581,7 +574,7 @@ async fn a_card_whose_reset_was_interrupted_is_a_new_one() {
     let listed = || async {
         let test = start(yaml, &folder).await.unwrap();
         let listed = test.get("/sdcard/").await.body;
-        test.house.reset().await;
+        test.reset().await;
         stop(test).await;
         listed
     };

@@ -139,10 +139,10 @@ async fn a_definition_is_stored_returned_and_deleted() {
     assert_eq!(refused["details"]["field"], "actions[0].requests[0].http.url");
     assert_eq!(fixture.get(path).await, stored, "the old definition stays");
 
-    let deleted = fixture.exchange(&request("DELETE", path, "")).await;
+    let deleted = fixture.exchange_one(&request("DELETE", path, "")).await;
     assert_eq!(deleted, format!("HTTP/1.1 204 No Content\r\n{COMMON}\r\n"));
     assert_eq!(status(&fixture.get(path).await), 404);
-    assert_eq!(status(&fixture.exchange(&request("DELETE", path, "")).await), 204);
+    assert_eq!(status(&fixture.exchange_one(&request("DELETE", path, "")).await), 204);
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
         ("POST", "/api/v1/actions/status?id=1", "GET"),
         ("FETCH", "/?x", "GET"),
     ] {
-        let answer = fixture.exchange(&request(method, path, "")).await;
+        let answer = fixture.exchange_one(&request(method, path, "")).await;
         assert_eq!((status(&answer), &*error(&answer)), (405, "method_not_allowed"), "{path}");
         assert_eq!(header(&answer, "Allow"), Some(allowed));
     }

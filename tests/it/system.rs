@@ -17,7 +17,7 @@ async fn system(house: &TestHouse) -> Value {
 }
 
 async fn put(house: &TestHouse, path: &str, body: &str) {
-    assert_eq!(http(house.device(), "PUT", path, body).await.status, 200, "{path} {body}");
+    assert_eq!(http(house.api_address(), "PUT", path, body).await.status, 200, "{path} {body}");
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn a_scenario_defines_the_identity_of_the_device() {
                   activation_date: 2025-09-24T13:05:41+02:00}",
     )
     .await;
-    house.house.clock().advance(Duration::from_secs(3601)).await.unwrap();
+    house.clock().advance(Duration::from_secs(3601)).await.unwrap();
     let device = system(&house).await["device"].clone();
     let plug = device["plug"].as_object().unwrap();
     assert_eq!(plug.keys().collect::<Vec<_>>(), ["v_usb", "v_mbus", "v_p1", "v_scap"]);
@@ -121,7 +121,7 @@ async fn the_card_and_the_script_state_are_included() {
         json!({ "installed": true, "type": "SDHC/SDXC", "size": 1024, "speed": 20 })
     );
     assert_eq!(house.post("/api/v1/berry", "print('on')").await.status, 200);
-    assert_eq!(http(house.device(), "PUT", "/api/v1/berry?run=true", "").await.status, 200);
+    assert_eq!(http(house.api_address(), "PUT", "/api/v1/berry?run=true", "").await.status, 200);
     let state = system(&house).await["services"]["berry"]["execution_status"]["state"].clone();
     assert_eq!(state, "RUNNING");
     let without = TestHouse::start("device: {sd_card: false}").await;
@@ -131,9 +131,9 @@ async fn the_card_and_the_script_state_are_included() {
 #[tokio::test]
 async fn the_start_is_the_one_of_the_last_reboot() {
     let house = TestHouse::start("device: {reboot_time: 40s}").await;
-    house.house.clock().advance(Duration::from_secs(20)).await.unwrap();
+    house.clock().advance(Duration::from_secs(20)).await.unwrap();
     assert_eq!(house.post("/api/v1/reboot", "").await.status, 204);
-    house.house.clock().advance(Duration::from_secs(100)).await.unwrap();
+    house.clock().advance(Duration::from_secs(100)).await.unwrap();
     let device = system(&house).await["device"].clone();
     assert_eq!(device["time_since_boot"], 60);
     assert_eq!(device["last_reboot"], json!({ "date": "2026-01-15", "time": "18:01:00" }));
@@ -153,14 +153,14 @@ async fn without_licence_there_is_no_date_and_no_mystrom() {
 #[tokio::test]
 async fn report_live_stream_and_system_return_the_same_reading() {
     let house = TestHouse::start("").await;
-    let mut live = TcpStream::connect(house.device()).await.unwrap();
+    let mut live = TcpStream::connect(house.api_address()).await.unwrap();
     live.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         head.push(char::from(within(live.read_u8()).await.unwrap()));
     }
     for _ in 0..20 {
-        house.house.clock().advance(Duration::from_secs(7)).await.unwrap();
+        house.clock().advance(Duration::from_secs(7)).await.unwrap();
         let report = house.get("/api/v1/report").await.json();
         let meter = system(&house).await["meter"].clone();
         // `advance` returns when the client's socket has received all events.

@@ -69,8 +69,8 @@ async fn a_client_that_does_not_read_is_reset() {
 #[tokio::test(start_paused = true)]
 async fn control_plane_and_targets_reset_slow_readers_too() {
     let (frozen, house) = (Frozen::start(), TestHouse::start("http_targets: {bulb: {}}").await);
-    expect_reset(&frozen, house.control(), "/v1/state").await;
-    expect_reset(&frozen, house.target("bulb"), "/").await;
+    expect_reset(&frozen, house.control_address(), "/v1/state").await;
+    expect_reset(&frozen, house.target("bulb").address(), "/").await;
 }
 
 /// Starts a house with a file of this size on the SD card.
@@ -86,7 +86,7 @@ async fn house_with_file(folder: &Folder, bytes: usize) -> TestHouse {
 async fn a_download_without_reader_is_reset() {
     let (frozen, folder) = (Frozen::start(), Folder::new());
     let house = house_with_file(&folder, 16 << 20).await;
-    expect_reset(&frozen, house.device(), "/sdcard/big.bin").await;
+    expect_reset(&frozen, house.api_address(), "/sdcard/big.bin").await;
 }
 
 /// Each read takes more than all buffers hold, so that some of it was sent after the read before. The kernel
@@ -99,7 +99,7 @@ async fn a_slow_download_is_complete() {
     const { assert!(PIECE > 2 * (BUFFER + HTTP_SEND_BUFFER) + BUFFER) };
     let (frozen, folder, pieces) = (Frozen::start(), Folder::new(), 16);
     let house = house_with_file(&folder, pieces * PIECE).await;
-    let mut client = connect(house.device(), BUFFER).await;
+    let mut client = connect(house.api_address(), BUFFER).await;
     client.write_all(request("GET", "/sdcard/big.bin", "").as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -187,7 +187,7 @@ async fn a_template_has_at_most_1023_characters() {
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["error"], "invalid_template");
     let bytes = b"POST /api/v1/template/test HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\n\xff";
-    let received = crate::support::house::exchange(house.device(), bytes).await;
+    let received = crate::support::house::exchange(house.api_address(), bytes).await;
     assert!(received.starts_with(b"HTTP/1.1 400 "));
     let answer = house.post("/api/v1/template/test", &"x".repeat(8193)).await;
     assert_eq!(answer.status, 413);

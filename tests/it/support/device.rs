@@ -118,18 +118,18 @@ impl TestDevice {
     }
 
     /// Sends bytes on a new connection and reads one response.
-    pub(crate) async fn exchange(&self, request: &str) -> String {
+    pub(crate) async fn exchange_one(&self, request: &str) -> String {
         let mut client = self.connect().await;
         client.send(request).await;
         client.response().await
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
-        self.exchange(&request("GET", path, "")).await
+        self.exchange_one(&request("GET", path, "")).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> String {
-        self.exchange(&request("POST", path, body)).await
+        self.exchange_one(&request("POST", path, body)).await
     }
 }
 
@@ -194,9 +194,13 @@ pub(crate) fn request_with(
     head + "\r\n" + body
 }
 
+/// Returns the value of a header. The case of its name does not matter.
 pub(crate) fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     let head = response.split("\r\n\r\n").next().unwrap();
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    head.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(": ")?;
+        found.eq_ignore_ascii_case(name).then_some(value)
+    })
 }
 
 pub(crate) fn status(response: &str) -> u16 {

@@ -2,19 +2,28 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use wwsim::House;
+use wwsim::house::{House, HouseBuilder};
 use wwsim::journal::JournalEntry;
 
 pub(crate) use super::within;
 
-/// A running house on free ports.
+/// A running house on free ports, with what [`House`] itself lacks: raw HTTP and calls of the control plane.
 pub(crate) struct TestHouse {
     pub house: House,
+}
+
+impl Deref for TestHouse {
+    type Target = House;
+
+    fn deref(&self) -> &House {
+        &self.house
+    }
 }
 
 /// A parsed response.
@@ -29,10 +38,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (found, value) = line.split_once(": ")?;
-            found.eq_ignore_ascii_case(name).then_some(value)
-        })
+        super::device::header(&self.head, name)
     }
 
     /// Parses the body as JSON.
@@ -42,105 +48,65 @@ impl Answer {
 }
 
 impl TestHouse {
-    /// Starts a scenario with every listener on a free port, and a manual clock unless the scenario
-    /// sets one.
+    /// Starts the house that [`describe`] describes.
     pub(crate) async fn start(yaml: &str) -> Self {
-        let yaml = if yaml.contains("clock:") {
-            yaml.to_owned()
-        } else {
-            format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
-        };
-        match House::builder().scenario(&yaml).any_port().start().await {
+        match describe(yaml).start().await {
             Ok(house) => Self { house },
             Err(error) => panic!("{error}"),
         }
     }
 
     /// Returns the address of the first device's API.
-    pub(crate) fn device(&self) -> SocketAddr {
-        address(&self.house.addresses().devices[0].http)
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        address(&self.device().url())
     }
 
     /// Returns the address of the control plane.
-    pub(crate) fn control(&self) -> SocketAddr {
-        address(&self.house.addresses().control)
-    }
-
-    /// Returns the address of a slave.
-    pub(crate) fn slave(&self, name: &str) -> SocketAddr {
-        self.house.addresses().slaves[name]
-    }
-
-    /// Returns the address of a target.
-    pub(crate) fn target(&self, name: &str) -> SocketAddr {
-        address(&self.house.addresses().http_targets[name])
+    pub(crate) fn control_address(&self) -> SocketAddr {
+        address(&self.addresses().control)
     }
 
     /// Sends a GET request to the first device.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        http(self.device(), "GET", path, "").await
+        http(self.api_address(), "GET", path, "").await
     }
 
     /// Sends a POST request to the first device.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
-        http(self.device(), "POST", path, body).await
+        http(self.api_address(), "POST", path, body).await
     }
 
-    /// Calls an action.
+    /// Calls an action through the API.
     pub(crate) async fn call(&self, action: &str) -> Answer {
         self.post(&format!("/api/v1/actions/call?id={action}"), "").await
     }
 
-    /// Calls an action, which must be admitted, and returns its status ids.
-    pub(crate) async fn ids(&self, action: &str) -> String {
-        let answer = self.call(action).await;
-        assert_eq!(answer.status, 202, "{action}: {}", answer.body);
-        let location = answer.header("Location").unwrap();
-        location.strip_prefix("/api/v1/actions/status?id=").unwrap().to_owned()
-    }
-
-    /// Returns the entries of status ids.
-    pub(crate) async fn status(&self, ids: &str) -> Value {
-        self.get(&format!("/api/v1/actions/status?id={ids}")).await.json()
-    }
-
-    /// Calls an action and returns the final codes of its requests. The clock stands still meanwhile.
-    pub(crate) async fn codes(&self, action: &str) -> Vec<i64> {
-        let ids = self.ids(action).await;
-        self.settle().await;
-        self.final_codes(&ids).await
-    }
-
-    /// Calls an action and returns the final codes of its requests after `duration`.
-    pub(crate) async fn codes_after(&self, action: &str, duration: Duration) -> Vec<i64> {
-        let ids = self.ids(action).await;
+    /// Calls an action, and returns its status ids once `duration` has passed.
+    pub(crate) async fn run(&self, action: &str, duration: Duration) -> Vec<u64> {
+        let ids = self.device().call(action).unwrap();
         self.advance(duration).await;
-        self.final_codes(&ids).await
+        ids
     }
 
-    /// Returns the codes of requests that have ended.
-    pub(crate) async fn final_codes(&self, ids: &str) -> Vec<i64> {
-        let status = self.status(ids).await;
-        let entries = status.as_array().unwrap();
-        assert!(!entries.is_empty(), "no entry for {ids}");
-        assert!(entries.iter().all(|entry| entry["exe_time"] != 0), "not finished: {status}");
-        entries.iter().map(|entry| entry["code"].as_i64().unwrap()).collect()
+    /// Returns the entries of status ids, as the API shows them.
+    pub(crate) async fn status(&self, ids: &[u64]) -> Value {
+        let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+        self.get(&format!("/api/v1/actions/status?id={}", ids.join(","))).await.json()
     }
 
     /// Waits until the house is quiescent.
     pub(crate) async fn settle(&self) {
-        self.house.clock().advance(Duration::ZERO).await.unwrap();
+        self.clock().advance(Duration::ZERO).await.unwrap();
     }
 
     /// Advances the clock.
     pub(crate) async fn advance(&self, duration: Duration) {
-        self.house.clock().advance(duration).await.unwrap();
+        self.clock().advance(duration).await.unwrap();
     }
 
     /// Protects the first device with a password, as a client would by its settings.
     pub(crate) fn protect(&self, password: &str) {
-        let device = self.house.devices().next().unwrap();
-        let protected = device.configure(|config| {
+        let protected = self.device().configure(|config| {
             config.settings.system.protection = true;
             password.clone_into(&mut config.settings.system.password);
             Ok::<_, std::convert::Infallible>(())
@@ -150,7 +116,7 @@ impl TestHouse {
 
     /// Sends a GET request to the control plane and returns the JSON of its reply.
     pub(crate) async fn control_get(&self, path: &str) -> Value {
-        let answer = http(self.control(), "GET", &format!("/control/v1/{path}"), "").await;
+        let answer = http(self.control_address(), "GET", &format!("/control/v1/{path}"), "").await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.json()
     }
@@ -158,7 +124,7 @@ impl TestHouse {
     /// Sends a request to the control plane.
     pub(crate) async fn control_send(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        http(self.control(), method, &format!("/control/v1/{path}"), &body).await
+        http(self.control_address(), method, &format!("/control/v1/{path}"), &body).await
     }
 
     /// Adds a fault rule through the control plane.
@@ -167,10 +133,10 @@ impl TestHouse {
         assert!(answer.status < 300, "{}: {}", answer.status, answer.body);
     }
 
-    /// Returns the number of times that a rule was evaluated and fired.
-    pub(crate) async fn counts(&self, rule: &str) -> (u64, u64) {
-        let rule = self.control_get(&format!("faults/{rule}")).await;
-        (rule["evaluated"].as_u64().unwrap(), rule["fired"].as_u64().unwrap())
+    /// Returns the number of times that a rule of the scenario was evaluated and fired.
+    pub(crate) fn counts(&self, rule: &str) -> (u64, u64) {
+        let rule = self.engine().get(rule).unwrap();
+        (rule.evaluated, rule.fired)
     }
 
     /// Stores an action definition.
@@ -181,9 +147,20 @@ impl TestHouse {
     }
 
     /// Returns the entries of the journal.
-    pub(crate) fn journal(&self) -> Vec<JournalEntry> {
-        self.house.journal().entries_after(0, usize::MAX, |_| true)
+    pub(crate) fn journal_entries(&self) -> Vec<JournalEntry> {
+        self.journal().entries_after(0, usize::MAX, |_| true)
     }
+}
+
+/// Describes a scenario with every listener on a free port, and a manual clock unless the scenario sets
+/// one.
+pub(crate) fn describe(yaml: &str) -> HouseBuilder {
+    let yaml = if yaml.contains("clock:") {
+        yaml.to_owned()
+    } else {
+        format!("clock: {{start: 2026-01-15T18:00:00+01:00, speed: manual}}\n{yaml}")
+    };
+    House::builder().scenario(&yaml).any_port()
 }
 
 /// A port that no other process gets while this lives: the socket is bound, so that the system does not

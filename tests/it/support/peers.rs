@@ -264,6 +264,11 @@ pub(crate) fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Returns a frame that reads holding register 0.
+pub(crate) fn read_one(transaction: u16, unit: u8) -> Vec<u8> {
+    frame(transaction, unit, &[3, 0, 0, 0, 1])
+}
+
 /// Reads one frame and returns its transaction id, unit and PDU.
 pub(crate) async fn read_frame(stream: &mut TcpStream) -> (u16, u8, Vec<u8>) {
     let mut header = [0; 7];
