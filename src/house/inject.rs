@@ -192,6 +192,14 @@ impl TargetFault {
         self.rule(TargetEffect::Hang)
     }
 
+    /// The request ends with this result code of the device.
+    ///
+    /// # Errors
+    /// A problem if an HTTP request cannot end with that code.
+    pub fn result(self, code: i32) -> Result<FaultRule, Problem> {
+        Ok(self.rule(result::of_target(code)?))
+    }
+
     fn rule(self, effect: TargetEffect) -> FaultRule {
         FaultRule::new(Fault::Target(self.0, effect))
     }
@@ -271,6 +279,11 @@ impl ActionFault {
         self.rule(ActionEffect::Hold { duration: Some(duration) })
     }
 
+    /// Each request stays in progress before it is sent, until [`InjectedFault::release`].
+    pub fn hold_until_released(self) -> FaultRule {
+        self.rule(ActionEffect::Hold { duration: None })
+    }
+
     /// Each request ends with this result code.
     ///
     /// # Errors
@@ -316,6 +329,11 @@ impl MeterFault {
     /// The values stand still. The readings go on.
     pub fn frozen(self) -> FaultRule {
         self.rule(MeterEffect::Frozen)
+    }
+
+    /// The counter of imported energy is this many watt-hours too low.
+    pub fn jump_back(self, watt_hours: u64) -> FaultRule {
+        self.rule(MeterEffect::JumpBack(watt_hours))
     }
 
     fn rule(self, effect: MeterEffect) -> FaultRule {

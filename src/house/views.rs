@@ -4,6 +4,7 @@
 //! stands.
 
 use std::fmt::{self, Debug};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -34,6 +35,12 @@ impl<'h> DeviceView<'h> {
     #[must_use]
     pub fn id(&self) -> &'h str {
         self.runtime.device.identity().id.as_str()
+    }
+
+    /// Returns the address of the API.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        self.runtime.http.address()
     }
 
     /// Returns the URL of the API, without a slash at the end.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wwsim::house::{BuildError, House, inject};
 use wwsim::journal::Event;
+use wwsim::meter::Quantity;
 use wwsim::modbus::fault::{ReplyFault, WireFault};
 
 use crate::support::SECOND;
@@ -53,7 +54,7 @@ async fn a_call_changes_a_register_and_reaches_a_target() {
     house.slave("pump").unit(0).set_holding(10, 5);
     assert_eq!(house.slave("pump").holding(10), 5);
     assert!(device.call("cool").is_err());
-    let address = device.url().strip_prefix("http://").unwrap().parse().unwrap();
+    let address = device.api_address();
     let path = format!("/api/v1/actions/status?id={}", heat[0]);
     assert_eq!(http(address, "GET", &path, "").await.json()[0]["code"], 1);
     house.stop().await;
@@ -85,14 +86,18 @@ async fn an_injected_fault_acts_until_its_guard_is_dropped() {
 async fn windows_and_holds_follow_the_manual_clock() {
     let house = start().await;
     let device = house.device();
-    let hold = house.inject(inject::action("heat").hold(5 * SECOND));
-    let ids = device.call("heat").unwrap();
-    house.clock().advance(4 * SECOND).await.unwrap();
-    assert!(device.status(&ids)[0].exe_time.is_zero(), "in progress");
-    assert_eq!(hold.release(), 1);
-    settle(&house).await;
-    device.assert_codes(&ids, &[1]);
-    drop(hold);
+    for (fault, wait) in [
+        (inject::action("heat").hold(5 * SECOND), 4 * SECOND),
+        (inject::action("heat").hold_until_released(), 3600 * SECOND),
+    ] {
+        let hold = house.inject(fault);
+        let ids = device.call("heat").unwrap();
+        house.clock().advance(wait).await.unwrap();
+        assert!(device.status(&ids)[0].exe_time.is_zero(), "in progress");
+        assert_eq!(hold.release(), 1);
+        settle(&house).await;
+        device.assert_codes(&ids, &[1]);
+    }
     let refuse = house.inject(inject::slave("pump").refuse().after(10 * SECOND).lasting(SECOND));
     refuse.applied().await;
     for (wait, expected) in [(9, 1), (1, -17), (1, 1)] {
@@ -122,13 +127,18 @@ async fn a_result_code_can_be_asked_for() {
     settle(&house).await;
     house.device().assert_codes(&ids, &[-18]);
     drop(fault);
+    let _fault = house.inject(inject::target("bulb").result(-20).unwrap());
+    let ids = house.device().call("light").unwrap();
+    settle(&house).await;
+    house.device().assert_codes(&ids, &[-20]);
     inject::slave("pump").result(404).unwrap_err();
+    inject::target("bulb").result(-9).unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn api_and_meter_faults_reach_clients() {
     let house = start().await;
-    let address = house.device().url().strip_prefix("http://").unwrap().parse().unwrap();
+    let address = house.device().api_address();
     let status = async || http(address, "GET", "/api/v1/report", "").await.status;
     let fault = house.inject(inject::api().path("/api/v1/report").status(503).first(1));
     assert_eq!((status().await, status().await), (503, 200));
@@ -142,6 +152,14 @@ async fn api_and_meter_faults_reach_clients() {
     drop(silent);
     house.clock().advance(60 * SECOND).await.unwrap();
     assert!(house.device().snapshot().meter.reading.unwrap().id > before);
+    let imported = || {
+        let snapshot = house.device().snapshot();
+        snapshot.value(Quantity::ActiveImportEnergy).unwrap().to_f64()
+    };
+    let before = imported();
+    let _low = house.inject(inject::meter().jump_back(20));
+    house.clock().advance(10 * SECOND).await.unwrap();
+    assert!(imported() < before, "{before} kWh, then {} kWh", imported());
 }
 
 #[tokio::test(flavor = "multi_thread")]
