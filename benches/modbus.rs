@@ -10,27 +10,12 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use wwsim::clock::VirtualTime;
 use wwsim::modbus::bank::{
-    Bank, BitRange, ByteOrder, Computed, Register, RegisterAccess, RegisterSource, RegisterType,
-    RegisterValue, UnitLayout, WordOrder,
+    Bank, BitRange, Computed, Register, RegisterAccess, RegisterSource, RegisterType,
+    RegisterValue, UnitLayout,
 };
 use wwsim::modbus::limits;
 use wwsim::modbus::wire::{ReplyPdu, split_frame, write_frame};
 use wwsim::rng::RandomStream;
-
-fn register(address: u16, value_type: RegisterType, source: RegisterSource) -> Register {
-    Register {
-        address,
-        count: 1,
-        name: None,
-        value_type,
-        word_order: WordOrder::Msw,
-        byte_order: ByteOrder::Big,
-        source,
-        access: RegisterAccess::ReadWrite,
-        limits: None,
-        reactions: Vec::new(),
-    }
-}
 
 /// Returns a unit whose registers are all defined one by one, which makes a look-up most expensive.
 fn bank() -> Bank {
@@ -46,12 +31,12 @@ fn bank() -> Bank {
             access: RegisterAccess::ReadWrite,
         }],
         holding: (0..1000)
-            .map(|index| register(index * 3, RegisterType::Short, zero()))
-            .chain((5000..5125).map(|address| register(address, RegisterType::Short, zero())))
+            .map(|index| Register::new(index * 3, RegisterType::Short, zero()))
+            .chain((5000..5125).map(|address| Register::new(address, RegisterType::Short, zero())))
             .collect(),
         input: vec![
-            register(0, RegisterType::Float, RegisterSource::Computed(Computed::Uptime)),
-            register(2, RegisterType::Float, RegisterSource::Computed(walk)),
+            Register::new(0, RegisterType::Float, RegisterSource::Computed(Computed::Uptime)),
+            Register::new(2, RegisterType::Float, RegisterSource::Computed(walk)),
         ],
         ..UnitLayout::default()
     };

@@ -491,6 +491,24 @@ impl Journal {
             .collect()
     }
 
+    /// Calls `read` with the number of the last entry that it has read, at once and after each new entry,
+    /// until it returns something. The number is 0 at first, and after the journal was cleared.
+    pub(crate) async fn read_until<T>(&self, mut read: impl FnMut(u64) -> Option<T>) -> T {
+        let mut newest = self.subscribe();
+        let mut seen = JournalPosition::default();
+        loop {
+            // Marked as seen before the entries are read, so that a concurrent write wakes this again.
+            let now = *newest.borrow_and_update();
+            let after = if now.generation == seen.generation { seen.seq } else { 0 };
+            if let Some(found) = read(after) {
+                return found;
+            }
+            seen = now;
+            // This cannot fail: the sender lives as long as the journal.
+            let _ = newest.changed().await;
+        }
+    }
+
     /// Returns a receiver that is notified of each change of the position of the newest entry.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<JournalPosition> {

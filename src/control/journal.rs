@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use serde_json::{Number, Value, json};
 
 use super::request::{ControlRequest, ControlResult, bad_request};
-use crate::journal::{Journal, JournalCounts, JournalEntry, JournalPosition};
+use crate::journal::{Journal, JournalCounts, JournalEntry};
 use crate::limits;
 use crate::net::http::HttpReply;
 use crate::runtime::HouseCore;
@@ -41,21 +41,10 @@ pub(super) async fn wait(house: &HouseCore, request: &ControlRequest<'_>) -> Con
     let longest = u64::try_from(limits::JOURNAL_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
     let journal = house.journal();
-    let mut newest = journal.subscribe();
-    let first = async {
-        // Entries are not read twice, unless the journal has begun anew.
-        let mut seen = JournalPosition::default();
-        loop {
-            // Marked as seen before the entries are read, so that a concurrent write wakes this again.
-            let now = *newest.borrow_and_update();
-            let read_to = if now.generation == seen.generation { seen.seq } else { 0 };
-            let entries = query.entries_after(query.after.max(read_to), journal);
-            if !entries.is_empty() || newest.changed().await.is_err() {
-                return entries;
-            }
-            seen = now;
-        }
-    };
+    let first = journal.read_until(|read_to| {
+        let entries = query.entries_after(query.after.max(read_to), journal);
+        (!entries.is_empty()).then_some(entries)
+    });
     // Real time, because a client waits in real time.
     let entries = tokio::time::timeout(timeout, first).await.unwrap_or_default();
     Ok(reply(journal, &entries))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::House;
-use crate::journal::{Journal, JournalEntry, JournalPosition};
+use crate::journal::{Journal, JournalEntry};
 
 /// The number of entries that a message shows.
 const SHOWN_ENTRIES: usize = 12;
@@ -28,26 +28,15 @@ pub(super) async fn wait_for(
     timeout: Duration,
 ) -> Result<JournalEntry, WaitTimeout> {
     let journal = house.journal();
-    let first = async {
-        let mut newest = journal.subscribe();
-        let mut read = JournalPosition::default();
+    let first = journal.read_until(|mut after| {
         loop {
-            // Marked as seen before the entries are read, so that a concurrent write wakes this again.
-            let now = *newest.borrow_and_update();
-            let mut after = if now.generation == read.generation { read.seq } else { 0 };
-            loop {
-                let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
-                let Some(last) = page.last() else { break };
-                after = last.seq;
-                if let Some(found) = page.into_iter().find(|entry| matches(entry)) {
-                    return found;
-                }
+            let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
+            after = page.last()?.seq;
+            if let Some(found) = page.into_iter().find(|entry| matches(entry)) {
+                return Some(found);
             }
-            read = JournalPosition { seq: after, ..now };
-            // The sender lives as long as the journal.
-            let _ = newest.changed().await;
         }
-    };
+    });
     // Real time, because what is waited for may come from a client outside.
     tokio::time::timeout(timeout, first)
         .await

@@ -30,7 +30,12 @@ pub(crate) fn join_numbers(numbers: impl IntoIterator<Item = u8>, conjunction: &
             _ => items.extend(run.iter().map(u8::to_string)),
         }
     }
-    match items.as_slice() {
+    join_items(&items, conjunction)
+}
+
+/// Joins the items of a list for a message, as in "a, b and c".
+pub(crate) fn join_items(items: &[String], conjunction: &str) -> String {
+    match items {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),

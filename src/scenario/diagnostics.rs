@@ -10,6 +10,7 @@ use serde_json::json;
 use super::path::FieldPath;
 use super::tree::{DuplicateKey, Node, ParseError, Span};
 use crate::limits;
+use crate::notation::join_items;
 use crate::problem::Problem;
 
 /// The longest word, in bytes, for which a near one is looked for: longer ones are no misspelt keys,
@@ -400,11 +401,7 @@ pub(super) fn join_and<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 
 fn join_quoted<'a>(words: impl IntoIterator<Item = &'a str>, conjunction: &str) -> String {
     let quoted: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    match quoted.as_slice() {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
-    }
+    join_items(&quoted, conjunction)
 }
 
 #[cfg(test)]

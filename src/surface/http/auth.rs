@@ -65,7 +65,7 @@ enum Authentication {
     NeedsBody,
 }
 
-/// The reason for which a request is refused, for the log. A client is told of a stale nonce only.
+/// The reason why a request is refused, for the log. The reply shows only whether the nonce is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AuthRefusal {
     #[error("no credentials")]

@@ -141,7 +141,7 @@ impl Api {
     }
 
     /// Answers a request whose authentication needs the body (`auth-int`). The body is read first, but
-    /// only an authenticated client is told of other mistakes.
+    /// only an authenticated client gets the errors of other checks.
     async fn answer_auth_int<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,

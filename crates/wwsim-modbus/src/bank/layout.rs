@@ -157,7 +157,9 @@ impl Register {
         Self::new(address, value_type, RegisterSource::Computed(computed))
     }
 
-    fn new(address: u16, value_type: RegisterType, source: RegisterSource) -> Self {
+    /// Returns one value with this source: the high word and the high byte first, without limits.
+    #[must_use]
+    pub fn new(address: u16, value_type: RegisterType, source: RegisterSource) -> Self {
         Self {
             address,
             count: 1,

@@ -19,23 +19,8 @@ fn at(seconds: f64) -> VirtualTime {
     VirtualTime::ZERO.after(Duration::from_secs_f64(seconds))
 }
 
-fn register(address: u16, value_type: RegisterType, source: RegisterSource) -> Register {
-    Register {
-        address,
-        count: 1,
-        name: None,
-        value_type,
-        word_order: WordOrder::Msw,
-        byte_order: ByteOrder::Big,
-        source,
-        access: RegisterAccess::ReadWrite,
-        limits: None,
-        reactions: Vec::new(),
-    }
-}
-
 fn stored(address: u16, value_type: RegisterType, value: i64) -> Register {
-    register(address, value_type, RegisterSource::Stored(RegisterValue::Integer(value)))
+    Register::new(address, value_type, RegisterSource::Stored(RegisterValue::Integer(value)))
 }
 
 fn shorts(address: u16, count: u16) -> Register {
@@ -86,10 +71,14 @@ fn layout() -> UnitLayout {
                 access: RegisterAccess::ReadOnly { exception: 4 },
                 ..stored(13, RegisterType::Ushort, 8)
             },
-            register(14, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime)),
+            Register::new(14, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime)),
             Register {
                 access: RegisterAccess::ReadOnly { exception: 1 },
-                ..register(15, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime))
+                ..Register::new(
+                    15,
+                    RegisterType::Ushort,
+                    RegisterSource::Computed(Computed::Uptime),
+                )
             },
             shorts(65_535, 1),
         ],
@@ -193,11 +182,11 @@ fn computed_values_depend_on_the_clock_and_not_on_reads() {
     let walk = Computed::RandomWalk { start: 50.0, step: 3.0, every, within: 0.0..=100.0 };
     let layout = UnitLayout {
         input: vec![
-            register(10, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime)),
+            Register::new(10, RegisterType::Ushort, RegisterSource::Computed(Computed::Uptime)),
             Register {
                 count: 3,
                 word_order: WordOrder::Lsw,
-                ..register(11, RegisterType::Double, RegisterSource::Computed(walk))
+                ..Register::new(11, RegisterType::Double, RegisterSource::Computed(walk))
             },
         ],
         ..UnitLayout::default()
@@ -341,7 +330,7 @@ fn reactions_pair_the_values_of_repeated_registers() {
 fn text_and_bytes_are_copied_up_to_the_target_length() {
     let text = |address, words, text: &str, reactions| Register {
         reactions,
-        ..register(
+        ..Register::new(
             address,
             RegisterType::String { words },
             RegisterSource::Stored(RegisterValue::Text(text.to_owned())),
@@ -551,7 +540,7 @@ fn all_problems_of_a_layout_are_reported_at_once() {
             Register { count: 0, ..shorts(30, 1) },
             stored(65_534, RegisterType::Long, 0),
             stored(40, RegisterType::Short, 40_000),
-            register(
+            Register::new(
                 41,
                 RegisterType::Hex { words: 0 },
                 RegisterSource::Stored(RegisterValue::Bytes(vec![])),
@@ -588,7 +577,7 @@ fn limits_apply_to_numbers_and_to_the_first_value() {
         limited(20.0..=60.0, stored(2, RegisterType::Short, 19)),
         limited(
             0.0..=1.0,
-            register(
+            Register::new(
                 3,
                 RegisterType::String { words: 1 },
                 RegisterSource::Stored(RegisterValue::Text("a".into())),
@@ -610,8 +599,12 @@ fn limits_apply_to_numbers_and_to_the_first_value() {
 fn computed_values_must_be_functions_of_time_and_numbers() {
     let ramp = Computed::Ramp { from: 0.0, to: 1.0, over: Duration::ZERO, repeat: false };
     let found = holding_problems(vec![
-        register(0, RegisterType::Short, RegisterSource::Computed(ramp)),
-        register(1, RegisterType::Hex { words: 1 }, RegisterSource::Computed(Computed::Uptime)),
+        Register::new(0, RegisterType::Short, RegisterSource::Computed(ramp)),
+        Register::new(
+            1,
+            RegisterType::Hex { words: 1 },
+            RegisterSource::Computed(Computed::Uptime),
+        ),
     ]);
     assert_eq!(
         found,
@@ -643,10 +636,10 @@ fn reactions_need_a_writable_source_and_a_stored_target() {
             Register { access: RegisterAccess::READ_ONLY, ..with(10, on(input, 1, copy.clone())) },
         ],
         input: vec![
-            register(0, RegisterType::Short, RegisterSource::Computed(Computed::Uptime)),
+            Register::new(0, RegisterType::Short, RegisterSource::Computed(Computed::Uptime)),
             shorts(1, 1),
             stored(2, RegisterType::Int, 0),
-            register(4, RegisterType::String { words: 1 }, text),
+            Register::new(4, RegisterType::String { words: 1 }, text),
             with(5, on(input, 1, copy)),
         ],
         ..UnitLayout::default()

@@ -316,8 +316,8 @@ impl RuleList {
 impl SlaveRules for RuleSet {
     fn decide(&self, request: &RequestDetails<'_>) -> ReplyDecision {
         let decision = self.evaluate(request);
-        // A caller that is told now and moves the clock waits until the task of the connection has begun
-        // the delay.
+        // This wakes a test, which then moves the clock. The movement waits until the task of the connection
+        // has begun the delay.
         self.arrived.send_modify(|arrived| *arrived += 1);
         decision
     }

@@ -1,7 +1,7 @@
 //! Simulated slaves: units behind a real TCP listener.
 //!
 //! [`SlaveServer`] listens. [`Slave`] is its contents, which a test reads and sets. [`SlaveRules`] decides
-//! what happens to requests and to the listener, and [`SlaveEvents`] hears of everything that happened.
+//! what happens to requests and to the listener, and [`SlaveEvents`] receives its events.
 //! Each accepted connection is one task ([`crate::server`]) that reads requests, lets the units answer them
 //! one at a time, and sends the replies.
 
