@@ -34,7 +34,7 @@ accept:
     UPDATE_EXPECTED=1 cargo test --test it
     WWSIM_RECORD=1 cargo test --test it recorded
 
-# Drives the release binary with foreign programs.
+# Drives the binary of the `dist` profile with foreign programs.
 e2e:
     scripts/e2e/run
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::signal;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::RunArguments;
 use super::error::{CliError, ExitStatus};
@@ -156,13 +158,15 @@ fn call_to_try(device: &Device, url: &str) -> Option<String> {
 
 /// Starts the log to standard error; the level is `warn` unless `WWSIM_LOG` sets another filter.
 fn start_log() {
-    let filter = EnvFilter::try_from_env("WWSIM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    // Fails only if the process has a subscriber already, which is used then.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter: Targets = std::env::var("WWSIM_LOG")
+        .ok()
+        .and_then(|directives| directives.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_ansi(std::io::stderr().is_terminal());
+    // Fails only if the process has a subscriber already, which is used then.
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
 
 /// The termination signal, which service managers and `kill` send. On other systems than Unix it never
