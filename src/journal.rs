@@ -414,11 +414,11 @@ pub struct Journal {
 
 /// The position of the newest entry of a journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JournalPosition {
+struct JournalPosition {
     /// The number of times that the journal was cleared.
-    pub generation: u64,
+    generation: u64,
     /// The number of the newest entry of this generation; 0 if there is none.
-    pub seq: u64,
+    seq: u64,
 }
 
 /// The numbers of entries since the journal was last cleared.
@@ -493,7 +493,7 @@ impl Journal {
 
     /// Calls `read` with the number of the last entry that it has read, at once and after each new entry,
     /// until it returns something. The number is 0 at first, and after the journal was cleared.
-    pub(crate) async fn read_until<T>(&self, mut read: impl FnMut(u64) -> Option<T>) -> T {
+    pub async fn read_until<T>(&self, mut read: impl FnMut(u64) -> Option<T>) -> T {
         let mut newest = self.subscribe();
         let mut seen = JournalPosition::default();
         loop {
@@ -510,8 +510,7 @@ impl Journal {
     }
 
     /// Returns a receiver that is notified of each change of the position of the newest entry.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<JournalPosition> {
+    fn subscribe(&self) -> watch::Receiver<JournalPosition> {
         // Under the lock, so that no entry comes between the position and its first receiver.
         let ring = self.ring();
         self.position.send_replace(ring.position());

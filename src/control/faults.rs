@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{ControlRequest, ControlResult, bad_request};
-use crate::fault::{EngineError, Rule, RuleStatus};
+use crate::fault::{EngineError, RuleStatus};
 use crate::net::http::HttpReply;
 use crate::problem::Problem;
 use crate::runtime::HouseCore;
@@ -51,7 +51,7 @@ pub(super) async fn add(house: &HouseCore, request: &ControlRequest<'_>) -> Cont
         request.json(r#"a rule as in a scenario: {"id": …, "at": …, "when": …, "effect": …}"#)?;
     let has_id = written.get("id").is_some_and(|id| !id.is_null());
     let id = loop {
-        let rule = parse_rule(house, &written).map_err(|problems| {
+        let rule = house.parse_rule(&written, &free_rule_id(house)).map_err(|problems| {
             let mistakes: Vec<String> = problems.iter().map(Problem::to_line).collect();
             let message = mistakes.join("; ");
             let details = json!({ "mistakes": mistakes });
@@ -99,16 +99,6 @@ pub(super) async fn remove(house: &HouseCore, id: &str) -> ControlResult {
     house.engine().remove(id).map_err(refusal)?;
     wait_applied(house).await?;
     Ok(HttpReply::empty(StatusCode::NO_CONTENT))
-}
-
-/// Parses a rule as written in scenarios. A rule without an id gets a free one.
-fn parse_rule(house: &HouseCore, rule: &Value) -> Result<Rule, Vec<Problem>> {
-    // A rule may name the actions that the devices have now, not those of the scenario.
-    let mut scenario = house.scenario().clone();
-    for (plan, runtime) in scenario.devices.iter_mut().zip(house.devices()) {
-        plan.actions = runtime.device.definition();
-    }
-    scenario::rule_from_json(rule, &scenario, &free_rule_id(house))
 }
 
 /// Returns the first of `fault-1`, `fault-2` and so on that no rule has.

@@ -162,14 +162,17 @@ impl House {
         self.core.journal()
     }
 
+    // For tests, benches and the command line of this package: a user cannot name the types.
     /// Returns the fault engine of the house. A rule that closes a slave's listener takes effect a
     /// moment after it is added here; the control plane waits for that.
+    #[doc(hidden)]
     #[must_use]
     pub fn engine(&self) -> &Engine {
         self.core.engine()
     }
 
     /// Returns the devices, in the order of the scenario; at least one.
+    #[doc(hidden)]
     pub fn devices(&self) -> impl Iterator<Item = &Arc<Device>> {
         self.core.devices().iter().map(|runtime| &runtime.device)
     }
@@ -230,7 +233,8 @@ impl House {
     /// Adds a fault, which acts from the next request on until the returned guard is dropped.
     ///
     /// # Panics
-    /// If the fault can never fire, or if the house has too many rules.
+    /// If a scenario could not have the fault: it can never fire, names something that the house does not
+    /// have, or has a value out of its range; or if the house has too many rules.
     #[must_use = "the fault is removed when the guard is dropped"]
     #[track_caller]
     pub fn inject(&self, fault: FaultRule) -> InjectedFault<'_> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
@@ -23,14 +24,15 @@ use self::persistence::Persister;
 use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
 use crate::device::{DeviceId, ResumePoint};
-use crate::fault::Engine;
+use crate::fault::{Engine, Rule};
 use crate::journal::Journal;
 use crate::limits;
 use crate::net::sockets::Port;
 use crate::peers::{PeerContext, Peers, PeersError};
+use crate::problem::Problem;
 #[cfg(not(feature = "mdns"))]
 use crate::scenario::Mdns;
-use crate::scenario::Scenario;
+use crate::scenario::{self, Scenario};
 use crate::state::{self, Continuation, HouseState, StateDir, StateError};
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
@@ -197,6 +199,16 @@ impl HouseCore {
     /// Returns the number of resets so far.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Parses a rule as written in scenarios. A rule without an id gets `default_id`.
+    pub(crate) fn parse_rule(&self, rule: &Value, default_id: &str) -> Result<Rule, Vec<Problem>> {
+        // A rule may name the actions that the devices have now, not those of the scenario.
+        let mut scenario = self.scenario().clone();
+        for (plan, runtime) in scenario.devices.iter_mut().zip(self.devices()) {
+            plan.actions = runtime.device.definition();
+        }
+        scenario::rule_from_json(rule, &scenario, default_id)
     }
 
     /// Waits until every listener follows the rules of this generation of the engine or of a later

@@ -204,7 +204,7 @@ impl PersisterShared {
             tokio::select! {
                 biased;
                 _ = halted.changed() => return,
-                result = speeds.changed() => if result.is_err() { return },
+                () = speeds.changed() => {}
                 // Real time, because it bounds what a killed process loses.
                 () = tokio::time::sleep(TIME_INTERVAL) => {}
             }

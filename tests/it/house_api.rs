@@ -3,13 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use wwsim::house::{BuildError, House, inject};
 use wwsim::journal::Event;
 use wwsim::meter::Quantity;
 use wwsim::modbus::fault::{ReplyFault, WireFault};
 
 use crate::support::SECOND;
-use crate::support::house::{http, within};
+use crate::support::house::{TestHouse, http, within};
 
 const SCENARIO: &str = "
 clock: {start: 2026-01-15T18:00:00+01:00}
@@ -163,6 +164,79 @@ async fn api_and_meter_faults_reach_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_a_call() {
+    let house = start().await;
+    let full = house.inject(inject::queue().occupy(20));
+    let refused = house.device().call("heat").unwrap_err();
+    assert_eq!(refused.to_string(), "too many requests in progress");
+    full.assert_fired(1);
+    drop(full);
+    house.device().call("heat").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_typed_fault_is_a_rule_of_the_scenario_language() {
+    let second = Duration::from_secs(1);
+    let faults = [
+        (inject::api().cut(10), json!({"at": "api", "effect": {"cut": 10}})),
+        (
+            inject::api().drip(2, second),
+            json!({"at": "api", "effect": {"drip": {"bytes": 2, "every": "1s"}}}),
+        ),
+        (inject::queue().occupy(3), json!({"at": "queue", "effect": {"occupy": 3}})),
+        (inject::queue().limit(0), json!({"at": "queue", "effect": {"limit": 0}})),
+        (
+            inject::device_modbus().unit(1).addresses(4..=5).exception(6),
+            json!({"at": {"modbus": "any", "unit": 1, "address": "4..5"}, "effect": {"exception": 6}}),
+        ),
+        (inject::device_modbus().refuse(), json!({"at": "modbus", "effect": "refuse"})),
+        (
+            inject::target("bulb").bad_content_length(),
+            json!({"at": {"target": "bulb"}, "effect": "bad_content_length"}),
+        ),
+        (inject::mqtt().lose(), json!({"at": "mqtt", "effect": "lose"})),
+        (inject::mqtt().drop_connection(), json!({"at": "mqtt", "effect": "drop"})),
+        (inject::mqtt().refuse(), json!({"at": "mqtt", "effect": "refuse"})),
+        (inject::mqtt().delay(second), json!({"at": "mqtt", "effect": {"delay": "1s"}})),
+        (inject::live().stall(second), json!({"at": "live", "effect": {"stall": "1s"}})),
+        (inject::live().stall_until_released(), json!({"at": "live", "effect": "stall"})),
+        (inject::live().cut(7), json!({"at": "live", "effect": {"cut": 7}})),
+        (inject::live().duplicate(), json!({"at": "live", "effect": "duplicate"})),
+        (inject::live().takeover(), json!({"at": "live", "effect": "takeover"})),
+        (inject::meter().key_required(), json!({"at": "meter", "effect": "key_required"})),
+        (inject::meter().encryption_key(), json!({"at": "meter", "effect": "encryption_key"})),
+        (inject::meter().recognition(), json!({"at": "meter", "effect": "recognition"})),
+        (inject::meter().not_recognized(), json!({"at": "meter", "effect": "not_recognized"})),
+        (inject::meter().restart_ids(), json!({"at": "meter", "effect": "restart_ids"})),
+        (
+            inject::meter().missing_phases([inject::Phase::L1, inject::Phase::L3]),
+            json!({"at": "meter", "effect": {"missing_phase": ["l1", "l3"]}}),
+        ),
+        (
+            inject::meter().clock_behind(90 * second),
+            json!({"at": "meter", "effect": {"clock_drift": {"behind": "90s"}}}),
+        ),
+    ];
+    let test = TestHouse::start(SCENARIO).await;
+    for (fault, written) in faults {
+        let injected = test.inject(fault);
+        test.add_fault(written.clone()).await;
+        let list = test.control_get("faults").await;
+        let rules: Vec<&Value> =
+            list["faults"].as_array().unwrap().iter().map(|fault| &fault["rule"]).collect();
+        let [typed, posted] = rules.as_slice() else { panic!("{list}") };
+        assert_eq!(
+            (&typed["at"], &typed["effect"]),
+            (&posted["at"], &posted["effect"]),
+            "{written}"
+        );
+        let id = posted["id"].as_str().unwrap();
+        test.control_send("DELETE", &format!("faults/{id}"), &json!(null)).await;
+        drop(injected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_returns_an_entry_that_is_there_or_comes() {
     let house = start().await;
     let finished = |entry: &wwsim::journal::JournalEntry| matches!(&entry.event, Event::RequestFinished { action, .. } if &**action == "heat");
@@ -229,7 +303,25 @@ async fn unknown_names_and_impossible_faults_say_what_there_is() {
     let message = panic_message(|| {
         let _ = house.inject(inject::api().reset().probability(0.0));
     });
-    assert!(message.starts_with("the fault can never fire: probability"), "{message}");
+    assert!(message.starts_with("the fault cannot be injected: "), "{message}");
+    for (impossible, reason) in [
+        (inject::api().status(200), "status 200: expected an error, 400 to 599"),
+        (inject::queue().occupy(21), "from 1 to 20, found 21"),
+        (inject::queue().limit(20), "from 0 to 19, found 20"),
+        (inject::target("bulb").status(42), "42"),
+        (inject::slave("pmup").exception(4), "did you mean `pump`?"),
+        (inject::action("haet").disable(), "did you mean `heat`?"),
+        (inject::meter().jump_back(0), "jump_back"),
+        (inject::live().stall(Duration::ZERO), "stall"),
+        (inject::api().drip(0, SECOND), "drip"),
+    ] {
+        let message = panic_message(|| {
+            let _ = house.inject(impossible);
+        });
+        assert!(message.starts_with("the fault cannot be injected: "), "{message}");
+        assert!(message.contains(reason), "{message}");
+    }
+    assert!(house.engine().list().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

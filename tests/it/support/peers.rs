@@ -125,14 +125,11 @@ impl TestPeers {
 
     /// Waits until a request to a peer outside the house has ended, and returns its code.
     pub(crate) async fn finished(&self, status_id: u64) -> i32 {
-        let mut position = self.journal.subscribe();
         let ended =
             |event: &Event| matches!(event, Event::RequestFinished { id, .. } if *id == status_id);
-        within(async {
-            while self.journal.entries_after(0, 1, |entry| ended(&entry.event)).is_empty() {
-                position.changed().await.unwrap();
-            }
-        })
+        within(self.journal.read_until(|after| {
+            self.journal.entries_after(after, 1, |entry| ended(&entry.event)).pop()
+        }))
         .await;
         self.status(status_id).code
     }

@@ -17,7 +17,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+/// A moment of civil time. It is jiff's type, so that users can format it and compute with it.
+pub use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -199,6 +201,19 @@ struct ClockState {
 /// were set.
 type TimerKey = (VirtualTime, u64);
 
+/// Waits for changes of a clock's speed. [`Clock::speed_changes`] returns it.
+#[derive(Debug)]
+pub struct SpeedChanges(watch::Receiver<()>);
+
+impl SpeedChanges {
+    /// Waits for the next change since the last call. Never returns once the clock is gone.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl Clock {
     /// Creates a clock that reads `start` now and runs at `speed`.
     #[must_use]
@@ -274,11 +289,11 @@ impl Clock {
         self.0.speed_changed.send_replace(());
     }
 
-    /// Returns a receiver that is notified each time the speed was set or a movement ended, because
-    /// time passes differently from then on.
+    /// Returns a waiter for each time that the speed is set or a movement ends, because time passes
+    /// differently from then on.
     #[must_use]
-    pub fn speed_changes(&self) -> watch::Receiver<()> {
-        self.0.speed_changed.subscribe()
+    pub fn speed_changes(&self) -> SpeedChanges {
+        SpeedChanges(self.0.speed_changed.subscribe())
     }
 
     /// Returns the civil time at the scenario's start.
