@@ -209,7 +209,7 @@ async fn each_typed_fault_is_a_rule_of_the_scenario_language() {
         (inject::meter().not_recognized(), json!({"at": "meter", "effect": "not_recognized"})),
         (inject::meter().restart_ids(), json!({"at": "meter", "effect": "restart_ids"})),
         (
-            inject::meter().missing_phases([inject::Phase::L1, inject::Phase::L3]),
+            inject::meter().missing_phases([inject::MeterPhase::L1, inject::MeterPhase::L3]),
             json!({"at": "meter", "effect": {"missing_phase": ["l1", "l3"]}}),
         ),
         (

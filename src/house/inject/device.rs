@@ -96,7 +96,8 @@ impl ActionFault {
         self.rule(ActionEffect::Hold { duration: Some(duration) })
     }
 
-    /// Each request stays in progress before it is sent, until [`InjectedFault::release`].
+    /// Each request stays in progress before it is sent, until
+    /// [`InjectedFault::release`](super::InjectedFault::release).
     pub fn hold_until_released(self) -> FaultRule {
         self.rule(ActionEffect::Hold { duration: None })
     }
@@ -164,7 +165,7 @@ impl MeterFault {
     }
 
     /// These phases are not measured.
-    pub fn missing_phases(self, phases: impl IntoIterator<Item = Phase>) -> FaultRule {
+    pub fn missing_phases(self, phases: impl IntoIterator<Item = MeterPhase>) -> FaultRule {
         let mut missing = [false; 3];
         for phase in phases {
             missing[phase as usize] = true;
@@ -205,7 +206,7 @@ impl MeterFault {
 /// A phase of the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the name of a phase")]
-pub enum Phase {
+pub enum MeterPhase {
     L1,
     L2,
     L3,

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::device::{
-    ActionFault, ApiFault, DeviceModbusFault, LiveFault, MeterFault, MqttFault, Phase, QueueFault,
-    action, api, device_modbus, live, meter, mqtt, queue,
+    ActionFault, ApiFault, DeviceModbusFault, LiveFault, MeterFault, MeterPhase, MqttFault,
+    QueueFault, action, api, device_modbus, live, meter, mqtt, queue,
 };
 pub use self::peers::{SlaveFault, TargetFault, slave, target};
 use super::{House, excerpt};
@@ -94,7 +94,7 @@ impl<'h> InjectedFault<'h> {
     pub(super) fn new(house: &'h House, id: String, rule: FaultRule) -> Self {
         let id: Arc<str> = id.into();
         let rule = Rule { id: Arc::clone(&id), fault: rule.fault, when: rule.when };
-        // Its written form is checked, as that of a rule of the scenario.
+        // The checks of a scenario's rules apply to the written form.
         if let Err(problems) = house.core.parse_rule(&scenario::rule_to_json(&rule), &id) {
             let problems: Vec<String> = problems.iter().map(Problem::to_line).collect();
             panic!("the fault cannot be injected: {}", problems.join("; "));
