@@ -54,10 +54,10 @@ pub(super) enum Command {
 pub(super) struct RunArguments {
     /// A scenario file, or the name of a built-in house [default: default]
     pub scenario: Option<String>,
-    /// The address of the device's API; further devices take the ports after it
+    /// The address of the device's API; further devices take the free ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<SocketAddr>,
-    /// The address of the device's own Modbus server; further devices take the ports after it
+    /// The address of the device's own Modbus server; further devices take the free ports after it
     #[arg(long, value_name = "ADDRESS")]
     pub modbus: Option<SocketAddr>,
     /// The address of the control plane

@@ -30,6 +30,8 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> 
                 error.report();
                 status = status.max(error.status());
             }
+            // Without addresses on the command line there is no such error.
+            Err(LoadError::Override(error)) => return Err(error.into()),
         }
     }
     print(&report(arguments.format, &invalid, &valid))?;

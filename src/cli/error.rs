@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::capture::CaptureError;
 use super::trace::TraceError;
 use crate::house::StartError;
-use crate::scenario::{Diagnostics, PortRangeError};
+use crate::scenario::{Diagnostics, OverrideError};
 
 /// The exit codes, as `--help` and `docs/command-line.md` list them.
 pub(super) const EXIT_CODES: &str = "\
@@ -69,9 +69,9 @@ pub(super) enum CliError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The devices do not fit into the ports from the given one on.
+    /// The addresses on the command line cannot be used.
     #[error(transparent)]
-    PortRange(#[from] PortRangeError),
+    Override(#[from] OverrideError),
     /// The arguments of `trace` do not fit the scenario.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -105,7 +105,7 @@ impl CliError {
             }
             Self::UnknownScenario { .. }
             | Self::ReadScenario { .. }
-            | Self::PortRange(_)
+            | Self::Override(_)
             | Self::Trace(_)
             | Self::WriteReadyFile { .. }
             | Self::WriteFile { .. }

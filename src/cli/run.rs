@@ -1,5 +1,6 @@
 //! `wwsim run`: starts a house, prints its addresses, and stops it on Ctrl-C.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +12,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::RunArguments;
 use super::error::{CliError, ExitStatus};
-use super::load::load;
+use super::load::load_with;
 use super::{print, ready};
 use crate::device::Device;
 use crate::device::actions::Action;
-use crate::house::{Addresses, House};
-use crate::scenario::{PortRangeError, Scenario};
+use crate::house::{Addresses, House, StartError};
+use crate::limits;
+use crate::runtime::descriptors;
+use crate::scenario::{ListenerOverrides, Scenario};
 
 /// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
 /// that take longer.
@@ -28,12 +31,27 @@ const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
     start_log();
+    descriptors::raise_limit();
     if let Some(path) = &arguments.ready_file {
         ready::remove(path);
     }
-    let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
-    apply(arguments, &mut scenario)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
+    let listeners = ListenerOverrides {
+        any_port: arguments.any_port,
+        http: arguments.http,
+        modbus: arguments.modbus,
+        control: arguments.control,
+    };
+    let name = arguments.scenario.as_deref().unwrap_or("default");
+    let mut scenario = load_with(name, &listeners)?;
+    apply(arguments, &mut scenario);
+    let needed = descriptors::needed(&scenario);
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        if descriptors::are_exhausted(&error) {
+            StartError::descriptors(needed).into()
+        } else {
+            CliError::Runtime(error)
+        }
+    })?;
     let result = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
     runtime.shutdown_background();
@@ -68,8 +86,9 @@ async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Result<ExitStat
     Ok(status)
 }
 
-/// Applies the arguments to the scenario, whose values they override.
-fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRangeError> {
+/// Applies the arguments to the scenario, whose values they override. Those of the listeners are part
+/// of loading, because they decide what is in the way of what.
+fn apply(arguments: &RunArguments, scenario: &mut Scenario) {
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
@@ -82,40 +101,37 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRa
     if let Some(dir) = &arguments.state_dir {
         scenario.state_dir = Some(dir.clone());
     }
-    if arguments.any_port {
-        scenario.any_port();
-    }
-    if let Some(address) = arguments.http {
-        scenario.listen_http(address)?;
-    }
-    if let Some(address) = arguments.modbus {
-        scenario.listen_modbus(address)?;
-    }
-    if let Some(address) = arguments.control {
-        scenario.control = address;
-    }
-    Ok(())
 }
 
 /// Returns the text that the start prints: the addresses, and commands to try.
 fn welcome(house: &House) -> String {
     let addresses = house.addresses();
     let mut text = format!("{}\n\n", house.name());
-    for device in &addresses.devices {
-        text.push_str(&address_line("device", &device.id, &device.http));
-    }
-    for (name, address) in &addresses.slaves {
-        text.push_str(&address_line("slave", name, &address.to_string()));
-    }
-    for (name, url) in &addresses.http_targets {
-        text.push_str(&address_line("target", name, url));
-    }
+    let devices = addresses.devices.iter();
+    text.push_str(&address_lines("device", devices.map(|device| (&device.id, &device.http))));
+    text.push_str(&address_lines("slave", addresses.slaves.iter()));
+    text.push_str(&address_lines("target", addresses.http_targets.iter()));
     text.push_str(&address_line("control", "", &addresses.control));
     if let Some(token) = &addresses.token {
         text.push_str(&address_line("token", "", token));
     }
     text.push_str(&commands_to_try(house, addresses));
     text
+}
+
+/// Returns a line for each address, and one for those that are too many.
+fn address_lines<'a, A: Display + 'a>(
+    kind: &str,
+    mut addresses: impl ExactSizeIterator<Item = (&'a String, &'a A)>,
+) -> String {
+    let first = addresses.by_ref().take(limits::WELCOME_ADDRESSES);
+    let mut lines: String =
+        first.map(|(name, address)| address_line(kind, name, &address.to_string())).collect();
+    if addresses.len() > 0 {
+        let more = format!("and {} more", addresses.len());
+        lines.push_str(&address_line(kind, &more, "in /control/v1/state and in the ready file"));
+    }
+    lines
 }
 
 fn address_line(kind: &str, name: &str, address: &str) -> String {

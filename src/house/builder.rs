@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{House, StartError};
 use crate::clock::Speed;
-use crate::scenario::{self, Diagnostics, LoadError, Scenario};
+use crate::scenario::{self, Diagnostics, ListenerOverrides, LoadError, Scenario};
 
 /// A house that is being described. [`House::builder`] begins with the built-in scenario `default`.
 #[derive(Debug, Clone)]
@@ -125,18 +125,24 @@ impl HouseBuilder {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<House, BuildError> {
+        let listeners =
+            ListenerOverrides { any_port: self.any_port, ..ListenerOverrides::default() };
         let mut scenario = match self.source {
-            ScenarioSource::Yaml(text) => scenario::load(&text, "scenario.yaml", None)?,
-            ScenarioSource::File(path) => scenario::load_file(&path)?,
-            ScenarioSource::Loaded(scenario) => *scenario,
+            ScenarioSource::Yaml(text) => {
+                scenario::load_with(&text, "scenario.yaml", None, &listeners).map_err(mistakes)?
+            }
+            ScenarioSource::File(path) => scenario::load_file_with(&path, &listeners)?,
+            ScenarioSource::Loaded(mut scenario) => {
+                if self.any_port {
+                    scenario.any_port();
+                }
+                *scenario
+            }
             ScenarioSource::Builtin(name) => match scenario::builtin(&name) {
-                Some(builtin) => builtin.load()?,
+                Some(builtin) => builtin.load_with(&listeners).map_err(mistakes)?,
                 None => return Err(BuildError::UnknownBuiltin(name)),
             },
         };
-        if self.any_port {
-            scenario.any_port();
-        }
         if let Some(speed) = self.speed {
             scenario.speed = speed;
         }
@@ -147,5 +153,13 @@ impl HouseBuilder {
             scenario.state_dir = Some(directory);
         }
         Ok(House::start(scenario).await?)
+    }
+}
+
+/// Returns the error of a scenario that is no file.
+fn mistakes(error: LoadError) -> BuildError {
+    match error {
+        LoadError::Invalid(mistakes) => BuildError::Scenario(mistakes),
+        other => BuildError::File(other),
     }
 }

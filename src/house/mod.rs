@@ -30,7 +30,7 @@ use crate::fault::Engine;
 use crate::journal::{Journal, JournalEntry};
 use crate::net::http::bind_listener;
 pub use crate::runtime::StartError;
-use crate::runtime::{HouseCore, OpenedState};
+use crate::runtime::{HouseCore, OpenedState, descriptors};
 use crate::scenario::Scenario;
 use crate::tasks::Tasks;
 
@@ -108,6 +108,11 @@ impl House {
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
+        let needed = descriptors::needed(&scenario);
+        Self::start_all(scenario).await.map_err(|error| error.or_descriptors(needed))
+    }
+
+    async fn start_all(scenario: Scenario) -> Result<Self, StartError> {
         let state = OpenedState::open(&scenario).await?;
         let address = scenario.control;
         let no_control = |source| {

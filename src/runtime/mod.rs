@@ -3,6 +3,7 @@
 //! [`HouseCore`] is all of a house but its control plane and its clock driver. The control plane
 //! operates on it; [`crate::house::House`] owns both.
 
+pub(crate) mod descriptors;
 mod device_runtime;
 mod error;
 mod persistence;

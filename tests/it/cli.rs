@@ -142,3 +142,86 @@ async fn help_lists_the_exit_codes() {
         assert!(help.contains("Exit codes:\n  0  "), "{arguments:?}: {help}");
     }
 }
+
+/// Writes a house of many devices with all kinds of listeners.
+#[cfg(unix)]
+fn large_house(folder: &std::path::Path, devices: usize) -> std::path::PathBuf {
+    std::fs::create_dir_all(folder).unwrap();
+    let file = folder.join("house.yaml");
+    let enabled = "settings: {services: {modbus: {enable: true}}}";
+    let peers = |text: &str| {
+        let lines = (1..=13).map(|number| format!("  p{number:02}: {{{text}}}"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let yaml = format!(
+        "devices: [{}]\nslaves:\n{}\nhttp_targets:\n{}\n",
+        format!("{{{enabled}}}, ").repeat(devices),
+        peers("units: {1: {}}"),
+        peers("")
+    );
+    std::fs::write(&file, yaml).unwrap();
+    file
+}
+
+/// Starts a house with this limit of descriptors, as `ulimit` takes it. Returns what it prints until it
+/// runs or ends, and the house.
+#[cfg(unix)]
+async fn run_with_limit(
+    limit: &str,
+    scenario: &std::path::Path,
+) -> (String, tokio::process::Child) {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit {limit} && exec \"$0\" run \"$1\" --any-port 2>&1");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_wwsim")]).arg(scenario);
+    let mut house = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(house.stdout.take().unwrap()).lines();
+    let mut printed = String::new();
+    while let Some(line) = within(lines.next_line()).await.unwrap() {
+        printed.push_str(&line);
+        printed.push('\n');
+        if line.starts_with("Ctrl-C ends it") {
+            break;
+        }
+    }
+    (printed, house)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn too_few_descriptors_are_reported_with_the_number_that_is_enough() {
+    let folder = std::env::temp_dir().join(format!("wwsim-descriptors-{}", std::process::id()));
+    let scenario = large_house(&folder, 40);
+    for limit in ["-n 90", "-n 150"] {
+        let (printed, mut house) = run_with_limit(limit, &scenario).await;
+        assert_eq!(within(house.wait()).await.unwrap().code(), Some(1), "{printed}");
+        let start =
+            format!("wwsim: too many open files: this process may have {} of them", &limit[3..]);
+        assert!(printed.starts_with(&start), "{printed}");
+        let enough = printed.split("`ulimit ").nth(1).unwrap().split('`').next().unwrap();
+        let (printed, _house) = run_with_limit(enough, &scenario).await;
+        assert!(printed.ends_with("Ctrl-C ends it.\n"), "{enough}: {printed}");
+    }
+    // A soft limit that is too low is raised.
+    let (printed, _house) = run_with_limit("-S -n 90", &scenario).await;
+    assert!(printed.ends_with("Ctrl-C ends it.\n"), "{printed}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_start_prints_a_dozen_of_each_kind() {
+    let folder = std::env::temp_dir().join(format!("wwsim-welcome-{}", std::process::id()));
+    for (devices, shown, more) in [(11, 11, None), (12, 12, None), (20, 12, Some("and 8 more"))] {
+        let scenario = large_house(&folder, devices);
+        let (printed, _house) = run_with_limit("-S -n 1024", &scenario).await;
+        let lines = |kind: &str| printed.lines().filter(|line| line.starts_with(kind)).count();
+        assert_eq!(lines("  device   A842"), shown, "{printed}");
+        assert_eq!(lines("  device   and "), usize::from(more.is_some()), "{printed}");
+        assert!(printed.contains(more.unwrap_or_default()), "{printed}");
+        for kind in ["  slave    ", "  target   "] {
+            assert_eq!(lines(&format!("{kind}p")), 12, "{printed}");
+            assert_eq!(lines(&format!("{kind}and 1 more")), 1, "{printed}");
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,6 +1,7 @@
 //! Scenario files: valid ones load, and all mistakes of invalid ones are reported at once with their
 //! spans. `UPDATE_EXPECTED=1 cargo test scenario` updates the expected reports and the schema.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wwsim::problem::Problem;
-use wwsim::scenario::{self, LoadError, Scenario, raw};
+use wwsim::scenario::{self, ListenerOverrides, LoadError, Scenario, raw};
 
 #[path = "../properties/scenario.rs"]
 mod property;
@@ -167,16 +168,104 @@ fn default_ids_and_ports_count_up_past_those_in_use() {
     assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("a house takes 1000"));
 }
 
+/// Loads a house with these listeners, and returns the ports: control plane, APIs, Modbus servers, slaves.
+fn ports(yaml: &str, listeners: &ListenerOverrides) -> Vec<u16> {
+    let house = scenario::load_with(yaml, "test.yaml", None, listeners)
+        .unwrap_or_else(|error| panic!("{yaml}: {error}"));
+    let apis = house.devices.iter().map(|device| device.http);
+    let servers = house.devices.iter().map(|device| device.modbus.listen);
+    let slaves = house.slaves.iter().map(|slave| slave.listen);
+    let all = std::iter::once(house.control).chain(apis).chain(servers).chain(slaves);
+    all.map(|address| address.port()).collect()
+}
+
 #[test]
-fn the_command_line_overrides_listeners() {
-    let mut house = load("devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:1503'}}");
-    house.listen_http("127.0.0.1:9000".parse().unwrap()).unwrap();
-    assert_eq!(house.devices[1].http.port(), 9001);
-    assert!(house.listen_http("127.0.0.1:65535".parse().unwrap()).is_err());
-    house.any_port();
-    let ports =
-        [house.devices[0].http, house.devices[1].http, house.slaves[0].listen, house.control];
-    assert_eq!(ports.map(|address| address.port()), [0; 4]);
+fn default_ports_pass_over_those_of_others() {
+    let default = ListenerOverrides::default();
+    let house = ports(&format!("devices: [{}]", "{}, ".repeat(12)), &default);
+    assert_eq!(house[0], 8090, "the control plane");
+    assert_eq!(
+        house[1..13],
+        [8080, 8081, 8082, 8083, 8084, 8085, 8086, 8087, 8088, 8089, 8091, 8092]
+    );
+    assert_eq!(house[13..], (1502..1514).collect::<Vec<u16>>());
+    let thousand = ports(&format!("devices: [{}]", "{}, ".repeat(1000)), &default);
+    let distinct: HashSet<_> = thousand.iter().collect();
+    assert_eq!((thousand.len(), distinct.len()), (2001, 2001));
+
+    for (yaml, expected) in [
+        ("control: 127.0.0.1:8081\ndevices: [{}, {}]", vec![8081, 8080, 8082, 1502, 1503]),
+        ("control: 0.0.0.0:8080", vec![8080, 8081, 1502]),
+        ("control: '[::]:8080'", vec![8080, 8081, 1502]),
+        ("control: '[::ffff:127.0.0.1]:8080'", vec![8080, 8081, 1502]),
+        ("control: 127.0.0.2:8080", vec![8080, 8080, 1502]),
+        ("device: {http: 127.0.0.1:8090}", vec![8091, 8090, 1502]),
+        (
+            "devices: [{}, {http: 127.0.0.1:8082}, {}]",
+            vec![8090, 8080, 8082, 8083, 1502, 1503, 1504],
+        ),
+        (
+            "device: {modbus: {function_3: true}}\nslaves: {a: {listen: 127.0.0.1:1502}}",
+            vec![8090, 8080, 1503, 1502],
+        ),
+        ("device: {http: 127.0.0.1:1502}", vec![8090, 1502, 1503]),
+    ] {
+        assert_eq!(ports(yaml, &default), expected, "{yaml}");
+    }
+}
+
+#[test]
+fn listeners_are_compared_as_they_will_be_bound() {
+    let any = ListenerOverrides { any_port: true, ..ListenerOverrides::default() };
+    let shared = "control: 127.0.0.1:7000\ndevice: {http: 127.0.0.1:7000, modbus: 127.0.0.1:7000}\n\
+                  slaves: {a: {listen: 127.0.0.1:7000}}";
+    assert_eq!(ports(shared, &any), [0; 4]);
+    let house = format!("devices: [{}]", "{}, ".repeat(11));
+    assert!(ports(&house, &any).iter().all(|port| *port == 0));
+
+    let at_address = |address: &str| Some(address.parse().unwrap());
+    let at = |http, modbus, control| ListenerOverrides { any_port: false, http, modbus, control };
+    let two = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
+    let first = at(at_address("127.0.0.1:9000"), None, None);
+    assert_eq!(ports(two, &first), [8090, 9000, 9002, 1502, 1503, 9001]);
+    let both = at(at_address("127.0.0.1:9000"), at_address("127.0.0.1:9002"), None);
+    assert_eq!(ports(two, &both), [8090, 9000, 9003, 9002, 9004, 9001]);
+    let control = at(at_address("127.0.0.1:8089"), None, at_address("127.0.0.1:8080"));
+    assert_eq!(ports("devices: [{}, {}]", &control), [8080, 8089, 8090, 1502, 1503]);
+    assert_eq!(
+        ports("devices: [{}, {}]", &at(at_address("127.0.0.1:8090"), None, None))[..3],
+        [8091, 8090, 8092]
+    );
+    // An address that the command line replaces is in nobody's way.
+    let moved =
+        at(at_address("127.0.0.1:9000"), at_address("127.0.0.1:0"), at_address("127.0.0.1:0"));
+    assert_eq!(ports(shared, &moved), [0, 9000, 0, 7000]);
+    let any_but_one = ListenerOverrides { any_port: true, ..first };
+    assert_eq!(ports(two, &any_but_one), [0, 9000, 9001, 0, 0, 0]);
+}
+
+#[test]
+fn addresses_that_cannot_be_used_are_refused() {
+    let at_address = |address: &str| Some(address.parse().unwrap());
+    let refusal = |http, control| {
+        let listeners = ListenerOverrides { http, control, ..ListenerOverrides::default() };
+        let yaml = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
+        scenario::load_with(yaml, "test.yaml", None, &listeners).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(at_address("127.0.0.1:65535"), None),
+        "127.0.0.1:65535: 2 devices do not find a free port each between this one and 65535"
+    );
+    assert_eq!(
+        refusal(at_address("0.0.0.0:9000"), at_address("127.0.0.1:9000")),
+        "the control plane and device A842E39F8124 would both listen on 0.0.0.0:9000; give one of them \
+         another port"
+    );
+    assert_eq!(
+        refusal(at_address("127.0.0.1:9001"), None),
+        "test.yaml:2:22: slaves.a.listen: device A842E39F8124 and slave a both listen on 127.0.0.1:9001; \
+         give one of them another port, or port 0 for any free one"
+    );
 }
 
 #[test]

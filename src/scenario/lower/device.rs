@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::diagnostics::{Mistake, Mistakes};
@@ -58,7 +57,7 @@ pub(super) fn devices(
             .meter
             .as_ref()
             .map(|own| super::meter::meter(own, &path.key("meter"), context.base_dir, mistakes));
-        let mut device = self::device(device, id, index, &path, context, mistakes);
+        let mut device = self::device(device, id, &path, context, mistakes);
         device.plan.meter = own.unwrap_or_else(|| meter.clone());
         device
     };
@@ -96,7 +95,6 @@ fn device_ids(
 fn device(
     raw: &raw::Device,
     id: DeviceId,
-    index: usize,
     path: &FieldPath,
     context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
@@ -140,8 +138,8 @@ fn device(
         hardware: hardware(raw, path, mistakes),
         identity,
         firmware,
-        http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
-        modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
+        http: raw.http.map_or(DevicePlan::HTTP, |http| http.0),
+        modbus: modbus::server(raw.modbus.as_ref()),
         action_policy,
         actions: actions(raw, path, context, mistakes),
     };
@@ -259,14 +257,6 @@ fn license(word: raw::License) -> License {
         raw::License::Plus => License::Plus,
         raw::License::Pro => License::Pro,
     }
-}
-
-fn default_listener(index: usize, path: &FieldPath, mistakes: &mut Mistakes) -> SocketAddr {
-    DevicePlan::default_listener(index).unwrap_or_else(|| {
-        let message = format!("device {} has no default port left", index + 1);
-        mistakes.push(Mistake::new(path.clone(), message).help("give it `http: 127.0.0.1:0`"));
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
 }
 
 fn actions(

@@ -64,12 +64,12 @@ pub struct Device {
     pub license: Option<License>,
     /// The time at which the licence was activated; 2025-01-15T09:00:00Z unless given.
     pub activation_date: Option<TimestampText>,
-    /// The address of its API; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
-    /// given.
+    /// The address of its API; 127.0.0.1:8080 for the first, 8081 for the second and so on, past the ports
+    /// of other listeners, unless given.
     pub http: Option<Listen>,
     /// The device's own Modbus server: the address at which it listens once the device's settings switch it
-    /// on, or a mapping that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless
-    /// given.
+    /// on, or a mapping that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, past the
+    /// ports of other listeners, unless given.
     pub modbus: Option<DeviceModbus>,
     /// The registers of that server, in the device's own JSON form; those of a new device unless given.
     pub modbus_map: Option<RegisterMapText>,

@@ -63,7 +63,8 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// The start of the house and the speed of its time.
     pub clock: Option<Clock>,
-    /// The address of the control plane; 127.0.0.1:8090 unless given.
+    /// The address of the control plane; 127.0.0.1:8090, or a port after it if another listener has that,
+    /// unless given.
     pub control: Option<Listen>,
     /// The hosts that actions may reach outside the house; `deny` unless given.
     pub outbound: Option<Outbound>,
