@@ -56,6 +56,8 @@ mod decimal;
 #[cfg(not(feature = "internals"))]
 mod notation;
 #[cfg(not(feature = "internals"))]
+mod folder;
+#[cfg(not(feature = "internals"))]
 mod net;
 #[cfg(not(feature = "internals"))]
 mod journal;
@@ -99,6 +101,9 @@ pub mod decimal;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod notation;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod folder;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod net;

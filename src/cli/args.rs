@@ -78,7 +78,7 @@ pub(super) struct RunArguments {
     /// Persist the state in this directory, and continue from it at the next start
     #[arg(long, value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
-    /// Write the addresses to this JSON file once the house listens
+    /// Write the addresses to this JSON file once the house listens: a new or empty file, or that of an earlier house
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 }

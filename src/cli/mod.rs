@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod error;
 mod load;
+mod output;
 mod ready;
 mod run;
 mod trace;

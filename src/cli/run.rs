@@ -1,7 +1,7 @@
 //! `wwsim run`: starts a house, prints its addresses, and stops it on Ctrl-C.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,13 +13,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::args::RunArguments;
 use super::error::{CliError, ExitStatus};
 use super::load::load_with;
-use super::{print, ready};
+use super::output::refusal;
+use super::print;
+use super::ready::ReadyFile;
 use crate::device::Device;
 use crate::device::actions::Action;
 use crate::house::{Addresses, House, StartError};
 use crate::limits;
 use crate::runtime::descriptors;
-use crate::scenario::{ListenerOverrides, Scenario};
+use crate::scenario::{self, ListenerOverrides, Scenario};
 
 /// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
 /// that take longer.
@@ -32,9 +34,6 @@ const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
     start_log();
     descriptors::raise_limit();
-    if let Some(path) = &arguments.ready_file {
-        ready::remove(path);
-    }
     let listeners = ListenerOverrides {
         any_port: arguments.any_port,
         http: arguments.http,
@@ -42,39 +41,49 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
         control: arguments.control,
     };
     let name = arguments.scenario.as_deref().unwrap_or("default");
+    let ready_file = prepared_ready_file(arguments, name)?;
     let mut scenario = load_with(name, &listeners)?;
     apply(arguments, &mut scenario);
     let needed = descriptors::needed(&scenario);
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-        if descriptors::are_exhausted(&error) {
-            StartError::descriptors(needed).into()
-        } else {
-            CliError::Runtime(error)
-        }
-    })?;
-    let result = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
+    if descriptors::are_too_few() {
+        return Err(StartError::descriptors(needed).into());
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
+    let result = runtime.block_on(serve(scenario, ready_file));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
     runtime.shutdown_background();
     result
 }
 
+/// Prepares the ready file of a house with this scenario, if there is to be one.
+fn prepared_ready_file(
+    arguments: &RunArguments,
+    scenario: &str,
+) -> Result<Option<ReadyFile>, CliError> {
+    let Some(path) = &arguments.ready_file else { return Ok(None) };
+    let failed = |source| CliError::WriteReadyFile { path: path.clone(), source };
+    let ready_file = ReadyFile::prepare(path, arguments.state_dir.as_deref()).map_err(failed)?;
+    if scenario::builtin(scenario).is_none() && ready_file.is_at(Path::new(scenario)) {
+        return Err(failed(refusal("it is the scenario; give another file")));
+    }
+    Ok(Some(ready_file))
+}
+
 /// Runs a house until Ctrl-C or a termination signal.
-async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Result<ExitStatus, CliError> {
+async fn serve(scenario: Scenario, ready_file: Option<ReadyFile>) -> Result<ExitStatus, CliError> {
     let mut termination = TerminationSignal::new();
     let house = House::start(scenario).await?;
-    if let Some(path) = ready_file {
-        ready::write(path, house.addresses())
-            .map_err(|source| CliError::WriteReadyFile { path: path.to_owned(), source })?;
-    }
+    let ready_file_failure = write_ready_file(ready_file, house.addresses()).await?;
     // A house whose output cannot be printed runs all the same.
     let status = print(&welcome(&house)).unwrap_or_else(|error| {
         error.report();
         error.status()
     });
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        () = termination.recv() => {}
-    }
+    let outcome = tokio::select! {
+        _ = signal::ctrl_c() => Ok(status),
+        () = termination.recv() => Ok(status),
+        error = ready_file_failure => Err(error),
+    };
     // Real time, because the process must end independently of the house's clock.
     let stop = house.stop_within(SHUTDOWN_GRACE);
     let stop = tokio::time::timeout(SHUTDOWN_GRACE + PERSIST_TIMEOUT, stop);
@@ -83,7 +92,36 @@ async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Result<ExitStat
         // A second Ctrl-C ends the process at once.
         _ = signal::ctrl_c() => {}
     }
-    Ok(status)
+    outcome
+}
+
+/// Writes the ready file. A pipe that has no reader yet is written while the house runs: the returned
+/// future ends if that fails.
+async fn write_ready_file(
+    ready_file: Option<ReadyFile>,
+    addresses: &Addresses,
+) -> Result<impl Future<Output = CliError>, CliError> {
+    let mut unfinished = None;
+    if let Some(file) = ready_file {
+        let path = file.path().to_owned();
+        let failed = |source| CliError::WriteReadyFile { path, source };
+        let (may_wait, addresses) = (file.may_wait(), addresses.clone());
+        let writing = tokio::task::spawn_blocking(move || file.write(&addresses));
+        if may_wait {
+            unfinished = Some((writing, failed));
+        } else {
+            let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            written.map_err(failed)?;
+        }
+    }
+    Ok(async move {
+        if let Some((writing, failed)) = unfinished
+            && let Ok(Err(error)) = writing.await
+        {
+            return failed(error);
+        }
+        std::future::pending().await
+    })
 }
 
 /// Applies the arguments to the scenario, whose values they override. Those of the listeners are part

@@ -9,10 +9,18 @@ use crate::scenario::Scenario;
 /// The error number of a process that has too many files open (EMFILE), on every Unix.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 
+/// Descriptors of the smallest house with its async runtime, which panics without its own.
+const MINIMUM: u64 = 16;
+
 /// Raises the limit of this process as far as it may.
 pub(crate) fn raise_limit() {
     // If the system refuses, the process goes on with the limit that it has.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
+/// Returns true if the limit of this process is too low for an async runtime.
+pub(crate) fn are_too_few() -> bool {
+    limit() < MINIMUM
 }
 
 /// Returns the limit of this process.

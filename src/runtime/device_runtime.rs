@@ -1,6 +1,5 @@
 //! The runtime of a device: the device with its servers, its clients and its services.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::StartError;
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
+use crate::device::sd::CardFolder;
 use crate::device::{Device, Power, ResumePoint, Run, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
@@ -42,7 +42,7 @@ pub(super) struct PersistedState {
     /// The point to resume from. `None` if the device starts for the first time.
     pub resumed: Option<ResumePoint>,
     /// The directory that holds the files of the SD card. `None` if they are in memory.
-    pub sd_dir: Option<PathBuf>,
+    pub sd_folder: Option<CardFolder>,
 }
 
 /// A device with its servers, clients and services.
@@ -78,11 +78,11 @@ impl DeviceRuntime {
         port: Port,
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
-        let is_persisted = persisted.sd_dir.is_some();
+        let is_persisted = persisted.sd_folder.is_some();
         let device = Device::new(
             Setup {
                 resumed: persisted.resumed,
-                sd_dir: persisted.sd_dir,
+                sd_folder: persisted.sd_folder,
                 ..plan.setup(parts.seed)
             },
             parts.clock.clone(),

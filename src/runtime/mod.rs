@@ -358,8 +358,10 @@ async fn start_devices(
     let mut started = Vec::with_capacity(device_ports.len());
     for (plan, port) in scenario.devices.iter().zip(device_ports) {
         let id = &plan.identity.id;
-        let persisted =
-            PersistedState { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
+        let persisted = PersistedState {
+            resumed: resumed.remove(id),
+            sd_folder: dir.map(|dir| dir.sd_card(id)),
+        };
         match DeviceRuntime::start(plan, persisted, port, parts) {
             Ok(runtime) => started.push(runtime),
             Err(error) => {

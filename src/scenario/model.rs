@@ -178,7 +178,7 @@ impl DevicePlan {
             hardware: self.hardware.clone(),
             seed,
             resumed: None,
-            sd_dir: None,
+            sd_folder: None,
         }
     }
 

@@ -19,7 +19,7 @@ async fn a_start_that_fails_removes_an_old_ready_file() {
     std::fs::create_dir_all(&folder).unwrap();
     let (scenario, ready) = (folder.join("house.yaml"), folder.join("ready.json"));
     std::fs::write(&scenario, "slavs: {}\n").unwrap();
-    std::fs::write(&ready, "{}").unwrap();
+    std::fs::write(&ready, r#"{"control": "http://127.0.0.1:1", "devices": []}"#).unwrap();
     let run = wwsim().arg("run").arg(&scenario).arg("--ready-file").arg(&ready).status();
     assert_eq!(within(run).await.unwrap().code(), Some(1));
     assert!(!ready.exists());
@@ -191,7 +191,7 @@ async fn run_with_limit(
 async fn too_few_descriptors_are_reported_with_the_number_that_is_enough() {
     let folder = std::env::temp_dir().join(format!("wwsim-descriptors-{}", std::process::id()));
     let scenario = large_house(&folder, 40);
-    for limit in ["-n 90", "-n 150"] {
+    for limit in ["-n 12", "-n 90", "-n 150"] {
         let (printed, mut house) = run_with_limit(limit, &scenario).await;
         assert_eq!(within(house.wait()).await.unwrap().code(), Some(1), "{printed}");
         let start =

@@ -20,6 +20,8 @@ mod device_modbus;
 mod device_rulings;
 mod device_tables;
 mod guides;
+#[cfg(all(unix, feature = "cli"))]
+mod files;
 mod house;
 mod house_api;
 mod largest;
