@@ -16,7 +16,7 @@ use self::client::{DeviceClient, SCAN_PATH};
 use self::draft::{CapturedDevice, ScenarioDraft};
 use super::args::CaptureArguments;
 use super::error::{CliError, ExitStatus};
-use super::output::{OutputPlace, refusal, write_opened};
+use super::files::{OutputPlace, refusal, write_opened};
 use super::print;
 use crate::scenario;
 

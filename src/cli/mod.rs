@@ -5,7 +5,7 @@ mod capture;
 mod check;
 mod error;
 mod load;
-mod output;
+mod files;
 mod ready;
 mod run;
 mod trace;

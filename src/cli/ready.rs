@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::output::{OutputPlace, refusal, write_opened};
+use super::files::{OutputPlace, refusal, write_opened};
 use crate::folder::Folder;
 use crate::house::Addresses;
 

@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::args::RunArguments;
 use super::error::{CliError, ExitStatus};
 use super::load::load_with;
-use super::output::refusal;
+use super::files::refusal;
 use super::print;
 use super::ready::ReadyFile;
 use crate::device::Device;
