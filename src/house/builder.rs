@@ -1,5 +1,6 @@
 //! The description of a house that a test starts.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::{House, StartError};
@@ -26,21 +27,33 @@ enum ScenarioSource {
 }
 
 /// The reason why a described house did not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no built-in scenario of this name.
-    #[error("there is no built-in scenario `{0}`; `wwsim list` lists them")]
+    #[error("there is no built-in scenario `{0}`; there are {names}", names = builtin_names())]
     UnknownBuiltin(String),
     /// The scenario has mistakes.
     #[error(transparent)]
     Scenario(#[from] Diagnostics),
     /// The scenario file cannot be loaded.
-    #[error(transparent)]
-    File(#[from] LoadError),
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, #[source] LoadError),
     /// The house cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+/// The same as `Display`, because it is what a test that unwraps shows.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn builtin_names() -> String {
+    let names: Vec<&str> = scenario::builtins().iter().map(|builtin| builtin.name).collect();
+    names.join(", ")
 }
 
 impl HouseBuilder {
@@ -127,7 +140,9 @@ impl HouseBuilder {
     pub async fn start(self) -> Result<House, BuildError> {
         let mut scenario = match self.source {
             ScenarioSource::Yaml(text) => scenario::load(&text, "scenario.yaml", None)?,
-            ScenarioSource::File(path) => scenario::load_file(&path)?,
+            ScenarioSource::File(path) => {
+                scenario::load_file(&path).map_err(|error| BuildError::File(path, error))?
+            }
             ScenarioSource::Loaded(scenario) => *scenario,
             ScenarioSource::Builtin(name) => match scenario::builtin(&name) {
                 Some(builtin) => builtin.load()?,

@@ -193,11 +193,11 @@ impl House {
     pub fn device_with_id(&self, id: &str) -> DeviceView<'_> {
         let devices = self.core.devices();
         let found = devices.iter().find(|runtime| runtime.device.identity().id.as_str() == id);
-        let runtime = found.unwrap_or_else(|| {
+        let Some(runtime) = found else {
             let ids: Vec<&str> =
                 devices.iter().map(|runtime| runtime.device.identity().id.as_str()).collect();
             panic!("no device `{id}`; the house has {ids:?}")
-        });
+        };
         DeviceView::new(self, runtime)
     }
 
@@ -208,10 +208,10 @@ impl House {
     #[must_use]
     #[track_caller]
     pub fn slave(&self, name: &str) -> SlaveView<'_> {
-        let slave = self.core.peers().slave(name).unwrap_or_else(|| {
+        let Some(slave) = self.core.peers().slave(name) else {
             let names: Vec<&str> = self.core.peers().slaves().map(|slave| slave.name()).collect();
             panic!("no slave `{name}`; the house has {names:?}")
-        });
+        };
         SlaveView::new(self, slave)
     }
 
@@ -222,11 +222,11 @@ impl House {
     #[must_use]
     #[track_caller]
     pub fn target(&self, name: &str) -> TargetView<'_> {
-        let target = self.core.peers().target(name).unwrap_or_else(|| {
+        let Some(target) = self.core.peers().target(name) else {
             let names: Vec<&str> =
                 self.core.peers().targets().map(|target| target.name()).collect();
             panic!("no target `{name}`; the house has {names:?}")
-        });
+        };
         TargetView::new(self, target)
     }
 

@@ -117,7 +117,8 @@ impl Debug for DeviceView<'_> {
     }
 }
 
-/// A slave of a running house. The methods without a unit go to its unit with the lowest id.
+/// A slave of a running house. The methods without a unit go to its unit with the lowest id. It also has the
+/// methods of [`modbus::slave::Slave`](crate::modbus::slave::Slave), as `peek`, `poke` and `writes`.
 #[derive(Clone, Copy)]
 pub struct SlaveView<'h> {
     house: &'h House,
@@ -208,10 +209,11 @@ impl<'h> SlaveView<'h> {
     #[track_caller]
     fn read(&self, table: Table, address: u16) -> u16 {
         let words = self.slave.peek(self.unit, table, address, 1);
-        words.and_then(|words| words.first().copied()).unwrap_or_else(|| {
+        let Some(word) = words.and_then(|words| words.first().copied()) else {
             let (name, unit, table) = (self.name(), self.unit, table.name());
             panic!("slave `{name}`, unit {unit} has no {table} {address}")
-        })
+        };
+        word
     }
 }
 

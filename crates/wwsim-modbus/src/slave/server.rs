@@ -51,8 +51,8 @@ pub enum SlaveError {
         /// All mistakes of the layout.
         problems: Vec<Problem>,
     },
-    /// A rule can never fire.
-    #[error("slave `{name}`: a rule can never fire: {}", problem.to_line())]
+    /// A rule can never fire, or would change nothing.
+    #[error("slave `{name}`: a rule cannot be used: {}", problem.to_line())]
     Rule {
         /// The slave.
         name: Arc<str>,
