@@ -126,13 +126,14 @@ pub enum Event {
         /// The first unknown keys, at most 16.
         keys: Vec<String>,
     },
-    /// The outbound policy denied a request of an action.
+    /// A request of an action was not sent, because the outbound policy denies its host, or because the host
+    /// is the control plane of the house.
     OutboundDenied {
         /// The device's id.
         device: Arc<str>,
         /// The host of the request.
         host: String,
-        /// The policy: `deny` or `loopback`.
+        /// The policy, `deny` or `loopback`; or `control plane`.
         policy: &'static str,
     },
     /// A broker accepted the connection of a device's MQTT client.

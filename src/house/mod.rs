@@ -115,7 +115,8 @@ impl House {
             StartError::Bind { owner, address, source }
         };
         let listener = bind_listener(address).map_err(no_control)?;
-        let core = HouseCore::start(scenario, state).await?;
+        let bound = listener.local_addr().map_err(no_control)?;
+        let core = HouseCore::start(scenario, state, Some(bound)).await?;
         let tasks = Tasks::default();
         tasks.spawn({
             let clock = core.clock().clone();

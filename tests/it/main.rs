@@ -38,6 +38,7 @@ mod module_order;
 mod mqtt_settings;
 mod network;
 mod openapi;
+mod outbound;
 mod peer_slaves;
 mod peer_targets;
 mod power;
