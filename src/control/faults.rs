@@ -104,7 +104,7 @@ pub(super) async fn remove(house: &HouseCore, id: &str) -> ControlResult {
 /// Returns the first of `fault-1`, `fault-2` and so on that no rule has.
 fn free_rule_id(house: &HouseCore) -> String {
     let ids: HashSet<Arc<str>> =
-        house.engine().list().into_iter().map(|status| status.rule.id).collect();
+        house.engine().list().iter().map(|status| Arc::clone(&status.rule.id)).collect();
     let mut names = (1..).map(|n| format!("fault-{n}"));
     // There are fewer rules than numbers.
     names.find(|name| !ids.contains(name.as_str())).unwrap_or_default()
