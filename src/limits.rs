@@ -178,6 +178,9 @@ pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Bytes of a request body of the control plane: more than the largest one has, which writes 65 535
 /// registers.
 pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
+/// Characters of a token of the control plane that a user gives: 16 hexadecimal digits have 64 bits, which
+/// nobody guesses over a network.
+pub const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 16..=1024;
 /// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and stores.

@@ -124,18 +124,6 @@ fn refers_to(peer: &PeerAddress, host: &str, port: u16) -> bool {
         })
 }
 
-/// Returns the address under which a peer is reached: a peer that is bound to every address is
-/// reached over loopback.
-#[must_use]
-pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
-    let ip = match listen_address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen_address.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,14 +214,5 @@ mod tests {
         }
         let target = resolver.find_peer(PeerKind::Target, "box.local", 1883).unwrap();
         assert_eq!(target.name, "bulb", "actions do not see brokers");
-    }
-
-    #[test]
-    fn a_peer_bound_to_every_address_is_reached_over_loopback() {
-        let reached =
-            |listen_address: &str| reachable_address(listen_address.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
-        assert_eq!(reached("[::]:80"), "[::1]:80");
-        assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");
     }
 }

@@ -81,6 +81,13 @@ pub(super) struct RunArguments {
     /// Write the addresses to this JSON file once the house listens
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// The permissions of the ready file in octal, as 0644; 0600 unless given, because it may have the token
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, requires = "ready_file")]
+    pub ready_file_mode: Option<u32>,
+    /// Let the control plane require the token in the first line of this file; other users do not see
+    /// `WWSIM_TOKEN` in the environment either
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// The arguments of `wwsim capture`.
@@ -169,6 +176,13 @@ impl From<PolicyArgument> for Policy {
             PolicyArgument::Allow => Self::Allow,
         }
     }
+}
+
+/// Parses the permissions of a file.
+fn parse_mode(text: &str) -> Result<u32, &'static str> {
+    let octal = text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or("expected an octal mode from 0 to 0777, as 0644")
 }
 
 /// Parses a speed; clap adds the argument to the message.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::capture::CaptureError;
 use super::trace::TraceError;
-use crate::house::StartError;
+use crate::house::{StartError, TokenError};
 use crate::scenario::{Diagnostics, PortRangeError};
 
 /// The exit codes, as `--help` and `docs/command-line.md` list them.
@@ -83,6 +83,17 @@ pub(super) enum CliError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The file of the token cannot be used.
+    #[error("cannot use the token file {path}: {source}", path = path.display())]
+    ReadTokenFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the system, or the mistake in the token.
+        source: io::Error,
+    },
+    /// The token in the environment cannot be used.
+    #[error("cannot use WWSIM_TOKEN: {0}; unset it to start without a token")]
+    TokenVariable(TokenError),
     /// A file cannot be written.
     #[error("cannot write {path}: {source}", path = path.display())]
     WriteFile {
@@ -108,6 +119,8 @@ impl CliError {
             | Self::PortRange(_)
             | Self::Trace(_)
             | Self::WriteReadyFile { .. }
+            | Self::ReadTokenFile { .. }
+            | Self::TokenVariable(_)
             | Self::WriteFile { .. }
             | Self::Stdout(_) => ExitStatus::Usage,
         }

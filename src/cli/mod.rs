@@ -5,8 +5,10 @@ mod capture;
 mod check;
 mod error;
 mod load;
+mod openings;
 mod ready;
 mod run;
+mod token;
 mod trace;
 
 use std::io::{self, Write};

@@ -1,7 +1,6 @@
 //! `wwsim run`: starts a house, prints its addresses, and stops it on Ctrl-C.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::signal;
@@ -12,6 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::args::RunArguments;
 use super::error::{CliError, ExitStatus};
 use super::load::load;
+use super::openings::openings;
+use super::token::{self, GivenToken, TokenSource};
 use super::{print, ready};
 use crate::device::Device;
 use crate::device::actions::Action;
@@ -31,25 +32,31 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
     if let Some(path) = &arguments.ready_file {
         ready::remove(path);
     }
+    let token = token::given(arguments.token_file.as_deref())?;
     let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
     apply(arguments, &mut scenario)?;
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
-    let result = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
+    let result = runtime.block_on(serve(scenario, token, arguments));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
     runtime.shutdown_background();
     result
 }
 
 /// Runs a house until Ctrl-C or a termination signal.
-async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Result<ExitStatus, CliError> {
+async fn serve(
+    scenario: Scenario,
+    token: Option<GivenToken>,
+    arguments: &RunArguments,
+) -> Result<ExitStatus, CliError> {
     let mut termination = TerminationSignal::new();
-    let house = House::start(scenario).await?;
-    if let Some(path) = ready_file {
-        ready::write(path, house.addresses())
+    let (token, source) = token.map(|given| (given.token, given.source)).unzip();
+    let house = House::start_with_token(scenario, token).await?;
+    if let Some(path) = &arguments.ready_file {
+        ready::write(path, arguments.ready_file_mode, house.addresses())
             .map_err(|source| CliError::WriteReadyFile { path: path.to_owned(), source })?;
     }
     // A house whose output cannot be printed runs all the same.
-    let status = print(&welcome(&house)).unwrap_or_else(|error| {
+    let status = print(&welcome(&house, source.as_ref())).unwrap_or_else(|error| {
         error.report();
         error.status()
     });
@@ -97,8 +104,9 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRa
     Ok(())
 }
 
-/// Returns the text that the start prints: the addresses, and commands to try.
-fn welcome(house: &House) -> String {
+/// Returns the text that the start prints: the addresses, what is open to more than this machine, and
+/// commands to try. `source` is that of a token that the user gave, which is not printed.
+fn welcome(house: &House, source: Option<&TokenSource>) -> String {
     let addresses = house.addresses();
     let mut text = format!("{}\n\n", house.name());
     for device in &addresses.devices {
@@ -112,9 +120,13 @@ fn welcome(house: &House) -> String {
     }
     text.push_str(&address_line("control", "", &addresses.control));
     if let Some(token) = &addresses.token {
-        text.push_str(&address_line("token", "", token));
+        let token = source.map_or_else(|| token.clone(), TokenSource::note);
+        text.push_str(&address_line("token", "", &token));
     }
-    text.push_str(&commands_to_try(house, addresses));
+    for (what, opened) in openings(house.scenario()) {
+        text.push_str(&address_line("open", &what, &opened));
+    }
+    text.push_str(&commands_to_try(house, addresses, source));
     text
 }
 
@@ -124,16 +136,18 @@ fn address_line(kind: &str, name: &str, address: &str) -> String {
 
 /// Returns three commands to try. The first two are a call of the first device's first action and its
 /// statuses, if the device has an action that can be called.
-fn commands_to_try(house: &House, addresses: &Addresses) -> String {
+fn commands_to_try(house: &House, addresses: &Addresses, source: Option<&TokenSource>) -> String {
     let (Some(address), Some(device)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
     let url = &address.http;
     let device_commands = call_to_try(device, url)
         .unwrap_or_else(|| format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"));
-    let token = addresses.token.as_ref();
-    let authorization =
-        token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
+    let header = |token: &String| {
+        source.map_or_else(|| format!("'Authorization: Bearer {token}'"), TokenSource::header_word)
+    };
+    let header = addresses.token.as_ref().map(header);
+    let authorization = header.map(|header| format!("-H {header} ")).unwrap_or_default();
     format!(
         "\nTry:\n  {device_commands}\n  curl -s {authorization}{control}/control/v1/faults\n\n\
          Ctrl-C ends it.\n",

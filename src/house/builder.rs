@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{House, StartError};
+use super::{House, StartError, TokenError};
 use crate::clock::Speed;
+use crate::control::Token;
 use crate::scenario::{self, Diagnostics, LoadError, Scenario};
 
 /// A house that is being described. [`House::builder`] begins with the built-in scenario `default`.
@@ -15,6 +16,7 @@ pub struct HouseBuilder {
     speed: Option<Speed>,
     seed: Option<u64>,
     state_dir: Option<PathBuf>,
+    token: Option<Result<Token, TokenError>>,
 }
 
 /// The place of a scenario.
@@ -39,6 +41,9 @@ pub enum BuildError {
     /// The scenario file cannot be loaded.
     #[error("{}: {}", .0.display(), .1)]
     File(PathBuf, #[source] LoadError),
+    /// The token of the control plane cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The house cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -64,6 +69,7 @@ impl HouseBuilder {
             speed: None,
             seed: None,
             state_dir: None,
+            token: None,
         }
     }
 
@@ -129,6 +135,14 @@ impl HouseBuilder {
         self
     }
 
+    /// Makes the control plane require this token, also on loopback. Without one, a control plane that other
+    /// machines can reach requires a random token ([`Addresses::token`](super::Addresses::token)).
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(Token::parse(token));
+        self
+    }
+
     /// Starts the house. When this returns, every listener is bound and every rule is in force.
     ///
     /// # Errors
@@ -138,6 +152,7 @@ impl HouseBuilder {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<House, BuildError> {
+        let token = self.token.transpose()?;
         let mut scenario = match self.source {
             ScenarioSource::Yaml(text) => scenario::load(&text, "scenario.yaml", None)?,
             ScenarioSource::File(path) => {
@@ -161,6 +176,6 @@ impl HouseBuilder {
         if let Some(directory) = self.state_dir {
             scenario.state_dir = Some(directory);
         }
-        Ok(House::start(scenario).await?)
+        Ok(House::start_with_token(scenario, token).await?)
     }
 }

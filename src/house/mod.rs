@@ -24,11 +24,13 @@ pub use self::views::{DeviceView, SlaveView, TargetView};
 pub use self::wait::WaitTimeout;
 use self::wait::excerpt;
 use crate::clock::Clock;
-use crate::control::{ControlServer, ControlStartError};
+pub use crate::control::TokenError;
+use crate::control::{ControlServer, ControlStartError, Token};
 use crate::device::Device;
 use crate::fault::Engine;
 use crate::journal::{Journal, JournalEntry};
 use crate::net::http::bind_listener;
+use crate::net::sockets::reachable_address;
 pub use crate::runtime::StartError;
 use crate::runtime::{HouseCore, OpenedState};
 use crate::scenario::Scenario;
@@ -46,13 +48,15 @@ pub struct House {
     injected: AtomicU64,
 }
 
-/// The addresses of all listeners of a house, as the ready file contains them.
+/// The addresses of all listeners of a house, as the ready file contains them. A listener that is bound to
+/// every address is named by that under which this machine reaches it, 127.0.0.1 or `[::1]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Addresses {
     /// The URL of the control plane.
     pub control: String,
-    /// The token that the control plane requires. `None` if only this machine can reach it.
+    /// The token that the control plane requires. `None` if none was given and only this machine can reach
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// The seed of the house's randomness.
@@ -108,6 +112,15 @@ impl House {
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
+        Self::start_with_token(scenario, None).await
+    }
+
+    /// Starts a house as [`House::start`] does. Clients of its control plane must send `token` if there is
+    /// one.
+    pub(crate) async fn start_with_token(
+        scenario: Scenario,
+        token: Option<Token>,
+    ) -> Result<Self, StartError> {
         let state = OpenedState::open(&scenario).await?;
         let address = scenario.control;
         let no_control = |source| {
@@ -115,13 +128,14 @@ impl House {
             StartError::Bind { owner, address, source }
         };
         let listener = bind_listener(address).map_err(no_control)?;
-        let core = HouseCore::start(scenario, state).await?;
+        let bound = listener.local_addr().map_err(no_control)?;
+        let core = HouseCore::start(scenario, state, Some(bound)).await?;
         let tasks = Tasks::default();
         tasks.spawn({
             let clock = core.clock().clone();
             async move { clock.drive().await }
         });
-        match ControlServer::start(listener, Arc::clone(&core)) {
+        match ControlServer::start(listener, Arc::clone(&core), token) {
             Ok(control) => {
                 let addresses = Addresses::new(&core, &control);
                 Ok(Self { core, control, addresses, tasks, injected: AtomicU64::new(0) })
@@ -148,6 +162,12 @@ impl House {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.scenario().name
+    }
+
+    /// Returns the scenario that the house was built from.
+    #[cfg(feature = "cli")]
+    pub(crate) fn scenario(&self) -> &Scenario {
+        self.core.scenario()
     }
 
     /// Returns the clock of the house.
@@ -299,10 +319,12 @@ impl Addresses {
         let devices = core.devices().iter().map(|runtime| DeviceAddress {
             id: runtime.device.identity().id.to_string(),
             http: url(runtime.http.address()),
-            modbus: runtime.modbus.address(),
+            modbus: reachable_address(runtime.modbus.address()),
         });
         let peers = core.peers();
-        let slaves = peers.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
+        let slaves = peers
+            .slaves()
+            .map(|slave| (slave.name().to_owned(), reachable_address(slave.address())));
         let targets = peers.targets().map(|target| (target.name().to_owned(), target.url()));
         Self {
             control: url(control.address()),
@@ -316,5 +338,5 @@ impl Addresses {
 }
 
 fn url(address: SocketAddr) -> String {
-    format!("http://{address}")
+    format!("http://{}", reachable_address(address))
 }

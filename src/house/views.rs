@@ -16,6 +16,7 @@ use crate::device::Device;
 use crate::device::actions::RequestStatus;
 use crate::device::sd::SdPath;
 use crate::modbus::bank::Table;
+use crate::net::sockets::reachable_address;
 use crate::peers::{ReceivedHttpRequest, Slave, Target};
 use crate::runtime::DeviceRuntime;
 
@@ -40,7 +41,7 @@ impl<'h> DeviceView<'h> {
     /// Returns the address of the API.
     #[must_use]
     pub fn api_address(&self) -> SocketAddr {
-        self.runtime.http.address()
+        reachable_address(self.runtime.http.address())
     }
 
     /// Returns the URL of the API, without a slash at the end.

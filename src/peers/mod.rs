@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use self::slaves::HouseSlave;
 pub use self::targets::CertificateError;
+pub(crate) use self::targets::ReceivedPage;
 pub use self::targets::{ReceivedHttpRequest, Target};
 use self::targets::{TargetCertificate, TargetServer};
 use crate::clock::Clock;

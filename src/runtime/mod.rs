@@ -9,6 +9,7 @@ mod persistence;
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -89,14 +90,15 @@ impl OpenedState {
 }
 
 impl HouseCore {
-    /// Builds and starts a house without its control plane. When this returns, every listener is
-    /// bound and every rule of the scenario is in force.
+    /// Builds and starts a house without its control plane, which listens on `control`. When this returns,
+    /// every listener is bound and every rule of the scenario is in force.
     ///
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
     pub(crate) async fn start(
         scenario: Scenario,
         state: OpenedState,
+        control: Option<SocketAddr>,
     ) -> Result<Arc<Self>, StartError> {
         let device_ports = bind_devices(&scenario)?;
         let OpenedState { dir, continuation } = state;
@@ -112,7 +114,7 @@ impl HouseCore {
         let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
         let engine = Arc::new(engine);
         let peers = bind_peers(&scenario, &clock, &engine, &journal)?;
-        let actions = action_client(&scenario, &clock, &engine, &journal, &peers)?;
+        let actions = action_client(&scenario, &clock, &engine, &journal, &peers, control)?;
         peers.start().await;
         #[cfg(not(feature = "mdns"))]
         if scenario.mdns == Mdns::Loopback {
@@ -182,7 +184,7 @@ impl HouseCore {
     }
 
     /// The journal.
-    pub(crate) fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
@@ -332,6 +334,7 @@ fn action_client(
     engine: &Arc<Engine>,
     journal: &Arc<Journal>,
     peers: &Peers,
+    control: Option<SocketAddr>,
 ) -> Result<ActionClient, TlsSetupError> {
     ActionClient::new(ClientContext {
         clock: clock.clone(),
@@ -339,6 +342,7 @@ fn action_client(
         journal: Arc::clone(journal),
         peers: peers.peer_addresses().to_vec(),
         policy: scenario.outbound,
+        control,
         brokers: scenario.mqtt_brokers.clone(),
         connection_registry: peers.connection_registry().clone(),
         root_certificates: peers.root_certificates().to_vec(),

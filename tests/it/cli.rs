@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::support::house::{exchange, parse, within};
 
@@ -26,30 +26,140 @@ async fn a_start_that_fails_removes_an_old_ready_file() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-#[tokio::test]
-async fn beyond_loopback_the_start_prints_the_token() {
-    let mut house =
-        wwsim().args(["run", "default", "--any-port", "--control", "0.0.0.0:0"]).spawn().unwrap();
+/// Starts a house, and returns it with the lines that it prints, up to the last.
+async fn start(command: &mut Command) -> (Child, Vec<String>) {
+    let mut house = command.spawn().unwrap();
     let mut lines = BufReader::new(house.stdout.take().unwrap()).lines();
-    let (mut port, mut token) = (None::<u16>, None);
-    while token.is_none() {
-        let line = within(lines.next_line()).await.unwrap().expect("the start prints the token");
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            ["control", url] => port = url.rsplit(':').next().and_then(|port| port.parse().ok()),
-            ["token", printed] => token = Some(printed.to_owned()),
-            _ => {}
+    let mut printed = Vec::new();
+    while printed.last().is_none_or(|line: &String| !line.starts_with("Ctrl-C")) {
+        printed.push(within(lines.next_line()).await.unwrap().expect("the start prints more"));
+    }
+    (house, printed)
+}
+
+/// Returns the second word of the printed line that begins with this one.
+fn printed<'a>(lines: &'a [String], kind: &str) -> &'a str {
+    let line = lines.iter().find(|line| line.split_whitespace().next() == Some(kind));
+    line.unwrap_or_else(|| panic!("no {kind}: {lines:?}")).trim_start()[kind.len()..].trim()
+}
+
+/// Returns the status of a request to the control plane at a printed URL, with the `Host` that a client
+/// derives from it.
+async fn control_status(url: &str, token: Option<&str>) -> u16 {
+    let authority = url.strip_prefix("http://").unwrap();
+    let authorization =
+        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "GET /control/v1/state HTTP/1.1\r\nHost: {authority}\r\n{authorization}Connection: close\r\n\r\n"
+    );
+    let reply = exchange(authority.parse().unwrap(), request.as_bytes()).await;
+    parse(&String::from_utf8_lossy(&reply)).status
+}
+
+#[tokio::test]
+async fn beyond_loopback_what_is_printed_works() {
+    for control in ["0.0.0.0:0", "[::]:0"] {
+        let mut command = wwsim();
+        command.args(["run", "default", "--any-port", "--control", control]);
+        let (_house, lines) = start(&mut command).await;
+        let (url, token) = (printed(&lines, "control"), printed(&lines, "token"));
+        assert_eq!(control_status(url, None).await, 401);
+        assert_eq!(control_status(url, Some(token)).await, 200, "{url}");
+        let command = lines.iter().find(|line| line.contains("/control/v1/faults")).unwrap();
+        assert!(command.contains(url) && command.contains(token), "{command}");
+        let open = lines.iter().any(|line| line.contains("other machines can reach the control"));
+        assert!(open, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_house_says_what_it_opens() {
+    let mut command = wwsim();
+    command.args(["run", "default", "--any-port", "--outbound", "loopback"]);
+    let (_house, lines) = start(&mut command).await;
+    assert!(printed(&lines, "open").starts_with("outbound loopback"), "{lines:?}");
+    let mut closed = wwsim();
+    closed.args(["run", "default", "--any-port"]);
+    let (_house, lines) = start(&mut closed).await;
+    assert!(lines.iter().all(|line| !line.trim_start().starts_with("open ")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_token_comes_from_a_file_or_the_environment() {
+    let folder = std::env::temp_dir().join(format!("wwsim-token-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (token, of_file) = ("0123456789abcdef", "fedcba9876543210");
+    let file = folder.join("token");
+    std::fs::write(&file, format!("{of_file}\nanything else\n")).unwrap();
+    let mut command = wwsim();
+    command.args(["run", "default", "--any-port"]).env("WWSIM_TOKEN", token);
+    let (_house, lines) = start(&mut command).await;
+    let url = printed(&lines, "control").to_owned();
+    assert_eq!(control_status(&url, None).await, 401, "also on loopback");
+    assert_eq!(control_status(&url, Some(token)).await, 200);
+    assert!(!lines.concat().contains(token), "the secret is not printed: {lines:?}");
+
+    let ready = folder.join("ready.json");
+    command.arg("--token-file").arg(&file).arg("--ready-file").arg(&ready);
+    let (_house, lines) = start(&mut command).await;
+    let url = printed(&lines, "control").to_owned();
+    assert_eq!(control_status(&url, Some(of_file)).await, 200, "the file has precedence");
+    assert!(!lines.concat().contains(of_file));
+    let found: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+    assert_eq!((&found["token"], &found["control"]), (&of_file.into(), &url.into()));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_used_is_refused() {
+    let folder = std::env::temp_dir().join(format!("wwsim-bad-token-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (token, message) in [
+        ("", "a token of 0 characters: expected 16 to 1024"),
+        ("0123456789abcde", "a token of 15 characters"),
+        ("0123456789 abcdef", "character 11 of the token"),
+    ] {
+        let file = folder.join("token");
+        std::fs::write(&file, token).unwrap();
+        let (mut by_variable, mut by_file) = (wwsim(), wwsim());
+        by_variable.args(["run", "default", "--any-port"]).env("WWSIM_TOKEN", token);
+        by_file.args(["run", "default", "--any-port", "--token-file"]).arg(&file);
+        for mut command in [by_variable, by_file] {
+            let output = within(command.stderr(Stdio::piped()).output()).await.unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(error.contains(message), "{error}");
+            assert!(token.is_empty() || !error.contains(token), "{error}");
         }
     }
-    let (address, token) = (([127, 0, 0, 1], port.unwrap()).into(), token.unwrap());
-    let status = async |authorization: &str| {
-        let request = format!(
-            "GET /control/v1/state HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n"
-        );
-        parse(&String::from_utf8_lossy(&exchange(address, request.as_bytes()).await)).status
-    };
-    assert_eq!(status("").await, 401);
-    assert_eq!(status(&format!("Authorization: Bearer {token}\r\n")).await, 200);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_ready_file_has_the_mode_that_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = std::env::temp_dir().join(format!("wwsim-mode-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (arguments, mode) in [
+        (&[][..], 0o600),
+        (&["--ready-file-mode", "0644"], 0o644),
+        (&["--ready-file-mode", "640"], 0o640),
+    ] {
+        let ready = folder.join(format!("ready-{mode:o}.json"));
+        let mut command = wwsim();
+        command.args(["run", "default", "--any-port", "--ready-file"]).arg(&ready).args(arguments);
+        let _house = start(&mut command).await;
+        let found = std::fs::metadata(&ready).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{found:o}");
+    }
+    for wrong in ["0888", "1777", "-1", "rw", ""] {
+        let ready = folder.join("ready.json").to_str().unwrap().to_owned();
+        let arguments = ["run", "--ready-file", &ready, "--ready-file-mode", wrong];
+        let (code, _, error) = run(&arguments).await;
+        assert_eq!(code, Some(2), "{wrong}: {error}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Returns the exit code and the output of a trace.

@@ -12,7 +12,9 @@ mod cached_replies;
 #[cfg(feature = "cli")]
 mod capture;
 mod cli;
+mod control_access;
 mod control_api;
+mod control_listings;
 mod cors;
 mod determinism;
 mod device_docs;
@@ -38,6 +40,7 @@ mod module_order;
 mod mqtt_settings;
 mod network;
 mod openapi;
+mod outbound;
 mod peer_slaves;
 mod peer_targets;
 mod power;

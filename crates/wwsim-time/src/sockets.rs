@@ -1,7 +1,7 @@
 //! Sockets for an address: unbound, bound, and the port of a listener that can close and reopen.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use socket2::SockRef;
@@ -24,6 +24,18 @@ pub fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// Returns the address under which a client on this machine reaches a listener: one that is bound to every
+/// address is reached over loopback.
+#[must_use]
+pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
+    let ip = match listen_address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen_address.port())
 }
 
 /// The port of a listener that can close and reopen.
@@ -157,6 +169,15 @@ mod tests {
 
     fn any() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_reached_over_loopback() {
+        let reached =
+            |listen_address: &str| reachable_address(listen_address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reached("[::]:80"), "[::1]:80");
+        assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");
     }
 
     #[tokio::test]

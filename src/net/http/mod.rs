@@ -7,17 +7,20 @@
 
 mod acceptor;
 pub(crate) mod body;
+pub(crate) mod cors;
 pub(crate) mod json;
 pub(crate) mod query;
 mod reply;
 mod header_case;
 mod method;
+mod pages;
 mod stream;
 mod write_timeout;
 
 pub use self::acceptor::ListenerPause;
 pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
 pub use self::method::Method;
+pub(crate) use self::pages::{PAGE_BYTES, PageProgress, PageSource, PageWriter, Parts};
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{EventStreamControl, method_not_allowed};
 pub(crate) use self::stream::{

@@ -150,6 +150,8 @@ fn split_request(
     let origin = peer_info.origin::<ActionOrigin>();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
     let received = ReceivedHttpRequest {
+        // Set when the request is stored.
+        seq: 0,
         t: target.clock.now().as_secs_f64(),
         method: head.method.to_string(),
         path,
