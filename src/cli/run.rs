@@ -16,7 +16,7 @@ use super::{print, ready};
 use crate::device::Device;
 use crate::device::actions::Action;
 use crate::house::{Addresses, House};
-use crate::scenario::{PortRangeError, Scenario};
+use crate::scenario::{self, PortRangeError, Scenario};
 
 /// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
 /// that take longer.
@@ -33,6 +33,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
     }
     let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
     apply(arguments, &mut scenario)?;
+    log_warnings(arguments, &scenario);
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
     let result = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
@@ -95,6 +96,16 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRa
         scenario.control = address;
     }
     Ok(())
+}
+
+/// Logs what `wwsim check` warns of, unless the house is a built-in one.
+fn log_warnings(arguments: &RunArguments, scenario: &Scenario) {
+    let Some(file) = arguments.scenario.as_deref() else { return };
+    if scenario::builtin(file).is_none() {
+        for line in scenario.warnings(file).to_string().lines() {
+            tracing::warn!("{line}");
+        }
+    }
 }
 
 /// Returns the text that the start prints: the addresses, and commands to try.
