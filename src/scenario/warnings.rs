@@ -2,7 +2,7 @@
 //!
 //! They are computed from the scenario as it will run, so that what the command line overrides counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostics::{Diagnostics, Mistake, Mistakes, Severity, nearest};
@@ -10,14 +10,15 @@ use super::model::{DevicePlan, Scenario, SlavePlan};
 use super::path::FieldPath;
 use super::raw::EXTENSION_PATTERN;
 use super::tree::{self, Node, NodeContent, NodeKind};
-use crate::device::actions::{ActionRequest, PreparedRequest};
+use crate::device::actions::{PreparedRequest, UndefinedConstant};
 use crate::device::config::BrokerUrl;
 use crate::notation::shortened;
 use crate::outbound::{HostAddress, Policy};
 
 impl Scenario {
     /// Returns what is allowed in this scenario and probably not meant: hosts in actions that nobody in
-    /// the house has, slaves without units. They are reported under `file_name`.
+    /// the house has, constants that are not defined, slaves without units. They are reported under
+    /// `file_name`.
     #[must_use]
     pub fn warnings(&self, file_name: &str) -> Diagnostics {
         let mut warnings = Mistakes::default();
@@ -74,7 +75,7 @@ struct HostCheck<'a> {
     /// The tree of the file, which says under which key the actions of a device are.
     root: &'a Node,
     /// The hosts of the slaves and targets, by name.
-    peers: HashMap<&'a str, Vec<&'a HostAddress>>,
+    peers: BTreeMap<&'a str, Vec<&'a HostAddress>>,
     /// The addresses on which slaves and targets listen, by port.
     listeners: HashMap<u16, Vec<IpAddr>>,
     /// The hosts that were reported: each is, once.
@@ -92,7 +93,7 @@ impl<'a> HostCheck<'a> {
     fn new(house: &'a Scenario, root: &'a Node) -> Self {
         let slaves = house.slaves.iter().map(|plan| (&plan.hosts, plan.listen));
         let targets = house.http_targets.iter().map(|plan| (&plan.hosts, plan.listen));
-        let mut peers: HashMap<&str, Vec<&HostAddress>> = HashMap::new();
+        let mut peers: BTreeMap<&str, Vec<&HostAddress>> = BTreeMap::new();
         let mut listeners: HashMap<u16, Vec<IpAddr>> = HashMap::new();
         for (hosts, listen) in slaves.chain(targets) {
             for host in hosts {
@@ -105,6 +106,9 @@ impl<'a> HostCheck<'a> {
 
     fn run(mut self, warnings: &mut Mistakes) {
         for (index, device) in self.house.devices.iter().enumerate() {
+            if warnings.is_full() {
+                return;
+            }
             let path = self.device_path(index);
             self.check_actions(device, &path, warnings);
             self.check_broker(device, &path, warnings);
@@ -126,29 +130,51 @@ impl<'a> HostCheck<'a> {
         let is_inline = self.root.find(&inline).is_some();
         for (index, action) in definition.actions().iter().enumerate() {
             for (number, request) in action.requests.iter().enumerate() {
-                // A request that cannot be sent fails for another reason.
-                let Ok(prepared) = definition.prepare(request) else { continue };
                 if !request.enable() {
                     continue;
                 }
-                let (host, port) = match &prepared {
-                    PreparedRequest::Http(http) => (&*http.host, http.port),
-                    PreparedRequest::Modbus(modbus) => (&*modbus.host, modbus.port),
+                let place = |field: &str| {
+                    if is_inline {
+                        inline.join(&format!("actions[{index}].requests[{number}].{field}"))
+                    } else {
+                        path.key("actions_file")
+                    }
                 };
-                let field = match **request {
-                    ActionRequest::Http(_) => "http.url",
-                    ActionRequest::Modbus(_) => "modbus.host",
-                };
-                let place = format!("actions[{index}].requests[{number}].{field}");
-                let path = if is_inline { inline.join(&place) } else { path.key("actions_file") };
-                let named = NamedHost { host, port, path };
-                if self.reaches_peer(&named) || self.reaches_outside(&named) {
-                    continue;
+                if let Some(UndefinedConstant { field, name }) =
+                    definition.undefined_constant(request)
+                {
+                    let message =
+                        format!("no constant `{}`: the request cannot be sent", shortened(&name));
+                    let near = nearest(&name, definition.constant_names());
+                    let help = "define it under `const`";
+                    warnings.push(Mistake::new(place(field), message).suggest(near).help(help));
                 }
-                let known = self.peers.values().flatten().map(ToString::to_string);
-                let kind = "slave or target";
-                self.report(&named, kind, known.collect(), warnings);
+                // A request that cannot be sent reaches no host.
+                if let Ok(prepared) = definition.prepare(request) {
+                    self.check_host(&prepared, place, warnings);
+                }
             }
+        }
+    }
+
+    /// Checks the host of a request, whose fields are at these places.
+    fn check_host(
+        &mut self,
+        request: &PreparedRequest,
+        place: impl Fn(&str) -> FieldPath,
+        warnings: &mut Mistakes,
+    ) {
+        let named = match request {
+            PreparedRequest::Http(http) => {
+                NamedHost { host: &http.host, port: http.port, path: place("http.url") }
+            }
+            PreparedRequest::Modbus(modbus) => {
+                NamedHost { host: &modbus.host, port: modbus.port, path: place("modbus.host") }
+            }
+        };
+        if !self.reaches_peer(&named) && !self.reaches_outside(&named) {
+            let known = self.peers.values().flatten().map(ToString::to_string);
+            self.report(&named, "slave or target", &known.collect::<Vec<_>>(), warnings);
         }
     }
 
@@ -165,7 +191,7 @@ impl<'a> HostCheck<'a> {
             return;
         }
         let known = brokers.iter().flat_map(|broker| &broker.hosts).map(ToString::to_string);
-        self.report(&named, "broker", known.collect(), warnings);
+        self.report(&named, "broker", &known.collect::<Vec<_>>(), warnings);
     }
 
     /// Returns true if a slave or target of the house has the host.
@@ -199,7 +225,7 @@ impl<'a> HostCheck<'a> {
         &mut self,
         named: &NamedHost<'_>,
         kind: &str,
-        known: Vec<String>,
+        known: &[String],
         warnings: &mut Mistakes,
     ) {
         let NamedHost { host, port, path } = named;
@@ -207,8 +233,8 @@ impl<'a> HostCheck<'a> {
             return;
         }
         let host = shortened(host);
-        let names = known.iter().map(|known| known.split(':').next().unwrap_or_default());
-        let near = nearest(&host, names.filter(|name| *name != host)).map(str::to_owned);
+        let hosts = known.iter().map(|known| known.split(':').next().unwrap_or_default());
+        let near = nearest(&host, hosts.filter(|other| *other != host)).map(str::to_owned);
         let message = format!("no {kind} of the house has the host `{host}` on port {port}");
         let help = format!(
             "add it to the `hosts` of a {kind}, or let it out with `outbound: loopback` or `allow`"

@@ -68,7 +68,10 @@ fn blocks() -> Vec<Block> {
                     open = Some(Block { place, language, text: String::new() });
                 }
                 (Some(_), Some(_)) => blocks.extend(open.take()),
-                (None, Some(block)) => block.text += &format!("{line}\n"),
+                (None, Some(block)) => {
+                    block.text.push_str(line);
+                    block.text.push('\n');
+                }
                 (None, None) => {}
             }
         }
@@ -171,7 +174,6 @@ fn commands(script: &str) -> Vec<Words> {
                     word.get_or_insert_default().push(next);
                 }
             }
-            (Some(_), _) => word.get_or_insert_default().push(character),
             (None, '\'' | '"') => {
                 quote = Some(character);
                 word.get_or_insert_default();
@@ -184,7 +186,7 @@ fn commands(script: &str) -> Vec<Words> {
                 words.extend(word.take());
                 commands.push(std::mem::take(&mut words));
             }
-            (None, _) => word.get_or_insert_default().push(character),
+            _ => word.get_or_insert_default().push(character),
         }
     }
     assert!(quote.is_none(), "an open quote: {script}");
@@ -220,7 +222,7 @@ impl Call {
                 }
                 "-o" | "-w" | "-H" => drop(value()),
                 "-i" | "-s" | "-N" | "--anyauth" => {}
-                url if !url.starts_with('-') && call.url.is_empty() => call.url = url.to_owned(),
+                url if !url.starts_with('-') && call.url.is_empty() => call.url = url.into(),
                 other => panic!("{other}: no flag of curl in the guides"),
             }
         }
@@ -314,14 +316,13 @@ async fn follow(place: &str, script: &str, house: &TestHouse) -> usize {
                     "{place}: {name}"
                 );
             }
-            ["cargo" | "RUSTDOCFLAGS=-D warnings", ..] => {}
+            [] | ["cargo" | "RUSTDOCFLAGS=-D warnings", ..] => {}
             [program, ..] if program.starts_with("scripts/") => {
                 assert!(Path::new(program).exists(), "{place}: there is no {program}");
             }
             [program, ..] => {
                 assert!(OTHER_PROGRAMS.contains(&program), "{place}: is `{program}` a program?");
             }
-            [] => {}
         }
     }
     calls

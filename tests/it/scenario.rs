@@ -269,6 +269,27 @@ device:
 }
 
 #[test]
+fn constants_that_are_not_defined_are_warned_of() {
+    let house = |host: &str| {
+        format!(
+            "slaves: {{pump: {{hosts: [pump.local], units: {{1: {{coils: [{{address: 0}}]}}}}}}}}
+device:
+  actions:
+    const: {{pump: pump.local, nothing: null}}
+    actions: [{{id: a, requests: [{{modbus: {{host: '{host}', func: 6, address: 0, value: '0001'}}}}]}}]
+"
+        )
+    };
+    for host in ["${pump}", "${nothing}"] {
+        assert_eq!(warnings(&house(host)), "", "{host}");
+    }
+    assert_eq!(
+        warnings(&house("${pupm}")),
+        "test.yaml:5:50: device.actions.actions[0].requests[0].modbus.host: warning: no constant `pupm`: the request cannot be sent; did you mean `pump`?; define it under `const`"
+    );
+}
+
+#[test]
 fn brokers_that_nobody_has_are_warned_of() {
     let house = |enable: bool, url: &str| {
         format!(

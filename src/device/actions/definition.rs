@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Number, Value};
 
 use super::decode::{decode, normalized};
-use super::{PrepareError, PreparedRequest, ValueType, expand};
+use super::{PrepareError, PreparedRequest, UndefinedConstant, ValueType, expand};
 use crate::limits;
 use crate::modbus::wire::FunctionCode;
 use crate::notation::without_bom;
@@ -212,6 +212,17 @@ impl Definition {
     /// request then ends with −1.
     pub fn prepare(&self, request: &ActionRequest) -> Result<PreparedRequest, PrepareError> {
         expand::prepare(request, &self.constants)
+    }
+
+    /// Returns the names of the constants.
+    pub fn constant_names(&self) -> impl Iterator<Item = &str> {
+        self.constants.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Returns the first constant in one of the definition's requests that the definition does not have.
+    #[must_use]
+    pub fn undefined_constant(&self, request: &ActionRequest) -> Option<UndefinedConstant> {
+        expand::undefined_constant(request, &self.constants)
     }
 }
 
