@@ -350,6 +350,39 @@ async fn every_command_of_the_guides_can_be_pasted() {
     assert!(commands > 10, "{commands} commands");
 }
 
+/// The comment behind a command may begin with the status of its reply.
+#[tokio::test]
+async fn the_commands_to_try_of_the_built_in_houses_can_be_pasted() {
+    let mut calls = 0;
+    for builtin in scenario::builtins() {
+        let house = House::builder().builtin(builtin.name).any_port().start().await.unwrap();
+        let house = TestHouse { house };
+        // This test carries out no loops, on which the commands behind them depend.
+        let has_loop = builtin.text.contains("#   for ");
+        for line in builtin.text.lines().filter_map(|line| line.strip_prefix("#   ")) {
+            let (command, comment) = line.split_once(" # ").unwrap_or((line, ""));
+            let Some(words) = commands(command).into_iter().next() else { continue };
+            if words[0] == "wwsim" {
+                check_wwsim(builtin.name, &words[1..]);
+            // A line within a loop is indented, and needs its variable.
+            } else if words[0] == "curl" && !line.ends_with('\\') && !line.starts_with(' ') {
+                let Some(answer) = Call::parse(&words).send(&house).await else { continue };
+                let told: Option<u16> = comment.get(..3).and_then(|status| status.parse().ok());
+                let expected = told.map_or(answer.status < 400, |told| told == answer.status);
+                assert!(
+                    expected || has_loop,
+                    "{}: {line}: {} {}",
+                    builtin.name,
+                    answer.status,
+                    answer.body
+                );
+                calls += 1;
+            }
+        }
+    }
+    assert!(calls > 20, "{calls} calls");
+}
+
 #[test]
 fn a_script_is_split_as_by_a_shell() {
     let script =
