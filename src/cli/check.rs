@@ -1,4 +1,4 @@
-//! `wwsim check`: reports every mistake of every file.
+//! `wwsim check`: reports every mistake of every file, and the warnings of valid ones.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -13,17 +13,22 @@ use crate::scenario::{self, Diagnostics, LoadError};
 /// Runs the command. A file that cannot be read does not keep the others from being checked.
 pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> {
     let mut status = ExitStatus::Success;
-    let mut invalid: Vec<Diagnostics> = Vec::new();
+    let mut reports: Vec<Diagnostics> = Vec::new();
     let mut valid = String::new();
     for path in &arguments.files {
         match scenario::load_file(path) {
-            Ok(_) => {
+            Ok(house) => {
+                let warnings = house.warnings(&path.display().to_string());
                 // Writing to a string cannot fail.
-                let _ = writeln!(valid, "{}: valid", path.display());
+                let _ = match warnings.mistakes() {
+                    [] => writeln!(valid, "{}: valid", path.display()),
+                    _ => writeln!(valid, "{}: valid, {}", path.display(), warnings.summary()),
+                };
+                reports.push(warnings);
             }
             Err(LoadError::Invalid(diagnostics)) => {
                 status = status.max(ExitStatus::Failure);
-                invalid.push(diagnostics);
+                reports.push(diagnostics);
             }
             Err(LoadError::Read(source)) => {
                 let error = CliError::ReadScenario { path: path.clone(), source };
@@ -32,19 +37,19 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> 
             }
         }
     }
-    print(&report(arguments.format, &invalid, &valid))?;
+    print(&report(arguments.format, &reports, &valid))?;
     Ok(status)
 }
 
-fn report(format: ReportFormat, invalid: &[Diagnostics], valid: &str) -> String {
+fn report(format: ReportFormat, reports: &[Diagnostics], valid: &str) -> String {
     let styled = std::io::stdout().is_terminal();
     match format {
         ReportFormat::Human => {
-            invalid.iter().map(|file| file.human(styled)).collect::<String>() + valid
+            reports.iter().map(|file| file.human(styled)).collect::<String>() + valid
         }
         ReportFormat::Json => {
-            format!("{:#}\n", invalid.iter().flat_map(Diagnostics::to_json).collect::<Value>())
+            format!("{:#}\n", reports.iter().flat_map(Diagnostics::to_json).collect::<Value>())
         }
-        ReportFormat::Github => invalid.iter().map(Diagnostics::github).collect(),
+        ReportFormat::Github => reports.iter().map(Diagnostics::github).collect(),
     }
 }

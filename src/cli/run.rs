@@ -17,7 +17,7 @@ use super::{print, ready};
 use crate::device::Device;
 use crate::device::actions::Action;
 use crate::house::{Addresses, House};
-use crate::scenario::{PortRangeError, Scenario};
+use crate::scenario::{self, PortRangeError, Scenario};
 
 /// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
 /// that take longer.
@@ -35,6 +35,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
     let token = token::given(arguments.token_file.as_deref())?;
     let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
     apply(arguments, &mut scenario)?;
+    log_warnings(arguments, &scenario);
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
     let result = runtime.block_on(serve(scenario, token, arguments));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
@@ -102,6 +103,16 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRa
         scenario.control = address;
     }
     Ok(())
+}
+
+/// Logs what `wwsim check` warns of, unless the house is a built-in one.
+fn log_warnings(arguments: &RunArguments, scenario: &Scenario) {
+    let Some(file) = arguments.scenario.as_deref() else { return };
+    if scenario::builtin(file).is_none() {
+        for line in scenario.warnings(file).to_string().lines() {
+            tracing::warn!("{line}");
+        }
+    }
 }
 
 /// Returns the text that the start prints: the addresses, what is open to more than this machine, and

@@ -17,7 +17,9 @@ mod path;
 pub mod raw;
 mod schema;
 mod structure;
+mod surrogates;
 mod tree;
+mod warnings;
 
 use std::fs::File;
 use std::io::Read;
@@ -114,14 +116,7 @@ fn check_and_lower(
         let path = checked.path_in_file(path);
         structural_paths.iter().any(|mistake| mistake.starts_with(&path))
     };
-    let has_dropped_items =
-        |path: &FieldPath| checked.has_dropped_items(&checked.path_in_file(path));
-    let context = LoadContext {
-        base_dir,
-        root,
-        has_mistakes: &has_mistakes,
-        has_dropped_items: &has_dropped_items,
-    };
+    let context = LoadContext { base_dir, root, has_mistakes: &has_mistakes };
     let scenario = lower::scenario(&raw, &context, mistakes);
     mistakes.rewrite_after(structural, |path| checked.path_in_file(path));
     Some(scenario)

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::house::{exchange, parse, within};
+use crate::support::device::eventually;
+use crate::support::house::{exchange, http, parse, within};
 
 fn wwsim() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwsim"));
@@ -251,4 +252,87 @@ async fn help_lists_the_exit_codes() {
         let (_, help, _) = run(arguments).await;
         assert!(help.contains("Exit codes:\n  0  "), "{arguments:?}: {help}");
     }
+}
+
+/// A folder of its own, which is removed with its files.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("wwsim-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn file(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let file = self.0.join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const MISTYPED: &str = "
+slaves: {pump: {hosts: [pump.local]}}
+device:
+  actions:
+    actions: [{id: a, requests: [{modbus: {host: pmp.local, func: 6, address: 1, value: '0001'}}]}]
+";
+
+#[tokio::test]
+async fn check_warns_of_what_is_probably_not_meant() {
+    let folder = Folder::new("warnings");
+    let (house, fine) = (folder.file("house.yaml", MISTYPED), folder.file("fine.yaml", "seed: 1"));
+    let check = async |format: &str| {
+        let check = wwsim().args(["check", "--format", format]).arg(&house).arg(&fine).output();
+        let output = within(check).await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "warnings are no mistakes");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let human = check("human").await;
+    assert!(human.contains("warning: slave `pump` has no units"), "{human}");
+    assert!(human.contains("help: did you mean `pump.local`?"), "{human}");
+    assert!(human.contains("house.yaml: valid, 2 warnings\n"), "{human}");
+    assert!(human.ends_with("fine.yaml: valid\n"), "{human}");
+    let objects: serde_json::Value = serde_json::from_str(&check("json").await).unwrap();
+    assert_eq!(objects.as_array().unwrap().len(), 2);
+    assert_eq!(objects[1]["severity"], "warning");
+    assert_eq!(objects[1]["suggestion"], "pump.local");
+    let lines = check("github").await;
+    assert!(lines.lines().all(|line| line.starts_with("::warning file=")), "{lines}");
+}
+
+#[tokio::test]
+async fn run_logs_the_warnings_and_each_refused_host_once() {
+    let folder = Folder::new("refused");
+    let house = folder.file("house.yaml", MISTYPED);
+    let (ready, log) = (folder.0.join("ready.json"), folder.0.join("log"));
+    let mut command = wwsim();
+    command.env("WWSIM_LOG", "warn").arg("run").arg(&house).arg("--any-port");
+    command.arg("--ready-file").arg(&ready);
+    let mut house = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    eventually(|| ready.exists()).await;
+    let addresses: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+    let device = addresses["devices"][0]["http"].as_str().unwrap();
+    let device = device.trim_start_matches("http://").parse().unwrap();
+    for _ in 0..3 {
+        let reply = http(device, "POST", "/api/v1/actions/call?id=a", "").await;
+        let location = reply.header("Location").unwrap().to_owned();
+        within(async {
+            while http(device, "GET", &location, "").await.json()[0]["exe_time"] == 0 {}
+        })
+        .await;
+    }
+    house.kill().await.unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+    assert_eq!(count("no slave or target of the house has the host `pmp.local`"), 1, "{text}");
+    assert_eq!(count("slave `pump` has no units"), 1, "{text}");
+    assert_eq!(count("refused a connection to this host"), 1, "{text}");
 }

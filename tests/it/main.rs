@@ -49,6 +49,7 @@ mod recorded;
 mod report;
 mod result_codes;
 mod scenario;
+mod scenario_documents;
 mod sd_card;
 mod settings;
 mod settings_properties;

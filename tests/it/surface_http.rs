@@ -6,6 +6,7 @@ use wwsim::device::{ActionPolicy, CallReplyFormat, License};
 use crate::support::device::{
     ACTIONS, Setup, TestDevice, body, error, eventually, header, request, status,
 };
+use crate::support::house::{TestHouse, http};
 
 const COMMON: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-cache\r\n";
 
@@ -312,4 +313,19 @@ async fn a_dropped_server_closes_its_listener() {
     drop(fixture);
     assert_eq!(client.read_to_end().await.unwrap(), "");
     eventually(|| std::net::TcpStream::connect(address).is_err()).await;
+}
+
+// Ruling: HTTP-10.
+#[tokio::test]
+async fn json_may_begin_with_a_byte_order_mark() {
+    let house = TestHouse::start("").await;
+    for (method, path, body) in [
+        ("POST", "/api/v1/actions", r#"{"actions":[]}"#),
+        ("PUT", "/api/v1/settings", r#"{"system":{"name":"x"}}"#),
+        ("POST", "/api/v1/modbus", r#"[{"start_address":0,"registers":[{"id":"1.7.0"}]}]"#),
+        ("POST", "/api/v1/meter/scalers/custom", r#"[{"obis":"1.8.0","scaler":1}]"#),
+    ] {
+        let reply = http(house.api_address(), method, path, &format!("\u{feff}{body}")).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    }
 }

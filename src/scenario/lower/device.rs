@@ -20,7 +20,7 @@ use crate::device::{
 };
 use crate::limits;
 use crate::meter::MeterPlan;
-use crate::notation::shortened;
+use crate::notation::{shortened, without_bom};
 
 /// Lowers the devices; none if the file has none.
 pub(super) fn devices(
@@ -354,7 +354,7 @@ fn actions_file(
         let message = format!("{short_name} has more than the {maximum} bytes the device takes");
         return Err(vec![message]);
     }
-    let value = serde_json::from_slice(&bytes)
+    let value = serde_json::from_slice(without_bom(&bytes))
         .map_err(|error| vec![format!("{short_name} is not JSON: {error}")])?;
     Definition::parse_value(&value).map(Arc::new).map_err(|errors| {
         errors.into_iter().map(|error| format!("{short_name}: {error}")).collect()

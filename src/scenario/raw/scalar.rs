@@ -20,7 +20,7 @@ use crate::notation::{DurationText, ScalarError, Seconds, shortened};
 use crate::outbound::HostAddress;
 
 /// A function that checks the text of a scalar.
-pub(super) type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
+pub type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
 
 fn check<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), ScalarError> {
     text.parse::<T>().map(drop).map_err(ScalarError::new)
@@ -76,7 +76,7 @@ pub struct RangeText {
 }
 
 scalar!(
-    RangeText,
+    number RangeText,
     "Range",
     "A number from 0 to 65535, or a range with both ends included: 10..20.",
     {
@@ -137,7 +137,7 @@ impl fmt::Display for RangeText {
 pub struct SpeedText(pub Speed);
 
 scalar!(
-    SpeedText,
+    number SpeedText,
     "Speed",
     "Virtual seconds in a real one, above 0 and at most 100000; or manual: time moves only by a call of the control plane.",
     {
@@ -671,7 +671,7 @@ impl fmt::Display for MeterText {
 pub struct UnitId(pub u8);
 
 scalar!(
-    UnitId,
+    number UnitId,
     "UnitId",
     "A Modbus unit id, 0 to 255.",
     { "type": "string", "pattern": UnitId::PATTERN }

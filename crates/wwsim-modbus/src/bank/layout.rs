@@ -113,8 +113,8 @@ impl BitRange {
 pub struct Register {
     /// The address of the first register.
     pub address: u16,
-    /// The number of values of this kind one after another, 1 or more.
-    pub count: u16,
+    /// The number of values of this kind one after another, 1 to 65536.
+    pub count: u32,
     /// A name for readers.
     pub name: Option<String>,
     /// The type of the value.
