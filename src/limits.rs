@@ -329,13 +329,13 @@ pub const LAST_OUTPUT: Duration = Duration::from_secs(2);
 /// Real time in which a reader must take some of the last lines, before they are given up.
 #[cfg(feature = "cli")]
 pub const LAST_OUTPUT_STALL: Duration = Duration::from_millis(250);
-/// Warnings of one place in the code that the log shows in [`LOG_REPEAT_TIME`], and errors likewise;
-/// further ones are left out and counted.
+/// Warnings or errors of one place in the code that the log shows in [`LOG_REPEAT_TIME`]: as many as it names
+/// origins of refused pages. Further ones are left out and counted.
 #[cfg(feature = "cli")]
-pub const LOG_REPEATS: u32 = 10;
+pub const LOG_REPEATS: u32 = 64;
 /// Real time in which [`LOG_REPEATS`] counts.
 #[cfg(feature = "cli")]
-pub const LOG_REPEAT_TIME: Duration = Duration::from_secs(10);
+pub const LOG_REPEAT_TIME: Duration = Duration::from_mins(1);
 /// Real time between two looks at the parent process, with `--exit-with-parent`.
 #[cfg(all(feature = "cli", unix))]
 pub const PARENT_POLL: Duration = Duration::from_millis(250);

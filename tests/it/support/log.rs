@@ -1,6 +1,6 @@
 //! The log of a runtime of its own: what the product warns of while a test runs in it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -55,6 +55,7 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.push_str(&format!(" {field}={value:?}"));
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, " {field}={value:?}");
     }
 }
