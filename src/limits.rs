@@ -317,3 +317,28 @@ pub const SCRIPT_BYTES: usize = 8191;
 /// Lines that wait for a client of the Berry console; a script of the largest size has as many lines
 /// at most.
 pub const CONSOLE_LINES: usize = 1024;
+
+// ---------------------------------------------------------------------------------------------
+// The command line (chosen)
+// ---------------------------------------------------------------------------------------------
+
+/// Bytes of the lines that wait until standard output or standard error of `wwsim run` takes them; further
+/// ones are left out and counted.
+#[cfg(feature = "cli")]
+pub const OUTPUT_BYTES: usize = 1024 * 1024;
+/// Real time that the end of `wwsim run` gives the last lines at most.
+#[cfg(feature = "cli")]
+pub const LAST_OUTPUT: Duration = Duration::from_secs(2);
+/// Real time in which a reader must take some of the last lines, before they are given up.
+#[cfg(feature = "cli")]
+pub const LAST_OUTPUT_STALL: Duration = Duration::from_millis(250);
+/// Warnings or errors of one place in the code that the log shows in [`LOG_REPEAT_TIME`]: as many as it names
+/// origins of refused pages. Further ones are left out and counted.
+#[cfg(feature = "cli")]
+pub const LOG_REPEATS: u32 = 64;
+/// Real time in which [`LOG_REPEATS`] counts.
+#[cfg(feature = "cli")]
+pub const LOG_REPEAT_TIME: Duration = Duration::from_mins(1);
+/// Real time between two looks at the parent process, with `--exit-with-parent`.
+#[cfg(all(feature = "cli", unix))]
+pub const PARENT_POLL: Duration = Duration::from_millis(250);

@@ -17,7 +17,8 @@ use self::client::{DeviceClient, SCAN_PATH};
 use self::draft::{CapturedDevice, ScenarioDraft};
 use super::args::CaptureArguments;
 use super::error::{CliError, ExitStatus};
-use super::print;
+use super::load::STDIN;
+use super::output::{print, report};
 use crate::scenario;
 
 /// Runs the command.
@@ -32,14 +33,14 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Result<ExitStatus, CliErr
     let status = match scenario::load(&text, "captured", None) {
         Ok(_) => ExitStatus::Success,
         Err(diagnostics) => {
-            eprint!("{}", diagnostics.human(false));
-            CliError::from(diagnostics).status()
+            let error = CliError::from(diagnostics);
+            error.report();
+            error.status()
         }
     };
     match &arguments.output {
-        None => {
-            print(&text)?;
-        }
+        None => print(&text)?,
+        Some(path) if path == Path::new(STDIN) => print(&text)?,
         Some(path) => write_new(path, &text)
             .map_err(|source| CliError::WriteFile { path: path.clone(), source })?,
     }
@@ -111,7 +112,7 @@ impl Omissions {
     ) -> Result<Option<T>, CaptureError> {
         match read {
             Err(error) if error.is_partial(SCAN_PATH) => {
-                eprintln!("wwsim: left out: {error}");
+                report(&format!("wwsim: left out: {error}\n"));
                 self.notes.push(format!("Left out: {error}"));
                 Ok(None)
             }

@@ -1,22 +1,28 @@
 //! `wwsim check`: reports every mistake of every file, and the warnings of valid ones.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
+use std::io;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::args::{CheckArguments, ReportFormat};
 use super::error::{CliError, ExitStatus};
-use super::print;
-use crate::scenario::{self, Diagnostics, LoadError};
+use super::load::{STDIN, load_file};
+use super::output::{is_styled, print};
+use crate::scenario::Diagnostics;
 
 /// Runs the command. A file that cannot be read does not keep the others from being checked.
 pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> {
+    let is_stdin = |path: &&std::path::PathBuf| path.as_path() == Path::new(STDIN);
+    if arguments.files.iter().filter(is_stdin).count() > 1 {
+        return Err(CliError::StdinTwice("`-` and `-`"));
+    }
     let mut status = ExitStatus::Success;
     let mut reports: Vec<Diagnostics> = Vec::new();
     let mut valid = String::new();
     for path in &arguments.files {
-        match scenario::load_file(path) {
+        match load_file(path) {
             Ok(house) => {
                 let warnings = house.warnings(&path.display().to_string());
                 // Writing to a string cannot fail.
@@ -26,12 +32,11 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> 
                 };
                 reports.push(warnings);
             }
-            Err(LoadError::Invalid(diagnostics)) => {
+            Err(CliError::InvalidScenario(diagnostics)) => {
                 status = status.max(ExitStatus::Failure);
                 reports.push(diagnostics);
             }
-            Err(LoadError::Read(source)) => {
-                let error = CliError::ReadScenario { path: path.clone(), source };
+            Err(error) => {
                 error.report();
                 status = status.max(error.status());
             }
@@ -42,9 +47,9 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> 
 }
 
 fn report(format: ReportFormat, reports: &[Diagnostics], valid: &str) -> String {
-    let styled = std::io::stdout().is_terminal();
     match format {
         ReportFormat::Human => {
+            let styled = is_styled(&io::stdout());
             reports.iter().map(|file| file.human(styled)).collect::<String>() + valid
         }
         ReportFormat::Json => {

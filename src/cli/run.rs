@@ -1,19 +1,17 @@
-//! `wwsim run`: starts a house, prints its addresses, and stops it on Ctrl-C.
+//! `wwsim run`: starts a house, prints its addresses, and stops it when it is asked to end.
 
-use std::io::IsTerminal;
+use std::io;
 use std::time::Duration;
 
-use tokio::signal;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-
 use super::args::RunArguments;
+use super::end::EndWatch;
 use super::error::{CliError, ExitStatus};
-use super::load::load;
+use super::load::{STDIN, load};
+use super::log::Log;
 use super::openings::openings;
+use super::output::{Output, is_styled};
+use super::ready;
 use super::token::{self, GivenToken, TokenSource};
-use super::{print, ready};
 use crate::device::Device;
 use crate::device::actions::Action;
 use crate::house::{Addresses, House};
@@ -26,54 +24,103 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 /// slow disk.
 const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs the command.
+/// Runs the command. It waits for the reader of neither stream, and neither decides the exit status.
 pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
-    start_log();
+    let streams = Streams::start().map_err(CliError::Runtime)?;
+    let ended = start(arguments, &streams);
+    Ok(ended.map_or_else(
+        |error| {
+            streams.stderr.say(error.text(streams.styled));
+            error.status()
+        },
+        |()| ExitStatus::Success,
+    ))
+}
+
+/// The streams of a running house. Dropping them gives their readers a moment for the last lines.
+struct Streams {
+    stdout: Output,
+    stderr: Output,
+    /// True if standard error may be coloured.
+    styled: bool,
+}
+
+impl Streams {
+    fn start() -> io::Result<Self> {
+        Ok(Self {
+            stdout: Output::start("standard output", io::stdout())?,
+            stderr: Output::start("standard error", io::stderr())?,
+            styled: is_styled(&io::stderr()),
+        })
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.stdout.finish();
+        self.stderr.finish();
+    }
+}
+
+/// Starts a house, and returns once it has ended.
+fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
+    let log = Log::start(&streams.stderr, streams.styled)?;
+    let name = arguments.scenario.as_deref().unwrap_or("default");
+    if arguments.exit_with_stdin && name == STDIN {
+        return Err(CliError::StdinTwice("`-` and --exit-with-stdin"));
+    }
     if let Some(path) = &arguments.ready_file {
         ready::remove(path);
     }
     let token = token::given(arguments.token_file.as_deref())?;
-    let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
+    let mut scenario = load(name)?;
     apply(arguments, &mut scenario)?;
     log_warnings(arguments, &scenario);
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
-    let result = runtime.block_on(serve(scenario, token, arguments));
+    let result = runtime.block_on(serve(scenario, token, arguments, streams, &log));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
     runtime.shutdown_background();
+    log.finish();
     result
 }
 
-/// Runs a house until Ctrl-C or a termination signal.
+/// Runs a house until it is asked to end.
 async fn serve(
     scenario: Scenario,
     token: Option<GivenToken>,
     arguments: &RunArguments,
-) -> Result<ExitStatus, CliError> {
-    let mut termination = TerminationSignal::new();
+    streams: &Streams,
+    log: &Log,
+) -> Result<(), CliError> {
+    let mut end = EndWatch::start(arguments).map_err(CliError::Runtime)?;
     let (token, source) = token.map(|given| (given.token, given.source)).unzip();
-    let house = House::start_with_token(scenario, token).await?;
+    let house = tokio::select! {
+        biased;
+        started = House::start_with_token(scenario, token) => started?,
+        reason = end.requested() => {
+            tracing::warn!("the house ended before it had started: {reason}");
+            return Ok(());
+        }
+    };
     if let Some(path) = &arguments.ready_file {
         ready::write(path, arguments.ready_file_mode, house.addresses())
-            .map_err(|source| CliError::WriteReadyFile { path: path.to_owned(), source })?;
+            .map_err(|source| CliError::WriteReadyFile { path: path.clone(), source })?;
     }
-    // A house whose output cannot be printed runs all the same.
-    let status = print(&welcome(&house, source.as_ref())).unwrap_or_else(|error| {
-        error.report();
-        error.status()
-    });
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        () = termination.recv() => {}
-    }
+    streams.stdout.say(welcome(&house, source.as_ref()));
+    let reason = tokio::select! {
+        reason = end.requested() => reason,
+        () = log.report_left_out() => return Ok(()),
+    };
+    tracing::info!("the house ends: {reason}");
     // Real time, because the process must end independently of the house's clock.
     let stop = house.stop_within(SHUTDOWN_GRACE);
     let stop = tokio::time::timeout(SHUTDOWN_GRACE + PERSIST_TIMEOUT, stop);
     tokio::select! {
         _ = stop => {}
         // A second Ctrl-C ends the process at once.
-        _ = signal::ctrl_c() => {}
+        () = end.interrupted() => {}
     }
-    Ok(status)
+    Ok(())
 }
 
 /// Applies the arguments to the scenario, whose values they override.
@@ -179,46 +226,4 @@ fn call_to_try(device: &Device, url: &str) -> Option<String> {
         action = action.id,
         ids = ids.join(","),
     ))
-}
-
-/// Starts the log to standard error; the level is `warn` unless `WWSIM_LOG` sets another filter.
-fn start_log() {
-    let filter: Targets = std::env::var("WWSIM_LOG")
-        .ok()
-        .and_then(|directives| directives.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    // Fails only if the process has a subscriber already, which is used then.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
-}
-
-/// The termination signal, which service managers and `kill` send. On other systems than Unix it never
-/// arrives.
-struct TerminationSignal {
-    #[cfg(unix)]
-    signal: Option<signal::unix::Signal>,
-}
-
-impl TerminationSignal {
-    #[cfg(unix)]
-    fn new() -> Self {
-        Self { signal: signal::unix::signal(signal::unix::SignalKind::terminate()).ok() }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> Self {
-        Self {}
-    }
-
-    /// Waits for the signal.
-    async fn recv(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal {
-            signal.recv().await;
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
 }

@@ -426,7 +426,7 @@ impl Mistakes {
 }
 
 /// Returns the known word that was probably meant. `None` if none is near.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > NEAREST_WORD_BYTES {
         return None;
     }

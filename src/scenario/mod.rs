@@ -32,6 +32,8 @@ use serde_yaml::Value;
 use serde_yaml::with::singleton_map_recursive;
 
 pub use self::builtin::{Builtin, builtin, builtins};
+#[cfg(feature = "cli")]
+pub(crate) use self::diagnostics::nearest;
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
 pub use self::error::{LoadError, PortRangeError};
@@ -127,16 +129,28 @@ fn check_and_lower(
 /// # Errors
 /// Returns a [`LoadError`] if the file cannot be read, or with all mistakes of its text.
 pub fn load_file(path: &Path) -> Result<Scenario, LoadError> {
-    let name = path.display().to_string();
+    let file = File::open(path).map_err(LoadError::Read)?;
+    load_from(file, &path.display().to_string(), path.parent())
+}
+
+/// Loads a scenario from a stream, as [`load`] does from a text.
+///
+/// # Errors
+/// As [`load_file`].
+pub(crate) fn load_from(
+    stream: impl Read,
+    name: &str,
+    base_dir: Option<&Path>,
+) -> Result<Scenario, LoadError> {
     // One byte more than allowed shows that a file is too large without reading all of it.
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(LoadError::Read)?;
-    file.take(limits::SCENARIO_BYTES as u64 + 1)
+    stream
+        .take(limits::SCENARIO_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(LoadError::Read)?;
     let loaded = match String::from_utf8(bytes) {
-        Ok(text) => load(&text, &name, path.parent()),
-        Err(error) => Err(not_utf8(&name, error.as_bytes(), error.utf8_error().valid_up_to())),
+        Ok(text) => load(&text, name, base_dir),
+        Err(error) => Err(not_utf8(name, error.as_bytes(), error.utf8_error().valid_up_to())),
     };
     loaded.map_err(LoadError::Invalid)
 }

@@ -158,6 +158,5 @@ pub(super) fn set_aside(path: &Path, reason: &impl fmt::Display) -> io::Result<(
     })?;
     fs::rename(path, &to)?;
     tracing::warn!(file = %path.display(), aside = %to.display(), %reason, "a state file cannot be used and is set aside");
-    eprintln!("wwsim: {} cannot be used: {reason}; it is now {}", path.display(), to.display());
     Ok(())
 }

@@ -336,3 +336,93 @@ async fn run_logs_the_warnings_and_each_refused_host_once() {
     assert_eq!(count("slave `pump` has no units"), 1, "{text}");
     assert_eq!(count("refused a connection to this host"), 1, "{text}");
 }
+
+#[tokio::test]
+async fn mistakes_of_the_command_line_say_what_to_write() {
+    let folder = std::env::temp_dir().join(format!("wwsim-mistakes-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("house.yaml"), "seed: 7\n").unwrap();
+    for (arguments, expected) in [
+        (&["house.yaml"][..], "did you mean `wwsim run house.yaml`?"),
+        (&["missing.yml"], "did you mean `wwsim run missing.yml`?"),
+        (&["family-house"], "did you mean `wwsim run family-house`?"),
+        (&["defualt"], "did you mean `wwsim run default`?"),
+        (&["hous.yaml"], "did you mean `wwsim run hous.yaml`?"),
+        (&["-"], "did you mean `wwsim run -`?"),
+        (&["rnu"], "did you mean `wwsim run`?"),
+        (&["chek", "house.yaml"], "did you mean `wwsim check`?"),
+        (&["help"], "did you mean `wwsim --help`?"),
+        (&["version"], "did you mean `wwsim --version`?"),
+        (&["--http", "127.0.0.1:0"], "wwsim run --http"),
+        (&["--any-port"], "wwsim run --any-port"),
+        (&["run", "defualt"], "did you mean `default`?"),
+        (&["run", "hous.yaml"], "did you mean `house.yaml`?"),
+        (&["run", "house"], "did you mean `house.yaml`?"),
+        (&["run", "default.yaml"], "did you mean `default`?"),
+        (&["run", "./house.yml"], "did you mean `./house.yaml`?"),
+        (&["trace", "family-hose"], "did you mean `family-house`?"),
+        (&["check", "defualt"], "did you mean `default`?"),
+        (&["check", "house.yml"], "did you mean `house.yaml`?"),
+        (&["run", "--http", "8080"], "write 127.0.0.1:8080"),
+        (&["run", "--modbus", ":1502"], "write 127.0.0.1:1502"),
+        (&["run", "--control", "localhost:8090"], "write 127.0.0.1:8090"),
+        (&["run", "--http", "http://127.0.0.1:8080/"], "write 127.0.0.1:8080"),
+        (&["run", "--http", "::1"], "write [::1]:8080"),
+        (&["run", "--http", "example.com:80"], "expected an IP address and a port"),
+        (&["run", "--http", "-1"], "expected an IP address and a port"),
+        (&["run", "--seed", "x"], "expected a whole number from 0 to 18446744073709551615"),
+        (&["run", "--seed", "-1"], "expected a whole number from 0 to 18446744073709551615"),
+        (&["run", "--seed", "1e3"], "expected a whole number from 0 to 18446744073709551615"),
+        (&["run", "--speed", "-1"], "expected a number above 0"),
+        (&["run", "--speed", "0"], "expected a number above 0"),
+        (&["run", "--speed", "Manual"], "expected a number above 0, or `manual`"),
+        (&["run", "--outbound", "alow"], "a similar value exists: 'allow'"),
+        (&["trace", "default", "--from", "-1h"], "or a time after the start, as 6h"),
+        (&["trace", "default", "--for", "-1d"], "`-1d` is no time: expected a number with"),
+        (&["trace", "default", "--every", "-5"], "`-5` is no time: expected a number with"),
+    ] {
+        let command = wwsim().args(arguments).current_dir(&folder).stderr(Stdio::piped()).output();
+        let output = within(command).await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    let (code, valid, _) = run(&["check", "default", "family-house"]).await;
+    assert_eq!((code, &*valid), (Some(0), "default: valid\nfamily-house: valid\n"));
+    let (_, help, _) = run(&["run", "--help"]).await;
+    assert!(help.contains("WWSIM_LOG"), "{help}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Colours follow the environment, as those of clap's errors do. `script` gives the command a terminal.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn colours_are_for_terminals_that_want_them() {
+    let check = concat!(
+        env!("CARGO_BIN_EXE_wwsim"),
+        " check ",
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/scenarios/bad/meaning/house.yaml"
+    );
+    // The same mistakes on standard error, from `run`.
+    let run = check.replace(" check ", " run ");
+    for (variable, value, coloured) in [
+        ("TERM", "xterm", true),
+        ("NO_COLOR", "1", false),
+        ("NO_COLOR", "", true),
+        ("TERM", "dumb", false),
+    ] {
+        for command in [check, &run] {
+            let mut script = Command::new("script");
+            script.args(["-qec", command, "/dev/null"]).env("TERM", "xterm").kill_on_drop(true);
+            for forced in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+                script.env_remove(forced);
+            }
+            script.env(variable, value).stdin(Stdio::null());
+            let output = within(script.output()).await.unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains("mistake"), "{text}");
+            assert_eq!(text.contains('\u{1b}'), coloured, "{variable}={value}: {command}: {text}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use wwsim::clock::{ActivityGuard, Speed};
 use wwsim::house::{House, inject};
 use wwsim::limits::METER_WINDOWS_A_DAY;
@@ -13,7 +13,8 @@ use wwsim::scenario;
 
 use crate::support::SECOND;
 use crate::support::device::eventually;
-use crate::support::house::{FreePort, TestHouse, http, within};
+use crate::support::house::{FreePort, TestHouse, describe, http, within};
+use crate::support::log::logged_by;
 
 const HOUSE: &str = r#"
 device:
@@ -328,4 +329,34 @@ async fn every_built_in_house_starts() {
         assert_eq!(system.status, 200, "{}: {}", builtin.name, system.body);
         house.stop().await;
     }
+}
+
+#[test]
+fn a_house_that_is_dropped_or_does_not_start_logs_no_failed_accept() {
+    const MODBUS_ON: &str = "settings: {services: {modbus: {enable: true}}}";
+    let dropped = logged_by(async {
+        for _ in 0..20 {
+            let yaml = format!("{HOUSE}  - {{at: {{slave: pump}}, effect: {{delay: 1s}}}}");
+            let house = describe(&yaml.replacen("device:", &format!("device:\n  {MODBUS_ON}"), 1));
+            drop(house.start().await.unwrap());
+        }
+    });
+    assert_eq!(dropped, Vec::<String>::new());
+    let failed = logged_by(async {
+        // The first device and the peers listen when the Modbus server of the second cannot.
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let yaml = format!(
+            "control: 127.0.0.1:0\n\
+             devices: [{{http: 127.0.0.1:0, modbus: 127.0.0.1:0, {MODBUS_ON}}}, \
+                       {{http: 127.0.0.1:0, modbus: '{address}', {MODBUS_ON}}}]\n\
+             slaves: {{pump: {{units: {{1: {{holding: [{{address: 10, type: short}}]}}}}}}}}\n"
+        );
+        for _ in 0..20 {
+            let scenario = scenario::load(&yaml, "house.yaml", None).unwrap();
+            let error = House::start(scenario).await.unwrap_err().to_string();
+            assert!(error.contains(&address.to_string()), "{error}");
+        }
+    });
+    assert_eq!(failed, Vec::<String>::new());
 }

@@ -44,6 +44,8 @@ mod outbound;
 mod peer_slaves;
 mod peer_targets;
 mod power;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod process;
 #[cfg(feature = "cli")]
 mod recorded;
 mod report;

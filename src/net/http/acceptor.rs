@@ -11,7 +11,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
@@ -20,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use crate::limits;
-use crate::net::sockets::{self, Port};
+use crate::net::sockets::{self, Listener, Port};
 use crate::tasks::Tasks;
 
 /// Returns hyper's configuration for all servers of the house. The device sends neither `Date` nor
@@ -115,7 +114,7 @@ impl TcpAcceptor {
         }
         let listener = port.open(limits::HTTP_BACKLOG)?;
         // Connections inherit the option. If it fails, the system's default size applies.
-        let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
+        let _ = SockRef::from(listener.socket()).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
         let (permits, admission) = (Arc::clone(&self.permits), Arc::clone(&self.admission));
         let (tasks, serve) = (Arc::clone(&self.connection_tasks), Arc::clone(&self.serve));
         self.accept_task.spawn(accept(listener, permits, admission, tasks, serve));
@@ -167,7 +166,7 @@ impl TcpAcceptor {
 }
 
 async fn accept(
-    listener: Arc<TcpListener>,
+    listener: Arc<Listener>,
     permits: Arc<Semaphore>,
     admission: Arc<AsyncMutex<()>>,
     connection_tasks: Arc<Tasks>,
@@ -175,24 +174,14 @@ async fn accept(
 ) {
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // If it fails, the client has left already.
-                let _ = stream.set_nodelay(true);
-                let _admitted = admission.lock().await;
-                let connection = serve(stream);
-                connection_tasks.spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                // The process is out of file descriptors, or the client left before it was
-                // accepted. Real time, because it takes real time to get descriptors back.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        // A stopped listener ends the task.
+        let Some(stream) = listener.accept().await else { return };
+        let _admitted = admission.lock().await;
+        let connection = serve(stream);
+        connection_tasks.spawn(async move {
+            connection.await;
+            drop(permit);
+        });
     }
 }
 
@@ -214,7 +203,7 @@ mod tests {
         let accepting = Tasks::default();
         let serve: Serve = Arc::new(move |stream| Box::pin(echo(stream)));
         let permits = Arc::new(Semaphore::new(2));
-        let listener = Arc::new(listener);
+        let listener = Arc::new(Listener::new(listener));
         accepting.spawn(accept(listener, permits, Arc::default(), Arc::clone(&connections), serve));
         let mut clients = Vec::new();
         for byte in 0..3 {

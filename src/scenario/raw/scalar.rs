@@ -5,7 +5,7 @@
 //! `x-scalar`, by which the structural check finds its parser in [`scalar_named`].
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -217,14 +217,31 @@ impl FromStr for Listen {
         text.parse().map(Self).map_err(|_| {
             let excerpt = shortened(text);
             // Many programs accept a bare port and mean all interfaces; here that must be written.
-            match text.trim_start_matches(':').parse::<u16>() {
-                Ok(port) => scalar_error!(
+            if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+                return scalar_error!(
                     "`{excerpt}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
+                );
+            }
+            match meant_address(text) {
+                Some(meant) => scalar_error!(
+                    "`{excerpt}`: expected an IP address and a port; write {meant}"
                 ),
-                Err(_) => scalar_error!("`{excerpt}`: expected an IP address and a port, as 127.0.0.1:8080"),
+                None => scalar_error!(
+                    "`{excerpt}`: expected an IP address and a port, as 127.0.0.1:8080"
+                ),
             }
         })
     }
+}
+
+/// Returns the address that was probably meant: by a URL, `localhost`, or an address without its port.
+fn meant_address(text: &str) -> Option<SocketAddr> {
+    let host = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    let host = host
+        .strip_prefix("localhost")
+        .map_or_else(|| host.to_owned(), |rest| format!("127.0.0.1{rest}"));
+    let bare = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.parse().ok().or_else(|| Some(SocketAddr::new(bare.ok()?, 8080)))
 }
 
 impl fmt::Display for Listen {

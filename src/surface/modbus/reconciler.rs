@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::session::DeviceSession;
 use super::{ListenState, ServerShared, desired_port};
@@ -15,7 +15,7 @@ use crate::fault::FaultListener;
 use crate::limits;
 use crate::modbus::limits::MODBUS_BACKLOG;
 use crate::modbus::server::Acceptor;
-use crate::net::sockets;
+use crate::net::sockets::{self, Listener};
 use crate::tasks::Tasks;
 
 /// Real time before the next attempt to bind a port that was in use.
@@ -178,13 +178,13 @@ impl DeviceListenerReconciler {
             self.replace_listener(address, listener);
         } else {
             let listener = sockets::bind_socket(address)?.listen(MODBUS_BACKLOG)?;
-            self.replace_listener(address, Arc::new(listener));
+            self.replace_listener(address, Arc::new(Listener::new(listener)));
             self.shared.close_scenario_port();
         }
         Ok(())
     }
 
-    fn replace_listener(&mut self, address: SocketAddr, listener: Arc<TcpListener>) {
+    fn replace_listener(&mut self, address: SocketAddr, listener: Arc<Listener>) {
         self.bind_failed = false;
         if self.address.is_some() {
             self.acceptor.close();

@@ -8,18 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, ModbusHandler};
 use wwsim_time::clock::ActivityTracker;
 use wwsim_time::inflight::TrackedStream;
-use wwsim_time::sockets::stop_listening;
+use wwsim_time::sockets::Listener;
 use wwsim_time::tasks::Tasks;
-
-/// The real time before the next attempt after the system refused a socket, which takes real time
-/// to become free.
-pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// The maximum number of connections whose client has left while its request is in its delay. The
 /// request is still carried out, and takes no permit from a client that is connected.
@@ -32,7 +28,7 @@ pub struct Acceptor {
     connection_tasks: Arc<Tasks>,
     activity: ActivityTracker,
     /// The listener. `None` while connections are refused.
-    listener: Option<Arc<TcpListener>>,
+    listener: Option<Arc<Listener>>,
     /// One permit for each client that may be connected at once.
     client_permits: Arc<Semaphore>,
     /// One permit for each connection that may exist, including those whose client has left.
@@ -72,14 +68,14 @@ impl Acceptor {
     }
 
     /// Stores the listener from which [`Acceptor::accept`] takes connections.
-    pub fn open(&mut self, listener: Arc<TcpListener>) {
+    pub fn open(&mut self, listener: Arc<Listener>) {
         self.listener = Some(listener);
     }
 
     /// Drops the listener and notifies all connections to reset themselves.
     pub fn close(&mut self) {
         if let Some(listener) = self.listener.take() {
-            stop_listening(&listener);
+            listener.stop();
         }
         self.reset_signal.send_replace(());
     }
@@ -98,18 +94,10 @@ impl Acceptor {
             tokio::time::sleep(open_retry).await;
             return None;
         };
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // If it fails, the client has left already.
-                    let _ = stream.set_nodelay(true);
-                    return Some(stream);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
+        match listener.accept().await {
+            Some(stream) => Some(stream),
+            // The port was closed by its owner, who also ends the task that waits here.
+            None => std::future::pending().await,
         }
     }
 

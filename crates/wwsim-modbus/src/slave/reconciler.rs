@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 
 use wwsim_time::clock::Sleep;
 use wwsim_time::inflight::ConnectionRegistry;
-use wwsim_time::sockets::Port;
+use wwsim_time::sockets::{ACCEPT_RETRY, Port};
 use wwsim_time::tasks::Tasks;
 
 use super::session::SlaveSession;
 use super::{ListenerVerdict, Slave, SlaveEvent};
 use crate::limits::MODBUS_BACKLOG;
-use crate::server::{ACCEPT_RETRY, Acceptor};
+use crate::server::Acceptor;
 
 /// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct SlaveListenerReconciler {
     connection_registry: ConnectionRegistry,
     /// True if a fault rule refuses connections.
     refusing: bool,
+    /// True if the listener has to be open but cannot be opened, so that the log says it once.
+    open_failed: bool,
     /// The last state that was recorded. The first listening state is not recorded, because a slave
     /// normally listens.
     recorded_listening: bool,
@@ -46,6 +48,7 @@ impl SlaveListenerReconciler {
             acceptor,
             connection_registry,
             refusing: false,
+            open_failed: false,
             recorded_listening: true,
         }
     }
@@ -108,12 +111,14 @@ impl SlaveListenerReconciler {
             return;
         }
         let opened = self.port().open(MODBUS_BACKLOG);
+        let failed_before = std::mem::replace(&mut self.open_failed, opened.is_err());
         match opened {
             Ok(listener) => self.acceptor.open(listener),
-            Err(error) => {
+            Err(error) if !failed_before => {
                 let (slave, address) = (&self.slave.name, self.slave.address);
                 tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
             }
+            Err(_) => {}
         }
     }
 
