@@ -44,6 +44,7 @@ mod power;
 #[cfg(feature = "cli")]
 mod recorded;
 mod report;
+mod reset;
 mod result_codes;
 mod scenario;
 mod sd_card;

@@ -6,6 +6,7 @@
 //! scenario and have neither.
 
 mod acceptor;
+mod connection;
 pub(crate) mod body;
 pub(crate) mod json;
 pub(crate) mod query;
@@ -15,8 +16,8 @@ mod method;
 mod stream;
 mod write_timeout;
 
-pub use self::acceptor::ListenerPause;
 pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
+pub(crate) use self::connection::{Served, serve_requests};
 pub use self::method::Method;
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{EventStreamControl, method_not_allowed};

@@ -217,6 +217,13 @@ impl Authenticator {
         Ok(Authentication::Complete)
     }
 
+    /// Makes all nonces expire.
+    pub(super) fn forget_nonces(&self) {
+        let mut nonces = self.nonces.lock();
+        nonces.sessions.clear();
+        nonces.evicted = nonces.issued;
+    }
+
     /// Issues a nonce.
     fn issue_nonce(&self, view: &View) -> Nonce {
         let mut nonces = self.nonces.lock();

@@ -34,4 +34,4 @@ pub use self::call::Call;
 pub use self::router::Api;
 pub use self::routes::{ApiEndpoint, ApiRoute, ROUTES};
 pub use self::server::ApiServer;
-pub use crate::net::http::{BodyInterrupted, HttpReply, ListenerPause, ReplyBody};
+pub use crate::net::http::{BodyInterrupted, HttpReply, ReplyBody};

@@ -71,6 +71,11 @@ impl Api {
         })
     }
 
+    /// Forgets the nonces that were issued to clients.
+    pub(super) fn forget_clients(&self) {
+        self.authenticator.forget_nonces();
+    }
+
     /// Answers a request without fault rules, which are applied between this and the socket.
     #[cfg(any(test, feature = "internals"))]
     pub async fn answer<B>(&self, request: Request<B>) -> HttpReply
