@@ -309,6 +309,7 @@ async fn unknown_names_and_impossible_faults_say_what_there_is() {
         (inject::queue().occupy(21), "from 1 to 20, found 21"),
         (inject::queue().limit(20), "from 0 to 19, found 20"),
         (inject::target("bulb").status(42), "42"),
+        (inject::target("bulb").status(206), "status 206 answers a request for a part"),
         (inject::slave("pmup").exception(4), "did you mean `pump`?"),
         (inject::action("haet").disable(), "did you mean `heat`?"),
         (inject::meter().jump_back(0), "jump_back"),

@@ -289,3 +289,60 @@ async fn a_pause_keeps_tls_connections_before_their_handshake_and_between_reques
         drop(fixture.peers.pause().await);
     }
 }
+
+// Ruling: FAULT-6.
+#[tokio::test]
+async fn a_status_has_the_header_that_it_requires_and_no_content_that_it_forbids() {
+    for (code, expected) in [
+        (204, ""),
+        (205, "Content-Length: 0\r\n"),
+        (304, ""),
+        (401, "Www-Authenticate: Basic realm=\"bulb\"\r\nContent-Length: 0\r\n"),
+        (405, "Allow: POST\r\nContent-Length: 0\r\n"),
+        (407, "Proxy-Authenticate: Basic realm=\"bulb\"\r\nContent-Length: 0\r\n"),
+        (426, "Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\nContent-Length: 0\r\n"),
+    ] {
+        let mut post = route("/", 200, "ok");
+        post.method = Some(Method::Post);
+        let mut given = route("/given", code, "");
+        let own = [("www-authenticate", "Bearer"), ("Allow", "PUT"), ("upgrade", "h2c")];
+        given.replies[0].headers = own.map(|(name, value)| (name.into(), value.into())).into();
+        let routes = vec![post, route("/route", code, ""), given, route("/", 200, "ok")];
+        let place = TargetPlace { path: Some("/".into()), ..TargetPlace::default() };
+        let fault = Fault::Target(place, TargetEffect::Status(code));
+        let fixture = start_bulb(routes, [fault]).await;
+        let get = async |path: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: bulb\r\n\r\n");
+            let mut stream = connect(fixture.target("bulb")).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut response = Vec::new();
+            while !response.ends_with(b"\r\n\r\n") {
+                assert_ne!(within(stream.read_buf(&mut response)).await.unwrap(), 0);
+            }
+            String::from_utf8(response).unwrap().split_once("\r\n").unwrap().1.to_owned()
+        };
+        assert_eq!(get("/").await, format!("{expected}\r\n"), "rule with {code}");
+        let of_route = expected.replace("Allow: POST", "Allow: ");
+        assert_eq!(get("/route").await, format!("{of_route}\r\n"), "route with {code}");
+        let given = get("/given").await;
+        assert_eq!(
+            given.matches("uthenticate: B").count(),
+            if code == 407 { 2 } else { 1 },
+            "{given}"
+        );
+        assert!(
+            given.contains("Allow: PUT") && given.contains("Connection: Upgrade\r\nUpgrade: h2c")
+        );
+    }
+}
+
+// Ruling: RESULT-1.
+#[tokio::test]
+async fn a_bad_content_length_is_minus_20_whatever_the_status_of_the_route() {
+    for status in [200, 204, 205, 304, 401, 404] {
+        let fixture =
+            start_bulb(vec![route("/", status, "")], [on_target(TargetEffect::BadContentLength)])
+                .await;
+        assert_eq!(fixture.code(get("http://bulb.local/")).await, -20, "{status}");
+    }
+}

@@ -1,5 +1,6 @@
 //! A reset of the house as clients with open connections see it, on every listener.
 
+use digest_auth::AuthContext;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -7,7 +8,7 @@ use wwsim::house::inject;
 use wwsim::modbus::fault::{ReplyFault, WireFault};
 
 use crate::support::SECOND;
-use crate::support::device::{Client, body, header, request, status};
+use crate::support::device::{Client, body, header, request, request_with, status};
 use crate::support::house::{TestHouse, within};
 use crate::support::peers::{connect, read_frame, read_one, read_to_end};
 
@@ -126,6 +127,32 @@ async fn a_connection_remembers_nothing_of_the_time_before() {
         // Without an earlier reply, the transaction id is one that no request had.
         assert_ne!(read_frame(stream).await.0, 1, "the reply of the time before");
     }
+}
+
+// Ruling: HOUSE-1, ACCESS-9.
+#[tokio::test]
+async fn a_reset_makes_every_nonce_stale() {
+    let house =
+        TestHouse::start("device: {settings: {system: {protection: true, password: geheim}}}")
+            .await;
+    let mut device = http_client(&house).await;
+    let path = "/api/v1/system";
+    let challenge = get(&mut device, path).await;
+    let mut prompt = digest_auth::parse(header(&challenge, "WWW-Authenticate").unwrap()).unwrap();
+    let mut ask = async || {
+        let credentials = prompt.respond(&AuthContext::new("", "geheim", path)).unwrap();
+        let headers = [("Authorization", &*credentials.to_string())];
+        device.send(&request_with("GET", path, &headers, "")).await;
+        device.response().await
+    };
+    assert_eq!(status(&ask().await), 200);
+    house.reset().await;
+    let answer = ask().await;
+    assert_eq!(status(&answer), 401);
+    assert!(header(&answer, "WWW-Authenticate").unwrap().ends_with(", stale=true"), "{answer}");
+    let injected = house.inject(inject::api().stale_nonce());
+    assert_eq!(status(&ask().await), 401);
+    injected.assert_fired(1);
 }
 
 // Ruling: HOUSE-1, MODBUS-18.

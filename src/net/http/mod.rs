@@ -11,6 +11,7 @@ pub(crate) mod body;
 pub(crate) mod json;
 pub(crate) mod query;
 mod reply;
+pub(crate) mod status;
 mod header_case;
 mod method;
 mod stream;

@@ -1,6 +1,7 @@
 //! The listener of a target and its connections.
 
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::fault::ActionOrigin;
 use crate::limits;
 use crate::net::gate::{ClosedGate, Gate};
 use crate::net::http::body::{self, BodyReadError};
+use crate::net::http::status;
 use crate::net::http::{Resettable, WriteTimeoutStream};
 use crate::net::http::{Served, TcpAcceptor, serve_requests};
 use crate::net::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
@@ -237,6 +239,10 @@ fn closing_reply(status: StatusCode) -> Response<Full<Bytes>> {
 fn encode_reply(reply: TargetReply) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
+        if name.eq_ignore_ascii_case(header::UPGRADE.as_str()) {
+            // RFC 9110, §7.8.
+            response = response.header(header::CONNECTION, "Upgrade");
+        }
         response = response.header(name, value);
     }
     response.body(Full::from(reply.body)).unwrap_or_else(|error| {
@@ -245,10 +251,16 @@ fn encode_reply(reply: TargetReply) -> Response<Full<Bytes>> {
     })
 }
 
-/// Returns the bytes of a reply whose `Content-Length` is not a number.
+/// Returns the bytes of a reply whose `Content-Length` is not a number. A status without content has no such
+/// header for a client, so that it becomes a 200.
 fn malformed_length_reply(reply: &TargetReply) -> String {
-    let status = StatusCode::from_u16(reply.status).unwrap_or_default();
-    let reason = status.canonical_reason().unwrap_or_default();
-    let code = reply.status;
-    format!("HTTP/1.1 {code} {reason}\r\nContent-Length: unknown\r\n\r\n{}", reply.body)
+    let code = if status::forbids_content(reply.status) { 200 } else { reply.status };
+    let reason = StatusCode::from_u16(code).unwrap_or_default();
+    let reason = reason.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {code} {reason}\r\n");
+    for (name, value) in &reply.headers {
+        // Writing to a String cannot fail.
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    format!("{head}Content-Length: unknown\r\n\r\n{}", reply.body)
 }

@@ -14,6 +14,7 @@ mod fault;
 mod reply_cache;
 mod live;
 mod modbus;
+mod nonces;
 pub mod openapi;
 mod page;
 mod reboot;
