@@ -190,9 +190,14 @@ pub const TARGET_BODY_BYTES: usize = 64 * 1024;
 // Authentication and browsers (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
-/// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
+/// Default time on the scenario's clock for which a Digest nonce is good (ACCESS-9); then a client is told that
+/// it is stale. Long enough that a page which polls seldom meets it, short enough that a recorded request is
+/// soon worth nothing.
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
+/// Default number of Digest nonces that a device remembers at once: as many as there can be connections.
+pub const DEFAULT_NONCES: usize = HTTP_CONNECTIONS;
+/// Number of Digest nonces that a scenario can set: four times the default, some 1.5 MB if all are in use.
+pub const NONCES: std::ops::RangeInclusive<usize> = 1..=4096;
 /// Characters of a client's `cnonce`; real ones have 8 to 44.
 pub const CNONCE_CHARS: usize = 255;
 /// Bytes of a body that are read to check its `auth-int` hash, even if its endpoint accepts fewer:

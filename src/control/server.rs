@@ -82,7 +82,8 @@ impl ControlServer {
             resets: Arc::clone(&resets),
             pages: PageWriter::new(),
         });
-        let serve = move |stream| serve_connection(stream, Arc::clone(&service));
+        // The gate stays open: a reset of the house keeps the connections by which it is operated.
+        let serve = move |stream, _| serve_connection(stream, Arc::clone(&service));
         let acceptor = TcpAcceptor::start(listener, serve).map_err(ControlStartError::Listener)?;
         Ok(Self { acceptor, token, resets })
     }
@@ -205,6 +206,11 @@ impl ControlService {
         request: &ControlRequest<'_>,
     ) -> ControlResult {
         let house = &self.house;
+        // A request that comes during a reset is answered after it, and a reset begins after the requests
+        // that came before. Those that may take long delay none: a reset waits for a movement of the clock by
+        // itself, and the journal is waited for across resets.
+        let delay = if resource.concerns_house() { Some(house.delay_resets().await) } else { None };
+        let _delay = delay.filter(|_| !resource.may_take_long());
         match (resource, method) {
             (Resource::Health, _) => {
                 Ok(HttpReply::json(StatusCode::OK, &json!({ "status": "ok" })))

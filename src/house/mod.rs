@@ -275,9 +275,10 @@ impl House {
         wait::wait_for(self, matches, timeout).await
     }
 
-    /// Takes the house back to its start: connections drop, work in flight ends without a trace,
-    /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay. A reset
-    /// that has begun runs to completion even if the caller stops waiting.
+    /// Takes the house back to its start: registers, definitions, rules, counters, journal and clock begin
+    /// anew. Listeners stay, and so do connections that wait for their next request; work in flight ends
+    /// without a trace, with its connection. A reset that has begun runs to completion even if the caller
+    /// stops waiting.
     pub async fn reset(&self) {
         self.tasks.run_to_completion(Arc::clone(&self.core).reset()).await;
     }

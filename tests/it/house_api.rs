@@ -311,6 +311,7 @@ async fn unknown_names_and_impossible_faults_say_what_there_is() {
         (inject::queue().occupy(21), "from 1 to 20, found 21"),
         (inject::queue().limit(20), "from 0 to 19, found 20"),
         (inject::target("bulb").status(42), "42"),
+        (inject::target("bulb").status(206), "status 206 answers a request for a part"),
         (inject::slave("pmup").exception(4), "did you mean `pump`?"),
         (inject::queue().device("X").limit(3), "`X` is no device id"),
         (inject::live().device("A842E39F8125").takeover(), "there is no device `A842E39F8125`"),

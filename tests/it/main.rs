@@ -49,6 +49,7 @@ mod process;
 #[cfg(feature = "cli")]
 mod recorded;
 mod report;
+mod reset;
 mod result_codes;
 mod scenario;
 mod scenario_documents;

@@ -133,7 +133,7 @@ impl SlaveSimulator {
 
     /// Ends the slave, and returns when its connections have ended and its port is free.
     pub async fn stop(self) {
-        self.server.pause().await;
+        self.server.stop().await;
         self.clock_task.abort_all().await;
         self.server.release();
     }

@@ -70,6 +70,12 @@ impl ApiFault {
         self.rule(ApiEffect::MalformedJson)
     }
 
+    /// The nonce of the request expires: the reply is a 401 with `stale=true` and a new nonce. A request without
+    /// a valid nonce is not affected.
+    pub fn stale_nonce(self) -> FaultRule {
+        self.rule(ApiEffect::StaleNonce)
+    }
+
     fn rule(self, effect: ApiEffect) -> FaultRule {
         FaultRule::new(Fault::Api(self.0, effect))
     }

@@ -315,7 +315,7 @@ impl HttpReply {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
         if self.closes_connection {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.append(CONNECTION, HeaderValue::from_static("close"));
         }
         header_case::apply_header_case(&mut response);
         response.map(|()| ReplyBody { rest, _consumed: consumed })

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{ALLOW, PROXY_AUTHENTICATE, UPGRADE, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 pub(super) use self::server::TargetServer;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::fault::{ActionOrigin, ActionOriginRef, Engine, TargetEffect, TargetRequest};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
+use crate::net::http::{Method, status};
 use crate::net::sockets::reachable_address;
 use crate::scenario::{TargetPlan, TargetReply, TargetRoute};
 
@@ -212,20 +214,63 @@ impl Target {
             reply.unwrap_or_else(not_found)
         });
         let delay = reply.latency.saturating_add(verdict.delay);
-        let outcome = match verdict.effect {
-            Some(TargetEffect::Status(status)) => ReplyOutcome::Reply(empty_reply(status)),
-            Some(TargetEffect::Reset) => ReplyOutcome::Reset,
-            Some(TargetEffect::Hang) => ReplyOutcome::Hang,
-            Some(TargetEffect::BadContentLength) => ReplyOutcome::BadContentLength(reply),
-            // The engine has added the delays up, and evaluates the other effects for the
-            // connector.
-            Some(TargetEffect::Delay(_) | TargetEffect::Connect(_)) | None => {
-                ReplyOutcome::Reply(reply)
-            }
-        };
+        let reply = self.with_required_header(reply, &request.method, path);
+        let outcome =
+            match verdict.effect {
+                Some(TargetEffect::Status(status)) => ReplyOutcome::Reply(
+                    self.with_required_header(empty_reply(status), &request.method, path),
+                ),
+                Some(TargetEffect::Reset) => ReplyOutcome::Reset,
+                Some(TargetEffect::Hang) => ReplyOutcome::Hang,
+                Some(TargetEffect::BadContentLength) => ReplyOutcome::BadContentLength(reply),
+                // The engine has added the delays up, and evaluates the other effects for the
+                // connector.
+                Some(TargetEffect::Delay(_) | TargetEffect::Connect(_)) | None => {
+                    ReplyOutcome::Reply(reply)
+                }
+            };
         request.status = outcome.status();
         state.store(request);
         RouteReply { delay, outcome }
+    }
+
+    /// Adds the header that the status of a reply requires, if the scenario does not give it (FAULT-7).
+    fn with_required_header(
+        &self,
+        mut reply: TargetReply,
+        method: &str,
+        path: &str,
+    ) -> TargetReply {
+        let Some(header) = status::required_header(reply.status) else { return reply };
+        if reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header.as_str())) {
+            return reply;
+        }
+        let challenge = || format!("Basic realm=\"{}\"", self.name);
+        let (name, value) = match header {
+            WWW_AUTHENTICATE => ("WWW-Authenticate", challenge()),
+            PROXY_AUTHENTICATE => ("Proxy-Authenticate", challenge()),
+            ALLOW => ("Allow", self.other_methods(method, path)),
+            UPGRADE => ("Upgrade", status::UPGRADE_OFFER.to_owned()),
+            // A scenario without the header of a 206 is refused.
+            _ => return reply,
+        };
+        reply.headers.push((name.to_owned(), value));
+        reply
+    }
+
+    /// Returns the methods that routes of this path name but this one, as in an `Allow` header.
+    fn other_methods(&self, method: &str, path: &str) -> String {
+        let mut others: Vec<&str> = Vec::new();
+        for other in self.routes.iter().filter_map(|route| route.method).map(Method::as_str) {
+            let routed = self
+                .routes
+                .iter()
+                .any(|route| route.method.is_some() && route.matches(other, path));
+            if other != method && routed && !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        others.join(", ")
     }
 
     /// Stores a request whose body was too large, without its body.

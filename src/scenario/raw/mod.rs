@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::broker::Broker;
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
-    License, Mdns, Outbound, SdCard,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, DigestMode, Execution, HttpFailure,
+    Image, License, Mdns, Outbound, SdCard, WhenFullText,
 };
 pub use self::fault::{
     At, Calls, Effect, Place, PlaceWord, Rule, When, Wildcard, supported_functions,

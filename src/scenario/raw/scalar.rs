@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::device::WhenFullText;
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
@@ -51,6 +52,7 @@ pub fn scalar_named(name: &str) -> Option<ScalarCheck> {
         "TimeOfDay" => check::<TimeOfDay>,
         "Key" => check::<KeyText>,
         "MeterText" => check::<MeterText>,
+        "WhenFull" => check::<WhenFullText>,
         _ => return None,
     })
 }

@@ -1,7 +1,7 @@
 //! A listener that opens and closes, with its connections.
 //!
 //! The owner runs the accept loop: it calls [`Acceptor::accept`] and passes each connection to
-//! [`Acceptor::admit`]. A server that refuses closes its listening socket, so that the kernel refuses
+//! [`Connections::admit`]. A server that refuses closes its listening socket, so that the kernel refuses
 //! a connection attempt (ECONNREFUSED), and resets its open connections. The owner decides about
 //! the port meanwhile ([`wwsim_time::sockets::Port`]).
 
@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, ModbusHandler};
 use wwsim_time::clock::ActivityTracker;
+use wwsim_time::gate::{ClosedGate, Gate};
 use wwsim_time::inflight::TrackedStream;
 use wwsim_time::sockets::Listener;
 use wwsim_time::tasks::Tasks;
@@ -21,44 +22,105 @@ use wwsim_time::tasks::Tasks;
 /// request is still carried out, and takes no permit from a client that is connected.
 const MAX_ABANDONED: usize = 1000;
 
-/// A listener with its connections.
+/// The connections of a server, from one listener after another. Dropping this ends them.
 #[derive(Debug)]
-pub struct Acceptor {
-    /// The tasks that serve the connections.
-    connection_tasks: Arc<Tasks>,
+pub struct Connections {
+    tasks: Tasks,
     activity: ActivityTracker,
-    /// The listener. `None` while connections are refused.
-    listener: Option<Arc<Listener>>,
+    /// Closed while the server pauses.
+    gate: Gate,
     /// One permit for each client that may be connected at once.
     client_permits: Arc<Semaphore>,
     /// One permit for each connection that may exist, including those whose client has left.
     connection_permits: Arc<Semaphore>,
     /// The number of connection permits in total.
-    max_connections: u32,
+    permit_count: u32,
     /// Notifies open connections that they have to reset themselves.
     reset_signal: watch::Sender<()>,
 }
 
-impl Acceptor {
-    /// Creates a closed acceptor for at most `max_clients` clients at once.
-    pub fn new(
-        connection_tasks: Arc<Tasks>,
-        activity: ActivityTracker,
-        max_clients: usize,
-    ) -> Self {
+impl Connections {
+    /// Creates an empty set for at most `max_clients` clients at once.
+    #[must_use]
+    pub fn new(activity: ActivityTracker, max_clients: usize) -> Self {
         let semaphore =
             |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let limit = max_clients.saturating_add(MAX_ABANDONED).min(Semaphore::MAX_PERMITS);
-        let max_connections = u32::try_from(limit).unwrap_or(u32::MAX);
+        let permit_count = u32::try_from(limit).unwrap_or(u32::MAX);
         Self {
-            connection_tasks,
+            tasks: Tasks::default(),
             activity,
-            listener: None,
+            gate: Gate::default(),
             client_permits: semaphore(max_clients),
-            connection_permits: semaphore(usize::try_from(max_connections).unwrap_or(usize::MAX)),
-            max_connections,
+            connection_permits: semaphore(usize::try_from(permit_count).unwrap_or(usize::MAX)),
+            permit_count,
             reset_signal: watch::Sender::new(()),
         }
+    }
+
+    /// Ends the connections with a request in progress or half received, and returns when they have ended.
+    /// The others, and new ones, wait until the returned value is dropped; what a connection remembers of
+    /// earlier requests is gone then.
+    pub async fn pause(&self) -> ClosedGate {
+        self.gate.close().await
+    }
+
+    /// Drops all connections, and returns when their tasks have ended.
+    pub async fn drop_all(&self) {
+        self.tasks.abort_all().await;
+    }
+
+    /// Notifies all connections to reset themselves, also those that wait for the end of a pause.
+    pub fn reset_all(&self) {
+        self.reset_signal.send_replace(());
+    }
+
+    /// Waits until no connection is left.
+    pub async fn wait_drained(&self) {
+        // All permits are free once every connection has ended. The semaphore is never closed.
+        let _ = self.connection_permits.acquire_many(self.permit_count).await;
+    }
+
+    /// Serves a connection in a task of its own. Drops it if there are too many.
+    pub fn admit<H>(&self, stream: TrackedStream, handler: H)
+    where
+        H: ModbusHandler + Send + 'static,
+    {
+        let (Ok(client_permit), Ok(connection_permit)) = (
+            Arc::clone(&self.client_permits).try_acquire_owned(),
+            Arc::clone(&self.connection_permits).try_acquire_owned(),
+        ) else {
+            return;
+        };
+        stream.hold_permit(client_permit);
+        let connection = Connection::new(handler, stream);
+        let (gate, reset_signal) = (self.gate.clone(), self.reset_signal.subscribe());
+        self.tasks.spawn(self.activity.track(async move {
+            connection.serve(gate, reset_signal).await;
+            drop(connection_permit);
+        }));
+    }
+}
+
+/// A listener that adds to the connections of its server.
+#[derive(Debug)]
+pub struct Acceptor {
+    connections: Arc<Connections>,
+    /// The listener. `None` while connections are refused.
+    listener: Option<Arc<Listener>>,
+}
+
+impl Acceptor {
+    /// Creates a closed acceptor.
+    #[must_use]
+    pub fn new(connections: Arc<Connections>) -> Self {
+        Self { connections, listener: None }
+    }
+
+    /// Returns the connections of the server.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Returns true if connections are accepted.
@@ -77,13 +139,7 @@ impl Acceptor {
         if let Some(listener) = self.listener.take() {
             listener.stop();
         }
-        self.reset_signal.send_replace(());
-    }
-
-    /// Waits until no connection is left.
-    pub async fn wait_drained(&self) {
-        // All permits are free once every connection has ended. The semaphore is never closed.
-        let _ = self.connection_permits.acquire_many(self.max_connections).await;
+        self.connections.reset_all();
     }
 
     /// Waits for the next connection. A closed acceptor returns `None` after `open_retry` of real
@@ -99,25 +155,5 @@ impl Acceptor {
             // The port was closed by its owner, who also ends the task that waits here.
             None => std::future::pending().await,
         }
-    }
-
-    /// Serves a connection in a task of its own. Drops it if there are too many.
-    pub fn admit<H>(&self, stream: TrackedStream, handler: H)
-    where
-        H: ModbusHandler + Send + 'static,
-    {
-        let (Ok(client_permit), Ok(connection_permit)) = (
-            Arc::clone(&self.client_permits).try_acquire_owned(),
-            Arc::clone(&self.connection_permits).try_acquire_owned(),
-        ) else {
-            return;
-        };
-        stream.hold_permit(client_permit);
-        let connection = Connection::new(handler, stream);
-        let reset_signal = self.reset_signal.subscribe();
-        self.connection_tasks.spawn(self.activity.track(async move {
-            connection.serve(reset_signal).await;
-            drop(connection_permit);
-        }));
     }
 }

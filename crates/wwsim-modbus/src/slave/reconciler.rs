@@ -9,12 +9,11 @@ use tokio::net::TcpStream;
 use wwsim_time::clock::Sleep;
 use wwsim_time::inflight::ConnectionRegistry;
 use wwsim_time::sockets::{ACCEPT_RETRY, Port};
-use wwsim_time::tasks::Tasks;
 
 use super::session::SlaveSession;
 use super::{ListenerVerdict, Slave, SlaveEvent};
 use crate::limits::MODBUS_BACKLOG;
-use crate::server::Acceptor;
+use crate::server::{Acceptor, Connections};
 
 /// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
@@ -38,14 +37,12 @@ impl SlaveListenerReconciler {
         slave: Arc<Slave>,
         port: Arc<Mutex<Port>>,
         connection_registry: ConnectionRegistry,
-        connection_tasks: Arc<Tasks>,
+        connections: Arc<Connections>,
     ) -> Self {
-        let activity = slave.clock().activity().clone();
-        let acceptor = Acceptor::new(connection_tasks, activity, slave.max_connections);
         Self {
             slave,
             port,
-            acceptor,
+            acceptor: Acceptor::new(connections),
             connection_registry,
             refusing: false,
             open_failed: false,
@@ -60,7 +57,7 @@ impl SlaveListenerReconciler {
             if !self.refusing {
                 self.acceptor.close();
                 self.port().close();
-                self.acceptor.wait_drained().await;
+                self.acceptor.connections().wait_drained().await;
             }
         } else {
             self.open();
@@ -103,7 +100,7 @@ impl SlaveListenerReconciler {
         let stream = self.connection_registry.track_server(stream);
         let session =
             SlaveSession { slave: Arc::clone(&self.slave), peer_info: stream.peer_info() };
-        self.acceptor.admit(stream, session);
+        self.acceptor.connections().admit(stream, session);
     }
 
     fn open(&mut self) {
