@@ -17,13 +17,15 @@ use self::draft::{CapturedDevice, ScenarioDraft};
 use super::args::CaptureArguments;
 use super::error::{CliError, ExitStatus};
 use super::files::{OutputPlace, refusal, write_opened};
-use super::print;
+use super::load::STDIN;
+use super::output::{print, report};
 use crate::scenario;
 
 /// Runs the command.
 pub(super) fn capture(arguments: &CaptureArguments) -> Result<ExitStatus, CliError> {
     // Before the device is read, which may take long.
-    let output = arguments.output.as_deref().map(NewFile::prepare).transpose()?;
+    let file = arguments.output.as_deref().filter(|path| *path != Path::new(STDIN));
+    let output = file.map(NewFile::prepare).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -34,14 +36,13 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Result<ExitStatus, CliErr
     let status = match scenario::load(&text, "captured", None) {
         Ok(_) => ExitStatus::Success,
         Err(diagnostics) => {
-            eprint!("{}", diagnostics.human(false));
-            CliError::from(diagnostics).status()
+            let error = CliError::from(diagnostics);
+            error.report();
+            error.status()
         }
     };
     match output {
-        None => {
-            print(&text)?;
-        }
+        None => print(&text)?,
         Some(file) => file.write(&text)?,
     }
     Ok(status)
@@ -136,7 +137,7 @@ impl Omissions {
     ) -> Result<Option<T>, CaptureError> {
         match read {
             Err(error) if error.is_partial(SCAN_PATH) => {
-                eprintln!("wwsim: left out: {error}");
+                report(&format!("wwsim: left out: {error}\n"));
                 self.notes.push(format!("Left out: {error}"));
                 Ok(None)
             }

@@ -69,11 +69,12 @@ impl ReadyFile {
 
     /// Writes the file. A reader sees all of it or none: it is written to a temporary file and renamed. A
     /// pipe, a device, or a file that the caller has opened is written in place, which waits for the
-    /// reader of a pipe.
+    /// reader of a pipe. `mode` is the permissions of the file, whatever the umask of the process; by default
+    /// only its owner can read it.
     ///
     /// # Errors
     /// Returns the error of the file system, or an error if something else has taken the place of the file.
-    pub(super) fn write(self, addresses: &Addresses) -> io::Result<()> {
+    pub(super) fn write(self, mode: Option<u32>, addresses: &Addresses) -> io::Result<()> {
         let mut text = serde_json::to_vec(addresses)?;
         text.push(b'\n');
         let place = match self.place {
@@ -85,7 +86,9 @@ impl ReadyFile {
             OutputPlace::File { folder, name } => (folder, name),
         };
         let (mut file, temporary) = temporary_file(folder, name)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        let written = set_mode(&file, mode)
+            .and_then(|()| file.write_all(&text))
+            .and_then(|()| file.sync_all());
         // The house may have taken long to start.
         let checked = written.and_then(|()| replaceable(folder, name));
         let renamed = checked.and_then(|_| folder.rename(&temporary, name));
@@ -151,4 +154,16 @@ fn temporary_file(folder: &Folder, name: &Path) -> io::Result<(File, PathBuf)> {
             created => return Ok((created?, temporary.into())),
         }
     }
+}
+
+#[cfg(unix)]
+fn set_mode(file: &File, mode: Option<u32>) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    mode.map_or(Ok(()), |mode| file.set_permissions(std::fs::Permissions::from_mode(mode)))
+}
+
+/// Other systems have no such permissions.
+#[cfg(not(unix))]
+fn set_mode(_: &File, _: Option<u32>) -> io::Result<()> {
+    Ok(())
 }

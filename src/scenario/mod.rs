@@ -17,7 +17,9 @@ mod path;
 pub mod raw;
 mod schema;
 mod structure;
+mod surrogates;
 mod tree;
+mod warnings;
 
 use std::fs::File;
 use std::io::Read;
@@ -30,6 +32,8 @@ use serde_yaml::Value;
 use serde_yaml::with::singleton_map_recursive;
 
 pub use self::builtin::{Builtin, builtin, builtins};
+#[cfg(feature = "cli")]
+pub(crate) use self::diagnostics::nearest;
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
 pub use self::error::{LoadError, OverrideError};
@@ -151,14 +155,7 @@ fn check_and_lower(
         let path = checked.path_in_file(path);
         structural_paths.iter().any(|mistake| mistake.starts_with(&path))
     };
-    let has_dropped_items =
-        |path: &FieldPath| checked.has_dropped_items(&checked.path_in_file(path));
-    let context = LoadContext {
-        base_dir,
-        root,
-        has_mistakes: &has_mistakes,
-        has_dropped_items: &has_dropped_items,
-    };
+    let context = LoadContext { base_dir, root, has_mistakes: &has_mistakes };
     let mut scenario = lower::scenario(&raw, &context, mistakes);
     let overrides = lower::assign_listeners(&mut scenario, &raw, overrides, mistakes);
     mistakes.rewrite_after(structural, |path| checked.path_in_file(path));
@@ -179,18 +176,31 @@ pub fn load_file(path: &Path) -> Result<Scenario, LoadError> {
 /// Returns a [`LoadError`] if the file cannot be read, with all mistakes of its text, or if the addresses
 /// cannot be used.
 pub fn load_file_with(path: &Path, overrides: &ListenerOverrides) -> Result<Scenario, LoadError> {
-    let name = path.display().to_string();
+    let file = File::open(path).map_err(LoadError::Read)?;
+    load_from(file, &path.display().to_string(), path.parent(), overrides)
+}
+
+/// Loads a scenario from a stream, as [`load_with`] does from a text.
+///
+/// # Errors
+/// As [`load_file_with`].
+pub(crate) fn load_from(
+    stream: impl Read,
+    name: &str,
+    base_dir: Option<&Path>,
+    overrides: &ListenerOverrides,
+) -> Result<Scenario, LoadError> {
     // One byte more than allowed shows that a file is too large without reading all of it.
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(LoadError::Read)?;
-    file.take(limits::SCENARIO_BYTES as u64 + 1)
+    stream
+        .take(limits::SCENARIO_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(LoadError::Read)?;
     match String::from_utf8(bytes) {
-        Ok(text) => load_with(&text, &name, path.parent(), overrides),
+        Ok(text) => load_with(&text, name, base_dir, overrides),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
-            Err(LoadError::Invalid(not_utf8(&name, error.as_bytes(), valid)))
+            Err(LoadError::Invalid(not_utf8(name, error.as_bytes(), valid)))
         }
     }
 }

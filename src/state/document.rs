@@ -132,6 +132,5 @@ pub(super) fn set_aside(folder: &Folder, name: &str, reason: &impl fmt::Display)
     folder.rename(name, &aside)?;
     let to = folder.path_of(&aside);
     tracing::warn!(file = %path.display(), aside = %to.display(), %reason, "a state file cannot be used and is set aside");
-    eprintln!("wwsim: {} cannot be used: {reason}; it is now {}", path.display(), to.display());
     Ok(())
 }

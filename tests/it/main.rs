@@ -12,7 +12,9 @@ mod cached_replies;
 #[cfg(feature = "cli")]
 mod capture;
 mod cli;
+mod control_access;
 mod control_api;
+mod control_listings;
 mod cors;
 mod determinism;
 mod device_docs;
@@ -40,14 +42,19 @@ mod module_order;
 mod mqtt_settings;
 mod network;
 mod openapi;
+mod outbound;
 mod peer_slaves;
 mod peer_targets;
 mod power;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod process;
 #[cfg(feature = "cli")]
 mod recorded;
 mod report;
+mod reset;
 mod result_codes;
 mod scenario;
+mod scenario_documents;
 mod sd_card;
 mod settings;
 mod settings_properties;

@@ -14,12 +14,12 @@ use crate::device::FirmwareImage;
 use crate::device::actions::Definition;
 use crate::device::sd::CardPlan;
 use crate::device::{
-    AccessPolicy, ActionPolicy, Admission, CallReplyFormat, DeviceId, DigestMode, Execution,
-    Firmware, Hardware, HttpFailureCode, Identity, License,
+    AccessPolicy, ActionPolicy, Admission, CallReplyFormat, DeviceId, DigestMode, DigestPolicy,
+    Execution, Firmware, Hardware, HttpFailureCode, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
-use crate::notation::shortened;
+use crate::notation::{shortened, without_bom};
 
 /// Lowers the devices; none if the file has none.
 pub(super) fn devices(
@@ -132,7 +132,7 @@ fn device(
     config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
-        access_policy: access_policy(raw),
+        access_policy: access_policy(raw, path, mistakes),
         meter: MeterPlan::default(),
         site,
         hardware: hardware(raw, path, mistakes),
@@ -147,13 +147,40 @@ fn device(
     Lowered { plan, valid }
 }
 
-fn access_policy(raw: &raw::Device) -> AccessPolicy {
-    let digest = match raw.digest {
-        None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
-        Some(raw::Digest::Strict) => DigestMode::Strict,
-    };
+fn access_policy(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> AccessPolicy {
+    let digest = raw.digest.as_ref().map_or_else(DigestPolicy::default, |digest| {
+        self::digest(digest, &path.key("digest"), mistakes)
+    });
     let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
     AccessPolicy { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
+}
+
+fn digest(
+    raw: &raw::Choice<raw::DigestMode, raw::Digest>,
+    path: &FieldPath,
+    mistakes: &mut Mistakes,
+) -> DigestPolicy {
+    let raw = match raw {
+        raw::Choice::Word(mode) => &raw::Digest { mode: Some(*mode), ..raw::Digest::default() },
+        raw::Choice::Map(digest) => digest,
+    };
+    let default = DigestPolicy::default();
+    let nonce_life = raw.nonce_life.map_or(default.nonce_life, |life| life.0);
+    if nonce_life.is_zero() {
+        let mistake =
+            Mistake::new(path.key("nonce_life"), "a nonce must be good for longer than 0");
+        mistakes
+            .push(mistake.help("for one that has always expired, use the effect `stale_nonce`"));
+    }
+    DigestPolicy {
+        mode: match raw.mode {
+            None | Some(raw::DigestMode::Tolerant) => DigestMode::Tolerant,
+            Some(raw::DigestMode::Strict) => DigestMode::Strict,
+        },
+        nonce_life,
+        nonces: raw.nonces.unwrap_or(default.nonces),
+        when_full: raw.when_full.map_or(default.when_full, |when_full| when_full.0),
+    }
 }
 
 fn hardware(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Hardware {
@@ -344,7 +371,7 @@ fn actions_file(
         let message = format!("{short_name} has more than the {maximum} bytes the device takes");
         return Err(vec![message]);
     }
-    let value = serde_json::from_slice(&bytes)
+    let value = serde_json::from_slice(without_bom(&bytes))
         .map_err(|error| vec![format!("{short_name} is not JSON: {error}")])?;
     Definition::parse_value(&value).map(Arc::new).map_err(|errors| {
         errors.into_iter().map(|error| format!("{short_name}: {error}")).collect()

@@ -41,8 +41,6 @@ pub(super) struct LoadContext<'a> {
     pub root: &'a Node,
     /// Returns true if the structural check found a mistake at or below a path of the decoded file.
     pub has_mistakes: &'a dyn Fn(&FieldPath) -> bool,
-    /// Returns true if items of a list at or below a path of the decoded file were dropped.
-    pub has_dropped_items: &'a dyn Fn(&FieldPath) -> bool,
 }
 
 /// A lowered part of a scenario.
