@@ -41,7 +41,7 @@ pub(super) fn load_file(path: &Path) -> Result<Scenario, CliError> {
     let loaded = match path.to_str() {
         Some(STDIN) => load_stdin(&ListenerOverrides::default()),
         Some(name) if !path.exists() => match scenario::builtin(name) {
-            Some(builtin) => builtin.load().map_err(LoadError::Invalid),
+            Some(builtin) => builtin.load_with(&ListenerOverrides::default()),
             None => scenario::load_file(path),
         },
         _ => scenario::load_file(path),

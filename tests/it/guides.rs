@@ -106,12 +106,14 @@ fn inline_code(text: &str) -> Vec<&str> {
 #[test]
 fn every_block_names_its_language() {
     for block in blocks() {
-        let known = ["yaml", "sh", "js", "json", "rust", "toml", "text"];
+        let known =
+            ["yaml", "yml", "sh", "js", "json", "rust", "toml", "dockerfile", "python", "text"];
         let language = block.language.split(',').next().unwrap_or_default();
         assert!(known.contains(&language), "{}: `{language}`", block.place);
     }
 }
 
+/// Blocks in `yaml` are scenarios; other YAML is marked `yml`.
 #[test]
 fn every_scenario_of_the_guides_loads() {
     let mut loaded = 0;
@@ -288,8 +290,8 @@ fn check_wwsim(place: &str, words: &[String]) {
 }
 
 /// Programs that the guides call and that this test does not run.
-const OTHER_PROGRAMS: [&str; 9] =
-    ["npm", "mosquitto", "mosquitto_sub", "mbpoll", "wrk", "jq", "sleep", "for", "done"];
+const OTHER_PROGRAMS: [&str; 10] =
+    ["npm", "mosquitto", "mosquitto_sub", "mbpoll", "openssl", "wrk", "jq", "sleep", "for", "done"];
 
 /// Carries the commands of a script out, as far as they are calls of curl, and checks the others.
 async fn follow(place: &str, script: &str, house: &TestHouse) -> usize {

@@ -28,7 +28,7 @@ pub struct ListenerOverrides {
 }
 
 /// A listener of the house.
-struct Listener {
+struct AssignedListener {
     /// The owner, for messages.
     owner: String,
     address: SocketAddr,
@@ -87,13 +87,13 @@ pub(in super::super) fn assign_listeners(
 
 /// The listeners of a house.
 struct Planned {
-    control: Listener,
+    control: AssignedListener,
     /// The API of each device.
-    http: Vec<Listener>,
+    http: Vec<AssignedListener>,
     /// The Modbus server of each device.
-    modbus: Vec<Listener>,
+    modbus: Vec<AssignedListener>,
     /// The slaves and targets.
-    peers: Vec<Listener>,
+    peers: Vec<AssignedListener>,
 }
 
 fn plan(house: &Scenario, raw: &raw::Scenario, overrides: &ListenerOverrides) -> Planned {
@@ -120,7 +120,7 @@ fn plan(house: &Scenario, raw: &raw::Scenario, overrides: &ListenerOverrides) ->
         .or_else(|| written(raw.control.map(|control| control.0), root.key("control")));
     let (address, source) =
         control.unwrap_or_else(|| default(Scenario::default().control, 0, root.key("control")));
-    let control = Listener { owner: "the control plane".into(), address, source };
+    let control = AssignedListener { owner: "the control plane".into(), address, source };
     let (mut http, mut modbus) = (Vec::new(), Vec::new());
     for (index, plan) in house.devices.iter().enumerate() {
         let (raw, path) = match &raw.devices {
@@ -131,17 +131,17 @@ fn plan(house: &Scenario, raw: &raw::Scenario, overrides: &ListenerOverrides) ->
         let (address, source) = from_caller(overrides.http, index)
             .or_else(|| written(raw?.http.map(|http| http.0), path.key("http")))
             .unwrap_or_else(|| default(DevicePlan::HTTP, index, path.clone()));
-        http.push(Listener { owner: format!("device {id}"), address, source });
+        http.push(AssignedListener { owner: format!("device {id}"), address, source });
         let (address, source) = from_caller(overrides.modbus, index)
             .or_else(|| written(modbus_address(raw?), path.key("modbus")))
             .unwrap_or_else(|| default(ModbusPlan::default().listen, index, path));
         let owner = format!("the Modbus server of device {id}");
-        modbus.push(Listener { owner, address, source });
+        modbus.push(AssignedListener { owner, address, source });
     }
     let peer = |kind: &str, section: &str, name: &str, listen| {
         let path = root.key(section).key(name).key("listen");
         let (address, source) = written(Some(listen), path)?;
-        Some(Listener { owner: format!("{kind} {name}"), address, source })
+        Some(AssignedListener { owner: format!("{kind} {name}"), address, source })
     };
     let slaves = house.slaves.iter();
     let slaves = slaves.filter_map(|plan| peer("slave", "slaves", &plan.name, plan.listen));
@@ -183,10 +183,10 @@ impl Taken {
     /// nobody's way.
     fn check_given(
         &mut self,
-        listener: &Listener,
+        listener: &AssignedListener,
         mistakes: &mut Mistakes,
     ) -> Result<(), OverrideError> {
-        let Listener { owner, address, source } = listener;
+        let AssignedListener { owner, address, source } = listener;
         let path = match source {
             AddressSource::Counted(_) => return Ok(()),
             AddressSource::File(path) => Some(path.clone()),
@@ -221,7 +221,7 @@ impl Taken {
     /// has. `next` is the port after that of the listener before it.
     fn count(
         &mut self,
-        listener: &mut Listener,
+        listener: &mut AssignedListener,
         next: &mut u32,
         devices: usize,
         mistakes: &mut Mistakes,
