@@ -284,6 +284,8 @@ async fn run_with_limit(
     let mut command = Command::new("sh");
     let script = format!("ulimit {limit} && exec \"$0\" run \"$1\" --any-port 2>&1");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_wwsim")]).arg(scenario);
+    // Without the warnings of slaves that have no registers.
+    command.env("WWSIM_LOG", "error");
     let mut house = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(house.stdout.take().unwrap()).lines();
     let mut printed = String::new();
