@@ -142,7 +142,7 @@ impl<'h> InjectedFault<'h> {
     /// outside the test's own task.
     ///
     /// # Errors
-    /// [`WaitTimeout`](super::WaitTimeout), which shows the newest entries of the journal.
+    /// [`WaitTimeout`], which shows the newest entries of the journal.
     pub async fn wait_fired(&self, times: u64, timeout: Duration) -> Result<(), WaitTimeout> {
         // Each time is an entry of the journal.
         let fired = |_| (self.fired() >= times).then_some(());
